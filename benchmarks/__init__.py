@@ -1,0 +1,1 @@
+"""Speed and accuracy: each file a command that prints a table and writes a JSON."""

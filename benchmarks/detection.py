@@ -1,0 +1,86 @@
+"""Anomalies from forecasts: a bar is told when its value lies far outside the forecast made the bar before.
+
+Shapes: N bars.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streamcast.engine import Engine
+from streamcast.history import History
+from streamcast.polls import polls
+from streamcast.registry import Model
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+def surprises(model: Model, history: History) -> tuple[Floats, float]:
+    """Return how far each bar [N] lies from its one-step median in units of the quantiles' width, and µs a record, p50.
+
+    One series, streamed a record at a time as a device would.
+    """
+    engine = Engine(model.spec, model.network, 1)
+    surprise_N, taken = np.zeros(len(history)), []
+    waiting: Floats | None = None
+    median = model.spec.median
+    for poll in polls(history, model.spec.series, 1):
+        n = int(poll.offsets[0])
+        if waiting is not None:
+            value = history.values_NC[n, 0]
+            surprise_N[n] = abs(value - waiting[median]) / max(waiting[-1] - waiting[0], 1e-6)
+        start = time.perf_counter()
+        result = engine.stage(poll)
+        engine.promote()
+        taken.append(time.perf_counter() - start)
+        waiting = result.forecasts.values[0, 0] if len(result.forecasts.values) else None
+    return surprise_N, 1e6 * float(np.median(taken))
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How well a threshold tells episodes."""
+
+    found: float
+    """Share of the episodes within which a bar was told."""
+    precision: float
+    """Share of the alarms (told bars in a row are one) that lie in an episode."""
+    balanced: float
+    """Mean of the share of episodes found and the share of quiet hundreds of bars without an alarm."""
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of found and precision."""
+        return 2 * self.found * self.precision / max(self.found + self.precision, 1e-9)
+
+
+def detection(surprise_N: Floats, irregular_N: Bools, threshold: float) -> Detection:
+    """Return how well bars beyond a threshold tell episodes; the bars right after one are neither right nor wrong."""
+    told_N = surprise_N > threshold
+    episodes = _runs(irregular_N)
+    after_N = irregular_N.copy()
+    for _, stop in episodes:
+        after_N[stop : stop + 30] = True
+    found = float(np.mean([told_N[start:stop].any() for start, stop in episodes]))
+    alarms = [start for start, _ in _runs(told_N)]
+    right = sum(bool(irregular_N[start]) for start in alarms)
+    wrong = sum(not after_N[start] for start in alarms)
+    hundreds = [slice(i, i + 100) for i in range(0, len(told_N) - 100, 100)]
+    quiet = [not told_N[part].any() for part in hundreds if not after_N[part].any()]
+    return Detection(found, right / max(right + wrong, 1), (found + float(np.mean(quiet))) / 2)
+
+
+def best_threshold(surprise_N: Floats, irregular_N: Bools) -> float:
+    """Return the threshold of the highest F1: to be chosen on other bars than it is judged on."""
+    candidates = np.quantile(surprise_N, np.linspace(0.9, 0.9999, 200))
+    return float(max(candidates, key=lambda threshold: detection(surprise_N, irregular_N, threshold).f1))
+
+
+def _runs(flags_N: Bools) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags_N, [False]]).astype(int)))
+    return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]

@@ -1,0 +1,138 @@
+"""Every forecaster of the zoo on a small real task, beside the seasonal naive forecast, or the majority class.
+
+    python -m benchmarks.forecasters [--models gru bilstm ...] [--epochs 40] [--json FILE]
+
+Hourly counts of four pedestrian sensors: three months to train on, the last four weeks to test, 6 steps ahead,
+streamed through the engine.  Small networks (32 units), and no linear highway, so that the network alone is scored;
+"linear", which remembers nothing, has nothing but the highway.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from models.head import ClassHead
+from models.zoo import MODELS
+from streamcast import accuracy
+from streamcast.backtest import backtest
+from streamcast.baselines import SeasonalNaive
+from streamcast.defaults import default_spec
+from streamcast.history import History, read
+from streamcast.registry import Model
+from streamcast.sequences import sequences
+from streamcast.streams import Span, Streams, chunks, cut
+from streamcast.training import Options, fit
+
+HORIZON, TRAIN_DAYS, TEST_DAYS = 6, 91, 28
+SMALL = {"hidden": 32, "top": 32, "window": 24, "ring": 24, "pool": 8, "patch": 12, "segment": 3, "dropout": 0.0}
+DAY_MS = 86_400_000
+
+
+def pedestrians() -> tuple[History, int]:
+    """Return the last seven months of the counts, and when the test part begins."""
+    file = resources.files("tsdata") / "fpp3" / "pedestrian.csv"
+    with resources.as_file(file) as path:
+        frame = pd.read_csv(path)
+    history = read(frame, id_col="Sensor", time_col="Date_Time", target_col="Count", columns=[], freq="1h")
+    end = int(history.ts_N[-1]) + 1
+    return history.between(end - (TRAIN_DAYS + TEST_DAYS) * DAY_MS, end), end - TEST_DAYS * DAY_MS
+
+
+def trained(name: str, history: History, until_ms: int, epochs: int) -> Model:
+    """Return a model of the zoo after some epochs of training on what lies before ``until_ms``."""
+    options = inspect.signature(MODELS[name]).parameters
+    network = {"kind": name, **{option: value for option, value in SMALL.items() if option in options}}
+    spec = default_spec(history, HORIZON, network, lags=168 if name == "linear" else 0, season=24)
+    how = Options(
+        epochs=epochs, patience=epochs, rows=64, chunk=24, burn_in=24, positions=768, learning_rate=1e-2, decay=0.95
+    )
+    return fit(history.between(0, until_ms), spec, how)
+
+
+def skill(model: Model, history: History, from_ms: int) -> dict[str, float]:
+    """Return the mean absolute scaled error, and the part of the seasonal naive's that is avoided."""
+    report = backtest(model, history, from_ms, baselines={"seasonal naive": SeasonalNaive(24)})
+    mine, naive = report.rows()
+    return {
+        "error": float(mine["mase"]),
+        "reference": float(naive["mase"]),
+        "better": accuracy.skill(float(mine["mase"]), float(naive["mase"])),
+    }
+
+
+def hits(model: Model, history: History, from_ms: int) -> dict[str, float]:
+    """Return how often a classifier's likeliest class is wrong, how often the majority's is, and the part avoided."""
+    found_N, actual_N = classified(model, history, from_ms)
+    wrong = 1 - float((found_N == actual_N).float().mean())
+    majority = 1 - float(actual_N.bincount().max() / len(actual_N))
+    return {"error": wrong, "reference": majority, "better": 1 - wrong / majority}
+
+
+def classified(model: Model, history: History, from_ms: int) -> tuple[Tensor, Tensor]:
+    """Return a classifier's likeliest class and the true one, of every known step forecast from ``from_ms`` on."""
+    head, network = model.network.head, model.network
+    assert isinstance(head, ClassHead)
+    seen = sequences(history, model.spec, network)
+    at_P = seen.answered()
+    wanted = np.zeros(len(seen), np.bool_)
+    wanted[at_P[seen.cutoff_K[at_P] >= from_ms]] = True
+    begins = seen.run_starts(np.flatnonzero(wanted))
+    wanted_P = np.flatnonzero(wanted)
+    spans = [Span(int(begin), int(begin), int(wanted_P[begins == begin][-1])) for begin in np.unique(begins)]
+    pieces = cut(spans, 1 << 30, 0, np.random.default_rng(0))
+    streams, found, actual = Streams(network, seen, len(pieces)), [], []
+    with torch.inference_mode():
+        for chunk in chunks(pieces, len(pieces), 256):
+            streams.advance(chunk)
+            for row, (first, count) in enumerate(zip(chunk.first_B, chunk.count_B, strict=True)):
+                chosen_P = first + np.flatnonzero(wanted[first : first + count])
+                if len(chosen_P):
+                    numbers_PhK = network.distribution(*streams.recall(np.full(len(chosen_P), row), chosen_P))
+                    outcome_Ph = torch.from_numpy(seen.outcomes(chosen_P))
+                    known_Ph = outcome_Ph.isfinite()
+                    found.append(numbers_PhK.argmax(-1)[known_Ph])
+                    actual.append(head.classes(outcome_Ph[known_Ph]))
+    return torch.cat(found), torch.cat(actual)
+
+
+def main() -> None:
+    """Train, score and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="*", default=sorted(MODELS.keys() - {"network"}))
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    history, from_ms = pedestrians()
+    rows: list[dict[str, Any]] = []
+    for name in arguments.models:
+        model = trained(name, history, from_ms, arguments.epochs)
+        classifies = isinstance(model.network.head, ClassHead)
+        scored = (hits if classifies else skill)(model, history, from_ms)
+        rows.append({"model": name, "measure": "error rate" if classifies else "mase", **scored, **model.facts})
+        print(f"{name:20} {scored['error']:.3f} against {scored['reference']:.3f}", flush=True)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(rows, indent=1))
+    table = Table("model", "measure", "error", "reference", "better by", "seconds", "epochs")
+    for row in rows:
+        numbers = (f"{row[name]:.3f}" for name in ("error", "reference"))
+        table.add_row(
+            row["model"], row["measure"], *numbers, f"{row['better']:.0%}", f"{row['seconds']:.0f}", str(row["epochs"])
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The service over a given number of records, in one process, as ``streamcast serve`` runs it.
+
+    python -m benchmarks.service BOOTSTRAP IN PREFIX RECORDS --client kafka-python --guarantee exactly_once --model gru
+
+Output topics are PREFIX-forecasts, PREFIX-dead, PREFIX-journal.  Prints ``ready`` when it polls, and at the
+end one line of JSON: records/s between the first poll that brought records and the last commit, CPU seconds
+per stage, and resident memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from consumers import loop
+from consumers.transport import Connection, Partition, TopicSpec, Transport
+from streamcast.commands.serve import new_telemetry, settle_garbage
+from streamcast.registry import Model, new_network
+from streamcast.saving import Saver
+from streamcast.service import Service, Start, Topics, rehearse
+from streamcast.snapshot import Store
+from streamcast.spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.telemetry import Telemetry
+
+MODELS = {
+    "gru": ({"kind": "gru", "hidden": 64, "layers": 2}, ()),
+    "lstm-attention": (
+        {"kind": "lstm-attention", "hidden": 64},
+        (Scale(every=3_600_000, window=64), Scale(every=86_400_000, window=32)),
+    ),
+}
+
+
+def benchmark_model(kind: str, window: int = 0, columns: int = 3) -> Model:
+    """Return an untrained model of the benchmarks' shape: 336 lags, horizon 24, 3 quantiles, minutes."""
+    network, scales = MODELS[kind]
+    spec = ModelSpec(
+        series=SeriesSpec(columns=tuple(Column(name=f"c{i}") for i in range(columns)), freq=60_000),
+        horizon=24, lags=336, season=24, scales=scales, window=window, network=network,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    net = new_network(spec)
+    if net.highway is not None:
+        torch.nn.init.normal_(net.highway.weight, std=0.02)
+    return Model(spec, net.eval(), "bench", "1", "0" * 64)
+
+
+class Stopwatch:
+    """Tells the loop's story to telemetry, and notes when records began and ended."""
+
+    def __init__(self, telemetry: Telemetry, records: int, stop: threading.Event) -> None:
+        self._telemetry, self._left, self._stop = telemetry, records, stop
+        self.records = 0
+        self.began = self.ended = 0.0
+
+    def on_poll(self, records: int, lag: Mapping[Partition, int]) -> None:
+        """See ``loop.Observer``."""
+        if records and not self.began:
+            self.began = time.perf_counter()
+        self._telemetry.on_poll(records, lag)
+
+    def on_commit(self, seconds: float, records: int) -> None:
+        """See ``loop.Observer``."""
+        self._telemetry.on_commit(seconds, records)
+        self.ended = time.perf_counter()
+        self.records += records
+        if self.records >= self._left:
+            self._stop.set()
+
+    def on_abort(self) -> None:
+        """See ``loop.Observer``."""
+        self._telemetry.on_abort()
+
+    def on_rebalance(self) -> None:
+        """See ``loop.Observer``."""
+        self._telemetry.on_rebalance()
+
+
+def new_transport(client: str, who: Connection) -> Transport:
+    """Return a transport over one of the clients."""
+    if client == "librdkafka":
+        from consumers.librdkafka import LibrdTransport
+
+        return LibrdTransport(who)
+    from consumers.kafka import KafkaTransport
+
+    return KafkaTransport(who)
+
+
+def main() -> None:
+    """Serve, then print one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("bootstrap", "topic_in", "prefix"):
+        parser.add_argument(name)
+    parser.add_argument("records", type=int)
+    parser.add_argument("--client", choices=("kafka-python", "librdkafka"), default="kafka-python")
+    parser.add_argument("--guarantee", choices=("at_least_once", "exactly_once"), default="at_least_once")
+    parser.add_argument("--model", choices=tuple(MODELS), default="gru")
+    parser.add_argument("--poll", type=int, default=5000)
+    parser.add_argument("--group", default="")
+    parser.add_argument("--instance", default="0")
+    parser.add_argument("--seconds", type=float, default=0.0, help="end after so long, whatever was read")
+    parser.add_argument("--store", type=Path, help="write snapshots here, every 2 seconds")
+    a = parser.parse_args()
+    torch.set_num_threads(1)
+    model = benchmark_model(a.model)
+    who = Connection(a.bootstrap, a.group or a.prefix, a.instance, a.guarantee)
+    transport, reader = new_transport(a.client, who), new_transport(a.client, who)
+    topics = Topics(a.topic_in, f"{a.prefix}-forecasts", f"{a.prefix}-dead", f"{a.prefix}-journal")
+    partitions = reader.describe([a.topic_in])[a.topic_in].partitions
+    reader.create([TopicSpec(t, partitions) for t in (topics.forecasts, topics.dead_letters, topics.journal)])
+    telemetry = new_telemetry({"champion": model})
+    store = Store(str(a.store), 3) if a.store else None
+    saver = Saver(store, 2.0, telemetry) if store else None
+    service = Service({"champion": model}, reader, telemetry, topics, Start(), store=store, saver=saver)
+    rehearse(model)
+    settle_garbage()
+    stop = threading.Event()
+    if a.seconds:
+        threading.Timer(a.seconds, stop.set).start()
+    watch = Stopwatch(telemetry, a.records, stop)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print("ready", flush=True)
+    loop.run(transport, service, topics=[a.topic_in], stop=stop, limits=loop.BatchLimits(a.poll, 0.2), observer=watch)
+    reader.close(5.0)
+    totals = re.findall(rb'stage_seconds_sum\{stage="(\w+)"\} (\S+)', telemetry.exposition())
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        json.dumps(
+            {
+                "records_per_s": round(watch.records / (watch.ended - watch.began)) if watch.records else 0,
+                "records": watch.records,
+                "stage_us": {
+                    name.decode(): round(1e6 * float(total) / max(watch.records, 1), 2) for name, total in totals
+                },
+                "cpu_us": round(1e6 * (usage.ru_utime + usage.ru_stime) / max(watch.records, 1), 1),
+                "rss_mb": round(usage.ru_maxrss / 1024, 1),
+                "rss_grown_mb": round((usage.ru_maxrss - before) / 1024, 1),
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""How fast the service is, beside the least any service does and what one writes by hand, on one real Kafka.
+
+    python -m benchmarks.throughput [--records 60000] [--rounds 5] [--clients kafka-python librdkafka] [--json FILE]
+
+Every row is one process over the same input topic (1,000 series in 4 partitions); rows are run in turn, round
+after round, and their medians printed with the ratio to the bare loop of the same client and guarantee.  The
+loops run at polls of 1,000 and 5,000; the better counts.  Latency is measured at a fixed 1,000 records/s by a
+reader of the output topic outside both: now less the timestamp of the record that was answered.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from consumers.broker import LocalKafka
+from consumers.kafka import KafkaTransport
+from consumers.transport import Connection, Outgoing, TopicSpec
+
+SERIES, PARTITIONS, RATE = 1_000, 4, 1_000
+RUN_SECONDS = 300.0
+FIRST_MS = 1_700_000_000_000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that is measured."""
+
+    client: str
+    loop: str
+    guarantee: str
+    poll: int
+    model: str = ""
+
+    def command(self, bootstrap: str, topic: str, records: int, seconds: float = 0.0) -> tuple[list[str], str]:
+        """Return the process to start and the topic it answers to."""
+        out = f"out-{uuid.uuid4().hex[:12]}"
+        options = ["--client", self.client, "--guarantee", self.guarantee, "--poll", str(self.poll)]
+        if self.loop != "service":
+            command = ["benchmarks.loops", bootstrap, topic, out, str(records), "--loop", self.loop, *options]
+            return [sys.executable, "-m", *command], out
+        command = ["benchmarks.service", bootstrap, topic, out, str(records), "--model", self.model, *options]
+        return [sys.executable, "-m", *command, "--seconds", str(seconds)], f"{out}-forecasts"
+
+
+def rows(clients: Sequence[str], models: Sequence[str]) -> list[Row]:
+    """Everything that is measured, in the order of the table."""
+    found = []
+    for client in clients:
+        for guarantee in ("at_least_once", "exactly_once"):
+            found += [Row(client, "bare", guarantee, poll) for poll in (1_000, 5_000)]
+            found += [Row(client, "per_record", guarantee, 5_000)] if client == "kafka-python" else []
+            found += [Row(client, "service", guarantee, 5_000, model) for model in models]
+    return found
+
+
+def observation(number: int) -> tuple[bytes, int, bytes]:
+    """Return record ``number`` of the input: key, partition, value."""
+    series, step = number % SERIES, number // SERIES
+    value = 10 + 3 * math.sin(step / 24 * 2 * math.pi + series) + random.random()
+    body = {
+        "key": f"s{series}", "ts": FIRST_MS + step * 60_000,
+        "values": [round(value, 4), round(value / 2, 4), float(step % 24)],
+    }  # fmt: skip
+    return body["key"].encode(), series % PARTITIONS, orjson.dumps(body)  # type: ignore[attr-defined]
+
+
+def write(transport: KafkaTransport, topic: str, numbers: Sequence[int]) -> None:
+    """Send records with the present as their timestamp."""
+    listed = [observation(number) for number in numbers]
+    now = round(time.time() * 1000)
+    keys, partitions, values = zip(*listed, strict=True)
+    transport.commit([Outgoing(topic, partitions, [now] * len(listed), keys, values)], {})
+
+
+def start(command: Sequence[str]) -> subprocess.Popen[str]:
+    """Start a process and wait until it polls."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if process.stdout.readline().strip() != "ready":
+        raise RuntimeError(f"{' '.join(command)} did not start: see above")
+    return process
+
+
+def result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Wait for a process and return what it printed last."""
+    out, _ = process.communicate(timeout=RUN_SECONDS)
+    found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+    return found
+
+
+def measure_rate(row: Row, kafka: LocalKafka, writer: KafkaTransport, records: int) -> dict[str, Any]:
+    """Run one row over the whole input."""
+    command, out = row.command(kafka.bootstrap_servers, "input", records)
+    if row.loop != "service":
+        writer.create([TopicSpec(out, PARTITIONS)])
+    return result(start(command))
+
+
+def measure_latency(row: Row, kafka: LocalKafka, writer: KafkaTransport, seconds: float) -> dict[str, float]:
+    """Send records at a fixed rate, and read from outside how old each answer is when it can be read."""
+    topic = f"paced-{uuid.uuid4().hex[:12]}"
+    writer.create([TopicSpec(topic, PARTITIONS)])
+    records = round(RATE * seconds)
+    command, out = row.command(kafka.bootstrap_servers, topic, records, seconds + 20.0)
+    if row.loop != "service":
+        writer.create([TopicSpec(out, PARTITIONS)])
+    process = start(command)
+    ages: list[float] = []
+    ended = threading.Event()
+    reader = threading.Thread(target=_watch, args=(kafka.bootstrap_servers, out, records, ages, ended))
+    reader.start()
+    time.sleep(3.0)  # the group forms
+    for first, count in _pace(records):
+        write(writer, topic, range(first, first + count))
+    reader.join(30.0)
+    ended.set()
+    result(process)
+    settled = np.array(ages[len(ages) // 5 :])
+    names = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+    return {name: round(1e3 * float(np.quantile(settled, share)), 1) for name, share in names.items()}
+
+
+def _pace(records: int) -> Iterator[tuple[int, int]]:
+    """Yield (first, count) of the records to send, each when its time has come."""
+    began, sent = time.perf_counter(), 0
+    while sent < records:
+        due = min(records, round((time.perf_counter() - began) * RATE) + 1)
+        if due > sent:
+            yield sent, due - sent
+            sent = due
+        time.sleep(0.001)
+
+
+def _watch(bootstrap: str, topic: str, records: int, ages: list[float], ended: threading.Event) -> None:
+    from confluent_kafka import Consumer
+
+    consumer = Consumer({
+        "bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed", "fetch.wait.max.ms": 1, "fetch.queue.backoff.ms": 1,
+    })  # fmt: skip
+    consumer.subscribe([topic])
+    while len(ages) < records and not ended.is_set():
+        arrived = consumer.consume(1_000, 0.01)
+        now = time.time()
+        ages.extend(now - message.timestamp()[1] / 1000.0 for message in arrived if message.error() is None)
+    consumer.close()
+
+
+def run(
+    clients: Sequence[str], models: Sequence[str], records: int, rounds: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Measure every row and return what was found."""
+    console = Console(stderr=True)
+    listed = rows(clients, models)
+    rates: dict[Row, list[dict[str, Any]]] = {row: [] for row in listed}
+    found = []
+    with LocalKafka() as kafka:
+        writer = KafkaTransport(Connection(kafka.bootstrap_servers, "", guarantee="at_least_once"))
+        writer.create([TopicSpec("input", PARTITIONS)])
+        for first in range(0, records, 5_000):
+            write(writer, "input", range(first, min(first + 5_000, records)))
+        for number in range(rounds):
+            for row in listed:
+                rates[row].append(measure_rate(row, kafka, writer, records))
+                console.print(f"round {number + 1}/{rounds} {row}: {rates[row][-1]['records_per_s']:,}/s")
+        best = _better_poll(listed, rates)
+        for row in listed:
+            if row in best and seconds:
+                best[row] |= measure_latency(row, kafka, writer, seconds)
+                console.print(f"latency {row}: p50 {best[row]['p50_ms']} p99 {best[row]['p99_ms']} ms")
+        writer.close(5.0)
+        found = [best[row] for row in listed if row in best]
+    bare = {(r["client"], r["guarantee"]): r["records_per_s"] for r in found if r["loop"] == "bare"}
+    for entry in found:
+        entry["of_bare"] = round(entry["records_per_s"] / bare[entry["client"], entry["guarantee"]], 3)
+    return found
+
+
+def _better_poll(listed: Sequence[Row], rates: dict[Row, list[dict[str, Any]]]) -> dict[Row, dict[str, Any]]:
+    """Return the figures of each row, of the bare loop's two only the faster one's."""
+    medians = {row: statistics.median(r["records_per_s"] for r in rates[row]) for row in listed}
+    best: dict[Row, dict[str, Any]] = {}
+    for row in listed:
+        rivals = [
+            r
+            for r in listed
+            if (r.client, r.loop, r.guarantee, r.model) == (row.client, row.loop, row.guarantee, row.model)
+        ]
+        if medians[row] == max(medians[r] for r in rivals):
+            values = [r["records_per_s"] for r in rates[row]]
+            typical = min(rates[row], key=lambda r: abs(r["records_per_s"] - medians[row]))
+            best[row] = {
+                "client": row.client, "loop": row.loop, "guarantee": row.guarantee, "model": row.model,
+                "poll": row.poll,
+                "records_per_s": round(medians[row]), "slowest": min(values), "fastest": max(values),
+                **{k: v for k, v in typical.items() if k not in ("records_per_s", "records")},
+            }  # fmt: skip
+            if "rss_grown_mb" in best[row]:
+                best[row]["rss_mb_per_1000_series"] = round(typical["rss_grown_mb"] * 1000 / SERIES, 1)
+    return best
+
+
+def table(found: Sequence[dict[str, Any]]) -> Table:
+    """Return the printed form."""
+    columns = (
+        "client",
+        "loop",
+        "model",
+        "guarantee",
+        "records_per_s",
+        "of_bare",
+        "p50_ms",
+        "p99_ms",
+        "p999_ms",
+        "cpu_us",
+    )
+    printed = Table(*columns)
+    for entry in found:
+        printed.add_row(
+            *(f"{entry.get(c, ''):,}" if isinstance(entry.get(c), int) else str(entry.get(c, "")) for c in columns)
+        )
+    return printed
+
+
+def main() -> None:
+    """Measure, print a table, write a JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=60_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each latency measurement (0: none)")
+    parser.add_argument("--clients", nargs="+", default=["kafka-python", "librdkafka"])
+    parser.add_argument("--models", nargs="+", default=["gru", "lstm-attention"])
+    parser.add_argument("--json", type=Path)
+    a = parser.parse_args()
+    found = run(a.clients, a.models, a.records, a.rounds, a.seconds)
+    Console().print(table(found))
+    for entry in found:
+        if entry.get("stage_us"):
+            print(entry["client"], entry["guarantee"], entry["model"], "µs a record by stage:", entry["stage_us"])
+    if a.json:
+        a.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""How long small things take, on one thread: medians, taken in turn so that what else runs hits all alike.
+
+Shapes: T steps, B rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from statistics import median
+
+import torch
+
+from benchmarks.engine import POLL, polls
+from benchmarks.service import benchmark_model
+from models.cell import Cell
+from models.network import Shape, build
+from models.spec import make
+from models.zoo import CELLS
+from streamcast.engine import Engine
+from streamcast.registry import new_network
+
+WARM = 5
+"""First turns that do not count."""
+
+
+def medians_us(works: Mapping[str, Callable[[], object]], times: int) -> dict[str, float]:
+    """Return the median microseconds of pieces of work, warmed up and taken in turn."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(times + WARM):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            taken[name].append(time.perf_counter() - start)
+    return {name: 1e6 * median(seconds[WARM:]) for name, seconds in taken.items()}
+
+
+def steps_us(cells: Mapping[str, Cell], rows: int, times: int = 500) -> dict[str, float]:
+    """Return the microseconds of one step of each cell."""
+    with torch.inference_mode():
+        return medians_us({name: _step(cell, rows) for name, cell in cells.items()}, times)
+
+
+def _step(cell: Cell, rows: int) -> Callable[[], object]:
+    x_BF, state = torch.randn(rows, cell.inputs), cell.initial_state(rows)
+    return lambda: cell.step(x_BF, state)
+
+
+def training_ms(cells: Mapping[str, Cell], steps: int, rows: int, times: int = 15) -> dict[str, float]:
+    """Return the milliseconds of a forward and a backward pass of each cell over a sequence."""
+    taken = medians_us({name: _update(cell.train(), steps, rows) for name, cell in cells.items()}, times)
+    return {name: microseconds / 1e3 for name, microseconds in taken.items()}
+
+
+def _update(cell: Cell, steps: int, rows: int) -> Callable[[], None]:
+    x_TBF, state = torch.randn(steps, rows, cell.inputs), cell.initial_state(rows)
+
+    def update() -> None:
+        y_TBH, _ = cell.scan(x_TBF, state)
+        torch.autograd.backward(y_TBH.square().mean())
+
+    return update
+
+
+def records_us(kinds: Sequence[str], series: int = 1_000, rows: int = POLL, turns: int = 40) -> dict[str, float]:
+    """Return the engine's microseconds for a record, in polls of some rows, with each kind of model."""
+    taken = medians_us({kind: _polling(kind, series, rows, turns + WARM) for kind in kinds}, turns)
+    return {kind: microseconds / rows for kind, microseconds in taken.items()}
+
+
+def _polling(kind: str, series: int, rows: int, turns: int) -> Callable[[], None]:
+    spec = benchmark_model("gru").spec.model_copy(update={"network": {"kind": kind, "hidden": 64, "layers": 2}})
+    engine = Engine(spec, new_network(spec).eval())
+    ready = iter(list(islice(polls(series, rows), turns)))
+
+    def turn() -> None:
+        engine.stage(next(ready))
+        engine.promote()
+
+    return turn
+
+
+def compiled_us(rows: int = 8) -> tuple[float, float]:
+    """Return the microseconds of a step of a peephole LSTM, eager and compiled; the latter 0 where nothing compiles."""
+    cell = make("cell", CELLS, {"kind": "lstm", "peephole": True, "hidden": 64}, inputs=64).eval()
+    x_BF, state = torch.randn(rows, 64), cell.initial_state(rows)
+    compiled = torch.compile(cell.step)
+    with torch.inference_mode():
+        try:
+            compiled(x_BF, state)
+        except Exception as error:  # noqa: BLE001 - whatever the toolchain raises, there is nothing to time
+            print(f"torch.compile: {type(error).__name__}")
+            return steps_us({"eager": cell}, rows)["eager"], 0.0
+        works = {"eager": lambda: cell.step(x_BF, state), "compiled": lambda: compiled(x_BF, state)}
+        taken = medians_us(works, 500)
+        return taken["eager"], taken["compiled"]
+
+
+def weight_bytes(dtype: torch.dtype) -> int:
+    """Return the bytes of the weights of the default LSTM in a type."""
+    network = build({"kind": "lstm"}, Shape((8,), 336, 24, (0.1, 0.5, 0.9))).to(dtype)
+    return sum(weight.nbytes for weight in network.parameters())

@@ -1,0 +1,239 @@
+"""A real Apache Kafka on this machine, for tests and benchmarks: one KRaft node, started from its Maven jars.
+
+The jars are fetched once into a cache folder (``STREAMCAST_CACHE``, else ``~/.cache/streamcast``); the node runs on
+free loopback ports, keeps its data and its log in one folder, and can be killed, restarted on that data, or frozen.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+VERSION = "4.1.0"
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+FETCH_SECONDS = 300.0
+OLDEST_JAVA = 17
+
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>streamcast</groupId><artifactId>kafka-jars</artifactId><version>1</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+"""
+
+
+class BrokerError(Exception):
+    """The local Kafka could not be fetched or started; the message says why and where its log is."""
+
+
+def available() -> str | None:
+    """Return why a local Kafka cannot run here, or None when it can."""
+    java = shutil.which("java")
+    if java is None:
+        return f"no `java` on the PATH: install a Java runtime, version {OLDEST_JAVA} or later"
+    banner = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False).stderr
+    version = re.search(r'version "(\d+)', banner)
+    if version is None or int(version[1]) < OLDEST_JAVA:
+        seen = banner.splitlines()[0] if banner else "nothing"
+        return f"`java -version` says {seen}, Kafka {VERSION} needs {OLDEST_JAVA} or later"
+    if not _jar_folder().is_dir() and shutil.which("mvn") is None:
+        return "no `mvn` on the PATH to fetch Kafka's jars: install Maven"
+    return None
+
+
+class LocalKafka:
+    """One Kafka node; a context manager that starts it on entry and stops it on exit.
+
+    ``advertised_port`` is told to clients instead of the node's own port: a proxy listens there.  Without a ``folder``
+    a temporary one is made, and removed by ``stop``.
+    """
+
+    def __init__(self, folder: Path | None = None, *, advertised_port: int | None = None) -> None:
+        self.port, self._controller_port = _free_ports(2)
+        self._advertised_port = advertised_port or self.port
+        self._owns_folder = folder is None
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="streamcast-kafka-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect: the advertised address."""
+        return f"127.0.0.1:{self._advertised_port}"
+
+    @property
+    def log(self) -> Path:
+        """The node's own log, appended to over restarts."""
+        return self._folder / "kafka.log"
+
+    def start(self) -> None:
+        """Start the node on its data (formatted at the first start) and wait until it serves; raises BrokerError."""
+        if (reason := available()) is not None:
+            raise BrokerError(f"A local Kafka cannot run here: {reason}.")
+        if not (self._folder / "server.properties").exists():
+            self._format()
+        with self.log.open("ab") as log:
+            already_logged = log.tell()
+            self._process = subprocess.Popen(
+                self._java("kafka.Kafka", str(self._folder / "server.properties")),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        atexit.register(self.kill)
+        self._wait_until_started(self._process, already_logged)
+
+    def stop(self) -> None:
+        """End the node in good order, and remove its folder if it was temporary."""
+        if self._process is not None:
+            self.thaw()
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+            self.kill()
+        if self._owns_folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End the node at once (SIGKILL), keeping its data."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(STOP_SECONDS)
+            self._process = None
+            atexit.unregister(self.kill)
+
+    def restart(self) -> None:
+        """Start the node again on the same data and ports, killing it first if it runs."""
+        self.kill()
+        self.start()
+
+    def freeze(self) -> None:
+        """Stop the node's process in its tracks (SIGSTOP): connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen node run on (SIGCONT)."""
+        self._signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            os.kill(self._process.pid, number)
+
+    def _java(self, main: str, *arguments: str) -> list[str]:
+        options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        logging = "-Dorg.slf4j.simpleLogger.showDateTime=true"
+        return ["java", *options, logging, "-cp", f"{_fetch_jars()}/*", main, *arguments]
+
+    def _format(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        properties = self._folder / "formatting.properties"
+        properties.write_text(self._properties())
+        cluster = "c3RyZWFtY2FzdC10ZXN0cw"  # a base64 of 16 bytes, as Kafka wants cluster ids
+        command = self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
+        if done.returncode:
+            raise BrokerError(f"Kafka's storage could not be formatted in {self._folder}: {done.stderr or done.stdout}")
+        properties.rename(self._folder / "server.properties")
+
+    def _properties(self) -> str:
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            # Records carry event times, which may lie in the past: they would be deleted half a minute after a start.
+            "log.retention.ms": "-1",
+            "log.dirs": str(self._folder / "data"),
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "500",
+            "offsets.topic.num.partitions": "4",
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            # A killed node waits for its old session to end before it is let in again: 9 s by default.
+            "broker.session.timeout.ms": "1500",
+            "broker.heartbeat.interval.ms": "300",
+        }
+        return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+    def _wait_until_started(self, process: subprocess.Popen[bytes], already_logged: int) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with self.log.open("rb") as log:
+                log.seek(already_logged)
+                if b"Kafka Server started" in log.read():
+                    return
+            if process.poll() is not None:
+                break
+            time.sleep(0.05)
+        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
+        self.kill()
+        raise BrokerError(f"Kafka did not start within {START_SECONDS:.0f} s; its log {self.log} ends with:\n{tail}")
+
+
+def _jar_folder() -> Path:
+    cache = os.environ.get("STREAMCAST_CACHE") or Path.home() / ".cache" / "streamcast"
+    return Path(cache) / f"kafka-{VERSION}"
+
+
+def _fetch_jars() -> Path:
+    """Return the folder of Kafka's jars, fetching them through Maven when they are not cached yet."""
+    folder = _jar_folder()
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        (Path(work) / "pom.xml").write_text(POM)
+        jars = Path(work) / "jars"
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}", "-DincludeScope=runtime"]
+        command = ["mvn", "-q", "-B", "-f", f"{work}/pom.xml", *goal]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
+        if done.returncode:
+            raise BrokerError(f"Maven could not fetch Kafka {VERSION}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        try:
+            jars.rename(folder)
+        except OSError:  # another process was first; its copy is as good
+            if not folder.is_dir():
+                raise
+    return folder
+
+
+def _free_ports(count: int) -> list[int]:
+    """Draw ports that nobody listens on; all are held at once, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

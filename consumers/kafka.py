@@ -1,0 +1,556 @@
+"""Transport and Reader over Apache Kafka through kafka-python, which a plain install always has.
+
+The client's traps, and what is done about each (docs/reliability.md tells the story):
+
+    a send may expire and the commit still succeed      every future is checked before the offsets are sent
+    commit and send_offsets have no deadline            they run in a thread that is waited for, then left behind
+    a producer that failed once may fail for ever       it is dropped after any error; ``settle`` builds a new one
+    a deserializer that raises stops its partition      bytes only
+    auto_offset_reset skips data in silence             there is none: positions come from ``seek``
+    a missing topic is created on use                   topics are described before they are used
+    a generation below 0 is accepted                    it is refused here
+    a rebalance for new metadata is forgotten when      it is asked for again until it has ended; and topics are
+    a poll ends before it does                          known before the first one
+
+Members are static (``group_instance_id`` is the connection's instance): a process that restarts takes its partitions
+back without a rebalance, and one that leaves is missed after the session timeout.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition, errors
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
+from kafka.net.compat import KafkaNetClient
+from kafka.structs import OffsetAndMetadata
+
+from consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    Connection,
+    Fenced,
+    InDoubt,
+    Listener,
+    Outgoing,
+    Partition,
+    Positions,
+    RecordsGone,
+    TopicMissing,
+    TopicSpec,
+    TransportError,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+C = TypeVar("C")
+
+CONNECT_MS = 10_000
+REQUEST_MS = 8_000
+DELIVERY_MS = 20_000
+TRANSACTION_MS = 30_000
+COMMIT_SECONDS = 25.0
+"""How long a commit may take in all before it is in doubt."""
+READ_SECONDS = 15.0
+"""How long ``read_range`` waits for the next records."""
+RANGE_RECORDS = 5_000
+
+CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
+
+Heard = Callable[[list[Partition]], None]
+
+FENCED = (errors.ProducerFencedError, errors.FencedInstanceIdError)
+
+
+class KafkaReader:
+    """Reads topics without joining a group; see ``Reader``.  Clients connect when they are first needed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._admin_client: KafkaAdminClient | None = None
+        self._offsets_client: KafkaConsumer | None = None
+        known = {name for client in CLIENTS for name in client.DEFAULT_CONFIG}
+        if unknown := sorted(set(connection.options) - known):
+            raise TransportError(
+                f"kafka-python knows no option {', '.join(unknown)}: see its documentation for the names"
+            )
+
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+        """See ``Reader.describe``."""
+        if not topics:
+            return {}
+        with self._talking("describing topics"):
+            admin = self._admin()
+            found = {topic["name"]: topic for topic in admin.describe_topics(list(topics)) if topic["error_code"] == 0}
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in found]
+            configs = admin.describe_configs(resources)["topic"] if resources else {}
+        return {
+            name: TopicSpec(
+                name,
+                partitions=len(topic["partitions"]),
+                replication=len(topic["partitions"][0]["replica_nodes"]),
+                config={key: entry["value"] for key, entry in configs[name].items()},
+            )
+            for name, topic in found.items()
+        }
+
+    def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
+        """See ``Reader.bounds``."""
+        self._require({partition.topic for partition in partitions})
+        with self._talking("asking for the first and last offsets"):
+            client, names = self._offsets(), [TopicPartition(*partition) for partition in partitions]
+            first = client.beginning_offsets(names, timeout_ms=CONNECT_MS)
+            last = client.end_offsets(names, timeout_ms=CONNECT_MS)
+        return {partition: (first[partition], last[partition]) for partition in partitions}
+
+    def ends(self, partitions: Sequence[Partition]) -> Positions:
+        """See ``Reader.ends``."""
+        self._require({partition.topic for partition in partitions})
+        with self._talking("asking for the last offsets"):
+            wanted = {TopicPartition(*partition): OffsetSpec.LATEST for partition in partitions}
+            found = self._admin().list_partition_offsets(wanted, timeout_ms=CONNECT_MS)  # read_uncommitted
+        return {partition: found[partition].offset for partition in partitions}
+
+    def offsets_at(self, partitions: Sequence[Partition], timestamp_ms: int) -> Positions:
+        """See ``Reader.offsets_at``."""
+        ends = {partition: end for partition, (_, end) in self.bounds(partitions).items()}
+        with self._talking("asking for offsets at a time"):
+            wanted = {TopicPartition(*partition): timestamp_ms for partition in partitions}
+            found = self._offsets().offsets_for_times(wanted, timeout_ms=CONNECT_MS)
+        return {
+            partition: min(found[partition].offset, end) if found[partition] else end for partition, end in ends.items()
+        }
+
+    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
+        """See ``Reader.read_range``."""
+        if start >= end:
+            return
+        name = TopicPartition(*partition)
+        first, _ = self.bounds([partition])[partition]
+        if start < first:
+            raise RecordsGone.before(partition, first, start)
+        with self._talking("connecting"):
+            client = self._new_consumer(None)
+        try:
+            client.assign([name])
+            client.seek(name, start)
+            progress_deadline = time.monotonic() + READ_SECONDS
+            while start < end:
+                with self._talking(f"reading {partition.topic}[{partition.index}]"):
+                    polled = client.poll(250, max_records=RANGE_RECORDS)
+                    position = client.position(name, timeout_ms=0)
+                records = [record for record in polled.get(name, ()) if record.offset < end]
+                if records:
+                    yield _columns(partition, records, min(position, end))
+                if position > start:
+                    start, progress_deadline = position, time.monotonic() + READ_SECONDS
+                elif time.monotonic() > progress_deadline:
+                    raise BrokerUnavailable.silent(partition, start, end, READ_SECONDS)
+        finally:
+            client.close(autocommit=False, timeout_ms=REQUEST_MS)
+
+    def committed(self, partitions: Sequence[Partition]) -> Positions:
+        """See ``Reader.committed``."""
+        with self._talking("asking for committed positions"):
+            client = self._offsets()
+            offsets = {
+                partition: client.committed(TopicPartition(*partition), timeout_ms=CONNECT_MS)
+                for partition in partitions
+            }
+        return {partition: offset for partition, offset in offsets.items() if offset is not None}
+
+    def close(self, timeout_seconds: float) -> None:
+        """See ``Reader.close``; what cannot be freed in time is left behind."""
+        try:
+            _bounded(timeout_seconds, self._close)
+        except (TimeoutError, errors.KafkaError) as error:
+            log.warning("Closing the connection to %s: %r", self._connection.bootstrap_servers, error)
+
+    def _close(self) -> None:
+        if self._admin_client is not None:
+            self._admin_client.close()
+        if self._offsets_client is not None:
+            self._offsets_client.close(autocommit=False, timeout_ms=REQUEST_MS)
+        self._admin_client = self._offsets_client = None
+
+    def _require(self, topics: set[str]) -> None:
+        if missing := sorted(topics - set(self.describe(sorted(topics)))):
+            where = self._connection.bootstrap_servers
+            raise TopicMissing(f"There is no topic {', '.join(missing)} on {where}: create it first")
+
+    def _admin(self) -> KafkaAdminClient:
+        if self._admin_client is None:
+            self._admin_client = _connected(
+                KafkaAdminClient, self._settings(KafkaAdminClient, {"request_timeout_ms": REQUEST_MS})
+            )
+        return self._admin_client
+
+    def _offsets(self) -> KafkaConsumer:
+        """A consumer that carries the group's name but never joins it."""
+        if self._offsets_client is None:
+            self._offsets_client = self._new_consumer(self._connection.group)
+        return self._offsets_client
+
+    def _new_consumer(self, group: str | None, **more: object) -> KafkaConsumer:
+        tuned = {"request_timeout_ms": REQUEST_MS, "metrics_enabled": False, "retry_backoff_ms": 20, "check_crcs": True}
+        fixed: dict[str, object] = {
+            "group_id": group,
+            "enable_auto_commit": False,
+            "isolation_level": "read_committed",
+            "auto_offset_reset": "none",
+            "allow_auto_create_topics": False,
+        }
+        return _connected(KafkaConsumer, self._settings(KafkaConsumer, tuned | more, fixed))
+
+    def _settings(
+        self, client: type[Any], tuned: dict[str, object], fixed: dict[str, object] | None = None
+    ) -> dict[str, object]:
+        """Our settings, those of the connection that this client knows, and those that nobody may change."""
+        options = {name: value for name, value in self._connection.options.items() if name in client.DEFAULT_CONFIG}
+        where = {"bootstrap_servers": self._connection.bootstrap_servers, "bootstrap_timeout_ms": CONNECT_MS}
+        return where | tuned | options | (fixed or {})
+
+    @contextmanager
+    def _talking(self, doing: str) -> Iterator[None]:
+        """Turn the client's errors into ours."""
+        try:
+            yield
+        except errors.OffsetOutOfRangeError as error:
+            raise RecordsGone(
+                f"Retention has passed a position ({error}): start later, or from a newer snapshot"
+            ) from error
+        except errors.UnknownTopicOrPartitionError as error:
+            raise TopicMissing(f"A topic is missing ({error}): create it first") from error
+        except FENCED as error:
+            raise Fenced.replaced(self._connection, error) from error
+        except (errors.RetriableError, TimeoutError) as error:
+            raise BrokerUnavailable(
+                f"{self._connection.bootstrap_servers} did not answer while {doing} ({error}): "
+                "check kafka.bootstrap_servers and that the broker runs"
+            ) from error
+        except errors.KafkaError as error:
+            raise TransportError(f"Kafka refused {doing}: {error}") from error
+
+
+class KafkaTransport(KafkaReader):
+    """A group member and producer; see ``Transport``.  Call it from one thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._consumer: KafkaConsumer | None = None
+        self._producer: KafkaProducer | None = None
+        self._listener: Listener | None = None
+        self._listener_error: Exception | None = None
+        self._waiting: set[Partition] = set()
+        self._paused: set[Partition] = set()
+        self._sought: Positions = {}
+
+    def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
+        """See ``Transport.subscribe``; what a crashed predecessor left open is ended here."""
+        self._require(set(topics))
+        with self._talking("joining the group"):
+            self._producer = self._new_producer()
+            self._consumer = self._new_consumer(
+                self._connection.group,
+                group_instance_id=self._connection.instance,
+                session_timeout_ms=15_000,
+                heartbeat_interval_ms=3_000,
+                max_poll_interval_ms=300_000,
+                max_partition_fetch_bytes=4 << 20,
+            )
+            self._listener = listener
+            self._consumer.subscribe(
+                list(topics), listener=_Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
+            )
+            self._consumer.topics()  # so that the first assignment already knows the partitions
+
+    def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
+        """See ``Transport.poll``."""
+        consumer = self._joined()
+        try:
+            with self._talking("polling"):
+                polled = consumer.poll(timeout_seconds * 1000, max_records=max_records)
+        finally:
+            self._raise_listener_error()
+        _resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
+        return [
+            _columns(Partition(*name), records, consumer.position(name, timeout_ms=0))
+            for name, records in polled.items()
+        ]
+
+    def commit(self, outgoing: Sequence[Outgoing], positions: Positions) -> None:
+        """See ``Transport.commit``."""
+        deadline = time.monotonic() + COMMIT_SECONDS
+        try:
+            producer = self._producer = self._producer or self._new_producer()
+            if self._connection.guarantee == "exactly_once":
+                producer.begin_transaction()
+            self._send(producer, outgoing)
+            self._connection.passed("sent")
+            _bounded(deadline - time.monotonic(), lambda: self._finish(producer, positions))
+            self._connection.passed("committed")
+        except FENCED as error:
+            self._drop_producer()
+            raise Fenced.replaced(self._connection, error) from error
+        except (errors.KafkaError, TransportError, TimeoutError, ValueError) as error:
+            self._drop_producer()
+            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error!r}): settle it") from error
+
+    def settle(self) -> Positions:
+        """See ``Transport.settle``."""
+        self._drop_producer()
+        with self._talking("settling a transaction"):
+            self._producer = self._new_producer()
+        sought = dict(self._sought)
+        stable = sought | self.committed(list(sought))
+        if stable:
+            self.seek(stable)
+        return stable
+
+    def seek(self, positions: Positions) -> None:
+        """See ``Transport.seek``."""
+        consumer = self._joined()
+        for partition, offset in positions.items():
+            consumer.seek(TopicPartition(*partition), offset)
+        self._sought.update(positions)
+        begun = self._waiting & positions.keys()
+        self._waiting -= begun
+        self.resume([partition for partition in begun if partition not in self._paused])
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """See ``Transport.pause``."""
+        self._paused.update(partitions)
+        self._joined().pause(*(TopicPartition(*partition) for partition in partitions))
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """See ``Transport.resume``."""
+        self._paused.difference_update(partitions)
+        self._joined().resume(
+            *(TopicPartition(*partition) for partition in partitions if partition not in self._waiting)
+        )
+
+    def lag(self) -> dict[Partition, int]:
+        """See ``Transport.lag``."""
+        consumer, lag = self._joined(), {}
+        for partition in self._sought.keys() - self._waiting:
+            name = TopicPartition(*partition)
+            if (end := consumer.highwater(name)) is not None:
+                lag[partition] = max(0, end - consumer.position(name, timeout_ms=0))
+        return lag
+
+    def create(self, topics: Sequence[TopicSpec]) -> None:
+        """See ``Transport.create``."""
+        missing = {topic.name: topic for topic in topics if topic.name not in self.describe([topic.name])}
+        for name, topic in missing.items():
+            shape = {
+                "num_partitions": topic.partitions,
+                "replication_factor": topic.replication,
+                "configs": dict(topic.config),
+            }
+            with self._talking(f"creating {name}"):
+                self._admin().create_topics({name: shape}, wait_for_metadata=True)
+
+    def _close(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close(autocommit=False, timeout_ms=REQUEST_MS)
+            self._consumer = None
+        self._drop_producer()
+        super()._close()
+        self._raise_listener_error()
+
+    def _on_assigned(self, partitions: list[Partition]) -> None:
+        """Hold new partitions back until ``seek`` says where they begin."""
+        consumer, names = self._joined(), [TopicPartition(*partition) for partition in partitions]
+        consumer.pause(*names)
+        for name in names:
+            consumer.seek(name, 0)
+        self._waiting.update(partitions)
+        self._tell(lambda listener: listener.on_assigned(partitions), partitions)
+
+    def _on_revoked(self, partitions: list[Partition]) -> None:
+        self._give_up(partitions)
+        self._tell(lambda listener: listener.on_revoked(partitions), partitions)
+
+    def _on_lost(self, partitions: list[Partition]) -> None:
+        self._give_up(partitions)
+        self._tell(lambda listener: listener.on_lost(partitions), partitions)
+
+    def _give_up(self, partitions: list[Partition]) -> None:
+        self._waiting.difference_update(partitions)
+        self._paused.difference_update(partitions)
+        for partition in partitions:
+            self._sought.pop(partition, None)
+
+    def _tell(self, what: Callable[[Listener], None], partitions: list[Partition]) -> None:
+        """Call the listener; what it raises is kept for the thread that polls, since the client would only log it."""
+        try:
+            if partitions and self._listener is not None:
+                what(self._listener)
+        except Exception as error:  # noqa: BLE001 - raised again by poll and close
+            self._listener_error = error
+
+    def _raise_listener_error(self) -> None:
+        error, self._listener_error = self._listener_error, None
+        if error is not None:
+            raise error
+
+    def _joined(self) -> KafkaConsumer:
+        if self._consumer is None:
+            raise TransportError("This transport has not joined its group: call subscribe first")
+        return self._consumer
+
+    def _new_producer(self) -> KafkaProducer:
+        tuned: dict[str, object] = {
+            "request_timeout_ms": REQUEST_MS,
+            "delivery_timeout_ms": DELIVERY_MS,
+            "max_block_ms": CONNECT_MS,
+            "retry_backoff_ms": 5,
+            "linger_ms": 5,
+            "batch_size": 900_000,
+            "metrics_enabled": False,
+        }
+        fixed: dict[str, object] = {"acks": "all", "enable_idempotence": True, "allow_auto_create_topics": False}
+        if self._connection.guarantee == "exactly_once":
+            fixed["transactional_id"] = f"{self._connection.group}-{self._connection.instance}"
+            tuned["transaction_timeout_ms"] = TRANSACTION_MS
+        producer = _connected(KafkaProducer, self._settings(KafkaProducer, tuned, fixed))
+        if self._connection.guarantee == "exactly_once":
+            try:
+                producer.init_transactions()
+            except errors.KafkaError:
+                _abandon(producer)
+                raise
+        return producer
+
+    def _drop_producer(self) -> None:
+        if self._producer is not None:
+            _abandon(self._producer)
+            self._producer = None
+
+    def _send(self, producer: KafkaProducer, outgoing: Sequence[Outgoing]) -> None:
+        """Send everything and check that every record was acknowledged."""
+        send, futures = producer.send, []
+        for records in outgoing:
+            topic, columns = records.topic, (records.partitions, records.timestamps, records.keys, records.values)
+            if records.headers is None:
+                for partition, timestamp, key, value in zip(*columns, strict=True):
+                    futures.append(send(topic, _body(key, value), key, None, partition, timestamp))
+            else:
+                for partition, timestamp, key, value, headers in zip(*columns, records.headers, strict=True):
+                    futures.append(send(topic, _body(key, value), key, list(headers), partition, timestamp))
+        producer.flush(COMMIT_SECONDS)
+        for future in futures:
+            if not future.succeeded():
+                future.get(0)
+
+    def _finish(self, producer: KafkaProducer, positions: Positions) -> None:
+        """Commit the positions with what was sent."""
+        offsets = {
+            TopicPartition(*partition): OffsetAndMetadata(offset, "", -1) for partition, offset in positions.items()
+        }
+        if self._connection.guarantee == "at_least_once":
+            if offsets:
+                self._joined().commit(offsets, timeout_ms=CONNECT_MS)
+                self._connection.passed("offsets")
+            return
+        if offsets:
+            member = self._joined().group_metadata()
+            if member.generation_id < 0:
+                raise TransportError(f"this member has left group {self._connection.group}")
+            producer.send_offsets_to_transaction(offsets, member)
+        self._connection.passed("offsets")
+        producer.commit_transaction()
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Hears of partitions on the client's own thread, while ``poll`` or ``close`` waits."""
+
+    def __init__(self, assigned: Heard, revoked: Heard, lost: Heard) -> None:
+        self._assigned, self._revoked, self._lost = assigned, revoked, lost
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """The group gives these partitions to this member."""
+        self._assigned(_sorted(assigned))
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """The group takes these back in good order."""
+        self._revoked(_sorted(revoked))
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        """The group has given these to somebody else."""
+        self._lost(_sorted(lost))
+
+
+def _sorted(names: Iterable[TopicPartition]) -> list[Partition]:
+    return sorted(Partition(*name) for name in names)
+
+
+def _resume_rebalance(coordinator: Any) -> None:
+    """Let the next poll take up a rebalance that the client has begun and, its reason having passed, forgotten."""
+    if coordinator.rejoining and not coordinator.need_rejoin():
+        coordinator.request_rejoin()
+
+
+def _columns(partition: Partition, records: Sequence[Any], position: int) -> Batch:
+    headers = [record.headers for record in records]
+    return Batch(
+        partition,
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+        position,
+        headers if any(headers) else None,
+    )
+
+
+def _body(key: bytes | None, value: bytes | None) -> bytes | None:
+    """The value to send: this client refuses a record that has neither key nor value, so that one becomes empty."""
+    return b"" if key is None and value is None else value
+
+
+def _connected(client: Callable[..., C], settings: dict[str, object]) -> C:
+    """Make a client; one that finds no broker would leave its sockets and its thread behind."""
+    networks: list[KafkaNetClient] = []
+
+    def network(**how: object) -> KafkaNetClient:
+        networks.append(KafkaNetClient(**how))
+        return networks[-1]
+
+    try:
+        return client(**settings, kafka_client=network)
+    except errors.KafkaError:
+        for each in networks:
+            each.close()
+        raise
+
+
+def _bounded(seconds: float, call: Callable[[], T]) -> T:
+    """Wait for a client call that knows no deadline; raises TimeoutError, leaving the call behind in its thread."""
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name="kafka-bounded").start()
+    return outcome.result(max(0.0, seconds))
+
+
+def _abandon(producer: KafkaProducer) -> None:
+    """Let go of a producer without waiting: what it still holds expires, and its thread ends, in the background."""
+
+    def end() -> None:
+        with suppress(errors.KafkaError):
+            producer.close(DELIVERY_MS / 1000)
+
+    threading.Thread(target=end, daemon=True, name="kafka-abandoned").start()

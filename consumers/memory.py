@@ -1,0 +1,286 @@
+"""Transport and Reader over the broker in this process: the demo's default, the simulation's subject."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+from consumers.memory_broker import (
+    Fault,
+    Faults,
+    MemoryBroker,
+    Producer,
+    ProducerFenced,
+    RequestTimedOut,
+    StaleMember,
+    by_partition,
+)
+from consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    Connection,
+    Fenced,
+    InDoubt,
+    Listener,
+    Outgoing,
+    Partition,
+    Positions,
+    TopicMissing,
+    TopicSpec,
+)
+
+__all__ = ["Fault", "Faults", "MemoryBroker", "MemoryReader", "MemoryTransport"]
+
+T = TypeVar("T")
+
+RANGE_RECORDS = 5000
+"""Records in one batch of ``read_range``."""
+
+
+class MemoryReader:
+    """Reads a MemoryBroker's topics without joining a group; see ``Reader``."""
+
+    def __init__(self, broker: MemoryBroker, connection: Connection) -> None:
+        self._broker, self._connection = broker, connection
+
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+        """See ``Reader.describe``."""
+        return self._broker.describe(topics)
+
+    def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
+        """See ``Reader.bounds``."""
+        with self._broker.changed:
+            logs = {partition: self._broker.log(partition) for partition in partitions}
+            return {partition: (log.start, log.stable_end) for partition, log in logs.items()}
+
+    def ends(self, partitions: Sequence[Partition]) -> Positions:
+        """See ``Reader.ends``."""
+        with self._broker.changed:
+            return {partition: self._broker.log(partition).end for partition in partitions}
+
+    def offsets_at(self, partitions: Sequence[Partition], timestamp_ms: int) -> Positions:
+        """See ``Reader.offsets_at``."""
+        found = {}
+        with self._broker.changed:
+            for partition in partitions:
+                log = self._broker.log(partition)
+                rows = zip(log.offsets, log.timestamps, strict=True)
+                first = next((offset for offset, timestamp in rows if timestamp >= timestamp_ms), log.end)
+                found[partition] = min(first, log.stable_end)
+        return found
+
+    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
+        """See ``Reader.read_range``."""
+        while start < end:
+            with self._broker.changed:
+                log = self._broker.log(partition)
+                if end > log.stable_end:
+                    name = f"{partition.topic}[{partition.index}]"
+                    raise BrokerUnavailable(f"{name} is readable up to offset {log.stable_end}, {end} was asked for")
+                batch = log.read(partition, start, end, RANGE_RECORDS)
+            if batch is None:
+                return
+            yield batch
+            start = batch.next_offset
+
+    def committed(self, partitions: Sequence[Partition]) -> Positions:
+        """See ``Reader.committed``."""
+        connection = self._connection
+        try:
+            return self._request("committed", lambda: self._broker.committed(connection.group, partitions))
+        except RequestTimedOut:
+            raise BrokerUnavailable(
+                f"Group {connection.group} has positions in an open transaction: try again when it has ended"
+            ) from None
+
+    def close(self, timeout_seconds: float) -> None:
+        """See ``Reader.close``: there is nothing to free."""
+
+    def _request(self, name: str, call: Callable[[], T]) -> T:
+        return self._broker.request(name, self._connection.instance, call)
+
+
+class MemoryTransport(MemoryReader):
+    """A group member and producer on a MemoryBroker; see ``Transport``."""
+
+    def __init__(self, broker: MemoryBroker, connection: Connection) -> None:
+        super().__init__(broker, connection)
+        self._topics: Sequence[str] = ()
+        self._listener: Listener | None = None
+        self._member: int | None = None
+        self._generation = -1
+        self._assigned: list[Partition] = []
+        self._positions: Positions = {}
+        self._sought: Positions = {}
+        self._paused: set[Partition] = set()
+        self._producer: tuple[Producer, int] | None = None
+
+    def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
+        """See ``Transport.subscribe``."""
+        if missing := set(topics) - set(self.describe(topics)):
+            raise TopicMissing(f"There is no topic {', '.join(sorted(missing))}: create it first")
+        self._topics, self._listener = topics, listener
+        self._producer = self._reopened()
+
+    def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
+        """See ``Transport.poll``."""
+        deadline = self._broker.now() + timeout_seconds
+        while True:
+            self._follow_group()
+            with self._broker.changed:
+                batches = self._fetch(max_records)
+                remaining = deadline - self._broker.now()
+                if batches or remaining <= 0:
+                    return batches
+                self._broker.wait(remaining)
+
+    def commit(self, outgoing: Sequence[Outgoing], positions: Positions) -> None:
+        """See ``Transport.commit``."""
+        try:
+            producer, epoch = self._producer = self._producer or self._init()
+            for records in outgoing:
+                self._produce(producer, epoch, records)
+            self._connection.passed("sent")
+            if self._connection.guarantee == "exactly_once":
+                self._commit_transaction(producer, epoch, positions)
+            elif positions:
+                self._commit_positions(positions)
+            self._connection.passed("committed")
+        except ProducerFenced as error:
+            self._producer = None
+            raise Fenced(
+                f"{error}: stop this process, another one with instance {self._connection.instance} is at work"
+            ) from None
+        except (TimeoutError, StaleMember) as error:
+            self._producer = None
+            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error}): settle it") from None
+
+    def settle(self) -> Positions:
+        """See ``Transport.settle``."""
+        self._producer = self._reopened()
+        assigned = [partition for partition in self._assigned if partition in self._sought]
+        stable = {partition: self._sought[partition] for partition in assigned} | self.committed(assigned)
+        self.seek(stable)
+        return stable
+
+    def seek(self, positions: Positions) -> None:
+        """See ``Transport.seek``."""
+        with self._broker.changed:
+            self._positions.update(positions)
+            self._sought.update(positions)
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """See ``Transport.pause``."""
+        self._paused.update(partitions)
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """See ``Transport.resume``."""
+        self._paused.difference_update(partitions)
+
+    def lag(self) -> dict[Partition, int]:
+        """See ``Transport.lag``."""
+        with self._broker.changed:
+            return {
+                partition: max(0, self._broker.log(partition).stable_end - position)
+                for partition, position in self._positions.items()
+            }
+
+    def create(self, topics: Sequence[TopicSpec]) -> None:
+        """See ``Transport.create``."""
+        for spec in topics:
+            self._broker.create(spec)
+
+    def close(self, timeout_seconds: float) -> None:
+        """Give the partitions up; as a static member it keeps its place until the group expires it."""
+        if self._assigned and self._listener is not None:
+            self._listener.on_revoked(self._assigned)
+        self._take([])
+        self._listener = None
+
+    def _reopened(self) -> tuple[Producer, int]:
+        """A new producer with the same identity: whatever the last one left open is ended."""
+        try:
+            return self._init()
+        except RequestTimedOut:
+            raise BrokerUnavailable("The broker did not answer while a transaction was settled: try again") from None
+
+    def _init(self) -> tuple[Producer, int]:
+        connection = self._connection
+        exactly_once = connection.guarantee == "exactly_once"
+        transactional_id = f"{connection.group}-{connection.instance}" if exactly_once else None
+        return self._request("init", lambda: self._broker.init_producer(transactional_id))
+
+    def _produce(self, producer: Producer, epoch: int, outgoing: Outgoing) -> None:
+        for partition, rows in by_partition(outgoing).items():
+            sequence = producer.sequences.get(partition, 0)
+            self._request("produce", partial(self._broker.produce, producer, epoch, partition, rows, sequence))
+
+    def _commit_transaction(self, producer: Producer, epoch: int, positions: Positions) -> None:
+        if positions:
+            group, member = self._connection.group, self._member or -1
+            self._request(
+                "offsets", lambda: self._broker.add_offsets(producer, epoch, group, member, self._generation, positions)
+            )  # fmt: skip
+        self._connection.passed("offsets")
+        self._request("end", lambda: self._broker.end(producer, epoch, commit=True))
+
+    def _commit_positions(self, positions: Mapping[Partition, int]) -> None:
+        group, member = self._connection.group, self._member or -1
+        self._request("offsets", lambda: self._broker.commit_offsets(group, member, self._generation, positions))
+        self._connection.passed("offsets")
+
+    def _follow_group(self) -> None:
+        """Join, rejoin or learn the assignment, telling the listener; partitions are given up before they are taken."""
+        if self._listener is None:
+            return
+        group, instance = self._connection.group, self._connection.instance
+        if self._member is None:
+            self._member = self._broker.join(group, instance, self._topics)
+        try:
+            known, generation, partitions = self._broker.membership(group, instance, self._member)
+        except ProducerFenced as error:
+            self._lose()
+            raise Fenced(f"{error}: stop this process") from None
+        if known is None:
+            self._lose()
+            self._member = None
+            self._follow_group()
+            return
+        if generation is None and not known.joined:
+            if self._assigned:
+                self._listener.on_revoked(self._assigned)
+            self._take([])
+            self._broker.rejoin(group, instance)
+            self._follow_group()
+            return
+        if generation is not None and generation != self._generation:
+            self._generation = generation
+            self._take(list(partitions))
+            if partitions:
+                self._listener.on_assigned(partitions)
+
+    def _lose(self) -> None:
+        if self._assigned and self._listener is not None:
+            self._listener.on_lost(self._assigned)
+        self._take([])
+        self._generation = -1
+
+    def _take(self, partitions: list[Partition]) -> None:
+        self._assigned, self._positions, self._sought = partitions, {}, {}
+        self._paused.clear()
+
+    def _fetch(self, max_records: int) -> list[Batch]:
+        """Read what is there, beginning with the partition whose turn it is."""
+        batches: list[Batch] = []
+        for partition in self._assigned:
+            if partition in self._positions and partition not in self._paused and max_records > 0:
+                log = self._broker.log(partition)
+                batch = log.read(partition, self._positions[partition], log.end, max_records)
+                if batch is not None:
+                    self._positions[partition] = batch.next_offset
+                    max_records -= len(batch)
+                    batches.append(batch)
+        if batches:
+            self._assigned = [*self._assigned[1:], self._assigned[0]]
+        return batches

@@ -1,0 +1,250 @@
+"""The seam between the wings: records as columns, and the two protocols that move them.
+
+Bytes in, bytes out: nothing here knows what a record means.  A ``Transport`` brings batches and
+commits what a ``Handler`` answers; ``consumers/loop.py`` is the only caller of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    index: int  # type: ignore[assignment]  # tuples have an index method, of which nobody has need here
+
+
+Positions = dict[Partition, int]
+"""The next offset to read, by partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive records of one partition, as columns, in offset order.
+
+    ``next_offset`` is the position after the batch; it may lie beyond ``offsets[-1] + 1`` because
+    transaction markers occupy offsets too.  ``timestamps`` are epoch milliseconds; ``headers`` is None
+    when no record has any.
+    """
+
+    partition: Partition
+    offsets: Sequence[int]
+    timestamps: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    next_offset: int
+    headers: Sequence[Headers] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Records to be produced to one topic, as columns; ``headers`` is one sequence per record or None."""
+
+    topic: str
+    partitions: Sequence[int]
+    timestamps: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """How a topic is, or shall be: partitions, replication, and broker-side configuration."""
+
+    name: str
+    partitions: int
+    replication: int = 1
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Who a transport is and how it reaches its broker.
+
+    ``instance`` is stable over restarts; with the group it names the transactional id.  ``options`` are
+    passed to the client as they are (security above all).  ``passed`` is called with the name of each
+    point of the commit ("sent", "offsets", "committed"): fault tests end the process there.
+    """
+
+    bootstrap_servers: str
+    group: str
+    instance: str = "0"
+    guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    options: Mapping[str, object] = field(default_factory=dict)
+    passed: Callable[[str], None] = lambda _point: None
+
+
+class TransportError(Exception):
+    """Base of everything a transport raises; the message names what to do next."""
+
+
+class BrokerUnavailable(TransportError):
+    """The broker did not answer within the deadline."""
+
+    @classmethod
+    def silent(cls, partition: Partition, offset: int, end: int, seconds: float) -> BrokerUnavailable:
+        """A range read up to ``offset`` of ``end`` got nothing more for ``seconds``."""
+        return cls(
+            f"{partition.topic}[{partition.index}] gave nothing at offset {offset} for {seconds:.0f} s, and {end} is "
+            "wanted: the broker is away, or a transaction there is still open; try again"
+        )
+
+
+class TopicMissing(TransportError):
+    """A topic that must exist does not."""
+
+
+class InDoubt(TransportError):
+    """A commit neither surely happened nor surely failed: call ``settle`` and compare positions."""
+
+
+class Fenced(TransportError):
+    """Another process with the same identity took over: stop at once, write nothing."""
+
+    @classmethod
+    def replaced(cls, connection: Connection, error: object) -> Fenced:
+        """The broker says, with ``error``, that another process works under this connection's names."""
+        return cls(
+            f"Another process works as instance {connection.instance} of group {connection.group} ({error}): "
+            "stop this one, or give each its own kafka.instance"
+        )
+
+
+class RecordsGone(TransportError):
+    """The source no longer holds the records that were asked for."""
+
+    @classmethod
+    def before(cls, partition: Partition, first: int, asked: int) -> RecordsGone:
+        """``asked`` lies before ``first``, the first offset that ``partition`` holds."""
+        return cls(
+            f"{partition.topic}[{partition.index}] begins at offset {first} and {asked} was asked for: "
+            "retention has passed it; start later, or from a snapshot that is newer"
+        )
+
+
+class Listener(Protocol):
+    """Is told when partitions come and go (called from within ``poll`` and ``close``)."""
+
+    def on_assigned(self, partitions: Sequence[Partition]) -> None: ...
+
+    def on_revoked(self, partitions: Sequence[Partition]) -> None: ...
+
+    def on_lost(self, partitions: Sequence[Partition]) -> None: ...
+
+
+class Reader(Protocol):
+    """Reads topics without joining a group: recovery, the live page, dead letters, verification, history.
+
+    Every call that talks to the broker has a deadline and raises a ``TransportError``.
+    """
+
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+        """The topics that exist among ``topics``."""
+
+    def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
+        """The first offset held and the offset after the last readable one (read_committed), by partition."""
+
+    def ends(self, partitions: Sequence[Partition]) -> Positions:
+        """The offset after the last record, decided or not: beyond ``bounds`` while a transaction there is open."""
+
+    def offsets_at(self, partitions: Sequence[Partition], timestamp_ms: int) -> Positions:
+        """The first offset whose timestamp is at or after ``timestamp_ms`` (the end where there is none)."""
+
+    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
+        """Read [start, end) under read_committed; raises RecordsGone when ``start`` is no longer held.
+
+        Waits for open transactions before ``end``, and raises BrokerUnavailable when they stay open.
+        """
+
+    def committed(self, partitions: Sequence[Partition]) -> Positions:
+        """The stable committed positions of the connection's group; a partition without one is left out."""
+
+    def close(self, timeout_seconds: float) -> None:
+        """Free everything within the timeout."""
+
+
+class Transport(Reader, Protocol):
+    """A member of a consumer group that also produces, exactly once or at least once."""
+
+    def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
+        """Join the group; partitions arrive through ``listener`` during ``poll``, and deliver nothing until ``seek``.
+
+        Raises TopicMissing.  The listener must not call the transport: it may run on the client's own thread.
+        """
+
+    def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
+        """Return what has arrived, at once if anything has, else after the timeout; at most ``max_records``.
+
+        Raises RecordsGone when retention has passed a position, Fenced when another member took the instance over.
+        """
+
+    def commit(self, outgoing: Sequence[Outgoing], positions: Positions) -> None:
+        """Produce ``outgoing`` and commit ``positions`` together.
+
+        Exactly once: one transaction, every send checked before the offsets are added, the full group
+        metadata sent.  At least once: flush, check every send, then commit the positions.  Without positions it
+        only produces, and needs no subscription.
+        Raises InDoubt when it is unknown whether it happened, Fenced when this member is replaced.
+        """
+
+    def settle(self) -> Positions:
+        """After InDoubt: end what was open, and return the stable committed position of each assigned partition.
+
+        The consumer is left seeked to those positions; a partition without a committed one is where it was last
+        seeked to, and one that was never seeked is left out.  Raises BrokerUnavailable (try again) or Fenced.
+        """
+
+    def seek(self, positions: Positions) -> None:
+        """Read on from these positions."""
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Stop delivering these partitions; ``poll`` goes on, so that the group keeps this member."""
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Deliver these partitions again."""
+
+    def lag(self) -> dict[Partition, int]:
+        """Records between the position and the end of each assigned partition, as last known; no round trip."""
+
+    def create(self, topics: Sequence[TopicSpec]) -> None:
+        """Create the topics that do not exist yet."""
+
+
+class Handler(Protocol):
+    """What the loop calls: turns batches into answers, and learns what became of them."""
+
+    def on_assigned(
+        self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
+    ) -> Positions:
+        """New partitions, with their committed positions; returns where to read on from (after recovery)."""
+
+    def recover_some(self, budget_seconds: float) -> bool:
+        """Rebuild state for about ``budget_seconds``; True when nothing is left to rebuild."""
+
+    def on_batch(self, batches: Sequence[Batch]) -> Sequence[Outgoing]:
+        """Answer the batches; what it changed stays on a stage until ``on_committed``."""
+
+    def on_committed(self) -> None:
+        """The answers and positions of the last ``on_batch`` are committed: promote its stage."""
+
+    def on_in_doubt(self, stable: Positions) -> None:
+        """The last commit failed or is unknown; ``stable`` says what holds: promote or discard by partition."""
+
+    def on_revoked(self, partitions: Sequence[Partition]) -> None:
+        """These partitions move elsewhere in good order (nothing of them is staged)."""
+
+    def on_lost(self, partitions: Sequence[Partition]) -> None:
+        """These partitions are already somebody else's: drop everything, write nothing."""

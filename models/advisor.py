@@ -1,0 +1,112 @@
+"""Which architecture for which task: three profiles, what each of them says, and which one decides.
+
+The profiles are rules of thumb and disagree with each other, so that the answer shows them all; what
+of them holds on this machine is in docs/claims.md, and a backtest has the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from models.spec import Spec, within
+
+Resources = Literal["any", "free", "memory", "compute", "mobile"]
+Task = Literal["forecast", "generation", "classification", "sources"]
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one profile says, and why."""
+
+    profile: str
+    spec: Spec | None
+    """None where the profile leaves the choice of a network to the others."""
+    compression: Sequence[str]
+    """What to do with the trained network: "prune", "int8"."""
+    why: str
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A network, what to do with it once it is trained, and what led there."""
+
+    spec: Spec
+    compression: Sequence[str]
+    opinions: Sequence[Opinion]
+    why: str
+
+
+def advise(steps: int, resources: Resources = "any", task: Task = "forecast") -> Advice:
+    """Return a network for forecasts that must look ``steps`` bars back.
+
+    The task decides if it is a special one, because it says what is answered; then the resources,
+    because they are limits; then the length.  Compression is the resources' affair alone.  Raises
+    SpecError when ``steps`` is not from 1 to a million.
+    """
+    within("steps", steps, 1, 1_000_000)
+    opinions = [_of_task(task), _of_resources(resources), _of_length(steps)]
+    spec, profile = next((opinion.spec, opinion.profile) for opinion in opinions if opinion.spec is not None)
+    compression = [part for opinion in opinions for part in opinion.compression]
+    others = [o.profile for o in opinions if o.spec is not None and o.profile != profile]
+    why = f"The {profile} decides" + (f", before the {' and the '.join(others)}." if others else ".")
+    return Advice(spec, compression, opinions, why)
+
+
+def _of_length(steps: int) -> Opinion:
+    if steps < 50:
+        return _length(
+            {"kind": "gru"}, f"{steps} bars are few: a GRU keeps them with a quarter fewer weights than an LSTM"
+        )
+    if steps <= 200:
+        return _length(
+            {"kind": "deep-lstm"}, f"{steps} bars are within an LSTM's reach: three layers, its gradient still steady"
+        )
+    return _length({"kind": "lstm-residual"}, f"{steps} bars are many: a deep LSTM, shortcuts for its gradient")
+
+
+def _length(spec: Spec, why: str) -> Opinion:
+    return Opinion("length", spec, [], f"{why}.")
+
+
+def _of_resources(resources: Resources) -> Opinion:
+    spec, compression, why = _BY_RESOURCES[resources]
+    return Opinion("resources", spec, compression, why)
+
+
+def _of_task(task: Task) -> Opinion:
+    spec, why = _BY_TASK[task]
+    return Opinion("task", spec, [], why)
+
+
+_HYBRID: Spec = {
+    "kind": "network",
+    "stack": [{"kind": "lstm", "hidden": 256}, {"kind": "lstm", "hidden": 256}, {"kind": "gru", "hidden": 128}],
+    "dropout": 0.2,
+    "attention": {"kind": "ring", "length": 96},
+}
+_BY_RESOURCES: dict[Resources, tuple[Spec | None, Sequence[str], str]] = {
+    "any": (None, [], "Nothing is said about resources."),
+    "free": (_HYBRID, [], "Resources are no matter: LSTMs below a GRU, with attention."),
+    "memory": (
+        {"kind": "gru"},
+        ["int8"],
+        "Memory is short: a GRU's state is half an LSTM's, and bytes are a quarter of floats.",
+    ),
+    "compute": (
+        {"kind": "lstm-separable"},
+        [],
+        "Computing is dear: block-diagonal weights save most of an LSTM's products.",
+    ),
+    "mobile": (None, ["prune"], "A mobile target: train at full width, then take the weakest channels away."),
+}
+_BY_TASK: dict[Task, tuple[Spec | None, str]] = {
+    "forecast": (None, "A forecast asks for nothing special."),
+    "generation": ({"kind": "lstm-attention"}, "What is generated leans on details of the past: attention over it."),
+    "classification": (
+        {"kind": "gru-classifier"},
+        "A class is a property of the whole: the mean of a GRU's outputs, softmax.",
+    ),
+    "sources": ({"kind": "two-stream-cross"}, "Several sources: a stream each, which look over each other's past."),
+}

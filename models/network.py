@@ -1,0 +1,195 @@
+"""The forecaster: one recurrent stack per scale, and one read-out that joins them.
+
+Shapes: T steps, B rows, F features of a scale, H width of a scale's output, R past outputs of a
+scale, L lags, h horizon steps, P numbers of a step's distribution, Q quantiles.  Scale 0 is the base
+scale.
+
+The recurrent part (``step``, ``scan``) of a scale runs whenever one of its bars closes, and knows
+nothing of the other scales.  ``read`` runs only when a record is answered; ``distribution`` is the
+same before it is put in quantiles, which is what the loss is taken of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from torch import Tensor, nn
+
+from models.attention import NoAttention, ScaleAttention, Temporal
+from models.cell import Cell, Exact, State, fold
+from models.int8 import keep_as_int8
+from models.linear import RowLinear
+from models.spec import Spec, SpecError, make, within
+from models.stack import EarlyExit, Stack
+from models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, Composition
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network is given and what it must return; the data's side of a model."""
+
+    features: tuple[int, ...]
+    """Features of a bar, per scale, base scale first; feature 0 is the normalised target."""
+    lags: int
+    """Past targets on the linear highway; 0 for no highway."""
+    horizon: int
+    """Steps of a forecast."""
+    quantiles: tuple[float, ...]
+    """Levels of a forecast, rising, each between 0 and 1."""
+
+    def __post_init__(self) -> None:
+        """Raise SpecError when no network can have this shape."""
+        within("the number of scales", len(self.features), 1, 16)
+        for features in self.features:
+            within("the number of features of a scale", features, 1, 4096)
+        within("lags", self.lags, 0, 4096)
+        within("horizon", self.horizon, 1, 4096)
+        rising = sorted(set(self.quantiles))
+        if not rising or list(self.quantiles) != rising or not 0 < rising[0] <= rising[-1] < 1:
+            message = (
+                f"quantiles is {self.quantiles!r}: expected rising numbers between 0 and 1, as in (0.1, 0.5, 0.9)."
+            )
+            raise SpecError(message)
+
+
+def build(spec: Spec, shape: Shape) -> Network:
+    """Return the network that a spec names, its weights drawn from torch's random generator.
+
+    Raises SpecError when the spec names something unknown, or a value that does not fit.
+    """
+    return Network(make("model", MODELS, spec), shape)
+
+
+class Network(nn.Module):
+    """Recurrent stacks, attention over the past and across scales, a head, and a linear highway beside them.
+
+    ``outputs`` and ``memory`` are per scale: the width H of an output, and how many of them (R >= 1,
+    the newest included) ``read`` looks at.  ``exact`` says how closely a sequence equals its steps,
+    and is ``WINDOW`` where an encoder reads the memory anew at every answer.  ``highway`` is None
+    where there are no lags; it starts at zero, which is the naive forecast.
+
+    A row's bytes are the same in any tile (rows in multiples of eight) at any place, provided that
+    the tensors given start on a 16-byte boundary, as fresh tensors and whole tiles of a slab do.
+    """
+
+    outputs: tuple[int, ...]
+    memory: tuple[int, ...]
+    exact: Exact
+    highway: nn.Linear | None
+
+    def __init__(self, composition: Composition, shape: Shape) -> None:
+        super().__init__()
+        self.composition, self.shape = composition, shape
+        self.stacks = [_stack(composition, features) for features in shape.features]
+        self.recurrent = nn.ModuleList(self.stacks)
+        self.outputs = tuple(stack.outputs for stack in self.stacks)
+        self.attentions = _attentions(composition, self.outputs)
+        self.temporal = nn.ModuleList(self.attentions)
+        self.memory = tuple(attention.memory for attention in self.attentions)
+        self.exact = min(*(stack.exact for stack in self.stacks), *(a.exact for a in self.attentions))
+        widths = [attention.outputs for attention in self.attentions]
+        self.across = ScaleAttention(widths) if len(widths) > 1 else None
+        self.head = make("head", HEADS, composition.head, quantiles=shape.quantiles)
+        self.decoder = make(
+            "decoder", DECODERS, composition.decoder, inputs=widths[0], horizon=shape.horizon, numbers=self.head.numbers
+        )
+        if composition.highway and not self.head.shifts:
+            message = (
+                f"highway is true beside head {composition.head['kind']!r}, whose classes are fixed: set it to false."
+            )
+            raise SpecError(message)
+        self.highway = RowLinear(shape.lags, shape.horizon) if composition.highway and shape.lags else None
+        if self.highway is not None:
+            nn.init.zeros_(self.highway.weight)
+            nn.init.zeros_(self.highway.bias)
+        if composition.weights == "int8":
+            keep_as_int8(self)
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """The whole composition as a spec: what ``build`` makes the same network from."""
+        return {"kind": "network", **asdict(self.composition)}
+
+    def initial_state(self, scale: int, rows: int) -> State:
+        """Return the state of a scale's stack before its first bar, every tensor [rows, ...], without gradient."""
+        return {name: tensor.detach() for name, tensor in self.stacks[scale].initial_state(rows).items()}
+
+    def step(self, scale: int, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
+        """Return a scale's output [B, H] for one closed bar and its next state; dt in bars of the scale."""
+        return self.stacks[scale].step(x_BF, state, dt_B)
+
+    def scan(
+        self,
+        scale: int,
+        x_TBF: Tensor,
+        state: State,
+        mask_TB: Tensor | None = None,
+        dt_TB: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Return a scale's outputs [T, B, H] for T >= 1 bars and its last state; a masked row keeps its state.
+
+        In service its bytes are those of ``step``, whether or not the stack has a faster form of the same bytes.
+        """
+        stack = self.stacks[scale]
+        if stack.exact is Exact.TILE or self.training:
+            return stack.scan(x_TBF, state, mask_TB, dt_TB)
+        return fold(stack, x_TBF, state, mask_TB, dt_TB)
+
+    def distribution(self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor) -> Tensor:
+        """Return what the head makes a distribution of at every step of the horizon, [B, h, P]; see ``read``."""
+        pasts = [
+            attention.encode(memory_BRH, filled_B)
+            for attention, memory_BRH, filled_B in zip(self.attentions, memories, filled, strict=True)
+        ]
+        contexts = [
+            attention(past_BRD, filled_B)
+            for attention, past_BRD, filled_B in zip(self.attentions, pasts, filled, strict=True)
+        ]
+        context_BD = contexts[0] if self.across is None else self.across(contexts, filled)
+        numbers_BhP: Tensor = self.decoder(context_BD, pasts[0], filled[0])
+        return numbers_BhP if self.highway is None else self.head.moved(numbers_BhP, self.highway(lags_BL))
+
+    def read(self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor) -> Tensor:
+        """Return horizon × quantiles [B, h, Q], rising in Q, in units of the normalised target.
+
+        ``memories[s]`` [B, R, H] holds the newest outputs of scale s, oldest first, padded on the
+        left; the last ``filled[s]`` [B] of them are valid.  ``lags_BL`` is the window of targets,
+        oldest first, less the newest, over the scale of the normaliser.
+        """
+        return self.head.quantiles(self.distribution(memories, filled, lags_BL)).sort(-1).values
+
+    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor) -> Tensor:
+        """Return the head's loss of a ``distribution`` over all steps whose outcome is not NaN."""
+        return self.head.loss(numbers_BhP, outcome_Bh)
+
+
+def _attentions(composition: Composition, widths: Sequence[int]) -> list[Temporal]:
+    """Return how each scale's memory is read: the coarse ones' by their newest output, or anew if the base's is."""
+    base, *coarse = widths
+    attention = make("attention", ATTENTIONS, composition.attention, width=base)
+    if attention.exact is Exact.WINDOW:
+        return [attention, *(make("attention", ATTENTIONS, composition.attention, width=width) for width in coarse)]
+    return [attention, *map(NoAttention, coarse)]
+
+
+def _stack(composition: Composition, features: int) -> Cell:
+    layers: dict[str, Cell] = {}
+    if composition.front is not None:
+        layers["front"] = make("front", FRONTS, composition.front, inputs=features)
+        features = layers["front"].outputs
+    for depth, cell in enumerate(composition.stack):
+        layers[str(depth)] = make(f"stack[{depth}]", CELLS, cell, inputs=features)
+        features = layers[str(depth)].outputs
+    if not composition.stack:
+        message = 'stack is empty: expected at least one cell, such as {"kind": "gru", "hidden": 64}.'
+        raise SpecError(message)
+    if composition.exit:
+        if composition.shortcut != "none":
+            message = (
+                f"exit is {composition.exit!r} beside shortcut {composition.shortcut!r}, which needs the layers "
+                'that a row may leave out: choose exit 0 or shortcut "none".'
+            )
+            raise SpecError(message)
+        return EarlyExit(layers, composition.dropout, composition.exit)
+    return Stack(layers, composition.dropout, SHORTCUTS[composition.shortcut])

@@ -1,0 +1,65 @@
+"""The two ways in which a cell of ours is faster over a sequence than step by step.
+
+Shapes: T steps, B rows, F inputs, H outputs, P numbers read from an input.
+
+Both do at once, for all steps, what does not read the state.  A ``Recurrent`` cell is written as a
+step in two halves, of which only the second sees the state.  An ``Unrolled`` cell is written as a
+sequence, of which a step is one of length one; what is left to its loop is one operation a step.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from models.cell import Cell, Exact, State
+
+Draw = Callable[[Tensor], object]
+
+
+class Unrolled(Cell):
+    """A cell that is written as ``unroll``."""
+
+    exact = Exact.TILE
+
+    def step(self, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
+        """Return the output and the next state: those of a sequence of one step."""
+        y_1BH, after = self.unroll(x_BF[None], state, None if dt_B is None else dt_B[None])
+        return y_1BH[0], after
+
+
+class Recurrent(Cell):
+    """A cell that is written as ``project`` and ``advance``; a step is one after the other."""
+
+    exact = Exact.TILE
+
+    @abstractmethod
+    def project(self, x_BF: Tensor) -> Tensor:
+        """Return all that the step reads from the input, [..., P]."""
+
+    @abstractmethod
+    def advance(self, p_BP: Tensor, state: State, dt_B: Tensor | None) -> tuple[Tensor, State]:
+        """Return the output [B, H] and the next state, from what ``project`` returned."""
+
+    def step(self, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
+        """Return the output [B, H] and the next state; ``dt_B`` is the time since the last step, in bars."""
+        return self.advance(self.project(x_BF), state, dt_B)
+
+    def unroll(self, x_TBF: Tensor, state: State, dt_TB: Tensor | None = None) -> tuple[Tensor, State]:
+        """Return the outputs [T, B, H] and the last state; the inputs of all steps are projected at once."""
+        outputs = []
+        for t, p_BP in enumerate(self.project(x_TBF).unbind()):
+            y_BH, state = self.advance(p_BP, state, None if dt_TB is None else dt_TB[t])
+            outputs.append(y_BH)
+        return torch.stack(outputs), state
+
+
+def initialise(linear: nn.Linear, blocks: int, draw: Draw = nn.init.xavier_uniform_) -> None:
+    """Draw the weights gate block by gate block, as if each gate were a layer of its own; biases start at zero."""
+    for block in linear.weight.chunk(blocks):
+        draw(block)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)

@@ -1,0 +1,103 @@
+"""From a JSON spec to the thing it names.
+
+A spec is ``{"kind": name, option: value, ...}``.  The kinds of one place are a table of callables,
+and the keyword parameters of a callable, with their annotations, are its options: listing a class
+in a table is all that it takes to make it available.
+"""
+
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Literal, TypeVar, Union, get_args, get_origin
+
+Spec = Mapping[str, object]
+T = TypeVar("T")
+
+
+class SpecError(ValueError):
+    """A model spec that cannot be built; the message names the place, the value, what was expected."""
+
+
+def make(place: str, table: Mapping[str, Callable[..., T]], spec: object, /, **given: object) -> T:
+    """Call the entry of ``table`` that ``spec`` names with the spec's options and with ``given``.
+
+    Raises SpecError when the kind or an option is unknown, missing, or of the wrong type.
+    """
+    if not isinstance(spec, Mapping):
+        message = f'{place} is {spec!r}: expected an object such as {{"kind": "{next(iter(table))}"}}.'
+        raise SpecError(message)
+    options = dict(spec)
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str) or kind not in table:
+        message = f"{place}.kind is {_listed(kind, table)}"
+        raise SpecError(message)
+    parameters = inspect.signature(table[kind], eval_str=True).parameters
+    wanted = {name: parameter for name, parameter in parameters.items() if name not in given}
+    for name, value in options.items():
+        if name not in wanted:
+            message = f"an option of {place} (kind {kind!r}) is {_listed(name, wanted)}"
+            raise SpecError(message)
+        if not _fits(value, wanted[name].annotation):
+            message = f"{place}.{name} is {value!r}: expected {_told(wanted[name].annotation)}."
+            raise SpecError(message)
+    for name, parameter in wanted.items():
+        if parameter.default is parameter.empty and name not in options:
+            message = f"{place}.{name} is missing: kind {kind!r} needs it, {_told(parameter.annotation)}."
+            raise SpecError(message)
+    return table[kind](**options, **given)
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+    """Raise SpecError unless ``low <= value <= high``."""
+    if not low <= value <= high:
+        message = f"{name} is {value!r}: expected a number from {low} to {high}. Change it in the model spec."
+        raise SpecError(message)
+
+
+def tiled(name: str, value: int, least: int = 8) -> None:
+    """Raise SpecError unless a width is a multiple of eight, without which a row's bits depend on its neighbours."""
+    if value % 8 or not least <= value <= 4096:
+        message = f"{name} is {value!r}: expected a multiple of 8 from {least} to 4096. Change it in the model spec."
+        raise SpecError(message)
+
+
+def _listed(value: object, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = get_close_matches(str(value), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{value!r}: expected {' or '.join(map(repr, names)) or 'no option at all'}.{hint}"
+
+
+def _fits(value: object, hint: object) -> bool:
+    origin = get_origin(hint) or hint
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if origin is Mapping:
+        return isinstance(value, Mapping)
+    if origin is Sequence:
+        return isinstance(value, list | tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if isinstance(value, bool):
+        return origin is bool
+    return isinstance(value, int | float if origin is float else origin)  # type: ignore[arg-type]
+
+
+def _told(hint: object) -> str:
+    origin = get_origin(hint) or hint
+    if origin in (Union, types.UnionType):
+        return " or ".join(_told(part) for part in get_args(hint))
+    if origin is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    if origin is Sequence:
+        return f"a list, each {_told(get_args(hint)[0])}"
+    names: dict[object, str] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        Mapping: "an object",
+        types.NoneType: "null",
+    }
+    return names[origin]

@@ -1,0 +1,119 @@
+"""How good forecasts are: errors element by element, and their means.
+
+Every error function is one expression over arrays that broadcast, and is NaN where the outcome or the forecast is:
+NaN means not scored.  MAE is ``mean(absolute_error(actual, forecast))``, and by horizon ``mean_by_step`` of the same.
+Shapes: N cutoffs (rows), H steps ahead, Q quantile levels, T times; where only ``…`` stands, any shape.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def absolute_error(actual: ArrayLike, forecast: ArrayLike) -> Floats:
+    """Return |actual − forecast| [...]; its mean is the MAE."""
+    return np.abs(np.subtract(actual, forecast, dtype=np.float64))
+
+
+def squared_error(actual: ArrayLike, forecast: ArrayLike) -> Floats:
+    """Return (actual − forecast)² [...]; its mean is the MSE."""
+    return np.square(np.subtract(actual, forecast, dtype=np.float64))
+
+
+def seasonal_scale(past_T: ArrayLike, season: int) -> float:
+    """Return the mean of |y(t) − y(t − season)| over the past of one series: what ``scaled_error`` divides by.
+
+    NaN when no pair is observed, or all pairs are equal.
+    """
+    past = np.asarray(past_T, np.float64)
+    return mean(absolute_error(past[season:], past[:-season])) or np.nan
+
+
+def scaled_error(actual: ArrayLike, forecast: ArrayLike, scale: ArrayLike) -> Floats:
+    """Return the absolute error in units of the in-sample seasonal naive error [...]; its mean is the MASE.
+
+    Hyndman and Koehler 2006, "Another look at measures of forecast accuracy".
+    """
+    return np.divide(absolute_error(actual, forecast), scale)
+
+
+def pinball(actual: ArrayLike, forecast: ArrayLike, level: ArrayLike) -> Floats:
+    """Return max(τ·e, (τ − 1)·e) [...], e = actual − forecast of the quantile τ = ``level``."""
+    error = np.subtract(actual, forecast, dtype=np.float64)
+    return np.maximum(np.multiply(level, error), np.multiply(np.subtract(level, 1.0), error))
+
+
+def crps(actual: ArrayLike, quantiles_Q: ArrayLike, levels_Q: ArrayLike) -> Floats:
+    """Return twice the mean pinball loss over the levels [...]: the CRPS as far as the quantiles [..., Q] show it.
+
+    Gneiting and Ranjan 2011, "Comparing density forecasts using threshold- and quantile-weighted scoring rules".
+    """
+    loss: Floats = np.mean(pinball(np.expand_dims(actual, -1), quantiles_Q, levels_Q), axis=-1)
+    return 2.0 * loss
+
+
+def covered(actual: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
+    """Return 1 where low ≤ actual ≤ high, else 0 [...]; its mean is the coverage."""
+    inside = np.less_equal(low, actual) & np.less_equal(actual, high)
+    return np.where(np.isnan(np.add(actual, np.add(low, high))), np.nan, inside)
+
+
+def width(low: ArrayLike, high: ArrayLike) -> Floats:
+    """Return the width of the interval [...]."""
+    return np.subtract(high, low, dtype=np.float64)
+
+
+def hit(actual: ArrayLike, forecast: ArrayLike, origin: ArrayLike) -> Floats:
+    """Return 1 where the forecast moves from ``origin`` to the same side as the outcome, else 0 [...].
+
+    NaN where either stands still.
+    """
+    moves = np.sign(np.subtract(actual, origin)) * np.sign(np.subtract(forecast, origin))
+    return np.where(np.isnan(moves) | (moves == 0), np.nan, moves > 0)
+
+
+def mean(error: ArrayLike) -> float:
+    """Return the mean of what was scored; NaN when nothing was."""
+    scored = np.asarray(error, np.float64)
+    scored = scored[~np.isnan(scored)]
+    return float(scored.mean()) if scored.size else np.nan
+
+
+def mean_by_step(error_NH: ArrayLike) -> Floats:
+    """Return the mean over cutoffs of what was scored [H]."""
+    return np.array([mean(error_N) for error_N in np.asarray(error_NH, np.float64).T])
+
+
+def skill(error: float, reference: float) -> float:
+    """Return the part of the reference's error that is avoided: 1 is perfect, 0 as good, negative is worse."""
+    return 1.0 - error / reference if reference else np.nan
+
+
+class HitRate(NamedTuple):
+    """A share of hits with its confidence interval, and what always saying the commoner direction would hit."""
+
+    rate: float
+    low: float
+    high: float
+    majority: float
+
+
+def hit_rate(actual_N: ArrayLike, forecast_N: ArrayLike, origin_N: ArrayLike, z: float = 1.96) -> HitRate:
+    """Return the direction hit rate of one step ahead, with Wilson's interval at ``z`` standard deviations.
+
+    The interval takes outcomes for independent: give cutoffs at least that step apart.  All NaN when nothing moved.
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    hits = hit(actual_N, forecast_N, origin_N)
+    up = np.where(np.isnan(hits), np.nan, np.greater(actual_N, origin_N))
+    n, p = int(np.sum(~np.isnan(hits))), mean(hits)
+    if n == 0:
+        return HitRate(np.nan, np.nan, np.nan, np.nan)
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return HitRate(p, float(centre - half), float(centre + half), max(mean(up), 1 - mean(up)))

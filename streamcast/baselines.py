@@ -1,0 +1,227 @@
+"""What every forecast is held against: last value, seasonal naive, moving average, ridge on lags.
+
+A baseline is fitted on the training part of a panel and returns a function that forecasts from any bars of it.
+Missing bars are filled with the value before them, and windows that reach back before a series began with its first
+value; there is no forecast from a cutoff before that.
+Shapes: K series, T bars of the panel, N cutoffs (bar numbers of the newest bar known), H steps ahead, L lags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from streamcast.history import History
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Forecast = Callable[[Floats, Integers], Floats]
+"""From bars [K, T] and cutoffs [N] to forecasts [K, N, H]; nothing after a cutoff is looked at."""
+
+_ROWS = 8_192  # windows taken at once, which bounds memory
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """The target of every series on one grid of bars; NaN is a missing bar.  Bar 0 starts at ``start_ms``."""
+
+    start_ms: int
+    freq_ms: int
+    y_KT: Floats
+
+
+class Baseline(Protocol):
+    """A way to forecast; ``fit`` learns from ``y_KT`` and returns what forecasts ``horizon`` steps."""
+
+    def fit(self, y_KT: Floats, horizon: int) -> Forecast:
+        """Return the forecast function."""
+
+
+def panel(history: History) -> Panel:
+    """Put the target on a grid of bars from the epoch; the first record of a bar wins, as in the engine."""
+    bar_N = history.ts_N // history.freq_ms
+    first = int(bar_N[0])
+    y_KT = np.full((len(history.keys), int(bar_N[-1]) - first + 1), np.nan)
+    y_KT[history.series_N[::-1], bar_N[::-1] - first] = history.values_NC[::-1, 0]
+    return Panel(first * history.freq_ms, history.freq_ms, y_KT)
+
+
+def standard(season: int, lags: int = 336) -> dict[str, Baseline]:
+    """Return the baselines that every backtest prints, by name; the season, in bars, is also how often one refits."""
+    return {
+        "last value": LastValue(),
+        "seasonal naive": SeasonalNaive(season),
+        "moving average": MovingAverage(season),
+        "ridge on lags": Ridge(lags),
+        "ridge refitted": RefittedRidge(season, lags),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class LastValue:
+    """Every step is the newest value."""
+
+    def fit(self, y_KT: Floats, horizon: int) -> Forecast:
+        """Return the forecast function."""
+        return lambda y_KT, cutoffs_N: np.repeat(_Bars.of(y_KT).known(cutoffs_N)[:, :, None], horizon, axis=2)
+
+
+@dataclass(frozen=True, slots=True)
+class SeasonalNaive:
+    """Every step is the value of the same place in the newest season."""
+
+    season: int
+
+    def fit(self, y_KT: Floats, horizon: int) -> Forecast:
+        """Return the forecast function."""
+        ago_H = self.season - 1 - np.arange(horizon) % self.season
+
+        def forecast(y_KT: Floats, cutoffs_N: Integers) -> Floats:
+            bars = _Bars.of(y_KT)
+            season_KNH = bars.filled_KT[:, np.maximum(cutoffs_N[:, None] - ago_H, 0)]
+            return np.where(np.isnan(bars.known(cutoffs_N))[:, :, None], np.nan, season_KNH)
+
+        return forecast
+
+
+@dataclass(frozen=True, slots=True)
+class MovingAverage:
+    """Every step is the mean of the newest ``window`` bars."""
+
+    window: int
+
+    def fit(self, y_KT: Floats, horizon: int) -> Forecast:
+        """Return the forecast function."""
+        weights_LH = np.full((self.window, horizon), 1 / self.window)
+        return lambda y_KT, cutoffs_N: _apply(weights_LH, _Bars.of(y_KT), cutoffs_N)
+
+
+@dataclass(frozen=True, slots=True)
+class Ridge:
+    """Step h is last + Σ w(l, h)·(y(t − l) − last), one W for all series, by penalised least squares.
+
+    The closed form of NLinear (Zeng et al. 2023, "Are transformers effective for time series forecasting?").  Series
+    are divided by their standard deviation; the penalty is in units of the normal equations' mean diagonal.
+    """
+
+    lags: int = 336
+    penalty: float = 0.01
+
+    def fit(self, y_KT: Floats, horizon: int) -> Forecast:
+        """Return the forecast function."""
+        bars = _Bars.of(y_KT)
+        weights_LH = _solve(*_normal_equations(bars, bars.deviations(), horizon, self.lags), self.penalty)
+        return lambda y_KT, cutoffs_N: _apply(weights_LH, _Bars.of(y_KT), cutoffs_N)
+
+
+@dataclass(frozen=True, slots=True)
+class RefittedRidge:
+    """``Ridge`` that is fitted anew every so many bars after the training part, from outcomes known by then.
+
+    What is older counts ``forgetting`` times as much as at the fit before.
+    """
+
+    every: int
+    lags: int = 336
+    penalty: float = 0.01
+    forgetting: float = 0.98
+
+    def fit(self, y_KT: Floats, horizon: int) -> Forecast:
+        """Return the forecast function: its bars go on from the training part, and its cutoffs (else ValueError)."""
+        trained, learnt = y_KT.shape[1], _Bars.of(y_KT)
+        scale_K = learnt.deviations()
+        first = _normal_equations(learnt, scale_K, horizon, self.lags)
+
+        def forecast(y_KT: Floats, cutoffs_N: Integers) -> Floats:
+            part_N = (cutoffs_N + 1 - trained) // self.every
+            if (part_N < 0).any():
+                raise ValueError(
+                    f"cutoff {cutoffs_N.min()} lies before {trained - 1}, the last bar of the training part"
+                )
+            bars, (gram_LL, moment_LH) = _Bars.of(y_KT), first
+            out_KNH = np.empty((len(y_KT), len(cutoffs_N), horizon))
+            for part in range(int(part_N.max(initial=0)) + 1):
+                if part:
+                    known = trained + part * self.every
+                    new = _normal_equations(bars, scale_K, horizon, self.lags, known - self.every, known)
+                    gram_LL, moment_LH = self.forgetting * gram_LL + new[0], self.forgetting * moment_LH + new[1]
+                now_N = part_N == part
+                if now_N.any():
+                    weights_LH = _solve(gram_LL, moment_LH, self.penalty)
+                    out_KNH[:, now_N] = _apply(weights_LH, bars, cutoffs_N[now_N])
+            return out_KNH
+
+        return forecast
+
+
+@dataclass(frozen=True, slots=True)
+class _Bars:
+    """A panel's target, raw and filled, and whether each series has begun."""
+
+    y_KT: Floats
+    filled_KT: Floats
+    begun_KT: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, y_KT: Floats) -> _Bars:
+        seen_KT = ~np.isnan(y_KT)
+        newest_KT = np.maximum.accumulate(np.where(seen_KT, np.arange(y_KT.shape[1]), 0), axis=1)
+        place_KT = np.maximum(newest_KT, seen_KT.argmax(axis=1)[:, None])
+        return cls(y_KT, np.take_along_axis(y_KT, place_KT, axis=1), np.logical_or.accumulate(seen_KT, axis=1))
+
+    def known(self, cutoffs_N: Integers) -> Floats:
+        """Return the newest value at each cutoff [K, N]; NaN before a series begins."""
+        return np.where(self.begun_KT[:, cutoffs_N], self.filled_KT[:, cutoffs_N], np.nan)
+
+    def windows(self, series: int, cutoffs_N: Integers, length: int) -> tuple[Floats, Floats]:
+        """Return the ``length`` bars up to each cutoff less the last one [N, L], and the last one [N, 1]."""
+        filled_T = self.filled_KT[series]
+        padded = np.concatenate([np.full(length - 1, filled_T[0]), filled_T])
+        x_NL = sliding_window_view(padded, length)[cutoffs_N]
+        return x_NL - x_NL[:, -1:], x_NL[:, -1:]
+
+    def deviations(self) -> Floats:
+        """Return each series' standard deviation [K], 0 where nothing was observed."""
+        observed = (y_T[~np.isnan(y_T)] for y_T in self.y_KT)
+        return np.array([y.std() if y.size else 0.0 for y in observed])
+
+
+def _normal_equations(
+    bars: _Bars, scale_K: Floats, horizon: int, lags: int, start: int = 0, stop: int | None = None
+) -> tuple[Floats, Floats]:
+    """Return XᵀX and XᵀY over the windows whose last outcome lies in bars [start, stop) and is wholly observed."""
+    gram_LL, moment_LH = np.zeros((lags, lags)), np.zeros((lags, horizon))
+    end = (bars.y_KT.shape[1] if stop is None else stop) - horizon
+    for series in np.flatnonzero(scale_K > 0).tolist():
+        begin = max(start - horizon, lags - 1, int(bars.begun_KT[series].argmax()))
+        for first in range(begin, end, _ROWS):
+            cutoffs_N = np.arange(first, min(first + _ROWS, end))
+            x_NL, last_N1 = bars.windows(series, cutoffs_N, lags)
+            y_NH = bars.y_KT[series, cutoffs_N[:, None] + np.arange(1, horizon + 1)] - last_N1
+            whole_N = ~np.isnan(y_NH).any(axis=1)
+            x_NL, y_NH = x_NL[whole_N] / scale_K[series], y_NH[whole_N] / scale_K[series]
+            gram_LL += x_NL.T @ x_NL
+            moment_LH += x_NL.T @ y_NH
+    return gram_LL, moment_LH
+
+
+def _solve(gram_LL: Floats, moment_LH: Floats, penalty: float) -> Floats:
+    """Return W [L, H] of (XᵀX + λ)W = XᵀY; zero, which is the last value, where there was nothing to learn from."""
+    lags = len(gram_LL)
+    ridge = penalty * float(np.trace(gram_LL)) / lags or 1.0
+    return np.asarray(np.linalg.solve(gram_LL + ridge * np.eye(lags), moment_LH), np.float64)
+
+
+def _apply(weights_LH: Floats, bars: _Bars, cutoffs_N: Integers) -> Floats:
+    """Return last + (window − last)·W [K, N, H]; NaN before a series begins."""
+    out_KNH = np.empty((len(bars.y_KT), len(cutoffs_N), weights_LH.shape[1]))
+    for series, out_NH in enumerate(out_KNH):
+        x_NL, last_N1 = bars.windows(series, cutoffs_N, len(weights_LH))
+        out_NH[:] = last_N1 + x_NL @ weights_LH
+    out_KNH[~bars.begun_KT[:, cutoffs_N]] = np.nan
+    return out_KNH

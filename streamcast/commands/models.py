@@ -1,0 +1,146 @@
+"""``streamcast model``: what is in the model folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from models import advisor, catalogue
+from models import compress as compression
+from models.advisor import Resources, Task
+from models.spec import SpecError
+from streamcast.engine import layout
+from streamcast.registry import list_models, load_model, promote, save_model
+from streamcast.spec import ModelSpec, format_duration
+
+
+def ls(folder: Path, as_json: bool, console: Console) -> int:
+    """List all versions of all models."""
+    found = list_models(folder)
+    if as_json:
+        rows = [
+            {"name": m.name, "version": m.version, "aliases": m.aliases, "digest": m.digest, "facts": m.facts}
+            for m in found
+        ]
+        console.print_json(json.dumps(rows))
+        return 0
+    if not found:
+        console.print(f"No models under {folder}: make one with [bold]streamcast train[/]")
+        return 0
+    table = Table("model", "aliases", "digest", "trained on", "validation loss")
+    for m in found:
+        table.add_row(
+            f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:12],
+            str(m.facts.get("data", "")), str(m.facts.get("validation_loss", "")),
+        )  # fmt: skip
+    console.print(table)
+    return 0
+
+
+def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
+    """Show one model: what it reads, what it forecasts, what it weighs."""
+    model = load_model(folder, reference)
+    spec = model.spec
+    facts: dict[str, Any] = {
+        "model": f"{model.name}@{model.version}",
+        "digest": model.digest,
+        "target": spec.series.target,
+        "columns": [column.name for column in spec.series.columns],
+        "freq": format_duration(spec.series.freq),
+        "scales": [format_duration(scale.every) for scale in spec.scales],
+        "horizon": spec.horizon,
+        "quantiles": list(spec.quantiles),
+        "lags": spec.lags,
+        "season": spec.season,
+        "mode": spec.series.mode,
+        "network": spec.network,
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "bytes per series": layout(spec, model.network).row_bytes,
+        **{f"training {key}": value for key, value in model.facts.items()},
+    }
+    if as_json:
+        console.print_json(json.dumps(facts))
+        return 0
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(f"[dim]{name}[/]", str(value))
+    console.print(table)
+    return 0
+
+
+def make_alias(folder: Path, reference: str, alias: str, console: Console) -> int:
+    """Let an alias mean a version."""
+    version = promote(folder, reference, alias)
+    console.print(f"{alias} is now {reference.partition('@')[0]}@{version}; services take it at their next start")
+    return 0
+
+
+def zoo(as_json: bool, as_markdown: bool, console: Console) -> int:
+    """List every architecture with its price on this machine."""
+    torch.set_num_threads(1)
+    names = catalogue.listed()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        found = [catalogue.measure(name) for name in progress.track(names, description="measuring")]
+    if as_json:
+        console.print_json(json.dumps([asdict(model) for model in found]))
+    elif as_markdown:
+        print(catalogue.page(found), end="")  # noqa: T201 a file's content, not a message
+    else:
+        columns = ("name", "made of", "source", "parameters", "state bytes", "streams", "step µs at 1 / 8 / 256 rows")
+        table = Table(*columns)
+        for m in found:
+            steps = " / ".join(f"{us:,.0f}" for us in m.step_us.values())
+            streams = m.exact if m.streams else "window only"
+            table.add_row(m.name, m.made_of, m.source, f"{m.parameters:,}", f"{m.state_bytes:,}", streams, steps)
+        console.print(table)
+    return 0
+
+
+def advise(steps: int, resources: str, task: str, as_json: bool, console: Console) -> int:
+    """Say which architecture suits a task, why, and what its spec is."""
+    for name, value, known in (("resources", resources, Resources), ("task", task, Task)):
+        if value not in get_args(known):
+            raise SpecError(f"{name} is {value!r}: expected one of {', '.join(get_args(known))}")
+    advice = advisor.advise(steps, cast("Resources", resources), cast("Task", task))
+    if as_json:
+        console.print_json(json.dumps(asdict(advice)))
+        return 0
+    table = Table("profile", "says", "because")
+    for opinion in advice.opinions:
+        says = json.dumps(opinion.spec) if opinion.spec else "no choice of its own"
+        table.add_row(opinion.profile, " + ".join([says, *opinion.compression]), opinion.why)
+    console.print(table)
+    console.print(advice.why, highlight=False)
+    console.print(f"spec: [bold]{json.dumps(advice.spec)}[/]", highlight=False)
+    if advice.compression:
+        how = " ".join(advice.compression)
+        console.print(f"once trained: streamcast model compress NAME --how {how}", highlight=False)
+    return 0
+
+
+def compress(folder: Path, reference: str, how: str, keep: float, console: Console) -> int:
+    """Save a smaller model as the next version; a backtest tells what it costs in accuracy."""
+    model = load_model(folder, reference)
+    if how not in ("int8", "prune"):
+        raise SpecError(f"how is {how!r}: expected int8 or prune")
+    torch.set_num_threads(1)
+    small = compression.quantised(model.network) if how == "int8" else compression.pruned(model.network, keep)
+    spec = ModelSpec.model_validate({**model.spec.model_dump(), "network": dict(small.spec)})
+    before, after = compression.compare(model.network, small, lambda _network: 0.0)
+    facts = {**model.facts, "compressed": f"{how} of {model.name}@{model.version}"}
+    saved = save_model(folder, model.name, spec, small, facts)
+    table = Table("", "parameters", "weight bytes", "state bytes", "step µs at 8 rows")
+    for name, cost in ((f"{model.name}@{model.version}", before), (f"{saved.name}@{saved.version}", after)):
+        table.add_row(
+            name, f"{cost.parameters:,}", f"{cost.weight_bytes:,}", f"{cost.state_bytes:,}", f"{cost.step_us:.0f}"
+        )
+    console.print(table)
+    console.print(f"Next: streamcast backtest DATA --model {saved.name}@{saved.version}", highlight=False)
+    return 0

@@ -1,0 +1,57 @@
+"""Records that could not be read, kept whole with the reason, so that nothing is lost and nothing stops."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from consumers.transport import Batch, Headers, Outgoing
+
+LARGEST_VALUE = 900_000
+"""Bytes of a record that are kept; of a larger one the beginning, with its length and SHA-256 in the headers."""
+
+LARGEST_KEY = 32_768
+"""Bytes of a key that are kept, so that no dead letter is too large for its topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One record of a batch that got no forecast, and why; ``reason`` is one of a few fixed words."""
+
+    batch: int
+    row: int
+    reason: str
+    detail: str
+
+
+def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected]) -> Outgoing:
+    """Return the dead letters of a poll: original key and bytes, the reason and the source in headers."""
+    values: list[bytes | None] = []
+    headers: list[Headers] = []
+    for letter in rejected:
+        batch = batches[letter.batch]
+        value = batch.values[letter.row]
+        listed = [
+            ("reason", letter.reason.encode()),
+            ("detail", letter.detail.encode(errors="replace")[:1000]),
+            ("source_topic", batch.partition.topic.encode()),
+            ("source_partition", str(batch.partition.index).encode()),
+            ("source_offset", str(batch.offsets[letter.row]).encode()),
+        ]
+        if value is not None and len(value) > LARGEST_VALUE:
+            listed += [
+                ("length", str(len(value)).encode()),
+                ("sha256", hashlib.sha256(value).hexdigest().encode()),
+            ]
+            value = value[:LARGEST_VALUE]
+        values.append(value)
+        headers.append(listed)
+    return Outgoing(
+        topic=topic,
+        partitions=[batches[r.batch].partition.index for r in rejected],
+        timestamps=[batches[r.batch].timestamps[r.row] for r in rejected],
+        keys=[key and key[:LARGEST_KEY] for key in (batches[r.batch].keys[r.row] for r in rejected)],
+        values=values,
+        headers=headers,
+    )

@@ -1,0 +1,89 @@
+"""A model spec from a history: what to choose when nobody has chosen.
+
+Legend: K series, T bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from streamcast.accuracy import absolute_error, mean
+from streamcast.baselines import panel
+from streamcast.features import CALENDAR_MS
+from streamcast.history import History
+from streamcast.spec import Column, ModelSpec, Scale, SeriesSpec
+
+HOUR, DAY, WEEK, YEAR = 3_600_000, 86_400_000, 604_800_000, 31_536_000_000
+LONGEST_SEASON = 2_016
+MOST_LAGS = 336
+FEWEST_LAGS = 8
+WARM_UP = 64
+
+Period = Literal["hour", "day", "week", "year"]
+
+
+def default_spec(
+    history: History,
+    horizon: int,
+    network: str | Mapping[str, Any] = "gru",
+    *,
+    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    lags: int | None = None,
+    season: int | None = None,
+    scales: Sequence[str | int] | None = None,
+) -> ModelSpec:
+    """Return a spec for a history: its columns, and what was not given chosen from its bar length and its values.
+
+    The season is that of the hour, day, week or year which forecasts best in hindsight; the lags reach over 14 of
+    them, at most 336 and a quarter of the longest series; coarser scales are only for networks that attend to them.
+    Raises pydantic's ValidationError when what was given does not fit.
+    """
+    freq, bars = history.freq_ms, _longest(history)
+    season = best_season(history) if season is None else season
+    if lags is None:
+        lags = max(min(14 * season, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
+    spec: dict[str, Any] = {"kind": network} if isinstance(network, str) else dict(network)
+    if scales is None:
+        coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
+        scales = coarse if spec.get("kind") == "lstm-attention" else ()
+    columns = tuple(Column(name=name, categories=history.categories.get(name)) for name in history.columns)
+    return ModelSpec(
+        series=SeriesSpec(columns=columns, freq=freq),
+        horizon=horizon,
+        quantiles=tuple(quantiles),
+        lags=lags,
+        scales=tuple(Scale.model_validate({"every": every}) for every in scales),
+        season=season,
+        calendar=_calendar(history),
+        half_life=max(lags, 2 * season, WARM_UP),
+        warm_up=max(min(WARM_UP, bars // 8), 2),
+        network=spec,
+    )
+
+
+def best_season(history: History) -> int:
+    """Return the bars of an hour, day, week or year, whichever repeats itself best, or 1 where none fits twice."""
+    grid = panel(history)
+    level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
+    best, least = 1, np.inf
+    for period in (HOUR, DAY, WEEK, YEAR):
+        season = period // history.freq_ms
+        if period % history.freq_ms or not 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
+            continue
+        error = mean(np.divide(absolute_error(grid.y_KT[:, season:], grid.y_KT[:, :-season]), level_K[:, None]))
+        if error < least:
+            best, least = season, error
+    return best
+
+
+def _calendar(history: History) -> tuple[Period, ...]:
+    span = int(history.ts_N[-1] - history.ts_N[0])
+    periods: tuple[Period, ...] = ("hour", "day", "week", "year")
+    return tuple(p for p in periods if CALENDAR_MS[p] > history.freq_ms and (p != "year" or span > 1.5 * YEAR))
+
+
+def _longest(history: History) -> int:
+    return int(np.bincount(history.series_N).max())

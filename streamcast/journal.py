@@ -1,0 +1,99 @@
+"""Decisions that do not come from the records, kept beside them: where a partition's state begins, which models answer.
+
+An entry says that from one offset of one partition on something holds.  It is written in the same
+transaction as the forecasts it first affects, to the partition of the journal topic that has the input
+partition's number, and is read back at every assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from consumers.transport import Outgoing, Partition, Reader
+
+Kind = Literal["start", "cold", "models", "reset"]
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From ``offset`` of input ``topic``/``partition`` on, this holds.
+
+    start: answers begin here, and state ``warm_from`` records earlier.  cold: state begins here anew.
+    models: these models (lane to digest) answer.  reset: the state of ``key`` begins anew.
+    """
+
+    kind: Kind
+    topic: str
+    partition: int
+    offset: int
+    warm_from: int = 0
+    models: dict[str, str] = {}
+    key: str = ""
+    v: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The entries of one input partition, in the order they were written."""
+
+    entries: Sequence[Entry] = ()
+
+    @property
+    def start(self) -> int | None:
+        """Where answers began, None before the first start."""
+        return next((entry.offset for entry in self.entries if entry.kind == "start"), None)
+
+    @property
+    def begin(self) -> int | None:
+        """Where state begins: at the newest cold start, or at what the first start warmed up from."""
+        begins = [entry.offset - entry.warm_from for entry in self.entries if entry.kind in ("start", "cold")]
+        return begins[-1] if begins else None
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """The models that answered last, lane to digest."""
+        return next((entry.models for entry in reversed(self.entries) if entry.models), {})
+
+    def resets(self) -> Sequence[Entry]:
+        """Keys whose state was begun anew, by offset."""
+        return [entry for entry in self.entries if entry.kind == "reset"]
+
+
+def read_journal(reader: Reader, journal_topic: str, partition: Partition) -> Journal:
+    """Read the entries of an input partition; raises TransportError, and ValueError for what is no entry.
+
+    Waits for what is undecided: a transaction whose positions are committed may not have reached the journal yet, and
+    one that hangs hides all entries after it.
+    """
+    source = Partition(journal_topic, partition.index)
+    first, _ = reader.bounds([source])[source]
+    end = reader.ends([source])[source]
+    decode = msgspec.json.Decoder(Entry).decode
+    found = []
+    for batch in reader.read_range(source, first, end):
+        for offset, value in zip(batch.offsets, batch.values, strict=True):
+            try:
+                entry = decode(value or b"")
+            except msgspec.MsgspecError as error:
+                raise ValueError(
+                    f"journal {journal_topic}, partition {partition.index}, offset {offset} is no entry of ours"
+                    f" ({error}): output.journal must name a topic that only this service writes"
+                ) from error
+            if entry.topic == partition.topic:
+                found.append(entry)
+    return Journal(found)
+
+
+def outgoing(journal_topic: str, entries: Iterable[Entry], timestamp: int) -> Outgoing:
+    """Return the records that write entries, at an epoch millisecond."""
+    listed = list(entries)
+    return Outgoing(
+        topic=journal_topic,
+        partitions=[entry.partition for entry in listed],
+        timestamps=[timestamp] * len(listed),
+        keys=[f"{entry.topic}/{entry.partition}".encode() for entry in listed],
+        values=[msgspec.json.encode(entry) for entry in listed],
+    )

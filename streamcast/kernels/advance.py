@@ -1,0 +1,450 @@
+"""Observations in offset order become steps: bars close, windows and normalisers move, features are written.
+
+Legend: N observations, C columns, S coarse scales, K steps of a chunk, A answers, F features, L lags, W window.
+``_step`` and ``_answer`` are inlined: handing two dozen arrays to a function costs as much as what it does.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+NEVER = -(2**62)
+"""The bar or time of a series that has none yet."""
+
+# Columns of Rows.clock.
+BAR, STEPS, EVENT, STEPPED, OFFSET, CLOSED = 0, 1, 2, 3, 4, 5
+CLOCK = 6
+
+# Columns of Rows.level: running moments of the observed values, how many there were, and the last one.
+MEAN, VARIANCE, WEIGHT, LAST, AGE = 0, 1, 2, 3, 4
+LEVEL = 5
+
+# Columns of Rows.open and Rows.ticks: a bar in the making.
+VALUE, COUNT, TIME = 0, 1, 2
+PART = 3
+
+ANSWERED, ABSORBED, LATE, DUPLICATE = 0, 1, 2, 3
+"""What became of an observation (poison never gets here)."""
+
+REDUCE_MEAN, REDUCE_FIRST, REDUCE_LAST, REDUCE_MIN, REDUCE_MAX, REDUCE_SUM, REDUCE_COUNT = 0, 1, 2, 3, 4, 5, 6
+REDUCERS = ("mean", "first", "last", "min", "max", "sum", "count")
+
+CLIP = 100.0
+"""Normalised values are cut off here, so that no input can make a feature overflow."""
+
+DAY_MS = 86_400_000.0
+
+
+class Plan(NamedTuple):
+    """The constants of a model spec that the loops need; durations in milliseconds."""
+
+    freq: int
+    origin: int
+    ticks: bool
+    grace: int
+    max_gap: int
+    ttl: int
+    fill_season: bool
+    alpha: float
+    season: int
+    lags: int
+    warm_up: int
+    sizes: Ints  # C: 0 for a number, else how many categories
+    reducers: Ints  # C
+    coarse_reducers: Ints  # C: how base bars become coarse bars (counts add up)
+    periods: Floats  # calendar periods
+    every: Ints  # S
+    coarse_windows: Ints  # S
+    scored: Ints  # steps ahead
+
+
+class Rows(NamedTuple):
+    """The slab's rows of a series that the loops move."""
+
+    clock: Ints  # slots, CLOCK
+    level: Floats  # slots, C, LEVEL
+    closed: Ints  # slots, S: coarse bars closed
+    open: Floats  # slots, S, C, PART: the coarse bar in the making
+    ticks: Floats  # slots, open bars, C, PART: base bars in the making
+    ring: Floats  # slots, C, W
+    coarse_ring: Floats  # slots, C, sum of coarse W
+
+
+class Steps(NamedTuple):
+    """What a chunk of observations gave; arrays are buffers, the counts say how much of them is used."""
+
+    slot: Ints  # K
+    record: Ints  # K: the observation that caused the step
+    order: Ints  # K: how many steps the series had before
+    cold: npt.NDArray[np.bool_]  # K: the state starts anew before this step
+    dt: Singles  # K: bars since the step before
+    x: Singles  # K, F
+    observed: Floats  # K: the target, NaN where missing
+    naive: Floats  # K, scored: seasonal naive forecasts that came due here
+    ring_before: Floats  # K, C: what the ring held, for undoing
+    answer: Ints  # K: which answer this step carries, or -1
+    coarse_slot: Ints  # S, K
+    coarse_after: Ints  # S, K: the base step that closed the coarse bar
+    coarse_order: Ints  # S, K
+    coarse_x: Singles  # S, K, F
+    coarse_before: Floats  # S, K, C
+    answer_step: Ints  # A
+    answer_order: Ints  # 1 + S, A: how many steps of each scale the series has by then
+    lags: Singles  # A, L
+    last: Floats  # A: the value forecasts are relative to
+    scale: Floats  # A: and their unit
+    cutoff: Ints  # A: label of the newest bar, epoch ms
+    warm: npt.NDArray[np.bool_]  # A
+    outcome: npt.NDArray[np.uint8]  # N
+
+
+@njit(cache=True, error_model="numpy")
+def _unit(level: Floats) -> float:
+    """The running standard deviation, kept away from zero."""
+    return max(math.sqrt(level[VARIANCE]), 1e-6 * abs(level[MEAN]), 1e-9)
+
+
+@njit(cache=True, error_model="numpy")
+def _normalised(value: float, level: Floats) -> float:
+    return min(max((value - level[MEAN]) / _unit(level), -CLIP), CLIP)
+
+
+@njit(cache=True, error_model="numpy")
+def _observe(level: Floats, value: float, alpha: float) -> None:
+    """Move the running moments by one value (exponentially weighted, plain mean until the weights agree)."""
+    level[WEIGHT] += 1.0
+    a = max(1.0 / level[WEIGHT], alpha)
+    difference = value - level[MEAN]
+    level[MEAN] += a * difference
+    level[VARIANCE] = (1.0 - a) * (level[VARIANCE] + a * difference * difference)
+
+
+@njit(cache=True, error_model="numpy")
+def _add(part: Floats, value: float, time: float, reducer: int) -> None:
+    """Add one value to a bar in the making; ties of time go to offset order."""
+    first = part[COUNT] == 0.0
+    part[COUNT] += 1.0
+    if reducer == REDUCE_MEAN or reducer == REDUCE_SUM:
+        part[VALUE] = value if first else part[VALUE] + value
+    elif reducer == REDUCE_FIRST:
+        if first or time < part[TIME]:
+            part[VALUE], part[TIME] = value, time
+    elif reducer == REDUCE_LAST:
+        if first or time >= part[TIME]:
+            part[VALUE], part[TIME] = value, time
+    elif reducer == REDUCE_MIN:
+        part[VALUE] = value if first else min(part[VALUE], value)
+    elif reducer == REDUCE_MAX:
+        part[VALUE] = value if first else max(part[VALUE], value)
+
+
+@njit(cache=True, error_model="numpy")
+def _reduced(part: Floats, reducer: int) -> float:
+    """The value of a finished bar, NaN when nothing was observed in it (a count of nothing is 0)."""
+    if reducer == REDUCE_COUNT:
+        return part[COUNT]
+    if part[COUNT] == 0.0:
+        return math.nan
+    return part[VALUE] / part[COUNT] if reducer == REDUCE_MEAN else part[VALUE]
+
+
+@njit(cache=True, error_model="numpy")
+def _describe(
+    plan: Plan, level: Floats, filled: Floats, missing: npt.NDArray[np.bool_], label: int, x: Singles
+) -> None:
+    """Write the features of one bar; their names and order are ``features.names``."""
+    columns = plan.sizes.shape[0]
+    f = 0
+    for c in range(columns):
+        if plan.sizes[c] == 0:
+            x[f] = _normalised(filled[c], level[c])
+            f += 1
+    for c in range(columns):
+        x[f] = 1.0 if missing[c] else 0.0
+        f += 1
+    x[f] = math.log1p(level[0, AGE])
+    f += 1
+    for c in range(columns):
+        for category in range(plan.sizes[c]):
+            x[f] = 1.0 if filled[c] == category and not math.isnan(filled[c]) else 0.0
+            f += 1
+    for p in range(plan.periods.shape[0]):
+        period = plan.periods[p]
+        phase = 2.0 * math.pi * ((label % period) / period)
+        x[f] = math.sin(phase)
+        x[f + 1] = math.cos(phase)
+        f += 2
+
+
+@njit(cache=True, error_model="numpy")
+def _restart(rows: Rows, slot: int) -> None:
+    """Forget a series: what is not counted by its clock is never read again."""
+    offset = rows.clock[slot, OFFSET]
+    rows.clock[slot] = 0
+    rows.clock[slot, BAR] = NEVER
+    rows.clock[slot, EVENT] = NEVER
+    rows.clock[slot, STEPPED] = NEVER
+    rows.clock[slot, CLOSED] = NEVER
+    rows.clock[slot, OFFSET] = offset
+    rows.level[slot] = 0.0
+    rows.closed[slot] = 0
+    rows.open[slot] = 0.0
+    rows.ticks[slot] = 0.0
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _step(
+    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int, time: int,
+    values: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """One base bar: fill what is missing, move window and normaliser, close coarse bars, write features."""
+    k = counts[0]
+    counts[0] += 1
+    clock, level = rows.clock[slot], rows.level[slot]
+    columns, window = plan.sizes.shape[0], rows.ring.shape[2]
+    n = clock[STEPS]
+    label = plan.origin + bar * plan.freq
+
+    for c in range(columns):
+        value = values[c]
+        missing[c] = math.isnan(value)
+        if missing[c]:
+            level[c, AGE] += 1.0
+            value = level[c, LAST]
+            if level[c, WEIGHT] == 0.0 and plan.sizes[c] > 0:
+                value = -1.0
+            elif plan.fill_season and n >= plan.season:
+                value = rows.ring[slot, c, (n - plan.season) % window]
+        else:
+            level[c, AGE] = 0.0
+            if plan.sizes[c] == 0:
+                _observe(level[c], value, plan.alpha)
+            else:
+                level[c, WEIGHT] += 1.0
+            level[c, LAST] = value
+        filled[c] = value
+        out.ring_before[k, c] = rows.ring[slot, c, n % window]
+        rows.ring[slot, c, n % window] = value
+
+    out.slot[k] = slot
+    out.record[k] = record
+    out.order[k] = n
+    out.cold[k] = n == 0
+    out.dt[k] = 1.0 if n == 0 else max((time - clock[STEPPED]) / plan.freq, 1e-3)
+    out.observed[k] = values[0]
+    out.answer[k] = -1
+    for j in range(plan.scored.shape[0]):
+        back = -(-plan.scored[j] // plan.season) * plan.season
+        out.naive[k, j] = rows.ring[slot, 0, (n - back) % window] if n >= back else math.nan
+    _describe(plan, level, filled, missing, label, out.x[k])
+    clock[BAR] = bar
+    clock[STEPS] = n + 1
+    clock[STEPPED] = time
+
+    base = 0
+    for s in range(plan.every.shape[0]):
+        for c in range(columns):
+            if not missing[c]:
+                _add(rows.open[slot, s, c], values[c], float(label), plan.coarse_reducers[c])
+        start = label - (label - plan.origin) % plan.every[s]
+        if label + plan.freq >= start + plan.every[s]:
+            _close(plan, rows, out, counts, slot, k, s, base, start, filled)
+        base += plan.coarse_windows[s]
+
+
+@njit(cache=True, error_model="numpy")
+def _close(
+    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, k: int, s: int, base: int, label: int,
+    filled: Floats,
+) -> None:  # fmt: skip
+    """One coarse bar: its columns' aggregates become a step of scale ``s``."""
+    i = counts[2 + s]
+    counts[2 + s] += 1
+    n = rows.closed[slot, s]
+    rows.closed[slot, s] = n + 1
+    position = base + n % plan.coarse_windows[s]
+    coarse = np.empty_like(filled)
+    absent = np.empty(filled.shape[0], np.bool_)
+    for c in range(filled.shape[0]):
+        value = _reduced(rows.open[slot, s, c], plan.coarse_reducers[c])
+        absent[c] = math.isnan(value)
+        coarse[c] = filled[c] if absent[c] else value
+        rows.open[slot, s, c] = 0.0
+        out.coarse_before[s, i, c] = rows.coarse_ring[slot, c, position]
+        rows.coarse_ring[slot, c, position] = coarse[c]
+    out.coarse_slot[s, i] = slot
+    out.coarse_after[s, i] = k
+    out.coarse_order[s, i] = n
+    _describe(plan, rows.level[slot], coarse, absent, label, out.coarse_x[s, i])
+
+
+@njit(cache=True, error_model="numpy")
+def _relative(values: Floats, last: float, reciprocal: float, out: Singles) -> None:
+    """Write (values − last) · reciprocal, cut off: comparisons instead of min and max, so that it vectorises."""
+    for i in range(values.shape[0]):
+        x = (values[i] - last) * reciprocal
+        x = CLIP if x > CLIP else x
+        out[i] = -CLIP if x < -CLIP else x
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _answer(plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int) -> None:
+    """The newest step of ``slot`` carries an answer: write what the read-out needs besides hidden states."""
+    a = counts[1]
+    counts[1] += 1
+    k = counts[0] - 1
+    n = rows.clock[slot, STEPS]
+    window, lags = rows.ring.shape[2], plan.lags
+    ring = rows.ring[slot, 0]
+    last, unit = ring[(n - 1) % window], _unit(rows.level[slot, 0])
+    out.answer[k] = a
+    out.answer_step[a] = k
+    out.answer_order[0, a] = n
+    for s in range(plan.every.shape[0]):
+        out.answer_order[1 + s, a] = rows.closed[slot, s]
+    out.last[a] = last
+    out.scale[a] = unit
+    out.cutoff[a] = plan.origin + rows.clock[slot, BAR] * plan.freq
+    out.warm[a] = n >= plan.warm_up
+    if lags == 0:
+        return
+    reciprocal = 1.0 / unit
+    row = out.lags[a]
+    have = min(n, lags)
+    first = (n - have) % window
+    head = min(have, window - first)
+    _relative(ring[first : first + head], last, reciprocal, row[lags - have : lags - have + head])
+    _relative(ring[: have - head], last, reciprocal, row[lags - have + head :])
+    row[: lags - have] = row[lags - have]
+
+
+@njit(cache=True, error_model="numpy")
+def advance(
+    plan: Plan, rows: Rows, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats, start: int,
+    counts: Ints,
+) -> int:  # fmt: skip
+    """Take observations from ``start`` on, in order, until they end or the buffers are full; return where it stopped.
+
+    ``counts`` receives how many steps, answers and coarse steps (by scale) were written, then the missing
+    bars filled and the cold restarts: [steps, answers, *coarse, gaps, restarts].
+    """
+    counts[:] = 0
+    columns = values.shape[1]
+    room = out.slot.shape[0]
+    filled = np.empty(columns)
+    missing = np.empty(columns, np.bool_)
+    nothing = np.full(columns, math.nan)
+    gaps = counts.shape[0] - 2
+    held = rows.ticks.shape[1]
+    for i in range(start, slots.shape[0]):
+        slot, time = slots[i], times[i]
+        clock = rows.clock[slot]
+        bar = (time - plan.origin) // plan.freq
+        if counts[0] + plan.max_gap + held + 2 > room:
+            return i
+        if offsets[i] <= clock[OFFSET]:
+            out.outcome[i] = DUPLICATE
+            continue
+        if plan.ticks:
+            _tick(plan, rows, out, counts, slot, i, bar, time, offsets[i], values[i], filled, missing)
+            continue
+        if clock[BAR] != NEVER:
+            if bar <= clock[BAR]:
+                out.outcome[i] = DUPLICATE if bar == clock[BAR] else LATE
+                continue
+            if bar - clock[BAR] - 1 > plan.max_gap or time - clock[EVENT] > plan.ttl:
+                _restart(rows, slot)
+                counts[gaps + 1] += 1
+            else:
+                for absent in range(clock[BAR] + 1, bar):
+                    _step(
+                        plan,
+                        rows,
+                        out,
+                        counts,
+                        slot,
+                        i,
+                        absent,
+                        plan.origin + absent * plan.freq,
+                        nothing,
+                        filled,
+                        missing,
+                    )
+                    counts[gaps] += 1
+        _step(plan, rows, out, counts, slot, i, bar, time, values[i], filled, missing)
+        clock[EVENT] = time
+        clock[OFFSET] = offsets[i]
+        _answer(plan, rows, out, counts, slot)
+        out.outcome[i] = ANSWERED
+    return slots.shape[0]
+
+
+@njit(cache=True, error_model="numpy")
+def _tick(
+    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int, time: int, offset: int,
+    values: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """One raw reading: it joins the bar it belongs to, and closes every bar whose end plus grace it has passed."""
+    clock = rows.clock[slot]
+    gaps = counts.shape[0] - 2
+    held = rows.ticks.shape[1]
+    if clock[EVENT] == NEVER:
+        clock[CLOSED] = (time - plan.grace - plan.origin) // plan.freq - 1
+    elif bar <= clock[CLOSED]:
+        out.outcome[record] = LATE
+        return
+    steps_before = counts[0]
+    until = (time - plan.grace - plan.origin) // plan.freq  # the first bar that stays open
+    if clock[EVENT] != NEVER and until - 1 > clock[CLOSED]:
+        newest = (clock[EVENT] - plan.origin) // plan.freq
+        reach = min(until - 1, newest)
+        for b in range(clock[CLOSED] + 1, reach + 1):
+            _shut(plan, rows, out, counts, slot, record, b, filled, missing)
+        if until - 1 - reach > plan.max_gap or time - clock[EVENT] > plan.ttl:
+            _restart(rows, slot)
+            counts[gaps + 1] += 1
+            clock[CLOSED] = until - 1
+            steps_before = counts[0]
+        else:
+            for b in range(reach + 1, until):
+                _shut(plan, rows, out, counts, slot, record, b, filled, missing)
+            clock[CLOSED] = until - 1
+    for c in range(values.shape[0]):
+        if not math.isnan(values[c]):
+            _add(rows.ticks[slot, bar % held, c], values[c], float(time), plan.reducers[c])
+    clock[EVENT] = max(clock[EVENT], time)
+    clock[OFFSET] = offset
+    if counts[0] > steps_before:
+        _answer(plan, rows, out, counts, slot)
+        out.outcome[record] = ANSWERED
+    else:
+        out.outcome[record] = ABSORBED
+
+
+@njit(cache=True, error_model="numpy")
+def _shut(
+    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int,
+    filled: Floats, missing: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Close one base bar of ticks: its aggregates are a step, or a missing bar when nothing came."""
+    part = rows.ticks[slot, bar % rows.ticks.shape[1]]
+    values = np.empty(filled.shape[0])
+    empty = True
+    for c in range(filled.shape[0]):
+        empty = empty and part[c, COUNT] == 0.0
+        values[c] = _reduced(part[c], plan.reducers[c])
+        part[c] = 0.0
+    if empty and rows.clock[slot, STEPS] == 0:
+        return  # a series begins with its first reading
+    if empty:
+        counts[counts.shape[0] - 2] += 1
+    _step(plan, rows, out, counts, slot, record, bar, plan.origin + bar * plan.freq, values, filled, missing)

@@ -1,0 +1,164 @@
+"""Forecasts as JSON bytes: one pass over all answers into one buffer.
+
+Numbers are rounded to 6 significant digits through an integer mantissa and written without trailing zeros.
+Legend: A answers, H horizon, Q quantiles.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Bytes = npt.NDArray[np.uint8]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+DIGITS = 6
+LONGEST_NUMBER = 24
+
+_POWERS = np.array([10.0**e for e in range(23)])
+_MINUS, _POINT, _ZERO, _COMMA, _E = (ord(c) for c in "-.0,e")
+_TRIPLES = np.array([[ord(c) for c in f"{n:03d}"] for n in range(1000)], np.uint8)
+_TRAILING = np.array([3 - len(f"{n:03d}".rstrip("0")) for n in range(1000)])
+_NULL = np.frombuffer(b"null", np.uint8)
+_TRUE = np.frombuffer(b"true", np.uint8)
+_FALSE = np.frombuffer(b"false", np.uint8)
+
+
+@njit(cache=True, error_model="numpy")
+def _times_power(value: float, exponent: int) -> float:
+    """Return value · 10^exponent, rounded once where the power is exact."""
+    if exponent >= 0:
+        return value * _POWERS[exponent] if exponent < 23 else value * 1e22 * 10.0 ** (exponent - 22)
+    if exponent > -23:
+        return value / _POWERS[-exponent]
+    return value / 1e22 / 10.0 ** (-exponent - 22)
+
+
+@njit(cache=True, error_model="numpy")
+def write_integer(buffer: Bytes, at: int, value: int) -> int:
+    """Write an integer in decimal; return the position after it."""
+    if value < 0:
+        buffer[at] = _MINUS
+        at += 1
+        value = -value
+    digits = 1
+    rest = value // 10
+    while rest > 0:
+        digits += 1
+        rest //= 10
+    for i in range(digits - 1, -1, -1):
+        buffer[at + i] = _ZERO + value % 10
+        value //= 10
+    return at + digits
+
+
+@njit(cache=True, error_model="numpy")
+def write_number(buffer: Bytes, at: int, value: float) -> int:
+    """Write a finite number rounded to 6 significant digits; return the position after it."""
+    if value == 0.0:
+        buffer[at] = _ZERO
+        return at + 1
+    if value < 0.0:
+        buffer[at] = _MINUS
+        at += 1
+        value = -value
+    exponent = _exponent(value)
+    mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
+    if mantissa < 100_000:  # the exponent was one too high
+        exponent -= 1
+        mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
+    if mantissa >= 1_000_000:
+        exponent += 1
+        mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
+    if exponent < -5 or exponent > 15:
+        at = _write_digits(buffer, at, mantissa, 1)
+        buffer[at] = _E
+        return write_integer(buffer, at + 1, exponent)
+    if exponent >= 0:
+        return _write_digits(buffer, at, mantissa, exponent + 1)
+    buffer[at] = _ZERO
+    buffer[at + 1] = _POINT
+    at += 2
+    for _ in range(-exponent - 1):
+        buffer[at] = _ZERO
+        at += 1
+    return _write_digits(buffer, at, mantissa, 0)
+
+
+@njit(cache=True, error_model="numpy")
+def _exponent(value: float) -> int:
+    """floor(log10(value)), perhaps one too high; by comparisons where most numbers are."""
+    if 1.0 <= value < 1e6:
+        exponent = 0
+        for power in range(1, DIGITS):
+            exponent += value >= _POWERS[power]
+        return exponent
+    return math.floor(math.log10(value))
+
+
+@njit(cache=True, error_model="numpy")
+def _write_digits(buffer: Bytes, at: int, mantissa: int, whole: int) -> int:
+    """Write 6 digits without trailing zeros, a point after the first ``whole`` (0: there is one already)."""
+    high = np.uint32(mantissa) // np.uint32(1000)
+    low = np.uint32(mantissa) - high * np.uint32(1000)
+    digits = DIGITS - (_TRAILING[low] if low else 3 + _TRAILING[high])
+    pointed = 0 < whole < DIGITS
+    for i in range(3):  # the same stores whatever the number: a mispredicted branch costs more than a store
+        first, second = _TRIPLES[high, i], _TRIPLES[low, i]
+        buffer[at + i + (pointed and i >= whole)] = first
+        buffer[at + 3 + i + (pointed and i + 3 >= whole)] = second
+    if pointed:
+        buffer[at + whole] = _POINT
+    for i in range(DIGITS, whole):
+        buffer[at + i] = _ZERO
+    return at + (digits + pointed if digits > whole else max(whole, digits))
+
+
+@njit(cache=True, error_model="numpy")
+def _write_bytes(buffer: Bytes, at: int, text: Bytes) -> int:
+    for i in range(text.shape[0]):
+        buffer[at + i] = text[i]
+    return at + text.shape[0]
+
+
+@njit(cache=True, error_model="numpy")
+def write_forecasts(
+    buffer: Bytes, pieces: Bytes, piece_ends: Ints, keys: Bytes, key_ends: Ints,
+    cutoffs: Ints, forecast: Floats, warm: npt.NDArray[np.bool_], anomaly: Floats, partitions: Ints, offsets: Ints,
+) -> Ints:  # fmt: skip
+    """Write A forecasts one after the other; return where each ends.
+
+    ``pieces`` are the constant parts of a forecast between what varies, in order: before the key, the cutoff,
+    each quantile's numbers, warm, anomaly, partition, offset, and the end.  ``keys`` are JSON strings.
+    """
+    horizon, quantiles = forecast.shape[1], forecast.shape[2]
+    ends = np.empty(forecast.shape[0], np.int64)
+    at = 0
+    for a in range(forecast.shape[0]):
+        at = _write_bytes(buffer, at, pieces[: piece_ends[0]])
+        at = _write_bytes(buffer, at, keys[key_ends[a - 1] if a else 0 : key_ends[a]])
+        at = _write_bytes(buffer, at, pieces[piece_ends[0] : piece_ends[1]])
+        at = write_integer(buffer, at, cutoffs[a])
+        for q in range(quantiles):
+            at = _write_bytes(buffer, at, pieces[piece_ends[1 + q] : piece_ends[2 + q]])
+            for h in range(horizon):
+                if h:
+                    buffer[at] = _COMMA
+                    at += 1
+                at = write_number(buffer, at, forecast[a, h, q])
+        p = 1 + quantiles
+        at = _write_bytes(buffer, at, pieces[piece_ends[p] : piece_ends[p + 1]])
+        at = _write_bytes(buffer, at, _TRUE if warm[a] else _FALSE)
+        at = _write_bytes(buffer, at, pieces[piece_ends[p + 1] : piece_ends[p + 2]])
+        at = _write_bytes(buffer, at, _NULL) if math.isnan(anomaly[a]) else write_number(buffer, at, anomaly[a])
+        at = _write_bytes(buffer, at, pieces[piece_ends[p + 2] : piece_ends[p + 3]])
+        at = write_integer(buffer, at, partitions[a])
+        at = _write_bytes(buffer, at, pieces[piece_ends[p + 3] : piece_ends[p + 4]])
+        at = write_integer(buffer, at, offsets[a])
+        at = _write_bytes(buffer, at, pieces[piece_ends[p + 4] : piece_ends[p + 5]])
+        ends[a] = at
+    return ends

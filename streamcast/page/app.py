@@ -1,0 +1,195 @@
+"""The live page as an application: static files, views of the board as JSON, and server-sent events.
+
+It changes nothing, reads no body, and answers paths from a fixed list; a content security policy lets the page run its
+own scripts and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from importlib import resources
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streamcast.page import views
+from streamcast.page.board import Board
+
+_FILES: Final = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/wall.js": ("wall.js", "text/javascript"),
+    "/detail.js": ("detail.js", "text/javascript"),
+    "/format.js": ("format.js", "text/javascript"),
+    "/favicon.svg": ("favicon.svg", "image/svg+xml"),
+}
+_EMPTY_STYLE: Final = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
+"""The hash of nothing: Plotly makes an empty <style> and fills it through the object model, which is allowed."""
+
+_HEADERS: Final = {
+    "content-security-policy": (
+        f"default-src 'none'; script-src 'self'; style-src 'self' {_EMPTY_STYLE}; img-src 'self' data:;"
+        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+_TICK_SECONDS: Final = 0.5
+_RANKING_TICKS: Final = 10
+_SEND_SECONDS: Final = 10.0
+_MOST_STREAMS: Final = 64
+_LONGEST_WORD: Final = 512
+
+
+def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette:
+    """Make the application that shows ``board`` to requests for ``allowed_hosts`` (names in the Host header)."""
+    page = resources.files("streamcast") / "page" / "static"
+    plotly = str(resources.files("plotly") / "package_data" / "plotly.min.js")
+    streams = asyncio.Semaphore(_MOST_STREAMS)
+
+    def static(path: str) -> Route:
+        name, media_type = _FILES[path]
+        content = (page / name).read_bytes()
+
+        async def answer(_: Request) -> Response:
+            return Response(content, media_type=media_type)
+
+        return Route(path, answer)
+
+    async def plotly_js(_: Request) -> Response:
+        return FileResponse(plotly, media_type="text/javascript")
+
+    async def events(request: Request) -> Response:
+        look = _Look(board, request)
+        if streams.locked():
+            return Response("too many pages are open\n", 503, {"retry-after": "10"})
+        return _EventStream(look.events(streams), media_type="text/event-stream")
+
+    async def wall(request: Request) -> Response:
+        return _json(_Look(board, request).wall())
+
+    async def series(request: Request) -> Response:
+        view = views.series(board, request.path_params["key"])
+        return _json({"error": "no series has this key"}, 404) if view is None else _json(view)
+
+    async def refuse(_: Request, error: Exception) -> Response:
+        return _json({"error": str(error)}, 400)
+
+    app = Starlette(
+        routes=[
+            *map(static, _FILES),
+            Route("/plotly.min.js", plotly_js),
+            Route("/events", events),
+            Route("/api/series", wall),
+            Route("/api/series/{key:path}", series),
+        ],
+        middleware=[Middleware(_SafeHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))],
+        exception_handlers={ValueError: refuse},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _json(view: views.View, status: int = 200) -> Response:
+    return Response(views.encode(view), status, media_type="application/json")
+
+
+class _Look:
+    """What one page looks at, from its query string, and what it has been sent of it already.
+
+    Raises ValueError for a query string that makes no sense.
+    """
+
+    def __init__(self, board: Board, request: Request) -> None:
+        asked = request.query_params
+        self._board = board
+        self._query = asked.get("query", "")[:_LONGEST_WORD]
+        self._sort = asked.get("sort", "wrong")
+        self._key = asked.get("key")
+        number = asked.get("page", "1")
+        if self._sort not in views.SORTS or not (number.isascii() and number.isdigit() and len(number) < 7):
+            raise ValueError(f"sort is one of {', '.join(views.SORTS)} and page a number from 1")
+        self._page = max(int(number), 1)
+        self._order: list[str] = []
+        self._versions: dict[str, int] = {}
+        self._since_bar: int | None = None
+        self._since_cutoff: dict[str, int] = {}
+
+    async def events(self, streams: asyncio.Semaphore) -> AsyncIterator[bytes]:
+        """Yield what changed, twice a second, as server-sent events."""
+        async with streams:
+            dead = -1
+            for tick in itertools.count():
+                message: views.View = {"stats": views.stats(self._board)}
+                if tick == 0:
+                    message["trend"] = views.trend(self._board)
+                if dead != (dead := self._board.counts["dead_letters"]):
+                    message["dead_letters"] = views.dead_letters(self._board)
+                message["wall"] = self.wall() if tick % _RANKING_TICKS == 0 else {"tiles": self._tiles()}
+                if self._key is not None:
+                    message["series"] = self._series(self._key)
+                yield b"data: " + views.encode(message) + b"\n\n"
+                await asyncio.sleep(_TICK_SECONDS)
+
+    def wall(self) -> views.View:
+        """One page of the ranking, with the tiles that changed; a page beyond the last is the last."""
+        keys = views.ranking(self._board, self._query, self._sort)
+        pages = max(-(-len(keys) // views.PAGE), 1)
+        page = min(self._page, pages)
+        self._order = keys[(page - 1) * views.PAGE : page * views.PAGE]
+        self._versions = {key: self._versions[key] for key in self._order if key in self._versions}
+        return {"total": len(keys), "pages": pages, "page": page, "order": self._order, "tiles": self._tiles()}
+
+    def _tiles(self) -> list[views.View]:
+        tiles = views.tiles(self._board, self._order, self._versions)
+        self._versions |= {tile["key"]: tile["version"] for tile in tiles}
+        return tiles
+
+    def _series(self, key: str) -> views.View | None:
+        view = views.series(self._board, key, self._since_bar, self._since_cutoff)
+        if view is None:
+            return None
+        if len(view["labels"]):
+            self._since_bar = int(view["labels"][-1])
+        for lane, shown in view["lanes"].items():
+            if shown["forecasts"]:
+                self._since_cutoff[lane] = shown["forecasts"][-1]["cutoff"]
+        return view
+
+
+class _EventStream(StreamingResponse):
+    """A stream whose reader must keep up: one that takes nothing for ten seconds is let go."""
+
+    async def stream_response(self, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(_SEND_SECONDS):
+                await send(message)
+
+        await super().stream_response(send_in_time)
+
+
+class _SafeHeaders:
+    """Adds the headers that keep a browser from doing more with an answer than it should."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._headers = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *self._headers]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)

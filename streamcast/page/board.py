@@ -1,0 +1,280 @@
+"""What the live page knows: a bounded picture of all series, made from the records of the topics and nothing else.
+
+It does no I/O and shows nothing: ``board_feed.py`` brings the records, ``board_views.py`` says what is seen in them.
+Every byte that comes in is untrusted: it is measured, shortened and kept as text.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, TypeVar
+
+import msgspec
+import numpy as np
+
+from consumers.transport import Batch, Headers
+from streamcast.messages import LONGEST_KEY, Decoder
+from streamcast.page.track import Bars, Forecast, Track, geometric_mean
+from streamcast.spec import SeriesSpec
+
+_MOST_LANES: Final = 8
+_MOST_NUMBERS: Final = 20_000
+_RATE_SECONDS: Final = 5.0
+_SAMPLE_SECONDS: Final = 2.0
+_EXCERPT: Final = 400
+_DEAD_LETTERS: Final = 50
+
+_Bars = TypeVar("_Bars", int, Bars)
+
+Numbers = Mapping[str, float | None]
+
+
+class _Message(msgspec.Struct, gc=False):
+    """The part of a forecast that is shown."""
+
+    unique_id: str
+    cutoff: int
+    freq_ms: int
+    quantiles: dict[str, list[float]]
+    lane: str
+    model: str = ""
+    model_version: str = ""
+    warm: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that was refused, as text that can be printed; ``time`` is its Kafka timestamp (epoch ms)."""
+
+    id: str
+    time: int
+    reason: str
+    detail: str
+    source: str
+    value: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How good a lane is: error relative to seasonal naive, and coverage; NaN while unknown."""
+
+    relative: float = math.nan
+    coverage: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The state of the whole at one moment (seconds of the board's clock); rates are per second."""
+
+    at: float
+    records_rate: float
+    forecasts_rate: float
+    lanes: Mapping[str, Accuracy]
+    service: Numbers | None
+
+
+@dataclass(slots=True)
+class Flow:
+    """Records of one topic: how many in all, when the last came, and how many came lately."""
+
+    total: int = 0
+    heard: float | None = None
+    lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=1000))
+
+    def hear(self, now: float, records: int) -> None:
+        """Count ``records`` that came ``now``."""
+        self.total, self.heard = self.total + records, now
+        self.lately.append((now, records))
+
+    def rate(self, now: float) -> float:
+        """Records per second over the last five seconds."""
+        return sum(records for when, records in self.lately if now - when <= _RATE_SECONDS) / _RATE_SECONDS
+
+
+class Board:
+    """Everything the page shows; hold ``lock`` while reading it.
+
+    ``spec`` says what a record means, ``season`` (bars) what seasonal naive repeats, ``champion`` which lane the wall
+    is about.  No more than ``max_series`` are kept (the longest silent goes first), ``bars`` of each, and about
+    ``max_forecasts`` altogether; ``clock`` gives seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        spec: SeriesSpec,
+        season: int,
+        *,
+        champion: str = "champion",
+        max_series: int = 20_000,
+        bars: int = 512,
+        max_forecasts: int = 200_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.spec, self.season, self.champion = spec, season, champion
+        self.bars, self.clock, self.started = bars, clock, clock()
+        self.lock = threading.RLock()
+        self.tracks: dict[str, Track] = {}
+        self.accuracy: dict[str, dict[str, Accuracy]] = {}
+        self.models: dict[str, str] = {}
+        self.dead: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS)
+        self.samples: deque[Sample] = deque(maxlen=150)
+        self.records, self.forecasts = Flow(), Flow()
+        self.counts = Counter[str]()
+        self.watermark: int | None = None
+        self.trouble: str | None = None
+        self._service: Numbers | None = None
+        self._max_series, self._max_forecasts = max_series, max_forecasts
+        self._decoder = Decoder(spec)
+        self._decode_forecast = msgspec.json.Decoder(_Message).decode
+        self._unjudged: dict[str, None] = {}
+
+    def take_records(self, batch: Batch) -> None:
+        """Take records of the input topic; what the service would refuse is counted as unreadable."""
+        observations, poison = self._decoder.decode([batch])
+        bars = ((observations.times - self.spec.offset) // self.spec.freq).tolist()
+        with self.lock:
+            self.records.hear(self.clock(), len(batch))
+            self.counts["unreadable"] += len(poison)
+            for key, bar, value in zip(observations.keys, bars, observations.values[:, 0].tolist(), strict=True):
+                if self._track(key).observe(bar, value):
+                    self._unjudged[key] = None
+
+    def take_forecasts(self, batch: Batch) -> None:
+        """Take records of the forecasts topic; what is no forecast of this series spec is counted as unreadable."""
+        with self.lock:
+            self.forecasts.hear(self.clock(), len(batch))
+            for value in batch.values:
+                try:
+                    self._foresee(self._decode_forecast(value or b""))
+                except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
+                    self.counts["unreadable"] += 1
+
+    def take_dead_letters(self, batch: Batch) -> None:
+        """Take records of the dead-letter topic: the original bytes, with the reason and the source in the headers."""
+        headers: Sequence[Headers] = batch.headers or [()] * len(batch)
+        rows = list(zip(batch.offsets, batch.timestamps, batch.values, headers, strict=True))
+        with self.lock:
+            self.counts["dead_letters"] += len(rows)
+            for offset, timestamp, value, header in rows[-_DEAD_LETTERS:]:
+                named = {name: printable(content) for name, content in header}
+                source = [named.get(f"source_{part}", "?") for part in ("topic", "partition", "offset")]
+                raw = value or b""
+                letter = DeadLetter(
+                    id=f"{batch.partition.index}-{offset}",
+                    time=timestamp,
+                    reason=named.get("reason", ""),
+                    detail=named.get("detail", ""),
+                    source="{}[{}]@{}".format(*source),
+                    value=printable(raw),
+                    bytes=len(raw),
+                )
+                self.dead.append(letter)
+
+    def pass_over(self, records: int) -> None:
+        """The topics ran ahead, and ``records`` were passed over to keep up."""
+        with self.lock:
+            self.counts["passed_over"] += records
+
+    def report_trouble(self, what: str | None) -> None:
+        """Say why the topics cannot be read; None when they can."""
+        with self.lock:
+            self.trouble = what
+
+    def report_service(self, numbers: Numbers | None) -> None:
+        """Say what the service says of itself (``Telemetry.summary``); None while it does not answer."""
+        with self.lock:
+            self._service = numbers
+
+    def judge(self, most: int = 250) -> None:
+        """Hold up to ``most`` series that changed against what came, those that wait longest first; and take a sample.
+
+        A lane's error over all series is the geometric mean of the series' relative errors, its coverage the mean.
+        """
+        with self.lock:
+            for key in list(self._unjudged)[:most]:
+                del self._unjudged[key]
+                track = self.tracks[key]
+                errors = {lane: track.errors(lane, self.season) for lane in track.forecasts}
+                self.accuracy[key] = {
+                    lane: Accuracy(found.relative(), found.coverage()) for lane, found in errors.items() if found
+                }
+                track.version += 1
+            now = self.clock()
+            if not self.samples or now - self.samples[-1].at >= _SAMPLE_SECONDS:
+                lanes = {lane: self._over_all_series(lane) for lane in self.models}
+                rates = self.records.rate(now), self.forecasts.rate(now)
+                self.samples.append(Sample(now, *rates, lanes, self._service))
+
+    def label(self, bars: _Bars) -> _Bars:
+        """The labels (epoch ms) of bar numbers."""
+        return bars * self.spec.freq + self.spec.offset
+
+    def behind(self, track: Track) -> float:
+        """Bars from the series' newest forecast to the newest of any series; infinite while it has none."""
+        forecasts = track.forecasts.get(self.champion)
+        if not forecasts or self.watermark is None:
+            return math.inf
+        return float(self.watermark - forecasts[-1].cutoff)
+
+    def _track(self, key: str) -> Track:
+        """The track of ``key``, from now the most recently heard; a new one takes the place of the longest silent."""
+        track = self.tracks.pop(key, None)
+        if track is None:
+            if len(self.tracks) >= self._max_series:
+                silent = next(iter(self.tracks))
+                del self.tracks[silent]
+                self.accuracy.pop(silent, None)
+                self._unjudged.pop(silent, None)
+            ticks = self.spec.mode == "ticks"
+            open_bars = 1 - (-self.spec.grace // self.spec.freq) if ticks else 0
+            track = Track(self.bars, self.spec.columns[0].reducer if ticks else None, open_bars)
+        self.tracks[key] = track
+        return track
+
+    def _foresee(self, message: _Message) -> None:
+        levels = _levels(tuple(message.quantiles))
+        values = np.array(list(message.quantiles.values()), dtype=np.float32)
+        lanes = self.models.keys() | {message.lane}
+        cutoff, between = divmod(message.cutoff - self.spec.offset, self.spec.freq)
+        if (
+            message.freq_ms != self.spec.freq
+            or between
+            or values.ndim != 2
+            or not 0 < values.size <= _MOST_NUMBERS
+            or not np.isfinite(values).all()
+            or list(levels) != sorted(set(levels))
+            or not 0 < len(message.unique_id) <= LONGEST_KEY
+            or len(lanes) > _MOST_LANES
+        ):
+            raise ValueError(f"not a forecast of bars of {self.spec.freq} ms: {message.unique_id[:64]!r}")
+        self.models[message.lane] = f"{message.model}@{message.model_version}"
+        track = self._track(message.unique_id)
+        most = min(96, max(8, self._max_forecasts // (len(lanes) * len(self.tracks))))
+        track.foresee(message.lane, Forecast(cutoff, levels, values, message.warm), most)
+        self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
+        self._unjudged[message.unique_id] = None
+
+    def _over_all_series(self, lane: str) -> Accuracy:
+        known = [lanes[lane] for lanes in self.accuracy.values() if lane in lanes]
+        shares = [accuracy.coverage for accuracy in known if math.isfinite(accuracy.coverage)]
+        relative = geometric_mean([accuracy.relative for accuracy in known])
+        return Accuracy(relative, sum(shares) / len(shares) if shares else math.nan)
+
+
+@lru_cache(maxsize=64)
+def _levels(names: tuple[str, ...]) -> tuple[float, ...]:
+    """The quantile levels of their names: one tuple for all forecasts that have the same."""
+    return tuple(map(float, names))
+
+
+def printable(raw: bytes) -> str:
+    """The first 400 bytes as text without control characters; what is no UTF-8 is written as escapes."""
+    text = raw[:_EXCERPT].decode("utf-8", errors="backslashreplace")
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -1,0 +1,81 @@
+"""Brings the board what it shows: the records of the topics, read beside the service without joining its group."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from consumers.transport import Batch, Partition, Positions, Reader, TransportError
+from streamcast.page.board import Board
+
+_CHUNK: Final = 20_000
+_PAUSE_SECONDS: Final = 0.5
+_RETRY_SECONDS: Final = 2.0
+_DEAD_LETTERS: Final = 50
+
+
+class Feed:
+    """Reads a service's topics to their ends, a chunk at a time, and is never more than ``backlog`` records behind.
+
+    What lies further back when it starts, or when the topics run faster than it reads, is passed over; what is passed
+    over while it reads is counted.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        board: Board,
+        *,
+        observations: str,
+        forecasts: str,
+        dead_letters: str,
+        backlog: int = 200_000,
+    ) -> None:
+        self._reader, self._board = reader, board
+        self._backlog = {observations: backlog, forecasts: backlog, dead_letters: _DEAD_LETTERS}
+        self._take: Mapping[str, Callable[[Batch], None]] = {
+            observations: board.take_records,
+            forecasts: board.take_forecasts,
+            dead_letters: board.take_dead_letters,
+        }
+        self._positions: Positions = {}
+
+    def read_some(self) -> bool:
+        """Read up to a chunk of every partition; True when more is waiting. Raises a ``TransportError``."""
+        described = self._reader.describe(tuple(self._take))
+        more = False
+        for topic, spec in described.items():
+            partitions = [Partition(topic, index) for index in range(spec.partitions)]
+            for partition, (first, end) in self._reader.bounds(partitions).items():
+                start = self._start(partition, max(first, end - self._backlog[topic] // spec.partitions), end)
+                stop = min(end, start + _CHUNK)
+                for batch in self._reader.read_range(partition, start, stop):
+                    self._take[topic](batch)
+                self._positions[partition] = stop
+                more |= stop < end
+        missing = [topic for topic in self._take if topic not in described]
+        self._board.report_trouble(f"there is no topic {', '.join(missing)}" if missing else None)
+        return more
+
+    def _start(self, partition: Partition, earliest: int, end: int) -> int:
+        """Where to read on: where we were, unless that is too far back, or the topic was made anew since."""
+        position = self._positions.get(partition)
+        if position is None or position > end:
+            return earliest
+        self._board.pass_over(max(earliest - position, 0))
+        return max(position, earliest)
+
+
+def follow(feed: Feed, board: Board, stop: threading.Event) -> None:
+    """Feed the board about twice a second until ``stop`` is set; trouble with the broker is shown and outlived."""
+    while not stop.is_set():
+        pause = _PAUSE_SECONDS
+        try:
+            if feed.read_some():
+                pause = 0.0
+        except TransportError as error:
+            board.report_trouble(str(error))
+            pause = _RETRY_SECONDS
+        board.judge()
+        stop.wait(pause)

@@ -1,0 +1,146 @@
+"""Runs the live page: the application on a socket with bounds of its own, and the threads that feed its board."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from streamcast.page.app import create_app
+from streamcast.page.board import Board, Numbers
+from streamcast.page.feed import Feed, follow
+from streamcast.page.scrape import watch
+
+_RECEIPT_SECONDS: Final = 5.0
+_MOST_CONNECTIONS: Final = 128
+_LONGEST_HEAD: Final = 16_384
+_CLOSE_SECONDS: Final = 5.0
+
+
+class _Bounded(H11Protocol):
+    """HTTP/1.1 that refuses connections beyond a cap, and those that take too long to say what they want."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Accept a connection, or not."""
+        super().connection_made(transport)
+        if len(self.connections) > _MOST_CONNECTIONS:
+            transport.abort()
+        else:
+            self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a request that is complete needs no deadline any more."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._deadline is None:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._deadline = self.loop.call_later(_RECEIPT_SECONDS, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class PageServer:
+    """Serves an application in a thread until ``close``; ``url`` says where.
+
+    Raises OSError when the address cannot be taken.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.create_server((host, port), family=family, backlog=_MOST_CONNECTIONS)
+        self.port: int = self._socket.getsockname()[1]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        config = uvicorn.Config(
+            app,
+            http=_Bounded,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level=logging.CRITICAL,
+            server_header=False,
+            limit_concurrency=_MOST_CONNECTIONS,
+            h11_max_incomplete_event_size=_LONGEST_HEAD,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), name="page", daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait until the server ends; False when it has not within the timeout."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stop answering and free the port, within five seconds."""
+        self._server.should_exit = True
+        self._thread.join(_CLOSE_SECONDS)
+        self._socket.close()
+
+
+class LivePage:
+    """The page with all that feeds it, in threads, until ``close``.
+
+    ``numbers`` are the service's own (``Scraper(url)``, or ``Telemetry.summary`` in the same process).
+    Raises OSError when the address cannot be taken.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        feed: Feed,
+        numbers: Callable[[], Numbers | None],
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self._stop = threading.Event()
+        self._server = serve_dashboard(board, host, port)
+        self.url = self._server.url
+        self._threads = [
+            threading.Thread(target=follow, args=(feed, board, self._stop), name="page-feed", daemon=True),
+            threading.Thread(target=watch, args=(numbers, board, self._stop), name="page-service", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait until the page ends; False when it has not within the timeout."""
+        return self._server.wait(timeout_seconds)
+
+    def close(self) -> None:
+        """Stop reading and answering, within ten seconds."""
+        self._stop.set()
+        self._server.close()
+        for thread in self._threads:
+            thread.join(_CLOSE_SECONDS)
+
+
+def serve_dashboard(board: Board, host: str = "127.0.0.1", port: int = 0) -> PageServer:
+    """Start serving ``board`` at ``host``:``port`` (0 picks a free one); raises OSError when the address is taken.
+
+    At a loopback address only requests for a loopback name are answered, so that no other site's name can be pointed
+    at the page (DNS rebinding).
+    """
+    loopback = ("127.0.0.1", "localhost")
+    return PageServer(create_app(board, loopback if host in loopback else ("*",)), host, port)

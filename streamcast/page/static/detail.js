@@ -1,0 +1,263 @@
+// One series in detail: what was observed, the fan of one forecast, and how the last forecasts did.
+// Plotly is given numbers and constant words only; keys and lane names from the topics stay in plain text elements.
+
+import { bars, exact, instant, make, percent, ratio, short, time } from "./format.js";
+
+const SHOWN = 110;
+const SHOWN_NARROW = 60;
+const NARROW = 500;
+
+export class Detail {
+  constructor(root) {
+    this.part = (id) => root.querySelector(`#${id}`);
+    this.chart = this.part("chart");
+    this.slider = this.part("cutoff");
+    this.slider.addEventListener("input", () => this.choose(Number(this.slider.value)));
+    this.part("latest").addEventListener("click", () => this.choose(Infinity));
+    this.part("lane-choice").addEventListener("change", (event) => {
+      this.lane = event.target.value;
+      this.render();
+    });
+    new ResizeObserver(() => this.drawn && window.Plotly.Plots.resize(this.chart)).observe(this.chart);
+    this.open(null);
+  }
+
+  // Show another series (null for none), from nothing.
+  open(key) {
+    this.key = key;
+    this.values = new Map();
+    this.lanes = new Map();
+    this.lane = null;
+    this.cutoff = null;
+    this.part("detail-key").textContent = key ?? "";
+    this.part("facts").replaceChildren();
+    this.part("lane-choice").replaceChildren();
+    this.part("outcome").textContent = "";
+    if (this.drawn) window.Plotly.purge(this.chart);
+    this.drawn = false;
+  }
+
+  // The whole series, when the connection is new, or what is new of it; null when nobody knows the key.
+  update(series, fresh, stats) {
+    if (fresh) {
+      this.values.clear();
+      this.lanes.clear();
+    }
+    if (series === null) {
+      this.part("outcome").textContent = "No series of this name has been seen yet.";
+      return;
+    }
+    this.stats = stats;
+    if (!fresh && series.version === this.version) return;
+    this.version = series.version;
+    this.series = series;
+    series.labels.forEach((label, i) => this.values.set(label, series.values[i]));
+    const oldest = Math.max(...this.values.keys()) - 512 * series.freq;
+    for (const label of this.values.keys()) if (label < oldest) this.values.delete(label);
+    for (const [lane, news] of Object.entries(series.lanes)) {
+      const before = this.lanes.get(lane)?.forecasts ?? [];
+      const forecasts = [...before, ...news.forecasts].filter((forecast) => forecast.cutoff >= news.oldest);
+      this.lanes.set(lane, { ...news, forecasts });
+    }
+    this.render();
+  }
+
+  choose(place) {
+    const { forecasts } = this.lanes.get(this.lane);
+    this.cutoff = place >= forecasts.length - 1 ? null : forecasts[place].cutoff;
+    this.render();
+  }
+
+  // The forecast that is looked at: the chosen cutoff's while it is kept, else the newest.
+  chosen(lane) {
+    const forecasts = this.lanes.get(lane)?.forecasts ?? [];
+    const place = this.cutoff === null ? -1 : forecasts.findIndex((forecast) => forecast.cutoff === this.cutoff);
+    return { place: place < 0 ? forecasts.length - 1 : place, forecasts };
+  }
+
+  naive(cutoff, step) {
+    const { freq, season } = this.series;
+    return this.values.get(cutoff + (step - season * Math.ceil(step / season)) * freq) ?? null;
+  }
+
+  render() {
+    if (!this.lanes.has(this.lane)) this.lane = this.lanes.has(this.stats.champion) ? this.stats.champion : ([...this.lanes.keys()][0] ?? null);
+    this.renderLanes();
+    this.renderFacts();
+    const { place, forecasts } = this.chosen(this.lane);
+    const forecast = forecasts[place];
+    this.renderSlider(place, forecasts);
+    this.renderOutcome(forecast);
+    this.plot(forecast);
+  }
+
+  renderLanes() {
+    const box = this.part("lane-choice");
+    const shown = Array.from(box.querySelectorAll("input"), (input) => input.value);
+    const lanes = [...this.lanes.keys()].sort((a, b) => (b === this.stats.champion) - (a === this.stats.champion) || (a < b ? -1 : 1));
+    box.hidden = lanes.length < 2;
+    if (shown.join("\n") === lanes.join("\n")) return;
+    box.replaceChildren(
+      make("legend", { class: "unseen" }, "Lane"),
+      ...lanes.map((lane) => {
+        const input = make("input", { type: "radio", name: "lane", value: lane });
+        input.checked = lane === this.lane;
+        return make("label", {}, input, make("span", {}, `${lane} · ${this.lanes.get(lane).model}`));
+      }),
+    );
+  }
+
+  renderFacts() {
+    const { relative = null, coverage = null } = this.lanes.get(this.lane) ?? {};
+    const { behind } = this.series;
+    const facts = [
+      ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1],
+      ["inside the interval", `${percent(coverage)}${this.stats.promise ? ` of ${percent(this.stats.promise)}` : ""}`, short(coverage, this.stats.promise)],
+      ["forecast", behind === null ? "none yet" : behind ? `${bars(behind)} late` : "up to date", behind > 1],
+    ];
+    this.part("facts").replaceChildren(
+      ...facts.map(([name, value, bad]) => make("div", {}, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
+    );
+  }
+
+  renderSlider(place, forecasts) {
+    const last = Math.max(forecasts.length - 1, 0);
+    this.slider.max = last;
+    this.slider.value = place;
+    this.slider.disabled = last === 0;
+    this.part("latest").disabled = this.cutoff === null;
+    const made = forecasts[place] ? time(forecasts[place].cutoff) : "–";
+    this.slider.setAttribute("aria-valuetext", `forecast made at ${made}`);
+    this.part("cutoff-label").replaceChildren("Forecast made at ", make("b", {}, made), this.cutoff === null ? " (latest)" : "");
+  }
+
+  renderOutcome(forecast) {
+    const box = this.part("outcome");
+    if (!forecast) {
+      box.textContent = "No forecast has come for this series yet.";
+      return;
+    }
+    const middle = forecast.values[middleOf(forecast.levels)];
+    const came = middle.map((_, i) => this.values.get(forecast.cutoff + (i + 1) * this.series.freq) ?? null);
+    const known = came.map((value, i) => ({ value, i })).filter(({ value }) => value !== null);
+    const mean = (numbers) => (numbers.length ? numbers.reduce((sum, number) => sum + number, 0) / numbers.length : null);
+    const error = mean(known.map(({ value, i }) => Math.abs(value - middle[i])));
+    const naive = mean(known.map(({ value, i }) => [value, this.naive(forecast.cutoff, i + 1)]).filter(([, before]) => before !== null)
+      .map(([value, before]) => Math.abs(value - before)));
+    const inside = known.filter(({ value, i }) => forecast.values[0][i] <= value && value <= forecast.values.at(-1)[i]).length;
+    const bold = (text) => make("b", {}, text);
+    box.replaceChildren(bold(`${known.length} of ${middle.length}`), " steps have come");
+    if (known.length) {
+      box.append("; mean error ", bold(exact(error)), ", seasonal naive ", bold(exact(naive)), "; ", bold(`${inside} of ${known.length}`), " inside the interval");
+    }
+    if (!forecast.warm) box.append("; the series was still warming up");
+  }
+
+  plot(forecast) {
+    if (!window.Plotly || !this.values.size) return;
+    const traces = [...(forecast ? this.fan(forecast) : []), ...this.observed(), ...this.errors()];
+    const config = { displayModeBar: false, responsive: false, doubleClick: "reset", scrollZoom: false };
+    window.Plotly.react(this.chart, traces, this.layout(forecast), config);
+    if (!this.drawn) {
+      this.chart.on("plotly_click", ({ points }) => this.chooseAt(points[0].x));
+      this.drawn = true;
+    }
+    this.chart.setAttribute("aria-label", `Observations of this series, and its forecast made at ${forecast ? instant(forecast.cutoff) : "no time yet"}`);
+  }
+
+  chooseAt(label) {
+    const { forecasts } = this.chosen(this.lane);
+    const wanted = new Date(label.replace?.(" ", "T").concat("Z") ?? label).getTime();
+    const place = forecasts.findIndex((forecast) => forecast.cutoff === wanted);
+    if (place >= 0) this.choose(place);
+  }
+
+  observed() {
+    const labels = [...this.values.keys()].sort((a, b) => a - b);
+    const y = labels.map((label) => this.values.get(label));
+    return [{ x: labels, y, name: "observed", mode: "lines", line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
+  }
+
+  fan(forecast) {
+    const { freq } = this.series;
+    const steps = forecast.values[0].map((_, i) => i + 1);
+    const x = steps.map((step) => forecast.cutoff + step * freq);
+    const { levels, values } = forecast;
+    const bands = [];
+    for (let low = 0, high = levels.length - 1; low < high; low++, high--) {
+      bands.push({
+        x: [...x, ...x.toReversed()], y: [...values[high], ...values[low].toReversed()],
+        fill: "toself", fillcolor: ink("--fan"), mode: "none", hoverinfo: "skip", name: "interval",
+      });
+    }
+    const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4 }, hovertemplate: "%{y:.4~g}" };
+    const naive = { x, y: steps.map((step) => this.naive(forecast.cutoff, step)), name: "seasonal naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
+    const others = [...this.lanes].filter(([lane]) => lane !== this.lane).flatMap(([, { forecasts }]) => {
+      const other = forecasts.find(({ cutoff }) => cutoff === forecast.cutoff);
+      return other ? [{ x: other.values[0].map((_, i) => other.cutoff + (i + 1) * freq), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
+    });
+    return [...bands, naive, ...others, middle];
+  }
+
+  errors() {
+    const panel = (errors, values, colour, axis, name, extra = {}) => ({
+      x: errors.cutoff, y: values, name, yaxis: axis, mode: "lines", line: { color: ink(colour), width: 1.6, ...extra }, hovertemplate: "%{y:.3~g}",
+    });
+    const mine = this.lanes.get(this.lane)?.errors;
+    if (!mine) return [];
+    const others = [...this.lanes].filter(([lane, { errors }]) => lane !== this.lane && errors);
+    return [
+      panel(mine, mine.naive, "--naive", "y2", "naive's error", { dash: "dot" }),
+      ...others.map(([, { errors }]) => panel(errors, errors.error, "--rival", "y2", "other lane's error", { dash: "dash" })),
+      panel(mine, mine.error, "--forecast", "y2", "error"),
+      { ...panel(mine, mine.coverage.map((share) => share === null ? null : share * 100), "--forecast", "y3", "inside", { shape: "hvh" }), hovertemplate: "%{y:.0f} %" },
+    ];
+  }
+
+  layout(forecast) {
+    const { freq } = this.series;
+    const newest = Math.max(...this.values.keys());
+    const end = Math.max(newest, this.chosen(this.lane).forecasts.at(-1)?.cutoff ?? newest);
+    const steps = forecast?.values[0].length ?? 0;
+    const narrow = this.chart.clientWidth < NARROW;
+    const shown = Math.max(narrow ? SHOWN_NARROW : SHOWN, 2 * steps);
+    const range = [Math.max(Math.min(...this.values.keys()), newest - shown * freq) - freq, end + (steps + 1) * freq];
+    const axis = { gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), tickfont: { color: ink("--muted") }, automargin: false };
+    const title = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: ink("--muted") } });
+    const rule = (yref, y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, yref, y0: y, y1: y, line: { color: ink("--muted"), width: 1, dash: "dot" } });
+    const { promise } = this.stats;
+    return {
+      uirevision: this.key,
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink("--ink") },
+      margin: { l: 52, r: 14, t: 28, b: 42 },
+      showlegend: false,
+      hovermode: "x unified",
+      hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
+      dragmode: "zoom",
+      xaxis: { ...axis, type: "date", range, anchor: "y3", hoverformat: "%H:%M:%S, %-d %b UTC", nticks: narrow ? 4 : 9 },
+      yaxis: { ...axis, domain: [0.42, 1], nticks: 6, tickformat: "~s" },
+      yaxis2: { ...axis, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero", tickformat: "~s" },
+      yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticksuffix: " %" },
+      annotations: [title("values", 1.005), title("mean error of the forecast made then", 0.355), title("inside the interval", 0.125)],
+      shapes: [
+        ...(promise ? [rule("y3", promise * 100)] : []),
+        ...(forecast ? [{ type: "line", x0: forecast.cutoff, x1: forecast.cutoff, yref: "paper", y0: 0, y1: 1, line: { color: ink("--forecast"), width: 1 } }] : []),
+      ],
+    };
+  }
+}
+
+function middleOf(levels) {
+  return levels.reduce((best, level, i) => (Math.abs(level - 0.5) < Math.abs(levels[best] - 0.5) ? i : best), 0);
+}
+
+// A colour of the style sheet, as the theme has it now.
+function ink(name) {
+  const probe = document.getElementById("chart");
+  const before = probe.style.color;
+  probe.style.color = `var(${name})`;
+  const colour = getComputedStyle(probe).color;
+  probe.style.color = before;
+  return colour;
+}

@@ -1,0 +1,57 @@
+// Numbers and times as people read them, and the two ways this page makes elements.
+// What comes from the topics goes through textContent and attributes only, never through markup.
+
+const figures = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
+const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const clock = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" });
+
+export const unknown = "–";
+const given = (value) => value !== null && value !== undefined;
+
+export const compact = (value) => (given(value) ? figures.format(value) : unknown);
+export const exact = (value) => (given(value) ? plain.format(value) : unknown);
+export const count = (value) => (given(value) ? whole.format(value) : unknown);
+export const ratio = (value) => (given(value) ? value.toFixed(2) : unknown);
+export const percent = (value) => (given(value) ? `${Math.round(value * 100)} %` : unknown);
+export const time = (milliseconds) => (given(milliseconds) ? clock.format(milliseconds) : unknown);
+export const instant = (milliseconds) => (given(milliseconds) ? `${day.format(milliseconds)}, ${time(milliseconds)}` : unknown);
+
+export function duration(seconds) {
+  if (seconds < 100) return `${Math.round(seconds)} s`;
+  if (seconds < 100 * 60) return `${Math.round(seconds / 60)} min`;
+  return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
+}
+
+// Whether an interval holds clearly less than it promised.
+export const short = (coverage, promise) => given(coverage) && given(promise) && coverage < promise - 0.15;
+
+export function bars(number) {
+  return number === 1 ? "1 bar" : `${count(number)} bars`;
+}
+
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) if (given(value)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+export function draw(tag, attributes = {}, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// A path through points [[x, y], ...]; a null y lifts the pen.
+export function line(points) {
+  let path = "";
+  let down = false;
+  for (const [x, y] of points) {
+    if (given(y)) path += `${down ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+    down = given(y);
+  }
+  return path;
+}

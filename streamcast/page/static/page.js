@@ -1,0 +1,281 @@
+// The page: one stream of events in, everything else follows from the last message and the address bar.
+// The address holds what is looked at: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
+
+import { compact, count, draw, duration, exact, instant, line, make, percent, ratio, short, time, unknown } from "./format.js";
+import { Detail } from "./detail.js";
+import { emptiness, Wall } from "./wall.js";
+
+const QUIET_SECONDS = 5;
+const LOST_SECONDS = 5;
+const BROKEN_SECONDS = 1.5;
+const TREND = 150;
+
+const part = (id) => document.getElementById(id);
+const wall = new Wall(part("tiles"));
+const detail = new Detail(part("detail"));
+
+let look = { query: "", sort: "wrong", page: 1, key: null };
+let stream = null;
+let stats = null;
+let heard = performance.now();
+let trend = [];
+let pages = 1;
+
+// What is looked at.
+
+function read() {
+  const [path, asked = ""] = location.hash.slice(1).split("?");
+  const words = new URLSearchParams(asked);
+  const key = path.startsWith("/series/") ? decode(path.slice("/series/".length)) : null;
+  if (key !== null) return { ...look, key };
+  return { query: words.get("query") ?? "", sort: words.get("sort") ?? "wrong", page: Number(words.get("page")) || 1, key: null };
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+function address({ query, sort, page }) {
+  const words = new URLSearchParams();
+  if (query) words.set("query", query);
+  if (sort !== "wrong") words.set("sort", sort);
+  if (page > 1) words.set("page", page);
+  return words.size ? `#/?${words}` : "#/";
+}
+
+function visit(changes) {
+  const next = { ...look, page: 1, ...changes };
+  history.replaceState(null, "", address(next));
+  go();
+}
+
+function go() {
+  const before = look;
+  look = read();
+  if (look.key !== before.key) detail.open(look.key);
+  neighbours();
+  part("wall").hidden = look.key !== null;
+  part("detail").hidden = look.key === null;
+  part("back").href = address(look);
+  if (document.activeElement !== part("query")) part("query").value = look.query;
+  const sort = document.querySelector(`#sort input[value="${CSS.escape(look.sort)}"]`);
+  if (sort) sort.checked = true;
+  document.title = look.key === null ? "streamcast" : `${look.key} – streamcast`;
+  if (before.key !== look.key) scrollTo(0, 0);
+  connect();
+}
+
+function neighbour(by) {
+  const place = wall.order.indexOf(look.key);
+  return place < 0 ? undefined : wall.order[place + by];
+}
+
+function neighbours() {
+  part("previous").disabled = neighbour(-1) === undefined;
+  part("next").disabled = neighbour(1) === undefined;
+}
+
+function step(by) {
+  const key = neighbour(by);
+  if (key !== undefined) location.replace(`#/series/${encodeURIComponent(key)}`);
+}
+
+// The stream.
+
+function connect() {
+  stream?.close();
+  const words = new URLSearchParams({ query: look.query, sort: look.sort, page: look.page });
+  if (look.key !== null) words.set("key", look.key);
+  stream = new EventSource(`events?${words}`);
+  stream.onmessage = (event) => show(JSON.parse(event.data));
+  stream.onerror = () => {
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => stream.readyState === EventSource.CLOSED && connect(), 3000);
+  };
+}
+
+function show(message) {
+  heard = performance.now();
+  const fresh = "trend" in message;
+  stats = message.stats;
+  if (fresh) trend = message.trend;
+  else if (stats.now && stats.now.at !== trend.at(-1)?.at) trend = [...trend, stats.now].slice(-TREND);
+  showState();
+  showStrip();
+  showLanes();
+  if (message.dead_letters) showDeadLetters(message.dead_letters);
+  wall.update(message.wall);
+  showPager(message.wall);
+  neighbours();
+  if ("series" in message) detail.update(message.series, fresh, stats);
+  if (stats.series === 1 && look.key === null && !look.query && !show.alone) {
+    show.alone = true;
+    location.replace(`#/series/${encodeURIComponent(wall.order[0])}`);
+  }
+}
+
+// The state, said plainly; it goes on being said when no message comes.
+
+function showState() {
+  const silent = (performance.now() - heard) / 1000;
+  const [state, text] = describe(silent);
+  document.body.dataset.state = state;
+  if (part("status").textContent !== text) part("status").textContent = text;
+  const trouble = stats?.trouble;
+  part("trouble").hidden = !trouble;
+  if (trouble) part("trouble").textContent = `The topics cannot be read: ${trouble}`;
+  part("upto").textContent = stats?.watermark ? `forecasts up to ${instant(stats.watermark)} UTC` : "";
+}
+
+function describe(silent) {
+  const broken = stream !== null && stream.readyState !== EventSource.OPEN;
+  if (silent > LOST_SECONDS || (broken && silent > BROKEN_SECONDS)) return ["lost", `disconnected for ${duration(silent)}`];
+  if (!stats) return ["waiting", "connecting"];
+  if (stats.trouble) return ["lost", "topics cannot be read"];
+  if (stats.silence + silent > QUIET_SECONDS) return ["quiet", `no data for ${duration(stats.silence + silent)}`];
+  if (stats.forecast_silence + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.forecast_silence + silent)}`];
+  return ["live", "live"];
+}
+
+function showStrip() {
+  const now = stats.now ?? {};
+  const better = now.relative === null || now.relative === undefined ? "not known yet" : now.relative <= 1
+    ? `${percent(1 - now.relative)} better than naive` : `${percent(now.relative - 1)} worse than naive`;
+  const served = now.service ? null : "the service does not say";
+  const figures = [
+    ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1],
+    ["Inside the interval", percent(now.coverage), "", stats.promise ? `promised ${percent(stats.promise)}` : "not known yet", "coverage", short(now.coverage, stats.promise)],
+    ["Latency, p99", exact(now.latency_p99_ms && Number(now.latency_p99_ms.toPrecision(3))), "ms", served ?? `median ${compact(now.latency_p50_ms)} ms`, "latency_p99_ms"],
+    ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : "keeping up"), "lag_records"],
+    ["Throughput", compact(now.records_rate), "records/s", `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
+    ["Series", count(stats.series), "", remarks(), null],
+  ];
+  const strip = part("strip");
+  if (!strip.childElementCount) strip.append(...figures.map(([name]) => figure(name)));
+  figures.forEach(([, value, unit, aside, field, bad], i) => {
+    const box = strip.children[i];
+    box.querySelector(".value").replaceChildren(value, make("small", {}, value === unknown ? "" : unit));
+    box.querySelector(".value").classList.toggle("bad", Boolean(bad));
+    box.querySelector(".aside").textContent = aside;
+    box.querySelector("path").setAttribute("d", field ? spark(trend.map((sample) => sample[field])) : "");
+  });
+}
+
+function figure(name) {
+  return make("div", { class: "figure" }, make("h3", {}, name), make("p", { class: "value" }), make("p", { class: "aside" }),
+    draw("svg", { viewBox: "0 0 74 26", "aria-hidden": "true" }, draw("path")));
+}
+
+function remarks() {
+  if (stats.passed_over) return `${compact(stats.passed_over)} records passed over to keep up`;
+  if (stats.unreadable) return `${compact(stats.unreadable)} records could not be read`;
+  return `${compact(stats.records)} records seen`;
+}
+
+function spark(values) {
+  const known = values.filter((value) => value !== null && value !== undefined);
+  if (known.length < 2) return "";
+  const least = Math.min(...known, 0);
+  const range = Math.max(...known) - least || 1;
+  return line(values.map((value, i) => [(i / (TREND - 1)) * 74 + (1 - (values.length - 1) / (TREND - 1)) * 74, value === null ? null : 25 - ((value - least) / range) * 24]));
+}
+
+function showLanes() {
+  const rows = stats.lanes.map(({ lane, model, relative, coverage }) => make("tr", { class: lane === stats.champion ? "champion" : null },
+    make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), lane, make("small", {}, ` ${model}`)),
+    make("td", { class: relative > 1 ? "bad" : null }, ratio(relative)),
+    make("td", {}, percent(coverage))));
+  part("lanes").replaceChildren(...rows);
+  part("lanes-note").textContent = verdict();
+}
+
+function verdict() {
+  const [champion, ...others] = stats.lanes.filter(({ relative }) => relative !== null);
+  if (!champion) return stats.lanes.length ? "Errors are known once the first forecasts have come true." : "No forecast has come yet.";
+  if (!others.length) return "Geometric mean over all series of the error relative to seasonal naive.";
+  const best = others.reduce((a, b) => (a.relative <= b.relative ? a : b));
+  const by = Math.abs(1 - best.relative / champion.relative);
+  if (by < 0.005) return `${best.lane} and ${champion.lane} are even.`;
+  return `${best.lane} errs ${percent(by)} ${best.relative < champion.relative ? "less" : "more"} than ${champion.lane}.`;
+}
+
+function showDeadLetters(letters) {
+  part("dead-note").hidden = letters.length > 0;
+  part("dead-tally").textContent = stats.dead_letters ? count(stats.dead_letters) : "";
+  const open = new Set(Array.from(document.querySelectorAll("#dead details[open]"), (item) => item.dataset.id));
+  part("dead").replaceChildren(...letters.map((letter) => {
+    const head = make("summary", {}, make("b", {}, letter.reason || "no reason given"), make("time", { title: instant(letter.time) }, time(letter.time)),
+      make("code", {}, letter.value || "(empty)"));
+    const item = make("details", { "data-id": letter.id }, head,
+      make("p", {}, [letter.detail, `from ${letter.source}`, `${count(letter.bytes)} bytes`].filter(Boolean).join(" · ")));
+    item.open = open.has(letter.id);
+    return make("li", {}, item);
+  }));
+}
+
+function showPager(news) {
+  if (!news.order) return;
+  pages = news.pages;
+  part("count").textContent = look.query ? `${count(news.total)} of ${count(stats.series)} series` : `${count(news.total)} series`;
+  part("pager").hidden = pages < 2;
+  part("page-number").textContent = `${news.page} of ${pages}`;
+  part("previous-page").disabled = news.page <= 1;
+  part("next-page").disabled = news.page >= pages;
+  look.page = news.page;
+  part("empty").hidden = news.order.length > 0;
+  if (!news.order.length) emptiness(part("empty"), stats, look.query);
+}
+
+// Colours: as the system has them, unless somebody chose.
+
+const themes = ["auto", "light", "dark"];
+
+function paint(theme) {
+  document.documentElement.dataset.theme = theme;
+  part("theme").textContent = theme;
+  if (look.key !== null && detail.drawn) detail.render();
+}
+
+// Hands.
+
+let typing = 0;
+part("query").addEventListener("input", (event) => {
+  clearTimeout(typing);
+  typing = setTimeout(() => visit({ query: event.target.value.trim() }), 200);
+});
+part("sort").addEventListener("change", (event) => visit({ sort: event.target.value }));
+part("previous-page").addEventListener("click", () => visit({ page: look.page - 1 }));
+part("next-page").addEventListener("click", () => visit({ page: look.page + 1 }));
+part("previous").addEventListener("click", () => step(-1));
+part("next").addEventListener("click", () => step(1));
+part("theme").addEventListener("click", () => {
+  const theme = themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % themes.length];
+  localStorage.setItem("theme", theme);
+  paint(theme);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape") {
+    if (document.activeElement === part("query")) part("query").blur();
+    else if (look.key !== null) location.hash = address(look);
+  }
+  if (event.target.matches("input[type=search]")) return;
+  if (event.key === "/" && look.key === null) {
+    event.preventDefault();
+    part("query").focus();
+  }
+  if (event.key === "j") step(1);
+  if (event.key === "k") step(-1);
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint(document.documentElement.dataset.theme));
+addEventListener("hashchange", go);
+setInterval(showState, 1000);
+
+const plotly = make("script", { src: "plotly.min.js" });
+plotly.addEventListener("load", () => look.key !== null && detail.series && detail.render());
+document.head.append(plotly);
+paint(localStorage.getItem("theme") ?? "auto");
+go();

@@ -1,0 +1,99 @@
+// The wall: one small multiple per series, all with the same number of bars, each on a scale of its own.
+
+import { bars, count, draw, line, make, percent, ratio } from "./format.js";
+
+const SEEN = 48;
+const AHEAD = 24;
+const WIDTH = 180;
+const HEIGHT = 54;
+
+export class Wall {
+  constructor(list) {
+    this.list = list;
+    this.tiles = new Map();
+    this.order = [];
+    this.touched = -Infinity;
+    list.addEventListener("pointermove", () => (this.touched = performance.now()));
+  }
+
+  // Tiles do not move while a pointer is busy on them or one has the focus.
+  held() {
+    const busy = this.list.matches(":hover") && performance.now() - this.touched < 8000;
+    return this.list.childElementCount > 0 && (busy || this.list.contains(document.activeElement));
+  }
+
+  // What the server sent: the tiles that changed, and now and then the order.
+  update(wall) {
+    if (wall.order) this.order = wall.order;
+    for (const tile of wall.tiles) this.paint(tile);
+    if (!this.held()) this.arrange();
+    const keep = new Set([...this.order, ...Array.from(this.list.children, (item) => item.dataset.key)]);
+    for (const key of this.tiles.keys()) if (!keep.has(key)) this.tiles.delete(key);
+  }
+
+  arrange() {
+    const wanted = this.order.filter((key) => this.tiles.has(key)).map((key) => this.tiles.get(key).item);
+    const changed = wanted.length !== this.list.children.length || wanted.some((item, i) => item !== this.list.children[i]);
+    if (changed) this.list.replaceChildren(...wanted);
+  }
+
+  paint(tile) {
+    let parts = this.tiles.get(tile.key);
+    if (!parts) this.tiles.set(tile.key, (parts = build(tile.key)));
+    const { item, link, fan, middle, seen, error, late } = parts;
+    sketch(tile, fan, middle, seen);
+    error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
+    late.className = tile.behind ? "late" : "";
+    late.textContent = lateness(tile);
+    item.classList.toggle("silent", tile.behind !== 0);
+    link.setAttribute("aria-label", describe(tile));
+  }
+}
+
+function build(key) {
+  const [fan, middle, seen] = ["fan", "middle", "seen"].map((name) => draw("path", { class: name }));
+  const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, fan, middle, seen);
+  const error = make("span");
+  const late = make("span");
+  const name = make("span", { class: "key", title: key }, key);
+  const link = make("a", { href: `#/series/${encodeURIComponent(key)}` }, name, picture, make("span", { class: "under" }, error, late));
+  return { item: make("li", { class: "tile", "data-key": key }, link), link, fan, middle, seen, error, late };
+}
+
+function sketch(tile, fan, middle, seen) {
+  const { low = [], high = [] } = tile;
+  const numbers = [...tile.values, ...low, ...high].filter((value) => value !== null);
+  const least = Math.min(...numbers);
+  const range = Math.max(...numbers) - least || 1;
+  const steps = Math.min(AHEAD, low.length);
+  const slots = SEEN + steps;
+  const first = SEEN - tile.values.length;
+  const x = (slot) => ((slot + 0.5) / slots) * WIDTH;
+  const y = (value) => (value === null ? null : HEIGHT - 2 - ((value - least) / range) * (HEIGHT - 4));
+  const along = (values, start) => values.map((value, i) => [x(start + i), y(value)]);
+  const ahead = first + (tile.start ?? 0);
+  seen.setAttribute("d", line(along(tile.values, first)));
+  middle.setAttribute("d", steps ? line(along(tile.middle, ahead)) : "");
+  fan.setAttribute("d", steps ? `${line([...along(high, ahead), ...along(low, ahead).reverse()])}Z` : "");
+}
+
+function lateness(tile) {
+  if (tile.behind === null) return "no forecast yet";
+  if (tile.behind > 0) return `${bars(tile.behind)} late`;
+  return tile.warm ? `${percent(tile.coverage)} inside` : "warming up";
+}
+
+function describe(tile) {
+  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} of seasonal naive`;
+  const late = tile.behind === null ? "no forecast yet" : tile.behind ? `${bars(tile.behind)} late` : "up to date";
+  return `${tile.key}, ${error}, ${late}`;
+}
+
+// What to say where there is nothing to show.
+export function emptiness(box, stats, query) {
+  const silence = Math.round(stats.silence);
+  const [title, text] = query
+    ? ["No series found", `None of ${count(stats.series)} series has “${query}” in its key.`]
+    : ["Waiting for the first record", `Nothing has come in for ${count(silence)} s. The wall fills as soon as a producer writes to the input topic.`];
+  box.replaceChildren(make("h2", {}, title), make("p", {}, text));
+}

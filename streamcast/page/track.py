@@ -1,0 +1,187 @@
+"""What the live page remembers of one series: its last bars, its last forecasts, and how far they were apart.
+
+Shape letters: T bars kept, F forecasts (cutoffs) kept, H steps ahead, Q quantiles.
+A bar's number is (label - offset) / freq; everything here counts in bar numbers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcast.spec import Aggregate
+
+Floats = NDArray[np.float64]
+Bars = NDArray[np.int64]
+
+_NO_BAR = -(2**62)
+
+
+class Forecast(NamedTuple):
+    """One forecast: ``values[q, h - 1]`` is the quantile ``levels[q]`` of bar ``cutoff + h``; [Q, H]."""
+
+    cutoff: int
+    levels: tuple[float, ...]
+    values: NDArray[np.float32]
+    warm: bool
+
+    @property
+    def middle(self) -> int:
+        """The place of the quantile nearest to one half."""
+        return min(range(len(self.levels)), key=lambda q: abs(self.levels[q] - 0.5))
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Forecasts of one lane against what came; NaN where nothing came (or seasonal naive has no value).
+
+    ``cutoffs`` is [F]; ``error`` and ``naive`` (absolute errors) and ``covered`` (0 or 1) are [F, H].
+    """
+
+    cutoffs: Bars
+    error: Floats
+    naive: Floats
+    covered: Floats
+
+    def relative(self) -> float:
+        """The mean absolute error over seasonal naive's on the same outcomes; NaN without any."""
+        both = np.isfinite(self.error) & np.isfinite(self.naive)
+        naive = self.naive[both].sum()
+        return float(self.error[both].sum() / naive) if naive > 0 else float("nan")
+
+    def coverage(self) -> float:
+        """The share of outcomes inside the outermost quantiles; NaN without any."""
+        return float(_mean(self.covered.ravel()[None])[0])
+
+    def by_cutoff(self) -> dict[str, Floats | Bars]:
+        """Each cutoff's mean error, seasonal naive's, and coverage, [F] each."""
+        means = {"error": self.error, "naive": self.naive, "coverage": self.covered}
+        return {"cutoff": self.cutoffs, **{name: _mean(values) for name, values in means.items()}}
+
+
+def _mean(values_FH: Floats) -> Floats:
+    """The mean of what is known in each row (NaN where nothing is)."""
+    known = np.isfinite(values_FH)
+    counts_F = known.sum(axis=1)
+    sums_F = np.where(known, values_FH, 0.0).sum(axis=1)
+    return np.where(counts_F > 0, sums_F / np.maximum(counts_F, 1), np.nan)
+
+
+class Track:
+    """The last T bars of one series, and its last forecasts by lane.
+
+    ``reducer`` makes one value of the ticks of a bar; None means that a record is a whole bar (the first wins).
+    ``open_bars`` is how many of the newest bars may still change, and are not yet held against a forecast.
+    """
+
+    __slots__ = ("_bars_T", "_counts_T", "_open_bars", "_reducer", "_values_T", "forecasts", "newest", "version")
+
+    def __init__(self, bars: int, reducer: Aggregate | None, open_bars: int) -> None:
+        self._bars_T: Bars = np.full(bars, _NO_BAR, dtype=np.int64)
+        self._values_T: Floats = np.full(bars, np.nan)
+        self._counts_T: Bars = np.zeros(bars if reducer else 0, dtype=np.int64)
+        self._reducer = reducer
+        self._open_bars = open_bars
+        self.newest: int | None = None
+        self.forecasts: dict[str, deque[Forecast]] = {}
+        self.version = 0
+
+    def observe(self, bar: int, value: float) -> bool:
+        """Take one value (NaN when missing) of ``bar``; False when the bar is too old or already filled."""
+        newest = bar if self.newest is None else self.newest
+        place = bar % len(self._bars_T)
+        filled = int(self._bars_T[place]) == bar
+        if bar <= newest - len(self._bars_T) or (self._reducer is None and (filled or bar < newest)):
+            return False
+        if self._reducer is None or not filled:
+            self._bars_T[place], self._values_T[place] = bar, np.nan
+        if self._reducer is None:
+            self._values_T[place] = value
+        else:
+            self._reduce(place, value, first=not filled)
+        self.newest = max(newest, bar)
+        self.version += 1
+        return True
+
+    def _reduce(self, place: int, value: float, *, first: bool) -> None:
+        if first:
+            self._counts_T[place] = 0
+        if value != value:  # noqa: PLR0124 - NaN: a heartbeat closes bars and adds nothing
+            return
+        self._counts_T[place] += 1
+        count, before = int(self._counts_T[place]), float(self._values_T[place])
+        if self._reducer == "count":
+            self._values_T[place] = count
+        elif count == 1 or self._reducer == "last":
+            self._values_T[place] = value
+        elif self._reducer == "mean":
+            self._values_T[place] = before + (value - before) / count
+        elif self._reducer != "first":
+            self._values_T[place] = {"min": min(before, value), "max": max(before, value)}.get(
+                str(self._reducer), before + value
+            )
+
+    def foresee(self, lane: str, forecast: Forecast, most: int) -> None:
+        """Keep ``forecast``, and no more than ``most`` of its lane; cutoffs only rise, so an older one is a repeat."""
+        kept = self.forecasts.setdefault(lane, deque())
+        if kept and forecast.cutoff < kept[-1].cutoff:
+            return
+        if kept and forecast.cutoff == kept[-1].cutoff:
+            kept.pop()
+        kept.append(forecast)
+        while len(kept) > most:
+            kept.popleft()
+        self.version += 1
+
+    def values(self, bars: Bars) -> Floats:
+        """The values of ``bars``, NaN where there is none, in the shape of ``bars``."""
+        places = bars % len(self._bars_T)
+        kept = (self._bars_T[places] == bars) & (bars > (self.newest or 0) - len(self._bars_T))
+        return np.where(kept, self._values_T[places], np.nan)
+
+    def last(self, count: int) -> tuple[int, Floats]:
+        """The number of the first of the last ``count`` bars (as many as there are), and their values."""
+        if self.newest is None:
+            return 0, np.empty(0)
+        held = self._bars_T[self._bars_T > self.newest - min(count, len(self._bars_T))]
+        first = int(held.min())
+        return first, self.values(np.arange(first, self.newest + 1))
+
+    def errors(self, lane: str, season: int) -> Errors | None:
+        """Hold the kept forecasts of ``lane`` against what came, and against seasonal naive; None without any.
+
+        Seasonal naive forecasts bar c + h as the bar a whole number of seasons before it, the last at or before c
+        (Hyndman & Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2).
+        """
+        kept = self.forecasts.get(lane)
+        if not kept or self.newest is None:
+            return None
+        alike = [forecast for forecast in kept if _alike(forecast, kept[-1])]
+        values_FQH = np.stack([forecast.values for forecast in alike])
+        steps_H = np.arange(1, values_FQH.shape[2] + 1)
+        cutoffs_F = np.array([forecast.cutoff for forecast in alike])
+        bars_FH = cutoffs_F[:, None] + steps_H
+        came_FH = np.where(bars_FH <= self.newest - self._open_bars, self.values(bars_FH), np.nan)
+        naive_FH = self.values(bars_FH - season * -(-steps_H // season))
+        low_FH, high_FH = values_FQH[:, 0], values_FQH[:, -1]
+        covered_FH = np.where(np.isfinite(came_FH), (low_FH <= came_FH) & (came_FH <= high_FH), np.nan)
+        error_FH = np.abs(came_FH - values_FQH[:, kept[-1].middle])
+        return Errors(cutoffs_F, error_FH, np.abs(came_FH - naive_FH), covered_FH)
+
+
+def _alike(one: Forecast, other: Forecast) -> bool:
+    return one.levels == other.levels and one.values.shape == other.values.shape
+
+
+def geometric_mean(ratios: Sequence[float]) -> float:
+    """The geometric mean of positive ratios; NaN without any.
+
+    Over series' relative errors it is AvgRelMAE, which no large series can dominate (Davydenko & Fildes 2013).
+    """
+    positive = np.array([ratio for ratio in ratios if ratio > 0])
+    return float(np.exp(np.log(positive).mean())) if positive.size else float("nan")

@@ -1,0 +1,192 @@
+"""What is seen of the board: the numbers on top, the ranking of series, a tile of the wall, one series in detail.
+
+Each view is a plain mapping that ``encode`` turns into JSON.  NaN is null there: the page says "not known yet".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from streamcast.page.board import Board, Sample
+from streamcast.page.track import Track
+
+PAGE: Final = 60
+"""Tiles on one page of the wall."""
+
+SORTS: Final = ("wrong", "late", "name")
+
+_TILE_BARS: Final = 48
+_TILE_STEPS: Final = 24
+
+View = dict[str, Any]
+
+
+def encode(view: View) -> bytes:
+    """Return a view as JSON."""
+    return orjson.dumps(view, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SERIALIZE_DATACLASS)
+
+
+def stats(board: Board) -> View:
+    """The numbers over the wall, the lanes champion first, and for how many seconds nothing came."""
+    with board.lock:
+        now = board.clock()
+        newest = board.samples[-1] if board.samples else None
+        lanes = sorted(board.models, key=lambda lane: (lane != board.champion, lane))
+        return {
+            "series": len(board.tracks),
+            "records": board.records.total,
+            "forecasts": board.forecasts.total,
+            "dead_letters": board.counts["dead_letters"],
+            "unreadable": board.counts["unreadable"],
+            "passed_over": board.counts["passed_over"],
+            "freq": board.spec.freq,
+            "season": board.season,
+            "champion": board.champion,
+            "watermark": None if board.watermark is None else board.label(board.watermark),
+            "trouble": board.trouble,
+            "silence": now - (board.records.heard or board.started),
+            "forecast_silence": now - (board.forecasts.heard or board.started),
+            "promise": _promise(board),
+            "now": None if newest is None else _sample(board, newest),
+            "lanes": [{"lane": lane, "model": board.models[lane], **_accuracy(newest, lane)} for lane in lanes],
+        }
+
+
+def trend(board: Board) -> list[View]:
+    """The samples of the last five minutes, oldest first."""
+    with board.lock:
+        return [_sample(board, sample) for sample in board.samples]
+
+
+def dead_letters(board: Board) -> list[Any]:
+    """The last dead letters, newest first."""
+    with board.lock:
+        return list(board.dead)[::-1]
+
+
+def ranking(board: Board, query: str, sort: str) -> list[str]:
+    """The keys that contain ``query``, in the order of ``sort``; raises ValueError for a sort not in ``SORTS``.
+
+    "wrong" puts the largest error relative to seasonal naive first, "late" the series furthest behind the newest
+    forecast; series of which it is not known come last.
+    """
+    if sort not in SORTS:
+        raise ValueError(f"sort is {sort!r}: use one of {', '.join(SORTS)}")
+    wanted = query.casefold()
+    with board.lock:
+        keys = sorted(key for key in board.tracks if wanted in key.casefold())
+        if sort == "wrong":
+            known = {
+                key: lanes[board.champion].relative for key, lanes in board.accuracy.items() if board.champion in lanes
+            }
+            keys.sort(key=lambda key: _nan_last(known.get(key, math.nan)), reverse=True)
+        elif sort == "late":
+            keys.sort(key=lambda key: board.behind(board.tracks[key]), reverse=True)
+    return keys
+
+
+def tiles(board: Board, keys: Sequence[str], known: Mapping[str, int]) -> list[View]:
+    """The wall's tiles of ``keys``, without those that have not changed since their ``known`` version."""
+    with board.lock:
+        tracks = {key: board.tracks[key] for key in keys if key in board.tracks}
+        return [_tile(board, key, track) for key, track in tracks.items() if known.get(key) != track.version]
+
+
+def series(
+    board: Board, key: str, since_bar: int | None = None, since_cutoff: Mapping[str, int] | None = None
+) -> View | None:
+    """One series in detail, or what is new of it; None for an unknown key.
+
+    ``since_bar`` is the label of the newest bar that is known already (it is sent again, as it may have changed),
+    ``since_cutoff`` that of the newest forecast by lane; epoch ms.
+    """
+    with board.lock:
+        track = board.tracks.get(key)
+        if track is None:
+            return None
+        first, values = track.last(board.bars)
+        labels = board.label(np.arange(first, first + len(values)))
+        fresh = labels >= (-math.inf if since_bar is None else since_bar)
+        return {
+            "key": key,
+            "version": track.version,
+            "freq": board.spec.freq,
+            "season": board.season,
+            "behind": board.behind(track),
+            "labels": labels[fresh],
+            "values": values[fresh],
+            "lanes": {lane: _lane(board, track, lane, (since_cutoff or {}).get(lane)) for lane in track.forecasts},
+        }
+
+
+def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> View:
+    kept = track.forecasts[lane]
+    labels = board.label(np.array([forecast.cutoff for forecast in kept])).tolist()
+    fresh = [
+        {"cutoff": label, "levels": forecast.levels, "values": forecast.values, "warm": forecast.warm}
+        for label, forecast in zip(labels, kept, strict=True)
+        if since_cutoff is None or label > since_cutoff
+    ]
+    errors = track.errors(lane, board.season)
+    view: View = {"oldest": labels[0], "forecasts": fresh, "model": board.models[lane]}
+    if errors is not None:
+        view["errors"] = errors.by_cutoff() | {"cutoff": board.label(errors.cutoffs)}
+        view |= {"relative": errors.relative(), "coverage": errors.coverage()}
+    return view
+
+
+def _tile(board: Board, key: str, track: Track) -> View:
+    first, values = track.last(_TILE_BARS)
+    accuracy = board.accuracy.get(key, {}).get(board.champion)
+    forecasts = track.forecasts.get(board.champion)
+    view: View = {
+        "key": key,
+        "version": track.version,
+        "values": values.astype(np.float32),
+        "relative": accuracy and accuracy.relative,
+        "coverage": accuracy and accuracy.coverage,
+        "behind": board.behind(track),
+    }
+    if forecasts:
+        newest = forecasts[-1]
+        steps = np.ascontiguousarray(newest.values[:, :_TILE_STEPS])
+        view |= {"low": steps[0], "middle": steps[newest.middle], "high": steps[-1]}
+        view |= {"start": newest.cutoff + 1 - first, "warm": newest.warm}
+    return view
+
+
+def _sample(board: Board, sample: Sample) -> View:
+    service = sample.service or {}
+    return {
+        "at": sample.at,
+        "records_rate": sample.records_rate,
+        "forecasts_rate": sample.forecasts_rate,
+        "latency_p50_ms": service.get("latency_p50_ms"),
+        "latency_p99_ms": service.get("latency_p99_ms"),
+        "lag_records": service.get("lag_records"),
+        "service": sample.service is not None,
+        **_accuracy(sample, board.champion),
+    }
+
+
+def _accuracy(sample: Sample | None, lane: str) -> View:
+    accuracy = sample and sample.lanes.get(lane)
+    return {"relative": accuracy and accuracy.relative, "coverage": accuracy and accuracy.coverage}
+
+
+def _promise(board: Board) -> float | None:
+    """The share of outcomes that the champion's interval promises to hold."""
+    with_forecasts = (
+        track.forecasts[board.champion] for track in board.tracks.values() if board.champion in track.forecasts
+    )
+    forecasts = next(with_forecasts, None)
+    return forecasts[-1].levels[-1] - forecasts[-1].levels[0] if forecasts else None
+
+
+def _nan_last(number: float) -> float:
+    return number if math.isfinite(number) else -math.inf

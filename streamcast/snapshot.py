@@ -1,0 +1,183 @@
+"""A partition's series as one checksummed file, and the store that keeps such files.
+
+A file is never changed: written aside, synced and renamed (object stores do the like), named by where it
+belongs.  Two processes that snapshot the same offset write the same content, so a zombie can do no harm.
+Whatever is not exactly as expected is refused whole, with the reason; the store then offers the one before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import load, save
+
+from consumers.transport import Partition
+
+VERSION = 1
+_MAGIC = b"streamcast snapshot 1\n"
+_DIGEST_BYTES = 32
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+
+
+class SnapshotError(Exception):
+    """A snapshot that cannot be used, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a snapshot is the state of: everything that must agree before it may be loaded.
+
+    State is the fold of the partition's records from ``begin`` up to ``offset`` under ``models`` (lane to
+    digest).  ``fingerprint`` names what computed it.
+    """
+
+    topic: str
+    partition: int
+    partitions: int
+    begin: int
+    offset: int
+    models: dict[str, str]
+    fingerprint: str
+    version: int = VERSION
+
+    @property
+    def family(self) -> str:
+        """What distinguishes snapshots of one partition that are not of one kind: begin, models and schema."""
+        kind = json.dumps([self.version, self.begin, self.partitions, sorted(self.models.items())])
+        return hashlib.sha256(kind.encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """The file's name in its partition's folder."""
+        return f"{self.offset:020d}-{self.family}.snapshot"
+
+
+def fingerprint() -> str:
+    """What forecasts' bytes depend on besides records and models: torch and the processor's abilities."""
+    return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {platform.machine()}"
+
+
+def encode(header: Header, arrays: Arrays) -> bytes:
+    """Return the bytes of a snapshot; equal states give equal bytes."""
+    body = save(dict(arrays), metadata={"header": json.dumps(asdict(header), sort_keys=True)})
+    return _MAGIC + hashlib.sha256(body).digest() + body
+
+
+def decode(data: bytes) -> tuple[Header, Arrays]:
+    """Return what ``encode`` was given; raises SnapshotError for anything else."""
+    start = len(_MAGIC) + _DIGEST_BYTES
+    if data[: len(_MAGIC)] != _MAGIC:
+        raise SnapshotError("it does not begin as a snapshot of this version does")
+    body = memoryview(data)[start:]
+    if hashlib.sha256(body).digest() != data[len(_MAGIC) : start]:
+        raise SnapshotError("its checksum does not match: it was cut or altered")
+    try:
+        arrays = load(bytes(body))
+        length = int.from_bytes(body[:8], "little")
+        metadata = json.loads(bytes(body[8 : 8 + length]))["__metadata__"]
+        header = Header(**json.loads(metadata["header"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise SnapshotError(f"its header cannot be read: {error!r}") from error
+    return header, arrays
+
+
+class Store:
+    """Snapshots under one fsspec URL, a folder for each partition."""
+
+    def __init__(self, url: str, retention: int) -> None:
+        self._files, self._root = fsspec.core.url_to_fs(url)
+        self._retention = retention
+        self._local = "file" in (
+            [self._files.protocol] if isinstance(self._files.protocol, str) else self._files.protocol
+        )
+
+    def write(self, header: Header, arrays: Arrays) -> int:
+        """Keep a snapshot unless it is there already, drop what is older than retention; return its bytes.
+
+        Raises OSError when the store does not take it.
+        """
+        folder = self._folder(Partition(header.topic, header.partition))
+        path = f"{folder}/{header.name}"
+        if self._files.exists(path):
+            return 0
+        data = encode(header, arrays)
+        self._files.makedirs(folder, exist_ok=True)
+        if self._local:
+            _write_aside(Path(path), data)
+        else:
+            self._files.pipe_file(path, data)
+        self._forget_old(folder, header)
+        return len(data)
+
+    def newest(self, wanted: Header, at_most: int) -> Iterator[tuple[str, int]]:
+        """Yield (path, offset) of the snapshots of ``wanted``'s kind at or below an offset, newest first."""
+        for path, offset, family in self._listed(self._folder(Partition(wanted.topic, wanted.partition))):
+            if family == wanted.family and wanted.begin <= offset <= at_most:
+                yield path, offset
+
+    def read(self, path: str, wanted: Header) -> tuple[Header, Arrays]:
+        """Return a snapshot that agrees with ``wanted`` (but for offset and fingerprint).
+
+        Raises SnapshotError.
+        """
+        try:
+            header, arrays = decode(self._files.cat_file(path))
+        except OSError as error:
+            raise SnapshotError(f"it cannot be read: {error}") from error
+        for name in ("topic", "partition", "partitions", "begin", "models", "version"):
+            if getattr(header, name) != getattr(wanted, name):
+                raise SnapshotError(f"its {name} is {getattr(header, name)!r}, not {getattr(wanted, name)!r}")
+        if f"/{header.name}" != path[path.rfind("/") :]:
+            raise SnapshotError("its name is not that of its content")
+        return header, arrays
+
+    def _folder(self, partition: Partition) -> str:
+        return f"{self._root}/{partition.topic}/{partition.index}"
+
+    def _listed(self, folder: str) -> list[tuple[str, int, str]]:
+        """(path, offset, family) of everything in a folder that is named like a snapshot, newest first."""
+        self._files.invalidate_cache()
+        found = []
+        for path in self._files.ls(folder, detail=False) if self._files.exists(folder) else []:
+            name = path[path.rfind("/") + 1 :]
+            offset, _, rest = name.partition("-")
+            if offset.isdigit() and rest.endswith(".snapshot"):
+                found.append((path, int(offset), rest.removesuffix(".snapshot")))
+        return sorted(found, key=lambda entry: -entry[1])
+
+    def _forget_old(self, folder: str, header: Header) -> None:
+        """Keep the newest few of this kind and as many of all others (for going back to an older model)."""
+        listed = self._listed(folder)
+        own = [path for path, _, family in listed if family == header.family]
+        others = [path for path, _, family in listed if family != header.family]
+        for path in own[self._retention :] + others[self._retention :]:
+            self._files.rm_file(path)
+
+
+def _write_aside(path: Path, data: bytes) -> None:
+    aside = path.with_suffix(f".{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,182 @@
+"""What a model is, as data: everything that can change a forecast's bytes, in one hashed document.
+
+``SeriesSpec`` says what a record means and when a bar closes (all lanes of a service agree on it);
+``ModelSpec`` adds what the model sees, how far it looks ahead, and the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
+_LONGEST_MS = 10_000 * 366 * 86_400_000
+_MOST_OPEN_BARS = 10_000
+
+
+def parse_duration(value: object) -> int:
+    """Return milliseconds for ``90000`` or ``"15min"`` (units ms, s, min, h, d, w); raises ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError(f"{value!r} is not a duration: write a number and a unit, such as 15min or 1h")
+    if isinstance(value, int):
+        return value
+    match = _DURATION.fullmatch(value.strip().lower())
+    if match is None:
+        raise ValueError(
+            f"{value!r} is not a duration: write a number and one of {', '.join(_UNITS_MS)}, such as 15min"
+        )
+    return int(match[1]) * _UNITS_MS[match[2]]
+
+
+def format_duration(milliseconds: int) -> str:
+    """Return the shortest text that ``parse_duration`` reads back, such as ``1h``."""
+    unit = next(unit for unit, size in reversed(_UNITS_MS.items()) if milliseconds % size == 0)
+    return f"{milliseconds // _UNITS_MS[unit]}{unit}"
+
+
+Duration = Annotated[int, BeforeValidator(parse_duration), Field(gt=0, le=_LONGEST_MS)]
+Grace = Annotated[int, BeforeValidator(parse_duration), Field(ge=0, le=_LONGEST_MS)]
+Aggregate = Literal["mean", "first", "last", "min", "max", "sum", "count"]
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and closed to unknown names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Column(Frozen):
+    """One column of a record: a number, or a category encoded by its place in ``categories``."""
+
+    name: str = Field(min_length=1, max_length=200, pattern=r'^[^"\\\x00-\x1f]+$')
+    categories: tuple[str, ...] | None = None
+    aggregate: Aggregate | None = Field(default=None, description="default: mean of numbers, last of categories")
+
+    @model_validator(mode="after")
+    def _check(self) -> Column:
+        if self.categories is not None and (not self.categories or len(set(self.categories)) < len(self.categories)):
+            raise ValueError(f"column {self.name!r}: categories must be distinct and at least one")
+        if self.categories is not None and self.aggregate not in (None, "first", "last"):
+            raise ValueError(f"column {self.name!r}: categories have no {self.aggregate}: use first or last")
+        return self
+
+    @property
+    def reducer(self) -> Aggregate:
+        """How the values of one bar become one value."""
+        return self.aggregate or ("mean" if self.categories is None else "last")
+
+
+class Scale(Frozen):
+    """A coarser bar length and how many of its bars are remembered."""
+
+    every: Duration
+    window: int = Field(default=64, ge=1, le=100_000)
+
+
+class SeriesSpec(Frozen):
+    """What a record means and when its bar closes; the first column is the target."""
+
+    columns: tuple[Column, ...] = Field(min_length=1, max_length=256)
+    freq: Duration
+    offset: int = Field(
+        default=0, ge=-_LONGEST_MS, le=_LONGEST_MS, description="bars start at epoch + offset + k·freq, in milliseconds"
+    )
+    mode: Literal["sample", "ticks"] = "sample"
+    grace: Grace = 0
+    max_gap: int = Field(default=168, ge=0, le=10_000, description="bars; a longer gap restarts the series cold")
+    max_ahead: Duration = Field(default=86_400_000, description="event time may lead the Kafka timestamp by this")
+    missing: Literal["last", "season"] = Field(default="last", description="what a missing bar is filled with")
+    ttl: Duration = Field(default=30 * 86_400_000, description="a key silent for longer returns cold")
+
+    @model_validator(mode="after")
+    def _check(self) -> SeriesSpec:
+        names = [column.name for column in self.columns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"columns {names} must have distinct names")
+        if self.columns[0].categories is not None:
+            raise ValueError(f"the target {names[0]!r} is a category: a target must be a number")
+        if self.mode == "sample" and self.grace:
+            raise ValueError("grace is for ticks: a sample is complete when it arrives")
+        if self.grace > _MOST_OPEN_BARS * self.freq:
+            raise ValueError(
+                f"grace {format_duration(self.grace)} keeps more than {_MOST_OPEN_BARS} bars of"
+                f" {format_duration(self.freq)} open: choose a shorter grace or longer bars"
+            )
+        return self
+
+    @property
+    def target(self) -> str:
+        """The name of the column that is forecast."""
+        return self.columns[0].name
+
+
+class ModelSpec(Frozen):
+    """A model without its weights; its hash, with theirs, names the model."""
+
+    schema_version: Literal[1] = 1
+    series: SeriesSpec
+    horizon: int = Field(ge=1, le=2_000, description="bars ahead")
+    quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
+    window: int = Field(
+        default=0, ge=0, le=1_000_000, description="bars remembered; never fewer than lags and season need"
+    )
+    lags: int = Field(default=336, ge=0, le=10_000, description="bars of the linear highway")
+    scales: tuple[Scale, ...] = ()
+    season: int = Field(
+        default=24, ge=1, le=100_000, description="bars of the naive forecast that errors are held against"
+    )
+    calendar: tuple[Literal["hour", "day", "week", "year"], ...] = ("day", "week")
+    half_life: int = Field(default=336, ge=1, description="bars after which the running normaliser has forgotten half")
+    warm_up: int = Field(default=64, ge=1, description="bars before forecasts say warm")
+    scored: tuple[int, ...] = Field(
+        default=(), description="steps whose forecasts await their outcome; default 1 and horizon"
+    )
+    network: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSpec:
+        if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):
+            raise ValueError(f"quantiles {self.quantiles} must rise strictly between 0 and 1")
+        if 0.5 not in self.quantiles:
+            raise ValueError(f"quantiles {self.quantiles} must hold 0.5: errors are measured at the median")
+        if self.lags % 8:
+            raise ValueError(f"lags {self.lags} must be a multiple of 8, such as {-(-self.lags // 8) * 8}")
+        base = self.series.freq
+        for finer, scale in zip([base, *(s.every for s in self.scales)], self.scales, strict=False):
+            if scale.every <= finer or scale.every % base:
+                raise ValueError(
+                    f"scale {format_duration(scale.every)} must be a multiple of the base {format_duration(base)}"
+                    f" and coarser than {format_duration(finer)}"
+                )
+        if any(not 1 <= step <= self.horizon for step in self.scored):
+            raise ValueError(f"scored steps {self.scored} must lie between 1 and the horizon {self.horizon}")
+        return self
+
+    @property
+    def scored_steps(self) -> tuple[int, ...]:
+        """The steps ahead whose forecasts are kept until their outcome arrives."""
+        return tuple(sorted(set(self.scored or (1, self.horizon))))
+
+    @property
+    def median(self) -> int:
+        """The place of 0.5 among the quantiles."""
+        return self.quantiles.index(0.5)
+
+    @property
+    def ring(self) -> int:
+        """Base bars that are really kept: the window, or what lags and the seasonal naive need."""
+        seasons = -(-max(self.scored_steps) // self.season) * self.season
+        return max(self.window, self.lags, seasons + 1, 2)
+
+    def to_json(self) -> str:
+        """Return the canonical document: sorted names, no spaces."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> str:
+        """SHA-256 of the canonical document, in hex."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()

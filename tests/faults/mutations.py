@@ -1,0 +1,148 @@
+"""The commit protocol, broken on purpose: each of these must be found, or the simulation proves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from consumers.memory import MemoryTransport
+from consumers.memory_broker import MemoryBroker, Producer, RequestTimedOut
+from consumers.transport import Batch, Outgoing, Partition, Positions
+from streamcast.recovery import Recovery
+from streamcast.service import Service
+from streamcast.snapshot import Header, Store
+from streamcast.state import Slab
+
+Patch = pytest.MonkeyPatch
+
+
+def offsets_before_the_sends_are_checked(patch: Patch) -> None:
+    """A produce request that failed is not noticed, and the positions are committed all the same."""
+    produce = MemoryTransport._produce
+
+    def unchecked(self: MemoryTransport, producer: Producer, epoch: int, outgoing: Outgoing) -> None:
+        with suppress(RequestTimedOut):
+            produce(self, producer, epoch, outgoing)
+
+    patch.setattr(MemoryTransport, "_produce", unchecked)
+
+
+def promote_before_the_commit(patch: Patch) -> None:
+    """State moves on before it is known whether the records do."""
+    answer = Service.on_batch
+
+    def promoted(self: Service, batches: Sequence[Batch]) -> Sequence[Outgoing]:
+        answers = answer(self, batches)
+        for lane in self._lanes:
+            lane.engine.promote()
+        return answers
+
+    patch.setattr(Service, "on_batch", promoted)
+
+
+def snapshot_ahead_of_the_commit(patch: Patch) -> None:
+    """A snapshot is taken of what is staged."""
+    answer = Service.on_batch
+
+    def saved(self: Service, batches: Sequence[Batch]) -> Sequence[Outgoing]:
+        answers = answer(self, batches)
+        if self._saver is not None and self._poll is not None:
+            for partition, position in self._poll.after.items():
+                span = self._spans[partition]
+                span.next, before = position, span.next
+                self._save(partition)
+                self._saver.finish(1.0)
+                span.next = before
+        return answers
+
+    patch.setattr(Service, "on_batch", saved)
+
+
+def load_a_snapshot_above_the_committed_offset(patch: Patch) -> None:
+    """Recovery takes the newest snapshot there is."""
+    newest = Store.newest
+
+    def any_offset(self: Store, wanted: Header, at_most: int) -> Iterator[tuple[str, int]]:
+        return newest(self, wanted, at_most + 1_000_000)
+
+    patch.setattr(Store, "newest", any_offset)
+
+
+def discard_forgets_the_rings(patch: Patch) -> None:
+    """What a failed batch wrote into the windows stays there."""
+
+    def forgotten(self: Slab, *_cells: object) -> None:
+        """Keep nothing."""
+
+    patch.setattr(Slab, "overwrote", forgotten)
+
+
+def discard_forgets_when_a_series_was_seen(patch: Patch) -> None:
+    """What a failed batch says of the order of eviction stays there."""
+    discard = Slab.discard
+
+    def incomplete(self: Slab, partitions: Any = None) -> None:
+        if self._stage is not None:
+            self._stage.seen = []
+        discard(self, partitions)
+
+    patch.setattr(Slab, "discard", incomplete)
+
+
+def a_commit_in_doubt_is_taken_for_failed(patch: Patch) -> None:
+    """After an error nobody asks what became of the commit."""
+    settle = Service.on_in_doubt
+
+    def failed(self: Service, stable: Positions) -> None:
+        settle(self, {partition: span.next for partition, span in self._spans.items() if partition in stable})
+
+    patch.setattr(Service, "on_in_doubt", failed)
+
+
+def the_replay_ignores_resets(patch: Patch) -> None:
+    """A key that began anew comes back with its old state."""
+    plan = Recovery.plan
+
+    def without(self: Recovery, partition: Partition, start: int, end: int, _resets: object) -> None:
+        plan(self, partition, start, end, ())
+
+    patch.setattr(Recovery, "plan", without)
+
+
+def replay_ends_when_the_broker_is_away(patch: Patch) -> None:
+    """A replay that was interrupted counts as done."""
+    some = Recovery.some
+
+    def interrupted(self: Recovery, budget_seconds: float) -> bool:
+        try:
+            return some(self, budget_seconds)
+        except Exception:
+            self._replays.pop(0)
+            raise
+
+    patch.setattr(Recovery, "some", interrupted)
+
+
+def zombies_are_not_fenced(patch: Patch) -> None:
+    """The broker takes positions from members of an older generation."""
+    patch.setattr(MemoryBroker, "check_member", lambda *_stale: None)
+
+
+MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
+    mutation.__name__: mutation
+    for mutation in (
+        offsets_before_the_sends_are_checked,
+        promote_before_the_commit,
+        snapshot_ahead_of_the_commit,
+        load_a_snapshot_above_the_committed_offset,
+        discard_forgets_the_rings,
+        discard_forgets_when_a_series_was_seen,
+        a_commit_in_doubt_is_taken_for_failed,
+        the_replay_ignores_resets,
+        replay_ends_when_the_broker_is_away,
+        zombies_are_not_fenced,
+    )
+}

@@ -1,0 +1,81 @@
+"""A TCP proxy between clients and the broker, whose link can be slow, cut, or deaf in one direction."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+from typing import Literal, Self
+
+CHUNK = 65_536
+
+Direction = Literal["to the broker", "to the client"]
+
+
+class Proxy:
+    """Listens on a free port and passes bytes on to ``target_port``; a context manager.
+
+    ``delay_seconds`` holds each piece back; ``swallow`` names the direction whose bytes get lost; while ``cut`` nobody
+    is let through.
+    """
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        self.target_port = 0
+        self.delay_seconds = 0.0
+        self.swallow: Direction | None = None
+        self.cut = False
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        threading.Thread(target=self._accept, daemon=True, name="proxy").start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+        self.drop()
+
+    def drop(self) -> None:
+        """End all connections there are."""
+        for pair in self._pairs:
+            for each in pair:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+        self._pairs.clear()
+
+    def heal(self) -> None:
+        """Let everything through again; connections that lost bytes are ended."""
+        lost, self.swallow, self.cut, self.delay_seconds = self.swallow, None, False, 0.0
+        if lost:
+            self.drop()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            try:
+                if self.cut:
+                    raise ConnectionRefusedError
+                broker = socket.create_connection(("127.0.0.1", self.target_port), 5.0)
+                broker.settimeout(None)
+            except OSError:
+                client.close()
+                continue
+            self._pairs.append((client, broker))
+            ways: tuple[tuple[socket.socket, socket.socket, Direction], ...] = (
+                (client, broker, "to the broker"), (broker, client, "to the client"),
+            )  # fmt: skip
+            for way in ways:
+                threading.Thread(target=self._pass_on, args=way, daemon=True, name="proxy").start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
+        with suppress(OSError), source, sink:
+            while data := source.recv(CHUNK):
+                if self.delay_seconds:
+                    time.sleep(self.delay_seconds)
+                if self.swallow != direction:
+                    sink.sendall(data)

@@ -1,0 +1,269 @@
+"""Law 1 over every cell that models/zoo.py lists: step is the truth, and a faster form is equal to it.
+
+Shapes: T steps, B rows, F inputs, H outputs.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from models.cell import Cell, Exact, State, fold
+from models.network import Shape, build
+from models.spec import Spec, make
+from models.zoo import CELLS, FRONTS, MODELS
+
+INPUTS = 10
+
+
+OPTIONS: list[Spec] = [
+    {"kind": "gru", "reset": "before"},
+    {"kind": "gru", "norm": "gates"},
+    {"kind": "gru", "norm": "output", "candidate": "glu", "hidden": 8},
+    {"kind": "gru", "reset": "before", "groups": 4},
+    {"kind": "lstm", "peephole": True, "hidden": 8},
+    {"kind": "lstm", "norm": "gates", "candidate": "glu", "rank": 16},
+    {"kind": "lstm", "groups": 64},
+    {"kind": "mingru", "hidden": 8},
+    {"kind": "sru", "hidden": 8},
+    {"kind": "qrnn", "kernel": 5, "hidden": 8},
+    {"kind": "slstm", "heads": 1, "hidden": 8},
+    {"kind": "patch", "length": 5, "hidden": 8},
+]
+
+
+def narrow(kind: str) -> Spec:
+    """Return the spec of a listed model with layers 16 wide."""
+    options = inspect.signature(MODELS[kind]).parameters
+    return {"kind": kind, **{name: 16 for name in ("hidden", "top", "width", "channels") if name in options}}
+
+
+def in_model(kind: str) -> Cell:
+    """Return the whole stack of a listed model."""
+    return build(narrow(kind), Shape((INPUTS,), 0, 1, (0.5,))).stacks[0]
+
+
+def recurrent_part(kind: str) -> str:
+    """Return what the stack of a listed model is made of; models may differ in the read-out only."""
+    model = make("model", MODELS, narrow(kind))
+    return repr((model.front, model.stack, model.shortcut, model.exit))
+
+
+STACKS = {recurrent_part(kind): kind for kind in MODELS if kind not in {"network", *CELLS}}
+LISTED: dict[str, Callable[[], Cell]] = {
+    **{kind: partial(make, "cell", CELLS, {"kind": kind}, inputs=INPUTS) for kind in CELLS},
+    **{kind: partial(make, "front", FRONTS, {"kind": kind}, inputs=INPUTS) for kind in FRONTS},
+    **{", ".join(map(str, spec.values())): partial(make, "cell", CELLS, spec, inputs=INPUTS) for spec in OPTIONS},
+    **{f"{kind} model": partial(in_model, kind) for kind in STACKS.values()},
+}
+
+law = settings(max_examples=15, deadline=None, derandomize=True)
+lengths = st.integers(1, 24)
+seeds = st.integers(0, 2**16)
+tiles = st.sampled_from([8, 16, 24, 40, 72])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(params=sorted(LISTED), scope="module")
+def cell(request: pytest.FixtureRequest) -> Cell:
+    """A listed cell in service: float32, every weight and bias drawn at random."""
+    torch.manual_seed(1)
+    cell = LISTED[request.param]()
+    with torch.no_grad():
+        for parameter in cell.parameters():
+            parameter.normal_(0, min(0.3, parameter.shape[-1] ** -0.5))
+    return cell.eval().requires_grad_(requires_grad=False)
+
+
+@pytest.fixture(scope="module")
+def precise(cell: Cell) -> Cell:
+    """A copy of the same cell in float64."""
+    return deepcopy(cell).double()
+
+
+def drawn(cell: Cell, steps: int, rows: int, seed: int) -> tuple[Tensor, State, Tensor, Tensor]:
+    """Return inputs, the state a few steps have led to, a mask and times since the last step."""
+    generator = torch.Generator().manual_seed(seed)
+    dtype = next(cell.parameters()).dtype
+    x_TBF = torch.randn(3 + steps, rows, cell.inputs, generator=generator, dtype=dtype)
+    dt_TB = torch.rand(3 + steps, rows, generator=generator, dtype=dtype) * 3
+    mask_TB = torch.rand(steps, rows, generator=generator) < 0.7
+    with torch.no_grad():
+        _, state = cell.scan(x_TBF[:3], cell.initial_state(rows), None, dt_TB[:3])
+    return x_TBF[3:], state, mask_TB, dt_TB[3:]
+
+
+def in_chunks(
+    cell: Cell, cuts: list[int], x_TBF: Tensor, state: State, mask_TB: Tensor | None, dt_TB: Tensor
+) -> tuple[Tensor, State]:
+    """Return what scanning piece after piece gives, the state carried over."""
+    outputs = []
+    for start, stop in pairwise([0, *sorted({cut for cut in cuts if 0 < cut < len(x_TBF)}), len(x_TBF)]):
+        mask = None if mask_TB is None else mask_TB[start:stop]
+        y_TBH, state = cell.scan(x_TBF[start:stop], state, mask, dt_TB[start:stop])
+        outputs.append(y_TBH)
+    return torch.cat(outputs), state
+
+
+def distance(one: tuple[Tensor, State], other: tuple[Tensor, State]) -> float:
+    """Return the largest difference between two results, outputs and states."""
+    assert one[1].keys() == other[1].keys()
+    pairs = [(one[0], other[0]), *((one[1][name], other[1][name]) for name in one[1])]
+    return max(float((a - b).abs().max()) for a, b in pairs)
+
+
+def same_bytes(one: tuple[Tensor, State], other: tuple[Tensor, State]) -> bool:
+    """Return whether outputs and states are equal bit for bit."""
+    return torch.equal(one[0], other[0]) and all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+def rows_of(state: State, rows: Tensor) -> State:
+    """Return some rows of a state."""
+    return {name: tensor[rows] for name, tensor in state.items()}
+
+
+class TestInFloat64:
+    @law
+    @given(
+        steps=lengths,
+        rows=st.integers(1, 9),
+        cuts=st.lists(st.integers(1, 23), max_size=4),
+        masked=st.booleans(),
+        seed=seeds,
+    )
+    def test_a_sequence_whole_or_in_chunks_is_the_fold_of_step(
+        self, precise: Cell, steps: int, rows: int, cuts: list[int], seed: int, *, masked: bool
+    ) -> None:
+        x_TBF, state, mask_TB, dt_TB = drawn(precise, steps, rows, seed)
+        mask = mask_TB if masked else None
+        folded = fold(precise, x_TBF, state, mask, dt_TB)
+        assert distance(precise.scan(x_TBF, state, mask, dt_TB), folded) <= 1e-12
+        assert distance(in_chunks(precise, cuts, x_TBF, state, mask, dt_TB), folded) <= 1e-12
+
+    @law
+    @given(steps=lengths, rows=st.integers(1, 9), seed=seeds)
+    def test_a_row_does_not_depend_on_its_neighbours_or_its_place(
+        self, precise: Cell, steps: int, rows: int, seed: int
+    ) -> None:
+        x_TBF, state, mask_TB, dt_TB = drawn(precise, steps, rows, seed)
+        y_TBH, after = precise.scan(x_TBF, state, mask_TB, dt_TB)
+        for row in range(rows):
+            one = torch.tensor([row])
+            alone = precise.scan(x_TBF[:, one], rows_of(state, one), mask_TB[:, one], dt_TB[:, one])
+            assert distance(alone, (y_TBH[:, one], rows_of(after, one))) <= 1e-12
+
+
+class TestInTiles:
+    @law
+    @given(steps=lengths, rows=tiles, cuts=st.lists(st.integers(1, 23), max_size=4), masked=st.booleans(), seed=seeds)
+    def test_a_sequence_whole_or_in_chunks_is_the_fold_of_step_byte_for_byte(
+        self, cell: Cell, steps: int, rows: int, cuts: list[int], seed: int, *, masked: bool
+    ) -> None:
+        only_exact_in_tiles(cell)
+        x_TBF, state, mask_TB, dt_TB = drawn(cell, steps, rows, seed)
+        mask = mask_TB if masked else None
+        with torch.inference_mode():
+            folded = fold(cell, x_TBF, state, mask, dt_TB)
+            assert same_bytes(cell.scan(x_TBF, state, mask, dt_TB), folded)
+            assert same_bytes(in_chunks(cell, cuts, x_TBF, state, mask, dt_TB), folded)
+
+    @law
+    @given(rows=tiles, seed=seeds)
+    def test_a_row_has_the_same_bytes_in_any_tile_at_any_place(self, cell: Cell, rows: int, seed: int) -> None:
+        only_exact_in_tiles(cell)
+        x_TBF, state, _, dt_TB = drawn(cell, 1, 1024, seed)
+        chosen = torch.randperm(1024, generator=torch.Generator().manual_seed(seed))[:rows]
+        with torch.inference_mode():
+            y_BH, after = cell.step(x_TBF[0], state, dt_TB[0])
+            tile = cell.step(x_TBF[0, chosen], rows_of(state, chosen), dt_TB[0, chosen])
+        assert same_bytes(tile, (y_BH[chosen], rows_of(after, chosen)))
+
+
+class TestPadding:
+    @law
+    @given(steps=lengths, seed=seeds)
+    def test_a_masked_row_outputs_zero_and_keeps_its_state(self, cell: Cell, steps: int, seed: int) -> None:
+        x_TBF, state, mask_TB, dt_TB = drawn(cell, steps, 8, seed)
+        mask_TB[:, 3] = False
+        y_TBH, after = cell.scan(x_TBF, state, mask_TB, dt_TB)
+        assert not y_TBH[~mask_TB].any()
+        assert all(torch.equal(after[name][3], state[name][3]) for name in state)
+
+    @law
+    @given(steps=lengths, padding=st.integers(1, 5), seed=seeds)
+    def test_it_does_not_matter_where_the_padding_is_nor_what_is_in_it(
+        self, precise: Cell, steps: int, padding: int, seed: int
+    ) -> None:
+        x_TBF, state, _, dt_TB = drawn(precise, steps, 3, seed)
+        plain = precise.scan(x_TBF, state, None, dt_TB)
+        for before in range(padding + 1):
+            sides = (before, padding - before)
+            y_TBH, after = precise.scan(
+                padded(x_TBF, sides, torch.nan),
+                state,
+                padded(torch.ones(steps, 3), sides, 0).bool(),
+                padded(dt_TB, sides, torch.nan),
+            )
+            assert distance((y_TBH[before : before + steps], after), plain) <= 1e-12
+
+    def test_what_is_in_the_padding_does_not_reach_the_gradient(self, cell: Cell) -> None:
+        x_TBF, _, mask_TB, dt_TB = drawn(cell, 60, 8, seed=3)
+        cell.requires_grad_()
+        x_TBF = x_TBF.masked_fill(~mask_TB[..., None], torch.nan)
+        y_TBH, _ = cell.scan(x_TBF, cell.initial_state(8), mask_TB, dt_TB)
+        gradients = torch.autograd.grad(y_TBH.square().sum(), list(cell.parameters()))
+        cell.requires_grad_(requires_grad=False)
+        assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
+
+
+class TestTime:
+    @law
+    @given(steps=st.integers(2, 24), seed=seeds)
+    def test_no_output_looks_ahead(self, cell: Cell, steps: int, seed: int) -> None:
+        x_TBF, state, _, dt_TB = drawn(cell, steps, 8, seed)
+        cut = 1 + seed % (steps - 1)
+        changed = torch.cat([x_TBF[:cut], x_TBF[cut:] + 1])
+        before, _ = cell.scan(x_TBF, state, None, dt_TB)
+        after, _ = cell.scan(changed, state, None, dt_TB)
+        assert torch.equal(before[:cut], after[:cut])
+        assert not torch.equal(before[cut:], after[cut:])
+
+    def test_a_state_is_not_changed_in_place(self, cell: Cell) -> None:
+        x_TBF, state, mask_TB, dt_TB = drawn(cell, 5, 8, seed=4)
+        copy = {name: tensor.clone() for name, tensor in state.items()}
+        cell.step(x_TBF[0], state, dt_TB[0])
+        cell.scan(x_TBF, state, mask_TB, dt_TB)
+        assert all(torch.equal(state[name], copy[name]) for name in copy)
+
+    def test_a_state_is_named_rows_first_and_of_the_weights_type(self, cell: Cell) -> None:
+        x_TBF, _, _, dt_TB = drawn(cell, 1, 8, seed=5)
+        _, after = cell.step(x_TBF[0], cell.initial_state(8), dt_TB[0])
+        for state in (cell.initial_state(8), after):
+            assert {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()} == {
+                name: ((8, *shape), torch.float32) for name, shape in cell.state_shape.items()
+            }
+
+
+def padded(tensor: Tensor, sides: tuple[int, int], value: float) -> Tensor:
+    """Return a tensor with steps of one value before and after its own."""
+    before, after = (torch.full((side, *tensor.shape[1:]), value, dtype=tensor.dtype) for side in sides)
+    return torch.cat([before, tensor, after])
+
+
+def only_exact_in_tiles(cell: Cell) -> None:
+    if cell.exact is not Exact.TILE:
+        pytest.skip(f"{type(cell).__name__} is exact in float64 only")

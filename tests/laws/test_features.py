@@ -1,0 +1,161 @@
+"""Windows and features: the kernels equal the slow oracle of ``tests.oracle_windows``, over every spec.
+
+Exactly: outcomes, which bars and coarse bars there are, their labels, what was observed and filled, naive forecasts,
+cutoffs, the last value.  To float32's last digits (the oracle sums in another order): everything that is normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamcast import features
+from streamcast.engine import Engine
+from streamcast.kernels.advance import Steps, advance
+from streamcast.spec import ModelSpec
+from tests.oracle_windows import Answer, Bar, Coarse, Series, Told
+from tests.strategies import SPECS, Line, cuts, engine, observations, pieces, streams
+
+OUTCOMES = ("answered", "absorbed", "late", "duplicate")
+
+law = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+over_specs = pytest.mark.parametrize("name", list(SPECS))
+
+Number = float | int
+
+
+def kernel(engine: Engine, numbered: Sequence[tuple[int, Line]]) -> list[Told]:
+    """Run a batch through the window kernel alone; what became of each record, in the oracle's words."""
+    spec, steps = engine.spec, engine._steps
+    seen = observations(numbered, len(spec.series.columns))
+    slots = engine.slab.locate(seen)
+    outcomes = np.empty(len(seen), np.uint8)
+    counts = np.zeros(4 + len(spec.scales), np.int64)
+    told = [Told("") for _ in numbered]
+    start = 0
+    while start < len(seen):
+        out = steps._replace(outcome=outcomes)
+        start = advance(
+            engine._plan, engine.slab.rows, out, slots, seen.times, seen.offsets, seen.values, start, counts
+        )
+        _read(spec, out, counts.tolist(), told, engine)
+    engine.promote()
+    for one, outcome in zip(told, outcomes.tolist(), strict=True):
+        one.outcome = OUTCOMES[outcome]
+    return told
+
+
+def _read(spec: ModelSpec, out: Steps, counts: Sequence[int], told: Sequence[Told], engine: Engine) -> None:
+    names = features.names(spec)
+    ring = engine.slab.rows.ring
+    for k in range(counts[0]):
+        x = dict(zip(names, out.x[k].tolist(), strict=False))
+        filled = ring[out.slot[k], :, out.order[k] % ring.shape[2]].tolist()
+        observed, naive = float(out.observed[k]), out.naive[k].tolist()
+        told[out.record[k]].bars.append(Bar(int(out.order[k]), -1, [observed], filled, x, float(out.dt[k]), naive))
+        assert out.cold[k] == (out.order[k] == 0)
+        assert not out.x[k, len(names) :].any()
+    for s in range(len(spec.scales)):
+        for k in range(counts[2 + s]):
+            after = out.coarse_after[s, k]
+            x = dict(zip(names, out.coarse_x[s, k].tolist(), strict=False))
+            told[out.record[after]].coarse.append(Coarse(s, int(out.coarse_order[s, k]), int(out.order[after]), x))
+    for a in range(counts[1]):
+        k = out.answer_step[a]
+        assert out.answer[k] == a
+        told[out.record[k]].answer = Answer(
+            int(out.cutoff[a]), float(out.last[a]), float(out.scale[a]), out.lags[a].tolist(), bool(out.warm[a]),
+            out.answer_order[:, a].tolist(),
+        )  # fmt: skip
+
+
+def oracle(series: dict[str, Series], spec: ModelSpec, numbered: Sequence[tuple[int, Line]]) -> list[Told]:
+    return [series.setdefault(line.key, Series(spec)).take(offset, line.time, line.values) for offset, line in numbered]
+
+
+def assert_close(got: object, want: object) -> None:
+    np.testing.assert_allclose(np.array(got, float), np.array(want, float), rtol=2e-6, atol=2e-6)
+
+
+def assert_equal(got: Told, want: Told, *, ring_is_fresh: bool) -> None:
+    assert got.outcome == want.outcome
+    assert [bar.order for bar in got.bars] == [bar.order for bar in want.bars]
+    for mine, its in zip(got.bars, want.bars, strict=True):
+        np.testing.assert_array_equal(mine.observed[0], its.observed[0])
+        np.testing.assert_array_equal(mine.naive, its.naive)
+        if ring_is_fresh:
+            np.testing.assert_array_equal(mine.filled, its.filled)
+        assert mine.features.keys() == its.features.keys()
+        assert_close(list(mine.features.values()), [its.features[name] for name in mine.features])
+        assert_close(mine.dt, its.dt)
+    by_scale = sorted(want.coarse, key=lambda coarse: coarse.scale)
+    assert [(c.scale, c.order, c.after) for c in got.coarse] == [(c.scale, c.order, c.after) for c in by_scale]
+    for mine_too, its_too in zip(got.coarse, by_scale, strict=True):
+        assert_close(list(mine_too.features.values()), [its_too.features[name] for name in mine_too.features])
+    assert (got.answer is None) == (want.answer is None)
+    if got.answer is not None and want.answer is not None:
+        assert (got.answer.cutoff, got.answer.last, got.answer.warm) == (
+            want.answer.cutoff, want.answer.last, want.answer.warm
+        )  # fmt: skip
+        assert got.answer.orders == want.answer.orders
+        assert_close(got.answer.lags, want.answer.lags)
+        np.testing.assert_allclose(got.answer.unit, want.answer.unit, rtol=1e-9)
+
+
+@over_specs
+@given(data=st.data())
+@law
+def test_windows_and_features_equal_the_slow_oracle(name: str, data: st.DataObject) -> None:
+    spec = SPECS[name]
+    lines = data.draw(streams(spec, ("a", "b"), 40), label="lines")
+    tried, series = engine(name), dict[str, Series]()
+    for offset, line in enumerate(lines):
+        got, want = kernel(tried, [(offset, line)]), oracle(series, spec, [(offset, line)])
+        # A record that closes many bars may write a ring cell twice: then only the last is still there to be seen.
+        assert_equal(got[0], want[0], ring_is_fresh=len(want[0].bars) <= spec.ring and not want[0].restarted)
+
+
+@over_specs
+@given(data=st.data())
+@law
+def test_windows_and_features_equal_the_slow_oracle_in_any_batches(name: str, data: st.DataObject) -> None:
+    spec = SPECS[name]
+    lines = data.draw(streams(spec, ("a", "b", "c"), 40), label="lines")
+    tried, series = engine(name), dict[str, Series]()
+    for first, batch in pieces(lines, data.draw(cuts(), label="cuts")):
+        numbered = [(first + i, line) for i, line in enumerate(batch)]
+        for got, want in zip(kernel(tried, numbered), oracle(series, spec, numbered), strict=True):
+            assert_equal(got, want, ring_is_fresh=False)
+
+
+@over_specs
+@given(data=st.data())
+@law
+def test_no_feature_changes_when_the_future_changes(name: str, data: st.DataObject) -> None:
+    spec = SPECS[name]
+    lines = data.draw(streams(spec, ("a", "b"), 40), label="lines")
+    known = data.draw(st.integers(0, len(lines)), label="known")
+    other = lines[:known] + [line._replace(values=tuple(7.0 for _ in line.values)) for line in lines[known:]]
+    numbered, changed = list(enumerate(lines)), list(enumerate(other))
+    whole = kernel(engine(name), numbered)[:known]
+    assert [_shown(told) for told in whole] == [_shown(told) for told in kernel(engine(name), numbered[:known])]
+    assert [_shown(told) for told in whole] == [_shown(told) for told in kernel(engine(name), changed)[:known]]
+
+
+def _shown(told: Told) -> str:
+    """Everything but what is read out of the ring at the end; as text, where NaN equals NaN."""
+    bars = [(bar.order, bar.observed, bar.features, bar.dt, bar.naive) for bar in told.bars]
+    return repr((told.outcome, bars, told.coarse, told.answer))
+
+
+def test_features_have_distinct_names_and_the_target_comes_first() -> None:
+    for spec in SPECS.values():
+        names = features.names(spec)
+        assert names[0] == spec.series.target
+        assert len(set(names)) == len(names)
+        assert features.width(spec) % 8 == 0
+        assert 0 <= features.width(spec) - len(names) < 8

@@ -1,0 +1,166 @@
+"""Raw readings become bars: what the order of arrival within the grace, heartbeats and gaps do, and do not do.
+
+That ticks keep the laws of batches, neighbours, discards and the slow oracle is in ``test_engine.py`` and
+``test_features.py``, whose specs hold two of ticks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from streamcast.engine import open_bars
+from streamcast.kernels.advance import ABSORBED, ANSWERED, LATE
+from tests.strategies import (
+    MINUTE,
+    SPECS,
+    START,
+    Line,
+    Trace,
+    digests,
+    drive,
+    engine,
+    observations,
+    one_at_a_time,
+    stage,
+)
+
+law = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+
+SPEC = SPECS["ticks"]
+GRACE = SPEC.series.grace
+EMPTY = tuple(math.nan for _ in SPEC.series.columns)
+BAR = (START // MINUTE) * MINUTE
+
+whole_numbers = st.integers(-50, 50).map(float)  # sums of them are exact in any order
+values = st.tuples(*[whole_numbers] * (len(EMPTY) - 1), st.sampled_from([0.0, 1.0, 2.0, -1.0]))
+
+
+class Steps(NamedTuple):
+    """All steps of a stream, as the network is given them."""
+
+    x: np.ndarray
+    observed: np.ndarray
+    coarse: list[np.ndarray]
+
+
+def steps_of(lines: Sequence[Line]) -> Steps:
+    """Run lines through the engine and keep what its window kernel wrote."""
+    tried = engine("ticks")
+    result = tried.stage(observations(list(enumerate(lines)), len(EMPTY)))
+    tried.promote()
+    out, clock = tried._steps, tried.slab.arrays["clock"][0]
+    n = int(clock[1]) if len(result.slots) else 0
+    closed = tried.slab.arrays["closed"][0].tolist()
+    return Steps(out.x[:n].copy(), out.observed[:n].copy(), [out.coarse_x[s, :c].copy() for s, c in enumerate(closed)])
+
+
+def closing(time: int) -> Line:
+    """A heartbeat that closes every bar up to that of ``time``."""
+    return Line("a", time + MINUTE + GRACE + MINUTE, EMPTY)
+
+
+def reading(time: int, value: float) -> Line:
+    return Line("a", time, (value,) * len(EMPTY))
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, MINUTE), values), min_size=1, max_size=30),
+    st.lists(st.integers(0, GRACE), min_size=30, max_size=30),
+)
+@law
+def test_the_order_of_arrival_within_the_grace_does_not_matter(
+    drawn: list[tuple[int, tuple[float, ...]]], delays: list[int]
+) -> None:
+    times = itertools.accumulate((step for step, _ in drawn), initial=START)
+    ordered = [Line("a", time, row) for time, (_, row) in zip(times, drawn, strict=False)]
+    end = closing(ordered[-1].time)
+    arrivals = [line.time + delay for line, delay in zip(ordered, delays, strict=False)]
+    delayed = [line for _, line in sorted(zip(arrivals, ordered, strict=True))]
+    trace = drive(engine("ticks"), delayed)
+    assert LATE not in trace.outcomes.values()
+    for got, want in zip(_flat(steps_of([*delayed, end])), _flat(steps_of([*ordered, end])), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def _flat(steps: Steps) -> list[np.ndarray]:
+    return [steps.x, steps.observed, *steps.coarse]
+
+
+def test_a_bar_closes_when_its_own_series_passes_its_end_plus_the_grace() -> None:
+    almost, passed = BAR + MINUTE + GRACE - 1, BAR + MINUTE + GRACE
+    lines = [reading(BAR, 1.0), reading(almost, 2.0), reading(passed, 3.0)]
+    assert list(drive(engine("ticks"), lines).outcomes.values()) == [ABSORBED, ABSORBED, ANSWERED]
+    others = [*lines[:2], Line("b", passed + 10 * MINUTE, EMPTY)]
+    assert ANSWERED not in drive(engine("ticks"), others).outcomes.values()
+
+
+def test_a_reading_of_a_closed_bar_is_late_and_one_of_an_open_bar_is_not() -> None:
+    lines = [
+        reading(BAR, 1.0),
+        reading(BAR + MINUTE + GRACE, 2.0),
+        reading(BAR + MINUTE - 1, 9.0),
+        reading(BAR + MINUTE, 9.0),
+    ]
+    assert list(drive(engine("ticks"), lines).outcomes.values()) == [ABSORBED, ANSWERED, LATE, ABSORBED]
+
+
+def test_the_record_that_closes_several_bars_carries_one_answer() -> None:
+    lines = [reading(BAR, 1.0), Line("a", BAR + 5 * MINUTE + GRACE, EMPTY)]
+    trace = drive(engine("ticks"), lines)
+    assert list(trace.outcomes.values()) == [ABSORBED, ANSWERED]
+    assert list(trace.forecasts) == [1]
+    assert b'"cutoff":%d,' % (BAR + 4 * MINUTE) in trace.forecasts[1]
+
+
+def test_a_heartbeat_closes_bars_and_leaves_nothing_else() -> None:
+    heartbeat = Line("a", BAR + MINUTE + GRACE, EMPTY)
+    steps = steps_of([reading(BAR, 4.0), heartbeat, closing(BAR + MINUTE)])
+    assert steps.observed[0] == 4.0
+    assert np.isnan(steps.observed[1:]).all()
+
+
+def test_a_series_begins_with_its_first_reading_not_with_its_first_heartbeat() -> None:
+    lines = [Line("a", BAR, EMPTY), Line("a", BAR + 5 * MINUTE, EMPTY), reading(BAR + 6 * MINUTE, 1.0)]
+    trace = drive(engine("ticks"), [*lines, closing(BAR + 6 * MINUTE)], one_at_a_time([*lines, lines[0]]))
+    assert list(trace.outcomes.values()) == [ABSORBED, ABSORBED, ABSORBED, ANSWERED]
+    assert len(steps_of([*lines, Line("a", BAR + 7 * MINUTE + GRACE, EMPTY)]).observed) == 1
+
+
+def test_every_reducer_makes_its_own_value_of_a_bar() -> None:
+    """Columns of the spec: mean, first, last, min, max, sum, count and a category, whose last counts."""
+    tried, seconds = engine("ticks"), 1000
+    rows = [(30, 4.0, 0.0), (10, 1.0, 1.0), (20, 7.0, math.nan)]  # by arrival: (second, value, category)
+    lines = [Line("a", BAR + s * seconds, (*[value] * 7, category)) for s, value, category in rows]
+    drive(tried, [*lines, Line("a", BAR + MINUTE + GRACE, EMPTY)])
+    assert tried.slab.rows.ring[0, :, 0].tolist() == [4.0, 1.0, 4.0, 1.0, 7.0, 12.0, 3.0, 0.0]
+
+
+def test_a_gap_beyond_the_limit_closes_what_is_open_and_starts_anew() -> None:
+    gap = (SPEC.series.max_gap + 3) * MINUTE + GRACE
+    lines = [reading(BAR, 1.0), reading(BAR + gap, 2.0)]
+    tried, trace = engine("ticks"), Trace()
+    stage(tried, [(0, lines[0])], trace)
+    tried.promote()
+    stage(tried, [(1, lines[1])], trace)
+    tried.promote()
+    fresh = engine("ticks")
+    stage(fresh, [(1, lines[1])], Trace())
+    fresh.promote()
+    assert list(trace.outcomes.values()) == [ABSORBED, ABSORBED]
+    assert digests(tried) == digests(fresh)
+
+
+@given(st.integers(-(10**6), 10**6))
+@law
+def test_the_bars_held_open_are_enough_for_the_grace(jitter: int) -> None:
+    """The oldest open bar and the newest one never share a place in the ring of open bars."""
+    time = START + jitter
+    oldest, newest = (time - GRACE) // MINUTE, time // MINUTE
+    assert newest - oldest < open_bars(SPEC)

@@ -1,0 +1,255 @@
+"""The engine's front written a second time, slowly and from DESIGN.md's text alone: bars, gaps, lateness, coarse bars,
+the running normaliser, features, lags, ticks with grace.
+
+One ``Series`` is one key.  It keeps its whole past in lists and computes everything anew for every bar: no rings, no
+running sums, no shared code with the kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from streamcast.spec import ModelSpec
+
+PERIODS = {"hour": 3_600_000, "day": 86_400_000, "week": 604_800_000, "year": 365.2425 * 86_400_000}
+
+REDUCE: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "mean": lambda values: sum(values) / len(values),
+    "first": lambda values: values[0],
+    "last": lambda values: values[-1],
+    "min": min,
+    "max": max,
+    "sum": sum,
+    "count": sum,  # the counts of base bars add up
+}
+"""How the observed values of some bars or readings, in order of time, become one."""
+
+
+def reduced(reducer: str, readings: Sequence[float]) -> float:
+    """The value of a bar of readings, NaN where there are none; but the count of none is 0."""
+    if reducer == "count":
+        return float(len(readings))
+    return REDUCE[reducer](readings) if readings else math.nan
+
+
+@dataclass
+class Bar:
+    """One step of the base scale: what was observed (NaN: nothing) and what the model is told instead."""
+
+    order: int
+    label: int
+    observed: list[float]
+    filled: list[float]
+    features: Mapping[str, float]
+    dt: float
+    naive: list[float]
+
+
+@dataclass
+class Coarse:
+    """One step of a coarser scale, closed by the base bar of order ``after``."""
+
+    scale: int
+    order: int
+    after: int
+    features: Mapping[str, float]
+
+
+@dataclass
+class Answer:
+    """What a forecast is made from besides hidden states."""
+
+    cutoff: int
+    last: float
+    unit: float
+    lags: list[float]
+    warm: bool
+    orders: list[int]
+
+
+@dataclass
+class Told:
+    """What became of one record."""
+
+    outcome: str
+    bars: list[Bar] = field(default_factory=list)
+    coarse: list[Coarse] = field(default_factory=list)
+    answer: Answer | None = None
+    restarted: bool = False
+
+
+class Series:
+    """One key, from its first record on."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.series = spec.series
+        self.applied = -1
+        self._forget()
+
+    def _forget(self) -> None:
+        self.bars: list[Bar] = []
+        self.closed = [0 for _ in self.spec.scales]
+        self.event: int | None = None  # the newest event time
+        self.stepped: int | None = None  # the time of the newest step
+        self.shut: int | None = None  # ticks: all bars up to this number are closed
+        self.readings: dict[int, list[tuple[int, int, tuple[float, ...]]]] = {}  # ticks: bar -> (time, offset, values)
+
+    def take(self, offset: int, time: int, values: tuple[float, ...]) -> Told:
+        """Apply one record."""
+        if offset <= self.applied:
+            return Told("duplicate")
+        told = self._tick(offset, time, values) if self.series.mode == "ticks" else self._sample(time, values)
+        if told.outcome in ("answered", "absorbed"):
+            self.applied = offset
+        return told
+
+    # -- when a bar closes -----------------------------------------------------------------------------
+
+    def _number(self, time: int) -> int:
+        return (time - self.series.offset) // self.series.freq
+
+    def _label(self, bar: int) -> int:
+        return self.series.offset + bar * self.series.freq
+
+    def _sample(self, time: int, values: tuple[float, ...]) -> Told:
+        bar, told = self._number(time), Told("answered")
+        if self.event is not None:
+            newest = self._number(self.event)
+            if bar == newest:
+                return Told("duplicate")
+            if bar < newest:
+                return Told("late")
+            absent = range(newest + 1, bar)
+            if len(absent) > self.series.max_gap or time - self.event > self.series.ttl:
+                self._forget()
+                told.restarted = True
+            else:
+                for number in absent:
+                    self._step(told, number, self._label(number), [math.nan] * len(values))
+        self._step(told, bar, time, list(values))
+        self.event = time
+        told.answer = self._answer()
+        return told
+
+    def _tick(self, offset: int, time: int, values: tuple[float, ...]) -> Told:
+        bar, told = self._number(time), Told("absorbed")
+        passed = self._number(time - self.series.grace) - 1  # the newest bar whose end plus grace is not after time
+        if self.event is None or self.shut is None:
+            self.shut = passed
+        elif bar <= self.shut:
+            return Told("late")
+        elif passed > self.shut:
+            newest = self._number(self.event)
+            self._shut(told, min(passed, newest))
+            if passed - newest > self.series.max_gap or time - self.event > self.series.ttl:
+                self._forget()
+                told.restarted = True
+                self.shut = passed
+                told.answer = None
+            else:
+                self._shut(told, passed)
+        self.readings.setdefault(bar, []).append((time, offset, values))
+        self.event = time if self.event is None else max(self.event, time)
+        if told.bars and not told.restarted:
+            told.outcome, told.answer = "answered", self._answer()
+        return told
+
+    def _shut(self, told: Told, last: int) -> None:
+        assert self.shut is not None
+        for bar in range(self.shut + 1, last + 1):
+            readings = sorted(self.readings.pop(bar, []))
+            rows = [row for _, _, row in readings]
+            columns = [[row[c] for row in rows if not math.isnan(row[c])] for c in range(len(self.series.columns))]
+            if not any(columns) and not self.bars:
+                continue  # a series begins with its first reading
+            values = [reduced(one.reducer, column) for one, column in zip(self.series.columns, columns, strict=True)]
+            self._step(told, bar, self._label(bar), values)
+        self.shut = max(self.shut, last)
+
+    # -- what a bar is ---------------------------------------------------------------------------------
+
+    def _step(self, told: Told, number: int, time: int, observed: list[float]) -> None:
+        order, label = len(self.bars), self._label(number)
+        dt = 1.0 if self.stepped is None else max((time - self.stepped) / self.series.freq, 1e-3)
+        self.stepped = time
+        bar = Bar(order, label, observed, [], {}, dt, [])
+        self.bars.append(bar)
+        bar.filled = [self._filled(order, c) for c in range(len(observed))]
+        for ahead in self.spec.scored_steps:
+            back = math.ceil(ahead / self.spec.season) * self.spec.season
+            bar.naive.append(self.bars[order - back].filled[0] if order >= back else math.nan)
+        bar.features = self._features(label, bar.filled, [math.isnan(value) for value in observed])
+        told.bars.append(bar)
+        for scale in range(len(self.spec.scales)):
+            self._close(told, scale, label)
+
+    def _filled(self, order: int, column: int) -> float:
+        observed = self.bars[order].observed[column]
+        if not math.isnan(observed):
+            return observed
+        past = [bar.observed[column] for bar in self.bars[:order] if not math.isnan(bar.observed[column])]
+        if not past and self.series.columns[column].categories is not None:
+            return -1.0
+        if self.series.missing == "season" and order >= self.spec.season:
+            return self.bars[order - self.spec.season].filled[column]
+        return past[-1] if past else 0.0
+
+    def _close(self, told: Told, scale: int, label: int) -> None:
+        every = self.spec.scales[scale].every
+        start = self.series.offset + (label - self.series.offset) // every * every
+        if label + self.series.freq != start + every:
+            return
+        inside = [bar for bar in self.bars if start <= bar.label < start + every]
+        values, missing = [], []
+        for c, column in enumerate(self.series.columns):
+            seen = [bar.observed[c] for bar in inside if not math.isnan(bar.observed[c])]
+            missing.append(not seen)
+            values.append(REDUCE[column.reducer](seen) if seen else self.bars[-1].filled[c])
+        features = self._features(start, values, missing)
+        told.coarse.append(Coarse(scale, self.closed[scale], self.bars[-1].order, features))
+        self.closed[scale] += 1
+
+    # -- what the model sees ---------------------------------------------------------------------------
+
+    def moments(self, column: int) -> tuple[float, float]:
+        """Mean and standard deviation of what was observed, later values weighing more.
+
+        The weight of the i-th of n values is a_i Π_{j > i} (1 - a_j), with a_j = max(1 / j, 1 - 2^(-1/half_life)).
+        """
+        values = [bar.observed[column] for bar in self.bars if not math.isnan(bar.observed[column])]
+        forgotten = 1 - 0.5 ** (1 / self.spec.half_life)
+        weights: list[float] = []
+        for i in range(1, len(values) + 1):
+            a = max(1 / i, forgotten)
+            weights = [*(weight * (1 - a) for weight in weights), a]
+        mean = sum(weight * value for weight, value in zip(weights, values, strict=True))
+        variance = sum(weight * (value - mean) ** 2 for weight, value in zip(weights, values, strict=True))
+        return mean, max(math.sqrt(variance), 1e-6 * abs(mean), 1e-9)
+
+    def _features(self, label: int, values: list[float], missing: list[bool]) -> Mapping[str, float]:
+        features: dict[str, float] = {}
+        for c, column in enumerate(self.series.columns):
+            features[f"{column.name} missing"] = float(missing[c])
+            if column.categories is None:
+                mean, unit = self.moments(c)
+                features[column.name] = min(max((values[c] - mean) / unit, -100.0), 100.0)
+            for place, category in enumerate(column.categories or ()):
+                features[f"{column.name}={category}"] = float(values[c] == place)
+        ages = [age for age, bar in enumerate(reversed(self.bars)) if not math.isnan(bar.observed[0])]
+        features["age"] = math.log(1 + (ages[0] if ages else len(self.bars)))
+        for period in self.spec.calendar:
+            angle = 2 * math.pi * (label / PERIODS[period] % 1.0)
+            features[f"sin of {period}"], features[f"cos of {period}"] = math.sin(angle), math.cos(angle)
+        return features
+
+    def _answer(self) -> Answer:
+        _, unit = self.moments(0)
+        last = self.bars[-1].filled[0]
+        past = [bar.filled[0] for bar in self.bars][-self.spec.lags :] if self.spec.lags else []
+        past = [past[0]] * (self.spec.lags - len(past)) + past if past else []
+        lags = [min(max((value - last) / unit, -100.0), 100.0) for value in past]
+        warm = len(self.bars) >= self.spec.warm_up
+        return Answer(self.bars[-1].label, last, unit, lags, warm, [len(self.bars), *self.closed])

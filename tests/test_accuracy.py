@@ -1,0 +1,142 @@
+"""Errors against other people's losses, closed forms and counting by hand."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import utilsforecast.losses as oracle
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from streamcast import accuracy
+
+Floats = NDArray[np.float64]
+LEVELS = np.array([0.1, 0.5, 0.9])
+NUMBERS = st.floats(-1e6, 1e6, width=32)
+
+
+def _frame(values_NM: Floats) -> pd.DataFrame:
+    """Rows of one series: the outcome, three quantiles and an origin."""
+    frame = pd.DataFrame(values_NM, columns=["y", "lo", "model", "hi", "origin"])
+    return frame.assign(
+        unique_id="a", ds=np.arange(len(frame)), **{"model-lo-80": frame["lo"], "model-hi-80": frame["hi"]}
+    )
+
+
+@given(arrays(np.float64, (8, 5), elements=NUMBERS))
+def test_errors_agree_with_utilsforecast(values_NM: Floats) -> None:
+    actual, low, middle, high, past = values_NM.T
+    quantiles = {"model": ["lo", "model", "hi"]}
+    frame, train = _frame(values_NM), _frame(values_NM).assign(y=past)
+    want = {
+        "mae": oracle.mae(frame, ["model"])["model"],
+        "mse": oracle.mse(frame, ["model"])["model"],
+        "pinball": oracle.quantile_loss(frame, {"model": "hi"}, 0.9)["model"],
+        "crps": 2 * oracle.mqloss(frame, quantiles, LEVELS)["model"],
+        "coverage": oracle.coverage(frame, ["model"], 80)["model"],
+    }
+    got = {
+        "mae": accuracy.absolute_error(actual, middle),
+        "mse": accuracy.squared_error(actual, middle),
+        "pinball": accuracy.pinball(actual, high, 0.9),
+        "crps": accuracy.crps(actual, np.stack([low, middle, high], axis=-1), LEVELS),
+        "coverage": accuracy.covered(actual, low, high),
+    }
+    for name, error in got.items():
+        assert accuracy.mean(error) == pytest.approx(want[name].item(), rel=1e-9, abs=1e-9), name
+    scale = accuracy.seasonal_scale(past, season=2)
+    if scale > 0:
+        want_mase = oracle.mase(frame, ["model"], seasonality=2, train_df=train)["model"].item()
+        got_mase = accuracy.mean(accuracy.scaled_error(actual, middle, scale))
+        assert got_mase == pytest.approx(want_mase, rel=1e-9, abs=1e-9)
+
+
+def _scores(values_NM: Floats) -> list[float]:
+    actual, low, middle, high, origin = values_NM.T
+    errors = [
+        accuracy.absolute_error(actual, middle),
+        accuracy.squared_error(actual, middle),
+        accuracy.pinball(actual, high, 0.9),
+        accuracy.crps(actual, np.stack([low, middle, high], axis=-1), LEVELS),
+        accuracy.covered(actual, low, high),
+        accuracy.width(low, high),
+        accuracy.hit(actual, middle, origin),
+    ]
+    return [accuracy.mean(error) for error in errors]
+
+
+@given(arrays(np.float64, (8, 5), elements=NUMBERS), arrays(np.bool_, 8))
+def test_what_is_missing_is_not_scored(values_NM: Floats, missing_N: NDArray[np.bool_]) -> None:
+    with_missing = np.where(missing_N[:, None], math.nan, values_NM)
+    np.testing.assert_allclose(_scores(with_missing), _scores(values_NM[~missing_N]), rtol=1e-12)
+
+
+@given(arrays(np.float64, (8, 5), elements=NUMBERS), st.integers(0, 3))
+def test_an_outcome_or_a_forecast_that_is_missing_makes_no_error(values_NM: Floats, column: int) -> None:
+    values_NM[:, column] = math.nan
+    by_name = dict(zip(["mae", "mse", "pinball", "crps", "covered", "width", "hit"], _scores(values_NM), strict=True))
+    uses = {0: {"mae", "mse", "pinball", "crps", "covered", "hit"}, 1: {"crps", "covered", "width"}}
+    uses |= {2: {"mae", "mse", "crps", "hit"}, 3: {"pinball", "crps", "covered", "width"}}
+    assert [name for name in uses[column] if not math.isnan(by_name[name])] == []
+
+
+def test_nothing_scored_is_nan_and_no_warning() -> None:
+    nothing = np.full((3, 2), math.nan)
+    assert math.isnan(accuracy.mean(nothing))
+    assert np.isnan(accuracy.mean_by_step(nothing)).all()
+    assert math.isnan(accuracy.seasonal_scale([1.0, 1.0, 1.0], 1))
+    assert math.isnan(accuracy.skill(1.0, 0.0))
+    assert all(map(math.isnan, accuracy.hit_rate([1.0], [2.0], [1.0])))
+
+
+def test_the_mean_by_step_is_the_mean_of_each_column() -> None:
+    np.testing.assert_array_equal(accuracy.mean_by_step([[1.0, math.nan], [3.0, 5.0]]), [2.0, 5.0])
+
+
+def test_crps_of_many_quantiles_is_the_gaussians_closed_form() -> None:
+    # Gneiting and Raftery 2007, eq. 21: σ(z(2Φ(z) − 1) + 2φ(z) − 1/√π)
+    levels = (np.arange(4_000) + 0.5) / 4_000
+    ordinates = np.linspace(-8, 8, 200_001)
+    cumulative = np.array([0.5 * (1 + math.erf(x / math.sqrt(2))) for x in ordinates])
+    quantiles = np.interp(levels, cumulative, ordinates)
+    for z in (-1.5, 0.0, 0.7):
+        density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        closed = z * math.erf(z / math.sqrt(2)) + 2 * density - 1 / math.sqrt(math.pi)
+        assert accuracy.crps(z, quantiles, levels) == pytest.approx(closed, abs=1e-4)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=30), st.sampled_from([0.1, 0.25, 0.5, 0.9]))
+def test_the_empirical_quantile_has_the_least_pinball_loss(outcomes: list[float], level: float) -> None:
+    best = np.quantile(outcomes, level, method="inverted_cdf")
+    losses = [accuracy.mean(accuracy.pinball(outcomes, other, level)) for other in outcomes]
+    assert accuracy.mean(accuracy.pinball(outcomes, best, level)) <= min(losses) + 1e-6
+
+
+def test_skill_is_the_part_of_the_error_that_is_avoided() -> None:
+    assert accuracy.skill(1.0, 4.0) == 0.75
+    assert accuracy.skill(5.0, 4.0) == -0.25
+
+
+def test_a_hit_is_a_move_to_the_same_side() -> None:
+    hits = accuracy.hit([2.0, 0.0, 2.0, 1.0, 2.0], [3.0, 3.0, 0.5, 3.0, 1.0], 1.0)
+    np.testing.assert_array_equal(hits, [1, 0, 0, math.nan, math.nan])
+
+
+def test_the_interval_of_the_hit_rate_is_wilsons() -> None:
+    # 81 of 263: Newcombe 1998, table I: 0.2553 to 0.3662
+    actual = np.r_[np.ones(81), -np.ones(182)]
+    rate = accuracy.hit_rate(actual, np.ones(263), np.zeros(263), z=1.959964)
+    assert rate.rate == pytest.approx(81 / 263)
+    assert [rate.low, rate.high] == pytest.approx([0.2553, 0.3662], abs=5e-5)
+    assert rate.majority == pytest.approx(182 / 263)
+
+
+def test_the_direction_of_a_random_walk_cannot_be_told() -> None:
+    walk = np.cumsum(np.random.default_rng(7).normal(size=20_000))
+    momentum = 2 * walk[1:-1] - walk[:-2]
+    rate = accuracy.hit_rate(walk[2:], momentum, walk[1:-1])
+    assert rate.low < 0.5 < rate.high
+    assert rate.high - rate.low < 0.02

@@ -1,0 +1,55 @@
+"""What the advisor says, and that it can be built."""
+
+from itertools import product
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from models.advisor import Resources, Task, advise
+from models.compress import pruned, quantised
+from models.network import Shape, build
+from models.spec import SpecError
+
+SHAPE = Shape((8,), 16, 4, (0.1, 0.5, 0.9))
+
+
+def test_68_steps_on_a_mobile_target_are_a_three_layer_lstm_with_channel_pruning() -> None:
+    advice = advise(68, "mobile")
+    network = build(advice.spec, SHAPE)
+    assert [layer["kind"] for layer in network.composition.stack] == ["lstm"] * 3
+    assert advice.compression == ["prune"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind"), [(1, "gru"), (49, "gru"), (50, "deep-lstm"), (200, "deep-lstm"), (201, "lstm-residual")]
+)
+def test_without_more_to_say_the_length_decides(steps: int, kind: str) -> None:
+    assert advise(steps).spec == {"kind": kind}
+
+
+def test_limits_come_before_the_length_and_a_special_task_before_both() -> None:
+    assert advise(500, "memory").spec == {"kind": "gru"}
+    advice = advise(500, "memory", "classification")
+    assert advice.spec == {"kind": "gru-classifier"}
+    assert advice.compression == ["int8"]
+    assert advice.why == "The task decides, before the resources and the length."
+    assert [opinion.profile for opinion in advice.opinions] == ["task", "resources", "length"]
+
+
+def test_all_advice_can_be_built_and_compressed() -> None:
+    compressions: dict[str, Any] = {"prune": lambda network: pruned(network, 0.65), "int8": quantised}
+    for steps, resources, task in product((10, 100, 1000), get_args(Resources), get_args(Task)):
+        advice = advise(steps, resources, task)
+        network = build(advice.spec, SHAPE)
+        for part in advice.compression:
+            network = compressions[part](network)
+        with torch.no_grad():
+            y_BH, _ = network.eval().step(0, torch.zeros(8, 8), network.initial_state(0, 8))
+        assert y_BH.isfinite().all()
+        assert all(opinion.why.endswith(".") for opinion in advice.opinions)
+
+
+def test_a_length_of_nothing_is_refused() -> None:
+    with pytest.raises(SpecError, match="steps is 0: expected a number from 1"):
+        advise(0)

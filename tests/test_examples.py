@@ -1,0 +1,33 @@
+"""The examples run, in the small."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+
+from benchmarks.problems import random_walk
+from examples import direction, heart_rate, irregular, long_memory, sensors
+
+SMALL: dict[str, Callable[[], None]] = {
+    "heart_rate": partial(heart_rate.main, bars=1_500, epochs=1),
+    "long_memory": partial(long_memory.main, bars=400, epochs=1),
+    "sensors": partial(sensors.main, minutes=8),
+    "direction": partial(direction.main, bars=3_000, folds=1, epochs=1),
+    "irregular": partial(irregular.main, bars=400, epochs=1),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_it_runs_and_says_what_came_out(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    threads = torch.get_num_threads()
+    SMALL[name]()
+    torch.set_num_threads(threads)
+    assert len(capsys.readouterr().out.splitlines()) >= 2
+
+
+def test_a_random_walk_finds_no_leak_and_a_leaning_one_finds_its_lean() -> None:
+    chance = direction.judged(random_walk(5_000, 1), folds=1, epochs=2)
+    lean = direction.judged(random_walk(5_000, 1, 1.5), folds=1, epochs=2)
+    assert chance.low <= 0.5 <= chance.high
+    assert lean.low > 0.52

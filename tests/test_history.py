@@ -1,0 +1,229 @@
+"""What a person who brings a file can rely on."""
+
+import gzip
+import io
+import itertools
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import orjson
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamcast.history import HistoryError, cuts, instant_ms, read, records, split
+
+HOUR = 3_600_000
+START = 1_767_225_600_000  # 2026-01-01T00:00Z
+
+FRAME = pd.DataFrame(
+    {
+        "unique_id": ["b", "a", "a", "b"],
+        "ds": ["2026-01-01 01:00", "2026-01-01 01:00", "2026-01-01 00:00", "2026-01-01 00:00"],
+        "y": [4.0, 2.0, 1.0, None],
+        "wind": ["N", None, "E", "N"],
+    }
+)
+
+
+def _csv(folder: Path, text: str, name: str = "data.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_rows_come_in_order_of_time_then_series() -> None:
+    history = read(FRAME)
+    assert history.keys == ("a", "b")
+    assert history.columns == ("y", "wind")
+    assert history.categories == {"wind": ("E", "N")}
+    np.testing.assert_array_equal(history.series_N, [0, 1, 0, 1])
+    np.testing.assert_array_equal(history.ts_N, START + np.array([0, 0, 1, 1]) * HOUR)
+    np.testing.assert_array_equal(history.values_NC, [[1, 0], [np.nan, 1], [2, np.nan], [4, 1]])
+    np.testing.assert_array_equal(history.rows_by_series(), [[0, 2], [1, 3]])
+
+
+def test_csv_gzip_parquet_and_a_data_frame_read_the_same(tmp_path: Path) -> None:
+    FRAME.to_csv(tmp_path / "data.csv", index=False)
+    (tmp_path / "data.csv.gz").write_bytes(gzip.compress((tmp_path / "data.csv").read_bytes()))
+    FRAME.to_parquet(tmp_path / "data.parquet")
+    want = list(records(read(FRAME)))
+    assert [list(records(read(tmp_path / name))) for name in ("data.csv", "data.csv.gz", "data.parquet")] == [want] * 3
+
+
+def test_reading_does_not_change_the_callers_data_frame() -> None:
+    before = FRAME.copy()
+    read(FRAME)
+    pd.testing.assert_frame_equal(FRAME, before)
+
+
+def test_records_are_input_messages_with_null_for_missing_and_names_for_categories() -> None:
+    first, second = list(records(read(FRAME)))[:2]
+    assert (first.key, first.timestamp_ms) == (b"a", START)
+    assert orjson.loads(first.value) == {"key": "a", "ts": START, "values": [1.0, "E"]}
+    assert orjson.loads(second.value) == {"key": "b", "ts": START, "values": [None, "N"]}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "é", "x y", "<b>"]),
+            st.integers(0, 50),
+            st.none() | st.floats(allow_nan=False, allow_infinity=False),
+            st.none() | st.sampled_from(["N", "SW", "ö"]),
+        ),
+        min_size=1,
+    ).filter(lambda rows: any(wind is not None for *_, wind in rows))
+)
+def test_what_is_written_as_records_is_what_was_read(rows: list[tuple[str, int, float | None, str | None]]) -> None:
+    frame = pd.DataFrame(
+        {
+            "unique_id": [key for key, *_ in rows],
+            "ds": [pd.Timestamp(START + bar * HOUR, unit="ms") for _, bar, *_ in rows],
+            "y": np.array([y for *_, y, _ in rows], np.float64),
+            "wind": pd.Series([wind for *_, wind in rows], dtype=object),
+        }
+    )
+    got = [orjson.loads(record.value) for record in records(read(frame, freq="1h"))]
+    want = sorted(rows, key=lambda row: (row[1], row[0]))
+    assert got == [{"key": key, "ts": START + bar * HOUR, "values": [y, wind]} for key, bar, y, wind in want]
+
+
+def test_ids_keep_their_leading_zeros(tmp_path: Path) -> None:
+    path = _csv(tmp_path, "unique_id,ds,y\n007,2026-01-01,1\n7,2026-01-02,2\n7,2026-01-03,2\n")
+    assert read(path).keys == ("007", "7")
+
+
+def test_without_an_id_column_the_file_is_one_series() -> None:
+    history = read(FRAME[["ds", "y"]].iloc[:2].assign(ds=["2026-01-01", "2026-01-02"]), id_col=None)
+    assert history.keys == ("y",)
+
+
+def test_the_bar_length_is_guessed_and_said() -> None:
+    history = read(FRAME)
+    assert history.freq_ms == HOUR
+    assert "freq 1h was guessed: it is the median step" in history.notes
+    assert "the median step is 1h, not 30min" in read(FRAME, freq="30min").notes
+
+
+def test_naive_times_are_read_in_the_named_zone_and_it_is_said() -> None:
+    history = read(FRAME, timezone="Asia/Shanghai")
+    assert history.ts_N[0] == START - 8 * HOUR
+    assert "times without a zone were read as Asia/Shanghai" in history.notes
+
+
+@pytest.mark.parametrize("times", [["2026-01-01T00:00Z", "2026-01-01T02:00+01:00"], [START, START + HOUR]])
+def test_times_with_a_zone_and_epoch_milliseconds_need_no_zone(times: list[object]) -> None:
+    history = read(pd.DataFrame({"ds": times, "y": [1.0, 2.0]}), id_col=None, timezone="Asia/Shanghai")
+    np.testing.assert_array_equal(history.ts_N, [START, START + HOUR])
+
+
+@given(
+    st.integers(0, 400), st.sampled_from([15, 30, 60]), st.sampled_from(["Europe/Berlin", "America/New_York", "UTC"])
+)
+def test_a_years_local_times_come_back_over_both_changes_of_the_clock(skip: int, minutes: int, name: str) -> None:
+    instants = pd.date_range("2025-03-01", "2025-11-20", freq=f"{minutes}min", tz="UTC")[skip:]
+    local = instants.tz_convert(ZoneInfo(name)).tz_localize(None)
+    frame = pd.concat([pd.DataFrame({"unique_id": key, "ds": local, "y": 1.0}) for key in "ab"])
+    history = read(frame, timezone=name)
+    want = np.repeat(instants.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64), 2)
+    np.testing.assert_array_equal(history.ts_N, want)
+
+
+def test_a_repeated_hour_is_said_and_a_skipped_one_is_refused() -> None:
+    autumn = pd.DataFrame({"ds": ["2025-10-26 02:30", "2025-10-26 02:30"], "y": [1.0, 2.0]})
+    history = read(autumn, id_col=None, timezone="Europe/Berlin")
+    assert np.diff(history.ts_N) == HOUR
+    assert "2 rows lie in a repeated hour" in " ".join(history.notes)
+    spring = autumn.assign(ds="2025-03-30 02:30")
+    with pytest.raises(HistoryError, match=r"'ds': 2025-03-30 02:30:00 does not exist in Europe/Berlin"):
+        read(spring, id_col=None, timezone="Europe/Berlin")
+
+
+def test_infinite_values_are_missing_and_repeated_times_are_kept_and_both_are_said() -> None:
+    frame = pd.DataFrame({"ds": ["2026-01-01", "2026-01-02", "2026-01-02"], "y": [1.0, np.inf, 3.0]})
+    history = read(frame, id_col=None)
+    np.testing.assert_array_equal(history.values_NC[:, 0], [1, np.nan, 3])
+    assert {
+        "1 infinite values were read as missing",
+        "1 rows repeat the time of the row before in their series; all are kept",
+    } <= set(history.notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("unique_id,ds,Y\na,2026-01-01,1\n", {}, "has no column 'y', did you mean 'Y'"),
+        ("unique_id,ds,load\na,2026-01-01,1\n", {"target_col": "laod"}, "no column 'laod', did you mean 'load'"),
+        ("unique_id,ds,y\n", {}, "holds no rows"),
+        ("unique_id,ds,y\na,2026-01-01,1\na,2026-01-02,x1\n", {}, "the target 'y' is 'x1' in row 2; expected a number"),
+        ("unique_id,ds,y\n,2026-01-01,1\n", {}, "'unique_id' is empty in row 1"),
+        ("unique_id,ds,y\na,,1\n", {}, "'ds': row 1 has no time"),
+        ("unique_id,ds,y\na,1/2/2026,1\n", {}, "expected ISO 8601, .* give time_format"),
+        ("unique_id,ds,y\na,2026-01-01T00:00Z,1\na,2026-01-01T01:00,1\n", {}, "has a zone and .* has none"),
+        ("unique_id,ds,y\na,1767225600,1\n", {}, "too small for epoch milliseconds; multiply seconds by 1000"),
+        ("unique_id,ds,y\na,2026-01-01,1\n", {"timezone": "Mars/Base"}, "'Mars/Base' is not a time zone"),
+        ("unique_id,ds,y\na,2026-01-01,1\n", {}, "freq cannot be guessed"),
+        ("unique_id,ds,y\na,2026-01-01,1\n", {"freq": "hourly"}, "freq: 'hourly' is not a duration"),
+        ("unique_id,ds,y\na,2026-01-01,1\n", {"freq": 0}, "freq is 0; expected a positive"),
+        ("unique_id,ds,y\na,2026-01-01,1\n", {"columns": ["y"]}, "name one twice"),
+    ],
+)
+def test_a_fault_names_the_column_the_value_and_what_was_expected(
+    tmp_path: Path, text: str, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(HistoryError, match=said):
+        read(_csv(tmp_path, text), **options)  # type: ignore[arg-type]
+
+
+def test_a_column_of_free_text_is_refused() -> None:
+    frame = pd.DataFrame({"ds": range(START, START + 2_000), "y": 1.0, "note": [f"text {i}" for i in range(2_000)]})
+    with pytest.raises(HistoryError, match=r"column 'note' has 2,000 distinct texts, such as 'text 0'"):
+        read(frame, id_col=None)
+    assert read(frame, id_col=None, columns=[]).columns == ("y",)
+
+
+@pytest.mark.parametrize("name", ["data.xlsx", "none.csv", "broken.parquet", "broken.csv.gz"])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    if name != "none.csv":
+        (tmp_path / name).write_bytes(b"not what its name says")
+    with pytest.raises(HistoryError, match=name):
+        read(tmp_path / name)
+
+
+def test_other_forms_of_time_are_read_by_their_format() -> None:
+    history = read(
+        pd.read_csv(io.StringIO("ds,y\n1.2.2026 01:00,1\n1.2.2026 02:00,1\n")),
+        id_col=None,
+        time_format="%d.%m.%Y %H:%M",
+    )
+    assert history.ts_N[0] == instant_ms("2026-02-01T01:00")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 500), st.integers(1, 3)), min_size=20, max_size=60, unique_by=lambda bar: bar[0]),
+    st.sampled_from([(0.5, 0.5), (0.6, 0.2, 0.2)]),
+)
+def test_parts_are_disjoint_in_time_and_together_the_whole(
+    bars: list[tuple[int, int]], fractions: tuple[float, ...]
+) -> None:
+    times = [START + bar * HOUR for bar, rows in bars for _ in range(rows)]
+    history = read(pd.DataFrame({"ds": times, "y": np.arange(len(times), dtype=float)}), id_col=None, freq="1h")
+    parts = split(history, cuts(history, fractions))
+    assert len(parts) == len(fractions)
+    np.testing.assert_array_equal(np.concatenate([part.values_NC for part in parts]), history.values_NC)
+    assert all(before.ts_N[-1] < after.ts_N[0] for before, after in itertools.pairwise(parts))
+
+
+def test_a_wrong_split_is_refused() -> None:
+    history = read(FRAME)
+    for fractions in [(0.5, 0.6), (1.2, -0.2)]:
+        with pytest.raises(HistoryError, match="must be positive and sum to 1"):
+            cuts(history, fractions)
+    with pytest.raises(HistoryError, match="leaves a part empty"):
+        split(history, [START])
+    with pytest.raises(HistoryError, match=r"'soon' is not a time: .* expected such as 2026-01-31"):
+        instant_ms("soon")
+    assert instant_ms("2026-01-01", "Asia/Shanghai") == START - 8 * HOUR

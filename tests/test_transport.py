@@ -1,0 +1,598 @@
+"""What every transport promises, over the broker in the process and over a real Kafka with either client."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from consumers.broker import LocalKafka
+from consumers.kafka import KafkaReader, KafkaTransport
+from consumers.librdkafka import LibrdReader, LibrdTransport
+from consumers.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
+from consumers.transport import (
+    Batch,
+    Connection,
+    Fenced,
+    InDoubt,
+    Outgoing,
+    Partition,
+    Positions,
+    Reader,
+    RecordsGone,
+    TopicMissing,
+    TopicSpec,
+    Transport,
+    TransportError,
+)
+
+TURNS = 200
+"""Polls of 0.1 s that a test waits for something at most."""
+
+KAFKA_CLIENTS = [pytest.param(client, marks=pytest.mark.kafka) for client in ("kafka-python", "librdkafka")]
+
+QUICK: dict[str, dict[str, object]] = {
+    "kafka-python": {"session_timeout_ms": 1500, "heartbeat_interval_ms": 200},
+    "librdkafka": {"session.timeout.ms": 1500, "heartbeat.interval.ms": 200},
+}
+IMPATIENT: dict[str, dict[str, object]] = {
+    "kafka-python": {"request_timeout_ms": 1000, "delivery_timeout_ms": 1500, "session_timeout_ms": 15_000},
+    "librdkafka": {"delivery.timeout.ms": 1500, "socket.timeout.ms": 1000, "session.timeout.ms": 15_000},
+}
+STALLING: dict[str, dict[str, object]] = {
+    "kafka-python": {"max_poll_interval_ms": 2000},
+    "librdkafka": {"max.poll.interval.ms": 2000},
+}
+
+
+@dataclass
+class Heard:
+    """A listener that remembers."""
+
+    assigned: list[Partition] = field(default_factory=list)
+    revoked: list[Partition] = field(default_factory=list)
+    lost: list[Partition] = field(default_factory=list)
+
+    def on_assigned(self, partitions: Sequence[Partition]) -> None:
+        self.assigned.extend(partitions)
+
+    def on_revoked(self, partitions: Sequence[Partition]) -> None:
+        self.revoked.extend(partitions)
+        self.assigned = [partition for partition in self.assigned if partition not in partitions]
+
+    def on_lost(self, partitions: Sequence[Partition]) -> None:
+        self.lost.extend(partitions)
+        self.assigned = [partition for partition in self.assigned if partition not in partitions]
+
+
+class World:
+    """One broker with one client: makes topics and transports, and closes them after the test."""
+
+    def __init__(
+        self,
+        client: str,
+        transport: Callable[[Connection], Transport],
+        reader: Callable[[Connection], Reader],
+        bootstrap: str,
+        unreachable: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.client, self._transport, self._reader, self._bootstrap = client, transport, reader, bootstrap
+        self.unreachable = unreachable
+        self._open: list[Reader] = []
+        self.group = uuid.uuid4().hex
+        self.admin = self.connect("admin")
+
+    def connect(
+        self,
+        instance: str = "0",
+        *,
+        at_least_once: bool = False,
+        options: Mapping[str, object] | None = None,
+        passed: Callable[[str], None] = lambda _point: None,
+    ) -> Transport:
+        transport = self._transport(
+            Connection(
+                self._bootstrap,
+                self.group,
+                instance,
+                "at_least_once" if at_least_once else "exactly_once",
+                QUICK.get(self.client, {}) | dict(options or {}),
+                passed,
+            )
+        )
+        self._open.append(transport)
+        return transport
+
+    def reader(self) -> Reader:
+        reader = self._reader(Connection(self._bootstrap, self.group))
+        self._open.append(reader)
+        return reader
+
+    def topic(self, partitions: int = 1, **config: str) -> str:
+        name = f"topic-{uuid.uuid4().hex}"
+        self.admin.create([TopicSpec(name, partitions, config=config)])
+        return name
+
+    def close(self) -> None:
+        for each in self._open:
+            each.close(10)
+
+
+@pytest.fixture(params=["memory", *KAFKA_CLIENTS])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    if request.param == "memory":
+        lost = [False]
+        broker = MemoryBroker(member_seconds=1.5, faults=lambda _name, _who: Fault.LOST if lost[0] else Fault.NONE)
+
+        @contextmanager
+        def unreachable() -> Iterator[None]:
+            lost[0] = True
+            yield
+            lost[0] = False
+
+        made = World("memory", lambda c: MemoryTransport(broker, c), lambda c: MemoryReader(broker, c), "", unreachable)
+    else:
+        bootstrap: str = request.getfixturevalue("kafka")
+
+        @contextmanager
+        def frozen() -> Iterator[None]:
+            local: LocalKafka = request.getfixturevalue("local_kafka")
+            local.freeze()
+            try:
+                yield
+            finally:
+                local.thaw()
+
+        if request.param == "kafka-python":
+            made = World(request.param, KafkaTransport, KafkaReader, bootstrap, frozen)
+        else:
+            made = World(request.param, LibrdTransport, LibrdReader, bootstrap, frozen)
+    yield made
+    made.close()
+
+
+def numbered(topic: str, first: int, count: int, partitions: int = 1) -> Outgoing:
+    """Records whose value is their number, dealt to the partitions in turn, a second apart from just past the epoch."""
+    numbers = range(first, first + count)
+    return Outgoing(
+        topic,
+        [number % partitions for number in numbers],
+        [number * 1000 + 1 for number in numbers],
+        [b"key-%d" % number for number in numbers],
+        [b"%d" % number for number in numbers],
+    )
+
+
+def join(transport: Transport, topic: str, heard: Heard | None = None) -> Heard:
+    """Subscribe, wait for partitions and begin them at their first offset."""
+    heard = heard or Heard()
+    transport.subscribe([topic], heard)
+    until(lambda: bool(heard.assigned), transport)
+    transport.seek(dict.fromkeys(heard.assigned, 0))
+    return heard
+
+
+def until(reached: Callable[[], bool], *transports: Transport) -> list[Batch]:
+    """Poll the transports in turn until something is reached; returns what they delivered."""
+    delivered: list[Batch] = []
+    for _ in range(TURNS):
+        if reached():
+            return delivered
+        for transport in transports:
+            delivered += transport.poll(0.1, 100)
+    raise AssertionError(f"not reached within {TURNS} polls; delivered {sum(map(len, delivered))} records")
+
+
+def take(transport: Transport, count: int, max_records: int = 1000) -> list[Batch]:
+    """Poll until ``count`` records have arrived."""
+    batches: list[Batch] = []
+    for _ in range(TURNS):
+        if sum(map(len, batches)) >= count:
+            return batches
+        batches += transport.poll(0.1, max_records)
+    raise AssertionError(f"{sum(map(len, batches))} of {count} records arrived within {TURNS} polls")
+
+
+def values(batches: Sequence[Batch]) -> list[bytes | None]:
+    return [value for batch in batches for value in batch.values]
+
+
+def everything(reader: Reader, topic: str, count: int) -> list[Batch]:
+    """All that a read_committed reader sees, once it sees ``count`` records: they appear a moment after the commit."""
+    partition = Partition(topic, 0)
+    for _ in range(TURNS):
+        batches = list(reader.read_range(partition, *reader.bounds([partition])[partition]))
+        if sum(map(len, batches)) >= count:
+            return batches
+    raise AssertionError(f"fewer than {count} records became visible in {topic}")
+
+
+def positions(batches: Sequence[Batch]) -> Positions:
+    return {batch.partition: batch.next_offset for batch in batches}
+
+
+def raising(at: str) -> tuple[list[bool], Callable[[str], None]]:
+    """A hook for ``Connection.passed`` that loses contact at one point while it is armed."""
+    armed = [True]
+
+    def passed(point: str) -> None:
+        if armed[0] and point == at:
+            armed[0] = False
+            raise TimeoutError(f"lost contact at {point}")
+
+    return armed, passed
+
+
+def test_records_arrive_whole_and_in_the_order_they_were_sent(world: World) -> None:
+    topic = world.topic(partitions=3)
+    for first in (0, 300, 600):
+        world.admin.commit([numbered(topic, first, 300, partitions=3)], {})
+    transport = world.connect()
+    join(transport, topic)
+    batches = take(transport, 900, max_records=70)
+    for index in range(3):
+        mine = [batch for batch in batches if batch.partition == Partition(topic, index)]
+        assert values(mine) == [b"%d" % number for number in range(index, 900, 3)]
+        assert [t for batch in mine for t in batch.timestamps] == [number * 1000 + 1 for number in range(index, 900, 3)]
+        assert [k for batch in mine for k in batch.keys] == [b"key-%d" % number for number in range(index, 900, 3)]
+        offsets = [offset for batch in mine for offset in batch.offsets]
+        assert offsets == sorted(set(offsets))
+    assert {len(batch) <= 70 for batch in batches} == {True}
+
+
+def test_a_poll_returns_no_more_records_than_asked_for(world: World) -> None:
+    topic = world.topic(partitions=2)
+    world.admin.commit([numbered(topic, 0, 100, partitions=2)], {})
+    transport = world.connect()
+    join(transport, topic)
+    sizes: list[int] = []
+    while sum(sizes) < 100:
+        sizes.append(sum(map(len, transport.poll(1.0, 7))))
+    assert max(sizes) == 7
+
+
+def test_positions_step_over_the_marker_of_a_transaction(world: World) -> None:
+    topic = world.topic()
+    for first in (0, 10):
+        world.admin.commit([numbered(topic, first, 10)], {})
+    batches = everything(world.reader(), topic, 20)
+    assert [offset for batch in batches for offset in batch.offsets] == [*range(10), *range(11, 21)]
+    partition = Partition(topic, 0)
+    assert values(list(world.reader().read_range(partition, 10, 12))) == [b"10"]
+    assert list(world.reader().read_range(partition, 10, 11)) == []
+
+
+def test_absent_keys_and_values_and_headers_come_back_as_they_were(world: World) -> None:
+    topic = world.topic()
+    headers = [[("reason", b"poison"), ("empty", b"")], []]
+    world.admin.commit([Outgoing(topic, [0, 0], [5, 6], [None, b"k"], [b"v", None], headers)], {})
+    (batch,) = everything(world.reader(), topic, 2)
+    assert (batch.keys, batch.values) == ([None, b"k"], [b"v", None])
+    assert batch.headers is not None
+    assert [list(each) for each in batch.headers] == headers
+
+
+def test_a_poll_with_nothing_to_deliver_returns_nothing(world: World) -> None:
+    transport = world.connect()
+    join(transport, world.topic())
+    assert transport.poll(0.2, 10) == []
+
+
+def test_new_partitions_deliver_nothing_until_they_are_told_where_to_begin(world: World) -> None:
+    topic = world.topic()
+    world.admin.commit([numbered(topic, 0, 10)], {})
+    transport, heard = world.connect(), Heard()
+    transport.subscribe([topic], heard)
+    assert until(lambda: bool(heard.assigned), transport) == []
+    assert transport.poll(0.3, 10) == []
+    transport.seek({Partition(topic, 0): 4})
+    assert values(take(transport, 6)) == [b"4", b"5", b"6", b"7", b"8", b"9"]
+
+
+def test_answers_and_positions_appear_together_or_not_at_all(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    partition, reader = Partition(sink, 0), world.reader()
+    seen: list[tuple[str, bool]] = []
+    transport = world.connect(passed=lambda point: seen.append((point, reader.bounds([partition])[partition][1] > 0)))
+    world.admin.commit([numbered(source, 0, 10)], {})
+    join(transport, source)
+    batches = take(transport, 10)
+    transport.commit([numbered(sink, 100, 10)], positions(batches))
+    assert seen[:2] == [("sent", False), ("offsets", False)]
+    assert seen[2][0] == "committed"
+    assert reader.committed([Partition(source, 0)]) == positions(batches)
+    assert values(everything(reader, sink, 10)) == [b"%d" % number for number in range(100, 110)]
+
+
+def test_the_end_lies_beyond_what_is_decided_while_a_transaction_is_open(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    partition, reader = Partition(sink, 0), world.reader()
+    seen: list[tuple[str, int, int]] = []
+
+    def passed(point: str) -> None:
+        seen.append((point, reader.bounds([partition])[partition][1], reader.ends([partition])[partition]))
+
+    transport = world.connect(passed=passed)
+    world.admin.commit([numbered(source, 0, 10)], {})
+    join(transport, source)
+    transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
+    assert seen[0] == ("sent", 0, 10)
+    until(lambda: reader.ends([partition])[partition] == reader.bounds([partition])[partition][1], transport)
+
+
+def test_a_commit_in_doubt_that_happened_is_found_to_have_happened(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    _, passed = raising("committed")
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(passed=passed)
+    join(transport, source)
+    batches = take(transport, 10)
+    with pytest.raises(InDoubt):
+        transport.commit([numbered(sink, 0, 10)], positions(batches))
+    assert transport.settle() == positions(batches)
+    assert transport.poll(0.3, 10) == []
+    assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(10)]
+
+
+@pytest.mark.parametrize("point", ["sent", "offsets"])
+def test_a_commit_in_doubt_that_did_not_happen_leaves_nothing_and_is_done_again(world: World, point: str) -> None:
+    source, sink = world.topic(), world.topic()
+    _, passed = raising(point)
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(passed=passed)
+    join(transport, source)
+    with pytest.raises(InDoubt):
+        transport.commit([numbered(sink, 0, 10)], positions(take(transport, 10)))
+    assert transport.settle() == {Partition(source, 0): 0}
+    assert everything(world.reader(), sink, 0) == []
+    again = take(transport, 10)
+    transport.commit([numbered(sink, 500, 10)], positions(again))
+    assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(500, 510)]
+    assert world.reader().committed([Partition(source, 0)]) == positions(again)
+
+
+def test_a_restarted_process_ends_what_its_predecessor_left_open(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    _, passed = raising("offsets")
+    world.admin.commit([numbered(source, 0, 10)], {})
+    crashed = world.connect(passed=passed)
+    join(crashed, source)
+    with pytest.raises(InDoubt):
+        crashed.commit([numbered(sink, 0, 10)], positions(take(crashed, 10)))
+    successor = world.connect()
+    join(successor, source)
+    assert successor.committed([Partition(source, 0)]) == {}
+    successor.commit([numbered(sink, 100, 10)], positions(take(successor, 10)))
+    assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]
+
+
+def test_a_zombie_with_the_same_instance_is_fenced(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    zombie = world.connect()
+    join(zombie, source)
+    batches = take(zombie, 10)
+    successor = world.connect()
+    join(successor, source)
+    with pytest.raises(Fenced):
+        zombie.commit([numbered(sink, 0, 10)], positions(batches))
+    successor.commit([numbered(sink, 100, 10)], positions(take(successor, 10)))
+    assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]
+
+
+def test_two_members_share_the_partitions_and_the_survivor_takes_all(world: World) -> None:
+    topic = world.topic(partitions=4)
+    first, second = world.connect("1"), world.connect("2")
+    alone = join(first, topic)
+    assert sorted(alone.assigned) == [Partition(topic, index) for index in range(4)]
+    other = Heard()
+    second.subscribe([topic], other)
+    until(lambda: len(alone.assigned) == len(other.assigned) == 2, first, second)
+    assert sorted(alone.assigned + other.assigned) == [Partition(topic, index) for index in range(4)]
+    assert sorted(alone.revoked) == [Partition(topic, index) for index in range(4)]
+    second.close(10)
+    until(lambda: len(alone.assigned) == 4, first)
+
+
+def test_a_member_that_stalled_while_the_group_moved_on_cannot_commit(world: World) -> None:
+    source, sink = world.topic(partitions=2), world.topic()
+    world.admin.commit([numbered(source, 0, 10, partitions=2)], {})
+    stalled, other = (world.connect(instance, options=STALLING.get(world.client)) for instance in "12")
+    held, taken = join(stalled, source), Heard()
+    batches = take(stalled, 10)
+    other.subscribe([source], taken)
+    until(lambda: len(taken.assigned) == 2, other)
+    with pytest.raises(InDoubt):
+        stalled.commit([numbered(sink, 0, 10)], positions(batches))
+    stalled.settle()
+    other.seek(dict.fromkeys(taken.assigned, 0))
+    other.commit([numbered(sink, 100, 10)], positions(take(other, 10)))
+    assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]
+    until(lambda: {*held.lost, *held.revoked} == {Partition(source, 0), Partition(source, 1)}, stalled, other)
+
+
+def test_paused_partitions_deliver_nothing_and_the_group_keeps_its_member(world: World) -> None:
+    topic = world.topic(partitions=2)
+    transport = world.connect()
+    heard = join(transport, topic)
+    transport.pause([Partition(topic, 0)])
+    world.admin.commit([numbered(topic, 0, 20, partitions=2)], {})
+    assert {batch.partition for batch in take(transport, 10)} == {Partition(topic, 1)}
+    for _ in range(20):
+        assert transport.poll(0.1, 100) == []
+    assert (heard.revoked, heard.lost) == ([], [])
+    transport.resume([Partition(topic, 0)])
+    assert values(take(transport, 10)) == [b"%d" % number for number in range(0, 20, 2)]
+
+
+def test_seeking_reads_again_from_there(world: World) -> None:
+    topic = world.topic()
+    world.admin.commit([numbered(topic, 0, 10)], {})
+    transport = world.connect()
+    join(transport, topic)
+    take(transport, 10)
+    transport.seek({Partition(topic, 0): 7})
+    assert values(take(transport, 3)) == [b"7", b"8", b"9"]
+
+
+def test_lag_counts_down_to_nothing(world: World) -> None:
+    topic = world.topic()
+    world.admin.commit([numbered(topic, 0, 10)], {})
+    transport = world.connect()
+    join(transport, topic)
+    take(transport, 4, max_records=4)
+    assert transport.lag()[Partition(topic, 0)] >= 6
+    take(transport, 6)
+    until(lambda: transport.lag() == {Partition(topic, 0): 0}, transport)
+
+
+def test_a_range_is_read_exactly(world: World) -> None:
+    topic = world.topic()
+    world.admin.commit([numbered(topic, 0, 100)], {})
+    reader, partition = world.reader(), Partition(topic, 0)
+    assert values(list(reader.read_range(partition, 20, 30))) == [b"%d" % number for number in range(20, 30)]
+    assert list(reader.read_range(partition, 20, 20)) == []
+
+
+def test_records_that_retention_has_passed_are_reported_as_gone(world: World) -> None:
+    topic = world.topic()
+    partition = Partition(topic, 0)
+    world.admin.commit([numbered(topic, 0, 100)], {})
+    transport = world.connect()
+    join(transport, topic)
+    take(transport, 5, max_records=5)
+    transport.pause([partition])
+    delete_records(world, partition, 50)
+    assert world.reader().bounds([partition])[partition][0] == 50
+    with pytest.raises(RecordsGone, match="50"):
+        list(world.reader().read_range(partition, 49, 60))
+    transport.seek({partition: 10})
+    transport.resume([partition])
+    with pytest.raises(RecordsGone):
+        take(transport, 1)
+
+
+def test_offsets_are_found_by_time(world: World) -> None:
+    topic = world.topic()
+    world.admin.commit([numbered(topic, 0, 10)], {})
+    partition, reader = Partition(topic, 0), world.reader()
+    everything(reader, topic, 10)
+    assert reader.offsets_at([partition], 3500) == {partition: 4}
+    assert reader.offsets_at([partition], 0) == {partition: 0}
+    assert reader.offsets_at([partition], 4_000_000_000_000) == {partition: reader.bounds([partition])[partition][1]}
+
+
+def test_topics_are_created_once_and_described(world: World) -> None:
+    name = world.topic(partitions=3, **{"retention.ms": "60000"})
+    world.admin.create([TopicSpec(name, 7)])
+    described = world.reader().describe([name, "no-such-topic"])
+    assert list(described) == [name]
+    assert (described[name].partitions, described[name].replication) == (3, 1)
+    assert described[name].config["retention.ms"] == "60000"
+
+
+def test_a_missing_topic_is_an_error_and_is_not_created(world: World) -> None:
+    missing = f"typo-{uuid.uuid4().hex}"
+    with pytest.raises(TopicMissing, match=missing):
+        world.connect().subscribe([missing], Heard())
+    with pytest.raises(TopicMissing, match=missing):
+        world.reader().bounds([Partition(missing, 0)])
+    assert world.reader().describe([missing]) == {}
+
+
+def test_a_commit_while_the_broker_is_away_leaves_nothing_and_is_done_again(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(options=IMPATIENT.get(world.client))
+    join(transport, source)
+    transport.commit([numbered(sink, 0, 10)], {})
+    batches = take(transport, 10)
+    with world.unreachable(), pytest.raises(InDoubt):
+        transport.commit([numbered(sink, 10, 10)], positions(batches))
+    assert settled(transport) == {Partition(source, 0): 0}
+    transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
+    numbers = [*range(10), *range(100, 110)]
+    assert values(everything(world.reader(), sink, 20)) == [b"%d" % number for number in numbers]
+
+
+class LosingContact(list[bytes | None]):
+    """Values that are handed out slowly: the first half is acknowledged, then the broker goes away."""
+
+    def __init__(self, values: Sequence[bytes | None], lose_contact: Callable[[], object]) -> None:
+        super().__init__(values)
+        self._lose_contact = lose_contact
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        half = len(self) // 2
+        yield from self[:half]
+        time.sleep(0.5)
+        self._lose_contact()
+        yield from self[half:]
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+def test_records_that_expire_inside_a_transaction_are_never_left_out_of_it_in_silence(world: World) -> None:
+    sink, outage = world.topic(), ExitStack()
+    when = {"sent": outage.close}
+    options = IMPATIENT[world.client]
+    transport = world.connect(options=options, passed=lambda point: when.get(point, lambda: None)())
+    transport.commit([numbered(sink, 0, 10)], {})
+    half_sent = numbered(sink, 10, 10)
+    slow = LosingContact(half_sent.values, lambda: outage.enter_context(world.unreachable()))
+    with outage, pytest.raises(InDoubt):
+        transport.commit([replace(half_sent, values=slow)], {})
+    settled(transport)
+    transport.commit([numbered(sink, 100, 10)], {})
+    numbers = [*range(10), *range(100, 110)]
+    assert values(everything(world.reader(), sink, 20)) == [b"%d" % number for number in numbers]
+
+
+def test_at_least_once_commits_without_a_transaction(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=True)
+    join(transport, source)
+    batches = take(transport, 10)
+    transport.commit([numbered(sink, 0, 10)], positions(batches))
+    reader = world.reader()
+    assert reader.bounds([Partition(sink, 0)]) == {Partition(sink, 0): (0, 10)}, "a marker would have taken an offset"
+    assert reader.committed([Partition(source, 0)]) == positions(batches)
+
+
+def test_at_least_once_repeats_what_was_in_doubt(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    _, passed = raising("sent")
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=True, passed=passed)
+    join(transport, source)
+    with pytest.raises(InDoubt):
+        transport.commit([numbered(sink, 0, 10)], positions(take(transport, 10)))
+    assert transport.settle() == {Partition(source, 0): 0}
+    transport.commit([numbered(sink, 0, 10)], positions(take(transport, 10)))
+    assert len(values(everything(world.reader(), sink, 20))) == 20
+
+
+def settled(transport: Transport) -> Positions:
+    """Settle as soon as the broker is back."""
+    for _ in range(TURNS):
+        try:
+            return transport.settle()
+        except TransportError as error:
+            last = error
+    raise last
+
+
+def delete_records(world: World, partition: Partition, before: int) -> None:
+    """Let retention pass: drop the records before an offset."""
+    if isinstance(world.admin, MemoryTransport):
+        world.admin._broker.delete_records(partition, before)
+        return
+    from kafka import TopicPartition
+    from kafka.admin import KafkaAdminClient
+
+    with KafkaAdminClient(bootstrap_servers=world._bootstrap) as admin:
+        admin.delete_records({TopicPartition(*partition): before})
