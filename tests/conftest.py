@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -12,19 +10,6 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads of this size of work are slower
 
 from consumers.broker import LocalKafka, available
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Forgive kafka-python two habits: how it reads its schemas, and leaving refused sockets to the collector."""
-    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
-    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
-
-
-def pytest_sessionfinish() -> None:
-    """Collect those sockets while they are still forgiven."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(scope="session")
