@@ -28,6 +28,8 @@ from typing import Any, TypeVar
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
@@ -61,6 +63,8 @@ COMMIT_SECONDS = 25.0
 READ_SECONDS = 15.0
 """How long ``read_range`` waits for the next records."""
 RANGE_RECORDS = 5_000
+
+ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 
 CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 
@@ -260,6 +264,7 @@ class KafkaTransport(KafkaReader):
             self._consumer = self._new_consumer(
                 self._connection.group,
                 group_instance_id=self._connection.instance,
+                partition_assignment_strategy=[ASSIGNORS[self._connection.assignor]],
                 session_timeout_ms=15_000,
                 heartbeat_interval_ms=3_000,
                 max_poll_interval_ms=300_000,

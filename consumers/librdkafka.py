@@ -3,7 +3,7 @@
 It is an extra: ``pip install 'streamcast-forecasting[librdkafka]'``.  Options of the connection carry librdkafka's
 names ("ssl.ca.location"); those that only a consumer or only a producer knows go to that one.
 
-``seek`` assigns anew, at the positions it is given: librdkafka's own seek may come too early after an assignment.
+``seek`` assigns, at the positions it is given: librdkafka's own seek may come too early after an assignment.
 """
 
 from __future__ import annotations
@@ -297,25 +297,25 @@ class LibrdTransport(LibrdReader):
             self._producer = self._new_producer()
             self._consumer = self._new_consumer({
                 "group.instance.id": self._connection.instance,
-                "partition.assignment.strategy": "range",
+                "partition.assignment.strategy": self._connection.assignor,
                 "session.timeout.ms": 15_000,
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": 300_000,
                 "enable.partition.eof": True,
             })  # fmt: skip
 
-        def on_assign(consumer: Consumer, names: list[TopicPartition]) -> None:
-            consumer.assign([])  # nothing is fetched until ``seek``
+        def on_assign(_consumer: Consumer, names: list[TopicPartition]) -> None:
+            self._place({})  # nothing is fetched until ``seek``
             if names:
                 listener.on_assigned(_partitions(names))
 
         def on_revoke(_consumer: Consumer, names: list[TopicPartition]) -> None:
-            self._give_up()
+            self._give_up(_partitions(names))
             if names:
                 listener.on_revoked(_partitions(names))
 
         def on_lost(_consumer: Consumer, names: list[TopicPartition]) -> None:
-            self._give_up()
+            self._give_up(_partitions(names))
             if names:
                 listener.on_lost(_partitions(names))
 
@@ -370,10 +370,9 @@ class LibrdTransport(LibrdReader):
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""
-        self._sought.update(positions)
-        self._positions.update(positions)
         with self._talking("seeking"):
-            self._joined().assign([TopicPartition(*partition, offset) for partition, offset in self._positions.items()])
+            self._place(positions)
+        self._sought.update(positions)
         self.pause(list(self._paused))
 
     def pause(self, partitions: Sequence[Partition]) -> None:
@@ -422,10 +421,30 @@ class LibrdTransport(LibrdReader):
             raise TransportError("This transport has not joined its group: call subscribe first")
         return self._consumer
 
-    def _give_up(self) -> None:
-        """Under the range assignor a member gives everything up at once."""
-        self._positions, self._sought = {}, {}
-        self._paused.clear()
+    @property
+    def _cooperative(self) -> bool:
+        return self._connection.assignor == "cooperative-sticky"
+
+    def _place(self, positions: Positions) -> None:
+        """Fetch these partitions from these positions, beside the others that are fetched."""
+        consumer, fetched = self._joined(), self._positions | positions
+        if self._cooperative:
+            if moved := positions.keys() & self._positions.keys():
+                consumer.incremental_unassign([TopicPartition(*partition) for partition in moved])
+            consumer.incremental_assign([TopicPartition(*partition, offset) for partition, offset in positions.items()])
+        else:
+            consumer.assign([TopicPartition(*partition, offset) for partition, offset in fetched.items()])
+        self._positions = fetched
+
+    def _give_up(self, partitions: Sequence[Partition]) -> None:
+        """Fetch these no more, and forget where they were."""
+        if self._cooperative:
+            fetched = self._positions.keys() & set(partitions)
+            self._joined().incremental_unassign([TopicPartition(*partition) for partition in fetched])
+        self._paused.difference_update(partitions)
+        for partition in partitions:
+            self._positions.pop(partition, None)
+            self._sought.pop(partition, None)
 
     def _new_producer(self) -> Producer:
         exactly_once = self._connection.guarantee == "exactly_once"

@@ -74,15 +74,17 @@ class TopicSpec:
 class Connection:
     """Who a transport is and how it reaches its broker.
 
-    ``instance`` is stable over restarts; with the group it names the transactional id.  ``options`` are
-    passed to the client as they are (security above all).  ``passed`` is called with the name of each
-    point of the commit ("sent", "offsets", "committed"): fault tests end the process there.
+    ``instance`` is stable over restarts; with the group it names the transactional id.  ``assignor`` is how the
+    group shares partitions: "range" gives all up at every rebalance, "cooperative-sticky" only those that move; all
+    members must agree.  ``options`` are passed to the client as they are (security above all).  ``passed`` is called
+    with the name of each point of the commit ("sent", "offsets", "committed"): fault tests end the process there.
     """
 
     bootstrap_servers: str
     group: str
     instance: str = "0"
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+    assignor: Literal["range", "cooperative-sticky"] = "range"
     options: Mapping[str, object] = field(default_factory=dict)
     passed: Callable[[str], None] = lambda _point: None
 

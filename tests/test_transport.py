@@ -91,6 +91,7 @@ class World:
         instance: str = "0",
         *,
         at_least_once: bool = False,
+        cooperative: bool = False,
         options: Mapping[str, object] | None = None,
         passed: Callable[[str], None] = lambda _point: None,
     ) -> Transport:
@@ -100,6 +101,7 @@ class World:
                 self.group,
                 instance,
                 "at_least_once" if at_least_once else "exactly_once",
+                "cooperative-sticky" if cooperative else "range",
                 QUICK.get(self.client, {}) | dict(options or {}),
                 passed,
             )
@@ -195,6 +197,17 @@ def take(transport: Transport, count: int, max_records: int = 1000) -> list[Batc
             return batches
         batches += transport.poll(0.1, max_records)
     raise AssertionError(f"{sum(map(len, batches))} of {count} records arrived within {TURNS} polls")
+
+
+def both(first: Transport, second: Transport, count: int) -> tuple[list[Batch], list[Batch]]:
+    """Poll two members of a group in turn (a rebalance needs both) until each has ``count`` records."""
+    delivered: tuple[list[Batch], list[Batch]] = [], []
+    for _ in range(TURNS):
+        if all(sum(map(len, batches)) >= count for batches in delivered):
+            return delivered
+        for transport, batches in zip((first, second), delivered, strict=True):
+            batches.extend(transport.poll(0.1, 100))
+    raise AssertionError(f"{[sum(map(len, batches)) for batches in delivered]} records arrived within {TURNS} polls")
 
 
 def values(batches: Sequence[Batch]) -> list[bytes | None]:
@@ -396,6 +409,35 @@ def test_two_members_share_the_partitions_and_the_survivor_takes_all(world: Worl
     assert sorted(alone.revoked) == [Partition(topic, index) for index in range(4)]
     second.close(10)
     until(lambda: len(alone.assigned) == 4, first)
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+def test_cooperative_members_keep_what_does_not_move(world: World) -> None:
+    topic = world.topic(partitions=4)
+    world.admin.commit([numbered(topic, 0, 40, partitions=4)], {})
+    first, second = world.connect("1", cooperative=True), world.connect("2", cooperative=True)
+    alone, other = join(first, topic), Heard()
+    until(lambda: len(alone.assigned) == 4, first)
+    assert len(values(take(first, 40))) == 40
+    second.subscribe([topic], other)
+    until(lambda: len(alone.assigned) == len(other.assigned) == 2, first, second)
+    assert sorted(alone.revoked) == sorted(other.assigned)
+    second.seek(dict.fromkeys(other.assigned, 10))
+
+    world.admin.commit([numbered(topic, 40, 8, partitions=4)], {})
+    kept, moved = both(first, second, 4)
+    assert sorted({batch.partition for batch in kept}) == sorted(alone.assigned)
+    assert sorted({batch.partition for batch in moved}) == sorted(other.assigned)
+    first.commit([], positions(kept))
+    second.commit([], positions(moved))
+    assert world.reader().committed(alone.assigned + other.assigned) == positions(kept) | positions(moved)
+
+    second.close(10)
+    until(lambda: len(alone.assigned) == 4, first)
+    assert sorted(alone.revoked) == sorted(other.revoked)
+    first.seek(positions(moved))
+    world.admin.commit([numbered(topic, 48, 4, partitions=4)], {})
+    assert len(values(take(first, 4))) == 4
 
 
 def test_a_member_that_stalled_while_the_group_moved_on_cannot_commit(world: World) -> None:

@@ -17,6 +17,7 @@ def connection(settings: Settings, passed: Callable[[str], None] = lambda _point
         group=kafka.group,
         instance=kafka.instance,
         guarantee=kafka.guarantee,
+        assignor=kafka.assignor,
         options=kafka.client_options(),
         passed=passed,
     )

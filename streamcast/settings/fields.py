@@ -113,6 +113,10 @@ class KafkaSettings(Section):
     """Client library; librdkafka is about six times as fast and needs the extra `librdkafka`."""
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """at_least_once is for brokers without transactions: consumers drop duplicates by the forecast's source."""
+    assignor: Literal["range", "cooperative-sticky"] = "range"
+    """How the group shares partitions: range gives all up at every rebalance, cooperative-sticky only those that move.
+
+    All processes must agree: stop them all to change it."""
     security: Security = Security()
     options: dict[str, str | int | float | bool] = {}
     """Further options of the client library, passed on as they are, in its own names."""

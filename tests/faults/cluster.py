@@ -130,7 +130,8 @@ class Cluster:
 
     def __init__(
         self, kafka: LocalKafka, client: Client, tally: Tally, seed: int, *, proxy: Proxy | None = None,
-        options: Mapping[str, object] | None = None, guarantee: str = "exactly_once", store: Path | None = None,
+        options: Mapping[str, object] | None = None, settings: Mapping[str, object] | None = None,
+        store: Path | None = None,
     ) -> None:  # fmt: skip
         self.kafka, self.client, self.tally, self.proxy = kafka, client, tally, proxy
         self.chance = random.Random(seed)
@@ -141,7 +142,6 @@ class Cluster:
             "kafka.bootstrap_servers": f"127.0.0.1:{port}",
             "kafka.group": self._name,
             "kafka.client": client,
-            "kafka.guarantee": guarantee,
             "kafka.options": {**QUICK[client], **(options or {})},
             "input.topic": self._topic("observations"),
             "output.forecasts": self._topic("forecasts"),
@@ -155,6 +155,7 @@ class Cluster:
             "models.folder": str(self._folder / "models"),
             "models.lanes": {"champion": {"model": "tiny@latest"}},
             "telemetry.port": 0,
+            **(settings or {}),
         }
         self.workers: list[Worker] = []
         self._died: dict[str, float] = {}

@@ -35,8 +35,8 @@ class Fault:
     name: str
     round: Round
     options: Mapping[Client, Mapping[str, object]] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
     proxied: bool = False
-    guarantee: str = "exactly_once"
     kills: bool = False
 
 
@@ -44,7 +44,7 @@ def run_round(fault: Fault, kafka: LocalKafka, proxy: Proxy | None, client: Clie
     """Do a round of a fault to a fresh service, let it finish, and verify what it wrote."""
     options = fault.options.get(client, {})
     with small_disk() if fault.name == "disk full" else _nowhere() as store, Cluster(
-        kafka, client, tally, seed, proxy=proxy, options=options, guarantee=fault.guarantee, store=store
+        kafka, client, tally, seed, proxy=proxy, options=options, settings=fault.settings, store=store
     ) as cluster:  # fmt: skip
         cluster.feed(100)
         fault.round(cluster)
@@ -150,7 +150,7 @@ def _storm(cluster: Cluster) -> None:
         else:
             running[0].stop()
         cluster.feed(60)
-        time.sleep(cluster.chance.uniform(0.0, 3.0))
+        time.sleep(cluster.chance.uniform(0.0, 6.0))
 
 
 def _proxy(cluster: Cluster) -> Proxy:
@@ -228,7 +228,7 @@ def _nowhere() -> Iterator[None]:
 KILLS = [
     *(Fault(f"kill -9: {point}", _killed(point, swap=True), kills=True) for point in POINTS),
     *(Fault(f"kill -9 beside a peer: {point}", _killed(point, peer=True), kills=True) for point in ("sent", "offsets")),
-    Fault("kill -9, at least once", _killed("offsets"), guarantee="at_least_once", kills=True),
+    Fault("kill -9, at least once", _killed("offsets"), settings={"kafka.guarantee": "at_least_once"}, kills=True),
 ]
 
 OTHERS = [
@@ -242,6 +242,7 @@ OTHERS = [
     Fault("zombie of the same name", _zombie("stepped", "0")),
     Fault("stalled beyond max.poll.interval", _stalled, STALLING),
     Fault("rebalance storm", _storm),
+    Fault("rebalance storm, cooperative-sticky", _storm, settings={"kafka.assignor": "cooperative-sticky"}),
     Fault("slow link", _slow_link, proxied=True),
     Fault("cut link", _cut_link, proxied=True),
     Fault("half-open link, answer lost", _deaf("to the client"), IMPATIENT, proxied=True),
