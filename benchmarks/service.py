@@ -3,8 +3,8 @@
     python -m benchmarks.service BOOTSTRAP IN PREFIX RECORDS --client kafka-python --guarantee exactly_once --model gru
 
 Output topics are PREFIX-forecasts, PREFIX-dead, PREFIX-journal.  Prints ``ready`` when it polls, and at the
-end one line of JSON: records/s between the first poll that brought records and the last commit, CPU seconds
-per stage, and resident memory.
+end (so many records, or nothing for a while) one line of JSON: records/s between the first poll that brought records
+and the last commit, when what was committed, CPU seconds per stage, and resident memory.
 """
 
 from __future__ import annotations
@@ -53,6 +53,9 @@ def benchmark_model(kind: str, window: int = 0, columns: int = 3) -> Model:
     return Model(spec, net.eval(), "bench", "1", "0" * 64)
 
 
+IDLE_SECONDS = 5.0
+
+
 class Stopwatch:
     """Tells the loop's story to telemetry, and notes when records began and ended."""
 
@@ -60,11 +63,14 @@ class Stopwatch:
         self._telemetry, self._left, self._stop = telemetry, records, stop
         self.records = 0
         self.began = self.ended = 0.0
+        self.commits: list[tuple[float, int]] = []
 
     def on_poll(self, records: int, lag: Mapping[Partition, int]) -> None:
         """See ``loop.Observer``."""
         if records and not self.began:
             self.began = time.perf_counter()
+        if self.ended and time.perf_counter() - self.ended > IDLE_SECONDS:
+            self._stop.set()
         self._telemetry.on_poll(records, lag)
 
     def on_commit(self, seconds: float, records: int) -> None:
@@ -72,6 +78,7 @@ class Stopwatch:
         self._telemetry.on_commit(seconds, records)
         self.ended = time.perf_counter()
         self.records += records
+        self.commits.append((self.ended, records))
         if self.records >= self._left:
             self._stop.set()
 
@@ -138,6 +145,7 @@ def main() -> None:
             {
                 "records_per_s": round(watch.records / (watch.ended - watch.began)) if watch.records else 0,
                 "records": watch.records,
+                "commits": watch.commits,
                 "stage_us": {
                     name.decode(): round(1e6 * float(total) / max(watch.records, 1), 2) for name, total in totals
                 },

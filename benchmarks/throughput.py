@@ -72,9 +72,9 @@ def rows(clients: Sequence[str], models: Sequence[str]) -> list[Row]:
     return found
 
 
-def observation(number: int) -> tuple[bytes, int, bytes]:
-    """Return record ``number`` of the input: key, partition, value."""
-    series, step = number % SERIES, number // SERIES
+def observation(number: int, of: int = SERIES) -> tuple[bytes, int, bytes]:
+    """Return record ``number`` of an input of so many series: key, partition, value."""
+    series, step = number % of, number // of
     value = 10 + 3 * math.sin(step / 24 * 2 * math.pi + series) + random.random()
     body = {
         "key": f"s{series}", "ts": FIRST_MS + step * 60_000,
@@ -225,7 +225,7 @@ def _better_poll(listed: Sequence[Row], rates: dict[Row, list[dict[str, Any]]]) 
                 "client": row.client, "loop": row.loop, "guarantee": row.guarantee, "model": row.model,
                 "poll": row.poll,
                 "records_per_s": round(medians[row]), "slowest": min(values), "fastest": max(values),
-                **{k: v for k, v in typical.items() if k not in ("records_per_s", "records")},
+                **{k: v for k, v in typical.items() if k not in ("records_per_s", "records", "commits")},
             }  # fmt: skip
             if "rss_grown_mb" in best[row]:
                 best[row]["rss_mb_per_1000_series"] = round(typical["rss_grown_mb"] * 1000 / SERIES, 1)

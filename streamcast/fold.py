@@ -7,7 +7,7 @@ the one against the other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
@@ -21,12 +21,16 @@ from streamcast.spec import SeriesSpec
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """Between two decisions: offsets [first, until) are answered by ``models``, with state folded from ``begin``."""
+    """Between two decisions: [first, until) is answered by ``models`` with room for ``max_series``.
+
+    Their state is folded from ``begin`` on.
+    """
 
     begin: int
     first: int
     until: int
     models: Mapping[str, str]
+    max_series: int
 
 
 def eras(journal: Journal, until: int) -> list[Era]:
@@ -39,9 +43,8 @@ def eras(journal: Journal, until: int) -> list[Era]:
         if entry.kind != "models":
             begin = entry.offset - entry.warm_from
         if found:
-            last = found.pop()
-            found.append(Era(last.begin, last.first, min(entry.offset, until), last.models))
-        found.append(Era(begin, entry.offset, until, entry.models))
+            found.append(replace(found.pop(), until=min(entry.offset, until)))
+        found.append(Era(begin, entry.offset, until, entry.models, entry.max_series))
     return [era for era in found if era.first < era.until]
 
 

@@ -22,7 +22,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """From ``offset`` of input ``topic``/``partition`` on, this holds.
 
     start: answers begin here, and state ``warm_from`` records earlier.  cold: state begins here anew.
-    models: these models (lane to digest) answer.  reset: the state of ``key`` begins anew.
+    models: these models (lane to digest) answer, with room for ``max_series``, as they do from a start on.
+    reset: the state of ``key`` begins anew.
     """
 
     kind: Kind
@@ -31,6 +32,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset: int
     warm_from: int = 0
     models: dict[str, str] = {}
+    max_series: int = 0
     key: str = ""
     v: int = 1
 
@@ -56,6 +58,11 @@ class Journal:
     def models(self) -> Mapping[str, str]:
         """The models that answered last, lane to digest."""
         return next((entry.models for entry in reversed(self.entries) if entry.models), {})
+
+    @property
+    def max_series(self) -> int:
+        """The series that those models had room for; 0 before the first start."""
+        return next((entry.max_series for entry in reversed(self.entries) if entry.models), 0)
 
     def resets(self) -> Sequence[Entry]:
         """Keys whose state was begun anew, by offset."""

@@ -122,7 +122,7 @@ class Service:
         ]  # fmt: skip
         self._decoder = Decoder(specs[first])
         self._reader, self._telemetry, self._topics, self._start = reader, telemetry, topics, start
-        self._clock, self._saver = clock, saver
+        self._clock, self._saver, self._max_series = clock, saver, max_series
         engines = {lane.name: lane.engine for lane in self._lanes}
         self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, clock)
         self._spans: dict[Partition, _Span] = {}
@@ -150,7 +150,7 @@ class Service:
             position = self._first_start(partition, bounds) if position is None else position
             begin = max(position - self._start.warm_from, bounds[0])
             unwritten.append(self._entry("start", partition, position, position - begin))
-        elif journal.models != self._digests():
+        elif (journal.models, journal.max_series) != (self._digests(), self._max_series):
             unwritten.append(self._entry("models", partition, position))
         header = self._header(partition, begin, position)
         start = self._recovery.restore(header)
@@ -182,10 +182,13 @@ class Service:
 
     def _header(self, partition: Partition, begin: int, offset: int) -> Header:
         count = self._reader.describe([partition.topic])[partition.topic].partitions
-        return Header(partition.topic, partition.index, count, begin, offset, self._digests(), fingerprint())
+        return Header(
+            partition.topic, self._topics.journal, partition.index, count, begin, offset, self._digests(),
+            self._max_series, fingerprint(),
+        )  # fmt: skip
 
     def _entry(self, kind: Kind, partition: Partition, offset: int, warm: int = 0, key: str = "") -> Entry:
-        return Entry(kind, partition.topic, partition.index, offset, warm, self._digests(), key)
+        return Entry(kind, partition.topic, partition.index, offset, warm, self._digests(), self._max_series, key)
 
     def _digests(self) -> dict[str, str]:
         return {lane.name: lane.model.digest for lane in self._lanes}

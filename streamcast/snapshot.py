@@ -38,23 +38,26 @@ class SnapshotError(Exception):
 class Header:
     """What a snapshot is the state of: everything that must agree before it may be loaded.
 
-    State is the fold of the partition's records from ``begin`` up to ``offset`` under ``models`` (lane to
-    digest).  ``fingerprint`` names what computed it.
+    State is the fold of the partition's records, and of the decisions in the topic ``journal``, from ``begin`` up to
+    ``offset`` under ``models`` (lane to digest) with room for ``max_series``.  ``fingerprint`` names what computed it.
     """
 
     topic: str
+    journal: str
     partition: int
     partitions: int
     begin: int
     offset: int
     models: dict[str, str]
+    max_series: int
     fingerprint: str
     version: int = VERSION
 
     @property
     def family(self) -> str:
-        """What distinguishes snapshots of one partition that are not of one kind: begin, models and schema."""
-        kind = json.dumps([self.version, self.begin, self.partitions, sorted(self.models.items())])
+        """What distinguishes snapshots of one partition that are not of one kind."""
+        models = sorted(self.models.items())
+        kind = json.dumps([self.version, self.journal, self.begin, self.partitions, models, self.max_series])
         return hashlib.sha256(kind.encode()).hexdigest()[:16]
 
     @property
@@ -135,7 +138,7 @@ class Store:
             header, arrays = decode(self._files.cat_file(path))
         except OSError as error:
             raise SnapshotError(f"it cannot be read: {error}") from error
-        for name in ("topic", "partition", "partitions", "begin", "models", "version"):
+        for name in ("topic", "journal", "partition", "partitions", "begin", "models", "max_series", "version"):
             if getattr(header, name) != getattr(wanted, name):
                 raise SnapshotError(f"its {name} is {getattr(header, name)!r}, not {getattr(wanted, name)!r}")
         if f"/{header.name}" != path[path.rfind("/") :]:

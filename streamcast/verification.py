@@ -52,7 +52,6 @@ class Expectations:
     """What a verifier must be told, since no topic says it."""
 
     exactly_once: bool = True
-    max_series: int = 100_000
     shadows: Sequence[str] = ()
 
 
@@ -222,7 +221,7 @@ class _PartitionCheck:
             return
         if (models := self._models(era)) is None:
             return
-        fold = Fold(self._reader, self._partition, era.begin, models, journal.resets(), self._expect.max_series)
+        fold = Fold(self._reader, self._partition, era.begin, models, journal.resets(), era.max_series)
         for _ in fold.advance(era.first):
             pass
         encoders = {

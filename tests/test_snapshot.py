@@ -18,7 +18,7 @@ from consumers.transport import Partition
 from streamcast.snapshot import Arrays, Header, SnapshotError, Store, decode, encode
 from tests.strategies import SPECS, Line, digests, drive, engine, partition, streams
 
-HEADER = Header("observations", 0, 2, 5, 40, {"champion": "a" * 64}, "torch, here")
+HEADER = Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
 SMALL = encode(HEADER, {"champion/level": np.arange(12.0).reshape(3, 4), "champion/seen": np.arange(3)})
 
 
@@ -122,6 +122,8 @@ def test_a_file_that_is_there_is_never_written_again(store: Store, tmp_path: Pat
     [
         replace(HEADER, partition=1),
         replace(HEADER, topic="other"),
+        replace(HEADER, journal="other"),
+        replace(HEADER, max_series=99),
         replace(HEADER, begin=6),
         replace(HEADER, partitions=3),
         replace(HEADER, models={"champion": "b" * 64}),

@@ -168,10 +168,6 @@ def test_at_least_once_may_be_ahead_of_the_committed_offset_but_not_wrong_there(
     assert stand.verify(exactly_once=False).proven
 
 
-def test_another_limit_of_series_is_another_truth(stand: Stand) -> None:
-    assert not stand.verify(max_series=1).proven
-
-
 def test_what_nobody_can_compute_any_more_is_said_and_not_called_wrong(stand: Stand) -> None:
     unknown = verify(stand.reader, TOPICS, lambda _digest: None, Expectations())
     assert unknown.violations == []
@@ -210,20 +206,30 @@ def test_a_model_swap_is_verified_with_both_models(stand: Stand) -> None:
     assert not stand.verify().proven
 
 
+def test_another_limit_of_series_is_another_truth_from_its_restart_on(stand: Stand) -> None:
+    stand.observe("b", 1.0)
+    stand.observe("a", *TEN)
+    stand.serve(max_series=1)
+    assert [entry.max_series for entry in stand.journal().entries] == [100, 1]
+    assert stand.verify().proven
+    stand.serve(max_series=1)
+    assert len(stand.journal().entries) == 2
+
+
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
         ([], []),
-        ([Entry("start", "t", 0, 5, 3, MODELS)], [Era(2, 5, 20, MODELS)]),
+        ([Entry("start", "t", 0, 5, 3, MODELS, 9)], [Era(2, 5, 20, MODELS, 9)]),
         (
-            [Entry("start", "t", 0, 5, 0, MODELS), Entry("models", "t", 0, 9, 0, {"champion": "b"})],
-            [Era(5, 5, 9, MODELS), Era(5, 9, 20, {"champion": "b"})],
+            [Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("models", "t", 0, 9, 0, {"champion": "b"}, 7)],
+            [Era(5, 5, 9, MODELS, 9), Era(5, 9, 20, {"champion": "b"}, 7)],
         ),
         (
-            [Entry("start", "t", 0, 5, 0, MODELS), Entry("cold", "t", 0, 9, 2, MODELS)],
-            [Era(5, 5, 9, MODELS), Era(7, 9, 20, MODELS)],
+            [Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("cold", "t", 0, 9, 2, MODELS, 9)],
+            [Era(5, 5, 9, MODELS, 9), Era(7, 9, 20, MODELS, 9)],
         ),
-        ([Entry("start", "t", 0, 5, 0, MODELS), Entry("reset", "t", 0, 9, key="a")], [Era(5, 5, 20, MODELS)]),
+        ([Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("reset", "t", 0, 9, key="a")], [Era(5, 5, 20, MODELS, 9)]),
         ([Entry("start", "t", 0, 25, 0, MODELS)], []),
     ],
 )

@@ -32,7 +32,10 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
             if begin is None:
                 continue
             digests = {lane: m.digest for lane, m in models.items()}
-            wanted = Header(partition.topic, partition.index, len(partitions), begin, 0, digests, fingerprint())
+            wanted = Header(
+                partition.topic, settings.output.journal, partition.index, len(partitions), begin, 0, digests,
+                settings.state.max_series, fingerprint(),
+            )  # fmt: skip
             for path, offset in store.newest(wanted, 2**62):
                 try:
                     _, arrays = store.read(path, wanted)

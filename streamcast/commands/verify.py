@@ -39,7 +39,7 @@ def check(settings: Settings) -> Report:
     output = settings.output
     topics = Topics(settings.input.topic, output.forecasts, output.dead_letters, output.journal)
     shadows = [lane for lane, chosen in settings.models.lanes.items() if chosen.shadow]
-    expect = Expectations(settings.kafka.guarantee == "exactly_once", settings.state.max_series, shadows)
+    expect = Expectations(settings.kafka.guarantee == "exactly_once", shadows)
     by_digest = {found.digest: f"{found.name}@{found.version}" for found in list_models(settings.models.folder)}
 
     @cache

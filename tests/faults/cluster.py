@@ -11,8 +11,8 @@ import signal
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -23,7 +23,16 @@ import torch
 
 from consumers.broker import LocalKafka
 from consumers.kafka import KafkaTransport
-from consumers.transport import BrokerUnavailable, Connection, InDoubt, Outgoing, Partition, TopicSpec, TransportError
+from consumers.transport import (
+    BrokerUnavailable,
+    Connection,
+    InDoubt,
+    Outgoing,
+    Partition,
+    Reader,
+    TopicSpec,
+    TransportError,
+)
 from streamcast.commands.connect import connection, new_reader
 from streamcast.commands.verify import check
 from streamcast.registry import new_network, save_model
@@ -241,21 +250,35 @@ class Cluster:
     def drain(self, timeout_seconds: float = DRAIN_SECONDS) -> None:
         """Wait until everything is answered; a process that has ended is started again, as a supervisor would."""
         deadline = time.monotonic() + timeout_seconds
-        reader = new_reader(self.settings(), connection(self.settings()))
-        partitions = [Partition(self._topic("observations"), index) for index in range(PARTITIONS)]
-        try:
+        with self._reader() as reader:
             while time.monotonic() < deadline:
                 if not self.alive:
                     self.start()
                 with suppress(BrokerUnavailable):
-                    ends = {p: end for p, (_, end) in reader.bounds(partitions).items()}
-                    if reader.committed(partitions) == ends:
+                    if not self._behind(reader):
                         return
                 time.sleep(0.1)
+        raise NotDrainedError(self.last_words())
+
+    def left(self) -> int:
+        """How many offsets the committed positions are behind the ends of the input."""
+        with self._reader() as reader:
+            return self._behind(reader)
+
+    def _behind(self, reader: Reader) -> int:
+        partitions = [Partition(self._topic("observations"), index) for index in range(PARTITIONS)]
+        ends = {partition: end for partition, (_, end) in reader.bounds(partitions).items()}
+        committed = reader.committed(partitions)
+        return sum(end - committed.get(partition, 0) for partition, end in ends.items())
+
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        reader = new_reader(self.settings(), connection(self.settings()))
+        try:
+            yield reader
         finally:
             with suppress(TransportError):
                 reader.close(5.0)
-        raise NotDrainedError(self.last_words())
 
     def finish(self) -> Report:
         """Drain, stop every process in good order, and verify; what is wrong goes to the tally."""

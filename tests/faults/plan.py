@@ -51,7 +51,7 @@ class Plan:
         return cls(
             partitions=chance.choice([1, 2, 2, 3]),
             keys=chance.randint(2, 7),
-            max_series=chance.choice([1, 2, 3, 4, 100]),
+            max_series=chance.choice(ROOMS),
             max_records=chance.choice([3, 6, 12, 25, 25]),
             interval_seconds=chance.choice([0.2, 1.0, 5.0, 1e9]),
             start=Start(
@@ -63,6 +63,9 @@ class Plan:
             resets=exactly_once and chance.random() < 0.7,
         )
 
+
+ROOMS = (1, 2, 3, 4, 100)
+"""How many series a process may have room for."""
 
 NETWORKS: Sequence[Mapping[str, object]] = (
     {"kind": "gru", "hidden": 8, "layers": 1},

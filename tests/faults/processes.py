@@ -25,7 +25,7 @@ from streamcast.service import Service, ServiceError, Start, Topics
 from streamcast.snapshot import Store
 from streamcast.telemetry import Telemetry
 from tests.faults.doubles import SimulatedCrash, Worldly, Writes
-from tests.faults.plan import NETWORKS, Event, Plan, model
+from tests.faults.plan import NETWORKS, ROOMS, Event, Plan, model
 from tests.faults.records import Source
 
 GROUP = "group"
@@ -40,6 +40,7 @@ class Member:
 
     instance: str
     models: Mapping[str, Model]
+    max_series: int
     writes: Writes
     transport: MemoryTransport
     service: Service
@@ -76,7 +77,7 @@ class Processes:
         self.counts: dict[str, int] = {}
         self.allow_cold = plan.start.allow_cold_start
         self._reader = Worldly(self.broker, GROUP, self.may_be_away)
-        self._deployed = 0
+        self._deployed, self.max_series = 0, plan.max_series
         self._faults: dict[str, list[Fault]] = {}
         self._away: dict[str, int] = {}
 
@@ -108,7 +109,7 @@ class Processes:
         start = Start(self.plan.start.at, self.plan.start.warm_from, self.allow_cold)
         saver = Saver(store, self.plan.interval_seconds, telemetry, clock=self._now, executor=writes)
         service = Service(
-            models, self._reader, telemetry, TOPICS, start, max_series=self.plan.max_series, store=store,
+            models, self._reader, telemetry, TOPICS, start, max_series=self.max_series, store=store,
             saver=saver, clock=self._now,
         )  # fmt: skip
 
@@ -116,7 +117,8 @@ class Processes:
             self._passed(member, point)
 
         who = Connection("memory", GROUP, instance, self.plan.guarantee, passed=passed)
-        member = Member(instance, models, writes, MemoryTransport(self.broker, who), service, Health(clock=self._now))
+        transport, health = MemoryTransport(self.broker, who), Health(clock=self._now)
+        member = Member(instance, models, self.max_series, writes, transport, service, health)
         limits = BatchLimits(self.plan.max_records, 0.05, 0.25)
         try:
             member.loop = Loop(
@@ -208,9 +210,11 @@ class Processes:
                 self._bury(member)
 
     def deploy(self, chance: random.Random, _event: Event) -> None:
-        """Processes that start from now on have another model."""
+        """Processes that start from now on have another model, and perhaps room for more series or fewer."""
         if self.plan.guarantee == "exactly_once":  # else an answer may be doubled by another model's
             self._deployed = chance.randrange(len(NETWORKS))
+            if chance.random() < 0.3:
+                self.max_series = chance.choice(ROOMS)
 
     def reset(self, chance: random.Random, _event: Event) -> None:
         """Somebody asks a process to begin a series anew."""

@@ -102,7 +102,7 @@ def run(seed: int, plan: Plan, events: Sequence[Event]) -> Run:
 def faults_of(world: World) -> Iterator[str]:
     """Everything that is not as promised."""
     archive = world.archive()
-    expect = Expectations(world.plan.guarantee == "exactly_once", world.plan.max_series)
+    expect = Expectations(world.plan.guarantee == "exactly_once")
     report = verify(archive, TOPICS, load, expect)
     yield from report.violations
     yield from report.unknown
@@ -121,7 +121,7 @@ def _wrong_states(world: World, archive: Archive, partition: Partition, journal:
         if journal.begin is None:
             yield f"{partition} is held and its journal is empty"
             continue
-        fold = Fold(archive, partition, journal.begin, member.models, journal.resets(), world.plan.max_series)
+        fold = Fold(archive, partition, journal.begin, member.models, journal.resets(), member.max_series)
         for _ in fold.advance(committed):
             pass
         held = {
@@ -146,7 +146,7 @@ def _wrong_snapshots(world: World, archive: Archive, partition: Partition, journ
         if header.offset > committed:
             yield f"{path.name} is ahead of the committed offset {committed}"
         models = {lane: load(digest) for lane, digest in header.models.items()}
-        fold = Fold(archive, partition, header.begin, models, journal.resets(), world.plan.max_series)
+        fold = Fold(archive, partition, header.begin, models, journal.resets(), header.max_series)
         for _ in fold.advance(header.offset):
             pass
         if difference := _difference(arrays, exported(fold, partition)):

@@ -129,7 +129,7 @@ class Stand:
 
     def verify(self, **expect: Any) -> Report:
         """What the verifier says."""
-        return verify(self.reader, TOPICS, load, Expectations(**{"max_series": 100, **expect}))
+        return verify(self.reader, TOPICS, load, Expectations(**expect))
 
     def _fault(self, request: str, _instance: str) -> Fault:
         if self.faults and self.faults[0][0] == request:

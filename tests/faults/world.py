@@ -10,6 +10,7 @@ import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,14 +103,15 @@ class World(Processes):
             return
         committed = self.broker._group(GROUP).committed.get(partition, 0)
         end = self.broker.log(partition).stable_end
-        if self.plan.resets or self._open or journal.begin is None or committed >= end:
+        if self._open or journal.begin is None or committed >= end:
             return
         models = self.models()
         offset = chance.randint(committed + 1, end)
-        fold = Fold(archive, partition, journal.begin, models, (), self.plan.max_series)
+        fold = Fold(archive, partition, journal.begin, models, (), self.max_series)
         for _ in fold.advance(offset):
             pass
-        header = self.header(partition, journal.begin, offset, models)
+        decisions = "somebody-elses-journal" if self.plan.resets else TOPICS.journal
+        header = replace(self.header(partition, journal.begin, offset, models), journal=decisions)
         path = self.folder / partition.topic / str(partition.index) / header.name
         if Store(str(self.folder), 3).write(header, exported(fold, partition)) and path.exists():
             self.planted.add(str(path))
@@ -121,7 +123,10 @@ class World(Processes):
     def header(self, partition: Partition, begin: int, offset: int, models: Mapping[str, Model]) -> Header:
         """The header of a snapshot."""
         digests = {lane: each.digest for lane, each in models.items()}
-        return Header(partition.topic, partition.index, self.plan.partitions, begin, offset, digests, fingerprint())
+        return Header(
+            partition.topic, TOPICS.journal, partition.index, self.plan.partitions, begin, offset, digests,
+            self.max_series, fingerprint(),
+        )  # fmt: skip
 
     def _snapshots(self, partition: Partition) -> list[Path]:
         return sorted((self.folder / partition.topic / str(partition.index)).glob("*.snapshot"))
