@@ -90,7 +90,7 @@ def model() -> tuple[list[bytes], Callable[[bytes], None]]:
 
     root = Path(tempfile.mkdtemp())
     series = benchmark_model("gru").spec.series
-    spec = ModelSpec(series=series, horizon=2, lags=4, season=2, network={"kind": "gru", "hidden": 8, "layers": 1})
+    spec = ModelSpec(series=series, horizon=2, lags=8, season=2, network={"kind": "gru", "hidden": 8, "layers": 1})
     torch.manual_seed(0)
     save_model(root, "good", spec, new_network(spec), {})
     folder = root / "good" / "1"

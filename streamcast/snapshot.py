@@ -19,6 +19,7 @@ import fsspec
 import numpy as np
 import numpy.typing as npt
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from consumers.transport import Partition
@@ -90,7 +91,7 @@ def decode(data: bytes) -> tuple[Header, Arrays]:
         length = int.from_bytes(body[:8], "little")
         metadata = json.loads(bytes(body[8 : 8 + length]))["__metadata__"]
         header = Header(**json.loads(metadata["header"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise SnapshotError(f"its header cannot be read: {error!r}") from error
     return header, arrays
 

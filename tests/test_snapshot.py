@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from dataclasses import replace
@@ -65,6 +66,14 @@ def test_rubbish_is_refused_whatever_it_begins_with(rubbish: bytes) -> None:
     for data in (rubbish, SMALL[:22] + rubbish, SMALL + rubbish[:1] + b"x"):
         with pytest.raises(SnapshotError):
             decode(data)
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None)
+def test_rubbish_with_a_right_checksum_is_refused(body: bytes) -> None:
+    magic = SMALL[: SMALL.index(b"\n") + 1]
+    with pytest.raises(SnapshotError):
+        decode(magic + hashlib.sha256(body).digest() + body)
 
 
 @pytest.mark.parametrize("header", [{}, {"topic": "x"}, [], {**json.loads("{}"), "unknown": 1}])
