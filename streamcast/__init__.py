@@ -1,9 +1,10 @@
 """streamcast: forecasts from streams, with state that survives.
 
 Reading order: ``spec`` (what a model is), ``messages`` (bytes ⇄ columns), ``kernels`` and ``features`` (bars,
-windows, what the model sees), ``state`` (the slab), ``engine`` (observations in, forecasts out), ``service``
-(engines as a handler of records), ``journal`` and ``deadletters`` (what else is written), ``registry`` (model
-folders), ``training`` and ``backtest``, ``telemetry`` and the live page, ``settings``, ``commands`` and ``cli``.
+windows, what the model sees), ``layout`` and ``state`` (the slab), ``window`` and ``inference`` (a chunk through
+kernel and network), ``engine`` (observations in, forecasts out), ``service`` (engines as a handler of records),
+``journal`` and ``deadletters`` (what else is written), ``registry`` (model folders), ``bars``, ``training`` and
+``backtest``, ``telemetry`` and the live page, ``settings``, ``commands`` and ``cli``.
 """
 
 from __future__ import annotations

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from streamcast import bars
 from streamcast import baselines as naive
 from streamcast.accuracy import seasonal_scale
-from streamcast.baselines import Baseline, Floats, Integers, Panel
+from streamcast.baselines import Baseline, Floats, Integers
 from streamcast.engine import NOT_FINITE, Engine
 from streamcast.frames import forecast_frame
 from streamcast.history import History, HistoryError
@@ -25,7 +25,6 @@ from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
 from streamcast.polls import polls
 from streamcast.registry import Model
 from streamcast.report import Report, Tally
-from streamcast.spec import ModelSpec
 
 OUTCOMES = {
     ANSWERED: "answered", ABSORBED: "absorbed", LATE: "late", DUPLICATE: "duplicate", NOT_FINITE: "not finite",
@@ -49,14 +48,13 @@ def backtest(
 ) -> Report:
     """Return how good a model's forecasts are whose first step lies in [``from_ms``, ``to_ms``), beside baselines'.
 
+    The outcome of a step is the value of its bar once it has closed, whether records are samples or ticks.
     ``baselines`` (default ``baselines.standard``) are fitted on what lies before ``from_ms``.  The forecasts of the
     cutoffs in ``keep`` (None for all) are kept for ``Report.frame``; of the others only sums are.  Raises HistoryError
     when the history has other columns than the model, or nothing to score.
     """
     spec = model.spec
-    if spec.series.mode != "sample":
-        raise HistoryError("a backtest needs one record a bar: this model is for ticks, which are not scored yet")
-    panel = _panel(history, spec)
+    panel = bars.panel(history, spec.series)
     first = max(-(-(from_ms - panel.start_ms) // panel.freq_ms) - 1, 0)
     last = panel.y_KT.shape[1] - 2 if to_ms is None else (to_ms - 1 - panel.start_ms) // panel.freq_ms - 1
     n = last - first + 1
@@ -106,15 +104,6 @@ def backtest(
         forecasts=int(scored_KN.sum()),
         kept=pd.concat(kept, ignore_index=True) if kept else None,
     )
-
-
-def _panel(history: History, spec: ModelSpec) -> Panel:
-    """Return the target on the spec's own grid of bars, which its offset may shift."""
-    offset = spec.series.offset
-    target = history.columns.index(spec.series.target) if spec.series.target in history.columns else 0
-    values_N1 = history.values_NC[:, [target]]
-    panel = naive.panel(replace(history, ts_N=history.ts_N - offset, values_NC=values_N1))
-    return replace(panel, start_ms=panel.start_ms + offset)
 
 
 def _actual(later_KT: Floats, series_A: Integers, bar_A: Integers, horizon: int) -> Floats:

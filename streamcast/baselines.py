@@ -16,8 +16,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from streamcast.history import History
-
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Forecast = Callable[[Floats, Integers], Floats]
@@ -26,29 +24,11 @@ Forecast = Callable[[Floats, Integers], Floats]
 _ROWS = 8_192  # windows taken at once, which bounds memory
 
 
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """The target of every series on one grid of bars; NaN is a missing bar.  Bar 0 starts at ``start_ms``."""
-
-    start_ms: int
-    freq_ms: int
-    y_KT: Floats
-
-
 class Baseline(Protocol):
     """A way to forecast; ``fit`` learns from ``y_KT`` and returns what forecasts ``horizon`` steps."""
 
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
         """Return the forecast function."""
-
-
-def panel(history: History) -> Panel:
-    """Put the target on a grid of bars from the epoch; the first record of a bar wins, as in the engine."""
-    bar_N = history.ts_N // history.freq_ms
-    first = int(bar_N[0])
-    y_KT = np.full((len(history.keys), int(bar_N[-1]) - first + 1), np.nan)
-    y_KT[history.series_N[::-1], bar_N[::-1] - first] = history.values_NC[::-1, 0]
-    return Panel(first * history.freq_ms, history.freq_ms, y_KT)
 
 
 def standard(season: int, lags: int = 336) -> dict[str, Baseline]:

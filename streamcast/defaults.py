@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from streamcast.accuracy import absolute_error, mean
-from streamcast.baselines import panel
+from streamcast.bars import panel
 from streamcast.features import CALENDAR_MS
-from streamcast.history import History
-from streamcast.spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.history import History, HistoryError
+from streamcast.spec import Aggregate, Column, ModelSpec, Scale, SeriesSpec
 
 HOUR, DAY, WEEK, YEAR = 3_600_000, 86_400_000, 604_800_000, 31_536_000_000
 LONGEST_SEASON = 2_016
@@ -34,24 +34,32 @@ def default_spec(
     lags: int | None = None,
     season: int | None = None,
     scales: Sequence[str | int] | None = None,
+    mode: Literal["sample", "ticks"] = "sample",
+    grace: str | int = 0,
+    aggregates: Mapping[str, Aggregate] | None = None,
 ) -> ModelSpec:
     """Return a spec for a history: its columns, and what was not given chosen from its bar length and its values.
 
+    ``mode`` says whether a record is a bar or one of its readings; ``grace`` is how long a bar of ticks waits for late
+    ones, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of categories).
+
     The season is that of the hour, day, week or year which forecasts best in hindsight; the lags reach over 14 of
     them, at most 336 and a quarter of the longest series; coarser scales are only for networks that attend to them.
-    Raises pydantic's ValidationError when what was given does not fit.
+    Raises pydantic's ValidationError when what was given does not fit, HistoryError for an unknown column.
     """
+    series = SeriesSpec.model_validate(
+        {"columns": _columns(history, aggregates or {}), "freq": history.freq_ms, "mode": mode, "grace": grace}
+    )
     freq, bars = history.freq_ms, _longest(history)
-    season = best_season(history) if season is None else season
+    season = best_season(history, series) if season is None else season
     if lags is None:
         lags = max(min(14 * season, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
     spec: dict[str, Any] = {"kind": network} if isinstance(network, str) else dict(network)
     if scales is None:
         coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
         scales = coarse if spec.get("kind") == "lstm-attention" else ()
-    columns = tuple(Column(name=name, categories=history.categories.get(name)) for name in history.columns)
     return ModelSpec(
-        series=SeriesSpec(columns=columns, freq=freq),
+        series=series,
         horizon=horizon,
         quantiles=tuple(quantiles),
         lags=lags,
@@ -64,9 +72,12 @@ def default_spec(
     )
 
 
-def best_season(history: History) -> int:
-    """Return the bars of an hour, day, week or year, whichever repeats itself best, or 1 where none fits twice."""
-    grid = panel(history)
+def best_season(history: History, series: SeriesSpec | None = None) -> int:
+    """Return the bars of an hour, day, week or year, whichever repeats itself best, or 1 where none fits twice.
+
+    ``series`` says what a bar of the history is (default: a record is one).
+    """
+    grid = panel(history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms))
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
     best, least = 1, np.inf
     for period in (HOUR, DAY, WEEK, YEAR):
@@ -79,6 +90,17 @@ def best_season(history: History) -> int:
     return best
 
 
+def _columns(history: History, aggregates: Mapping[str, Aggregate]) -> tuple[Column, ...]:
+    if unknown := set(aggregates) - set(history.columns):
+        raise HistoryError(
+            f"aggregates are given for {', '.join(sorted(unknown))}; the history has {', '.join(history.columns)}"
+        )
+    return tuple(
+        Column(name=name, categories=history.categories.get(name), aggregate=aggregates.get(name))
+        for name in history.columns
+    )
+
+
 def _calendar(history: History) -> tuple[Period, ...]:
     span = int(history.ts_N[-1] - history.ts_N[0])
     periods: tuple[Period, ...] = ("hour", "day", "week", "year")
@@ -86,4 +108,8 @@ def _calendar(history: History) -> tuple[Period, ...]:
 
 
 def _longest(history: History) -> int:
-    return int(np.bincount(history.series_N).max())
+    """Return how many bars the series with most of them has records in."""
+    bar_N = history.ts_N // history.freq_ms
+    span = int(bar_N[-1] - bar_N[0]) + 1
+    places = np.unique(history.series_N.astype(np.int64) * span + (bar_N - bar_N[0]))
+    return int(np.bincount(places // span).max())

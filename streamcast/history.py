@@ -80,13 +80,17 @@ def read(
     freq: str | int | None = None,
     timezone: str = "UTC",
     time_format: str | None = None,
+    ticks: bool = False,
 ) -> History:
     """Read observations; ``id_col`` None means one series, named by the target.
 
     ``columns`` are the inputs beside the target (default: all others, in the source's order); ``freq`` is the bar
     length (default: the median step, and a note says so); ``timezone`` is where naive times were written;
-    ``time_format`` is a strftime pattern for times that are not ISO 8601.  Raises HistoryError.
+    ``time_format`` is a strftime pattern for times that are not ISO 8601; ``ticks`` means raw readings, as many a bar
+    as there are, whose bar length must be given.  Raises HistoryError.
     """
+    if ticks and freq is None:
+        raise HistoryError("freq is not given: readings do not say how long a bar is; give freq, such as 1min")
     frame = _load(source, id_col, [time_col, target_col, *(columns or ())], only=columns is not None)
     if frame.empty:
         raise HistoryError("the source holds no rows; expected at least one observation")
@@ -104,7 +108,7 @@ def read(
     values_NC, categories = _values(frame, names, notes)
     order = np.lexsort((series_N, ts_N))
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
-    freq_ms = _freq(series_N, ts_N, freq, notes)
+    freq_ms = _bar_length(freq) if ticks else _freq(series_N, ts_N, freq, notes)
     return History(keys, series_N, ts_N, values_NC, names, freq_ms, categories, tuple(notes))
 
 
@@ -256,14 +260,19 @@ def _freq(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int 
             raise HistoryError("freq cannot be guessed: no series has two different times; give freq, such as 1h")
         notes.append(f"freq {format_duration(median)} was guessed: it is the median step")
         return median
+    freq_ms = _bar_length(freq)
+    if median is not None and median != freq_ms:
+        notes.append(f"the median step is {format_duration(median)}, not {format_duration(freq_ms)}")
+    return freq_ms
+
+
+def _bar_length(freq: str | int | None) -> int:
     try:
         freq_ms = parse_duration(freq)
     except ValueError as error:
         raise HistoryError(f"freq: {error}") from None
     if freq_ms <= 0:
         raise HistoryError(f"freq is {freq!r}; expected a positive duration such as 1h")
-    if median is not None and median != freq_ms:
-        notes.append(f"the median step is {format_duration(median)}, not {format_duration(freq_ms)}")
     return freq_ms
 
 

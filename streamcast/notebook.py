@@ -21,6 +21,7 @@ from streamcast.history import History, read
 from streamcast.messages import Observations
 from streamcast.polls import SOURCE, polls
 from streamcast.registry import Model, ModelError, read_folder, save_model
+from streamcast.spec import Aggregate
 from streamcast.training import OnProgress, Options, fit
 
 
@@ -28,7 +29,9 @@ class Forecaster:
     """A model, from training to live forecasts.
 
     ``model`` is a name of the model zoo or a network spec; ``freq`` a bar length such as ``"1h"`` (default: the median
-    step); ``options`` say how it is trained; what else a model spec needs is chosen from the data.
+    step); ``ticks`` says that rows are raw readings, several a bar, of which a bar is made by ``aggregates`` (column to
+    reducer), waiting ``grace`` for late ones; ``options`` say how it is trained; what else a model spec needs is chosen
+    from the data.
     """
 
     def __init__(
@@ -41,12 +44,16 @@ class Forecaster:
         lags: int | None = None,
         season: int | None = None,
         scales: Sequence[str | int] | None = None,
+        ticks: bool = False,
+        grace: str | int = 0,
+        aggregates: Mapping[str, Aggregate] | None = None,
         options: Options | None = None,
         name: str | None = None,
     ) -> None:
         self._choices: dict[str, Any] = {
             "horizon": horizon, "network": model, "quantiles": quantiles,
             "lags": lags, "season": season, "scales": scales,
+            "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
         }  # fmt: skip
         self._freq, self._options = freq, options
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
@@ -72,7 +79,7 @@ class Forecaster:
 
     def fit(self, df: pd.DataFrame, on_progress: OnProgress = lambda _progress: None) -> Forecaster:
         """Train on a frame, its last part being validation; raises HistoryError or ModelError."""
-        history = read(df, freq=self._freq)
+        history = read(df, freq=self._freq, ticks=self._choices["mode"] == "ticks")
         trained = fit(history, default_spec(history, **self._choices), self._options, on_progress)
         self._model = replace(trained, name=self.name)
         return self
@@ -90,7 +97,9 @@ class Forecaster:
         """
         spec, history = self.model.spec, self._read(df)
         freq, origin = spec.series.freq, spec.series.offset
-        newest = (int(history.ts_N[-1]) - origin) // freq * freq + origin
+        newest = (int(history.ts_N[-1]) - spec.series.grace - origin) // freq * freq + origin
+        if spec.series.mode == "ticks":
+            newest -= freq  # the bar before has closed
         cutoffs = newest - freq * (spec.horizon + (step_size or spec.horizon) * np.arange(n_windows))
         first = int(cutoffs.min()) + freq
         return backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist()).frame()
@@ -119,7 +128,7 @@ class Forecaster:
     def _read(self, df: pd.DataFrame) -> History:
         spec = self.model.spec.series
         inputs = [column.name for column in spec.columns[1:]]
-        return read(df, target_col=spec.target, columns=inputs, freq=spec.freq)
+        return read(df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks")
 
 
 class Stream:

@@ -8,7 +8,6 @@ any scale, S coarse scales, P positions (bars that are looked at), F features, L
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.network import Network
-from streamcast.engine import _buffers, layout, plan
+from streamcast.bars import Chunk, walk
+from streamcast.engine import layout
 from streamcast.history import History
-from streamcast.kernels.advance import CLIP, Steps, advance
-from streamcast.polls import polls
+from streamcast.kernels.advance import CLIP, Steps
 from streamcast.spec import ModelSpec
-from streamcast.state import Slab
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -95,7 +93,7 @@ class Sequences:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Kept:
     """What one call of the kernel gave, copied out of its buffers; coarse ``after`` counts the steps of all chunks."""
 
     slot: Ints
@@ -108,14 +106,17 @@ class _Chunk:
     scale: Floats
     cutoff: Ints
     warm: Bools
-    coarse_slot: tuple[Ints, ...]
     coarse_after: tuple[Ints, ...]
     coarse_x: tuple[Singles, ...]
 
 
 def sequences(history: History, spec: ModelSpec, network: Network) -> Sequences:
     """Run the kernel over a history and keep what it feeds the network; raises HistoryError for other columns."""
-    chunks = list(_chunks(history, spec, network))
+    chunks: list[_Kept] = []
+    total = 0
+    for chunk in walk(history, spec, layout(spec, network)):
+        chunks.append(_kept(chunk, total))
+        total += int(chunk.counts[0])
 
     def joined(name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(chunk, name) for chunk in chunks])
@@ -144,36 +145,17 @@ def sequences(history: History, spec: ModelSpec, network: Network) -> Sequences:
     )
 
 
-def _chunks(history: History, spec: ModelSpec, network: Network) -> Iterator[_Chunk]:
-    slab, steps, constants = Slab(layout(spec, network), len(history.keys)), _buffers(spec), plan(spec)
-    counts = np.zeros(4 + len(spec.scales), np.int64)
-    number = {key: place for place, key in enumerate(history.keys)}
-    total = 0
-    for poll in polls(history, spec.series):
-        slots = slab.locate(poll)
-        slab.promote()
-        whose = np.zeros(slab.capacity, np.int64)
-        whose[slots] = [number[key] for key in poll.keys]
-        steps = steps._replace(outcome=np.empty(len(poll), np.uint8))
-        start = 0
-        while start < len(poll):
-            start = advance(constants, slab.rows, steps, slots, poll.times, poll.offsets, poll.values, start, counts)
-            yield _copied(steps, counts, slab.rows.ring, whose, total)
-            total += int(counts[0])
-
-
-def _copied(steps: Steps, counts: Ints, ring: Floats, whose: Ints, total: int) -> _Chunk:
-    k, answers = int(counts[0]), int(counts[1])
-    at, coarse = steps.answer_step[:answers], counts[2:-2].tolist()
-    last, scale = np.full(k, np.nan), np.full(k, np.nan)
-    cutoff, warm = np.zeros(k, np.int64), np.zeros(k, np.bool_)
-    last[at], scale[at] = steps.last[:answers], steps.scale[:answers]
-    cutoff[at], warm[at] = steps.cutoff[:answers], steps.warm[:answers]
-    return _Chunk(
-        whose[steps.slot[:k]], steps.cold[:k].copy(), steps.x[:k].copy(), steps.dt[:k].copy(),
-        steps.observed[:k].copy(), _filled(steps, k, ring), last, scale, cutoff, warm,
-        tuple(whose[steps.coarse_slot[s, :n]] for s, n in enumerate(coarse)),
-        tuple(total + steps.coarse_after[s, :n] for s, n in enumerate(coarse)),
+def _kept(chunk: Chunk, before: int) -> _Kept:
+    """Copy a chunk that comes after ``before`` base steps."""
+    steps = chunk.steps
+    k, answers, *coarse = chunk.counts[:-2].tolist()
+    at = steps.answer_step[:answers]
+    last, scale, warm = np.full(k, np.nan), np.full(k, np.nan), np.zeros(k, np.bool_)
+    last[at], scale[at], warm[at] = steps.last[:answers], steps.scale[:answers], steps.warm[:answers]
+    return _Kept(
+        chunk.series_of_slot[steps.slot[:k]], steps.cold[:k].copy(), steps.x[:k].copy(), steps.dt[:k].copy(),
+        steps.observed[:k].copy(), _filled(steps, k, chunk.ring), last, scale, steps.label[:k].copy(), warm,
+        tuple(before + steps.coarse_after[s, :n] for s, n in enumerate(coarse)),
         tuple(steps.coarse_x[s, :n].copy() for s, n in enumerate(coarse)),
     )  # fmt: skip
 

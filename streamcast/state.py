@@ -3,8 +3,6 @@
 A poll works on the slab in place and keeps what it overwrites: a ``Stage``.  ``promote`` forgets the stage,
 ``discard`` puts everything back, for all partitions or for some.  Either way the cost is that of the records
 in the poll, never that of the state.
-
-Legend: slots rows, C columns, W window, S coarse scales, R past outputs, H width, J scored steps, Q quantiles.
 """
 
 from __future__ import annotations
@@ -19,40 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from consumers.transport import Partition
-from streamcast.kernels.advance import BAR, CLOSED, EVENT, NEVER, OFFSET, STEPPED, STEPS, Rows
+from streamcast.kernels.advance import NEVER, OFFSET, STEPS, Rows
+from streamcast.layout import Layout
 from streamcast.messages import Observations, encode_key
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 
 FIRST_SLOTS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One array of the slab: its row, and, if it holds rings side by side, along which axis of the row.
-
-    ``rings`` are (size, scale): a ring of scale s has as many cells written as s has had steps.  A row of
-    ``scale`` s means nothing before the first step of s.
-    """
-
-    shape: tuple[int, ...]
-    dtype: type[np.generic]
-    axis: int = 0
-    rings: tuple[tuple[int, int], ...] = ()
-    scale: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What a model needs to remember of one series."""
-
-    fields: Mapping[str, Field]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one series."""
-        return sum(int(np.prod(f.shape)) * np.dtype(f.dtype).itemsize for f in self.fields.values())
 
 
 @dataclass(slots=True)
@@ -217,8 +189,8 @@ class Slab:
         for name, f in self._layout.fields.items():
             if not f.rings:
                 self.arrays[name][slot] = 0
-        self.arrays["clock"][slot, [BAR, EVENT, STEPPED, CLOSED]] = NEVER
-        self.arrays["clock"][slot, OFFSET] = -1
+        self.arrays["clock"][slot] = NEVER
+        self.arrays["clock"][slot, [STEPS, OFFSET]] = 0, -1
         self._seen[slot] = -1
         return slot
 
@@ -307,14 +279,16 @@ class Slab:
 
     def content(self, slot: int) -> Iterator[tuple[str, Array]]:
         """Yield a series' state array by array, in canonical form: what was never written is zero."""
-        steps = [int(self.arrays["clock"][slot, STEPS]), *self.arrays["closed"][slot].tolist()]
+        for name, rows in self._canonical(np.array([slot])):
+            yield name, rows[0]
+
+    def _canonical(self, slots: Ints) -> Iterator[tuple[str, Array]]:
+        """Yield copies of some rows, array by array, in canonical form."""
+        steps = np.column_stack([self.arrays["clock"][slots, STEPS], self.arrays["closed"][slots]])
         for name, f in self._layout.fields.items():
-            row = self.arrays[name][slot]
-            if f.rings:
-                row = np.where(_written(f, steps), row, np.zeros((), row.dtype))
-            elif f.scale is not None and steps[f.scale] == 0:
-                row = np.zeros_like(row)
-            yield name, row
+            rows = self.arrays[name][slots]
+            f.blank(rows, steps)
+            yield name, rows
 
     def export(self, partition: Partition) -> dict[str, Array]:
         """Return a partition's series as arrays in the order of their keys, in canonical form; a copy.
@@ -324,18 +298,7 @@ class Slab:
         index = self._index.get(partition, {})
         keys = sorted(index)
         slots = np.array([index[key] for key in keys], np.int64)
-        steps = np.column_stack([self.arrays["clock"][slots, STEPS], self.arrays["closed"][slots]])
-        exported: dict[str, Array] = {}
-        for name, f in self._layout.fields.items():
-            rows = self.arrays[name][slots]
-            if f.rings:
-                for start, size, scale in _rings(f):
-                    stale = np.arange(size) >= steps[:, scale, None]
-                    part = rows[:, start : start + size] if f.axis == 0 else rows[:, :, start : start + size]
-                    part[stale if f.axis == 0 else np.broadcast_to(stale[:, None], part.shape)] = 0
-            elif f.scale is not None:
-                rows[steps[:, f.scale] == 0] = 0
-            exported[name] = rows
+        exported = dict(self._canonical(slots))
         encoded = [key.encode() for key in keys]
         exported["seen"] = self._seen[slots]
         exported["key_bytes"] = np.frombuffer(b"".join(encoded), np.uint8)
@@ -378,25 +341,9 @@ class Slab:
         return hashed.hexdigest()
 
 
-def _rings(f: Field) -> Iterator[tuple[int, int, int]]:
-    """(start, size, scale) of each ring of a field."""
-    start = 0
-    for size, scale in f.rings:
-        yield start, size, scale
-        start += size
-
-
 def _first(cells: Ints) -> Ints:
     """Where each distinct cell comes first: what it held before all else (numpy may assign repeats in any order)."""
     return np.unique(cells, return_index=True)[1]
-
-
-def _written(f: Field, steps: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Which cells of a row's rings have been written, shaped to broadcast over the row."""
-    live = [np.arange(size) < steps[scale] for size, scale in f.rings]
-    shape = [1] * len(f.shape)
-    shape[f.axis] = -1
-    return np.concatenate(live).reshape(shape)
 
 
 def _doubled(array: Array, fill: int) -> Array:

@@ -22,9 +22,11 @@ REDUCE: Mapping[str, Callable[[Sequence[float]], float]] = {
     "min": min,
     "max": max,
     "sum": sum,
-    "count": sum,  # the counts of base bars add up
 }
 """How the observed values of some bars or readings, in order of time, become one."""
+
+COARSE = {"sum": "mean", "count": "mean"}
+"""How base bars become a coarse one where that differs: in the unit of a base bar."""
 
 
 def reduced(reducer: str, readings: Sequence[float]) -> float:
@@ -78,6 +80,7 @@ class Told:
     coarse: list[Coarse] = field(default_factory=list)
     answer: Answer | None = None
     restarted: bool = False
+    forgotten: int = 0  # how many of the bars came before the restart
 
 
 class Series:
@@ -87,6 +90,7 @@ class Series:
         self.spec = spec
         self.series = spec.series
         self.applied = -1
+        self.readings: dict[int, list[tuple[int, int, tuple[float, ...]]]] = {}  # ticks: bar -> (time, offset, values)
         self._forget()
 
     def _forget(self) -> None:
@@ -95,7 +99,7 @@ class Series:
         self.event: int | None = None  # the newest event time
         self.stepped: int | None = None  # the time of the newest step
         self.shut: int | None = None  # ticks: all bars up to this number are closed
-        self.readings: dict[int, list[tuple[int, int, tuple[float, ...]]]] = {}  # ticks: bar -> (time, offset, values)
+        self.silence: int | None = None  # ticks: how many bars without a record have closed since one with records
 
     def take(self, offset: int, time: int, values: tuple[float, ...]) -> Told:
         """Apply one record."""
@@ -142,32 +146,40 @@ class Series:
         elif bar <= self.shut:
             return Told("late")
         elif passed > self.shut:
-            newest = self._number(self.event)
-            self._shut(told, min(passed, newest))
-            if passed - newest > self.series.max_gap or time - self.event > self.series.ttl:
-                self._forget()
-                told.restarted = True
-                self.shut = passed
-                told.answer = None
+            newest, silent = self._number(self.event), time - self.event
+            for number in range(self.shut + 1, min(passed, newest) + 1):
+                self._shut(told, number)
+            if passed - newest > self.series.max_gap or silent > self.series.ttl:
+                self._restart(told)
             else:
-                self._shut(told, passed)
+                for number in range(newest + 1, passed + 1):
+                    self._shut(told, number)
+            self.shut = passed
         self.readings.setdefault(bar, []).append((time, offset, values))
         self.event = time if self.event is None else max(self.event, time)
-        if told.bars and not told.restarted:
+        if len(told.bars) > told.forgotten:
             told.outcome, told.answer = "answered", self._answer()
         return told
 
-    def _shut(self, told: Told, last: int) -> None:
-        assert self.shut is not None
-        for bar in range(self.shut + 1, last + 1):
-            readings = sorted(self.readings.pop(bar, []))
-            rows = [row for _, _, row in readings]
-            columns = [[row[c] for row in rows if not math.isnan(row[c])] for c in range(len(self.series.columns))]
-            if not any(columns) and not self.bars:
-                continue  # a series begins with its first reading
-            values = [reduced(one.reducer, column) for one, column in zip(self.series.columns, columns, strict=True)]
-            self._step(told, bar, self._label(bar), values)
-        self.shut = max(self.shut, last)
+    def _restart(self, told: Told) -> None:
+        self._forget()
+        told.restarted = True
+        told.forgotten = len(told.bars)
+
+    def _shut(self, told: Told, bar: int) -> None:
+        readings = sorted(self.readings.pop(bar, []))
+        if readings:
+            self.silence = 0
+        elif self.silence is not None:
+            self.silence += 1
+            if self.silence > self.series.max_gap:
+                self._restart(told)
+        rows = [row for _, _, row in readings]
+        columns = [[row[c] for row in rows if not math.isnan(row[c])] for c in range(len(self.series.columns))]
+        if not any(columns) and not self.bars:
+            return  # a series begins with its first reading
+        values = [reduced(one.reducer, column) for one, column in zip(self.series.columns, columns, strict=True)]
+        self._step(told, bar, self._label(bar), values)
 
     # -- what a bar is ---------------------------------------------------------------------------------
 
@@ -207,7 +219,9 @@ class Series:
         for c, column in enumerate(self.series.columns):
             seen = [bar.observed[c] for bar in inside if not math.isnan(bar.observed[c])]
             missing.append(not seen)
-            values.append(REDUCE[column.reducer](seen) if seen else self.bars[-1].filled[c])
+            values.append(
+                reduced(COARSE.get(column.reducer, column.reducer), seen) if seen else self.bars[-1].filled[c]
+            )
         features = self._features(start, values, missing)
         told.coarse.append(Coarse(scale, self.closed[scale], self.bars[-1].order, features))
         self.closed[scale] += 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,18 @@ import pytest
 import torch
 from utilsforecast import losses
 
-from streamcast.backtest import backtest
+from consumers.transport import Batch
+from streamcast.backtest import OUTCOMES, backtest
 from streamcast.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.defaults import default_spec
 from streamcast.engine import Engine
-from streamcast.history import History, HistoryError, read
-from streamcast.polls import polls
+from streamcast.history import History, HistoryError, read, records
+from streamcast.messages import Decoder, Observations
+from streamcast.polls import SOURCE, polls
 from streamcast.registry import Model, new_network
-from streamcast.report import Report
+from streamcast.report import Report, Row
 from tests.histories import HOUR, START, history_of
+from tests.readings import bars_and_readings, ragged_readings
 
 HORIZON = 6
 BASELINES: dict[str, Baseline] = {
@@ -28,10 +33,10 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-def model_of(history: History, name: str = "gru", highway: float = 0.0) -> Model:
+def model_of(history: History, name: str = "gru", highway: float = 0.0, **series: Any) -> Model:
     """An untrained model, which forecasts about the last value."""
     torch.manual_seed(0)
-    spec = default_spec(history, HORIZON, {"kind": "gru", "hidden": 8, "layers": 1}, season=24, lags=24)
+    spec = default_spec(history, HORIZON, {"kind": "gru", "hidden": 8, "layers": 1}, season=24, lags=24, **series)
     network = new_network(spec).eval()
     assert network.highway is not None
     torch.nn.init.constant_(network.highway.bias, highway)
@@ -141,6 +146,75 @@ def test_nothing_after_the_last_scored_bar_is_looked_at(history: History) -> Non
     whole = backtest(model_of(history), history, start, to_ms=end, baselines=BASELINES)
     cut = history.between(0, end + (HORIZON - 1) * HOUR)
     assert backtest(model_of(history), cut, start, to_ms=end, baselines=BASELINES).rows() == whole.rows()
+
+
+@pytest.mark.parametrize("grace", ["0s", "20min", "150min"])
+def test_forecasts_of_ticks_are_those_that_a_service_gives_to_the_replayed_file(grace: str) -> None:
+    readings = ragged_readings()
+    model = model_of(readings, mode="ticks", grace=grace)
+    records_N = list(records(readings))
+    batch = Batch(
+        SOURCE, list(range(len(records_N))), [r.timestamp_ms for r in records_N], [r.key for r in records_N],
+        [r.value for r in records_N], len(records_N),
+    )  # fmt: skip
+    replayed, poison = Decoder(model.spec.series).decode([batch])
+    assert not poison
+    engine, expected, outcomes = Engine(model.spec, model.network), dict[tuple[str, int], Any](), Counter[int]()
+    for n in range(len(replayed)):
+        one = slice(n, n + 1)
+        result = engine.stage(
+            Observations(
+                [(SOURCE, 0, 1)], replayed.keys[one], replayed.offsets[one], replayed.times[one],
+                replayed.timestamps[one], replayed.values[one],
+            )
+        )  # fmt: skip
+        engine.promote()
+        outcomes.update(result.outcomes.tolist())
+        for cutoff, values, warm in zip(
+            result.forecasts.cutoffs.tolist(), result.forecasts.values, result.forecasts.warm, strict=True
+        ):
+            if warm:
+                expected[replayed.keys[n], cutoff] = values
+    start = START + 40 * HOUR
+    report = backtest(model, readings, start, baselines=BASELINES, keep=None)
+    assert report.outcomes == {OUTCOMES[outcome]: count for outcome, count in outcomes.items()}
+    assert {"answered", "absorbed"} == report.outcomes.keys()
+    frame = report.frame().copy()
+    frame["cutoff"] = frame.cutoff.astype("datetime64[ms]").astype("int64")
+    groups: Any = frame.groupby(["unique_id", "cutoff"])
+    kept = {(str(key), int(cutoff)): part for (key, cutoff), part in groups}
+    newest = max(cutoff for _, cutoff in expected)
+    assert kept.keys() == {place for place in expected if start - HOUR <= place[1] < newest}
+    for place, part in kept.items():
+        assert part[["gru-lo-80", "gru", "gru-hi-80"]].to_numpy().tobytes() == expected[place].tobytes()
+
+
+def test_a_backtest_of_readings_is_that_of_the_bars_they_make() -> None:
+    hours, readings = bars_and_readings()
+    start = START + 300 * HOUR
+    sampled = backtest(model_of(hours), hours, start, keep=None)
+    ticked = backtest(model_of(hours, mode="ticks"), readings, start, keep=None)
+    assert ticked.rows() == sampled.rows()
+    assert ticked.by_horizon() == sampled.by_horizon()
+    assert ticked.by_series() == sampled.by_series()
+    columns = list(sampled.frame().columns)
+    mine, its = (report.frame().sort_values(["unique_id", "ds", "cutoff"]) for report in (ticked, sampled))
+    assert mine[columns].to_csv(index=False) == its.to_csv(index=False)
+
+
+def test_nothing_after_the_bar_of_the_last_outcome_of_ticks_is_looked_at() -> None:
+    readings = ragged_readings()
+    model = model_of(readings, mode="ticks", grace="20min")
+    start, end = START + 40 * HOUR, START + 60 * HOUR
+
+    def scores(changed_from: int) -> list[Row]:
+        """What a backtest finds when every reading from a time on is 99."""
+        values_NC = np.where(readings.ts_N[:, None] >= changed_from, 99.0, readings.values_NC)
+        return backtest(model, replace(readings, values_NC=values_NC), start, to_ms=end, baselines=BASELINES).rows()
+
+    outcome = end + (HORIZON - 1) * HOUR
+    assert scores(outcome) == scores(outcome + 1_000 * HOUR)
+    assert scores(outcome - 3 * HOUR) != scores(outcome)
 
 
 def test_there_must_be_something_to_score(history: History) -> None:

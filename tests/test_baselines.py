@@ -20,10 +20,8 @@ from streamcast.baselines import (
     RefittedRidge,
     Ridge,
     SeasonalNaive,
-    panel,
     standard,
 )
-from streamcast.history import read
 from tests import reference
 
 Floats = NDArray[np.float64]
@@ -117,19 +115,6 @@ def test_a_refitted_ridge_refuses_cutoffs_within_its_training_part() -> None:
     forecast = RefittedRidge(every=4, lags=LAGS).fit(np.ones((1, TRAINED)), HORIZON)
     with pytest.raises(ValueError, match="cutoff 5 lies before 23, the last bar of the training part"):
         forecast(np.ones((1, 40)), np.array([5, 30]))
-
-
-def test_the_panel_has_a_bar_for_every_interval_and_the_first_record_of_a_bar_wins() -> None:
-    frame = pd.DataFrame(
-        {
-            "unique_id": ["a", "a", "a", "b"],
-            "ds": ["2026-01-01 00:10", "2026-01-01 00:50", "2026-01-01 03:00", "2026-01-01 01:00"],
-            "y": [1.0, 2.0, 3.0, 4.0],
-        }
-    )
-    grid = panel(read(frame, freq="1h"))
-    assert pd.Timestamp(grid.start_ms, unit="ms") == pd.Timestamp("2026-01-01")
-    np.testing.assert_array_equal(grid.y_KT, [[1, math.nan, math.nan, 3], [math.nan, 4, math.nan, math.nan]])
 
 
 def test_the_standard_baselines_are_those_of_the_accuracy_protocol() -> None:

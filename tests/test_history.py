@@ -108,6 +108,18 @@ def test_the_bar_length_is_guessed_and_said() -> None:
     assert "the median step is 1h, not 30min" in read(FRAME, freq="30min").notes
 
 
+def test_the_bar_length_of_readings_must_be_given_and_their_steps_are_nobodys_business() -> None:
+    readings = pd.DataFrame({"ds": [START, START + 7, START + 7], "y": [1.0, 2.0, 3.0]})
+    with pytest.raises(HistoryError, match="freq is not given: readings do not say how long a bar is; give freq"):
+        read(readings, id_col=None, ticks=True)
+    with pytest.raises(HistoryError, match="freq is 0; expected a positive"):
+        read(readings, id_col=None, freq=0, ticks=True)
+    history = read(readings, id_col=None, freq="1h", ticks=True)
+    assert history.freq_ms == HOUR
+    assert history.notes == ("numeric times were read as epoch milliseconds",)
+    np.testing.assert_array_equal(history.values_NC[:, 0], [1, 2, 3])
+
+
 def test_naive_times_are_read_in_the_named_zone_and_it_is_said() -> None:
     history = read(FRAME, timezone="Asia/Shanghai")
     assert history.ts_N[0] == START - 8 * HOUR

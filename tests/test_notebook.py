@@ -12,6 +12,7 @@ import pytest
 from streamcast import Forecaster
 from streamcast.registry import ModelError
 from streamcast.training import Options
+from tests.readings import bars_and_readings
 
 OPTIONS = Options(epochs=1, rows=4, chunk=16, positions=64)
 
@@ -110,3 +111,21 @@ def test_a_saved_forecaster_loads_and_forecasts_the_same(fitted: Forecaster, tmp
 def test_an_unfitted_forecaster_says_so() -> None:
     with pytest.raises(ModelError, match="call fit"):
         Forecaster().predict(frame_of(10))
+
+
+def test_readings_are_forecast_as_the_bars_they_make() -> None:
+    hours, readings = bars_and_readings(bars=200)
+    frame = pd.DataFrame({
+        "unique_id": [readings.keys[i] for i in readings.series_N],
+        "ds": pd.to_datetime(readings.ts_N, unit="ms"),
+        "y": readings.values_NC[:, 0],
+    })  # fmt: skip
+    forecaster = Forecaster("linear", horizon=3, freq="1h", ticks=True, lags=24, season=24, options=Options(epochs=1))
+    windows = forecaster.fit(frame).cross_validation(frame, n_windows=2)
+    assert windows["cutoff"].nunique() == 2
+    known = {
+        (hours.keys[i], pd.Timestamp(ts, unit="ms")): y
+        for i, ts, y in zip(hours.series_N, hours.ts_N, hours.values_NC[:, 0], strict=True)
+    }
+    assert [known[each] for each in zip(windows["unique_id"], windows["ds"], strict=True)] == windows["y"].tolist()
+    assert windows["ds"].max() == pd.Timestamp(hours.ts_N.max(), unit="ms")

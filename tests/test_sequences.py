@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -38,21 +39,31 @@ def spec_of(missing: str = "last", network: str = "lstm-attention", mode: str = 
     )  # fmt: skip
 
 
+SAMPLES = st.sampled_from([0, 1, 1, 1, 1, 2, 4, 9])
+READINGS = st.sampled_from([0, 0.1, 0.25, 0.4, 1, 2.5, 9])
+
+
 @st.composite
-def histories(draw: st.DrawFn, series: int = 3, most: int = 40) -> History:
-    """Series with gaps (some long enough to start anew), missing values, unknown categories and repeated bars."""
+def histories(draw: st.DrawFn, steps: st.SearchStrategy[float] = SAMPLES) -> History:
+    """Series with gaps (some long enough to start anew), missing values, unknown categories and repeated bars.
+
+    ``steps`` are hours from one record to the next.
+    """
     rows = []
-    for number in range(draw(st.integers(1, series))):
-        bar = draw(st.integers(0, 9))
-        for step in draw(st.lists(st.sampled_from([0, 1, 1, 1, 1, 2, 4, 9]), min_size=1, max_size=most)):
-            bar += step
+    for number in range(draw(st.integers(1, 3))):
+        time = START + draw(st.integers(0, 9)) * HOUR
+        for step in draw(st.lists(steps, min_size=1, max_size=40)):
+            time += round(step * HOUR)
             value = draw(st.one_of(st.none(), st.floats(-1e3, 1e3)))
             wind = draw(st.sampled_from(["N", "S", "W", None]))
-            rows.append((f"s{number}", START + bar * HOUR + draw(st.integers(0, 9)), value, wind))
+            rows.append((f"s{number}", time + draw(st.integers(0, 9)), value, wind))
     frame = pd.DataFrame(rows, columns=["unique_id", "ds", "y", "wind"])
     frame["wind"] = frame["wind"].astype(object).fillna("W")
     frame["y"] = frame["y"].astype(float)
     return read(frame, freq="1h")
+
+
+MODES = {"sample": histories(), "ticks": histories(READINGS)}
 
 
 class Recorder:
@@ -104,17 +115,18 @@ def positions(seen: Sequences, series: np.ndarray, cutoffs: np.ndarray) -> np.nd
     return np.array([place[key] for key in zip(series.tolist(), cutoffs.tolist(), strict=True)], np.int64)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @given(
-    histories(),
+    st.data(),
     st.sampled_from(["last", "season"]),
     st.sampled_from(["gru", "lstm-attention"]),
-    st.sampled_from(["sample", "ticks"]),
     st.integers(1, 9),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_training_feeds_the_network_what_serving_does_bit_for_bit(
-    history: History, missing: str, network: str, mode: str, length: int
+    mode: str, data: st.DataObject, missing: str, network: str, length: int
 ) -> None:
+    history = data.draw(MODES[mode], label="history")
     recorder = Recorder(spec_of(missing, network, mode))
     forecasts, series, memories, filled, lags = served(recorder, history)
     seen = sequences(history, recorder.spec, recorder.network)
@@ -157,12 +169,33 @@ def test_outcomes_are_the_observed_targets_that_follow_in_the_unit_of_the_foreca
             assert np.isclose(row[h], expected, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
-@given(histories(), st.integers(0, 40), st.integers(1, 9))
+@given(histories(READINGS))
+@settings(max_examples=20, deadline=None)
+def test_outcomes_of_ticks_are_the_means_of_the_bars_that_follow(history: History) -> None:
+    spec = spec_of(mode="ticks")
+    seen = sequences(history, spec, new_network(spec))
+    readings: dict[tuple[int, int], list[float]] = {}
+    for series, ts, value in zip(history.series_N, history.ts_N, history.values_NC[:, 0], strict=True):
+        readings.setdefault((int(series), int(ts) // HOUR), []).append(value)
+    answers = np.flatnonzero(~np.isnan(seen.last_K))
+    ends = seen.starts_R1[np.searchsorted(seen.starts_R1, answers, side="right")]
+    run = np.searchsorted(seen.starts_R1, answers, side="right") - 1
+    for k, end, r, row in zip(answers.tolist(), ends.tolist(), run.tolist(), seen.outcomes(answers), strict=True):
+        for h in range(spec.horizon):
+            observed = readings.get((int(seen.series_R[r]), int(seen.cutoff_K[k]) // HOUR + h + 1), [])
+            observed = [value for value in observed if not np.isnan(value)]
+            raw = sum(observed) / len(observed) if observed else np.nan
+            expected = np.clip((raw - seen.last_K[k]) / seen.scale_K[k], -100, 100) if k + h + 1 < end else np.nan
+            assert np.isclose(row[h], expected, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@given(st.data(), st.integers(0, 40))
 @settings(max_examples=20, deadline=None)
 def test_what_training_sees_of_the_past_does_not_change_with_the_future(
-    history: History, bars: int, length: int
+    mode: str, data: st.DataObject, bars: int
 ) -> None:
-    spec = spec_of()
+    history, spec = data.draw(MODES[mode], label="history"), spec_of(mode=mode)
     network = new_network(spec)
     cut_ms = int(history.ts_N[0]) + bars * HOUR
     past = history.between(int(history.ts_N[0]), cut_ms)

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.transport import Partition
+from models.spec import SpecError
 from streamcast.engine import layout
 from streamcast.kernels.advance import OFFSET, STEPS
+from streamcast.spec import Column
 from streamcast.state import FIRST_SLOTS, Slab
 from tests.strategies import (
     MINUTE,
@@ -22,6 +24,7 @@ from tests.strategies import (
     digests,
     engine,
     four_partitions,
+    model_spec,
     network,
     observations,
     partition,
@@ -46,6 +49,17 @@ def here(key: str) -> Partition:
 
 def members(slab: Slab) -> dict[str, int]:
     return {key: slot for place in slab.partitions() for key, slot in slab.series(place).items()}
+
+
+def test_a_spec_whose_series_would_fill_the_memory_is_refused_with_the_arithmetic() -> None:
+    y, load, wind = (Column(name=name) for name in ("y", "load", "wind"))
+    assert layout(model_spec({"columns": (y, load)}, window=1_000_000), network("gru")).row_bytes < 1 << 24
+    said = (
+        "needs 24,000,352 bytes a series .ring 3 × 1,000,000 × 8 B = 24,000,000 B, .*"
+        " the first 64 series alone would take 1.4 GiB, of at most 1: choose a smaller window"
+    )
+    with pytest.raises(SpecError, match=said):
+        layout(model_spec({"columns": (y, load, wind)}, window=1_000_000), network("gru"))
 
 
 def test_a_key_keeps_its_slot_and_no_two_series_share_one() -> None:

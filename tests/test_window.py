@@ -140,13 +140,27 @@ def test_a_coarse_bar_of_missing_bars_is_missing_too() -> None:
     assert one.engine.slab.rows.coarse_ring[0, 0, :2].tolist() == [8.0, 8.0]
 
 
-def test_counts_add_up_and_the_other_aggregates_stay_what_they_are_on_coarser_scales() -> None:
+def test_sums_and_counts_are_means_on_coarser_scales_and_the_other_aggregates_stay_what_they_are() -> None:
     aggregates = ("mean", "first", "last", "min", "max", "sum", "count")
     columns = tuple(Column(name=name, aggregate=name) for name in aggregates)
     one = One(model_spec({"columns": columns}, scales=(Scale(every="5min", window=4),)))
     for minute, value in enumerate([4.0, 1.0, math.nan, 6.0, 5.0]):
         one.take(minute, *[value] * 7)
-    assert one.engine.slab.rows.coarse_ring[0, :, 0].tolist() == [4.0, 4.0, 5.0, 1.0, 6.0, 16.0, 16.0]
+    assert one.engine.slab.rows.coarse_ring[0, :, 0].tolist() == [4.0, 4.0, 5.0, 1.0, 6.0, 4.0, 4.0]
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "sum", "count"])
+def test_a_coarse_bar_is_normalised_by_moments_in_its_own_unit(aggregate: str) -> None:
+    columns = (Column(name="y"), Column.model_validate({"name": "x", "aggregate": aggregate}))
+    one = One(model_spec({"columns": columns}, scales=(Scale(every="1h", window=4),)))
+    seen = []
+    for minute in range(600):
+        before = one.closed[0]
+        one.take(minute, 0.0, 100.0 + minute % 7)
+        if one.closed[0] > before:
+            seen.append(float(one.engine._steps.coarse_x[0, 0, 1]))
+    assert len(seen) == 10
+    assert np.abs(seen).max() < 1.0
 
 
 @pytest.mark.parametrize("value", [1e100, -1e100, 5e-324])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from streamcast import history as histories
 from streamcast.backtest import backtest as run
 from streamcast.history import History
 from streamcast.registry import load_model
+from streamcast.spec import SeriesSpec
 
 TEST_SHARE = 0.2
 
 
 def backtest(
-    history: History, reference: str, folder: Path, test_from: str, timezone: str, frame: Path | None, as_json: bool,
-    console: Console,
+    read: Callable[[SeriesSpec], History], reference: str, folder: Path, test_from: str, timezone: str,
+    frame: Path | None, as_json: bool, console: Console,
 ) -> int:  # fmt: skip
-    """Score every forecast of the test part and print the tables."""
+    """Read the file as the model's series, score every forecast of its test part and print the tables."""
     model = load_model(folder, reference)
+    history = read(model.spec.series)
     from_ms = (
         histories.instant_ms(test_from, timezone)
         if test_from

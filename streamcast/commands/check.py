@@ -54,15 +54,23 @@ def _models(settings: Settings, say: _Say) -> bool:
     good = True
     for lane, model in models.items():
         spec = model.spec
-        size = layout(spec, model.network).row_bytes
+        remembered = layout(spec, model.network)
+        size, room = remembered.row_bytes, settings.state.max_series
         same = spec.series == first.spec.series
         good &= say(
             same,
             f"lane {lane}: {model.name}@{model.version}, {spec.series.target} every"
             f" {format_duration(spec.series.freq)}, {spec.horizon} steps ahead, {size:,} bytes a series"
-            f" ({size * settings.state.max_series / 2**30:.1f} GiB a partition at most)",
+            f" ({size * room / 2**30:.1f} GiB a partition at most)",
             "all lanes must be trained on the same series spec (columns, freq, mode, gaps)",
         )
+        if size * room > settings.state.max_bytes:
+            good &= say(
+                False,
+                f"lane {lane}: {room:,} series of {size:,} bytes are more than the {settings.state.max_bytes:,} bytes"
+                f" of state.max_bytes; the largest of a series: {remembered.arithmetic()}",
+                "lower state.max_series, raise state.max_bytes, or train a model with a smaller window",
+            )
     return good
 
 

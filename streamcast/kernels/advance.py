@@ -2,6 +2,8 @@
 
 Legend: N observations, C columns, S coarse scales, K steps of a chunk, A answers, F features, L lags, W window.
 ``_step`` and ``_answer`` are inlined: handing two dozen arrays to a function costs as much as what it does.
+All of it is one file: numba keeps a compiled loop for as long as the loop's own file is unchanged, whatever became of
+the functions and constants that it takes from elsewhere.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ Ints = npt.NDArray[np.int64]
 NEVER = -(2**62)
 """The bar or time of a series that has none yet."""
 
-# Columns of Rows.clock.
-BAR, STEPS, EVENT, STEPPED, OFFSET, CLOSED = 0, 1, 2, 3, 4, 5
-CLOCK = 6
+# Columns of Rows.clock: newest bar, how many there were, newest event and step, last offset applied; and of ticks the
+# newest bar that is closed, and the newest of those that had a record.
+BAR, STEPS, EVENT, STEPPED, OFFSET, CLOSED, HEARD = 0, 1, 2, 3, 4, 5, 6
+CLOCK = 7
 
 # Columns of Rows.level: running moments of the observed values, how many there were, and the last one.
 MEAN, VARIANCE, WEIGHT, LAST, AGE = 0, 1, 2, 3, 4
@@ -60,7 +63,7 @@ class Plan(NamedTuple):
     warm_up: int
     sizes: Ints  # C: 0 for a number, else how many categories
     reducers: Ints  # C
-    coarse_reducers: Ints  # C: how base bars become coarse bars (counts add up)
+    coarse_reducers: Ints  # C: how base bars become coarse bars
     periods: Floats  # calendar periods
     every: Ints  # S
     coarse_windows: Ints  # S
@@ -74,7 +77,7 @@ class Rows(NamedTuple):
     level: Floats  # slots, C, LEVEL
     closed: Ints  # slots, S: coarse bars closed
     open: Floats  # slots, S, C, PART: the coarse bar in the making
-    ticks: Floats  # slots, open bars, C, PART: base bars in the making
+    ticks: Floats  # slots, open bars, C + 1, PART: base bars in the making; the last counts the records
     ring: Floats  # slots, C, W
     coarse_ring: Floats  # slots, C, sum of coarse W
 
@@ -85,6 +88,7 @@ class Steps(NamedTuple):
     slot: Ints  # K
     record: Ints  # K: the observation that caused the step
     order: Ints  # K: how many steps the series had before
+    label: Ints  # K: the start of the bar, epoch ms
     cold: npt.NDArray[np.bool_]  # K: the state starts anew before this step
     dt: Singles  # K: bars since the step before
     x: Singles  # K, F
@@ -102,7 +106,6 @@ class Steps(NamedTuple):
     lags: Singles  # A, L
     last: Floats  # A: the value forecasts are relative to
     scale: Floats  # A: and their unit
-    cutoff: Ints  # A: label of the newest bar, epoch ms
     warm: npt.NDArray[np.bool_]  # A
     outcome: npt.NDArray[np.uint8]  # N
 
@@ -187,18 +190,14 @@ def _describe(
 
 @njit(cache=True, error_model="numpy")
 def _restart(rows: Rows, slot: int) -> None:
-    """Forget a series: what is not counted by its clock is never read again."""
+    """Forget a series' closed bars: what is not counted by its clock is never read again."""
     offset = rows.clock[slot, OFFSET]
-    rows.clock[slot] = 0
-    rows.clock[slot, BAR] = NEVER
-    rows.clock[slot, EVENT] = NEVER
-    rows.clock[slot, STEPPED] = NEVER
-    rows.clock[slot, CLOSED] = NEVER
+    rows.clock[slot] = NEVER
+    rows.clock[slot, STEPS] = 0
     rows.clock[slot, OFFSET] = offset
     rows.level[slot] = 0.0
     rows.closed[slot] = 0
     rows.open[slot] = 0.0
-    rows.ticks[slot] = 0.0
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -238,6 +237,7 @@ def _step(
     out.slot[k] = slot
     out.record[k] = record
     out.order[k] = n
+    out.label[k] = label
     out.cold[k] = n == 0
     out.dt[k] = 1.0 if n == 0 else max((time - clock[STEPPED]) / plan.freq, 1e-3)
     out.observed[k] = values[0]
@@ -313,7 +313,6 @@ def _answer(plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int) -> None
         out.answer_order[1 + s, a] = rows.closed[slot, s]
     out.last[a] = last
     out.scale[a] = unit
-    out.cutoff[a] = plan.origin + rows.clock[slot, BAR] * plan.freq
     out.warm[a] = n >= plan.warm_up
     if lags == 0:
         return
@@ -395,32 +394,40 @@ def _tick(
 ) -> None:  # fmt: skip
     """One raw reading: it joins the bar it belongs to, and closes every bar whose end plus grace it has passed."""
     clock = rows.clock[slot]
-    gaps = counts.shape[0] - 2
-    held = rows.ticks.shape[1]
-    if clock[EVENT] == NEVER:
+    restarts = counts.shape[0] - 1
+    held, columns = rows.ticks.shape[1], values.shape[0]
+    event = clock[EVENT]
+    if event == NEVER:
         clock[CLOSED] = (time - plan.grace - plan.origin) // plan.freq - 1
     elif bar <= clock[CLOSED]:
         out.outcome[record] = LATE
         return
     steps_before = counts[0]
     until = (time - plan.grace - plan.origin) // plan.freq  # the first bar that stays open
-    if clock[EVENT] != NEVER and until - 1 > clock[CLOSED]:
-        newest = (clock[EVENT] - plan.origin) // plan.freq
+    if event != NEVER and until - 1 > clock[CLOSED]:
+        newest = (event - plan.origin) // plan.freq
         reach = min(until - 1, newest)
         for b in range(clock[CLOSED] + 1, reach + 1):
+            if rows.ticks[slot, b % held, columns, COUNT] > 0.0:
+                clock[HEARD] = b
+            elif clock[HEARD] != NEVER and b - clock[HEARD] > plan.max_gap:
+                _restart(rows, slot)
+                counts[restarts] += 1
+                steps_before = counts[0]
             _shut(plan, rows, out, counts, slot, record, b, filled, missing)
-        if until - 1 - reach > plan.max_gap or time - clock[EVENT] > plan.ttl:
+        if until - 1 - reach > plan.max_gap or time - event > plan.ttl:
             _restart(rows, slot)
-            counts[gaps + 1] += 1
-            clock[CLOSED] = until - 1
+            counts[restarts] += 1
             steps_before = counts[0]
         else:
             for b in range(reach + 1, until):
                 _shut(plan, rows, out, counts, slot, record, b, filled, missing)
-            clock[CLOSED] = until - 1
-    for c in range(values.shape[0]):
+        clock[CLOSED] = until - 1
+    part = rows.ticks[slot, bar % held]
+    for c in range(columns):
         if not math.isnan(values[c]):
-            _add(rows.ticks[slot, bar % held, c], values[c], float(time), plan.reducers[c])
+            _add(part[c], values[c], float(time), plan.reducers[c])
+    part[columns, COUNT] += 1.0
     clock[EVENT] = max(clock[EVENT], time)
     clock[OFFSET] = offset
     if counts[0] > steps_before:
@@ -442,7 +449,7 @@ def _shut(
     for c in range(filled.shape[0]):
         empty = empty and part[c, COUNT] == 0.0
         values[c] = _reduced(part[c], plan.reducers[c])
-        part[c] = 0.0
+    part[:] = 0.0
     if empty and rows.clock[slot, STEPS] == 0:
         return  # a series begins with its first reading
     if empty:

@@ -205,6 +205,8 @@ class StateSettings(Section):
     """Snapshots kept of each partition."""
     max_series: int = Field(default=100_000, ge=1)
     """Most series of a partition; beyond it the least recently seen is forgotten."""
+    max_bytes: int = Field(default=16 << 30, ge=1 << 20)
+    """Most memory that the state of a partition may come to; `streamcast check` refuses models that could need more."""
     allow_cold_start: bool = False
     """Begin with empty state when the records to rebuild it from are gone; otherwise the service refuses to start."""
 

@@ -14,7 +14,8 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import streamcast.engine
+import streamcast.inference
+import streamcast.window
 from streamcast.engine import Engine
 from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
 from streamcast.messages import Observations
@@ -122,9 +123,9 @@ def test_the_size_of_buffers_and_blocks_does_not_show(name: str, data: st.DataOb
     lines = drawn(data, name)
     want = drive(engine(name), lines)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streamcast.engine, "STEPS_AT_ONCE", 1)  # the smallest buffers that hold any one record's steps
-        patch.setattr(streamcast.engine, "LAG_BYTES", 1)
-        patch.setattr(streamcast.engine, "BLOCK_ROWS", 8)
+        patch.setattr(streamcast.window, "STEPS_AT_ONCE", 1)  # the smallest buffers that hold any one record's steps
+        patch.setattr(streamcast.window, "LAG_BYTES", 1)
+        patch.setattr(streamcast.inference, "BLOCK_ROWS", 8)
         assert drive(engine(name), lines) == want
 
 

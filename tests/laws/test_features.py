@@ -68,7 +68,7 @@ def _read(spec: ModelSpec, out: Steps, counts: Sequence[int], told: Sequence[Tol
         k = out.answer_step[a]
         assert out.answer[k] == a
         told[out.record[k]].answer = Answer(
-            int(out.cutoff[a]), float(out.last[a]), float(out.scale[a]), out.lags[a].tolist(), bool(out.warm[a]),
+            int(out.label[k]), float(out.last[a]), float(out.scale[a]), out.lags[a].tolist(), bool(out.warm[a]),
             out.answer_order[:, a].tolist(),
         )  # fmt: skip
 

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from streamcast.engine import open_bars
-from streamcast.kernels.advance import ABSORBED, ANSWERED, LATE
+from streamcast.kernels.advance import ABSORBED, ANSWERED, LATE, STEPS
+from streamcast.window import open_bars, window_layout
 from tests.strategies import (
     MINUTE,
     SPECS,
@@ -37,6 +38,8 @@ SPEC = SPECS["ticks"]
 GRACE = SPEC.series.grace
 EMPTY = tuple(math.nan for _ in SPEC.series.columns)
 BAR = (START // MINUTE) * MINUTE
+ONES = tuple(1.0 for _ in EMPTY)
+LIMIT = (1 + SPEC.series.max_gap) * MINUTE
 
 whole_numbers = st.integers(-50, 50).map(float)  # sums of them are exact in any order
 values = st.tuples(*[whole_numbers] * (len(EMPTY) - 1), st.sampled_from([0.0, 1.0, 2.0, -1.0]))
@@ -87,6 +90,63 @@ def test_the_order_of_arrival_within_the_grace_does_not_matter(
     assert LATE not in trace.outcomes.values()
     for got, want in zip(_flat(steps_of([*delayed, end])), _flat(steps_of([*ordered, end])), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1, 30_000, MINUTE, LIMIT - MINUTE, LIMIT, LIMIT + MINUTE]), values),
+        min_size=1, max_size=8,
+    ),
+    st.lists(st.integers(0, GRACE), min_size=8, max_size=8),
+)  # fmt: skip
+@example([(LIMIT + MINUTE, ONES), (84_000, ONES), (1, ONES)], [0, GRACE, 0, 0, 0, 0, 0, 0])
+@law
+def test_neither_does_it_matter_about_the_longest_gap(
+    drawn: list[tuple[int, tuple[float, ...]]], delays: list[int]
+) -> None:
+    times = itertools.accumulate((step for step, _ in drawn), initial=START)
+    ordered = [Line("a", time, row) for time, (_, row) in zip(times, drawn, strict=False)]
+    end = closing(ordered[-1].time)
+    arrivals = [line.time + delay for line, delay in zip(ordered, delays, strict=False)]
+    delayed = [line for _, line in sorted(zip(arrivals, ordered, strict=True))]
+    for got, want in zip(_windows([*delayed, end]), _windows([*ordered, end]), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def _windows(lines: Sequence[Line]) -> list[np.ndarray]:
+    """What the window kernel remembers after lines; which bars were answered may differ, and with it all else."""
+    tried = engine("ticks")
+    drive(tried, lines)
+    content = dict(tried.slab.content(0))
+    return [content[name] for name in window_layout(SPEC).fields]
+
+
+@pytest.mark.parametrize("phase", [0, 29_000, 30_000, MINUTE - 1])
+@pytest.mark.parametrize("begun", [0, 31_000, MINUTE - 1])
+@pytest.mark.parametrize("silent", [0, SPEC.series.max_gap, SPEC.series.max_gap + 1, SPEC.series.max_gap + 2])
+def test_a_series_restarts_when_more_bars_than_the_limit_pass_without_a_record(
+    silent: int, begun: int, phase: int
+) -> None:
+    later = BAR + (1 + silent) * MINUTE + phase
+    tried, restarts = engine("ticks"), 0
+    for offset, line in enumerate([reading(BAR + begun, 1.0), reading(later, 2.0), closing(later)]):
+        result = tried.stage(observations([(offset, line)], len(EMPTY)))
+        tried.promote()
+        restarts += result.restarts
+    bars = int(tried.slab.arrays["clock"][0, STEPS])
+    first = BAR if silent <= SPEC.series.max_gap else later // MINUTE * MINUTE
+    assert restarts == (silent > SPEC.series.max_gap)
+    assert bars == (closing(later).time - GRACE) // MINUTE - first // MINUTE
+
+
+def test_heartbeats_keep_a_series_that_observes_nothing() -> None:
+    beats = [Line("a", BAR + n * MINUTE, EMPTY) for n in range(1, 3 * SPEC.series.max_gap)]
+    tried, restarts = engine("ticks"), 0
+    for offset, line in enumerate([reading(BAR, 1.0), *beats]):
+        restarts += tried.stage(observations([(offset, line)], len(EMPTY))).restarts
+        tried.promote()
+    assert restarts == 0
+    assert int(tried.slab.arrays["clock"][0, STEPS]) == (beats[-1].time - GRACE) // MINUTE - BAR // MINUTE
 
 
 def _flat(steps: Steps) -> list[np.ndarray]:
