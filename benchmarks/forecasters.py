@@ -40,12 +40,14 @@ SMALL = {"hidden": 32, "top": 32, "window": 24, "ring": 24, "pool": 8, "patch": 
 DAY_MS = 86_400_000
 
 
-def pedestrians() -> tuple[History, int]:
-    """Return the last seven months of the counts, and when the test part begins."""
+def pedestrians(*, named: bool = False) -> tuple[History, int]:
+    """Return the last seven months of the counts, and when the test part begins; ``named`` adds the sensor's name."""
     file = resources.files("tsdata") / "fpp3" / "pedestrian.csv"
     with resources.as_file(file) as path:
         frame = pd.read_csv(path)
-    history = read(frame, id_col="Sensor", time_col="Date_Time", target_col="Count", columns=[], freq="1h")
+    columns = ["name"] if named else []
+    frame["name"] = frame["Sensor"]
+    history = read(frame, id_col="Sensor", time_col="Date_Time", target_col="Count", columns=columns, freq="1h")
     end = int(history.ts_N[-1]) + 1
     return history.between(end - (TRAIN_DAYS + TEST_DAYS) * DAY_MS, end), end - TEST_DAYS * DAY_MS
 
@@ -105,6 +107,21 @@ def classified(model: Model, history: History, from_ms: int) -> tuple[Tensor, Te
                     found.append(numbers_PhK.argmax(-1)[known_Ph])
                     actual.append(head.classes(outcome_Ph[known_Ph]))
     return torch.cat(found), torch.cat(actual)
+
+
+def climbed(model: Model, history: History) -> float:
+    """Return the mean layers that a row climbs of an adaptive stack, over every seventh bar."""
+    seen = sequences(history, model.spec, model.network)
+    ends = seen.starts_R1[1:] - 1
+    runs = [Span(int(begin), int(begin), int(end)) for begin, end in zip(seen.starts_R1[:-1], ends, strict=True)]
+    pieces = cut(runs, 1 << 30, 0, np.random.default_rng(0))
+    streams, found = Streams(model.network, seen, len(pieces)), []
+    with torch.inference_mode():
+        for chunk in chunks(pieces, len(pieces), 7):
+            streams.advance(chunk)
+            (ponder_B1,) = streams.reached("ponder")
+            found.append(ponder_B1[torch.from_numpy(chunk.count_B > 0), 0].ceil() - 1)
+    return float(torch.cat(found).mean())
 
 
 def main() -> None:

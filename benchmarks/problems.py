@@ -40,18 +40,27 @@ class Run:
 
     error: float
     """Mean squared error over the last tenth of the updates."""
-    spikes: float
-    """Share of updates whose loss is more than twice the median of the 20 before."""
+    roughness: float
+    """Mean change of the loss from one update to the next, after the first 20."""
+    worst: float
+    """Largest loss after the first 20 updates."""
     first_gradient: float
     """Norm of the gradient at the first step's input over that at the last step's, before training."""
 
 
-def learn_adding(cell: Cell, steps: int, updates: int, clip: float | None = 1.0, rate: float = 4e-3) -> Run:
-    """Train a cell and a linear read-out on the adding problem, 32 rows an update; deterministic by torch's seed."""
+def learn_adding(
+    cell: Cell, steps: int, updates: int, clip: float | None = 1.0, rate: float = 4e-3, momentum: float | None = None
+) -> Run:
+    """Train a cell and a linear read-out on the adding problem, 32 rows an update; deterministic by torch's seed.
+
+    By Adam, or by plain gradient descent where there is a momentum.
+    """
     generator = torch.Generator().manual_seed(0)
     read_out = nn.Linear(cell.outputs, 1)
     weights = [*cell.parameters(), *read_out.parameters()]
-    optimiser = torch.optim.Adam(weights, lr=rate)
+    optimiser: torch.optim.Optimizer = torch.optim.Adam(weights, lr=rate)
+    if momentum is not None:
+        optimiser = torch.optim.SGD(weights, lr=rate, momentum=momentum)
     losses = []
     first_gradient = 0.0
     for update in range(updates):
@@ -68,8 +77,9 @@ def learn_adding(cell: Cell, steps: int, updates: int, clip: float | None = 1.0,
             nn.utils.clip_grad_norm_(weights, clip)
         optimiser.step()
         losses.append(loss.item())
-    spikes = [losses[i] > 2 * float(np.median(losses[i - 20 : i])) for i in range(20, updates)]
-    return Run(float(np.mean(losses[-updates // 10 :])), float(np.mean(spikes)), first_gradient)
+    later = np.array(losses[20:])
+    roughness, worst = float(np.abs(np.diff(later)).mean()), float(later.max())
+    return Run(float(np.mean(losses[-updates // 10 :])), roughness, worst, first_gradient)
 
 
 def impute(bidirectional: bool, updates: int, width: int = 32) -> float:  # noqa: FBT001

@@ -11,6 +11,7 @@ from itertools import islice
 from statistics import median
 
 import torch
+from torch import nn
 
 from benchmarks.engine import POLL, polls
 from benchmarks.service import benchmark_model
@@ -45,6 +46,32 @@ def steps_us(cells: Mapping[str, Cell], rows: int, times: int = 500) -> dict[str
 def _step(cell: Cell, rows: int) -> Callable[[], object]:
     x_BF, state = torch.randn(rows, cell.inputs), cell.initial_state(rows)
     return lambda: cell.step(x_BF, state)
+
+
+def contract_us(rows: int, times: int = 500) -> dict[str, float]:
+    """Return the microseconds of one step of a GRU: torch's module called bare, the cell, and a network of it."""
+    network = build({"kind": "gru", "layers": 1}, Shape((64,), 0, 1, (0.5,))).eval()
+    cell = make("cell", CELLS, {"kind": "gru"}, inputs=64).eval()
+    bare = nn.GRU(64, 64).eval()
+    x_BF, h_1BH, state = torch.randn(rows, 64), torch.zeros(1, rows, 64), network.initial_state(0, rows)
+    works: dict[str, Callable[[], object]] = {
+        "bare": lambda: bare(x_BF[None], h_1BH),
+        "cell": _step(cell, rows),
+        "network": lambda: network.step(0, x_BF, state),
+    }
+    with torch.inference_mode():
+        return medians_us(works, times)
+
+
+def scans_us(cells: Mapping[str, Cell], steps: int, rows: int, times: int = 50) -> dict[str, float]:
+    """Return the microseconds of a whole sequence of each cell."""
+    with torch.inference_mode():
+        return medians_us({name: _scan(cell.eval(), steps, rows) for name, cell in cells.items()}, times)
+
+
+def _scan(cell: Cell, steps: int, rows: int) -> Callable[[], object]:
+    x_TBF, state = torch.randn(steps, rows, cell.inputs), cell.initial_state(rows)
+    return lambda: cell.scan(x_TBF, state)
 
 
 def training_ms(cells: Mapping[str, Cell], steps: int, rows: int, times: int = 15) -> dict[str, float]:

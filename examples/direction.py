@@ -2,9 +2,13 @@
 
 The same is done to a random walk, whose steps nobody can foresee: more than chance there means that the future
 leaks into the forecasts.  Then to a walk that leans to its last step, where the best rule is right 69 times in 100.
+An index of one's own is judged beside them: ``python -m examples.direction minutes.csv --time-col ds --column close``.
 """
 
 from __future__ import annotations
+
+import argparse
+from pathlib import Path
 
 import torch
 from rich import print as show
@@ -13,7 +17,7 @@ from benchmarks.forecasters import classified
 from benchmarks.problems import random_walk
 from streamcast.accuracy import HitRate, hit_rate
 from streamcast.defaults import default_spec
-from streamcast.history import History
+from streamcast.history import History, read
 from streamcast.training import Options, fit
 
 NETWORK = {
@@ -41,12 +45,22 @@ def judged(history: History, folds: int, epochs: int) -> HitRate:
     return hit_rate(up_N - 0.5, said_N - 0.5, 0 * up_N)
 
 
-def main(bars: int = 16_000, folds: int = 2, epochs: int = 10) -> None:
-    """Judge both walks."""
+def main(
+    file: Path | None = None,
+    time_col: str = "ds",
+    column: str = "y",
+    bars: int = 16_000,
+    folds: int = 2,
+    epochs: int = 10,
+) -> None:
+    """Judge both walks, and the index of a file, if there is one: every other column of it is an input."""
     torch.set_num_threads(1)
-    for name, lean in (("random walk", 0.0), ("leaning walk", 0.5)):
-        rate = judged(random_walk(bars, 0, lean), folds, epochs)
-        leaks = lean == 0 and not rate.low <= 0.5 <= rate.high
+    walks = {"random walk": random_walk(bars, 0), "leaning walk": random_walk(bars, 0, 0.5)}
+    if file is not None:
+        walks[column] = read(file, id_col=None, time_col=time_col, target_col=column, columns=None)
+    for name, history in walks.items():
+        rate = judged(history, folds, epochs)
+        leaks = name == "random walk" and not rate.low <= 0.5 <= rate.high
         show(
             f"{name:13} {rate.rate:.1%} right (95 %: {rate.low:.1%} to {rate.high:.1%}), majority {rate.majority:.1%}"
             + (": THE FUTURE LEAKS" if leaks else "")
@@ -54,4 +68,8 @@ def main(bars: int = 16_000, folds: int = 2, epochs: int = 10) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, nargs="?")
+    parser.add_argument("--time-col", default="ds")
+    parser.add_argument("--column", default="y")
+    main(**vars(parser.parse_args()))

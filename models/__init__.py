@@ -23,5 +23,6 @@ Read in this order:
 - ``catalogue.py``: what the zoo holds and what each model costs, told and measured
 - ``int8.py``: weights that are kept as bytes
 - ``compress.py``: int8, pruning and distillation of what was trained
+- ``handover.py``: weights that one network takes over from another
 - ``advisor.py``: which architecture for which task
 """

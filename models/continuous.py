@@ -132,20 +132,25 @@ class OdeRNN(Cell):
 
 
 class UnICORNN(Unrolled):
-    """Undamped oscillators driven by the input, each of its own frequency (Rusch & Mishra 2021, arXiv 2103.05487).
+    """Oscillators driven by the input, each of its own frequency (Rusch & Mishra 2021, arXiv 2103.05487).
 
-    z' = z - δσ(c)⊙(tanh(w⊙y + Vx + b) + αy);  y' = y + δσ(c)⊙z', δ = step·dt.
-    A Hamiltonian system taken in symplectic steps: gradients neither vanish nor explode.
+    z' = (z - δσ(c)⊙(tanh(w⊙y + Vx + b) + αy)) / (1 + γδσ(c));  y' = y + δσ(c)⊙z', δ = step·dt.
+    With γ = 0 this is the authors' Hamiltonian system in symplectic steps, whose gradients neither vanish nor explode;
+    but driven for ever it gathers energy without bound.  So a stream's oscillators are damped, as coRNN's are (Rusch
+    & Mishra 2020, arXiv 2010.00951).  They begin at about ½·step·√α radians a bar.
     """
 
-    def __init__(self, inputs: int, hidden: int = 64, step: float = 0.1, alpha: float = 1.0) -> None:
+    def __init__(
+        self, inputs: int, hidden: int = 64, step: float = 1.0, alpha: float = 1.0, damping: float = 0.5
+    ) -> None:
         super().__init__()
         tiled("hidden", hidden)
         within("step", step, 0.0001, 1)
         within("alpha", alpha, 0, 100)
+        within("damping", damping, 0, 100)
         self.inputs, self.outputs = inputs, hidden
         self.state_shape = {"y": (hidden,), "z": (hidden,)}
-        self.size, self.alpha = step, alpha
+        self.size, self.alpha, self.damping = step, alpha, damping
         self.input = RowLinear(inputs, hidden)
         initialise(self.input, 1, nn.init.kaiming_uniform_)
         self.w = nn.Parameter(torch.rand(hidden))
@@ -157,7 +162,8 @@ class UnICORNN(Unrolled):
         rate_TBH = self.size * self.c.sigmoid() * elapsed(dt_TB, drive_TBH)
         y_BH, z_BH, outputs = state["y"], state["z"], []
         for drive_BH, rate_BH in zip(drive_TBH.unbind(), rate_TBH.expand_as(drive_TBH).unbind(), strict=True):
-            z_BH = z_BH - rate_BH * ((self.w * y_BH + drive_BH).tanh() + self.alpha * y_BH)
+            force_BH = (self.w * y_BH + drive_BH).tanh() + self.alpha * y_BH
+            z_BH = (z_BH - rate_BH * force_BH) / (1 + self.damping * rate_BH)
             y_BH = y_BH + rate_BH * z_BH
             outputs.append(y_BH)
         return torch.stack(outputs), {"y": y_BH, "z": z_BH}

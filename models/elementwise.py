@@ -63,9 +63,8 @@ class MinGRU(Elementwise):
 
     def block(self, x_TBF: Tensor, state: State) -> tuple[Tensor, State]:
         """Return the outputs [T, B, H] and the last state of T >= 1 steps."""
-        n_TBH, z_TBH = self.linear(x_TBF).chunk(2, -1)
-        n_TBH, z_TBH = n_TBH.relu() + n_TBH.sigmoid().clamp(max=0.5), z_TBH.sigmoid()
-        h_TBH = linear_scan(1 - z_TBH, z_TBH * n_TBH, state["h"])
+        n_TBH, z_TBH = self.linear(x_TBF).to(state["h"].dtype).chunk(2, -1)
+        h_TBH = mixed(1 - z_TBH.sigmoid(), n_TBH.relu() + n_TBH.sigmoid().clamp(max=0.5), state["h"])
         return h_TBH, {"h": h_TBH[-1]}
 
 
@@ -86,9 +85,9 @@ class QRNN(Elementwise):
         """Return the outputs [T, B, H] and the last state of T >= 1 steps."""
         kernel = 1 + self.state_shape["past"][0]
         x_TBX, past_BPF = taps(x_TBF, state["past"], kernel)
-        z_TBH, f_TBH, o_TBH = self.linear(x_TBX).chunk(3, -1)
-        f_TBH, z_TBH = f_TBH.sigmoid(), 2 * (2 * z_TBH).sigmoid() - 1  # which is tanh z, at a third of its time
-        c_TBH = linear_scan(f_TBH, (1 - f_TBH) * z_TBH, state["c"])
+        z_TBH, f_TBH, o_TBH = self.linear(x_TBX).to(state["c"].dtype).chunk(3, -1)
+        z_TBH = 2 * (2 * z_TBH).sigmoid() - 1  # which is tanh z, at a third of its time
+        c_TBH = mixed(f_TBH.sigmoid(), z_TBH, state["c"])
         return o_TBH.sigmoid() * c_TBH, {"c": c_TBH[-1], "past": past_BPF}
 
 
@@ -124,11 +123,18 @@ class SRU(Elementwise):
         return x_TBH + r_TBH * (c_TBH - x_TBH), {"c": c_BH}
 
 
-def linear_scan(f_TBH: Tensor, b_TBH: Tensor, c_BH: Tensor) -> Tensor:
-    """Return c_1 ... c_T of c_t = f_t ⊙ c_{t-1} + b_t, [T, B, H]: one operation a step."""
+def mixed(f_TBH: Tensor, z_TBH: Tensor, c_BH: Tensor) -> Tensor:
+    """Return c_1 ... c_T of c_t = f_t ⊙ c_{t-1} + (1 - f_t) ⊙ z_t, [T, B, H]: one operation a step.
+
+    Where no gradient is wanted they are written over z, which costs no memory.
+    """
+    if not torch.is_grad_enabled():
+        for f_BH, z_BH in zip(f_TBH.unbind(), z_TBH.unbind(), strict=True):
+            c_BH = z_BH.lerp_(c_BH, f_BH)
+        return z_TBH
     states = []
-    for f_BH, b_BH in zip(f_TBH.unbind(), b_TBH.unbind(), strict=True):
-        c_BH = torch.addcmul(b_BH, f_BH, c_BH)
+    for f_BH, z_BH in zip(f_TBH.unbind(), z_TBH.unbind(), strict=True):
+        c_BH = torch.lerp(z_BH, c_BH, f_BH)
         states.append(c_BH)
     return torch.stack(states)
 

@@ -21,7 +21,7 @@ from models.cell import Cell, Exact, State, fold
 from models.int8 import keep_as_int8
 from models.linear import RowLinear
 from models.spec import Spec, SpecError, make, within
-from models.stack import EarlyExit, Stack
+from models.stack import Composite, EarlyExit, Stack
 from models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, Composition
 
 
@@ -173,7 +173,7 @@ def _attentions(composition: Composition, widths: Sequence[int]) -> list[Tempora
     return [attention, *map(NoAttention, coarse)]
 
 
-def _stack(composition: Composition, features: int) -> Cell:
+def _stack(composition: Composition, features: int) -> Composite:
     layers: dict[str, Cell] = {}
     if composition.front is not None:
         layers["front"] = make("front", FRONTS, composition.front, inputs=features)

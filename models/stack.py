@@ -140,7 +140,8 @@ class EarlyExit(Composite):
 
     Layer l stops a row with chance p_l = σ(w·y_l + b); when the chances reach 1 - ε the row leaves, and
     the layers above keep its state.  y = Σ p_l y_l, the last p being what is left of 1.  A last bit
-    can make a row leave elsewhere, so a sequence equals its steps in float64 only.
+    can make a row leave elsewhere, so a sequence equals its steps in float64 only.  The state's
+    ``ponder`` is what the last step cost, layers climbed and the last p, for training to weigh.
     """
 
     def __init__(self, layers: Mapping[str, Cell], dropout: float = 0.0, epsilon: float = 0.1) -> None:
@@ -164,6 +165,11 @@ class EarlyExit(Composite):
             nn.init.zeros_(linear.weight)
             nn.init.constant_(linear.bias, -0.5)
         self.halt = nn.ModuleList(halts)
+        self.state_shape = {**self.state_shape, "ponder": (1,)}
+
+    def initial_state(self, rows: int) -> State:
+        """Return every layer's own state before the first step, which cost nothing."""
+        return {**super().initial_state(rows), "ponder": next(self.parameters()).new_zeros(rows, 1)}
 
     def unroll(self, x_TBF: Tensor, state: State, dt_TB: Tensor | None = None) -> tuple[Tensor, State]:
         """Return what folding ``step`` returns: how far a row climbs is known only at each step."""
@@ -181,14 +187,15 @@ class EarlyExit(Composite):
                 after[full] = torch.where(climbs_B1.view(-1, *[1] * (own[part].ndim - 1)), own[part], state[full])
             if full_of and self.training:
                 x = self.dropout(x)
-            if depth == len(self.halt):
-                y_BH = y_BH + (1 - spent_B1) * climbs_B1 * x
-            elif depth >= 0:
-                p_B1 = self.halt[depth](x).sigmoid()
-                leaves_B1 = spent_B1 + p_B1 >= 1 - self.epsilon
-                y_BH = y_BH + torch.where(leaves_B1, 1 - spent_B1, p_B1) * climbs_B1 * x
-                spent_B1 = spent_B1 + p_B1 * climbs_B1
-                climbs_B1 = climbs_B1 & ~leaves_B1
+            if depth < 0:
+                continue
+            left_B1 = 1 - spent_B1
+            p_B1 = self.halt[depth](x).sigmoid() if depth < len(self.halt) else left_B1
+            leaves_B1 = spent_B1 + p_B1 >= 1 - self.epsilon
+            y_BH = y_BH + torch.where(leaves_B1, left_B1, p_B1) * climbs_B1 * x
+            after["ponder"] = torch.where(climbs_B1, depth + 1 + left_B1, after["ponder"])
+            spent_B1 = spent_B1 + p_B1 * climbs_B1
+            climbs_B1 = climbs_B1 & ~leaves_B1
         return y_BH, after
 
 

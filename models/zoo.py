@@ -242,7 +242,7 @@ def classifier(
 MODELS: Mapping[str, Callable[..., Composition]] = {
     "network": Composition,
     **{kind: partial(deep, {"kind": kind}) for kind in CELLS},
-    **{kind: partial(deep, {"kind": kind}, layers=2) for kind in ("rnn", "gru", "lstm", "qrnn", "sru")},
+    **{kind: partial(deep, {"kind": kind}, layers=2) for kind in ("rnn", "gru", "lstm", "qrnn", "sru", "unicornn")},
     "mingru": partial(deep, {"kind": "mingru"}, layers=3),
     **{f"deep-{kind}": partial(deep, {"kind": kind}, layers=3) for kind in ("rnn", "gru", "lstm")},
     "gru-before": partial(deep, {"kind": "gru", "reset": "before"}),

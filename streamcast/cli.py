@@ -16,6 +16,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from streamcast.spec import SeriesSpec
+
 app = typer.Typer(
     help="Forecasts from streams, with state that survives.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -87,8 +89,9 @@ def check(
 
 @app.command()
 def train(
+    context: typer.Context,
     data: Data,
-    name: Annotated[str, typer.Option(help="The model's name.")] = "model",
+    name: Annotated[str, typer.Option(help="The model's name (default: model, or that of --from).")] = "",
     horizon: Annotated[int, typer.Option(help="Bars ahead.")] = 24,
     model: Annotated[
         str, typer.Option(help="The network: a name of `streamcast model zoo`, or a spec as JSON.")
@@ -100,6 +103,15 @@ def train(
     epochs: Annotated[int, typer.Option(help="Most passes over the data.")] = 40,
     max_seconds: Annotated[float, typer.Option(help="Longest training (0: no limit).")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
+    ticks: Annotated[bool, typer.Option("--ticks", help="Rows are raw readings, several a bar; needs --freq.")] = False,
+    grace: Annotated[str, typer.Option(help="How long a bar of ticks waits for late ones, such as 2min.")] = "0s",
+    aggregates: Annotated[str, typer.Option(help="How readings become a bar, such as y=sum,bid=last.")] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="Another training option, such as cell_penalty=1e-3 (streamcast.training.Options); repeat."),
+    ] = None,
+    start: Annotated[str, typer.Option("--from", help="Train this model on, such as load@2; its spec is kept.")] = "",
+    teacher: Annotated[str, typer.Option(help="A model to imitate, such as load@champion (distillation).")] = "",
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",
     target_col: TargetCol = "y",
@@ -111,10 +123,50 @@ def train(
     """Train a model on a file; Ctrl-C keeps the best so far."""
     from streamcast.commands.train import train as run
 
-    history = _history(data, id_col, time_col, target_col, columns, freq, timezone)
+    for fixed in ("horizon", "model", "scales", "quantiles", "lags", "season", "grace", "aggregates") if start else ():
+        if (source := context.get_parameter_source(fixed)) and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"--{fixed} is part of the spec, which is that of --from {start}: leave one out")
+    history = _history(data, id_col, time_col, target_col, columns, freq, timezone, ticks=ticks)
     choice = {
         "horizon": horizon, "network": model, "scales": scales, "quantiles": quantiles, "lags": lags,
-        "season": season, "epochs": epochs, "max_seconds": max_seconds, "seed": seed,
+        "season": season, "epochs": epochs, "max_seconds": max_seconds, "seed": seed, "options": option or [],
+        "start": start, "teacher": teacher, "mode": "ticks" if ticks else "sample", "grace": grace,
+        "aggregates": aggregates,
+    }  # fmt: skip
+    return run(history, str(data), name, choice, models, _console())
+
+
+@app.command()
+def tune(
+    data: Data,
+    name: Annotated[str, typer.Option(help="The name of the model that is kept.")] = "tuned",
+    horizon: Annotated[int, typer.Option(help="Bars ahead.")] = 24,
+    networks: Annotated[str, typer.Option(help="Names of `streamcast model zoo` to choose from.")] = "gru,lstm",
+    trials: Annotated[int, typer.Option(help="Most candidates.")] = 20,
+    max_seconds: Annotated[float, typer.Option(help="No candidate begins later than this (0: no limit).")] = 600.0,
+    trial_seconds: Annotated[float, typer.Option(help="Longest training of a candidate (0: no limit).")] = 0.0,
+    epochs: Annotated[int, typer.Option(help="Most passes over the data by a candidate.")] = 20,
+    scales: Annotated[str, typer.Option(help="Coarser bar lengths, such as 1h,1d.")] = "",
+    quantiles: Annotated[str, typer.Option(help="Quantiles, 0.5 among them.")] = "0.1,0.5,0.9",
+    lags: Annotated[int, typer.Option(help="Bars of the linear highway (-1: chosen from the data).")] = -1,
+    season: Annotated[int, typer.Option(help="Bars of a season (-1: chosen from freq).")] = -1,
+    seed: Annotated[int, typer.Option(help="Seed of the search, of weights and batches.")] = 0,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    columns: Columns = "*",
+    freq: Freq = "",
+    timezone: Timezone = "UTC",
+    models: Folder = MODELS,
+) -> int:
+    """Search for the network and training options that forecast a file best, and keep that model."""
+    from streamcast.commands.tune import tune as run
+
+    history = _history(data, id_col, time_col, target_col, columns, freq, timezone)
+    choice = {
+        "networks": networks.split(","), "horizon": horizon, "trials": trials, "max_seconds": max_seconds,
+        "trial_seconds": trial_seconds, "epochs": epochs, "scales": scales, "quantiles": quantiles, "lags": lags,
+        "season": season, "seed": seed,
     }  # fmt: skip
     return run(history, str(data), name, choice, models, _console())
 
@@ -137,8 +189,11 @@ def backtest(
     """Send a file through the real engine and score every forecast beside simple baselines."""
     from streamcast.commands.backtest import backtest as run
 
-    history = _history(data, id_col, time_col, target_col, columns, freq, timezone)
-    return run(history, model, models, test_from, timezone, frame, as_json, _console())
+    def read(series: SeriesSpec) -> Any:
+        length = freq or series.freq
+        return _history(data, id_col, time_col, target_col, columns, length, timezone, ticks=series.mode == "ticks")
+
+    return run(read, model, models, test_from, timezone, frame, as_json, _console())
 
 
 @app.command()
@@ -247,12 +302,22 @@ def model_compress(
     reference: str,
     how: Annotated[str, typer.Option(help="int8 or prune.")] = "int8",
     keep: Annotated[float, typer.Option(help="Part of the channels that pruning keeps.")] = 0.5,
+    data: Annotated[
+        Path | None, typer.Option(help="Measure the loss before and after on the last part of this.")
+    ] = None,
+    id_col: IdCol = "unique_id",
+    time_col: TimeCol = "ds",
+    target_col: TargetCol = "y",
+    columns: Columns = "*",
+    freq: Freq = "",
+    timezone: Timezone = "UTC",
     models: Folder = MODELS,
 ) -> int:
     """Save a smaller model as the next version."""
     from streamcast.commands import models as command
 
-    return command.compress(models, reference, how, keep, _console())
+    history = None if data is None else _history(data, id_col, time_col, target_col, columns, freq, timezone)
+    return command.compress(models, reference, how, keep, history, _console())
 
 
 @dlq_app.command("inspect")
@@ -315,7 +380,7 @@ def _explain(error: Exception) -> int:
     name, module = type(error).__name__, type(error).__module__
     if isinstance(error, TransportError):
         code = BROKER_FAULT
-    elif name in {"SettingsError", "ModelError", "HistoryError", "SpecError"}:
+    elif name in {"SettingsError", "ModelError", "HistoryError", "SpecError", "ValidationError"}:
         code = SETTINGS_FAULT
     elif name == "ServiceError":
         code = FAILURE
@@ -342,13 +407,16 @@ def _settings(path: Path) -> Any:
     return load_settings(path)
 
 
-def _history(data: Path, id_col: str, time_col: str, target: str, columns: str, freq: str, timezone: str) -> Any:
+def _history(
+    data: Path, id_col: str, time_col: str, target: str, columns: str, freq: str | int, timezone: str, *,
+    ticks: bool = False,
+) -> Any:  # fmt: skip
     from streamcast.history import read
 
     chosen = None if columns == "*" else [name for name in columns.split(",") if name]
     history = read(
         data, id_col=id_col or None, time_col=time_col, target_col=target, columns=chosen, freq=freq or None,
-        timezone=timezone,
+        timezone=timezone, ticks=ticks,
     )  # fmt: skip
     for note in history.notes:
         _console(stderr=True).print(f"[dim]note:[/] {note}", highlight=False)

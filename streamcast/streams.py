@@ -9,7 +9,7 @@ Legend: B rows, T bars of a chunk, S scales (base first), R past outputs, H widt
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -74,21 +74,22 @@ def chunks(pieces: Sequence[Piece], rows: int, length: int) -> Iterator[Chunk]:
 
 
 class Streams:
-    """B rows of sequences, and the state that each carries."""
+    """B rows of sequences, and the state that each carries, on the device of the network's weights."""
 
     def __init__(self, network: Network, sequences: Sequences, rows: int) -> None:
         self._network, self._sequences, self._rows = network, sequences, rows
+        self.device = next(network.parameters()).device
         scales = range(len(sequences.scales))
-        self._state = [network.initial_state(s, rows) for s in scales]
         self._fresh = [network.initial_state(s, rows) for s in scales]
-        self._memory = [torch.zeros(network.memory[s], rows, network.outputs[s]) for s in scales]
+        self._state, self._reached = list(self._fresh), list(self._fresh)
+        self._memory = [torch.zeros(network.memory[s], rows, network.outputs[s], device=self.device) for s in scales]
         self._outputs = list(self._memory)
         self._begun_SB = np.zeros((len(sequences.scales), rows), np.int64)
         self._first_SB = np.zeros_like(self._begun_SB)
 
     def advance(self, chunk: Chunk) -> None:
         """Step every row through its chunk; gradients reach back to the chunk's beginning and no further."""
-        fresh_B = torch.from_numpy(chunk.fresh_B)
+        fresh_B = self._placed(chunk.fresh_B)
         for s in range(len(self._sequences.scales)):
             first_B = self._sequences.closed(s, chunk.first_B)
             count_B = self._sequences.closed(s, chunk.first_B + chunk.count_B) - first_B
@@ -100,10 +101,14 @@ class Streams:
             }
             memory_RBH = self._memory[s].masked_fill(fresh_B[:, None], 0)
             y_TBH, state = self._scan(s, first_B, count_B, state)
-            self._outputs[s] = torch.cat([memory_RBH, y_TBH])
+            self._outputs[s], self._reached[s] = torch.cat([memory_RBH, y_TBH]), state
             self._state[s] = {name: tensor.detach() for name, tensor in state.items()}
-            newest_RB = torch.from_numpy(count_B + np.arange(len(memory_RBH))[:, None])
-            self._memory[s] = self._outputs[s].detach()[newest_RB, torch.arange(self._rows)]
+            newest_RB = self._placed(count_B + np.arange(len(memory_RBH))[:, None])
+            self._memory[s] = self._outputs[s].detach()[newest_RB, torch.arange(self._rows, device=self.device)]
+
+    def reached(self, name: str) -> list[Tensor]:
+        """Return the state tensors of one name, of all layers and scales, at the last chunk's end, with gradient."""
+        return [tensor for state in self._reached for full, tensor in state.items() if full.split(".")[-1] == name]
 
     def _scan(self, scale: int, first_B: Ints, count_B: Ints, state: State) -> tuple[Tensor, State]:
         """Return the outputs of a scale [T, B, H] and its state; T is that of the row with the most bars.
@@ -113,13 +118,13 @@ class Streams:
         """
         length = int(count_B.max())
         if length == 0:
-            return torch.zeros(0, self._rows, self._network.outputs[scale]), state
+            return torch.zeros(0, self._rows, self._network.outputs[scale], device=self.device), state
         bars = self._sequences.scales[scale]
         step_T1 = np.arange(length)[:, None]
         place_TB = np.minimum(first_B + step_T1, len(bars.x_JF) - 1)
         mask_TB = step_T1 < count_B
-        mask = None if scale == 0 or mask_TB.all() else torch.from_numpy(mask_TB)
-        x_TBF, dt_TB = torch.from_numpy(bars.x_JF[place_TB]), torch.from_numpy(bars.dt_J[place_TB])
+        mask = None if scale == 0 or mask_TB.all() else self._placed(mask_TB)
+        x_TBF, dt_TB = self._placed(bars.x_JF[place_TB]), self._placed(bars.dt_J[place_TB])
         return self._network.scan(scale, x_TBF, state, mask, dt_TB)
 
     def recall(self, rows_P: Ints, at_P: Ints) -> tuple[list[Tensor], list[Tensor], Tensor]:
@@ -131,7 +136,10 @@ class Streams:
         for s, outputs in enumerate(self._outputs):
             size, closed_P = self._network.memory[s], self._sequences.closed_SK[s, at_P]
             newest_PR = (closed_P - self._first_SB[s, rows_P])[:, None] + np.arange(size)
-            place = torch.from_numpy(newest_PR * self._rows + rows_P[:, None]).flatten()
+            place = self._placed(newest_PR * self._rows + rows_P[:, None]).flatten()
             memories.append(outputs.flatten(0, 1).index_select(0, place).view(len(at_P), size, outputs.shape[-1]))
-            filled.append(torch.from_numpy(np.minimum(closed_P - self._begun_SB[s, rows_P], size)))
-        return memories, filled, torch.from_numpy(self._sequences.lags(at_P))
+            filled.append(self._placed(np.minimum(closed_P - self._begun_SB[s, rows_P], size)))
+        return memories, filled, self._placed(self._sequences.lags(at_P))
+
+    def _placed(self, array: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)

@@ -12,22 +12,24 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from models.handover import begin_with, first_layers, frozen, hand_over
 from models.network import Network
-from streamcast import highway
-from streamcast.history import History, HistoryError
+from models.spec import within
+from streamcast import highway, validation
+from streamcast.hardware import device_named, one_thread
+from streamcast.history import History
+from streamcast.objective import Objective, taught_by
 from streamcast.registry import Model, new_network
 from streamcast.sequences import Ints, Sequences, sequences
 from streamcast.spec import ModelSpec
-from streamcast.streams import Chunk, Span, Streams, chunks, cut
+from streamcast.streams import Chunk, chunks, cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,27 @@ class Options:
     """Decoupled, of all weights (Loshchilov and Hutter 2019)."""
     clip: float = 1.0
     """Largest norm of a gradient."""
+    accumulate: int = 1
+    """Chunks whose mean gradient makes an update."""
+    cell_penalty: float = 0.0
+    """Weight of the mean square of the cell states (of LSTM and the like), such as 1e-3."""
+    ponder_cost: float = 0.0
+    """Weight of the layers that a row climbs, where it may leave early, such as 1e-2."""
+    imitate: float = 0.5
+    """Weight of a teacher's forecasts, if there is a teacher, against the outcomes', from 0 to 1."""
+    layer_epochs: int = 0
+    """Epochs for which each layer but the last is trained as the top of the stack, before all are trained together."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of most products while training (mixed precision); weights, validation and service are float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train: cpu, cuda, or auto: a GPU if there is one."""
     seed: int = 0
     """Of weights, places and dropout."""
+
+    def __post_init__(self) -> None:
+        """Raise SpecError for what would divide by nothing or turn a loss around."""
+        within("accumulate", self.accumulate, 1, 4096)
+        within("imitate", self.imitate, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,36 +106,56 @@ LAST_RATE = 0.05
 """The factor of the step sizes when the time is up."""
 
 FEWEST_ROWS = 4
-EVALUATION_PIECE = 1_024
-EVALUATION_CHUNK = 256
-EVALUATION_BLOCK = 2_048
-MOST_EVALUATED = 20_000
 
 
 def fit(
-    history: History, spec: ModelSpec, options: Options | None = None, on_progress: OnProgress = lambda _progress: None
+    history: History,
+    spec: ModelSpec,
+    options: Options | None = None,
+    on_progress: OnProgress = lambda _progress: None,
+    *,
+    initial: Network | None = None,
+    teacher: Model | None = None,
 ) -> Model:
     """Return a model trained on a history, with the weights of the epoch that did best on its last part.
 
-    The same history, spec and options give the same weights on one kind of machine, unless ``max_seconds`` is among
-    them.  KeyboardInterrupt ends the run and keeps the best so far; ``facts["stopped"]`` says what ended it.  Raises
-    HistoryError when there is nothing to train on, ModelError when the spec names no network.
+    ``initial`` gives the weights to begin with (a warm start: of a model on more data, or of one that was pruned);
+    ``teacher`` is imitated beside the outcomes.  The same history, spec, options and networks give the same weights on
+    one kind of machine, unless ``max_seconds`` is among them.  KeyboardInterrupt ends the run and keeps the best so
+    far; ``facts["stopped"]`` says what ended it.  Raises HistoryError when there is nothing to train on, ModelError
+    when the spec names no network or the teacher forecasts something else, SpecError when ``initial`` is another
+    network or an option does not suit this one.
     """
     options = options or Options()
-    with _one_thread(options.seed):
+    with one_thread(options.seed):
         network = new_network(spec)
         seen = sequences(history, spec, network)
-        train_P, validation_P = _parts(seen, options.validation)
-        highway.solve(seen, network, train_P, validation_P)
-        run = _Run(network, seen, train_P, validation_P, options, on_progress)
-        stopped = run.train()
+        train_P, validation_P = validation.parts(seen, options.validation)
+        if initial is None:
+            highway.solve(seen, network, train_P, validation_P)
+        else:
+            begin_with(initial, network)
+        device = device_named(options.device)
+        expert = None if teacher is None else taught_by(teacher, spec).to(device)
+        run = _Run(network.to(device), seen, train_P, validation_P, options, on_progress, expert)
+        stopped = _layer_by_layer(run) or run.train()
     facts = {
-        "epochs": run.epoch, "best_epoch": run.best_epoch, "validation_loss": run.best, "highway_loss": run.first,
+        "epochs": run.epoch, "best_epoch": run.best_epoch, "validation_loss": run.best,
+        "highway_loss" if initial is None else "initial_loss": run.first,
         "seconds": round(run.seconds, 1), "stopped": stopped, "series": len(history.keys), "rows": len(history),
         "bars_trained": len(train_P), "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]),
         "seed": options.seed,
     }  # fmt: skip
-    return Model(spec, network.eval(), facts=facts)
+    return Model(spec, network.cpu().eval(), facts=facts)
+
+
+def held_out_loss(network: Network, history: History, spec: ModelSpec, options: Options | None = None) -> float:
+    """Return a network's mean loss on the part of a history that training would validate on."""
+    options = options or Options()
+    with one_thread(options.seed):
+        seen = sequences(history, spec, network)
+        _, validation_P = validation.parts(seen, options.validation)
+        return validation.evaluate(network, seen, validation_P, options.rows, 2 * options.burn_in)
 
 
 @dataclass(slots=True)
@@ -127,6 +168,7 @@ class _Run:
     validation_P: Ints
     options: Options
     on_progress: OnProgress
+    teacher: Network | None
     epoch: int = 0
     best_epoch: int = 0
     first: float = np.inf
@@ -143,13 +185,13 @@ class _Run:
         best: dict[str, Any] = copy.deepcopy(self.network.state_dict())
         stopped = "epochs"
         try:
-            self.first = self.best = evaluate(self.network, self.seen, self.validation_P, options)
+            self.first = self.best = self.loss()
             optimizer = self._optimizer()
             random = np.random.default_rng(options.seed)
             while self.epoch < options.epochs:
                 finished = self._epoch(optimizer, random)
                 self.epoch += 1
-                loss = evaluate(self.network, self.seen, self.validation_P, options)
+                loss = self.loss()
                 if loss < self.best:
                     self.best, self.best_epoch = loss, self.epoch
                     best = copy.deepcopy(self.network.state_dict())
@@ -163,6 +205,11 @@ class _Run:
             stopped = "interrupted"
         self.network.load_state_dict(best)
         return stopped
+
+    def loss(self) -> float:
+        """Return the network's mean loss on the validation part."""
+        rows, burn_in = self.options.rows, 2 * self.options.burn_in
+        return validation.evaluate(self.network, self.seen, self.validation_P, rows, burn_in)
 
     def _slowed(self) -> float:
         """Return the factor of the step sizes: it falls from epoch to epoch, and faster when time runs out."""
@@ -186,7 +233,7 @@ class _Run:
         """Pass over the training part once; return False when the time was up before the end."""
         options, network = self.options, self.network
         network.train()
-        spans = _spans(self.seen, self.train_P)
+        spans = validation.spans(self.seen, self.train_P)
         bars = sum(last - first + 1 for _, first, last in spans)
         rows = min(max(bars // (options.chunk * options.updates), FEWEST_ROWS), options.rows)
         pieces = cut(spans, max(-(-bars // rows), 4 * options.burn_in), options.burn_in, random)
@@ -194,24 +241,22 @@ class _Run:
         plan = list(chunks(pieces, rows, options.chunk))
         eligible_K = np.zeros(len(self.seen), np.bool_)
         eligible_K[self.train_P] = True
-        streams = Streams(network, self.seen, rows)
-        began, total = time.monotonic(), 0.0
+        objective = Objective(
+            network, self.seen, rows, self.teacher, options.imitate, options.cell_penalty, options.ponder_cost
+        )
+        began, total, waiting = time.monotonic(), 0.0, 0
         for batch, chunk in enumerate(plan, 1):
-            streams.advance(chunk)
-            rows_P, at_P = _scored(chunk, eligible_K)
+            rows_P, at_P = validation.scored(chunk, eligible_K)
             if len(at_P) > options.positions:
                 drawn = random.choice(len(at_P), options.positions, replace=False)
                 rows_P, at_P = rows_P[drawn], at_P[drawn]
-            if len(at_P):
-                for group in optimizer.param_groups:
-                    group["lr"] = group["first"] * self._slowed()
-                forecast = network.distribution(*streams.recall(rows_P, at_P))
-                loss = network.loss(forecast, torch.from_numpy(self.seen.outcomes(at_P)))
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                torch.nn.utils.clip_grad_norm_(network.parameters(), options.clip)
-                optimizer.step()
-                total += loss.item()
+            loss = self._loss(objective, chunk, rows_P, at_P)
+            if loss is not None:
+                torch.autograd.backward(loss / options.accumulate)
+                total, waiting = total + loss.item(), waiting + 1
+            if waiting and (waiting == options.accumulate or batch == len(plan)):
+                self._update(optimizer)
+                waiting = 0
             epoch_seconds = (time.monotonic() - began) / batch * len(plan)
             left = epoch_seconds * (options.epochs - self.epoch - batch / len(plan))
             if options.max_seconds:
@@ -223,80 +268,31 @@ class _Run:
                 return False
         return True
 
+    def _loss(self, objective: Objective, chunk: Chunk, rows_P: Ints, at_P: Ints) -> torch.Tensor | None:
+        """Step the streams through a chunk and return the loss of what is forecast there, if anything is."""
+        device = next(self.network.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
+            objective.advance(chunk)
+            return objective.loss(rows_P, at_P) if len(at_P) else None
 
-def evaluate(network: Network, seen: Sequences, at_P: Ints, options: Options) -> float:
-    """Return the network's mean loss at positions, each stream burnt in for twice the training's burn-in."""
-    network.eval()
-    at_P = highway.thinned(at_P, MOST_EVALUATED)
-    eligible_K = np.zeros(len(seen), np.bool_)
-    eligible_K[at_P] = True
-    length = max(len(seen) // options.rows, EVALUATION_PIECE)
-    pieces = cut(_spans(seen, at_P), length, 2 * options.burn_in, np.random.default_rng(0))
-    rows = min(options.rows, len(pieces))
-    streams = Streams(network, seen, rows)
-    total, count = 0.0, 0
-    with torch.inference_mode():
-        for chunk in chunks(pieces, rows, EVALUATION_CHUNK):
-            streams.advance(chunk)
-            rows_P, chosen_P = _scored(chunk, eligible_K)
-            for first in range(0, len(chosen_P), EVALUATION_BLOCK):
-                block = slice(first, first + EVALUATION_BLOCK)
-                outcome = torch.from_numpy(seen.outcomes(chosen_P[block]))
-                known = int(outcome.isfinite().sum())
-                forecast = network.distribution(*streams.recall(rows_P[block], chosen_P[block]))
-                total += known * network.loss(forecast, outcome).item()
-                count += known
-    return total / max(count, 1)
+    def _update(self, optimizer: torch.optim.Optimizer) -> None:
+        """Go a step along the gradients that have gathered, and forget them."""
+        for group in optimizer.param_groups:
+            group["lr"] = group["first"] * self._slowed()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
-def _parts(seen: Sequences, validation: float) -> tuple[Ints, Ints]:
-    """Return the positions to train on and to validate on; no outcome of the former lies in the time of the latter."""
-    answered = seen.answered()
-    if len(answered) == 0:
-        raise HistoryError(
-            f"no series has more than {seen.spec.warm_up} bars, the model's warm-up, so there is nothing to train on;"
-            " give more history or a smaller warm_up"
-        )
-    cutoffs = np.sort(seen.cutoff_K[answered])
-    start = int(cutoffs[int(len(cutoffs) * (1.0 - validation))])
-    ahead = seen.spec.horizon * seen.spec.series.freq
-    train_P = answered[seen.cutoff_K[answered] + ahead <= start]
-    validation_P = answered[seen.cutoff_K[answered] >= start]
-    if len(train_P) == 0:
-        raise HistoryError(
-            f"no forecast of {seen.spec.horizon} bars ends before the validation part; give more history, or a smaller"
-            " horizon, warm_up or validation"
-        )
-    return train_P, validation_P
-
-
-def _spans(seen: Sequences, at_P: Ints) -> list[Span]:
-    """Return the beginning, first and last position of every run that has positions (which rise)."""
-    begins = seen.run_starts(at_P)
-    firsts = np.flatnonzero(np.diff(begins, prepend=-1))
-    lasts = np.append(firsts[1:], len(at_P)) - 1
-    return [Span(int(begins[f]), int(at_P[f]), int(at_P[e])) for f, e in zip(firsts, lasts, strict=True)]
-
-
-def _scored(chunk: Chunk, eligible_K: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Return the rows and the positions of a chunk that are eligible and past their piece's burn-in."""
-    rows, places = [], []
-    for row, (first, count, scored) in enumerate(zip(chunk.first_B, chunk.count_B, chunk.scored_B, strict=True)):
-        begin = max(first, scored)
-        found = begin + np.flatnonzero(eligible_K[begin : first + count])
-        rows.append(np.full(len(found), row))
-        places.append(found)
-    return np.concatenate(rows), np.concatenate(places)
-
-
-@contextmanager
-def _one_thread(seed: int) -> Iterator[None]:
-    """Seed torch and let it use one thread (more are slower on networks of this size), and undo both."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        torch.set_num_threads(threads)
+def _layer_by_layer(run: _Run) -> str:
+    """Train each layer but the last as the top of those below, which stand still; return "" or what ended it early."""
+    options, network = run.options, run.network
+    for layers in range(1, len(network.composition.stack) if options.layer_epochs else 0):
+        small = first_layers(network, layers).to(next(network.parameters()).device)
+        with frozen(small, layers - 1):
+            stopped = replace(run, network=small, options=replace(options, epochs=options.layer_epochs)).train()
+        hand_over(small, network)
+        if stopped == "interrupted":
+            run.first = run.best = run.loss()
+            return stopped
+    return ""

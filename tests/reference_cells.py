@@ -161,10 +161,12 @@ def sru(w: Weights, x: Array, state: Arrays, dt: Array) -> tuple[Array, Arrays]:
     return r * c + (1 - r) * straight, {"c": c}
 
 
-def unicornn(w: Weights, x: Array, state: Arrays, dt: Array, *, step: float, alpha: float) -> tuple[Array, Arrays]:
+def unicornn(
+    w: Weights, x: Array, state: Arrays, dt: Array, *, step: float, alpha: float, damping: float
+) -> tuple[Array, Arrays]:
     rate = step * dt[:, None] * sigmoid(w["c"])
     drive = x @ w["input.weight"].T + w["input.bias"]
-    z = state["z"] - rate * (np.tanh(w["w"] * state["y"] + drive) + alpha * state["y"])
+    z = (state["z"] - rate * (np.tanh(w["w"] * state["y"] + drive) + alpha * state["y"])) / (1 + damping * rate)
     y = state["y"] + rate * z
     return y, {"y": y, "z": z}
 

@@ -87,19 +87,33 @@ def test_an_ode_rnn_is_a_runge_kutta_solver_and_torchs_gru() -> None:
         torch.testing.assert_close(y_BH, h_BH, rtol=0, atol=1e-12)
 
 
-def test_a_unicornn_is_the_written_equation() -> None:
-    cell = drawn(UnICORNN(5, 16, step=0.2, alpha=1.5))
-    assert largest_error(cell, partial(unicornn, step=0.2, alpha=1.5)) <= 1e-12
+@pytest.mark.parametrize("damping", [0.0, 0.7], ids=["the authors'", "damped"])
+def test_a_unicornn_is_the_written_equation(damping: float) -> None:
+    cell = drawn(UnICORNN(5, 16, step=0.2, alpha=1.5, damping=damping))
+    assert largest_error(cell, partial(unicornn, step=0.2, alpha=1.5, damping=damping)) <= 1e-12
 
 
-def test_an_undriven_unicornn_keeps_its_energy() -> None:
-    cell = UnICORNN(5, 16, step=0.05).double()
+def test_an_undriven_unicornn_without_damping_keeps_its_energy() -> None:
+    cell = UnICORNN(5, 16, step=0.05, damping=0.0).double()
     with torch.no_grad():
         cell.w.zero_()  # what is left is y'' = -σ(c)² (α y): y² α/2 + z²/2 is constant
     state = {name: torch.randn_like(zeros) for name, zeros in cell.initial_state(ROWS).items()}
     _, after = cell.scan(torch.zeros(4000, ROWS, 5, dtype=torch.float64), state)
     energy_before, energy_after = (s["y"] ** 2 * cell.alpha + s["z"] ** 2 for s in (state, after))
     torch.testing.assert_close(energy_after, energy_before, rtol=0.06, atol=0)
+
+
+def test_a_unicornn_that_is_driven_for_ever_gathers_energy_unless_it_is_damped() -> None:
+    torch.manual_seed(5)
+    driven, energies = torch.randn(6000, 2, 5), []
+    for damping in (0.0, 0.5):
+        cell = UnICORNN(5, 16, damping=damping).eval()
+        with torch.inference_mode():
+            y_TBH, _ = cell.scan(driven, cell.initial_state(2))
+        energies.append([part.square().mean() for part in y_TBH.chunk(6)])
+    undamped, damped = energies
+    assert undamped[-1] > 3 * undamped[0]
+    assert damped[-1] < 1.5 * damped[0]
 
 
 @pytest.mark.parametrize("kind", [CfC, LTC, OdeRNN, UnICORNN])

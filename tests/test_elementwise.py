@@ -6,7 +6,7 @@ from minGRU_pytorch import minGRU
 from torch import Tensor, nn
 
 from models.cell import Cell
-from models.elementwise import QRNN, SRU, MinGRU, linear_scan
+from models.elementwise import QRNN, SRU, MinGRU, mixed
 from models.spec import SpecError
 from tests.reference_cells import Step, drawn, largest_error, mingru, qrnn, sru
 
@@ -44,9 +44,14 @@ def test_a_mingru_goes_on_from_a_state_as_its_other_implementation_does() -> Non
     torch.testing.assert_close(y_TBH.transpose(0, 1), theirs(x_BTF, h_BH[:, None]), rtol=0, atol=1e-12)
 
 
-def test_the_scan_is_the_cumulative_sum_where_nothing_is_forgotten() -> None:
-    b_TBH = torch.randn(9, 2, 4, dtype=torch.float64)
-    torch.testing.assert_close(linear_scan(torch.ones_like(b_TBH), b_TBH, torch.zeros(2, 4).double()), b_TBH.cumsum(0))
+def test_a_mixture_is_the_same_with_and_without_gradient_and_forgets_at_the_rate_it_is_told() -> None:
+    f_TBH, z_TBH, c_BH = torch.rand(20, 8, 16), torch.randn(20, 8, 16), torch.randn(8, 16)
+    kept = mixed(f_TBH, z_TBH, c_BH)
+    with torch.no_grad():
+        assert torch.equal(mixed(f_TBH, z_TBH.clone(), c_BH), kept)
+    torch.testing.assert_close(kept[0], f_TBH[0] * c_BH + (1 - f_TBH[0]) * z_TBH[0])
+    assert torch.equal(mixed(torch.ones_like(f_TBH), z_TBH, c_BH), c_BH.expand(20, -1, -1))
+    assert torch.equal(mixed(torch.zeros_like(f_TBH), z_TBH, c_BH), z_TBH)
 
 
 def test_the_gradient_of_a_scan_is_the_true_one() -> None:

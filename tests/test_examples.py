@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -24,6 +26,19 @@ def test_it_runs_and_says_what_came_out(name: str, capsys: pytest.CaptureFixture
     SMALL[name]()
     torch.set_num_threads(threads)
     assert len(capsys.readouterr().out.splitlines()) >= 2
+
+
+def test_the_direction_of_an_index_of_ones_own_is_judged_beside_the_walks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    walk = random_walk(1_500, 2)
+    times = pd.to_datetime(walk.ts_N, unit="ms", utc=True)
+    values = {"time": times, "close": walk.values_NC[:, 0], "volume": walk.values_NC[:, 1]}
+    pd.DataFrame(values).to_csv(tmp_path / "minutes.csv", index=False)
+    direction.main(tmp_path / "minutes.csv", "time", "close", bars=1_500, folds=1, epochs=1)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 3
+    assert said[2].startswith("close ")
 
 
 def test_a_random_walk_finds_no_leak_and_a_leaning_one_finds_its_lean() -> None:

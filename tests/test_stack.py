@@ -82,15 +82,17 @@ def test_a_row_that_is_sure_leaves_after_the_first_layer_and_those_above_keep_it
     assert state["0.h"].all()
     assert not state["1.h"].any()
     assert not state["2.h"].any()
+    assert (state["ponder"] == 1 + 1).all()
 
 
 def test_a_row_that_is_not_sure_climbs_to_the_top_and_mixes_the_layers_by_their_chances() -> None:
     layers = grus(8, 8, 8)
-    x, y, _ = driven(halting(0.25, layers))
+    x, y, state = driven(halting(0.25, layers))
     first = alone(layers["0"], x)
     second = alone(layers["1"], first)
     mixed = 0.25 * first + 0.25 * second + 0.5 * alone(layers["2"], second)
     torch.testing.assert_close(y, mixed, rtol=0, atol=1e-6)
+    torch.testing.assert_close(state["ponder"], torch.full_like(state["ponder"], 3 + 0.5), rtol=0, atol=1e-6)
 
 
 def test_rows_climb_each_as_far_as_it_needs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,10 +16,13 @@ from rich.table import Table
 from models import advisor, catalogue
 from models import compress as compression
 from models.advisor import Resources, Task
+from models.network import Network
 from models.spec import SpecError
 from streamcast.engine import layout
+from streamcast.history import History
 from streamcast.registry import list_models, load_model, promote, save_model
 from streamcast.spec import ModelSpec, format_duration
+from streamcast.training import held_out_loss
 
 
 def ls(folder: Path, as_json: bool, console: Console) -> int:
@@ -125,22 +129,32 @@ def advise(steps: int, resources: str, task: str, as_json: bool, console: Consol
     return 0
 
 
-def compress(folder: Path, reference: str, how: str, keep: float, console: Console) -> int:
-    """Save a smaller model as the next version; a backtest tells what it costs in accuracy."""
+def compress(folder: Path, reference: str, how: str, keep: float, history: History | None, console: Console) -> int:
+    """Save a smaller model as the next version and say what that saves, and costs in accuracy where there is data."""
     model = load_model(folder, reference)
     if how not in ("int8", "prune"):
         raise SpecError(f"how is {how!r}: expected int8 or prune")
     torch.set_num_threads(1)
     small = compression.quantised(model.network) if how == "int8" else compression.pruned(model.network, keep)
     spec = ModelSpec.model_validate({**model.spec.model_dump(), "network": dict(small.spec)})
-    before, after = compression.compare(model.network, small, lambda _network: 0.0)
-    facts = {**model.facts, "compressed": f"{how} of {model.name}@{model.version}"}
+
+    def loss(network: Network) -> float:
+        return math.nan if history is None else held_out_loss(network, history, model.spec)
+
+    before, after = compression.compare(model.network, small, loss)
+    facts = {name: value for name, value in model.facts.items() if name != "validation_loss"}
+    facts["compressed"] = f"{how} of {model.name}@{model.version}"
+    if history is not None:
+        facts |= {"whole_loss": before.loss, "validation_loss": after.loss}
     saved = save_model(folder, model.name, spec, small, facts)
-    table = Table("", "parameters", "weight bytes", "state bytes", "step µs at 8 rows")
+    table = Table("", "parameters", "weight bytes", "state bytes", "step µs at 8 rows", "validation loss")
     for name, cost in ((f"{model.name}@{model.version}", before), (f"{saved.name}@{saved.version}", after)):
         table.add_row(
-            name, f"{cost.parameters:,}", f"{cost.weight_bytes:,}", f"{cost.state_bytes:,}", f"{cost.step_us:.0f}"
-        )
+            name, f"{cost.parameters:,}", f"{cost.weight_bytes:,}", f"{cost.state_bytes:,}", f"{cost.step_us:.0f}",
+            "needs --data" if history is None else f"{cost.loss:.4f}",
+        )  # fmt: skip
     console.print(table)
+    if how == "prune":
+        console.print(f"Train it on: streamcast train DATA --from {saved.name}@{saved.version}", highlight=False)
     console.print(f"Next: streamcast backtest DATA --model {saved.name}@{saved.version}", highlight=False)
     return 0

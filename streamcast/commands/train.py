@@ -11,24 +11,49 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from models.spec import make
 from streamcast import training
 from streamcast.defaults import default_spec
 from streamcast.history import History
-from streamcast.registry import Model, save_model
+from streamcast.registry import Model, load_model, save_model
 from streamcast.spec import ModelSpec
 
 
 def train(history: History, source: str, name: str, choice: Mapping[str, Any], folder: Path, console: Console) -> int:
-    """Train, save, and say how good it became."""
-    spec = chosen_spec(history, choice)
-    options = training.Options(epochs=choice["epochs"], max_seconds=choice["max_seconds"], seed=choice["seed"])
+    """Train, save, and say how good it became; ``start`` and ``teacher`` of the choice name models of the folder."""
+    start, teacher = (
+        load_model(folder, reference) if (reference := choice[part]) else None for part in ("start", "teacher")
+    )
+    spec = chosen_spec(history, choice) if start is None else start.spec
+    options = chosen_options(choice)
+    name = name or (start.name if start else "model")
     with progress_bar(console) as on_progress:
-        model = training.fit(history, spec, options, on_progress)
-    saved = save_model(folder, name, spec, model.network, {**model.facts, "data": source})
-    console.print(describe(model))
+        model = training.fit(
+            history, spec, options, on_progress, initial=start.network if start else None, teacher=teacher
+        )
+    facts = {**model.facts, "data": source}
+    for part, other in (("from", start), ("teacher", teacher)):
+        if other is not None:
+            facts[part] = f"{other.name}@{other.version}"
+    if start is not None and "whole_loss" in start.facts:
+        facts["whole_loss"] = start.facts["whole_loss"]
+    saved = save_model(folder, name, spec, model.network, facts)
+    console.print(describe(saved), highlight=False)
     console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {folder / name / saved.version}")
     console.print(f"Next: [bold]streamcast backtest {source} --model {saved.name}@{saved.version}[/]", highlight=False)
     return 0
+
+
+def chosen_options(choice: Mapping[str, Any]) -> training.Options:
+    """Return the training options of the command line, ``options`` being texts such as rows=64; raises SpecError."""
+    spec: dict[str, Any] = {name: choice[name] for name in ("epochs", "max_seconds", "seed")}
+    for text in choice["options"]:
+        name, _, value = text.partition("=")
+        try:
+            spec[name] = json.loads(value)
+        except ValueError:
+            spec[name] = value
+    return make("option", {"training": training.Options}, {"kind": "training", **spec})
 
 
 def chosen_spec(history: History, choice: Mapping[str, Any]) -> ModelSpec:
@@ -43,6 +68,9 @@ def chosen_spec(history: History, choice: Mapping[str, Any]) -> ModelSpec:
         lags=choice["lags"] if choice["lags"] >= 0 else None,
         season=choice["season"] if choice["season"] > 0 else None,
         scales=scales or None,
+        mode=choice["mode"],
+        grace=choice["grace"],
+        aggregates=dict(pair.split("=", 1) for pair in choice["aggregates"].split(",") if pair),
     )  # fmt: skip
 
 
@@ -50,10 +78,14 @@ def describe(model: Model) -> str:
     """Return in one sentence what the training came to."""
     facts = model.facts
     parameters = sum(p.numel() for p in model.network.parameters())
+    if "highway_loss" in facts:
+        began = f"{facts['highway_loss']:.4f} (linear highway alone)"
+    else:
+        whole = f", {facts['whole_loss']:.4f} before it was compressed" if "whole_loss" in facts else ""
+        began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
     return (
-        f"{parameters:,} parameters; the validation loss fell from {facts['highway_loss']:.4f} (linear highway alone)"
-        f" to {facts['validation_loss']:.4f} in epoch {facts['best_epoch']} of {facts['epochs']}"
-        f" ({facts['seconds']:.0f} s; stopped by {facts['stopped']})"
+        f"{parameters:,} parameters; the validation loss fell from {began} to {facts['validation_loss']:.4f} in epoch"
+        f" {facts['best_epoch']} of {facts['epochs']} ({facts['seconds']:.0f} s; stopped by {facts['stopped']})"
     )
 
 

@@ -6,6 +6,7 @@ Shapes: T steps, B rows, F inputs, H outputs.
 import inspect
 from collections.abc import Callable, Iterator
 from copy import deepcopy
+from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
 
@@ -18,14 +19,10 @@ from torch import Tensor
 from models.cell import Cell, Exact, State, fold
 from models.network import Shape, build
 from models.spec import Spec, make
-from models.zoo import CELLS, FRONTS, MODELS
+from models.zoo import CELLS, FRONTS, MODELS, Composition
 
 INPUTS = 10
-
-
-OPTIONS: list[Spec] = [
-    {"kind": "gru", "reset": "before"},
-    {"kind": "gru", "norm": "gates"},
+COMBINED: list[Spec] = [
     {"kind": "gru", "norm": "output", "candidate": "glu", "hidden": 8},
     {"kind": "gru", "reset": "before", "groups": 4},
     {"kind": "lstm", "peephole": True, "hidden": 8},
@@ -37,31 +34,50 @@ OPTIONS: list[Spec] = [
     {"kind": "slstm", "heads": 1, "hidden": 8},
     {"kind": "patch", "length": 5, "hidden": 8},
 ]
+"""Options together, and the narrowest layers."""
 
 
-def narrow(kind: str) -> Spec:
-    """Return the spec of a listed model with layers 16 wide."""
+def composition(kind: str) -> Composition:
+    """Return a listed model with layers 16 wide."""
     options = inspect.signature(MODELS[kind]).parameters
-    return {"kind": kind, **{name: 16 for name in ("hidden", "top", "width", "channels") if name in options}}
+    widths = {name: 16 for name in ("hidden", "top", "width", "channels") if name in options}
+    return make("model", MODELS, {"kind": kind, **widths})
 
 
-def in_model(kind: str) -> Cell:
-    """Return the whole stack of a listed model."""
-    return build(narrow(kind), Shape((INPUTS,), 0, 1, (0.5,))).stacks[0]
+def cells_of(kind: str) -> list[Spec]:
+    """Return the cells of a listed model that have another option than the default, widths aside."""
+    return [cell for cell in composition(kind).stack if any(is_chosen(cell, option) for option in cell)]
 
 
-def recurrent_part(kind: str) -> str:
-    """Return what the stack of a listed model is made of; models may differ in the read-out only."""
-    model = make("model", MODELS, narrow(kind))
+def is_chosen(cell: Spec, option: str) -> bool:
+    """Return whether an option of a cell is not the default."""
+    parameters = inspect.signature(CELLS[str(cell["kind"])]).parameters
+    return option not in {"kind", "hidden"} and cell[option] != parameters[option].default
+
+
+def way_of_composing(kind: str) -> str:
+    """Return how a listed model is more than one cell: "" where it is not, alike where only its cells differ."""
+    model = composition(kind)
+    if model.front is None and all(cell == model.stack[0] for cell in model.stack) and model.shortcut == "none":
+        return "" if len(model.stack) == 1 else f"equal layers, exit {model.exit}"
     return repr((model.front, model.stack, model.shortcut, model.exit))
 
 
-STACKS = {recurrent_part(kind): kind for kind in MODELS if kind not in {"network", *CELLS}}
+def stack_of(kind: str) -> Cell:
+    """Return the whole stack of a listed model."""
+    return build(
+        asdict(composition(kind)) | {"kind": "network", "highway": False}, Shape((INPUTS,), 0, 1, (0.5,))
+    ).stacks[0]
+
+
+NAMES = [kind for kind in MODELS if kind not in {"network", *CELLS}]
+STACKS = {way_of_composing(kind): kind for kind in NAMES if way_of_composing(kind)}
+SPECS = [*(cell for kind in NAMES for cell in cells_of(kind)), *COMBINED]
 LISTED: dict[str, Callable[[], Cell]] = {
     **{kind: partial(make, "cell", CELLS, {"kind": kind}, inputs=INPUTS) for kind in CELLS},
-    **{kind: partial(make, "front", FRONTS, {"kind": kind}, inputs=INPUTS) for kind in FRONTS},
-    **{", ".join(map(str, spec.values())): partial(make, "cell", CELLS, spec, inputs=INPUTS) for spec in OPTIONS},
-    **{f"{kind} model": partial(in_model, kind) for kind in STACKS.values()},
+    **{kind: partial(make, "front", FRONTS, {"kind": kind}, inputs=INPUTS) for kind in FRONTS.keys() - CELLS.keys()},
+    **{", ".join(map(str, spec.values())): partial(make, "cell", CELLS, spec, inputs=INPUTS) for spec in SPECS},
+    **{f"{kind} model": partial(stack_of, kind) for kind in STACKS.values()},
 }
 
 law = settings(max_examples=15, deadline=None, derandomize=True)

@@ -21,7 +21,7 @@ from models.zoo import MODELS
 from streamcast.engine import Engine
 from streamcast.registry import load_model, new_network, save_model
 from streamcast.spec import ModelSpec
-from tests.strategies import LOAD, MINUTE, SCALES, START, Line, Y, drive, model_spec, one_at_a_time
+from tests.strategies import LOAD, MINUTE, SCALES, START, Line, Trace, Y, drive, model_spec, one_at_a_time
 
 SMALL: Mapping[str, Any] = {
     "hidden": 16, "top": 16, "width": 16, "channels": 8, "ring": 5, "window": 6, "pool": 5, "patch": 4, "segment": 2,
@@ -72,7 +72,7 @@ def lines() -> list[Line]:
     """Return records of eleven series of unlike lengths, with gaps, restarts, missing values and duplicates."""
     random = np.random.default_rng(13)
     rows, now = [], dict.fromkeys("abcdefghijk", START)
-    for number in range(160):
+    for number in range(120):
         key = "a" if number % 3 == 0 else str(random.choice(list(now)))
         now[key] += MINUTE * int(random.choice([1, 1, 1, 1, 0, 2, 4, 7]))
         values = random.normal(size=2)
@@ -81,15 +81,20 @@ def lines() -> list[Line]:
     return rows
 
 
+@cache
+def streamed(name: str) -> Trace:
+    """What a listed network answers to one record after the other."""
+    return drive(Engine(spec_of(name), network_of(name)), lines(), one_at_a_time(lines()))
+
+
 over_models = pytest.mark.parametrize("name", NAMES)
 
 
 @over_models
 def test_it_streams_and_any_batches_give_the_bytes_of_one_record_at_a_time(name: str) -> None:
-    want = drive(Engine(spec_of(name), network_of(name)), lines(), one_at_a_time(lines()))
-    assert len(want.forecasts) > 100
+    assert len(streamed(name).forecasts) > 75
     for sizes in ([], [7, 60, 3, 29]):
-        assert drive(Engine(spec_of(name), network_of(name)), lines(), sizes) == want
+        assert drive(Engine(spec_of(name), network_of(name)), lines(), sizes) == streamed(name)
 
 
 @over_models
@@ -98,8 +103,7 @@ def test_saved_and_loaded_it_goes_on_with_the_same_bytes(name: str, tmp_path: Pa
     saved = save_model(tmp_path, "model", spec_of(name), network, {})
     loaded = load_model(tmp_path, "model")
     assert loaded.digest == saved.digest
-    before = drive(Engine(spec_of(name), network), lines(), [80])
-    assert drive(Engine(loaded.spec, loaded.network), lines(), [80]) == before
+    assert drive(Engine(loaded.spec, loaded.network), lines(), [80]) == streamed(name)
     x_TBF, dt_TB = torch.randn(12, 8, network.shape.features[0]), torch.rand(12, 8)
     whole_TBH, last = network.scan(0, x_TBF, network.initial_state(0, 8), None, dt_TB)
     first_TBH, state = network.scan(0, x_TBF[:5], network.initial_state(0, 8), None, dt_TB[:5])
@@ -124,19 +128,26 @@ def test_it_learns_to_continue_a_wave(name: str) -> None:
     network = build(small(name), Shape((2,), 0, 2, (0.1, 0.5, 0.9)))
     windows, outcome_Nh = waves(network)
     optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    losses = []
+    first = None
     for _ in range(40):
         numbers_NhP = network.distribution(*windows())
         loss = network.loss(numbers_NhP, outcome_Nh)
+        first = loss.item() if first is None else first
+        if loss < first - 0.3 * abs(first) and better_than_the_majority(network, numbers_NhP, outcome_Nh):
+            return
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0] - 0.3 * abs(losses[0])
-    if isinstance(network.head, ClassHead):
-        classes_Nh = network.head.classes(outcome_Nh)
-        majority = classes_Nh.flatten().bincount().max() / classes_Nh.numel()
-        assert (numbers_NhP.argmax(-1) == classes_Nh).float().mean() > majority + 0.1
+    pytest.fail(f"the loss went from {first} to {loss.item()} only")
+
+
+def better_than_the_majority(network: Network, numbers_NhP: Tensor, outcome_Nh: Tensor) -> bool:
+    """Return whether a classifier's likeliest class is right more often than always the same one; others always are."""
+    if not isinstance(network.head, ClassHead):
+        return True
+    classes_Nh = network.head.classes(outcome_Nh)
+    majority = classes_Nh.flatten().bincount().max() / classes_Nh.numel()
+    return bool((numbers_NhP.argmax(-1) == classes_Nh).float().mean() > majority + 0.1)
 
 
 @over_models

@@ -1,0 +1,19 @@
+"""What a claim came to when it was measured."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Verdict = Literal["holds", "in part", "does not hold", "not tested"]
+
+
+class Finding(NamedTuple):
+    """What was measured, in words with numbers, and whether the claim holds here."""
+
+    measured: str
+    verdict: Verdict
+
+
+def verdict(*held: bool) -> Verdict:
+    """Return whether all, some or none of a claim's parts held."""
+    return "holds" if all(held) else "in part" if any(held) else "does not hold"

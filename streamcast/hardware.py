@@ -1,0 +1,31 @@
+"""What a network is trained on: a device, and one thread of it with a seed of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from models.spec import SpecError
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device to train on; raises SpecError when there is no GPU and one was asked for."""
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise SpecError("device is 'cuda', but torch sees no GPU here: choose 'auto' or 'cpu'")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+@contextmanager
+def one_thread(seed: int) -> Iterator[None]:
+    """Seed torch and let it use one thread (more are slower on networks of this size), and undo both."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
