@@ -290,7 +290,7 @@ class KafkaTransport(KafkaReader):
             for name, records in polled.items()
         ]
 
-    def commit(self, outgoing: Sequence[Outgoing], positions: Positions) -> None:
+    def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
         deadline = time.monotonic() + COMMIT_SECONDS
         try:
@@ -439,7 +439,7 @@ class KafkaTransport(KafkaReader):
             _abandon(self._producer)
             self._producer = None
 
-    def _send(self, producer: KafkaProducer, outgoing: Sequence[Outgoing]) -> None:
+    def _send(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> None:
         """Send everything and check that every record was acknowledged."""
         send, futures = producer.send, []
         for records in outgoing:

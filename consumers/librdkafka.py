@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -335,7 +335,7 @@ class LibrdTransport(LibrdReader):
             if batches or time.monotonic() >= deadline:
                 return batches
 
-    def commit(self, outgoing: Sequence[Outgoing], positions: Positions) -> None:
+    def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
         deadline = time.monotonic() + COMMIT_SECONDS
         try:
@@ -469,7 +469,7 @@ class LibrdTransport(LibrdReader):
             self._producer.purge()
             self._producer = None
 
-    def _send(self, producer: Producer, outgoing: Sequence[Outgoing]) -> None:
+    def _send(self, producer: Producer, outgoing: Iterable[Outgoing]) -> None:
         produce, done = producer.produce, self._on_delivery
         for records in outgoing:
             topic, columns = records.topic, (records.values, records.keys, records.partitions, records.timestamps)

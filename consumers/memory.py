@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -135,7 +135,7 @@ class MemoryTransport(MemoryReader):
                     return batches
                 self._broker.wait(remaining)
 
-    def commit(self, outgoing: Sequence[Outgoing], positions: Positions) -> None:
+    def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
         try:
             producer, epoch = self._producer = self._producer or self._init()

@@ -6,7 +6,7 @@ commits what a ``Handler`` answers; ``consumers/loop.py`` is the only caller of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -193,8 +193,8 @@ class Transport(Reader, Protocol):
         Raises RecordsGone when retention has passed a position, Fenced when another member took the instance over.
         """
 
-    def commit(self, outgoing: Sequence[Outgoing], positions: Positions) -> None:
-        """Produce ``outgoing`` and commit ``positions`` together.
+    def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
+        """Produce ``outgoing`` and commit ``positions`` together; it is taken piece by piece, each sent as it comes.
 
         Exactly once: one transaction, every send checked before the offsets are added, the full group
         metadata sent.  At least once: flush, check every send, then commit the positions.  Without positions it
@@ -236,7 +236,7 @@ class Handler(Protocol):
     def recover_some(self, budget_seconds: float) -> bool:
         """Rebuild state for about ``budget_seconds``; True when nothing is left to rebuild."""
 
-    def on_batch(self, batches: Sequence[Batch]) -> Sequence[Outgoing]:
+    def on_batch(self, batches: Sequence[Batch]) -> Iterable[Outgoing]:
         """Answer the batches; what it changed stays on a stage until ``on_committed``."""
 
     def on_committed(self) -> None:

@@ -298,6 +298,10 @@ class Forecasts:
     def __len__(self) -> int:
         return len(self.record)
 
+    def part(self, rows: slice) -> Forecasts:
+        """Some of them."""
+        return Forecasts(self.record[rows], self.cutoffs[rows], self.values[rows], self.warm[rows], self.anomaly[rows])
+
 
 class Encoder:
     """Writes the forecasts of one lane as JSON: fields in a fixed order, numbers of 6 significant digits."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
@@ -32,6 +32,8 @@ from streamcast.telemetry import Telemetry
 
 LAST_SNAPSHOT_SECONDS = 3.0
 MOST_RESETS = 10_000
+SENT_AT_ONCE = 1_000
+"""Answers that are written before they are handed over to the client."""
 ANOMALOUS = 0.9999
 """An answer with a larger anomaly counts as one in telemetry."""
 
@@ -238,33 +240,41 @@ class Service:
 
     # -- records ---------------------------------------------------------------------------------------
 
-    def on_batch(self, batches: Sequence[Batch]) -> Sequence[Outgoing]:
-        """See ``Handler``."""
+    def on_batch(self, batches: Sequence[Batch]) -> Iterator[Outgoing]:
+        """See ``Handler``; answers are encoded as they are taken: the first are sent while the next are written."""
         began = self._clock()
         lap = _Lap(self._telemetry, self._clock)
         observations, poison = self._decoder.decode(batches)
         lap("decode")
         rejected = [Rejected(p.batch, p.row, p.reason, p.detail) for p in poison]
         results: dict[str, Result] = {}
-        answers: list[Outgoing] = []
         resets = self._due_resets(batches)
         anew = [(Partition(entry.topic, entry.partition), entry.key) for entry in resets]
         for lane in self._lanes:
             result = lane.engine.stage(observations, lap, anew)
             results[lane.name] = result
-            if not lane.shadow:
-                answers.append(self._answers(lane, observations, result))
-            lap("encode")
         rejected += _not_finite(observations, batches, next(iter(results.values())))
         entries = [entry for batch in batches for entry in self._spans[batch.partition].unwritten] + resets
         after = {batch.partition: batch.next_offset for batch in batches}
         self._poll = _Poll(began, after, observations, rejected, results, resets)
+        return self._outgoing(batches, entries, rejected)
+
+    def _outgoing(
+        self, batches: Sequence[Batch], entries: Sequence[Entry], rejected: Sequence[Rejected]
+    ) -> Iterator[Outgoing]:
+        """Yield what the poll in hand wants written, decisions first.
+
+        Without transactions, an answer must not be there before the decision it follows from.
+        """
+        if entries:
+            yield outgoing(self._topics.journal, entries, batches[0].timestamps[0] if batches[0] else 0)
+        if (poll := self._poll) is None:
+            return
+        for lane in self._lanes:
+            if not lane.shadow:
+                yield from self._answers(lane, poll.observations, poll.results[lane.name])
         if rejected:
-            answers.append(deadletters.outgoing(self._topics.dead_letters, batches, rejected))
-        if entries:  # first: without transactions, an answer must not be there before the decision it follows from
-            timestamp = batches[0].timestamps[0] if batches[0] else 0
-            answers.insert(0, outgoing(self._topics.journal, entries, timestamp))
-        return answers
+            yield deadletters.outgoing(self._topics.dead_letters, batches, rejected)
 
     def _due_resets(self, batches: Sequence[Batch]) -> list[Entry]:
         """Entries for the keys to begin anew whose partition is in this poll; others wait, unknown ones are let go."""
@@ -279,22 +289,25 @@ class Service:
                 self._resets.append(key)
         return entries
 
-    def _answers(self, lane: _Lane, observations: Observations, result: Result) -> Outgoing:
-        record = result.forecasts.record
+    def _answers(self, lane: _Lane, observations: Observations, result: Result) -> Iterator[Outgoing]:
         partitions = np.empty(len(observations), np.int64)
         for partition, start, stop in observations.runs:
             partitions[start:stop] = partition.index
-        partitions, offsets = partitions[record], observations.offsets[record]
-        values = lane.encoder.encode(
-            lane.engine.slab.key_texts(result.slots[record]), result.forecasts, partitions, offsets
-        )
-        return Outgoing(
-            topic=self._topics.forecasts,
-            partitions=partitions.tolist(),
-            timestamps=observations.timestamps[record].tolist(),
-            keys=[observations.keys[i].encode() for i in record.tolist()],
-            values=values,
-        )
+        for first in range(0, len(result.forecasts), SENT_AT_ONCE):
+            began = self._clock()
+            forecasts = result.forecasts.part(slice(first, first + SENT_AT_ONCE))
+            record = forecasts.record
+            keys = lane.engine.slab.key_texts(result.slots[record])
+            values = lane.encoder.encode(keys, forecasts, partitions[record], observations.offsets[record])
+            part = Outgoing(
+                topic=self._topics.forecasts,
+                partitions=partitions[record].tolist(),
+                timestamps=observations.timestamps[record].tolist(),
+                keys=[observations.keys[i].encode() for i in record.tolist()],
+                values=values,
+            )
+            self._telemetry.encoding(self._clock() - began)
+            yield part
 
     def on_committed(self) -> None:
         """See ``Handler``."""

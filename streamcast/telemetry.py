@@ -70,6 +70,7 @@ class Telemetry(Collector):
         self._saved: dict[Partition, float] = {}
         self._outcomes: dict[tuple[str, int], Outcomes] = {}
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_BATCHES)
+        self._encoding = 0.0
         self._recent_totals: deque[tuple[float, float]] = deque(maxlen=_RECENT_BATCHES)
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -90,9 +91,11 @@ class Telemetry(Collector):
                     del times[gone]
 
     def on_commit(self, seconds: float, records: int) -> None:
-        """A batch of ``records`` was committed, which took ``seconds``."""
+        """A batch of ``records`` was committed, which took ``seconds``, what was told of ``encoding`` among them."""
         with self._lock:
-            self._histograms["stage_seconds", "commit"].observe(seconds)
+            self._histograms["stage_seconds", "encode"].observe(self._encoding)
+            self._histograms["stage_seconds", "commit"].observe(max(0.0, seconds - self._encoding))
+            self._encoding = 0.0
             self._histograms["batch_records",].observe(records)
             self._add("commits")
             self._add("records_consumed", amount=records)
@@ -101,6 +104,7 @@ class Telemetry(Collector):
     def on_abort(self) -> None:
         """A batch was rolled back."""
         with self._lock:
+            self._encoding = 0.0
             self._add("aborts")
 
     def on_rebalance(self) -> None:
@@ -114,6 +118,11 @@ class Telemetry(Collector):
         """A batch spent ``seconds`` in the stage ``name``, one of ``STAGES``; raises KeyError for another name."""
         with self._lock:
             self._histograms["stage_seconds", name].observe(seconds)
+
+    def encoding(self, seconds: float) -> None:
+        """Some answers of the commit in hand were written in ``seconds``, while others were being sent."""
+        with self._lock:
+            self._encoding += seconds
 
     def batch(
         self, consume_to_forecast_seconds: float, event_to_forecast_seconds_N: Floats, outcomes: Mapping[str, int]

@@ -98,6 +98,19 @@ def feed(telemetry: Telemetry) -> None:
         )
 
 
+def test_what_is_written_while_other_answers_are_sent_counts_once() -> None:
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8)
+    telemetry.encoding(0.25)
+    telemetry.encoding(0.25)
+    telemetry.on_commit(2.0, 100)
+    telemetry.encoding(0.125)
+    telemetry.on_abort()
+    telemetry.on_commit(1.0, 100)
+    exposed = telemetry.exposition().decode()
+    assert 'stage_seconds_sum{stage="encode"} 0.5\n' in exposed
+    assert 'stage_seconds_sum{stage="commit"} 2.5\n' in exposed
+
+
 @given(st.lists(st.floats(0, 100), max_size=50))
 def test_a_histogram_counts_as_the_prometheus_client_does(seconds: list[float]) -> None:
     other = OtherHistogram("other", "", buckets=SECONDS_EDGES, registry=CollectorRegistry())
