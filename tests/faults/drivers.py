@@ -236,6 +236,7 @@ OTHERS = [
     Fault("broker killed after sending", _broker_killed("sent")),
     Fault("broker killed after the offsets", _broker_killed("offsets")),
     Fault("broker frozen, 12 s", _broker_frozen(12.0)),
+    Fault("broker frozen, 60 s", _broker_frozen(60.0)),
     Fault("produce expires in a transaction", _broker_frozen(5.0), IMPATIENT),
     Fault("zombie, after sending", _zombie("sent", "1")),
     Fault("zombie, after the offsets", _zombie("offsets", "1")),
