@@ -101,6 +101,7 @@ def test_durations_are_held_in_milliseconds_and_times_need_a_zone(tmp_path: Path
     [
         ("kafka:\n  guarentee: exactly_once\n", ["streamcast.yaml:2: kafka.guarentee is not", "kafka.guarantee?"]),
         ("kafka: {topic: observations}\n", ["streamcast.yaml:1: kafka.topic is not a setting", "input.topic?"]),
+        ("kafKa: {group: a, optFons: {}}\n", ["streamcast.yaml:1: kafKa is not a setting, did you mean kafka?"]),
         ("kafak: {}\n", ["streamcast.yaml:1: kafak is not a setting", "kafka?"]),
         (
             "batch:\n\n  max_records: many\n",

@@ -243,7 +243,9 @@ class DashboardSettings(Section):
 class Settings(BaseSettings):
     """All settings; ``load_settings`` makes one from a file and the environment."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, case_sensitive=True
+    )
 
     kafka: KafkaSettings = KafkaSettings()
     input: InputSettings = InputSettings()

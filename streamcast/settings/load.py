@@ -86,7 +86,7 @@ def _from_environment() -> tuple[Document, Places]:
     variables = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
     places = {tuple(name[len(PREFIX) :].lower().split("__")): f"environment variable {name}" for name in variables}
     try:
-        document = EnvSettingsSource(Settings, env_prefix=PREFIX, env_nested_delimiter="__")()
+        document = EnvSettingsSource(Settings, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")()
     except UndecodableVariable as error:
         raise SettingsError(f"environment: {error}; expected JSON, or set one name at a time") from None
     unknown = {names[:1]: place for names, place in places.items() if names[0] not in Settings.model_fields}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -34,7 +34,7 @@ def promote_before_the_commit(patch: Patch) -> None:
     """State moves on before it is known whether the records do."""
     answer = Service.on_batch
 
-    def promoted(self: Service, batches: Sequence[Batch]) -> Sequence[Outgoing]:
+    def promoted(self: Service, batches: Sequence[Batch]) -> Iterable[Outgoing]:
         answers = answer(self, batches)
         for lane in self._lanes:
             lane.engine.promote()
@@ -47,7 +47,7 @@ def snapshot_ahead_of_the_commit(patch: Patch) -> None:
     """A snapshot is taken of what is staged."""
     answer = Service.on_batch
 
-    def saved(self: Service, batches: Sequence[Batch]) -> Sequence[Outgoing]:
+    def saved(self: Service, batches: Sequence[Batch]) -> Iterable[Outgoing]:
         answers = answer(self, batches)
         if self._saver is not None and self._poll is not None:
             for partition, position in self._poll.after.items():
