@@ -59,7 +59,9 @@ class Options:
     highway_rate: float = 0.05
     """What the highway's step size is in units of the others'."""
     decay: float = 0.85
-    """The step size's factor from epoch to epoch."""
+    """The step size's factor ..."""
+    decay_every: int = 1
+    """... from so many epochs to the next."""
     weight_decay: float = 1e-3
     """Decoupled, of all weights (Loshchilov and Hutter 2019)."""
     clip: float = 1.0
@@ -83,6 +85,7 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raise SpecError for what would divide by nothing or turn a loss around."""
+        within("decay_every", self.decay_every, 1, 4096)
         within("accumulate", self.accumulate, 1, 4096)
         within("imitate", self.imitate, 0, 1)
 
@@ -215,7 +218,7 @@ class _Run:
         """Return the factor of the step sizes: it falls from epoch to epoch, and faster when time runs out."""
         options = self.options
         spent = self.seconds / options.max_seconds if options.max_seconds else 0.0
-        return min(math.pow(options.decay, self.epoch), math.pow(LAST_RATE, spent))
+        return min(math.pow(options.decay, self.epoch // options.decay_every), math.pow(LAST_RATE, spent))
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW with smaller, undecayed steps for the highway, whose closed form is already good."""

@@ -20,7 +20,7 @@ from tests.faults.plan import Event, Plan
 from tests.faults.simulation import EVENTS, drawn, faults_of, shortest, simulate
 from tests.faults.world import World
 
-SEEDS, CHUNK = 1500, 100
+SEEDS, CHUNK = 2000, 100
 ENOUGH = 1000
 """Seeds within which a broken protocol must be found."""
 

@@ -63,6 +63,18 @@ def test_training_leaves_the_callers_random_numbers_and_threads_alone() -> None:
     assert torch.get_num_threads() == threads
 
 
+def test_the_step_size_stays_for_as_many_epochs_as_it_shall() -> None:
+    history = history_of(300)
+    spec = default_spec(history, 4, SMALL)
+    still = replace(QUICK, decay=0.0, patience=9)
+    two, four, one = (
+        fit(history, spec, replace(still, epochs=epochs, decay_every=every)).network
+        for epochs, every in ((2, 2), (4, 2), (4, 1))
+    )
+    assert same(two, four)
+    assert not same(two, one)
+
+
 def test_no_outcome_that_is_trained_on_lies_in_the_time_of_validation() -> None:
     history = history_of(500, 3)
     spec = default_spec(history, 12, SMALL)
