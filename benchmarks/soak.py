@@ -1,10 +1,10 @@
-"""A long run under load: ``python -m benchmarks.soak [--minutes 20] [--client librdkafka] [--json FILE]``.
+"""A long run under load: ``python -m benchmarks.soak [--minutes 20] [--lives 4] [--client librdkafka] [--json FILE]``.
 
 One service process answers records that keep coming (poison, duplicates and late ones among them, more series than
-there is room for), is asked to stop every few minutes and started again, and its resident memory is read every second.
-At the end the verifier computes every forecast anew.  Prints the slope of memory over each process's life after its
-first minute, and what was left undone at each stop (records behind the committed offset when the process had ended,
-which the next one takes up).
+there is room for), is asked to stop a few times and started again, and its resident memory is read every second.  At the end
+the verifier computes every forecast anew.  Prints the slope of memory over each process's life after its first quarter,
+and what was left undone at each stop (records behind the committed offset when the process had ended, which the next
+one takes up).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from rich.console import Console
 from consumers.broker import LocalKafka
 from tests.faults.cluster import Client, Cluster, Tally, Worker
 
-LIVES = 4
-SETTLING_SECONDS = 60.0
+SETTLING_SHARE = 0.25
+"""Of a process's life, before its memory counts."""
 FED = 400
 """Records of one feeding."""
 
@@ -55,7 +55,7 @@ def life(cluster: Cluster, seconds: float, console: Console) -> dict[str, Any]:
             console.print(f"{age:.0f} s: {seen[-1][1]:.1f} MB, {cluster.tally.records:,} records fed")
         time.sleep(1.0)
     code = worker.stop()
-    at, memory = np.array([each for each in seen if each[0] > SETTLING_SECONDS]).T
+    at, memory = np.array([each for each in seen if each[0] > SETTLING_SHARE * seconds]).T
     slope = float(np.polyfit(at / 3600.0, memory, 1)[0])
     return {
         "seconds": round(seconds), "exit": code, "mb_first": round(float(memory[0]), 1),
@@ -67,6 +67,7 @@ def main() -> int:
     """Soak, print, write a JSON; return 0 when no promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--lives", type=int, default=4, help="processes, one after the other")
     parser.add_argument("--rate", type=float, default=1000.0, help="records/s")
     parser.add_argument("--client", choices=get_args(Client), default="librdkafka")
     parser.add_argument("--json", type=Path)
@@ -77,7 +78,7 @@ def main() -> int:
         feeder = threading.Thread(target=feed, args=(cluster, a.rate, ended))
         feeder.start()
         try:
-            lives = [life(cluster, a.minutes * 60 / LIVES, console) for _ in range(LIVES)]
+            lives = [life(cluster, a.minutes * 60 / a.lives, console) for _ in range(a.lives)]
         finally:
             ended.set()
             feeder.join()
