@@ -1,10 +1,10 @@
 """A long run under load: ``python -m benchmarks.soak [--minutes 20] [--lives 4] [--client librdkafka] [--json FILE]``.
 
 One service process answers records that keep coming (poison, duplicates and late ones among them, more series than
-there is room for), is asked to stop a few times and started again, and its resident memory is read every second.  At the end
-the verifier computes every forecast anew.  Prints the slope of memory over each process's life after its first quarter,
-and what was left undone at each stop (records behind the committed offset when the process had ended, which the next
-one takes up).
+there is room for), is asked to stop a few times and started again, and its resident memory is read every second.  At
+the end the verifier computes every forecast anew.  Prints the slope of memory over each process's life after its first
+quarter, and what was left undone at each stop (records behind the committed offset when the process had ended, which
+the next one takes up).
 """
 
 from __future__ import annotations
