@@ -151,6 +151,9 @@ def tune(
     lags: Annotated[int, typer.Option(help="Bars of the linear highway (-1: chosen from the data).")] = -1,
     season: Annotated[int, typer.Option(help="Bars of a season (-1: chosen from freq).")] = -1,
     seed: Annotated[int, typer.Option(help="Seed of the search, of weights and batches.")] = 0,
+    ticks: Annotated[bool, typer.Option("--ticks", help="Rows are raw readings, several a bar; needs --freq.")] = False,
+    grace: Annotated[str, typer.Option(help="How long a bar of ticks waits for late ones, such as 2min.")] = "0s",
+    aggregates: Annotated[str, typer.Option(help="How readings become a bar, such as y=sum,bid=last.")] = "",
     id_col: IdCol = "unique_id",
     time_col: TimeCol = "ds",
     target_col: TargetCol = "y",
@@ -162,11 +165,12 @@ def tune(
     """Search for the network and training options that forecast a file best, and keep that model."""
     from streamcast.commands.tune import tune as run
 
-    history = _history(data, id_col, time_col, target_col, columns, freq, timezone)
+    history = _history(data, id_col, time_col, target_col, columns, freq, timezone, ticks=ticks)
     choice = {
         "networks": networks.split(","), "horizon": horizon, "trials": trials, "max_seconds": max_seconds,
         "trial_seconds": trial_seconds, "epochs": epochs, "scales": scales, "quantiles": quantiles, "lags": lags,
-        "season": season, "seed": seed,
+        "season": season, "seed": seed, "mode": "ticks" if ticks else "sample", "grace": grace,
+        "aggregates": aggregates,
     }  # fmt: skip
     return run(history, str(data), name, choice, models, _console())
 

@@ -17,6 +17,7 @@ from streamcast.registry import ModelError, load_model
 CHOICE = {
     "networks": ["gru", "linear"], "horizon": 3, "trials": 4, "max_seconds": 0.0, "trial_seconds": 0.0, "epochs": 1,
     "scales": "", "quantiles": "0.1,0.5,0.9", "lags": 24, "season": 24, "seed": 0,
+    "mode": "sample", "grace": "0s", "aggregates": "",
 }  # fmt: skip
 
 
