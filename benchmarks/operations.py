@@ -36,6 +36,8 @@ from streamcast.service import Service, Start, Topics, rehearse
 from streamcast.snapshot import Store
 
 MOST = 1 << 40
+JOIN_SECONDS = 8.0
+"""From the start of the last process until all have their partitions."""
 
 
 def write(transport: KafkaTransport, topic: str, records: int, series: int) -> None:
@@ -78,7 +80,8 @@ def replaying(client: str, bootstrap: str, topic: str, folder: str) -> Iterator[
     saver = Saver(store, 1e9, telemetry)
     rehearse(model)
     settle_garbage()
-    yield Service({"champion": model}, reader, telemetry, topics, Start(), store=store, saver=saver)
+    everything = Start(warm_from=MOST)
+    yield Service({"champion": model}, reader, telemetry, topics, everything, store=store, saver=saver)
     reader.close(5.0)
 
 
@@ -113,10 +116,14 @@ def recovery(client: str, bootstrap: str, topic: str, records: int) -> dict[str,
 
 def workers(client: str, bootstrap: str, topic: str, count: int) -> dict[str, Any]:
     """Records/s of so many processes of one group, while all of them answer."""
-    group = uuid.uuid4().hex[:12]
     command, _ = Row(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, MOST)
-    running = [start([*command, "--group", group, "--instance", str(instance)]) for instance in range(count)]
-    commits = [result(process)["commits"] for process in running]
+    with tempfile.TemporaryDirectory() as folder:
+        begin = Path(folder) / "begin"
+        together = ["--group", uuid.uuid4().hex[:12], "--hold", str(begin)]
+        running = [start([*command, *together, "--instance", str(instance)]) for instance in range(count)]
+        time.sleep(JOIN_SECONDS)
+        begin.touch()
+        commits = [result(process)["commits"] for process in running]
     began, ended = max(each[0][0] for each in commits), min(each[-1][0] for each in commits)
     answered = sum(records for each in commits for at, records in each if began < at <= ended)
     return {"records_per_s": round(answered / (ended - began)), "seconds": round(ended - began, 1)}

@@ -91,6 +91,19 @@ class Stopwatch:
         self._telemetry.on_rebalance()
 
 
+class Held(Service):
+    """A service that takes its place in the group and answers nothing until a file is there."""
+
+    until: Path | None = None
+
+    def recover_some(self, budget_seconds: float) -> bool:
+        """See ``Handler``."""
+        if self.until is not None and not self.until.exists():
+            time.sleep(0.02)
+            return False
+        return super().recover_some(budget_seconds)
+
+
 def new_transport(client: str, who: Connection) -> Transport:
     """Return a transport over one of the clients."""
     if client == "librdkafka":
@@ -116,6 +129,7 @@ def main() -> None:
     parser.add_argument("--instance", default="0")
     parser.add_argument("--seconds", type=float, default=0.0, help="end after so long, whatever was read")
     parser.add_argument("--store", type=Path, help="write snapshots here, every 2 seconds")
+    parser.add_argument("--hold", type=Path, help="answer nothing until this file is there")
     a = parser.parse_args()
     torch.set_num_threads(1)
     model = benchmark_model(a.model)
@@ -127,7 +141,8 @@ def main() -> None:
     telemetry = new_telemetry({"champion": model})
     store = Store(str(a.store), 3) if a.store else None
     saver = Saver(store, 2.0, telemetry) if store else None
-    service = Service({"champion": model}, reader, telemetry, topics, Start(), store=store, saver=saver)
+    service = Held({"champion": model}, reader, telemetry, topics, Start(), store=store, saver=saver)
+    service.until = a.hold
     rehearse(model)
     settle_garbage()
     stop = threading.Event()

@@ -23,7 +23,7 @@ TURN_SECONDS = 40.0
 class BatchLimits:
     """How much one turn takes: records of a poll, the wait of an idle poll, and a slice of recovery."""
 
-    max_records: int = 5000
+    max_records: int = 10_000
     max_wait_seconds: float = 0.5
     recovery_slice_seconds: float = 0.25
 

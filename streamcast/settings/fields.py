@@ -188,7 +188,7 @@ class OutputSettings(Section):
 class BatchSettings(Section):
     """How many records are taken at once; batches grow by themselves under load."""
 
-    max_records: int = Field(default=5_000, ge=1, le=100_000)
+    max_records: int = Field(default=10_000, ge=1, le=100_000)
     """Most records of one poll, and so of one transaction."""
     max_wait: Duration = 200
     """Longest that a poll waits when nothing has arrived; a record that has arrived never waits."""

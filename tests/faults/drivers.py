@@ -198,9 +198,9 @@ def _deaf(direction: Direction) -> Round:
 def _full_disk(cluster: Cluster) -> None:
     """No snapshot fits: the stream goes on, and a process that is killed replays from the beginning."""
     for _ in range(2):
+        cluster.feed(200)
         worker = cluster.start()
         worker.wait_for("committed", 30)
-        cluster.feed(200)
         time.sleep(1.0)
         cluster.kill(worker)
 
