@@ -52,7 +52,7 @@ class _Search:
 
         def follow(now: training.Progress) -> None:
             done = now.epoch - 1 + now.batch / now.batches
-            self.progress.update(task, completed=done, description=f"trial {trial.number + 1}: {kind}")
+            self.progress.update(task, completed=done)
             if now.batch == now.batches and now.epoch > 1:
                 trial.report(now.validation, now.epoch)
                 if trial.should_prune():
@@ -116,10 +116,10 @@ def tune(history: History, source: str, name: str, choice: Mapping[str, Any], fo
 
 def ranking(study: optuna.Study) -> Table:
     """Return the best trials as a table."""
-    ended = sorted((t for t in study.trials if t.value is not None), key=lambda t: t.value or 0.0)
+    ended = [t for t in study.trials if t.state.name == "COMPLETE"]
     pruned = sum(t.state.name == "PRUNED" for t in study.trials)
     table = Table("loss", "what", title=f"{len(study.trials)} trials, {pruned} of them cut short", title_justify="left")
-    for trial in [t for t in ended if t.state.name == "COMPLETE"][:BEST_SHOWN]:
+    for trial in sorted(ended, key=lambda t: t.value or 0.0)[:BEST_SHOWN]:
         what = ", ".join(
             f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in trial.params.items()

@@ -110,7 +110,7 @@ class KafkaSettings(Section):
     instance: str = Field(default="0", min_length=1)
     """Name of this process in the group: unique there and the same after a restart, such as a pod's name."""
     client: Literal["kafka-python", "librdkafka"] = "kafka-python"
-    """Client library; librdkafka is about six times as fast and needs the extra `librdkafka`."""
+    """Client library; librdkafka is more than twice as fast and needs the extra `librdkafka`."""
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
     """at_least_once is for brokers without transactions: consumers drop duplicates by the forecast's source."""
     assignor: Literal["range", "cooperative-sticky"] = "range"
