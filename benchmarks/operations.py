@@ -140,7 +140,7 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(1)
     console, rows = Console(), list[dict[str, Any]]()
-    with LocalKafka() as kafka:
+    with LocalKafka(measured=True) as kafka:
         writer = KafkaTransport(Connection(kafka.bootstrap_servers, "", guarantee="at_least_once"))
         for topic, series in (("few", 1_000), ("many", a.series)):
             writer.create([TopicSpec(topic, PARTITIONS)])

@@ -74,7 +74,8 @@ def main() -> int:
     a = parser.parse_args()
     torch.set_num_threads(1)
     console, tally, ended = Console(), Tally(), threading.Event()
-    with LocalKafka() as kafka, Cluster(kafka, a.client, tally, 0, settings={"batch.max_records": 1000}) as cluster:
+    limits = {"batch.max_records": 1000}
+    with LocalKafka(measured=True) as kafka, Cluster(kafka, a.client, tally, 0, settings=limits) as cluster:
         feeder = threading.Thread(target=feed, args=(cluster, a.rate, ended))
         feeder.start()
         try:

@@ -1,12 +1,12 @@
 """How fast the service is, beside the least any service does and what one writes by hand, on one real Kafka.
 
-    python -m benchmarks.throughput [--records 200000] [--rounds 5] [--clients kafka-python librdkafka] [--json FILE]
+    python -m benchmarks.throughput [--records 200000] [--rounds 5] [--paced-rounds 3] [--json FILE]
 
 Every row is one process over the same input topic (1,000 series in 4 partitions); rows are run in turn, round
 after round, and their medians printed with the ratio to the bare loop of the same client and guarantee.  The loops
 run at polls of 1,000 and 5,000, the better counts; the service at its default of 10,000.  Latency is measured at a
 fixed 1,000 records/s by a reader of the output topic outside both: now less the timestamp of the record that was
-answered, which was sent without waiting for the ones before it.
+answered, which was sent without waiting for the ones before it; medians of as many rounds as --paced-rounds says.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _watch(bootstrap: str, topic: str, records: int, ages: list[float], ended: t
 
     consumer = Consumer({
         "bootstrap.servers": bootstrap, "group.id": uuid.uuid4().hex, "auto.offset.reset": "earliest",
-        "isolation.level": "read_committed", "fetch.wait.max.ms": 1, "fetch.queue.backoff.ms": 1,
+        "isolation.level": "read_committed", "fetch.wait.max.ms": 100, "fetch.queue.backoff.ms": 1,
     })  # fmt: skip
     consumer.subscribe([topic])
     while len(ages) < records and not ended.is_set():
@@ -179,14 +179,14 @@ def _watch(bootstrap: str, topic: str, records: int, ages: list[float], ended: t
 
 
 def run(
-    clients: Sequence[str], models: Sequence[str], records: int, rounds: int, seconds: float
+    clients: Sequence[str], models: Sequence[str], records: int, rounds: int, paced_rounds: int, seconds: float
 ) -> list[dict[str, Any]]:
     """Measure every row and return what was found."""
     console = Console(stderr=True)
     listed = rows(clients, models)
     rates: dict[Row, list[dict[str, Any]]] = {row: [] for row in listed}
     found = []
-    with LocalKafka() as kafka:
+    with LocalKafka(measured=True) as kafka:
         writer = KafkaTransport(Connection(kafka.bootstrap_servers, "", guarantee="at_least_once"))
         writer.create([TopicSpec("input", PARTITIONS)])
         for first in range(0, records, 5_000):
@@ -196,10 +196,13 @@ def run(
                 rates[row].append(measure_rate(row, kafka, writer, records))
                 console.print(f"round {number + 1}/{rounds} {row}: {rates[row][-1]['records_per_s']:,}/s")
         best = _better_poll(listed, rates)
-        for row in listed:
-            if row in best and seconds:
-                best[row] |= measure_latency(row, kafka, writer, seconds)
-                console.print(f"latency {row}: p50 {best[row]['p50_ms']} p99 {best[row]['p99_ms']} ms")
+        ages: dict[Row, list[dict[str, float]]] = {row: [] for row in best}
+        for number in range(paced_rounds):
+            for row in best:
+                ages[row].append(measure_latency(row, kafka, writer, seconds))
+                console.print(f"latency, round {number + 1}/{paced_rounds} {row}: {ages[row][-1]}")
+        for row, measured in ages.items():
+            best[row] |= {name: statistics.median(m[name] for m in measured) for name in (measured or [{}])[0]}
         writer.close(5.0)
         found = [best[row] for row in listed if row in best]
     bare = {(r["client"], r["guarantee"]): r["records_per_s"] for r in found if r["loop"] == "bare"}
@@ -259,12 +262,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each latency measurement (0: none)")
+    parser.add_argument("--paced-rounds", type=int, default=3, help="of latency at a fixed rate (0: none)")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of each latency measurement")
     parser.add_argument("--clients", nargs="+", default=["kafka-python", "librdkafka"])
     parser.add_argument("--models", nargs="+", default=["gru", "lstm-attention"])
     parser.add_argument("--json", type=Path)
     a = parser.parse_args()
-    found = run(a.clients, a.models, a.records, a.rounds, a.seconds)
+    found = run(a.clients, a.models, a.records, a.rounds, a.paced_rounds, a.seconds)
     Console().print(table(found))
     for entry in found:
         if entry.get("stage_us"):

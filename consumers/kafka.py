@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition, errors
@@ -173,7 +174,7 @@ class KafkaReader:
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``; what cannot be freed in time is left behind."""
         try:
-            _bounded(timeout_seconds, self._close)
+            _started(self._close).result(max(0.0, timeout_seconds))
         except (TimeoutError, errors.KafkaError) as error:
             log.warning("Closing the connection to %s: %r", self._connection.bootstrap_servers, error)
 
@@ -296,10 +297,9 @@ class KafkaTransport(KafkaReader):
         try:
             producer = self._producer = self._producer or self._new_producer()
             if self._connection.guarantee == "exactly_once":
-                producer.begin_transaction()
-            self._send(producer, outgoing)
-            self._connection.passed("sent")
-            _bounded(deadline - time.monotonic(), lambda: self._finish(producer, positions))
+                self._commit_transaction(producer, outgoing, positions, deadline)
+            else:
+                self._commit_plainly(producer, outgoing, positions, deadline)
             self._connection.passed("committed")
         except FENCED as error:
             self._drop_producer()
@@ -439,8 +439,38 @@ class KafkaTransport(KafkaReader):
             _abandon(self._producer)
             self._producer = None
 
-    def _send(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> None:
-        """Send everything and check that every record was acknowledged."""
+    def _commit_transaction(
+        self, producer: KafkaProducer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
+    ) -> None:
+        """Offsets go first, and on their way the records are lined up: their partitions join in one request then."""
+        producer.begin_transaction()
+        offsets = _started(partial(self._add_offsets, producer, positions))
+        try:
+            futures = self._line_up(producer, outgoing)
+        finally:  # a send only echoes what became of the offsets
+            offsets.result(max(0.0, deadline - time.monotonic()))
+        self._connection.passed("offsets")
+        self._await_sent(producer, futures)
+        _started(producer.commit_transaction).result(max(0.0, deadline - time.monotonic()))
+
+    def _add_offsets(self, producer: KafkaProducer, positions: Positions) -> None:
+        if positions:
+            member = self._joined().group_metadata()
+            if member.generation_id < 0:
+                raise TransportError(f"this member has left group {self._connection.group}")
+            producer.send_offsets_to_transaction(_offsets(positions), member)
+
+    def _commit_plainly(
+        self, producer: KafkaProducer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
+    ) -> None:
+        self._await_sent(producer, self._line_up(producer, outgoing))
+        if positions:
+            commit = partial(self._joined().commit, _offsets(positions), timeout_ms=CONNECT_MS)
+            _started(commit).result(max(0.0, deadline - time.monotonic()))
+            self._connection.passed("offsets")
+
+    def _line_up(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> list[Any]:
+        """Hand every record over; return what each becomes."""
         send, futures = producer.send, []
         for records in outgoing:
             topic, columns = records.topic, (records.partitions, records.timestamps, records.keys, records.values)
@@ -450,28 +480,15 @@ class KafkaTransport(KafkaReader):
             else:
                 for partition, timestamp, key, value, headers in zip(*columns, records.headers, strict=True):
                     futures.append(send(topic, _body(key, value), key, list(headers), partition, timestamp))
+        return futures
+
+    def _await_sent(self, producer: KafkaProducer, futures: Sequence[Any]) -> None:
+        """Wait, and check that every record was acknowledged."""
         producer.flush(COMMIT_SECONDS)
         for future in futures:
             if not future.succeeded():
                 future.get(0)
-
-    def _finish(self, producer: KafkaProducer, positions: Positions) -> None:
-        """Commit the positions with what was sent."""
-        offsets = {
-            TopicPartition(*partition): OffsetAndMetadata(offset, "", -1) for partition, offset in positions.items()
-        }
-        if self._connection.guarantee == "at_least_once":
-            if offsets:
-                self._joined().commit(offsets, timeout_ms=CONNECT_MS)
-                self._connection.passed("offsets")
-            return
-        if offsets:
-            member = self._joined().group_metadata()
-            if member.generation_id < 0:
-                raise TransportError(f"this member has left group {self._connection.group}")
-            producer.send_offsets_to_transaction(offsets, member)
-        self._connection.passed("offsets")
-        producer.commit_transaction()
+        self._connection.passed("sent")
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -501,6 +518,10 @@ def _resume_rebalance(coordinator: Any) -> None:
     """Let the next poll take up a rebalance that the client has begun and, its reason having passed, forgotten."""
     if coordinator.rejoining and not coordinator.need_rejoin():
         coordinator.request_rejoin()
+
+
+def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {TopicPartition(*partition): OffsetAndMetadata(offset, "", -1) for partition, offset in positions.items()}
 
 
 def _columns(partition: Partition, records: Sequence[Any], position: int) -> Batch:
@@ -537,8 +558,8 @@ def _connected(client: Callable[..., C], settings: dict[str, object]) -> C:
         raise
 
 
-def _bounded(seconds: float, call: Callable[[], T]) -> T:
-    """Wait for a client call that knows no deadline; raises TimeoutError, leaving the call behind in its thread."""
+def _started(call: Callable[[], T]) -> Future[T]:
+    """Make a client call in a thread of its own; one that never ends is left behind there."""
     outcome: Future[T] = Future()
 
     def run() -> None:
@@ -547,8 +568,8 @@ def _bounded(seconds: float, call: Callable[[], T]) -> T:
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
             outcome.set_exception(error)
 
-    threading.Thread(target=run, daemon=True, name="kafka-bounded").start()
-    return outcome.result(max(0.0, seconds))
+    threading.Thread(target=run, daemon=True, name="kafka-call").start()
+    return outcome
 
 
 def _abandon(producer: KafkaProducer) -> None:

@@ -341,11 +341,9 @@ class LibrdTransport(LibrdReader):
         try:
             producer = self._producer = self._producer or self._new_producer()
             if self._connection.guarantee == "exactly_once":
-                producer.begin_transaction()
-            self._send(producer, outgoing)
-            self._flush(producer, deadline)
-            self._connection.passed("sent")
-            self._finish(producer, positions, deadline)
+                self._commit_transaction(producer, outgoing, self._offsets(positions), deadline)
+            else:
+                self._commit_plainly(producer, outgoing, self._offsets(positions), deadline)
             self._connection.passed("committed")
         except KafkaException as failure:
             self._drop_producer()
@@ -451,7 +449,7 @@ class LibrdTransport(LibrdReader):
         tuned: dict[str, Any] = {
             "linger.ms": 5,
             "delivery.timeout.ms": DELIVERY_MS,
-            "retry.backoff.ms": 5,
+            "retry.backoff.ms": 1,
             "queue.buffering.max.messages": 1_000_000,
         }
         fixed: dict[str, Any] = {"enable.idempotence": True, "delivery.report.only.error": True}
@@ -469,7 +467,37 @@ class LibrdTransport(LibrdReader):
             self._producer.purge()
             self._producer = None
 
-    def _send(self, producer: Producer, outgoing: Iterable[Outgoing]) -> None:
+    def _offsets(self, positions: Positions) -> list[TopicPartition]:
+        if not positions.keys() <= self._positions.keys():
+            raise TransportError(f"this member no longer holds all of {sorted(positions)}")
+        return [TopicPartition(*partition, offset) for partition, offset in positions.items()]
+
+    def _commit_transaction(
+        self, producer: Producer, outgoing: Iterable[Outgoing], offsets: list[TopicPartition], deadline: float
+    ) -> None:
+        """Begin with the offsets, not with a record.
+
+        While the broker still ends the last transaction, their request is tried again within milliseconds, and that
+        of a record would wait for 20.
+        """
+        producer.begin_transaction()
+        if offsets:
+            member = self._joined().consumer_group_metadata()
+            producer.send_offsets_to_transaction(offsets, member, max(0.0, deadline - time.monotonic()))
+        self._connection.passed("offsets")
+        self._send(producer, outgoing, deadline)
+        producer.commit_transaction(max(0.0, deadline - time.monotonic()))
+
+    def _commit_plainly(
+        self, producer: Producer, outgoing: Iterable[Outgoing], offsets: list[TopicPartition], deadline: float
+    ) -> None:
+        self._send(producer, outgoing, deadline)
+        if offsets:
+            self._joined().commit(offsets=offsets, asynchronous=False)
+            self._connection.passed("offsets")
+
+    def _send(self, producer: Producer, outgoing: Iterable[Outgoing], deadline: float) -> None:
+        """Send everything and wait until every record is acknowledged."""
         produce, done = producer.produce, self._on_delivery
         for records in outgoing:
             topic, columns = records.topic, (records.values, records.keys, records.partitions, records.timestamps)
@@ -479,6 +507,8 @@ class LibrdTransport(LibrdReader):
             else:
                 for value, key, partition, timestamp, headers in zip(*columns, records.headers, strict=True):
                     produce(topic, value, key, partition, done, None, timestamp, list(headers))
+        self._flush(producer, deadline)
+        self._connection.passed("sent")
 
     def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
         if error is not None:
@@ -498,22 +528,6 @@ class LibrdTransport(LibrdReader):
             raise KafkaException(self._failures[0])
         if waiting:
             raise TimeoutError(f"{waiting} records were not acknowledged within {COMMIT_SECONDS:.0f} s")
-
-    def _finish(self, producer: Producer, positions: Positions, deadline: float) -> None:
-        """Commit the positions with what was sent."""
-        offsets = [TopicPartition(*partition, offset) for partition, offset in positions.items()]
-        if not positions.keys() <= self._positions.keys():
-            raise TransportError(f"this member no longer holds all of {sorted(positions)}")
-        if self._connection.guarantee == "at_least_once":
-            if offsets:
-                self._joined().commit(offsets=offsets, asynchronous=False)
-                self._connection.passed("offsets")
-            return
-        if offsets:
-            member = self._joined().consumer_group_metadata()
-            producer.send_offsets_to_transaction(offsets, member, max(0.0, deadline - time.monotonic()))
-        self._connection.passed("offsets")
-        producer.commit_transaction(max(0.0, deadline - time.monotonic()))
 
 
 def _consume(consumer: Consumer, timeout_seconds: float, limit: int) -> list[Any]:

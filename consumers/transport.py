@@ -77,7 +77,8 @@ class Connection:
     ``instance`` is stable over restarts; with the group it names the transactional id.  ``assignor`` is how the
     group shares partitions: "range" gives all up at every rebalance, "cooperative-sticky" only those that move; all
     members must agree.  ``options`` are passed to the client as they are (security above all).  ``passed`` is called
-    with the name of each point of the commit ("sent", "offsets", "committed"): fault tests end the process there.
+    with the name of each point of the commit ("sent" and "offsets" in the client's order, then "committed"): fault
+    tests end the process there.
     """
 
     bootstrap_servers: str
@@ -196,9 +197,9 @@ class Transport(Reader, Protocol):
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """Produce ``outgoing`` and commit ``positions`` together; it is taken piece by piece, each sent as it comes.
 
-        Exactly once: one transaction, every send checked before the offsets are added, the full group
-        metadata sent.  At least once: flush, check every send, then commit the positions.  Without positions it
-        only produces, and needs no subscription.
+        Exactly once: one transaction, with the full group metadata, ended after every send was checked.  At least
+        once: flush, check every send, then commit the positions.  Without positions it only produces, and needs no
+        subscription.
         Raises InDoubt when it is unknown whether it happened, Fenced when this member is replaced.
         """
 

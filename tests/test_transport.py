@@ -315,7 +315,7 @@ def test_answers_and_positions_appear_together_or_not_at_all(world: World) -> No
     join(transport, source)
     batches = take(transport, 10)
     transport.commit([numbered(sink, 100, 10)], positions(batches))
-    assert seen[:2] == [("sent", False), ("offsets", False)]
+    assert sorted(seen[:2]) == [("offsets", False), ("sent", False)]
     assert seen[2][0] == "committed"
     assert reader.committed([Partition(source, 0)]) == positions(batches)
     assert values(everything(reader, sink, 10)) == [b"%d" % number for number in range(100, 110)]
@@ -333,7 +333,7 @@ def test_the_end_lies_beyond_what_is_decided_while_a_transaction_is_open(world: 
     world.admin.commit([numbered(source, 0, 10)], {})
     join(transport, source)
     transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
-    assert seen[0] == ("sent", 0, 10)
+    assert ("sent", 0, 10) in seen[:2]
     until(lambda: reader.ends([partition])[partition] == reader.bounds([partition])[partition][1], transport)
 
 
@@ -546,10 +546,13 @@ def test_a_missing_topic_is_an_error_and_is_not_created(world: World) -> None:
     assert world.reader().describe([missing]) == {}
 
 
-def test_a_commit_while_the_broker_is_away_leaves_nothing_and_is_done_again(world: World) -> None:
+def test_a_commit_while_the_broker_is_away_leaves_nothing_and_is_done_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source, sink = world.topic(), world.topic()
     world.admin.commit([numbered(source, 0, 10)], {})
     transport = world.connect(options=IMPATIENT.get(world.client))
+    monkeypatch.setattr(f"{type(transport).__module__}.COMMIT_SECONDS", 5.0, raising=False)
     join(transport, source)
     transport.commit([numbered(sink, 0, 10)], {})
     batches = take(transport, 10)
