@@ -40,7 +40,7 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.dev
-	@$(BIN)/python -c 'import pathlib, streamcast.settings as settings; settings.write_docs(pathlib.Path("docs"))'
+	@$(BIN)/python -c 'from pathlib import Path; from streamcast import schemas, settings; schemas.write_docs(Path("docs")); settings.write_docs(Path("docs"))'
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.throughput $(BENCH)

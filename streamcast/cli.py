@@ -269,6 +269,18 @@ def model_show(reference: str, models: Folder = MODELS, as_json: AsJson = False)
     return command.show(models, reference, as_json, _console())
 
 
+@model_app.command("schema")
+def model_schema(
+    reference: str,
+    of: Annotated[str, typer.Option(help="observation or forecast.")] = "observation",
+    models: Folder = MODELS,
+) -> int:
+    """Print the JSON Schema of the records that a model reads, or of its forecasts."""
+    from streamcast.commands import models as command
+
+    return command.schema(models, reference, of, _console())
+
+
 @model_app.command("promote")
 def model_promote(reference: str, alias: str, models: Folder = MODELS) -> int:
     """Let an alias, such as champion, mean a version."""

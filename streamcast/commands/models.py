@@ -18,6 +18,7 @@ from models import compress as compression
 from models.advisor import Resources, Task
 from models.network import Network
 from models.spec import SpecError
+from streamcast import schemas
 from streamcast.engine import layout
 from streamcast.history import History
 from streamcast.registry import list_models, load_model, promote, save_model
@@ -76,6 +77,19 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
     for name, value in facts.items():
         table.add_row(f"[dim]{name}[/]", str(value))
     console.print(table)
+    return 0
+
+
+def schema(folder: Path, reference: str, of: str, console: Console) -> int:
+    """Print the JSON Schema of what a model reads or writes; raises SpecError for anything else."""
+    spec = load_model(folder, reference).spec
+    if of == "observation":
+        found = schemas.observation(spec.series)
+    elif of == "forecast":
+        found = schemas.forecast(spec)
+    else:
+        raise SpecError(f"--of {of!r} is neither observation nor forecast")
+    console.print_json(json.dumps(found))
     return 0
 
 
