@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -139,13 +139,10 @@ class MemoryTransport(MemoryReader):
         """See ``Transport.commit``."""
         try:
             producer, epoch = self._producer = self._producer or self._init()
-            for records in outgoing:
-                self._produce(producer, epoch, records)
-            self._connection.passed("sent")
             if self._connection.guarantee == "exactly_once":
-                self._commit_transaction(producer, epoch, positions)
-            elif positions:
-                self._commit_positions(positions)
+                self._commit_transaction(producer, epoch, outgoing, positions)
+            else:
+                self._commit_plainly(producer, epoch, outgoing, positions)
             self._connection.passed("committed")
         except ProducerFenced as error:
             self._producer = None
@@ -211,24 +208,36 @@ class MemoryTransport(MemoryReader):
         transactional_id = f"{connection.group}-{connection.instance}" if exactly_once else None
         return self._request("init", lambda: self._broker.init_producer(transactional_id))
 
-    def _produce(self, producer: Producer, epoch: int, outgoing: Outgoing) -> None:
-        for partition, rows in by_partition(outgoing).items():
-            sequence = producer.sequences.get(partition, 0)
-            self._request("produce", partial(self._broker.produce, producer, epoch, partition, rows, sequence))
-
-    def _commit_transaction(self, producer: Producer, epoch: int, positions: Positions) -> None:
+    def _commit_transaction(
+        self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing], positions: Positions
+    ) -> None:
         if positions:
             group, member = self._connection.group, self._member or -1
             self._request(
                 "offsets", lambda: self._broker.add_offsets(producer, epoch, group, member, self._generation, positions)
             )  # fmt: skip
         self._connection.passed("offsets")
+        self._send(producer, epoch, outgoing)
         self._request("end", lambda: self._broker.end(producer, epoch, commit=True))
 
-    def _commit_positions(self, positions: Mapping[Partition, int]) -> None:
-        group, member = self._connection.group, self._member or -1
-        self._request("offsets", lambda: self._broker.commit_offsets(group, member, self._generation, positions))
-        self._connection.passed("offsets")
+    def _commit_plainly(
+        self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing], positions: Positions
+    ) -> None:
+        self._send(producer, epoch, outgoing)
+        if positions:
+            group, member = self._connection.group, self._member or -1
+            self._request("offsets", lambda: self._broker.commit_offsets(group, member, self._generation, positions))
+            self._connection.passed("offsets")
+
+    def _send(self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing]) -> None:
+        for records in outgoing:
+            self._produce(producer, epoch, records)
+        self._connection.passed("sent")
+
+    def _produce(self, producer: Producer, epoch: int, outgoing: Outgoing) -> None:
+        for partition, rows in by_partition(outgoing).items():
+            sequence = producer.sequences.get(partition, 0)
+            self._request("produce", partial(self._broker.produce, producer, epoch, partition, rows, sequence))
 
     def _follow_group(self) -> None:
         """Join, rejoin or learn the assignment, telling the listener; partitions are given up before they are taken."""

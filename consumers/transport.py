@@ -77,7 +77,7 @@ class Connection:
     ``instance`` is stable over restarts; with the group it names the transactional id.  ``assignor`` is how the
     group shares partitions: "range" gives all up at every rebalance, "cooperative-sticky" only those that move; all
     members must agree.  ``options`` are passed to the client as they are (security above all).  ``passed`` is called
-    with the name of each point of the commit ("sent" and "offsets" in the client's order, then "committed"): fault
+    with the name of each point of the commit ("offsets", "sent", "committed"; at least once "sent" comes first): fault
     tests end the process there.
     """
 

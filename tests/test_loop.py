@@ -223,7 +223,7 @@ def test_a_batch_passes_its_points_in_order() -> None:
     produce(broker, 0, 5)
     with running(broker, passed=points.append):
         eventually(answered(broker, 5))
-    assert points[:5] == ["polled", "stepped", "sent", "offsets", "committed"]
+    assert points[:5] == ["polled", "stepped", "offsets", "sent", "committed"]
 
 
 def test_a_restart_recovers_the_state_before_it_goes_on() -> None:

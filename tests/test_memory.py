@@ -143,7 +143,7 @@ def test_positions_of_an_open_transaction_are_not_stable_until_it_times_out() ->
     write(broker, b"1")
 
     def crash(point: str) -> None:
-        if point == "offsets":
+        if point == "sent":
             raise TimeoutError(point)
 
     transport, heard = MemoryTransport(broker, Connection("", "group", passed=crash)), Heard()
@@ -238,7 +238,7 @@ def test_readers_see_what_was_committed_in_order_and_offsets_are_never_reused(
         number += count
 
         def passed(point: str, how: str = how) -> None:
-            if how == "abort" and point == "offsets":
+            if how == "abort" and point == "sent":
                 raise TimeoutError(point)
 
         guarantee = "at_least_once" if how == "plain" else "exactly_once"

@@ -19,8 +19,8 @@ from streamcast.state import Slab
 Patch = pytest.MonkeyPatch
 
 
-def offsets_before_the_sends_are_checked(patch: Patch) -> None:
-    """A produce request that failed is not noticed, and the positions are committed all the same."""
+def a_commit_though_a_send_failed(patch: Patch) -> None:
+    """A produce request that failed is not noticed, and the transaction is committed all the same."""
     produce = MemoryTransport._produce
 
     def unchecked(self: MemoryTransport, producer: Producer, epoch: int, outgoing: Outgoing) -> None:
@@ -134,7 +134,7 @@ def zombies_are_not_fenced(patch: Patch) -> None:
 MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
     mutation.__name__: mutation
     for mutation in (
-        offsets_before_the_sends_are_checked,
+        a_commit_though_a_send_failed,
         promote_before_the_commit,
         snapshot_ahead_of_the_commit,
         load_a_snapshot_above_the_committed_offset,
