@@ -22,7 +22,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -34,6 +33,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
+from consumers.background import started
 from consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -52,7 +52,6 @@ from consumers.transport import (
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 C = TypeVar("C")
 
 CONNECT_MS = 10_000
@@ -174,7 +173,7 @@ class KafkaReader:
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``; what cannot be freed in time is left behind."""
         try:
-            _started(self._close).result(max(0.0, timeout_seconds))
+            started(self._close).result(max(0.0, timeout_seconds))
         except (TimeoutError, errors.KafkaError) as error:
             log.warning("Closing the connection to %s: %r", self._connection.bootstrap_servers, error)
 
@@ -444,14 +443,14 @@ class KafkaTransport(KafkaReader):
     ) -> None:
         """Offsets go first, and on their way the records are lined up: their partitions join in one request then."""
         producer.begin_transaction()
-        offsets = _started(partial(self._add_offsets, producer, positions))
+        offsets = started(partial(self._add_offsets, producer, positions))
         try:
             futures = self._line_up(producer, outgoing)
         finally:  # a send only echoes what became of the offsets
             offsets.result(max(0.0, deadline - time.monotonic()))
         self._connection.passed("offsets")
         self._await_sent(producer, futures)
-        _started(producer.commit_transaction).result(max(0.0, deadline - time.monotonic()))
+        started(producer.commit_transaction).result(max(0.0, deadline - time.monotonic()))
 
     def _add_offsets(self, producer: KafkaProducer, positions: Positions) -> None:
         if positions:
@@ -466,7 +465,7 @@ class KafkaTransport(KafkaReader):
         self._await_sent(producer, self._line_up(producer, outgoing))
         if positions:
             commit = partial(self._joined().commit, _offsets(positions), timeout_ms=CONNECT_MS)
-            _started(commit).result(max(0.0, deadline - time.monotonic()))
+            started(commit).result(max(0.0, deadline - time.monotonic()))
             self._connection.passed("offsets")
 
     def _line_up(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> list[Any]:
@@ -556,20 +555,6 @@ def _connected(client: Callable[..., C], settings: dict[str, object]) -> C:
         for each in networks:
             each.close()
         raise
-
-
-def _started(call: Callable[[], T]) -> Future[T]:
-    """Make a client call in a thread of its own; one that never ends is left behind there."""
-    outcome: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            outcome.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
-            outcome.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name="kafka-call").start()
-    return outcome
 
 
 def _abandon(producer: KafkaProducer) -> None:

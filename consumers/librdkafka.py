@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from consumers.background import started
 from consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -286,6 +287,9 @@ class LibrdTransport(LibrdReader):
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
+        self._owed: Positions = {}
+        self._asked: Positions = {}
+        self._refused: KafkaError | None = None
         self._positions: Positions = {}
         self._sought: Positions = {}
         self._paused: set[Partition] = set()
@@ -302,6 +306,7 @@ class LibrdTransport(LibrdReader):
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": 300_000,
                 "enable.partition.eof": True,
+                "on_commit": self._on_positions,
             })  # fmt: skip
 
         def on_assign(_consumer: Consumer, names: list[TopicPartition]) -> None:
@@ -310,6 +315,7 @@ class LibrdTransport(LibrdReader):
                 listener.on_assigned(_partitions(names))
 
         def on_revoke(_consumer: Consumer, names: list[TopicPartition]) -> None:
+            self._commit_owed()
             self._give_up(_partitions(names))
             if names:
                 listener.on_revoked(_partitions(names))
@@ -327,6 +333,7 @@ class LibrdTransport(LibrdReader):
         while True:
             with self._talking("polling"):
                 records, ends = self._sorted(_consume(consumer, max(0.0, deadline - time.monotonic()), max_records))
+            self._ask()
             self._positions.update(ends)
             batches = []
             for partition, mine in records.items():
@@ -339,11 +346,12 @@ class LibrdTransport(LibrdReader):
         """See ``Transport.commit``."""
         deadline = time.monotonic() + COMMIT_SECONDS
         try:
+            self._check_held(positions)
             producer = self._producer = self._producer or self._new_producer()
             if self._connection.guarantee == "exactly_once":
-                self._commit_transaction(producer, outgoing, self._offsets(positions), deadline)
+                self._commit_transaction(producer, outgoing, positions, deadline)
             else:
-                self._commit_plainly(producer, outgoing, self._offsets(positions), deadline)
+                self._commit_plainly(producer, outgoing, positions, deadline)
             self._connection.passed("committed")
         except KafkaException as failure:
             self._drop_producer()
@@ -359,6 +367,7 @@ class LibrdTransport(LibrdReader):
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
         self._drop_producer()
+        self._owed, self._asked, self._refused = {}, {}, None
         with self._talking("settling a transaction"):
             self._producer = self._new_producer()
         stable = self._sought | self.committed(list(self._sought))
@@ -407,9 +416,12 @@ class LibrdTransport(LibrdReader):
                 answer.result()
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Transport.close``."""
+        """See ``Transport.close``; one that meets a rebalance under way may never end, and is left behind."""
         if self._consumer is not None:
-            self._consumer.close()
+            try:
+                started(self._consumer.close).result(max(0.0, timeout_seconds))
+            except TimeoutError:
+                log.warning("Group %s was not left within %.0f s", self._connection.group, timeout_seconds)
             self._consumer = None
         self._drop_producer()
         super().close(timeout_seconds)
@@ -441,8 +453,8 @@ class LibrdTransport(LibrdReader):
             self._joined().incremental_unassign([TopicPartition(*partition) for partition in fetched])
         self._paused.difference_update(partitions)
         for partition in partitions:
-            self._positions.pop(partition, None)
-            self._sought.pop(partition, None)
+            for known in (self._positions, self._sought, self._owed, self._asked):
+                known.pop(partition, None)
 
     def _new_producer(self) -> Producer:
         exactly_once = self._connection.guarantee == "exactly_once"
@@ -467,13 +479,15 @@ class LibrdTransport(LibrdReader):
             self._producer.purge()
             self._producer = None
 
-    def _offsets(self, positions: Positions) -> list[TopicPartition]:
+    def _check_held(self, positions: Positions) -> None:
         if not positions.keys() <= self._positions.keys():
             raise TransportError(f"this member no longer holds all of {sorted(positions)}")
+
+    def _offsets(self, positions: Positions) -> list[TopicPartition]:
         return [TopicPartition(*partition, offset) for partition, offset in positions.items()]
 
     def _commit_transaction(
-        self, producer: Producer, outgoing: Iterable[Outgoing], offsets: list[TopicPartition], deadline: float
+        self, producer: Producer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
     ) -> None:
         """Begin with the offsets, not with a record.
 
@@ -481,20 +495,46 @@ class LibrdTransport(LibrdReader):
         of a record would wait for 20.
         """
         producer.begin_transaction()
-        if offsets:
+        if positions:
             member = self._joined().consumer_group_metadata()
-            producer.send_offsets_to_transaction(offsets, member, max(0.0, deadline - time.monotonic()))
+            producer.send_offsets_to_transaction(
+                self._offsets(positions), member, max(0.0, deadline - time.monotonic())
+            )
         self._connection.passed("offsets")
         self._send(producer, outgoing, deadline)
         producer.commit_transaction(max(0.0, deadline - time.monotonic()))
 
     def _commit_plainly(
-        self, producer: Producer, outgoing: Iterable[Outgoing], offsets: list[TopicPartition], deadline: float
+        self, producer: Producer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
     ) -> None:
+        """Send; the positions follow, since a broker takes 5 ms for them, to write them with those of others."""
+        refused, self._refused = self._refused, None
+        if refused is not None:
+            raise KafkaException(refused)
         self._send(producer, outgoing, deadline)
-        if offsets:
-            self._joined().commit(offsets=offsets, asynchronous=False)
-            self._connection.passed("offsets")
+        self._owed |= positions
+        self._ask()
+        self._connection.passed("offsets")
+
+    def _ask(self) -> None:
+        """Have the positions that are owed committed, unless others are on their way."""
+        if self._owed and not self._asked:
+            self._asked, self._owed = self._owed, {}
+            self._joined().commit(offsets=self._offsets(self._asked), asynchronous=True)
+
+    def _on_positions(self, error: KafkaError | None, names: list[TopicPartition]) -> None:
+        """What became of them; called from within ``poll``."""
+        self._asked = {}
+        self._refused = error or next((name.error for name in names if name.error is not None), None)
+
+    def _commit_owed(self) -> None:
+        """Commit what is owed before the partitions go; what is refused will be answered again."""
+        owed, self._owed, self._asked = self._asked | self._owed, {}, {}
+        if owed:
+            try:
+                self._joined().commit(offsets=self._offsets(owed), asynchronous=False)
+            except KafkaException as refused:
+                log.warning("The last positions were refused, so their records will be answered again: %s", refused)
 
     def _send(self, producer: Producer, outgoing: Iterable[Outgoing], deadline: float) -> None:
         """Send everything and wait until every record is acknowledged."""

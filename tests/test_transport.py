@@ -605,7 +605,40 @@ def test_at_least_once_commits_without_a_transaction(world: World) -> None:
     transport.commit([numbered(sink, 0, 10)], positions(batches))
     reader = world.reader()
     assert reader.bounds([Partition(sink, 0)]) == {Partition(sink, 0): (0, 10)}, "a marker would have taken an offset"
-    assert reader.committed([Partition(source, 0)]) == positions(batches)
+    until(lambda: reader.committed([Partition(source, 0)]) == positions(batches), transport)
+
+
+def test_at_least_once_positions_are_committed_before_partitions_go(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=True)
+    join(transport, source)
+    batches = take(transport, 10)
+    transport.commit([numbered(sink, 0, 10)], positions(batches))
+    transport.close(10)
+    assert world.reader().committed([Partition(source, 0)]) == positions(batches)
+
+
+def test_at_least_once_a_member_the_group_forgot_is_told_so_by_its_next_commit(world: World) -> None:
+    source, sink = world.topic(partitions=2), world.topic()
+    world.admin.commit([numbered(source, 0, 10, partitions=2)], {})
+    stalled, other = (
+        world.connect(instance, at_least_once=True, options=STALLING.get(world.client)) for instance in "12"
+    )
+    join(stalled, source)
+    batches = take(stalled, 10)
+    taken = Heard()
+    other.subscribe([source], taken)
+    until(lambda: len(taken.assigned) == 2, other)
+
+    def go_on() -> None:
+        for _ in range(TURNS):
+            stalled.commit([numbered(sink, 0, 10)], positions(batches))
+            stalled.poll(0.1, 10)
+
+    with pytest.raises(InDoubt):
+        go_on()
+    assert world.reader().committed([Partition(source, 0)]) == {}
 
 
 def test_at_least_once_repeats_what_was_in_doubt(world: World) -> None:
