@@ -7,11 +7,12 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from consumers.memory import Fault
+from consumers.memory import Fault, MemoryTransport
 from consumers.memory_broker import Rows
 from consumers.transport import BrokerUnavailable, InDoubt, Partition
 from streamcast.registry import Model, new_network
@@ -88,6 +89,33 @@ def test_first_answers_whose_position_was_not_written_are_repeated_from_the_star
     assert sources(stand) != []
     stand.serve(start=Start("latest"), guarantee="at_least_once")
     assert set(sources(stand)) == set(range(10))
+    assert stand.verify(exactly_once=False).proven
+
+
+def test_answers_whose_position_was_refused_after_the_fact_are_given_again_from_the_same_state(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, refused = MemoryTransport._commit_plainly, []
+
+    def following(self: MemoryTransport, *what: Any) -> None:
+        """What became of the positions is raised by the next commit, as ``Transport.commit`` allows."""
+        if refused:
+            raise refused.pop()
+        try:
+            commit(self, *what)
+        except TimeoutError as error:
+            refused.append(error)
+
+    monkeypatch.setattr(MemoryTransport, "_commit_plainly", following)
+    stand.serve(guarantee="at_least_once")
+    stand.observe("a", *TEN)
+    stand.faults = [("offsets", Fault.LOST)]
+    stand.loop.turn()
+    assert sources(stand) == [*range(5)]
+    with pytest.raises(InDoubt):
+        stand.loop.turn()
+    stand.work()
+    assert sources(stand) == [*range(5), *range(10)]
     assert stand.verify(exactly_once=False).proven
 
 
