@@ -206,7 +206,7 @@ def both(first: Transport, second: Transport, count: int) -> tuple[list[Batch], 
         if all(sum(map(len, batches)) >= count for batches in delivered):
             return delivered
         for transport, batches in zip((first, second), delivered, strict=True):
-            batches.extend(transport.poll(0.5, 100))
+            batches.extend(transport.poll(0.1, 100))
     raise AssertionError(f"{[sum(map(len, batches)) for batches in delivered]} records arrived within {TURNS} polls")
 
 
