@@ -2,7 +2,7 @@
 
 The client's traps, and what is done about each (docs/reliability.md tells the story):
 
-    a send may expire and the commit still succeed      every future is checked before the offsets are sent
+    a send may expire and the commit still succeed      every future is checked before the transaction is ended
     commit and send_offsets have no deadline            they run in a thread that is waited for, then left behind
     a producer that failed once may fail for ever       it is dropped after any error; ``settle`` builds a new one
     a deserializer that raises stops its partition      bytes only

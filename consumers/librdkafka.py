@@ -333,7 +333,7 @@ class LibrdTransport(LibrdReader):
         while True:
             with self._talking("polling"):
                 records, ends = self._sorted(_consume(consumer, max(0.0, deadline - time.monotonic()), max_records))
-            self._ask()
+                self._ask()
             self._positions.update(ends)
             batches = []
             for partition, mine in records.items():
@@ -525,7 +525,7 @@ class LibrdTransport(LibrdReader):
     def _on_positions(self, error: KafkaError | None, names: list[TopicPartition]) -> None:
         """What became of them; called from within ``poll``."""
         self._asked = {}
-        self._refused = error or next((name.error for name in names if name.error is not None), None)
+        self._refused = self._refused or error or next((name.error for name in names if name.error is not None), None)
 
     def _commit_owed(self) -> None:
         """Commit what is owed before the partitions go; what is refused will be answered again."""

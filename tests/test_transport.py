@@ -596,27 +596,28 @@ def test_records_that_expire_inside_a_transaction_are_never_left_out_of_it_in_si
     assert values(everything(world.reader(), sink, 20)) == [b"%d" % number for number in numbers]
 
 
-def test_at_least_once_commits_without_a_transaction(world: World) -> None:
-    source, sink = world.topic(), world.topic()
+def answered_at_least_once(world: World, sink: str) -> tuple[Transport, Positions]:
+    """A member that has answered ten records of a topic of its own, and the positions after them."""
+    source = world.topic()
     world.admin.commit([numbered(source, 0, 10)], {})
     transport = world.connect(at_least_once=True)
     join(transport, source)
-    batches = take(transport, 10)
-    transport.commit([numbered(sink, 0, 10)], positions(batches))
-    reader = world.reader()
+    after = positions(take(transport, 10))
+    transport.commit([numbered(sink, 0, 10)], after)
+    return transport, after
+
+
+def test_at_least_once_commits_without_a_transaction(world: World) -> None:
+    sink, reader = world.topic(), world.reader()
+    transport, after = answered_at_least_once(world, sink)
     assert reader.bounds([Partition(sink, 0)]) == {Partition(sink, 0): (0, 10)}, "a marker would have taken an offset"
-    until(lambda: reader.committed([Partition(source, 0)]) == positions(batches), transport)
+    until(lambda: reader.committed(list(after)) == after, transport)
 
 
 def test_at_least_once_positions_are_committed_before_partitions_go(world: World) -> None:
-    source, sink = world.topic(), world.topic()
-    world.admin.commit([numbered(source, 0, 10)], {})
-    transport = world.connect(at_least_once=True)
-    join(transport, source)
-    batches = take(transport, 10)
-    transport.commit([numbered(sink, 0, 10)], positions(batches))
+    transport, after = answered_at_least_once(world, world.topic())
     transport.close(10)
-    assert world.reader().committed([Partition(source, 0)]) == positions(batches)
+    assert world.reader().committed(list(after)) == after
 
 
 def test_at_least_once_a_member_the_group_forgot_is_told_so_by_its_next_commit(world: World) -> None:
