@@ -95,7 +95,8 @@ def test_first_answers_whose_position_was_not_written_are_repeated_from_the_star
 def test_answers_whose_position_was_refused_after_the_fact_are_given_again_from_the_same_state(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit, refused = MemoryTransport._commit_plainly, []
+    commit = MemoryTransport._commit_plainly
+    refused: list[TimeoutError] = []
 
     def following(self: MemoryTransport, *what: Any) -> None:
         """What became of the positions is raised by the next commit, as ``Transport.commit`` allows."""
