@@ -11,6 +11,8 @@ The client's traps, and what is done about each (docs/reliability.md tells the s
     a generation below 0 is accepted                    it is refused here
     a rebalance for new metadata is forgotten when      it is asked for again until it has ended; and topics are
     a poll ends before it does                          known before the first one
+    a join answered between two polls is thrown away    the answer is kept for the next poll; two members that poll
+    and asked for again                                 in turn would join for ever
 
 Members are static (``group_instance_id`` is the connection's instance): a process that restarts takes its partitions
 back without a rebalance, and one that leaves is missed after the session timeout.
@@ -274,6 +276,7 @@ class KafkaTransport(KafkaReader):
             self._consumer.subscribe(
                 list(topics), listener=_Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
             )
+            _keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
             self._consumer.topics()  # so that the first assignment already knows the partitions
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
@@ -517,6 +520,20 @@ def _resume_rebalance(coordinator: Any) -> None:
     """Let the next poll take up a rebalance that the client has begun and, its reason having passed, forgotten."""
     if coordinator.rejoining and not coordinator.need_rejoin():
         coordinator.request_rejoin()
+
+
+def _keep_joins(coordinator: Any) -> None:
+    """Let a join that was answered while nobody polled count, instead of another one that disturbs the whole group."""
+    join, answers = coordinator._do_join_and_sync_async, list[bytes]()  # noqa: SLF001
+
+    async def join_or_take_up() -> bytes:
+        if not coordinator.rebalance_in_progress():  # the last answer was taken up, or the member has been put out
+            answers.clear()
+        if not answers:
+            answers.append(await join())
+        return answers[0]
+
+    coordinator._do_join_and_sync_async = join_or_take_up  # noqa: SLF001
 
 
 def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -200,13 +200,13 @@ def take(transport: Transport, count: int, max_records: int = 1000) -> list[Batc
 
 
 def both(first: Transport, second: Transport, count: int) -> tuple[list[Batch], list[Batch]]:
-    """Poll two members of a group in turn (a rebalance needs both) until each has ``count`` records."""
+    """Poll two members in turn until each has ``count`` records; a rebalance goes on while the other one polls."""
     delivered: tuple[list[Batch], list[Batch]] = [], []
     for _ in range(TURNS):
         if all(sum(map(len, batches)) >= count for batches in delivered):
             return delivered
         for transport, batches in zip((first, second), delivered, strict=True):
-            batches.extend(transport.poll(0.1, 100))
+            batches.extend(transport.poll(0.5, 100))
     raise AssertionError(f"{[sum(map(len, batches)) for batches in delivered]} records arrived within {TURNS} polls")
 
 
