@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamcast.options import Layout, Task, spread
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,12 +37,6 @@ Config = Annotated[Path, typer.Option("--config", "-c", help="The settings file.
 Folder = Annotated[Path, typer.Option("--models", help="The folder of trained models.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path, typer.Argument(help="A CSV or Parquet file of observations.")]
-IdCol = Annotated[str, typer.Option(help="The column that names the series ('' for a single series).")]
-TimeCol = Annotated[str, typer.Option(help="The column of times.")]
-TargetCol = Annotated[str, typer.Option(help="The column to forecast.")]
-Columns = Annotated[str, typer.Option(help="Further input columns, with commas (default: all others).")]
-Freq = Annotated[str, typer.Option(help="Bar length, such as 15min or 1h (default: the median step).")]
-Timezone = Annotated[str, typer.Option(help="Where naive times were written.")]
 
 HERE = Path("streamcast.yaml")
 MODELS = Path("trained")
@@ -88,36 +84,26 @@ def check(
 
 
 @app.command()
+@spread
 def train(
     context: typer.Context,
     data: Data,
+    *,
     name: Annotated[str, typer.Option(help="The model's name (default: model, or that of --from).")] = "",
-    horizon: Annotated[int, typer.Option(help="Bars ahead.")] = 24,
     model: Annotated[
         str, typer.Option(help="The network: a name of `streamcast model zoo`, or a spec as JSON.")
     ] = "gru",
-    scales: Annotated[str, typer.Option(help="Coarser bar lengths, such as 1h,1d.")] = "",
-    quantiles: Annotated[str, typer.Option(help="Quantiles, 0.5 among them.")] = "0.1,0.5,0.9",
-    lags: Annotated[int, typer.Option(help="Bars of the linear highway (-1: chosen from the data).")] = -1,
-    season: Annotated[int, typer.Option(help="Bars of a season (-1: chosen from freq).")] = -1,
     epochs: Annotated[int, typer.Option(help="Most passes over the data.")] = 40,
     max_seconds: Annotated[float, typer.Option(help="Longest training (0: no limit).")] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of weights and batches.")] = 0,
-    ticks: Annotated[bool, typer.Option("--ticks", help="Rows are raw readings, several a bar; needs --freq.")] = False,
-    grace: Annotated[str, typer.Option(help="How long a bar of ticks waits for late ones, such as 2min.")] = "0s",
-    aggregates: Annotated[str, typer.Option(help="How readings become a bar, such as y=sum,bid=last.")] = "",
+    task: Task,
     option: Annotated[
         list[str] | None,
         typer.Option(help="Another training option, such as cell_penalty=1e-3 (streamcast.training.Options); repeat."),
     ] = None,
     start: Annotated[str, typer.Option("--from", help="Train this model on, such as load@2; its spec is kept.")] = "",
     teacher: Annotated[str, typer.Option(help="A model to imitate, such as load@champion (distillation).")] = "",
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
-    columns: Columns = "*",
-    freq: Freq = "",
-    timezone: Timezone = "UTC",
+    layout: Layout,
     models: Folder = MODELS,
 ) -> int:
     """Train a model on a file; Ctrl-C keeps the best so far."""
@@ -126,78 +112,60 @@ def train(
     for fixed in ("horizon", "model", "scales", "quantiles", "lags", "season", "grace", "aggregates") if start else ():
         if (source := context.get_parameter_source(fixed)) and source.name == "COMMANDLINE":
             raise typer.BadParameter(f"--{fixed} is part of the spec, which is that of --from {start}: leave one out")
-    history = _history(data, id_col, time_col, target_col, columns, freq, timezone, ticks=ticks)
-    choice = {
-        "horizon": horizon, "network": model, "scales": scales, "quantiles": quantiles, "lags": lags,
-        "season": season, "epochs": epochs, "max_seconds": max_seconds, "seed": seed, "options": option or [],
-        "start": start, "teacher": teacher, "mode": "ticks" if ticks else "sample", "grace": grace,
-        "aggregates": aggregates,
+    history = _history(data, layout, ticks=task.ticks)
+    choice = task.chosen() | {
+        "network": model, "epochs": epochs, "max_seconds": max_seconds, "seed": seed, "options": option or [],
+        "start": start, "teacher": teacher,
     }  # fmt: skip
     return run(history, str(data), name, choice, models, _console())
 
 
 @app.command()
+@spread
 def tune(
     data: Data,
+    *,
     name: Annotated[str, typer.Option(help="The name of the model that is kept.")] = "tuned",
-    horizon: Annotated[int, typer.Option(help="Bars ahead.")] = 24,
     networks: Annotated[str, typer.Option(help="Names of `streamcast model zoo` to choose from.")] = "gru,lstm",
     trials: Annotated[int, typer.Option(help="Most candidates.")] = 20,
     max_seconds: Annotated[float, typer.Option(help="No candidate begins later than this (0: no limit).")] = 600.0,
     trial_seconds: Annotated[float, typer.Option(help="Longest training of a candidate (0: no limit).")] = 0.0,
     epochs: Annotated[int, typer.Option(help="Most passes over the data by a candidate.")] = 20,
-    scales: Annotated[str, typer.Option(help="Coarser bar lengths, such as 1h,1d.")] = "",
-    quantiles: Annotated[str, typer.Option(help="Quantiles, 0.5 among them.")] = "0.1,0.5,0.9",
-    lags: Annotated[int, typer.Option(help="Bars of the linear highway (-1: chosen from the data).")] = -1,
-    season: Annotated[int, typer.Option(help="Bars of a season (-1: chosen from freq).")] = -1,
     seed: Annotated[int, typer.Option(help="Seed of the search, of weights and batches.")] = 0,
-    ticks: Annotated[bool, typer.Option("--ticks", help="Rows are raw readings, several a bar; needs --freq.")] = False,
-    grace: Annotated[str, typer.Option(help="How long a bar of ticks waits for late ones, such as 2min.")] = "0s",
-    aggregates: Annotated[str, typer.Option(help="How readings become a bar, such as y=sum,bid=last.")] = "",
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
-    columns: Columns = "*",
-    freq: Freq = "",
-    timezone: Timezone = "UTC",
+    task: Task,
+    layout: Layout,
     models: Folder = MODELS,
 ) -> int:
     """Search for the network and training options that forecast a file best, and keep that model."""
     from streamcast.commands.tune import tune as run
 
-    history = _history(data, id_col, time_col, target_col, columns, freq, timezone, ticks=ticks)
-    choice = {
-        "networks": networks.split(","), "horizon": horizon, "trials": trials, "max_seconds": max_seconds,
-        "trial_seconds": trial_seconds, "epochs": epochs, "scales": scales, "quantiles": quantiles, "lags": lags,
-        "season": season, "seed": seed, "mode": "ticks" if ticks else "sample", "grace": grace,
-        "aggregates": aggregates,
+    history = _history(data, layout, ticks=task.ticks)
+    choice = task.chosen() | {
+        "networks": networks.split(","), "trials": trials, "max_seconds": max_seconds,
+        "trial_seconds": trial_seconds, "epochs": epochs, "seed": seed,
     }  # fmt: skip
     return run(history, str(data), name, choice, models, _console())
 
 
 @app.command()
+@spread
 def backtest(
     data: Data,
+    *,
     model: Annotated[str, typer.Option(help="A model, such as load@latest.")],
     test_from: Annotated[str, typer.Option(help="Score from this time on (default: the last fifth).")] = "",
     frame: Annotated[Path | None, typer.Option(help="Write every forecast to this CSV or Parquet file.")] = None,
     as_json: AsJson = False,
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
-    columns: Columns = "*",
-    freq: Freq = "",
-    timezone: Timezone = "UTC",
+    layout: Layout,
     models: Folder = MODELS,
 ) -> int:
     """Send a file through the real engine and score every forecast beside simple baselines."""
     from streamcast.commands.backtest import backtest as run
 
     def read(series: SeriesSpec) -> Any:
-        length = freq or series.freq
-        return _history(data, id_col, time_col, target_col, columns, length, timezone, ticks=series.mode == "ticks")
+        return _history(data, layout, ticks=series.mode == "ticks", freq=series.freq)
 
-    return run(read, model, models, test_from, timezone, frame, as_json, _console())
+    return run(read, model, models, test_from, layout.timezone, frame, as_json, _console())
 
 
 @app.command()
@@ -209,18 +177,15 @@ def serve(config: Config = HERE) -> int:
 
 
 @app.command()
+@spread
 def replay(
     data: Data,
+    *,
     topic: Annotated[str, typer.Option(help="The topic to write to (default: input.topic).")] = "",
     speed: Annotated[float, typer.Option(help="Event time per real time, such as 3600 (0: as fast as it goes).")] = 0.0,
     partitions: Annotated[int, typer.Option(help="Create the topic with so many partitions if it is missing.")] = 0,
     config: Config = HERE,
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
-    columns: Columns = "*",
-    freq: Freq = "",
-    timezone: Timezone = "UTC",
+    layout: Layout,
 ) -> int:
     """Write a file's observations to a topic, in time order."""
     from rich.progress import Progress
@@ -228,7 +193,7 @@ def replay(
     from streamcast.commands.replay import replay as run
 
     settings = _settings(config)
-    history = _history(data, id_col, time_col, target_col, columns, freq, timezone)
+    history = _history(data, layout)
     with Progress(console=_console()) as progress:
         task = progress.add_task("records written", total=len(history))
         topic = topic or settings.input.topic
@@ -314,25 +279,22 @@ def model_advise(
 
 
 @model_app.command("compress")
+@spread
 def model_compress(
     reference: str,
+    *,
     how: Annotated[str, typer.Option(help="int8 or prune.")] = "int8",
     keep: Annotated[float, typer.Option(help="Part of the channels that pruning keeps.")] = 0.5,
     data: Annotated[
         Path | None, typer.Option(help="Measure the loss before and after on the last part of this.")
     ] = None,
-    id_col: IdCol = "unique_id",
-    time_col: TimeCol = "ds",
-    target_col: TargetCol = "y",
-    columns: Columns = "*",
-    freq: Freq = "",
-    timezone: Timezone = "UTC",
+    layout: Layout,
     models: Folder = MODELS,
 ) -> int:
     """Save a smaller model as the next version."""
     from streamcast.commands import models as command
 
-    history = None if data is None else _history(data, id_col, time_col, target_col, columns, freq, timezone)
+    history = None if data is None else _history(data, layout)
     return command.compress(models, reference, how, keep, history, _console())
 
 
@@ -423,16 +385,13 @@ def _settings(path: Path) -> Any:
     return load_settings(path)
 
 
-def _history(
-    data: Path, id_col: str, time_col: str, target: str, columns: str, freq: str | int, timezone: str, *,
-    ticks: bool = False,
-) -> Any:  # fmt: skip
+def _history(data: Path, layout: Layout, *, ticks: bool = False, freq: str | int | None = None) -> Any:
     from streamcast.history import read
 
-    chosen = None if columns == "*" else [name for name in columns.split(",") if name]
+    chosen = None if layout.columns == "*" else [name for name in layout.columns.split(",") if name]
     history = read(
-        data, id_col=id_col or None, time_col=time_col, target_col=target, columns=chosen, freq=freq or None,
-        timezone=timezone, ticks=ticks,
+        data, id_col=layout.id_col or None, time_col=layout.time_col, target_col=layout.target_col, columns=chosen,
+        freq=layout.freq or freq, timezone=layout.timezone, ticks=ticks,
     )  # fmt: skip
     for note in history.notes:
         _console(stderr=True).print(f"[dim]note:[/] {note}", highlight=False)
