@@ -28,14 +28,16 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition, errors
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
+from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
 from consumers.background import started
+from consumers.following import FollowingPositions
 from consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -69,8 +71,6 @@ RANGE_RECORDS = 5_000
 ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 
 CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
-
-Heard = Callable[[list[Partition]], None]
 
 FENCED = (errors.ProducerFencedError, errors.FencedInstanceIdError)
 
@@ -254,6 +254,7 @@ class KafkaTransport(KafkaReader):
         self._producer: KafkaProducer | None = None
         self._listener: Listener | None = None
         self._listener_error: Exception | None = None
+        self._following = FollowingPositions(self._ask)
         self._waiting: set[Partition] = set()
         self._paused: set[Partition] = set()
         self._sought: Positions = {}
@@ -273,9 +274,7 @@ class KafkaTransport(KafkaReader):
                 max_partition_fetch_bytes=4 << 20,
             )
             self._listener = listener
-            self._consumer.subscribe(
-                list(topics), listener=_Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
-            )
+            self._consumer.subscribe(list(topics), listener=_Rebalances(self))
             _keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
             self._consumer.topics()  # so that the first assignment already knows the partitions
 
@@ -285,6 +284,7 @@ class KafkaTransport(KafkaReader):
         try:
             with self._talking("polling"):
                 polled = consumer.poll(timeout_seconds * 1000, max_records=max_records)
+                self._following.ask()
         finally:
             self._raise_listener_error()
         _resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
@@ -301,7 +301,7 @@ class KafkaTransport(KafkaReader):
             if self._connection.guarantee == "exactly_once":
                 self._commit_transaction(producer, outgoing, positions, deadline)
             else:
-                self._commit_plainly(producer, outgoing, positions, deadline)
+                self._commit_plainly(producer, outgoing, positions)
             self._connection.passed("committed")
         except FENCED as error:
             self._drop_producer()
@@ -313,6 +313,7 @@ class KafkaTransport(KafkaReader):
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
         self._drop_producer()
+        self._following.clear()
         with self._talking("settling a transaction"):
             self._producer = self._new_producer()
         sought = dict(self._sought)
@@ -372,7 +373,7 @@ class KafkaTransport(KafkaReader):
         super()._close()
         self._raise_listener_error()
 
-    def _on_assigned(self, partitions: list[Partition]) -> None:
+    def on_assigned(self, partitions: list[Partition]) -> None:
         """Hold new partitions back until ``seek`` says where they begin."""
         consumer, names = self._joined(), [TopicPartition(*partition) for partition in partitions]
         consumer.pause(*names)
@@ -381,17 +382,25 @@ class KafkaTransport(KafkaReader):
         self._waiting.update(partitions)
         self._tell(lambda listener: listener.on_assigned(partitions), partitions)
 
-    def _on_revoked(self, partitions: list[Partition]) -> None:
+    async def on_revoked(self, partitions: list[Partition]) -> None:
+        """Commit what is owed before the partitions go; what is refused will be answered again."""
+        if owed := self._following.taken():
+            try:
+                await self._joined().commit_async(_offsets(owed), lambda _offsets, _answer: None)
+            except errors.KafkaError as refused:
+                log.warning("The last positions were refused, so their records will be answered again: %r", refused)
         self._give_up(partitions)
         self._tell(lambda listener: listener.on_revoked(partitions), partitions)
 
-    def _on_lost(self, partitions: list[Partition]) -> None:
+    def on_lost(self, partitions: list[Partition]) -> None:
+        """Drop partitions that are somebody else's already."""
         self._give_up(partitions)
         self._tell(lambda listener: listener.on_lost(partitions), partitions)
 
     def _give_up(self, partitions: list[Partition]) -> None:
         self._waiting.difference_update(partitions)
         self._paused.difference_update(partitions)
+        self._following.forget(partitions)
         for partition in partitions:
             self._sought.pop(partition, None)
 
@@ -462,14 +471,19 @@ class KafkaTransport(KafkaReader):
                 raise TransportError(f"this member has left group {self._connection.group}")
             producer.send_offsets_to_transaction(_offsets(positions), member)
 
-    def _commit_plainly(
-        self, producer: KafkaProducer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
-    ) -> None:
+    def _commit_plainly(self, producer: KafkaProducer, outgoing: Iterable[Outgoing], positions: Positions) -> None:
+        """Send; the positions follow, since a broker takes 5 ms for them, to write them with those of others."""
+        self._following.check()
         self._await_sent(producer, self._line_up(producer, outgoing))
-        if positions:
-            commit = partial(self._joined().commit, _offsets(positions), timeout_ms=CONNECT_MS)
-            started(commit).result(max(0.0, deadline - time.monotonic()))
-            self._connection.passed("offsets")
+        self._following.add(positions)
+        self._connection.passed("offsets")
+
+    def _ask(self, positions: Positions) -> None:
+        self._joined().commit_async(_offsets(positions), self._on_positions)
+
+    def _on_positions(self, _offsets: object, answer: object) -> None:
+        """What became of the positions; called from within ``poll``."""
+        self._following.answered(answer if isinstance(answer, Exception) else None)
 
     def _line_up(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> list[Any]:
         """Hand every record over; return what each becomes."""
@@ -493,23 +507,23 @@ class KafkaTransport(KafkaReader):
         self._connection.passed("sent")
 
 
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
+class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     """Hears of partitions on the client's own thread, while ``poll`` or ``close`` waits."""
 
-    def __init__(self, assigned: Heard, revoked: Heard, lost: Heard) -> None:
-        self._assigned, self._revoked, self._lost = assigned, revoked, lost
+    def __init__(self, transport: KafkaTransport) -> None:
+        self._transport = transport
 
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """The group gives these partitions to this member."""
-        self._assigned(_sorted(assigned))
+        self._transport.on_assigned(_sorted(assigned))
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """The group takes these back in good order."""
-        self._revoked(_sorted(revoked))
+        await self._transport.on_revoked(_sorted(revoked))
 
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+    async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         """The group has given these to somebody else."""
-        self._lost(_sorted(lost))
+        self._transport.on_lost(_sorted(lost))
 
 
 def _sorted(names: Iterable[TopicPartition]) -> list[Partition]:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from consumers.background import started
+from consumers.following import FollowingPositions
 from consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -287,9 +288,7 @@ class LibrdTransport(LibrdReader):
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
-        self._owed: Positions = {}
-        self._asked: Positions = {}
-        self._refused: KafkaError | None = None
+        self._following = FollowingPositions(self._ask)
         self._positions: Positions = {}
         self._sought: Positions = {}
         self._paused: set[Partition] = set()
@@ -333,7 +332,7 @@ class LibrdTransport(LibrdReader):
         while True:
             with self._talking("polling"):
                 records, ends = self._sorted(_consume(consumer, max(0.0, deadline - time.monotonic()), max_records))
-                self._ask()
+                self._following.ask()
             self._positions.update(ends)
             batches = []
             for partition, mine in records.items():
@@ -367,7 +366,7 @@ class LibrdTransport(LibrdReader):
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
         self._drop_producer()
-        self._owed, self._asked, self._refused = {}, {}, None
+        self._following.clear()
         with self._talking("settling a transaction"):
             self._producer = self._new_producer()
         stable = self._sought | self.committed(list(self._sought))
@@ -452,9 +451,10 @@ class LibrdTransport(LibrdReader):
             fetched = self._positions.keys() & set(partitions)
             self._joined().incremental_unassign([TopicPartition(*partition) for partition in fetched])
         self._paused.difference_update(partitions)
+        self._following.forget(partitions)
         for partition in partitions:
-            for known in (self._positions, self._sought, self._owed, self._asked):
-                known.pop(partition, None)
+            self._positions.pop(partition, None)
+            self._sought.pop(partition, None)
 
     def _new_producer(self) -> Producer:
         exactly_once = self._connection.guarantee == "exactly_once"
@@ -508,29 +508,22 @@ class LibrdTransport(LibrdReader):
         self, producer: Producer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
     ) -> None:
         """Send; the positions follow, since a broker takes 5 ms for them, to write them with those of others."""
-        refused, self._refused = self._refused, None
-        if refused is not None:
-            raise KafkaException(refused)
+        self._following.check()
         self._send(producer, outgoing, deadline)
-        self._owed |= positions
-        self._ask()
+        self._following.add(positions)
         self._connection.passed("offsets")
 
-    def _ask(self) -> None:
-        """Have the positions that are owed committed, unless others are on their way."""
-        if self._owed and not self._asked:
-            self._asked, self._owed = self._owed, {}
-            self._joined().commit(offsets=self._offsets(self._asked), asynchronous=True)
+    def _ask(self, positions: Positions) -> None:
+        self._joined().commit(offsets=self._offsets(positions), asynchronous=True)
 
     def _on_positions(self, error: KafkaError | None, names: list[TopicPartition]) -> None:
-        """What became of them; called from within ``poll``."""
-        self._asked = {}
-        self._refused = self._refused or error or next((name.error for name in names if name.error is not None), None)
+        """What became of the positions; called from within ``poll``."""
+        refused = error or next((name.error for name in names if name.error is not None), None)
+        self._following.answered(None if refused is None else KafkaException(refused))
 
     def _commit_owed(self) -> None:
         """Commit what is owed before the partitions go; what is refused will be answered again."""
-        owed, self._owed, self._asked = self._asked | self._owed, {}, {}
-        if owed:
+        if owed := self._following.taken():
             try:
                 self._joined().commit(offsets=self._offsets(owed), asynchronous=False)
             except KafkaException as refused:

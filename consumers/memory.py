@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
+from consumers.following import FollowingPositions
 from consumers.memory_broker import (
     Fault,
     Faults,
@@ -115,6 +116,7 @@ class MemoryTransport(MemoryReader):
         self._sought: Positions = {}
         self._paused: set[Partition] = set()
         self._producer: tuple[Producer, int] | None = None
+        self._following = FollowingPositions(lambda _positions: None)
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """See ``Transport.subscribe``."""
@@ -126,6 +128,7 @@ class MemoryTransport(MemoryReader):
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         """See ``Transport.poll``."""
         deadline = self._broker.now() + timeout_seconds
+        self._hear_of_positions()
         while True:
             self._follow_group()
             with self._broker.changed:
@@ -156,6 +159,7 @@ class MemoryTransport(MemoryReader):
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
         self._producer = self._reopened()
+        self._following.clear()
         assigned = [partition for partition in self._assigned if partition in self._sought]
         stable = {partition: self._sought[partition] for partition in assigned} | self.committed(assigned)
         self.seek(stable)
@@ -190,9 +194,7 @@ class MemoryTransport(MemoryReader):
 
     def close(self, timeout_seconds: float) -> None:
         """Give the partitions up; as a static member it keeps its place until the group expires it."""
-        if self._assigned and self._listener is not None:
-            self._listener.on_revoked(self._assigned)
-        self._take([])
+        self._give_up()
         self._listener = None
 
     def _reopened(self) -> tuple[Producer, int]:
@@ -223,11 +225,25 @@ class MemoryTransport(MemoryReader):
     def _commit_plainly(
         self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing], positions: Positions
     ) -> None:
+        """Send; the positions arrive with the next poll, as late as a real client may send them."""
+        self._following.check()
         self._send(producer, epoch, outgoing)
-        if positions:
-            group, member = self._connection.group, self._member or -1
+        self._following.add(positions)
+        self._connection.passed("offsets")
+
+    def _hear_of_positions(self) -> None:
+        """Let the positions arrive that are on their way, and send those that are owed since."""
+        if self._following.asked:
+            self._following.answered(self._commit_positions(self._following.asked))
+        self._following.ask()
+
+    def _commit_positions(self, positions: Positions) -> Exception | None:
+        group, member = self._connection.group, self._member or -1
+        try:
             self._request("offsets", lambda: self._broker.commit_offsets(group, member, self._generation, positions))
-            self._connection.passed("offsets")
+        except (RequestTimedOut, StaleMember) as refused:
+            return refused
+        return None
 
     def _send(self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing]) -> None:
         for records in outgoing:
@@ -257,9 +273,7 @@ class MemoryTransport(MemoryReader):
             self._follow_group()
             return
         if generation is None and not known.joined:
-            if self._assigned:
-                self._listener.on_revoked(self._assigned)
-            self._take([])
+            self._give_up()
             self._broker.rejoin(group, instance)
             self._follow_group()
             return
@@ -269,6 +283,14 @@ class MemoryTransport(MemoryReader):
             if partitions:
                 self._listener.on_assigned(partitions)
 
+    def _give_up(self) -> None:
+        """Give all partitions back, after a last commit of what is owed; what is refused will be answered again."""
+        if owed := self._following.taken():
+            self._commit_positions(owed)
+        if self._assigned and self._listener is not None:
+            self._listener.on_revoked(self._assigned)
+        self._take([])
+
     def _lose(self) -> None:
         if self._assigned and self._listener is not None:
             self._listener.on_lost(self._assigned)
@@ -276,6 +298,7 @@ class MemoryTransport(MemoryReader):
         self._generation = -1
 
     def _take(self, partitions: list[Partition]) -> None:
+        self._following.clear()
         self._assigned, self._positions, self._sought = partitions, {}, {}
         self._paused.clear()
 

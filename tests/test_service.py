@@ -7,12 +7,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from consumers.memory import Fault, MemoryTransport
+from consumers.memory import Fault
 from consumers.memory_broker import Rows
 from consumers.transport import BrokerUnavailable, InDoubt, Partition
 from streamcast.registry import Model, new_network
@@ -83,40 +82,38 @@ def test_a_process_that_comes_back_goes_on_where_the_last_one_committed(stand: S
 def test_first_answers_whose_position_was_not_written_are_repeated_from_the_start_not_skipped(stand: Stand) -> None:
     stand.serve(start=Start("latest"), guarantee="at_least_once")
     stand.observe("a", *TEN)
-    stand.faults = [("offsets", Fault.LOST)]
-    with pytest.raises(InDoubt):
-        stand.loop.turn()
-    assert sources(stand) != []
+    stand.loop.turn()
+    assert sources(stand) == [*range(5)]
+    assert stand.committed() is None
     stand.serve(start=Start("latest"), guarantee="at_least_once")
-    assert set(sources(stand)) == set(range(10))
+    assert sources(stand) == [*range(5), *range(10)]
     assert stand.verify(exactly_once=False).proven
 
 
-def test_answers_whose_position_was_refused_after_the_fact_are_given_again_from_the_same_state(
-    stand: Stand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    commit = MemoryTransport._commit_plainly
-    refused: list[TimeoutError] = []
-
-    def following(self: MemoryTransport, *what: Any) -> None:
-        """What became of the positions is raised by the next commit, as ``Transport.commit`` allows."""
-        if refused:
-            raise refused.pop()
-        try:
-            commit(self, *what)
-        except TimeoutError as error:
-            refused.append(error)
-
-    monkeypatch.setattr(MemoryTransport, "_commit_plainly", following)
-    stand.serve(guarantee="at_least_once")
+def test_positions_that_are_refused_once_are_sent_again_also_when_nothing_more_arrives(stand: Stand) -> None:
+    stand.serve(guarantee="at_least_once", max_records=10)
     stand.observe("a", *TEN)
     stand.faults = [("offsets", Fault.LOST)]
     stand.loop.turn()
-    assert sources(stand) == [*range(5)]
+    stand.loop.turn()
+    assert stand.committed() is None
+    stand.loop.turn()
+    assert (stand.committed(), sources(stand)) == (10, [*range(10)])
+
+
+def test_positions_that_stay_refused_put_their_answers_in_doubt_which_are_given_again_from_the_same_state(
+    stand: Stand,
+) -> None:
+    stand.serve(guarantee="at_least_once", max_records=4)
+    stand.observe("a", *TEN)
+    stand.faults = [("offsets", Fault.LOST)] * 2
+    stand.loop.turn()
+    stand.loop.turn()
     with pytest.raises(InDoubt):
         stand.loop.turn()
+    assert sources(stand) == [*range(8)]
     stand.work()
-    assert sources(stand) == [*range(5), *range(10)]
+    assert sources(stand) == [*range(8), *range(10)]
     assert stand.verify(exactly_once=False).proven
 
 

@@ -82,7 +82,8 @@ class AnythingMayHappen(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        logging.getLogger("streamcast").setLevel(logging.CRITICAL)
+        for ours in ("streamcast", "consumers"):
+            logging.getLogger(ours).setLevel(logging.CRITICAL)
         self._folder = Path(tempfile.mkdtemp(prefix="streamcast-world-"))
         self._world: World | None = None
 

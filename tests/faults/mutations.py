@@ -126,6 +126,19 @@ def replay_ends_when_the_broker_is_away(patch: Patch) -> None:
     patch.setattr(Recovery, "some", interrupted)
 
 
+def positions_go_ahead_of_their_answers(patch: Patch) -> None:
+    """At least once, a position is committed before the answers it stands for are sent."""
+    plainly = MemoryTransport._commit_plainly
+
+    def ahead(
+        self: MemoryTransport, producer: Producer, epoch: int, outgoing: Iterable[Outgoing], positions: Positions
+    ) -> None:
+        self._commit_positions(positions)
+        plainly(self, producer, epoch, outgoing, positions)
+
+    patch.setattr(MemoryTransport, "_commit_plainly", ahead)
+
+
 def zombies_are_not_fenced(patch: Patch) -> None:
     """The broker takes positions from members of an older generation."""
     patch.setattr(MemoryBroker, "check_member", lambda *_stale: None)
@@ -143,6 +156,7 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         a_commit_in_doubt_is_taken_for_failed,
         the_replay_ignores_resets,
         replay_ends_when_the_broker_is_away,
+        positions_go_ahead_of_their_answers,
         zombies_are_not_fenced,
     )
 }

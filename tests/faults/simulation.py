@@ -86,7 +86,8 @@ def run(seed: int, plan: Plan, events: Sequence[Event]) -> Run:
     """Let events happen to a world, heal it, and check what is left."""
     folder = Path(tempfile.mkdtemp(prefix="streamcast-world-", dir=MEMORY if Path(MEMORY).is_dir() else None))
     world = World(plan, folder)
-    logging.getLogger("streamcast").setLevel(logging.CRITICAL)  # damaged snapshots are its daily bread here
+    for ours in ("streamcast", "consumers"):  # damaged snapshots and lost requests are their daily bread here
+        logging.getLogger(ours).setLevel(logging.CRITICAL)
     try:
         world.happen(events)
         world.heal(random.Random(seed))
