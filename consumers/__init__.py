@@ -8,6 +8,8 @@ In reading order:
     memory_broker.py  that broker: partitions, groups, transactions, read_committed, injected clock and faults
     kafka.py          Apache Kafka through kafka-python, the default
     librdkafka.py     the same through confluent-kafka, an extra, for speed
+    following.py      at least once: positions that are committed after their answers
+    background.py     client calls that know no deadline
     broker.py         starts a local Apache Kafka for tests and benchmarks
 
 Nothing here imports streamcast or models.

@@ -4,7 +4,7 @@ Reading order: ``spec`` (what a model is), ``messages`` (bytes ⇄ columns), ``k
 windows, what the model sees), ``layout`` and ``state`` (the slab), ``window`` and ``inference`` (a chunk through
 kernel and network), ``engine`` (observations in, forecasts out), ``service`` (engines as a handler of records),
 ``journal`` and ``deadletters`` (what else is written), ``registry`` (model folders), ``bars``, ``training`` and
-``backtest``, ``telemetry`` and the live page, ``settings``, ``commands`` and ``cli``.
+``backtest``, ``telemetry`` and the live page, ``settings``, ``commands``, ``options`` and ``cli``.
 """
 
 from __future__ import annotations
