@@ -22,6 +22,7 @@ SESSION_SECONDS = 3.0
 
 Round = Callable[[Cluster], None]
 
+AT_LEAST_ONCE = {"kafka.guarantee": "at_least_once"}
 STALLING: Mapping[Client, Mapping[str, object]] = {
     "kafka-python": {"max_poll_interval_ms": 3000},
     "librdkafka": {"max.poll.interval.ms": 3000},
@@ -228,7 +229,7 @@ def _nowhere() -> Iterator[None]:
 KILLS = [
     *(Fault(f"kill -9: {point}", _killed(point, swap=True), kills=True) for point in POINTS),
     *(Fault(f"kill -9 beside a peer: {point}", _killed(point, peer=True), kills=True) for point in ("sent", "offsets")),
-    Fault("kill -9, at least once", _killed("offsets"), settings={"kafka.guarantee": "at_least_once"}, kills=True),
+    Fault("kill -9, at least once", _killed("offsets"), settings=AT_LEAST_ONCE, kills=True),
 ]
 
 OTHERS = [
@@ -244,6 +245,9 @@ OTHERS = [
     Fault("stalled beyond max.poll.interval", _stalled, STALLING),
     Fault("rebalance storm", _storm),
     Fault("rebalance storm, cooperative-sticky", _storm, settings={"kafka.assignor": "cooperative-sticky"}),
+    Fault("rebalance storm, at least once", _storm, settings=AT_LEAST_ONCE),
+    Fault("broker killed, at least once", _broker_killed("offsets"), settings=AT_LEAST_ONCE),
+    Fault("broker frozen, at least once", _broker_frozen(12.0), settings=AT_LEAST_ONCE),
     Fault("slow link", _slow_link, proxied=True),
     Fault("cut link", _cut_link, proxied=True),
     Fault("half-open link, answer lost", _deaf("to the client"), IMPATIENT, proxied=True),
