@@ -15,6 +15,7 @@ class FollowingPositions:
 
     ``request`` is called with what to commit, and ``answered`` is to be called with what became of it, from within
     ``poll``.  What is refused is owed again; when it is refused twice in a row, the next ``check`` raises that.
+    Asking may raise, too, so it comes before records are taken that would be lost by it.
     """
 
     def __init__(self, request: Callable[[Positions], None]) -> None:

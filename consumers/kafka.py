@@ -283,8 +283,8 @@ class KafkaTransport(KafkaReader):
         consumer = self._joined()
         try:
             with self._talking("polling"):
-                polled = consumer.poll(timeout_seconds * 1000, max_records=max_records)
                 self._following.ask()
+                polled = consumer.poll(timeout_seconds * 1000, max_records=max_records)
         finally:
             self._raise_listener_error()
         _resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way

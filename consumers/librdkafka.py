@@ -331,8 +331,8 @@ class LibrdTransport(LibrdReader):
         consumer, deadline = self._joined(), time.monotonic() + timeout_seconds
         while True:
             with self._talking("polling"):
-                records, ends = self._sorted(_consume(consumer, max(0.0, deadline - time.monotonic()), max_records))
                 self._following.ask()
+                records, ends = self._sorted(_consume(consumer, max(0.0, deadline - time.monotonic()), max_records))
             self._positions.update(ends)
             batches = []
             for partition, mine in records.items():
