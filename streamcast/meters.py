@@ -43,7 +43,7 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "commits": ("Batches committed.", ()),
     "aborts": ("Batches rolled back.", ()),
     "rebalances": ("Times that partitions came or went.", ()),
-    "model_swaps": ("Attempts to change a lane's model.", ("lane", "result")),
+    "model_swaps": ("Partitions that a lane answers with another model than before.", ("lane",)),
 }
 
 GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {

@@ -89,13 +89,14 @@ class _Poll:
 class _Span:
     """What the service knows of an assigned partition.
 
-    What its state is the state of, its next offset once it is recovered, and the journal entries that the next
-    commit must write.
+    What its state is the state of, its next offset once it is recovered, and what the next commit must write: journal
+    entries, and with them the lanes that change their model.
     """
 
     header: Header
     next: int
     unwritten: list[Entry]
+    swapped: Sequence[str] = ()
 
 
 class Service:
@@ -144,7 +145,7 @@ class Service:
     def _assign(self, partition: Partition, position: int | None, bounds: tuple[int, int]) -> int:
         """Plan a partition's recovery up to its position; return the position."""
         journal = read_journal(self._reader, self._topics.journal, partition)
-        unwritten = []
+        unwritten, before = [], journal.models
         begin = journal.begin
         if position is None and journal.start is not None:
             position = journal.start  # at least once: the first answers were written, their position was not
@@ -162,7 +163,8 @@ class Service:
             unwritten.append(self._entry("cold", partition, position, position - begin))
             header = self._header(partition, begin, position)
             start = self._recovery.restore(header)
-        self._spans[partition] = _Span(header, position, unwritten)
+        swapped = [lane for lane, digest in self._digests().items() if before.get(lane, digest) != digest]
+        self._spans[partition] = _Span(header, position, unwritten, swapped)
         self._recovery.plan(partition, start, position, journal.resets())
         return position
 
@@ -327,7 +329,7 @@ class Service:
         for partition, span in self._spans.items():
             position = stable.get(partition, span.next)
             if partition in after and partition not in undone:
-                span.next, span.unwritten = after[partition], []
+                self._written(span, after[partition])
             elif position != span.next:
                 self._assign(partition, position, self._reader.bounds([partition])[partition])
         if poll:
@@ -336,13 +338,19 @@ class Service:
             self._poll = poll
             self._finish()
 
+    def _written(self, span: _Span, position: int) -> None:
+        """The partition is committed up to a position, and what was to be written is."""
+        for lane in span.swapped:
+            self._telemetry.model_swap(lane)
+        span.next, span.unwritten, span.swapped = position, [], ()
+
     def _finish(self) -> None:
         """The poll in hand is committed: say so to whoever asks."""
         poll, self._poll = self._poll, None
         if poll is None:
             return
         for partition, position in poll.after.items():
-            self._spans[partition].next, self._spans[partition].unwritten = position, []
+            self._written(self._spans[partition], position)
         now, telemetry = self._clock(), self._telemetry
         outcomes = next(iter(poll.results.values())).outcomes
         answered = outcomes == ANSWERED

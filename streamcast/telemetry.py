@@ -61,8 +61,9 @@ class Telemetry(Collector):
         for name, (_, labels, edges) in HISTOGRAMS.items():
             for key in [(name, stage) for stage in STAGES] if labels else [(name,)]:
                 self._histograms[key] = Histogram(edges)
-        plain = [name for name, (_, labels) in COUNTERS.items() if not labels]
-        self._counts: dict[tuple[str, ...], float] = dict.fromkeys([(name,) for name in plain], 0)
+        plain = [(name,) for name, (_, labels) in COUNTERS.items() if not labels]
+        by_lane = [(name, lane) for name, (_, labels) in COUNTERS.items() if labels == ("lane",) for lane in lanes]
+        self._counts: dict[tuple[str, ...], float] = dict.fromkeys([*plain, *by_lane], 0)
         self._gauges: dict[str, float] = {"forecast_coverage_target": coverage_target}
         self._lag_records: dict[Partition, int] = {}
         self._record_timestamps: dict[Partition, float] = {}
@@ -207,13 +208,10 @@ class Telemetry(Collector):
         with self._lock:
             self._histograms["rebalance_seconds",].observe(seconds)
 
-    def model_swap(self, lane: str, model: str, version: str, result: str) -> None:
-        """An attempt to put ``model`` at ``version`` in ``lane`` ended in ``result`` ("done" or "failed")."""
+    def model_swap(self, lane: str) -> None:
+        """A partition is answered by another model of this lane than before."""
         with self._lock:
-            self._add("model_swaps", lane, result)
-            if result == "done":
-                self._lanes[lane] = (model, version)
-                self._outcomes = {key: track for key, track in self._outcomes.items() if key[0] != lane}
+            self._add("model_swaps", lane)
 
     def gaps_filled(self, bars: int) -> None:
         """``bars`` missing bars were stepped through."""

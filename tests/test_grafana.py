@@ -81,7 +81,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     for number in range(4):
         telemetry.progress(Partition("observations", number), time.time() - 1, time.time() - 60)
         telemetry.snapshot(Partition("observations", number))
-    telemetry.model_swap("challenger", "load", "4", "failed")
+    telemetry.model_swap("challenger")
     for lane in ("champion", "challenger"):
         telemetry.forecasts(lane, 960)
         telemetry.drift(lane, 1)

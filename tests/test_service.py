@@ -378,3 +378,17 @@ def test_telemetry_counts_each_record_once(stand: Stand) -> None:
     assert "streamcast_records_consumed_total 11.0" in lines
     assert 'streamcast_forecasts_produced_total{lane="champion",model="tiny",model_version="0"} 10.0' in lines
     assert 'streamcast_dead_letters_total{reason="json"} 1.0' in lines
+
+
+def test_a_partition_that_another_model_answers_is_counted_when_that_is_committed(stand: Stand) -> None:
+    def swaps(service: Service) -> str:
+        lines = service._telemetry.exposition().decode().splitlines()
+        return next(line for line in lines if line.startswith("streamcast_model_swaps_total{"))
+
+    stand.observe("a", *TEN)
+    assert swaps(stand.serve()) == 'streamcast_model_swaps_total{lane="champion"} 0.0'
+    service = stand.serve({"champion": model("sample", 2)})
+    assert swaps(service) == 'streamcast_model_swaps_total{lane="champion"} 0.0'
+    stand.observe("a", *TEN)
+    stand.work()
+    assert swaps(service) == 'streamcast_model_swaps_total{lane="champion"} 1.0'

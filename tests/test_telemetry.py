@@ -23,7 +23,7 @@ from streamcast.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGE
 from streamcast.probes import TelemetryServer, serve_telemetry
 from streamcast.telemetry import Telemetry
 
-LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action", "result")
+LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action")
 PARTITION = Partition("observations", 2)
 
 
@@ -87,7 +87,7 @@ def feed(telemetry: Telemetry) -> None:
     telemetry.progress(PARTITION, 999_990.0, 999_000.0)
     telemetry.snapshot(PARTITION)
     telemetry.state(40, 65_536, 1.25)
-    telemetry.model_swap("challenger", "load", "5", "done")
+    telemetry.model_swap("challenger")
     for lane in ("champion", "challenger"):
         telemetry.forecasts(lane, 90)
         telemetry.drift(lane, 1)
@@ -194,17 +194,6 @@ def test_what_is_not_known_is_left_out_and_not_shown_as_nan(telemetry: Telemetry
     assert ("streamcast_forecast_skill", ("champion", "1")) not in shown
     assert ("streamcast_snapshot_age_seconds", ("observations", "2")) not in shown
     assert not any(np.isnan(number) for number in shown.values())
-
-
-def test_a_new_model_starts_its_accuracy_anew(telemetry: Telemetry) -> None:
-    feed(telemetry)
-    telemetry.model_swap("champion", "load", "9", "failed")
-    assert value(telemetry, "model_info", "champion", "load", "3") == 1
-    telemetry.model_swap("champion", "load", "9", "done")
-    shown = samples(telemetry)
-    assert shown["streamcast_model_info", ("champion", "load", "9")] == 1
-    assert ("streamcast_forecast_mae", ("champion", "1")) not in shown
-    assert ("streamcast_forecast_mae", ("challenger", "1")) in shown
 
 
 def test_lag_in_seconds_grows_while_records_wait_and_is_zero_when_none_do(telemetry: Telemetry, clock: Clock) -> None:
