@@ -5,7 +5,7 @@ Legend: K series, A forecasts, H horizon, Q quantiles (0 for point forecasts).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,11 +143,6 @@ class Report:
                 "width": _ratio(tally.width_KH[series, steps].sum(), n),
             }
         return row
-
-
-def nominal_coverage(levels: Sequence[float]) -> float:
-    """Return the share of outcomes that should lie between the outermost quantiles."""
-    return levels[-1] - levels[0]
 
 
 def _ratio(total: float, count: float) -> float:
