@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -274,7 +274,8 @@ class KafkaTransport(KafkaReader):
                 max_partition_fetch_bytes=4 << 20,
             )
             self._listener = listener
-            self._consumer.subscribe(list(topics), listener=_Rebalances(self))
+            rebalances = _Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
+            self._consumer.subscribe(list(topics), listener=rebalances)
             _keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
             self._consumer.topics()  # so that the first assignment already knows the partitions
 
@@ -373,7 +374,7 @@ class KafkaTransport(KafkaReader):
         super()._close()
         self._raise_listener_error()
 
-    def on_assigned(self, partitions: list[Partition]) -> None:
+    def _on_assigned(self, partitions: list[Partition]) -> None:
         """Hold new partitions back until ``seek`` says where they begin."""
         consumer, names = self._joined(), [TopicPartition(*partition) for partition in partitions]
         consumer.pause(*names)
@@ -382,7 +383,7 @@ class KafkaTransport(KafkaReader):
         self._waiting.update(partitions)
         self._tell(lambda listener: listener.on_assigned(partitions), partitions)
 
-    async def on_revoked(self, partitions: list[Partition]) -> None:
+    async def _on_revoked(self, partitions: list[Partition]) -> None:
         """Commit what is owed before the partitions go; what is refused will be answered again."""
         if owed := self._following.taken():
             try:
@@ -392,8 +393,7 @@ class KafkaTransport(KafkaReader):
         self._give_up(partitions)
         self._tell(lambda listener: listener.on_revoked(partitions), partitions)
 
-    def on_lost(self, partitions: list[Partition]) -> None:
-        """Drop partitions that are somebody else's already."""
+    def _on_lost(self, partitions: list[Partition]) -> None:
         self._give_up(partitions)
         self._tell(lambda listener: listener.on_lost(partitions), partitions)
 
@@ -510,20 +510,25 @@ class KafkaTransport(KafkaReader):
 class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     """Hears of partitions on the client's own thread, while ``poll`` or ``close`` waits."""
 
-    def __init__(self, transport: KafkaTransport) -> None:
-        self._transport = transport
+    def __init__(
+        self,
+        assigned: Callable[[list[Partition]], None],
+        revoked: Callable[[list[Partition]], Awaitable[None]],
+        lost: Callable[[list[Partition]], None],
+    ) -> None:
+        self._assigned, self._revoked, self._lost = assigned, revoked, lost
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """The group gives these partitions to this member."""
-        self._transport.on_assigned(_sorted(assigned))
+        self._assigned(_sorted(assigned))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """The group takes these back in good order."""
-        await self._transport.on_revoked(_sorted(revoked))
+        await self._revoked(_sorted(revoked))
 
     async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         """The group has given these to somebody else."""
-        self._transport.on_lost(_sorted(lost))
+        self._lost(_sorted(lost))
 
 
 def _sorted(names: Iterable[TopicPartition]) -> list[Partition]:
