@@ -198,8 +198,8 @@ class Transport(Reader, Protocol):
         """Produce ``outgoing`` and commit ``positions`` together; it is taken piece by piece, each sent as it comes.
 
         Exactly once: one transaction, with the full group metadata, ended after every send was checked.  At least
-        once: flush, check every send, then commit the positions; these may follow when this has returned, and what
-        becomes of them is raised by a later commit.  Without positions it only produces, and needs no
+        once: flush, check every send, then commit the positions; these may follow when this has returned, and a
+        refusal that lasts is raised by a later commit.  Without positions it only produces, and needs no
         subscription.
         Raises InDoubt when it is unknown whether it happened, Fenced when this member is replaced.
         """
