@@ -58,16 +58,13 @@ class FollowingPositions:
         self._refusals = [*self._refusals[:1], refused]
         self._owed = asked | self._owed
 
-    def taken(self) -> Positions:
-        """Hand over all that is not known to be committed, for a last commit that is waited for."""
-        taken, self._owed, self.asked = self.asked | self._owed, {}, {}
-        return taken
-
-    def forget(self, partitions: Sequence[Partition]) -> None:
-        """These partitions are somebody else's: owe nothing for them."""
-        for known in (self._owed, self.asked):
-            for partition in partitions:
-                known.pop(partition, None)
+    def given_up(self, partitions: Sequence[Partition]) -> Positions:
+        """Owe nothing for these partitions any more; returns what of them is not known to be committed."""
+        left = self.asked | self._owed
+        for partition in partitions:
+            self.asked.pop(partition, None)
+            self._owed.pop(partition, None)
+        return {partition: left[partition] for partition in partitions if partition in left}
 
     def clear(self) -> None:
         """Begin anew, as after a doubt: what holds is asked of the broker."""

@@ -385,7 +385,7 @@ class KafkaTransport(KafkaReader):
 
     async def _on_revoked(self, partitions: list[Partition]) -> None:
         """Commit what is owed before the partitions go; what is refused will be answered again."""
-        if owed := self._following.taken():
+        if owed := self._following.given_up(partitions):
             try:
                 await self._joined().commit_async(_offsets(owed), lambda _offsets, _answer: None)
             except errors.KafkaError as refused:
@@ -400,7 +400,7 @@ class KafkaTransport(KafkaReader):
     def _give_up(self, partitions: list[Partition]) -> None:
         self._waiting.difference_update(partitions)
         self._paused.difference_update(partitions)
-        self._following.forget(partitions)
+        self._following.given_up(partitions)
         for partition in partitions:
             self._sought.pop(partition, None)
 

@@ -314,7 +314,7 @@ class LibrdTransport(LibrdReader):
                 listener.on_assigned(_partitions(names))
 
         def on_revoke(_consumer: Consumer, names: list[TopicPartition]) -> None:
-            self._commit_owed()
+            self._commit_owed(_partitions(names))
             self._give_up(_partitions(names))
             if names:
                 listener.on_revoked(_partitions(names))
@@ -451,7 +451,7 @@ class LibrdTransport(LibrdReader):
             fetched = self._positions.keys() & set(partitions)
             self._joined().incremental_unassign([TopicPartition(*partition) for partition in fetched])
         self._paused.difference_update(partitions)
-        self._following.forget(partitions)
+        self._following.given_up(partitions)
         for partition in partitions:
             self._positions.pop(partition, None)
             self._sought.pop(partition, None)
@@ -521,9 +521,9 @@ class LibrdTransport(LibrdReader):
         refused = error or next((name.error for name in names if name.error is not None), None)
         self._following.answered(None if refused is None else KafkaException(refused))
 
-    def _commit_owed(self) -> None:
+    def _commit_owed(self, partitions: Sequence[Partition]) -> None:
         """Commit what is owed before the partitions go; what is refused will be answered again."""
-        if owed := self._following.taken():
+        if owed := self._following.given_up(partitions):
             try:
                 self._joined().commit(offsets=self._offsets(owed), asynchronous=False)
             except KafkaException as refused:

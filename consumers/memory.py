@@ -285,7 +285,7 @@ class MemoryTransport(MemoryReader):
 
     def _give_up(self) -> None:
         """Give all partitions back, after a last commit of what is owed; what is refused will be answered again."""
-        if owed := self._following.taken():
+        if owed := self._following.given_up(self._assigned):
             self._commit_positions(owed)
         if self._assigned and self._listener is not None:
             self._listener.on_revoked(self._assigned)

@@ -39,7 +39,8 @@ class Task:
     def chosen(self) -> dict[str, Any]:
         """The task as training takes it."""
         choice = asdict(self)
-        return choice | {"mode": "ticks" if choice.pop("ticks") else "sample"}
+        choice["mode"] = "ticks" if choice.pop("ticks") else "sample"
+        return choice
 
 
 def spread(command: Callable[..., int]) -> Callable[..., int]:

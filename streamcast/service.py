@@ -145,7 +145,7 @@ class Service:
     def _assign(self, partition: Partition, position: int | None, bounds: tuple[int, int]) -> int:
         """Plan a partition's recovery up to its position; return the position."""
         journal = read_journal(self._reader, self._topics.journal, partition)
-        unwritten, before = [], journal.models
+        unwritten = []
         begin = journal.begin
         if position is None and journal.start is not None:
             position = journal.start  # at least once: the first answers were written, their position was not
@@ -163,7 +163,7 @@ class Service:
             unwritten.append(self._entry("cold", partition, position, position - begin))
             header = self._header(partition, begin, position)
             start = self._recovery.restore(header)
-        swapped = [lane for lane, digest in self._digests().items() if before.get(lane, digest) != digest]
+        swapped = [lane for lane, digest in self._digests().items() if journal.models.get(lane, digest) != digest]
         self._spans[partition] = _Span(header, position, unwritten, swapped)
         self._recovery.plan(partition, start, position, journal.resets())
         return position
