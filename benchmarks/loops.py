@@ -74,6 +74,9 @@ def run_kafka_python(a: argparse.Namespace, answer: Answer) -> float:
     while seen < a.records:
         polled = consumer.poll(200)
         now = time.perf_counter()
+        if a.polls:
+            arrived = time.time()
+            a.noted += [(arrived, tp.partition, records[-1].offset + 1) for tp, records in polled.items()]
         if not polled:
             if now - last > IDLE_SECONDS:
                 break
@@ -130,6 +133,9 @@ def run_confluent(a: argparse.Namespace, answer: Answer) -> float:
             continue
         polled += consumer.consume(a.poll - 1, 0)
         started = started or now
+        if a.polls:
+            arrived, ends = time.time(), {r.partition(): (r.offset() or 0) + 1 for r in polled}
+            a.noted += [(arrived, partition, end) for partition, end in ends.items()]
         if exactly:
             producer.begin_transaction()
         for r in polled:
@@ -162,10 +168,12 @@ def main() -> None:
     parser.add_argument("--loop", choices=("bare", "per_record"), default="bare")
     parser.add_argument("--guarantee", choices=("at_least_once", "exactly_once"), default="at_least_once")
     parser.add_argument("--poll", type=int, default=1000)
+    parser.add_argument("--polls", action="store_true", help="print when each poll ended, and how far it went")
     a = parser.parse_args()
+    a.noted = []
     answer = bare() if a.loop == "bare" else per_record()
     rate = (run_kafka_python if a.client == "kafka-python" else run_confluent)(a, answer)
-    print(json.dumps({"records_per_s": round(rate)}))
+    print(json.dumps({"records_per_s": round(rate), "polls": a.noted}))
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ import re
 import resource
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from consumers import loop
-from consumers.transport import Connection, Partition, TopicSpec, Transport
+from consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, Transport
 from streamcast.commands.serve import new_telemetry, settle_garbage
 from streamcast.registry import Model, new_network
 from streamcast.saving import Saver
@@ -91,10 +91,19 @@ class Stopwatch:
         self._telemetry.on_rebalance()
 
 
-class Held(Service):
-    """A service that takes its place in the group and answers nothing until a file is there."""
+class Watched(Service):
+    """A service that answers nothing until a file is there, and can note when it was given what."""
 
     until: Path | None = None
+    polls: list[tuple[float, int, int]] | None = None
+    """When a poll ended, a partition that it brought, and the next offset there."""
+
+    def on_batch(self, batches: Sequence[Batch]) -> Iterator[Outgoing]:
+        """See ``Handler``."""
+        if self.polls is not None:
+            arrived = time.time()
+            self.polls += [(arrived, batch.partition.index, batch.next_offset) for batch in batches]
+        return super().on_batch(batches)
 
     def recover_some(self, budget_seconds: float) -> bool:
         """See ``Handler``."""
@@ -129,6 +138,7 @@ def main() -> None:
     parser.add_argument("--instance", default="0")
     parser.add_argument("--seconds", type=float, default=0.0, help="end after so long, whatever was read")
     parser.add_argument("--store", type=Path, help="write snapshots here, every 2 seconds")
+    parser.add_argument("--polls", action="store_true", help="print when each poll ended, and how far it went")
     parser.add_argument("--hold", type=Path, help="answer nothing until this file is there")
     a = parser.parse_args()
     torch.set_num_threads(1)
@@ -141,13 +151,16 @@ def main() -> None:
     telemetry = new_telemetry({"champion": model})
     store = Store(str(a.store), 3) if a.store else None
     saver = Saver(store, 2.0, telemetry) if store else None
-    service = Held({"champion": model}, reader, telemetry, topics, Start(), store=store, saver=saver)
+    service = Watched({"champion": model}, reader, telemetry, topics, Start(), store=store, saver=saver)
     service.until = a.hold
+    service.polls = [] if a.polls else None
     rehearse(model)
     settle_garbage()
     stop = threading.Event()
     if a.seconds:
-        threading.Timer(a.seconds, stop.set).start()
+        alarm = threading.Timer(a.seconds, stop.set)
+        alarm.daemon = True
+        alarm.start()
     watch = Stopwatch(telemetry, a.records, stop)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print("ready", flush=True)
@@ -161,6 +174,7 @@ def main() -> None:
                 "records_per_s": round(watch.records / (watch.ended - watch.began)) if watch.records else 0,
                 "records": watch.records,
                 "commits": watch.commits,
+                "polls": service.polls,
                 "stage_us": {
                     name.decode(): round(1e6 * float(total) / max(watch.records, 1), 2) for name, total in totals
                 },
