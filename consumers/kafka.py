@@ -36,7 +36,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import OffsetAndMetadata
 
-from consumers.background import started
+from consumers.background import Background, started
 from consumers.following import FollowingPositions
 from consumers.transport import (
     Batch,
@@ -252,6 +252,7 @@ class KafkaTransport(KafkaReader):
         super().__init__(connection)
         self._consumer: KafkaConsumer | None = None
         self._producer: KafkaProducer | None = None
+        self._background = Background()
         self._listener: Listener | None = None
         self._listener_error: Exception | None = None
         self._following = FollowingPositions(self._ask)
@@ -449,20 +450,22 @@ class KafkaTransport(KafkaReader):
         if self._producer is not None:
             _abandon(self._producer)
             self._producer = None
+            self._background.end()
+            self._background = Background()
 
     def _commit_transaction(
         self, producer: KafkaProducer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
     ) -> None:
         """Offsets go first, and on their way the records are lined up: their partitions join in one request then."""
         producer.begin_transaction()
-        offsets = started(partial(self._add_offsets, producer, positions))
+        offsets = self._background.started(partial(self._add_offsets, producer, positions))
         try:
             futures = self._line_up(producer, outgoing)
         finally:  # a send only echoes what became of the offsets
             offsets.result(max(0.0, deadline - time.monotonic()))
         self._connection.passed("offsets")
         self._await_sent(producer, futures)
-        started(producer.commit_transaction).result(max(0.0, deadline - time.monotonic()))
+        self._background.started(producer.commit_transaction).result(max(0.0, deadline - time.monotonic()))
 
     def _add_offsets(self, producer: KafkaProducer, positions: Positions) -> None:
         if positions:

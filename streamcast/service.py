@@ -34,6 +34,8 @@ LAST_SNAPSHOT_SECONDS = 3.0
 MOST_RESETS = 10_000
 SENT_AT_ONCE = 1_000
 """Answers that are written before they are handed over to the client."""
+NORM_SECONDS = 1.0
+"""How often the norm of the hidden states is taken."""
 ANOMALOUS = 0.9999
 """An answer with a larger anomaly counts as one in telemetry."""
 
@@ -132,6 +134,7 @@ class Service:
         self._resets: deque[str] = deque(maxlen=MOST_RESETS)
         self._poll: _Poll | None = None
         self._assigned: float | None = None
+        self._norm, self._normed = 0.0, -np.inf
 
     # -- coming and going ------------------------------------------------------------------------------
 
@@ -376,12 +379,14 @@ class Service:
             if not lane.shadow:
                 telemetry.forecasts(lane.name, len(result.forecasts))
         champion = self._lanes[0].engine
+        if now - self._normed >= NORM_SECONDS:
+            self._normed, self._norm = now, champion.norm(next(iter(poll.results.values())))
         telemetry.gaps_filled(poll.results[self._lanes[0].name].gaps)
         telemetry.evicted(poll.results[self._lanes[0].name].evictions)
         telemetry.state(
             len(champion.slab),
             sum(lane.engine.slab.nbytes for lane in self._lanes),
-            champion.norm(next(iter(poll.results.values()))),
+            self._norm,
         )
 
 

@@ -172,7 +172,7 @@ class Telemetry(Collector):
         outcomes_N4 = np.column_stack((absolute_error_N, naive_error_N, pinball_N, covered_N))
         horizons_N = np.broadcast_to(horizon_N, len(outcomes_N4))
         with self._lock:
-            for horizon in np.unique(horizons_N).tolist():
+            for horizon in sorted(set(horizons_N.tolist())):
                 track = self._outcomes.setdefault((lane, horizon), Outcomes(self._window))
                 track.extend(outcomes_N4[horizons_N == horizon])
 
