@@ -1,0 +1,54 @@
+"""Calls that know no deadline: what becomes of them, and of the thread they are made in."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from consumers.background import Background, started
+
+
+def test_calls_are_made_one_after_another_in_one_thread() -> None:
+    background = Background()
+    made: list[int] = []
+    threads = [background.started(lambda i=i: (made.append(i), threading.get_ident())[1]) for i in range(50)]  # type: ignore[misc]
+    assert len({thread.result(10) for thread in threads}) == 1
+    assert made == list(range(50))
+    background.end()
+
+
+def test_what_a_call_raises_is_raised_where_it_is_waited_for_and_the_next_is_made() -> None:
+    background = Background()
+    failed, made = background.started(lambda: 1 // 0), background.started(lambda: 7)
+    with pytest.raises(ZeroDivisionError):
+        failed.result(10)
+    assert made.result(10) == 7
+    background.end()
+
+
+def test_a_call_that_never_ends_is_left_behind_and_its_thread_ends_with_it() -> None:
+    background, released = Background(), threading.Event()
+    inside: list[threading.Thread] = []
+
+    def stuck() -> bool:
+        inside.append(threading.current_thread())
+        return released.wait(60)
+
+    waited_for = background.started(stuck)
+    with pytest.raises(TimeoutError):
+        waited_for.result(0.05)
+    background.end()
+    assert started(lambda: 7).result(10) == 7  # others go on
+    assert inside[0].is_alive()
+    assert inside[0].daemon  # a process that ends does not wait for it
+    released.set()
+    assert waited_for.result(10)
+    inside[0].join(10)
+    assert not inside[0].is_alive()
+
+
+def test_without_a_call_there_is_no_thread() -> None:
+    before = threading.active_count()
+    Background().end()
+    assert threading.active_count() == before
