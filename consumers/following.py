@@ -1,4 +1,4 @@
-"""At least once: positions that follow their answers, so that a turn does not wait for a broker to write them down."""
+"""At least once: positions that follow their answers, so that a turn waits for neither to be written down."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class FollowingPositions:
     ``request`` is called with what to commit, and ``answered`` is to be called with what became of it, from within
     ``poll``.  What is refused is owed again; when it is refused twice in a row, the next ``check`` raises that.
     Asking may raise, too, so it comes before records are taken that would be lost by it.
+
+    Positions whose answers are not acknowledged yet are held, and owed once they are.
     """
 
     def __init__(self, request: Callable[[Positions], None]) -> None:
@@ -24,6 +26,8 @@ class FollowingPositions:
         self._refusals: list[Exception] = []
         self.asked: Positions = {}
         """What is on its way."""
+        self.held: Positions = {}
+        """What waits for its answers."""
 
     def check(self) -> None:
         """Raise the last refusal if it was not the first; they are counted anew then."""
@@ -31,6 +35,15 @@ class FollowingPositions:
             refused = self._refusals[-1]
             self._refusals.clear()
             raise refused
+
+    def hold(self, positions: Positions) -> None:
+        """Let these wait until their answers are acknowledged; nothing else may be held."""
+        self.held = dict(positions)
+
+    def release(self) -> None:
+        """The answers are acknowledged: owe what was held."""
+        held, self.held = self.held, {}
+        self.add(held)
 
     def add(self, positions: Positions) -> None:
         """Owe these positions, and ask for them at once if nothing is on its way."""
@@ -59,14 +72,15 @@ class FollowingPositions:
         self._owed = asked | self._owed
 
     def given_up(self, partitions: Sequence[Partition]) -> Positions:
-        """Owe nothing for these partitions any more; returns what of them is not known to be committed."""
+        """Owe nothing for these partitions any more; returns what of them was owed, or is on its way."""
         left = self.asked | self._owed
         for partition in partitions:
+            self.held.pop(partition, None)
             self.asked.pop(partition, None)
             self._owed.pop(partition, None)
         return {partition: left[partition] for partition in partitions if partition in left}
 
     def clear(self) -> None:
         """Begin anew, as after a doubt: what holds is asked of the broker."""
-        self._owed, self.asked = {}, {}
+        self._owed, self.asked, self.held = {}, {}, {}
         self._refusals.clear()

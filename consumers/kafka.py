@@ -464,7 +464,8 @@ class KafkaTransport(KafkaReader):
         finally:  # a send only echoes what became of the offsets
             offsets.result(max(0.0, deadline - time.monotonic()))
         self._connection.passed("offsets")
-        self._await_sent(producer, futures)
+        _await_sent(producer, futures)
+        self._connection.passed("sent")
         self._background.started(producer.commit_transaction).result(max(0.0, deadline - time.monotonic()))
 
     def _add_offsets(self, producer: KafkaProducer, positions: Positions) -> None:
@@ -477,7 +478,13 @@ class KafkaTransport(KafkaReader):
     def _commit_plainly(self, producer: KafkaProducer, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """Send; the positions follow, since a broker takes 5 ms for them, to write them with those of others."""
         self._following.check()
-        self._await_sent(producer, self._line_up(producer, outgoing))
+        futures = []
+        for records in outgoing:
+            futures += self._line_up(producer, [records])
+            if records.first:
+                _await_sent(producer, futures)
+        _await_sent(producer, futures)
+        self._connection.passed("sent")
         self._following.add(positions)
         self._connection.passed("offsets")
 
@@ -500,14 +507,6 @@ class KafkaTransport(KafkaReader):
                 for partition, timestamp, key, value, headers in zip(*columns, records.headers, strict=True):
                     futures.append(send(topic, _body(key, value), key, list(headers), partition, timestamp))
         return futures
-
-    def _await_sent(self, producer: KafkaProducer, futures: Sequence[Any]) -> None:
-        """Wait, and check that every record was acknowledged."""
-        producer.flush(COMMIT_SECONDS)
-        for future in futures:
-            if not future.succeeded():
-                future.get(0)
-        self._connection.passed("sent")
 
 
 class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
@@ -532,6 +531,14 @@ class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         """The group has given these to somebody else."""
         self._lost(_sorted(lost))
+
+
+def _await_sent(producer: KafkaProducer, futures: Sequence[Any]) -> None:
+    """Wait, and check that every record was acknowledged."""
+    producer.flush(COMMIT_SECONDS)
+    for future in futures:
+        if not future.succeeded():
+            future.get(0)
 
 
 def _sorted(names: Iterable[TopicPartition]) -> list[Partition]:

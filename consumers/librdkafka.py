@@ -63,6 +63,8 @@ DELIVERY_MS = 20_000
 TRANSACTION_MS = 30_000
 COMMIT_SECONDS = 25.0
 """How long a commit may take in all before it is in doubt."""
+MANY = 1_000
+"""At least once, a turn waits until fewer answers than these are acknowledged, and lets more follow."""
 READ_SECONDS = 15.0
 """How long ``read_range`` waits for the next records."""
 RANGE_RECORDS = 5_000
@@ -289,6 +291,7 @@ class LibrdTransport(LibrdReader):
         self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
         self._following = FollowingPositions(self._ask)
+        self._working = False
         self._positions: Positions = {}
         self._sought: Positions = {}
         self._paused: set[Partition] = set()
@@ -314,7 +317,7 @@ class LibrdTransport(LibrdReader):
                 listener.on_assigned(_partitions(names))
 
         def on_revoke(_consumer: Consumer, names: list[TopicPartition]) -> None:
-            self._commit_owed(_partitions(names))
+            self._commit_last(_partitions(names))
             self._give_up(_partitions(names))
             if names:
                 listener.on_revoked(_partitions(names))
@@ -330,38 +333,31 @@ class LibrdTransport(LibrdReader):
         """See ``Transport.poll``."""
         consumer, deadline = self._joined(), time.monotonic() + timeout_seconds
         while True:
+            timeout = 0.0 if self._following.held else max(0.0, deadline - time.monotonic())
             with self._talking("polling"):
                 self._following.ask()
-                records, ends = self._sorted(_consume(consumer, max(0.0, deadline - time.monotonic()), max_records))
+                records, ends = self._sorted(_consume(consumer, timeout, max_records))
             self._positions.update(ends)
             batches = []
             for partition, mine in records.items():
                 self._positions[partition] = max(mine[-1].offset() + 1, ends.get(partition, 0))
                 batches.append(_columns(partition, mine, self._positions[partition]))
-            if batches or time.monotonic() >= deadline:
+            if batches or (not self._following.held and time.monotonic() >= deadline):
                 return batches
+            with self._committing(self._following.held):
+                self._await_held(time.monotonic() + COMMIT_SECONDS)
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
         deadline = time.monotonic() + COMMIT_SECONDS
-        try:
-            self._check_held(positions)
+        with self._committing(positions):
+            self._check_assigned(positions)
             producer = self._producer = self._producer or self._new_producer()
             if self._connection.guarantee == "exactly_once":
                 self._commit_transaction(producer, outgoing, positions, deadline)
             else:
                 self._commit_plainly(producer, outgoing, positions, deadline)
             self._connection.passed("committed")
-        except KafkaException as failure:
-            self._drop_producer()
-            if failure.args[0].code() in FENCED:
-                raise Fenced.replaced(self._connection, failure.args[0]) from failure
-            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({failure}): settle it") from failure
-        except (BufferError, TransportError, TimeoutError) as failure:
-            self._drop_producer()
-            raise InDoubt(
-                f"The commit of {len(positions)} partitions is in doubt ({failure!r}): settle it"
-            ) from failure
 
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
@@ -477,9 +473,25 @@ class LibrdTransport(LibrdReader):
     def _drop_producer(self) -> None:
         if self._producer is not None:
             self._producer.purge()
-            self._producer = None
+            self._producer, self._working = None, False
 
-    def _check_held(self, positions: Positions) -> None:
+    @contextmanager
+    def _committing(self, positions: Positions) -> Iterator[None]:
+        """What fails in here leaves a commit in doubt."""
+        try:
+            yield
+        except KafkaException as failure:
+            self._drop_producer()
+            if failure.args[0].code() in FENCED:
+                raise Fenced.replaced(self._connection, failure.args[0]) from failure
+            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({failure}): settle it") from failure
+        except (BufferError, TransportError, TimeoutError) as failure:
+            self._drop_producer()
+            raise InDoubt(
+                f"The commit of {len(positions)} partitions is in doubt ({failure!r}): settle it"
+            ) from failure
+
+    def _check_assigned(self, positions: Positions) -> None:
         if not positions.keys() <= self._positions.keys():
             raise TransportError(f"this member no longer holds all of {sorted(positions)}")
 
@@ -501,17 +513,44 @@ class LibrdTransport(LibrdReader):
                 self._offsets(positions), member, max(0.0, deadline - time.monotonic())
             )
         self._connection.passed("offsets")
-        self._send(producer, outgoing, deadline)
+        for records in outgoing:
+            self._hand_over(producer, records)
+        self._flush(producer, deadline)
+        self._connection.passed("sent")
         producer.commit_transaction(max(0.0, deadline - time.monotonic()))
 
     def _commit_plainly(
         self, producer: Producer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
     ) -> None:
-        """Send; the positions follow, since a broker takes 5 ms for them, to write them with those of others."""
+        """Send; the positions follow, since a broker takes 5 ms for them, to write them with those of others.
+
+        The acknowledgements of many records follow, too: they are waited for when the next records are answered or
+        there are none, except after a failure, so that one which lasts is met by the commit it belongs to.
+        """
         self._following.check()
-        self._send(producer, outgoing, deadline)
-        self._following.add(positions)
+        self._await_held(deadline)
+        sent = 0
+        for records in outgoing:
+            self._hand_over(producer, records)
+            sent += len(records)
+            if records.first:
+                self._flush(producer, deadline)
+        if sent < MANY or not positions or not self._working:
+            self._flush(producer, deadline)
+            self._connection.passed("sent")
+            self._following.add(positions)
+        else:
+            self._connection.passed("sent")
+            self._following.hold(positions)
         self._connection.passed("offsets")
+
+    def _await_held(self, deadline: float) -> None:
+        """Wait until the answers are acknowledged that positions wait for."""
+        if self._following.held:
+            if self._producer is None:
+                raise TransportError("what was sent last was not acknowledged")
+            self._flush(self._producer, deadline)
+            self._following.release()
 
     def _ask(self, positions: Positions) -> None:
         self._joined().commit(offsets=self._offsets(positions), asynchronous=True)
@@ -521,27 +560,24 @@ class LibrdTransport(LibrdReader):
         refused = error or next((name.error for name in names if name.error is not None), None)
         self._following.answered(None if refused is None else KafkaException(refused))
 
-    def _commit_owed(self, partitions: Sequence[Partition]) -> None:
-        """Commit what is owed before the partitions go; what is refused will be answered again."""
-        if owed := self._following.given_up(partitions):
-            try:
+    def _commit_last(self, partitions: Sequence[Partition]) -> None:
+        """Commit what can be before the partitions go; what is refused will be answered again."""
+        try:
+            self._await_held(time.monotonic() + REQUEST_MS / 1000)
+            if owed := self._following.given_up(partitions):
                 self._joined().commit(offsets=self._offsets(owed), asynchronous=False)
-            except KafkaException as refused:
-                log.warning("The last positions were refused, so their records will be answered again: %s", refused)
+        except (KafkaException, TransportError, TimeoutError) as refused:
+            log.warning("The last positions were refused, so their records will be answered again: %s", refused)
 
-    def _send(self, producer: Producer, outgoing: Iterable[Outgoing], deadline: float) -> None:
-        """Send everything and wait until every record is acknowledged."""
-        produce, done = producer.produce, self._on_delivery
-        for records in outgoing:
-            topic, columns = records.topic, (records.values, records.keys, records.partitions, records.timestamps)
-            if records.headers is None:
-                for value, key, partition, timestamp in zip(*columns, strict=True):
-                    produce(topic, value, key, partition, done, None, timestamp)
-            else:
-                for value, key, partition, timestamp, headers in zip(*columns, records.headers, strict=True):
-                    produce(topic, value, key, partition, done, None, timestamp, list(headers))
-        self._flush(producer, deadline)
-        self._connection.passed("sent")
+    def _hand_over(self, producer: Producer, records: Outgoing) -> None:
+        produce, done, topic = producer.produce, self._on_delivery, records.topic
+        columns = records.values, records.keys, records.partitions, records.timestamps
+        if records.headers is None:
+            for value, key, partition, timestamp in zip(*columns, strict=True):
+                produce(topic, value, key, partition, done, None, timestamp)
+        else:
+            for value, key, partition, timestamp, headers in zip(*columns, records.headers, strict=True):
+                produce(topic, value, key, partition, done, None, timestamp, list(headers))
 
     def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
         if error is not None:
@@ -561,6 +597,7 @@ class LibrdTransport(LibrdReader):
             raise KafkaException(self._failures[0])
         if waiting:
             raise TimeoutError(f"{waiting} records were not acknowledged within {COMMIT_SECONDS:.0f} s")
+        self._working = True
 
 
 def _consume(consumer: Consumer, timeout_seconds: float, limit: int) -> list[Any]:

@@ -163,7 +163,7 @@ class Loop:
             self._take_over()
         if self._recovering:
             self._recover()
-        batches = self._transport.poll(0 if self._busy else self._limits.max_wait_seconds, self._limits.max_records)
+        batches = self._poll()
         self._observer.on_poll(sum(map(len, batches)), self._transport.lag())
         if batches:
             self._answer(batches)
@@ -237,6 +237,13 @@ class Loop:
             self._transport.resume(self._held)
         self._health.beat()
 
+    def _poll(self) -> list[Batch]:
+        try:
+            return self._transport.poll(0 if self._busy else self._limits.max_wait_seconds, self._limits.max_records)
+        except InDoubt:  # of an earlier commit, at least once
+            self._note_doubt({})
+            raise
+
     def _answer(self, batches: Sequence[Batch]) -> None:
         self._passed("polled")
         outgoing = self._handler.on_batch(batches)
@@ -246,12 +253,15 @@ class Loop:
         try:
             self._transport.commit(outgoing, positions)
         except InDoubt:
-            self._doubt, self.failing = positions, True
-            self._observer.on_abort()
+            self._note_doubt(positions)
             raise
         self.failing = False
         self._handler.on_committed()
         self._observer.on_commit(self._clock() - started, sum(map(len, batches)))
+
+    def _note_doubt(self, positions: Positions) -> None:
+        self._doubt, self.failing = positions, True
+        self._observer.on_abort()
 
     def _settle(self, doubt: Positions) -> None:
         """Learn what became of the commit in doubt, and let the handler follow."""

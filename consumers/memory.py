@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -117,6 +118,7 @@ class MemoryTransport(MemoryReader):
         self._paused: set[Partition] = set()
         self._producer: tuple[Producer, int] | None = None
         self._following = FollowingPositions(lambda _positions: None)
+        self._unsent: RequestTimedOut | None = None
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """See ``Transport.subscribe``."""
@@ -134,31 +136,26 @@ class MemoryTransport(MemoryReader):
             with self._broker.changed:
                 batches = self._fetch(max_records)
                 remaining = deadline - self._broker.now()
-                if batches or remaining <= 0:
+                if batches or (remaining <= 0 and not self._following.held):
                     return batches
-                self._broker.wait(remaining)
+                if not self._following.held:
+                    self._broker.wait(remaining)
+            with self._committing(self._following.held):
+                self._hear_of_answers()
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
-        try:
+        with self._committing(positions):
             producer, epoch = self._producer = self._producer or self._init()
             if self._connection.guarantee == "exactly_once":
                 self._commit_transaction(producer, epoch, outgoing, positions)
             else:
                 self._commit_plainly(producer, epoch, outgoing, positions)
             self._connection.passed("committed")
-        except ProducerFenced as error:
-            self._producer = None
-            raise Fenced(
-                f"{error}: stop this process, another one with instance {self._connection.instance} is at work"
-            ) from None
-        except (TimeoutError, StaleMember) as error:
-            self._producer = None
-            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error}): settle it") from None
 
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
-        self._producer = self._reopened()
+        self._producer, self._unsent = self._reopened(), None
         self._following.clear()
         assigned = [partition for partition in self._assigned if partition in self._sought]
         stable = {partition: self._sought[partition] for partition in assigned} | self.committed(assigned)
@@ -210,6 +207,20 @@ class MemoryTransport(MemoryReader):
         transactional_id = f"{connection.group}-{connection.instance}" if exactly_once else None
         return self._request("init", lambda: self._broker.init_producer(transactional_id))
 
+    @contextmanager
+    def _committing(self, positions: Positions) -> Iterator[None]:
+        """What fails in here leaves a commit in doubt."""
+        try:
+            yield
+        except ProducerFenced as error:
+            self._producer = None
+            raise Fenced(
+                f"{error}: stop this process, another one with instance {self._connection.instance} is at work"
+            ) from None
+        except (TimeoutError, StaleMember) as error:
+            self._producer = None
+            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error}): settle it") from None
+
     def _commit_transaction(
         self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing], positions: Positions
     ) -> None:
@@ -225,11 +236,27 @@ class MemoryTransport(MemoryReader):
     def _commit_plainly(
         self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing], positions: Positions
     ) -> None:
-        """Send; the positions arrive with the next poll, as late as a real client may send them."""
+        """Send; what becomes of it is heard when a real client may hear of it, and the positions follow."""
         self._following.check()
-        self._send(producer, epoch, outgoing)
-        self._following.add(positions)
+        self._hear_of_answers()
+        for records in outgoing:
+            try:
+                self._produce(producer, epoch, records)
+            except RequestTimedOut as unsent:
+                if records.first or not positions:
+                    raise
+                self._unsent = unsent
+        self._connection.passed("sent")
+        self._following.hold(positions)
         self._connection.passed("offsets")
+
+    def _hear_of_answers(self) -> None:
+        """Let the acknowledgements arrive that are on their way, and owe the positions that wait for them."""
+        if (unsent := self._unsent) is not None:
+            self._unsent = None
+            raise unsent
+        if self._following.held:
+            self._following.release()
 
     def _hear_of_positions(self) -> None:
         """Let the positions arrive that are on their way, and send those that are owed since."""
@@ -285,6 +312,8 @@ class MemoryTransport(MemoryReader):
 
     def _give_up(self) -> None:
         """Give all partitions back, after a last commit of what is owed; what is refused will be answered again."""
+        with suppress(RequestTimedOut):
+            self._hear_of_answers()
         if owed := self._following.given_up(self._assigned):
             self._commit_positions(owed)
         if self._assigned and self._listener is not None:
@@ -299,6 +328,7 @@ class MemoryTransport(MemoryReader):
 
     def _take(self, partitions: list[Partition]) -> None:
         self._following.clear()
+        self._unsent = None
         self._assigned, self._positions, self._sought = partitions, {}, {}
         self._paused.clear()
 

@@ -47,7 +47,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Records to be produced to one topic, as columns; ``headers`` is one sequence per record or None."""
+    """Records to be produced to one topic, as columns; ``headers`` is one sequence per record or None.
+
+    At least once, nothing is sent after what is ``first`` until that is acknowledged (a transaction needs no order).
+    """
 
     topic: str
     partitions: Sequence[int]
@@ -55,6 +58,7 @@ class Outgoing:
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
     headers: Sequence[Headers] | None = None
+    first: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -191,16 +195,17 @@ class Transport(Reader, Protocol):
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         """Return what has arrived, at once if anything has, else after the timeout; at most ``max_records``.
 
-        Raises RecordsGone when retention has passed a position, Fenced when another member took the instance over.
+        Raises RecordsGone when retention has passed a position, Fenced when another member took the instance over, and
+        InDoubt when what an earlier commit has sent was not acknowledged.
         """
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """Produce ``outgoing`` and commit ``positions`` together; it is taken piece by piece, each sent as it comes.
 
         Exactly once: one transaction, with the full group metadata, ended after every send was checked.  At least
-        once: flush, check every send, then commit the positions; these may follow when this has returned, and a
-        refusal that lasts is raised by a later commit.  Without positions it only produces, and needs no
-        subscription.
+        once: send, check every send, then commit the positions; both may follow when this has returned, in this
+        order, and what fails then is raised by a later call.  Without positions it only produces, checks every send,
+        and needs no subscription.
         Raises InDoubt when it is unknown whether it happened, Fenced when this member is replaced.
         """
 

@@ -29,5 +29,5 @@ def names(spec: ModelSpec) -> list[str]:
 
 
 def width(spec: ModelSpec) -> int:
-    """The length of a feature row: the names, filled up with zeros to a multiple of 8 (see ``inference.ALIGNMENT``)."""
+    """The length of a feature row: the names, filled up with zeros to a multiple of 8 (see ``tiles.py``)."""
     return -(-len(names(spec)) // 8) * 8

@@ -16,17 +16,13 @@ from streamcast.kernels import memory, waves
 from streamcast.kernels.advance import Steps
 from streamcast.spec import ModelSpec
 from streamcast.state import Slab
+from streamcast.tiles import Tiles, tiled
 
 Ints = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 
-TILE = 8
-"""Rows are independent of their neighbours only in multiples of this."""
-
-ALIGNMENT = 64
-"""Bytes; and widths are multiples of 8 floats, so that every row of an aligned matrix is aligned too."""
-
 BLOCK_ROWS = 512
+"""Rows that are read out at once; a multiple of a tile."""
 
 
 @dataclass(slots=True)
@@ -49,6 +45,7 @@ class Inference:
         self._network = network.eval()
         self._slab = slab
         self._scratch = np.empty(0, np.int64)
+        self._tiles = Tiles()
         self._fresh = [
             {name: tensor[0].clone() for name, tensor in network.initial_state(s, 1).items()}
             for s in range(1 + len(spec.scales))
@@ -59,6 +56,7 @@ class Inference:
             else None
             for scale, (size, width) in enumerate(zip(network.memory, network.outputs, strict=True))
         ]
+        self._one = torch.ones(BLOCK_ROWS, dtype=torch.int64)
 
     def step(self, steps: Steps, counts: Ints) -> list[ScaleSteps]:
         """Move the hidden states of every scale by the steps of a chunk; return these with their outputs."""
@@ -79,20 +77,21 @@ class Inference:
             for first in range(0, answers, BLOCK_ROWS):
                 block = slice(first, min(first + BLOCK_ROWS, answers))
                 at, rows = steps.answer_step[block], block.stop - block.start
+                whole = slice(first, first + tiled(rows))
                 memories, filled = [], []
                 for scale, (part, ring, kept) in enumerate(zip(scales, rings, self._memories, strict=True)):
                     if ring is None or kept is None:
-                        memories.append(_tile(part.y[at][:, None]))
-                        filled.append(torch.ones(_tiled(rows), dtype=torch.int64))
+                        memories.append(torch.from_numpy(self._tiles.gather("newest", part.y, at)[:, None]))
+                        filled.append(self._one[: tiled(rows)])
                         continue
                     recent, have = kept
                     done[scale] = memory.remember(
                         ring, part.slots, part.order, part.y, part.after, before[scale], done[scale], at,
                         steps.slot[at], steps.answer_order[scale, block], recent.numpy(), have.numpy(),
                     )  # fmt: skip
-                    memories.append(recent[: _tiled(rows)])
-                    filled.append(have[: _tiled(rows)])
-                q_tile = self._network.read(memories, filled, _tile(steps.lags[block]))
+                    memories.append(recent[: tiled(rows)])
+                    filled.append(have[: tiled(rows)])
+                q_tile = self._network.read(memories, filled, torch.from_numpy(steps.lags[whole]))
                 q[block] = q_tile[:rows].numpy()
         for scale, (part, ring) in enumerate(zip(scales, rings, strict=True)):
             if ring is not None:
@@ -106,12 +105,11 @@ class Inference:
         if len(slots) == 0:
             return y
         rows, counts, order = waves.arrange(slots, self._scratch)
-        x_sorted, dt_sorted = x[order], dt[order]
+        x_sorted, dt_sorted = self._tiles.gather("x", x, order), self._tiles.gather("dt", dt, order)
         cold_sorted = cold[order] if cold.any() else None
         y_sorted = np.empty_like(y)
-        names = list(self._fresh[scale])
-        fields = {name: self._slab.arrays[f"hidden.{scale}.{name}"] for name in names}
-        state = {name: _tile(array[rows]) for name, array in fields.items()}
+        fields = {name: self._slab.arrays[f"hidden.{scale}.{name}"] for name in self._fresh[scale]}
+        state = {name: torch.from_numpy(self._tiles.gather(name, array, rows)) for name, array in fields.items()}
         at = 0
         with torch.inference_mode():
             for _, length, width in waves.runs(counts).tolist():
@@ -123,7 +121,7 @@ class Inference:
                 y_run = y_sorted[wave].reshape(length, width, -1)
                 for first in range(0, width, BLOCK_ROWS):
                     block = slice(first, min(first + BLOCK_ROWS, width))
-                    self._scan(scale, state, block, x_run, dt_run, cold_run, y_run)
+                    self._scan(scale, state, len(rows), block, x_run, dt_run, cold_run, y_run)
                 at = stop
         for name, array in fields.items():
             array[rows] = state[name][: len(rows)].numpy()
@@ -131,12 +129,15 @@ class Inference:
         return y
 
     def _scan(
-        self, scale: int, state: dict[str, torch.Tensor], block: slice, x: Singles, dt: Singles,
+        self, scale: int, state: dict[str, torch.Tensor], total: int, block: slice, x: Singles, dt: Singles,
         cold: npt.NDArray[np.bool_] | None, y: Singles,
     ) -> None:  # fmt: skip
-        """Step some rows of a run of waves (x [T, R, F]) from ``state``, in place; cold rows begin anew."""
+        """Step some of the ``total`` rows by a run of waves (x [T, R, F]) from ``state``, in place.
+
+        Cold rows begin anew.
+        """
         rows = block.stop - block.start
-        tile = slice(block.start, block.start + _tiled(rows))
+        tile = slice(block.start, block.start + tiled(rows))
         starts = [0]
         if cold is not None:
             starts += [t for t in range(1, len(x)) if cold[t, block].any()]
@@ -145,12 +146,16 @@ class Inference:
                 fresh = np.flatnonzero(cold[start, block]) + block.start
                 for name, initial in self._fresh[scale].items():
                     state[name][fresh] = initial
-            x_tile, dt_tile = _tile(x[start:stop, block], 1), _tile(dt[start:stop, block], 1)
+            x_tile = self._tiles.waves("x of waves", x[start:stop, block])
+            dt_tile = self._tiles.waves("dt of waves", dt[start:stop, block])
             before = {name: tensor[tile] for name, tensor in state.items()}
             y_tile, after = self._network.scan(scale, x_tile, before, None, dt_tile)
             y[start:stop, block] = y_tile[:, :rows].numpy()
             for name, tensor in after.items():
-                state[name][block] = tensor[:rows]
+                if rows == total:
+                    state[name] = tensor
+                else:
+                    state[name][block] = tensor[:rows]
 
 
 def _scale_steps(scale: int, steps: Steps, counts: Ints) -> ScaleSteps:
@@ -160,23 +165,3 @@ def _scale_steps(scale: int, steps: Steps, counts: Ints) -> ScaleSteps:
     s, n = scale - 1, int(counts[1 + scale])
     slots, order, after = steps.coarse_slot[s, :n], steps.coarse_order[s, :n], steps.coarse_after[s, :n]
     return ScaleSteps(slots, order, after, steps.coarse_x[s, :n], np.ones(n, np.float32))
-
-
-def _tiled(rows: int) -> int:
-    return -(-rows // TILE) * TILE
-
-
-def _tile(array: npt.NDArray[np.generic], axis: int = 0) -> torch.Tensor:
-    """Return the array as a tensor with ``axis`` filled up to whole tiles by zeros.
-
-    Its memory starts at a multiple of 64 bytes, as torch's own does: matrix products of the same numbers at
-    another alignment have other last bits.
-    """
-    rows = array.shape[axis]
-    if rows % TILE == 0 and array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
-        return torch.from_numpy(array)
-    shape = list(array.shape)
-    shape[axis] = _tiled(rows)
-    tile = torch.from_numpy(array).new_zeros(shape)
-    tile.narrow(axis, 0, rows).copy_(torch.from_numpy(array))
-    return tile

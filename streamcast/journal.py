@@ -95,7 +95,7 @@ def read_journal(reader: Reader, journal_topic: str, partition: Partition) -> Jo
 
 
 def outgoing(journal_topic: str, entries: Iterable[Entry], timestamp: int) -> Outgoing:
-    """Return the records that write entries, at an epoch millisecond."""
+    """Return the records that write entries, at an epoch millisecond; no answer may be there before them."""
     listed = list(entries)
     return Outgoing(
         topic=journal_topic,
@@ -103,4 +103,5 @@ def outgoing(journal_topic: str, entries: Iterable[Entry], timestamp: int) -> Ou
         timestamps=[timestamp] * len(listed),
         keys=[f"{entry.topic}/{entry.partition}".encode() for entry in listed],
         values=[msgspec.json.encode(entry) for entry in listed],
+        first=True,
     )

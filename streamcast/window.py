@@ -13,6 +13,7 @@ from streamcast import features
 from streamcast.kernels.advance import CLOCK, LEVEL, PART, REDUCERS, Plan, Steps
 from streamcast.layout import Field, Layout
 from streamcast.spec import ModelSpec
+from streamcast.tiles import tiled
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -82,6 +83,7 @@ def buffers(spec: ModelSpec) -> Steps:
     room = max(STEPS_AT_ONCE, 2 * (spec.series.max_gap + open_bars(spec) + 2))
     if spec.lags:
         room = max(min(room, LAG_BYTES // (4 * spec.lags)), spec.series.max_gap + open_bars(spec) + 3)
+    room = tiled(room)
 
     def ints(*shape: int) -> Ints:
         return np.zeros(shape, np.int64)

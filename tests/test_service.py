@@ -96,6 +96,7 @@ def test_positions_that_are_refused_once_are_sent_again_also_when_nothing_more_a
     stand.faults = [("offsets", Fault.LOST)]
     stand.loop.turn()
     stand.loop.turn()
+    stand.loop.turn()
     assert stand.committed() is None
     stand.loop.turn()
     assert (stand.committed(), sources(stand)) == (10, [*range(10)])
@@ -104,16 +105,32 @@ def test_positions_that_are_refused_once_are_sent_again_also_when_nothing_more_a
 def test_positions_that_stay_refused_put_their_answers_in_doubt_which_are_given_again_from_the_same_state(
     stand: Stand,
 ) -> None:
-    stand.serve(guarantee="at_least_once", max_records=4)
+    stand.serve(guarantee="at_least_once", max_records=3)
     stand.observe("a", *TEN)
     stand.faults = [("offsets", Fault.LOST)] * 2
     stand.loop.turn()
     stand.loop.turn()
+    stand.loop.turn()
     with pytest.raises(InDoubt):
         stand.loop.turn()
-    assert sources(stand) == [*range(8)]
+    assert sources(stand) == [*range(9)]
     stand.work()
-    assert sources(stand) == [*range(8), *range(10)]
+    assert sources(stand) == [*range(9), *range(10)]
+    assert stand.verify(exactly_once=False).proven
+
+
+def test_answers_that_were_not_acknowledged_are_given_again_also_when_nothing_more_arrives(stand: Stand) -> None:
+    stand.serve(guarantee="at_least_once")
+    stand.observe("a", *TEN[:5])
+    stand.work()
+    stand.observe("a", *TEN[5:])
+    stand.faults = [("produce", Fault.LOST)]
+    stand.loop.turn()
+    with pytest.raises(InDoubt):
+        stand.loop.turn()
+    assert (stand.committed(), sources(stand)) == (5, [*range(5)])
+    stand.work()
+    assert (stand.committed(), sources(stand)) == (10, [*range(10)])
     assert stand.verify(exactly_once=False).proven
 
 

@@ -69,6 +69,10 @@ class Heard:
         self.assigned = [partition for partition in self.assigned if partition not in partitions]
 
 
+MANY = 150
+"""Ten times so many answers are more than a turn waits for."""
+
+
 class World:
     """One broker with one client: makes topics and transports, and closes them after the test."""
 
@@ -653,6 +657,76 @@ def test_at_least_once_repeats_what_was_in_doubt(world: World) -> None:
     assert transport.settle() == {Partition(source, 0): 0}
     transport.commit([numbered(sink, 0, 10)], positions(take(transport, 10)))
     assert len(values(everything(world.reader(), sink, 20))) == 20
+
+
+def test_at_least_once_many_answers_are_there_before_their_positions(world: World) -> None:
+    source, sink, reader = world.topic(), world.topic(), world.reader()
+    world.admin.commit([numbered(source, 0, 30)], {})
+    transport = world.connect(at_least_once=True)
+    join(transport, source)
+    for first in range(0, 30, 10):
+        after = positions(take(transport, 10, max_records=10))
+        transport.commit([numbered(sink, first * MANY, 10 * MANY)], after)
+    until(lambda: reader.committed(list(after)) == after, transport)
+    assert values(everything(reader, sink, 30 * MANY)) == [b"%d" % number for number in range(30 * MANY)]
+
+
+def test_at_least_once_many_answers_go_with_their_partitions(world: World) -> None:
+    transport, _ = answered_at_least_once(world, world.topic())
+    sink, reader = world.topic(), world.reader()
+    (partition,) = transport.lag()
+    world.admin.commit([numbered(partition.topic, 10, 10)], {})
+    after = positions(take(transport, 10))
+    transport.commit([numbered(sink, 0, 10 * MANY)], after)
+    transport.close(10)
+    assert reader.committed([partition]) == after
+    assert len(values(everything(reader, sink, 10 * MANY))) == 10 * MANY
+
+
+def test_at_least_once_answers_that_a_broker_never_took_are_given_again_with_nothing_more_to_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, sink = world.topic(), world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=True, options=IMPATIENT.get(world.client))
+    monkeypatch.setattr(f"{type(transport).__module__}.COMMIT_SECONDS", 5.0, raising=False)
+    join(transport, source)
+    first = positions(take(transport, 10))
+    transport.commit([numbered(sink, 0, 10)], first)
+    until(lambda: world.reader().committed(list(first)) == first, transport)
+    world.admin.commit([numbered(source, 10, 10)], {})
+    second = positions(take(transport, 10))
+
+    def answer_and_wait() -> None:
+        transport.commit([numbered(sink, 10, 10 * MANY)], second)
+        for _ in range(TURNS):
+            transport.poll(0.1, 10)
+
+    with world.unreachable(), pytest.raises(InDoubt):
+        answer_and_wait()
+    assert settled(transport) == first
+    transport.commit([numbered(sink, 10, 10 * MANY)], positions(take(transport, 10)))
+    until(lambda: world.reader().committed(list(second)) == second, transport)
+    numbers = {b"%d" % number for number in range(10 + 10 * MANY)}
+    assert set(values(everything(world.reader(), sink, len(numbers)))) == numbers
+
+
+def test_at_least_once_nothing_is_sent_after_what_comes_first_and_fails(world: World) -> None:
+    source, sink, missing = world.topic(), world.topic(), world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=True, options=IMPATIENT.get(world.client))
+    join(transport, source)
+    after = positions(take(transport, 10))
+
+    def pieces() -> Iterator[Outgoing]:
+        yield replace(numbered(missing, 0, 1), first=True)
+        raise AssertionError("asked for more before the first was there")
+
+    with world.unreachable(), pytest.raises(InDoubt):
+        transport.commit(pieces(), after)
+    assert settled(transport) == {Partition(source, 0): 0}
+    transport.commit([replace(numbered(missing, 0, 1), first=True), numbered(sink, 0, 10)], after)
+    assert len(values(everything(world.reader(), sink, 10))) == 10
 
 
 def settled(transport: Transport) -> Positions:

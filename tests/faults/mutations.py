@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from consumers.following import FollowingPositions
 from consumers.memory import MemoryTransport
 from consumers.memory_broker import MemoryBroker, Producer, RequestTimedOut
 from consumers.transport import Batch, Outgoing, Partition, Positions
@@ -139,6 +140,11 @@ def positions_go_ahead_of_their_answers(patch: Patch) -> None:
     patch.setattr(MemoryTransport, "_commit_plainly", ahead)
 
 
+def positions_do_not_wait_for_their_answers(patch: Patch) -> None:
+    """At least once, a position is owed as soon as its answers are sent, whatever becomes of them."""
+    patch.setattr(FollowingPositions, "hold", FollowingPositions.add)
+
+
 def zombies_are_not_fenced(patch: Patch) -> None:
     """The broker takes positions from members of an older generation."""
     patch.setattr(MemoryBroker, "check_member", lambda *_stale: None)
@@ -157,6 +163,7 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         the_replay_ignores_resets,
         replay_ends_when_the_broker_is_away,
         positions_go_ahead_of_their_answers,
+        positions_do_not_wait_for_their_answers,
         zombies_are_not_fenced,
     )
 }

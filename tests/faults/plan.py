@@ -47,7 +47,7 @@ class Plan:
     @classmethod
     def drawn(cls, chance: random.Random) -> Plan:
         """Return a layout."""
-        exactly_once = chance.random() < 0.9
+        exactly_once = chance.random() < 0.75
         return cls(
             partitions=chance.choice([1, 2, 2, 3]),
             keys=chance.randint(2, 7),

@@ -230,7 +230,9 @@ class Processes:
 
     def fault(self, chance: random.Random, _event: Event) -> None:
         """The next request of a kind is lost, unanswered, doubled or late."""
-        request = chance.choice(["produce", "offsets", "end", "end", "end", "init", "committed"])
+        exactly_once = self.plan.guarantee == "exactly_once"
+        commit = ["offsets", "end", "end", "end"] if exactly_once else ["produce", "offsets", "offsets"]
+        request = chance.choice(["produce", *commit, "init", "committed"])
         kinds = [Fault.LOST, Fault.UNANSWERED]
         if request in {"produce", "end"}:
             kinds += [Fault.TWICE, Fault.LATE]
