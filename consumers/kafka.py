@@ -607,7 +607,11 @@ def _abandon(producer: KafkaProducer) -> None:
     """Let go of a producer without waiting: what it still holds expires, and its thread ends, in the background."""
 
     def end() -> None:
-        with suppress(errors.KafkaError):
+        try:
             producer.close(DELIVERY_MS / 1000)
+        except errors.KafkaError:  # it holds something that does not expire, and would be closed when it is collected
+            producer._sender.force_close()  # noqa: SLF001 - the client offers no other way
+            with suppress(errors.KafkaError):
+                producer.close(DELIVERY_MS / 1000)
 
     threading.Thread(target=end, daemon=True, name="kafka-abandoned").start()

@@ -79,6 +79,13 @@ FENCED = {
     KafkaError.INVALID_PRODUCER_EPOCH,
     KafkaError.FENCED_INSTANCE_ID,
 }
+MOVED = {
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+}
+"""Errors that go when the client has heard of a partition's new leader."""
 GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 REFUSED = {
@@ -201,10 +208,19 @@ class LibrdReader:
         isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
     ) -> Positions:  # fmt: skip
         self._require({partition.topic for partition in partitions})
+        wanted = {TopicPartition(*partition): spec for partition in partitions}
+        deadline = time.monotonic() + READ_SECONDS
         with self._talking("asking for offsets"):
-            wanted = {TopicPartition(*partition): spec for partition in partitions}
-            answers = self._admin().list_offsets(wanted, isolation_level=isolation, request_timeout=CONNECT_SECONDS)
-            return {Partition(name.topic, name.partition): answer.result().offset for name, answer in answers.items()}
+            while True:
+                answers = self._admin().list_offsets(wanted, isolation_level=isolation, request_timeout=CONNECT_SECONDS)
+                try:
+                    found = {name: answer.result().offset for name, answer in answers.items()}
+                except KafkaException as failure:
+                    if failure.args[0].code() not in MOVED or time.monotonic() > deadline:
+                        raise
+                else:
+                    return {Partition(name.topic, name.partition): offset for name, offset in found.items()}
+                time.sleep(0.1)
 
     def _require(self, topics: set[str]) -> None:
         if missing := sorted(topics - set(self.describe(sorted(topics)))):

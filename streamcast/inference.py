@@ -153,7 +153,7 @@ class Inference:
             y[start:stop, block] = y_tile[:, :rows].numpy()
             for name, tensor in after.items():
                 if rows == total:
-                    state[name] = tensor
+                    state[name] = tensor.contiguous()
                 else:
                     state[name][block] = tensor[:rows]
 

@@ -195,7 +195,7 @@ function showLanes() {
 function verdict() {
   const [champion, ...others] = stats.lanes.filter(({ relative }) => relative !== null);
   if (!champion) return stats.lanes.length ? "Errors are known once the first forecasts have come true." : "No forecast has come yet.";
-  if (!others.length) return "Geometric mean over all series of the error relative to seasonal naive.";
+  if (!others.length) return "Geometric mean over all series of the error relative to seasonal naive, each over its newest forecasts.";
   const best = others.reduce((a, b) => (a.relative <= b.relative ? a : b));
   const by = Math.abs(1 - best.relative / champion.relative);
   if (by < 0.005) return `${best.lane} and ${champion.lane} are even.`;
