@@ -84,8 +84,9 @@ MOVED = {
     KafkaError.FENCED_LEADER_EPOCH,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._NOENT,
 }
-"""Errors that go when the client has heard of a partition's new leader."""
+"""Errors that a client makes which has not heard of a partition's new leader."""
 GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 REFUSED = {
@@ -220,6 +221,7 @@ class LibrdReader:
                         raise
                 else:
                     return {Partition(name.topic, name.partition): offset for name, offset in found.items()}
+                self._admin_client = None  # it would go by the old leader for minutes
                 time.sleep(0.1)
 
     def _require(self, topics: set[str]) -> None:
@@ -291,6 +293,8 @@ class LibrdReader:
                 raise TransportError(
                     f"The client gave up for good while {doing} ({error}): restart this process"
                 ) from failure
+            # Clients that met a cluster without a controller wait for it until they ask again, minutes later.
+            self._admin_client = self._offsets_client = None
             where = self._connection.bootstrap_servers
             raise BrokerUnavailable(
                 f"{where} did not answer while {doing} ({error}): "
