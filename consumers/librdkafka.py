@@ -222,7 +222,7 @@ class LibrdReader:
                 else:
                     return {Partition(name.topic, name.partition): offset for name, offset in found.items()}
                 self._admin_client = None  # it would go by the old leader for minutes
-                time.sleep(0.1)
+                time.sleep(0.5)
 
     def _require(self, topics: set[str]) -> None:
         if missing := sorted(topics - set(self.describe(sorted(topics)))):
