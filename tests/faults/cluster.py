@@ -101,6 +101,15 @@ class Worker:
             time.sleep(0.01)
         return bool(self.told(what))
 
+    def wait_until_stopped(self, timeout_seconds: float) -> bool:
+        """Whether the process stands still (SIGSTOP) before the timeout: it says so a moment before it does."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline and self.process.is_alive():
+            if Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                return True
+            time.sleep(0.01)
+        return False
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if the process still is."""
         if self.process.pid is not None and self.process.is_alive():

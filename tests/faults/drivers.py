@@ -85,7 +85,8 @@ def _standing(cluster: Cluster, point: str, instance: str = "0") -> Worker:
     """A process that has stopped in its tracks at a point."""
     worker = cluster.start(instance, Trap(point, cluster.chance.randint(2, 4), signal.SIGSTOP))
     cluster.feed(300)
-    worker.wait_for("trapped", 30)
+    if worker.wait_for("trapped", 30):
+        worker.wait_until_stopped(5)
     return worker
 
 
