@@ -105,8 +105,9 @@ class Worker:
         """Whether the process stands still (SIGSTOP) before the timeout: it says so a moment before it does."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline and self.process.is_alive():
-            if Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
-                return True
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                    return True
             time.sleep(0.01)
         return False
 
