@@ -33,6 +33,12 @@ app.add_typer(state_app, name="state")
 
 FAILURE, SETTINGS_FAULT, BROKER_FAULT, INTERRUPTED = 1, 2, 3, 130
 
+EXTRAS = {
+    "confluent_kafka": "librdkafka", "h11": "dashboard", "optuna": "tune", "plotly": "dashboard",
+    "starlette": "dashboard", "tsdata": "demo", "uvicorn": "dashboard",
+}  # fmt: skip
+"""Which extra brings a package that a plain install lacks."""
+
 Config = Annotated[Path, typer.Option("--config", "-c", help="The settings file.")]
 Folder = Annotated[Path, typer.Option("--models", help="The folder of trained models.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -353,23 +359,26 @@ def main() -> None:
 
 def _explain(error: Exception) -> int:
     """Print a foreseen error and return its exit code; raise any other."""
+    from rich.markup import escape
+
     from consumers.transport import TransportError
 
-    name, module = type(error).__name__, type(error).__module__
+    name, module, told = type(error).__name__, type(error).__module__, str(error)
     if isinstance(error, TransportError):
         code = BROKER_FAULT
     elif name in {"SettingsError", "ModelError", "HistoryError", "SpecError", "ValidationError"}:
         code = SETTINGS_FAULT
     elif name == "ServiceError":
         code = FAILURE
+    elif isinstance(error, ModuleNotFoundError) and (package := str(error.name).partition(".")[0]) in EXTRAS:
+        code = SETTINGS_FAULT
+        told = f"{package} is needed for this: pip install 'streamcast-forecasting[{EXTRAS[package]}]'"
     elif module.startswith(("typer", "click")):
         error.show()  # type: ignore[attr-defined]
         return int(getattr(error, "exit_code", SETTINGS_FAULT))
     else:
         raise error
-    from rich.markup import escape
-
-    _console(stderr=True).print(f"[red]{name}:[/] {escape(str(error))}", highlight=False)
+    _console(stderr=True).print(f"[red]{name}:[/] {escape(told)}", highlight=False)
     return code
 
 

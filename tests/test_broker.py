@@ -10,7 +10,8 @@ import pytest
 
 from consumers import broker
 from consumers.broker import BrokerError, LocalKafka, available
-from consumers.kafka import KafkaReader, KafkaTransport
+from consumers.kafka import KafkaTransport
+from consumers.kafka_reader import KafkaReader
 from consumers.transport import BrokerUnavailable, Connection, Outgoing, Partition, TopicSpec
 
 

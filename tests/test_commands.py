@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from consumers.kafka import KafkaReader, KafkaTransport
+from consumers.kafka import KafkaTransport
+from consumers.kafka_reader import KafkaReader
 from consumers.transport import Connection, Outgoing, Partition
 
 BEIJING = Path(__file__).parents[2] / "shared" / "data" / "beijing" / "prsa_2013_2017.parquet"

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from consumers.broker import LocalKafka
-from consumers.kafka import KafkaReader, KafkaTransport
-from consumers.librdkafka import LibrdReader, LibrdTransport
+from consumers.kafka import KafkaTransport
+from consumers.kafka_reader import KafkaReader
+from consumers.librdkafka import LibrdTransport
+from consumers.librdkafka_reader import LibrdReader
 from consumers.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
 from consumers.transport import (
     Batch,

@@ -37,10 +37,10 @@ def new_transport(settings: Settings, connection: Connection) -> Transport:
 def new_reader(settings: Settings, connection: Connection) -> Reader:
     """Return a reader over the client that the settings name."""
     if settings.kafka.client == "librdkafka":
-        from consumers.librdkafka import LibrdReader
+        from consumers.librdkafka_reader import LibrdReader
 
         return LibrdReader(connection)
-    from consumers.kafka import KafkaReader
+    from consumers.kafka_reader import KafkaReader
 
     return KafkaReader(connection)
 

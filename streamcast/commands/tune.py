@@ -7,8 +7,9 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import optuna
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -18,9 +19,6 @@ from streamcast import training
 from streamcast.commands.train import chosen_spec, describe
 from streamcast.history import History
 from streamcast.registry import Model, ModelError, save_model
-
-if TYPE_CHECKING:
-    import optuna
 
 WIDTHS = (16, 32, 64, 128)
 MOST_LAYERS = 3
@@ -39,8 +37,6 @@ class _Search:
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Train one candidate; return its validation loss, which is in units of the running normaliser."""
-        import optuna
-
         kind = trial.suggest_categorical("kind", self.choice["networks"])
         options = training.Options(
             epochs=self.choice["epochs"], seed=self.choice["seed"], max_seconds=self.choice["trial_seconds"],
@@ -86,12 +82,8 @@ def network(trial: optuna.Trial, kind: str) -> dict[str, Any]:
 def tune(history: History, source: str, name: str, choice: Mapping[str, Any], folder: Path, console: Console) -> int:
     """Search, save the best model, and say what it was; Ctrl-C keeps the best so far.
 
-    Raises ModelError for an unknown network, and when the extra `tune` is not installed.
+    Raises ModelError for an unknown network.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise ModelError("tuning needs the extra `tune`: pip install 'streamcast-forecasting[tune]'") from error
     if unknown := [kind for kind in choice["networks"] if kind not in MODELS]:
         raise ModelError(f"network {unknown[0]!r}: see `streamcast model zoo` for the names")
     optuna.logging.set_verbosity(logging.WARNING)

@@ -1,0 +1,241 @@
+"""Reader over Apache Kafka through kafka-python: topics, offsets and ranges of records, without joining a group."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
+from kafka.net.compat import KafkaNetClient
+
+from consumers.background import started
+from consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    Connection,
+    Fenced,
+    Partition,
+    Positions,
+    RecordsGone,
+    TopicMissing,
+    TopicSpec,
+    TransportError,
+)
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C")
+
+CONNECT_MS = 10_000
+REQUEST_MS = 8_000
+READ_SECONDS = 15.0
+"""How long ``read_range`` waits for the next records."""
+RANGE_RECORDS = 5_000
+
+CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
+
+FENCED = (errors.ProducerFencedError, errors.FencedInstanceIdError)
+
+
+class KafkaReader:
+    """Reads topics without joining a group; see ``Reader``.  Clients connect when they are first needed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._admin_client: KafkaAdminClient | None = None
+        self._offsets_client: KafkaConsumer | None = None
+        known = {name for client in CLIENTS for name in client.DEFAULT_CONFIG}
+        if unknown := sorted(set(connection.options) - known):
+            raise TransportError(
+                f"kafka-python knows no option {', '.join(unknown)}: see its documentation for the names"
+            )
+
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+        """See ``Reader.describe``."""
+        if not topics:
+            return {}
+        with self._talking("describing topics"):
+            admin = self._admin()
+            found = {topic["name"]: topic for topic in admin.describe_topics(list(topics)) if topic["error_code"] == 0}
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in found]
+            configs = admin.describe_configs(resources)["topic"] if resources else {}
+        return {
+            name: TopicSpec(
+                name,
+                partitions=len(topic["partitions"]),
+                replication=len(topic["partitions"][0]["replica_nodes"]),
+                config={key: entry["value"] for key, entry in configs[name].items()},
+            )
+            for name, topic in found.items()
+        }
+
+    def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
+        """See ``Reader.bounds``."""
+        self._require({partition.topic for partition in partitions})
+        with self._talking("asking for the first and last offsets"):
+            client, names = self._offsets(), [TopicPartition(*partition) for partition in partitions]
+            first = client.beginning_offsets(names, timeout_ms=CONNECT_MS)
+            last = client.end_offsets(names, timeout_ms=CONNECT_MS)
+        return {partition: (first[partition], last[partition]) for partition in partitions}
+
+    def ends(self, partitions: Sequence[Partition]) -> Positions:
+        """See ``Reader.ends``."""
+        self._require({partition.topic for partition in partitions})
+        with self._talking("asking for the last offsets"):
+            wanted = {TopicPartition(*partition): OffsetSpec.LATEST for partition in partitions}
+            found = self._admin().list_partition_offsets(wanted, timeout_ms=CONNECT_MS)  # read_uncommitted
+        return {partition: found[partition].offset for partition in partitions}
+
+    def offsets_at(self, partitions: Sequence[Partition], timestamp_ms: int) -> Positions:
+        """See ``Reader.offsets_at``."""
+        ends = {partition: end for partition, (_, end) in self.bounds(partitions).items()}
+        with self._talking("asking for offsets at a time"):
+            wanted = {TopicPartition(*partition): timestamp_ms for partition in partitions}
+            found = self._offsets().offsets_for_times(wanted, timeout_ms=CONNECT_MS)
+        return {
+            partition: min(found[partition].offset, end) if found[partition] else end for partition, end in ends.items()
+        }
+
+    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
+        """See ``Reader.read_range``."""
+        if start >= end:
+            return
+        name = TopicPartition(*partition)
+        first, _ = self.bounds([partition])[partition]
+        if start < first:
+            raise RecordsGone.before(partition, first, start)
+        with self._talking("connecting"):
+            client = self._new_consumer(None)
+        try:
+            client.assign([name])
+            client.seek(name, start)
+            progress_deadline = time.monotonic() + READ_SECONDS
+            while start < end:
+                with self._talking(f"reading {partition.topic}[{partition.index}]"):
+                    polled = client.poll(250, max_records=RANGE_RECORDS)
+                    position = client.position(name, timeout_ms=0)
+                records = [record for record in polled.get(name, ()) if record.offset < end]
+                if records:
+                    yield columns(partition, records, min(position, end))
+                if position > start:
+                    start, progress_deadline = position, time.monotonic() + READ_SECONDS
+                elif time.monotonic() > progress_deadline:
+                    raise BrokerUnavailable.silent(partition, start, end, READ_SECONDS)
+        finally:
+            client.close(autocommit=False, timeout_ms=REQUEST_MS)
+
+    def committed(self, partitions: Sequence[Partition]) -> Positions:
+        """See ``Reader.committed``."""
+        with self._talking("asking for committed positions"):
+            client = self._offsets()
+            offsets = {
+                partition: client.committed(TopicPartition(*partition), timeout_ms=CONNECT_MS)
+                for partition in partitions
+            }
+        return {partition: offset for partition, offset in offsets.items() if offset is not None}
+
+    def close(self, timeout_seconds: float) -> None:
+        """See ``Reader.close``; what cannot be freed in time is left behind."""
+        try:
+            started(self._close).result(max(0.0, timeout_seconds))
+        except (TimeoutError, errors.KafkaError) as error:
+            log.warning("Closing the connection to %s: %r", self._connection.bootstrap_servers, error)
+
+    def _close(self) -> None:
+        if self._admin_client is not None:
+            self._admin_client.close()
+        if self._offsets_client is not None:
+            self._offsets_client.close(autocommit=False, timeout_ms=REQUEST_MS)
+        self._admin_client = self._offsets_client = None
+
+    def _require(self, topics: set[str]) -> None:
+        if missing := sorted(topics - set(self.describe(sorted(topics)))):
+            where = self._connection.bootstrap_servers
+            raise TopicMissing(f"There is no topic {', '.join(missing)} on {where}: create it first")
+
+    def _admin(self) -> KafkaAdminClient:
+        if self._admin_client is None:
+            self._admin_client = connected(
+                KafkaAdminClient, self._settings(KafkaAdminClient, {"request_timeout_ms": REQUEST_MS})
+            )
+        return self._admin_client
+
+    def _offsets(self) -> KafkaConsumer:
+        """A consumer that carries the group's name but never joins it."""
+        if self._offsets_client is None:
+            self._offsets_client = self._new_consumer(self._connection.group)
+        return self._offsets_client
+
+    def _new_consumer(self, group: str | None, **more: object) -> KafkaConsumer:
+        tuned = {"request_timeout_ms": REQUEST_MS, "metrics_enabled": False, "retry_backoff_ms": 20, "check_crcs": True}
+        fixed: dict[str, object] = {
+            "group_id": group,
+            "enable_auto_commit": False,
+            "isolation_level": "read_committed",
+            "auto_offset_reset": "none",
+            "allow_auto_create_topics": False,
+        }
+        return connected(KafkaConsumer, self._settings(KafkaConsumer, tuned | more, fixed))
+
+    def _settings(
+        self, client: type[Any], tuned: dict[str, object], fixed: dict[str, object] | None = None
+    ) -> dict[str, object]:
+        """Our settings, those of the connection that this client knows, and those that nobody may change."""
+        options = {name: value for name, value in self._connection.options.items() if name in client.DEFAULT_CONFIG}
+        where = {"bootstrap_servers": self._connection.bootstrap_servers, "bootstrap_timeout_ms": CONNECT_MS}
+        return where | tuned | options | (fixed or {})
+
+    @contextmanager
+    def _talking(self, doing: str) -> Iterator[None]:
+        """Turn the client's errors into ours."""
+        try:
+            yield
+        except errors.OffsetOutOfRangeError as error:
+            raise RecordsGone(
+                f"Retention has passed a position ({error}): start later, or from a newer snapshot"
+            ) from error
+        except errors.UnknownTopicOrPartitionError as error:
+            raise TopicMissing(f"A topic is missing ({error}): create it first") from error
+        except FENCED as error:
+            raise Fenced.replaced(self._connection, error) from error
+        except (errors.RetriableError, TimeoutError) as error:
+            raise BrokerUnavailable(
+                f"{self._connection.bootstrap_servers} did not answer while {doing} ({error}): "
+                "check kafka.bootstrap_servers and that the broker runs"
+            ) from error
+        except errors.KafkaError as error:
+            raise TransportError(f"Kafka refused {doing}: {error}") from error
+
+
+def columns(partition: Partition, records: Sequence[Any], position: int) -> Batch:
+    """Return what was polled of a partition, and the position after it."""
+    headers = [record.headers for record in records]
+    return Batch(
+        partition,
+        [record.offset for record in records],
+        [record.timestamp for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+        position,
+        headers if any(headers) else None,
+    )
+
+
+def connected(client: Callable[..., C], settings: dict[str, object]) -> C:
+    """Make a client; one that finds no broker would leave its sockets and its thread behind."""
+    networks: list[KafkaNetClient] = []
+
+    def network(**how: object) -> KafkaNetClient:
+        networks.append(KafkaNetClient(**how))
+        return networks[-1]
+
+    try:
+        return client(**settings, kafka_client=network)
+    except errors.KafkaError:
+        for each in networks:
+            each.close()
+        raise

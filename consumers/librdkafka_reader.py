@@ -1,0 +1,295 @@
+"""Reader over Apache Kafka through confluent-kafka (librdkafka): topics, offsets and ranges, without joining a group.
+
+Options of the connection carry librdkafka's names ("ssl.ca.location"); those that only a consumer or only a producer
+knows go to that one.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    ConfigSource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    Connection,
+    Fenced,
+    Partition,
+    Positions,
+    RecordsGone,
+    TopicMissing,
+    TopicSpec,
+    TransportError,
+)
+
+log = logging.getLogger("librdkafka")
+
+CONNECT_SECONDS = 10.0
+REQUEST_MS = 8_000
+READ_SECONDS = 15.0
+"""How long ``read_range`` waits for the next records."""
+RANGE_RECORDS = 5_000
+
+CONSUMER_ONLY = ("session.", "heartbeat.", "max.poll.", "fetch.", "queued.", "check.crcs")
+PRODUCER_ONLY = ("delivery.", "message.", "transaction.", "linger.", "batch.", "compression.", "queue.buffering.")
+
+END_REACHED = KafkaError._PARTITION_EOF
+FENCED = {
+    KafkaError._FENCED,
+    KafkaError.PRODUCER_FENCED,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError.FENCED_INSTANCE_ID,
+}
+MOVED = {
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._NOENT,
+}
+"""Errors that a client makes which has not heard of a partition's new leader."""
+GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
+MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
+REFUSED = {
+    KafkaError._INVALID_ARG,
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL,
+    KafkaError.INVALID_SESSION_TIMEOUT,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT,
+    KafkaError.INVALID_CONFIG,
+    KafkaError.INVALID_PARTITIONS,
+    KafkaError.INVALID_REPLICATION_FACTOR,
+    KafkaError.POLICY_VIOLATION,
+    KafkaError.TOPIC_EXCEPTION,
+}
+REPORTED = FENCED | GONE | MISSING | REFUSED | {KafkaError._FATAL}
+
+
+class LibrdReader:
+    """Reads topics without joining a group; see ``Reader``.  Clients connect when they are first needed."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._admin_client: AdminClient | None = None
+        self._offsets_client: Consumer | None = None
+
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+        """See ``Reader.describe``."""
+        with self._talking("describing topics"):
+            known = self._admin().list_topics(timeout=CONNECT_SECONDS).topics
+            found = {name: known[name].partitions for name in topics if name in known and known[name].error is None}
+            resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
+            answers = self._admin().describe_configs(resources, request_timeout=CONNECT_SECONDS) if resources else {}
+            configs = {resource.name: answer.result() for resource, answer in answers.items()}
+        return {
+            name: TopicSpec(
+                name,
+                partitions=len(partitions),
+                replication=len(partitions[0].replicas),
+                config={
+                    key: entry.value
+                    for key, entry in configs[name].items()
+                    if entry.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+                },
+            )
+            for name, partitions in found.items()
+        }
+
+    def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
+        """See ``Reader.bounds``."""
+        first = self._list_offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        last = self._list_offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        return {partition: (first[partition], last[partition]) for partition in partitions}
+
+    def ends(self, partitions: Sequence[Partition]) -> Positions:
+        """See ``Reader.ends``."""
+        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        return self._list_offsets(partitions, latest, IsolationLevel.READ_UNCOMMITTED)
+
+    def offsets_at(self, partitions: Sequence[Partition], timestamp_ms: int) -> Positions:
+        """See ``Reader.offsets_at``."""
+        ends = self._list_offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        found = self._list_offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms))
+        return {partition: found[partition] if found[partition] >= 0 else end for partition, end in ends.items()}
+
+    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
+        """See ``Reader.read_range``."""
+        if start >= end:
+            return
+        first, _ = self.bounds([partition])[partition]
+        if start < first:
+            raise RecordsGone.before(partition, first, start)
+        with self._talking("connecting"):
+            client = self._new_consumer({"enable.partition.eof": True})
+        try:
+            client.assign([TopicPartition(*partition, start)])
+            progress_deadline = time.monotonic() + READ_SECONDS
+            while start < end:
+                with self._talking(f"reading {partition.topic}[{partition.index}]"):
+                    records, ends = self._sorted(consume(client, 0.25, RANGE_RECORDS))
+                wanted = [record for record in records.get(partition, ()) if record.offset() < end]
+                position = max(
+                    ends.get(partition, 0), *(record.offset() + 1 for record in records.get(partition, ())), start
+                )
+                if wanted:
+                    yield columns(partition, wanted, min(position, end))
+                if position > start:
+                    start, progress_deadline = position, time.monotonic() + READ_SECONDS
+                elif time.monotonic() > progress_deadline:
+                    raise BrokerUnavailable.silent(partition, start, end, READ_SECONDS)
+        finally:
+            client.close()
+
+    def committed(self, partitions: Sequence[Partition]) -> Positions:
+        """See ``Reader.committed``."""
+        if not partitions:
+            return {}
+        with self._talking("asking for committed positions"):
+            if self._offsets_client is None:
+                self._offsets_client = self._new_consumer({})
+            asked = [TopicPartition(*partition) for partition in partitions]
+            answers = self._offsets_client.committed(asked, timeout=CONNECT_SECONDS)
+            for answer in answers:
+                if answer.error is not None:
+                    raise KafkaException(answer.error)
+        return {Partition(answer.topic, answer.partition): answer.offset for answer in answers if answer.offset >= 0}
+
+    def close(self, timeout_seconds: float) -> None:
+        """See ``Reader.close``; librdkafka bounds its own closing."""
+        if self._offsets_client is not None:
+            self._offsets_client.close()
+        self._admin_client = self._offsets_client = None
+
+    def _list_offsets(
+        self, partitions: Sequence[Partition], spec: OffsetSpec,
+        isolation: IsolationLevel = IsolationLevel.READ_COMMITTED,
+    ) -> Positions:  # fmt: skip
+        self._require({partition.topic for partition in partitions})
+        wanted = {TopicPartition(*partition): spec for partition in partitions}
+        deadline = time.monotonic() + READ_SECONDS
+        with self._talking("asking for offsets"):
+            while True:
+                answers = self._admin().list_offsets(wanted, isolation_level=isolation, request_timeout=CONNECT_SECONDS)
+                try:
+                    found = {name: answer.result().offset for name, answer in answers.items()}
+                except KafkaException as failure:
+                    if failure.args[0].code() not in MOVED or time.monotonic() > deadline:
+                        raise
+                else:
+                    return {Partition(name.topic, name.partition): offset for name, offset in found.items()}
+                self._admin_client = None  # it would go by the old leader for minutes
+                time.sleep(0.5)
+
+    def _require(self, topics: set[str]) -> None:
+        if missing := sorted(topics - set(self.describe(sorted(topics)))):
+            where = self._connection.bootstrap_servers
+            raise TopicMissing(f"There is no topic {', '.join(missing)} on {where}: create it first")
+
+    def _admin(self) -> AdminClient:
+        if self._admin_client is None:
+            self._admin_client = AdminClient(self._settings({}, CONSUMER_ONLY + PRODUCER_ONLY, {}))
+        return self._admin_client
+
+    def _new_consumer(self, more: dict[str, Any]) -> Consumer:
+        tuned: dict[str, Any] = {"fetch.queue.backoff.ms": 10, "check.crcs": True}
+        fixed = {
+            "group.id": self._connection.group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "allow.auto.create.topics": False,
+        }
+        return Consumer(self._settings(tuned | more, PRODUCER_ONLY, fixed))
+
+    def _settings(self, tuned: dict[str, Any], unknown: tuple[str, ...], fixed: dict[str, Any]) -> dict[str, Any]:
+        """Our settings, those of the connection that this client knows, and those that nobody may change."""
+        options = {name: value for name, value in self._connection.options.items() if not name.startswith(unknown)}
+        where = {
+            "bootstrap.servers": self._connection.bootstrap_servers,
+            "socket.timeout.ms": REQUEST_MS,
+            "logger": log,
+        }
+        return where | tuned | options | fixed
+
+    def _sorted(self, messages: Sequence[Any]) -> tuple[dict[Partition, list[Any]], Positions]:
+        """Records by partition, and the ends that were reached; raises what the client does not cure by itself."""
+        records: dict[Partition, list[Any]] = {}
+        ends: Positions = {}
+        names: dict[tuple[str, int], list[Any]] = {}
+        for message in messages:
+            if (error := message.error()) is None:
+                name = message.topic(), message.partition()
+                if name not in names:
+                    names[name] = records[Partition(*name)] = []
+                names[name].append(message)
+            elif error.code() == END_REACHED:
+                ends[Partition(message.topic(), message.partition())] = message.offset()
+            elif error.fatal() or error.code() in REPORTED:
+                raise KafkaException(error)
+        return records, ends
+
+    @contextmanager
+    def _talking(self, doing: str) -> Iterator[None]:
+        """Turn the client's errors into ours."""
+        try:
+            yield
+        except KafkaException as failure:
+            error: KafkaError = failure.args[0]
+            if error.code() in FENCED:
+                raise Fenced.replaced(self._connection, error) from failure
+            if error.code() in GONE:
+                told = f"Retention has passed a position ({error}): start later, or from a newer snapshot"
+                raise RecordsGone(told) from failure
+            if error.code() in MISSING:
+                raise TopicMissing(f"A topic is missing ({error}): create it first") from failure
+            if error.code() in REFUSED:
+                raise TransportError(f"Kafka refused {doing}: {error}") from failure
+            if error.fatal() or error.code() == KafkaError._FATAL:
+                raise TransportError(
+                    f"The client gave up for good while {doing} ({error}): restart this process"
+                ) from failure
+            # Clients that met a cluster without a controller wait for it until they ask again, minutes later.
+            self._admin_client = self._offsets_client = None
+            where = self._connection.bootstrap_servers
+            raise BrokerUnavailable(
+                f"{where} did not answer while {doing} ({error}): "
+                "check kafka.bootstrap_servers and that the broker runs"
+            ) from failure
+
+
+def consume(consumer: Consumer, timeout_seconds: float, limit: int) -> list[Any]:
+    """What has arrived, at once if anything has, else after the timeout."""
+    first = consumer.consume(1, timeout_seconds)
+    return first + consumer.consume(limit - 1, 0) if first and limit > 1 else first
+
+
+def columns(partition: Partition, messages: Sequence[Any], position: int) -> Batch:
+    """Return what was polled of a partition, and the position after it."""
+    headers = [message.headers() or () for message in messages]
+    return Batch(
+        partition,
+        [message.offset() for message in messages],
+        [message.timestamp()[1] for message in messages],
+        [message.key() for message in messages],
+        [message.value() for message in messages],
+        position,
+        headers if any(headers) else None,
+    )
