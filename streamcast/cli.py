@@ -347,7 +347,7 @@ def state_reset(key: str, config: Config = HERE) -> int:
 def main() -> None:
     """Run a command and exit with its code; a foreseen fault is one message, not a traceback."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
-    logging.getLogger("kafka").setLevel(logging.ERROR)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it fails at, it raises
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
