@@ -7,6 +7,7 @@ between polls, so that the group keeps its member.  A commit in doubt is settled
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from consumers.transport import Batch, BrokerUnavailable, Fenced, Handler, InDoubt, Partition, Positions, Transport
+
+log = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_SECONDS = 5.0
 TURN_SECONDS = 40.0
@@ -324,11 +327,15 @@ def _turn_until(stop: Stop, loop: Loop, health: Health, patience_seconds: float,
             failures += 1
             if clock() - failing_since > patience_seconds:
                 raise
+            if health.trouble is None:
+                log.warning("%s; trying again for up to %.0f s", error, patience_seconds)
             health.trouble = str(error)
             health.beat()
             stop.wait(min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**failures))
         else:
             if not loop.failing:
+                if health.trouble is not None:
+                    log.warning("going on after %.1f s of trouble", clock() - failing_since)
                 failing_since, failures, health.trouble = clock(), 0, None
 
 

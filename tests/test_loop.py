@@ -300,7 +300,9 @@ def test_a_commit_that_fails_for_ever_ends_the_loop_with_its_error() -> None:
     assert readable(broker, "out") == {0: [], 1: []}
 
 
-def test_the_loop_waits_for_a_broker_that_is_away_and_goes_on_when_it_is_back() -> None:
+def test_the_loop_waits_for_a_broker_that_is_away_and_goes_on_when_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     away = [False]
     broker = make_broker(faults=lambda _name, who: Fault.LOST if away[0] and who == "0" else Fault.NONE)
     health = Health()
@@ -316,6 +318,9 @@ def test_the_loop_waits_for_a_broker_that_is_away_and_goes_on_when_it_is_back() 
     assert raised == []
     assert readable(broker, "out") == readable(broker, "in")
     assert "in doubt" in ledger.calls
+    went, came = [record.getMessage() for record in caplog.records if record.name == "consumers.loop"]
+    assert "trying again for up to 300 s" in went
+    assert came.startswith("going on after")
 
 
 def test_health_tells_why_it_is_not_ready() -> None:

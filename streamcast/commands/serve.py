@@ -55,6 +55,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     control = Control(token.get_secret_value(), service.reset) if token else None
     server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
     stop = stop_on_signals()
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # on a quiet stream only the client sees the broker go
     log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
     try:
         loop.run(
