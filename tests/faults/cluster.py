@@ -257,13 +257,18 @@ class Cluster:
         """The processes that run or stand still."""
         return [worker for worker in self.workers if worker.process.is_alive()]
 
-    def drain(self, timeout_seconds: float = DRAIN_SECONDS) -> None:
-        """Wait until everything is answered; a process that has ended is started again, as a supervisor would."""
+    def drain(self, timeout_seconds: float = DRAIN_SECONDS, *, standing: bool = True) -> None:
+        """Wait until everything is answered; a process that has ended is started again, as a supervisor would.
+
+        Processes that stand still, or come to their trap only now, are let go on unless ``standing``.
+        """
         deadline = time.monotonic() + timeout_seconds
         with self._reader() as reader:
             while time.monotonic() < deadline:
                 if not self.alive:
                     self.start()
+                for worker in self.alive if not standing else []:
+                    worker.signal(signal.SIGCONT)
                 with suppress(BrokerUnavailable):
                     if not self._behind(reader):
                         return
@@ -293,7 +298,7 @@ class Cluster:
     def finish(self) -> Report:
         """Drain, stop every process in good order, and verify; what is wrong goes to the tally."""
         try:
-            self.drain()
+            self.drain(standing=False)
         except NotDrainedError as error:
             self.tally.violations.append(f"not everything was answered in time: {error}")
         for worker in self.alive:

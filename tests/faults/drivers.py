@@ -19,6 +19,8 @@ from tests.faults.serve import POINTS, Trap
 KILLS_A_ROUND = 5
 SESSION_SECONDS = 3.0
 """As in ``cluster.QUICK``."""
+STANDING_SECONDS = 120.0
+"""How long a process may take until it stands still; the first of a clone has kernels to compile."""
 
 Round = Callable[[Cluster], None]
 
@@ -82,10 +84,13 @@ def _asked_to_stop(cluster: Cluster) -> None:
 
 
 def _standing(cluster: Cluster, point: str, instance: str = "0") -> Worker:
-    """A process that has stopped in its tracks at a point."""
+    """A process that has stopped in its tracks at a point; records come until it gets there."""
     worker = cluster.start(instance, Trap(point, cluster.chance.randint(2, 4), signal.SIGSTOP))
     cluster.feed(300)
-    if worker.wait_for("trapped", 30):
+    deadline = time.monotonic() + STANDING_SECONDS
+    while not worker.wait_for("trapped", 1.0) and worker.process.is_alive() and time.monotonic() < deadline:
+        cluster.feed(20)
+    if worker.told("trapped"):
         worker.wait_until_stopped(5)
     return worker
 
