@@ -2,11 +2,11 @@
 
 The jars are fetched once into a cache folder (``STREAMCAST_CACHE``, else ``~/.cache/streamcast``); the node runs on
 free loopback ports, keeps its data and its log in one folder, and can be killed, restarted on that data, or frozen.
+It never outlives the process that started it, however that ends.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import shutil
@@ -29,6 +29,9 @@ OLDEST_JAVA = 17
 
 QUICKLY_STARTED = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 MEASURED = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC")
+
+# A shell beside each node: its input ends when the process that started both does, also by SIGKILL.
+KEEPER = 'cat; kill -9 "$1"; sleep 1; [ -z "$2" ] || rm -rf "$2"'
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -77,6 +80,7 @@ class LocalKafka:
         self._owns_folder = folder is None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="streamcast-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap_servers(self) -> str:
@@ -100,7 +104,10 @@ class LocalKafka:
                 _java(self._options, "kafka.Kafka", str(self._folder / "server.properties")),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
-        atexit.register(self.kill)
+        self._keeper = subprocess.Popen(
+            ["sh", "-c", KEEPER, "keeper", str(self._process.pid), str(self._folder) if self._owns_folder else ""],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
         self._wait_until_started(self._process, already_logged)
 
     def stop(self) -> None:
@@ -116,11 +123,14 @@ class LocalKafka:
 
     def kill(self) -> None:
         """End the node at once (SIGKILL), keeping its data."""
+        if self._keeper is not None:
+            self._keeper.kill()
+            self._keeper.communicate(timeout=STOP_SECONDS)
+            self._keeper = None
         if self._process is not None:
             self._process.kill()
             self._process.wait(STOP_SECONDS)
             self._process = None
-            atexit.unregister(self.kill)
 
     def restart(self) -> None:
         """Start the node again on the same data and ports, killing it first if it runs."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,30 @@ def test_clients_are_sent_to_the_advertised_port(kafka: str) -> None:
     assert node.bootstrap_servers == "127.0.0.1:12345"
     assert node.port != 12345
     node.stop()
+
+
+STARTED_AND_LEFT = """
+import time
+from consumers.broker import LocalKafka
+
+node = LocalKafka()
+node.start()
+print(node.port, node.log.parent, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.kafka
+def test_a_broker_does_not_outlive_a_killed_process_and_leaves_nothing(kafka: str) -> None:
+    assert kafka
+    with subprocess.Popen([sys.executable, "-c", STARTED_AND_LEFT], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port, folder = process.stdout.readline().split()
+        socket.create_connection(("127.0.0.1", int(port)), 5).close()
+        process.kill()
+    deadline = time.monotonic() + 30
+    while Path(folder).exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(folder).exists()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)), 5)
