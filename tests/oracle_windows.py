@@ -1,4 +1,4 @@
-"""The engine's front written a second time, slowly and from DESIGN.md's text alone: bars, gaps, lateness, coarse bars,
+"""The engine's front written a second time, slowly, from words alone: bars, gaps, lateness, coarse bars,
 the running normaliser, features, lags, ticks with grace.
 
 One ``Series`` is one key.  It keeps its whole past in lists and computes everything anew for every bar: no rings, no

@@ -1,6 +1,6 @@
 """Shapes: T steps, B rows, F inputs, H hidden units, G gate blocks.
 
-The cells run torch's fused kernels; the oracles are the equations of MODELS.md in NumPy and the
+The cells run torch's fused kernels; the oracles are the published equations in NumPy and the
 ``...Cell`` classes of torch, which are other kernels.
 """
 

@@ -32,12 +32,15 @@ _FILES: Final = {
     "/format.js": ("format.js", "text/javascript"),
     "/favicon.svg": ("favicon.svg", "image/svg+xml"),
 }
-_EMPTY_STYLE: Final = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
-"""The hash of nothing: Plotly makes an empty <style> and fills it through the object model, which is allowed."""
+_PLOTLYS_STYLES: Final = (
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"  # of nothing: filled through the object model
+    " 'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='"  # of the map library in its bundle
+)
+"""The hashes of the <style> elements Plotly makes; another version's would be kept out, and the charts stand."""
 
 _HEADERS: Final = {
     "content-security-policy": (
-        f"default-src 'none'; script-src 'self'; style-src 'self' {_EMPTY_STYLE}; img-src 'self' data:;"
+        f"default-src 'none'; script-src 'self'; style-src 'self' {_PLOTLYS_STYLES}; img-src 'self' data:;"
         " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",

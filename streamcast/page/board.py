@@ -1,6 +1,6 @@
 """What the live page knows: a bounded picture of all series, made from the records of the topics and nothing else.
 
-It does no I/O and shows nothing: ``board_feed.py`` brings the records, ``board_views.py`` says what is seen in them.
+It does no I/O and shows nothing: ``feed.py`` brings the records, ``views.py`` says what is seen in them.
 Every byte that comes in is untrusted: it is measured, shortened and kept as text.
 """
 
