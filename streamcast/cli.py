@@ -56,7 +56,7 @@ def demo(
     model: Annotated[str, typer.Option(help="The network to train.")] = "gru",
     port: Annotated[int, typer.Option(help="Port of the live page (0: any free one).")] = 8080,
 ) -> int:
-    """Train on real series, stream unseen ones through an embedded broker, and watch."""
+    """Train on real series, stream unseen ones, and serve the page."""
     from streamcast.commands.demo import demo as run
 
     return run(seconds, json_file, train_seconds, model, port, _console())
@@ -83,7 +83,7 @@ def check(
     config: Config = HERE,
     create: Annotated[bool, typer.Option(help="Create the output topics that are missing.")] = False,
 ) -> int:
-    """Look at broker, topics, permissions and models; name what is wrong and the remedy."""
+    """Look at broker, topics and models; name faults and remedies."""
     from streamcast.commands.check import check as run
 
     return run(_settings(config), create, _console())
@@ -142,7 +142,7 @@ def tune(
     layout: Layout,
     models: Folder = MODELS,
 ) -> int:
-    """Search for the network and training options that forecast a file best, and keep that model."""
+    """Search for the model that forecasts a file best, and keep it."""
     from streamcast.commands.tune import tune as run
 
     history = _history(data, layout, ticks=task.ticks)
@@ -165,7 +165,7 @@ def backtest(
     layout: Layout,
     models: Folder = MODELS,
 ) -> int:
-    """Send a file through the real engine and score every forecast beside simple baselines."""
+    """Score a model's forecasts of a file beside simple baselines."""
     from streamcast.commands.backtest import backtest as run
 
     def read(series: SeriesSpec) -> Any:
@@ -210,7 +210,7 @@ def replay(
 
 @app.command()
 def dashboard(config: Config = HERE) -> int:
-    """Serve the live page: a process of its own that reads the topics."""
+    """Serve the live page, a process that only reads the topics."""
     from streamcast.commands.dashboard import dashboard as run
 
     return run(_settings(config))
@@ -218,7 +218,7 @@ def dashboard(config: Config = HERE) -> int:
 
 @app.command()
 def verify(config: Config = HERE, as_json: AsJson = False) -> int:
-    """Recompute every forecast from the topics alone and compare to the byte."""
+    """Recompute every forecast from the topics; compare every byte."""
     from streamcast.commands.verify import verify_service
 
     return verify_service(_settings(config), as_json, _console())
@@ -246,7 +246,7 @@ def model_schema(
     of: Annotated[str, typer.Option(help="observation or forecast.")] = "observation",
     models: Folder = MODELS,
 ) -> int:
-    """Print the JSON Schema of the records that a model reads, or of its forecasts."""
+    """Print the JSON Schema of a model's records or forecasts."""
     from streamcast.commands import models as command
 
     return command.schema(models, reference, of, _console())

@@ -189,6 +189,11 @@ def test_a_backtest_prints_errors_beside_simple_forecasts(trained: tuple[Path, P
     assert {"air", "last value", "seasonal naive"} <= rows.keys()
     assert all(np.isfinite(rows["air"][name]) for name in ("mae", "mse", "mase"))
     assert found["verdict"]
+    printed = streamcast("backtest", data, "--model", "air@latest", "--models", models, *columns).splitlines()
+    assert "…" not in "".join(printed), "a terminal of 80 columns shows every number whole"
+    mine = next(line for line in printed if line.split()[:1] == ["air"])
+    assert mine.split()[1] == f"{rows['air']['mae']:#.4g}"
+    assert all(any(name in line for line in printed) for name in rows)
 
 
 def _without_notes(printed: str) -> str:

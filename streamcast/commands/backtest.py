@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -13,11 +12,20 @@ from rich.table import Table
 
 from streamcast import history as histories
 from streamcast.backtest import backtest as run
+from streamcast.commands.tables import lean
 from streamcast.history import History
 from streamcast.registry import load_model
+from streamcast.report import Report, Row
 from streamcast.spec import SeriesSpec
 
 TEST_SHARE = 0.2
+MOST_SERIES = 20
+"""A table of series has no more rows; all of them are in the JSON."""
+
+MEASURES = ("mae", "mse", "mase", "skill", "crps", "coverage", "width")
+SHARES = ("skill", "coverage")
+WHOLE, HUGE = 1_000, 10_000_000
+"""From here on a number is printed without decimals, and with an exponent."""
 
 
 def backtest(
@@ -46,30 +54,53 @@ def backtest(
         tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
         console.print_json(json.dumps({**tables, "forecasts": report.forecasts, "verdict": report.verdict()}))
         return 0
-    console.print(_table("All series and steps", report.rows()))
-    steps = _some_steps(model.spec.horizon)
-    console.print(_table("By step ahead", [row for row in report.by_horizon() if row["step"] in steps]))
-    if len(history.keys) <= 20:
-        console.print(_table("By series", [r for r in report.by_series() if r["forecaster"] == report.model]))
-    console.print(f"{report.forecasts:,} forecasts scored; records: {report.outcomes}", highlight=False)
+    console.print(_overall(report))
+    console.print(_by_step(report, _some_steps(model.spec.horizon)))
+    if len(history.keys) <= MOST_SERIES:
+        console.print(_by_series(report))
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
+    console.print(f"{report.forecasts:,} forecasts scored; records: {outcomes}", highlight=False)
     for sentence in report.verdict():
         console.print(sentence, highlight=False)
     return 0
 
 
-def _some_steps(horizon: int) -> set[int]:
-    return {1, max(1, horizon // 4), max(1, horizon // 2), horizon}
+def _some_steps(horizon: int) -> list[int]:
+    return sorted({1, max(1, horizon // 4), max(1, horizon // 2), horizon})
 
 
-def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    table = Table(title=title, title_justify="left")
-    for name in names:
-        table.add_column(name, justify="left" if isinstance(rows[0].get(name), str) else "right")
-    for row in rows:
-        table.add_row(*(_cell(row.get(name)) for name in names))
+def _overall(report: Report) -> Table:
+    table = lean("forecaster", *MEASURES, numbers=MEASURES, title="All series and steps, in the series' own units")
+    for row in report.rows():
+        table.add_row(row["forecaster"], *_measures(row))
     return table
 
 
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+def _by_step(report: Report, steps: Sequence[int]) -> Table:
+    table = lean("step", *report.tallies, numbers=report.tallies, title="By step ahead: mae")
+    rows = report.by_horizon()
+    for step in steps:
+        table.add_row(str(step), *(_number(row["mae"]) for row in rows if row["step"] == step))
+    return table
+
+
+def _by_series(report: Report) -> Table:
+    table = lean("unique_id", *MEASURES, numbers=MEASURES, title=f"By series: {report.model}")
+    for row in report.by_series():
+        if row["forecaster"] == report.model:
+            table.add_row(row["unique_id"], *_measures(row))
+    return table
+
+
+def _measures(row: Row) -> list[str]:
+    return [_share(row.get(name)) if name in SHARES else _number(row.get(name)) for name in MEASURES]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if WHOLE <= abs(value) < HUGE else f"{value:#.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

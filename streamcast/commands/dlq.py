@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rich.console import Console
-from rich.table import Table
 
 from consumers.transport import Outgoing, TopicMissing
 from streamcast.commands.connect import connection, new_reader, new_transport, partitions_of
+from streamcast.commands.tables import lean
 from streamcast.settings import Settings
 
 SHOWN_BYTES = 60
@@ -49,7 +49,7 @@ def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console:
         ]
         console.print_json(json.dumps(rows))
         return 0
-    table = Table("reason", "source", "detail", "value")
+    table = lean("reason", "source", "detail", "value")
     for x in found[-limit:]:
         source = (
             f"{x.headers.get('source_topic')}[{x.headers.get('source_partition')}]@{x.headers.get('source_offset')}"

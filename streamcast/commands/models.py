@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from models import advisor, catalogue
 from models import compress as compression
@@ -19,6 +20,8 @@ from models.advisor import Resources, Task
 from models.network import Network
 from models.spec import SpecError
 from streamcast import schemas
+from streamcast.commands import tables
+from streamcast.commands.tables import lean
 from streamcast.engine import layout
 from streamcast.history import History
 from streamcast.registry import list_models, load_model, promote, save_model
@@ -39,11 +42,12 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
     if not found:
         console.print(f"No models under {folder}: make one with [bold]streamcast train[/]")
         return 0
-    table = Table("model", "aliases", "digest", "trained on", "validation loss")
+    table = lean("model", "aliases", "digest", "trained on", "validation loss", numbers=["validation loss"])
     for m in found:
+        loss = m.facts.get("validation_loss")
         table.add_row(
             f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:12],
-            str(m.facts.get("data", "")), str(m.facts.get("validation_loss", "")),
+            str(m.facts.get("data", "")), f"{loss:.4f}" if isinstance(loss, float) else "",
         )  # fmt: skip
     console.print(table)
     return 0
@@ -73,11 +77,22 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
     if as_json:
         console.print_json(json.dumps(facts))
         return 0
-    table = Table(show_header=False, box=None)
-    for name, value in facts.items():
-        table.add_row(f"[dim]{name}[/]", str(value))
-    console.print(table)
+    console.print(tables.facts({**facts, **_readable(spec, model.facts)}))
     return 0
+
+
+def _readable(spec: ModelSpec, facts: Mapping[str, Any]) -> dict[str, object]:
+    """Return what reads better on a terminal than its JSON does: lists and times."""
+    times = {
+        f"training {name}": datetime.fromtimestamp(facts[name] / 1000, UTC).isoformat()
+        for name in ("first", "last")
+        if isinstance(facts.get(name), int)
+    }
+    return {
+        "columns": ", ".join(column.name for column in spec.series.columns),
+        "quantiles": ", ".join(f"{level:g}" for level in spec.quantiles),
+        **times,
+    }
 
 
 def schema(folder: Path, reference: str, of: str, console: Console) -> int:
@@ -111,12 +126,12 @@ def zoo(as_json: bool, as_markdown: bool, console: Console) -> int:
     elif as_markdown:
         print(catalogue.page(found), end="")  # noqa: T201 a file's content, not a message
     else:
-        columns = ("name", "made of", "source", "parameters", "state bytes", "streams", "step µs at 1 / 8 / 256 rows")
-        table = Table(*columns)
+        numbers = ["weights", "state", *found[0].step_us]
+        title = f"numbers of weights, bytes of state, µs a step of {', '.join(found[0].step_us)} rows"
+        table = lean("name", "source", "streams", *numbers, numbers=numbers, title=title)
         for m in found:
-            steps = " / ".join(f"{us:,.0f}" for us in m.step_us.values())
-            streams = m.exact if m.streams else "window only"
-            table.add_row(m.name, m.made_of, m.source, f"{m.parameters:,}", f"{m.state_bytes:,}", streams, steps)
+            costs = (f"{m.parameters:,}", f"{m.state_bytes:,}", *(f"{us:,.0f}" for us in m.step_us.values()))
+            table.add_row(m.name, m.source, m.exact if m.streams else "window", *costs)
         console.print(table)
     return 0
 
@@ -130,7 +145,7 @@ def advise(steps: int, resources: str, task: str, as_json: bool, console: Consol
     if as_json:
         console.print_json(json.dumps(asdict(advice)))
         return 0
-    table = Table("profile", "says", "because")
+    table = lean("profile", "says", "because")
     for opinion in advice.opinions:
         says = json.dumps(opinion.spec) if opinion.spec else "no choice of its own"
         table.add_row(opinion.profile, " + ".join([says, *opinion.compression]), opinion.why)
@@ -161,7 +176,8 @@ def compress(folder: Path, reference: str, how: str, keep: float, history: Histo
     if history is not None:
         facts |= {"whole_loss": before.loss, "validation_loss": after.loss}
     saved = save_model(folder, model.name, spec, small, facts)
-    table = Table("", "parameters", "weight bytes", "state bytes", "step µs at 8 rows", "validation loss")
+    numbers = ["parameters", "weight bytes", "state bytes", "step µs at 8 rows", "validation loss"]
+    table = lean("model", *numbers, numbers=numbers)
     for name, cost in ((f"{model.name}@{model.version}", before), (f"{saved.name}@{saved.version}", after)):
         table.add_row(
             name, f"{cost.parameters:,}", f"{cost.weight_bytes:,}", f"{cost.state_bytes:,}", f"{cost.step_us:.0f}",

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from models.zoo import MODELS
 from streamcast import training
+from streamcast.commands.tables import lean
 from streamcast.commands.train import chosen_spec, describe
 from streamcast.history import History
 from streamcast.registry import Model, ModelError, save_model
@@ -110,7 +111,7 @@ def ranking(study: optuna.Study) -> Table:
     """Return the best trials as a table."""
     ended = [t for t in study.trials if t.state.name == "COMPLETE"]
     pruned = sum(t.state.name == "PRUNED" for t in study.trials)
-    table = Table("loss", "what", title=f"{len(study.trials)} trials, {pruned} of them cut short", title_justify="left")
+    table = lean("loss", "what", title=f"{len(study.trials)} trials, {pruned} of them cut short")
     for trial in sorted(ended, key=lambda t: t.value or 0.0)[:BEST_SHOWN]:
         what = ", ".join(
             f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}"

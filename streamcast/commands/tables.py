@@ -1,0 +1,26 @@
+"""How tables look on a terminal: no lines between columns, and what is too wide is folded, never cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from rich import box
+from rich.table import Table
+
+
+def lean(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table:
+    """Return an empty table of ``columns``, of which those named in ``numbers`` are aligned to the right."""
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return table
+
+
+def facts(named: Mapping[str, object]) -> Table:
+    """Return a table of names and what they are."""
+    table = Table(show_header=False, box=None)
+    table.add_column(style="dim", overflow="fold")
+    table.add_column(overflow="fold")
+    for name, value in named.items():
+        table.add_row(name, str(value))
+    return table
