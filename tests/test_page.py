@@ -143,6 +143,14 @@ def test_everything_is_reachable_by_keyboard(browser: Browser, many: Stage) -> N
         expect(page.locator("#detail-key")).to_have_text(first)
 
 
+def test_a_window_that_becomes_narrow_is_drawn_for_its_width(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        ticks = "document.getElementById('chart').layout?.xaxis?.nticks"
+        until(page, f"{ticks} > 4")
+        page.set_viewport_size({"width": 390, "height": 844})
+        until(page, f"{ticks} === 4")
+
+
 def test_past_forecasts_are_held_against_what_came(browser: Browser, many: Stage) -> None:
     with closing(many.open(browser, "#/series/kiln-00006")) as page:
         expect(page.locator("#chart .scatterlayer").first).to_be_attached()

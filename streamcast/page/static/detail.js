@@ -1,7 +1,7 @@
 // One series in detail: what was observed, the fan of one forecast, and how the last forecasts did.
 // Plotly is given numbers and constant words only; keys and lane names from the topics stay in plain text elements.
 
-import { bars, exact, instant, make, percent, ratio, short, time } from "./format.js";
+import { bars, exact, instant, make, percent, ratio, short } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
@@ -18,7 +18,7 @@ export class Detail {
       this.lane = event.target.value;
       this.render();
     });
-    new ResizeObserver(() => this.drawn && window.Plotly.Plots.resize(this.chart)).observe(this.chart);
+    new ResizeObserver(() => this.resize()).observe(this.chart);
     this.open(null);
   }
 
@@ -68,6 +68,13 @@ export class Detail {
     this.render();
   }
 
+  // What a narrow chart shows is less than a wide one, so it is drawn anew, not only stretched.
+  resize() {
+    if (!this.drawn || !this.chart.clientWidth) return;
+    this.render();
+    window.Plotly.Plots.resize(this.chart);
+  }
+
   // The forecast that is looked at: the chosen cutoff's while it is kept, else the newest.
   chosen(lane) {
     const forecasts = this.lanes.get(lane)?.forecasts ?? [];
@@ -112,7 +119,7 @@ export class Detail {
     const { behind } = this.series;
     const facts = [
       ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1],
-      ["inside the interval", `${percent(coverage)}${this.stats.promise ? ` of ${percent(this.stats.promise)}` : ""}`, short(coverage, this.stats.promise)],
+      ["inside the interval", `${percent(coverage)}${this.stats.promise ? ` (promised ${percent(this.stats.promise)})` : ""}`, short(coverage, this.stats.promise)],
       ["forecast", behind === null ? "none yet" : behind ? `${bars(behind)} late` : "up to date", behind > 1],
     ];
     this.part("facts").replaceChildren(
@@ -126,7 +133,7 @@ export class Detail {
     this.slider.value = place;
     this.slider.disabled = last === 0;
     this.part("latest").disabled = this.cutoff === null;
-    const made = forecasts[place] ? time(forecasts[place].cutoff) : "–";
+    const made = forecasts[place] ? instant(forecasts[place].cutoff) : "–";
     this.slider.setAttribute("aria-valuetext", `forecast made at ${made}`);
     this.part("cutoff-label").replaceChildren("Forecast made at ", make("b", {}, made), this.cutoff === null ? " (latest)" : "");
   }

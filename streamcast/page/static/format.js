@@ -13,6 +13,7 @@ const given = (value) => value !== null && value !== undefined;
 export const compact = (value) => (given(value) ? figures.format(value) : unknown);
 export const exact = (value) => (given(value) ? plain.format(value) : unknown);
 export const count = (value) => (given(value) ? whole.format(value) : unknown);
+export const rounded = (value) => (given(value) ? exact(Number(value.toPrecision(3))) : unknown);
 export const ratio = (value) => (given(value) ? value.toFixed(2) : unknown);
 export const percent = (value) => (given(value) ? `${Math.round(value * 100)} %` : unknown);
 export const time = (milliseconds) => (given(milliseconds) ? clock.format(milliseconds) : unknown);

@@ -1,7 +1,7 @@
 // The page: one stream of events in, everything else follows from the last message and the address bar.
 // The address holds what is looked at: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, draw, duration, exact, instant, line, make, percent, ratio, short, time, unknown } from "./format.js";
+import { compact, count, draw, duration, exact, instant, line, make, percent, ratio, rounded, short, time, unknown } from "./format.js";
 import { Detail } from "./detail.js";
 import { emptiness, Wall } from "./wall.js";
 
@@ -148,7 +148,7 @@ function showStrip() {
   const figures = [
     ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1],
     ["Inside the interval", percent(now.coverage), "", stats.promise ? `promised ${percent(stats.promise)}` : "not known yet", "coverage", short(now.coverage, stats.promise)],
-    ["Latency, p99", exact(now.latency_p99_ms && Number(now.latency_p99_ms.toPrecision(3))), "ms", served ?? `median ${compact(now.latency_p50_ms)} ms`, "latency_p99_ms"],
+    ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? `median ${rounded(now.latency_p50_ms)} ms`, "latency_p99_ms"],
     ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
     ["Series", count(stats.series), "", remarks(), null],
