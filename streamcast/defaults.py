@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from streamcast.accuracy import absolute_error, mean
+from streamcast.accuracy import Floats, absolute_error, mean
 from streamcast.bars import panel
 from streamcast.features import CALENDAR_MS
 from streamcast.history import History, HistoryError
@@ -51,7 +51,7 @@ def default_spec(
         {"columns": _columns(history, aggregates or {}), "freq": history.freq_ms, "mode": mode, "grace": grace}
     )
     freq, bars = history.freq_ms, _longest(history)
-    season = best_season(history, series) if season is None else season
+    season = best_season(history, series, horizon) if season is None else season
     if lags is None:
         lags = max(min(14 * season, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
     spec: dict[str, Any] = {"kind": network} if isinstance(network, str) else dict(network)
@@ -72,10 +72,11 @@ def default_spec(
     )
 
 
-def best_season(history: History, series: SeriesSpec | None = None) -> int:
-    """Return the bars of an hour, day, week or year, whichever repeats itself best, or 1 where none fits twice.
+def best_season(history: History, series: SeriesSpec | None = None, horizon: int = 1) -> int:
+    """Return the bars of the hour, day, week or year whose repetition forecasts best, or 1 where none fits twice.
 
-    ``series`` says what a bar of the history is (default: a record is one).
+    What repeats is the last whole season, as often as the horizon asks: an hour that is much like the last one says
+    little about tomorrow.  ``series`` says what a bar of the history is (default: a record is one).
     """
     grid = panel(history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms))
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
@@ -84,10 +85,24 @@ def best_season(history: History, series: SeriesSpec | None = None) -> int:
         season = period // history.freq_ms
         if period % history.freq_ms or not 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
             continue
-        error = mean(np.divide(absolute_error(grid.y_KT[:, season:], grid.y_KT[:, :-season]), level_K[:, None]))
+        error = _error_of_repeating(season, horizon, grid.y_KT, level_K)
         if error < least:
             best, least = season, error
     return best
+
+
+def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats) -> float:
+    """Return the mean error of a season's repetition over a horizon, in units of each series' level.
+
+    Step h is forecast from so many whole seasons before it that the bar is known: h rounded up to seasons.
+    """
+    most = max(min(-(-horizon // season), y_KT.shape[1] // (2 * season)), 1)
+    steps = [min(season, horizon - before * season) for before in range(most)]
+    errors = [
+        mean(absolute_error(y_KT[:, back:], y_KT[:, :-back]) / level_K[:, None])
+        for back in range(season, (most + 1) * season, season)
+    ]
+    return float(np.average(errors, weights=steps))
 
 
 def _columns(history: History, aggregates: Mapping[str, Aggregate]) -> tuple[Column, ...]:
