@@ -17,6 +17,7 @@ Read in this order:
 - ``stack.py``: cells one above the other, itself a cell
 - ``encoder.py``: encoders that read a whole window anew
 - ``decoder.py``: from a context to numbers for every step of the horizon
+- ``window.py``: what forecasts from the window of lags, beside the linear highway
 - ``head.py``: what those numbers mean: quantiles, and the loss
 - ``zoo.py``: every name that a spec may use
 - ``network.py``: ``build``: spec and shape in, ``Network`` out

@@ -24,7 +24,7 @@ from models.cell import Exact
 from models.gates import OPTIONS
 from models.network import Network, Shape, build
 from models.spec import Spec, make
-from models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, Composition
+from models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, WINDOWS, Composition
 
 SHAPE = Shape(features=(16,), lags=96, horizon=24, quantiles=(0.1, 0.5, 0.9))
 """What every model is built for to be compared: one scale of 16 features."""
@@ -38,6 +38,7 @@ PARTS: Mapping[str, Mapping[str, Callable[..., object] | None]] = {
     "attention": ATTENTIONS,
     "decoder": DECODERS,
     "head": HEADS,
+    "window": WINDOWS,
 }
 USUAL = {("shortcut", "none"), ("attention", "none"), ("decoder", "direct"), ("head", "quantile")}
 SOURCE = re.compile(r"(?:van den )?[A-Z]\w+(?: & [A-Z]\w+)* (?:19|20)\d\d(?:, arXiv \d+\.\d+)?")
@@ -169,6 +170,8 @@ def _chosen(composition: Composition) -> Iterator[tuple[str, Spec]]:
     yield "attention", composition.attention
     yield "decoder", composition.decoder
     yield "head", composition.head
+    if composition.window is not None:
+        yield "window", composition.window
 
 
 def _made_of(composition: Composition, chosen: list[tuple[str, Spec]]) -> str:

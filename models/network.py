@@ -22,7 +22,8 @@ from models.int8 import keep_as_int8
 from models.linear import RowLinear
 from models.spec import Spec, SpecError, make, within
 from models.stack import Composite, EarlyExit, Stack
-from models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, Composition
+from models.window import Window
+from models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, WINDOWS, Composition
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Shape:
     features: tuple[int, ...]
     """Features of a bar, per scale, base scale first; feature 0 is the normalised target."""
     lags: int
-    """Past targets on the linear highway; 0 for no highway."""
+    """Past targets on the linear highway and in the window; 0 for neither."""
     horizon: int
     """Steps of a forecast."""
     quantiles: tuple[float, ...]
@@ -62,12 +63,13 @@ def build(spec: Spec, shape: Shape) -> Network:
 
 
 class Network(nn.Module):
-    """Recurrent stacks, attention over the past and across scales, a head, and a linear highway beside them.
+    """Recurrent stacks, attention over the past and across scales, a head; a highway and a window beside them.
 
     ``outputs`` and ``memory`` are per scale: the width H of an output, and how many of them (R >= 1,
     the newest included) ``read`` looks at.  ``exact`` says how closely a sequence equals its steps,
     and is ``WINDOW`` where an encoder reads the memory anew at every answer.  ``highway`` is None
-    where there are no lags; it starts at zero, which is the naive forecast.
+    where there are no lags; it starts at zero, which is the naive forecast.  Where there is a ``window``, too, the
+    mean of what both make of the lags is added.
 
     A row's bytes are the same in any tile (rows in multiples of eight) at any place, provided that
     the tensors given start on a 16-byte boundary, as fresh tensors and whole tiles of a slab do.
@@ -77,6 +79,7 @@ class Network(nn.Module):
     memory: tuple[int, ...]
     exact: Exact
     highway: nn.Linear | None
+    window: Window | None
 
     def __init__(self, composition: Composition, shape: Shape) -> None:
         super().__init__()
@@ -94,15 +97,24 @@ class Network(nn.Module):
         self.decoder = make(
             "decoder", DECODERS, composition.decoder, inputs=widths[0], horizon=shape.horizon, numbers=self.head.numbers
         )
-        if composition.highway and not self.head.shifts:
-            message = (
-                f"highway is true beside head {composition.head['kind']!r}, whose classes are fixed: set it to false."
-            )
-            raise SpecError(message)
+        for place, given, without in (
+            ("highway", composition.highway, "false"),
+            ("window", composition.window, "null"),
+        ):
+            if given and not self.head.shifts:
+                kind = composition.head["kind"]
+                shown = "true" if given is True else repr(given)
+                message = f"{place} is {shown} beside head {kind!r}, whose classes are fixed: set it to {without}."
+                raise SpecError(message)
         self.highway = RowLinear(shape.lags, shape.horizon) if composition.highway and shape.lags else None
         if self.highway is not None:
             nn.init.zeros_(self.highway.weight)
             nn.init.zeros_(self.highway.bias)
+        self.window = (
+            make("window", WINDOWS, composition.window, lags=shape.lags, horizon=shape.horizon)
+            if composition.window is not None and shape.lags
+            else None
+        )
         if composition.weights == "int8":
             keep_as_int8(self)
 
@@ -148,7 +160,10 @@ class Network(nn.Module):
         ]
         context_BD = contexts[0] if self.across is None else self.across(contexts, filled)
         numbers_BhP: Tensor = self.decoder(context_BD, pasts[0], filled[0])
-        return numbers_BhP if self.highway is None else self.head.moved(numbers_BhP, self.highway(lags_BL))
+        ways = [way(lags_BL) for way in (self.highway, self.window) if way is not None]
+        if not ways:
+            return numbers_BhP
+        return self.head.moved(numbers_BhP, ways[0] if len(ways) == 1 else (ways[0] + ways[1]) / 2)
 
     def read(self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor) -> Tensor:
         """Return horizon × quantiles [B, h, Q], rising in Q, in units of the normalised target.

@@ -23,6 +23,7 @@ from models.memory import MLSTM, SLSTM, TuringMemory
 from models.patch import Patch
 from models.spec import Spec, make, within
 from models.stack import LinearShortcut, Projection, Shortcut, SkipTwo, TwoStreams
+from models.window import PatchWindow, Window
 
 
 def two_stream(inputs: int, hidden: int = 32, cell: str = "lstm", split: int = 1) -> TwoStreams:
@@ -66,6 +67,7 @@ ATTENTIONS: Mapping[str, type[Temporal]] = {
 }
 SHORTCUTS: Mapping[str, type[Shortcut] | None] = {"none": None, "skip2": SkipTwo, "linear": LinearShortcut}
 DECODERS: Mapping[str, type[Decoder]] = {"direct": Direct, "segments": Segments, "steps": StepByStep}
+WINDOWS: Mapping[str, type[Window]] = {"patches": PatchWindow}
 HEADS: Mapping[str, type[Head]] = {
     "quantile": QuantileHead,
     "point": PointHead,
@@ -96,6 +98,8 @@ class Composition:
     """What those numbers mean, and the loss."""
     highway: bool = True
     """Whether a linear map from the lags to the horizon is added to every quantile."""
+    window: Spec | None = None
+    """What else forecasts the horizon from the lags; what is added is then the mean of both."""
     weights: Literal["float32", "int8"] = "float32"
     """How matrices are kept in the model's file; int8 takes a quarter, and the step is the same."""
 
@@ -220,6 +224,15 @@ def segrnn(hidden: int = 128, patch: int = 24, segment: int = 24, dropout: float
     )
 
 
+def windowed(cell: Spec, /, hidden: int = 32, width: int = 128, patch: int = 24, dropout: float = 0.5) -> Composition:
+    """Return a small recurrent network beside SegRNN over the window of lags (Lin 2023, arXiv 2308.11200)."""
+    return Composition(
+        stack=_layers(cell, hidden, 1),
+        dropout=dropout,
+        window={"kind": "patches", "hidden": width, "length": patch, "segment": patch, "dropout": dropout},
+    )
+
+
 def classifier(
     cell: Spec,
     /,
@@ -266,6 +279,7 @@ MODELS: Mapping[str, Callable[..., Composition]] = {
     "seq2seq": sequence_to_sequence,
     "two-stream-cross": crossed,
     "segrnn": segrnn,
+    "gru-window": partial(windowed, {"kind": "gru"}),
     "birnn": partial(bidirectional, "rnn"),
     "bigru": partial(bidirectional, "gru"),
     "bilstm": partial(bidirectional, "lstm"),

@@ -112,6 +112,9 @@ def test_rows_climb_each_as_far_as_it_needs() -> None:
     assert stack.exact is Exact.FLOAT64
 
 
+CLASSES = {"kind": "network", "stack": [{"kind": "gru"}], "head": {"kind": "classes"}}
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -135,8 +138,12 @@ def test_rows_climb_each_as_far_as_it_needs() -> None:
             "cross attention is over outputs 24 wide: expected two equal halves",
         ),
         (
-            {"kind": "network", "stack": [{"kind": "gru"}], "head": {"kind": "classes"}},
+            CLASSES,
             "highway is true beside head 'classes', whose classes are fixed: set it to false",
+        ),
+        (
+            {**CLASSES, "highway": False, "window": {"kind": "patches"}},
+            "window is {'kind': 'patches'} beside head 'classes', whose classes are fixed: set it to null",
         ),
     ],
 )

@@ -79,7 +79,7 @@ def describe(model: Model) -> str:
     facts = model.facts
     parameters = sum(p.numel() for p in model.network.parameters())
     if "highway_loss" in facts:
-        began = f"{facts['highway_loss']:.4f} (linear highway alone)"
+        began = f"{facts['highway_loss']:.4f} (untrained, but for the linear highway)"
     else:
         whole = f", {facts['whole_loss']:.4f} before it was compressed" if "whole_loss" in facts else ""
         began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
