@@ -58,8 +58,6 @@ class Options:
     """Adam's step size in the first epoch."""
     highway_rate: float = 0.05
     """What the highway's step size is in units of the others'."""
-    window_rate: float = 0.5
-    """What the window's step size is in units of the others'."""
     decay: float = 0.85
     """The step size's factor ..."""
     decay_every: int = 1
@@ -223,16 +221,14 @@ class _Run:
         return min(math.pow(options.decay, self.epoch // options.decay_every), math.pow(LAST_RATE, spent))
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Return AdamW with smaller steps for what reads the lags; the highway's closed form is not decayed either."""
-        options, network = self.options, self.network
-        linear, window = ([] if part is None else list(part.parameters()) for part in (network.highway, network.window))
-        rest = [p for p in network.parameters() if not any(p is q for q in (*linear, *window))]
-        rate, decay = options.learning_rate, options.weight_decay
+        """Return AdamW with smaller, undecayed steps for the highway, whose closed form is already good."""
+        options, highway = self.options, self.network.highway
+        linear = [] if highway is None else list(highway.parameters())
+        rest = [p for p in self.network.parameters() if not any(p is q for q in linear)]
         return torch.optim.AdamW(
             [
-                {"params": rest, "first": rate, "weight_decay": decay},
-                {"params": window, "first": rate * options.window_rate, "weight_decay": decay},
-                {"params": linear, "first": rate * options.highway_rate, "weight_decay": 0.0},
+                {"params": rest, "first": options.learning_rate, "weight_decay": options.weight_decay},
+                {"params": linear, "first": options.learning_rate * options.highway_rate, "weight_decay": 0.0},
             ]
         )
 
