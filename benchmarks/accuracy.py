@@ -75,7 +75,8 @@ def measure(
             "set": name, "horizon": horizon, "forecaster": network["kind"] if mine else row["forecaster"],
             "seed": options.seed if mine else None, "mse": row["mse"], "mae": row["mae"],
             "coverage": row.get("coverage"), "points": row["points"],
-            "train_seconds": round(seconds, 1) if mine else None, "validation_loss": model.facts["validation_loss"] if mine else None,
+            "train_seconds": round(seconds, 1) if mine else None,
+            "validation_loss": model.facts["validation_loss"] if mine else None,
         }  # fmt: skip
 
 
