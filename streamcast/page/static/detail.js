@@ -102,7 +102,7 @@ export class Detail {
     const box = this.part("lane-choice");
     const shown = Array.from(box.querySelectorAll("input"), (input) => input.value);
     const lanes = [...this.lanes.keys()].sort((a, b) => (b === this.stats.champion) - (a === this.stats.champion) || (a < b ? -1 : 1));
-    box.hidden = lanes.length < 2;
+    box.hidden = this.part("other-lanes").hidden = lanes.length < 2;
     if (shown.join("\n") === lanes.join("\n")) return;
     box.replaceChildren(
       make("legend", { class: "unseen" }, "Lane"),
