@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from streamcast import history as histories
 from streamcast.backtest import backtest as run
@@ -88,7 +89,7 @@ def _by_series(report: Report) -> Table:
     table = lean("unique_id", *MEASURES, numbers=MEASURES, title=f"By series: {report.model}")
     for row in report.by_series():
         if row["forecaster"] == report.model:
-            table.add_row(row["unique_id"], *_measures(row))
+            table.add_row(Text(row["unique_id"]), *_measures(row))
     return table
 
 

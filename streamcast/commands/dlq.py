@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rich.console import Console
+from rich.text import Text
 
 from consumers.transport import Outgoing, TopicMissing
 from streamcast.commands.connect import connection, new_reader, new_transport, partitions_of
@@ -54,9 +55,8 @@ def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console:
         source = (
             f"{x.headers.get('source_topic')}[{x.headers.get('source_partition')}]@{x.headers.get('source_offset')}"
         )
-        table.add_row(
-            x.headers.get("reason", "?"), source, x.headers.get("detail", ""), repr((x.value or b"")[:SHOWN_BYTES])
-        )
+        cells = x.headers.get("reason", "?"), source, x.headers.get("detail", ""), repr((x.value or b"")[:SHOWN_BYTES])
+        table.add_row(*map(Text, cells))
     if found:
         console.print(table)
     counts = Counter(x.headers.get("reason", "?") for x in found)

@@ -6,10 +6,14 @@ from collections.abc import Collection, Mapping
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 
 def lean(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table:
-    """Return an empty table of ``columns``, of which those named in ``numbers`` are aligned to the right."""
+    """Return an empty table of ``columns``, of which those named in ``numbers`` are aligned to the right.
+
+    What comes from records goes in as ``Text``: of plain strings, rich would take "[/x]" for markup.
+    """
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
@@ -22,5 +26,5 @@ def facts(named: Mapping[str, object]) -> Table:
     table.add_column(style="dim", overflow="fold")
     table.add_column(overflow="fold")
     for name, value in named.items():
-        table.add_row(name, str(value))
+        table.add_row(name, Text(str(value)))
     return table
