@@ -158,13 +158,14 @@ def test_a_record_that_cannot_be_read_is_kept_with_its_reason_and_can_be_sent_ag
     world = World(tmp_path, kafka, models, topic)
     now = round(time.time() * 1000)
     good = json.dumps({"key": "a", "ts": now, "values": {"PM2.5": 1.5}}).encode()
-    values = [good, b"\xff\xfe", good.replace(b"1.5", b"NaN"), good.replace(b"PM2.5", b"PM25"), None]
+    values = [good, b"\xff[/x]", good.replace(b"1.5", b"NaN"), good.replace(b"PM2.5", b"PM25"), None]
     transport = KafkaTransport(Connection(kafka, "", guarantee="at_least_once"))
     streamcast("replay", _one_row(tmp_path), "-c", world.config, "--partitions", PARTITIONS, "--freq", "1h")
     transport.commit([Outgoing(topic, [0] * 5, [now] * 5, [b"a"] * 5, values)], {})
     transport.close(10.0)
     streamcast("check", "-c", world.config, "--create")
     world.serve(len(values) + 1)
+    assert "[/x]" in streamcast("dlq", "inspect", "-c", world.config)
     letters = json.loads(streamcast("dlq", "inspect", "-c", world.config, "--json"))
     assert sorted(letter["reason"] for letter in letters) == ["empty", "json", "json", "shape", "shape"]
     assert all(letter["source_topic"] == topic for letter in letters)

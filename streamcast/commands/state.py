@@ -8,8 +8,9 @@ import urllib.request
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
+from streamcast.commands import tables
 from streamcast.commands.connect import connection, load_lanes, new_reader, partitions_of
 from streamcast.engine import Engine
 from streamcast.journal import read_journal
@@ -48,7 +49,9 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
                 break
     finally:
         reader.close(5.0)
-    console.print(f"No snapshot in {settings.state.store} knows the series {key!r}; they are written every interval.")
+    console.print(
+        f"No snapshot in {settings.state.store} knows the series {escape(repr(key))}; they are written every interval."
+    )
     return 1
 
 
@@ -72,10 +75,7 @@ def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool,
     if as_json:
         console.print_json(json.dumps(facts))
         return 0
-    table = Table(show_header=False, box=None)
-    for name, value in facts.items():
-        table.add_row(f"[dim]{name}[/]", str(value))
-    console.print(table)
+    console.print(tables.facts(facts))
     return 0
 
 
@@ -95,9 +95,10 @@ def reset(settings: Settings, key: str, console: Console) -> int:
     )
     try:
         with urllib.request.urlopen(request, timeout=5.0) as answer:  # noqa: S310
-            console.print(answer.read(1_000).decode().strip())
+            console.print(escape(answer.read(1_000).decode().strip()))
     except urllib.error.HTTPError as error:
-        console.print(f"[red]the service refused:[/] {error.code} {error.read(1_000).decode(errors='replace').strip()}")
+        why = escape(error.read(1_000).decode(errors="replace").strip())
+        console.print(f"[red]the service refused:[/] {error.code} {why}")
         return 1
     except OSError as error:
         console.print(f"[red]no service answers at {host}:{telemetry.port}:[/] {error}; is it running here?")

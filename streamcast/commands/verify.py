@@ -7,6 +7,7 @@ from dataclasses import asdict
 from functools import cache
 
 from rich.console import Console
+from rich.markup import escape
 
 from streamcast.commands.connect import connection, new_reader
 from streamcast.registry import Model, list_models, load_model
@@ -24,9 +25,9 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         console.print_json(json.dumps(asdict(report)))
         return 0 if report.proven else 1
     for sentence in report.violations:
-        console.print(f"[red]wrong:[/] {sentence}", highlight=False)
+        console.print(f"[red]wrong:[/] {escape(sentence)}", highlight=False)
     for sentence in report.unknown:
-        console.print(f"[yellow]unknown:[/] {sentence}", highlight=False)
+        console.print(f"[yellow]unknown:[/] {escape(sentence)}", highlight=False)
     console.print(
         f"{report.records:,} records, {report.forecasts:,} forecasts and {report.dead_letters:,} dead letters compared:"
         f" {len(report.violations)} violations" + (", complete, unique, in order and equal" if report.proven else "")
