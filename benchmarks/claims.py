@@ -24,13 +24,13 @@ from benchmarks.detection import best_threshold, detection, surprises
 from benchmarks.finding import Finding, verdict
 from benchmarks.forecasters import classified, climbed, pedestrians, skill
 from benchmarks.problems import heart_rate, impute, learn_adding, random_walk
-from models.compress import cost, pruned, quantised
-from models.network import Network, Shape, build
-from models.spec import Spec, make
-from models.zoo import CELLS
 from streamcast import accuracy
 from streamcast.defaults import default_spec
 from streamcast.history import History
+from streamcast.models.network import Network, Shape, build
+from streamcast.models.spec import Spec, make
+from streamcast.models.surgery.compress import cost, pruned, quantised
+from streamcast.models.zoo import CELLS
 from streamcast.registry import Model
 from streamcast.spec import ModelSpec
 from streamcast.training import Options, fit

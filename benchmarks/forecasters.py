@@ -23,13 +23,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from models.head import ClassHead
-from models.zoo import MODELS
 from streamcast import accuracy
 from streamcast.backtest import backtest
 from streamcast.baselines import SeasonalNaive
 from streamcast.defaults import default_spec
 from streamcast.history import History, read
+from streamcast.models.readout.head import ClassHead
+from streamcast.models.zoo import MODELS
 from streamcast.registry import Model
 from streamcast.sequences import sequences
 from streamcast.streams import Span, Streams, chunks, cut

@@ -117,7 +117,7 @@ INSTRUMENTED = (
     "streamcast.settings",
     "streamcast.snapshot",
     "streamcast.registry",
-    "models.spec",
+    "streamcast.models.spec",
 )
 
 

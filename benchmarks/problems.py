@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from models.cell import Cell
 from streamcast.history import History, read
+from streamcast.models.cells.cell import Cell
 
 Floats = npt.NDArray[np.float64]
 START = pd.Timestamp("2026-01-01", tz="UTC")

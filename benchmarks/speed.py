@@ -6,8 +6,8 @@ import torch
 
 from benchmarks import timing
 from benchmarks.finding import Finding, verdict
-from models.spec import make
-from models.zoo import CELLS
+from streamcast.models.spec import make
+from streamcast.models.zoo import CELLS
 
 
 def smaller_and_faster() -> Finding:

@@ -15,11 +15,11 @@ from torch import nn
 
 from benchmarks.engine import POLL, polls
 from benchmarks.service import benchmark_model
-from models.cell import Cell
-from models.network import Shape, build
-from models.spec import make
-from models.zoo import CELLS
 from streamcast.engine import Engine
+from streamcast.models.cells.cell import Cell
+from streamcast.models.network import Shape, build
+from streamcast.models.spec import make
+from streamcast.models.zoo import CELLS
 from streamcast.registry import new_network
 
 WARM = 5

@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
-from models.attention import NoAttention, ScaleAttention, Temporal
-from models.cell import Cell, Exact, State, fold
-from models.int8 import keep_as_int8
-from models.linear import RowLinear
-from models.spec import Spec, SpecError, make, within
-from models.stack import Composite, EarlyExit, Stack
-from models.window import Window
-from models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, WINDOWS, Composition
+from streamcast.models.cells.cell import Cell, Exact, State, fold
+from streamcast.models.cells.stack import Composite, EarlyExit, Stack
+from streamcast.models.int8 import keep_as_int8
+from streamcast.models.linear import RowLinear
+from streamcast.models.readout.attention import NoAttention, ScaleAttention, Temporal
+from streamcast.models.readout.lag_window import Window
+from streamcast.models.spec import Spec, SpecError, make, within
+from streamcast.models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, WINDOWS, Composition
 
 
 @dataclass(frozen=True)

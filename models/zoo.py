@@ -9,21 +9,28 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
-from models.attention import CrossAttention, FeatureAttention, MeanPool, NoAttention, RingAttention, Temporal
-from models.cell import Cell
-from models.continuous import LTC, CfC, OdeRNN, UnICORNN
-from models.convolution import CausalConvolution, WaveNet
-from models.decoder import Decoder, Direct, Segments, StepByStep
-from models.elementwise import QRNN, SRU, MinGRU
-from models.encoder import Bidirectional, InputAttention, Transformer
-from models.gated import RNN
-from models.gates import DeltaGRU, gru_cell, lstm_cell
-from models.head import ClassHead, GaussianHead, Head, PointHead, QuantileHead
-from models.memory import MLSTM, SLSTM, TuringMemory
-from models.patch import Patch
-from models.spec import Spec, make, within
-from models.stack import LinearShortcut, Projection, Shortcut, SkipTwo, TwoStreams
-from models.window import PatchWindow, Window
+from streamcast.models.cells.cell import Cell
+from streamcast.models.cells.continuous import LTC, CfC, OdeRNN, UnICORNN
+from streamcast.models.cells.convolution import CausalConvolution, WaveNet
+from streamcast.models.cells.elementwise import QRNN, SRU, MinGRU
+from streamcast.models.cells.fused import RNN
+from streamcast.models.cells.gated import DeltaGRU, gru_cell, lstm_cell
+from streamcast.models.cells.matrix_memory import MLSTM, SLSTM, TuringMemory
+from streamcast.models.cells.patch import Patch
+from streamcast.models.cells.stack import LinearShortcut, Projection, Shortcut, SkipTwo, TwoStreams
+from streamcast.models.readout.attention import (
+    CrossAttention,
+    FeatureAttention,
+    MeanPool,
+    NoAttention,
+    RingAttention,
+    Temporal,
+)
+from streamcast.models.readout.decoder import Decoder, Direct, Segments, StepByStep
+from streamcast.models.readout.encoder import Bidirectional, InputAttention, Transformer
+from streamcast.models.readout.head import ClassHead, GaussianHead, Head, PointHead, QuantileHead
+from streamcast.models.readout.lag_window import PatchWindow, Window
+from streamcast.models.spec import Spec, make, within
 
 
 def two_stream(inputs: int, hidden: int = 32, cell: str = "lstm", split: int = 1) -> TwoStreams:

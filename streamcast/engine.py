@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from consumers.transport import Partition
-from models.network import Network
-from models.spec import SpecError
 from streamcast.inference import Inference
 from streamcast.kernels import outcome
 from streamcast.kernels.advance import Steps, advance
 from streamcast.layout import Field, Layout
 from streamcast.messages import Forecasts, Observations
+from streamcast.models.network import Network
+from streamcast.models.spec import SpecError
 from streamcast.spec import ModelSpec
 from streamcast.state import FIRST_SLOTS, Slab
 from streamcast.window import buffers, plan, window_layout

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from models.spec import SpecError
+from streamcast.models.spec import SpecError
 
 
 def device_named(name: str) -> torch.device:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.network import Network
 from streamcast.accuracy import absolute_error, mean
+from streamcast.models.network import Network
 from streamcast.sequences import Floats, Ints, Sequences
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

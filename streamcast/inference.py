@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.network import Network
 from streamcast.kernels import memory, waves
 from streamcast.kernels.advance import Steps
+from streamcast.models.network import Network
 from streamcast.spec import ModelSpec
 from streamcast.state import Slab
 from streamcast.tiles import Tiles, tiled

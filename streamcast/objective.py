@@ -10,9 +10,9 @@ import copy
 import torch
 from torch import Tensor
 
-from models.compress import imitation
-from models.network import Network
-from models.spec import SpecError
+from streamcast.models.network import Network
+from streamcast.models.spec import SpecError
+from streamcast.models.surgery.compress import imitation
 from streamcast.registry import Model, ModelError
 from streamcast.sequences import Ints, Sequences
 from streamcast.spec import ModelSpec

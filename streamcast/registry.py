@@ -21,9 +21,9 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load, save
 
-from models.network import Network, Shape, build
-from models.spec import SpecError
 from streamcast import features
+from streamcast.models.network import Network, Shape, build
+from streamcast.models.spec import SpecError
 from streamcast.spec import ModelSpec
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models.network import Network
 from streamcast.bars import Chunk, walk
 from streamcast.engine import layout
 from streamcast.history import History
 from streamcast.kernels.advance import CLIP, Steps
+from streamcast.models.network import Network
 from streamcast.spec import ModelSpec
 
 Ints = npt.NDArray[np.int64]

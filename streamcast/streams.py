@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.cell import State
-from models.network import Network
+from streamcast.models.cells.cell import State
+from streamcast.models.network import Network
 from streamcast.sequences import Ints, Sequences
 
 

@@ -19,12 +19,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from models.handover import begin_with, first_layers, frozen, hand_over
-from models.network import Network
-from models.spec import within
 from streamcast import highway, validation
 from streamcast.hardware import device_named, one_thread
 from streamcast.history import History
+from streamcast.models.network import Network
+from streamcast.models.spec import within
+from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
 from streamcast.objective import Objective, taught_by
 from streamcast.registry import Model, new_network
 from streamcast.sequences import Ints, Sequences, sequences

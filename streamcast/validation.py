@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from models.network import Network
 from streamcast.highway import thinned
 from streamcast.history import HistoryError
+from streamcast.models.network import Network
 from streamcast.sequences import Ints, Sequences
 from streamcast.streams import Chunk, Span, Streams, chunks, cut
 

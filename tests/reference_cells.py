@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.cell import Cell
+from streamcast.models.cells.cell import Cell
 
 Array = NDArray[np.float64]
 Weights = Mapping[str, Array]

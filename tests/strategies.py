@@ -17,9 +17,9 @@ import torch
 from hypothesis import strategies as st
 
 from consumers.transport import Partition
-from models.network import Network
 from streamcast.engine import Engine
 from streamcast.messages import Encoder, Observations
+from streamcast.models.network import Network
 from streamcast.registry import new_network
 from streamcast.spec import Column, ModelSpec, Scale, SeriesSpec
 

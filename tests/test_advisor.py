@@ -6,10 +6,10 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from models.advisor import Resources, Task, advise
-from models.compress import pruned, quantised
-from models.network import Shape, build
-from models.spec import SpecError
+from streamcast.models.guide.advisor import Resources, Task, advise
+from streamcast.models.network import Shape, build
+from streamcast.models.spec import SpecError
+from streamcast.models.surgery.compress import pruned, quantised
 
 SHAPE = Shape((8,), 16, 4, (0.1, 0.5, 0.9))
 

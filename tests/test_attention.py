@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.attention import (
+from streamcast.models.linear import RowLinear
+from streamcast.models.readout.attention import (
     CrossAttention,
     FeatureAttention,
     Luong,
@@ -15,7 +16,6 @@ from models.attention import (
     ScaleAttention,
     newest,
 )
-from models.linear import RowLinear
 
 
 @pytest.fixture(autouse=True)

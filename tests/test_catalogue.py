@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import catalogue
-from models.catalogue import PARTS, listed, measure, page, parts
-from models.elementwise import MinGRU
-from models.network import build
-from models.zoo import CELLS, MODELS
+from streamcast.models.cells.elementwise import MinGRU
+from streamcast.models.guide import catalogue
+from streamcast.models.guide.catalogue import PARTS, listed, measure, page, parts
+from streamcast.models.network import build
+from streamcast.models.zoo import CELLS, MODELS
 
 DOCS = Path(__file__).parents[1] / "docs" / "zoo.md"
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.cell import Cell, Exact, State, fold
+from streamcast.models.cells.cell import Cell, Exact, State, fold
 
 
 class RunningSum(Cell):

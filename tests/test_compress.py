@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.compress import compare, dimensions, imitation, narrowed, pruned, quantised
-from models.int8 import pack, unpack
-from models.network import Network, Shape, build
-from models.spec import Spec, SpecError
 from streamcast.engine import Engine
+from streamcast.models.int8 import pack, unpack
+from streamcast.models.network import Network, Shape, build
+from streamcast.models.spec import Spec, SpecError
+from streamcast.models.surgery.compress import compare, dimensions, imitation, narrowed, pruned, quantised
 from streamcast.registry import load_model, new_network, save_model
 from tests.strategies import LOAD, MINUTE, SCALES, START, Line, Y, drive, model_spec, one_at_a_time
 

@@ -10,9 +10,9 @@ from ncps.wirings import FullyConnected
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
-from models.cell import Cell
-from models.continuous import LTC, CfC, OdeRNN, UnICORNN
-from models.elementwise import previous
+from streamcast.models.cells.cell import Cell
+from streamcast.models.cells.continuous import LTC, CfC, OdeRNN, UnICORNN
+from streamcast.models.cells.elementwise import previous
 from tests.reference_cells import drawn, largest_error, unicornn
 
 STEPS, ROWS = 25, 3

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.convolution import CausalConvolution, WaveNet, taps
-from models.spec import SpecError
+from streamcast.models.cells.convolution import CausalConvolution, WaveNet, taps
+from streamcast.models.spec import SpecError
 from tests.reference_cells import drawn
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.attention import newest
-from models.decoder import Decoder, Direct, Segments, StepByStep
-from models.spec import SpecError
+from streamcast.models.readout.attention import newest
+from streamcast.models.readout.decoder import Decoder, Direct, Segments, StepByStep
+from streamcast.models.spec import SpecError
 
 
 def draw(rows: int = 5, width: int = 16, length: int = 6) -> tuple[Tensor, Tensor, Tensor]:

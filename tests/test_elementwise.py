@@ -5,9 +5,9 @@ import torch
 from minGRU_pytorch import minGRU
 from torch import Tensor, nn
 
-from models.cell import Cell
-from models.elementwise import QRNN, SRU, MinGRU, mixed
-from models.spec import SpecError
+from streamcast.models.cells.cell import Cell
+from streamcast.models.cells.elementwise import QRNN, SRU, MinGRU, mixed
+from streamcast.models.spec import SpecError
 from tests.reference_cells import Step, drawn, largest_error, mingru, qrnn, sru
 
 

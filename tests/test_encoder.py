@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.cell import Exact
-from models.encoder import Bidirectional, InputAttention, Transformer, led_in
-from models.spec import SpecError
+from streamcast.models.cells.cell import Exact
+from streamcast.models.readout.encoder import Bidirectional, InputAttention, Transformer, led_in
+from streamcast.models.spec import SpecError
 
 
 @pytest.fixture(autouse=True)

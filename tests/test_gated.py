@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.cell import State
-from models.gated import GRU, LSTM, RNN, Fused
-from models.spec import SpecError
+from streamcast.models.cells.cell import State
+from streamcast.models.cells.fused import GRU, LSTM, RNN, Fused
+from streamcast.models.spec import SpecError
 
 Array = NDArray[np.float64]
 Kind = type[RNN | GRU | LSTM]

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from models.cell import Cell, Exact
-from models.gated import GRU, LSTM
-from models.gates import DeltaGRU, Open, OpenGRU, OpenLSTM, gru_cell, lstm_cell
-from models.linear import GroupedLinear
-from models.spec import SpecError, make
-from models.zoo import CELLS
+from streamcast.models.cells.cell import Cell, Exact
+from streamcast.models.cells.fused import GRU, LSTM
+from streamcast.models.cells.gated import DeltaGRU, Open, OpenGRU, OpenLSTM, gru_cell, lstm_cell
+from streamcast.models.linear import GroupedLinear
+from streamcast.models.spec import SpecError, make
+from streamcast.models.zoo import CELLS
 from tests.reference_cells import Step, delta_gru, drawn, largest_error, open_gru, open_lstm
 
 OPTIONS: list[dict[str, object]] = [

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.head import ClassHead, GaussianHead, Head, PointHead, QuantileHead, pinball
-from models.spec import SpecError
+from streamcast.models.readout.head import ClassHead, GaussianHead, Head, PointHead, QuantileHead, pinball
+from streamcast.models.spec import SpecError
 
 QUANTILES = (0.1, 0.5, 0.9)
 HEADS: dict[str, Head] = {

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.network import Shape, build
-from models.spec import SpecError
-from models.window import PatchWindow
+from streamcast.models.network import Shape, build
+from streamcast.models.readout.lag_window import PatchWindow
+from streamcast.models.spec import SpecError
 
 LAGS, HORIZON = 26, 7
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.cell import Exact
-from models.network import Network, Shape, build
-from models.spec import Spec, SpecError
+from streamcast.models.cells.cell import Exact
+from streamcast.models.network import Network, Shape, build
+from streamcast.models.spec import Spec, SpecError
 
 ONE_SCALE = Shape(features=(10,), lags=45, horizon=5, quantiles=(0.1, 0.5, 0.9))
 THREE_SCALES = Shape(features=(10, 4, 3), lags=48, horizon=5, quantiles=(0.1, 0.5, 0.9))

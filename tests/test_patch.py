@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.patch import Patch
-from models.spec import SpecError
+from streamcast.models.cells.patch import Patch
+from streamcast.models.spec import SpecError
 from tests.reference_cells import drawn
 
 

@@ -15,10 +15,10 @@ import yaml
 from rich.console import Console
 
 from consumers.transport import Batch, Partition
-from models.spec import SpecError
 from streamcast import schemas
 from streamcast.commands import models as command
 from streamcast.messages import Decoder, Encoder, Forecasts, encode_key
+from streamcast.models.spec import SpecError
 from streamcast.registry import new_network, save_model
 from streamcast.spec import Column, ModelSpec, SeriesSpec
 from tests.test_messages import GOOD, POISON, SPEC

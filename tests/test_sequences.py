@@ -13,10 +13,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.network import Network
 from streamcast.engine import Engine, Ints
 from streamcast.history import History, read
 from streamcast.messages import Forecasts
+from streamcast.models.network import Network
 from streamcast.polls import polls
 from streamcast.registry import new_network
 from streamcast.sequences import Sequences, sequences

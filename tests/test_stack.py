@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.cell import Cell, Exact, State, fold
-from models.gated import GRU, LSTM
-from models.network import Shape, build
-from models.spec import SpecError
-from models.stack import EarlyExit, LinearShortcut, Projection, SkipTwo, Stack, TwoStreams
+from streamcast.models.cells.cell import Cell, Exact, State, fold
+from streamcast.models.cells.fused import GRU, LSTM
+from streamcast.models.cells.stack import EarlyExit, LinearShortcut, Projection, SkipTwo, Stack, TwoStreams
+from streamcast.models.network import Shape, build
+from streamcast.models.spec import SpecError
 
 
 @pytest.fixture(autouse=True)

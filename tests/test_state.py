@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.transport import Partition
-from models.spec import SpecError
 from streamcast.engine import layout
 from streamcast.kernels.advance import OFFSET, STEPS
+from streamcast.models.spec import SpecError
 from streamcast.spec import Column
 from streamcast.state import FIRST_SLOTS, Slab
 from tests.strategies import (

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from models.spec import SpecError
 from streamcast.cli import app
 from streamcast.commands.train import chosen_options
+from streamcast.models.spec import SpecError
 from streamcast.registry import load_model
 from streamcast.training import Options
 from tests.histories import history_of

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from models.compress import pruned
-from models.handover import first_layers, frozen, hand_over
-from models.network import Network
-from models.spec import SpecError
 from streamcast import highway
 from streamcast.defaults import best_season, default_spec
 from streamcast.history import HistoryError, read
+from streamcast.models.network import Network
+from streamcast.models.spec import SpecError
+from streamcast.models.surgery.compress import pruned
+from streamcast.models.surgery.handover import first_layers, frozen, hand_over
 from streamcast.objective import Objective
 from streamcast.registry import Model, ModelError, new_network
 from streamcast.sequences import Sequences, sequences

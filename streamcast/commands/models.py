@@ -14,16 +14,16 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from models import advisor, catalogue
-from models import compress as compression
-from models.advisor import Resources, Task
-from models.network import Network
-from models.spec import SpecError
 from streamcast import schemas
 from streamcast.commands import tables
 from streamcast.commands.tables import lean
 from streamcast.engine import layout
 from streamcast.history import History
+from streamcast.models.guide import advisor, catalogue
+from streamcast.models.guide.advisor import Resources, Task
+from streamcast.models.network import Network
+from streamcast.models.spec import SpecError
+from streamcast.models.surgery import compress as compression
 from streamcast.registry import list_models, load_model, promote, save_model
 from streamcast.spec import ModelSpec, format_duration
 from streamcast.training import held_out_loss

@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from models.spec import make
 from streamcast import training
 from streamcast.defaults import default_spec
 from streamcast.history import History
+from streamcast.models.spec import make
 from streamcast.registry import Model, load_model, save_model
 from streamcast.spec import ModelSpec
 

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from models.zoo import MODELS
 from streamcast import training
 from streamcast.commands.tables import lean
 from streamcast.commands.train import chosen_spec, describe
 from streamcast.history import History
+from streamcast.models.zoo import MODELS
 from streamcast.registry import Model, ModelError, save_model
 
 WIDTHS = (16, 32, 64, 128)

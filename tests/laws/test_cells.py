@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from models.cell import Cell, Exact, State, fold
-from models.network import Shape, build
-from models.spec import Spec, make
-from models.zoo import CELLS, FRONTS, MODELS, Composition
+from streamcast.models.cells.cell import Cell, Exact, State, fold
+from streamcast.models.network import Shape, build
+from streamcast.models.spec import Spec, make
+from streamcast.models.zoo import CELLS, FRONTS, MODELS, Composition
 
 INPUTS = 10
 COMBINED: list[Spec] = [

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.network import Network, build
-from models.spec import Spec, SpecError, within
-from models.zoo import CELLS
+from streamcast.models.network import Network, build
+from streamcast.models.spec import Spec, SpecError, within
+from streamcast.models.zoo import CELLS
 
 PRIMES = (101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173, 179)
 

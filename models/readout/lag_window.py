@@ -9,11 +9,11 @@ from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from models.decoder import Segments
-from models.gated import GRU
-from models.linear import RowLinear
-from models.recurrence import initialise
-from models.spec import tiled, within
+from streamcast.models.cells.fused import GRU
+from streamcast.models.cells.recurrence import initialise
+from streamcast.models.linear import RowLinear
+from streamcast.models.readout.decoder import Segments
+from streamcast.models.spec import tiled, within
 
 
 class Window(nn.Module):

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.cell import Cell, Exact, State
-from models.gated import GRU
-from models.linear import GroupedLinear, RowLinear
-from models.recurrence import Recurrent, initialise
-from models.spec import SpecError, tiled, within
+from streamcast.models.cells.cell import Cell, Exact, State
+from streamcast.models.cells.fused import GRU
+from streamcast.models.cells.recurrence import Recurrent, initialise
+from streamcast.models.linear import GroupedLinear, RowLinear
+from streamcast.models.spec import SpecError, tiled, within
 
 
 class MLSTM(Recurrent):

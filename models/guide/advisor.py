@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from models.spec import Spec, within
+from streamcast.models.spec import Spec, within
 
 Resources = Literal["any", "free", "memory", "compute", "mobile"]
 Task = Literal["forecast", "generation", "classification", "sources"]

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.attention import Luong, Temporal, newest
-from models.cell import Exact
-from models.gated import LSTM, initialise
-from models.linear import RowLinear
-from models.spec import SpecError, tiled, within
+from streamcast.models.cells.cell import Exact
+from streamcast.models.cells.fused import LSTM, initialise
+from streamcast.models.linear import RowLinear
+from streamcast.models.readout.attention import Luong, Temporal, newest
+from streamcast.models.spec import SpecError, tiled, within
 
 RECURRENT: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import torch
 
-from models.network import Network, build
-from models.spec import SpecError
+from streamcast.models.network import Network, build
+from streamcast.models.spec import SpecError
 
 
 def begin_with(initial: Network, network: Network) -> None:

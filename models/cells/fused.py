@@ -14,8 +14,8 @@ from typing import TypedDict
 import torch
 from torch import Tensor, nn
 
-from models.cell import Cell, Exact, State
-from models.spec import tiled
+from streamcast.models.cells.cell import Cell, Exact, State
+from streamcast.models.spec import tiled
 
 
 class Layout(TypedDict):

@@ -13,11 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.cell import Cell, Exact, State, fold
-from models.gated import GRU, LSTM
-from models.linear import GroupedLinear, RowLinear
-from models.recurrence import Draw, Recurrent, initialise
-from models.spec import SpecError, tiled, within
+from streamcast.models.cells.cell import Cell, Exact, State, fold
+from streamcast.models.cells.fused import GRU, LSTM
+from streamcast.models.cells.recurrence import Draw, Recurrent, initialise
+from streamcast.models.linear import GroupedLinear, RowLinear
+from streamcast.models.spec import SpecError, tiled, within
 
 Norm = Literal["none", "gates", "output"]
 Candidate = Literal["tanh", "glu"]

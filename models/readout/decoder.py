@@ -13,10 +13,10 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from models.attention import Luong, newest
-from models.gated import GRU, LSTM
-from models.linear import RowLinear
-from models.spec import within
+from streamcast.models.cells.fused import GRU, LSTM
+from streamcast.models.linear import RowLinear
+from streamcast.models.readout.attention import Luong, newest
+from streamcast.models.spec import within
 
 
 class Decoder(nn.Module):

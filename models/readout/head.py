@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.spec import SpecError, within
+from streamcast.models.spec import SpecError, within
 
 
 class Head(ABC):

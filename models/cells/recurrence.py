@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from models.cell import Cell, Exact, State
+from streamcast.models.cells.cell import Cell, Exact, State
 
 Draw = Callable[[Tensor], object]
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.cell import State
-from models.linear import RowLinear
-from models.recurrence import Unrolled, initialise
-from models.spec import tiled, within
+from streamcast.models.cells.cell import State
+from streamcast.models.cells.recurrence import Unrolled, initialise
+from streamcast.models.linear import RowLinear
+from streamcast.models.spec import tiled, within
 
 
 def taps(x_TBF: Tensor, past_BPF: Tensor, kernel: int, dilation: int = 1) -> tuple[Tensor, Tensor]:

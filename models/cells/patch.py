@@ -8,12 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.cell import State
-from models.convolution import taps
-from models.gated import GRU
-from models.linear import RowLinear
-from models.recurrence import Unrolled, initialise
-from models.spec import tiled, within
+from streamcast.models.cells.cell import State
+from streamcast.models.cells.convolution import taps
+from streamcast.models.cells.fused import GRU
+from streamcast.models.cells.recurrence import Unrolled, initialise
+from streamcast.models.linear import RowLinear
+from streamcast.models.spec import tiled, within
 
 
 class Patch(Unrolled):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from models.cell import Cell, Exact, State
-from models.linear import RowLinear
-from models.spec import SpecError, tiled, within
+from streamcast.models.cells.cell import Cell, Exact, State
+from streamcast.models.linear import RowLinear
+from streamcast.models.spec import SpecError, tiled, within
 
 Advance = Callable[[Tensor, State, Tensor | None], tuple[Tensor, State]]
 Chosen = Callable[[Cell], Advance]

@@ -10,11 +10,11 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from models.cell import Cell, Exact, State
-from models.convolution import taps
-from models.linear import RowLinear
-from models.recurrence import initialise
-from models.spec import tiled, within
+from streamcast.models.cells.cell import Cell, Exact, State
+from streamcast.models.cells.convolution import taps
+from streamcast.models.cells.recurrence import initialise
+from streamcast.models.linear import RowLinear
+from streamcast.models.spec import tiled, within
 
 BLOCK_ROWS = 1024  # T·B of a block: 64 units of it and of their gates stay in the processor's cache
 

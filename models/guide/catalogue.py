@@ -20,11 +20,11 @@ from time import perf_counter
 
 import torch
 
-from models.cell import Exact
-from models.gates import OPTIONS
-from models.network import Network, Shape, build
-from models.spec import Spec, make
-from models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, WINDOWS, Composition
+from streamcast.models.cells.cell import Exact
+from streamcast.models.cells.gated import OPTIONS
+from streamcast.models.network import Network, Shape, build
+from streamcast.models.spec import Spec, make
+from streamcast.models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, WINDOWS, Composition
 
 SHAPE = Shape(features=(16,), lags=96, horizon=24, quantiles=(0.1, 0.5, 0.9))
 """What every model is built for to be compared: one scale of 16 features."""

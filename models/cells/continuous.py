@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.cell import Cell, Exact, State
-from models.gated import GRU
-from models.linear import RowLinear
-from models.recurrence import Recurrent, Unrolled, initialise
-from models.spec import tiled, within
+from streamcast.models.cells.cell import Cell, Exact, State
+from streamcast.models.cells.fused import GRU
+from streamcast.models.cells.recurrence import Recurrent, Unrolled, initialise
+from streamcast.models.linear import RowLinear
+from streamcast.models.spec import tiled, within
 
 
 class CfC(Recurrent):
