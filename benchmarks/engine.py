@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.service import benchmark_model
-from consumers.transport import Batch, Partition
+from streamcast.consumers.transport import Batch, Partition
 from streamcast.engine import Engine
 from streamcast.messages import Decoder, Encoder, Observations, encode_observation
 from streamcast.registry import Model

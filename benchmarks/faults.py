@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from consumers.broker import LocalKafka
+from harness.local_kafka import LocalKafka
 from tests.faults.cluster import Client, Tally
 from tests.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
 from tests.faults.proxy import Proxy

@@ -24,7 +24,7 @@ def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
     """Records: each has one outcome, the one it has alone, and no number that is not finite."""
     import numpy as np
 
-    from consumers.transport import Batch, Partition
+    from streamcast.consumers.transport import Batch, Partition
     from streamcast.messages import Decoder
     from streamcast.spec import Column, SeriesSpec
 

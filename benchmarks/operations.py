@@ -27,10 +27,10 @@ from rich.table import Table
 
 from benchmarks.service import benchmark_model, new_transport
 from benchmarks.throughput import PARTITIONS, Row, observation, result, start
-from consumers.broker import LocalKafka
-from consumers.kafka import KafkaTransport
-from consumers.transport import Connection, Outgoing, Partition, TopicSpec
+from harness.local_kafka import LocalKafka
 from streamcast.commands.serve import new_telemetry, settle_garbage
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 from streamcast.saving import Saver
 from streamcast.service import Service, Start, Topics, rehearse
 from streamcast.snapshot import Store

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
-from consumers import loop
-from consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, Transport
 from streamcast.commands.serve import new_telemetry, settle_garbage
+from streamcast.consumers import loop
+from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, Transport
 from streamcast.registry import Model, new_network
 from streamcast.saving import Saver
 from streamcast.service import Service, Start, Topics, rehearse
@@ -116,10 +116,10 @@ class Watched(Service):
 def new_transport(client: str, who: Connection) -> Transport:
     """Return a transport over one of the clients."""
     if client == "librdkafka":
-        from consumers.librdkafka import LibrdTransport
+        from streamcast.consumers.librdkafka.transport import LibrdTransport
 
         return LibrdTransport(who)
-    from consumers.kafka import KafkaTransport
+    from streamcast.consumers.kafka_python.transport import KafkaTransport
 
     return KafkaTransport(who)
 

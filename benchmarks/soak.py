@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from consumers.broker import LocalKafka
+from harness.local_kafka import LocalKafka
 from tests.faults.cluster import Client, Cluster, Tally, Worker
 
 SETTLING_SHARE = 0.25

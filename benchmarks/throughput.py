@@ -35,9 +35,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from consumers.broker import LocalKafka
-from consumers.kafka import KafkaTransport
-from consumers.transport import Connection, Outgoing, TopicSpec
+from harness.local_kafka import LocalKafka
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.transport import Connection, Outgoing, TopicSpec
 
 SERIES, PARTITIONS, RATE = 1_000, 4, 1_000
 RUN_SECONDS = 300.0

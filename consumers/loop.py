@@ -14,7 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from consumers.transport import Batch, BrokerUnavailable, Fenced, Handler, InDoubt, Partition, Positions, Transport
+from streamcast.consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    Fenced,
+    Handler,
+    InDoubt,
+    Partition,
+    Positions,
+    Transport,
+)
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from rich import print as show
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.engine import Engine
 from streamcast.messages import Observations
 from streamcast.registry import new_network

@@ -361,7 +361,7 @@ def _explain(error: Exception) -> int:
     """Print a foreseen error and return its exit code; raise any other."""
     from rich.markup import escape
 
-    from consumers.transport import TransportError
+    from streamcast.consumers.transport import TransportError
 
     name, module, told = type(error).__name__, type(error).__module__, str(error)
     if isinstance(error, TransportError):

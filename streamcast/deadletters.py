@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumers.transport import Batch, Headers, Outgoing
+from streamcast.consumers.transport import Batch, Headers, Outgoing
 
 LARGEST_VALUE = 900_000
 """Bytes of a record that are kept; of a larger one the beginning, with its length and SHA-256 in the headers."""

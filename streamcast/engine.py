@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.inference import Inference
 from streamcast.kernels import outcome
 from streamcast.kernels.advance import Steps, advance

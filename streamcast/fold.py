@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
-from consumers.transport import Batch, Partition, Reader
+from streamcast.consumers.transport import Batch, Partition, Reader
 from streamcast.engine import Engine, Result
 from streamcast.journal import Entry, Journal
 from streamcast.messages import Decoder, Observations, Poison

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from consumers.transport import Outgoing, Partition, Reader
+from streamcast.consumers.transport import Outgoing, Partition, Reader
 
 Kind = Literal["start", "cold", "models", "reset"]
 

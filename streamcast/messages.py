@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from consumers.transport import Batch, Partition
+from streamcast.consumers.transport import Batch, Partition
 from streamcast.kernels import text
 from streamcast.spec import ModelSpec, SeriesSpec
 

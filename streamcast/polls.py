@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.history import History, HistoryError
 from streamcast.messages import Observations
 from streamcast.spec import SeriesSpec, format_duration

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from consumers.transport import Batch, Partition, Reader, TransportError
+from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
 from streamcast.engine import Engine
 from streamcast.journal import Entry
 from streamcast.messages import Decoder

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Protocol
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.snapshot import Arrays, Header, Store
 
 log = logging.getLogger("streamcast")

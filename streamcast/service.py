@@ -16,8 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from consumers.transport import Batch, Outgoing, Partition, Positions, Reader, RecordsGone
 from streamcast import deadletters
+from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions, Reader, RecordsGone
 from streamcast.deadletters import Rejected
 from streamcast.drift import Drift
 from streamcast.engine import NOT_FINITE, Engine, Result
@@ -102,7 +102,7 @@ class _Span:
 
 
 class Service:
-    """Answers records with the forecasts of every lane; implements ``consumers.transport.Handler``."""
+    """Answers records with the forecasts of every lane; implements ``streamcast.consumers.transport.Handler``."""
 
     def __init__(
         self, models: Mapping[str, Model], reader: Reader, telemetry: Telemetry, topics: Topics, start: Start,

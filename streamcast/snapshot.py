@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 
 VERSION = 1
 _MAGIC = b"streamcast snapshot 1\n"

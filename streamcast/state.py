@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.kernels.advance import NEVER, OFFSET, STEPS, Rows
 from streamcast.layout import Layout
 from streamcast.messages import Observations, encode_key

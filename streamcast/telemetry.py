@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES, Floats, Histogram, Outcomes, relative_error
 
 _OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -15,7 +15,7 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
-from consumers.transport import Batch, Partition, Positions, Reader
+from streamcast.consumers.transport import Batch, Partition, Positions, Reader
 from streamcast.deadletters import LARGEST_KEY, LARGEST_VALUE
 from streamcast.engine import NOT_FINITE, Result
 from streamcast.fold import Era, Fold, eras

@@ -9,7 +9,7 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads of this size of work are slower
 
-from consumers.broker import LocalKafka, available
+from harness.local_kafka import LocalKafka, available
 
 
 @pytest.fixture(scope="session")

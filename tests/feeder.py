@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import orjson
 
-from consumers.transport import Batch, Partition
+from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
 from streamcast.spec import Column, SeriesSpec
 

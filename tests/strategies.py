@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.engine import Engine
 from streamcast.messages import Encoder, Observations
 from streamcast.models.network import Network

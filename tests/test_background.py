@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from consumers.background import Background, started
+from streamcast.consumers.background import Background, started
 
 
 def test_calls_are_made_one_after_another_in_one_thread() -> None:

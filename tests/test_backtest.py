@@ -12,9 +12,9 @@ import pytest
 import torch
 from utilsforecast import losses
 
-from consumers.transport import Batch
 from streamcast.backtest import OUTCOMES, backtest
 from streamcast.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
+from streamcast.consumers.transport import Batch
 from streamcast.defaults import default_spec
 from streamcast.engine import Engine
 from streamcast.history import History, HistoryError, read, records

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.memory import MemoryBroker, MemoryReader, MemoryTransport
-from consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, TransportError
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, TransportError
 from streamcast.page import views
 from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.engine import Engine
 from streamcast.kernels.advance import ANSWERED
 from streamcast.messages import Observations

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from consumers import broker
-from consumers.broker import BrokerError, LocalKafka, available
-from consumers.kafka import KafkaTransport
-from consumers.kafka_reader import KafkaReader
-from consumers.transport import BrokerUnavailable, Connection, Outgoing, Partition, TopicSpec
+from harness import local_kafka as broker
+from harness.local_kafka import BrokerError, LocalKafka, available
+from streamcast.consumers.kafka_python.reader import KafkaReader
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.transport import BrokerUnavailable, Connection, Outgoing, Partition, TopicSpec
 
 
 def test_a_machine_without_java_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_clients_are_sent_to_the_advertised_port(kafka: str) -> None:
 
 STARTED_AND_LEFT = """
 import time
-from consumers.broker import LocalKafka
+from harness.local_kafka import LocalKafka
 
 node = LocalKafka()
 node.start()

@@ -18,9 +18,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from consumers.kafka import KafkaTransport
-from consumers.kafka_reader import KafkaReader
-from consumers.transport import Connection, Outgoing, Partition
+from streamcast.consumers.kafka_python.reader import KafkaReader
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.transport import Connection, Outgoing, Partition
 
 BEIJING = Path(__file__).parents[2] / "shared" / "data" / "beijing" / "prsa_2013_2017.parquet"
 STATIONS, HOURS, PARTITIONS = 12, 400, 4

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from consumers.memory import MemoryBroker, MemoryReader
-from consumers.transport import Batch, Connection
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
+from streamcast.consumers.transport import Batch, Connection
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed
 from streamcast.page.server import LivePage, PageServer, serve_dashboard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from consumers.broker import LocalKafka
+from harness.local_kafka import LocalKafka
 from streamcast.commands.verify import verify_service
 from tests.faults.cluster import Client, Cluster, Tally
 from tests.faults.drivers import KILLS, OTHERS, run_round

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import yaml
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES
 from streamcast.probes import serve_telemetry
 from streamcast.telemetry import Telemetry

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.loop import BatchLimits, Deadlines, Health, Loop, Unobserved, run
-from consumers.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
-from consumers.transport import (
+from streamcast.consumers.loop import BatchLimits, Deadlines, Health, Loop, Unobserved, run
+from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,
@@ -318,7 +318,7 @@ def test_the_loop_waits_for_a_broker_that_is_away_and_goes_on_when_it_is_back(
     assert raised == []
     assert readable(broker, "out") == readable(broker, "in")
     assert "in doubt" in ledger.calls
-    went, came = [record.getMessage() for record in caplog.records if record.name == "consumers.loop"]
+    went, came = [record.getMessage() for record in caplog.records if record.name == "streamcast.consumers.loop"]
     assert "trying again for up to 300 s" in went
     assert came.startswith("going on after")
 

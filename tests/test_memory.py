@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
-from consumers.transport import (
+from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import (
     BrokerUnavailable,
     Connection,
     Fenced,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.transport import Batch, Partition
+from streamcast.consumers.transport import Batch, Partition
 from streamcast.messages import (
     EARLIEST_MS,
     LARGEST_RECORD,

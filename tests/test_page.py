@@ -11,7 +11,7 @@ import orjson
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from consumers.transport import Batch, Partition
+from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
 from streamcast.page.server import PageServer, serve_dashboard
 from tests.feeder import FORECASTS, RECORDS, SPEC, START, Feeder, fill, forecast

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.memory import MemoryReader
-from consumers.transport import Batch, BrokerUnavailable, Connection, Partition
+from streamcast.consumers.memory.transport import MemoryReader
+from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition
 from streamcast.fold import Fold
 from streamcast.recovery import Recovery
 from streamcast.service import ServiceError

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from consumers.transport import Batch, Partition
 from streamcast import schemas
 from streamcast.commands import models as command
+from streamcast.consumers.transport import Batch, Partition
 from streamcast.messages import Decoder, Encoder, Forecasts, encode_key
 from streamcast.models.spec import SpecError
 from streamcast.registry import new_network, save_model

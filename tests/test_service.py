@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from consumers.memory import Fault
-from consumers.memory_broker import Rows
-from consumers.transport import BrokerUnavailable, InDoubt, Partition
+from streamcast.consumers.memory.broker import Rows
+from streamcast.consumers.memory.transport import Fault
+from streamcast.consumers.transport import BrokerUnavailable, InDoubt, Partition
 from streamcast.registry import Model, new_network
 from streamcast.service import Service, ServiceError, Start
 from tests.faults.plan import model

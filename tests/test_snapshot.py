@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamcast.snapshot
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.snapshot import Arrays, Header, SnapshotError, Store, decode, encode
 from tests.strategies import SPECS, Line, digests, drive, engine, partition, streams
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.engine import layout
 from streamcast.kernels.advance import OFFSET, STEPS
 from streamcast.models.spec import SpecError

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as OtherHistogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
 from streamcast.probes import TelemetryServer, serve_telemetry
 from streamcast.telemetry import Telemetry

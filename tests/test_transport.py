@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from consumers.broker import LocalKafka
-from consumers.kafka import KafkaTransport
-from consumers.kafka_reader import KafkaReader
-from consumers.librdkafka import LibrdTransport
-from consumers.librdkafka_reader import LibrdReader
-from consumers.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
-from consumers.transport import (
+from harness.local_kafka import LocalKafka
+from streamcast.consumers.kafka_python.reader import KafkaReader
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.librdkafka.reader import LibrdReader
+from streamcast.consumers.librdkafka.transport import LibrdTransport
+from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import (
     Batch,
     Connection,
     Fenced,

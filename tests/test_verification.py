@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consumers.memory_broker import Log, Rows
-from consumers.transport import Partition
+from streamcast.consumers.memory.broker import Log, Rows
+from streamcast.consumers.transport import Partition
 from streamcast.fold import Era, eras
 from streamcast.journal import Entry, Journal
 from streamcast.verification import Expectations, Report, verify

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from consumers.transport import TopicSpec, TransportError
 from streamcast.commands.connect import connection, load_lanes, new_reader, new_transport
+from streamcast.consumers.transport import TopicSpec, TransportError
 from streamcast.engine import layout
 from streamcast.registry import ModelError
 from streamcast.settings import Settings

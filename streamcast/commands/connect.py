@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from consumers.transport import Connection, Partition, Reader, Transport
+from streamcast.consumers.transport import Connection, Partition, Reader, Transport
 from streamcast.registry import Model, load_model
 from streamcast.settings import Settings
 
@@ -26,10 +26,10 @@ def connection(settings: Settings, passed: Callable[[str], None] = lambda _point
 def new_transport(settings: Settings, connection: Connection) -> Transport:
     """Return a transport over the client that the settings name."""
     if settings.kafka.client == "librdkafka":
-        from consumers.librdkafka import LibrdTransport
+        from streamcast.consumers.librdkafka.transport import LibrdTransport
 
         return LibrdTransport(connection)
-    from consumers.kafka import KafkaTransport
+    from streamcast.consumers.kafka_python.transport import KafkaTransport
 
     return KafkaTransport(connection)
 
@@ -37,10 +37,10 @@ def new_transport(settings: Settings, connection: Connection) -> Transport:
 def new_reader(settings: Settings, connection: Connection) -> Reader:
     """Return a reader over the client that the settings name."""
     if settings.kafka.client == "librdkafka":
-        from consumers.librdkafka_reader import LibrdReader
+        from streamcast.consumers.librdkafka.reader import LibrdReader
 
         return LibrdReader(connection)
-    from consumers.kafka_reader import KafkaReader
+    from streamcast.consumers.kafka_python.reader import KafkaReader
 
     return KafkaReader(connection)
 

@@ -20,13 +20,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from consumers import loop
-from consumers.memory import MemoryBroker, MemoryReader, MemoryTransport
-from consumers.transport import Connection, Outgoing, TopicSpec
 from streamcast import training
 from streamcast.commands.replay import outgoing, paced
 from streamcast.commands.serve import new_telemetry, settle_garbage, stop_on_signals
 from streamcast.commands.train import describe, progress_bar
+from streamcast.consumers import loop
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import Connection, Outgoing, TopicSpec
 from streamcast.defaults import default_spec
 from streamcast.history import History, read, records, split
 from streamcast.page.board import Board

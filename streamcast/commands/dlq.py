@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.text import Text
 
-from consumers.transport import Outgoing, TopicMissing
 from streamcast.commands.connect import connection, new_reader, new_transport, partitions_of
 from streamcast.commands.tables import lean
+from streamcast.consumers.transport import Outgoing, TopicMissing
 from streamcast.settings import Settings
 
 SHOWN_BYTES = 60

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from consumers.transport import Outgoing, TopicMissing, TopicSpec
 from streamcast.commands.connect import connection, new_transport
+from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec
 from streamcast.history import History, Observation, records
 from streamcast.settings import Settings
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from consumers import loop
-from consumers.transport import TopicMissing
 from streamcast.commands.connect import connection, load_lanes, new_reader, new_transport, partitions_of
+from streamcast.consumers import loop
+from streamcast.consumers.transport import TopicMissing
 from streamcast.probes import Control, TelemetryServer
 from streamcast.registry import Model
 from streamcast.saving import Saver

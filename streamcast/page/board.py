@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 import numpy as np
 
-from consumers.transport import Batch, Headers
+from streamcast.consumers.transport import Batch, Headers
 from streamcast.messages import LONGEST_KEY, Decoder
 from streamcast.page.track import Bars, Forecast, Track, geometric_mean
 from streamcast.spec import SeriesSpec

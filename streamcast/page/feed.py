@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from consumers.transport import Batch, Partition, Positions, Reader, TransportError
+from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TransportError
 from streamcast.page.board import Board
 
 _CHUNK: Final = 20_000

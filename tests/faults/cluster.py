@@ -21,9 +21,11 @@ from typing import Literal, Self
 
 import torch
 
-from consumers.broker import LocalKafka
-from consumers.kafka import KafkaTransport
-from consumers.transport import (
+from harness.local_kafka import LocalKafka
+from streamcast.commands.connect import connection, new_reader
+from streamcast.commands.verify import check
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.transport import (
     BrokerUnavailable,
     Connection,
     InDoubt,
@@ -33,8 +35,6 @@ from consumers.transport import (
     TopicSpec,
     TransportError,
 )
-from streamcast.commands.connect import connection, new_reader
-from streamcast.commands.verify import check
 from streamcast.registry import new_network, save_model
 from streamcast.settings import Settings, load_settings
 from streamcast.spec import Scale

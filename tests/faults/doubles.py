@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from consumers.memory import MemoryBroker, MemoryReader
-from consumers.transport import Batch, Connection, Partition, TopicSpec
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
+from streamcast.consumers.transport import Batch, Connection, Partition, TopicSpec
 
 READ_RECORDS = 9
 """Records of one batch of a replay, so that faults come in the midst of it."""

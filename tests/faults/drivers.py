@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consumers.broker import LocalKafka
+from harness.local_kafka import LocalKafka
 from tests.faults.cluster import IMPATIENT, Client, Cluster, Tally, Worker
 from tests.faults.proxy import Direction, Proxy
 from tests.faults.serve import POINTS, Trap

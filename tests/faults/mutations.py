@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from consumers.following import FollowingPositions
-from consumers.memory import MemoryTransport
-from consumers.memory_broker import MemoryBroker, Producer, RequestTimedOut
-from consumers.transport import Batch, Outgoing, Partition, Positions
+from streamcast.consumers.memory.broker import MemoryBroker, Producer, RequestTimedOut
+from streamcast.consumers.memory.transport import MemoryTransport
+from streamcast.consumers.positions import FollowingPositions
+from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
 from streamcast.recovery import Recovery
 from streamcast.service import Service
 from streamcast.snapshot import Header, Store

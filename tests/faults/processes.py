@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consumers.loop import BatchLimits, Health, Loop
-from consumers.memory import Fault, MemoryBroker, MemoryTransport
-from consumers.transport import (
+from streamcast.consumers.loop import BatchLimits, Health, Loop
+from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryTransport
+from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,

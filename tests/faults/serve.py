@@ -19,10 +19,10 @@ from pathlib import Path
 
 import torch
 
-from consumers.loop import Loop
-from consumers.transport import Partition
 from streamcast import snapshot
 from streamcast.commands.serve import serve
+from streamcast.consumers.loop import Loop
+from streamcast.consumers.transport import Partition
 from streamcast.settings import load_settings
 
 STALL_SECONDS = 5.0

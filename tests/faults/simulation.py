@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from consumers.transport import Partition
+from streamcast.consumers.transport import Partition
 from streamcast.fold import Fold
 from streamcast.journal import Journal, read_journal
 from streamcast.snapshot import Arrays, SnapshotError, decode

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from consumers.loop import BatchLimits, Health, Loop
-from consumers.memory import Fault, MemoryBroker, MemoryReader, MemoryTransport
-from consumers.memory_broker import Rows
-from consumers.transport import Batch, BrokerUnavailable, Connection, InDoubt, Partition, Reader, TopicSpec
+from streamcast.consumers.loop import BatchLimits, Health, Loop
+from streamcast.consumers.memory.broker import Rows
+from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, InDoubt, Partition, Reader, TopicSpec
 from streamcast.journal import Journal, read_journal
 from streamcast.messages import encode_observation
 from streamcast.registry import Model

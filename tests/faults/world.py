@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from consumers.memory_broker import Producer, ProducerFenced, Rows
-from consumers.transport import BrokerUnavailable, Partition
+from streamcast.consumers.memory.broker import Producer, ProducerFenced, Rows
+from streamcast.consumers.transport import BrokerUnavailable, Partition
 from streamcast.fold import Fold
 from streamcast.journal import read_journal
 from streamcast.registry import Model

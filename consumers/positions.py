@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from consumers.transport import Partition, Positions
+from streamcast.consumers.transport import Partition, Positions
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,8 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from consumers.background import started
-from consumers.following import FollowingPositions
-from consumers.librdkafka_reader import (
+from streamcast.consumers.background import started
+from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
     CONSUMER_ONLY,
     FENCED,
@@ -27,7 +26,8 @@ from consumers.librdkafka_reader import (
     consume,
     log,
 )
-from consumers.transport import (
+from streamcast.consumers.positions import FollowingPositions
+from streamcast.consumers.transport import (
     Batch,
     Connection,
     Fenced,

@@ -34,10 +34,10 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
-from consumers.background import Background
-from consumers.following import FollowingPositions
-from consumers.kafka_reader import CONNECT_MS, FENCED, REQUEST_MS, KafkaReader, columns, connected
-from consumers.transport import (
+from streamcast.consumers.background import Background
+from streamcast.consumers.kafka_python.reader import CONNECT_MS, FENCED, REQUEST_MS, KafkaReader, columns, connected
+from streamcast.consumers.positions import FollowingPositions
+from streamcast.consumers.transport import (
     Batch,
     Connection,
     Fenced,

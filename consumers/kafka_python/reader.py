@@ -12,8 +12,8 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.net.compat import KafkaNetClient
 
-from consumers.background import started
-from consumers.transport import (
+from streamcast.consumers.background import started
+from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,

@@ -18,7 +18,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
-from consumers.transport import Batch, Headers, Outgoing, Partition, Positions, RecordsGone, TopicMissing, TopicSpec
+from streamcast.consumers.transport import (
+    Batch,
+    Headers,
+    Outgoing,
+    Partition,
+    Positions,
+    RecordsGone,
+    TopicMissing,
+    TopicSpec,
+)
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from consumers.transport import (
+from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,

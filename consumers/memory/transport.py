@@ -7,8 +7,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
-from consumers.following import FollowingPositions
-from consumers.memory_broker import (
+from streamcast.consumers.memory.broker import (
     Fault,
     Faults,
     MemoryBroker,
@@ -18,7 +17,8 @@ from consumers.memory_broker import (
     StaleMember,
     by_partition,
 )
-from consumers.transport import (
+from streamcast.consumers.positions import FollowingPositions
+from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,
