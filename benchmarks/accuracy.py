@@ -21,11 +21,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from streamcast.backtest import backtest
-from streamcast.baselines import Ridge, SeasonalNaive
-from streamcast.defaults import default_spec
-from streamcast.history import History, read
-from streamcast.training import Options, fit
+from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.evaluation.baselines import Ridge, SeasonalNaive
+from streamcast.offline.history.history import History, read
+from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.training import Options, fit
 
 MONTH_HOURS = 720
 TRAIN_MONTHS, VALIDATION_MONTHS, TEST_MONTHS = 12, 4, 4

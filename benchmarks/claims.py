@@ -24,16 +24,16 @@ from benchmarks.detection import best_threshold, detection, surprises
 from benchmarks.finding import Finding, verdict
 from benchmarks.forecasters import classified, climbed, pedestrians, skill
 from benchmarks.problems import heart_rate, impute, learn_adding, random_walk
-from streamcast import accuracy
-from streamcast.defaults import default_spec
-from streamcast.history import History
 from streamcast.models.network import Network, Shape, build
 from streamcast.models.spec import Spec, make
 from streamcast.models.surgery.compress import cost, pruned, quantised
 from streamcast.models.zoo import CELLS
-from streamcast.registry import Model
-from streamcast.spec import ModelSpec
-from streamcast.training import Options, fit
+from streamcast.offline.evaluation import accuracy
+from streamcast.offline.history.history import History
+from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.training import Options, fit
+from streamcast.spec.folders import Model
+from streamcast.spec.model_spec import ModelSpec
 
 
 def by_length() -> Finding:

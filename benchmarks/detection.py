@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streamcast.engine import Engine
-from streamcast.history import History
-from streamcast.polls import polls
-from streamcast.registry import Model
+from streamcast.engine.engine import Engine
+from streamcast.offline.history.history import History
+from streamcast.offline.history.polls import polls
+from streamcast.spec.folders import Model
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -25,9 +25,9 @@ from rich.table import Table
 
 from benchmarks.service import benchmark_model
 from streamcast.consumers.transport import Batch, Partition
-from streamcast.engine import Engine
-from streamcast.messages import Decoder, Encoder, Observations, encode_observation
-from streamcast.registry import Model
+from streamcast.engine.engine import Engine
+from streamcast.spec.folders import Model
+from streamcast.topics.messages import Decoder, Encoder, Observations, encode_observation
 
 POLL = 5_000
 MINUTE_MS, FIRST_MS = 60_000, 1_700_000_000_000

@@ -23,17 +23,17 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from streamcast import accuracy
-from streamcast.backtest import backtest
-from streamcast.baselines import SeasonalNaive
-from streamcast.defaults import default_spec
-from streamcast.history import History, read
 from streamcast.models.readout.head import ClassHead
 from streamcast.models.zoo import MODELS
-from streamcast.registry import Model
-from streamcast.sequences import sequences
-from streamcast.streams import Span, Streams, chunks, cut
-from streamcast.training import Options, fit
+from streamcast.offline.evaluation import accuracy
+from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.evaluation.baselines import SeasonalNaive
+from streamcast.offline.history.history import History, read
+from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.sequences import sequences
+from streamcast.offline.training.streams import Span, Streams, chunks, cut
+from streamcast.offline.training.training import Options, fit
+from streamcast.spec.folders import Model
 
 HORIZON, TRAIN_DAYS, TEST_DAYS = 6, 91, 28
 SMALL = {"hidden": 32, "top": 32, "window": 24, "ring": 24, "pool": 8, "patch": 12, "segment": 3, "dropout": 0.0}

@@ -25,8 +25,8 @@ def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
     import numpy as np
 
     from streamcast.consumers.transport import Batch, Partition
-    from streamcast.messages import Decoder
-    from streamcast.spec import Column, SeriesSpec
+    from streamcast.spec.model_spec import Column, SeriesSpec
+    from streamcast.topics.messages import Decoder
 
     columns = (Column(name="y"), Column(name="x"), Column(name="c", categories=("red", "blue")))
     decode = Decoder(SeriesSpec(columns=columns, freq=60_000)).decode
@@ -46,7 +46,7 @@ def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
 
 def settings() -> tuple[list[bytes], Callable[[bytes], None]]:
     """A YAML file: settings, or an error that names them."""
-    from streamcast.settings import SettingsError, load_settings, write_template
+    from streamcast.app.settings import SettingsError, load_settings, write_template
 
     path = Path(tempfile.mkdtemp()) / "streamcast.yaml"
 
@@ -65,7 +65,7 @@ def snapshot() -> tuple[list[bytes], Callable[[bytes], None]]:
     """What follows a right checksum: a snapshot, or a refusal."""
     import numpy as np
 
-    from streamcast import snapshot as snapshots
+    from streamcast.service import snapshots
 
     header = snapshots.Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
     good = snapshots.encode(header, {"champion/h": np.zeros((2, 8), np.float32)})
@@ -85,8 +85,8 @@ def model() -> tuple[list[bytes], Callable[[bytes], None]]:
     import torch
 
     from benchmarks.service import benchmark_model
-    from streamcast.registry import ModelError, new_network, read_folder, save_model
-    from streamcast.spec import ModelSpec
+    from streamcast.spec.folders import ModelError, new_network, read_folder, save_model
+    from streamcast.spec.model_spec import ModelSpec
 
     root = Path(tempfile.mkdtemp())
     series = benchmark_model("gru").spec.series
@@ -113,10 +113,10 @@ def model() -> tuple[list[bytes], Callable[[bytes], None]]:
 
 TARGETS = {target.__name__: target for target in (decoder, settings, snapshot, model)}
 INSTRUMENTED = (
-    "streamcast.messages",
-    "streamcast.settings",
-    "streamcast.snapshot",
-    "streamcast.registry",
+    "streamcast.topics.messages",
+    "streamcast.app.settings",
+    "streamcast.service.snapshots",
+    "streamcast.spec.folders",
     "streamcast.models.spec",
 )
 

@@ -28,12 +28,12 @@ from rich.table import Table
 from benchmarks.service import benchmark_model, new_transport
 from benchmarks.throughput import PARTITIONS, Row, observation, result, start
 from harness.local_kafka import LocalKafka
-from streamcast.commands.serve import new_telemetry, settle_garbage
+from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
-from streamcast.saving import Saver
-from streamcast.service import Service, Start, Topics, rehearse
-from streamcast.snapshot import Store
+from streamcast.service.saving import Saver
+from streamcast.service.service import Service, Start, Topics, rehearse
+from streamcast.service.snapshots import Store
 
 MOST = 1 << 40
 JOIN_SECONDS = 8.0

@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from streamcast.history import History, read
 from streamcast.models.cells.cell import Cell
+from streamcast.offline.history.history import History, read
 
 Floats = npt.NDArray[np.float64]
 START = pd.Timestamp("2026-01-01", tz="UTC")

@@ -20,15 +20,15 @@ from pathlib import Path
 
 import torch
 
-from streamcast.commands.serve import new_telemetry, settle_garbage
+from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers import loop
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, Transport
-from streamcast.registry import Model, new_network
-from streamcast.saving import Saver
-from streamcast.service import Service, Start, Topics, rehearse
-from streamcast.snapshot import Store
-from streamcast.spec import Column, ModelSpec, Scale, SeriesSpec
-from streamcast.telemetry import Telemetry
+from streamcast.service.saving import Saver
+from streamcast.service.service import Service, Start, Topics, rehearse
+from streamcast.service.snapshots import Store
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.folders import Model, new_network
+from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
 
 MODELS = {
     "gru": ({"kind": "gru", "hidden": 64, "layers": 2}, ()),

@@ -15,12 +15,12 @@ from torch import nn
 
 from benchmarks.engine import POLL, polls
 from benchmarks.service import benchmark_model
-from streamcast.engine import Engine
+from streamcast.engine.engine import Engine
 from streamcast.models.cells.cell import Cell
 from streamcast.models.network import Shape, build
 from streamcast.models.spec import make
 from streamcast.models.zoo import CELLS
-from streamcast.registry import new_network
+from streamcast.spec.folders import new_network
 
 WARM = 5
 """First turns that do not count."""

@@ -15,10 +15,10 @@ from rich import print as show
 
 from benchmarks.forecasters import classified
 from benchmarks.problems import random_walk
-from streamcast.accuracy import HitRate, hit_rate
-from streamcast.defaults import default_spec
-from streamcast.history import History, read
-from streamcast.training import Options, fit
+from streamcast.offline.evaluation.accuracy import HitRate, hit_rate
+from streamcast.offline.history.history import History, read
+from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.training import Options, fit
 
 NETWORK = {
     "kind": "network",

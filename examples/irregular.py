@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from rich import print as show
 
-from streamcast.backtest import backtest
-from streamcast.defaults import default_spec
-from streamcast.history import History, read
-from streamcast.training import Options, fit
+from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.history.history import History, read
+from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.training import Options, fit
 
 
 def readings(series: int, bars: int, seed: int = 0) -> History:

@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 from rich import print as show
 
-from streamcast.backtest import backtest
-from streamcast.defaults import default_spec
-from streamcast.history import History, read
-from streamcast.training import Options, fit
+from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.history.history import History, read
+from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.training import Options, fit
 
 SERIES = 12
 

@@ -9,10 +9,10 @@ import torch
 from rich import print as show
 
 from streamcast.consumers.transport import Partition
-from streamcast.engine import Engine
-from streamcast.messages import Observations
-from streamcast.registry import new_network
-from streamcast.spec import Column, ModelSpec, SeriesSpec
+from streamcast.engine.engine import Engine
+from streamcast.spec.folders import new_network
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
+from streamcast.topics.messages import Observations
 
 MINUTE_MS, START_MS = 60_000, 1_767_225_600_000
 KINDS = ("gru", "lstm")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from streamcast.notebook import Forecaster
+    from streamcast.app.forecaster import Forecaster
 
 __all__ = ["Forecaster"]
 
@@ -20,7 +20,7 @@ __all__ = ["Forecaster"]
 def __getattr__(name: str) -> Any:
     """Import ``Forecaster``, and torch with it, on first use."""
     if name == "Forecaster":
-        from streamcast.notebook import Forecaster
+        from streamcast.app.forecaster import Forecaster
 
         return Forecaster
     raise AttributeError(f"module 'streamcast' has no attribute {name!r}")

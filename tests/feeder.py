@@ -9,7 +9,7 @@ import orjson
 
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
-from streamcast.spec import Column, SeriesSpec
+from streamcast.spec.model_spec import Column, SeriesSpec
 
 RECORDS, FORECASTS, DEAD_LETTERS = (Partition(topic, 0) for topic in ("observations", "forecasts", "dead-letters"))
 FREQ = 60_000

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streamcast.spec import ModelSpec
+from streamcast.spec.model_spec import ModelSpec
 
 PERIODS = {"hour": 3_600_000, "day": 86_400_000, "week": 604_800_000, "year": 365.2425 * 86_400_000}
 

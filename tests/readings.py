@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from streamcast.history import History, read
+from streamcast.offline.history.history import History, read
 from tests.histories import HOUR, history_of
 
 EIGHTHS = 8

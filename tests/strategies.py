@@ -17,11 +17,11 @@ import torch
 from hypothesis import strategies as st
 
 from streamcast.consumers.transport import Partition
-from streamcast.engine import Engine
-from streamcast.messages import Encoder, Observations
+from streamcast.engine.engine import Engine
 from streamcast.models.network import Network
-from streamcast.registry import new_network
-from streamcast.spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.spec.folders import new_network
+from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.topics.messages import Encoder, Observations
 
 MINUTE = 60_000
 START = 1_767_225_570_000

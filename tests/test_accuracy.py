@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from streamcast import accuracy
+from streamcast.offline.evaluation import accuracy
 
 Floats = NDArray[np.float64]
 LEVELS = np.array([0.1, 0.5, 0.9])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from streamcast.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES
+from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES
 
 pytestmark = pytest.mark.prometheus
 

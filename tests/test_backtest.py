@@ -12,16 +12,16 @@ import pytest
 import torch
 from utilsforecast import losses
 
-from streamcast.backtest import OUTCOMES, backtest
-from streamcast.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.consumers.transport import Batch
-from streamcast.defaults import default_spec
-from streamcast.engine import Engine
-from streamcast.history import History, HistoryError, read, records
-from streamcast.messages import Decoder, Observations
-from streamcast.polls import SOURCE, polls
-from streamcast.registry import Model, new_network
-from streamcast.report import Report, Row
+from streamcast.engine.engine import Engine
+from streamcast.offline.evaluation.backtest import OUTCOMES, backtest
+from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
+from streamcast.offline.evaluation.report import Report, Row
+from streamcast.offline.history.history import History, HistoryError, read, records
+from streamcast.offline.history.polls import SOURCE, polls
+from streamcast.offline.training.defaults import default_spec
+from streamcast.spec.folders import Model, new_network
+from streamcast.topics.messages import Decoder, Observations
 from tests.histories import HOUR, START, history_of
 from tests.readings import bars_and_readings, ragged_readings
 

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
-from streamcast.bars import panel
-from streamcast.defaults import default_spec
-from streamcast.history import HistoryError, read
-from streamcast.registry import new_network
-from streamcast.sequences import sequences
-from streamcast.spec import Column, SeriesSpec
-from streamcast.training import Options, fit
+from streamcast.offline.history.bars import panel
+from streamcast.offline.history.history import HistoryError, read
+from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.sequences import sequences
+from streamcast.offline.training.training import Options, fit
+from streamcast.spec.folders import new_network
+from streamcast.spec.model_spec import Column, SeriesSpec
 from tests.histories import HOUR, START
 from tests.readings import bars_and_readings, ragged_readings
 

@@ -12,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from streamcast import accuracy
-from streamcast.baselines import (
+from streamcast.offline.evaluation import accuracy
+from streamcast.offline.evaluation.baselines import (
     Baseline,
     LastValue,
     MovingAverage,

@@ -21,9 +21,9 @@ from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow
 from streamcast.page.scrape import Scraper, quantile
 from streamcast.page.track import Forecast, Track, geometric_mean
-from streamcast.probes import serve_telemetry
-from streamcast.spec import Aggregate, Column, SeriesSpec
-from streamcast.telemetry import Telemetry
+from streamcast.service.telemetry.probes import serve_telemetry
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
 from tests.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 
 REDUCERS: dict[Aggregate, object] = {

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from streamcast.consumers.transport import Partition
-from streamcast.engine import Engine
+from streamcast.engine.engine import Engine
 from streamcast.kernels.advance import ANSWERED
-from streamcast.messages import Observations
+from streamcast.topics.messages import Observations
 from tests.strategies import engine
 
 POLL = 5_000

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from streamcast.commands.check import _models, _Say
-from streamcast.registry import save_model
-from streamcast.settings import load_settings
+from streamcast.app.commands.check import _models, _Say
+from streamcast.app.settings import load_settings
+from streamcast.spec.folders import save_model
 from tests.strategies import SPECS, network
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from streamcast.cli import EXTRAS
+from streamcast.app.cli import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = "kafka: {client: librdkafka}\nmodels: {lanes: {champion: {model: load@latest}}}\n"
 RUN = """
 import sys
 sys.modules[sys.argv.pop(1)] = None  # as if it were not installed
-from streamcast.cli import main
+from streamcast.app.cli import main
 main()
 """
 

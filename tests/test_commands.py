@@ -30,7 +30,7 @@ RUN_SECONDS = 120.0
 def streamcast(*arguments: object, code: int = 0, folder: Path | None = None) -> str:
     """Run a command to its end and return what it printed; it must end with ``code``."""
     ran = subprocess.run(
-        [sys.executable, "-m", "streamcast.cli", *map(str, arguments)],
+        [sys.executable, "-m", "streamcast.app.cli", *map(str, arguments)],
         check=False, capture_output=True, text=True, timeout=RUN_SECONDS, cwd=folder, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert ran.returncode == code, ran.stdout + ran.stderr
@@ -81,7 +81,7 @@ class World:
 
     def serve(self, until: int) -> str:
         """Serve until so many records are committed, then ask for the end; return what was logged."""
-        command = [sys.executable, "-m", "streamcast.cli", "serve", "-c", str(self.config)]
+        command = [sys.executable, "-m", "streamcast.app.cli", "serve", "-c", str(self.config)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         deadline = time.monotonic() + RUN_SECONDS
         while self.committed() < until and process.poll() is None and time.monotonic() < deadline:
@@ -229,7 +229,9 @@ def test_every_mistake_is_answered_by_one_message_that_names_the_remedy(tmp_path
 
 
 def test_help_needs_nothing_heavy() -> None:
-    script = "import sys, streamcast.cli; print([m for m in ('torch', 'numba', 'pandas', 'rich') if m in sys.modules])"
+    script = (
+        "import sys, streamcast.app.cli; print([m for m in ('torch', 'numba', 'pandas', 'rich') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
     assert found.stdout.strip() == "[]"
 
@@ -237,7 +239,7 @@ def test_help_needs_nothing_heavy() -> None:
 def test_a_settings_file_is_written_once_and_can_be_read(tmp_path: Path) -> None:
     streamcast("init", folder=tmp_path)
     assert "is there already" in streamcast("init", code=2, folder=tmp_path)
-    from streamcast.settings import load_settings
+    from streamcast.app.settings import load_settings
 
     assert load_settings(tmp_path / "streamcast.yaml").input.topic == "observations"
 

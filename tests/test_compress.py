@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from streamcast.engine import Engine
+from streamcast.engine.engine import Engine
 from streamcast.models.int8 import pack, unpack
 from streamcast.models.network import Network, Shape, build
 from streamcast.models.spec import Spec, SpecError
 from streamcast.models.surgery.compress import compare, dimensions, imitation, narrowed, pruned, quantised
-from streamcast.registry import load_model, new_network, save_model
+from streamcast.spec.folders import load_model, new_network, save_model
 from tests.strategies import LOAD, MINUTE, SCALES, START, Line, Y, drive, model_spec, one_at_a_time
 
 SHAPE = Shape((8, 8), 16, 3, (0.1, 0.5, 0.9))

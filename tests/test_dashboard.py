@@ -202,7 +202,7 @@ def test_a_key_nobody_knows_is_null_until_somebody_does(server: PageServer, boar
 
 
 def test_more_open_pages_than_allowed_are_told_to_come_back(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcast.page.app._MOST_STREAMS", 3)
+    monkeypatch.setattr("streamcast.page.application._MOST_STREAMS", 3)
     with closing(serve_dashboard(board)) as server, ExitStack() as stack:
         open_pages = [stack.enter_context(closing(Events(server))) for _ in range(3)]
         for page in open_pages:

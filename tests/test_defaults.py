@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from streamcast.defaults import best_season, default_spec
-from streamcast.history import HistoryError, read
+from streamcast.offline.history.history import HistoryError, read
+from streamcast.offline.training.defaults import best_season, default_spec
 from tests.readings import bars_and_readings, ragged_readings
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamcast.drift import GROUP, Drift
+from streamcast.service.telemetry.drift import GROUP, Drift
 
 
 def errors(groups: int, scale: float, seed: int = 0) -> np.ndarray:

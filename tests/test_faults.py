@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from harness.local_kafka import LocalKafka
-from streamcast.commands.verify import verify_service
+from streamcast.app.commands.verify import verify_service
 from tests.faults.cluster import Client, Cluster, Tally
 from tests.faults.drivers import KILLS, OTHERS, run_round
 from tests.faults.proxy import Proxy

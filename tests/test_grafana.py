@@ -22,9 +22,9 @@ import pytest
 import yaml
 
 from streamcast.consumers.transport import Partition
-from streamcast.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES
-from streamcast.probes import serve_telemetry
-from streamcast.telemetry import Telemetry
+from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES
+from streamcast.service.telemetry.probes import serve_telemetry
+from streamcast.service.telemetry.telemetry import Telemetry
 
 pytestmark = pytest.mark.prometheus
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamcast.kernels.memory import remember, write_rest
+from streamcast.kernels.rings import remember, write_rest
 
 SLOTS, WIDTH = 3, 2
 

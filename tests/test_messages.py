@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcast.consumers.transport import Batch, Partition
-from streamcast.messages import (
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
+from streamcast.topics.messages import (
     EARLIEST_MS,
     LARGEST_RECORD,
     LATEST_MS,
@@ -27,7 +28,6 @@ from streamcast.messages import (
     encode_key,
     encode_observation,
 )
-from streamcast.spec import Column, ModelSpec, SeriesSpec
 
 NOW = 1_767_225_600_000
 SPEC = SeriesSpec(

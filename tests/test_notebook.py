@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from streamcast import Forecaster
-from streamcast.registry import ModelError
-from streamcast.training import Options
+from streamcast.offline.training.training import Options
+from streamcast.spec.folders import ModelError
 from tests.readings import bars_and_readings
 
 OPTIONS = Options(epochs=1, rows=4, chunk=16, positions=64)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from streamcast.consumers.memory.transport import MemoryReader
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition
-from streamcast.fold import Fold
-from streamcast.recovery import Recovery
-from streamcast.service import ServiceError
+from streamcast.service.fold import Fold
+from streamcast.service.recovery import Recovery
+from streamcast.service.service import ServiceError
 from tests.faults.plan import model
 from tests.faults.stand import GROUP, Stand
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from streamcast import registry
-from streamcast.registry import ModelError, list_models, load_model, new_network, promote, save_model
-from streamcast.spec import ModelSpec
+from streamcast.spec import folders as registry
+from streamcast.spec.folders import ModelError, list_models, load_model, new_network, promote, save_model
+from streamcast.spec.model_spec import ModelSpec
 from tests.strategies import LSTM_ATTENTION, SPECS, model_spec
 
 SPEC = SPECS["gru"]

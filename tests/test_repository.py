@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from streamcast.settings import load_settings
+from streamcast.app.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
 WINGS = ("models", "consumers", "streamcast")
@@ -88,7 +88,7 @@ def test_models_are_never_read_by_an_unsafe_loader() -> None:
 
 
 def test_only_the_settings_read_the_environment() -> None:
-    allowed = {"streamcast/settings/load.py"}
+    allowed = {"streamcast/app/settings/load.py"}
     reads = re.compile(r"os\.(environ|getenv)")
     files = [path for wing in ("models", "streamcast") for path in (ROOT / wing).rglob("*.py")]
     found = {path.relative_to(ROOT).as_posix() for path in files if reads.search(path.read_text("utf-8"))}

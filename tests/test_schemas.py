@@ -14,13 +14,13 @@ import pytest
 import yaml
 from rich.console import Console
 
-from streamcast import schemas
-from streamcast.commands import models as command
+from streamcast.app.commands import models as command
 from streamcast.consumers.transport import Batch, Partition
-from streamcast.messages import Decoder, Encoder, Forecasts, encode_key
 from streamcast.models.spec import SpecError
-from streamcast.registry import new_network, save_model
-from streamcast.spec import Column, ModelSpec, SeriesSpec
+from streamcast.spec.folders import new_network, save_model
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
+from streamcast.topics import schemas
+from streamcast.topics.messages import Decoder, Encoder, Forecasts, encode_key
 from tests.test_messages import GOOD, POISON, SPEC
 
 ROOT = Path(__file__).resolve().parent.parent

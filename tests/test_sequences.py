@@ -13,15 +13,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from streamcast.engine import Engine, Ints
-from streamcast.history import History, read
-from streamcast.messages import Forecasts
+from streamcast.engine.engine import Engine, Ints
 from streamcast.models.network import Network
-from streamcast.polls import polls
-from streamcast.registry import new_network
-from streamcast.sequences import Sequences, sequences
-from streamcast.spec import Column, ModelSpec, Scale, SeriesSpec
-from streamcast.streams import Piece, Span, Streams, chunks, cut
+from streamcast.offline.history.history import History, read
+from streamcast.offline.history.polls import polls
+from streamcast.offline.training.sequences import Sequences, sequences
+from streamcast.offline.training.streams import Piece, Span, Streams, chunks, cut
+from streamcast.spec.folders import new_network
+from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.topics.messages import Forecasts
 
 HOUR = 3_600_000
 START = 1_700_000_000_000 // HOUR * HOUR

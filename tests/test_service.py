@@ -14,8 +14,8 @@ import torch
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault
 from streamcast.consumers.transport import BrokerUnavailable, InDoubt, Partition
-from streamcast.registry import Model, new_network
-from streamcast.service import Service, ServiceError, Start
+from streamcast.service.service import Service, ServiceError, Start
+from streamcast.spec.folders import Model, new_network
 from tests.faults.plan import model
 from tests.faults.stand import TOPICS, Stand
 from tests.strategies import START

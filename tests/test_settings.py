@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from streamcast import settings
-from streamcast.settings import SettingsError, load_settings
-from streamcast.settings.fields import Settings
+from streamcast.app import settings
+from streamcast.app.settings import SettingsError, load_settings
+from streamcast.app.settings.fields import Settings
 
 MINIMAL = "models:\n  lanes:\n    champion: {model: load@latest}\n"
 ROOT = Path(__file__).parents[1]

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import streamcast.snapshot
+import streamcast.service.snapshots
 from streamcast.consumers.transport import Partition
-from streamcast.snapshot import Arrays, Header, SnapshotError, Store, decode, encode
+from streamcast.service.snapshots import Arrays, Header, SnapshotError, Store, decode, encode
 from tests.strategies import SPECS, Line, digests, drive, engine, partition, streams
 
 HEADER = Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
@@ -78,7 +78,7 @@ def test_rubbish_with_a_right_checksum_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("header", [{}, {"topic": "x"}, [], {**json.loads("{}"), "unknown": 1}])
 def test_a_well_sealed_file_with_another_header_is_refused(header: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streamcast.snapshot, "asdict", lambda _header: header)
+    monkeypatch.setattr(streamcast.service.snapshots, "asdict", lambda _header: header)
     with pytest.raises(SnapshotError, match="header"):
         decode(encode(HEADER, arrays()))
 

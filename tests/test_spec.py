@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from streamcast.messages import Decoder
-from streamcast.spec import Column, ModelSpec, Scale, SeriesSpec, format_duration, parse_duration
+from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec, format_duration, parse_duration
+from streamcast.topics.messages import Decoder
 from tests.strategies import SPECS
 
 

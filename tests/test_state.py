@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcast.consumers.transport import Partition
-from streamcast.engine import layout
+from streamcast.engine.engine import layout
+from streamcast.engine.slab import FIRST_SLOTS, Slab
 from streamcast.kernels.advance import OFFSET, STEPS
 from streamcast.models.spec import SpecError
-from streamcast.spec import Column
-from streamcast.state import FIRST_SLOTS, Slab
+from streamcast.spec.model_spec import Column
 from tests.strategies import (
     MINUTE,
     SPECS,

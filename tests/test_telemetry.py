@@ -19,9 +19,9 @@ from prometheus_client import Histogram as OtherHistogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamcast.consumers.transport import Partition
-from streamcast.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
-from streamcast.probes import TelemetryServer, serve_telemetry
-from streamcast.telemetry import Telemetry
+from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
+from streamcast.service.telemetry.probes import TelemetryServer, serve_telemetry
+from streamcast.service.telemetry.telemetry import Telemetry
 
 LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action")
 PARTITION = Partition("observations", 2)
@@ -334,7 +334,7 @@ def test_a_huge_body_is_never_read(server: TelemetryServer) -> None:
 
 
 def test_a_request_that_trickles_in_is_cut(server: TelemetryServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamcast.probes._CONNECTION_SECONDS", 0.6)
+    monkeypatch.setattr("streamcast.service.telemetry.probes._CONNECTION_SECONDS", 0.6)
     with socket.create_connection(("127.0.0.1", server.port), timeout=0.1) as connection:
         until = time.monotonic() + 10
         while time.monotonic() < until:
@@ -353,7 +353,7 @@ def test_a_request_that_trickles_in_is_cut(server: TelemetryServer, monkeypatch:
 def test_connections_beyond_the_cap_do_not_take_the_probes_away(
     server: TelemetryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamcast.probes._CONNECTION_SECONDS", 1.0)
+    monkeypatch.setattr("streamcast.service.telemetry.probes._CONNECTION_SECONDS", 1.0)
     idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(200)]
     try:
         until = time.monotonic() + 20

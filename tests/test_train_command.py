@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from streamcast.cli import app
-from streamcast.commands.train import chosen_options
+from streamcast.app.cli import app
+from streamcast.app.commands.train import chosen_options
 from streamcast.models.spec import SpecError
-from streamcast.registry import load_model
-from streamcast.training import Options
+from streamcast.offline.training.training import Options
+from streamcast.spec.folders import load_model
 from tests.histories import history_of
 
 FLAGS = {"epochs": 3, "max_seconds": 0.0, "seed": 2}

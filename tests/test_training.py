@@ -14,19 +14,19 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from streamcast import highway
-from streamcast.defaults import best_season, default_spec
-from streamcast.history import HistoryError, read
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import pruned
 from streamcast.models.surgery.handover import first_layers, frozen, hand_over
-from streamcast.objective import Objective
-from streamcast.registry import Model, ModelError, new_network
-from streamcast.sequences import Sequences, sequences
-from streamcast.streams import Chunk, Streams
-from streamcast.training import Options, Progress, fit, held_out_loss
-from streamcast.validation import parts
+from streamcast.offline.history.history import HistoryError, read
+from streamcast.offline.training import highway
+from streamcast.offline.training.defaults import best_season, default_spec
+from streamcast.offline.training.objective import Objective
+from streamcast.offline.training.sequences import Sequences, sequences
+from streamcast.offline.training.streams import Chunk, Streams
+from streamcast.offline.training.training import Options, Progress, fit, held_out_loss
+from streamcast.offline.training.validation import parts
+from streamcast.spec.folders import Model, ModelError, new_network
 from tests.histories import HOUR, history_of
 
 QUICK = Options(epochs=2, rows=8, chunk=16, burn_in=16, positions=128)

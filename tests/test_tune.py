@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from streamcast.commands.tune import tune
-from streamcast.history import History, read
-from streamcast.registry import ModelError, load_model
+from streamcast.app.commands.tune import tune
+from streamcast.offline.history.history import History, read
+from streamcast.spec.folders import ModelError, load_model
 
 CHOICE = {
     "networks": ["gru", "linear"], "horizon": 3, "trials": 4, "max_seconds": 0.0, "trial_seconds": 0.0, "epochs": 1,

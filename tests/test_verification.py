@@ -10,9 +10,9 @@ import pytest
 
 from streamcast.consumers.memory.broker import Log, Rows
 from streamcast.consumers.transport import Partition
-from streamcast.fold import Era, eras
-from streamcast.journal import Entry, Journal
-from streamcast.verification import Expectations, Report, verify
+from streamcast.service.fold import Era, eras
+from streamcast.service.verification import Expectations, Report, verify
+from streamcast.topics.journal import Entry, Journal
 from tests.faults.plan import model
 from tests.faults.stand import GROUP, TOPICS, Stand
 from tests.strategies import START

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from streamcast.engine import Engine, Result
+from streamcast.engine.engine import Engine, Result
 from streamcast.kernels.advance import ANSWERED, CLIP, DUPLICATE, LATE
-from streamcast.registry import new_network
-from streamcast.spec import Column, ModelSpec, Scale
+from streamcast.spec.folders import new_network
+from streamcast.spec.model_spec import Column, ModelSpec, Scale
 from tests.strategies import MINUTE, SPECS, Line, model_spec, network, observations
 
 BAR = 29_453_760 * MINUTE  # 2026-01-01T00:00Z

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from streamcast.page.app import create_app
+from streamcast.page.application import create_app
 from streamcast.page.board import Board, Numbers
 from streamcast.page.feed import Feed, follow
 from streamcast.page.scrape import watch

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcast.spec import Aggregate
+from streamcast.spec.model_spec import Aggregate
 
 Floats = NDArray[np.float64]
 Bars = NDArray[np.int64]

@@ -22,8 +22,9 @@ from typing import Literal, Self
 import torch
 
 from harness.local_kafka import LocalKafka
-from streamcast.commands.connect import connection, new_reader
-from streamcast.commands.verify import check
+from streamcast.app.commands.connect import connection, new_reader
+from streamcast.app.commands.verify import check
+from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import (
     BrokerUnavailable,
@@ -35,10 +36,9 @@ from streamcast.consumers.transport import (
     TopicSpec,
     TransportError,
 )
-from streamcast.registry import new_network, save_model
-from streamcast.settings import Settings, load_settings
-from streamcast.spec import Scale
-from streamcast.verification import Report
+from streamcast.service.verification import Report
+from streamcast.spec.folders import new_network, save_model
+from streamcast.spec.model_spec import Scale
 from tests.faults.proxy import Proxy
 from tests.faults.records import Source
 from tests.faults.serve import Trap, run

@@ -12,10 +12,10 @@ from streamcast.consumers.memory.broker import MemoryBroker, Producer, RequestTi
 from streamcast.consumers.memory.transport import MemoryTransport
 from streamcast.consumers.positions import FollowingPositions
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
-from streamcast.recovery import Recovery
-from streamcast.service import Service
-from streamcast.snapshot import Header, Store
-from streamcast.state import Slab
+from streamcast.engine.slab import Slab
+from streamcast.service.recovery import Recovery
+from streamcast.service.service import Service
+from streamcast.service.snapshots import Header, Store
 
 Patch = pytest.MonkeyPatch
 

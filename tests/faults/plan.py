@@ -10,9 +10,9 @@ from typing import Literal
 
 import torch
 
-from streamcast.registry import Model, new_network
-from streamcast.service import Start
-from streamcast.spec import Scale
+from streamcast.service.service import Start
+from streamcast.spec.folders import Model, new_network
+from streamcast.spec.model_spec import Scale
 from tests.strategies import model_spec
 
 

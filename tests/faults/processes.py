@@ -19,11 +19,11 @@ from streamcast.consumers.transport import (
     RecordsGone,
     TopicSpec,
 )
-from streamcast.registry import Model
-from streamcast.saving import Saver
-from streamcast.service import Service, ServiceError, Start, Topics
-from streamcast.snapshot import Store
-from streamcast.telemetry import Telemetry
+from streamcast.service.saving import Saver
+from streamcast.service.service import Service, ServiceError, Start, Topics
+from streamcast.service.snapshots import Store
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.folders import Model
 from tests.faults.doubles import SimulatedCrash, Worldly, Writes
 from tests.faults.plan import NETWORKS, ROOMS, Event, Plan, model
 from tests.faults.records import Source

@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from streamcast.messages import encode_observation
-from streamcast.spec import SeriesSpec
+from streamcast.spec.model_spec import SeriesSpec
+from streamcast.topics.messages import encode_observation
 from tests.strategies import MINUTE, START
 
 POISON: Sequence[bytes | None] = (

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import torch
 
-from streamcast import snapshot
-from streamcast.commands.serve import serve
+from streamcast.app.commands.serve import serve
+from streamcast.app.settings import load_settings
 from streamcast.consumers.loop import Loop
 from streamcast.consumers.transport import Partition
-from streamcast.settings import load_settings
+from streamcast.service import snapshots as snapshot
 
 STALL_SECONDS = 5.0
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from streamcast.consumers.transport import Partition
-from streamcast.fold import Fold
-from streamcast.journal import Journal, read_journal
-from streamcast.snapshot import Arrays, SnapshotError, decode
-from streamcast.verification import Expectations, verify
+from streamcast.service.fold import Fold
+from streamcast.service.snapshots import Arrays, SnapshotError, decode
+from streamcast.service.verification import Expectations, verify
+from streamcast.topics.journal import Journal, read_journal
 from tests.faults.doubles import Archive
 from tests.faults.plan import Event, Plan, load
 from tests.faults.processes import GROUP, TOPICS

@@ -12,14 +12,14 @@ from streamcast.consumers.loop import BatchLimits, Health, Loop
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, InDoubt, Partition, Reader, TopicSpec
-from streamcast.journal import Journal, read_journal
-from streamcast.messages import encode_observation
-from streamcast.registry import Model
-from streamcast.saving import Saver
-from streamcast.service import Service, Start, Topics
-from streamcast.snapshot import Store
-from streamcast.telemetry import Telemetry
-from streamcast.verification import Expectations, Report, verify
+from streamcast.service.saving import Saver
+from streamcast.service.service import Service, Start, Topics
+from streamcast.service.snapshots import Store
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.service.verification import Expectations, Report, verify
+from streamcast.spec.folders import Model
+from streamcast.topics.journal import Journal, read_journal
+from streamcast.topics.messages import encode_observation
 from tests.faults.plan import load, model
 from tests.strategies import MINUTE, START
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from streamcast.consumers.memory.broker import Producer, ProducerFenced, Rows
 from streamcast.consumers.transport import BrokerUnavailable, Partition
-from streamcast.fold import Fold
-from streamcast.journal import read_journal
-from streamcast.registry import Model
-from streamcast.snapshot import Header, Store, fingerprint
+from streamcast.service.fold import Fold
+from streamcast.service.snapshots import Header, Store, fingerprint
+from streamcast.spec.folders import Model
+from streamcast.topics.journal import read_journal
 from tests.faults.doubles import Archive
 from tests.faults.plan import Event, Plan
 from tests.faults.processes import GROUP, MEMBER_SECONDS, TOPICS, TRANSACTION_SECONDS, Processes

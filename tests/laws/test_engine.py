@@ -14,11 +14,11 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import streamcast.inference
-import streamcast.window
-from streamcast.engine import Engine
+import streamcast.engine.inference
+import streamcast.engine.window
+from streamcast.engine.engine import Engine
 from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
-from streamcast.messages import Observations
+from streamcast.topics.messages import Observations
 from tests.strategies import (
     HOSTILE,
     MINUTE,
@@ -123,9 +123,11 @@ def test_the_size_of_buffers_and_blocks_does_not_show(name: str, data: st.DataOb
     lines = drawn(data, name)
     want = drive(engine(name), lines)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streamcast.window, "STEPS_AT_ONCE", 1)  # the smallest buffers that hold any one record's steps
-        patch.setattr(streamcast.window, "LAG_BYTES", 1)
-        patch.setattr(streamcast.inference, "BLOCK_ROWS", 8)
+        patch.setattr(
+            streamcast.engine.window, "STEPS_AT_ONCE", 1
+        )  # the smallest buffers that hold any one record's steps
+        patch.setattr(streamcast.engine.window, "LAG_BYTES", 1)
+        patch.setattr(streamcast.engine.inference, "BLOCK_ROWS", 8)
         assert drive(engine(name), lines) == want
 
 

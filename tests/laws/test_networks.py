@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamcast.engine import Engine
+from streamcast.engine.engine import Engine
 from streamcast.models.cells.cell import Exact
 from streamcast.models.network import Network, Shape, build
 from streamcast.models.readout.head import ClassHead
 from streamcast.models.zoo import MODELS
-from streamcast.registry import load_model, new_network, save_model
-from streamcast.spec import ModelSpec
+from streamcast.spec.folders import load_model, new_network, save_model
+from streamcast.spec.model_spec import ModelSpec
 from tests.strategies import LOAD, MINUTE, SCALES, START, Line, Trace, Y, drive, model_spec, one_at_a_time
 
 SMALL: Mapping[str, Any] = {

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from streamcast.engine.window import open_bars, window_layout
 from streamcast.kernels.advance import ABSORBED, ANSWERED, LATE, STEPS
-from streamcast.window import open_bars, window_layout
 from tests.strategies import (
     MINUTE,
     SPECS,

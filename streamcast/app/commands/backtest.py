@@ -1,0 +1,107 @@
+"""``streamcast backtest``: a file through the real engine, beside simple baselines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from streamcast.app.commands.tables import lean
+from streamcast.offline.evaluation.backtest import backtest as run
+from streamcast.offline.evaluation.report import Report, Row
+from streamcast.offline.history import history as histories
+from streamcast.offline.history.history import History
+from streamcast.spec.folders import load_model
+from streamcast.spec.model_spec import SeriesSpec
+
+TEST_SHARE = 0.2
+MOST_SERIES = 20
+"""A table of series has no more rows; all of them are in the JSON."""
+
+MEASURES = ("mae", "mse", "mase", "skill", "crps", "coverage", "width")
+SHARES = ("skill", "coverage")
+WHOLE, HUGE = 1_000, 10_000_000
+"""From here on a number is printed without decimals, and with an exponent."""
+
+
+def backtest(
+    read: Callable[[SeriesSpec], History], reference: str, folder: Path, test_from: str, timezone: str,
+    frame: Path | None, as_json: bool, console: Console,
+) -> int:  # fmt: skip
+    """Read the file as the model's series, score every forecast of its test part and print the tables."""
+    model = load_model(folder, reference)
+    history = read(model.spec.series)
+    from_ms = (
+        histories.instant_ms(test_from, timezone)
+        if test_from
+        else histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
+    )
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("streaming", total=len(history))
+        report = run(
+            model, history, from_ms, keep=None if frame else (),
+            on_progress=lambda done, rows: progress.update(task, completed=done, total=rows),
+        )  # fmt: skip
+    if frame is not None:
+        found = report.frame()
+        found.to_parquet(frame) if frame.suffix == ".parquet" else found.to_csv(frame, index=False)
+        Console(stderr=True).print(f"Wrote {len(found):,} forecast steps to {frame}.")
+    if as_json:
+        tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
+        console.print_json(json.dumps({**tables, "forecasts": report.forecasts, "verdict": report.verdict()}))
+        return 0
+    console.print(_overall(report))
+    console.print(_by_step(report, _some_steps(model.spec.horizon)))
+    if len(history.keys) <= MOST_SERIES:
+        console.print(_by_series(report))
+    outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
+    console.print(f"{report.forecasts:,} forecasts scored; records: {outcomes}", highlight=False)
+    for sentence in report.verdict():
+        console.print(sentence, highlight=False)
+    return 0
+
+
+def _some_steps(horizon: int) -> list[int]:
+    return sorted({1, max(1, horizon // 4), max(1, horizon // 2), horizon})
+
+
+def _overall(report: Report) -> Table:
+    table = lean("forecaster", *MEASURES, numbers=MEASURES, title="All series and steps, in the series' own units")
+    for row in report.rows():
+        table.add_row(row["forecaster"], *_measures(row))
+    return table
+
+
+def _by_step(report: Report, steps: Sequence[int]) -> Table:
+    table = lean("step", *report.tallies, numbers=report.tallies, title="By step ahead: mae")
+    rows = report.by_horizon()
+    for step in steps:
+        table.add_row(str(step), *(_number(row["mae"]) for row in rows if row["step"] == step))
+    return table
+
+
+def _by_series(report: Report) -> Table:
+    table = lean("unique_id", *MEASURES, numbers=MEASURES, title=f"By series: {report.model}")
+    for row in report.by_series():
+        if row["forecaster"] == report.model:
+            table.add_row(Text(row["unique_id"]), *_measures(row))
+    return table
+
+
+def _measures(row: Row) -> list[str]:
+    return [_share(row.get(name)) if name in SHARES else _number(row.get(name)) for name in MEASURES]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if WHOLE <= abs(value) < HUGE else f"{value:#.4g}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

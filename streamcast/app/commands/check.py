@@ -1,0 +1,136 @@
+"""``streamcast check``: everything a service needs, one line each, with the remedy for what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rich.console import Console
+
+from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport
+from streamcast.app.settings import Settings
+from streamcast.consumers.transport import TopicSpec, TransportError
+from streamcast.engine.engine import layout
+from streamcast.spec.folders import ModelError
+from streamcast.spec.model_spec import format_duration
+
+JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
+"""The journal is small and must outlive every record."""
+
+SETTINGS_FAULT, BROKER_FAULT = 2, 3
+
+
+def check(settings: Settings, create: bool, console: Console) -> int:
+    """Look at models, broker, topics and transactions; return 0, 2 (settings) or 3 (broker)."""
+    say = _Say(console)
+    models = _models(settings, say)
+    broker = _broker(settings, create, say) and _transactions(settings, say)
+    if say.faults:
+        console.print(f"[red]{say.faults} of {say.lines} checks failed.[/]")
+    else:
+        console.print(f"[green]All {say.lines} checks passed.[/] Start with [bold]streamcast serve[/].")
+    return 0 if models and broker else SETTINGS_FAULT if not models else BROKER_FAULT
+
+
+class _Say:
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.lines = self.faults = 0
+
+    def __call__(self, good: bool, what: str, remedy: str = "") -> bool:
+        self.lines += 1
+        self.faults += not good
+        mark = "[green]ok  [/]" if good else "[red]FAIL[/]"
+        self._console.print(f"{mark} {what}" + ("" if good or not remedy else f"\n     [yellow]remedy:[/] {remedy}"))
+        return good
+
+
+def _models(settings: Settings, say: _Say) -> bool:
+    try:
+        models = load_lanes(settings)
+    except ModelError as error:
+        return say(False, f"models: {error}", "streamcast model ls shows what there is; models.folder says where")
+    first = next(iter(models.values()))
+    good = True
+    for lane, model in models.items():
+        spec = model.spec
+        remembered = layout(spec, model.network)
+        size, room = remembered.row_bytes, settings.state.max_series
+        same = spec.series == first.spec.series
+        good &= say(
+            same,
+            f"lane {lane}: {model.name}@{model.version}, {spec.series.target} every"
+            f" {format_duration(spec.series.freq)}, {spec.horizon} steps ahead, {size:,} bytes a series"
+            f" ({size * room / 2**30:.1f} GiB a partition at most)",
+            "all lanes must be trained on the same series spec (columns, freq, mode, gaps)",
+        )
+        if size * room > settings.state.max_bytes:
+            good &= say(
+                False,
+                f"lane {lane}: {room:,} series of {size:,} bytes are more than the {settings.state.max_bytes:,} bytes"
+                f" of state.max_bytes; the largest of a series: {remembered.arithmetic()}",
+                "lower state.max_series, raise state.max_bytes, or train a model with a smaller window",
+            )
+    return good
+
+
+def _broker(settings: Settings, create: bool, say: _Say) -> bool:
+    servers = settings.kafka.bootstrap_servers
+    output = settings.output
+    needed = [settings.input.topic, output.forecasts, output.dead_letters, output.journal]
+    try:
+        reader = new_reader(settings, connection(settings))
+        try:
+            found = reader.describe(needed)
+        finally:
+            reader.close(5.0)
+    except TransportError as error:
+        return say(False, f"broker {servers}: {error}", "is it running, and is kafka.bootstrap_servers its address?")
+    say(True, f"broker {servers} answers")
+    if settings.input.topic not in found:
+        return say(
+            False, f"topic {settings.input.topic} does not exist",
+            f"create it with as many partitions as you want processes, or let `streamcast replay --topic"
+            f" {settings.input.topic} --partitions 4` do so",
+        )  # fmt: skip
+    partitions = found[settings.input.topic].partitions
+    missing = [topic for topic in needed if topic not in found]
+    if missing and create:
+        _create(settings, missing, partitions)
+        found |= {topic: TopicSpec(topic, partitions) for topic in missing}
+    good = True
+    for topic in needed:
+        if topic not in found:
+            good &= say(False, f"topic {topic} does not exist", "run again with --create")
+        else:
+            count = found[topic].partitions
+            good &= say(
+                count == partitions,
+                f"topic {topic}: {count} partitions" + (" (just created)" if topic in missing else ""),
+                f"it must have {partitions}, as {settings.input.topic} has: a forecast goes to its record's partition",
+            )
+    return good
+
+
+def _create(settings: Settings, topics: list[str], partitions: int) -> None:
+    config: Callable[[str], dict[str, str]] = lambda topic: JOURNAL_CONFIG if topic == settings.output.journal else {}  # noqa: E731
+    transport = new_transport(settings, replace(connection(settings), guarantee="at_least_once"))
+    try:
+        transport.create([TopicSpec(topic, partitions, config=config(topic)) for topic in topics])
+    finally:
+        transport.close(10.0)
+
+
+def _transactions(settings: Settings, say: _Say) -> bool:
+    if settings.kafka.guarantee == "at_least_once":
+        return say(True, "at_least_once: consumers must drop duplicates by each forecast's source")
+    who = replace(connection(settings), instance=f"{settings.kafka.instance}-check")
+    try:
+        transport = new_transport(settings, who)
+        try:
+            transport.commit([], {})
+        finally:
+            transport.close(10.0)
+    except TransportError as error:
+        return say(False, f"transactions: {error}", "allow them for this user, or set kafka.guarantee: at_least_once")
+    return say(True, "transactions work: exactly once")

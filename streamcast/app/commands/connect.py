@@ -1,0 +1,56 @@
+"""Settings to the things they name: connections, transports, readers, models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from streamcast.app.settings import Settings
+from streamcast.consumers.transport import Connection, Partition, Reader, Transport
+from streamcast.spec.folders import Model, load_model
+
+
+def connection(settings: Settings, passed: Callable[[str], None] = lambda _point: None) -> Connection:
+    """Return who this process is to the broker."""
+    kafka = settings.kafka
+    return Connection(
+        bootstrap_servers=kafka.bootstrap_servers,
+        group=kafka.group,
+        instance=kafka.instance,
+        guarantee=kafka.guarantee,
+        assignor=kafka.assignor,
+        options=kafka.client_options(),
+        passed=passed,
+    )
+
+
+def new_transport(settings: Settings, connection: Connection) -> Transport:
+    """Return a transport over the client that the settings name."""
+    if settings.kafka.client == "librdkafka":
+        from streamcast.consumers.librdkafka.transport import LibrdTransport
+
+        return LibrdTransport(connection)
+    from streamcast.consumers.kafka_python.transport import KafkaTransport
+
+    return KafkaTransport(connection)
+
+
+def new_reader(settings: Settings, connection: Connection) -> Reader:
+    """Return a reader over the client that the settings name."""
+    if settings.kafka.client == "librdkafka":
+        from streamcast.consumers.librdkafka.reader import LibrdReader
+
+        return LibrdReader(connection)
+    from streamcast.consumers.kafka_python.reader import KafkaReader
+
+    return KafkaReader(connection)
+
+
+def load_lanes(settings: Settings) -> Mapping[str, Model]:
+    """Return the model of every lane; raises ModelError."""
+    return {lane: load_model(settings.models.folder, chosen.model) for lane, chosen in settings.models.lanes.items()}
+
+
+def partitions_of(reader: Reader, topic: str) -> list[Partition]:
+    """Return the partitions of a topic, none when it does not exist."""
+    found = reader.describe([topic])
+    return [Partition(topic, index) for index in range(found[topic].partitions)] if topic in found else []

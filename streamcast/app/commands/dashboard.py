@@ -1,0 +1,36 @@
+"""``streamcast dashboard``: the live page as a process that reads the topics."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from streamcast.app.commands.connect import connection, load_lanes, new_reader
+from streamcast.app.commands.serve import log, stop_on_signals
+from streamcast.app.settings import Settings
+from streamcast.page.board import Board
+from streamcast.page.feed import Feed
+from streamcast.page.scrape import Scraper
+from streamcast.page.server import LivePage
+
+
+def dashboard(settings: Settings) -> int:
+    """Serve the page until SIGTERM or SIGINT."""
+    models = load_lanes(settings)
+    champion = next(iter(models))
+    spec = models[champion].spec
+    board = Board(spec.series, spec.season, champion=champion)
+    reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))
+    feed = Feed(
+        reader, board, observations=settings.input.topic, forecasts=settings.output.forecasts,
+        dead_letters=settings.output.dead_letters,
+    )  # fmt: skip
+    url = settings.dashboard.telemetry_url
+    numbers = Scraper(url) if url else lambda: None
+    page = LivePage(board, feed, numbers, settings.dashboard.host, settings.dashboard.port)
+    stop = stop_on_signals()
+    log.info("the page is at %s", page.url)
+    while not stop.wait(0.5) and not page.wait(0.0):
+        pass
+    page.close()
+    reader.close(5.0)
+    return 0

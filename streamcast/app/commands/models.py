@@ -1,0 +1,190 @@
+"""``streamcast model``: what is in the model folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from streamcast.app.commands import tables
+from streamcast.app.commands.tables import lean
+from streamcast.engine.engine import layout
+from streamcast.models.guide import advisor, catalogue
+from streamcast.models.guide.advisor import Resources, Task
+from streamcast.models.network import Network
+from streamcast.models.spec import SpecError
+from streamcast.models.surgery import compress as compression
+from streamcast.offline.history.history import History
+from streamcast.offline.training.training import held_out_loss
+from streamcast.spec.folders import list_models, load_model, promote, save_model
+from streamcast.spec.model_spec import ModelSpec, format_duration
+from streamcast.topics import schemas
+
+
+def ls(folder: Path, as_json: bool, console: Console) -> int:
+    """List all versions of all models."""
+    found = list_models(folder)
+    if as_json:
+        rows = [
+            {"name": m.name, "version": m.version, "aliases": m.aliases, "digest": m.digest, "facts": m.facts}
+            for m in found
+        ]
+        console.print_json(json.dumps(rows))
+        return 0
+    if not found:
+        console.print(f"No models under {folder}: make one with [bold]streamcast train[/]")
+        return 0
+    table = lean("model", "aliases", "digest", "trained on", "validation loss", numbers=["validation loss"])
+    for m in found:
+        loss = m.facts.get("validation_loss")
+        table.add_row(
+            f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:12],
+            str(m.facts.get("data", "")), f"{loss:.4f}" if isinstance(loss, float) else "",
+        )  # fmt: skip
+    console.print(table)
+    return 0
+
+
+def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
+    """Show one model: what it reads, what it forecasts, what it weighs."""
+    model = load_model(folder, reference)
+    spec = model.spec
+    facts: dict[str, Any] = {
+        "model": f"{model.name}@{model.version}",
+        "digest": model.digest,
+        "target": spec.series.target,
+        "columns": [column.name for column in spec.series.columns],
+        "freq": format_duration(spec.series.freq),
+        "scales": [format_duration(scale.every) for scale in spec.scales],
+        "horizon": spec.horizon,
+        "quantiles": list(spec.quantiles),
+        "lags": spec.lags,
+        "season": spec.season,
+        "mode": spec.series.mode,
+        "network": spec.network,
+        "parameters": sum(p.numel() for p in model.network.parameters()),
+        "bytes per series": layout(spec, model.network).row_bytes,
+        **{f"training {key}": value for key, value in model.facts.items()},
+    }
+    if as_json:
+        console.print_json(json.dumps(facts))
+        return 0
+    console.print(tables.facts({**facts, **_readable(spec, model.facts)}))
+    return 0
+
+
+def _readable(spec: ModelSpec, facts: Mapping[str, Any]) -> dict[str, object]:
+    """Return what reads better on a terminal than its JSON does: lists and times."""
+    times = {
+        f"training {name}": datetime.fromtimestamp(facts[name] / 1000, UTC).isoformat()
+        for name in ("first", "last")
+        if isinstance(facts.get(name), int)
+    }
+    return {
+        "columns": ", ".join(column.name for column in spec.series.columns),
+        "quantiles": ", ".join(f"{level:g}" for level in spec.quantiles),
+        **times,
+    }
+
+
+def schema(folder: Path, reference: str, of: str, console: Console) -> int:
+    """Print the JSON Schema of what a model reads or writes; raises SpecError for anything else."""
+    spec = load_model(folder, reference).spec
+    if of == "observation":
+        found = schemas.observation(spec.series)
+    elif of == "forecast":
+        found = schemas.forecast(spec)
+    else:
+        raise SpecError(f"--of {of!r} is neither observation nor forecast")
+    console.print_json(json.dumps(found))
+    return 0
+
+
+def make_alias(folder: Path, reference: str, alias: str, console: Console) -> int:
+    """Let an alias mean a version."""
+    version = promote(folder, reference, alias)
+    console.print(f"{alias} is now {reference.partition('@')[0]}@{version}; services take it at their next start")
+    return 0
+
+
+def zoo(as_json: bool, as_markdown: bool, console: Console) -> int:
+    """List every architecture with its price on this machine."""
+    torch.set_num_threads(1)
+    names = catalogue.listed()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        found = [catalogue.measure(name) for name in progress.track(names, description="measuring")]
+    if as_json:
+        console.print_json(json.dumps([asdict(model) for model in found]))
+    elif as_markdown:
+        print(catalogue.page(found), end="")  # noqa: T201 a file's content, not a message
+    else:
+        numbers = ["weights", "state", *found[0].step_us]
+        title = f"numbers of weights, bytes of state, µs a step of {', '.join(found[0].step_us)} rows"
+        table = lean("name", "source", "streams", *numbers, numbers=numbers, title=title)
+        for m in found:
+            costs = (f"{m.parameters:,}", f"{m.state_bytes:,}", *(f"{us:,.0f}" for us in m.step_us.values()))
+            table.add_row(m.name, m.source, m.exact if m.streams else "window", *costs)
+        console.print(table)
+    return 0
+
+
+def advise(steps: int, resources: str, task: str, as_json: bool, console: Console) -> int:
+    """Say which architecture suits a task, why, and what its spec is."""
+    for name, value, known in (("resources", resources, Resources), ("task", task, Task)):
+        if value not in get_args(known):
+            raise SpecError(f"{name} is {value!r}: expected one of {', '.join(get_args(known))}")
+    advice = advisor.advise(steps, cast("Resources", resources), cast("Task", task))
+    if as_json:
+        console.print_json(json.dumps(asdict(advice)))
+        return 0
+    table = lean("profile", "says", "because")
+    for opinion in advice.opinions:
+        says = json.dumps(opinion.spec) if opinion.spec else "no choice of its own"
+        table.add_row(opinion.profile, " + ".join([says, *opinion.compression]), opinion.why)
+    console.print(table)
+    console.print(advice.why, highlight=False)
+    console.print(f"spec: [bold]{json.dumps(advice.spec)}[/]", highlight=False)
+    if advice.compression:
+        how = " ".join(advice.compression)
+        console.print(f"once trained: streamcast model compress NAME --how {how}", highlight=False)
+    return 0
+
+
+def compress(folder: Path, reference: str, how: str, keep: float, history: History | None, console: Console) -> int:
+    """Save a smaller model as the next version and say what that saves, and costs in accuracy where there is data."""
+    model = load_model(folder, reference)
+    if how not in ("int8", "prune"):
+        raise SpecError(f"how is {how!r}: expected int8 or prune")
+    torch.set_num_threads(1)
+    small = compression.quantised(model.network) if how == "int8" else compression.pruned(model.network, keep)
+    spec = ModelSpec.model_validate({**model.spec.model_dump(), "network": dict(small.spec)})
+
+    def loss(network: Network) -> float:
+        return math.nan if history is None else held_out_loss(network, history, model.spec)
+
+    before, after = compression.compare(model.network, small, loss)
+    facts = {name: value for name, value in model.facts.items() if name != "validation_loss"}
+    facts["compressed"] = f"{how} of {model.name}@{model.version}"
+    if history is not None:
+        facts |= {"whole_loss": before.loss, "validation_loss": after.loss}
+    saved = save_model(folder, model.name, spec, small, facts)
+    numbers = ["parameters", "weight bytes", "state bytes", "step µs at 8 rows", "validation loss"]
+    table = lean("model", *numbers, numbers=numbers)
+    for name, cost in ((f"{model.name}@{model.version}", before), (f"{saved.name}@{saved.version}", after)):
+        table.add_row(
+            name, f"{cost.parameters:,}", f"{cost.weight_bytes:,}", f"{cost.state_bytes:,}", f"{cost.step_us:.0f}",
+            "needs --data" if history is None else f"{cost.loss:.4f}",
+        )  # fmt: skip
+    console.print(table)
+    if how == "prune":
+        console.print(f"Train it on: streamcast train DATA --from {saved.name}@{saved.version}", highlight=False)
+    console.print(f"Next: streamcast backtest DATA --model {saved.name}@{saved.version}", highlight=False)
+    return 0

@@ -1,0 +1,119 @@
+"""``streamcast serve``: the service as a process."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+
+import torch
+
+from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, partitions_of
+from streamcast.app.settings import Settings
+from streamcast.consumers import loop
+from streamcast.consumers.transport import TopicMissing
+from streamcast.service.saving import Saver
+from streamcast.service.service import Service, Start, Topics, rehearse
+from streamcast.service.snapshots import Store
+from streamcast.service.telemetry.probes import Control, TelemetryServer
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.folders import Model
+
+log = logging.getLogger("streamcast")
+
+YOUNG_OBJECTS = 200_000
+"""Allocations between two garbage collections: the collector is the largest single cost of a small-object loop."""
+
+
+def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: None) -> int:
+    """Run until SIGTERM or SIGINT; ``passed`` is told every point of a commit."""
+    torch.set_num_threads(1)
+    models = load_lanes(settings)
+    who = connection(settings, passed)
+    reader = new_reader(settings, who)
+    topics = _topics(settings)
+    for topic in (topics.observations, topics.forecasts, topics.dead_letters, topics.journal):
+        if not partitions_of(reader, topic):
+            raise TopicMissing(f"topic {topic!r} does not exist: `streamcast check --create` makes what is missing")
+    telemetry = new_telemetry(models)
+    store = Store(settings.state.store, settings.state.retention)
+    service = Service(
+        models, reader, telemetry, topics, _start(settings), max_series=settings.state.max_series,
+        shadows=[lane for lane, chosen in settings.models.lanes.items() if chosen.shadow],
+        store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
+    )  # fmt: skip
+    for model in models.values():
+        rehearse(model)
+    settle_garbage()
+    deadlines = loop.Deadlines()
+    health = loop.Health(deadlines.turn_seconds)
+    token = settings.telemetry.token
+    control = Control(token.get_secret_value(), service.reset) if token else None
+    server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
+    stop = stop_on_signals()
+    logging.getLogger("kafka").setLevel(logging.ERROR)  # on a quiet stream only the client sees the broker go
+    log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
+    try:
+        loop.run(
+            new_transport(settings, who), service, topics=[topics.observations], stop=stop,
+            limits=loop.BatchLimits(settings.batch.max_records, settings.batch.max_wait / 1000.0),
+            deadlines=deadlines, health=health, observer=telemetry, passed=passed, on_stall=_give_up,
+        )  # fmt: skip
+    finally:
+        server.close()
+        reader.close(deadlines.shutdown_seconds)
+    log.info("stopped")
+    return 0
+
+
+def new_telemetry(models: Mapping[str, Model]) -> Telemetry:
+    """Return the telemetry of some lanes; the interval between the outer quantiles is what coverage promises."""
+    quantiles = next(iter(models.values())).spec.quantiles
+    return Telemetry({lane: (m.name, m.version) for lane, m in models.items()}, quantiles[-1] - quantiles[0])
+
+
+def settle_garbage() -> None:
+    """What lives now lives for good; look for cycles among the rest rarely."""
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # or extension modules report what the end of the process leaves to the system
+    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set; a second Ctrl-C ends the process at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _frame: object) -> None:
+        if not stop.is_set():
+            log.info("%s: finishing the batch in hand (Ctrl-C: end at once)", signal.Signals(number).name)
+            stop.set()
+        elif number == signal.SIGINT:
+            os._exit(130)
+
+    signal.signal(signal.SIGTERM, ask)
+    signal.signal(signal.SIGINT, ask)
+    return stop
+
+
+def _give_up(reason: str) -> None:
+    log.critical("%s: ending the process, so that the group can go on without it", reason)
+    logging.shutdown()
+    os._exit(1)
+
+
+def _topics(settings: Settings) -> Topics:
+    output = settings.output
+    return Topics(settings.input.topic, output.forecasts, output.dead_letters, output.journal)
+
+
+def _start(settings: Settings) -> Start:
+    return Start(settings.input.start, settings.input.warm_from, settings.state.allow_cold_start)
+
+
+def _names(models: Mapping[str, Model]) -> str:
+    return ", ".join(f"{lane}={m.name}@{m.version}" for lane, m in models.items())

@@ -1,0 +1,106 @@
+"""``streamcast state``: what is remembered of one series, and to begin it anew."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+
+from streamcast.app.commands import tables
+from streamcast.app.commands.connect import connection, load_lanes, new_reader, partitions_of
+from streamcast.app.settings import Settings
+from streamcast.engine.engine import Engine
+from streamcast.kernels.advance import EVENT, OFFSET, STEPS
+from streamcast.service.snapshots import Header, SnapshotError, Store, fingerprint
+from streamcast.topics.journal import read_journal
+
+
+def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
+    """Print a series' state as the newest snapshot of its partition has it; 1 when no snapshot knows it."""
+    models = load_lanes(settings)
+    champion, model = next(iter(models.items()))
+    engine = Engine(model.spec, model.network)
+    store = Store(settings.state.store, settings.state.retention)
+    reader = new_reader(settings, connection(settings))
+    try:
+        partitions = partitions_of(reader, settings.input.topic)
+        for partition in partitions:
+            begin = read_journal(reader, settings.output.journal, partition).begin
+            if begin is None:
+                continue
+            digests = {lane: m.digest for lane, m in models.items()}
+            wanted = Header(
+                partition.topic, settings.output.journal, partition.index, len(partitions), begin, 0, digests,
+                settings.state.max_series, fingerprint(),
+            )  # fmt: skip
+            for path, offset in store.newest(wanted, 2**62):
+                try:
+                    _, arrays = store.read(path, wanted)
+                except SnapshotError:
+                    continue
+                mine = {n.removeprefix(f"{champion}/"): a for n, a in arrays.items() if n.startswith(f"{champion}/")}
+                engine.slab.restore(partition, mine)
+                if key in engine.slab.series(partition):
+                    return _print(engine, partition.index, offset, key, as_json, console)
+                break
+    finally:
+        reader.close(5.0)
+    console.print(
+        f"No snapshot in {settings.state.store} knows the series {escape(repr(key))}; they are written every interval."
+    )
+    return 1
+
+
+def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool, console: Console) -> int:
+    home = next(p for p in engine.slab.partitions() if p.index == partition)
+    slot = engine.slab.series(home)[key]
+    content = dict(engine.slab.content(slot))
+    clock, level = content["clock"], content["level"]
+    facts = {
+        "key": key,
+        "partition": partition,
+        "as of offset": offset,
+        "last applied offset": int(clock[OFFSET]),
+        "event time (epoch ms)": int(clock[EVENT]),
+        "bars": int(clock[STEPS]),
+        "running mean": level[:, 0].tolist(),
+        "running deviation": np.sqrt(level[:, 1].astype(float)).tolist(),
+        "last values": level[:, 3].tolist(),
+        "sha256": engine.slab.digest(home, key),
+    }
+    if as_json:
+        console.print_json(json.dumps(facts))
+        return 0
+    console.print(tables.facts(facts))
+    return 0
+
+
+def reset(settings: Settings, key: str, console: Console) -> int:
+    """Ask the running service to begin a series anew; it journals from which record on."""
+    telemetry = settings.telemetry
+    if telemetry.token is None:
+        console.print(
+            "[red]telemetry.token is not set:[/] set it (or telemetry.token_file) here and where the service runs"
+        )
+        return 2
+    host = "127.0.0.1" if telemetry.host == "0.0.0.0" else telemetry.host  # noqa: S104 compared, not bound
+    request = urllib.request.Request(
+        f"http://{host}:{telemetry.port}/reset",
+        key.encode(),
+        {"Authorization": f"Bearer {telemetry.token.get_secret_value()}"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5.0) as answer:  # noqa: S310
+            console.print(escape(answer.read(1_000).decode().strip()))
+    except urllib.error.HTTPError as error:
+        why = escape(error.read(1_000).decode(errors="replace").strip())
+        console.print(f"[red]the service refused:[/] {error.code} {why}")
+        return 1
+    except OSError as error:
+        console.print(f"[red]no service answers at {host}:{telemetry.port}:[/] {error}; is it running here?")
+        return 3
+    return 0

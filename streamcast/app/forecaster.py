@@ -1,0 +1,198 @@
+"""Forecasting in a notebook: data frames in, data frames out, the service's own engine between.
+
+Frames have Nixtla's columns: ``unique_id``, ``ds`` and ``y``, further columns being inputs of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from streamcast.engine.engine import Engine
+from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.evaluation.frames import forecast_frame
+from streamcast.offline.history.history import History, read
+from streamcast.offline.history.polls import SOURCE, polls
+from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.training import OnProgress, Options, fit
+from streamcast.spec.folders import Model, ModelError, read_folder, save_model
+from streamcast.spec.model_spec import Aggregate
+from streamcast.topics.messages import Observations
+
+
+class Forecaster:
+    """A model, from training to live forecasts.
+
+    ``model`` is a name of the model zoo or a network spec; ``freq`` a bar length such as ``"1h"`` (default: the median
+    step); ``ticks`` says that rows are raw readings, several a bar, of which a bar is made by ``aggregates`` (column to
+    reducer), waiting ``grace`` for late ones; ``options`` say how it is trained; what else a model spec needs is chosen
+    from the data.
+    """
+
+    def __init__(
+        self,
+        model: str | Mapping[str, Any] = "gru",
+        horizon: int = 24,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        *,
+        freq: str | int | None = None,
+        lags: int | None = None,
+        season: int | None = None,
+        scales: Sequence[str | int] | None = None,
+        ticks: bool = False,
+        grace: str | int = 0,
+        aggregates: Mapping[str, Aggregate] | None = None,
+        options: Options | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._choices: dict[str, Any] = {
+            "horizon": horizon, "network": model, "quantiles": quantiles,
+            "lags": lags, "season": season, "scales": scales,
+            "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
+        }  # fmt: skip
+        self._freq, self._options = freq, options
+        self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
+        self._model: Model | None = None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Forecaster:
+        """Return the forecaster of a model folder, such as ``models/load/3``; raises ModelError."""
+        folder = Path(path)
+        model = read_folder(folder, folder.parent.name, folder.name)
+        forecaster = cls(
+            model.spec.network, model.spec.horizon, model.spec.quantiles, freq=model.spec.series.freq, name=model.name
+        )
+        forecaster._model = model
+        return forecaster
+
+    @property
+    def model(self) -> Model:
+        """The trained model; raises ModelError before there is one."""
+        if self._model is None:
+            raise ModelError("this forecaster has no model yet: call fit, or Forecaster.load")
+        return self._model
+
+    def fit(self, df: pd.DataFrame, on_progress: OnProgress = lambda _progress: None) -> Forecaster:
+        """Train on a frame, its last part being validation; raises HistoryError or ModelError."""
+        history = read(df, freq=self._freq, ticks=self._choices["mode"] == "ticks")
+        trained = fit(history, default_spec(history, **self._choices), self._options, on_progress)
+        self._model = replace(trained, name=self.name)
+        return self
+
+    def predict(self, df: pd.DataFrame) -> pd.DataFrame:
+        """Return the forecast of every series from its newest bar, ``horizon`` rows each."""
+        live = self.stream(df)
+        return pd.concat([live.forecast(key) for key in live.series()], ignore_index=True)
+
+    def cross_validation(self, df: pd.DataFrame, n_windows: int = 1, step_size: int | None = None) -> pd.DataFrame:
+        """Return the forecasts from ``n_windows`` cutoffs, ``step_size`` bars apart (default: the horizon), beside y.
+
+        The last window ends with the frame.  The model is not trained anew: bars that it was trained on make it look
+        better than it is.
+        """
+        spec, history = self.model.spec, self._read(df)
+        freq, origin = spec.series.freq, spec.series.offset
+        newest = (int(history.ts_N[-1]) - spec.series.grace - origin) // freq * freq + origin
+        if spec.series.mode == "ticks":
+            newest -= freq  # the bar before has closed
+        cutoffs = newest - freq * (spec.horizon + (step_size or spec.horizon) * np.arange(n_windows))
+        first = int(cutoffs.min()) + freq
+        return backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist()).frame()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model's next version under a folder such as ``models/load`` and return the version's folder.
+
+        A path that ends in a version, as in ``models/load/3``, must name the next one, else ModelError.
+        """
+        folder = Path(path)
+        wanted = folder.name if folder.name.isdigit() else None
+        folder = folder.parent if wanted else folder
+        following = str(1 + max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0))
+        if wanted not in (None, following):
+            raise ModelError(f"{path}: the next version of {folder.name} is {following}; save to {folder} or that one")
+        self._model = save_model(folder.parent, folder.name, self.model.spec, self.model.network, self.model.facts)
+        return folder / self._model.version
+
+    def stream(self, df: pd.DataFrame | None = None) -> Stream:
+        """Return a live stream, whose state is that after the rows of a frame."""
+        live = Stream(self.model)
+        if df is not None:
+            live.extend(self._read(df))
+        return live
+
+    def _read(self, df: pd.DataFrame) -> History:
+        spec = self.model.spec.series
+        inputs = [column.name for column in spec.columns[1:]]
+        return read(df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks")
+
+
+class Stream:
+    """An engine that takes one observation at a time, as the service does."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._engine = Engine(model.spec, model.network)
+        self._offset = 0
+        self._newest: dict[str, tuple[int, np.ndarray]] = {}
+
+    def series(self) -> list[str]:
+        """The series that have a forecast."""
+        return list(self._newest)
+
+    def update(self, key: str, ts: pd.Timestamp | str | int, y: float | None, **inputs: float | str | None) -> bool:
+        """Take one observation (``ts`` as a time, UTC when naive, or epoch ms); return whether it was answered.
+
+        It is not when its bar, or a later one, came before.  Raises TypeError for inputs the model does not know.
+        """
+        columns = self._model.spec.series.columns
+        unknown = set(inputs) - {column.name for column in columns[1:]}
+        if unknown:
+            known = ", ".join(column.name for column in columns[1:]) or "none"
+            raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {known}")
+        numbers = [_number(inputs.get(column.name), column.categories) for column in columns[1:]]
+        values = np.array([[np.nan if y is None else y, *numbers]])
+        time = np.array([_milliseconds(ts)])
+        answered = self._take(Observations([(SOURCE, 0, 1)], [key], np.array([self._offset]), time, time, values))
+        self._offset += 1
+        return answered
+
+    def extend(self, history: History) -> None:
+        """Take all observations of a history."""
+        for poll in polls(history, self._model.spec.series):
+            self._take(replace(poll, offsets=poll.offsets + self._offset))
+        self._offset += len(history)
+
+    def forecast(self, key: str) -> pd.DataFrame:
+        """Return the newest forecast of a series; raises KeyError when there is none."""
+        if key not in self._newest:
+            raise KeyError(f"{key!r} has no forecast yet; there are {len(self._newest)} series: update it first")
+        cutoff, values_HQ = self._newest[key]
+        return forecast_frame(self._model.spec, self._model.name, [key], np.array([cutoff]), values_HQ[None])
+
+    def _take(self, observations: Observations) -> bool:
+        found = self._engine.stage(observations).forecasts
+        self._engine.promote()
+        for record, cutoff, values_HQ in zip(found.record.tolist(), found.cutoffs.tolist(), found.values, strict=True):
+            self._newest[observations.keys[record]] = (cutoff, values_HQ)
+        return len(found) > 0
+
+
+def _number(value: float | str | None, categories: tuple[str, ...] | None) -> float:
+    """Return a value as the engine takes it: NaN when missing, a category as its place, −1 when unknown."""
+    if value is None:
+        return np.nan
+    if categories is None:
+        return float(value)
+    return float(categories.index(str(value))) if value in categories else -1.0
+
+
+def _milliseconds(ts: pd.Timestamp | str | int) -> int:
+    if isinstance(ts, int):
+        return ts
+    instant = pd.Timestamp(ts)
+    return int((instant if instant.tzinfo else instant.tz_localize("UTC")).timestamp() * 1_000)

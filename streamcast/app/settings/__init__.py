@@ -1,0 +1,20 @@
+"""Where the service runs and what it runs.
+
+In reading order: ``fields.py`` (every setting, its default and its meaning), ``load.py`` (file, environment and
+command line to ``Settings``; the only reader of the environment), ``reference.py`` (the template and the docs).
+"""
+
+from streamcast.app.settings.fields import Lane, Settings
+from streamcast.app.settings.load import SettingsError, load_settings
+from streamcast.app.settings.reference import write_docs, write_reference, write_schema, write_template
+
+__all__ = [
+    "Lane",
+    "Settings",
+    "SettingsError",
+    "load_settings",
+    "write_docs",
+    "write_reference",
+    "write_schema",
+    "write_template",
+]

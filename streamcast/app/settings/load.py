@@ -1,0 +1,192 @@
+"""File, environment and command line to ``Settings``: the only reader of the environment.
+
+A wrong setting is answered with where it was written, its name, its value and what was expected; an unknown one with
+the nearest valid name.  A path is the tuple of names that leads to a setting: ``("kafka", "group")``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import EnvSettingsSource
+from pydantic_settings import SettingsError as UndecodableVariable
+
+from streamcast.app.settings.fields import Settings
+
+PREFIX = "STREAMCAST__"
+
+Names = tuple[str, ...]
+Document = dict[str, Any]
+Places = dict[Names, str]
+"""Where each setting was written, in words."""
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used: one line per fault, with its place and its remedy."""
+
+
+def load_settings(path: Path | None, overrides: Mapping[str, object] | None = None) -> Settings:
+    """Read the YAML file (None: none), then the environment, then ``overrides`` by dotted name; the last one wins.
+
+    Raises SettingsError.
+    """
+    document: Document = {}
+    places: Places = {(): str(path) if path else "settings"}
+    for source, written in (_from_file(path), _from_environment(), _from_overrides(overrides or {})):
+        document = _merge(document, source)
+        places |= written
+    try:
+        return Settings(**document)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(error, document, places))) from None
+
+
+def _from_file(path: Path | None) -> tuple[Document, Places]:
+    if path is None:
+        return {}, {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error}); `streamcast init` writes one") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise SettingsError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise SettingsError(f"{path}: not valid YAML: {error}") from None
+    if root is None:
+        return {}, {}
+    if not isinstance(root, yaml.MappingNode):
+        raise SettingsError(f"{path}: is not a list of sections such as `kafka:`; `streamcast init` writes an example")
+    places: Places = {}
+    for names, line in _lines(root, ()):
+        place = f"{path}:{line}"
+        if names in places:
+            raise SettingsError(f"{place}: {'.'.join(names)} is set twice, first at {places[names]}; remove one")
+        places[names] = place
+    return {str(name): {} if section is None else section for name, section in document.items()}, places
+
+
+def _lines(node: yaml.Node, names: Names) -> Iterator[tuple[Names, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*names, key.value), key.start_mark.line + 1
+            yield from _lines(value, (*names, key.value))
+
+
+def _from_environment() -> tuple[Document, Places]:
+    variables = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
+    places = {tuple(name[len(PREFIX) :].lower().split("__")): f"environment variable {name}" for name in variables}
+    try:
+        document = EnvSettingsSource(Settings, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")()
+    except UndecodableVariable as error:
+        raise SettingsError(f"environment: {error}; expected JSON, or set one name at a time") from None
+    unknown = {names[:1]: place for names, place in places.items() if names[0] not in Settings.model_fields}
+    return {section: {} for (section,) in unknown} | document, places | unknown
+
+
+def _from_overrides(overrides: Mapping[str, object]) -> tuple[Document, Places]:
+    document: Document = {}
+    for dotted, value in overrides.items():
+        nested: Any = value
+        for name in reversed(dotted.split(".")):
+            nested = {name: nested}
+        document = _merge(document, nested)
+    return document, {tuple(dotted.split(".")): f"override {dotted}" for dotted in overrides}
+
+
+def _merge(below: Document, above: Document) -> Document:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _explain(error: ValidationError, document: Document, places: Places) -> Iterator[str]:
+    by_setting: dict[Names, list[ErrorDetails]] = {}
+    for fault in error.errors(include_url=False):
+        names = tuple(map(str, fault["loc"]))
+        by_setting.setdefault(names if fault["type"] == "missing" else _within(document, names), []).append(fault)
+    for names, faults in by_setting.items():
+        place = next(places[names[:end]] for end in range(len(names), -1, -1) if names[:end] in places)
+        yield f"{place}: {_complaint(names, faults, document)}"
+
+
+def _within(document: Document, names: Names) -> Names:
+    """Return the part of ``names`` that is written in ``document``: pydantic adds the branches of a union."""
+    here: Any = document
+    for depth, name in enumerate(names):
+        if not isinstance(here, dict) or name not in here:
+            return names[:depth]
+        here = here[name]
+    return names
+
+
+def _complaint(names: Names, faults: list[ErrorDetails], document: Document) -> str:
+    dotted, first = ".".join(names), faults[0]
+    if first["type"] == "extra_forbidden":
+        return f"{dotted} is not a setting{_nearest(names)} (docs/settings.md lists them all)"
+    if first["type"] == "missing":
+        return f"{dotted} is missing{_meaning(names)}"
+    if first["type"] == "value_error":
+        return ": ".join(filter(None, [dotted, str(first["ctx"]["error"])]))
+    if first["loc"][-1] == "[key]":
+        return f"{dotted}: {names[-1]!r} is not a valid name; expected {_expected(first)}"
+    expected = " or ".join(dict.fromkeys(map(_expected, faults)))
+    return f"{dotted} is {_shown(names, document)}; expected {expected}{_meaning(names)}"
+
+
+def _expected(fault: ErrorDetails) -> str:
+    if fault["type"] == "model_type":
+        return "a section of settings"
+    message = fault["msg"].removeprefix("Input should ").removeprefix("be ").split(", ")[0]
+    return message.replace("String should match pattern", "text that matches")
+
+
+def _shown(names: Names, document: Document) -> str:
+    if "options" in names or "SecretStr" in str(_type_at(names)):
+        return "(hidden)"
+    here: Any = document
+    for name in names:
+        here = here[name]
+    return repr(here)
+
+
+def _meaning(names: Names) -> str:
+    container = _type_at(names[:-1])
+    info = container.model_fields.get(names[-1]) if _is_model(container) else None
+    return f" ({info.description})" if info and info.description else ""
+
+
+def _nearest(names: Names) -> str:
+    container = _type_at(names[:-1])
+    siblings = list(container.model_fields) if _is_model(container) else []
+    close = [".".join([*names[:-1], name]) for name in difflib.get_close_matches(names[-1], siblings, 1, cutoff=0.7)]
+    elsewhere = [f"{section}.{names[-1]}" for section in Settings.model_fields if _type_at((section, names[-1]))]
+    found = close or elsewhere
+    return f", did you mean {found[0]}?" if found else ""
+
+
+def _type_at(names: Names) -> Any:
+    """Return the type of the setting that ``names`` lead to, None where there is none."""
+    here: Any = Settings
+    for name in names:
+        if _is_model(here):
+            info = here.model_fields.get(name)
+            here = info.annotation if info else None
+        else:
+            here = get_args(here)[1] if get_origin(here) is dict else None
+    return here
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

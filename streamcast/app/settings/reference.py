@@ -1,0 +1,135 @@
+"""The settings for people: a commented file to start from, the reference page, the JSON Schema.
+
+All three are made from the fields; ``make docs`` writes the last two into docs/.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from streamcast.app.settings.fields import Settings
+from streamcast.spec import model_spec as spec
+
+_KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", SecretStr: "secret"}
+
+
+def write_template() -> str:
+    """Return a commented YAML file with every setting at its default; ``load_settings`` reads it."""
+    head = "# Settings of streamcast. STREAMCAST__SECTION__NAME in the environment overrides a line of this file.\n"
+    return head + "\n".join(_template(Settings, "")) + "\n"
+
+
+def write_reference() -> str:
+    """Return docs/settings.md: every setting with its kind, default and meaning."""
+    head = textwrap.dedent("""\
+        # Settings
+
+        Generated from `streamcast/app/settings/fields.py` by `make docs`; do not edit. `streamcast init` writes a file
+        with all of them. Each can be overridden in the environment: `kafka.group` by `STREAMCAST__KAFKA__GROUP`.
+        Durations are written with a unit: ms, s, min, h, d or w. What can change a forecast (freq, columns, lateness,
+        gaps, calibration) belongs to the model, not here.
+        """)
+    return head + "".join(_section_page(name, info) for name, info in Settings.model_fields.items())
+
+
+def write_schema() -> str:
+    """Return the JSON Schema of the settings file, for editors that check as one types."""
+    return json.dumps(Settings.model_json_schema(), indent=2) + "\n"
+
+
+def write_docs(folder: Path) -> None:
+    """Write settings.md and settings.schema.json into ``folder``."""
+    (folder / "settings.md").write_text(write_reference(), encoding="utf-8")
+    (folder / "settings.schema.json").write_text(write_schema(), encoding="utf-8")
+
+
+def _template(section: type[BaseModel], indent: str) -> Iterator[str]:
+    for name, info in section.model_fields.items():
+        inner = _inner(info)
+        if not indent:
+            yield ""
+        yield from textwrap.wrap(_meaning(info), 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+        if inner is None:
+            mark = "# " if info.default is None else ""
+            yield f"{indent}{mark}{name}: {_default(info)}".rstrip()
+            continue
+        yield f"{indent}{name}:"
+        for example in info.examples or ():
+            indent_of_example = f"{indent}  "
+            yield f"{indent_of_example}{example}:"
+            yield from _template(inner, f"{indent_of_example}  ")
+        if not info.examples:
+            yield from _template(inner, f"{indent}  ")
+
+
+def _section_page(name: str, info: FieldInfo) -> str:
+    lines = ["", f"## {name}", "", _meaning(info), ""]
+    lines += ["| setting | kind | default | meaning |", "| --- | --- | --- | --- |"]
+    for dotted, field in _rows(name, info):
+        lines.append(f"| `{dotted}` | {_kind(field)} | {_shown_default(field)} | {_meaning(field)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _rows(dotted: str, info: FieldInfo) -> Iterator[tuple[str, FieldInfo]]:
+    inner = _inner(info)
+    if inner is None:
+        yield dotted, info
+        return
+    prefix = f"{dotted}.<name>" if info.examples else dotted
+    for name, field in inner.model_fields.items():
+        yield from _rows(f"{prefix}.{name}", field)
+
+
+def _inner(info: FieldInfo) -> type[BaseModel] | None:
+    """Return the section that a field holds, by itself or by name; None for a plain setting."""
+    kind = get_args(info.annotation)[1] if get_origin(info.annotation) is dict else info.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _meaning(info: FieldInfo) -> str:
+    inner = _inner(info)
+    return " ".join((info.description or (inspect.getdoc(inner) if inner else None) or "").split())
+
+
+def _is_duration(info: FieldInfo) -> bool:
+    return any(getattr(part, "func", None) is spec.parse_duration for part in info.metadata)
+
+
+def _default(info: FieldInfo) -> str:
+    value: Any = info.examples[0] if info.examples else info.default
+    if value is None:
+        return ""
+    if _is_duration(info):
+        return spec.format_duration(value)
+    text: str = yaml.safe_dump(str(value) if isinstance(value, Path) else value, default_flow_style=True, width=1_000)
+    return text.removesuffix("...\n").strip()
+
+
+def _shown_default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    return f"`{text}`" if (text := _default(info)) else "–"
+
+
+def _kind(info: FieldInfo) -> str:
+    return "duration" if _is_duration(info) else _name_of(info.annotation)
+
+
+def _name_of(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(kind))
+    if get_origin(kind) is dict:
+        return "names with values"
+    if parts := [part for part in get_args(kind) if part is not NoneType]:
+        return " or ".join(dict.fromkeys(map(_name_of, parts)))
+    return _KINDS.get(kind, "time with a zone")

@@ -1,0 +1,222 @@
+"""The engine: observations in, forecasts out, and nothing else.
+
+A pure function of (state, records): no clock, no I/O, no chance.  Its result is that of taking the records
+of each partition one at a time in offset order; waves and tiles are only a faster way to the same bytes.
+
+Legend: N observations, K steps, A answers, M scores, h horizon, Q quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from streamcast.consumers.transport import Partition
+from streamcast.engine.inference import Inference
+from streamcast.engine.layout import Field, Layout
+from streamcast.engine.slab import FIRST_SLOTS, Slab
+from streamcast.engine.window import buffers, plan, window_layout
+from streamcast.kernels import outcome
+from streamcast.kernels.advance import Steps, advance
+from streamcast.models.network import Network
+from streamcast.models.spec import SpecError
+from streamcast.spec.model_spec import ModelSpec
+from streamcast.topics.messages import Forecasts, Observations
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+MOST_FIRST_BYTES = 1 << 30
+"""Of the slots that a slab begins with."""
+
+NOT_FINITE = 4
+"""An outcome beside those of ``kernels.advance``: the forecast was not finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Forecasts whose outcome arrived: ``ahead`` [M] steps, ``values`` [M, 4] as in ``kernels.outcome``."""
+
+    ahead: Ints
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of N observations: forecasts, an outcome each [N], scores, and counts of rarer events."""
+
+    forecasts: Forecasts
+    outcomes: npt.NDArray[np.uint8]
+    scores: Scores
+    slots: Ints
+    gaps: int
+    restarts: int
+    evictions: int
+
+
+def _no_lap(_stage: str) -> None:
+    """Time nothing."""
+
+
+class Engine:
+    """Carries the state of every series of one lane through its records."""
+
+    def __init__(self, spec: ModelSpec, network: Network, max_series: int = 1_000_000) -> None:
+        self.spec = spec
+        self._plan = plan(spec)
+        self.slab = Slab(layout(spec, network), max_series)
+        self._steps = buffers(spec)
+        self._inference = Inference(spec, network, self.slab)
+        self._levels = np.array(spec.quantiles)
+
+    def stage(
+        self, observations: Observations, lap: Callable[[str], None] = _no_lap,
+        reset: Collection[tuple[Partition, str]] = (),
+    ) -> Result:  # fmt: skip
+        """Advance every series by its records and answer them; ``promote`` or ``discard`` must follow.
+
+        The series of ``reset`` are begun anew first.  ``lap`` is called with the name of each part of the work as
+        it ends: telemetry, never an input.
+        """
+        slots = self.slab.locate(observations, reset)
+        lap("window")
+        outcomes = np.empty(len(observations), np.uint8)
+        steps = self._steps._replace(outcome=outcomes)
+        counts = np.zeros(4 + len(self.spec.scales), np.int64)
+        chunks: list[tuple[Forecasts, Scores]] = []
+        gaps = restarts = start = 0
+        while start < len(observations):
+            start = advance(
+                self._plan, self.slab.rows, steps, slots, observations.times, observations.offsets,
+                observations.values, start, counts,
+            )  # fmt: skip
+            gaps += int(counts[-2])
+            restarts += int(counts[-1])
+            self._note_windows(steps, counts)
+            lap("features")
+            chunks.append(self._chunk(steps, counts, outcomes, lap))
+        forecasts = _joined([f for f, _ in chunks], self.spec)
+        return Result(forecasts, outcomes, _scores(chunks), slots, gaps, restarts, self.slab.evictions)
+
+    def promote(self) -> None:
+        """What was staged is committed."""
+        self.slab.promote()
+
+    def discard(self, partitions: Collection[Partition] | None = None) -> None:
+        """What was staged did not happen, in all partitions or in these."""
+        self.slab.discard(partitions)
+
+    def norm(self, result: Result, most: int = 64) -> float:
+        """Return the mean Euclidean norm of the base scale's hidden states, over some series of a result."""
+        slots = result.slots[:most]
+        rows = [
+            array[slots].reshape(len(slots), int(np.prod(array.shape[1:]))).astype(np.float64)
+            for name, array in self.slab.arrays.items()
+            if name.startswith("hidden.0.")
+        ]
+        return float(np.sqrt((np.concatenate(rows, 1) ** 2).sum(1)).mean()) if rows and len(slots) else 0.0
+
+    # -- one chunk of steps --------------------------------------------------------------------------
+
+    def _note_windows(self, steps: Steps, counts: Ints) -> None:
+        """Keep what the window kernel overwrote, for discarding."""
+        k = int(counts[0])
+        ring = self.slab.rows.ring.shape[2]
+        self.slab.overwrote("ring", steps.slot[:k], steps.order[:k] % ring, steps.ring_before[:k])
+        base = 0
+        for s, scale in enumerate(self.spec.scales):
+            n = int(counts[2 + s])
+            positions = base + steps.coarse_order[s, :n] % scale.window
+            self.slab.overwrote("coarse_ring", steps.coarse_slot[s, :n], positions, steps.coarse_before[s, :n])
+            base += scale.window
+
+    def _chunk(
+        self, steps: Steps, counts: Ints, outcomes: npt.NDArray[np.uint8], lap: Callable[[str], None]
+    ) -> tuple[Forecasts, Scores]:
+        k, answers = int(counts[0]), int(counts[1])
+        scales = self._inference.step(steps, counts)
+        normalised = self._inference.read(scales, steps, answers)
+        forecast = np.empty(normalised.shape)
+        lap("inference")
+        finite = outcome.scale_back(normalised, steps.last[:answers], steps.scale[:answers], forecast)
+        answer = steps.answer[:k]
+        at = steps.answer_step[:answers]
+        records = steps.record[at]
+        if not finite.all():
+            outcomes[records[~finite]] = NOT_FINITE
+            answer[at[~finite]] = -1
+        anomaly, scores = self._score(steps, k, answer, forecast)
+        lap("calibrate")
+        forecasts = Forecasts(records, steps.label[at], forecast, steps.warm[:answers].copy(), anomaly)
+        if not finite.all():
+            forecasts = Forecasts(*(getattr(forecasts, name)[finite] for name in Forecasts.__slots__))
+        return forecasts, scores
+
+    def _score(self, steps: Steps, k: int, answer: Ints, forecast: Floats) -> tuple[Floats, Scores]:
+        """Score what came due at K steps; return the anomaly of each answer and the scores."""
+        ahead = self._plan.scored
+        slab, arrays = self.slab, self.slab.arrays
+        scores = np.empty((k, len(ahead), 4))
+        before = np.empty((k, len(ahead), len(self._levels)))
+        anomaly = np.full(len(forecast), np.nan)
+        slots, orders = steps.slot[:k], steps.order[:k]
+        outcome.score(
+            arrays["awaiting"], arrays["residual"], slots, orders, steps.observed[:k], steps.naive[:k],
+            answer, forecast, ahead, self._levels, self.spec.median, scores, before, anomaly,
+        )  # fmt: skip
+        base = 0
+        for j, step in enumerate(ahead.tolist()):
+            slab.overwrote("awaiting", slots, base + orders % step, before[:, j])
+            base += step
+        due = ~np.isnan(scores[:, :, outcome.ERROR])
+        return anomaly, Scores(np.broadcast_to(ahead, due.shape)[due], scores[due])
+
+
+def layout(spec: ModelSpec, network: Network) -> Layout:
+    """Return what must be remembered of one series: windows, forecasts that wait, hidden states, past outputs.
+
+    Raises SpecError when that is too much for the slots which a slab begins with.
+    """
+    awaiting, quantiles = spec.scored_steps, len(spec.quantiles)
+    fields = {
+        **window_layout(spec).fields,
+        "awaiting": Field((sum(awaiting), quantiles), np.float64, 0, tuple((step, 0) for step in awaiting)),
+        "residual": Field((2,), np.float64, scale=0),
+    }
+    for scale in range(1 + len(spec.scales)):
+        for name, tensor in network.initial_state(scale, 1).items():
+            fields[f"hidden.{scale}.{name}"] = Field(tuple(tensor.shape[1:]), tensor.numpy().dtype.type, scale=scale)
+        remembered, width = network.memory[scale], network.outputs[scale]
+        if scale > 0 or remembered > 1:
+            fields[f"past.{scale}"] = Field((remembered, width), np.float32, 0, ((remembered, scale),))
+    found = Layout(fields)
+    if FIRST_SLOTS * found.row_bytes > MOST_FIRST_BYTES:
+        raise SpecError(
+            f"the spec needs {found.row_bytes:,} bytes a series ({found.arithmetic()}, …);"
+            f" the first {FIRST_SLOTS} series alone would take {FIRST_SLOTS * found.row_bytes / 2**30:.1f} GiB,"
+            f" of at most {MOST_FIRST_BYTES / 2**30:.0f}: choose a smaller window, fewer columns, or a coarser scale"
+            " for what lies far back"
+        )
+    return found
+
+
+def _joined(forecasts: list[Forecasts], spec: ModelSpec) -> Forecasts:
+    if not forecasts:
+        ints = np.empty(0, np.int64)
+        values = np.empty((0, spec.horizon, len(spec.quantiles)))
+        return Forecasts(ints, ints, values, np.empty(0, np.bool_), np.empty(0))
+    if len(forecasts) == 1:
+        return forecasts[0]
+    return Forecasts(*(np.concatenate([getattr(f, name) for f in forecasts]) for name in Forecasts.__slots__))
+
+
+def _scores(chunks: list[tuple[Forecasts, Scores]]) -> Scores:
+    if not chunks:
+        return Scores(np.empty(0, np.int64), np.empty((0, 4)))
+    return Scores(
+        np.concatenate([scores.ahead for _, scores in chunks]),
+        np.concatenate([scores.values for _, scores in chunks]),
+    )

@@ -1,0 +1,168 @@
+"""The network over a chunk of steps, in tiles of 8 rows: recurrent parts step, then the read-out answers.
+
+Legend: K steps, A answers, R rows of a wave, T waves of a run, F features, H width, h horizon, Q quantiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from streamcast.engine.slab import Slab
+from streamcast.engine.tiles import Tiles, tiled
+from streamcast.kernels import rings as memory
+from streamcast.kernels import waves
+from streamcast.kernels.advance import Steps
+from streamcast.models.network import Network
+from streamcast.spec.model_spec import ModelSpec
+
+Ints = npt.NDArray[np.int64]
+Singles = npt.NDArray[np.float32]
+
+BLOCK_ROWS = 512
+"""Rows that are read out at once; a multiple of a tile."""
+
+
+@dataclass(slots=True)
+class ScaleSteps:
+    """The K steps of one scale in a chunk: whose, which number, after which base step, inputs; then the outputs."""
+
+    slots: Ints
+    order: Ints
+    after: Ints
+    x: Singles
+    dt: Singles
+    y: Singles = field(default_factory=lambda: np.empty((0, 0), np.float32))
+
+
+class Inference:
+    """Runs one network over the hidden states and past outputs of a slab, in place."""
+
+    def __init__(self, spec: ModelSpec, network: Network, slab: Slab) -> None:
+        self._shape = (spec.horizon, len(spec.quantiles))
+        self._network = network.eval()
+        self._slab = slab
+        self._scratch = np.empty(0, np.int64)
+        self._tiles = Tiles()
+        self._fresh = [
+            {name: tensor[0].clone() for name, tensor in network.initial_state(s, 1).items()}
+            for s in range(1 + len(spec.scales))
+        ]
+        self._memories = [
+            (torch.zeros(BLOCK_ROWS, size, width), torch.zeros(BLOCK_ROWS, dtype=torch.int64))
+            if f"past.{scale}" in slab.arrays
+            else None
+            for scale, (size, width) in enumerate(zip(network.memory, network.outputs, strict=True))
+        ]
+        self._one = torch.ones(BLOCK_ROWS, dtype=torch.int64)
+
+    def step(self, steps: Steps, counts: Ints) -> list[ScaleSteps]:
+        """Move the hidden states of every scale by the steps of a chunk; return these with their outputs."""
+        if len(self._scratch) < self._slab.capacity:
+            self._scratch = np.full(self._slab.capacity, -1, np.int64)
+        scales = [_scale_steps(scale, steps, counts) for scale in range(len(self._fresh))]
+        for scale, part in enumerate(scales):
+            part.y = self._recur(scale, part.slots, part.order == 0, part.x, part.dt)
+        return scales
+
+    def read(self, scales: list[ScaleSteps], steps: Steps, answers: int) -> Singles:
+        """Read A answers out of what is remembered, a block at a time; normalised quantiles [A, h, Q]."""
+        q = np.empty((answers, *self._shape), np.float32)
+        rings = [self._slab.arrays.get(f"past.{scale}") for scale in range(len(scales))]
+        before = [np.empty_like(part.y) for part in scales]
+        done = [0] * len(scales)
+        with torch.inference_mode():
+            for first in range(0, answers, BLOCK_ROWS):
+                block = slice(first, min(first + BLOCK_ROWS, answers))
+                at, rows = steps.answer_step[block], block.stop - block.start
+                whole = slice(first, first + tiled(rows))
+                memories, filled = [], []
+                for scale, (part, ring, kept) in enumerate(zip(scales, rings, self._memories, strict=True)):
+                    if ring is None or kept is None:
+                        memories.append(torch.from_numpy(self._tiles.gather("newest", part.y, at)[:, None]))
+                        filled.append(self._one[: tiled(rows)])
+                        continue
+                    recent, have = kept
+                    done[scale] = memory.remember(
+                        ring, part.slots, part.order, part.y, part.after, before[scale], done[scale], at,
+                        steps.slot[at], steps.answer_order[scale, block], recent.numpy(), have.numpy(),
+                    )  # fmt: skip
+                    memories.append(recent[: tiled(rows)])
+                    filled.append(have[: tiled(rows)])
+                q_tile = self._network.read(memories, filled, torch.from_numpy(steps.lags[whole]))
+                q[block] = q_tile[:rows].numpy()
+        for scale, (part, ring) in enumerate(zip(scales, rings, strict=True)):
+            if ring is not None:
+                memory.write_rest(ring, part.slots, part.order, part.y, before[scale], done[scale])
+                self._slab.overwrote(f"past.{scale}", part.slots, part.order % ring.shape[1], before[scale])
+        return q
+
+    def _recur(self, scale: int, slots: Ints, cold: npt.NDArray[np.bool_], x: Singles, dt: Singles) -> Singles:
+        """Step K bars of one scale in waves, runs of equal waves at once; return their outputs [K, H]."""
+        y = np.empty((len(slots), self._network.outputs[scale]), np.float32)
+        if len(slots) == 0:
+            return y
+        rows, counts, order = waves.arrange(slots, self._scratch)
+        x_sorted, dt_sorted = self._tiles.gather("x", x, order), self._tiles.gather("dt", dt, order)
+        cold_sorted = cold[order] if cold.any() else None
+        y_sorted = np.empty_like(y)
+        fields = {name: self._slab.arrays[f"hidden.{scale}.{name}"] for name in self._fresh[scale]}
+        state = {name: torch.from_numpy(self._tiles.gather(name, array, rows)) for name, array in fields.items()}
+        at = 0
+        with torch.inference_mode():
+            for _, length, width in waves.runs(counts).tolist():
+                stop = at + length * width
+                wave = slice(at, stop)
+                x_run = x_sorted[wave].reshape(length, width, -1)
+                dt_run = dt_sorted[wave].reshape(length, width)
+                cold_run = None if cold_sorted is None else cold_sorted[wave].reshape(length, width)
+                y_run = y_sorted[wave].reshape(length, width, -1)
+                for first in range(0, width, BLOCK_ROWS):
+                    block = slice(first, min(first + BLOCK_ROWS, width))
+                    self._scan(scale, state, len(rows), block, x_run, dt_run, cold_run, y_run)
+                at = stop
+        for name, array in fields.items():
+            array[rows] = state[name][: len(rows)].numpy()
+        y[order] = y_sorted
+        return y
+
+    def _scan(
+        self, scale: int, state: dict[str, torch.Tensor], total: int, block: slice, x: Singles, dt: Singles,
+        cold: npt.NDArray[np.bool_] | None, y: Singles,
+    ) -> None:  # fmt: skip
+        """Step some of the ``total`` rows by a run of waves (x [T, R, F]) from ``state``, in place.
+
+        Cold rows begin anew.
+        """
+        rows = block.stop - block.start
+        tile = slice(block.start, block.start + tiled(rows))
+        starts = [0]
+        if cold is not None:
+            starts += [t for t in range(1, len(x)) if cold[t, block].any()]
+        for start, stop in zip(starts, [*starts[1:], len(x)], strict=True):
+            if cold is not None and cold[start, block].any():
+                fresh = np.flatnonzero(cold[start, block]) + block.start
+                for name, initial in self._fresh[scale].items():
+                    state[name][fresh] = initial
+            x_tile = self._tiles.waves("x of waves", x[start:stop, block])
+            dt_tile = self._tiles.waves("dt of waves", dt[start:stop, block])
+            before = {name: tensor[tile] for name, tensor in state.items()}
+            y_tile, after = self._network.scan(scale, x_tile, before, None, dt_tile)
+            y[start:stop, block] = y_tile[:, :rows].numpy()
+            for name, tensor in after.items():
+                if rows == total:
+                    state[name] = tensor.contiguous()
+                else:
+                    state[name][block] = tensor[:rows]
+
+
+def _scale_steps(scale: int, steps: Steps, counts: Ints) -> ScaleSteps:
+    if scale == 0:
+        k = int(counts[0])
+        return ScaleSteps(steps.slot[:k], steps.order[:k], np.arange(k), steps.x[:k], steps.dt[:k])
+    s, n = scale - 1, int(counts[1 + scale])
+    slots, order, after = steps.coarse_slot[s, :n], steps.coarse_order[s, :n], steps.coarse_after[s, :n]
+    return ScaleSteps(slots, order, after, steps.coarse_x[s, :n], np.ones(n, np.float32))

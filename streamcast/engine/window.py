@@ -1,0 +1,106 @@
+"""A spec as the window kernel takes it: its constants, what it remembers of a series, room for a chunk of steps.
+
+Legend: K steps, A answers, S coarse scales, C columns, F features, L lags.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from streamcast.engine.layout import Field, Layout
+from streamcast.engine.tiles import tiled
+from streamcast.kernels.advance import CLOCK, LEVEL, PART, REDUCERS, Plan, Steps
+from streamcast.spec import features
+from streamcast.spec.model_spec import ModelSpec
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
+
+STEPS_AT_ONCE = 8_192
+LAG_BYTES = 64 << 20
+
+
+def plan(spec: ModelSpec) -> Plan:
+    """Return the constants of a spec as the kernels take them.
+
+    A coarse bar's value is in the unit of base bars, whose moments normalise it: a sum or count is its mean there.
+    """
+    series = spec.series
+    reducers = [column.reducer for column in series.columns]
+    coarse = ["mean" if reducer in {"sum", "count"} else reducer for reducer in reducers]
+    return Plan(
+        freq=series.freq,
+        origin=series.offset,
+        ticks=series.mode == "ticks",
+        grace=series.grace,
+        max_gap=series.max_gap,
+        ttl=series.ttl,
+        fill_season=series.missing == "season",
+        alpha=1.0 - 0.5 ** (1.0 / spec.half_life),
+        season=spec.season,
+        lags=spec.lags,
+        warm_up=spec.warm_up,
+        sizes=np.array([len(column.categories or ()) for column in series.columns], np.int64),
+        reducers=np.array([REDUCERS.index(reducer) for reducer in reducers], np.int64),
+        coarse_reducers=np.array([REDUCERS.index(reducer) for reducer in coarse], np.int64),
+        periods=np.array([features.CALENDAR_MS[period] for period in spec.calendar]),
+        every=np.array([scale.every for scale in spec.scales], np.int64),
+        coarse_windows=np.array([scale.window for scale in spec.scales], np.int64),
+        scored=np.array(spec.scored_steps, np.int64),
+    )
+
+
+def open_bars(spec: ModelSpec) -> int:
+    """How many base bars of ticks may be open at once (none in sample mode)."""
+    return -(-spec.series.grace // spec.series.freq) + 1 if spec.series.mode == "ticks" else 0
+
+
+def window_layout(spec: ModelSpec) -> Layout:
+    """Return what the window kernel must remember of one series."""
+    columns, scales = len(spec.series.columns), len(spec.scales)
+    coarse = [scale.window for scale in spec.scales]
+    return Layout(
+        {
+            "clock": Field((CLOCK,), np.int64),
+            "level": Field((columns, LEVEL), np.float64),
+            "closed": Field((scales,), np.int64),
+            "open": Field((scales, columns, PART), np.float64),
+            "ticks": Field((open_bars(spec), columns + 1, PART), np.float64),
+            "ring": Field((columns, spec.ring), np.float64, 1, ((spec.ring, 0),)),
+            "coarse_ring": Field(
+                (columns, sum(coarse)), np.float64, 1, tuple((window, 1 + s) for s, window in enumerate(coarse))
+            ),
+        }
+    )
+
+
+def buffers(spec: ModelSpec) -> Steps:
+    """Return room for one chunk of steps: bounded, and always enough for one record."""
+    columns, scales, width = len(spec.series.columns), len(spec.scales), features.width(spec)
+    room = max(STEPS_AT_ONCE, 2 * (spec.series.max_gap + open_bars(spec) + 2))
+    if spec.lags:
+        room = max(min(room, LAG_BYTES // (4 * spec.lags)), spec.series.max_gap + open_bars(spec) + 3)
+    room = tiled(room)
+
+    def ints(*shape: int) -> Ints:
+        return np.zeros(shape, np.int64)
+
+    def floats(*shape: int) -> Floats:
+        return np.zeros(shape)
+
+    def singles(*shape: int) -> Singles:
+        array: Singles = torch.zeros(shape).numpy()  # torch aligns its memory
+        return array
+
+    return Steps(
+        slot=ints(room), record=ints(room), order=ints(room), label=ints(room), cold=np.zeros(room, np.bool_),
+        dt=singles(room), x=singles(room, width), observed=floats(room), naive=floats(room, len(spec.scored_steps)),
+        ring_before=floats(room, columns), answer=ints(room), coarse_slot=ints(scales, room),
+        coarse_after=ints(scales, room), coarse_order=ints(scales, room), coarse_x=singles(scales, room, width),
+        coarse_before=floats(scales, room, columns), answer_step=ints(room), answer_order=ints(1 + scales, room),
+        lags=singles(room, spec.lags), last=floats(room), scale=floats(room), warm=np.zeros(room, np.bool_),
+        outcome=np.zeros(0, np.uint8),
+    )  # fmt: skip

@@ -1,0 +1,37 @@
+"""Forecasts as data frames in Nixtla's columns: unique_id, ds, cutoff, and the model's median and intervals.
+
+Legend: A forecasts, H horizon, Q quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from streamcast.spec.model_spec import ModelSpec
+
+
+def forecast_frame(
+    spec: ModelSpec, name: str, keys: Sequence[str], cutoffs_A: NDArray[np.int64], values_AHQ: NDArray[np.float64]
+) -> pd.DataFrame:
+    """Return a row for each forecast and step; ``<name>`` is the median, ``<name>-lo-80`` the 0.1 quantile; UTC."""
+    steps_H = np.arange(1, spec.horizon + 1) * spec.series.freq
+    columns = {
+        "unique_id": np.repeat(np.array(keys, object), spec.horizon),
+        "ds": (cutoffs_A[:, None] + steps_H).ravel().astype("datetime64[ms]"),
+        "cutoff": np.repeat(cutoffs_A, spec.horizon).astype("datetime64[ms]"),
+    }
+    order = sorted(range(len(spec.quantiles)), key=lambda q: (abs(spec.quantiles[q] - 0.5), spec.quantiles[q]))
+    columns |= {quantile_column(name, spec.quantiles[q]): values_AHQ[:, :, q].ravel() for q in order}
+    return pd.DataFrame(columns)
+
+
+def quantile_column(name: str, level: float) -> str:
+    """Return Nixtla's column of a quantile: the median is the model itself, 0.1 is ``lo-80`` and 0.9 ``hi-80``."""
+    if level == 0.5:
+        return name
+    side = "lo" if level < 0.5 else "hi"
+    return f"{name}-{side}-{round(100 * abs(1 - 2 * level), 4):g}"

@@ -1,0 +1,149 @@
+"""How good a model's forecasts were beside simple ones: sums by series and step, and the tables made of them.
+
+Legend: K series, A forecasts, H horizon, Q quantiles (0 for point forecasts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from streamcast.offline.evaluation.accuracy import Floats, absolute_error, covered, pinball, skill, squared_error, width
+from streamcast.offline.evaluation.baselines import Integers
+
+Row = dict[str, Any]
+"""One line of a table, by column."""
+
+REFERENCE = "seasonal naive"
+"""What skill is held against."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Sums over scored points, by series and step; those of quantiles are empty for point forecasts."""
+
+    levels: tuple[float, ...]
+    count_KH: Floats
+    absolute_KH: Floats
+    squared_KH: Floats
+    pinball_KHQ: Floats
+    covered_KH: Floats
+    width_KH: Floats
+
+    @classmethod
+    def empty(cls, series: int, horizon: int, levels: tuple[float, ...]) -> Tally:
+        """Return a tally of nothing; no levels means point forecasts."""
+        count, absolute, squared, inside, wide = np.zeros((5, series, horizon))
+        return cls(levels, count, absolute, squared, np.zeros((series, horizon, len(levels))), inside, wide)
+
+    def add(self, series_A: Integers, actual_AH: Floats, forecast_AHQ: Floats) -> None:
+        """Score forecasts of series; a point forecast is [A, H, 1], and what is NaN is not scored."""
+        point_AH = forecast_AHQ[:, :, self.levels.index(0.5) if self.levels else 0]
+        absolute_AH = absolute_error(actual_AH, point_AH)
+        self._sum(self.count_KH, series_A, (~np.isnan(absolute_AH)).astype(np.float64))
+        self._sum(self.absolute_KH, series_A, absolute_AH)
+        self._sum(self.squared_KH, series_A, squared_error(actual_AH, point_AH))
+        if self.levels:
+            low_AH, high_AH = forecast_AHQ[:, :, 0], forecast_AHQ[:, :, -1]
+            unseen_AH = np.isnan(actual_AH)
+            self._sum(self.pinball_KHQ, series_A, pinball(actual_AH[:, :, None], forecast_AHQ, np.array(self.levels)))
+            self._sum(self.covered_KH, series_A, covered(actual_AH, low_AH, high_AH))
+            self._sum(self.width_KH, series_A, np.where(unseen_AH, np.nan, width(low_AH, high_AH)))
+
+    @staticmethod
+    def _sum(into: Floats, series_A: Integers, values: Floats) -> None:
+        order = np.argsort(series_A, kind="stable")
+        sorted_A = series_A[order]
+        firsts = np.flatnonzero(np.diff(sorted_A, prepend=-1))
+        if len(firsts):
+            into[sorted_A[firsts]] += np.add.reduceat(np.nan_to_num(values)[order], firsts, axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of a backtest; ``tallies`` holds the model first, then the baselines.
+
+    ``scale_K`` is the in-sample seasonal naive error of each series, ``outcomes`` what became of the records,
+    ``forecasts`` how many were scored, ``kept`` the forecasts that the caller asked for.
+    """
+
+    model: str
+    keys: tuple[str, ...]
+    tallies: Mapping[str, Tally]
+    scale_K: Floats
+    outcomes: Mapping[str, int]
+    forecasts: int
+    kept: pd.DataFrame | None
+
+    def rows(self) -> list[Row]:
+        """Return a row a forecaster, over all series and steps; quantile scores are absent for point forecasts.
+
+        mae, mse and width are means over all points in the series' own units; mase weighs them by each series' scale
+        (series without one are left out); skill is the part of the seasonal naive's mase that is avoided.
+        """
+        return self._table({}, slice(None), slice(None))
+
+    def by_horizon(self) -> list[Row]:
+        """Return a row a forecaster and step ahead."""
+        horizon = self.tallies[self.model].count_KH.shape[1]
+        return [row for h in range(horizon) for row in self._table({"step": h + 1}, slice(None), slice(h, h + 1))]
+
+    def by_series(self) -> list[Row]:
+        """Return a row a forecaster and series that was scored."""
+        scored_K = self.tallies[self.model].count_KH.sum(1)
+        return [
+            row
+            for k in np.flatnonzero(scored_K).tolist()
+            for row in self._table({"unique_id": self.keys[k]}, slice(k, k + 1), slice(None))
+        ]
+
+    def verdict(self) -> list[str]:
+        """Return a sentence for every baseline and measure that the model loses to, or one that it loses to none."""
+        mine, *others = self.rows()
+        losses = [
+            f"{self.model} loses to {row['forecaster']} on {name}: {mine[name]:.4g} against {row[name]:.4g}"
+            for name in ("mae", "mse", "mase")
+            for row in others
+            if mine[name] >= row[name]
+        ]
+        return losses or [f"{self.model} beats {', '.join(row['forecaster'] for row in others)} on mae, mse and mase"]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the kept forecasts in Nixtla's columns: unique_id, ds, cutoff, y, the model and its intervals."""
+        if self.kept is None:
+            raise ValueError("no forecasts were kept: give backtest the cutoffs to keep, or keep=None for all")
+        return self.kept
+
+    def _table(self, head: Row, series: slice, steps: slice) -> list[Row]:
+        rows = [{**head, "forecaster": name, **self._row(tally, series, steps)} for name, tally in self.tallies.items()]
+        reference = next((row["mase"] for row in rows if row["forecaster"] == REFERENCE), np.nan)
+        return [{**row, "skill": skill(row["mase"], reference)} for row in rows]
+
+    def _row(self, tally: Tally, series: slice, steps: slice) -> dict[str, float]:
+        count_KH, scale_K = tally.count_KH[series, steps], self.scale_K[series]
+        n, known_K = count_KH.sum(), ~np.isnan(scale_K)
+        absolute_K = tally.absolute_KH[series, steps].sum(1)
+        row = {
+            "points": float(n),
+            "mae": _ratio(absolute_K.sum(), n),
+            "mse": _ratio(tally.squared_KH[series, steps].sum(), n),
+            "mase": _ratio((absolute_K[known_K] / scale_K[known_K]).sum(), count_KH[known_K].sum()),
+        }
+        if tally.levels:
+            pinball_Q = tally.pinball_KHQ[series, steps].sum((0, 1))
+            row |= {f"pinball {level:g}": _ratio(p, n) for level, p in zip(tally.levels, pinball_Q, strict=True)}
+            row |= {
+                "pinball": _ratio(pinball_Q.mean(), n),
+                "crps": 2.0 * _ratio(pinball_Q.mean(), n),
+                "coverage": _ratio(tally.covered_KH[series, steps].sum(), n),
+                "width": _ratio(tally.width_KH[series, steps].sum(), n),
+            }
+        return row
+
+
+def _ratio(total: float, count: float) -> float:
+    return float(total / count) if count else np.nan

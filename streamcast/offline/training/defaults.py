@@ -1,0 +1,130 @@
+"""A model spec from a history: what to choose when nobody has chosen.
+
+Legend: K series, T bars.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
+from streamcast.offline.history.bars import panel
+from streamcast.offline.history.history import History, HistoryError
+from streamcast.spec.features import CALENDAR_MS
+from streamcast.spec.model_spec import Aggregate, Column, ModelSpec, Scale, SeriesSpec
+
+HOUR, DAY, WEEK, YEAR = 3_600_000, 86_400_000, 604_800_000, 31_536_000_000
+LONGEST_SEASON = 2_016
+MOST_LAGS = 336
+FEWEST_LAGS = 8
+WARM_UP = 64
+
+Period = Literal["hour", "day", "week", "year"]
+
+
+def default_spec(
+    history: History,
+    horizon: int,
+    network: str | Mapping[str, Any] = "gru",
+    *,
+    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    lags: int | None = None,
+    season: int | None = None,
+    scales: Sequence[str | int] | None = None,
+    mode: Literal["sample", "ticks"] = "sample",
+    grace: str | int = 0,
+    aggregates: Mapping[str, Aggregate] | None = None,
+) -> ModelSpec:
+    """Return a spec for a history: its columns, and what was not given chosen from its bar length and its values.
+
+    ``mode`` says whether a record is a bar or one of its readings; ``grace`` is how long a bar of ticks waits for late
+    ones, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of categories).
+
+    The season is that of the hour, day, week or year which forecasts best in hindsight; the lags reach over 14 of
+    them, at most 336 and a quarter of the longest series; coarser scales are only for networks that attend to them.
+    Raises pydantic's ValidationError when what was given does not fit, HistoryError for an unknown column.
+    """
+    series = SeriesSpec.model_validate(
+        {"columns": _columns(history, aggregates or {}), "freq": history.freq_ms, "mode": mode, "grace": grace}
+    )
+    freq, bars = history.freq_ms, _longest(history)
+    season = best_season(history, series, horizon) if season is None else season
+    if lags is None:
+        lags = max(min(14 * season, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
+    spec: dict[str, Any] = {"kind": network} if isinstance(network, str) else dict(network)
+    if scales is None:
+        coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
+        scales = coarse if spec.get("kind") == "lstm-attention" else ()
+    return ModelSpec(
+        series=series,
+        horizon=horizon,
+        quantiles=tuple(quantiles),
+        lags=lags,
+        scales=tuple(Scale.model_validate({"every": every}) for every in scales),
+        season=season,
+        calendar=_calendar(history),
+        half_life=max(lags, 2 * season, WARM_UP),
+        warm_up=max(min(WARM_UP, bars // 8), 2),
+        network=spec,
+    )
+
+
+def best_season(history: History, series: SeriesSpec | None = None, horizon: int = 1) -> int:
+    """Return the bars of the hour, day, week or year whose repetition forecasts best, or 1 where none fits twice.
+
+    What repeats is the last whole season, as often as the horizon asks: an hour that is much like the last one says
+    little about tomorrow.  ``series`` says what a bar of the history is (default: a record is one).
+    """
+    grid = panel(history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms))
+    level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
+    best, least = 1, np.inf
+    for period in (HOUR, DAY, WEEK, YEAR):
+        season = period // history.freq_ms
+        if period % history.freq_ms or not 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
+            continue
+        error = _error_of_repeating(season, horizon, grid.y_KT, level_K)
+        if error < least:
+            best, least = season, error
+    return best
+
+
+def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats) -> float:
+    """Return the mean error of a season's repetition over a horizon, in units of each series' level.
+
+    Step h is forecast from so many whole seasons before it that the bar is known: h rounded up to seasons.
+    """
+    most = max(min(-(-horizon // season), y_KT.shape[1] // (2 * season)), 1)
+    steps = [min(season, horizon - before * season) for before in range(most)]
+    errors = [
+        mean(absolute_error(y_KT[:, back:], y_KT[:, :-back]) / level_K[:, None])
+        for back in range(season, (most + 1) * season, season)
+    ]
+    return float(np.average(errors, weights=steps))
+
+
+def _columns(history: History, aggregates: Mapping[str, Aggregate]) -> tuple[Column, ...]:
+    if unknown := set(aggregates) - set(history.columns):
+        raise HistoryError(
+            f"aggregates are given for {', '.join(sorted(unknown))}; the history has {', '.join(history.columns)}"
+        )
+    return tuple(
+        Column(name=name, categories=history.categories.get(name), aggregate=aggregates.get(name))
+        for name in history.columns
+    )
+
+
+def _calendar(history: History) -> tuple[Period, ...]:
+    span = int(history.ts_N[-1] - history.ts_N[0])
+    periods: tuple[Period, ...] = ("hour", "day", "week", "year")
+    return tuple(p for p in periods if CALENDAR_MS[p] > history.freq_ms and (p != "year" or span > 1.5 * YEAR))
+
+
+def _longest(history: History) -> int:
+    """Return how many bars the series with most of them has records in."""
+    bar_N = history.ts_N // history.freq_ms
+    span = int(bar_N[-1] - bar_N[0]) + 1
+    places = np.unique(history.series_N.astype(np.int64) * span + (bar_N - bar_N[0]))
+    return int(np.bincount(places // span).max())

@@ -1,0 +1,78 @@
+"""What an update descends: a network's own loss, its distance from a teacher, and the size of its cell states.
+
+Legend: P positions, h horizon, B rows.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from streamcast.models.network import Network
+from streamcast.models.spec import SpecError
+from streamcast.models.surgery.compress import imitation
+from streamcast.offline.training.sequences import Ints, Sequences
+from streamcast.offline.training.streams import Chunk, Streams
+from streamcast.spec.folders import Model, ModelError
+from streamcast.spec.model_spec import ModelSpec
+
+
+class Objective:
+    """The loss of B streams, chunk after chunk; a teacher steps beside the network through the same bars.
+
+    ``imitate`` is the teacher's weight against the outcomes', from 0 to 1; ``cell_penalty`` is that of the mean square
+    of the cell states, ``ponder_cost`` that of the layers climbed (Graves 2016, arXiv 1603.08983), both at the end of
+    a chunk.  Raises SpecError when the network has no such state.
+    """
+
+    def __init__(
+        self, network: Network, seen: Sequences, rows: int, teacher: Network | None, imitate: float,
+        cell_penalty: float = 0.0, ponder_cost: float = 0.0,
+    ) -> None:  # fmt: skip
+        self._network, self._seen, self._imitate = network, seen, imitate
+        self._cell_penalty, self._ponder_cost = cell_penalty, ponder_cost
+        self._streams = Streams(network, seen, rows)
+        self._teacher = None if teacher is None else (teacher, Streams(teacher, seen, rows))
+        if cell_penalty and not self._streams.reached("c"):
+            raise SpecError(f"cell_penalty is {cell_penalty!r}, but this network has no cell state: set it to 0")
+        if ponder_cost and not self._streams.reached("ponder"):
+            raise SpecError(f"ponder_cost is {ponder_cost!r}, but no row leaves this stack early: set it to 0")
+
+    def advance(self, chunk: Chunk) -> None:
+        """Step every stream through its next bars."""
+        self._streams.advance(chunk)
+        if self._teacher is not None:
+            with torch.no_grad():
+                self._teacher[1].advance(chunk)
+
+    def loss(self, rows_P: Ints, at_P: Ints) -> Tensor:
+        """Return the loss of the forecasts of some rows at bars of the last chunk."""
+        network = self._network
+        numbers_PhN = network.distribution(*self._streams.recall(rows_P, at_P))
+        outcome_Ph = torch.from_numpy(self._seen.outcomes(at_P)).to(self._streams.device)
+        if self._teacher is None:
+            loss = network.loss(numbers_PhN, outcome_Ph)
+        else:
+            teacher, streams = self._teacher
+            with torch.no_grad():
+                taught_PhQ = teacher.read(*streams.recall(rows_P, at_P))
+            loss = imitation(network, numbers_PhN, outcome_Ph, taught_PhQ, self._imitate)
+        if self._cell_penalty:
+            squares = [cell.square().mean() for cell in self._streams.reached("c")]
+            loss = loss + self._cell_penalty * torch.stack(squares).mean()
+        if self._ponder_cost:
+            loss = loss + self._ponder_cost * torch.cat(self._streams.reached("ponder")).mean()
+        return loss
+
+
+def taught_by(teacher: Model, spec: ModelSpec) -> Network:
+    """Return a copy of a teacher's network; raises ModelError unless it sees and forecasts what the spec's will."""
+    theirs, ours = teacher.spec.model_dump(exclude={"network"}), spec.model_dump(exclude={"network"})
+    if differing := sorted(name for name in ours if ours[name] != theirs[name]):
+        raise ModelError(
+            f"teacher {teacher.name}@{teacher.version} differs from the model to train in {', '.join(differing)}:"
+            " expected the same spec but for the network"
+        )
+    return copy.deepcopy(teacher.network).eval()

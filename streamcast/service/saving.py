@@ -1,0 +1,75 @@
+"""When snapshots are written: every so often, one partition at a time, beside the stream.
+
+Copying a partition's rows is done between two batches; hashing, writing and syncing in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Protocol
+
+from streamcast.consumers.transport import Partition
+from streamcast.service.snapshots import Arrays, Header, Store
+
+log = logging.getLogger("streamcast")
+
+
+class Saved(Protocol):
+    """Is told of every snapshot that was written."""
+
+    def snapshot(self, partition: Partition) -> None:
+        """The state of a partition is, from now, the same as in the store."""
+
+
+class Saver:
+    """Decides which partition's snapshot is due, and writes it; a failed write is said and tried again later."""
+
+    def __init__(
+        self, store: Store, interval_seconds: float, observer: Saved, *,
+        clock: Callable[[], float] = time.monotonic, executor: Executor | None = None,
+    ) -> None:  # fmt: skip
+        self._store, self._interval_seconds, self._observer, self._clock = store, interval_seconds, observer, clock
+        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="snapshots")
+        self._last: dict[Partition, float] = {}
+        self._writing: Future[None] | None = None
+
+    def due(self, partitions: Iterable[Partition]) -> Partition | None:
+        """Return the partition that has waited longest beyond the interval, if the last write has ended."""
+        if self._writing is not None and not self._writing.done():
+            return None
+        now = self._clock()
+        waiting = [(self._last.setdefault(partition, now), partition) for partition in partitions]
+        since, partition = min(waiting, default=(now, None))
+        return partition if now - since >= self._interval_seconds else None
+
+    def save(self, header: Header, arrays: Arrays) -> None:
+        """Write a snapshot after the one in hand."""
+        partition = Partition(header.topic, header.partition)
+        self._last[partition] = self._clock()
+        self._writing = self._executor.submit(self._write, partition, header, arrays)
+
+    def finish(self, timeout_seconds: float) -> None:
+        """Wait for the write in hand, not longer than the timeout."""
+        if self._writing is not None:
+            try:
+                self._writing.result(timeout_seconds)
+            except TimeoutError:
+                log.warning("the last snapshot was not written within %.0f s; the one before stands", timeout_seconds)
+
+    def _write(self, partition: Partition, header: Header, arrays: Arrays) -> None:
+        began = time.perf_counter()
+        try:
+            size = self._store.write(header, arrays)
+        except OSError as error:
+            log.error(
+                "snapshot of %s[%d] at offset %d was not written (%s): recovery will take longer until one is;"
+                " look at state.store", partition.topic, partition.index, header.offset, error,
+            )  # fmt: skip
+            return
+        self._observer.snapshot(partition)
+        if size:
+            took = time.perf_counter() - began
+            log.info("snapshot of %s[%d] at offset %d: %d bytes in %.2f s", *partition, header.offset, size, took)

@@ -1,0 +1,339 @@
+"""How the service is doing, as Prometheus metrics: observed per batch, collected per scrape.
+
+Everything is prefixed ``streamcast_``, in seconds and bytes.  Labels are only topic, partition, stage, lane, model,
+model_version, horizon, reason, action and result; a series key or any other untrusted byte is never one.
+A batch costs a few array operations whatever its size; the text is only made when somebody scrapes.
+
+Shape letters: N values observed together.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from streamcast.consumers.transport import Partition
+from streamcast.service.telemetry.meters import (
+    COUNTERS,
+    GAUGES,
+    HISTOGRAMS,
+    STAGES,
+    Floats,
+    Histogram,
+    Outcomes,
+    relative_error,
+)
+
+_OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "answered": ("records_answered",),
+    "absorbed": ("records_absorbed",),
+    "late": ("late_records", "dropped"),
+    "duplicate": ("duplicates",),
+}
+
+_MOST_REASONS: Final = 32
+_RECENT_BATCHES: Final = 4096
+_RATE_SECONDS: Final = 10.0
+
+
+class Telemetry(Collector):
+    """Counts what the loop and the service tell it; thread-safe; is the loop's ``Observer``.
+
+    ``lanes`` maps each lane to its (model, version), champion first; ``coverage_target`` is the share of outcomes the
+    forecast interval promises to hold; ``window`` bounds the outcomes kept per lane and horizon; ``clock`` gives epoch
+    seconds.
+    """
+
+    def __init__(
+        self,
+        lanes: Mapping[str, tuple[str, str]],
+        coverage_target: float,
+        *,
+        window: int = 4096,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._clock = clock
+        self._window = window
+        self._lanes = dict(lanes)
+        self._histograms: dict[tuple[str, ...], Histogram] = {}
+        for name, (_, labels, edges) in HISTOGRAMS.items():
+            for key in [(name, stage) for stage in STAGES] if labels else [(name,)]:
+                self._histograms[key] = Histogram(edges)
+        plain = [(name,) for name, (_, labels) in COUNTERS.items() if not labels]
+        by_lane = [(name, lane) for name, (_, labels) in COUNTERS.items() if labels == ("lane",) for lane in lanes]
+        self._counts: dict[tuple[str, ...], float] = dict.fromkeys([*plain, *by_lane], 0)
+        self._gauges: dict[str, float] = {"forecast_coverage_target": coverage_target}
+        self._lag_records: dict[Partition, int] = {}
+        self._record_timestamps: dict[Partition, float] = {}
+        self._watermarks: dict[Partition, float] = {}
+        self._saved: dict[Partition, float] = {}
+        self._outcomes: dict[tuple[str, int], Outcomes] = {}
+        self._recent_seconds: deque[float] = deque(maxlen=_RECENT_BATCHES)
+        self._encoding = 0.0
+        self._recent_totals: deque[tuple[float, float]] = deque(maxlen=_RECENT_BATCHES)
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    # What the loop tells.
+
+    def on_poll(self, records: int, lag: Mapping[Partition, int]) -> None:
+        """A poll brought ``records``; ``lag`` holds every assigned partition, and others are forgotten."""
+        del records  # counted when they are committed
+        with self._lock:
+            self._gauges["last_poll_timestamp_seconds"] = self._clock()
+            self._lag_records = dict(lag)
+            for times in (self._record_timestamps, self._watermarks, self._saved):
+                for gone in times.keys() - lag.keys():
+                    del times[gone]
+
+    def on_commit(self, seconds: float, records: int) -> None:
+        """A batch of ``records`` was committed, which took ``seconds``, what was told of ``encoding`` among them."""
+        with self._lock:
+            self._histograms["stage_seconds", "encode"].observe(self._encoding)
+            self._histograms["stage_seconds", "commit"].observe(max(0.0, seconds - self._encoding))
+            self._encoding = 0.0
+            self._histograms["batch_records",].observe(records)
+            self._add("commits")
+            self._add("records_consumed", amount=records)
+            self._recent_totals.append((self._clock(), records))
+
+    def on_abort(self) -> None:
+        """A batch was rolled back."""
+        with self._lock:
+            self._encoding = 0.0
+            self._add("aborts")
+
+    def on_rebalance(self) -> None:
+        """Partitions came or went."""
+        with self._lock:
+            self._add("rebalances")
+
+    # What the service tells.
+
+    def stage(self, name: str, seconds: float) -> None:
+        """A batch spent ``seconds`` in the stage ``name``, one of ``STAGES``; raises KeyError for another name."""
+        with self._lock:
+            self._histograms["stage_seconds", name].observe(seconds)
+
+    def encoding(self, seconds: float) -> None:
+        """Some answers of the commit in hand were written in ``seconds``, while others were being sent."""
+        with self._lock:
+            self._encoding += seconds
+
+    def batch(
+        self, consume_to_forecast_seconds: float, event_to_forecast_seconds_N: Floats, outcomes: Mapping[str, int]
+    ) -> None:
+        """A batch was acknowledged: its age since the poll, the ages of its N answered events, its records by outcome.
+
+        ``outcomes`` counts "answered", "absorbed", "late" and "duplicate" (another raises KeyError); what was
+        dead-lettered goes to ``dead_letter``.
+        """
+        with self._lock:
+            answered = len(event_to_forecast_seconds_N)
+            if answered:
+                self._histograms["consume_to_forecast_seconds",].observe(consume_to_forecast_seconds, answered)
+                self._histograms["event_to_forecast_seconds",].observe_all(np.maximum(event_to_forecast_seconds_N, 0.0))
+                self._recent_seconds.append(consume_to_forecast_seconds)
+            for outcome, records in outcomes.items():
+                self._add(*_OUTCOMES[outcome], amount=records)
+
+    def forecasts(self, lane: str, count: int) -> None:
+        """``count`` forecasts of ``lane`` were committed; raises KeyError for an unknown lane."""
+        with self._lock:
+            self._add("forecasts_produced", lane, *self._lanes[lane], amount=count)
+
+    def dead_letter(self, reason: str, count: int = 1) -> None:
+        """``count`` records were dead-lettered; reasons beyond the first 32 distinct ones count as "other"."""
+        with self._lock:
+            known = ("dead_letters", reason) in self._counts
+            full = sum(key[0] == "dead_letters" for key in self._counts) >= _MOST_REASONS
+            self._add("dead_letters", reason if known or not full else "other", amount=count)
+
+    def scores(
+        self,
+        lane: str,
+        horizon_N: int | NDArray[np.int64],
+        absolute_error_N: Floats,
+        naive_error_N: Floats,
+        pinball_N: Floats,
+        covered_N: NDArray[np.bool_],
+    ) -> None:
+        """N outcomes of ``lane`` came in, at one horizon or at one each (in steps).
+
+        ``naive_error_N`` is seasonal naive's absolute error, NaN where it has no forecast yet.  The caller bounds the
+        horizons (those that the model's spec lists).  Raises KeyError for an unknown lane.
+        """
+        self._lanes[lane]
+        outcomes_N4 = np.column_stack((absolute_error_N, naive_error_N, pinball_N, covered_N))
+        horizons_N = np.broadcast_to(horizon_N, len(outcomes_N4))
+        with self._lock:
+            for horizon in sorted(set(horizons_N.tolist())):
+                track = self._outcomes.setdefault((lane, horizon), Outcomes(self._window))
+                track.extend(outcomes_N4[horizons_N == horizon])
+
+    def progress(self, partition: Partition, record_timestamp_seconds: float, watermark_seconds: float) -> None:
+        """The newest consumed record of ``partition``: its Kafka timestamp, and the newest event time (epoch s)."""
+        with self._lock:
+            self._record_timestamps[partition] = record_timestamp_seconds
+            self._watermarks[partition] = max(watermark_seconds, self._watermarks.get(partition, watermark_seconds))
+
+    def state(self, series: int, state_bytes: int, state_norm: float) -> None:
+        """How many series have state, what it weighs, and the mean norm of the hidden states."""
+        with self._lock:
+            self._gauges |= {"series": series, "state_bytes": state_bytes, "state_norm": state_norm}
+
+    def snapshot(self, partition: Partition) -> None:
+        """The state of ``partition`` is, from now, the same as on disk (it was saved or restored)."""
+        with self._lock:
+            self._saved[partition] = self._clock()
+
+    def recovering(self, records_left: int) -> None:
+        """A recovery goes on and has ``records_left`` to replay."""
+        with self._lock:
+            self._gauges["recovery_records_left"] = records_left
+
+    def recovered(self, seconds: float) -> None:
+        """A recovery ended after ``seconds``."""
+        with self._lock:
+            self._gauges["recovery_records_left"] = 0
+            self._histograms["recovery_seconds",].observe(seconds)
+
+    def rebalanced(self, seconds: float) -> None:
+        """New partitions were ready to be polled ``seconds`` after their assignment."""
+        with self._lock:
+            self._histograms["rebalance_seconds",].observe(seconds)
+
+    def model_swap(self, lane: str) -> None:
+        """A partition is answered by another model of this lane than before."""
+        with self._lock:
+            self._add("model_swaps", lane)
+
+    def gaps_filled(self, bars: int) -> None:
+        """``bars`` missing bars were stepped through."""
+        with self._lock:
+            self._add("gaps_filled", amount=bars)
+
+    def evicted(self, series: int) -> None:
+        """``series`` series were forgotten."""
+        with self._lock:
+            self._add("evictions", amount=series)
+
+    def drift(self, lane: str, events: int) -> None:
+        """``events`` changes were detected in the errors of ``lane``."""
+        with self._lock:
+            self._add("drift_events", lane, amount=events)
+
+    def anomalies(self, lane: str, observations: int) -> None:
+        """``observations`` were scored as anomalous by ``lane``."""
+        with self._lock:
+            self._add("anomalies", lane, amount=observations)
+
+    def _add(self, name: str, *labels: str, amount: float = 1) -> None:
+        key = (name, *labels)
+        self._counts[key] = self._counts.get(key, 0) + amount
+
+    # What others read.
+
+    def exposition(self) -> bytes:
+        """Return every metric in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric that has a value (``prometheus_client`` calls this on each scrape)."""
+        with self._lock:
+            metrics = [*self._collect_histograms(), *self._collect_counters(), *self._collect_gauges()]
+        yield from metrics
+
+    def summary(self) -> dict[str, float | None]:
+        """Return the few numbers a terminal or the live page shows; accuracy is the champion's, None until known.
+
+        The rate is over the last 10 s, the latencies (milliseconds) over the last 4,096 batches.
+        """
+        with self._lock:
+            now = self._clock()
+            recent = sum(records for when, records in self._recent_totals if now - when <= _RATE_SECONDS)
+            latency_ms = np.array(self._recent_seconds) * 1000.0
+            champion = next(iter(self._lanes))
+            tracks = [track.rows() for (lane, _), track in self._outcomes.items() if lane == champion]
+            rows = np.concatenate(tracks) if tracks else np.empty((0, 4))
+            numbers = {
+                "records": self._counts["records_consumed",],
+                "forecasts": sum(count for key, count in self._counts.items() if key[0] == "forecasts_produced"),
+                "dead_letters": sum(count for key, count in self._counts.items() if key[0] == "dead_letters"),
+                "records_per_second": recent / _RATE_SECONDS,
+                "lag_records": sum(self._lag_records.values()),
+                "latency_p50_ms": np.quantile(latency_ms, 0.5) if latency_ms.size else np.nan,
+                "latency_p99_ms": np.quantile(latency_ms, 0.99) if latency_ms.size else np.nan,
+                "mae": rows[:, 0].mean() if len(rows) else np.nan,
+                "naive_mae": rows[np.isfinite(rows[:, 1]), 1].mean() if np.isfinite(rows[:, 1]).any() else np.nan,
+                "coverage": rows[:, 3].mean() if len(rows) else np.nan,
+            }
+        return {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
+
+    def _collect_histograms(self) -> Iterator[Metric]:
+        for name, (meaning, labels, _) in HISTOGRAMS.items():
+            family = HistogramMetricFamily(f"streamcast_{name}", meaning, labels=labels)
+            for key, histogram in self._histograms.items():
+                if key[0] == name:
+                    family.add_metric(key[1:], *histogram.buckets())
+            yield family
+
+    def _collect_counters(self) -> Iterator[Metric]:
+        for name, (meaning, labels) in COUNTERS.items():
+            family = CounterMetricFamily(f"streamcast_{name}", meaning, labels=labels)
+            for key, count in self._counts.items():
+                if key[0] == name:
+                    family.add_metric(key[1:], count)
+            yield family
+
+    def _collect_gauges(self) -> Iterator[Metric]:
+        families = {
+            name: GaugeMetricFamily(f"streamcast_{name}", meaning, labels=labels)
+            for name, (meaning, labels) in GAUGES.items()
+        }
+        for name, labels, value in chain(self._plain_gauges(), self._partition_gauges(), self._accuracy_gauges()):
+            if np.isfinite(value):
+                families[name].add_metric(labels, value)
+        yield from families.values()
+
+    def _plain_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        for name, value in self._gauges.items():
+            yield name, (), value
+        for lane, (model, version) in self._lanes.items():
+            yield "model_info", (lane, model, version), 1.0
+
+    def _partition_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        now = self._clock()
+        for partition, records in self._lag_records.items():
+            labels = (partition.topic, str(partition.index))
+            yield "lag_records", labels, records
+            age = max(now - self._record_timestamps.get(partition, now), 0.0)
+            yield "lag_seconds", labels, age if records else 0.0
+            yield "watermark_timestamp_seconds", labels, self._watermarks.get(partition, np.nan)
+            yield "snapshot_age_seconds", labels, now - self._saved.get(partition, np.nan)
+
+    def _accuracy_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        for (lane, horizon), track in sorted(self._outcomes.items()):
+            labels, rows = (lane, str(horizon)), track.rows()
+            relative = relative_error(rows)
+            error, _, pinball, coverage = rows.mean(axis=0).tolist()
+            yield "forecast_outcomes", labels, len(rows)
+            yield "forecast_mae", labels, error
+            yield "forecast_mase", labels, relative
+            yield "forecast_pinball", labels, pinball
+            yield "forecast_coverage", labels, coverage
+            yield "forecast_skill", labels, 1.0 - relative

@@ -1,0 +1,296 @@
+"""Whether a service kept its promises: everything is computed anew from the topics, and compared to the byte.
+
+No part of the service.  It reads the input, the journal, the forecasts and the dead letters (read_committed), the
+group's committed offsets and the models; it folds the input through fresh engines, and says in sentences what is
+missing, doubled, out of order, different, or should not be there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+
+from streamcast.consumers.transport import Batch, Partition, Positions, Reader
+from streamcast.engine.engine import NOT_FINITE, Result
+from streamcast.service.fold import Era, Fold, eras
+from streamcast.service.service import Topics
+from streamcast.spec.folders import Model
+from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
+from streamcast.topics.journal import Journal, read_journal
+from streamcast.topics.messages import Encoder, Observations
+
+MOST_SENTENCES = 100
+"""Violations of one partition that are told in full; of the others, the number."""
+
+Load = Callable[[str], Model | None]
+"""Returns the model of a digest, or None when there is none."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What was compared, what is wrong, and what nobody can tell any more."""
+
+    records: int = 0
+    forecasts: int = 0
+    dead_letters: int = 0
+    violations: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def proven(self) -> bool:
+        """Whether everything was compared and nothing is wrong."""
+        return not self.violations and not self.unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """What a verifier must be told, since no topic says it."""
+
+    exactly_once: bool = True
+    shadows: Sequence[str] = ()
+
+
+def verify(reader: Reader, topics: Topics, load: Load, expect: Expectations) -> Report:
+    """Compare everything the service wrote with what it should have written; raises TransportError.
+
+    It may run beside the service: what is committed meanwhile is compared as far as it is seen.
+    """
+    report = Report()
+    count = reader.describe([topics.observations])[topics.observations].partitions
+    for partition in [Partition(topics.observations, index) for index in range(count)]:
+        _PartitionCheck(reader, topics, load, expect, partition, report).run()
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    key: bytes | None
+    value: bytes | None
+    headers: Mapping[str, bytes]
+
+
+class _Source(msgspec.Struct):
+    topic: str
+    partition: int
+    offset: int
+
+
+class _Published(msgspec.Struct):
+    """The part of a forecast that says what it answers."""
+
+    lane: str
+    source: _Source
+
+
+class _PartitionCheck:
+    """The check of one input partition."""
+
+    def __init__(
+        self, reader: Reader, topics: Topics, load: Load, expect: Expectations, partition: Partition, report: Report
+    ) -> None:
+        self._reader, self._topics, self._load, self._expect = reader, topics, load, expect
+        self._partition, self._report = partition, report
+        self._told = 0
+        self._published: dict[tuple[str, int], bytes] = {}
+        self._letters: dict[int, _Letter] = {}
+
+    def run(self) -> None:
+        """Read what is there, fold what should be, and compare."""
+        before = self._reader.committed([self._partition])
+        self._read_forecasts()
+        self._read_dead_letters()
+        after = self._reader.committed([self._partition])
+        journal = read_journal(self._reader, self._topics.journal, self._partition)
+        self._check_journal(journal, after)
+        sure, until = before.get(self._partition, 0), self._until(after)
+        for era in eras(journal, until):
+            self._compare_era(era, journal, sure)
+        for lane, offset in self._published:
+            self._violation(f"the forecast of offset {offset} in lane {lane} answers no committed record")
+        for offset in self._letters:
+            self._violation(f"the dead letter of offset {offset} stems from no rejected record")
+        if self._told > MOST_SENTENCES:
+            self._report.violations.append(f"{self._name}: and {self._told - MOST_SENTENCES} violations more")
+
+    @property
+    def _name(self) -> str:
+        return f"{self._partition.topic}[{self._partition.index}]"
+
+    def _violation(self, sentence: str) -> None:
+        self._told += 1
+        if self._told <= MOST_SENTENCES:
+            self._report.violations.append(f"{self._name}: {sentence}")
+
+    def _until(self, committed: Positions) -> int:
+        """Where expectations end: at the committed position; at least once may have answered more already."""
+        if self._expect.exactly_once:
+            return committed.get(self._partition, 0)
+        return self._reader.bounds([self._partition])[self._partition][1]
+
+    def _all(self, topic: str) -> Iterator[Batch]:
+        source = Partition(topic, self._partition.index)
+        first, _ = self._reader.bounds([source])[source]
+        yield from self._reader.read_range(source, first, self._reader.ends([source])[source])
+
+    # -- what is there -------------------------------------------------------------------------------
+
+    def _read_forecasts(self) -> None:
+        decode = msgspec.json.Decoder(_Published).decode
+        newest: dict[str, int] = {}
+        for batch in self._all(self._topics.forecasts):
+            for row, value in enumerate(batch.values):
+                try:
+                    answer = decode(value or b"")
+                except msgspec.MsgspecError as error:
+                    self._violation(f"record {batch.offsets[row]} of {self._topics.forecasts} is no forecast ({error})")
+                    continue
+                source, lane = answer.source, answer.lane
+                if (source.topic, source.partition) == tuple(self._partition):
+                    seen = _fingerprint(batch.keys[row], value, batch.timestamps[row])
+                    self._note(lane, source.offset, seen, newest)
+                elif source.topic == self._partition.topic:
+                    self._violation(f"it holds a forecast of partition {source.partition}, offset {source.offset}")
+
+    def _note(self, lane: str, offset: int, seen: bytes, newest: dict[str, int]) -> None:
+        """Keep one published forecast, and say when it is doubled or out of order."""
+        if (lane, offset) in self._published:
+            if self._expect.exactly_once:
+                self._violation(f"offset {offset} is answered twice in lane {lane}")
+            elif self._published[lane, offset] != seen:
+                self._violation(f"two answers of offset {offset} in lane {lane} differ")
+            return
+        if offset < newest.get(lane, -1):
+            self._violation(f"offset {offset} is answered after offset {newest[lane]} in lane {lane}")
+        newest[lane] = offset
+        self._published[lane, offset] = seen
+
+    def _read_dead_letters(self) -> None:
+        for batch in self._all(self._topics.dead_letters):
+            rows = zip(batch.offsets, batch.keys, batch.values, batch.headers or [()] * len(batch), strict=True)
+            for at, key, value, headers in rows:
+                named = dict(headers)
+                if named.get("source_topic", b"").decode() != self._partition.topic:
+                    continue
+                if named.get("source_partition") != b"%d" % self._partition.index:
+                    self._violation(f"dead letter {at} is of partition {named.get('source_partition')!r}")
+                    continue
+                offset = int(named.get("source_offset", b"-1"))
+                if offset in self._letters and self._expect.exactly_once:
+                    self._violation(f"offset {offset} has two dead letters")
+                self._letters[offset] = _Letter(key, value, named)
+
+    # -- what should be ------------------------------------------------------------------------------
+
+    def _check_journal(self, journal: Journal, committed: Positions) -> None:
+        kinds = [entry.kind for entry in journal.entries]
+        if kinds.count("start") > 1 and self._expect.exactly_once:
+            self._violation("the journal says twice where answers begin")
+        if kinds and kinds[0] != "start":
+            self._violation(f"the journal begins with {kinds[0]!r}, not with 'start'")
+        for earlier, later in pairwise(journal.entries):
+            if later.offset < earlier.offset:
+                self._violation(f"the journal goes back from offset {earlier.offset} to {later.offset}")
+        if not kinds and self._partition in committed:
+            self._violation(f"offset {committed[self._partition]} is committed, but the journal is empty")
+
+    def _models(self, era: Era) -> dict[str, Model] | None:
+        found = {lane: self._load(digest) for lane, digest in era.models.items()}
+        missing = [era.models[lane] for lane, model in found.items() if model is None]
+        if missing:
+            self._unknown(era, f"the model folder has no model {', '.join(missing)}")
+            return None
+        return {lane: model for lane, model in found.items() if model is not None}
+
+    def _unknown(self, era: Era, why: str) -> None:
+        """Set aside what an era answered, since it cannot be computed."""
+        self._report.unknown.append(f"{self._name}: offsets {era.first} to {era.until} cannot be computed: {why}")
+        for lane, offset in [key for key in self._published if era.first <= key[1] < era.until]:
+            del self._published[lane, offset]
+        for offset in [offset for offset in self._letters if era.first <= offset < era.until]:
+            del self._letters[offset]
+
+    def _compare_era(self, era: Era, journal: Journal, sure: int) -> None:
+        held, _ = self._reader.bounds([self._partition])[self._partition]
+        if era.begin < held:
+            self._unknown(era, f"state begins at offset {era.begin}, and the topic holds records from {held} on only")
+            return
+        if (models := self._models(era)) is None:
+            return
+        fold = Fold(self._reader, self._partition, era.begin, models, journal.resets(), era.max_series)
+        for _ in fold.advance(era.first):
+            pass
+        encoders = {
+            lane: Encoder(model.spec, model.name, model.version, model.digest, lane, self._partition.topic)
+            for lane, model in models.items()
+            if lane not in self._expect.shadows
+        }
+        for batch, observations, poison, results in fold.advance(era.until):
+            self._report.records += len(batch)
+            for lane, encoder in encoders.items():
+                self._compare_forecasts(lane, _answers(encoder, fold, lane, observations, results[lane]), sure)
+            reasons = {batch.offsets[each.row]: each.reason for each in poison}
+            spoilt = observations.offsets[next(iter(results.values())).outcomes == NOT_FINITE]
+            reasons |= dict.fromkeys(spoilt.tolist(), "not finite")
+            self._compare_dead_letters(batch, reasons, sure)
+
+    def _compare_forecasts(self, lane: str, answers: Iterable[tuple[int, bytes, bytes, int]], sure: int) -> None:
+        for offset, key, value, timestamp in answers:
+            seen = self._published.pop((lane, offset), None)
+            if seen is None:
+                if offset < sure:
+                    self._violation(f"offset {offset} (series {key!r}) is not answered in lane {lane}")
+                continue
+            self._report.forecasts += 1
+            if seen != _fingerprint(key, value, timestamp):
+                self._violation(
+                    f"the forecast of offset {offset} in lane {lane} differs in key, value or timestamp from"
+                    f" {key!r}, {value!r}, {timestamp}"
+                )
+
+    def _compare_dead_letters(self, batch: Batch, reasons: Mapping[int, str], sure: int) -> None:
+        places = {offset: row for row, offset in enumerate(batch.offsets)}
+        for offset, reason in reasons.items():
+            letter = self._letters.pop(offset, None)
+            if letter is None:
+                if offset < sure:
+                    self._violation(f"offset {offset} was to be rejected ({reason}) and has no dead letter")
+                continue
+            self._report.dead_letters += 1
+            if letter.headers.get("reason") != reason.encode():
+                self._violation(
+                    f"the dead letter of offset {offset} says {letter.headers.get('reason')!r}, not {reason!r}"
+                )
+            row = places[offset]
+            key = batch.keys[row]
+            if letter.key != (key and key[:LARGEST_KEY]) or not _holds(letter, batch.values[row]):
+                self._violation(f"the dead letter of offset {offset} does not hold the bytes of its record")
+
+
+def _holds(letter: _Letter, original: bytes | None) -> bool:
+    """Whether a dead letter keeps a record's bytes: all, or of a very large one the beginning and its SHA-256."""
+    if original is None or len(original) <= LARGEST_VALUE:
+        return letter.value == original or (letter.key is None and not original and not letter.value)
+    whole = hashlib.sha256(original).hexdigest().encode()
+    return letter.value == original[:LARGEST_VALUE] and letter.headers.get("sha256") == whole
+
+
+def _answers(
+    encoder: Encoder, fold: Fold, lane: str, observations: Observations, result: Result
+) -> Iterator[tuple[int, bytes, bytes, int]]:
+    """(source offset, key, value, timestamp) of each forecast that a batch should have."""
+    record = result.forecasts.record
+    offsets, timestamps = observations.offsets[record], observations.timestamps[record].tolist()
+    home = np.full(len(record), observations.runs[0][0].index if observations.runs else 0, np.int64)
+    texts = fold.engines[lane].slab.key_texts(result.slots[record])
+    values = encoder.encode(texts, result.forecasts, home, offsets)
+    keys = [observations.keys[row].encode() for row in record.tolist()]
+    yield from zip(offsets.tolist(), keys, values, timestamps, strict=True)
+
+
+def _fingerprint(key: bytes | None, value: bytes | None, timestamp: int) -> bytes:
+    return hashlib.blake2b(msgspec.msgpack.encode((key, value, timestamp)), digest_size=16).digest()

@@ -1,0 +1,229 @@
+"""Model folders: a spec, weights, and the hash that names them both.
+
+``<root>/<name>/<version>/`` holds ``spec.json``, ``weights.safetensors`` and ``model.json`` (the hashes of
+both, and facts of the training run); versions are 1, 2, 3 … and never change.  ``<root>/<name>/aliases.json``
+maps names such as champion to versions.  Nothing here executes what it reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load, save
+
+from streamcast.models.network import Network, Shape, build
+from streamcast.models.spec import SpecError
+from streamcast.spec import features
+from streamcast.spec.model_spec import ModelSpec
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+VERSION = re.compile(r"[1-9][0-9]{0,8}")
+LARGEST_SPEC = 4 << 20
+LARGEST_WEIGHTS = 4 << 30
+
+
+class ModelError(Exception):
+    """A model that cannot be found, read or trusted; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A network with its spec, and the name, version and digest it is known by."""
+
+    spec: ModelSpec
+    network: Network
+    name: str = "model"
+    version: str = "0"
+    digest: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One line of a model list."""
+
+    name: str
+    version: str
+    aliases: tuple[str, ...]
+    digest: str
+    facts: Mapping[str, Any]
+
+
+def new_network(spec: ModelSpec) -> Network:
+    """Return the network of a spec with fresh weights; raises ModelError when the spec has no such network."""
+    width = features.width(spec)
+    shape = Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles)
+    try:
+        return build(spec.network, shape)
+    except SpecError as error:
+        raise ModelError(f"network {spec.network}: {error}") from error
+
+
+def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: Mapping[str, Any]) -> Model:
+    """Write the next version of a model; the folder appears whole or not at all."""
+    if not NAME.fullmatch(name):
+        raise ModelError(f"model name {name!r}: use 1 to 64 small letters, digits, - and _, as in load or iot-2")
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    version = str(max(_versions(folder), default=0) + 1)
+    document = spec.to_json().encode()
+    weights = save({key: tensor.contiguous() for key, tensor in network.state_dict().items()})
+    digest = _digest(document, weights)
+    record = {
+        "spec_sha256": hashlib.sha256(document).hexdigest(),
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "digest": digest,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "facts": dict(facts),
+    }
+    aside = folder / f".{version}.{os.getpid()}"
+    aside.mkdir()
+    (aside / "spec.json").write_bytes(document)
+    (aside / "weights.safetensors").write_bytes(weights)
+    (aside / "model.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+    aside.rename(folder / version)
+    return Model(spec, network, name, version, digest, facts)
+
+
+def load_model(root: Path, reference: str) -> Model:
+    """Load ``name@version``, ``name@alias`` or ``name`` (the latest); raises ModelError."""
+    name, _, wanted = reference.partition("@")
+    folder = root / name
+    versions = _versions(folder) if NAME.fullmatch(name) else []
+    if not versions:
+        known = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) if root.is_dir() else ""
+        raise ModelError(
+            f"model {reference!r}: no such model under {root}; "
+            + (f"there are: {known}" if known else "there are none yet: make one with `streamcast train`")
+        )
+    version = resolve(root, name, wanted or "latest")
+    return read_folder(folder / version, name, version)
+
+
+def read_folder(folder: Path, name: str, version: str) -> Model:
+    """Read one version and check its hashes; raises ModelError."""
+    document = _read(folder / "spec.json", LARGEST_SPEC)
+    weights = _read(folder / "weights.safetensors", LARGEST_WEIGHTS)
+    record = _record(folder)
+    for part, data in (("spec", document), ("weights", weights)):
+        if record.get(f"{part}_sha256") != hashlib.sha256(data).hexdigest():
+            raise ModelError(
+                f"{folder}: the {part} do not match model.json: the folder was altered; train or copy it anew"
+            )
+    try:
+        spec = ModelSpec.model_validate_json(document)
+    except ValidationError as error:
+        raise ModelError(f"{folder / 'spec.json'}: {error}") from error
+    try:
+        tensors = load(weights)
+    except Exception as error:  # safetensors raises its own, unexported type
+        raise ModelError(f"{folder / 'weights.safetensors'} is not a safetensors file: {error}") from error
+    with torch.device("meta"):  # so that a spec cannot ask for more memory than its weights take
+        wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in new_network(spec).state_dict().items()}
+    if wanted != (found := {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}):
+        differing = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+        raise ModelError(
+            f"{folder}: weights and spec do not belong together: they differ in {', '.join(differing[:8])}"
+        )
+    if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
+        raise ModelError(f"{folder / 'weights.safetensors'} holds NaN or infinite weights: train the model anew")
+    network = new_network(spec)
+    network.load_state_dict(tensors)
+    return Model(spec, network.eval(), name, version, _digest(document, weights), record.get("facts", {}))
+
+
+def resolve(root: Path, name: str, wanted: str) -> str:
+    """Return the version that a version, an alias or ``latest`` stands for; raises ModelError."""
+    if not NAME.fullmatch(name):
+        raise ModelError(f"model name {name!r}: use 1 to 64 small letters, digits, - and _, as in load or iot-2")
+    versions = _versions(root / name)
+    if wanted == "latest" and versions:
+        return str(max(versions))
+    if VERSION.fullmatch(wanted) and int(wanted) in versions:
+        return wanted
+    known = aliases(root, name)
+    if wanted in known:
+        return known[wanted]
+    raise ModelError(
+        f"model {name}@{wanted}: there is no such version or alias; there are versions "
+        f"{', '.join(map(str, sorted(versions))) or 'none'} and aliases {', '.join(sorted(known)) or 'none'}"
+    )
+
+
+def promote(root: Path, reference: str, alias: str) -> str:
+    """Let an alias mean a version; return the version."""
+    name, _, wanted = reference.partition("@")
+    version = resolve(root, name, wanted or "latest")
+    if not NAME.fullmatch(alias) or alias.isdigit() or alias == "latest":
+        raise ModelError(f"alias {alias!r}: use small letters, digits, - and _; not a number, not latest")
+    path = root / name / "aliases.json"
+    aside = path.with_suffix(f".{os.getpid()}")
+    aside.write_text(json.dumps({**aliases(root, name), alias: version}, sort_keys=True) + "\n")
+    aside.rename(path)
+    return version
+
+
+def aliases(root: Path, name: str) -> dict[str, str]:
+    """The aliases of a model."""
+    path = root / name / "aliases.json"
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(_read(path, LARGEST_SPEC))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not JSON: {error}; mend or remove it") from error
+    versions = {str(v) for v in _versions(root / name)}
+    return {str(a): str(v) for a, v in found.items() if str(v) in versions} if isinstance(found, dict) else {}
+
+
+def list_models(root: Path) -> list[Version]:
+    """All versions of all models, newest first within a name."""
+    found = []
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        known = aliases(root, folder.name) if folder.is_dir() else {}
+        for version in sorted(_versions(folder), reverse=True):
+            record = _record(folder / str(version))
+            names = tuple(sorted(a for a, v in known.items() if v == str(version)))
+            found.append(Version(folder.name, str(version), names, record.get("digest", ""), record.get("facts", {})))
+    return found
+
+
+def _versions(folder: Path) -> list[int]:
+    return (
+        [int(p.name) for p in folder.iterdir() if p.is_dir() and VERSION.fullmatch(p.name)] if folder.is_dir() else []
+    )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(_read(folder / "model.json", LARGEST_SPEC))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{folder / 'model.json'} is not JSON: {error}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("facts", {}), dict):
+        raise ModelError(f"{folder / 'model.json'}: expected an object with an object of facts: this is none of ours")
+    return record
+
+
+def _read(path: Path, limit: int) -> bytes:
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path} is no plain file: this is no model folder of ours")
+    try:
+        if path.stat().st_size > limit:
+            raise ModelError(f"{path} is larger than {limit} bytes: this is no model folder of ours")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _digest(document: bytes, weights: bytes) -> str:
+    return hashlib.sha256(hashlib.sha256(document).digest() + hashlib.sha256(weights).digest()).hexdigest()

@@ -1,0 +1,350 @@
+"""Observations and forecasts as bytes, and as the columns everything else works on.
+
+Decoding takes a whole batch at once; what cannot be an observation leaves here as ``Poison``, with its
+reason, and nothing behind this file ever sees it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import GenericAlias
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamcast.consumers.transport import Batch, Partition
+from streamcast.kernels import text
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+LARGEST_VALUE = 1e100
+LARGEST_RECORD = 1 << 20
+LONGEST_KEY = 512
+EARLIEST_MS = -62_135_596_800_000  # year 1
+LATEST_MS = 253_402_300_799_999  # year 9999
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """N decoded records in the order they shall be taken: by partition, then by offset.
+
+    keys [N] series keys; offsets, times (event, epoch ms) and timestamps (Kafka, epoch ms) [N]; values [N, C]
+    with NaN for missing and a category's place (−1 unknown).  ``runs`` says which rows are whose partition.
+    """
+
+    runs: Sequence[tuple[Partition, int, int]]
+    keys: Sequence[str]
+    offsets: Ints
+    times: Ints
+    timestamps: Ints
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Poison:
+    """A record that cannot be an observation: which batch, which row of it, a reason (a fixed word) and details."""
+
+    batch: int
+    row: int
+    reason: str
+    detail: str
+
+
+class _Refused(Exception):
+    """Carries the reason and details of one poison record."""
+
+
+class Decoder:
+    """Turns batches of one input topic into observations and poison, by the rules of one series spec.
+
+    A record is ``{"key": str, "ts": epoch ms or RFC 3339 with a zone, "values": [..] or {name: ..}}``; the
+    Kafka key stands in for a missing ``key``; null is a missing value; a number beyond ±1e100, NaN, Infinity,
+    a repeated name, a wrong count or type, more than a MiB, and an event time further ahead of the Kafka
+    timestamp than ``max_ahead`` are poison.  Other fields are ignored.
+    """
+
+    def __init__(self, spec: SeriesSpec) -> None:
+        self._spec = spec
+        time = Annotated[int, msgspec.Meta(ge=EARLIEST_MS, le=LATEST_MS)]
+        key = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)]
+        number = Annotated[float, msgspec.Meta(ge=-LARGEST_VALUE, le=LARGEST_VALUE)] | None
+        types = [float | None if column.categories is None else str | None for column in spec.columns]
+        fields = [(f"c{i}", kind, None) for i, kind in enumerate(types)]
+        named = msgspec.defstruct(
+            "Values", fields, rename={f"c{i}": column.name for i, column in enumerate(spec.columns)},
+            forbid_unknown_fields=True, gc=False,
+        )  # fmt: skip
+        listed: Any = GenericAlias(tuple, tuple(types))
+        bounded: Any = GenericAlias(tuple, tuple(number if kind == float | None else kind for kind in types))
+        plain = msgspec.defstruct(
+            "Plain", [("key", key), ("ts", time), ("values", bounded)], forbid_unknown_fields=True, gc=False
+        )
+        message = msgspec.defstruct(
+            "Message",
+            [("ts", int | str), ("values", listed | named), ("key", str | None, None), ("v", int, 1)],
+            gc=False,
+        )
+        self._plain, self._named = plain, named
+        self._nothing = plain("", EARLIEST_MS, tuple("" if column.categories else 0.0 for column in spec.columns))
+        self._decode_plain: Callable[[bytes], Any] = msgspec.json.Decoder(plain).decode
+        self._decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(message).decode
+        self._codes = [
+            None if column.categories is None else {name: float(i) for i, name in enumerate(column.categories)}
+            for column in spec.columns
+        ]
+
+    def decode(self, batches: Sequence[Batch]) -> tuple[Observations, list[Poison]]:
+        """Decode batches, in their order."""
+        runs: list[tuple[Partition, int, int]] = []
+        poison: list[Poison] = []
+        keys: list[str] = []
+        parts: list[tuple[Ints, Ints, Ints, Floats]] = []
+        for number, batch in enumerate(batches):
+            decoded = self._columns(number, batch, poison)
+            start = len(keys)
+            keys += decoded[0]
+            parts.append(decoded[1:])
+            runs.append((batch.partition, start, len(keys)))
+        offsets, times, timestamps, values = (
+            (np.concatenate(column) for column in zip(*parts, strict=True))
+            if parts
+            else (np.empty(0, np.int64),) * 3 + (np.empty((0, len(self._codes))),)
+        )
+        return Observations(runs, keys, offsets, times, timestamps, values), poison
+
+    def _columns(self, number: int, batch: Batch, poison: list[Poison]) -> tuple[list[str], Ints, Ints, Ints, Floats]:
+        """Keys, offsets, times, timestamps and values of a batch; what is refused goes to ``poison``."""
+        messages = self._read(batch.values)
+        refused: dict[int, tuple[str, str]] = {}
+        for row in _doubtful(batch.values, messages):
+            try:
+                messages[row] = self._second_look(batch.values[row], batch.keys[row])
+            except _Refused as refusal:
+                refused[row] = refusal.args
+                messages[row] = self._nothing
+        keys = [message.key for message in messages]
+        offsets, timestamps = np.array(batch.offsets, np.int64), np.array(batch.timestamps, np.int64)
+        times = np.fromiter((message.ts for message in messages), np.int64, len(messages))
+        values = self._values([message.values for message in messages])
+        ahead = (timestamps >= 0) & (times - self._spec.max_ahead > timestamps)
+        for row in np.flatnonzero(ahead).tolist():
+            time, timestamp = int(times[row]), int(timestamps[row])
+            lead = f"event time {time} is {time - timestamp} ms after the Kafka timestamp {timestamp}"
+            refused[row] = ("ahead", lead)
+        if not refused:
+            return keys, offsets, times, timestamps, values
+        poison += [Poison(number, row, *why) for row, why in sorted(refused.items())]
+        good = np.ones(len(messages), np.bool_)
+        good[list(refused)] = False
+        keys = [key for row, key in enumerate(keys) if row not in refused]
+        return keys, offsets[good], times[good], timestamps[good], values[good]
+
+    def _read(self, raws: Sequence[bytes | None]) -> list[Any]:
+        """Read the records that have the plain form and nothing wrong in it; None for every other."""
+        messages: list[Any] = []
+        decode, remaining = self._decode_plain, iter(raws)
+        while True:
+            try:
+                for raw in remaining:
+                    messages.append(decode(raw))  # type: ignore[arg-type]  # noqa: PERF401 what was read before an error stays
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
+                messages.append(None)
+            else:
+                return messages
+
+    def _second_look(self, raw: bytes | None, kafka_key: bytes | None) -> Any:
+        """Read one record with every rule, into the plain form; raises _Refused(reason, detail)."""
+        if raw is None:
+            raise _Refused("empty", "the record has no value")
+        if len(raw) > LARGEST_RECORD:
+            raise _Refused("size", f"the record has {len(raw)} bytes, more than {LARGEST_RECORD}")
+        try:
+            message = self._decode_any(raw)
+        except msgspec.ValidationError as error:
+            raise _Refused("shape", str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise _Refused("json", str(error)) from None
+        values, names = message.values, 2 + (message.key is not None)
+        if isinstance(values, self._named):
+            values = msgspec.structs.astuple(values)
+            names += len(values) - values.count(None)
+        if _may_repeat_names(raw, names, f"{message.key}{message.ts}"):
+            _refuse_repeated_names(raw)
+        if message.v != 1:
+            raise _Refused("version", f"schema version {message.v} is unknown; this service reads version 1")
+        if any(isinstance(value, float) and abs(value) > LARGEST_VALUE for value in values):
+            raise _Refused("value", f"a value lies beyond ±{LARGEST_VALUE:g}")
+        return self._plain(_series_key(message.key, kafka_key), _event_time(message.ts), values)
+
+    def _values(self, rows: list[Any]) -> Floats:
+        columns = len(self._codes)
+        if any(self._codes):
+            rows = [self._encoded(row) for row in rows]
+        try:
+            values = np.fromiter(itertools.chain.from_iterable(rows), np.float64, len(rows) * columns)
+        except TypeError:  # a null
+            values = np.array(rows, np.float64)
+        return values.reshape(len(rows), columns)
+
+    def _encoded(self, row: Sequence[Any]) -> list[float | None]:
+        return [
+            value if codes is None or value is None else codes.get(value, -1.0)
+            for value, codes in zip(row, self._codes, strict=True)
+        ]
+
+
+def _series_key(key: str | None, kafka_key: bytes | None) -> str:
+    if key is None:
+        if not kafka_key:
+            raise _Refused("key", "neither a field 'key' nor a Kafka key names the series")
+        try:
+            key = kafka_key.decode()
+        except UnicodeDecodeError as error:
+            raise _Refused("key", f"the Kafka key is not UTF-8: {error}") from None
+    if not 1 <= len(key) <= LONGEST_KEY:
+        raise _Refused("key", f"a series key has 1 to {LONGEST_KEY} characters, this one has {len(key)}")
+    return key
+
+
+def _event_time(ts: int | str) -> int:
+    if isinstance(ts, str):
+        try:
+            instant = datetime.fromisoformat(ts)
+        except ValueError:
+            raise _Refused("time", f"{ts[:64]!r} is neither epoch milliseconds nor RFC 3339") from None
+        if instant.tzinfo is None:
+            raise _Refused("time", f"{ts[:64]!r} has no zone: write a Z or an offset")
+        ts = (instant - _EPOCH) // _MILLISECOND
+    if not EARLIEST_MS <= ts <= LATEST_MS:
+        raise _Refused("time", f"{ts} ms lies outside the years 1 to 9999")
+    return ts
+
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def _doubtful(raws: Sequence[bytes | None], messages: Sequence[Any]) -> list[int]:
+    """Return the rows that need a second look: what could not be read, is too large, or may repeat a name.
+
+    msgspec takes the last of a repeated name; but a message that was read has its three names, so where the
+    colons of all are three a message, no name is repeated.
+    """
+    if None not in messages:
+        joined = b"".join(raws)  # type: ignore[arg-type]
+        if len(joined) <= LARGEST_RECORD and joined.count(b":") == 3 * len(raws):
+            return []
+    return [
+        row
+        for row, (raw, message) in enumerate(zip(raws, messages, strict=True))
+        if message is None or raw is None or len(raw) > LARGEST_RECORD or _may_repeat_names(raw, 3, message.key)
+    ]
+
+
+def _may_repeat_names(raw: bytes, names: int, read: str) -> bool:
+    """Whether a message has colons that neither its distinct ``names`` nor those in the texts ``read`` explain."""
+    colons = raw.count(b":")
+    return colons != names and (colons != names + read.count(":") or b"\\" in raw)
+
+
+def _refuse_repeated_names(raw: bytes) -> None:
+    try:
+        _EVERY_NAME.decode(raw.decode())
+    except (ValueError, RecursionError) as error:
+        raise _Refused("json", str(error)) from None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise _Refused("shape", f"a name is repeated among {names[:8]}")
+
+
+_EVERY_NAME = json.JSONDecoder(object_pairs_hook=_distinct)
+
+
+def encode_observation(key: str, time_ms: int, values: Sequence[float | str | None]) -> bytes:
+    """Return the JSON of one record; NaN becomes null."""
+    row = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+    return msgspec.json.encode({"key": key, "ts": time_ms, "values": row})
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """A forecasts, in the order of the records they answer.
+
+    record [A] rows of the observations; cutoffs [A] labels of the newest bars, epoch ms; values [A, H, Q] in
+    the series' units; warm [A]; anomaly [A] in 0..1, NaN while unknown.
+    """
+
+    record: Ints
+    cutoffs: Ints
+    values: Floats
+    warm: npt.NDArray[np.bool_]
+    anomaly: Floats
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    def part(self, rows: slice) -> Forecasts:
+        """Some of them."""
+        return Forecasts(self.record[rows], self.cutoffs[rows], self.values[rows], self.warm[rows], self.anomaly[rows])
+
+
+class Encoder:
+    """Writes the forecasts of one lane as JSON: fields in a fixed order, numbers of 6 significant digits."""
+
+    def __init__(self, spec: ModelSpec, model: str, version: str, digest: str, lane: str, topic: str) -> None:
+        def literal(value: object) -> str:
+            return msgspec.json.encode(value).decode()
+
+        quantiles = [literal(str(q)) for q in spec.quantiles]
+        pieces = [
+            '{"unique_id":',
+            ',"cutoff":',
+            f',"freq_ms":{spec.series.freq},"horizon":{spec.horizon},"quantiles":{{{quantiles[0]}:[',
+            *(f"],{quantile}:[" for quantile in quantiles[1:]),
+            (
+                f']}},"model":{literal(model)},"model_version":{literal(version)},"model_hash":{literal(digest[:16])}'
+                f',"lane":{literal(lane)},"warm":'
+            ),
+            ',"anomaly":',
+            f',"source":{{"topic":{literal(topic)},"partition":',
+            ',"offset":',
+            "}}",
+        ]
+        raw = [piece.encode() for piece in pieces]
+        self._pieces = np.frombuffer(b"".join(raw), np.uint8)
+        self._ends = np.cumsum([len(piece) for piece in raw])
+        self._numbers = spec.horizon * len(spec.quantiles) * (text.LONGEST_NUMBER + 1)
+
+    def encode(self, keys: Sequence[bytes], forecasts: Forecasts, partitions: Ints, offsets: Ints) -> list[bytes]:
+        """Return A records; ``keys`` [A] are JSON strings, partitions and offsets [A] those of the sources."""
+        lengths = np.cumsum([len(key) for key in keys], dtype=np.int64)
+        joined = np.frombuffer(b"".join(keys), np.uint8)
+        row = len(self._pieces) + self._numbers + 4 * text.LONGEST_NUMBER
+        buffer = np.empty(len(keys) * row + len(joined), np.uint8)
+        ends = text.write_forecasts(
+            buffer, self._pieces, self._ends, joined, lengths, forecasts.cutoffs, forecasts.values,
+            forecasts.warm, forecasts.anomaly, partitions, offsets,
+        )  # fmt: skip
+        data = buffer[: ends[-1] if len(ends) else 0].tobytes()
+        stops = ends.tolist()
+        return [data[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+
+
+def encode_key(key: str) -> bytes:
+    """Return a series key as a JSON string."""
+    return msgspec.json.encode(key)

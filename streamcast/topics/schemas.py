@@ -1,0 +1,190 @@
+"""What a record and a forecast look like, for everyone who writes or reads them: JSON Schema and AsyncAPI.
+
+Without a spec the schemas say what holds for every model (docs/asyncapi.yaml); with one also which columns a record
+has, and how many steps and which quantiles a forecast.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
+from streamcast.topics.messages import EARLIEST_MS, LARGEST_VALUE, LATEST_MS, LONGEST_KEY
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+RFC_3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$"
+
+NUMBER: Schema = {"type": ["number", "null"], "minimum": -LARGEST_VALUE, "maximum": LARGEST_VALUE}
+CATEGORY: Schema = {"type": ["string", "null"]}
+EITHER: Schema = {"type": ["number", "string", "null"], "minimum": -LARGEST_VALUE, "maximum": LARGEST_VALUE}
+TIME: Schema = {"type": "integer", "minimum": EARLIEST_MS, "maximum": LATEST_MS}
+
+
+def observation(spec: SeriesSpec | None = None) -> Schema:
+    """Return the JSON Schema of a record; what it cannot say (a repeated name, 1 MiB at most) docs/messages.md does."""
+    return {
+        "$schema": DIALECT,
+        "title": "Observation",
+        "description": "One reading of one series. Fields that are not named here are ignored.",
+        "type": "object",
+        "required": ["ts", "values"],
+        "properties": {
+            "key": {
+                "description": "The series; where it is absent or null, the Kafka key is.",
+                "type": ["string", "null"],
+                "minLength": 1,
+                "maxLength": LONGEST_KEY,
+            },
+            "ts": {
+                "description": "Event time: epoch milliseconds, or RFC 3339 with a zone.",
+                "anyOf": [TIME, {"type": "string", "pattern": RFC_3339}],
+            },
+            "values": {
+                "description": "The columns in their order, or by name; null, or a name left out, is a missing value.",
+                "anyOf": _any_values() if spec is None else _values_of(spec.columns),
+            },
+            "v": {"description": "The version of this schema.", "const": 1},
+        },
+    }
+
+
+def _any_values() -> list[Schema]:
+    return [
+        {"type": "array", "items": EITHER, "minItems": 1},
+        {"type": "object", "additionalProperties": EITHER},
+    ]
+
+
+def _values_of(columns: tuple[Column, ...]) -> list[Schema]:
+    cells = [
+        NUMBER if column.categories is None else CATEGORY | {"examples": list(column.categories)} for column in columns
+    ]
+    named = {column.name: cell for column, cell in zip(columns, cells, strict=True)}
+    return [
+        {"type": "array", "prefixItems": cells, "minItems": len(cells), "maxItems": len(cells)},
+        {"type": "object", "properties": named, "additionalProperties": False},
+    ]
+
+
+def forecast(spec: ModelSpec | None = None) -> Schema:
+    """Return the JSON Schema of a forecast; later versions may add fields, and keep these."""
+    steps: Schema = {"type": "array", "items": {"type": "number"}}
+    quantiles: Schema = {"type": "object", "additionalProperties": steps, "required": ["0.5"]}
+    freq: Schema = {"type": "integer", "exclusiveMinimum": 0}
+    horizon: Schema = {"type": "integer", "minimum": 1}
+    if spec is not None:
+        names = [str(quantile) for quantile in spec.quantiles]
+        steps |= {"minItems": spec.horizon, "maxItems": spec.horizon}
+        quantiles = {
+            "type": "object", "properties": dict.fromkeys(names, steps), "required": names,
+            "additionalProperties": False,
+        }  # fmt: skip
+        freq, horizon = {"const": spec.series.freq}, {"const": spec.horizon}
+    fields: dict[str, Schema] = {
+        "unique_id": {"description": "The series.", "type": "string"},
+        "cutoff": {"description": "The newest bar that was seen, epoch ms; step 1 is one bar later."} | TIME,
+        "freq_ms": {"description": "Length of a bar."} | freq,
+        "horizon": {"description": "Bars ahead."} | horizon,
+        "quantiles": {"description": "Quantile to its forecast of every step, in the target's unit."} | quantiles,
+        "model": {"type": "string"},
+        "model_version": {"type": "string"},
+        "model_hash": {"description": "Of spec and weights.", "type": "string", "pattern": "^[0-9a-f]{16}$"},
+        "lane": {"type": "string"},
+        "warm": {"description": "Whether the series has as many bars as the model needs.", "type": "boolean"},
+        "anomaly": {
+            "description": "How unusual the newest bar was, 0 to 1; null while unknown.",
+            "type": ["number", "null"],
+            "minimum": 0,
+            "maximum": 1,
+        },
+        "source": {
+            "description": "The record that was answered.",
+            "type": "object",
+            "required": ["topic", "partition", "offset"],
+            "properties": {
+                "topic": {"type": "string"},
+                "partition": {"type": "integer", "minimum": 0},
+                "offset": {"type": "integer", "minimum": 0},
+            },
+        },
+    }
+    return {
+        "$schema": DIALECT,
+        "title": "Forecast",
+        "description": "The answer of one lane to one record; key, partition and timestamp are the record's.",
+        "type": "object",
+        "required": list(fields),
+        "properties": fields,
+    }
+
+
+def dead_letter_headers() -> Schema:
+    """Return the JSON Schema of a dead letter's headers; its key and value are the record's own bytes."""
+    texts = {
+        "reason": "A fixed word: empty, json, shape, key, time, ahead, value, size, version or not finite.",
+        "detail": "What was found, at most 1,000 bytes.",
+        "source_topic": "Where the record came from.",
+        "source_partition": "Its partition, in digits.",
+        "source_offset": "Its offset, in digits.",
+        "length": "Only of a value that was cut: its bytes.",
+        "sha256": "Only of a value that was cut: its digest.",
+    }
+    return {
+        "type": "object",
+        "required": [name for name in texts if name not in ("length", "sha256")],
+        "properties": {name: {"type": "string", "description": meaning} for name, meaning in texts.items()},
+    }
+
+
+def write_asyncapi() -> str:
+    """Return the AsyncAPI document of the topics that others write and read, under their default names."""
+    messages: dict[str, Schema] = {
+        "observation": {"contentType": "application/json", "payload": observation()},
+        "forecast": {"contentType": "application/json", "payload": forecast()},
+        "deadLetter": {
+            "summary": "A record that could not be read, whole, with the reason.",
+            "headers": dead_letter_headers(),
+            "payload": {"description": "The record's own bytes."},
+        },
+    }
+    channels = {"observations": "observation", "forecasts": "forecast", "dead-letters": "deadLetter"}
+    document = {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "streamcast",
+            "version": "1",
+            "description": "Forecasts answer observations: one per record and lane, in the record's partition.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "channels": {
+            topic: {"address": topic, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
+            for topic, name in channels.items()
+        },
+        "operations": {
+            name: {"action": action, "channel": {"$ref": f"#/channels/{topic}"}}
+            for name, action, topic in (
+                ("readObservations", "receive", "observations"),
+                ("writeForecasts", "send", "forecasts"),
+                ("writeDeadLetters", "send", "dead-letters"),
+            )
+        },
+        "components": {"messages": messages},
+    }
+    return yaml.dump(document, sort_keys=False, allow_unicode=True, width=120, Dumper=_Unshared)
+
+
+class _Unshared(yaml.SafeDumper):
+    """Writes what is used twice twice: readers of AsyncAPI need not know YAML's anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def write_docs(folder: Path) -> None:
+    """Write asyncapi.yaml into ``folder``."""
+    (folder / "asyncapi.yaml").write_text(write_asyncapi(), encoding="utf-8")
