@@ -16,7 +16,7 @@ FIND_PYTHON := for name in python3 python3.13 python3.12 python3.11; do \
 
 help:
 	@echo "make demo    train on real series, stream them through an embedded broker, serve the live page (DEMO='--seconds 60')"
-	@echo "make test    all tests (TESTS=tests/test_history.py for some)"
+	@echo "make test    all tests (TESTS=tests/streamcast/offline/test_history.py for some)"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make format  let ruff format and sort imports"
 	@echo "make docs    write the generated pages of docs/"

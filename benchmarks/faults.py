@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.faults.cluster import Client, Tally
+from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
+from harness.faults.proxy import Proxy
 from harness.local_kafka import LocalKafka
-from tests.faults.cluster import Client, Tally
-from tests.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
-from tests.faults.proxy import Proxy
 
 COLUMNS = (
     "fault", "client", "rounds", "kills", "rebalances", "records", "violations", "recovery_p50_s", "recovery_p99_s",

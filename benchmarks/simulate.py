@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from tests.faults.simulation import Run, drawn, shortest, simulate
+from harness.simulation.simulation import Run, drawn, shortest, simulate
 
 CHUNK = 20
 REPORT_SECONDS = 10.0

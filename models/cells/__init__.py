@@ -1,0 +1,1 @@
+"""Recurrent cells: each defines one ``step``; ``scan`` runs a sequence of steps."""

@@ -1,0 +1,1 @@
+"""The composition root: command line, commands, settings, and the ``Forecaster`` for notebooks."""

@@ -105,9 +105,7 @@ def train(
     task: Task,
     option: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Another training option, such as cell_penalty=1e-3 (streamcast.offline.training.training.Options); repeat."
-        ),
+        typer.Option(help="Another training option, such as cell_penalty=1e-3; repeat."),
     ] = None,
     start: Annotated[str, typer.Option("--from", help="Train this model on, such as load@2; its spec is kept.")] = "",
     teacher: Annotated[str, typer.Option(help="A model to imitate, such as load@champion (distillation).")] = "",

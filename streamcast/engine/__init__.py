@@ -1,0 +1,1 @@
+"""The engine: a pure function (state, records) -> (state, forecasts)."""

@@ -1,0 +1,1 @@
+"""Every byte format: observations, forecasts, dead letters, journal entries and their schemas."""

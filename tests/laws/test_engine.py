@@ -1,4 +1,4 @@
-"""Law 2, same records, same bytes: over every spec of ``tests.strategies.SPECS``.
+"""Law 2, same records, same bytes: over every spec of ``harness.streams.SPECS``.
 
 What is compared are outcomes, forecasts as JSON bytes, and the digests of the series' states.
 """
@@ -16,10 +16,7 @@ from hypothesis import strategies as st
 
 import streamcast.engine.inference
 import streamcast.engine.window
-from streamcast.engine.engine import Engine
-from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
-from streamcast.topics.messages import Observations
-from tests.strategies import (
+from harness.streams import (
     HOSTILE,
     MINUTE,
     SPECS,
@@ -38,6 +35,9 @@ from tests.strategies import (
     stage,
     streams,
 )
+from streamcast.engine.engine import Engine
+from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
+from streamcast.topics.messages import Observations
 
 law = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 few = settings(law, max_examples=8)

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.streams import SPECS, Line, cuts, engine, observations, pieces, streams
 from streamcast.engine.engine import Engine
 from streamcast.kernels.advance import Steps, advance
 from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
 from tests.oracle_windows import Answer, Bar, Coarse, Series, Told
-from tests.strategies import SPECS, Line, cuts, engine, observations, pieces, streams
 
 OUTCOMES = ("answered", "absorbed", "late", "duplicate")
 

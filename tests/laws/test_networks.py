@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.streams import LOAD, MINUTE, SCALES, START, Line, Trace, Y, drive, model_spec, one_at_a_time
 from streamcast.engine.engine import Engine
 from streamcast.models.cells.cell import Exact
 from streamcast.models.network import Network, Shape, build
@@ -21,7 +22,6 @@ from streamcast.models.readout.head import ClassHead
 from streamcast.models.zoo import MODELS
 from streamcast.spec.folders import load_model, new_network, save_model
 from streamcast.spec.model_spec import ModelSpec
-from tests.strategies import LOAD, MINUTE, SCALES, START, Line, Trace, Y, drive, model_spec, one_at_a_time
 
 SMALL: Mapping[str, Any] = {
     "hidden": 16, "top": 16, "width": 16, "channels": 8, "ring": 5, "window": 6, "pool": 5, "patch": 4, "segment": 2,

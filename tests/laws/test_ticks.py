@@ -16,9 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from streamcast.engine.window import open_bars, window_layout
-from streamcast.kernels.advance import ABSORBED, ANSWERED, LATE, STEPS
-from tests.strategies import (
+from harness.streams import (
     MINUTE,
     SPECS,
     START,
@@ -31,6 +29,8 @@ from tests.strategies import (
     one_at_a_time,
     stage,
 )
+from streamcast.engine.window import open_bars, window_layout
+from streamcast.kernels.advance import ABSORBED, ANSWERED, LATE, STEPS
 
 law = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 

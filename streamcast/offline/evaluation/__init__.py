@@ -1,0 +1,1 @@
+"""Evaluation: forecast errors, baselines, backtests and reports."""

@@ -1,0 +1,1 @@
+"""Histories: files and data frames as columns, bars and polls."""

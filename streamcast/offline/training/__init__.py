@@ -1,0 +1,1 @@
+"""Training: from a history to a model."""

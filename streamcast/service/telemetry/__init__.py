@@ -1,0 +1,1 @@
+"""How the service is doing: metrics for Prometheus, health probes, drift detection."""

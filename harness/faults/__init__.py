@@ -1,0 +1,1 @@
+"""The fault programme: real service processes against a real Kafka, killed, frozen and cut off on purpose."""

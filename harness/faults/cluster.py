@@ -1,0 +1,329 @@
+"""A real Kafka, real service processes, records that keep coming, and the verifier: what real faults are tried on."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+
+from harness.faults.proxy import Proxy
+from harness.faults.serve import Trap, run
+from harness.local_kafka import LocalKafka
+from harness.records import Source
+from harness.streams import LSTM_ATTENTION, model_spec
+from streamcast.app.commands.connect import connection, new_reader
+from streamcast.app.commands.verify import check
+from streamcast.app.settings import Settings, load_settings
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.transport import (
+    BrokerUnavailable,
+    Connection,
+    InDoubt,
+    Outgoing,
+    Partition,
+    Reader,
+    TopicSpec,
+    TransportError,
+)
+from streamcast.service.verification import Report
+from streamcast.spec.folders import new_network, save_model
+from streamcast.spec.model_spec import Scale
+
+Client = Literal["kafka-python", "librdkafka"]
+
+PARTITIONS = 4
+SERIES = 24
+DRAIN_SECONDS = 90.0
+STOP_SECONDS = 15.0
+TRANSACTION_SECONDS = 60.0
+"""Longer than a transaction may hang."""
+TOPICS = ("observations", "forecasts", "dead-letters", "journal")
+
+QUICK: Mapping[Client, Mapping[str, object]] = {
+    "kafka-python": {"session_timeout_ms": 3000, "heartbeat_interval_ms": 300},
+    "librdkafka": {"session.timeout.ms": 3000, "heartbeat.interval.ms": 300},
+}
+"""Sessions that end soon, so that a group moves on while a test waits."""
+
+IMPATIENT: Mapping[Client, Mapping[str, object]] = {
+    "kafka-python": {"request_timeout_ms": 1500, "delivery_timeout_ms": 2000},
+    "librdkafka": {"delivery.timeout.ms": 2000, "socket.timeout.ms": 1500},
+}
+"""Deadlines of a client that are shorter than what the broker is put through."""
+
+
+class NotDrainedError(Exception):
+    """The service did not answer everything in time; the message says what its processes said last."""
+
+
+@cache
+def fork_server() -> ForkServerContext:
+    """Where service processes come from: everything is imported there already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harness.faults.serve"])
+    return context
+
+
+@dataclass(eq=False)
+class Worker:
+    """One service process."""
+
+    instance: str
+    process: ForkServerProcess
+    report: Path
+
+    def told(self, what: str) -> list[float]:
+        """When this process said so, in monotonic seconds."""
+        lines = self.report.read_text().splitlines() if self.report.exists() else []
+        return [float(line.split()[1]) for line in lines if line.startswith(f"{what} ")]
+
+    def wait_for(self, what: str, timeout_seconds: float) -> bool:
+        """Whether the process says so before the timeout and before it ends."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline and not self.told(what):
+            if not self.process.is_alive():
+                break
+            time.sleep(0.01)
+        return bool(self.told(what))
+
+    def wait_until_stopped(self, timeout_seconds: float) -> bool:
+        """Whether the process stands still (SIGSTOP) before the timeout: it says so a moment before it does."""
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline and self.process.is_alive():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                if Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
+                    return True
+            time.sleep(0.01)
+        return False
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal, if the process still is."""
+        if self.process.pid is not None and self.process.is_alive():
+            with suppress(ProcessLookupError):
+                os.kill(self.process.pid, number)
+
+    def stop(self) -> int | None:
+        """Ask the process to end (SIGTERM), and return its exit code; None when it had to be killed."""
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
+        self.process.join(STOP_SECONDS)
+        if self.process.is_alive():
+            self.kill()
+            return None
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.process.kill()
+        self.process.join()
+
+
+@dataclass
+class Tally:
+    """What a fault did, over its rounds."""
+
+    kills: int = 0
+    rebalances: int = 0
+    records: int = 0
+    recovery_seconds: list[float] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+
+
+class Cluster:
+    """One service on one broker, with topics, models and snapshots of its own; a context manager."""
+
+    def __init__(
+        self, kafka: LocalKafka, client: Client, tally: Tally, seed: int, *, proxy: Proxy | None = None,
+        options: Mapping[str, object] | None = None, settings: Mapping[str, object] | None = None,
+        store: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.kafka, self.client, self.tally, self.proxy = kafka, client, tally, proxy
+        self.chance = random.Random(seed)
+        self._folder = Path(tempfile.mkdtemp(prefix="streamcast-faults-"))
+        self._name = uuid.uuid4().hex[:12]
+        port = proxy.port if proxy else kafka.port
+        self._settings: dict[str, object] = {
+            "kafka.bootstrap_servers": f"127.0.0.1:{port}",
+            "kafka.group": self._name,
+            "kafka.client": client,
+            "kafka.options": {**QUICK[client], **(options or {})},
+            "input.topic": self._topic("observations"),
+            "output.forecasts": self._topic("forecasts"),
+            "output.dead_letters": self._topic("dead-letters"),
+            "output.journal": self._topic("journal"),
+            "batch.max_records": 40,
+            "batch.max_wait": 50,
+            "state.store": str(store or self._folder / "state"),
+            "state.interval": 1,
+            "state.max_series": 5,
+            "models.folder": str(self._folder / "models"),
+            "models.lanes": {"champion": {"model": "tiny@latest"}},
+            "telemetry.port": 0,
+            **(settings or {}),
+        }
+        self.workers: list[Worker] = []
+        self._died: dict[str, float] = {}
+        self._successors: list[tuple[float, Worker]] = []
+        self._began = 0
+        who = Connection(f"127.0.0.1:{kafka.port}", "", "feeder", "at_least_once")
+        self._feeder = KafkaTransport(who)
+
+    def _topic(self, name: str) -> str:
+        return f"{self._name}-{name}"
+
+    def __enter__(self) -> Self:
+        self._feeder.create([TopicSpec(self._topic(name), PARTITIONS) for name in TOPICS])
+        self.deploy()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.kill()
+        self._feeder.close(5.0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def settings(self, instance: str = "0") -> Settings:
+        """The settings of one process."""
+        return load_settings(None, {**self._settings, "kafka.instance": instance})
+
+    def deploy(self) -> None:
+        """Put a new version of the model into the folder; processes that start from now on run it."""
+        spec = model_spec({"max_gap": 4, "ttl": "30min"}, LSTM_ATTENTION, scales=(Scale(every="5min", window=4),))
+        self._source = getattr(self, "_source", None) or Source(spec.series, SERIES, PARTITIONS)
+        torch.manual_seed(self.chance.randrange(1 << 30))
+        network = new_network(spec)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.normal_(0, 0.3)
+        save_model(self._folder / "models", "tiny", spec, network, {})
+
+    def feed(self, records: int) -> None:
+        """Produce about so many records, over all partitions; the broker must be there."""
+        each = max(1, records // PARTITIONS)
+        for index in range(PARTITIONS):
+            drawn = [raw for _ in range(each) for raw in self._source.draw(self.chance, index, 1)]
+            timestamps, keys, values = (list(column) for column in zip(*drawn, strict=True))
+            outgoing = Outgoing(self._topic("observations"), [index] * len(drawn), timestamps, keys, values)
+            with suppress(InDoubt):  # they are there or they are not: the verifier reads the topic
+                self._feeder.commit([outgoing], {})
+            self.tally.records += len(drawn)
+
+    def start(self, instance: str = "0", trap: Trap | None = None) -> Worker:
+        """Start a process."""
+        self._began += 1
+        report = self._folder / f"{self._began:04d}-{instance}"
+        overrides = {**self._settings, "kafka.instance": instance}
+        process = fork_server().Process(target=run, args=(overrides, report, trap), daemon=True)
+        process.start()
+        worker = Worker(instance, process, report)
+        self.workers.append(worker)
+        if (died := self._died.pop(instance, None)) is not None:
+            self._successors.append((died, worker))
+        return worker
+
+    def wait_for_death(self, worker: Worker, timeout_seconds: float = 30.0) -> bool:
+        """Whether a process was ended by its trap in time; its successor's recovery is timed from then on."""
+        worker.process.join(timeout_seconds)
+        if worker.process.is_alive():
+            return False
+        if trapped := worker.told("trapped"):
+            self._died[worker.instance] = trapped[0]
+            self.tally.kills += 1
+        return bool(trapped)
+
+    def kill(self, worker: Worker) -> None:
+        """Kill a process (SIGKILL) wherever it is; the next of its name is timed from then on."""
+        self._died[worker.instance] = time.monotonic()
+        worker.kill()
+        self.tally.kills += 1
+
+    @property
+    def alive(self) -> list[Worker]:
+        """The processes that run or stand still."""
+        return [worker for worker in self.workers if worker.process.is_alive()]
+
+    def drain(self, timeout_seconds: float = DRAIN_SECONDS, *, standing: bool = True) -> None:
+        """Wait until everything is answered; a process that has ended is started again, as a supervisor would.
+
+        Processes that stand still, or come to their trap only now, are let go on unless ``standing``.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        with self._reader() as reader:
+            while time.monotonic() < deadline:
+                if not self.alive:
+                    self.start()
+                for worker in self.alive if not standing else []:
+                    worker.signal(signal.SIGCONT)
+                with suppress(BrokerUnavailable):
+                    if not self._behind(reader):
+                        return
+                time.sleep(0.1)
+        raise NotDrainedError(self.last_words())
+
+    def left(self) -> int:
+        """How many offsets the committed positions are behind the ends of the input."""
+        with self._reader() as reader:
+            return self._behind(reader)
+
+    def _behind(self, reader: Reader) -> int:
+        partitions = [Partition(self._topic("observations"), index) for index in range(PARTITIONS)]
+        ends = {partition: end for partition, (_, end) in reader.bounds(partitions).items()}
+        committed = reader.committed(partitions)
+        return sum(end - committed.get(partition, 0) for partition, end in ends.items())
+
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        reader = new_reader(self.settings(), connection(self.settings()))
+        try:
+            yield reader
+        finally:
+            with suppress(TransportError):
+                reader.close(5.0)
+
+    def finish(self) -> Report:
+        """Drain, stop every process in good order, and verify; what is wrong goes to the tally."""
+        try:
+            self.drain(standing=False)
+        except NotDrainedError as error:
+            self.tally.violations.append(f"not everything was answered in time: {error}")
+        for worker in self.alive:
+            code = worker.stop()
+            if code != 0 and worker.told("assigned"):  # before, it may not yet have listened to signals
+                self.tally.violations.append(f"a process ended with {code} when it was asked to: {self.last_words()}")
+        self.tally.recovery_seconds += [
+            worker.told("committed")[0] - died for died, worker in self._successors if worker.told("committed")
+        ]
+        self.tally.rebalances += sum(len(worker.told("assigned")) for worker in self.workers)
+        report = self._checked()
+        self.tally.violations += report.violations + report.unknown
+        return report
+
+    def _checked(self) -> Report:
+        """What the verifier says, once the transactions that dead processes left open have ended."""
+        deadline = time.monotonic() + TRANSACTION_SECONDS
+        while True:
+            try:
+                return check(self.settings())
+            except BrokerUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+
+    def last_words(self) -> str:
+        """The ends of the logs of the last processes."""
+        logs = [worker.report.with_suffix(".log") for worker in self.workers[-3:]]
+        return json.dumps([log.read_text(errors="replace")[-1500:] for log in logs if log.exists()], indent=1)

@@ -1,0 +1,262 @@
+"""The faults: what is done to a cluster, one round of each."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.faults.cluster import IMPATIENT, Client, Cluster, Tally, Worker
+from harness.faults.proxy import Direction, Proxy
+from harness.faults.serve import POINTS, Trap
+from harness.local_kafka import LocalKafka
+
+KILLS_A_ROUND = 5
+SESSION_SECONDS = 3.0
+"""As in ``cluster.QUICK``."""
+STANDING_SECONDS = 120.0
+"""How long a process may take until it stands still; the first of a clone has kernels to compile."""
+
+Round = Callable[[Cluster], None]
+
+AT_LEAST_ONCE = {"kafka.guarantee": "at_least_once"}
+STALLING: Mapping[Client, Mapping[str, object]] = {
+    "kafka-python": {"max_poll_interval_ms": 3000},
+    "librdkafka": {"max.poll.interval.ms": 3000},
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault: a round of it, and what it needs."""
+
+    name: str
+    round: Round
+    options: Mapping[Client, Mapping[str, object]] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    proxied: bool = False
+    kills: bool = False
+
+
+def run_round(fault: Fault, kafka: LocalKafka, proxy: Proxy | None, client: Client, tally: Tally, seed: int) -> None:
+    """Do a round of a fault to a fresh service, let it finish, and verify what it wrote."""
+    options = fault.options.get(client, {})
+    with small_disk() if fault.name == "disk full" else _nowhere() as store, Cluster(
+        kafka, client, tally, seed, proxy=proxy, options=options, settings=fault.settings, store=store
+    ) as cluster:  # fmt: skip
+        cluster.feed(100)
+        fault.round(cluster)
+        cluster.finish()
+
+
+def _killed(point: str, *, peer: bool = False, swap: bool = False) -> Round:
+    def round_(cluster: Cluster) -> None:
+        if peer:
+            cluster.start("1")
+        for _ in range(KILLS_A_ROUND):
+            if swap and cluster.chance.random() < 0.3:
+                cluster.deploy()
+            cluster.feed(160)
+            worker = cluster.start("0", Trap(point, cluster.chance.randint(1, 3)))
+            if not cluster.wait_for_death(worker):
+                worker.stop()  # its peer answered everything before it came to the point
+
+    return round_
+
+
+def _asked_to_stop(cluster: Cluster) -> None:
+    """SIGTERM at each point: the batch in hand is finished, and the process ends in order."""
+    for point in POINTS:
+        cluster.feed(160)
+        worker = cluster.start("0", Trap(point, cluster.chance.randint(1, 2), signal.SIGTERM))
+        worker.process.join(60)
+        if worker.process.is_alive() or worker.process.exitcode != 0:
+            told = f"SIGTERM at {point}: the process ended with {worker.process.exitcode}; {cluster.last_words()}"
+            cluster.tally.violations.append(told)
+            worker.kill()
+        elif worker.told("ended")[0] - worker.told("trapped")[0] > 12.0:
+            cluster.tally.violations.append(f"SIGTERM at {point}: it took more than 10 s to end")
+
+
+def _standing(cluster: Cluster, point: str, instance: str = "0") -> Worker:
+    """A process that has stopped in its tracks at a point; records come until it gets there."""
+    worker = cluster.start(instance, Trap(point, cluster.chance.randint(2, 4), signal.SIGSTOP))
+    cluster.feed(300)
+    deadline = time.monotonic() + STANDING_SECONDS
+    while not worker.wait_for("trapped", 1.0) and worker.process.is_alive() and time.monotonic() < deadline:
+        cluster.feed(20)
+    if worker.told("trapped"):
+        worker.wait_until_stopped(5)
+    return worker
+
+
+def _broker_killed(point: str) -> Round:
+    """The broker dies while a transaction is open, and comes back on its data."""
+
+    def round_(cluster: Cluster) -> None:
+        worker = _standing(cluster, point)
+        cluster.kafka.kill()
+        worker.signal(signal.SIGCONT)
+        time.sleep(1.0)
+        cluster.kafka.start()
+
+    return round_
+
+
+def _broker_frozen(seconds: float) -> Round:
+    def round_(cluster: Cluster) -> None:
+        worker = _standing(cluster, "stepped")
+        cluster.kafka.freeze()
+        worker.signal(signal.SIGCONT)
+        time.sleep(seconds)
+        cluster.kafka.thaw()
+
+    return round_
+
+
+def _zombie(point: str, instance: str) -> Round:
+    """A process stands still until its work is another's (of another name or its own), and then goes on."""
+
+    def round_(cluster: Cluster) -> None:
+        zombie = _standing(cluster, point)
+        other = cluster.start(instance)
+        other.wait_for("committed", 30)
+        cluster.feed(100)
+        time.sleep(SESSION_SECONDS)
+        zombie.signal(signal.SIGCONT)
+        cluster.feed(100)
+        time.sleep(2.0)
+
+    return round_
+
+
+def _stalled(cluster: Cluster) -> None:
+    """A batch takes longer than max.poll.interval: the group goes on without the process, and it comes back."""
+    worker = cluster.start("0", Trap("stepped", 2, None))
+    cluster.feed(300)
+    worker.wait_for("trapped", 30)
+    cluster.start("1")
+    time.sleep(6.0)
+
+
+def _storm(cluster: Cluster) -> None:
+    """Processes come, go and die all the time."""
+    for _ in range(12):
+        instance = str(cluster.chance.randrange(3))
+        running = [worker for worker in cluster.alive if worker.instance == instance]
+        if not running:
+            cluster.start(instance)
+        elif cluster.chance.random() < 0.7:
+            running[0].kill()
+            cluster.tally.kills += 1
+        else:
+            running[0].stop()
+        cluster.feed(60)
+        time.sleep(cluster.chance.uniform(0.0, 6.0))
+
+
+def _proxy(cluster: Cluster) -> Proxy:
+    if cluster.proxy is None:
+        raise ValueError("this fault needs a proxy")
+    return cluster.proxy
+
+
+def _slow_link(cluster: Cluster) -> None:
+    proxy = _proxy(cluster)
+    cluster.start()
+    proxy.delay_seconds = 0.03
+    cluster.feed(200)
+    time.sleep(6.0)
+    proxy.heal()
+
+
+def _cut_link(cluster: Cluster) -> None:
+    proxy = _proxy(cluster)
+    for point in ("sent", "offsets"):
+        worker = _standing(cluster, point)
+        proxy.cut = True
+        proxy.drop()
+        worker.signal(signal.SIGCONT)
+        time.sleep(2.0)
+        proxy.heal()
+        cluster.drain()
+        worker.stop()
+
+
+def _deaf(direction: Direction) -> Round:
+    """The commit, or its answer, is swallowed: nobody can know whether it happened."""
+
+    def round_(cluster: Cluster) -> None:
+        proxy = _proxy(cluster)
+        worker = _standing(cluster, "offsets")
+        proxy.swallow = direction
+        worker.signal(signal.SIGCONT)
+        time.sleep(4.0)
+        proxy.heal()
+
+    return round_
+
+
+def _full_disk(cluster: Cluster) -> None:
+    """No snapshot fits: the stream goes on, and a process that is killed replays from the beginning."""
+    for _ in range(2):
+        cluster.feed(200)
+        worker = cluster.start()
+        worker.wait_for("committed", 30)
+        time.sleep(1.0)
+        cluster.kill(worker)
+
+
+@contextmanager
+def small_disk() -> Iterator[Path]:
+    """A file system that is full at once; raises PermissionError where this process may not mount one."""
+    with tempfile.TemporaryDirectory(prefix="streamcast-full-") as folder:
+        done = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", folder], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise PermissionError(f"a small file system cannot be mounted here: {done.stderr.strip()}")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", "-l", folder], check=False)
+
+
+@contextmanager
+def _nowhere() -> Iterator[None]:
+    yield None
+
+
+KILLS = [
+    *(Fault(f"kill -9: {point}", _killed(point, swap=True), kills=True) for point in POINTS),
+    *(Fault(f"kill -9 beside a peer: {point}", _killed(point, peer=True), kills=True) for point in ("sent", "offsets")),
+    Fault("kill -9, at least once", _killed("offsets"), settings=AT_LEAST_ONCE, kills=True),
+]
+
+OTHERS = [
+    Fault("SIGTERM at each point", _asked_to_stop),
+    Fault("broker killed after sending", _broker_killed("sent")),
+    Fault("broker killed after the offsets", _broker_killed("offsets")),
+    Fault("broker frozen, 12 s", _broker_frozen(12.0)),
+    Fault("broker frozen, 60 s", _broker_frozen(60.0)),
+    Fault("produce expires in a transaction", _broker_frozen(5.0), IMPATIENT),
+    Fault("zombie, after sending", _zombie("sent", "1")),
+    Fault("zombie, after the offsets", _zombie("offsets", "1")),
+    Fault("zombie of the same name", _zombie("stepped", "0")),
+    Fault("stalled beyond max.poll.interval", _stalled, STALLING),
+    Fault("rebalance storm", _storm),
+    Fault("rebalance storm, cooperative-sticky", _storm, settings={"kafka.assignor": "cooperative-sticky"}),
+    Fault("rebalance storm, at least once", _storm, settings=AT_LEAST_ONCE),
+    Fault("broker killed, at least once", _broker_killed("offsets"), settings=AT_LEAST_ONCE),
+    Fault("broker frozen, at least once", _broker_frozen(12.0), settings=AT_LEAST_ONCE),
+    Fault("slow link", _slow_link, proxied=True),
+    Fault("cut link", _cut_link, proxied=True),
+    Fault("half-open link, answer lost", _deaf("to the client"), IMPATIENT, proxied=True),
+    Fault("half-open link, request lost", _deaf("to the broker"), IMPATIENT, proxied=True),
+    Fault("disk full", _full_disk),
+]

@@ -1,0 +1,183 @@
+"""One seed, one run: a world is drawn, things happen to it, it heals, and what is left is held against the promises."""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.simulation.doubles import Archive
+from harness.simulation.plan import Event, Plan, load
+from harness.simulation.processes import GROUP, TOPICS
+from harness.simulation.world import World, exported
+from streamcast.consumers.transport import Partition
+from streamcast.service.fold import Fold
+from streamcast.service.snapshots import Arrays, SnapshotError, decode
+from streamcast.service.verification import Expectations, verify
+from streamcast.topics.journal import Journal, read_journal
+
+EVENTS = {
+    "turn": 60,
+    "produce": 20,
+    "wait": 7,
+    "start": 5,
+    "crash_at": 4,
+    "fault": 4,
+    "write": 3,
+    "away": 2,
+    "freeze_at": 4,
+    "crash": 2,
+    "freeze": 1,
+    "stop": 1,
+    "deploy": 2,
+    "reset": 3,
+    "produce_open": 1,
+    "replay_input": 1,
+    "expire": 2,
+    "delete": 1,
+    "damage": 1,
+    "plant": 1,
+}
+"""How often each event is drawn."""
+
+MEMORY = "/dev/shm"
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of a seed."""
+
+    seed: int
+    events: Sequence[Event]
+    violations: list[str]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def drawn(seed: int) -> tuple[Plan, list[Event]]:
+    """Return the layout and the events of a seed."""
+    chance = random.Random(seed)
+    plan = Plan.drawn(chance)
+    first = [Event("start", chance.getrandbits(32)) for _ in range(2)]
+    return plan, first + list(_events(chance, chance.randint(15, 75), nested=False))
+
+
+def _events(chance: random.Random, count: int, *, nested: bool) -> Iterator[Event]:
+    kinds, weights = list(EVENTS), list(EVENTS.values())
+    for what in chance.choices(kinds, weights, k=count):
+        if what != "freeze_at":
+            yield Event(what, chance.getrandbits(32))
+        elif not nested:
+            yield Event(what, chance.getrandbits(32), tuple(_events(chance, chance.randint(3, 25), nested=True)))
+
+
+def simulate(seed: int) -> Run:
+    """Run a seed."""
+    plan, events = drawn(seed)
+    return run(seed, plan, events)
+
+
+def run(seed: int, plan: Plan, events: Sequence[Event]) -> Run:
+    """Let events happen to a world, heal it, and check what is left."""
+    folder = Path(tempfile.mkdtemp(prefix="streamcast-world-", dir=MEMORY if Path(MEMORY).is_dir() else None))
+    world = World(plan, folder)
+    for ours in ("streamcast", "consumers"):  # damaged snapshots and lost requests are their daily bread here
+        logging.getLogger(ours).setLevel(logging.CRITICAL)
+    try:
+        world.happen(events)
+        world.heal(random.Random(seed))
+        violations = world.violations or list(faults_of(world))
+    except Exception:  # noqa: BLE001 - whatever the service raises here is a finding
+        violations = [f"unforeseen: {traceback.format_exc()}"]
+    finally:
+        world.remove()
+    world.counts |= {f"passed: {point}": times for point, times in world.passes.items()}
+    return Run(seed, events, violations, world.counts)
+
+
+def faults_of(world: World) -> Iterator[str]:
+    """Everything that is not as promised."""
+    archive = world.archive()
+    expect = Expectations(world.plan.guarantee == "exactly_once")
+    report = verify(archive, TOPICS, load, expect)
+    yield from report.violations
+    yield from report.unknown
+    for partition in world.partitions:
+        journal = read_journal(archive, TOPICS.journal, partition)
+        yield from _wrong_states(world, archive, partition, journal)
+        yield from _wrong_snapshots(world, archive, partition, journal)
+
+
+def _wrong_states(world: World, archive: Archive, partition: Partition, journal: Journal) -> Iterator[str]:
+    """I1: what a member holds is the fold of records and journal up to the committed offset."""
+    committed = world.broker._group(GROUP).committed[partition]
+    for member in world.members:
+        if partition not in member.loop._held:
+            continue
+        if journal.begin is None:
+            yield f"{partition} is held and its journal is empty"
+            continue
+        fold = Fold(archive, partition, journal.begin, member.models, journal.resets(), member.max_series)
+        for _ in fold.advance(committed):
+            pass
+        held = {
+            f"{lane.name}/{name}": array
+            for lane in member.service._lanes
+            for name, array in lane.engine.slab.export(partition).items()
+        }
+        if difference := _difference(held, exported(fold, partition)):
+            yield f"{partition}: the state of member {member.instance} is not the fold of the records: {difference}"
+
+
+def _wrong_snapshots(world: World, archive: Archive, partition: Partition, journal: Journal) -> Iterator[str]:
+    """I6 and I7: a snapshot that can be read is the fold up to its offset, and not ahead of the group."""
+    committed = world.broker._group(GROUP).committed[partition]
+    for path in sorted((world.folder / partition.topic / str(partition.index)).glob("*.snapshot")):
+        try:
+            header, arrays = decode(path.read_bytes())
+        except SnapshotError:
+            continue
+        if str(path) in world.planted:
+            continue
+        if header.offset > committed:
+            yield f"{path.name} is ahead of the committed offset {committed}"
+        models = {lane: load(digest) for lane, digest in header.models.items()}
+        fold = Fold(archive, partition, header.begin, models, journal.resets(), header.max_series)
+        for _ in fold.advance(header.offset):
+            pass
+        if difference := _difference(arrays, exported(fold, partition)):
+            yield f"{path.name} is not the fold of the records: {difference}"
+
+
+def _difference(found: Arrays, wanted: Arrays) -> str:
+    if found.keys() != wanted.keys():
+        return f"arrays {sorted(found.keys() ^ wanted.keys())}"
+    unequal = [name for name in wanted if not _same(np.asarray(found[name]), np.asarray(wanted[name]))]
+    return ", ".join(unequal)
+
+
+def _same(found: np.ndarray, wanted: np.ndarray) -> bool:
+    return found.dtype == wanted.dtype and found.shape == wanted.shape and found.tobytes() == wanted.tobytes()
+
+
+def shortest(found: Run, plan: Plan, most: int = 400) -> Run:
+    """Drop events as long as something is still wrong, and return the shortest history that was found."""
+    events, tries, size = list(found.events), 0, max(1, len(found.events) // 2)
+    best = found
+    while size >= 1 and tries < most:
+        start, shorter = 0, False
+        while start < len(events) and tries < most:
+            tries += 1
+            attempt = run(found.seed, plan, events[:start] + events[start + size :])
+            if attempt.violations:
+                best, events, shorter = attempt, list(attempt.events), True
+            else:
+                start += size
+        if not shorter or size > len(events):
+            size //= 2
+    return best

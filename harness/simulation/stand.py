@@ -1,0 +1,143 @@
+"""One service on a broker in the process, without chance: what its tests drive by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.simulation.plan import load, model
+from harness.streams import MINUTE, START
+from streamcast.consumers.loop import BatchLimits, Health, Loop
+from streamcast.consumers.memory.broker import Rows
+from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, InDoubt, Partition, Reader, TopicSpec
+from streamcast.service.saving import Saver
+from streamcast.service.service import Service, Start, Topics
+from streamcast.service.snapshots import Store
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.service.verification import Expectations, Report, verify
+from streamcast.spec.folders import Model
+from streamcast.topics.journal import Journal, read_journal
+from streamcast.topics.messages import encode_observation
+
+GROUP, TOPICS = "group", Topics()
+IDLE_TURNS = 3
+
+
+class Immediately(Executor):
+    """Does what it is given at once."""
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        """Do it."""
+        done: Future[Any] = Future()
+        done.set_result(call(*arguments, **named))
+        return done
+
+
+class Stand:
+    """A broker with the topics of a service, a store for its snapshots, and one process at a time."""
+
+    def __init__(self, folder: Path, partitions: int = 1) -> None:
+        self.store = Store(str(folder / "state"), 3)
+        self.folder = folder / "state"
+        self.seconds = 0.0
+        self.faults: list[tuple[str, Fault]] = []
+        self.broker = MemoryBroker(self._now, sleep=self._sleep, faults=self._fault)
+        self.reader = MemoryReader(self.broker, Connection("memory", GROUP, "reader"))
+        self.partitions = [Partition(TOPICS.observations, index) for index in range(partitions)]
+        for topic in (TOPICS.observations, TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal):
+            self.broker.create(TopicSpec(topic, partitions))
+        self._producer, _ = self.broker.init_producer(None)
+        self._bars: dict[str, int] = {}
+        self.service: Service
+        self.loop: Loop
+
+    def serve(
+        self, models: Mapping[str, Model] | None = None, start: Start | None = None, *, reader: Reader | None = None,
+        max_records: int = 5, interval_seconds: float = 1e9, shadows: Sequence[str] = (), max_series: int = 100,
+        guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once", working: bool = True,
+    ) -> Service:  # fmt: skip
+        """Start a process, in the place of the one before, and let it do what there is to do."""
+        models = models or {"champion": model("sample", 0)}
+        telemetry = Telemetry({lane: (each.name, each.version) for lane, each in models.items()}, 0.8)
+        saver = Saver(self.store, interval_seconds, telemetry, clock=self._now, executor=Immediately())
+        self.service = Service(
+            models, reader or self.reader, telemetry, TOPICS, start or Start(), max_series=max_series,
+            shadows=shadows, store=self.store, saver=saver, clock=self._now,
+        )  # fmt: skip
+        transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee))
+        self.loop = Loop(
+            transport, self.service, [TOPICS.observations], limits=BatchLimits(max_records, 0.05),
+            health=Health(clock=self._now), observer=telemetry, clock=self._now,
+        )  # fmt: skip
+        if working:
+            self.work()
+        return self.service
+
+    def work(self) -> None:
+        """Take turns until nothing is left to do; a broker that is away is tried again."""
+        idle = 0
+        while idle < IDLE_TURNS:
+            before = self.committed()
+            with suppress(BrokerUnavailable, InDoubt):
+                self.loop.turn()
+                idle = idle + 1 if self.committed() == before and not self.loop._busy else 0
+
+    def stop(self) -> None:
+        """End the process in good order."""
+        self.loop.close(1.0)
+
+    def observe(self, key: str, *values: float, partition: int = 0) -> None:
+        """Append the next bars of a series."""
+        records = []
+        for value in values:
+            self._bars[key] = bar = self._bars.get(key, -1) + 1
+            time = START + bar * MINUTE
+            records.append((time, key.encode(), encode_observation(key, time, [value])))
+        self.append(records, partition)
+
+    def append(self, records: Sequence[tuple[int, bytes | None, bytes | None]], partition: int = 0) -> None:
+        """Append records as they are: timestamp, key and value."""
+        rows = Rows(
+            [timestamp for timestamp, _, _ in records],
+            [key for _, key, _ in records],
+            [value for _, _, value in records],
+            [()] * len(records),
+        )
+        here = self.partitions[partition]
+        self.broker.produce(self._producer, 0, here, rows, self._producer.sequences.get(here, 0))
+
+    def committed(self, partition: int = 0) -> int | None:
+        """The group's position."""
+        return self.broker._group(GROUP).committed.get(self.partitions[partition])
+
+    def journal(self, partition: int = 0) -> Journal:
+        """The decisions so far."""
+        return read_journal(self.reader, TOPICS.journal, self.partitions[partition])
+
+    def values(self, topic: str, partition: int = 0) -> list[bytes | None]:
+        """The values of everything that is committed in a topic."""
+        return [value for batch in self.batches(topic, partition) for value in batch.values]
+
+    def batches(self, topic: str, partition: int = 0) -> Iterator[Batch]:
+        """Everything that is committed in a topic."""
+        source = Partition(topic, partition)
+        yield from self.reader.read_range(source, *self.reader.bounds([source])[source])
+
+    def verify(self, **expect: Any) -> Report:
+        """What the verifier says."""
+        return verify(self.reader, TOPICS, load, Expectations(**expect))
+
+    def _fault(self, request: str, _instance: str) -> Fault:
+        if self.faults and self.faults[0][0] == request:
+            return self.faults.pop(0)[1]
+        return Fault.NONE
+
+    def _now(self) -> float:
+        return self.seconds
+
+    def _sleep(self, seconds: float) -> None:
+        self.seconds += seconds

@@ -1,0 +1,204 @@
+"""A world in one thread: a broker, members that crash, freeze and come back, and a clock that somebody else turns.
+
+Everything that happens is an ``Event`` with a chance of its own, so that a run is a list of events, the same list is
+the same run, and a shorter list is a run too.  What survives a crash is the broker's content and the snapshots.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.records import Raw
+from harness.simulation.doubles import Archive
+from harness.simulation.plan import Event, Plan
+from harness.simulation.processes import GROUP, MEMBER_SECONDS, TOPICS, TRANSACTION_SECONDS, Processes
+from streamcast.consumers.memory.broker import Producer, ProducerFenced, Rows
+from streamcast.consumers.transport import BrokerUnavailable, Partition
+from streamcast.service.fold import Fold
+from streamcast.service.snapshots import Header, Store, fingerprint
+from streamcast.spec.folders import Model
+from streamcast.topics.journal import read_journal
+
+MOST_TURNS = 400
+
+
+class World(Processes):
+    """Processes, their input, their snapshots, and every event that may befall those."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        super().__init__(plan, folder)
+        self.planted: set[str] = set()
+        self._producer, _ = self.broker.init_producer(None)
+        self._open: tuple[Producer, int] | None = None
+
+    def produce(self, chance: random.Random, _event: Event) -> None:
+        """Records arrive."""
+        partition = chance.choice(self.partitions)
+        self._append(self._producer, 0, partition, self.source.draw(chance, partition.index, 12))
+
+    def produce_open(self, chance: random.Random, _event: Event) -> None:
+        """Records arrive in a transaction; the next time it ends, one way or the other."""
+        if self._open is None:
+            self._open = self.broker.init_producer("somebody-else")
+            for partition in self.partitions:
+                self._append(*self._open, partition, self.source.draw(chance, partition.index, 3))
+        else:
+            self._close_input(commit=chance.random() < 0.5)
+
+    def replay_input(self, chance: random.Random, _event: Event) -> None:
+        """Records that were there before arrive again."""
+        partition = chance.choice(self.partitions)
+        log = self.broker.log(partition)
+        if log.offsets:
+            first = chance.randrange(len(log.offsets))
+            rows = zip(log.timestamps[first:], log.keys[first:], log.values[first:], strict=True)
+            self._append(self._producer, 0, partition, [Raw(*row) for row in rows][: chance.randint(1, 9)])
+
+    def expire(self, chance: random.Random, _event: Event) -> None:
+        """The group drops a member that did nothing wrong."""
+        self.broker.expire(GROUP, str(chance.randrange(3)))
+
+    def delete(self, chance: random.Random, _event: Event) -> None:
+        """Retention passes: usually only what a snapshot spares."""
+        if self.plan.guarantee == "at_least_once":  # an answer that is repeated after a cold start differs
+            return
+        partition = chance.choice(self.partitions)
+        committed = self.broker._group(GROUP).committed.get(partition, 0)
+        saved = [int(path.name.partition("-")[0]) for path in self._snapshots(partition)]
+        most = committed if chance.random() < 0.2 else min(committed, max(saved, default=0))
+        log = self.broker.log(partition)
+        before = chance.randint(0, most)
+        if before > log.start and (gone := log.read(partition, log.start, before, 1 << 30)) is not None:
+            self._count("deletions")
+            self.deleted.setdefault(partition, []).append(gone)
+            self.broker.delete_records(partition, before)
+
+    def damage(self, chance: random.Random, _event: Event) -> None:
+        """A snapshot is cut, has a bit turned, or is rubbish under a good name."""
+        if not (found := [path for partition in self.partitions for path in self._snapshots(partition)]):
+            return
+        self._count("damaged snapshots")
+        path = chance.choice(found)
+        data = bytearray(path.read_bytes())
+        if chance.random() < 0.4:
+            data = data[: chance.randrange(len(data) + 1)]
+        elif data:
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data)
+        path.with_suffix(".1.part").write_bytes(b"rubbish")
+
+    def plant(self, chance: random.Random, _event: Event) -> None:
+        """Another service that shares the store is ahead of this one, and leaves a snapshot there."""
+        partition = chance.choice(self.partitions)
+        archive = self.archive()
+        try:
+            journal = read_journal(archive, TOPICS.journal, partition)
+        except BrokerUnavailable:  # a transaction is open
+            return
+        committed = self.broker._group(GROUP).committed.get(partition, 0)
+        end = self.broker.log(partition).stable_end
+        if self._open or journal.begin is None or committed >= end:
+            return
+        models = self.models()
+        offset = chance.randint(committed + 1, end)
+        fold = Fold(archive, partition, journal.begin, models, (), self.max_series)
+        for _ in fold.advance(offset):
+            pass
+        decisions = "somebody-elses-journal" if self.plan.resets else TOPICS.journal
+        header = replace(self.header(partition, journal.begin, offset, models), journal=decisions)
+        path = self.folder / partition.topic / str(partition.index) / header.name
+        if Store(str(self.folder), 3).write(header, exported(fold, partition)) and path.exists():
+            self.planted.add(str(path))
+
+    def archive(self) -> Archive:
+        """A reader of everything that ever was."""
+        return Archive(self.broker, GROUP, self.deleted)
+
+    def header(self, partition: Partition, begin: int, offset: int, models: Mapping[str, Model]) -> Header:
+        """The header of a snapshot."""
+        digests = {lane: each.digest for lane, each in models.items()}
+        return Header(
+            partition.topic, TOPICS.journal, partition.index, self.plan.partitions, begin, offset, digests,
+            self.max_series, fingerprint(),
+        )  # fmt: skip
+
+    def _snapshots(self, partition: Partition) -> list[Path]:
+        return sorted((self.folder / partition.topic / str(partition.index)).glob("*.snapshot"))
+
+    def _append(self, producer: Producer, epoch: int, partition: Partition, records: Sequence[Raw]) -> None:
+        rows = Rows(
+            [record.timestamp for record in records],
+            [record.key for record in records],
+            [record.value for record in records],
+            [()] * len(records),
+        )
+        self._count("records", len(records))
+        self.broker.produce(producer, epoch, partition, rows, producer.sequences.get(partition, 0))
+
+    def _close_input(self, *, commit: bool) -> None:
+        if self._open is not None:
+            with suppress(ProducerFenced):  # it took too long
+                self.broker.end(*self._open, commit=commit)
+            self._open = None
+
+    def heal(self, chance: random.Random) -> None:
+        """Take every trouble away, and let processes that start anew finish what there is to do."""
+        self._faults.clear()
+        self._away.clear()
+        self._close_input(commit=True)
+        for member in list(self.members):
+            member.crash_after = member.freeze_after = None
+            member.frozen = False
+            if chance.random() < 0.5:
+                self._bury(member)
+        self.seconds += MEMBER_SECONDS + TRANSACTION_SECONDS
+        self.allow_cold = self.allow_cold or bool(self.deleted)
+        self._work_until(self._ready, chance)
+        self._arrive(chance)
+        self._work_until(self._drained, chance)
+        self.seconds += TRANSACTION_SECONDS + 1  # what a fenced member left open ends by itself
+
+    def _arrive(self, chance: random.Random) -> None:
+        for partition in self.partitions:
+            self._append(self._producer, 0, partition, self.source.draw(chance, partition.index, 3))
+
+    def _work_until(self, done: Callable[[], bool], chance: random.Random) -> None:
+        for turns in range(MOST_TURNS):
+            if not self.members:
+                self.begin("0")
+            for member in list(self.members):
+                if member in self.members:
+                    self.take_turn(member)
+            self.seconds += 0.2
+            if turns % 40 == 39:  # what a partition that never was committed skips, beginning at the latest
+                self._arrive(chance)
+            if done():
+                return
+        self.violations.append("the service does not come to the end of its input, although nothing troubles it")
+
+    def _ready(self) -> bool:
+        held = [partition for member in self.members if not member.loop._busy for partition in member.loop._held]
+        return sorted(held) == self.partitions
+
+    def _drained(self) -> bool:
+        committed = self.broker._group(GROUP).committed
+        return all(committed.get(p, 0) > self.broker.log(p).offsets[-1] for p in self.partitions)
+
+    def remove(self) -> None:
+        """Take the snapshots away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def exported(fold: Fold, partition: Partition) -> dict[str, Any]:
+    """A fold's state as the arrays of a snapshot."""
+    return {
+        f"{lane}/{name}": array
+        for lane, engine in fold.engines.items()
+        for name, array in engine.slab.export(partition).items()
+    }

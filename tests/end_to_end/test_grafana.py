@@ -1,0 +1,212 @@
+"""Every panel of the dashboard shows something: a real Prometheus scrapes live telemetry and runs its queries."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from harness import ROOT
+from streamcast.consumers.transport import Partition
+from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES
+from streamcast.service.telemetry.probes import serve_telemetry
+from streamcast.service.telemetry.telemetry import Telemetry
+
+pytestmark = pytest.mark.prometheus
+
+DEPLOY = ROOT / "deploy"
+DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/streamcast.json").read_text())
+QUERIES = [
+    pytest.param(target["expr"], id=f"{panel['title']}/{target['refId']}")
+    for panel in DASHBOARD["panels"]
+    for target in panel.get("targets", [])
+]
+ROWS = [
+    "Objective",
+    "Throughput",
+    "Latency",
+    "Stages",
+    "Lag",
+    "State",
+    "Accuracy",
+    "Coverage",
+    "Drift",
+    "Dead",
+    "Process",
+]
+
+
+class Serving:
+    """A health that is always good."""
+
+    def alive(self) -> bool:
+        return True
+
+    def ready(self) -> bool:
+        return True
+
+
+def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
+    """One batch in the life of a service in which everything happens."""
+    telemetry.on_poll(1000, {Partition("observations", number): 3 * number for number in range(4)})
+    for stage in STAGES:
+        telemetry.stage(stage, random.exponential(0.002))
+    telemetry.on_commit(0.004, 1000)
+    ages = random.exponential(0.5, 960)
+    telemetry.batch(random.exponential(0.02), ages, {"answered": 960, "absorbed": 20, "late": 8, "duplicate": 7})
+    telemetry.dead_letter("json", 3)
+    telemetry.dead_letter("ahead", 2)
+    telemetry.on_abort()
+    telemetry.on_rebalance()
+    telemetry.rebalanced(0.3)
+    telemetry.recovering(500)
+    telemetry.recovered(2.0)
+    telemetry.gaps_filled(5)
+    telemetry.evicted(1)
+    telemetry.state(5000, 80_000_000, 3.2)
+    for number in range(4):
+        telemetry.progress(Partition("observations", number), time.time() - 1, time.time() - 60)
+        telemetry.snapshot(Partition("observations", number))
+    telemetry.model_swap("challenger")
+    for lane in ("champion", "challenger"):
+        telemetry.forecasts(lane, 960)
+        telemetry.drift(lane, 1)
+        telemetry.anomalies(lane, 4)
+        errors, naive = random.exponential(1.0, 200), random.exponential(1.5, 200)
+        telemetry.scores(lane, np.repeat([1, 12], 100), errors, naive, errors / 2, random.random(200) < 0.8)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def telemetry_port() -> Iterator[int]:
+    """The port of telemetry to which something happens all the time."""
+    telemetry = Telemetry({"champion": ("load", "3"), "challenger": ("load", "4")}, coverage_target=0.8)
+    stop, random = threading.Event(), np.random.default_rng(3)
+
+    def live() -> None:
+        while not stop.wait(0.1):
+            busy(telemetry, random)
+
+    worker = threading.Thread(target=live)
+    worker.start()
+    with closing(serve_telemetry(telemetry, Serving())) as server:
+        yield server.port
+    stop.set()
+    worker.join(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def prometheus(telemetry_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prometheus of our own, with our configuration, that has seen some scrapes and evaluations."""
+    if (program := shutil.which("prometheus")) is None:
+        reason = "no prometheus: on Debian, apt install prometheus"
+        if os.environ.get("CI"):
+            pytest.fail(f"the dashboard must be tested in CI: {reason}")
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("prometheus")
+    configuration = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
+    configuration["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
+    configuration["rule_files"] = [str(DEPLOY / "alerts.yml")]
+    (job,) = configuration["scrape_configs"]
+    job["scrape_timeout"] = "500ms"
+    job["static_configs"] = [{"targets": [f"127.0.0.1:{telemetry_port}"]}]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    address = f"127.0.0.1:{free_port()}"
+    command = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)
+        try:
+            await_scrapes(f"http://{address}", process, folder / "log")
+            yield f"http://{address}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+def await_scrapes(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + 60
+    wanted = "count_over_time(streamcast:slow:ratio_rate6h[1m]) >= 6"
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            if ask(address, wanted):
+                return
+        except OSError:
+            pass
+        time.sleep(0.3)
+    pytest.fail(f"Prometheus has seen no telemetry within a minute:\n{log.read_text()[-3000:]}")
+
+
+def ask(address: str, query: str) -> list[dict[str, Any]]:
+    """The vector that a query of the dashboard yields now."""
+    plain = query.replace("$__rate_interval", "10s").replace("$instance", ".*")
+    words = urllib.parse.urlencode({"query": plain})
+    try:
+        with urllib.request.urlopen(f"{address}/api/v1/query?{words}", timeout=10) as answer:
+            result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+            return result
+    except urllib.error.HTTPError as error:
+        pytest.fail(f"{plain}: {error.read().decode()}")
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_each_query_finds_numbers(prometheus: str, query: str) -> None:
+    values = [float(sample["value"][1]) for sample in ask(prometheus, query)]
+    assert values
+    assert np.isfinite(values).all()
+
+
+def test_each_variable_and_annotation_finds_something(prometheus: str, telemetry_port: int) -> None:
+    (variable,) = DASHBOARD["templating"]["list"]
+    selector, label = variable["definition"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+    assert {sample["metric"][label] for sample in ask(prometheus, selector)} == {f"127.0.0.1:{telemetry_port}"}
+    assert all(ask(prometheus, annotation["expr"]) for annotation in DASHBOARD["annotations"]["list"])
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    text = json.dumps(DASHBOARD)
+    names = [f"streamcast_{name}" for name in (*HISTOGRAMS, *COUNTERS, *GAUGES)]
+    assert [name for name in names if name not in text and name != "streamcast_records_consumed"] == []
+
+
+def test_the_rows_are_there_and_no_panel_covers_another() -> None:
+    rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
+    assert [title.split()[0].strip(":") for title in rows] == ROWS
+    taken: set[tuple[int, int]] = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {(place["x"] + i, place["y"] + j) for i in range(place["w"]) for j in range(place["h"])}
+        assert not cells & taken
+        taken |= cells
+    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_grafana_finds_the_data_source_that_the_panels_name() -> None:
+    (source,) = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    panels = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+    assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
+    (provider,) = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/streamcast.yml").read_text())["providers"]
+    compose = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())
+    mounts = [volume.split(":")[1] for volume in compose["services"]["grafana"]["volumes"]]
+    assert provider["options"]["path"] in mounts

@@ -1,0 +1,110 @@
+"""Seeds by the hundred, each a run of crashes, lost requests and rebalances; and a broken protocol is found."""
+
+from __future__ import annotations
+
+import logging
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from harness.simulation.mutations import MUTATIONS
+from harness.simulation.plan import Event, Plan
+from harness.simulation.simulation import EVENTS, drawn, faults_of, shortest, simulate
+from harness.simulation.world import World
+
+SEEDS, CHUNK = 2000, 100
+ENOUGH = 1000
+"""Seeds within which a broken protocol must be found."""
+
+OFTEN = [name for name, weight in EVENTS.items() for _ in range(min(weight, 5))]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_whatever_happens_every_record_has_one_outcome_and_all_agree(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        violations = simulate(seed).violations
+        again = f"python -m benchmarks.simulate --seeds 1 --from {seed}"
+        assert not violations, f"seed {seed}: {violations}; the shortest history: {again}"
+
+
+def test_a_seed_is_a_run() -> None:
+    for seed in range(5):
+        first, second = simulate(seed), simulate(seed)
+        assert first == second
+        assert first.counts["records"] > 0
+
+
+def test_the_worlds_that_are_drawn_hold_every_fault() -> None:
+    counts: dict[str, int] = {}
+    for seed in range(60):
+        for what, times in simulate(seed).counts.items():
+            counts[what] = counts.get(what, 0) + times
+    wanted = {f"crashes: {point}" for point in ("idle", "polled", "stepped", "sent", "offsets", "committed", "renamed")}
+    wanted |= {f"faults: {request}" for request in ("init", "produce", "offsets", "end", "committed")}
+    assert wanted | {"fenced", "damaged snapshots", "deletions", "stops"} <= counts.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_broken_commit_protocol_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTATIONS[name](monkeypatch)
+    assert any(simulate(seed).violations for seed in range(ENOUGH))
+
+
+def test_a_violation_comes_with_a_shorter_history_that_still_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    MUTATIONS["promote_before_the_commit"](monkeypatch)
+    found = next(run for run in map(simulate, range(ENOUGH)) if run.violations)
+    plan, events = drawn(found.seed)
+    short = shortest(found, plan, most=60)
+    assert short.violations
+    assert len(short.events) < len(events)
+
+
+class AnythingMayHappen(RuleBasedStateMachine):
+    """The same world with Hypothesis drawing what happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for ours in ("streamcast", "consumers"):
+            logging.getLogger(ours).setLevel(logging.CRITICAL)
+        self._folder = Path(tempfile.mkdtemp(prefix="streamcast-world-"))
+        self._world: World | None = None
+
+    @initialize(seed=st.integers(0, 2**32))
+    def begin(self, seed: int) -> None:
+        self._world = World(Plan.drawn(random.Random(seed)), self._folder)
+        self._world.happen([Event("start", seed), Event("produce", seed)])
+
+    @rule(what=st.sampled_from(OFTEN), salt=st.integers(0, 2**32))
+    def happen(self, what: str, salt: int) -> None:
+        assert self._world is not None
+        within = tuple(Event("turn", salt + place) for place in range(5)) if what == "freeze_at" else ()
+        self._world.happen([Event(what, salt, within)])
+
+    def teardown(self) -> None:
+        if self._world is not None:
+            self._world.heal(random.Random(0))
+            violations = self._world.violations or list(faults_of(self._world))
+            assert not violations, violations
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+AnythingMayHappen.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestAnythingMayHappen = AnythingMayHappen.TestCase

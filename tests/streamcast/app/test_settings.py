@@ -1,0 +1,203 @@
+"""What a person who writes settings can rely on."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from harness import ROOT
+from streamcast.app import settings
+from streamcast.app.settings import SettingsError, load_settings
+from streamcast.app.settings.fields import Settings
+
+MINIMAL = "models:\n  lanes:\n    champion: {model: load@latest}\n"
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "streamcast.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _complaint(folder: Path, text: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(_write(folder, text))
+    return str(caught.value)
+
+
+def test_the_template_holds_every_default(tmp_path: Path) -> None:
+    from_template = load_settings(_write(tmp_path, settings.write_template()))
+    assert from_template == load_settings(_write(tmp_path, MINIMAL))
+
+
+def test_the_template_names_every_setting() -> None:
+    names = settings.write_template().replace("# ", "")
+
+    def missing(section: type[BaseModel]) -> list[str]:
+        found = []
+        for name, info in section.model_fields.items():
+            found += [] if f"{name}:" in names else [name]
+            found += (
+                missing(info.annotation)
+                if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel)
+                else []
+            )
+        return found
+
+    assert missing(Settings) == []
+
+
+@pytest.mark.parametrize(
+    ("page", "write"), [("settings.md", settings.write_reference), ("settings.schema.json", settings.write_schema)]
+)
+def test_the_published_page_is_current(page: str, write: object) -> None:
+    assert callable(write)
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == write(), "run `make docs`"
+
+
+def test_every_setting_says_what_it_means() -> None:
+    lines = settings.write_reference().splitlines()
+    rows = [line for line in lines if line.startswith("| `")]
+    assert len(rows) > 30
+    assert [row for row in rows if row.endswith("|  |")] == []
+
+
+def test_the_environment_overrides_the_file_and_the_command_line_overrides_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write(tmp_path, MINIMAL + "kafka: {group: file, instance: 7}\nbatch: {max_records: 1}\n")
+    monkeypatch.setenv("STREAMCAST__KAFKA__GROUP", "environment")
+    monkeypatch.setenv("STREAMCAST__BATCH__MAX_RECORDS", "2")
+    loaded = load_settings(path, {"batch.max_records": "3"})
+    assert (loaded.kafka.instance, loaded.kafka.group, loaded.batch.max_records) == ("7", "environment", 3)
+
+
+def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMCAST__MODELS__LANES__CHALLENGER__MODEL", "load@4")
+    assert load_settings(None).models.lanes["challenger"].model == "load@4"
+
+
+def test_the_constructor_does_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMCAST__KAFKA__GROUP", "environment")
+    made = Settings.model_validate({"models": {"lanes": {"champion": {"model": "load@1"}}}})
+    assert made.kafka.group == "streamcast"
+
+
+def test_durations_are_held_in_milliseconds_and_times_need_a_zone(tmp_path: Path) -> None:
+    loaded = load_settings(_write(tmp_path, MINIMAL + "batch: {max_wait: 1s}\ninput: {start: 2026-01-31T00:00:00Z}\n"))
+    assert loaded.batch.max_wait == 1_000
+    assert loaded.input.start == datetime(2026, 1, 31, tzinfo=UTC)
+    assert "streamcast.yaml:4: input.start is" in _complaint(
+        tmp_path, MINIMAL + "input: {start: 2026-01-31T00:00:00}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("kafka:\n  guarentee: exactly_once\n", ["streamcast.yaml:2: kafka.guarentee is not", "kafka.guarantee?"]),
+        ("kafka: {topic: observations}\n", ["streamcast.yaml:1: kafka.topic is not a setting", "input.topic?"]),
+        ("kafKa: {group: a, optFons: {}}\n", ["streamcast.yaml:1: kafKa is not a setting, did you mean kafka?"]),
+        ("kafak: {}\n", ["streamcast.yaml:1: kafak is not a setting", "kafka?"]),
+        (
+            "batch:\n\n  max_records: many\n",
+            ["streamcast.yaml:3: batch.max_records is 'many'; expected a valid integer"],
+        ),
+        ("batch: {max_records: 0}\n", ["batch.max_records is 0; expected greater than or equal to 1"]),
+        ("batch: {max_wait: ten}\n", ["batch.max_wait: 'ten' is not a duration", "15min"]),
+        ("kafka: {client: java}\n", ["kafka.client is 'java'; expected 'kafka-python' or 'librdkafka'"]),
+        ("state: 7\n", ["state is 7; expected a section"]),
+        ("input: {start: soon}\n", ["input.start is 'soon'; expected 'earliest' or 'latest' or a valid datetime"]),
+        ("models: {lanes: {A b: {model: load@1}}}\n", ["'A b' is not a valid name"]),
+        ("models: {lanes: {champion: {model: load}}}\n", ["models.lanes.champion.model is 'load'", "load@latest"]),
+        ("models: {}\n", ["models.lanes is missing", "The models to run"]),
+        ("output: {forecasts: observations}\n", ["input.topic and the topics of output must differ"]),
+        ("kafka: {security: {protocol: SASL_SSL}}\n", ["kafka.security: protocol SASL_SSL and mechanism None"]),
+        (
+            "kafka: {group: a}\nkafka: {group: b}\n",
+            ["streamcast.yaml:2: kafka is set twice, first at", ":1; remove one"],
+        ),
+    ],
+)
+def test_a_fault_names_its_place_the_setting_the_value_and_the_remedy(
+    tmp_path: Path, text: str, said: list[str]
+) -> None:
+    complaint = _complaint(tmp_path, text if "models" in text else text + MINIMAL)
+    assert [part for part in said if part not in complaint] == []
+
+
+def test_a_file_that_is_no_settings_file_says_so(tmp_path: Path) -> None:
+    assert "streamcast.yaml:2: not valid YAML" in _complaint(tmp_path, "kafka: [\n")
+    assert "is not a list of sections such as `kafka:`" in _complaint(tmp_path, "- kafka\n")
+    assert "0 is not a setting" in _complaint(tmp_path, "0: 1\n")
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMCAST__TELEMETRY__PORT", "high")
+    monkeypatch.setenv("STREAMCAST__TELEMTRY__HOST", "x")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(_write(tmp_path, MINIMAL + "batch: {max_records: many}\n"), {"output.forecast": "f"})
+    complaint = str(caught.value)
+    assert len(complaint.splitlines()) == 4
+    assert "environment variable STREAMCAST__TELEMETRY__PORT: telemetry.port is 'high'" in complaint
+    assert (
+        "environment variable STREAMCAST__TELEMTRY__HOST: telemtry is not a setting, did you mean telemetry?"
+        in complaint
+    )
+    assert "override output.forecast: output.forecast is not a setting, did you mean output.forecasts?" in complaint
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"cannot be read .*`streamcast init` writes one"):
+        load_settings(tmp_path / "none.yaml")
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "librdkafka"])
+def test_a_secret_from_a_file_reaches_the_client_and_nothing_else(tmp_path: Path, client: str) -> None:
+    (tmp_path / "password").write_text(f"{SECRET}\n", encoding="utf-8")
+    security = f"{{protocol: SASL_SSL, mechanism: PLAIN, username: me, password_file: {tmp_path / 'password'}}}"
+    loaded = load_settings(_write(tmp_path, MINIMAL + f"kafka: {{client: {client}, security: {security}}}\n"))
+    password = "sasl_plain_password" if client == "kafka-python" else "sasl.password"
+    assert loaded.kafka.client_options()[password] == SECRET
+    assert SECRET not in repr(loaded) + str(loaded) + loaded.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    "security",
+    [
+        f"{{passwrd: {SECRET}}}",
+        f"{{password: [{SECRET}]}}",
+        f"{{key_password: {{a: {SECRET}}}}}",
+        f"{{protocol: SSL, mechanism: PLAIN, username: me, password: {SECRET}}}",
+        f"{{password: {SECRET}, password_file: somewhere}}",
+    ],
+)
+def test_a_fault_never_shows_a_secret(tmp_path: Path, security: str) -> None:
+    assert SECRET not in _complaint(tmp_path, MINIMAL + f"kafka: {{security: {security}}}\n")
+
+
+def test_security_and_options_are_in_the_clients_own_names(tmp_path: Path) -> None:
+    text = MINIMAL + "kafka: {security: {protocol: SSL, ca_file: ca.pem}, options: {linger_ms: 5}}\n"
+    options = load_settings(_write(tmp_path, text)).kafka.client_options()
+    assert options == {"security_protocol": "SSL", "ssl_cafile": "ca.pem", "linger_ms": 5}
+
+
+def test_the_schema_knows_every_section() -> None:
+    schema = json.loads(settings.write_schema())
+    assert set(schema["properties"]) == set(Settings.model_fields)
+    assert schema["required"] == ["models"]
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_settings_or_a_settings_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.mktemp("settings") / "streamcast.yaml"
+    path.write_bytes(text.encode("utf-8", "replace"))
+    with pytest.raises(SettingsError):
+        load_settings(path)

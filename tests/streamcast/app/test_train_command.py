@@ -1,0 +1,91 @@
+"""``streamcast train`` and ``model compress``: a command line's options, and a model's way from whole to small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from harness.histories import history_of
+from streamcast.app.cli import app
+from streamcast.app.commands.train import chosen_options
+from streamcast.models.spec import SpecError
+from streamcast.offline.training.training import Options
+from streamcast.spec.folders import load_model
+
+FLAGS = {"epochs": 3, "max_seconds": 0.0, "seed": 2}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    history = history_of(500)
+    names, times = [history.keys[n] for n in history.series_N], pd.to_datetime(history.ts_N, unit="ms", utc=True)
+    path = tmp_path / "waves.csv"
+    pd.DataFrame({"unique_id": names, "ds": times, "y": history.values_NC[:, 0]}).to_csv(path, index=False)
+    return path
+
+
+def ran(*arguments: object) -> str:
+    """Run a command to its good end and return what it printed."""
+    result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_options_are_texts_of_the_fields_of_options() -> None:
+    texts = ["cell_penalty=1e-3", "accumulate=4", "precision=bfloat16", "learning_rate=1"]
+    found = chosen_options({**FLAGS, "options": texts})
+    assert found == Options(epochs=3, seed=2, cell_penalty=1e-3, accumulate=4, precision="bfloat16", learning_rate=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("acumulate=4", "Did you mean 'accumulate'"),
+        ("accumulate=four", "expected a whole number"),
+        ("precision=float16", "'float32' or 'bfloat16'"),
+        ("clip", "expected a number"),
+        ("accumulate=0", "expected a number from 1"),
+        ("imitate=2", "expected a number from 0 to 1"),
+    ],
+)
+def test_an_option_that_is_none_is_refused_with_what_was_expected(text: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        chosen_options({**FLAGS, "options": [text]})
+
+
+def test_a_model_is_trained_pruned_trained_on_and_imitated(data: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    common = ("--models", models, "--option", "rows=8", "--option", "positions=64")
+    spec = '{"kind": "lstm", "hidden": 16, "layers": 1}'
+    ran("train", data, "--name", "wave", "--model", spec, "--horizon", 4, "--epochs", 4, *common)
+    said = ran("model", "compress", "wave@1", "--how", "prune", "--data", data, "--models", models)
+    whole, small = load_model(models, "wave@1"), load_model(models, "wave@2")
+    assert small.facts["compressed"] == "prune of wave@1"
+    assert small.facts["whole_loss"] < small.facts["validation_loss"]
+    assert f"{small.facts['validation_loss']:.4f}" in said
+    said = ran("train", data, "--from", "wave@2", "--epochs", 3, *common)
+    mended = load_model(models, "wave@3")
+    assert mended.spec == small.spec != whole.spec
+    assert mended.facts["from"] == "wave@2"
+    assert mended.facts["validation_loss"] < mended.facts["initial_loss"]
+    assert f"{mended.facts['whole_loss']:.4f} before it was compressed" in said
+    choice = ("--model", '{"kind": "gru", "hidden": 8, "layers": 1}', "--horizon", 4, "--epochs", 1)
+    ran("train", data, "--name", "student", *choice, "--teacher", "wave@1", *common)
+    assert load_model(models, "student").facts["teacher"] == "wave@1"
+
+
+def test_the_spec_of_a_model_that_is_trained_on_is_its_own(data: Path) -> None:
+    result = CliRunner().invoke(app, ["train", str(data), "--from", "wave@1", "--horizon", "7"])
+    assert result.exit_code == 2
+    assert "--horizon is part of the spec" in " ".join(result.output.split())
+
+
+def test_a_compressed_model_that_was_not_measured_claims_no_loss(data: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    ran("train", data, "--horizon", 4, "--epochs", 1, "--model", '{"kind": "gru", "hidden": 8}', "--models", models)
+    said = ran("model", "compress", "model", "--models", models)
+    assert {"needs", "--data"} <= set(said.split())
+    assert "validation_loss" not in load_model(models, "model@2").facts

@@ -1,0 +1,63 @@
+"""Memory is bounded whatever arrives: a million series, one series that is all of the stream, a backlog."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+
+import numpy as np
+
+from harness.streams import engine
+from streamcast.consumers.transport import Partition
+from streamcast.engine.engine import Engine
+from streamcast.kernels.advance import ANSWERED
+from streamcast.topics.messages import Observations
+
+POLL = 5_000
+MINUTE = 60_000
+HERE = Partition("observations", 0)
+
+
+def poll(keys: list[str], first: int, steps: np.ndarray) -> Observations:
+    """A poll of one record for each key given, at offsets from ``first`` on and at minutes ``steps``."""
+    rows = len(keys)
+    times = 1_700_000_040_000 + steps * MINUTE
+    values = np.random.default_rng(first).normal(size=(rows, 1))
+    return Observations([(HERE, 0, rows)], keys, np.arange(first, first + rows), times, times, values)
+
+
+def strangers(series: int) -> Iterator[Observations]:
+    """Polls in which every record is of a series that was never seen, and never is again."""
+    for first in range(0, series, POLL):
+        yield poll([f"stranger-{number}" for number in range(first, first + POLL)], first, np.full(POLL, first // POLL))
+
+
+def take(bounded: Engine, observations: Observations) -> int:
+    """Let the engine take a poll, and return how many series had to go for it."""
+    result = bounded.stage(observations)
+    assert (result.outcomes == ANSWERED).all()
+    bounded.promote()
+    return result.evictions
+
+
+def test_a_million_series_take_no_more_memory_than_there_is_room_for() -> None:
+    room = 2_000
+    bounded, evicted, sizes = engine("gru", room), 0, []
+    for observations in strangers(1_000_000):
+        evicted += take(bounded, observations)
+        assert len(bounded.slab) <= room
+        sizes.append((bounded.slab.nbytes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+    assert evicted == 1_000_000 - room
+    (slab, resident), (slab_after, resident_after) = sizes[20], sizes[-1]
+    assert slab_after == slab
+    assert resident_after - resident < 20_000, "kilobytes that 900,000 series left behind"
+
+
+def test_one_hot_series_is_answered_whole_and_takes_no_room() -> None:
+    bounded = engine("gru", 2_000)
+    before = None
+    for first in range(0, 100_000, POLL):
+        assert take(bounded, poll(["hot"] * POLL, first, np.arange(first, first + POLL))) == 0
+        before = before or bounded.slab.nbytes
+    assert len(bounded.slab) == 1
+    assert bounded.slab.nbytes == before

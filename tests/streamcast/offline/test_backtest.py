@@ -1,0 +1,231 @@
+"""Backtests: the numbers are those of other people's libraries, and the model is told when it loses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from utilsforecast import losses
+
+from harness.histories import HOUR, START, history_of
+from harness.readings import bars_and_readings, ragged_readings
+from streamcast.consumers.transport import Batch
+from streamcast.engine.engine import Engine
+from streamcast.offline.evaluation.backtest import OUTCOMES, backtest
+from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
+from streamcast.offline.evaluation.report import Report, Row
+from streamcast.offline.history.history import History, HistoryError, read, records
+from streamcast.offline.history.polls import SOURCE, polls
+from streamcast.offline.training.defaults import default_spec
+from streamcast.spec.folders import Model, new_network
+from streamcast.topics.messages import Decoder, Observations
+
+HORIZON = 6
+BASELINES: dict[str, Baseline] = {
+    "last value": LastValue(),
+    "seasonal naive": SeasonalNaive(24),
+    "moving average": MovingAverage(24),
+}
+
+
+def model_of(history: History, name: str = "gru", highway: float = 0.0, **series: Any) -> Model:
+    """An untrained model, which forecasts about the last value."""
+    torch.manual_seed(0)
+    spec = default_spec(history, HORIZON, {"kind": "gru", "hidden": 8, "layers": 1}, season=24, lags=24, **series)
+    network = new_network(spec).eval()
+    assert network.highway is not None
+    torch.nn.init.constant_(network.highway.bias, highway)
+    return Model(spec, network, name)
+
+
+@pytest.fixture(scope="module")
+def history() -> History:
+    return history_of(400, 3)
+
+
+@pytest.fixture(scope="module")
+def report(history: History) -> Report:
+    return backtest(model_of(history), history, START + 300 * HOUR, baselines=BASELINES, keep=None)
+
+
+def test_errors_are_those_of_utilsforecast(history: History, report: Report) -> None:
+    frame = report.frame().dropna().drop(columns="cutoff")
+    frame["q10"] = frame["gru-lo-80"]
+    row = report.rows()[0]
+
+    def theirs(loss: object, models: object, **given: object) -> float:
+        table = loss(frame, models=models, **given)  # type: ignore[operator]
+        weights = frame.groupby("unique_id").size()
+        return float((table.set_index("unique_id").iloc[:, 0] * weights).sum() / weights.sum())
+
+    assert row["points"] == len(frame)
+    assert row["mae"] == pytest.approx(theirs(losses.mae, ["gru"]))
+    assert row["mse"] == pytest.approx(theirs(losses.mse, ["gru"]))
+    assert row["pinball 0.1"] == pytest.approx(theirs(losses.quantile_loss, {"gru": "q10"}, q=0.1))
+    assert row["coverage"] == pytest.approx(theirs(losses.coverage, ["gru"], level=80))
+    columns, levels = {"gru": ["q10", "gru", "gru-hi-80"]}, np.array([0.1, 0.5, 0.9])
+    assert row["pinball"] == pytest.approx(theirs(losses.mqloss, columns, quantiles=levels))
+    assert row["width"] == pytest.approx(float((frame["gru-hi-80"] - frame["q10"]).mean()))
+
+
+def test_kept_forecasts_are_those_of_the_engine_and_y_is_what_came(history: History, report: Report) -> None:
+    model, expected, done = model_of(history), {}, 0
+    engine = Engine(model.spec, model.network)
+    for poll in polls(history, model.spec.series, rows=61):
+        found = engine.stage(poll).forecasts
+        engine.promote()
+        for record, cutoff, values, warm in zip(found.record, found.cutoffs, found.values, found.warm, strict=True):
+            if warm and cutoff >= START + 299 * HOUR:
+                expected[history.keys[history.series_N[done + record]], int(cutoff)] = values
+        done += len(poll)
+    frame = report.frame().copy()
+    frame["cutoff"] = frame.cutoff.astype("datetime64[ms]").astype("int64")
+    groups: Any = frame.groupby(["unique_id", "cutoff"])
+    kept = {(str(key), int(cutoff)): part for (key, cutoff), part in groups}
+    kept = {place: part for place, part in kept.items() if place[1] < history.ts_N[-1]}
+    assert kept.keys() == {place for place in expected if place[1] < history.ts_N[-1]}
+    truth = {
+        (history.keys[k], int(ts)): y
+        for k, ts, y in zip(history.series_N, history.ts_N, history.values_NC[:, 0], strict=True)
+    }
+    for place, part in kept.items():
+        assert np.array_equal(part[["gru-lo-80", "gru", "gru-hi-80"]].to_numpy(), expected[place])
+        for h, y in enumerate(part.y, 1):
+            assert np.array_equal(y, truth.get((place[0], place[1] + h * HOUR), np.nan), equal_nan=True)
+
+
+def test_baselines_are_scored_at_the_same_points_as_the_model(report: Report) -> None:
+    points = {row["forecaster"]: row["points"] for row in report.rows()}
+    assert len(set(points.values())) == 1
+    assert list(points) == ["gru", *BASELINES]
+
+
+def test_the_last_values_error_is_what_a_loop_over_the_forecasts_gives(history: History, report: Report) -> None:
+    series: dict[str, dict[int, float]] = {key: {} for key in history.keys}
+    for k, ts, y in zip(history.series_N, history.ts_N, history.values_NC[:, 0], strict=True):
+        series[history.keys[k]][int(ts)] = y
+    errors = []
+    frame = report.frame().dropna()
+    for key, cutoff, y in zip(frame.unique_id, frame.cutoff.astype("int64").tolist(), frame.y, strict=True):
+        at = cutoff
+        while np.isnan(series[key].get(at, np.nan)):
+            at -= HOUR
+        errors.append(abs(y - series[key][at]))
+    assert report.rows()[1]["mae"] == pytest.approx(np.mean(errors))
+
+
+def test_parts_add_up_to_the_whole(report: Report) -> None:
+    whole = {row["forecaster"]: row for row in report.rows()}
+    for parts in (report.by_horizon(), report.by_series()):
+        for name, total in whole.items():
+            mine = [row for row in parts if row["forecaster"] == name]
+            assert sum(row["points"] for row in mine) == total["points"]
+            assert sum(row["mae"] * row["points"] for row in mine) == pytest.approx(total["mae"] * total["points"])
+
+
+def test_a_model_that_loses_is_said_to_lose(history: History) -> None:
+    bad = backtest(model_of(history, highway=5.0), history, START + 350 * HOUR, baselines=BASELINES)
+    assert any(line.startswith("gru loses to seasonal naive on mase") for line in bad.verdict())
+    assert float(bad.rows()[0]["skill"]) < 0
+
+
+def test_a_model_that_wins_is_said_to_win() -> None:
+    flat = pd.DataFrame({"unique_id": "flat", "ds": START + HOUR * np.arange(400), "y": np.sin(np.arange(400) / 30.0)})
+    history = read(flat, freq="1h")
+    good = backtest(model_of(history), history, START + 350 * HOUR, baselines={"seasonal naive": SeasonalNaive(24)})
+    assert good.verdict() == ["gru beats seasonal naive on mae, mse and mase"]
+
+
+def test_nothing_after_the_last_scored_bar_is_looked_at(history: History) -> None:
+    start, end = START + 300 * HOUR, START + 320 * HOUR
+    whole = backtest(model_of(history), history, start, to_ms=end, baselines=BASELINES)
+    cut = history.between(0, end + (HORIZON - 1) * HOUR)
+    assert backtest(model_of(history), cut, start, to_ms=end, baselines=BASELINES).rows() == whole.rows()
+
+
+@pytest.mark.parametrize("grace", ["0s", "20min", "150min"])
+def test_forecasts_of_ticks_are_those_that_a_service_gives_to_the_replayed_file(grace: str) -> None:
+    readings = ragged_readings()
+    model = model_of(readings, mode="ticks", grace=grace)
+    records_N = list(records(readings))
+    batch = Batch(
+        SOURCE, list(range(len(records_N))), [r.timestamp_ms for r in records_N], [r.key for r in records_N],
+        [r.value for r in records_N], len(records_N),
+    )  # fmt: skip
+    replayed, poison = Decoder(model.spec.series).decode([batch])
+    assert not poison
+    engine, expected, outcomes = Engine(model.spec, model.network), dict[tuple[str, int], Any](), Counter[int]()
+    for n in range(len(replayed)):
+        one = slice(n, n + 1)
+        result = engine.stage(
+            Observations(
+                [(SOURCE, 0, 1)], replayed.keys[one], replayed.offsets[one], replayed.times[one],
+                replayed.timestamps[one], replayed.values[one],
+            )
+        )  # fmt: skip
+        engine.promote()
+        outcomes.update(result.outcomes.tolist())
+        for cutoff, values, warm in zip(
+            result.forecasts.cutoffs.tolist(), result.forecasts.values, result.forecasts.warm, strict=True
+        ):
+            if warm:
+                expected[replayed.keys[n], cutoff] = values
+    start = START + 40 * HOUR
+    report = backtest(model, readings, start, baselines=BASELINES, keep=None)
+    assert report.outcomes == {OUTCOMES[outcome]: count for outcome, count in outcomes.items()}
+    assert {"answered", "absorbed"} == report.outcomes.keys()
+    frame = report.frame().copy()
+    frame["cutoff"] = frame.cutoff.astype("datetime64[ms]").astype("int64")
+    groups: Any = frame.groupby(["unique_id", "cutoff"])
+    kept = {(str(key), int(cutoff)): part for (key, cutoff), part in groups}
+    newest = max(cutoff for _, cutoff in expected)
+    assert kept.keys() == {place for place in expected if start - HOUR <= place[1] < newest}
+    for place, part in kept.items():
+        assert part[["gru-lo-80", "gru", "gru-hi-80"]].to_numpy().tobytes() == expected[place].tobytes()
+
+
+def test_a_backtest_of_readings_is_that_of_the_bars_they_make() -> None:
+    hours, readings = bars_and_readings()
+    start = START + 300 * HOUR
+    sampled = backtest(model_of(hours), hours, start, keep=None)
+    ticked = backtest(model_of(hours, mode="ticks"), readings, start, keep=None)
+    assert ticked.rows() == sampled.rows()
+    assert ticked.by_horizon() == sampled.by_horizon()
+    assert ticked.by_series() == sampled.by_series()
+    columns = list(sampled.frame().columns)
+    mine, its = (report.frame().sort_values(["unique_id", "ds", "cutoff"]) for report in (ticked, sampled))
+    assert mine[columns].to_csv(index=False) == its.to_csv(index=False)
+
+
+def test_nothing_after_the_bar_of_the_last_outcome_of_ticks_is_looked_at() -> None:
+    readings = ragged_readings()
+    model = model_of(readings, mode="ticks", grace="20min")
+    start, end = START + 40 * HOUR, START + 60 * HOUR
+
+    def scores(changed_from: int) -> list[Row]:
+        """What a backtest finds when every reading from a time on is 99."""
+        values_NC = np.where(readings.ts_N[:, None] >= changed_from, 99.0, readings.values_NC)
+        return backtest(model, replace(readings, values_NC=values_NC), start, to_ms=end, baselines=BASELINES).rows()
+
+    outcome = end + (HORIZON - 1) * HOUR
+    assert scores(outcome) == scores(outcome + 1_000 * HOUR)
+    assert scores(outcome - 3 * HOUR) != scores(outcome)
+
+
+def test_there_must_be_something_to_score(history: History) -> None:
+    with pytest.raises(HistoryError, match="nothing to score"):
+        backtest(model_of(history), history, START + 10_000 * HOUR)
+
+
+def test_a_history_with_other_bars_or_columns_is_refused(history: History) -> None:
+    model = model_of(history)
+    frame = pd.DataFrame({"unique_id": "a", "ds": START + HOUR * np.arange(99), "load": 1.0})
+    with pytest.raises(HistoryError, match="no column 'y'"):
+        backtest(model, read(frame, target_col="load", freq="1h"), START + 50 * HOUR)
+    with pytest.raises(HistoryError, match="bars of 2h, the model of 1h"):
+        backtest(model, read(frame.rename(columns={"load": "y"}), freq="2h"), START + 50 * HOUR)

@@ -1,0 +1,458 @@
+"""The board holds exactly what the topics said, within its bounds, and judges forecasts as a slow loop would."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import threading
+import time
+from contextlib import closing
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, TransportError
+from streamcast.page import views
+from streamcast.page.board import Board, printable
+from streamcast.page.feed import Feed, follow
+from streamcast.page.scrape import Scraper, quantile
+from streamcast.page.track import Forecast, Track, geometric_mean
+from streamcast.service.telemetry.probes import serve_telemetry
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
+
+REDUCERS: dict[Aggregate, object] = {
+    "mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max, "count": len,
+    "first": lambda ticks: ticks[0], "last": lambda ticks: ticks[-1],
+}  # fmt: skip
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def board(clock: Clock) -> Board:
+    return Board(SPEC, season=24, clock=clock)
+
+
+def batch(partition: Partition, *values: bytes) -> Batch:
+    count = len(values)
+    return Batch(partition, range(count), [START] * count, [None] * count, values, count)
+
+
+def record(key: str, bar: int, value: float | None) -> bytes:
+    return orjson.dumps({"key": key, "ts": START + bar * FREQ, "values": [value]})
+
+
+# One series.
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.floats(-9, 9)), max_size=60))
+def test_a_track_keeps_the_last_bars_and_the_first_sample_of_each(samples: list[tuple[int, float]]) -> None:
+    track, kept = Track(16, None, 0), dict[int, float]()
+    for bar, value in samples:
+        fresh = not kept or bar > max(kept)
+        assert track.observe(bar, value) == fresh
+        if fresh:
+            kept[bar] = value
+    expected = (
+        [kept.get(bar, math.nan) if bar > max(kept) - 16 else math.nan for bar in range(80)]
+        if kept
+        else [math.nan] * 80
+    )
+    np.testing.assert_array_equal(track.values(np.arange(80)), expected)
+
+
+@given(
+    st.sampled_from(sorted(REDUCERS)),
+    st.lists(st.tuples(st.integers(0, 8), st.floats(-9, 9) | st.just(math.nan)), min_size=1, max_size=40),
+)
+def test_ticks_become_the_bar_that_the_spec_asks_for(reducer: Aggregate, ticks: list[tuple[int, float]]) -> None:
+    track = Track(16, reducer, 1)
+    by_bar = dict[int, list[float]]()
+    for bar, value in ticks:
+        track.observe(bar, value)
+        if not math.isnan(value):
+            by_bar.setdefault(bar, []).append(value)
+    expected = [REDUCERS[reducer](by_bar[bar]) if bar in by_bar else math.nan for bar in range(9)]  # type: ignore[operator]
+    np.testing.assert_allclose(track.values(np.arange(9)), expected, rtol=1e-12, atol=1e-12)
+
+
+@given(st.data())
+def test_errors_are_those_of_a_slow_loop(data: st.DataObject) -> None:
+    season, horizon = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 9))
+    random = np.random.default_rng(data.draw(st.integers(0, 99)))
+    seen = {bar: random.normal() for bar in range(40) if random.random() < 0.8}
+    track = Track(64, None, 0)
+    for bar, value in seen.items():
+        track.observe(bar, value)
+    forecasts = {
+        cutoff: np.sort(random.normal(size=(3, horizon)).astype(np.float32), axis=0) for cutoff in range(20, 40, 3)
+    }
+    for cutoff, values in forecasts.items():
+        track.foresee("champion", Forecast(cutoff, (0.1, 0.5, 0.9), values, warm=True), 50)
+    errors = track.errors("champion", season)
+    assert errors is not None
+    for row, (cutoff, values) in enumerate(forecasts.items()):
+        for step in range(1, horizon + 1):
+            came = seen.get(cutoff + step, math.nan)
+            before = cutoff + step
+            while before > cutoff:
+                before -= season
+            low, middle, high = values[:, step - 1].tolist()
+            found = errors.error[row, step - 1], errors.naive[row, step - 1], errors.covered[row, step - 1]
+            covered = math.nan if math.isnan(came) else float(low <= came <= high)
+            expected = abs(came - middle), abs(came - seen.get(before, math.nan)), covered
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_an_open_bar_is_not_held_against_a_forecast() -> None:
+    track = Track(16, "mean", 1)
+    track.observe(1, 5.0)
+    track.foresee("champion", Forecast(0, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5)
+    before = track.errors("champion", 1)
+    track.observe(2, 5.0)
+    after = track.errors("champion", 1)
+    assert before is not None
+    assert math.isnan(before.error[0, 0])
+    assert after is not None
+    assert after.error[0, 0] == 5.0
+
+
+def test_a_forecast_seen_twice_is_kept_once() -> None:
+    track = Track(16, None, 0)
+    for cutoff in (1, 2, 1, 2, 3):
+        track.foresee("champion", Forecast(cutoff, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5)
+    assert [kept.cutoff for kept in track.forecasts["champion"]] == [1, 2, 3]
+
+
+def test_lanes_are_compared_by_a_mean_that_no_series_dominates() -> None:
+    assert geometric_mean([0.5, 2.0, 1.0]) == pytest.approx(1.0)
+    assert math.isnan(geometric_mean([]))
+    assert math.isnan(geometric_mean([math.nan]))
+
+
+# All series.
+
+
+def test_the_better_lane_errs_less_and_the_interval_holds_about_what_it_promises(board: Board, clock: Clock) -> None:
+    fill(board, Feeder(30), 80)
+    clock.now += 10
+    board.judge()
+    stats = views.stats(board)
+    champion, challenger = stats["lanes"]
+    assert (champion["lane"], champion["model"], challenger["model"]) == ("champion", "load@3", "load@4")
+    assert champion["relative"] < challenger["relative"] < 1
+    assert stats["promise"] == pytest.approx(0.8)
+    assert 0.7 < champion["coverage"] < 0.95
+
+
+def test_the_wall_is_sorted_by_error_relative_to_seasonal_naive(board: Board) -> None:
+    fill(board, Feeder(30), 80)
+    keys = views.ranking(board, "", "wrong")
+    errors = [tile["relative"] for tile in views.tiles(board, keys, {})]
+    assert len(keys) == 30
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_a_series_that_fell_silent_is_the_latest(board: Board) -> None:
+    feeder = Feeder(5, silent_after=20)
+    fill(board, feeder, 30)
+    (first, *others) = views.tiles(board, views.ranking(board, "", "late"), {})
+    assert first["key"] == feeder.keys[-1]
+    assert first["behind"] == 9
+    assert {tile["behind"] for tile in others} == {0}
+
+
+def test_a_series_without_a_forecast_is_later_than_any(board: Board) -> None:
+    fill(board, Feeder(3), 5)
+    board.take_records(batch(RECORDS, record("orphan", 3, 1.0)))
+    assert views.ranking(board, "", "late")[0] == "orphan"
+    assert views.tiles(board, ["orphan"], {})[0]["behind"] == math.inf
+    assert orjson.loads(views.encode({"tiles": views.tiles(board, ["orphan"], {})}))["tiles"][0]["behind"] is None
+
+
+def test_search_finds_any_part_of_a_key_in_any_case(board: Board) -> None:
+    fill(board, Feeder(12), 1)
+    assert views.ranking(board, "PUMP", "name") == ["line-a/pump-00003", "line-a/pump-00009"]
+    assert views.ranking(board, "nothing like it", "name") == []
+    with pytest.raises(ValueError, match="wrong, late, name"):
+        views.ranking(board, "", "random")
+
+
+def test_only_tiles_that_changed_are_sent_again(board: Board) -> None:
+    feeder = Feeder(4)
+    fill(board, feeder, 3)
+    known = {tile["key"]: tile["version"] for tile in views.tiles(board, feeder.keys, {})}
+    assert views.tiles(board, feeder.keys, known) == []
+    board.take_records(batch(RECORDS, record(feeder.keys[1], 9, 1.0)))
+    assert [tile["key"] for tile in views.tiles(board, feeder.keys, known)] == [feeder.keys[1]]
+
+
+def test_a_detail_followed_by_what_is_new_is_the_whole_detail(board: Board) -> None:
+    feeder = Feeder(2)
+    fill(board, feeder, 10)
+    key = feeder.keys[0]
+    before = views.series(board, key)
+    assert before is not None
+    cutoffs = {lane: shown["forecasts"][-1]["cutoff"] for lane, shown in before["lanes"].items()}
+    fill(board, feeder, 5)
+    news, whole = views.series(board, key, int(before["labels"][-1]), cutoffs), views.series(board, key)
+    assert news is not None
+    assert whole is not None
+    assert len(news["labels"]) == 6
+    assert [*before["labels"], *news["labels"][1:]] == list(whole["labels"])
+    for lane, shown in whole["lanes"].items():
+        joined = [*before["lanes"][lane]["forecasts"], *news["lanes"][lane]["forecasts"]]
+        assert [f["cutoff"] for f in joined] == [f["cutoff"] for f in shown["forecasts"]]
+    assert views.series(board, "no such key") is None
+
+
+def test_memory_is_bounded_in_series_bars_and_forecasts(clock: Clock) -> None:
+    board = Board(SPEC, season=24, max_series=20, bars=16, max_forecasts=320, clock=clock)
+    fill(board, Feeder(50, seed=1), 40)
+    assert len(board.tracks) == 20
+    assert len(board.accuracy) <= 20
+    assert all(len(track.last(1000)[1]) <= 16 for track in board.tracks.values())
+    assert max(len(kept) for track in board.tracks.values() for kept in track.forecasts.values()) <= 8
+
+
+def test_the_longest_silent_series_makes_room(clock: Clock) -> None:
+    board = Board(SPEC, season=24, max_series=2, clock=clock)
+    for bar, key in enumerate(["a", "b", "a", "c"]):
+        board.take_records(batch(RECORDS, record(key, bar, 1.0)))
+    assert set(board.tracks) == {"a", "c"}
+
+
+NOT_FORECASTS = {
+    "not JSON": b"{",
+    "no bytes": b"",
+    "bad UTF-8": b'{"unique_id":"\xff"}',
+    "another bar length": forecast("k", START, {"0.5": [1.0]}, freq_ms=1),
+    "a cutoff between bars": forecast("k", START + 1, {"0.5": [1.0]}),
+    "quantiles of unequal length": forecast("k", START, {"0.1": [1.0], "0.9": [1.0, 2.0]}),
+    "quantiles out of order": forecast("k", START, {"0.9": [1.0], "0.1": [1.0]}),
+    "a level that is no number": forecast("k", START, {"high": [1.0]}),
+    "a cutoff beyond all numbers": forecast("k", START, {"0.5": [1.0]}).replace(str(START).encode(), b"1" + b"0" * 400),
+    "too many numbers": forecast("k", START, {"0.5": [1.0] * 20_001}),
+    "an empty horizon": forecast("k", START, {"0.5": []}),
+    "an endless key": forecast("k" * 600, START, {"0.5": [1.0]}),
+    "deep nesting": b'{"quantiles":' + b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("value", NOT_FORECASTS.values(), ids=NOT_FORECASTS.keys())
+def test_what_is_no_forecast_is_counted_and_shown_nowhere(board: Board, value: bytes) -> None:
+    board.take_forecasts(batch(FORECASTS, value))
+    assert board.counts["unreadable"] == 1
+    assert not board.tracks
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_break_the_board(value: bytes) -> None:
+    board = Board(SPEC, season=24)
+    board.take_records(batch(RECORDS, value))
+    board.take_forecasts(batch(FORECASTS, value))
+    board.take_dead_letters(batch(Partition("dead-letters", 0), value))
+    board.judge()
+    views.encode({"stats": views.stats(board), "dead": views.dead_letters(board), "trend": views.trend(board)})
+
+
+def test_made_up_lanes_are_refused_beyond_eight(board: Board) -> None:
+    board.take_forecasts(batch(FORECASTS, *(forecast("k", START, {"0.5": [1.0]}, lane=f"lane {n}") for n in range(20))))
+    assert len(board.models) == 8
+    assert board.counts["unreadable"] == 12
+
+
+def test_a_dead_letter_is_shown_as_text_without_control_characters(board: Board) -> None:
+    letters = Feeder(1).dead_letters([(b"<b>\x00\xff\x1b[31m" + b"x" * 900, "json", "bad \x07 bytes")] * 70)
+    board.take_dead_letters(letters)
+    newest = views.dead_letters(board)[0]
+    assert len(views.dead_letters(board)) == 50
+    assert newest.value.startswith("<b>\\x00\\xff\\x1b[31mxxx")
+    assert len(newest.value) < 500
+    assert (newest.bytes, newest.reason, newest.detail) == (910, "json", "bad \\x07 bytes")
+    assert newest.source == "observations[0]@17"
+    assert board.counts["dead_letters"] == 70
+
+
+@given(st.binary(max_size=500))
+def test_printable_text_is_printable(raw: bytes) -> None:
+    assert printable(raw).isprintable()
+
+
+def test_silence_is_measured_from_the_last_record(board: Board, clock: Clock) -> None:
+    clock.now += 42
+    assert views.stats(board)["silence"] == 42
+    fill(board, Feeder(1), 1)
+    clock.now += 3
+    stats = views.stats(board)
+    assert (stats["silence"], stats["forecast_silence"]) == (3, 3)
+
+
+def test_rates_are_those_of_the_last_seconds(board: Board, clock: Clock) -> None:
+    feeder = Feeder(10)
+    for _ in range(20):
+        clock.now += 0.5
+        fill(board, feeder, 1)
+    now = views.stats(board)["now"]
+    assert now["records_rate"] == pytest.approx(20, rel=0.15)
+    assert now["forecasts_rate"] == pytest.approx(40, rel=0.15)
+    assert len(views.trend(board)) == 5
+
+
+def test_ticks_are_read_by_the_rules_of_the_spec(clock: Clock) -> None:
+    spec = SeriesSpec(
+        columns=(Column(name="price", aggregate="last"), Column(name="size")), freq=FREQ, mode="ticks", grace=FREQ
+    )
+    board = Board(spec, season=1, clock=clock)
+    rows = [{"ts": START + 1000 * i, "values": {"price": i, "size": 2}} for i in range(90)]
+    ticks = batch(RECORDS, *map(orjson.dumps, rows))
+    board.take_records(dataclasses.replace(ticks, keys=[b"trade"] * 90))
+    view = views.series(board, "trade")
+    assert view is not None
+    assert list(view["values"]) == [59, 89]
+
+
+# The feed.
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+class Producer:
+    """Writes what a feeder makes to the topics of a broker in this process."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._transport = MemoryTransport(broker, Connection("memory", "feeder"))
+
+    def create(self) -> None:
+        topics = ("observations", "forecasts", "dead-letters")
+        self._transport.create([TopicSpec(topic, partitions=2) for topic in topics])
+
+    def write(self, batch: Batch) -> None:
+        partitions = [number % 2 for number in range(len(batch))]
+        topic = batch.partition.topic
+        columns = batch.timestamps, batch.keys, batch.values, batch.headers
+        self._transport.commit([Outgoing(topic, partitions, *columns)], {})
+
+
+@pytest.fixture
+def feed(board: Board, broker: MemoryBroker) -> Feed:
+    return make_feed(MemoryReader(broker, Connection("memory", "page")), board)
+
+
+def make_feed(reader: object, board: Board, backlog: int = 200_000) -> Feed:
+    names = {"observations": "observations", "forecasts": "forecasts", "dead_letters": "dead-letters"}
+    return Feed(reader, board, **names, backlog=backlog)  # type: ignore[arg-type]
+
+
+def test_the_feed_reads_every_record_once(broker: MemoryBroker, feed: Feed, board: Board) -> None:
+    producer, feeder = Producer(broker), Feeder(4)
+    producer.create()
+    for _ in range(5):
+        producer.write(feeder.records())
+        producer.write(feeder.forecasts())
+        feed.read_some()
+    producer.write(feeder.dead_letters([(b"x", "json", "bad")]))
+    assert feed.read_some() is False
+    assert (board.records.total, board.forecasts.total, board.counts["dead_letters"]) == (20, 40, 1)
+    assert len(board.tracks) == 4
+
+
+def test_a_page_that_is_too_slow_passes_records_over_and_says_so(broker: MemoryBroker, board: Board) -> None:
+    producer, feeder = Producer(broker), Feeder(10)
+    producer.create()
+    feed = make_feed(MemoryReader(broker, Connection("memory", "page")), board, backlog=40)
+    producer.write(feeder.records())
+    feed.read_some()
+    for _ in range(20):
+        producer.write(feeder.records())
+        feeder.forecasts()
+    feed.read_some()
+    assert board.records.total + board.counts["passed_over"] >= 210
+    assert views.stats(board)["passed_over"] > 100
+
+
+def test_a_missing_topic_is_named_and_the_others_are_read(broker: MemoryBroker, feed: Feed, board: Board) -> None:
+    assert feed.read_some() is False
+    assert views.stats(board)["trouble"] == "there is no topic observations, forecasts, dead-letters"
+    Producer(broker).create()
+    feed.read_some()
+    assert views.stats(board)["trouble"] is None
+
+
+def test_trouble_with_the_broker_is_shown_and_outlived(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Flaky:
+        calls = 0
+
+        def describe(self, topics: object) -> dict[str, TopicSpec]:
+            self.calls += 1
+            if self.calls == 1:
+                raise TransportError("the broker does not answer: is it running?")
+            return {}
+
+    monkeypatch.setattr("streamcast.page.feed._RETRY_SECONDS", 0.5)
+    flaky, stop = Flaky(), threading.Event()
+    thread = threading.Thread(target=follow, args=(make_feed(flaky, board), board, stop))
+    thread.start()
+    try:
+        troubles = set()
+        until = time.monotonic() + 10
+        while flaky.calls < 3 and time.monotonic() < until:
+            troubles.add(views.stats(board)["trouble"])
+            time.sleep(0.01)
+        assert "the broker does not answer: is it running?" in troubles
+        assert flaky.calls >= 3
+    finally:
+        stop.set()
+        thread.join(timeout=10)
+
+
+# The service's own numbers.
+
+
+class Fine:
+    def alive(self) -> bool:
+        return True
+
+    def ready(self) -> bool:
+        return True
+
+
+def test_the_scraper_reads_what_the_service_tells(clock: Clock) -> None:
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
+    telemetry.on_poll(0, {Partition("o", 0): 5, Partition('o"} 9 le="1', 1): 7})
+    telemetry.batch(0.02, np.full(100, 1.0), {"answered": 100})
+    with closing(serve_telemetry(telemetry, Fine())) as server:
+        scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
+        first = scraper()
+        telemetry.batch(0.2, np.full(300, 1.0), {"answered": 300})
+        second = scraper()
+    assert first == {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85), "lag_records": 12}
+    assert second is not None
+    assert second["latency_p50_ms"] == pytest.approx(175)
+    assert scraper() is None
+
+
+def test_a_latency_nobody_had_is_not_zero() -> None:
+    assert quantile(0.5, {}) is None
+    assert quantile(0.5, {0.1: 0.0, math.inf: 0.0}) is None
+    assert quantile(0.99, {0.1: 1.0, math.inf: 10.0}) == 100

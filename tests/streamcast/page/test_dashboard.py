@@ -1,0 +1,296 @@
+"""The live page's server: what it answers, how little it sends, and how it bears what is done to it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection, HTTPResponse
+from typing import Any
+
+import pytest
+
+from harness.feeder import FORECASTS, RECORDS, SPEC, START, Feeder, fill, forecast
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
+from streamcast.consumers.transport import Batch, Connection
+from streamcast.page.board import Board
+from streamcast.page.feed import Feed
+from streamcast.page.server import LivePage, PageServer, serve_dashboard
+
+FILES = ["/", "/page.css", "/page.js", "/wall.js", "/detail.js", "/format.js", "/favicon.svg", "/plotly.min.js"]
+HOSTILE = '../<script>alert(1)</script>"&%2f?#'
+
+
+@pytest.fixture
+def feeder() -> Feeder:
+    return Feeder(70)
+
+
+@pytest.fixture
+def board(feeder: Feeder) -> Board:
+    board = Board(SPEC, season=24)
+    fill(board, feeder, 3)
+    return board
+
+
+@pytest.fixture
+def server(board: Board) -> Iterator[PageServer]:
+    with closing(serve_dashboard(board)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def still() -> Iterator[PageServer]:
+    """A server whose board does not change, for the tests that only ask."""
+    board = Board(SPEC, season=24)
+    fill(board, Feeder(70), 3)
+    with closing(serve_dashboard(board)) as running:
+        yield running
+
+
+def ask(server: PageServer, path: str, method: str = "GET", **headers: str) -> tuple[HTTPResponse, bytes]:
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response, response.read()
+
+
+def ask_json(server: PageServer, path: str) -> Any:
+    response, body = ask(server, path)
+    assert response.status == 200, body
+    return json.loads(body)
+
+
+class Events:
+    """One open stream of server-sent events."""
+
+    def __init__(self, server: PageServer, query: str = "") -> None:
+        self._connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+        self._connection.request("GET", f"/events?{query}")
+        self.response = self._connection.getresponse()
+
+    def next(self) -> dict[str, Any]:
+        line = self.response.readline()
+        assert self.response.readline() == b"\n"
+        message: dict[str, Any] = json.loads(line.removeprefix(b"data: "))
+        return message
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_the_page_is_complete_and_carries_its_policy(still: PageServer, path: str) -> None:
+    response, body = ask(still, path)
+    assert response.status == 200
+    assert len(body) > 100
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'; " in policy
+    assert "unsafe" not in policy
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "server" not in response.headers
+
+
+@pytest.mark.parametrize("path", FILES[:-1])
+def test_the_page_asks_nobody_else(still: PageServer, path: str) -> None:
+    _, body = ask(still, path)
+    assert b"//" not in body.replace(b"http://www.w3.org/2000/svg", b"").replace(b"// ", b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/..%2fboard.py", "/page/../../board.py", "/%2e%2e/board.py", "/page.css/", "/page/page.css", "/board.py"],
+)
+def test_no_other_file_is_served(still: PageServer, path: str) -> None:
+    assert ask(still, path)[0].status == 404
+
+
+@pytest.mark.parametrize("path", ["/", "/api/series", "/events", "/api/series/x"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_changed(still: PageServer, method: str, path: str) -> None:
+    assert ask(still, path, method)[0].status == 405
+
+
+def test_the_wall_comes_in_pages(still: PageServer) -> None:
+    pages = [ask_json(still, f"/api/series?sort=name&page={page}") for page in (1, 2, 999)]
+    assert [(page["total"], page["pages"], page["page"]) for page in pages] == [(70, 2, 1), (70, 2, 2), (70, 2, 2)]
+    keys = [tile["key"] for page in pages[:2] for tile in page["tiles"]]
+    assert len(set(keys)) == 70
+    assert keys == sorted(keys)
+
+
+def test_the_wall_can_be_searched(still: PageServer) -> None:
+    found = ask_json(still, "/api/series?query=PUMP&sort=name")
+    assert found["total"] == 12
+    assert all("pump" in key for key in found["order"])
+
+
+@pytest.mark.parametrize("query", ["sort=random", "page=-1", "page=x", "page=%D9%A3", "page=99999999999999999999"])
+def test_a_senseless_question_is_refused_with_what_would_make_sense(still: PageServer, query: str) -> None:
+    for path in ("/api/series", "/events"):
+        response, body = ask(still, f"{path}?{query}")
+        assert response.status == 400
+        assert "sort is one of wrong, late, name" in json.loads(body)["error"]
+
+
+def test_one_series_is_shown_in_detail(still: PageServer) -> None:
+    key = "line-a/pump-00003"
+    view = ask_json(still, f"/api/series/{urllib.parse.quote(key)}")
+    assert view["key"] == key
+    assert view["labels"] == [START + bar * view["freq"] for bar in range(3)]
+    assert len(view["lanes"]["champion"]["forecasts"]) == 3
+    assert ask(still, "/api/series/nobody")[0].status == 404
+
+
+def test_a_hostile_key_is_data_and_no_path(server: PageServer, board: Board) -> None:
+    record = json.dumps({"key": HOSTILE, "ts": START, "values": [1.0]}).encode()
+    board.take_records(Batch(RECORDS, [0], [START], [None], [record], 1))
+    board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [forecast(HOSTILE, START, {"0.5": [1.0]})], 1))
+    view = ask_json(server, f"/api/series/{urllib.parse.quote(HOSTILE, safe='')}")
+    assert view["key"] == HOSTILE
+    assert ask_json(server, f"/api/series?{urllib.parse.urlencode({'query': '<SCRIPT>'})}")["order"] == [HOSTILE]
+
+
+def test_the_first_event_holds_everything_and_the_next_only_what_changed(
+    server: PageServer, board: Board, feeder: Feeder
+) -> None:
+    key = feeder.keys[0]
+    with closing(Events(server, urllib.parse.urlencode({"sort": "name", "key": key}))) as events:
+        first, second = events.next(), events.next()
+        assert len(first["wall"]["tiles"]) == 60
+        assert len(first["series"]["labels"]) == 3
+        assert {"trend", "dead_letters"} <= first.keys()
+        assert second["wall"] == {"tiles": []}
+        assert not {"trend", "dead_letters"} & second.keys()
+        assert second["series"]["lanes"]["champion"]["forecasts"] == []
+        fill(board, feeder, 1)
+        third = events.next()
+        assert len(third["wall"]["tiles"]) == 60
+        assert len(third["series"]["labels"]) == 2
+        assert len(third["series"]["lanes"]["champion"]["forecasts"]) == 1
+        assert third["stats"]["records"] == 280
+
+
+def test_events_come_about_twice_a_second_whatever_the_stream_does(
+    server: PageServer, board: Board, feeder: Feeder
+) -> None:
+    with closing(Events(server)) as events:
+        began = time.monotonic()
+        for _ in range(4):
+            for _ in range(10):
+                board.take_records(feeder.records())
+            events.next()
+        assert time.monotonic() - began >= 1.4
+
+
+def test_dead_letters_are_sent_when_there_are_new_ones(server: PageServer, board: Board, feeder: Feeder) -> None:
+    with closing(Events(server)) as events:
+        assert events.next()["dead_letters"] == []
+        board.take_dead_letters(feeder.dead_letters([(b"<script>", "json", "bad")]))
+        letter = events.next()["dead_letters"][0]
+        assert (letter["value"], letter["reason"]) == ("<script>", "json")
+
+
+def test_a_key_nobody_knows_is_null_until_somebody_does(server: PageServer, board: Board) -> None:
+    with closing(Events(server, "key=later")) as events:
+        assert events.next()["series"] is None
+        board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [forecast("later", START, {"0.5": [1.0]})], 1))
+        assert events.next()["series"]["key"] == "later"
+
+
+def test_more_open_pages_than_allowed_are_told_to_come_back(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcast.page.application._MOST_STREAMS", 3)
+    with closing(serve_dashboard(board)) as server, ExitStack() as stack:
+        open_pages = [stack.enter_context(closing(Events(server))) for _ in range(3)]
+        for page in open_pages:
+            page.next()
+        with closing(Events(server)) as refused:
+            assert refused.response.status == 503
+        open_pages[0].close()
+        until = time.monotonic() + 10
+        while True:
+            with closing(Events(server)) as again:
+                if again.response.status == 200:
+                    break
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+def test_only_local_names_are_answered_on_loopback(still: PageServer) -> None:
+    assert ask(still, "/", Host=f"localhost:{still.port}")[0].status == 200
+    assert ask(still, "/", Host="attacker.example")[0].status == 400
+
+
+def test_a_request_that_trickles_in_is_cut(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcast.page.server._RECEIPT_SECONDS", 0.5)
+    with (
+        closing(serve_dashboard(board)) as server,
+        socket.create_connection(("127.0.0.1", server.port), timeout=0.1) as connection,
+    ):
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            try:
+                connection.sendall(b"G")
+                if connection.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+        else:
+            pytest.fail("a request sent byte by byte was never cut")
+
+
+def test_giant_headers_and_huge_bodies_are_not_read(still: PageServer) -> None:
+    with socket.create_connection(("127.0.0.1", still.port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000)
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    with socket.create_connection(("127.0.0.1", still.port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /api/series HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n" + b"a" * 1000
+        )
+        assert connection.recv(100).startswith(b"HTTP/1.1 405")
+    assert ask(still, "/")[0].status == 200
+
+
+def test_many_idle_connections_do_not_take_the_page_away(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcast.page.server._RECEIPT_SECONDS", 1.0)
+    with closing(serve_dashboard(board)) as server, ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+        until = time.monotonic() + 20
+        while True:
+            try:
+                if ask(server, "/")[0].status == 200:
+                    break
+            except OSError:
+                pass
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+def test_closing_frees_the_port_even_while_a_page_is_open(board: Board) -> None:
+    server = serve_dashboard(board)
+    with closing(Events(server)) as events:
+        events.next()
+        server.close()
+    assert server.wait(0.0)
+    with closing(serve_dashboard(board, port=server.port)) as again:
+        assert ask(again, "/")[0].status == 200
+
+
+def test_a_live_page_feeds_itself() -> None:
+    board = Board(SPEC, season=24)
+    reader = MemoryReader(MemoryBroker(), Connection("memory", "page"))
+    feed = Feed(reader, board, observations="observations", forecasts="forecasts", dead_letters="dead-letters")
+    with closing(LivePage(board, feed, lambda: {"lag_records": 7.0})) as page:
+        server = page._server
+        with closing(Events(server)) as events:
+            until = time.monotonic() + 10
+            while (stats := events.next()["stats"])["now"] is None or not stats["now"]["service"]:
+                assert time.monotonic() < until
+        assert stats["now"]["lag_records"] == 7
+        assert stats["trouble"] == "there is no topic observations, forecasts, dead-letters"

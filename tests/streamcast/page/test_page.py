@@ -1,0 +1,318 @@
+"""The live page in a real browser: it shows what is, says what is not, and runs nothing that came from a topic."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+
+import orjson
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
+
+from harness.feeder import FORECASTS, RECORDS, SPEC, START, Feeder, fill, forecast
+from streamcast.consumers.transport import Batch, Partition
+from streamcast.page.board import Board
+from streamcast.page.server import PageServer, serve_dashboard
+
+pytestmark = pytest.mark.browser
+
+expect.set_options(timeout=15_000)
+
+HOSTILE = '<img src=x onerror="window.owned=1">/<script>window.owned=1</script>'
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        reason = "no Chromium: on Debian, apt install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(f"the live page must be tested in CI: {reason}")
+        pytest.skip(reason)
+    with closing(playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])) as running:
+        yield running
+
+
+class Stage:
+    """A board that is fed by hand, its server, and the errors a browser saw."""
+
+    def __init__(self, series: int, bars: int) -> None:
+        self.feeder = Feeder(series)
+        self.board = Board(SPEC, season=24)
+        fill(self.board, self.feeder, bars)
+        self.server: PageServer = serve_dashboard(self.board)
+        self.errors: list[str] = []
+
+    def go_on(self) -> None:
+        fill(self.board, self.feeder, 1)
+
+    def open(self, browser: Browser, path: str = "", *, phone: bool = False, dark: bool = False) -> Page:
+        page = browser.new_page(
+            viewport={"width": 390, "height": 844} if phone else {"width": 1440, "height": 900},
+            color_scheme="dark" if dark else "light",
+        )
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._hear)
+        page.goto(self.server.url + path)
+        return page
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        if said.type == "error":
+            self.errors.append(said.text)
+
+
+@pytest.fixture
+def many() -> Iterator[Stage]:
+    stage = Stage(series=70, bars=60)
+    yield stage
+    stage.server.close()
+    assert stage.errors == []
+
+
+@pytest.fixture
+def nothing() -> Iterator[Stage]:
+    stage = Stage(series=0, bars=0)
+    yield stage
+    stage.server.close()
+
+
+def texts(page: Page, selector: str) -> list[str]:
+    return page.locator(selector).all_inner_texts()
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition; Playwright's own way needs eval, which the page forbids."""
+    for _ in range(150):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"never came true: {condition}")
+
+
+def test_the_wall_shows_the_most_wrong_series_first_and_can_be_reordered(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator(".tile")).to_have_count(60)
+        expect(page.locator("#count")).to_have_text("70 series")
+        errors = [float(text.split("×")[0]) for text in texts(page, ".tile .under b")]
+        assert errors == sorted(errors, reverse=True)
+        page.get_by_role("radio", name="Name").check()
+        expect(page.locator(".tile .key").first).to_have_text("chiller-00002")
+        page.get_by_role("button", name="Next →").click()
+        expect(page.locator(".tile")).to_have_count(10)
+        expect(page.locator("#page-number")).to_have_text("2 of 2")
+
+
+def test_search_narrows_the_wall_and_survives_a_visit_to_a_series(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator(".tile")).to_have_count(60)
+        page.keyboard.press("/")
+        page.keyboard.type("pump-0000")
+        expect(page.locator("#count")).to_have_text("2 of 70 series")
+        page.locator(".tile a").first.click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text("line-a/pump-0000")
+        page.keyboard.press("Escape")
+        expect(page.locator(".tile")).to_have_count(2)
+        page.locator("#query").fill("no such thing")
+        expect(page.locator("#empty")).to_contain_text("None of 70 series has “no such thing” in its key.")
+
+
+def test_everything_is_reachable_by_keyboard(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator(".tile")).to_have_count(60)
+        reached = set()
+        for _ in range(12):
+            page.keyboard.press("Tab")
+            reached.add(page.evaluate("document.activeElement.id || document.activeElement.className || 'tile'"))
+        assert {"skip", "brand", "theme", "query", "tile"} <= reached
+        page.locator(".tile a").first.focus()
+        first = page.locator(".tile .key").first.inner_text()
+        page.keyboard.press("Enter")
+        expect(page.locator("#detail-key")).to_have_text(first)
+        page.keyboard.press("j")
+        expect(page.locator("#detail-key")).not_to_have_text(first)
+        page.keyboard.press("k")
+        expect(page.locator("#detail-key")).to_have_text(first)
+
+
+def test_a_window_that_becomes_narrow_is_drawn_for_its_width(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        ticks = "document.getElementById('chart').layout?.xaxis?.nticks"
+        until(page, f"{ticks} > 4")
+        page.set_viewport_size({"width": 390, "height": 844})
+        until(page, f"{ticks} === 4")
+
+
+def test_past_forecasts_are_held_against_what_came(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        expect(page.locator("#outcome")).to_contain_text("0 of 12 steps have come")
+        page.locator("#cutoff").focus()
+        for _ in range(12):
+            page.keyboard.press("ArrowLeft")
+        expect(page.locator("#outcome")).to_contain_text("12 of 12 steps have come; mean error")
+        expect(page.locator("#outcome")).to_contain_text("inside the interval")
+        made = page.locator("#cutoff-label").inner_text()
+        many.go_on()
+        expect(page.locator("#cutoff")).to_have_attribute("max", "60")
+        assert page.locator("#cutoff-label").inner_text() == made
+        page.get_by_role("button", name="Latest").click()
+        expect(page.locator("#cutoff-label")).to_contain_text("(latest)")
+
+
+def test_the_chart_follows_the_stream_and_the_lane(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        shown = "document.getElementById('chart').data.find((trace) => trace.name === 'observed').x.length"
+        before = page.evaluate(shown)
+        many.go_on()
+        until(page, f"{shown} === {before + 1}")
+        median = "document.getElementById('chart').data.find((trace) => trace.name === 'median').y[0]"
+        champion = page.evaluate(median)
+        page.get_by_role("radio", name="challenger · load@4").check()
+        until(page, f"{median} !== {champion}")
+
+
+def test_a_single_series_opens_by_itself(browser: Browser) -> None:
+    stage = Stage(series=1, bars=40)
+    with closing(stage.server), closing(stage.open(browser)) as page:
+        expect(page.locator("#detail-key")).to_have_text("kiln-00000")
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        page.get_by_role("link", name="← All series").click()
+        expect(page.locator(".tile")).to_have_count(1)
+    assert stage.errors == []
+
+
+def test_an_empty_page_says_that_it_waits_and_for_how_long(browser: Browser, nothing: Stage) -> None:
+    nothing.board.started -= 42
+    with closing(nothing.open(browser)) as page:
+        expect(page.locator("#status")).to_contain_text("no data for 4")
+        expect(page.locator("#empty")).to_contain_text("Waiting for the first record")
+        assert "–" in page.locator(".figure .value").first.inner_text()
+
+
+def test_a_service_that_stopped_answering_is_told_from_a_quiet_topic(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#status")).to_have_text("live")
+        heard = many.board.forecasts.heard
+        assert heard is not None
+        many.board.forecasts.heard = heard - 30
+        many.board.take_records(Batch(RECORDS, [0], [START], [None], [many.feeder.records().values[0]], 1))
+        expect(page.locator("#status")).to_contain_text("no forecasts for 3")
+
+
+def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#trouble")).to_be_hidden()
+        many.board.report_trouble("the broker at kafka:9092 does not answer")
+        expect(page.locator("#trouble")).to_have_text(
+            "The topics cannot be read: the broker at kafka:9092 does not answer"
+        )
+        expect(page.locator("#status")).to_have_text("topics cannot be read")
+        many.board.report_trouble(None)
+        expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
+    stage = Stage(series=3, bars=10)
+    with closing(stage.open(browser)) as page:
+        expect(page.locator("#status")).to_have_text("live")
+        stage.server.close()
+        expect(page.locator("#status")).to_contain_text("disconnected for")
+        expect(page.locator(".tile")).to_have_count(3)
+        with closing(serve_dashboard(stage.board, port=stage.server.port)):
+            stage.go_on()
+            expect(page.locator("#status")).to_have_text("live", timeout=30_000)
+
+
+def test_hostile_keys_lanes_and_payloads_are_only_text(browser: Browser, many: Stage) -> None:
+    board = many.board
+    record = orjson.dumps({"key": HOSTILE, "ts": START, "values": [1.0]})
+    board.take_records(Batch(RECORDS, [0], [START], [None], [record], 1))
+    bad = [
+        forecast(HOSTILE, START, {"0.1": [1.0], "0.5": [2.0], "0.9": [3.0]}, lane=lane, model=HOSTILE)
+        for lane in ("champion", HOSTILE)
+    ]
+    board.take_forecasts(Batch(FORECASTS, [0, 1], [START] * 2, [None] * 2, bad, 2))
+    headers = [[("reason", HOSTILE.encode()), ("detail", HOSTILE.encode())]]
+    board.take_dead_letters(Batch(Partition("dead-letters", 0), [0], [START], [None], [HOSTILE.encode()], 1, headers))
+    with closing(many.open(browser, "#/?query=onerror")) as page:
+        expect(page.locator(".tile .key")).to_have_text(HOSTILE)
+        expect(page.locator("#dead b")).to_have_text(HOSTILE)
+        expect(page.locator("#dead code")).to_have_text(HOSTILE)
+        expect(page.locator("#lanes")).to_contain_text(HOSTILE)
+        page.locator(".tile a").click()
+        expect(page.locator("#detail-key")).to_have_text(HOSTILE)
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        assert page.evaluate("window.owned") is None
+        assert page.locator("main img, aside img, main script, aside script").count() == 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_is_wider_than_a_phone_and_text_can_be_read(browser: Browser, many: Stage, *, dark: bool) -> None:
+    many.board.take_dead_letters(many.feeder.dead_letters([(b"x" * 300, "json", "y" * 300)]))
+    for path in ("", "#/series/line-a%2Fpump-00003"):
+        with closing(many.open(browser, path, phone=True, dark=dark)) as page:
+            expect(page.locator("#dead li")).to_have_count(1)
+            page.locator("#dead summary").click()
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
+            assert page.evaluate(CONTRASTS) == []
+
+
+CONTRASTS = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const paint = (colours) => {
+    canvas.clearRect(0, 0, 1, 1);
+    for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((c) => c / 255).map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const faint = [];
+  for (const element of document.querySelectorAll("body *:not(:disabled)")) {
+    const written = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!written || !element.checkVisibility() || element.closest("svg, .unseen, .skip")) continue;
+    const behind = [];
+    for (let e = element; e; e = e.parentElement) behind.unshift(getComputedStyle(e).backgroundColor);
+    const back = paint(behind);
+    const front = paint([...behind, getComputedStyle(element).color]);
+    const [high, low] = [light(back), light(front)].sort((a, b) => b - a);
+    const contrast = (high + 0.05) / (low + 0.05);
+    if (contrast < 4.5) faint.push(`${element.textContent.trim().slice(0, 30)}: ${contrast.toFixed(2)}`);
+  }
+  return faint;
+}"""
+"""The visible texts whose contrast with what is behind them is below 4.5 : 1 (WCAG 2.2, criterion 1.4.3)."""
+
+
+def test_the_colours_can_be_chosen_and_are_remembered(browser: Browser, many: Stage) -> None:
+    background = "getComputedStyle(document.body).backgroundColor"
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#theme")).to_have_text("auto")
+        light = page.evaluate(background)
+        page.locator("#theme").click()
+        page.locator("#theme").click()
+        expect(page.locator("#theme")).to_have_text("dark")
+        assert page.evaluate(background) != light
+        page.reload()
+        expect(page.locator("#theme")).to_have_text("dark")
+
+
+def test_ten_thousand_series_are_a_page_like_any_other(browser: Browser) -> None:
+    stage = Stage(series=10_000, bars=1)
+    with closing(stage.server), closing(stage.open(browser)) as page:
+        expect(page.locator(".tile")).to_have_count(60)
+        expect(page.locator("#count")).to_have_text("10,000 series")
+        page.locator("#query").fill("09999")
+        expect(page.locator("#count")).to_have_text("1 of 10,000 series")
+    assert stage.errors == []

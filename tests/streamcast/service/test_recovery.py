@@ -1,0 +1,193 @@
+"""Recovery: from the newest snapshot that can be trusted, through whatever stands in the way, to the same state."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.simulation.plan import model
+from harness.simulation.stand import GROUP, Stand
+from streamcast.consumers.memory.transport import MemoryReader
+from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition
+from streamcast.service.fold import Fold
+from streamcast.service.recovery import Recovery
+from streamcast.service.service import ServiceError
+
+TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
+
+
+class Watching:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.left: list[int] = []
+        self.seconds: list[float] = []
+        self.restored: list[Partition] = []
+
+    def recovering(self, records_left: int) -> None:
+        self.left.append(records_left)
+
+    def recovered(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+    def snapshot(self, partition: Partition) -> None:
+        self.restored.append(partition)
+
+
+class Troubled(MemoryReader):
+    """Reads two records at a time, each taking a second, and fails where it is told to."""
+
+    def __init__(self, stand: Stand, fails_at: tuple[int, ...] = ()) -> None:
+        super().__init__(stand.broker, Connection("memory", GROUP, "reader"))
+        self._stand, self._fails_at = stand, list(fails_at)
+        self.read: list[int] = []
+
+    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
+        for first in range(start, end, 2):
+            if partition.topic == "observations":
+                if self._fails_at and self._fails_at[0] <= first:
+                    self._fails_at.pop(0)
+                    raise BrokerUnavailable("away")
+                self.read.append(first)
+                self._stand.seconds += 1.0
+            yield from super().read_range(partition, first, min(first + 2, end))
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    return Stand(tmp_path)
+
+
+def state(stand: Stand) -> dict[str, bytes]:
+    return exported(stand.service._lanes[0].engine, stand.partitions[0])
+
+
+def exported(engine: object, partition: Partition) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in engine.slab.export(partition).items()}  # type: ignore[attr-defined]
+
+
+def by_law(stand: Stand) -> dict[str, bytes]:
+    """The state of everything that is committed, made from the first record on."""
+    partition = stand.partitions[0]
+    models = {lane.name: lane.model for lane in stand.service._lanes}
+    fold = Fold(stand.reader, partition, stand.journal().begin or 0, models, stand.journal().resets(), 100)
+    for _ in fold.advance(stand.committed() or 0):
+        pass
+    return exported(fold.engines["champion"], partition)
+
+
+@given(
+    fails_at=st.lists(st.integers(0, 19), max_size=6).map(sorted), there=st.sets(st.sampled_from(["snapshot", "reset"]))
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_a_replay_that_is_interrupted_anywhere_ends_in_the_same_state(
+    fails_at: list[int], there: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stand = Stand(tmp_path_factory.mktemp("stand"))
+    stand.observe("a", *TEN[:5])
+    stand.observe("b", *TEN[:5])
+    service = stand.serve()
+    if "snapshot" in there:
+        stand.stop()
+        service = stand.serve()
+    if "reset" in there:
+        service.reset("b")
+    stand.observe("b", *TEN[:5])
+    stand.observe("a", *TEN[:5])
+    stand.work()
+    stand.serve(reader=Troubled(stand, tuple(fails_at)))
+    assert state(stand) == by_law(stand)
+    assert stand.verify().proven
+
+
+def test_only_what_came_after_the_snapshot_is_read_again(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    stand.observe("a", *TEN)
+    stand.serve()
+    reader = Troubled(stand)
+    stand.serve(reader=reader)
+    assert reader.read == [10, 12, 14, 16, 18]
+    assert state(stand) == by_law(stand)
+
+
+def test_a_damaged_snapshot_is_passed_over_loudly_for_the_one_before(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        stand.observe("a", *TEN)
+        stand.serve()
+        stand.stop()
+    newest = max(stand.folder.rglob("*.snapshot"))
+    newest.write_bytes(newest.read_bytes()[:-3])
+    reader = Troubled(stand)
+    with caplog.at_level(logging.ERROR, "streamcast"):
+        stand.serve(reader=reader)
+    assert newest.name in caplog.text
+    assert "checksum" in caplog.text
+    assert reader.read[0] == 10
+    assert state(stand) == by_law(stand)
+
+
+def test_a_snapshot_above_the_committed_offset_is_left_alone(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    stand.broker._group(GROUP).committed[stand.partitions[0]] = 7
+    stand.serve(max_records=1)
+    fold = by_law(stand)
+    assert state(stand) == fold
+
+
+def test_the_snapshot_of_another_model_is_never_loaded(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    reader = Troubled(stand)
+    stand.serve({"champion": model("sample", 1)}, reader=reader)
+    assert reader.read[0] == 0
+    assert state(stand) == by_law(stand)
+
+
+def test_recovery_goes_in_slices_and_tells_how_much_is_left(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    service = stand.serve()
+    watching, lane = Watching(), service._lanes[0]
+    recovery = Recovery({"champion": lane.engine}, service._decoder, Troubled(stand), None, watching, stand._now)
+    partition = stand.partitions[0]
+    assert recovery.restore(service._header(partition, 0, 10)) == 0
+    recovery.plan(partition, 0, 10, ())
+    slices = 1
+    while not recovery.some(1.5):
+        slices += 1
+    assert slices == 3
+    assert watching.left == [6, 2, 0]
+    assert watching.seconds == [5.0]
+    assert state(stand) == by_law(stand)
+
+
+def test_what_is_dropped_is_not_replayed_any_more(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    service = stand.serve()
+    recovery = Recovery(
+        {"champion": service._lanes[0].engine}, service._decoder, Troubled(stand), None, Watching(), stand._now
+    )
+    recovery.plan(stand.partitions[0], 0, 10, ())
+    recovery.drop(stand.partitions)
+    assert recovery.some(100.0)
+    assert len(service._lanes[0].engine.slab) == 0
+
+
+def test_records_that_go_while_they_are_read_again_are_a_refusal(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    service = stand.serve()
+    service.on_assigned({stand.partitions[0]: 10}, {stand.partitions[0]: (0, 10)})
+    stand.broker.delete_records(stand.partitions[0], 3)
+    with pytest.raises(ServiceError, match="retention has passed it"):
+        service.recover_some(1.0)

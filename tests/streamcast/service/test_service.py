@@ -1,0 +1,411 @@
+"""The service between a broker and its engines: where it begins, what it writes, and what it does when commits fail."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.simulation.plan import model
+from harness.simulation.stand import TOPICS, Stand
+from harness.streams import START
+from streamcast.consumers.memory.broker import Rows
+from streamcast.consumers.memory.transport import Fault
+from streamcast.consumers.transport import BrokerUnavailable, InDoubt, Partition
+from streamcast.service.service import Service, ServiceError, Start
+from streamcast.spec.folders import Model, new_network
+
+TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
+TWO_LANES = {"champion": model("sample", 0), "challenger": model("sample", 1)}
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    return Stand(tmp_path)
+
+
+def answers(stand: Stand) -> list[dict[str, object]]:
+    return [json.loads(value or b"") for value in stand.values(TOPICS.forecasts)]
+
+
+def sources(stand: Stand, lane: str = "champion") -> list[int]:
+    return [answer["source"]["offset"] for answer in answers(stand) if answer["lane"] == lane]  # type: ignore[index]
+
+
+# -- where it begins -------------------------------------------------------------------------------------
+
+
+def test_the_first_start_is_written_down_once_and_every_record_is_answered(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.serve()
+    assert [(entry.kind, entry.offset) for entry in stand.journal().entries] == [("start", 0)]
+    assert sources(stand) == list(range(10))
+    assert stand.verify().proven
+
+
+def test_a_start_at_the_latest_answers_only_what_comes_then(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve(start=Start("latest"))
+    stand.observe("a", 1.0)
+    stand.work()
+    assert sources(stand) == [10]
+    assert answers(stand)[0]["warm"] is False
+    assert stand.verify().proven
+
+
+def test_records_before_the_start_build_state_without_being_answered(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve(start=Start("latest", warm_from=6))
+    stand.observe("a", 1.0)
+    stand.work()
+    assert sources(stand) == [10]
+    assert answers(stand)[0]["warm"] is True
+    assert [(entry.kind, entry.offset, entry.warm_from) for entry in stand.journal().entries] == [("start", 10, 6)]
+    assert stand.verify().proven
+
+
+def test_a_process_that_comes_back_goes_on_where_the_last_one_committed(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.observe("a", *TEN)
+    stand.serve()
+    assert sources(stand) == list(range(20))
+    assert stand.verify().proven
+
+
+def test_first_answers_whose_position_was_not_written_are_repeated_from_the_start_not_skipped(stand: Stand) -> None:
+    stand.serve(start=Start("latest"), guarantee="at_least_once")
+    stand.observe("a", *TEN)
+    stand.loop.turn()
+    assert sources(stand) == [*range(5)]
+    assert stand.committed() is None
+    stand.serve(start=Start("latest"), guarantee="at_least_once")
+    assert sources(stand) == [*range(5), *range(10)]
+    assert stand.verify(exactly_once=False).proven
+
+
+def test_positions_that_are_refused_once_are_sent_again_also_when_nothing_more_arrives(stand: Stand) -> None:
+    stand.serve(guarantee="at_least_once", max_records=10)
+    stand.observe("a", *TEN)
+    stand.faults = [("offsets", Fault.LOST)]
+    stand.loop.turn()
+    stand.loop.turn()
+    stand.loop.turn()
+    assert stand.committed() is None
+    stand.loop.turn()
+    assert (stand.committed(), sources(stand)) == (10, [*range(10)])
+
+
+def test_positions_that_stay_refused_put_their_answers_in_doubt_which_are_given_again_from_the_same_state(
+    stand: Stand,
+) -> None:
+    stand.serve(guarantee="at_least_once", max_records=3)
+    stand.observe("a", *TEN)
+    stand.faults = [("offsets", Fault.LOST)] * 2
+    stand.loop.turn()
+    stand.loop.turn()
+    stand.loop.turn()
+    with pytest.raises(InDoubt):
+        stand.loop.turn()
+    assert sources(stand) == [*range(9)]
+    stand.work()
+    assert sources(stand) == [*range(9), *range(10)]
+    assert stand.verify(exactly_once=False).proven
+
+
+def test_answers_that_were_not_acknowledged_are_given_again_also_when_nothing_more_arrives(stand: Stand) -> None:
+    stand.serve(guarantee="at_least_once")
+    stand.observe("a", *TEN[:5])
+    stand.work()
+    stand.observe("a", *TEN[5:])
+    stand.faults = [("produce", Fault.LOST)]
+    stand.loop.turn()
+    with pytest.raises(InDoubt):
+        stand.loop.turn()
+    assert (stand.committed(), sources(stand)) == (5, [*range(5)])
+    stand.work()
+    assert (stand.committed(), sources(stand)) == (10, [*range(10)])
+    assert stand.verify(exactly_once=False).proven
+
+
+def test_lanes_that_disagree_on_what_a_record_is_are_refused(stand: Stand) -> None:
+    with pytest.raises(ServiceError, match="same series spec"):
+        stand.serve({"champion": model("sample", 0), "challenger": model("ticks", 0)})
+
+
+# -- what it writes ----------------------------------------------------------------------------------------
+
+
+def test_every_lane_answers_every_record_and_a_shadow_answers_nobody(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve({**TWO_LANES, "shade": model("sample", 2)}, shadows=["shade"])
+    assert sources(stand, "champion") == sources(stand, "challenger") == list(range(10))
+    assert sources(stand, "shade") == []
+    assert stand.verify(shadows=["shade"]).proven
+
+
+def test_a_poll_of_nothing_but_poison_becomes_dead_letters_with_the_original_bytes(stand: Stand) -> None:
+    stand.append([(START, b"k", b"{"), (START, None, None), (START, b"\xff", b'{"ts":1,"values":[1]}')])
+    stand.serve()
+    (batch,) = stand.batches(TOPICS.dead_letters)
+    assert (batch.keys, batch.values) == ([b"k", None, b"\xff"], [b"{", None, b'{"ts":1,"values":[1]}'])
+    assert [dict(headers)["reason"] for headers in batch.headers or ()] == [b"json", b"empty", b"key"]
+    assert stand.committed() == 3
+    assert stand.verify().proven
+
+
+def test_a_forecast_that_is_not_finite_is_a_dead_letter_of_its_record(stand: Stand) -> None:
+    spec = model("sample", 0).spec
+    network = new_network(spec)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(float("nan"))
+    stand.observe("a", *TEN)
+    stand.serve({"champion": Model(spec, network.eval(), digest="0" * 64)})
+    assert stand.values(TOPICS.forecasts) == []
+    assert stand.values(TOPICS.dead_letters) == stand.values(TOPICS.observations)
+
+
+# -- when a commit fails -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_name", ["produce", "offsets", "end", "init"])
+@pytest.mark.parametrize("fault", [Fault.LOST, Fault.UNANSWERED])
+def test_after_a_lost_request_or_answer_each_record_has_one_answer(
+    stand: Stand, request_name: str, fault: Fault
+) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.observe("a", *TEN)
+    stand.faults = [("end", Fault.LOST), (request_name, fault)]
+    stand.work()
+    assert stand.faults == []
+    assert sources(stand) == list(range(20))
+    assert stand.verify().proven
+
+
+def test_while_the_broker_is_away_after_a_doubtful_commit_nothing_is_taken_for_settled(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.observe("a", *TEN)
+    service = stand.serve()
+    stand.observe("a", *TEN)
+    settle, failures = Service.on_in_doubt, iter([True, True, False])
+
+    def away(self: Service, stable: Mapping[object, int]) -> None:
+        if next(failures):
+            raise BrokerUnavailable("away")
+        settle(self, stable)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Service, "on_in_doubt", away)
+    stand.faults = [("end", Fault.UNANSWERED)]
+    stand.work()
+    assert next(failures, None) is None
+    assert service is stand.service
+    assert stand.verify().proven
+
+
+# -- decisions that do not come from the records -------------------------------------------------------------
+
+
+def test_another_model_answers_from_the_committed_offset_on_with_state_it_made_itself(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.observe("a", *TEN)
+    stand.serve({"champion": model("sample", 1)})
+    kinds = [(entry.kind, entry.offset) for entry in stand.journal().entries]
+    assert kinds == [("start", 0), ("models", 10)]
+    assert [answer["model_version"] for answer in answers(stand)] == ["0"] * 10 + ["1"] * 10
+    assert all(answer["warm"] for answer in answers(stand)[10:])
+    assert stand.verify().proven
+
+
+def test_a_model_that_comes_back_takes_its_own_snapshot_and_not_the_others(stand: Stand) -> None:
+    for number in (0, 1, 0, 2, 1):
+        stand.observe("a", *TEN)
+        stand.serve({"champion": model("sample", number)})
+        stand.stop()
+    assert len(stand.journal().entries) == 5
+    assert stand.verify().proven
+
+
+def test_a_series_that_is_reset_begins_anew_and_stays_so_after_a_restart(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.observe("b", *TEN)
+    service = stand.serve()
+    service.reset("a")
+    service.reset("nobody")
+    stand.observe("a", 5.0)
+    stand.observe("b", 5.0)
+    stand.work()
+    assert [answer["warm"] for answer in answers(stand)[-2:]] == [False, True]
+    stand.observe("a", 6.0)
+    stand.serve()
+    assert answers(stand)[-1]["warm"] is False
+    assert [(e.key, e.offset) for e in stand.journal().resets()] == [("a", 20)]
+    assert stand.verify().proven
+
+
+def test_a_reset_right_after_a_snapshot_is_not_undone_by_it(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    service = stand.serve()
+    service.reset("a")
+    stand.observe("a", 5.0)
+    stand.work()
+    stand.observe("a", 6.0)
+    stand.serve()
+    assert [answer["warm"] for answer in answers(stand)[-2:]] == [False, False]
+    assert stand.verify().proven
+
+
+def test_a_reset_whose_commit_failed_is_done_by_the_next_one(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    service = stand.serve()
+    service.reset("a")
+    stand.observe("a", 5.0)
+    stand.faults = [("end", Fault.LOST)]
+    stand.work()
+    assert [entry.key for entry in stand.journal().resets()] == ["a"]
+    assert answers(stand)[-1]["warm"] is False
+    assert stand.verify().proven
+
+
+def test_decisions_behind_a_transaction_that_hangs_are_waited_for_and_not_taken_again(stand: Stand) -> None:
+    producer, epoch = stand.broker.init_producer("a zombie")
+    hanging = Rows([0], [b"observations/0"], [b"{}"], [()])
+    stand.broker.produce(producer, epoch, Partition(TOPICS.journal, 0), hanging, 0)
+    stand.observe("a", *TEN)
+    stand.serve(working=False)
+    stand.loop.turn()
+    with pytest.raises(BrokerUnavailable, match="readable up to offset 0"):
+        stand.loop.turn()
+    assert stand.committed() is None
+    stand.broker.end(producer, epoch, commit=False)
+    stand.work()
+    assert [(entry.kind, entry.offset) for entry in stand.journal().entries] == [("start", 0)]
+    assert stand.verify().proven
+
+
+# -- when records are gone -----------------------------------------------------------------------------------
+
+
+def test_when_the_records_that_state_is_made_of_are_gone_it_refuses_and_names_the_remedy(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.broker.delete_records(stand.partitions[0], 4)
+    with pytest.raises(ServiceError, match=r"allow_cold_start"):
+        stand.serve()
+
+
+def test_a_snapshot_makes_up_for_records_that_are_gone(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    stand.broker.delete_records(stand.partitions[0], 10)
+    stand.observe("a", *TEN)
+    stand.serve()
+    assert sources(stand) == list(range(20))
+    assert all(answer["warm"] for answer in answers(stand)[10:])
+
+
+@pytest.mark.parametrize("gone", [4, 10])
+def test_a_damaged_snapshot_makes_up_for_nothing_and_a_cold_start_is_written_down(
+    stand: Stand, gone: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    (path,) = stand.folder.rglob("*.snapshot")
+    path.write_bytes(path.read_bytes()[:-1])
+    stand.broker.delete_records(stand.partitions[0], gone)
+    stand.observe("a", *TEN)
+    with pytest.raises(ServiceError, match="allow_cold_start"):
+        stand.serve()
+    with caplog.at_level(logging.ERROR, "streamcast"):
+        stand.serve(start=Start(allow_cold_start=True))
+    assert "passed over" in caplog.text
+    assert [(entry.kind, entry.offset, entry.offset - entry.warm_from) for entry in stand.journal().entries] == [
+        ("start", 0, 0),
+        ("cold", 10, gone),
+    ]
+    assert sources(stand) == list(range(20))
+    report = stand.verify()
+    assert report.violations == []
+    assert len(report.unknown) == 1
+
+
+def test_records_that_were_never_answered_and_are_gone_are_not_passed_over_in_silence(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.observe("a", *TEN)
+    stand.broker.delete_records(stand.partitions[0], 15)
+    with pytest.raises(ServiceError, match="from offset 0 on are needed"):
+        stand.serve()
+    stand.serve(start=Start(allow_cold_start=True))
+    assert sources(stand) == [*range(10), *range(15, 20)]
+    assert stand.journal().entries[-1].offset == 15
+
+
+# -- snapshots -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_given_back_in_good_order_leaves_a_snapshot_of_the_committed_offset(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    assert [int(path.name.partition("-")[0]) for path in stand.folder.rglob("*.snapshot")] == [10]
+
+
+def test_two_processes_that_snapshot_the_same_offset_write_the_same_bytes(tmp_path: Path) -> None:
+    written = []
+    for number, max_records in enumerate((1, 7)):
+        stand = Stand(tmp_path / str(number))
+        stand.observe("b", *TEN)
+        stand.observe("a", *TEN)
+        stand.serve(max_records=max_records)
+        stand.stop()
+        written.append({path.name: path.read_bytes() for path in stand.folder.rglob("*.snapshot")})
+    assert written[0] == written[1]
+
+
+def test_a_changed_number_of_partitions_does_not_load_the_old_snapshots(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    spec = stand.broker._topics[TOPICS.observations]
+    stand.broker._topics[TOPICS.observations] = replace(spec, partitions=7)
+    header = stand.service._header(stand.partitions[0], 0, 10)
+    assert list(stand.store.newest(header, 10)) == []
+
+
+def test_telemetry_counts_each_record_once(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.append([(START, b"k", b"{")])
+    service = stand.serve()
+    lines = service._telemetry.exposition().decode().splitlines()
+    assert "streamcast_records_answered_total 10.0" in lines
+    assert "streamcast_records_consumed_total 11.0" in lines
+    assert 'streamcast_forecasts_produced_total{lane="champion",model="tiny",model_version="0"} 10.0' in lines
+    assert 'streamcast_dead_letters_total{reason="json"} 1.0' in lines
+
+
+def test_a_partition_that_another_model_answers_is_counted_when_that_is_committed(stand: Stand) -> None:
+    def swaps(service: Service) -> str:
+        lines = service._telemetry.exposition().decode().splitlines()
+        return next(line for line in lines if line.startswith("streamcast_model_swaps_total{"))
+
+    stand.observe("a", *TEN)
+    assert swaps(stand.serve()) == 'streamcast_model_swaps_total{lane="champion"} 0.0'
+    service = stand.serve({"champion": model("sample", 2)})
+    assert swaps(service) == 'streamcast_model_swaps_total{lane="champion"} 0.0'
+    stand.observe("a", *TEN)
+    stand.work()
+    assert swaps(service) == 'streamcast_model_swaps_total{lane="champion"} 1.0'

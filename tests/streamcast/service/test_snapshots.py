@@ -1,0 +1,208 @@
+"""Snapshots: the same state gives the same bytes, what is not exactly one is refused, and none is ever overwritten."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import streamcast.service.snapshots
+from harness.streams import SPECS, Line, digests, drive, engine, partition, streams
+from streamcast.consumers.transport import Partition
+from streamcast.service.snapshots import Arrays, Header, SnapshotError, Store, decode, encode
+
+HEADER = Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
+SMALL = encode(HEADER, {"champion/level": np.arange(12.0).reshape(3, 4), "champion/seen": np.arange(3)})
+
+
+def arrays(values: int = 3) -> Arrays:
+    return {"champion/level": np.arange(float(values))}
+
+
+def same(found: Arrays, wanted: Arrays) -> bool:
+    return found.keys() == wanted.keys() and all(
+        found[name].dtype == wanted[name].dtype and np.array_equal(found[name], wanted[name], equal_nan=True)
+        for name in wanted
+    )
+
+
+def test_what_is_decoded_is_what_was_encoded() -> None:
+    header, found = decode(SMALL)
+    assert header == HEADER
+    assert same(found, {"champion/level": np.arange(12.0).reshape(3, 4), "champion/seen": np.arange(3)})
+
+
+def test_equal_states_give_equal_bytes_in_whatever_order_the_arrays_come() -> None:
+    named: Arrays = {"b": np.zeros(2), "a": np.ones(3, np.float32), "c": np.arange(2)}
+    assert encode(HEADER, named) == encode(HEADER, dict(reversed(list(named.items()))))
+
+
+def test_a_file_cut_at_any_length_is_refused() -> None:
+    for length in range(len(SMALL)):
+        with pytest.raises(SnapshotError):
+            decode(SMALL[:length])
+
+
+@given(st.integers(0, len(SMALL) - 1), st.integers(0, 7))
+@settings(max_examples=300, deadline=None)
+def test_a_file_with_any_bit_turned_is_refused(place: int, bit: int) -> None:
+    damaged = bytearray(SMALL)
+    damaged[place] ^= 1 << bit
+    with pytest.raises(SnapshotError):
+        decode(bytes(damaged))
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_rubbish_is_refused_whatever_it_begins_with(rubbish: bytes) -> None:
+    for data in (rubbish, SMALL[:22] + rubbish, SMALL + rubbish[:1] + b"x"):
+        with pytest.raises(SnapshotError):
+            decode(data)
+
+
+@given(st.binary(max_size=200))
+@settings(deadline=None)
+def test_rubbish_with_a_right_checksum_is_refused(body: bytes) -> None:
+    magic = SMALL[: SMALL.index(b"\n") + 1]
+    with pytest.raises(SnapshotError):
+        decode(magic + hashlib.sha256(body).digest() + body)
+
+
+@pytest.mark.parametrize("header", [{}, {"topic": "x"}, [], {**json.loads("{}"), "unknown": 1}])
+def test_a_well_sealed_file_with_another_header_is_refused(header: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamcast.service.snapshots, "asdict", lambda _header: header)
+    with pytest.raises(SnapshotError, match="header"):
+        decode(encode(HEADER, arrays()))
+
+
+@given(st.data())
+@settings(max_examples=15, deadline=None)
+def test_state_goes_through_a_file_and_comes_back_the_same(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(SPECS)))
+    lines = data.draw(streams(SPECS[name], ("a", "b", "ключ")))
+    before, after = engine(name), engine(name)
+    drive(before, lines)
+    drive(after, [Line("left over", lines[0].time, lines[0].values)])
+    _, found = decode(encode(HEADER, before.slab.export(partition(0))))
+    after.slab.restore(partition(0), found)
+    assert digests(after) == digests(before)
+    assert same(after.slab.export(partition(0)), before.slab.export(partition(0)))
+
+
+# -- the store -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "state"), retention=2)
+
+
+def offsets(store: Store, wanted: Header, at_most: int = 1 << 60) -> list[int]:
+    return [offset for _, offset in store.newest(wanted, at_most)]
+
+
+def test_the_store_offers_the_newest_at_or_below_an_offset_first(store: Store) -> None:
+    for offset in (40, 9, 100):
+        store.write(replace(HEADER, offset=offset), arrays())
+    assert offsets(store, HEADER) == [100, 40]
+    assert offsets(store, HEADER, 99) == [40]
+    assert offsets(store, HEADER, 40) == [40]
+    assert offsets(store, HEADER, 39) == []
+
+
+def test_a_file_that_is_there_is_never_written_again(store: Store, tmp_path: Path) -> None:
+    assert store.write(HEADER, arrays()) > 0
+    (path,) = tmp_path.rglob("*.snapshot")
+    before = path.read_bytes()
+    assert store.write(HEADER, arrays(9)) == 0
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(HEADER, partition=1),
+        replace(HEADER, topic="other"),
+        replace(HEADER, journal="other"),
+        replace(HEADER, max_series=99),
+        replace(HEADER, begin=6),
+        replace(HEADER, partitions=3),
+        replace(HEADER, models={"champion": "b" * 64}),
+        replace(HEADER, models={"challenger": "a" * 64}),
+    ],
+)
+def test_snapshots_of_another_kind_are_not_offered(store: Store, other: Header) -> None:
+    store.write(other, arrays())
+    assert offsets(store, HEADER) == []
+    assert offsets(store, other) == [40]
+
+
+def test_a_file_under_another_ones_name_is_refused(store: Store, tmp_path: Path) -> None:
+    store.write(HEADER, arrays())
+    (path,) = tmp_path.rglob("*.snapshot")
+    path.rename(path.with_name(replace(HEADER, offset=41).name))
+    ((renamed, offset),) = store.newest(HEADER, 1000)
+    assert offset == 41
+    with pytest.raises(SnapshotError, match="name"):
+        store.read(renamed, HEADER)
+
+
+def test_a_file_of_another_model_under_the_right_name_is_refused(store: Store, tmp_path: Path) -> None:
+    store.write(HEADER, arrays())
+    (path,) = tmp_path.rglob("*.snapshot")
+    path.write_bytes(encode(replace(HEADER, models={"champion": "b" * 64}), arrays()))
+    with pytest.raises(SnapshotError, match="models"):
+        store.read(str(path), HEADER)
+
+
+def test_retention_keeps_the_newest_of_each_kind(store: Store) -> None:
+    older = replace(HEADER, models={"champion": "b" * 64})
+    for offset in (10, 20, 30):
+        store.write(replace(older, offset=offset), arrays())
+        store.write(replace(HEADER, offset=offset + 5), arrays())
+    assert offsets(store, HEADER) == [35, 25]
+    assert offsets(store, older) == [30, 20]
+
+
+def test_a_store_that_is_full_says_so_and_leaves_nothing_half_written(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.write(HEADER, arrays())
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_what_others_left_in_the_folder_is_no_snapshot(store: Store, tmp_path: Path) -> None:
+    store.write(HEADER, arrays())
+    folder = tmp_path / "state" / "observations" / "0"
+    for name in ("README", "x-y.snapshot", "00000000000000000041.snapshot", "7-abc.123.part", f"{HEADER.name}.bak"):
+        (folder / name).write_bytes(b"")
+    assert offsets(store, HEADER) == [40]
+
+
+def test_a_store_in_memory_keeps_snapshots_too() -> None:
+    store = Store("memory://snapshots-test", retention=1)
+    store.write(HEADER, arrays())
+    ((path, offset),) = store.newest(HEADER, 40)
+    assert offset == 40
+    assert same(store.read(path, HEADER)[1], arrays())
+    store.write(replace(HEADER, offset=50), arrays())
+    assert offsets(store, HEADER) == [50]
+
+
+def test_the_folder_of_a_partition_names_topic_and_number(store: Store, tmp_path: Path) -> None:
+    store.write(replace(HEADER, topic="load", partition=3), arrays())
+    assert [path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.snapshot")] == ["state/load/3"]
+    assert Partition("load", 3) == ("load", 3)

@@ -1,0 +1,237 @@
+"""The verifier: it finds what is true proven, and says in words what somebody has changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.simulation.plan import model
+from harness.simulation.stand import GROUP, TOPICS, Stand
+from harness.streams import START
+from streamcast.consumers.memory.broker import Log, Rows
+from streamcast.consumers.transport import Partition
+from streamcast.service.fold import Era, eras
+from streamcast.service.verification import Expectations, Report, verify
+from streamcast.topics.journal import Entry, Journal
+
+TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
+MODELS = {"champion": "a"}
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    """A service that has answered three series, rejected two records and dropped one."""
+    stand = Stand(tmp_path)
+    stand.observe("a", *TEN)
+    stand.append([(START, b"k", b"{"), (START, b"a", None)])
+    stand.observe("b", *TEN)
+    stand.append([(START, b"a", b'{"key":"a","ts":1767225570000,"values":[1]}')])
+    stand.serve()
+    return stand
+
+
+def log(stand: Stand, topic: str) -> Log:
+    return stand.broker.log(Partition(topic, 0))
+
+
+def again(stand: Stand, topic: str, rows: slice) -> None:
+    """Append records of a topic once more."""
+    there = log(stand, topic)
+    columns = (there.timestamps[rows], there.keys[rows], there.values[rows], there.headers[rows])
+    producer, epoch = stand.broker.init_producer(None)
+    stand.broker.produce(producer, epoch, Partition(topic, 0), Rows(*columns), 0)
+
+
+def missing(stand: Stand) -> None:
+    there = log(stand, TOPICS.forecasts)
+    there.forget(there.offsets[4], there.offsets[5])
+
+
+def doubled(stand: Stand) -> None:
+    again(stand, TOPICS.forecasts, slice(3, 4))
+
+
+def altered(stand: Stand) -> None:
+    values = log(stand, TOPICS.forecasts).values
+    values[5] = (values[5] or b"").replace(b'"warm":true', b'"warm":false')
+
+
+def moved_in_time(stand: Stand) -> None:
+    log(stand, TOPICS.forecasts).timestamps[5] += 1
+
+
+def under_another_key(stand: Stand) -> None:
+    log(stand, TOPICS.forecasts).keys[5] = b"b"
+
+
+def swapped(stand: Stand) -> None:
+    values = log(stand, TOPICS.forecasts).values
+    values[2], values[3] = values[3], values[2]
+
+
+def rubbish(stand: Stand) -> None:
+    log(stand, TOPICS.forecasts).values[5] = b"{}"
+
+
+def from_nowhere(stand: Stand) -> None:
+    values = log(stand, TOPICS.forecasts).values
+    values[5] = (values[5] or b"").replace(b'"offset":5', b'"offset":5000')
+
+
+def of_another_lane(stand: Stand) -> None:
+    values = log(stand, TOPICS.forecasts).values
+    values[5] = (values[5] or b"").replace(b'"champion"', b'"challenger"')
+
+
+def letter_missing(stand: Stand) -> None:
+    there = log(stand, TOPICS.dead_letters)
+    there.forget(there.offsets[0], there.offsets[1])
+
+
+def letter_doubled(stand: Stand) -> None:
+    again(stand, TOPICS.dead_letters, slice(0, 1))
+
+
+def letter_altered(stand: Stand) -> None:
+    log(stand, TOPICS.dead_letters).values[0] = b"["
+
+
+def letter_with_another_reason(stand: Stand) -> None:
+    there = log(stand, TOPICS.dead_letters)
+    there.headers[0] = [(name, b"key" if name == "reason" else value) for name, value in there.headers[0]]
+
+
+def answered_and_not_committed(stand: Stand) -> None:
+    stand.broker._group(GROUP).committed[stand.partitions[0]] -= 3
+
+
+def never_answered(stand: Stand) -> None:
+    stand.observe("a", 1.0)
+    stand.broker._group(GROUP).committed[stand.partitions[0]] += 1
+
+
+def another_beginning(stand: Stand) -> None:
+    again(stand, TOPICS.journal, slice(0, 1))
+
+
+def no_journal(stand: Stand) -> None:
+    there = log(stand, TOPICS.journal)
+    there.forget(there.offsets[0], there.offsets[0] + 1)
+
+
+@pytest.mark.parametrize(
+    ("tamper", "said"),
+    [
+        (missing, r"offset 4 \(series b'a'\) is not answered in lane champion"),
+        (doubled, "offset 3 is answered twice"),
+        (altered, "forecast of offset 5 in lane champion differs"),
+        (moved_in_time, "forecast of offset 5 in lane champion differs"),
+        (under_another_key, "forecast of offset 5 in lane champion differs"),
+        (swapped, "offset 2 is answered after offset 3"),
+        (rubbish, "is no forecast"),
+        (from_nowhere, "forecast of offset 5000 in lane champion answers no committed record"),
+        (of_another_lane, "forecast of offset 5 in lane challenger answers no committed record"),
+        (letter_missing, r"offset 10 was to be rejected \(json\) and has no dead letter"),
+        (letter_doubled, "offset 10 has two dead letters"),
+        (letter_altered, "does not hold the bytes of its record"),
+        (letter_with_another_reason, "says b'key', not 'json'"),
+        (answered_and_not_committed, "answers no committed record"),
+        (never_answered, "offset 23 .* is not answered"),
+        (another_beginning, "the journal says twice where answers begin"),
+        (no_journal, "the journal is empty"),
+    ],
+)
+def test_whatever_was_changed_is_said(stand: Stand, tamper: Callable[[Stand], None], said: str) -> None:
+    assert stand.verify() == Report(records=23, forecasts=20, dead_letters=2)
+    tamper(stand)
+    report = stand.verify()
+    assert not report.proven
+    assert any(re.search(said, sentence) for sentence in report.violations), report.violations
+
+
+def test_at_least_once_may_answer_twice_with_the_same_bytes_only(stand: Stand) -> None:
+    doubled(stand)
+    letter_doubled(stand)
+    assert stand.verify(exactly_once=False).proven
+    altered(stand)
+    again(stand, TOPICS.forecasts, slice(5, 6))
+    values = log(stand, TOPICS.forecasts).values
+    values[-1] = (values[-1] or b"").replace(b'"warm":false', b'"warm":true')
+    assert any("two answers of offset 5" in sentence for sentence in stand.verify(exactly_once=False).violations)
+
+
+def test_at_least_once_may_be_ahead_of_the_committed_offset_but_not_wrong_there(stand: Stand) -> None:
+    answered_and_not_committed(stand)
+    assert stand.verify(exactly_once=False).proven
+
+
+def test_what_nobody_can_compute_any_more_is_said_and_not_called_wrong(stand: Stand) -> None:
+    unknown = verify(stand.reader, TOPICS, lambda _digest: None, Expectations())
+    assert unknown.violations == []
+    assert "has no model sample-0" in unknown.unknown[0]
+    assert not unknown.proven
+    stand.broker.delete_records(stand.partitions[0], 3)
+    deleted = stand.verify()
+    assert deleted.violations == []
+    assert "holds records from 3 on" in deleted.unknown[0]
+
+
+def test_many_violations_are_counted_and_not_all_told(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    stand.observe("a", *(float(value % 7) for value in range(300)))
+    stand.serve(max_records=100)
+    there = log(stand, TOPICS.forecasts)
+    there.forget(0, there.end)
+    violations = stand.verify().violations
+    assert len(violations) == 101
+    assert "200 violations more" in violations[-1]
+
+
+def test_a_service_that_has_not_begun_has_nothing_wrong(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, partitions=2)
+    assert stand.verify() == Report()
+    stand.observe("a", 1.0, partition=1)
+    assert stand.verify() == Report()
+
+
+def test_a_model_swap_is_verified_with_both_models(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve({"champion": model("sample", 2)})
+    assert stand.verify().proven
+    values = log(stand, TOPICS.forecasts).values
+    values[-1] = (values[-1] or b"").replace(b'"model_version":"2"', b'"model_version":"0"')
+    assert not stand.verify().proven
+
+
+def test_another_limit_of_series_is_another_truth_from_its_restart_on(stand: Stand) -> None:
+    stand.observe("b", 1.0)
+    stand.observe("a", *TEN)
+    stand.serve(max_series=1)
+    assert [entry.max_series for entry in stand.journal().entries] == [100, 1]
+    assert stand.verify().proven
+    stand.serve(max_series=1)
+    assert len(stand.journal().entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([], []),
+        ([Entry("start", "t", 0, 5, 3, MODELS, 9)], [Era(2, 5, 20, MODELS, 9)]),
+        (
+            [Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("models", "t", 0, 9, 0, {"champion": "b"}, 7)],
+            [Era(5, 5, 9, MODELS, 9), Era(5, 9, 20, {"champion": "b"}, 7)],
+        ),
+        (
+            [Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("cold", "t", 0, 9, 2, MODELS, 9)],
+            [Era(5, 5, 9, MODELS, 9), Era(7, 9, 20, MODELS, 9)],
+        ),
+        ([Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("reset", "t", 0, 9, key="a")], [Era(5, 5, 20, MODELS, 9)]),
+        ([Entry("start", "t", 0, 25, 0, MODELS)], []),
+    ],
+)
+def test_decisions_cut_the_answers_into_eras(entries: list[Entry], expected: list[Era]) -> None:
+    assert eras(Journal(entries), 20) == expected

@@ -1,0 +1,280 @@
+"""Model folders: what was saved is what is loaded, and a folder that somebody made to harm is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from harness.streams import LSTM_ATTENTION, SPECS, model_spec
+from streamcast.spec import folders as registry
+from streamcast.spec.folders import ModelError, list_models, load_model, new_network, promote, save_model
+from streamcast.spec.model_spec import ModelSpec
+
+SPEC = SPECS["gru"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    torch.manual_seed(1)
+    save_model(tmp_path, "load", SPEC, new_network(SPEC), {"mae": 1.5})
+    return tmp_path
+
+
+def test_what_was_saved_is_what_is_loaded(root: Path) -> None:
+    torch.manual_seed(2)
+    network = new_network(SPEC)
+    saved = save_model(root, "load", SPEC, network, {"mae": 1.0})
+    loaded = load_model(root, "load")
+    assert (loaded.name, loaded.version, loaded.digest) == ("load", "2", saved.digest)
+    assert loaded.spec == SPEC
+    assert loaded.facts == {"mae": 1.0}
+    assert not loaded.network.training
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, loaded.network.state_dict()[name])
+
+
+def test_versions_never_change_and_the_same_model_has_the_same_digest(root: Path) -> None:
+    first = load_model(root, "load@1")
+    again = save_model(root, "load", SPEC, first.network, {"mae": 9.0})
+    assert (again.version, again.digest) == ("2", first.digest)
+    assert load_model(root, "load@1").facts == {"mae": 1.5}
+    assert not [path for path in (root / "load").iterdir() if path.name.startswith(".")]
+
+
+def test_an_alias_means_a_version_until_it_means_another(root: Path) -> None:
+    save_model(root, "load", SPEC, new_network(SPEC), {})
+    assert promote(root, "load@1", "champion") == "1"
+    assert promote(root, "load", "challenger") == "2"
+    assert load_model(root, "load@champion").version == "1"
+    promote(root, "load@challenger", "champion")
+    assert load_model(root, "load@champion").version == "2"
+    assert [(v.name, v.version, v.aliases) for v in list_models(root)] == [
+        ("load", "2", ("challenger", "champion")),
+        ("load", "1", ()),
+    ]
+
+
+@pytest.mark.parametrize("reference", ["none", "load@3", "load@champion", "load@01", "load@²", "load@-1", "load@1\n"])
+def test_a_model_that_is_not_there_is_named_with_those_that_are(root: Path, reference: str) -> None:
+    with pytest.raises(ModelError, match=r"load|versions 1"):
+        load_model(root, reference)
+
+
+@pytest.mark.parametrize(
+    "name", ["../load", "..", ".", "", "/etc", "load/../load", "load\n", "Load", "a\0b", "l" * 65, "²"]
+)
+def test_a_name_never_chooses_a_path(root: Path, name: str) -> None:
+    outside = root / "inside"
+    outside.mkdir()
+    with pytest.raises(ModelError):
+        save_model(outside, name, SPEC, new_network(SPEC), {})
+    with pytest.raises(ModelError):
+        load_model(outside, name)
+    with pytest.raises(ModelError):
+        promote(outside, f"{name}@1", "champion")
+    with pytest.raises(ModelError):
+        promote(root, "load@1", f"x/{name}")
+    assert sorted(path.name for path in root.iterdir()) == ["inside", "load"]
+    assert not list(outside.iterdir())
+    assert sorted(path.name for path in (root / "load").iterdir()) == ["1"]
+
+
+# -- hostile folders -------------------------------------------------------------------------------------
+
+
+def rewrite(folder: Path, spec: bytes | None = None, weights: bytes | None = None) -> None:
+    """Put other files into a version, with hashes that fit them: what somebody does who can write the folder."""
+    for part, name, data in (("spec", "spec.json", spec), ("weights", "weights.safetensors", weights)):
+        if data is not None:
+            (folder / name).write_bytes(data)
+            record = json.loads((folder / "model.json").read_text())
+            record[f"{part}_sha256"] = hashlib.sha256(data).hexdigest()
+            (folder / "model.json").write_text(json.dumps(record))
+
+
+class Payload:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, (f"touch {self.canary}",)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["pickle", "torch.save"])
+def test_a_pickle_among_the_weights_is_never_run(root: Path, tmp_path: Path, wrapped: bool) -> None:  # noqa: FBT001
+    canary, payload = tmp_path / "canary", tmp_path / "payload"
+    if wrapped:
+        torch.save({"weight": Payload(canary)}, payload)
+    else:
+        payload.write_bytes(pickle.dumps(Payload(canary)))
+    rewrite(root / "load" / "1", weights=payload.read_bytes())
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        load_model(root, "load")
+    assert not canary.exists()
+
+
+def test_weights_or_a_spec_that_were_swapped_are_refused(root: Path) -> None:
+    torch.manual_seed(3)
+    save_model(root, "load", model_spec({}, season=5), new_network(SPEC), {})
+    first, second = root / "load" / "1", root / "load" / "2"
+    for name in ("weights.safetensors", "spec.json"):
+        kept = (first / name).read_bytes()
+        (first / name).write_bytes((second / name).read_bytes())
+        with pytest.raises(ModelError, match=r"do not match model\.json"):
+            load_model(root, "load@1")
+        (first / name).write_bytes(kept)
+    assert load_model(root, "load@1").version == "1"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(root: Path, value: float) -> None:
+    folder = root / "load" / "1"
+    tensors = load((folder / "weights.safetensors").read_bytes())
+    next(iter(tensors.values())).view(-1)[0] = value
+    rewrite(folder, weights=save(tensors))
+    with pytest.raises(ModelError, match="NaN or infinite"):
+        load_model(root, "load")
+
+
+def _another_shape(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    name = next(iter(tensors))
+    return {**tensors, name: tensors[name][:1].contiguous()}
+
+
+def _another_type(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.double() for name, tensor in tensors.items()}
+
+
+def _one_more(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {**tensors, "more": torch.zeros(1)}
+
+
+def _one_less(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return dict(list(tensors.items())[1:])
+
+
+@pytest.mark.parametrize("change", [_another_shape, _another_type, _one_more, _one_less])
+def test_weights_that_are_not_those_of_the_spec_are_refused(
+    root: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+) -> None:
+    folder = root / "load" / "1"
+    rewrite(folder, weights=save(change(load((folder / "weights.safetensors").read_bytes()))))
+    with pytest.raises(ModelError, match="do not belong together"):
+        load_model(root, "load")
+
+
+def _changed(**changes: Any) -> bytes:
+    return json.dumps({**json.loads(SPEC.to_json()), **changes}).encode()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        model_spec({}, LSTM_ATTENTION).to_json().encode(),
+        _changed(horizon=4),
+        _changed(network={"kind": "gru", "hidden": 4096, "layers": 4}),
+        _changed(network={"kind": "gru", "hidden": 10**12}),
+        _changed(network={"kind": "__import__"}),
+        _changed(network={"kind": ["gru"]}),
+        _changed(network={"kind": "gru", "hidden": "8"}),
+        _changed(network=[]),
+        _changed(surprise=1),
+        _changed(schema_version=2),
+        _changed(horizon=10**9),
+        b"",
+        b"null",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\xff\xfe",
+        b'{"schema_version":1}',
+        SPEC.to_json().encode() + b" " * registry.LARGEST_SPEC,
+    ],
+    ids=range(18),
+)
+def test_a_spec_that_does_not_fit_its_weights_or_is_none_is_refused(root: Path, document: bytes) -> None:
+    rewrite(root / "load" / "1", spec=document)
+    with pytest.raises(ModelError):
+        load_model(root, "load")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        b"",
+        b"\0" * 8,
+        struct.pack("<Q", 2**63) + b"{}",
+        struct.pack("<Q", 100) + b"{" * 100,
+        struct.pack("<Q", 56) + b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,360]}}'[:56],
+        b"PK\x03\x04" + b"\0" * 100,
+    ],
+    ids=["empty", "no header", "a header beyond all memory", "a header that is no JSON", "a header that lies", "a zip"],
+)
+def test_weights_that_are_no_safetensors_are_refused(root: Path, weights: bytes) -> None:
+    rewrite(root / "load" / "1", weights=weights)
+    with pytest.raises(ModelError, match=r"not a safetensors file|do not belong together"):
+        load_model(root, "load")
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000, b"{}", b'{"facts":1}'])
+def test_a_broken_model_json_is_refused(root: Path, data: bytes) -> None:
+    (root / "load" / "1" / "model.json").write_bytes(data)
+    with pytest.raises(ModelError):
+        load_model(root, "load")
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_broken_aliases_are_refused(root: Path, data: bytes) -> None:
+    (root / "load" / "aliases.json").write_bytes(data)
+    with pytest.raises(ModelError, match=r"aliases\.json"):
+        load_model(root, "load@champion")
+
+
+def test_an_alias_leads_to_versions_only(root: Path) -> None:
+    (root / "load" / "aliases.json").write_text(json.dumps({"champion": "../../load/1", "old": ["1"], "good": 1}))
+    for alias in ("champion", "old"):
+        with pytest.raises(ModelError, match="no such version or alias"):
+            load_model(root, f"load@{alias}")
+    assert load_model(root, "load@good").version == "1"
+
+
+@pytest.mark.parametrize("name", ["spec.json", "weights.safetensors", "model.json"])
+def test_a_part_that_is_no_plain_file_is_refused_without_waiting(root: Path, name: str) -> None:
+    path = root / "load" / "1" / name
+    path.unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        load_model(root, "load")
+    os.mkfifo(path)
+    with pytest.raises(ModelError, match="no plain file"):
+        load_model(root, "load")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(ModelError, match="no plain file"):
+        load_model(root, "load")
+
+
+def test_folders_that_are_no_versions_are_left_alone(root: Path) -> None:
+    for name in ("²", "0", "x", ".3.17", "1e3", "99999999999999999999"):
+        (root / "load" / name).mkdir()
+    assert load_model(root, "load").version == "1"
+    saved = save_model(root, "load", SPEC, new_network(SPEC), {})
+    assert saved.version == "2"
+    assert [version.version for version in list_models(root)] == ["2", "1"]
+
+
+def test_a_model_that_names_no_network_says_what_there_is(root: Path) -> None:
+    spec = ModelSpec(**{**SPEC.model_dump(), "network": {"kind": "grru"}})
+    with pytest.raises(ModelError, match="Did you mean 'gru'"):
+        new_network(spec)
+    assert root.exists()

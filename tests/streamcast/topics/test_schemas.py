@@ -1,0 +1,116 @@
+"""The published schemas agree with what is really read and written."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from harness import ROOT
+from streamcast.app.commands import models as command
+from streamcast.consumers.transport import Batch, Partition
+from streamcast.models.spec import SpecError
+from streamcast.spec.folders import new_network, save_model
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
+from streamcast.topics import schemas
+from streamcast.topics.messages import Decoder, Encoder, Forecasts, encode_key
+from tests.streamcast.topics.test_messages import GOOD, POISON, SPEC
+
+MODEL = ModelSpec(series=SPEC, horizon=2, quantiles=(0.1, 0.5, 0.9), network={"kind": "gru"})
+
+UNSAID = {"empty", "json", "size", "ahead"}
+"""Reasons that lie outside of what a schema can say."""
+UNSAID_CASES = re.compile("repeated|null key|no key|by its zone|5000 digits|depth")
+"""What it cannot say of the others: repeated names, the Kafka key, the year in another zone, what no parser takes."""
+
+
+def complaints(schema: dict[str, Any], message: object) -> list[str]:
+    return [error.message for error in jsonschema.Draft202012Validator(schema).iter_errors(message)]
+
+
+def examples(title: str) -> list[str]:
+    section = (ROOT / "docs" / "messages.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+    return re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+
+
+@pytest.mark.parametrize("schema", [schemas.observation(), schemas.observation(SPEC), schemas.forecast(MODEL)])
+def test_a_schema_is_one(schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_read_is_what_the_schema_allows(name: str) -> None:
+    message = json.loads(GOOD[name][0])
+    assert complaints(schemas.observation(SPEC), message) == []
+    assert complaints(schemas.observation(), message) == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (_, reason) in POISON.items() if reason not in UNSAID and not UNSAID_CASES.search(name)]
+)
+def test_what_is_refused_is_what_the_schema_forbids(name: str) -> None:
+    assert complaints(schemas.observation(SPEC), json.loads(POISON[name][0] or b"")) != []
+
+
+@pytest.mark.parametrize("anomaly", [0.25, np.nan])
+def test_a_forecast_is_what_its_schema_says(anomaly: float) -> None:
+    forecasts = Forecasts(
+        np.array([0]), np.array([1_767_225_600_000]), np.array([[[1.5, 2.0, 1e30], [-0.25, 0.0, 3.0]]]),
+        np.array([False]), np.array([anomaly]),
+    )  # fmt: skip
+    encoder = Encoder(MODEL, "load", "3", "0123456789abcdef" * 4, "champion", "observations")
+    (written,) = encoder.encode([encode_key("a")], forecasts, np.array([2]), np.array([918]))
+    message = json.loads(written)
+    assert complaints(schemas.forecast(MODEL), message) == []
+    assert complaints(schemas.forecast(), message) == []
+    assert set(message) == set(schemas.forecast()["properties"]), "every field is described"
+    shorter = MODEL.model_copy(update={"horizon": 1})
+    assert complaints(schemas.forecast(shorter), message) != []
+
+
+def test_the_examples_of_the_page_are_messages() -> None:
+    two = SeriesSpec(columns=(Column(name="a"), Column(name="b")), freq=60_000)
+    (record,) = examples("Observations")
+    _, poison = Decoder(two).decode(
+        [Batch(Partition("observations", 2), [918], [1_793_534_400_250], [None], [record.encode()], 919)]
+    )
+    assert poison == []
+    assert complaints(schemas.observation(two), json.loads(record)) == []
+    (answer,) = examples("Forecasts")
+    assert complaints(schemas.forecast(MODEL), json.loads(answer)) == []
+
+
+def test_the_published_document_is_current_and_its_references_lead_somewhere() -> None:
+    text = (ROOT / "docs" / "asyncapi.yaml").read_text(encoding="utf-8")
+    assert text == schemas.write_asyncapi(), "run `make docs`"
+    document = yaml.safe_load(text)
+    references = re.findall(r"\$ref: '?#/([\w/-]+)", text)
+    assert len(references) == 6
+    for reference in references:
+        place = document
+        for name in reference.split("/"):
+            place = place[name]
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"), [("observation", schemas.observation(SPEC)), ("forecast", schemas.forecast(MODEL))]
+)
+def test_a_models_own_schema_is_printed(tmp_path: Path, of: str, expected: dict[str, Any]) -> None:
+    save_model(tmp_path, "load", MODEL, new_network(MODEL), {})
+    printed = io.StringIO()
+    assert command.schema(tmp_path, "load@1", of, Console(file=printed)) == 0
+    assert json.loads(printed.getvalue()) == expected
+
+
+def test_there_is_no_schema_of_anything_else(tmp_path: Path) -> None:
+    save_model(tmp_path, "load", MODEL, new_network(MODEL), {})
+    with pytest.raises(SpecError, match="neither observation nor forecast"):
+        command.schema(tmp_path, "load@1", "everything", Console(file=io.StringIO()))
