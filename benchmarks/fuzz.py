@@ -46,7 +46,8 @@ def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
 
 def settings() -> tuple[list[bytes], Callable[[bytes], None]]:
     """A YAML file: settings, or an error that names them."""
-    from streamcast.app.settings import SettingsError, load_settings, write_template
+    from streamcast.app.settings import load_settings, write_template
+    from streamcast.errors import SettingsError
 
     path = Path(tempfile.mkdtemp()) / "streamcast.yaml"
 
@@ -85,7 +86,8 @@ def model() -> tuple[list[bytes], Callable[[bytes], None]]:
     import torch
 
     from benchmarks.service import benchmark_model
-    from streamcast.spec.folders import ModelError, new_network, read_folder, save_model
+    from streamcast.errors import ModelError
+    from streamcast.spec.folders import new_network, read_folder, save_model
     from streamcast.spec.model_spec import ModelSpec
 
     root = Path(tempfile.mkdtemp())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -96,6 +96,8 @@ class Connection:
 
 class TransportError(Exception):
     """Base of everything a transport raises; the message names what to do next."""
+
+    exit_code: ClassVar[int] = 3
 
 
 class BrokerUnavailable(TransportError):

@@ -9,7 +9,7 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Literal, TypeVar, Union, get_args, get_origin
+from typing import ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 Spec = Mapping[str, object]
 T = TypeVar("T")
@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 class SpecError(ValueError):
     """A model spec that cannot be built; the message names the place, the value, what was expected."""
+
+    exit_code: ClassVar[int] = 2
 
 
 def make(place: str, table: Mapping[str, Callable[..., T]], spec: object, /, **given: object) -> T:

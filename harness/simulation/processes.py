@@ -22,8 +22,9 @@ from streamcast.consumers.transport import (
     RecordsGone,
     TopicSpec,
 )
+from streamcast.errors import ServiceError
 from streamcast.service.saving import Saver
-from streamcast.service.service import Service, ServiceError, Start, Topics
+from streamcast.service.service import Service, Start, Topics
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model

@@ -17,8 +17,9 @@ from harness.simulation.plan import Event, Plan, load
 from harness.simulation.processes import GROUP, TOPICS
 from harness.simulation.world import World, exported
 from streamcast.consumers.transport import Partition
+from streamcast.errors import SnapshotError
 from streamcast.service.fold import Fold
-from streamcast.service.snapshots import Arrays, SnapshotError, decode
+from streamcast.service.snapshots import Arrays, decode
 from streamcast.service.verification import Expectations, verify
 from streamcast.topics.journal import Journal, read_journal
 

@@ -31,7 +31,7 @@ app.add_typer(model_app, name="model")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(state_app, name="state")
 
-FAILURE, SETTINGS_FAULT, BROKER_FAULT, INTERRUPTED = 1, 2, 3, 130
+SETTINGS_FAULT, INTERRUPTED = 2, 130
 
 EXTRAS = {
     "confluent_kafka": "librdkafka", "h11": "dashboard", "optuna": "tune", "plotly": "dashboard",
@@ -361,15 +361,11 @@ def _explain(error: Exception) -> int:
     """Print a foreseen error and return its exit code; raise any other."""
     from rich.markup import escape
 
-    from streamcast.consumers.transport import TransportError
-
     name, module, told = type(error).__name__, type(error).__module__, str(error)
-    if isinstance(error, TransportError):
-        code = BROKER_FAULT
-    elif name in {"SettingsError", "ModelError", "HistoryError", "SpecError", "ValidationError"}:
+    if module.startswith("streamcast.") and (carried := getattr(error, "exit_code", None)) is not None:
+        code = int(carried)
+    elif name == "ValidationError":
         code = SETTINGS_FAULT
-    elif name == "ServiceError":
-        code = FAILURE
     elif isinstance(error, ModuleNotFoundError) and (package := str(error.name).partition(".")[0]) in EXTRAS:
         code = SETTINGS_FAULT
         told = f"{package} is needed for this: pip install 'streamcast-forecasting[{EXTRAS[package]}]'"

@@ -15,7 +15,8 @@ from typing import Protocol
 
 from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
 from streamcast.engine.engine import Engine
-from streamcast.service.snapshots import Header, SnapshotError, Store, fingerprint
+from streamcast.errors import SnapshotError
+from streamcast.service.snapshots import Header, Store, fingerprint
 from streamcast.topics.journal import Entry
 from streamcast.topics.messages import Decoder
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions, Reader, RecordsGone
 from streamcast.engine.engine import NOT_FINITE, Engine, Result
+from streamcast.errors import ServiceError
 from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
 from streamcast.service.recovery import Recovery
 from streamcast.service.saving import Saver
@@ -40,10 +41,6 @@ ANOMALOUS = 0.9999
 """An answer with a larger anomaly counts as one in telemetry."""
 
 _OUTCOMES = {"answered": ANSWERED, "absorbed": ABSORBED, "late": LATE, "duplicate": DUPLICATE}
-
-
-class ServiceError(Exception):
-    """The service cannot go on as it is; the message names the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

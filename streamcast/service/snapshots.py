@@ -23,16 +23,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from streamcast.consumers.transport import Partition
+from streamcast.errors import SnapshotError
 
 VERSION = 1
 _MAGIC = b"streamcast snapshot 1\n"
 _DIGEST_BYTES = 32
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
-
-
-class SnapshotError(Exception):
-    """A snapshot that cannot be used, and why."""
 
 
 @dataclass(frozen=True, slots=True)

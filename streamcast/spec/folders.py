@@ -21,6 +21,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load, save
 
+from streamcast.errors import ModelError
 from streamcast.models.network import Network, Shape, build
 from streamcast.models.spec import SpecError
 from streamcast.spec import features
@@ -30,10 +31,6 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 LARGEST_SPEC = 4 << 20
 LARGEST_WEIGHTS = 4 << 30
-
-
-class ModelError(Exception):
-    """A model that cannot be found, read or trusted; the message says which, why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

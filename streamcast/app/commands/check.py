@@ -11,7 +11,7 @@ from streamcast.app.commands.connect import connection, load_lanes, new_reader, 
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import TopicSpec, TransportError
 from streamcast.engine.engine import layout
-from streamcast.spec.folders import ModelError
+from streamcast.errors import ModelError
 from streamcast.spec.model_spec import format_duration
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}

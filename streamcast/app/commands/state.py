@@ -14,8 +14,9 @@ from streamcast.app.commands import tables
 from streamcast.app.commands.connect import connection, load_lanes, new_reader, partitions_of
 from streamcast.app.settings import Settings
 from streamcast.engine.engine import Engine
+from streamcast.errors import SnapshotError
 from streamcast.kernels.advance import EVENT, OFFSET, STEPS
-from streamcast.service.snapshots import Header, SnapshotError, Store, fingerprint
+from streamcast.service.snapshots import Header, Store, fingerprint
 from streamcast.topics.journal import read_journal
 
 

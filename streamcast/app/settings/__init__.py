@@ -5,8 +5,9 @@ command line to ``Settings``; the only reader of the environment), ``reference.p
 """
 
 from streamcast.app.settings.fields import Lane, Settings
-from streamcast.app.settings.load import SettingsError, load_settings
+from streamcast.app.settings.load import load_settings
 from streamcast.app.settings.reference import write_docs, write_reference, write_schema, write_template
+from streamcast.errors import SettingsError
 
 __all__ = [
     "Lane",

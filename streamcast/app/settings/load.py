@@ -19,6 +19,7 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UndecodableVariable
 
 from streamcast.app.settings.fields import Settings
+from streamcast.errors import SettingsError
 
 PREFIX = "STREAMCAST__"
 
@@ -26,10 +27,6 @@ Names = tuple[str, ...]
 Document = dict[str, Any]
 Places = dict[Names, str]
 """Where each setting was written, in words."""
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used: one line per fault, with its place and its remedy."""
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, object] | None = None) -> Settings:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from streamcast.engine.engine import NOT_FINITE, Engine
+from streamcast.errors import HistoryError
 from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
 from streamcast.offline.evaluation import baselines as naive
 from streamcast.offline.evaluation.accuracy import seasonal_scale
@@ -22,7 +23,7 @@ from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers
 from streamcast.offline.evaluation.frames import forecast_frame
 from streamcast.offline.evaluation.report import Report, Tally
 from streamcast.offline.history import bars
-from streamcast.offline.history.history import History, HistoryError
+from streamcast.offline.history.history import History
 from streamcast.offline.history.polls import polls
 from streamcast.spec.folders import Model
 

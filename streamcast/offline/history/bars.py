@@ -18,8 +18,9 @@ import numpy.typing as npt
 from streamcast.engine.layout import Layout
 from streamcast.engine.slab import Slab
 from streamcast.engine.window import buffers, plan, window_layout
+from streamcast.errors import HistoryError
 from streamcast.kernels.advance import Steps, advance
-from streamcast.offline.history.history import History, HistoryError
+from streamcast.offline.history.history import History
 from streamcast.offline.history.polls import polls
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
 

@@ -20,14 +20,11 @@ import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
+from streamcast.errors import HistoryError
 from streamcast.offline.history.timestamps import TimestampError, read_timestamps
 from streamcast.spec.model_spec import format_duration, parse_duration
 
 MAX_CATEGORIES = 1_000
-
-
-class HistoryError(Exception):
-    """A file or data frame that cannot be read as observations; says what was expected."""
 
 
 @dataclass(frozen=True, slots=True)

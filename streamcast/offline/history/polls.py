@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcast.consumers.transport import Partition
-from streamcast.offline.history.history import History, HistoryError
+from streamcast.errors import HistoryError
+from streamcast.offline.history.history import History
 from streamcast.spec.model_spec import SeriesSpec, format_duration
 from streamcast.topics.messages import Observations
 

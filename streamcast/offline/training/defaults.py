@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.history.bars import panel
-from streamcast.offline.history.history import History, HistoryError
+from streamcast.offline.history.history import History
 from streamcast.spec.features import CALENDAR_MS
 from streamcast.spec.model_spec import Aggregate, Column, ModelSpec, Scale, SeriesSpec
 

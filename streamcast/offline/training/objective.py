@@ -10,12 +10,13 @@ import copy
 import torch
 from torch import Tensor
 
+from streamcast.errors import ModelError
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import imitation
 from streamcast.offline.training.sequences import Ints, Sequences
 from streamcast.offline.training.streams import Chunk, Streams
-from streamcast.spec.folders import Model, ModelError
+from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
 

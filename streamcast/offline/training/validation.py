@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from streamcast.errors import HistoryError
 from streamcast.models.network import Network
-from streamcast.offline.history.history import HistoryError
 from streamcast.offline.training.highway import thinned
 from streamcast.offline.training.sequences import Ints, Sequences
 from streamcast.offline.training.streams import Chunk, Span, Streams, chunks, cut

@@ -11,8 +11,8 @@ import pytest
 
 from harness.readings import bars_and_readings
 from streamcast import Forecaster
+from streamcast.errors import ModelError
 from streamcast.offline.training.training import Options
-from streamcast.spec.folders import ModelError
 
 OPTIONS = Options(epochs=1, rows=4, chunk=16, positions=64)
 

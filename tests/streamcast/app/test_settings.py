@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from harness import ROOT
 from streamcast.app import settings
-from streamcast.app.settings import SettingsError, load_settings
+from streamcast.app.settings import load_settings
 from streamcast.app.settings.fields import Settings
+from streamcast.errors import SettingsError
 
 MINIMAL = "models:\n  lanes:\n    champion: {model: load@latest}\n"
 

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from streamcast.app.commands.tune import tune
+from streamcast.errors import ModelError
 from streamcast.offline.history.history import History, read
-from streamcast.spec.folders import ModelError, load_model
+from streamcast.spec.folders import load_model
 
 CHOICE = {
     "networks": ["gru", "linear"], "horizon": 3, "trials": 4, "max_seconds": 0.0, "trial_seconds": 0.0, "epochs": 1,

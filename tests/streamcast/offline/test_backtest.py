@@ -16,10 +16,11 @@ from harness.histories import HOUR, START, history_of
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.consumers.transport import Batch
 from streamcast.engine.engine import Engine
+from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.backtest import OUTCOMES, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.offline.evaluation.report import Report, Row
-from streamcast.offline.history.history import History, HistoryError, read, records
+from streamcast.offline.history.history import History, read, records
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec.folders import Model, new_network

@@ -11,8 +11,9 @@ import torch
 
 from harness.histories import HOUR, START
 from harness.readings import bars_and_readings, ragged_readings
+from streamcast.errors import HistoryError
 from streamcast.offline.history.bars import panel
-from streamcast.offline.history.history import HistoryError, read
+from streamcast.offline.history.history import read
 from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.sequences import sequences
 from streamcast.offline.training.training import Options, fit

@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness.readings import bars_and_readings, ragged_readings
-from streamcast.offline.history.history import HistoryError, read
+from streamcast.errors import HistoryError
+from streamcast.offline.history.history import read
 from streamcast.offline.training.defaults import best_season, default_spec
 
 

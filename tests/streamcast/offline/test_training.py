@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from harness.histories import HOUR, history_of
+from streamcast.errors import HistoryError, ModelError
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import pruned
 from streamcast.models.surgery.handover import first_layers, frozen, hand_over
-from streamcast.offline.history.history import HistoryError, read
+from streamcast.offline.history.history import read
 from streamcast.offline.training import highway
 from streamcast.offline.training.defaults import best_season, default_spec
 from streamcast.offline.training.objective import Objective
@@ -27,7 +28,7 @@ from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Chunk, Streams
 from streamcast.offline.training.training import Options, Progress, fit, held_out_loss
 from streamcast.offline.training.validation import parts
-from streamcast.spec.folders import Model, ModelError, new_network
+from streamcast.spec.folders import Model, new_network
 
 QUICK = Options(epochs=2, rows=8, chunk=16, burn_in=16, positions=128)
 SMALL = {"kind": "gru", "hidden": 8, "layers": 1}

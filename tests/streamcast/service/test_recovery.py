@@ -14,9 +14,9 @@ from harness.simulation.plan import model
 from harness.simulation.stand import GROUP, Stand
 from streamcast.consumers.memory.transport import MemoryReader
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition
+from streamcast.errors import ServiceError
 from streamcast.service.fold import Fold
 from streamcast.service.recovery import Recovery
-from streamcast.service.service import ServiceError
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 

@@ -17,7 +17,8 @@ from harness.streams import START
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault
 from streamcast.consumers.transport import BrokerUnavailable, InDoubt, Partition
-from streamcast.service.service import Service, ServiceError, Start
+from streamcast.errors import ServiceError
+from streamcast.service.service import Service, Start
 from streamcast.spec.folders import Model, new_network
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))

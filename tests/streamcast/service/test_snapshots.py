@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import streamcast.service.snapshots
 from harness.streams import SPECS, Line, digests, drive, engine, partition, streams
 from streamcast.consumers.transport import Partition
-from streamcast.service.snapshots import Arrays, Header, SnapshotError, Store, decode, encode
+from streamcast.errors import SnapshotError
+from streamcast.service.snapshots import Arrays, Header, Store, decode, encode
 
 HEADER = Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
 SMALL = encode(HEADER, {"champion/level": np.arange(12.0).reshape(3, 4), "champion/seen": np.arange(3)})

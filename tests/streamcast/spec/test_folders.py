@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load, save
 
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec
+from streamcast.errors import ModelError
 from streamcast.spec import folders as registry
-from streamcast.spec.folders import ModelError, list_models, load_model, new_network, promote, save_model
+from streamcast.spec.folders import list_models, load_model, new_network, promote, save_model
 from streamcast.spec.model_spec import ModelSpec
 
 SPEC = SPECS["gru"]

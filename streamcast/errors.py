@@ -1,0 +1,48 @@
+"""Every error that streamcast raises on purpose, with the exit code of a command that ends with it.
+
+    StreamcastError          1   the service cannot continue
+    ├── ServiceError         1   the state of topics or journal does not allow it
+    ├── SettingsError        2   a setting is wrong
+    ├── ModelError           2   a model folder is wrong, or the model does not fit
+    ├── HistoryError         2   a file or data frame cannot be read as a history
+    └── SnapshotError        1   a snapshot cannot be used
+
+The two wings raise their own, ``streamcast.models.spec.SpecError`` (2) and
+``streamcast.consumers.transport.TransportError`` (3), which carry ``exit_code`` in the same way.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StreamcastError(Exception):
+    """Base of the errors below; the message names the thing, the value, what was expected and the remedy."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ServiceError(StreamcastError):
+    """The service cannot continue in the present state of its topics."""
+
+
+class SnapshotError(StreamcastError):
+    """A snapshot cannot be used: damaged, or of another topic, model or version."""
+
+
+class SettingsError(StreamcastError):
+    """A setting is missing, unknown or of the wrong kind."""
+
+    exit_code = 2
+
+
+class ModelError(StreamcastError):
+    """A model folder cannot be loaded, or its model does not fit the task."""
+
+    exit_code = 2
+
+
+class HistoryError(StreamcastError):
+    """A file or data frame cannot be read as a history."""
+
+    exit_code = 2
