@@ -66,6 +66,7 @@ def snapshot() -> tuple[list[bytes], Callable[[bytes], None]]:
     """What follows a right checksum: a snapshot, or a refusal."""
     import numpy as np
 
+    from streamcast.errors import SnapshotError
     from streamcast.service import snapshots
 
     header = snapshots.Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
@@ -75,7 +76,7 @@ def snapshot() -> tuple[list[bytes], Callable[[bytes], None]]:
     def check(data: bytes) -> None:
         try:
             snapshots.decode(good[: start - 32] + hashlib.sha256(data).digest() + data)
-        except snapshots.SnapshotError:
+        except SnapshotError:
             return
 
     return [good[start:]], check
