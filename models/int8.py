@@ -1,10 +1,10 @@
 """Weights that are kept as whole numbers of one byte.
 
-Shapes: ... whatever comes before the last dimension, N numbers of a row.
+Shapes: ... all dimensions before the last, N numbers of a row.
 
 w = q · 2ᵏ with q in -127 ... 127 and one k for each row.  A power of two loses at most a bit against
-any other scale, and is exact: what is read is float32, saving it again gives the same bytes, and a
-network steps as fast and as independently of its neighbours as before.  Only what is kept shrinks,
+any other scale, and is exact: loaded weights are float32, saving them again gives the same bytes, and a
+network steps as fast and as independently of its neighbours as before.  Only the file shrinks,
 to about a quarter.  (Dynamic int8, whose scale depends on the batch, would make a row depend on its
 neighbours.)
 """
@@ -20,7 +20,7 @@ EXPONENT = ".exponent"
 
 
 def keep_as_int8(network: nn.Module) -> None:
-    """Let ``state_dict`` return matrices as bytes beside their exponents; ``load_state_dict`` takes either."""
+    """Make ``state_dict`` return matrices as bytes with their exponents; ``load_state_dict`` accepts either form."""
     network.register_state_dict_post_hook(_pack_all)  # type: ignore[no-untyped-call]
     network.register_load_state_dict_pre_hook(_unpack_all)  # type: ignore[no-untyped-call]
 

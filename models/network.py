@@ -5,8 +5,8 @@ scale, L lags, h horizon steps, P numbers of a step's distribution, Q quantiles.
 scale.
 
 The recurrent part (``step``, ``scan``) of a scale runs whenever one of its bars closes, and knows
-nothing of the other scales.  ``read`` runs only when a record is answered; ``distribution`` is the
-same before it is put in quantiles, which is what the loss is taken of.
+nothing about the other scales.  ``read`` runs only when a forecast is due.  ``distribution`` returns
+the head's parameters before they become quantiles; the loss is computed on them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from streamcast.models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MO
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network is given and what it must return; the data's side of a model."""
+    """The sizes of a network's inputs and outputs: the data's side of a model."""
 
     features: tuple[int, ...]
     """Features of a bar, per scale, base scale first; feature 0 is the normalised target."""
@@ -63,13 +63,13 @@ def build(spec: Spec, shape: Shape) -> Network:
 
 
 class Network(nn.Module):
-    """Recurrent stacks, attention over the past and across scales, a head; a highway and a window beside them.
+    """Recurrent stacks, attention over the past and across scales, and a head; plus a highway and a lag window.
 
     ``outputs`` and ``memory`` are per scale: the width H of an output, and how many of them (R >= 1,
     the newest included) ``read`` looks at.  ``exact`` says how closely a sequence equals its steps,
-    and is ``WINDOW`` where an encoder reads the memory anew at every answer.  ``highway`` is None
-    where there are no lags; it starts at zero, which is the naive forecast.  Where there is a ``window``, too, the
-    mean of what both make of the lags is added.
+    and is ``WINDOW`` where an encoder re-reads the memory at every answer.  ``highway`` is None without
+    lags; it starts at zero, which is the last-value forecast.  With a ``window`` as well, the mean of highway and
+    window is added.
 
     A row's bytes are the same in any tile (rows in multiples of eight) at any place, provided that
     the tensors given start on a 16-byte boundary, as fresh tensors and whole tiles of a slab do.
@@ -180,7 +180,10 @@ class Network(nn.Module):
 
 
 def _attentions(composition: Composition, widths: Sequence[int]) -> list[Temporal]:
-    """Return how each scale's memory is read: the coarse ones' by their newest output, or anew if the base's is."""
+    """Return the attention of each scale.
+
+    Coarse scales use their newest output, unless the base scale uses a window encoder; then all do.
+    """
     base, *coarse = widths
     attention = make("attention", ATTENTIONS, composition.attention, width=base)
     if attention.exact is Exact.WINDOW:

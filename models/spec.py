@@ -57,7 +57,7 @@ def within(name: str, value: float, low: float, high: float) -> None:
         raise SpecError(message)
 
 
-def tiled(name: str, value: int, least: int = 8) -> None:
+def multiple_of_eight(name: str, value: int, least: int = 8) -> None:
     """Raise SpecError unless a width is a multiple of eight, without which a row's bits depend on its neighbours."""
     if value % 8 or not least <= value <= 4096:
         message = f"{name} is {value!r}: expected a multiple of 8 from {least} to 4096. Change it in the model spec."

@@ -90,25 +90,25 @@ class Composition:
     stack: Sequence[Spec]
     """The cells, lowest first; every scale has its own copy."""
     front: Spec | None = None
-    """What a bar's features pass before the stack."""
+    """A layer between the features of a bar and the stack."""
     dropout: float = 0.0
     """On the output of every cell, while training."""
     shortcut: Literal["none", "skip2", "linear"] = "none"
-    """What is added to a cell's output from below: what the cell two below gave, or a linear map of its input."""
+    """What a cell adds to its output: the output of the cell two below, or a linear map of its input."""
     exit: float = 0.0
     """Above 0, a row leaves the stack once its chances of stopping reach 1 - exit."""
     attention: Spec = field(default_factory=lambda: {"kind": "none"})
-    """How the past outputs of the base scale are looked at."""
+    """How the read-out summarises the past outputs of the base scale."""
     decoder: Spec = field(default_factory=lambda: {"kind": "direct"})
     """How a context becomes numbers for every step of the horizon."""
     head: Spec = field(default_factory=lambda: {"kind": "quantile"})
-    """What those numbers mean, and the loss."""
+    """The distribution that those numbers describe, and its loss."""
     highway: bool = True
     """Whether a linear map from the lags to the horizon is added to every quantile."""
     window: Spec | None = None
-    """What else forecasts the horizon from the lags; what is added is then the mean of both."""
+    """A second forecaster from the lags; its mean with the highway is then added."""
     weights: Literal["float32", "int8"] = "float32"
-    """How matrices are kept in the model's file; int8 takes a quarter, and the step is the same."""
+    """How the model file stores matrices; int8 takes a quarter of the space, inference is unchanged."""
 
 
 def deep(
@@ -190,7 +190,7 @@ def sequence_to_sequence(hidden: int = 64, layers: int = 2, ring: int = 48, drop
 def bidirectional(
     cell: str, /, hidden: int = 64, layers: int = 1, window: int = 48, width: int = 16, dropout: float = 0.1
 ) -> Composition:
-    """Return a network both ways over the last ``window`` bars, read anew each time (Schuster & Paliwal 1997)."""
+    """Return a bidirectional network that re-reads the last ``window`` bars (Schuster & Paliwal 1997)."""
     attention: Spec = {
         "kind": "bidirectional",
         "cell": cell,
@@ -205,7 +205,7 @@ def bidirectional(
 def transformer(
     width: int = 32, layers: int = 2, heads: int = 4, window: int = 48, dropout: float = 0.1
 ) -> Composition:
-    """Return full self-attention over the last ``window`` bars, read anew (Vaswani 2017, arXiv 1706.03762)."""
+    """Return self-attention that re-reads the last ``window`` bars (Vaswani 2017, arXiv 1706.03762)."""
     attention: Spec = {"kind": "transformer", "heads": heads, "layers": layers, "length": window, "dropout": dropout}
     return Composition(stack=[{"kind": "linear", "hidden": width}], attention=attention)
 
@@ -232,7 +232,7 @@ def segrnn(hidden: int = 128, patch: int = 24, segment: int = 24, dropout: float
 
 
 def windowed(cell: Spec, /, hidden: int = 32, width: int = 128, patch: int = 24, dropout: float = 0.5) -> Composition:
-    """Return a small recurrent network beside SegRNN over the window of lags (Lin 2023, arXiv 2308.11200)."""
+    """Return a small recurrent network and, beside it, SegRNN over the lag window (Lin 2023, arXiv 2308.11200)."""
     return Composition(
         stack=_layers(cell, hidden, 1),
         dropout=dropout,

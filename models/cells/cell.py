@@ -1,11 +1,11 @@
-"""What every recurrent part of a network is: a cell, stepped once per bar.
+"""The contract of every recurrent part of a network: a cell, stepped once per bar.
 
 Shapes: T steps, B rows, F inputs, H outputs.  A state is a flat dict of tensors, rows first, so
-that whoever keeps states (a slab, a snapshot) needs to know nothing about the cell.
+that the code that stores states (slab, snapshot) needs to know nothing about the cell.
 
-``step`` is the truth and ``fold`` is the definition of a sequence.  ``unroll`` is a faster form of
-the same, for cells that have one; ``tests/laws/test_cells.py`` proves it equal for every cell that
-``zoo.py`` lists.
+Processing a sequence equals applying ``step`` repeatedly; ``fold`` does exactly that.  Some cells have
+a faster ``unroll``; ``tests/laws/test_cells.py`` tests that it gives the same result for every cell
+that ``zoo.py`` lists.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ State = dict[str, Tensor]
 
 
 class Exact(IntEnum):
-    """How closely a sequence equals its steps; what is made of several parts is as exact as its weakest."""
+    """How closely a sequence equals its steps; a composite is as exact as its least exact part."""
 
     WINDOW = 0
     """Equal by construction: the state is a window, and every step reads all of it again."""
@@ -59,8 +59,8 @@ class Cell(nn.Module):
     ) -> tuple[Tensor, State]:
         """Return the outputs [T, B, H] and the last state; where the mask is False a row outputs 0 and keeps its state.
 
-        The mask is for padding.  Time is cut wherever a column of the mask changes, so that each
-        piece runs unmasked and its bits stay those of ``step``.
+        The mask is for padding.  The sequence is cut wherever a column of the mask changes, so that each
+        piece runs unmasked and gives the bits of ``step``.
         """
         if mask_TB is None:
             return self.unroll(x_TBF, state, dt_TB)
@@ -78,7 +78,7 @@ class Cell(nn.Module):
 def fold(
     cell: Cell, x_TBF: Tensor, state: State, mask_TB: Tensor | None = None, dt_TB: Tensor | None = None
 ) -> tuple[Tensor, State]:
-    """Return the outputs [T, B, H] of ``step`` taken T >= 1 times, and the last state: what a sequence means."""
+    """Return the outputs [T, B, H] of T >= 1 calls of ``step``, and the last state: the definition of a sequence."""
     outputs = []
     for t in range(len(x_TBF)):
         y_BH, after = cell.step(x_TBF[t], state, None if dt_TB is None else dt_TB[t])

@@ -16,7 +16,7 @@ from streamcast.models.cells.cell import Cell, Exact, State
 from streamcast.models.cells.fused import GRU
 from streamcast.models.cells.recurrence import Recurrent, Unrolled, initialise
 from streamcast.models.linear import RowLinear
-from streamcast.models.spec import tiled, within
+from streamcast.models.spec import multiple_of_eight, within
 
 
 class CfC(Recurrent):
@@ -27,8 +27,8 @@ class CfC(Recurrent):
 
     def __init__(self, inputs: int, hidden: int = 64, backbone: int = 128) -> None:
         super().__init__()
-        tiled("hidden", hidden)
-        tiled("backbone", backbone)
+        multiple_of_eight("hidden", hidden)
+        multiple_of_eight("backbone", backbone)
         self.inputs, self.outputs = inputs, hidden
         self.state_shape = {"h": (hidden,)}
         self.input, self.recurrent = RowLinear(inputs, backbone), RowLinear(hidden, backbone, bias=False)
@@ -79,7 +79,7 @@ class LTC(Recurrent):
 
     def __init__(self, inputs: int, hidden: int = 32) -> None:
         super().__init__()
-        tiled("hidden", hidden)
+        multiple_of_eight("hidden", hidden)
         self.inputs, self.outputs = inputs, hidden
         self.state_shape = {"v": (hidden,)}
         self.sensory, self.inner = Synapses(inputs, hidden), Synapses(hidden, hidden)
@@ -117,7 +117,7 @@ class OdeRNN(Cell):
 
     def __init__(self, inputs: int, hidden: int = 64, units: int = 64) -> None:
         super().__init__()
-        tiled("units", units)
+        multiple_of_eight("units", units)
         self.gru = GRU(inputs, hidden)
         self.inputs, self.outputs, self.state_shape = inputs, hidden, self.gru.state_shape
         first, second = RowLinear(hidden, units), RowLinear(units, hidden)
@@ -144,7 +144,7 @@ class UnICORNN(Unrolled):
         self, inputs: int, hidden: int = 64, step: float = 1.0, alpha: float = 1.0, damping: float = 0.5
     ) -> None:
         super().__init__()
-        tiled("hidden", hidden)
+        multiple_of_eight("hidden", hidden)
         within("step", step, 0.0001, 1)
         within("alpha", alpha, 0, 100)
         within("damping", damping, 0, 100)

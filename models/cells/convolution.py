@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from streamcast.models.cells.cell import State
 from streamcast.models.cells.recurrence import Unrolled, initialise
 from streamcast.models.linear import RowLinear
-from streamcast.models.spec import tiled, within
+from streamcast.models.spec import multiple_of_eight, within
 
 
 def taps(x_TBF: Tensor, past_BPF: Tensor, kernel: int, dilation: int = 1) -> tuple[Tensor, Tensor]:
@@ -37,7 +37,7 @@ class CausalConvolution(Unrolled):
 
     def __init__(self, inputs: int, channels: int = 32, kernels: Sequence[int] = (3,)) -> None:
         super().__init__()
-        tiled("channels", channels)
+        multiple_of_eight("channels", channels)
         within("the number of kernels", len(kernels), 1, 16)
         for kernel in kernels:
             within("kernel", kernel, 2, 512)
@@ -68,7 +68,7 @@ class WaveNet(Unrolled):
 
     def __init__(self, inputs: int, hidden: int = 32, layers: int = 6, kernel: int = 2) -> None:
         super().__init__()
-        tiled("hidden", hidden)
+        multiple_of_eight("hidden", hidden)
         within("layers", layers, 1, 12)
         within("kernel", kernel, 2, 16)
         self.inputs, self.outputs, self.kernel = inputs, hidden, kernel

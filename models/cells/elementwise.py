@@ -14,7 +14,7 @@ from streamcast.models.cells.cell import Cell, Exact, State
 from streamcast.models.cells.convolution import taps
 from streamcast.models.cells.recurrence import initialise
 from streamcast.models.linear import RowLinear
-from streamcast.models.spec import tiled, within
+from streamcast.models.spec import multiple_of_eight, within
 
 BLOCK_ROWS = 1024  # T·B of a block: 64 units of it and of their gates stay in the processor's cache
 
@@ -26,7 +26,7 @@ class Elementwise(Cell):
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        tiled("hidden", hidden)
+        multiple_of_eight("hidden", hidden)
         self.inputs, self.outputs = inputs, hidden
 
     @abstractmethod
@@ -34,7 +34,7 @@ class Elementwise(Cell):
         """Return the outputs [T, B, H] and the last state of T >= 1 steps."""
 
     def step(self, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
-        """Return the output and the next state; the time since the last step is not looked at."""
+        """Return the output and the next state; the time since the last step is ignored."""
         del dt_B
         y_1BH, after = self.block(x_BF[None], state)
         return y_1BH[0], after

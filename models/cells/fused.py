@@ -2,8 +2,8 @@
 
 Shapes: T steps, B rows, F inputs, H hidden units.  The kernels of nn.RNN, nn.GRU and nn.LSTM, not
 those of the ``...Cell`` classes, which differ in the last bits: here one step and a whole sequence
-are the same bytes for rows in multiples of eight.  They are called past the module's ``forward``,
-whose checks cost nearly as much as the arithmetic of eight rows.
+are the same bytes for rows in multiples of eight.  The kernels are called directly: the checks in the
+module's ``forward`` cost nearly as much as the arithmetic of eight rows.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from streamcast.models.cells.cell import Cell, Exact, State
-from streamcast.models.spec import tiled
+from streamcast.models.spec import multiple_of_eight
 
 
-class Layout(TypedDict):
+class KernelOptions(TypedDict):
     """The keywords of torch's fused kernels."""
 
     has_biases: bool
@@ -37,7 +37,7 @@ class Fused(Cell):
 
     def __init__(self, inputs: int, hidden: int, kernel: Callable[[int, int], nn.RNNBase]) -> None:
         super().__init__()
-        tiled("hidden", hidden)
+        multiple_of_eight("hidden", hidden)
         self.inputs, self.outputs = inputs, hidden
         self.state_shape = {"h": (hidden,)}
         self.fused = kernel(inputs, hidden)
@@ -50,8 +50,8 @@ class Fused(Cell):
         return weights
 
     @property
-    def layout(self) -> Layout:
-        """What the kernels are told beside tensors: one layer, one direction, steps first."""
+    def options(self) -> KernelOptions:
+        """The kernels' options: one layer, one direction, steps first."""
         return {
             "has_biases": True,
             "num_layers": 1,
@@ -62,7 +62,7 @@ class Fused(Cell):
         }
 
     def step(self, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
-        """Return the output and the next state; the time since the last step is not looked at."""
+        """Return the output and the next state; the time since the last step is ignored."""
         del dt_B
         y_1BH, after = self.unroll(x_BF[None], state)
         return y_1BH[0], after
@@ -72,13 +72,15 @@ class RNN(Fused):
     """h' = tanh(Wx + b + Uh + b') (Elman 1990)."""
 
     def __init__(self, inputs: int, hidden: int = 64) -> None:
-        tiled("hidden", hidden, least=16)  # eight rows of weights take a kernel whose rows depend on each other
+        multiple_of_eight(
+            "hidden", hidden, least=16
+        )  # eight rows of weights take a kernel whose rows depend on each other
         super().__init__(inputs, hidden, nn.RNN)
 
     def unroll(self, x_TBF: Tensor, state: State, dt_TB: Tensor | None = None) -> tuple[Tensor, State]:
         """Return the outputs [T, B, H] and the last state."""
         del dt_TB
-        y_TBH, h_1BH = torch.rnn_tanh(x_TBF, state["h"][None], self.weights, **self.layout)
+        y_TBH, h_1BH = torch.rnn_tanh(x_TBF, state["h"][None], self.weights, **self.options)
         return y_TBH, {"h": h_1BH[0]}
 
 
@@ -94,7 +96,7 @@ class GRU(Fused):
     def unroll(self, x_TBF: Tensor, state: State, dt_TB: Tensor | None = None) -> tuple[Tensor, State]:
         """Return the outputs [T, B, H] and the last state."""
         del dt_TB
-        y_TBH, h_1BH = torch.gru(x_TBF, state["h"][None], self.weights, **self.layout)
+        y_TBH, h_1BH = torch.gru(x_TBF, state["h"][None], self.weights, **self.options)
         return y_TBH, {"h": h_1BH[0]}
 
 
@@ -114,7 +116,7 @@ class LSTM(Fused):
         """Return the outputs [T, B, H] and the last state."""
         del dt_TB
         before = (state["h"][None], state["c"][None])
-        y_TBH, h_1BH, c_1BH = torch.lstm(x_TBF, before, self.weights, **self.layout)
+        y_TBH, h_1BH, c_1BH = torch.lstm(x_TBF, before, self.weights, **self.options)
         return y_TBH, {"h": h_1BH[0], "c": c_1BH[0]}
 
 

@@ -2,8 +2,8 @@
 
 Shapes: T steps, B rows, F inputs, H hidden units, K gate blocks, P = K·H numbers read from an input.
 
-``gru_cell`` and ``lstm_cell`` are what a spec names: with default options they are the fused cells of
-``gated.py``, with others the cells here.
+A spec names ``gru_cell`` and ``lstm_cell``: with default options they return the fused cells of
+``fused.py``, with others the cells here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from streamcast.models.cells.cell import Cell, Exact, State, fold
 from streamcast.models.cells.fused import GRU, LSTM
 from streamcast.models.cells.recurrence import Draw, Recurrent, initialise
 from streamcast.models.linear import GroupedLinear, RowLinear
-from streamcast.models.spec import SpecError, tiled, within
+from streamcast.models.spec import SpecError, multiple_of_eight, within
 
 Norm = Literal["none", "gates", "output"]
 Candidate = Literal["tanh", "glu"]
@@ -76,7 +76,7 @@ class Open(Recurrent):
 
     def __init__(self, inputs: int, hidden: int, norm: Norm, candidate: Candidate, groups: int, rank: int) -> None:
         super().__init__()
-        tiled("hidden", hidden)
+        multiple_of_eight("hidden", hidden)
         within("groups", groups, 1, hidden)
         if hidden % groups or (groups > 1 and rank):
             message = (
@@ -85,7 +85,7 @@ class Open(Recurrent):
             )
             raise SpecError(message)
         if rank:
-            tiled("rank", rank)
+            multiple_of_eight("rank", rank)
         self.inputs, self.outputs, self.groups, self.rank = inputs, hidden, groups, rank
         self.state_shape = {"h": (hidden,)}
         self.norm, self.candidates = norm, 2 if candidate == "glu" else 1
@@ -165,7 +165,7 @@ class OpenGRU(Open):
 
 
 class DeltaGRU(OpenGRU):
-    """A GRU that reads a unit anew only once it has moved by more than a threshold θ (Neil 2016, arXiv 1612.05571).
+    """A GRU that re-reads a unit only once it has moved by more than a threshold θ (Neil 2016, arXiv 1612.05571).
 
     x̂' = x where |x - x̂| > θ, else x̂, and ĥ' from h alike;  then the GRU's equations with Wx̂' and Uĥ'.
     With θ = 0 it is the GRU.
@@ -187,7 +187,7 @@ class DeltaGRU(OpenGRU):
         return y_BH, {**after, "read_x": read_x_BF, "read_h": read_h_BH}
 
     def unroll(self, x_TBF: Tensor, state: State, dt_TB: Tensor | None = None) -> tuple[Tensor, State]:
-        """Return the outputs [T, B, H] and the last state, step by step: what is read depends on what was."""
+        """Return the outputs [T, B, H] and the last state, step by step: each step reads what the last one left."""
         return fold(self, x_TBF, state, dt_TB=dt_TB)
 
     def _moved(self, new: Tensor, read: Tensor) -> Tensor:

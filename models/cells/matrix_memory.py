@@ -1,4 +1,4 @@
-"""Cells whose state is, or is beside, a matrix that is written to and read from.
+"""Cells with a matrix memory that they write to and read from.
 
 Shapes: T steps, B rows, F inputs, H hidden units, N heads, D = H/N units of a head, S slots of a memory, W its width,
 P numbers read from an input.
@@ -16,11 +16,11 @@ from streamcast.models.cells.cell import Cell, Exact, State
 from streamcast.models.cells.fused import GRU
 from streamcast.models.cells.recurrence import Recurrent, initialise
 from streamcast.models.linear import GroupedLinear, RowLinear
-from streamcast.models.spec import SpecError, tiled, within
+from streamcast.models.spec import SpecError, multiple_of_eight, within
 
 
 class MLSTM(Recurrent):
-    """The linear-attention LSTM: per head, a matrix of what was written under which key (Beck 2024, arXiv 2405.04517).
+    """The linear-attention LSTM: per head, a matrix that stores values under keys (Beck 2024, arXiv 2405.04517).
 
     i = exp ĩ, f = σ(f̃);  C' = f C + i v kᵀ;  n' = f n + i k;  h = o⊙C'q / max(|n'ᵀq|, 1), k over √D.
     All gates, keys, values and queries are read from the input alone.
@@ -91,7 +91,7 @@ class SLSTM(Recurrent):
 
 
 class TuringMemory(Cell):
-    """A GRU beside a memory matrix that it addresses by content and by place (Graves 2014, arXiv 1410.5401).
+    """A GRU with a memory matrix that it addresses by content and by position (Graves 2014, arXiv 1410.5401).
 
     One head writes, one reads.  A head's weights: wᶜ = softmax(β cos(M, k));  wᵍ = g wᶜ + (1 - g) w;  w̃ = wᵍ shifted by
     s in {-1, 0, 1};  w' = w̃^γ / Σ w̃^γ.  M' = M⊙(1 - w' eᵀ) + w' aᵀ;  r = w'ᵀM';  the controller reads [x; r].
@@ -102,7 +102,7 @@ class TuringMemory(Cell):
     def __init__(self, inputs: int, hidden: int = 64, slots: int = 16, width: int = 16) -> None:
         super().__init__()
         within("slots", slots, 3, 1024)
-        tiled("width", width)
+        multiple_of_eight("width", width)
         self.controller = GRU(inputs + width, hidden)
         self.inputs, self.outputs = inputs, hidden + width
         heads = dict.fromkeys(("write", "read"), (slots,))
@@ -110,7 +110,7 @@ class TuringMemory(Cell):
         addresses, self.change = {head: RowLinear(hidden, width + 6) for head in heads}, RowLinear(hidden, 2 * width)
         for linear in (*addresses.values(), self.change):
             initialise(linear, 1)
-        with torch.no_grad():  # the writer goes on to the next slot, the reader looks for content; both sharply
+        with torch.no_grad():  # the writer moves to the next slot, the reader searches by content; both are sharp
             addresses["write"].bias[width:] = torch.tensor((0, -3, 0, 0, 4, 3))
             addresses["read"].bias[width:] = torch.tensor((0, 3, 0, 4, 0, 3))
         self.addresses = nn.ModuleDict(addresses)
@@ -125,7 +125,7 @@ class TuringMemory(Cell):
         return state
 
     def step(self, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
-        """Return controller and what was read, [B, H + W], and the next state."""
+        """Return the controller's output and the value read, [B, H + W], and the next state."""
         del dt_B
         h_BH, _ = self.controller.step(torch.cat([x_BF, state["r"]], -1), {"h": state["h"]})
         write_BS = self.address("write", h_BH, state["memory"], state["write"])
@@ -140,8 +140,8 @@ class TuringMemory(Cell):
     def address(self, head: str, h_BH: Tensor, memory_BSW: Tensor, w_BS: Tensor) -> Tensor:
         """Return the weights of a head over the slots, [B, S], summing to 1, from where it was."""
         width = memory_BSW.shape[-1]
-        told_BX: Tensor = self.addresses[head](h_BH)
-        key_BW, beta_B1, g_B1, shift_B3, gamma_B1 = torch.split(told_BX, [width, 1, 1, 3, 1], -1)
+        emitted_BX: Tensor = self.addresses[head](h_BH)
+        key_BW, beta_B1, g_B1, shift_B3, gamma_B1 = torch.split(emitted_BX, [width, 1, 1, 3, 1], -1)
         content_BS = (F.softplus(beta_B1) * F.cosine_similarity(memory_BSW, key_BW[:, None], -1)).softmax(-1)
         gated_BS = w_BS + g_B1.sigmoid() * (content_BS - w_BS)
         back_B1, stay_B1, on_B1 = shift_B3.softmax(-1).chunk(3, -1)
@@ -159,7 +159,7 @@ def stable_gates(i_B: Tensor, f_B: Tensor, m_B: Tensor) -> tuple[Tensor, Tensor,
 
 def divide(hidden: int, heads: int) -> None:
     """Raise SpecError unless the units can be shared out evenly among the heads."""
-    tiled("hidden", hidden)
+    multiple_of_eight("hidden", hidden)
     within("heads", heads, 1, hidden)
     if hidden % heads:
         message = f"heads is {heads!r}: expected a divisor of hidden ({hidden}). Change it in the model spec."

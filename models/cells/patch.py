@@ -13,7 +13,7 @@ from streamcast.models.cells.convolution import taps
 from streamcast.models.cells.fused import GRU
 from streamcast.models.cells.recurrence import Unrolled, initialise
 from streamcast.models.linear import RowLinear
-from streamcast.models.spec import tiled, within
+from streamcast.models.spec import multiple_of_eight, within
 
 
 class Patch(Unrolled):
@@ -26,7 +26,7 @@ class Patch(Unrolled):
 
     def __init__(self, inputs: int, hidden: int = 128, length: int = 24) -> None:
         super().__init__()
-        tiled("hidden", hidden)
+        multiple_of_eight("hidden", hidden)
         within("length", length, 2, 512)
         self.inputs, self.outputs, self.length = inputs, hidden, length
         self.state_shape = {"h": (length, hidden), "past": (length - 1, 1)}
@@ -38,8 +38,8 @@ class Patch(Unrolled):
     def unroll(self, x_TBF: Tensor, state: State, dt_TB: Tensor | None = None) -> tuple[Tensor, State]:
         """Return the outputs [T, B, H] and the last state.
 
-        The hidden states stand in the order in which they step, next first: P bars at once are P·B
-        rows of one step, and what is left of T takes the first ones.
+        The hidden states are stored in the order in which they step, next first.  P bars at once are P·B
+        rows of one step; the remaining bars of T use the first ones.
         """
         del dt_TB
         target_TB1 = x_TBF[..., :1]

@@ -1,10 +1,10 @@
-"""The two ways in which a cell of ours is faster over a sequence than step by step.
+"""Two ways in which a cell runs a sequence faster than step by step.
 
 Shapes: T steps, B rows, F inputs, H outputs, P numbers read from an input.
 
-Both do at once, for all steps, what does not read the state.  A ``Recurrent`` cell is written as a
-step in two halves, of which only the second sees the state.  An ``Unrolled`` cell is written as a
-sequence, of which a step is one of length one; what is left to its loop is one operation a step.
+Both compute everything that does not read the state for all steps at once.  A ``Recurrent`` cell
+splits its step into two halves, and only the second reads the state.  An ``Unrolled`` cell is written
+for a sequence, and a step is a sequence of length one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Recurrent(Cell):
 
     @abstractmethod
     def project(self, x_BF: Tensor) -> Tensor:
-        """Return all that the step reads from the input, [..., P]."""
+        """Return everything that the step needs from the input, [..., P]."""
 
     @abstractmethod
     def advance(self, p_BP: Tensor, state: State, dt_B: Tensor | None) -> tuple[Tensor, State]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from streamcast.models.cells.cell import Cell, Exact, State
 from streamcast.models.linear import RowLinear
-from streamcast.models.spec import SpecError, tiled, within
+from streamcast.models.spec import SpecError, multiple_of_eight, within
 
 Advance = Callable[[Tensor, State, Tensor | None], tuple[Tensor, State]]
 Chosen = Callable[[Cell], Advance]
@@ -91,7 +91,7 @@ class Stack(Composite):
 
 
 class Shortcut(nn.Module):
-    """What is added to the output of a layer from below."""
+    """Adds something from below to the output of a layer."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         super().__init__()
@@ -139,9 +139,9 @@ class EarlyExit(Composite):
     """A stack that each row climbs only as far as it needs: adaptive depth (Graves 2016, arXiv 1603.08983).
 
     Layer l stops a row with chance p_l = σ(w·y_l + b); when the chances reach 1 - ε the row leaves, and
-    the layers above keep its state.  y = Σ p_l y_l, the last p being what is left of 1.  A last bit
-    can make a row leave elsewhere, so a sequence equals its steps in float64 only.  The state's
-    ``ponder`` is what the last step cost, layers climbed and the last p, for training to weigh.
+    the layers above keep its state.  y = Σ p_l y_l, the last p being the remainder to 1.  A last bit
+    can change the layer at which a row leaves, so a sequence equals its steps in float64 only.  The
+    state's ``ponder`` is the cost of the last step (layers climbed and the last p), for the training loss.
     """
 
     def __init__(self, layers: Mapping[str, Cell], dropout: float = 0.0, epsilon: float = 0.1) -> None:
@@ -168,7 +168,7 @@ class EarlyExit(Composite):
         self.state_shape = {**self.state_shape, "ponder": (1,)}
 
     def initial_state(self, rows: int) -> State:
-        """Return every layer's own state before the first step, which cost nothing."""
+        """Return every layer's own state before the first step, with a cost of zero."""
         return {**super().initial_state(rows), "ponder": next(self.parameters()).new_zeros(rows, 1)}
 
     def unroll(self, x_TBF: Tensor, state: State, dt_TB: Tensor | None = None) -> tuple[Tensor, State]:
@@ -202,7 +202,7 @@ class EarlyExit(Composite):
 class TwoStreams(Composite):
     """Two cells side by side, each over its own part of the features, their outputs [one; other] (Simonyan 2014).
 
-    A linear head on top fuses them late; cross attention lets each look over the other's past.
+    A linear head on top fuses them late; with cross attention each attends to the other's past.
     """
 
     def __init__(self, one: Cell, other: Cell) -> None:
@@ -227,7 +227,7 @@ class Projection(Cell):
 
     def __init__(self, inputs: int, hidden: int = 32) -> None:
         super().__init__()
-        tiled("hidden", hidden)
+        multiple_of_eight("hidden", hidden)
         self.inputs, self.outputs = inputs, hidden
         self.state_shape = {}
         self.linear = RowLinear(inputs, hidden)

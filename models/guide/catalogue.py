@@ -1,4 +1,4 @@
-"""What the zoo holds, told by its parts' own docstrings, and what each model costs, measured here and now.
+"""The zoo's catalogue: descriptions from the docstrings of its parts, and costs measured on this machine.
 
 Listing a part or a model in ``zoo.py`` is all that it takes to appear here.  A docstring's first
 paragraph says what a part is, and the rest is its equations; what looks like "Elman 1990" or
@@ -75,7 +75,7 @@ def parts() -> Iterator[Part]:
     for place, table in PARTS.items():
         for kind, builder in table.items():
             if builder is not None:
-                what, equation = _told(builder)
+                what, equation = _described(builder)
                 yield Part(place, kind, what, equation)
 
 
@@ -84,7 +84,9 @@ def measure(name: str) -> Model:
     spec: Spec = {"kind": name}
     composition = make("model", MODELS, spec)
     chosen = [(place, part) for place, part in _chosen(composition) if (place, part["kind"]) not in USUAL]
-    told = [_told(builder) for place, part in chosen if (builder := PARTS[place][str(part["kind"])]) is not None]
+    described = [
+        _described(builder) for place, part in chosen if (builder := PARTS[place][str(part["kind"])]) is not None
+    ]
     options = [OPTIONS[name] for _, part in chosen for name in part if name in OPTIONS]
     with torch.random.fork_rng(devices=[]):
         network = build(spec, SHAPE).eval()
@@ -93,8 +95,8 @@ def measure(name: str) -> Model:
     return Model(
         name=name,
         made_of=_made_of(composition, chosen),
-        equation=" ".join([equation or what for what, equation in told] + options),
-        source=_sources([*_told(MODELS[name]), *(text for texts in told for text in texts), *options]),
+        equation=" ".join([equation or what for what, equation in described] + options),
+        source=_sources([*_described(MODELS[name]), *(text for texts in described for text in texts), *options]),
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         state_bytes=BYTES * (state + remembered),
         streams=network.exact is not Exact.WINDOW,
@@ -118,7 +120,7 @@ All are built here for {SHAPE.features[0]} features, {SHAPE.lags} lags and {SHAP
 {len(SHAPE.quantiles)} quantiles. State is bytes a series, the ring of past
 outputs included. A step is a bar stepped and answered: the best time in µs, on one thread, for 1, 8 and 256 rows at
 once. A model that streams carries its state from bar to bar: `tile` equals the whole sequence bit for bit in tiles of
-eight rows, `float64` to 1e-12 in float64. A window-only model keeps its inputs and reads them all anew at every answer.
+eight rows, `float64` to 1e-12 in float64. A window-only model keeps its inputs and re-reads them at every answer.
 """
 
 
@@ -151,7 +153,7 @@ def _table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(text.replace('``', '`').replace('|', BAR) for text in line)} |" for line in lines]
 
 
-def _told(builder: Callable[..., object]) -> tuple[str, str]:
+def _described(builder: Callable[..., object]) -> tuple[str, str]:
     """Return the first paragraph of a docstring, and the rest, each on one line."""
     while isinstance(builder, partial):
         builder = builder.func

@@ -52,7 +52,7 @@ class FeatureAttention(Cell):
 class Luong(nn.Module):
     """Global attention, general score (Luong 2015, arXiv 1508.04025).
 
-    α = softmax(h_tᵀ W_a h_i) over what is valid;  c = Σ α_i h_i;  out = tanh(W_c [c; h_t]).
+    α = softmax(h_tᵀ W_a h_i) over the valid entries;  c = Σ α_i h_i;  out = tanh(W_c [c; h_t]).
     """
 
     def __init__(self, width: int) -> None:
@@ -77,10 +77,10 @@ class Luong(nn.Module):
 
 
 class Temporal(nn.Module):
-    """What a context is made of: the newest ``memory`` outputs of a scale, oldest first.
+    """Summarises the newest ``memory`` outputs of a scale, oldest first, as one context.
 
-    ``encode`` reads all of them anew, for those that must; ``forward`` makes the context, D wide, of
-    what it returns.  ``exact`` is ``WINDOW`` where an entry of ``encode`` depends on later ones.
+    ``encode`` re-reads all of them where an encoder needs that; ``forward`` turns the result into the
+    context, D wide.  ``exact`` is ``WINDOW`` where an entry of ``encode`` depends on later entries.
     """
 
     memory: int
@@ -88,7 +88,7 @@ class Temporal(nn.Module):
     exact: Exact = Exact.TILE
 
     def encode(self, memory_BRH: Tensor, filled_B: Tensor) -> Tensor:
-        """Return what the context, and a decoder, look back on, [B, R, D]: the outputs as they are."""
+        """Return the past that context and decoder attend to, [B, R, D]; by default the outputs themselves."""
         del filled_B
         return memory_BRH
 
@@ -98,7 +98,7 @@ class Temporal(nn.Module):
 
 
 class RingAttention(Temporal):
-    """Temporal attention: the newest output looks over the last ``length`` outputs, itself included."""
+    """Temporal attention: the newest output attends to the last ``length`` outputs, itself included."""
 
     def __init__(self, width: int, length: int = 96) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class RingAttention(Temporal):
         return self.attention.weights(memory_BRH[:, -1], memory_BRH, newest(memory_BRH, filled_B))
 
     def forward(self, past_BRD: Tensor, filled_B: Tensor) -> Tensor:
-        """Return what the newest output finds in the past ones, [B, H]."""
+        """Return the attended context of the newest output, [B, H]."""
         context_BH: Tensor = self.attention(past_BRD[:, -1], past_BRD, newest(past_BRD, filled_B))
         return context_BH
 
@@ -140,7 +140,7 @@ class MeanPool(Temporal):
         self.memory, self.outputs = length, width
 
     def forward(self, past_BRD: Tensor, filled_B: Tensor) -> Tensor:
-        """Return the mean over what is filled, [B, H]."""
+        """Return the mean over the filled entries, [B, H]."""
         pooled_BRD = past_BRD.masked_fill(~newest(past_BRD, filled_B)[..., None], 0)
         return pooled_BRD.sum(1) / filled_B.clamp(min=1)[:, None].to(past_BRD.dtype)
 
@@ -161,7 +161,7 @@ class CrossAttention(Temporal):
         self.attentions = nn.ModuleList([Luong(width // 2), Luong(width // 2)])
 
     def forward(self, past_BRD: Tensor, filled_B: Tensor) -> Tensor:
-        """Return what each stream finds in the other, side by side, [B, H]."""
+        """Return each stream's context from the other stream, side by side, [B, H]."""
         one_BRS, other_BRS = past_BRD.chunk(2, -1)
         valid_BR = newest(past_BRD, filled_B)
         pairs = ((one_BRS, other_BRS.contiguous()), (other_BRS, one_BRS.contiguous()))

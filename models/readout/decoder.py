@@ -1,9 +1,9 @@
 """Decoders: from a context to numbers for every step of the horizon.
 
 Shapes: B rows, D width of the context and of an entry of the past, R entries of the past, h horizon
-steps, P numbers a step (what they mean is the head's affair), S segments of L steps.
+steps, P numbers a step (the head defines their meaning), S segments of L steps.
 
-A decoder starts small, so that a new network forecasts what its linear highway does.
+A decoder starts with small weights, so that a new network forecasts like its linear highway.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from streamcast.models.spec import within
 
 
 class Decoder(nn.Module):
-    """(context, what it was made of) -> horizon × numbers."""
+    """(context, the past it summarises) -> horizon × numbers."""
 
     @abstractmethod
     def forward(self, context_BD: Tensor, past_BRD: Tensor, filled_B: Tensor) -> Tensor:
@@ -45,8 +45,8 @@ class Direct(Decoder):
 class Segments(Decoder):
     """Segments of the horizon in parallel (SegRNN, Lin 2023, arXiv 2308.11200): one GRU step each, from the context.
 
-    A segment's input is its learned place.  The paper's second half of that input names the channel;
-    here a series is named by a category among its features, if at all, so that new series have a forecast.
+    A segment's input is its learned place.  In the paper the second half of that input names the channel.
+    Here a category among the features may name the series, so that a new series needs no new weights.
     """
 
     def __init__(self, inputs: int, horizon: int, numbers: int, segment: int = 24, dropout: float = 0.0) -> None:
@@ -74,8 +74,8 @@ class Segments(Decoder):
 class StepByStep(Decoder):
     """An LSTM that writes the horizon step by step (Sutskever 2014, arXiv 1409.3215), with attention (Luong 2015).
 
-    It starts from the context; at each step it reads what it wrote last (at first zeros), looks over
-    the past, and adds to it.  Below an attention that remembers one output only, that is all the past.
+    It starts from the context.  At each step it reads its previous output (zeros at first), attends to
+    the past, and adds a correction.  Without attention the past is the newest output alone.
     """
 
     def __init__(self, inputs: int, horizon: int, numbers: int) -> None:
@@ -86,7 +86,7 @@ class StepByStep(Decoder):
         self.linear = small(RowLinear(inputs, numbers))
 
     def forward(self, context_BD: Tensor, past_BRD: Tensor, filled_B: Tensor) -> Tensor:
-        """Return what is written in h steps, [B, h, P]."""
+        """Return the outputs of h steps, [B, h, P]."""
         last_BP = context_BD.new_zeros(len(context_BD), self.numbers)
         state = {"h": context_BD, "c": torch.zeros_like(context_BD)}
         valid_BR, written = newest(past_BRD, filled_B), []

@@ -1,12 +1,12 @@
-"""Encoders that read a whole window anew: the memory of a scale is their input, and nothing is carried.
+"""Window encoders: they re-read the last R bars at every answer and carry no state.
 
 Shapes: B rows, R entries of the window, H width of an entry, D width of an encoded entry, N heads,
 F features (of DA-RNN: the width of an entry).
 
-A bidirectional network, full attention and DA-RNN's input attention let an entry see later ones of
-its window, so that a new bar changes all of them: they cannot be stepped.  Here the stack below
-passes a bar's features on, the memory keeps the last R of them, and only an answered bar pays the
-O(R) of an encoding.  ``exact`` says ``WINDOW``.  The same Transformer with ``causal`` set, over the
+In a bidirectional network, full attention and DA-RNN's input attention, an entry sees later entries of
+its window.  A new bar changes all of them, so they cannot be stepped.  The stack below passes the
+features of each bar on, the memory keeps the last R of them, and only an answered bar pays O(R) for
+an encoding.  ``exact`` says ``WINDOW``.  The same Transformer with ``causal`` set, over the
 outputs of a stack that carries state, is a cascade that streams.
 """
 
@@ -22,7 +22,7 @@ from streamcast.models.cells.cell import Exact
 from streamcast.models.cells.fused import LSTM, initialise
 from streamcast.models.linear import RowLinear
 from streamcast.models.readout.attention import Luong, Temporal, newest
-from streamcast.models.spec import SpecError, tiled, within
+from streamcast.models.spec import SpecError, multiple_of_eight, within
 
 RECURRENT: dict[str, type[nn.RNN | nn.GRU | nn.LSTM]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -45,7 +45,7 @@ class Bidirectional(Temporal):
         length: int = 48,
     ) -> None:
         super().__init__()
-        tiled("the encoder's hidden", hidden)
+        multiple_of_eight("the encoder's hidden", hidden)
         within("the encoder's layers", layers, 1, 64)
         within("the encoder's dropout", dropout if layers > 1 else 0, 0, 0.9)
         within("the encoder's length", length, 1, 4096)
@@ -70,7 +70,7 @@ class Bidirectional(Temporal):
 class Transformer(Temporal):
     """Self-attention over the window (Vaswani 2017, arXiv 1706.03762; layer norm first: Xiong 2020, arXiv 2002.04745).
 
-    With ``causal`` an entry sees none later than itself.  Places are learned, and counted from the newest.
+    With ``causal`` an entry sees none later than itself.  Positions are learned and counted from the newest entry.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class InputAttention(Temporal):
 
     def __init__(self, width: int, hidden: int = 32, length: int = 16) -> None:
         super().__init__()
-        tiled("the encoder's hidden", hidden)
+        multiple_of_eight("the encoder's hidden", hidden)
         within("the encoder's length", length, 2, 4096)
         self.memory, self.outputs = length, hidden
         self.of_state = RowLinear(2 * hidden, length)

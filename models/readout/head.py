@@ -59,7 +59,7 @@ class QuantileHead(Head):
 
 
 class PointHead(Head):
-    """One number, the median or the mean: every quantile is that, until calibration puts an interval around it."""
+    """One number, the median or the mean: every quantile equals it, so the interval has no width."""
 
     numbers = 1
 

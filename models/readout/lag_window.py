@@ -1,4 +1,4 @@
-"""Readers of the window of lags: what forecasts the horizon from it anew at every answer, beside the linear highway.
+"""Readers of the lag window: they forecast the horizon from the lags alone, beside the linear highway.
 
 Shapes: B rows, L lags, h horizon steps, N patches of P bars, H hidden units.
 """
@@ -13,11 +13,11 @@ from streamcast.models.cells.fused import GRU
 from streamcast.models.cells.recurrence import initialise
 from streamcast.models.linear import RowLinear
 from streamcast.models.readout.decoder import Segments
-from streamcast.models.spec import tiled, within
+from streamcast.models.spec import multiple_of_eight, within
 
 
 class Window(nn.Module):
-    """Lags -> what every quantile of the horizon is moved by."""
+    """Lags -> a shift of every quantile, for each step of the horizon."""
 
     @abstractmethod
     def forward(self, lags_BL: Tensor) -> Tensor:
@@ -27,15 +27,15 @@ class Window(nn.Module):
 class PatchWindow(Window):
     """A GRU over patches of the lags, then segments of the horizon in parallel (SegRNN, Lin 2023, arXiv 2308.11200).
 
-    e_n = relu(W p_n + b) for the patches p_1 ... p_N, oldest first; h = GRU(e_1 ... e_N) from nothing; then as the
-    decoder "segments".  Lags before the first whole patch are not read; fewer lags than a patch are one patch.
+    e_n = relu(W p_n + b) for the patches p_1 ... p_N, oldest first; h = GRU(e_1 ... e_N) from a zero state; then the
+    decoder "segments".  Lags before the first whole patch are ignored; fewer lags than a patch form one patch.
     """
 
     def __init__(
         self, lags: int, horizon: int, hidden: int = 128, length: int = 24, segment: int = 24, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        tiled("the window's hidden", hidden)
+        multiple_of_eight("the window's hidden", hidden)
         within("the window's length", length, 2, 512)
         self.length = min(length, lags)
         self.patch, self.gru = RowLinear(self.length, hidden), GRU(hidden, hidden)
@@ -43,7 +43,7 @@ class PatchWindow(Window):
         self.segments = Segments(hidden, horizon, 1, segment, dropout)
 
     def forward(self, lags_BL: Tensor) -> Tensor:
-        """Return what the segments make of the GRU's last state, [B, h]."""
+        """Return the shift of each step, [B, h]."""
         rows, lags = lags_BL.shape
         patches = lags // self.length
         p_BNP = lags_BL[:, lags - patches * self.length :].reshape(rows, patches, self.length)

@@ -3,7 +3,7 @@
 Shapes: B rows, h horizon steps, P numbers a step, Q quantiles, C channels of a layer.
 
 What comes out is a ``Network`` with a spec of its own: it is saved, loaded, trained further and served
-like any other.  ``compare`` says what it cost.
+like any other.  ``compare`` measures what it costs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Cost:
 
 
 def compare(before: Network, after: Network, loss: Callable[[Network], float]) -> tuple[Cost, Cost]:
-    """Return the costs of two networks; ``loss`` is asked of both, on whatever data it holds."""
+    """Return the costs of two networks; ``loss`` is called with both."""
     return cost(before, loss), cost(after, loss)
 
 
@@ -77,7 +77,7 @@ def narrowed(network: Network, keep: float) -> dict[str, Any]:
 def pruned(network: Network, keep: float) -> Network:
     """Return the network without the channels that matter least (structured pruning, Li 2016, arXiv 1608.08710).
 
-    A channel of a layer goes from all gates, from the state, and from whatever reads it, in all scales
+    A channel of a layer goes from all gates, from the state, and from every layer that reads it, in all scales
     alike; what matters is the share of the squared weights that touch it.  Train it on afterwards.
     Raises SpecError when some weights are no whole blocks of channels.
     """
@@ -144,7 +144,7 @@ def _with_widths(spec: Mapping[str, Any], widths: Sequence[int]) -> dict[str, An
 def dimensions(network: Network, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, int, int]]:
     """Yield (weight, axis, group) for every axis of a weight that is made of blocks of a group's channels.
 
-    They are told from each other by building the network once more, without memory, with widths that
+    They are found by building the network a second time, without allocating memory, with widths that
     are 8 times distinct primes.  Raises SpecError when the weights' names depend on the widths.
     """
     groups, widths = _groups(network), _widths(network)
