@@ -20,10 +20,22 @@ from streamcast.models.cells.cell import Cell, Exact, State, fold
 from streamcast.models.cells.stack import Composite, EarlyExit, Stack
 from streamcast.models.int8 import keep_as_int8
 from streamcast.models.linear import RowLinear
+from streamcast.models.readout.aligned import Aligned, TargetBars, TargetShape
 from streamcast.models.readout.attention import NoAttention, ScaleAttention, Temporal
 from streamcast.models.readout.lag_window import Window
 from streamcast.models.spec import Spec, SpecError, make, within
-from streamcast.models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, WINDOWS, Composition
+from streamcast.models.zoo import (
+    ATTENTIONS,
+    CELLS,
+    DECODERS,
+    FRONTS,
+    HEADS,
+    MODELS,
+    SHORTCUTS,
+    TARGETS,
+    WINDOWS,
+    Composition,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class Shape:
     """Steps of a forecast."""
     quantiles: tuple[float, ...]
     """Levels of a forecast, rising, each between 0 and 1."""
+    targets: TargetShape | None = None
+    """Sizes of what is known about the target bars; None for a network without the aligned read-out."""
 
     def __post_init__(self) -> None:
         """Raise SpecError when no network can have this shape."""
@@ -69,7 +83,7 @@ class Network(nn.Module):
     the newest included) ``read`` looks at.  ``exact`` says how closely a sequence equals its steps,
     and is ``WINDOW`` where an encoder re-reads the memory at every answer.  ``highway`` is None without
     lags; it starts at zero, which is the last-value forecast.  With a ``window`` as well, the mean of highway and
-    window is added.
+    window is added.  ``aligned`` is None where the shape has no target bars or the head's classes are fixed.
 
     A row's bytes are the same in any tile (rows in multiples of eight) at any place, provided that
     the tensors given start on a 16-byte boundary, as fresh tensors and whole tiles of a slab do.
@@ -80,6 +94,7 @@ class Network(nn.Module):
     exact: Exact
     highway: nn.Linear | None
     window: Window | None
+    aligned: Aligned | None
 
     def __init__(self, composition: Composition, shape: Shape) -> None:
         super().__init__()
@@ -115,6 +130,14 @@ class Network(nn.Module):
             if composition.window is not None and shape.lags
             else None
         )
+        self.aligned = (
+            make(
+                "target", TARGETS, composition.target, inputs=widths[0], lags=shape.lags, horizon=shape.horizon,
+                numbers=self.head.numbers, shape=shape.targets, highway=self.highway is not None,
+            )
+            if shape.targets is not None and composition.target is not None and self.head.shifts
+            else None
+        )  # fmt: skip
         if composition.weights == "int8":
             keep_as_int8(self)
 
@@ -148,8 +171,10 @@ class Network(nn.Module):
             return stack.scan(x_TBF, state, mask_TB, dt_TB)
         return fold(stack, x_TBF, state, mask_TB, dt_TB)
 
-    def distribution(self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor) -> Tensor:
-        """Return what the head makes a distribution of at every step of the horizon, [B, h, P]; see ``read``."""
+    def distribution(
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetBars | None = None
+    ) -> Tensor:
+        """Return the head's parameters at every step of the horizon, [B, h, P]; see ``read``."""
         pasts = [
             attention.encode(memory_BRH, filled_B)
             for attention, memory_BRH, filled_B in zip(self.attentions, memories, filled, strict=True)
@@ -160,19 +185,31 @@ class Network(nn.Module):
         ]
         context_BD = contexts[0] if self.across is None else self.across(contexts, filled)
         numbers_BhP: Tensor = self.decoder(context_BD, pasts[0], filled[0])
-        ways = [way(lags_BL) for way in (self.highway, self.window) if way is not None]
+        highway_Bh = None if self.highway is None else self.highway(lags_BL)
+        if self.aligned is not None:
+            if targets is None:
+                message = "this network has an aligned read-out: it needs the target bars of each answer"
+                raise ValueError(message)
+            moved_Bh, more_BhP = self.aligned(context_BD, lags_BL, targets, highway_Bh)
+            numbers_BhP, highway_Bh = numbers_BhP + more_BhP, moved_Bh
+        ways = [
+            moved for moved in (highway_Bh, None if self.window is None else self.window(lags_BL)) if moved is not None
+        ]
         if not ways:
             return numbers_BhP
         return self.head.moved(numbers_BhP, ways[0] if len(ways) == 1 else (ways[0] + ways[1]) / 2)
 
-    def read(self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor) -> Tensor:
+    def read(
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetBars | None = None
+    ) -> Tensor:
         """Return horizon × quantiles [B, h, Q], rising in Q, in units of the normalised target.
 
         ``memories[s]`` [B, R, H] holds the newest outputs of scale s, oldest first, padded on the
         left; the last ``filled[s]`` [B] of them are valid.  ``lags_BL`` is the window of targets,
-        oldest first, less the newest, over the scale of the normaliser.
+        oldest first, less the newest, over the unit of the normaliser.  ``targets`` is needed where
+        the network has an aligned read-out.
         """
-        return self.head.quantiles(self.distribution(memories, filled, lags_BL)).sort(-1).values
+        return self.head.quantiles(self.distribution(memories, filled, lags_BL, targets)).sort(-1).values
 
     def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor) -> Tensor:
         """Return the head's loss of a ``distribution`` over all steps whose outcome is not NaN."""

@@ -18,6 +18,7 @@ from streamcast.models.cells.gated import DeltaGRU, gru_cell, lstm_cell
 from streamcast.models.cells.matrix_memory import MLSTM, SLSTM, TuringMemory
 from streamcast.models.cells.patch import Patch
 from streamcast.models.cells.stack import LinearShortcut, Projection, Shortcut, SkipTwo, TwoStreams
+from streamcast.models.readout.aligned import Aligned
 from streamcast.models.readout.attention import (
     CrossAttention,
     FeatureAttention,
@@ -75,6 +76,7 @@ ATTENTIONS: Mapping[str, type[Temporal]] = {
 SHORTCUTS: Mapping[str, type[Shortcut] | None] = {"none": None, "skip2": SkipTwo, "linear": LinearShortcut}
 DECODERS: Mapping[str, type[Decoder]] = {"direct": Direct, "segments": Segments, "steps": StepByStep}
 WINDOWS: Mapping[str, type[Window]] = {"patches": PatchWindow}
+TARGETS: Mapping[str, type[Aligned]] = {"aligned": Aligned}
 HEADS: Mapping[str, type[Head]] = {
     "quantile": QuantileHead,
     "point": PointHead,
@@ -101,6 +103,8 @@ class Composition:
     """How the read-out summarises the past outputs of the base scale."""
     decoder: Spec = field(default_factory=lambda: {"kind": "direct"})
     """How a context becomes numbers for every step of the horizon."""
+    target: Spec | None = field(default_factory=lambda: {"kind": "aligned"})
+    """How each step reads what is known about its own bar, where the model spec describes target bars."""
     head: Spec = field(default_factory=lambda: {"kind": "quantile"})
     """The distribution that those numbers describe, and its loss."""
     highway: bool = True

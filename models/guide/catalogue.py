@@ -23,11 +23,26 @@ import torch
 from streamcast.models.cells.cell import Exact
 from streamcast.models.cells.gated import OPTIONS
 from streamcast.models.network import Network, Shape, build
+from streamcast.models.readout.aligned import TargetBars, TargetShape
 from streamcast.models.spec import Spec, make
-from streamcast.models.zoo import ATTENTIONS, CELLS, DECODERS, FRONTS, HEADS, MODELS, SHORTCUTS, WINDOWS, Composition
+from streamcast.models.zoo import (
+    ATTENTIONS,
+    CELLS,
+    DECODERS,
+    FRONTS,
+    HEADS,
+    MODELS,
+    SHORTCUTS,
+    TARGETS,
+    WINDOWS,
+    Composition,
+)
 
-SHAPE = Shape(features=(16,), lags=96, horizon=24, quantiles=(0.1, 0.5, 0.9))
-"""What every model is built for to be compared: one scale of 16 features."""
+SHAPE = Shape(
+    features=(16,), lags=96, horizon=24, quantiles=(0.1, 0.5, 0.9),
+    targets=TargetShape(features=32, seasonal=11, tables=(144, 8)),
+)  # fmt: skip
+"""The common shape for comparison: one scale of 16 features, lags of four days, two seasons of hours."""
 ROWS = (1, 8, 256)
 BYTES = 4  # of a number in service
 BAR = "\\|"  # which Markdown does not take for the end of a cell
@@ -37,10 +52,17 @@ PARTS: Mapping[str, Mapping[str, Callable[..., object] | None]] = {
     "shortcut": SHORTCUTS,
     "attention": ATTENTIONS,
     "decoder": DECODERS,
+    "target": TARGETS,
     "head": HEADS,
     "window": WINDOWS,
 }
-USUAL = {("shortcut", "none"), ("attention", "none"), ("decoder", "direct"), ("head", "quantile")}
+USUAL = {
+    ("shortcut", "none"),
+    ("attention", "none"),
+    ("decoder", "direct"),
+    ("target", "aligned"),
+    ("head", "quantile"),
+}
 SOURCE = re.compile(r"(?:van den )?[A-Z]\w+(?: & [A-Z]\w+)* (?:19|20)\d\d(?:, arXiv \d+\.\d+)?")
 
 
@@ -198,6 +220,8 @@ def _step_us(network: Network, rows: int, budget_seconds: float = 0.1) -> float:
     state = network.initial_state(0, rows)
     memories = [torch.ones(rows, network.memory[0], network.outputs[0])]
     filled, lags_BL = [torch.full((rows,), network.memory[0])], torch.zeros(rows, SHAPE.lags)
+    codes_BhC = torch.zeros(rows, SHAPE.horizon, 2, dtype=torch.int64)
+    targets = TargetBars(torch.zeros(rows, SHAPE.horizon, 32), codes_BhC, torch.zeros(rows))
     times: list[float] = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -205,7 +229,7 @@ def _step_us(network: Network, rows: int, budget_seconds: float = 0.1) -> float:
         while len(times) < 5 or (sum(times) < budget_seconds and len(times) < 1000):
             start = perf_counter()
             network.step(0, x_BF, state, dt_B)
-            network.read(memories, filled, lags_BL)
+            network.read(memories, filled, lags_BL, targets)
             times.append(perf_counter() - start)
     torch.set_num_threads(threads)
     return min(times) * 1e6
