@@ -20,7 +20,7 @@ from streamcast.engine.layout import Field, Layout
 from streamcast.engine.slab import FIRST_SLOTS, Slab
 from streamcast.engine.window import buffers, plan, window_layout
 from streamcast.kernels import outcome
-from streamcast.kernels.advance import Steps, advance
+from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.spec.model_spec import ModelSpec
@@ -85,7 +85,7 @@ class Engine:
         lap("window")
         outcomes = np.empty(len(observations), np.uint8)
         steps = self._steps._replace(outcome=outcomes)
-        counts = np.zeros(4 + len(self.spec.scales), np.int64)
+        counts = Counts.zeros(len(self.spec.scales))
         chunks: list[tuple[Forecasts, Scores]] = []
         gaps = restarts = start = 0
         while start < len(observations):
@@ -93,8 +93,8 @@ class Engine:
                 self._plan, self.slab.rows, steps, slots, observations.times, observations.offsets,
                 observations.values, start, counts,
             )  # fmt: skip
-            gaps += int(counts[-2])
-            restarts += int(counts[-1])
+            gaps += int(counts.gaps[0])
+            restarts += int(counts.restarts[0])
             self._note_windows(steps, counts)
             lap("features")
             chunks.append(self._chunk(steps, counts, outcomes, lap))
@@ -121,22 +121,22 @@ class Engine:
 
     # -- one chunk of steps --------------------------------------------------------------------------
 
-    def _note_windows(self, steps: Steps, counts: Ints) -> None:
+    def _note_windows(self, steps: Steps, counts: Counts) -> None:
         """Keep what the window kernel overwrote, for discarding."""
-        k = int(counts[0])
+        k = int(counts.steps[0])
         ring = self.slab.rows.ring.shape[2]
         self.slab.overwrote("ring", steps.slot[:k], steps.order[:k] % ring, steps.ring_before[:k])
         base = 0
         for s, scale in enumerate(self.spec.scales):
-            n = int(counts[2 + s])
+            n = int(counts.steps[1 + s])
             positions = base + steps.coarse_order[s, :n] % scale.window
             self.slab.overwrote("coarse_ring", steps.coarse_slot[s, :n], positions, steps.coarse_before[s, :n])
             base += scale.window
 
     def _chunk(
-        self, steps: Steps, counts: Ints, outcomes: npt.NDArray[np.uint8], lap: Callable[[str], None]
+        self, steps: Steps, counts: Counts, outcomes: npt.NDArray[np.uint8], lap: Callable[[str], None]
     ) -> tuple[Forecasts, Scores]:
-        k, answers = int(counts[0]), int(counts[1])
+        k, answers = int(counts.steps[0]), int(counts.answers[0])
         scales = self._inference.step(steps, counts)
         normalised = self._inference.read(scales, steps, answers)
         forecast = np.empty(normalised.shape)

@@ -15,7 +15,7 @@ from streamcast.engine.slab import Slab
 from streamcast.engine.tiles import Tiles, tiled
 from streamcast.kernels import rings as memory
 from streamcast.kernels import waves
-from streamcast.kernels.advance import Steps
+from streamcast.kernels.advance import Counts, Steps
 from streamcast.models.network import Network
 from streamcast.spec.model_spec import ModelSpec
 
@@ -59,7 +59,7 @@ class Inference:
         ]
         self._one = torch.ones(BLOCK_ROWS, dtype=torch.int64)
 
-    def step(self, steps: Steps, counts: Ints) -> list[ScaleSteps]:
+    def step(self, steps: Steps, counts: Counts) -> list[ScaleSteps]:
         """Move the hidden states of every scale by the steps of a chunk; return these with their outputs."""
         if len(self._scratch) < self._slab.capacity:
             self._scratch = np.full(self._slab.capacity, -1, np.int64)
@@ -159,10 +159,10 @@ class Inference:
                     state[name][block] = tensor[:rows]
 
 
-def _scale_steps(scale: int, steps: Steps, counts: Ints) -> ScaleSteps:
+def _scale_steps(scale: int, steps: Steps, counts: Counts) -> ScaleSteps:
     if scale == 0:
-        k = int(counts[0])
+        k = int(counts.steps[0])
         return ScaleSteps(steps.slot[:k], steps.order[:k], np.arange(k), steps.x[:k], steps.dt[:k])
-    s, n = scale - 1, int(counts[1 + scale])
+    s, n = scale - 1, int(counts.steps[scale])
     slots, order, after = steps.coarse_slot[s, :n], steps.coarse_order[s, :n], steps.coarse_after[s, :n]
     return ScaleSteps(slots, order, after, steps.coarse_x[s, :n], np.ones(n, np.float32))

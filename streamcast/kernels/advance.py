@@ -44,8 +44,6 @@ REDUCERS = ("mean", "first", "last", "min", "max", "sum", "count")
 CLIP = 100.0
 """Normalised values are cut off here, so that no input can make a feature overflow."""
 
-DAY_MS = 86_400_000.0
-
 
 class Plan(NamedTuple):
     """The constants of a model spec that the loops need; durations in milliseconds."""
@@ -108,6 +106,20 @@ class Steps(NamedTuple):
     scale: Floats  # A: and their unit
     warm: npt.NDArray[np.bool_]  # A
     outcome: npt.NDArray[np.uint8]  # N
+
+
+class Counts(NamedTuple):
+    """How much one call of ``advance`` wrote.  All fields are arrays, because the loops add to them in place."""
+
+    steps: Ints  # 1 + S: steps of each scale, the base scale first
+    answers: Ints  # 1
+    gaps: Ints  # 1: missing bars that were filled
+    restarts: Ints  # 1: series that were reset after a long gap
+
+    @classmethod
+    def zeros(cls, scales: int) -> Counts:
+        """Return the counts of a spec with so many coarse scales."""
+        return cls(np.zeros(1 + scales, np.int64), *np.zeros((3, 1), np.int64))
 
 
 @njit(cache=True, error_model="numpy")
@@ -202,12 +214,12 @@ def _restart(rows: Rows, slot: int) -> None:
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _step(
-    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int, time: int,
+    plan: Plan, rows: Rows, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int,
     values: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """One base bar: fill what is missing, move window and normaliser, close coarse bars, write features."""
-    k = counts[0]
-    counts[0] += 1
+    k = counts.steps[0]
+    counts.steps[0] += 1
     clock, level = rows.clock[slot], rows.level[slot]
     columns, window = plan.sizes.shape[0], rows.ring.shape[2]
     n = clock[STEPS]
@@ -263,12 +275,12 @@ def _step(
 
 @njit(cache=True, error_model="numpy")
 def _close(
-    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, k: int, s: int, base: int, label: int,
+    plan: Plan, rows: Rows, out: Steps, counts: Counts, slot: int, k: int, s: int, base: int, label: int,
     filled: Floats,
 ) -> None:  # fmt: skip
     """One coarse bar: its columns' aggregates become a step of scale ``s``."""
-    i = counts[2 + s]
-    counts[2 + s] += 1
+    i = counts.steps[1 + s]
+    counts.steps[1 + s] += 1
     n = rows.closed[slot, s]
     rows.closed[slot, s] = n + 1
     position = base + n % plan.coarse_windows[s]
@@ -297,11 +309,11 @@ def _relative(values: Floats, last: float, reciprocal: float, out: Singles) -> N
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _answer(plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int) -> None:
+def _answer(plan: Plan, rows: Rows, out: Steps, counts: Counts, slot: int) -> None:
     """The newest step of ``slot`` carries an answer: write what the read-out needs besides hidden states."""
-    a = counts[1]
-    counts[1] += 1
-    k = counts[0] - 1
+    a = counts.answers[0]
+    counts.answers[0] += 1
+    k = counts.steps[0] - 1
     n = rows.clock[slot, STEPS]
     window, lags = rows.ring.shape[2], plan.lags
     ring = rows.ring[slot, 0]
@@ -329,26 +341,25 @@ def _answer(plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int) -> None
 @njit(cache=True, error_model="numpy")
 def advance(
     plan: Plan, rows: Rows, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats, start: int,
-    counts: Ints,
+    counts: Counts,
 ) -> int:  # fmt: skip
     """Take observations from ``start`` on, in order, until they end or the buffers are full; return where it stopped.
 
-    ``counts`` receives how many steps, answers and coarse steps (by scale) were written, then the missing
-    bars filled and the cold restarts: [steps, answers, *coarse, gaps, restarts].
+    Overwrites ``out`` and ``counts``.
     """
-    counts[:] = 0
+    counts.steps[:] = 0
+    counts.answers[0] = counts.gaps[0] = counts.restarts[0] = 0
     columns = values.shape[1]
     room = out.slot.shape[0]
     filled = np.empty(columns)
     missing = np.empty(columns, np.bool_)
     nothing = np.full(columns, math.nan)
-    gaps = counts.shape[0] - 2
     held = rows.ticks.shape[1]
     for i in range(start, slots.shape[0]):
         slot, time = slots[i], times[i]
         clock = rows.clock[slot]
         bar = (time - plan.origin) // plan.freq
-        if counts[0] + plan.max_gap + held + 2 > room:
+        if counts.steps[0] + plan.max_gap + held + 2 > room:
             return i
         if offsets[i] <= clock[OFFSET]:
             out.outcome[i] = DUPLICATE
@@ -362,23 +373,12 @@ def advance(
                 continue
             if bar - clock[BAR] - 1 > plan.max_gap or time - clock[EVENT] > plan.ttl:
                 _restart(rows, slot)
-                counts[gaps + 1] += 1
+                counts.restarts[0] += 1
             else:
                 for absent in range(clock[BAR] + 1, bar):
-                    _step(
-                        plan,
-                        rows,
-                        out,
-                        counts,
-                        slot,
-                        i,
-                        absent,
-                        plan.origin + absent * plan.freq,
-                        nothing,
-                        filled,
-                        missing,
-                    )
-                    counts[gaps] += 1
+                    label = plan.origin + absent * plan.freq
+                    _step(plan, rows, out, counts, slot, i, absent, label, nothing, filled, missing)
+                    counts.gaps[0] += 1
         _step(plan, rows, out, counts, slot, i, bar, time, values[i], filled, missing)
         clock[EVENT] = time
         clock[OFFSET] = offsets[i]
@@ -389,12 +389,11 @@ def advance(
 
 @njit(cache=True, error_model="numpy")
 def _tick(
-    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int, time: int, offset: int,
+    plan: Plan, rows: Rows, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int, offset: int,
     values: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """One raw reading: it joins the bar it belongs to, and closes every bar whose end plus grace it has passed."""
     clock = rows.clock[slot]
-    restarts = counts.shape[0] - 1
     held, columns = rows.ticks.shape[1], values.shape[0]
     event = clock[EVENT]
     if event == NEVER:
@@ -402,7 +401,7 @@ def _tick(
     elif bar <= clock[CLOSED]:
         out.outcome[record] = LATE
         return
-    steps_before = counts[0]
+    steps_before = counts.steps[0]
     until = (time - plan.grace - plan.origin) // plan.freq  # the first bar that stays open
     if event != NEVER and until - 1 > clock[CLOSED]:
         newest = (event - plan.origin) // plan.freq
@@ -412,13 +411,13 @@ def _tick(
                 clock[HEARD] = b
             elif clock[HEARD] != NEVER and b - clock[HEARD] > plan.max_gap:
                 _restart(rows, slot)
-                counts[restarts] += 1
-                steps_before = counts[0]
+                counts.restarts[0] += 1
+                steps_before = counts.steps[0]
             _shut(plan, rows, out, counts, slot, record, b, filled, missing)
         if until - 1 - reach > plan.max_gap or time - event > plan.ttl:
             _restart(rows, slot)
-            counts[restarts] += 1
-            steps_before = counts[0]
+            counts.restarts[0] += 1
+            steps_before = counts.steps[0]
         else:
             for b in range(reach + 1, until):
                 _shut(plan, rows, out, counts, slot, record, b, filled, missing)
@@ -430,7 +429,7 @@ def _tick(
     part[columns, COUNT] += 1.0
     clock[EVENT] = max(clock[EVENT], time)
     clock[OFFSET] = offset
-    if counts[0] > steps_before:
+    if counts.steps[0] > steps_before:
         _answer(plan, rows, out, counts, slot)
         out.outcome[record] = ANSWERED
     else:
@@ -439,7 +438,7 @@ def _tick(
 
 @njit(cache=True, error_model="numpy")
 def _shut(
-    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int,
+    plan: Plan, rows: Rows, out: Steps, counts: Counts, slot: int, record: int, bar: int,
     filled: Floats, missing: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """Close one base bar of ticks: its aggregates are a step, or a missing bar when nothing came."""
@@ -453,5 +452,5 @@ def _shut(
     if empty and rows.clock[slot, STEPS] == 0:
         return  # a series begins with its first reading
     if empty:
-        counts[counts.shape[0] - 2] += 1
+        counts.gaps[0] += 1
     _step(plan, rows, out, counts, slot, record, bar, plan.origin + bar * plan.freq, values, filled, missing)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.streams import SPECS, Line, cuts, engine, observations, pieces, streams
 from streamcast.engine.engine import Engine
-from streamcast.kernels.advance import Steps, advance
+from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
 from tests.oracle_windows import Answer, Bar, Coarse, Series, Told
@@ -34,7 +34,7 @@ def kernel(engine: Engine, numbered: Sequence[tuple[int, Line]]) -> list[Told]:
     seen = observations(numbered, len(spec.series.columns))
     slots = engine.slab.locate(seen)
     outcomes = np.empty(len(seen), np.uint8)
-    counts = np.zeros(4 + len(spec.scales), np.int64)
+    counts = Counts.zeros(len(spec.scales))
     told = [Told("") for _ in numbered]
     start = 0
     while start < len(seen):
@@ -42,17 +42,17 @@ def kernel(engine: Engine, numbered: Sequence[tuple[int, Line]]) -> list[Told]:
         start = advance(
             engine._plan, engine.slab.rows, out, slots, seen.times, seen.offsets, seen.values, start, counts
         )
-        _read(spec, out, counts.tolist(), told, engine)
+        _read(spec, out, counts, told, engine)
     engine.promote()
     for one, outcome in zip(told, outcomes.tolist(), strict=True):
         one.outcome = OUTCOMES[outcome]
     return told
 
 
-def _read(spec: ModelSpec, out: Steps, counts: Sequence[int], told: Sequence[Told], engine: Engine) -> None:
+def _read(spec: ModelSpec, out: Steps, counts: Counts, told: Sequence[Told], engine: Engine) -> None:
     names = features.names(spec)
     ring = engine.slab.rows.ring
-    for k in range(counts[0]):
+    for k in range(int(counts.steps[0])):
         x = dict(zip(names, out.x[k].tolist(), strict=False))
         filled = ring[out.slot[k], :, out.order[k] % ring.shape[2]].tolist()
         observed, naive = float(out.observed[k]), out.naive[k].tolist()
@@ -60,11 +60,11 @@ def _read(spec: ModelSpec, out: Steps, counts: Sequence[int], told: Sequence[Tol
         assert out.cold[k] == (out.order[k] == 0)
         assert not out.x[k, len(names) :].any()
     for s in range(len(spec.scales)):
-        for k in range(counts[2 + s]):
+        for k in range(int(counts.steps[1 + s])):
             after = out.coarse_after[s, k]
             x = dict(zip(names, out.coarse_x[s, k].tolist(), strict=False))
             told[out.record[after]].coarse.append(Coarse(s, int(out.coarse_order[s, k]), int(out.order[after]), x))
-    for a in range(counts[1]):
+    for a in range(int(counts.answers[0])):
         k = out.answer_step[a]
         assert out.answer[k] == a
         told[out.record[k]].answer = Answer(
