@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from streamcast.consumers.transport import Partition
 from streamcast.engine.inference import Inference
-from streamcast.engine.layout import Field, Layout
+from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.slab import FIRST_SLOTS, Slab
 from streamcast.engine.window import buffers, plan, window_layout
-from streamcast.kernels import outcome
+from streamcast.kernels import scoring
 from streamcast.kernels.advance import Counts, Steps, advance
+from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.spec.model_spec import ModelSpec
@@ -32,13 +33,10 @@ Floats = npt.NDArray[np.float64]
 MOST_FIRST_BYTES = 1 << 30
 """Of the slots that a slab begins with."""
 
-NOT_FINITE = 4
-"""An outcome beside those of ``kernels.advance``: the forecast was not finite."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Forecasts whose outcome arrived: ``ahead`` [M] steps, ``values`` [M, 4] as in ``kernels.outcome``."""
+    """Forecasts whose outcome arrived: ``ahead`` [M] steps, ``values`` [M, 4] as in ``kernels.scoring``."""
 
     ahead: Ints
     values: Floats
@@ -141,7 +139,7 @@ class Engine:
         normalised = self._inference.read(scales, steps, answers)
         forecast = np.empty(normalised.shape)
         lap("inference")
-        finite = outcome.scale_back(normalised, steps.last[:answers], steps.scale[:answers], forecast)
+        finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], forecast)
         answer = steps.answer[:k]
         at = steps.answer_step[:answers]
         records = steps.record[at]
@@ -163,7 +161,7 @@ class Engine:
         before = np.empty((k, len(ahead), len(self._levels)))
         anomaly = np.full(len(forecast), np.nan)
         slots, orders = steps.slot[:k], steps.order[:k]
-        outcome.score(
+        scoring.score(
             arrays["awaiting"], arrays["residual"], slots, orders, steps.observed[:k], steps.naive[:k],
             answer, forecast, ahead, self._levels, self.spec.median, scores, before, anomaly,
         )  # fmt: skip
@@ -171,11 +169,11 @@ class Engine:
         for j, step in enumerate(ahead.tolist()):
             slab.overwrote("awaiting", slots, base + orders % step, before[:, j])
             base += step
-        due = ~np.isnan(scores[:, :, outcome.ERROR])
+        due = ~np.isnan(scores[:, :, scoring.ERROR])
         return anomaly, Scores(np.broadcast_to(ahead, due.shape)[due], scores[due])
 
 
-def layout(spec: ModelSpec, network: Network) -> Layout:
+def layout(spec: ModelSpec, network: Network) -> StateLayout:
     """Return what must be remembered of one series: windows, forecasts that wait, hidden states, past outputs.
 
     Raises SpecError when that is too much for the slots which a slab begins with.
@@ -192,7 +190,7 @@ def layout(spec: ModelSpec, network: Network) -> Layout:
         remembered, width = network.memory[scale], network.outputs[scale]
         if scale > 0 or remembered > 1:
             fields[f"past.{scale}"] = Field((remembered, width), np.float32, 0, ((remembered, scale),))
-    found = Layout(fields)
+    found = StateLayout(fields)
     if FIRST_SLOTS * found.row_bytes > MOST_FIRST_BYTES:
         raise SpecError(
             f"the spec needs {found.row_bytes:,} bytes a series ({found.arithmetic()}, …);"

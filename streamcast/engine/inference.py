@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from streamcast.engine.slab import Slab
-from streamcast.engine.tiles import Tiles, tiled
+from streamcast.engine.tiles import Tiles, whole_tiles
 from streamcast.kernels import rings as memory
 from streamcast.kernels import waves
 from streamcast.kernels.advance import Counts, Steps
@@ -78,20 +78,20 @@ class Inference:
             for first in range(0, answers, BLOCK_ROWS):
                 block = slice(first, min(first + BLOCK_ROWS, answers))
                 at, rows = steps.answer_step[block], block.stop - block.start
-                whole = slice(first, first + tiled(rows))
+                whole = slice(first, first + whole_tiles(rows))
                 memories, filled = [], []
                 for scale, (part, ring, kept) in enumerate(zip(scales, rings, self._memories, strict=True)):
                     if ring is None or kept is None:
                         memories.append(torch.from_numpy(self._tiles.gather("newest", part.y, at)[:, None]))
-                        filled.append(self._one[: tiled(rows)])
+                        filled.append(self._one[: whole_tiles(rows)])
                         continue
                     recent, have = kept
                     done[scale] = memory.remember(
                         ring, part.slots, part.order, part.y, part.after, before[scale], done[scale], at,
                         steps.slot[at], steps.answer_order[scale, block], recent.numpy(), have.numpy(),
                     )  # fmt: skip
-                    memories.append(recent[: tiled(rows)])
-                    filled.append(have[: tiled(rows)])
+                    memories.append(recent[: whole_tiles(rows)])
+                    filled.append(have[: whole_tiles(rows)])
                 q_tile = self._network.read(memories, filled, torch.from_numpy(steps.lags[whole]))
                 q[block] = q_tile[:rows].numpy()
         for scale, (part, ring) in enumerate(zip(scales, rings, strict=True)):
@@ -138,7 +138,7 @@ class Inference:
         Cold rows begin anew.
         """
         rows = block.stop - block.start
-        tile = slice(block.start, block.start + tiled(rows))
+        tile = slice(block.start, block.start + whole_tiles(rows))
         starts = [0]
         if cold is not None:
             starts += [t for t in range(1, len(x)) if cold[t, block].any()]

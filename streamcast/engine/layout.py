@@ -42,7 +42,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class StateLayout:
     """What a model needs to remember of one series."""
 
     fields: Mapping[str, Field]

@@ -23,7 +23,7 @@ ALIGNMENT = 64
 """Bytes."""
 
 
-def tiled(rows: int) -> int:
+def whole_tiles(rows: int) -> int:
     """The least number of rows in whole tiles that holds so many."""
     return -(-rows // TILE) * TILE
 
@@ -38,17 +38,17 @@ class Tiles:
         self._room: dict[str, npt.NDArray[Any]] = {}
 
     def gather(self, name: str, array: npt.NDArray[Kept], rows: Ints) -> npt.NDArray[Kept]:
-        """Return R rows of an array, copied into whole tiles; [tiled(R), ...]."""
-        tiles = self._take(name, (tiled(len(rows)), *array.shape[1:]), array.dtype)
+        """Return R rows of an array, copied into whole tiles; [whole_tiles(R), ...]."""
+        tiles = self._take(name, (whole_tiles(len(rows)), *array.shape[1:]), array.dtype)
         np.take(array, rows, 0, tiles[: len(rows)], mode="clip")  # "raise" would copy twice
         return tiles
 
     def waves(self, name: str, array: Array) -> torch.Tensor:
-        """Return [T, R, ...] as [T, tiled(R), ...], in place where it is in whole tiles already."""
+        """Return [T, R, ...] as [T, whole_tiles(R), ...], in place where it is in whole tiles already."""
         steps, rows = array.shape[:2]
         if rows % TILE == 0 and array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
             return torch.from_numpy(array)
-        tiles = self._take(name, (steps, tiled(rows), *array.shape[2:]), array.dtype)
+        tiles = self._take(name, (steps, whole_tiles(rows), *array.shape[2:]), array.dtype)
         tiles[:, :rows] = array
         return torch.from_numpy(tiles)
 

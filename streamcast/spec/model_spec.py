@@ -114,6 +114,11 @@ class SeriesSpec(Frozen):
         """The name of the column that is forecast."""
         return self.columns[0].name
 
+    @property
+    def open_bars(self) -> int:
+        """How many base bars of ticks may be open at once (none in sample mode)."""
+        return -(-self.grace // self.freq) + 1 if self.mode == "ticks" else 0
+
 
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""

@@ -16,11 +16,10 @@ from hypothesis import strategies as st
 from harness.streams import SPECS, Line, cuts, engine, observations, pieces, streams
 from streamcast.engine.engine import Engine
 from streamcast.kernels.advance import Counts, Steps, advance
+from streamcast.kernels.outcomes import NAMES
 from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
 from tests.oracle_windows import Answer, Bar, Coarse, Series, Told
-
-OUTCOMES = ("answered", "absorbed", "late", "duplicate")
 
 law = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 over_specs = pytest.mark.parametrize("name", list(SPECS))
@@ -45,7 +44,7 @@ def kernel(engine: Engine, numbered: Sequence[tuple[int, Line]]) -> list[Told]:
         _read(spec, out, counts, told, engine)
     engine.promote()
     for one, outcome in zip(told, outcomes.tolist(), strict=True):
-        one.outcome = OUTCOMES[outcome]
+        one.outcome = NAMES[outcome]
     return told
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamcast.engine.layout import Layout
+from streamcast.engine.layout import StateLayout
 from streamcast.engine.slab import Slab
 from streamcast.engine.window import buffers, plan, window_layout
 from streamcast.errors import HistoryError
@@ -46,7 +46,7 @@ class Panel:
     y_KT: Floats
 
 
-def walk(history: History, spec: ModelSpec, layout: Layout) -> Iterator[Chunk]:
+def walk(history: History, spec: ModelSpec, layout: StateLayout) -> Iterator[Chunk]:
     """Take a history through the window kernel, chunk by chunk; raises HistoryError for other columns."""
     slab, steps, constants = Slab(layout, len(history.keys)), buffers(spec), plan(spec)
     counts = Counts.zeros(len(spec.scales))

@@ -10,7 +10,7 @@ import numpy as np
 from harness.streams import engine
 from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
-from streamcast.kernels.advance import ANSWERED
+from streamcast.kernels.outcomes import ANSWERED
 from streamcast.topics.messages import Observations
 
 POLL = 5_000
