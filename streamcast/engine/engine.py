@@ -1,7 +1,7 @@
 """The engine: observations in, forecasts out, and nothing else.
 
-A pure function of (state, records): no clock, no I/O, no chance.  Its result is that of taking the records
-of each partition one at a time in offset order; waves and tiles are only a faster way to the same bytes.
+A pure function of (state, records): no clock, no I/O, no random numbers.  Its result equals that of applying the
+records of each partition one at a time in offset order; waves and tiles only compute the same bytes faster.
 
 Legend: N observations, K steps, A answers, M scores, h horizon, Q quantiles.
 """
@@ -31,12 +31,12 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 MOST_FIRST_BYTES = 1 << 30
-"""Of the slots that a slab begins with."""
+"""Limit on the memory of a new slab."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Forecasts whose outcome arrived: ``ahead`` [M] steps, ``values`` [M, 4] as in ``kernels.scoring``."""
+    """Forecasts of bars that are now observed: ``ahead`` [M] steps, ``values`` [M, 4] as in ``kernels.scoring``."""
 
     ahead: Ints
     values: Floats
@@ -44,7 +44,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of N observations: forecasts, an outcome each [N], scores, and counts of rarer events."""
+    """The result of N observations: forecasts, an outcome code each [N], scores, and counts of rarer events."""
 
     forecasts: Forecasts
     outcomes: npt.NDArray[np.uint8]
@@ -60,7 +60,7 @@ def _no_lap(_stage: str) -> None:
 
 
 class Engine:
-    """Carries the state of every series of one lane through its records."""
+    """Applies records to the state of every series of one lane."""
 
     def __init__(self, spec: ModelSpec, network: Network, max_series: int = 1_000_000) -> None:
         self.spec = spec
@@ -76,8 +76,8 @@ class Engine:
     ) -> Result:  # fmt: skip
         """Advance every series by its records and answer them; ``promote`` or ``discard`` must follow.
 
-        The series of ``reset`` are begun anew first.  ``lap`` is called with the name of each part of the work as
-        it ends: telemetry, never an input.
+        Series of ``reset`` lose their state first.  ``lap`` is called with the name of each part of the work when it
+        ends; it serves telemetry and cannot change the result.
         """
         slots = self.slab.locate(observations, reset)
         lap("window")
@@ -100,11 +100,11 @@ class Engine:
         return Result(forecasts, outcomes, _scores(chunks), slots, gaps, restarts, self.slab.evictions)
 
     def promote(self) -> None:
-        """What was staged is committed."""
+        """Keep the staged changes: the poll is committed."""
         self.slab.promote()
 
     def discard(self, partitions: Collection[Partition] | None = None) -> None:
-        """What was staged did not happen, in all partitions or in these."""
+        """Undo the staged changes, of all partitions or of these."""
         self.slab.discard(partitions)
 
     def norm(self, result: Result, most: int = 64) -> float:
@@ -120,7 +120,7 @@ class Engine:
     # -- one chunk of steps --------------------------------------------------------------------------
 
     def _note_windows(self, steps: Steps, counts: Counts) -> None:
-        """Keep what the window kernel overwrote, for discarding."""
+        """Record the ring cells that the window kernel overwrote."""
         k = int(counts.steps[0])
         ring = self.slab.rows.ring.shape[2]
         self.slab.overwrote("ring", steps.slot[:k], steps.order[:k] % ring, steps.ring_before[:k])
@@ -154,7 +154,7 @@ class Engine:
         return forecasts, scores
 
     def _score(self, steps: Steps, k: int, answer: Ints, forecast: Floats) -> tuple[Floats, Scores]:
-        """Score what came due at K steps; return the anomaly of each answer and the scores."""
+        """Score the pending forecasts of K steps; return the anomaly of each answer and the scores."""
         ahead = self._plan.scored
         slab, arrays = self.slab, self.slab.arrays
         scores = np.empty((k, len(ahead), 4))
@@ -174,9 +174,9 @@ class Engine:
 
 
 def layout(spec: ModelSpec, network: Network) -> StateLayout:
-    """Return what must be remembered of one series: windows, forecasts that wait, hidden states, past outputs.
+    """Return the layout of one series' state: windows, pending forecasts, hidden states, past outputs.
 
-    Raises SpecError when that is too much for the slots which a slab begins with.
+    Raises SpecError when a new slab would need more than ``MOST_FIRST_BYTES``.
     """
     awaiting, quantiles = spec.scored_steps, len(spec.quantiles)
     fields = {
@@ -196,7 +196,7 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
             f"the spec needs {found.row_bytes:,} bytes a series ({found.arithmetic()}, …);"
             f" the first {FIRST_SLOTS} series alone would take {FIRST_SLOTS * found.row_bytes / 2**30:.1f} GiB,"
             f" of at most {MOST_FIRST_BYTES / 2**30:.0f}: choose a smaller window, fewer columns, or a coarser scale"
-            " for what lies far back"
+            " for distant bars"
         )
     return found
 

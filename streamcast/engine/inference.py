@@ -1,4 +1,4 @@
-"""The network over a chunk of steps, in tiles of 8 rows: recurrent parts step, then the read-out answers.
+"""The network over a chunk of steps, in tiles of 8 rows: recurrent layers run at every step, the read-out per answer.
 
 Legend: K steps, A answers, R rows of a wave, T waves of a run, F features, H width, h horizon, Q quantiles.
 """
@@ -23,12 +23,12 @@ Ints = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 
 BLOCK_ROWS = 512
-"""Rows that are read out at once; a multiple of a tile."""
+"""Rows of one call of the network; a multiple of a tile."""
 
 
 @dataclass(slots=True)
 class ScaleSteps:
-    """The K steps of one scale in a chunk: whose, which number, after which base step, inputs; then the outputs."""
+    """The K steps of one scale in a chunk: slots, numbers in their series, base steps, inputs, outputs."""
 
     slots: Ints
     order: Ints
@@ -60,7 +60,7 @@ class Inference:
         self._one = torch.ones(BLOCK_ROWS, dtype=torch.int64)
 
     def step(self, steps: Steps, counts: Counts) -> list[ScaleSteps]:
-        """Move the hidden states of every scale by the steps of a chunk; return these with their outputs."""
+        """Run the recurrent layers of every scale over the steps of a chunk; return the steps with their outputs."""
         if len(self._scratch) < self._slab.capacity:
             self._scratch = np.full(self._slab.capacity, -1, np.int64)
         scales = [_scale_steps(scale, steps, counts) for scale in range(len(self._fresh))]
@@ -69,7 +69,7 @@ class Inference:
         return scales
 
     def read(self, scales: list[ScaleSteps], steps: Steps, answers: int) -> Singles:
-        """Read A answers out of what is remembered, a block at a time; normalised quantiles [A, h, Q]."""
+        """Run attention and head for A answers, a block at a time; return normalised quantiles [A, h, Q]."""
         q = np.empty((answers, *self._shape), np.float32)
         rings = [self._slab.arrays.get(f"past.{scale}") for scale in range(len(scales))]
         before = [np.empty_like(part.y) for part in scales]
@@ -135,7 +135,7 @@ class Inference:
     ) -> None:  # fmt: skip
         """Step some of the ``total`` rows by a run of waves (x [T, R, F]) from ``state``, in place.
 
-        Cold rows begin anew.
+        Cold rows start from the initial state.
         """
         rows = block.stop - block.start
         tile = slice(block.start, block.start + whole_tiles(rows))

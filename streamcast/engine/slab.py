@@ -81,7 +81,7 @@ class Slab:
         return [texts[slot] for slot in slots.tolist()]
 
     def locate(self, observations: Observations, reset: Collection[tuple[Partition, str]] = ()) -> Ints:
-        """Return the slot of each observation, giving new series a fresh one, and open a stage over them.
+        """Open a stage and return the slot of each observation; new series get a free slot.
 
         Series of ``reset`` lose their state first.  When a partition has ``max_series`` series, a new one replaces
         the least recently seen one, in offset order; the slot of an evicted series is free after ``promote``.
@@ -196,8 +196,7 @@ class Slab:
             return
         undone = {p: n for p, n in self._numbers.items() if partitions is None or p in partitions}
         if undone:
-            arrays = {**self.arrays, "seen": self._seen}
-            undo.put_back(undone, self._index, arrays, undone.values(), self._partition_of)
+            undo.put_back(undone, self._partition_of, {**self.arrays, "seen": self._seen}, self._index)
         for partition in undone:
             self._oldest.pop(partition, None)
         self._release(undo.unused(undone))
@@ -223,7 +222,7 @@ class Slab:
     # -- content -------------------------------------------------------------------------------------
 
     def content(self, slot: int) -> Iterator[tuple[str, Array]]:
-        """Yield a series' state array by array, in canonical form: what was never written is zero."""
+        """Yield a series' state array by array, in canonical form: unwritten cells are zero."""
         for name, rows in self._canonical(np.array([slot])):
             yield name, rows[0]
 
@@ -238,7 +237,7 @@ class Slab:
     def export(self, partition: Partition) -> dict[str, Array]:
         """Return a partition's series as arrays in the order of their keys, in canonical form; a copy.
 
-        Beside the slab's arrays: ``seen``, and the keys as UTF-8 in ``key_bytes`` with their ends in ``key_ends``.
+        Besides the slab's arrays: ``seen``, and the keys as UTF-8 in ``key_bytes`` with their ends in ``key_ends``.
         """
         index = self._index.get(partition, {})
         keys = sorted(index)
@@ -251,9 +250,9 @@ class Slab:
         return exported
 
     def restore(self, partition: Partition, exported: Mapping[str, Array]) -> None:
-        """Take over what ``export`` returned, in place of what there is of the partition.
+        """Replace the series of a partition by those that ``export`` returned.
 
-        Raises ValueError when the arrays are not those of this layout; nothing is changed then.
+        Raises ValueError, and changes nothing, when the arrays do not fit the layout.
         """
         ends = exported["key_ends"].tolist() if "key_ends" in exported else None
         wanted = {name: (f.shape, np.dtype(f.dtype)) for name, f in self._layout.fields.items()} | {

@@ -1,8 +1,8 @@
-"""Whole tiles of rows: in what form a network is given numbers, so that a row's bytes do not depend on the others.
+"""Whole tiles of rows: the form of the network's inputs that keeps a row's bytes independent of other rows.
 
-Rows are independent of their neighbours only in multiples of 8, and only at memory aligned as torch's own is: matrix
-products of the same numbers at another alignment have other last bits.  Widths are multiples of 8 floats, so that
-every second row of an aligned matrix is aligned, too.
+Rows are independent of their neighbours only in multiples of 8, and only in memory with torch's own alignment: matrix
+products of the same numbers at another alignment differ in the last bits.  Widths are multiples of 8 floats, so that
+every second row of an aligned matrix is aligned too.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ ALIGNMENT = 64
 
 
 def whole_tiles(rows: int) -> int:
-    """The least number of rows in whole tiles that holds so many."""
+    """Round a number of rows up to whole tiles."""
     return -(-rows // TILE) * TILE
 
 
 class Tiles:
-    """Room for what a network is given, by name; it grows, and is used again at the next call of the same name.
+    """Buffers for network inputs, by name; they grow, and the next call with the same name reuses them.
 
-    The rows that fill the last tile up hold anything.
+    The padding rows of the last tile hold arbitrary numbers.
     """
 
     def __init__(self) -> None:
@@ -58,5 +58,5 @@ class Tiles:
         if room is None or len(room) < size or room.dtype != dtype:
             like = torch.from_numpy(np.empty(0, dtype)).dtype
             room = self._room[name] = torch.zeros(2 * size, dtype=like).numpy()  # torch aligns its memory
-        taken: npt.NDArray[Kept] = room[:size].reshape(shape)
-        return taken
+        part: npt.NDArray[Kept] = room[:size].reshape(shape)
+        return part

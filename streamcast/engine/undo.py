@@ -83,16 +83,15 @@ class Undo:
         self.members.append(_Member(partition, key, before, after))
 
     def put_back(
-        self, partitions: Collection[Partition], index: Index, arrays: Mapping[str, Array],
-        numbers: Collection[int], number_of_slot: Ints,
-    ) -> None:  # fmt: skip
+        self, partitions: Mapping[Partition, int], partition_of: Ints, arrays: Mapping[str, Array], index: Index
+    ) -> None:
         """Put back what was overwritten of some partitions, newest first.
 
-        ``numbers`` are the partitions' numbers in ``number_of_slot`` [slots].
+        ``partitions`` maps them to their numbers, ``partition_of`` [slots] holds the number of each slot's partition.
         """
-        of_partitions = np.array([*numbers], np.int64)
+        numbers = np.array([*partitions.values()], np.int64)
         for overwrite in reversed(self.overwritten):
-            which = np.isin(number_of_slot[overwrite.slots], of_partitions)
+            which = np.isin(partition_of[overwrite.slots], numbers)
             overwrite.put_back(arrays[overwrite.name], which)
         for member in reversed(self.members):
             if member.partition not in partitions:

@@ -1,4 +1,4 @@
-"""A spec as the window kernel takes it: its constants, what it remembers of a series, room for a chunk of steps.
+"""A spec for the window kernel: its constants, its state of a series, its buffers for a chunk of steps.
 
 Legend: K steps, A answers, S coarse scales, C columns, F features, L lags.
 """
@@ -20,13 +20,16 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
 STEPS_AT_ONCE = 8_192
+"""Steps of a chunk, unless one record may need more."""
+
 LAG_BYTES = 64 << 20
+"""Limit on the lags of a chunk, unless one record needs more."""
 
 
 def plan(spec: ModelSpec) -> Plan:
-    """Return the constants of a spec as the kernels take them.
+    """Return the constants of a spec for the kernels.
 
-    A coarse bar's value is in the unit of base bars, whose moments normalise it: a sum or count is its mean there.
+    The moments of base bars normalise coarse bars, too.  So the coarse value of a sum or count is its mean a base bar.
     """
     series = spec.series
     reducers = [column.reducer for column in series.columns]
@@ -54,7 +57,7 @@ def plan(spec: ModelSpec) -> Plan:
 
 
 def window_layout(spec: ModelSpec) -> StateLayout:
-    """Return what the window kernel must remember of one series."""
+    """Return the layout of the window kernel's state of one series."""
     columns, scales = len(spec.series.columns), len(spec.scales)
     coarse = [scale.window for scale in spec.scales]
     return StateLayout(
@@ -73,7 +76,7 @@ def window_layout(spec: ModelSpec) -> StateLayout:
 
 
 def buffers(spec: ModelSpec) -> Steps:
-    """Return room for one chunk of steps: bounded, and always enough for one record."""
+    """Return buffers for one chunk of steps: bounded, and always large enough for one record."""
     columns, scales, width = len(spec.series.columns), len(spec.scales), features.width(spec)
     room = max(STEPS_AT_ONCE, 2 * (spec.series.max_gap + spec.series.open_bars + 2))
     if spec.lags:

@@ -47,7 +47,7 @@ values = st.tuples(*[whole_numbers] * (len(EMPTY) - 1), st.sampled_from([0.0, 1.
 
 
 class Written(NamedTuple):
-    """All steps of a stream, as the network is given them."""
+    """All steps of a stream: the inputs of the network."""
 
     x: np.ndarray
     observed: np.ndarray
@@ -62,7 +62,9 @@ def steps_of(lines: Sequence[Line]) -> Written:
     out, clock = tried._steps, tried.slab.arrays["clock"][0]
     n = int(clock[1]) if len(result.slots) else 0
     closed = tried.slab.arrays["closed"][0].tolist()
-    return Written(out.x[:n].copy(), out.observed[:n].copy(), [out.coarse_x[s, :c].copy() for s, c in enumerate(closed)])
+    return Written(
+        out.x[:n].copy(), out.observed[:n].copy(), [out.coarse_x[s, :c].copy() for s, c in enumerate(closed)]
+    )
 
 
 def closing(time: int) -> Line:

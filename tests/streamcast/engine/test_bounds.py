@@ -1,4 +1,4 @@
-"""Memory is bounded whatever arrives: a million series, one series that is all of the stream, a backlog."""
+"""Memory is bounded for any input: a million series, one series that is all of the stream, a backlog."""
 
 from __future__ import annotations
 

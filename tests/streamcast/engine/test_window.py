@@ -1,4 +1,4 @@
-"""What becomes of a record in sample mode, told by examples; the laws are in ``tests/laws``."""
+"""The effect of a record in sample mode, by examples; the laws are in ``tests/laws``."""
 
 from __future__ import annotations
 

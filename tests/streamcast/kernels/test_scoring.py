@@ -1,4 +1,4 @@
-"""Forecasts in the units of the series, and their scores when what they foretold arrives."""
+"""Forecasts in the units of the series, and their scores once the forecast bars are observed."""
 
 from __future__ import annotations
 
