@@ -1,4 +1,4 @@
-"""A made-up history that training, backtests and the notebook are tried on."""
+"""A synthetic history for tests of training, backtests and the notebook."""
 
 from __future__ import annotations
 

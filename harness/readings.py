@@ -1,4 +1,4 @@
-"""Raw readings whose bars are known: the made-up history of ``harness.histories``, several readings an hour."""
+"""Raw readings whose bars are known: the synthetic history of ``harness.histories``, with several readings an hour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AROUND = (-2.0, 0.5, 2.0, -0.5)  # their mean is 0, and eighths add up exactly
 
 
 def bars_and_readings(bars: int = 400, series: int = 2, grace_hours: int = 0) -> tuple[History, History]:
-    """Return hours without gaps, and readings whose hourly means are the very same numbers.
+    """Return hours without gaps, and readings with exactly these hourly means.
 
     Heartbeats at the end close the last hours one by one.
     """
@@ -35,7 +35,7 @@ def _readings(hours: History, grace_hours: int) -> Iterator[dict[str, object]]:
 
 
 def ragged_readings(hours: int = 120, series: int = 3, seed: int = 0) -> History:
-    """Return readings as they come: many in one hour, none in some, two at once, nulls, silences of half a day."""
+    """Return irregular readings: many in one hour, none in another, equal times, nulls, silences of half a day."""
     random = np.random.default_rng(seed)
     rows = []
     for number in range(series):

@@ -25,7 +25,7 @@ from streamcast.topics.messages import Encoder, Observations
 
 MINUTE = 60_000
 START = 1_767_225_570_000
-"""2025-12-31T23:59:30Z: a bar's middle, just before a day, a week of the epoch and a year turn."""
+"""2025-12-31T23:59:30Z: a bar's middle, just before a new day, week of the epoch and year."""
 
 GRU = {"kind": "gru", "hidden": 8, "layers": 2}
 LSTM_ATTENTION = {"kind": "lstm-attention", "hidden": 8, "ring": 5}
@@ -45,7 +45,7 @@ SCALES = (Scale(every="5min", window=4), Scale(every="15min", window=3))
 
 
 def model_spec(series: Mapping[str, object], network: Mapping[str, object] = GRU, **given: object) -> ModelSpec:
-    """Return a small spec of one-minute bars; what is given goes beyond the defaults."""
+    """Return a small spec of one-minute bars; ``series`` and ``given`` override the defaults."""
     whole = {"columns": (Y,), "freq": MINUTE, "max_gap": 30, "ttl": "2h", **series}
     small = {"horizon": 3, "lags": 8, "season": 4, "warm_up": 3, "half_life": 5, **given}
     return ModelSpec(series=SeriesSpec(**whole), network=dict(network), **small)
@@ -64,11 +64,11 @@ SPECS: Mapping[str, ModelSpec] = {
     "ticks": model_spec({"columns": REDUCED, "mode": "ticks", "grace": "90s"}, scales=SCALES),
     "ticks without grace": model_spec({"mode": "ticks", "max_gap": 20, "ttl": "10min"}, LSTM_ATTENTION, season=1),
 }
-"""What the laws run over."""
+"""The specs that the laws run over."""
 
 
 class Line(NamedTuple):
-    """One record: event time in ms; a category is its place, −1 when unknown; NaN is missing."""
+    """One record: event time in ms; a category is its index, −1 when unknown; NaN is missing."""
 
     key: str
     time: int
@@ -101,11 +101,11 @@ def streams(
         for column in series.columns
     ]
     drawn = st.tuples(st.sampled_from(keys), st.one_of([moves] * 12 + [quiet]), st.tuples(*columns))
-    return st.lists(drawn, min_size=1, max_size=most).map(_told)
+    return st.lists(drawn, min_size=1, max_size=most).map(_timed)
 
 
-def _told(drawn: Iterable[tuple[str, int, tuple[float, ...]]]) -> list[Line]:
-    """Turn moves from a key's newest time into times."""
+def _timed(drawn: Iterable[tuple[str, int, tuple[float, ...]]]) -> list[Line]:
+    """Convert moves from a key's newest time to times."""
     now: dict[str, int] = {}
     lines = []
     for key, move, values in drawn:
@@ -116,7 +116,7 @@ def _told(drawn: Iterable[tuple[str, int, tuple[float, ...]]]) -> list[Line]:
 
 
 def cuts(most: int = 40) -> st.SearchStrategy[list[int]]:
-    """Sizes of consecutive batches; what is left over is one more."""
+    """Sizes of consecutive batches; the remaining lines are one more batch."""
     return st.lists(st.integers(1, 12), max_size=most)
 
 
@@ -164,14 +164,14 @@ Placing = Callable[[str], int]
 
 @dataclass
 class Trace:
-    """What became of a stream, by offset: outcomes, and forecasts as bytes; and digests of the series by key."""
+    """The result of a stream: outcomes and forecast bytes by offset, digests of the series by key."""
 
     outcomes: dict[int, int] = field(default_factory=dict)
     forecasts: dict[int, bytes] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
 
     def of(self, lines: Sequence[Line], key: str) -> Trace:
-        """The part that is about one series."""
+        """The part of one series."""
         own = {offset for offset, line in enumerate(lines) if line.key == key}
         return Trace(
             {offset: outcome for offset, outcome in self.outcomes.items() if offset in own},
@@ -188,7 +188,7 @@ def partition(index: int) -> Partition:
 def observations(numbered: Sequence[tuple[int, Line]], columns: int, placed: Placing = one_partition) -> Observations:
     """Return lines with their offsets as the decoder would: by partition, then by offset.
 
-    An offset is the line's place in the whole stream, so that it does not depend on the partitions.
+    An offset is the line's index in the whole stream, so that it does not depend on the partitions.
     """
     rows = sorted(numbered, key=lambda row: (placed(row[1].key), row[0]))
     runs, start = [], 0
@@ -208,7 +208,7 @@ def observations(numbered: Sequence[tuple[int, Line]], columns: int, placed: Pla
 
 
 def stage(engine: Engine, numbered: Sequence[tuple[int, Line]], trace: Trace, placed: Placing = one_partition) -> None:
-    """Stage a batch and note its outcomes and forecasts."""
+    """Stage a batch and add its outcomes and forecasts to the trace."""
     seen = observations(numbered, len(engine.spec.series.columns), placed)
     result = engine.stage(seen)
     record = result.forecasts.record

@@ -1,8 +1,8 @@
-"""The engine's front written a second time, slowly, from words alone: bars, gaps, lateness, coarse bars,
-the running normaliser, features, lags, ticks with grace.
+"""A second, slow implementation of the window kernel, written from the specification alone: bars, gaps, lateness,
+coarse bars, the running normaliser, features, lags, ticks with grace.
 
-One ``Series`` is one key.  It keeps its whole past in lists and computes everything anew for every bar: no rings, no
-running sums, no shared code with the kernels.
+One ``Series`` is one key.  It keeps its whole past in lists and recomputes everything for every bar: no rings, no
+running sums, no code shared with the kernels.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ REDUCE: Mapping[str, Callable[[Sequence[float]], float]] = {
 """How the observed values of some bars or readings, in order of time, become one."""
 
 COARSE = {"sum": "mean", "count": "mean"}
-"""How base bars become a coarse one where that differs: in the unit of a base bar."""
+"""The aggregates whose coarse form differs: a coarse bar is in the unit of a base bar."""
 
 
 def reduced(reducer: str, readings: Sequence[float]) -> float:
-    """The value of a bar of readings, NaN where there are none; but the count of none is 0."""
+    """The value of a bar: NaN without readings, except that their count is 0."""
     if reducer == "count":
         return float(len(readings))
     return REDUCE[reducer](readings) if readings else math.nan
@@ -38,7 +38,7 @@ def reduced(reducer: str, readings: Sequence[float]) -> float:
 
 @dataclass
 class Bar:
-    """One step of the base scale: what was observed (NaN: nothing) and what the model is told instead."""
+    """One step of the base scale: the observed values (NaN: missing) and the filled values that the model sees."""
 
     order: int
     label: int
@@ -61,7 +61,7 @@ class Coarse:
 
 @dataclass
 class Answer:
-    """What a forecast is made from besides hidden states."""
+    """The inputs of a forecast other than hidden states."""
 
     cutoff: int
     last: float
@@ -72,15 +72,15 @@ class Answer:
 
 
 @dataclass
-class Told:
-    """What became of one record."""
+class Effect:
+    """The effect of one record: its outcome, its steps and its answer."""
 
     outcome: str
     bars: list[Bar] = field(default_factory=list)
     coarse: list[Coarse] = field(default_factory=list)
     answer: Answer | None = None
     restarted: bool = False
-    forgotten: int = 0  # how many of the bars came before the restart
+    forgotten: int = 0  # bars before the restart
 
 
 class Series:
@@ -101,14 +101,14 @@ class Series:
         self.shut: int | None = None  # ticks: all bars up to this number are closed
         self.silence: int | None = None  # ticks: how many bars without a record have closed since one with records
 
-    def take(self, offset: int, time: int, values: tuple[float, ...]) -> Told:
+    def take(self, offset: int, time: int, values: tuple[float, ...]) -> Effect:
         """Apply one record."""
         if offset <= self.applied:
-            return Told("duplicate")
-        told = self._tick(offset, time, values) if self.series.mode == "ticks" else self._sample(time, values)
-        if told.outcome in ("answered", "absorbed"):
+            return Effect("duplicate")
+        effect = self._tick(offset, time, values) if self.series.mode == "ticks" else self._sample(time, values)
+        if effect.outcome in ("answered", "absorbed"):
             self.applied = offset
-        return told
+        return effect
 
     # -- when a bar closes -----------------------------------------------------------------------------
 
@@ -118,72 +118,72 @@ class Series:
     def _label(self, bar: int) -> int:
         return self.series.offset + bar * self.series.freq
 
-    def _sample(self, time: int, values: tuple[float, ...]) -> Told:
-        bar, told = self._number(time), Told("answered")
+    def _sample(self, time: int, values: tuple[float, ...]) -> Effect:
+        bar, effect = self._number(time), Effect("answered")
         if self.event is not None:
             newest = self._number(self.event)
             if bar == newest:
-                return Told("duplicate")
+                return Effect("duplicate")
             if bar < newest:
-                return Told("late")
+                return Effect("late")
             absent = range(newest + 1, bar)
             if len(absent) > self.series.max_gap or time - self.event > self.series.ttl:
                 self._forget()
-                told.restarted = True
+                effect.restarted = True
             else:
                 for number in absent:
-                    self._step(told, number, self._label(number), [math.nan] * len(values))
-        self._step(told, bar, time, list(values))
+                    self._step(effect, number, self._label(number), [math.nan] * len(values))
+        self._step(effect, bar, time, list(values))
         self.event = time
-        told.answer = self._answer()
-        return told
+        effect.answer = self._answer()
+        return effect
 
-    def _tick(self, offset: int, time: int, values: tuple[float, ...]) -> Told:
-        bar, told = self._number(time), Told("absorbed")
-        passed = self._number(time - self.series.grace) - 1  # the newest bar whose end plus grace is not after time
+    def _tick(self, offset: int, time: int, values: tuple[float, ...]) -> Effect:
+        bar, effect = self._number(time), Effect("absorbed")
+        passed = self._number(time - self.series.grace) - 1  # the newest bar whose end plus grace is at or before time
         if self.event is None or self.shut is None:
             self.shut = passed
         elif bar <= self.shut:
-            return Told("late")
+            return Effect("late")
         elif passed > self.shut:
             newest, silent = self._number(self.event), time - self.event
             for number in range(self.shut + 1, min(passed, newest) + 1):
-                self._shut(told, number)
+                self._shut(effect, number)
             if passed - newest > self.series.max_gap or silent > self.series.ttl:
-                self._restart(told)
+                self._restart(effect)
             else:
                 for number in range(newest + 1, passed + 1):
-                    self._shut(told, number)
+                    self._shut(effect, number)
             self.shut = passed
         self.readings.setdefault(bar, []).append((time, offset, values))
         self.event = time if self.event is None else max(self.event, time)
-        if len(told.bars) > told.forgotten:
-            told.outcome, told.answer = "answered", self._answer()
-        return told
+        if len(effect.bars) > effect.forgotten:
+            effect.outcome, effect.answer = "answered", self._answer()
+        return effect
 
-    def _restart(self, told: Told) -> None:
+    def _restart(self, effect: Effect) -> None:
         self._forget()
-        told.restarted = True
-        told.forgotten = len(told.bars)
+        effect.restarted = True
+        effect.forgotten = len(effect.bars)
 
-    def _shut(self, told: Told, bar: int) -> None:
+    def _shut(self, effect: Effect, bar: int) -> None:
         readings = sorted(self.readings.pop(bar, []))
         if readings:
             self.silence = 0
         elif self.silence is not None:
             self.silence += 1
             if self.silence > self.series.max_gap:
-                self._restart(told)
+                self._restart(effect)
         rows = [row for _, _, row in readings]
         columns = [[row[c] for row in rows if not math.isnan(row[c])] for c in range(len(self.series.columns))]
         if not any(columns) and not self.bars:
             return  # a series begins with its first reading
         values = [reduced(one.reducer, column) for one, column in zip(self.series.columns, columns, strict=True)]
-        self._step(told, bar, self._label(bar), values)
+        self._step(effect, bar, self._label(bar), values)
 
-    # -- what a bar is ---------------------------------------------------------------------------------
+    # -- the steps of a bar ---------------------------------------------------------------------------------
 
-    def _step(self, told: Told, number: int, time: int, observed: list[float]) -> None:
+    def _step(self, effect: Effect, number: int, time: int, observed: list[float]) -> None:
         order, label = len(self.bars), self._label(number)
         dt = 1.0 if self.stepped is None else max((time - self.stepped) / self.series.freq, 1e-3)
         self.stepped = time
@@ -194,9 +194,9 @@ class Series:
             back = math.ceil(ahead / self.spec.season) * self.spec.season
             bar.naive.append(self.bars[order - back].filled[0] if order >= back else math.nan)
         bar.features = self._features(label, bar.filled, [math.isnan(value) for value in observed])
-        told.bars.append(bar)
+        effect.bars.append(bar)
         for scale in range(len(self.spec.scales)):
-            self._close(told, scale, label)
+            self._close(effect, scale, label)
 
     def _filled(self, order: int, column: int) -> float:
         observed = self.bars[order].observed[column]
@@ -209,7 +209,7 @@ class Series:
             return self.bars[order - self.spec.season].filled[column]
         return past[-1] if past else 0.0
 
-    def _close(self, told: Told, scale: int, label: int) -> None:
+    def _close(self, effect: Effect, scale: int, label: int) -> None:
         every = self.spec.scales[scale].every
         start = self.series.offset + (label - self.series.offset) // every * every
         if label + self.series.freq != start + every:
@@ -223,13 +223,13 @@ class Series:
                 reduced(COARSE.get(column.reducer, column.reducer), seen) if seen else self.bars[-1].filled[c]
             )
         features = self._features(start, values, missing)
-        told.coarse.append(Coarse(scale, self.closed[scale], self.bars[-1].order, features))
+        effect.coarse.append(Coarse(scale, self.closed[scale], self.bars[-1].order, features))
         self.closed[scale] += 1
 
-    # -- what the model sees ---------------------------------------------------------------------------
+    # -- features ---------------------------------------------------------------------------
 
     def moments(self, column: int) -> tuple[float, float]:
-        """Mean and standard deviation of what was observed, later values weighing more.
+        """Mean and standard deviation of the observed values; later values weigh more.
 
         The weight of the i-th of n values is a_i Π_{j > i} (1 - a_j), with a_j = max(1 / j, 1 - 2^(-1/half_life)).
         """

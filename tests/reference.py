@@ -1,4 +1,4 @@
-"""Slow, obvious oracles that the tests hold the fast code against."""
+"""Slow, obvious oracles for the fast code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Floats = NDArray[np.float64]
 
 
 def window_with_fill(y_T: Sequence[float], cutoff: int, length: int) -> list[float]:
-    """The ``length`` bars up to the cutoff: a missing one repeats the one before, the first value stands before all."""
+    """The ``length`` bars up to the cutoff: a missing bar repeats its predecessor, the first value pads the left."""
     observed = [value for value in y_T[: cutoff + 1] if not math.isnan(value)]
     if not observed:
         return [math.nan] * length

@@ -86,8 +86,8 @@ def discard_forgets_when_a_series_was_seen(patch: Patch) -> None:
     discard = Slab.discard
 
     def incomplete(self: Slab, partitions: Any = None) -> None:
-        if self._stage is not None:
-            self._stage.seen = []
+        if self._undo is not None:
+            self._undo.overwritten = [each for each in self._undo.overwritten if each.name != "seen"]
         discard(self, partitions)
 
     patch.setattr(Slab, "discard", incomplete)

@@ -1,7 +1,7 @@
 """The engine: observations in, forecasts out, and nothing else.
 
-A pure function of (state, records): no clock, no I/O, no chance.  Its result is that of taking the records
-of each partition one at a time in offset order; waves and tiles are only a faster way to the same bytes.
+A pure function of (state, records): no clock, no I/O, no random numbers.  Its result equals that of applying the
+records of each partition one at a time in offset order; waves and tiles only compute the same bytes faster.
 
 Legend: N observations, K steps, A answers, M scores, h horizon, Q quantiles.
 """
@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from streamcast.consumers.transport import Partition
 from streamcast.engine.inference import Inference
-from streamcast.engine.layout import Field, Layout
+from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.slab import FIRST_SLOTS, Slab
 from streamcast.engine.window import buffers, plan, window_layout
-from streamcast.kernels import outcome
-from streamcast.kernels.advance import Steps, advance
+from streamcast.kernels import scoring
+from streamcast.kernels.advance import Counts, Steps, advance
+from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.spec.model_spec import ModelSpec
@@ -30,15 +31,12 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 MOST_FIRST_BYTES = 1 << 30
-"""Of the slots that a slab begins with."""
-
-NOT_FINITE = 4
-"""An outcome beside those of ``kernels.advance``: the forecast was not finite."""
+"""Limit on the memory of a new slab."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Forecasts whose outcome arrived: ``ahead`` [M] steps, ``values`` [M, 4] as in ``kernels.outcome``."""
+    """Forecasts of bars that are now observed: ``ahead`` [M] steps, ``values`` [M, 4] as in ``kernels.scoring``."""
 
     ahead: Ints
     values: Floats
@@ -46,7 +44,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of N observations: forecasts, an outcome each [N], scores, and counts of rarer events."""
+    """The result of N observations: forecasts, an outcome code each [N], scores, and counts of rarer events."""
 
     forecasts: Forecasts
     outcomes: npt.NDArray[np.uint8]
@@ -62,7 +60,7 @@ def _no_lap(_stage: str) -> None:
 
 
 class Engine:
-    """Carries the state of every series of one lane through its records."""
+    """Applies records to the state of every series of one lane."""
 
     def __init__(self, spec: ModelSpec, network: Network, max_series: int = 1_000_000) -> None:
         self.spec = spec
@@ -78,14 +76,14 @@ class Engine:
     ) -> Result:  # fmt: skip
         """Advance every series by its records and answer them; ``promote`` or ``discard`` must follow.
 
-        The series of ``reset`` are begun anew first.  ``lap`` is called with the name of each part of the work as
-        it ends: telemetry, never an input.
+        Series of ``reset`` lose their state first.  ``lap`` is called with the name of each part of the work when it
+        ends; it serves telemetry and cannot change the result.
         """
         slots = self.slab.locate(observations, reset)
         lap("window")
         outcomes = np.empty(len(observations), np.uint8)
         steps = self._steps._replace(outcome=outcomes)
-        counts = np.zeros(4 + len(self.spec.scales), np.int64)
+        counts = Counts.zeros(len(self.spec.scales))
         chunks: list[tuple[Forecasts, Scores]] = []
         gaps = restarts = start = 0
         while start < len(observations):
@@ -93,8 +91,8 @@ class Engine:
                 self._plan, self.slab.rows, steps, slots, observations.times, observations.offsets,
                 observations.values, start, counts,
             )  # fmt: skip
-            gaps += int(counts[-2])
-            restarts += int(counts[-1])
+            gaps += int(counts.gaps[0])
+            restarts += int(counts.restarts[0])
             self._note_windows(steps, counts)
             lap("features")
             chunks.append(self._chunk(steps, counts, outcomes, lap))
@@ -102,11 +100,11 @@ class Engine:
         return Result(forecasts, outcomes, _scores(chunks), slots, gaps, restarts, self.slab.evictions)
 
     def promote(self) -> None:
-        """What was staged is committed."""
+        """Keep the staged changes: the poll is committed."""
         self.slab.promote()
 
     def discard(self, partitions: Collection[Partition] | None = None) -> None:
-        """What was staged did not happen, in all partitions or in these."""
+        """Undo the staged changes, of all partitions or of these."""
         self.slab.discard(partitions)
 
     def norm(self, result: Result, most: int = 64) -> float:
@@ -121,27 +119,27 @@ class Engine:
 
     # -- one chunk of steps --------------------------------------------------------------------------
 
-    def _note_windows(self, steps: Steps, counts: Ints) -> None:
-        """Keep what the window kernel overwrote, for discarding."""
-        k = int(counts[0])
+    def _note_windows(self, steps: Steps, counts: Counts) -> None:
+        """Record the ring cells that the window kernel overwrote."""
+        k = int(counts.steps[0])
         ring = self.slab.rows.ring.shape[2]
         self.slab.overwrote("ring", steps.slot[:k], steps.order[:k] % ring, steps.ring_before[:k])
         base = 0
         for s, scale in enumerate(self.spec.scales):
-            n = int(counts[2 + s])
+            n = int(counts.steps[1 + s])
             positions = base + steps.coarse_order[s, :n] % scale.window
             self.slab.overwrote("coarse_ring", steps.coarse_slot[s, :n], positions, steps.coarse_before[s, :n])
             base += scale.window
 
     def _chunk(
-        self, steps: Steps, counts: Ints, outcomes: npt.NDArray[np.uint8], lap: Callable[[str], None]
+        self, steps: Steps, counts: Counts, outcomes: npt.NDArray[np.uint8], lap: Callable[[str], None]
     ) -> tuple[Forecasts, Scores]:
-        k, answers = int(counts[0]), int(counts[1])
+        k, answers = int(counts.steps[0]), int(counts.answers[0])
         scales = self._inference.step(steps, counts)
         normalised = self._inference.read(scales, steps, answers)
         forecast = np.empty(normalised.shape)
         lap("inference")
-        finite = outcome.scale_back(normalised, steps.last[:answers], steps.scale[:answers], forecast)
+        finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], forecast)
         answer = steps.answer[:k]
         at = steps.answer_step[:answers]
         records = steps.record[at]
@@ -156,14 +154,14 @@ class Engine:
         return forecasts, scores
 
     def _score(self, steps: Steps, k: int, answer: Ints, forecast: Floats) -> tuple[Floats, Scores]:
-        """Score what came due at K steps; return the anomaly of each answer and the scores."""
+        """Score the pending forecasts of K steps; return the anomaly of each answer and the scores."""
         ahead = self._plan.scored
         slab, arrays = self.slab, self.slab.arrays
         scores = np.empty((k, len(ahead), 4))
         before = np.empty((k, len(ahead), len(self._levels)))
         anomaly = np.full(len(forecast), np.nan)
         slots, orders = steps.slot[:k], steps.order[:k]
-        outcome.score(
+        scoring.score(
             arrays["awaiting"], arrays["residual"], slots, orders, steps.observed[:k], steps.naive[:k],
             answer, forecast, ahead, self._levels, self.spec.median, scores, before, anomaly,
         )  # fmt: skip
@@ -171,14 +169,14 @@ class Engine:
         for j, step in enumerate(ahead.tolist()):
             slab.overwrote("awaiting", slots, base + orders % step, before[:, j])
             base += step
-        due = ~np.isnan(scores[:, :, outcome.ERROR])
+        due = ~np.isnan(scores[:, :, scoring.ERROR])
         return anomaly, Scores(np.broadcast_to(ahead, due.shape)[due], scores[due])
 
 
-def layout(spec: ModelSpec, network: Network) -> Layout:
-    """Return what must be remembered of one series: windows, forecasts that wait, hidden states, past outputs.
+def layout(spec: ModelSpec, network: Network) -> StateLayout:
+    """Return the layout of one series' state: windows, pending forecasts, hidden states, past outputs.
 
-    Raises SpecError when that is too much for the slots which a slab begins with.
+    Raises SpecError when a new slab would need more than ``MOST_FIRST_BYTES``.
     """
     awaiting, quantiles = spec.scored_steps, len(spec.quantiles)
     fields = {
@@ -192,13 +190,13 @@ def layout(spec: ModelSpec, network: Network) -> Layout:
         remembered, width = network.memory[scale], network.outputs[scale]
         if scale > 0 or remembered > 1:
             fields[f"past.{scale}"] = Field((remembered, width), np.float32, 0, ((remembered, scale),))
-    found = Layout(fields)
+    found = StateLayout(fields)
     if FIRST_SLOTS * found.row_bytes > MOST_FIRST_BYTES:
         raise SpecError(
             f"the spec needs {found.row_bytes:,} bytes a series ({found.arithmetic()}, …);"
             f" the first {FIRST_SLOTS} series alone would take {FIRST_SLOTS * found.row_bytes / 2**30:.1f} GiB,"
             f" of at most {MOST_FIRST_BYTES / 2**30:.0f}: choose a smaller window, fewer columns, or a coarser scale"
-            " for what lies far back"
+            " for distant bars"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""The network over a chunk of steps, in tiles of 8 rows: recurrent parts step, then the read-out answers.
+"""The network over a chunk of steps, in tiles of 8 rows: recurrent layers run at every step, the read-out per answer.
 
 Legend: K steps, A answers, R rows of a wave, T waves of a run, F features, H width, h horizon, Q quantiles.
 """
@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 
 from streamcast.engine.slab import Slab
-from streamcast.engine.tiles import Tiles, tiled
+from streamcast.engine.tiles import Tiles, whole_tiles
 from streamcast.kernels import rings as memory
 from streamcast.kernels import waves
-from streamcast.kernels.advance import Steps
+from streamcast.kernels.advance import Counts, Steps
 from streamcast.models.network import Network
 from streamcast.spec.model_spec import ModelSpec
 
@@ -23,12 +23,12 @@ Ints = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 
 BLOCK_ROWS = 512
-"""Rows that are read out at once; a multiple of a tile."""
+"""Rows of one call of the network; a multiple of a tile."""
 
 
 @dataclass(slots=True)
 class ScaleSteps:
-    """The K steps of one scale in a chunk: whose, which number, after which base step, inputs; then the outputs."""
+    """The K steps of one scale in a chunk: slots, numbers in their series, base steps, inputs, outputs."""
 
     slots: Ints
     order: Ints
@@ -59,8 +59,8 @@ class Inference:
         ]
         self._one = torch.ones(BLOCK_ROWS, dtype=torch.int64)
 
-    def step(self, steps: Steps, counts: Ints) -> list[ScaleSteps]:
-        """Move the hidden states of every scale by the steps of a chunk; return these with their outputs."""
+    def step(self, steps: Steps, counts: Counts) -> list[ScaleSteps]:
+        """Run the recurrent layers of every scale over the steps of a chunk; return the steps with their outputs."""
         if len(self._scratch) < self._slab.capacity:
             self._scratch = np.full(self._slab.capacity, -1, np.int64)
         scales = [_scale_steps(scale, steps, counts) for scale in range(len(self._fresh))]
@@ -69,7 +69,7 @@ class Inference:
         return scales
 
     def read(self, scales: list[ScaleSteps], steps: Steps, answers: int) -> Singles:
-        """Read A answers out of what is remembered, a block at a time; normalised quantiles [A, h, Q]."""
+        """Run attention and head for A answers, a block at a time; return normalised quantiles [A, h, Q]."""
         q = np.empty((answers, *self._shape), np.float32)
         rings = [self._slab.arrays.get(f"past.{scale}") for scale in range(len(scales))]
         before = [np.empty_like(part.y) for part in scales]
@@ -78,20 +78,20 @@ class Inference:
             for first in range(0, answers, BLOCK_ROWS):
                 block = slice(first, min(first + BLOCK_ROWS, answers))
                 at, rows = steps.answer_step[block], block.stop - block.start
-                whole = slice(first, first + tiled(rows))
+                whole = slice(first, first + whole_tiles(rows))
                 memories, filled = [], []
                 for scale, (part, ring, kept) in enumerate(zip(scales, rings, self._memories, strict=True)):
                     if ring is None or kept is None:
                         memories.append(torch.from_numpy(self._tiles.gather("newest", part.y, at)[:, None]))
-                        filled.append(self._one[: tiled(rows)])
+                        filled.append(self._one[: whole_tiles(rows)])
                         continue
                     recent, have = kept
                     done[scale] = memory.remember(
                         ring, part.slots, part.order, part.y, part.after, before[scale], done[scale], at,
                         steps.slot[at], steps.answer_order[scale, block], recent.numpy(), have.numpy(),
                     )  # fmt: skip
-                    memories.append(recent[: tiled(rows)])
-                    filled.append(have[: tiled(rows)])
+                    memories.append(recent[: whole_tiles(rows)])
+                    filled.append(have[: whole_tiles(rows)])
                 q_tile = self._network.read(memories, filled, torch.from_numpy(steps.lags[whole]))
                 q[block] = q_tile[:rows].numpy()
         for scale, (part, ring) in enumerate(zip(scales, rings, strict=True)):
@@ -135,10 +135,10 @@ class Inference:
     ) -> None:  # fmt: skip
         """Step some of the ``total`` rows by a run of waves (x [T, R, F]) from ``state``, in place.
 
-        Cold rows begin anew.
+        Cold rows start from the initial state.
         """
         rows = block.stop - block.start
-        tile = slice(block.start, block.start + tiled(rows))
+        tile = slice(block.start, block.start + whole_tiles(rows))
         starts = [0]
         if cold is not None:
             starts += [t for t in range(1, len(x)) if cold[t, block].any()]
@@ -159,10 +159,10 @@ class Inference:
                     state[name][block] = tensor[:rows]
 
 
-def _scale_steps(scale: int, steps: Steps, counts: Ints) -> ScaleSteps:
+def _scale_steps(scale: int, steps: Steps, counts: Counts) -> ScaleSteps:
     if scale == 0:
-        k = int(counts[0])
+        k = int(counts.steps[0])
         return ScaleSteps(steps.slot[:k], steps.order[:k], np.arange(k), steps.x[:k], steps.dt[:k])
-    s, n = scale - 1, int(counts[1 + scale])
+    s, n = scale - 1, int(counts.steps[scale])
     slots, order, after = steps.coarse_slot[s, :n], steps.coarse_order[s, :n], steps.coarse_after[s, :n]
     return ScaleSteps(slots, order, after, steps.coarse_x[s, :n], np.ones(n, np.float32))

@@ -1,4 +1,4 @@
-"""What is remembered of one series: named arrays, and which of their cells mean anything."""
+"""The layout of one series' state: named arrays, and which of their cells have been written."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One array of the slab: its row, and, if it holds rings side by side, along which axis of the row.
+    """One array of the slab: the shape of its row and, if the row holds rings, their axis.
 
-    ``rings`` are (size, scale): a ring of scale s has as many cells written as s has had steps.  A row of
-    ``scale`` s means nothing before the first step of s.
+    ``rings`` are (size, scale): after n steps of its scale, a ring has min(n, size) written cells.  A row of
+    ``scale`` s has no meaning before the first step of s.
     """
 
     shape: tuple[int, ...]
@@ -30,7 +30,7 @@ class Field:
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
     def blank(self, rows: npt.NDArray[Any], steps: npt.NDArray[np.int64]) -> None:
-        """Zero what was never written of N rows [N, …], whose scales have had ``steps`` [N, 1 + S]."""
+        """Zero the unwritten cells of N rows [N, …] whose scales have had ``steps`` [N, 1 + S]."""
         if self.scale is not None:
             rows[steps[:, self.scale] == 0] = 0
         start = 0
@@ -42,8 +42,8 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """What a model needs to remember of one series."""
+class StateLayout:
+    """The state of one series, as named arrays."""
 
     fields: Mapping[str, Field]
 
@@ -53,7 +53,7 @@ class Layout:
         return sum(f.nbytes for f in self.fields.values())
 
     def arithmetic(self, most: int = 3) -> str:
-        """Return what the largest arrays of one series come to, such as ``ring 2 × 4,096 × 8 B = 65,536 B``."""
+        """Return the sizes of the largest arrays of one series, such as ``ring 2 × 4,096 × 8 B = 65,536 B``."""
         largest = sorted(self.fields.items(), key=lambda item: -item[1].nbytes)[:most]
         return ", ".join(
             f"{name} {' × '.join(f'{n:,}' for n in f.shape)} × {np.dtype(f.dtype).itemsize} B = {f.nbytes:,} B"

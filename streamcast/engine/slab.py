@@ -1,8 +1,8 @@
-"""The slab: everything remembered of every series, as contiguous arrays with one row (slot) a series.
+"""The slab: the state of every series, as contiguous arrays with one row (slot) a series.
 
-A poll works on the slab in place and keeps what it overwrites: a ``Stage``.  ``promote`` forgets the stage,
-``discard`` puts everything back, for all partitions or for some.  Either way the cost is that of the records
-in the poll, never that of the state.
+A poll changes the slab in place and records what it overwrites in an ``Undo``: this is its stage.  ``promote`` drops
+the record, ``discard`` puts everything back, for all partitions or for some.  The cost of both depends on the
+records of the poll, never on the number of series.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamcast.consumers.transport import Partition
-from streamcast.engine.layout import Layout
-from streamcast.kernels.advance import NEVER, OFFSET, STEPS, Rows
+from streamcast.engine.layout import StateLayout
+from streamcast.engine.undo import Undo
+from streamcast.kernels.advance import NEVER, OFFSET, STEPS, WindowState
 from streamcast.topics.messages import Observations, encode_key
 
 Array = npt.NDArray[Any]
@@ -27,33 +27,10 @@ Ints = npt.NDArray[np.int64]
 FIRST_SLOTS = 64
 
 
-@dataclass(slots=True)
-class _Cells:
-    """Ring cells as they were: array ``name`` at ``slots`` and ``positions`` held ``before``."""
-
-    name: str
-    slots: Ints
-    positions: Ints
-    before: Array
-
-
-@dataclass(slots=True)
-class Stage:
-    """What a poll changed, as it was before."""
-
-    slots: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-    rows: dict[str, Array] = field(default_factory=dict)
-    seen: list[tuple[Ints, Ints]] = field(default_factory=list)
-    cells: list[_Cells] = field(default_factory=list)
-    born: list[int] = field(default_factory=list)
-    gone: list[int] = field(default_factory=list)
-    evictions: int = 0
-
-
 class Slab:
     """The states of all series of one lane; a slot belongs to one partition."""
 
-    def __init__(self, layout: Layout, max_series: int) -> None:
+    def __init__(self, layout: StateLayout, max_series: int) -> None:
         self._layout = layout
         self._max_series = max_series
         self._index: dict[Partition, dict[str, int]] = {}
@@ -62,7 +39,9 @@ class Slab:
         self._keys: list[str] = []
         self._texts: list[bytes] = []
         self._free: list[int] = []
-        self._stage: Stage | None = None
+        self._undo: Undo | None = None
+        self.evictions = 0
+        """How many series the newest stage evicted."""
         self.arrays: dict[str, Array] = {
             name: np.zeros((FIRST_SLOTS, *f.shape), f.dtype) for name, f in layout.fields.items()
         }
@@ -70,8 +49,8 @@ class Slab:
         self._seen = np.full(FIRST_SLOTS, -1, np.int64)
         self.rows = self._rows()
 
-    def _rows(self) -> Rows:
-        return Rows(*(self.arrays[name] for name in Rows._fields))
+    def _rows(self) -> WindowState:
+        return WindowState(*(self.arrays[name] for name in WindowState._fields))
 
     # -- series --------------------------------------------------------------------------------------
 
@@ -102,64 +81,60 @@ class Slab:
         return [texts[slot] for slot in slots.tolist()]
 
     def locate(self, observations: Observations, reset: Collection[tuple[Partition, str]] = ()) -> Ints:
-        """Return the slot of each observation, giving new series a fresh one, and open a stage over them.
+        """Open a stage and return the slot of each observation; new series get a free slot.
 
-        The series of ``reset`` are begun anew before the first observation.
-
-        At ``max_series`` of a partition the least recently seen series leaves for a new one, in offset order;
-        its slot is free once the stage is promoted.
+        Series of ``reset`` lose their state first.  When a partition has ``max_series`` series, a new one replaces
+        the least recently seen one, in offset order; the slot of an evicted series is free after ``promote``.
         """
-        if self._stage is not None:
+        if self._undo is not None:
             raise RuntimeError("locate: the last stage is still open; promote or discard it first")
-        stage = Stage()
+        undo, self.evictions = Undo(), 0
         for partition, key in reset:
             slot = self._index.get(partition, {}).pop(key, None)
             if slot is not None:
-                stage.gone.append(slot)
+                undo.member(partition, key, slot, None)
         slots = np.empty(len(observations), np.int64)
         for partition, start, stop in observations.runs:
             index = self._index.setdefault(partition, {})
             self._numbers.setdefault(partition, len(self._numbers))
-            found = [index.get(key, -1) for key in observations.keys[start:stop]]
+            keys, offsets = observations.keys[start:stop], observations.offsets[start:stop]
+            found = [index.get(key, -1) for key in keys]
             if -1 in found:
-                keys = observations.keys[start:stop]
-                self._admit(partition, index, keys, observations.offsets[start:stop], found, stage)
+                self._admit(partition, keys, offsets, found, undo)
             else:
                 here = np.array(found, np.int64)
-                stage.seen.append((here, self._seen[here]))
-                self._seen[here] = observations.offsets[start:stop]
+                undo.rows("seen", here, self._seen[here])
+                self._seen[here] = offsets
             slots[start:stop] = found
-        stage.slots = np.unique(slots)
+        changed = np.unique(slots)
         for name, f in self._layout.fields.items():
             if not f.rings:
-                stage.rows[name] = self.arrays[name][stage.slots]
-        self._stage = stage
+                undo.rows(name, changed, self.arrays[name][changed])
+        self._undo = undo
         return slots
 
-    def _admit(
-        self, partition: Partition, index: dict[str, int], keys: Sequence[str], offsets: Ints, found: list[int],
-        stage: Stage,
-    ) -> None:  # fmt: skip
-        """Give every key without a slot one, in offset order; all are marked as seen on the way."""
+    def _admit(self, partition: Partition, keys: Sequence[str], offsets: Ints, found: list[int], undo: Undo) -> None:
+        """Give every key without a slot one, in offset order, and write all slots into ``found``."""
+        index = self._index[partition]
         before = []
         for i, key in enumerate(keys):
             slot = index.get(key, -1)
             if slot < 0:
                 if len(index) >= self._max_series:
-                    self._evict(partition, index, stage)
+                    self._evict(partition, undo)
                 slot = self._take(partition, key)
                 index[key] = slot
-                stage.born.append(slot)
+                undo.member(partition, key, None, slot)
                 if partition in self._oldest:
                     heapq.heappush(self._oldest[partition], (int(offsets[i]), slot))
             before.append(self._seen[slot])
             self._seen[slot] = offsets[i]
             found[i] = slot
-        stage.seen.append((np.array(found, np.int64), np.array(before, np.int64)))
+        undo.rows("seen", np.array(found, np.int64), np.array(before, np.int64))
 
-    def _evict(self, partition: Partition, index: dict[str, int], stage: Stage) -> None:
-        """Let the series go that was seen longest ago (the heap is a cache of ``seen``, mended as it is read)."""
-        heap = self._oldest.get(partition)
+    def _evict(self, partition: Partition, undo: Undo) -> None:
+        """Drop the least recently seen series; the heap caches ``seen``, and stale entries are corrected when read."""
+        index, heap = self._index[partition], self._oldest.get(partition)
         if heap is None:
             heap = [(int(self._seen[slot]), slot) for slot in index.values()]
             heapq.heapify(heap)
@@ -172,10 +147,11 @@ class Slab:
                 break
             heapq.heappush(heap, (int(self._seen[slot]), slot))
         del index[self._keys[slot]]
-        stage.gone.append(slot)
-        stage.evictions += 1
+        undo.member(partition, self._keys[slot], slot, None)
+        self.evictions += 1
 
     def _take(self, partition: Partition, key: str) -> int:
+        """Return a free slot with the state of a new series."""
         if self._free:
             slot = self._free.pop()
             self._keys[slot], self._texts[slot] = key, encode_key(key)
@@ -204,58 +180,26 @@ class Slab:
     # -- stage ---------------------------------------------------------------------------------------
 
     def overwrote(self, name: str, slots: Ints, positions: Ints, before: Array) -> None:
-        """Note that ring cells were overwritten, in this order; ``before`` is copied."""
-        if self._stage is None:
+        """Record that ring cells were overwritten, in this order; ``before`` is copied."""
+        if self._undo is None:
             raise RuntimeError(f"overwrote {name}: no stage is open")
-        self._stage.cells.append(_Cells(name, slots.copy(), positions.copy(), before.copy()))
-
-    @property
-    def evictions(self) -> int:
-        """How many series left for new ones in the open stage."""
-        return self._stage.evictions if self._stage else 0
+        self._undo.cells(name, slots.copy(), positions.copy(), before.copy(), self._layout.fields[name].axis)
 
     def promote(self) -> None:
-        """The stage is committed: forget what was before."""
-        if self._stage is not None:
-            self._release(self._stage.gone)
-            self._stage = None
+        """Keep what the open stage changed, if a stage is open."""
+        self.discard(())
 
     def discard(self, partitions: Collection[Partition] | None = None) -> None:
-        """Put back what the stage changed, of all partitions or of these; the rest is promoted."""
-        stage, self._stage = self._stage, None
-        if stage is None:
+        """Put back what the open stage changed, of all partitions or of these; keep the rest."""
+        undo, self._undo = self._undo, None
+        if undo is None:
             return
-        numbers = [n for p, n in self._numbers.items() if partitions is None or p in partitions]
-        for cells in reversed(stage.cells):
-            first = _first(cells.slots * (1 + int(cells.positions.max(initial=0))) + cells.positions)
-            first = first[np.isin(self._partition_of[cells.slots[first]], numbers)]
-            slots, positions = cells.slots[first], cells.positions[first]
-            at = (slots, positions) if self._layout.fields[cells.name].axis == 0 else (slots, slice(None), positions)
-            self.arrays[cells.name][at] = cells.before[first]
-        keep = np.isin(self._partition_of[stage.slots], numbers)
-        for name, before in stage.rows.items():
-            self.arrays[name][stage.slots[keep]] = before[keep]
-        for slots, seen in reversed(stage.seen):
-            first = _first(slots)
-            first = first[np.isin(self._partition_of[slots[first]], numbers)]
-            self._seen[slots[first]] = seen[first]
-        for partition in list(self._index):
-            if self._numbers[partition] in numbers:
-                self._undo_membership(partition, stage)
-        undone = set(numbers)
-        self._release([slot for slot in stage.born if self._partition_of[slot] in undone])
-        self._release([slot for slot in stage.gone if self._partition_of[slot] not in undone])
-
-    def _undo_membership(self, partition: Partition, stage: Stage) -> None:
-        number, index = self._numbers[partition], self._index[partition]
-        for slot in stage.born:
-            if self._partition_of[slot] == number and index.get(self._keys[slot]) == slot:
-                del index[self._keys[slot]]
-        born = set(stage.born)
-        for slot in stage.gone:
-            if self._partition_of[slot] == number and slot not in born:
-                index[self._keys[slot]] = slot
-        self._oldest.pop(partition, None)
+        undone = {p: n for p, n in self._numbers.items() if partitions is None or p in partitions}
+        if undone:
+            undo.put_back(undone, self._partition_of, {**self.arrays, "seen": self._seen}, self._index)
+        for partition in undone:
+            self._oldest.pop(partition, None)
+        self._release(undo.unused(undone))
 
     def _release(self, slots: Sequence[int]) -> None:
         for slot in dict.fromkeys(slots):
@@ -264,7 +208,7 @@ class Slab:
                 self._free.append(slot)
 
     def forget(self, partition: Partition) -> None:
-        """Drop every series of a partition; no stage may be open."""
+        """Drop every series of a partition; promotes an open stage first."""
         self.promote()
         self._release(list(self._index.pop(partition, {}).values()))
         self._oldest.pop(partition, None)
@@ -278,7 +222,7 @@ class Slab:
     # -- content -------------------------------------------------------------------------------------
 
     def content(self, slot: int) -> Iterator[tuple[str, Array]]:
-        """Yield a series' state array by array, in canonical form: what was never written is zero."""
+        """Yield a series' state array by array, in canonical form: unwritten cells are zero."""
         for name, rows in self._canonical(np.array([slot])):
             yield name, rows[0]
 
@@ -293,7 +237,7 @@ class Slab:
     def export(self, partition: Partition) -> dict[str, Array]:
         """Return a partition's series as arrays in the order of their keys, in canonical form; a copy.
 
-        Beside the slab's arrays: ``seen``, and the keys as UTF-8 in ``key_bytes`` with their ends in ``key_ends``.
+        Besides the slab's arrays: ``seen``, and the keys as UTF-8 in ``key_bytes`` with their ends in ``key_ends``.
         """
         index = self._index.get(partition, {})
         keys = sorted(index)
@@ -306,9 +250,9 @@ class Slab:
         return exported
 
     def restore(self, partition: Partition, exported: Mapping[str, Array]) -> None:
-        """Take over what ``export`` returned, in place of what there is of the partition.
+        """Replace the series of a partition by those that ``export`` returned.
 
-        Raises ValueError when the arrays are not those of this layout; nothing is changed then.
+        Raises ValueError, and changes nothing, when the arrays do not fit the layout.
         """
         ends = exported["key_ends"].tolist() if "key_ends" in exported else None
         wanted = {name: (f.shape, np.dtype(f.dtype)) for name, f in self._layout.fields.items()} | {
@@ -339,11 +283,6 @@ class Slab:
         for _, array in self.content(self._index[partition][key]):
             hashed.update(np.ascontiguousarray(array).tobytes())
         return hashed.hexdigest()
-
-
-def _first(cells: Ints) -> Ints:
-    """Where each distinct cell comes first: what it held before all else (numpy may assign repeats in any order)."""
-    return np.unique(cells, return_index=True)[1]
 
 
 def _doubled(array: Array, fill: int) -> Array:

@@ -1,8 +1,8 @@
-"""Whole tiles of rows: in what form a network is given numbers, so that a row's bytes do not depend on the others.
+"""Whole tiles of rows: the form of the network's inputs that keeps a row's bytes independent of other rows.
 
-Rows are independent of their neighbours only in multiples of 8, and only at memory aligned as torch's own is: matrix
-products of the same numbers at another alignment have other last bits.  Widths are multiples of 8 floats, so that
-every second row of an aligned matrix is aligned, too.
+Rows are independent of their neighbours only in multiples of 8, and only in memory with torch's own alignment: matrix
+products of the same numbers at another alignment differ in the last bits.  Widths are multiples of 8 floats, so that
+every second row of an aligned matrix is aligned too.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ ALIGNMENT = 64
 """Bytes."""
 
 
-def tiled(rows: int) -> int:
-    """The least number of rows in whole tiles that holds so many."""
+def whole_tiles(rows: int) -> int:
+    """Round a number of rows up to whole tiles."""
     return -(-rows // TILE) * TILE
 
 
 class Tiles:
-    """Room for what a network is given, by name; it grows, and is used again at the next call of the same name.
+    """Buffers for network inputs, by name; they grow, and the next call with the same name reuses them.
 
-    The rows that fill the last tile up hold anything.
+    The padding rows of the last tile hold arbitrary numbers.
     """
 
     def __init__(self) -> None:
         self._room: dict[str, npt.NDArray[Any]] = {}
 
     def gather(self, name: str, array: npt.NDArray[Kept], rows: Ints) -> npt.NDArray[Kept]:
-        """Return R rows of an array, copied into whole tiles; [tiled(R), ...]."""
-        tiles = self._take(name, (tiled(len(rows)), *array.shape[1:]), array.dtype)
+        """Return R rows of an array, copied into whole tiles; [whole_tiles(R), ...]."""
+        tiles = self._take(name, (whole_tiles(len(rows)), *array.shape[1:]), array.dtype)
         np.take(array, rows, 0, tiles[: len(rows)], mode="clip")  # "raise" would copy twice
         return tiles
 
     def waves(self, name: str, array: Array) -> torch.Tensor:
-        """Return [T, R, ...] as [T, tiled(R), ...], in place where it is in whole tiles already."""
+        """Return [T, R, ...] as [T, whole_tiles(R), ...], in place where it is in whole tiles already."""
         steps, rows = array.shape[:2]
         if rows % TILE == 0 and array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0:
             return torch.from_numpy(array)
-        tiles = self._take(name, (steps, tiled(rows), *array.shape[2:]), array.dtype)
+        tiles = self._take(name, (steps, whole_tiles(rows), *array.shape[2:]), array.dtype)
         tiles[:, :rows] = array
         return torch.from_numpy(tiles)
 
@@ -58,5 +58,5 @@ class Tiles:
         if room is None or len(room) < size or room.dtype != dtype:
             like = torch.from_numpy(np.empty(0, dtype)).dtype
             room = self._room[name] = torch.zeros(2 * size, dtype=like).numpy()  # torch aligns its memory
-        taken: npt.NDArray[Kept] = room[:size].reshape(shape)
-        return taken
+        part: npt.NDArray[Kept] = room[:size].reshape(shape)
+        return part

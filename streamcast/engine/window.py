@@ -1,4 +1,4 @@
-"""A spec as the window kernel takes it: its constants, what it remembers of a series, room for a chunk of steps.
+"""A spec for the window kernel: its constants, its state of a series, its buffers for a chunk of steps.
 
 Legend: K steps, A answers, S coarse scales, C columns, F features, L lags.
 """
@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from streamcast.engine.layout import Field, Layout
-from streamcast.engine.tiles import tiled
+from streamcast.engine.layout import Field, StateLayout
+from streamcast.engine.tiles import whole_tiles
 from streamcast.kernels.advance import CLOCK, LEVEL, PART, REDUCERS, Plan, Steps
 from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
@@ -20,13 +20,16 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
 STEPS_AT_ONCE = 8_192
+"""Steps of a chunk, unless one record may need more."""
+
 LAG_BYTES = 64 << 20
+"""Limit on the lags of a chunk, unless one record needs more."""
 
 
 def plan(spec: ModelSpec) -> Plan:
-    """Return the constants of a spec as the kernels take them.
+    """Return the constants of a spec for the kernels.
 
-    A coarse bar's value is in the unit of base bars, whose moments normalise it: a sum or count is its mean there.
+    The moments of base bars normalise coarse bars, too.  So the coarse value of a sum or count is its mean a base bar.
     """
     series = spec.series
     reducers = [column.reducer for column in series.columns]
@@ -53,22 +56,17 @@ def plan(spec: ModelSpec) -> Plan:
     )
 
 
-def open_bars(spec: ModelSpec) -> int:
-    """How many base bars of ticks may be open at once (none in sample mode)."""
-    return -(-spec.series.grace // spec.series.freq) + 1 if spec.series.mode == "ticks" else 0
-
-
-def window_layout(spec: ModelSpec) -> Layout:
-    """Return what the window kernel must remember of one series."""
+def window_layout(spec: ModelSpec) -> StateLayout:
+    """Return the layout of the window kernel's state of one series."""
     columns, scales = len(spec.series.columns), len(spec.scales)
     coarse = [scale.window for scale in spec.scales]
-    return Layout(
+    return StateLayout(
         {
             "clock": Field((CLOCK,), np.int64),
             "level": Field((columns, LEVEL), np.float64),
             "closed": Field((scales,), np.int64),
             "open": Field((scales, columns, PART), np.float64),
-            "ticks": Field((open_bars(spec), columns + 1, PART), np.float64),
+            "ticks": Field((spec.series.open_bars, columns + 1, PART), np.float64),
             "ring": Field((columns, spec.ring), np.float64, 1, ((spec.ring, 0),)),
             "coarse_ring": Field(
                 (columns, sum(coarse)), np.float64, 1, tuple((window, 1 + s) for s, window in enumerate(coarse))
@@ -78,12 +76,12 @@ def window_layout(spec: ModelSpec) -> Layout:
 
 
 def buffers(spec: ModelSpec) -> Steps:
-    """Return room for one chunk of steps: bounded, and always enough for one record."""
+    """Return buffers for one chunk of steps: bounded, and always large enough for one record."""
     columns, scales, width = len(spec.series.columns), len(spec.scales), features.width(spec)
-    room = max(STEPS_AT_ONCE, 2 * (spec.series.max_gap + open_bars(spec) + 2))
+    room = max(STEPS_AT_ONCE, 2 * (spec.series.max_gap + spec.series.open_bars + 2))
     if spec.lags:
-        room = max(min(room, LAG_BYTES // (4 * spec.lags)), spec.series.max_gap + open_bars(spec) + 3)
-    room = tiled(room)
+        room = max(min(room, LAG_BYTES // (4 * spec.lags)), spec.series.max_gap + spec.series.open_bars + 3)
+    room = whole_tiles(room)
 
     def ints(*shape: int) -> Ints:
         return np.zeros(shape, np.int64)

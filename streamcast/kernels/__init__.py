@@ -1,8 +1,8 @@
-"""Numba loops over slabs: the only room that imports numba.
+"""Numba loops over the state arrays: the only room that imports numba.
 
-Read in the order a record passes through: ``advance`` (bars, windows, features), ``waves`` (which steps may
-go together), ``memory`` (past outputs for the read-out), ``outcome`` (scores of forecasts that came due),
-``text`` (forecasts as JSON bytes).
+In the order of a record's way: ``advance`` (bars, windows, features), ``waves`` (steps that can run together),
+``rings`` (past outputs for the read-out), ``scoring`` (forecasts compared with their outcome), ``text`` (forecasts as
+JSON bytes).  ``outcomes`` has the outcome codes of records.
 
-Every kernel is one plain loop in offset order; what it may change it gets as an argument.
+Every kernel is one plain loop in offset order.  It changes only its arguments.
 """

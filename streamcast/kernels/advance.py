@@ -1,9 +1,11 @@
 """Observations in offset order become steps: bars close, windows and normalisers move, features are written.
 
 Legend: N observations, C columns, S coarse scales, K steps of a chunk, A answers, F features, L lags, W window.
-``_step`` and ``_answer`` are inlined: handing two dozen arrays to a function costs as much as what it does.
-All of it is one file: numba keeps a compiled loop for as long as the loop's own file is unchanged, whatever became of
-the functions and constants that it takes from elsewhere.
+``_step`` and ``_answer`` are inlined, because passing two dozen arrays to a function costs as much as the function.
+
+numba's cache notices changes in a loop's own file only.  So all loops are in this file, and the imported outcome codes
+never change.  The cache is found by function name and line: after renaming a tuple class, delete the cached files
+(``__pycache__/*.nbi``) if a function stays on its line, or numba fails to read them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from streamcast.kernels.outcomes import ABSORBED, ANSWERED, DUPLICATE, LATE
+
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -22,29 +26,25 @@ Ints = npt.NDArray[np.int64]
 NEVER = -(2**62)
 """The bar or time of a series that has none yet."""
 
-# Columns of Rows.clock: newest bar, how many there were, newest event and step, last offset applied; and of ticks the
-# newest bar that is closed, and the newest of those that had a record.
+# Columns of WindowState.clock: newest bar, number of steps, time of the newest event and of the newest step, last
+# applied offset; for ticks, the newest closed bar and the newest closed bar that had a record.
 BAR, STEPS, EVENT, STEPPED, OFFSET, CLOSED, HEARD = 0, 1, 2, 3, 4, 5, 6
 CLOCK = 7
 
-# Columns of Rows.level: running moments of the observed values, how many there were, and the last one.
+# Columns of WindowState.level: running mean and variance of the observed values, their number, the last one, and the
+# number of bars since it.
 MEAN, VARIANCE, WEIGHT, LAST, AGE = 0, 1, 2, 3, 4
 LEVEL = 5
 
-# Columns of Rows.open and Rows.ticks: a bar in the making.
+# Columns of WindowState.open and WindowState.ticks: an open bar.
 VALUE, COUNT, TIME = 0, 1, 2
 PART = 3
-
-ANSWERED, ABSORBED, LATE, DUPLICATE = 0, 1, 2, 3
-"""What became of an observation (poison never gets here)."""
 
 REDUCE_MEAN, REDUCE_FIRST, REDUCE_LAST, REDUCE_MIN, REDUCE_MAX, REDUCE_SUM, REDUCE_COUNT = 0, 1, 2, 3, 4, 5, 6
 REDUCERS = ("mean", "first", "last", "min", "max", "sum", "count")
 
 CLIP = 100.0
-"""Normalised values are cut off here, so that no input can make a feature overflow."""
-
-DAY_MS = 86_400_000.0
+"""Normalised values are clipped to ±CLIP, so that no input can make a feature overflow."""
 
 
 class Plan(NamedTuple):
@@ -70,44 +70,58 @@ class Plan(NamedTuple):
     scored: Ints  # steps ahead
 
 
-class Rows(NamedTuple):
-    """The slab's rows of a series that the loops move."""
+class WindowState(NamedTuple):
+    """The arrays of the slab that the loops change, one row a series."""
 
     clock: Ints  # slots, CLOCK
     level: Floats  # slots, C, LEVEL
     closed: Ints  # slots, S: coarse bars closed
-    open: Floats  # slots, S, C, PART: the coarse bar in the making
-    ticks: Floats  # slots, open bars, C + 1, PART: base bars in the making; the last counts the records
+    open: Floats  # slots, S, C, PART: the open coarse bar
+    ticks: Floats  # slots, open bars, C + 1, PART: open base bars; the last column counts the records
     ring: Floats  # slots, C, W
     coarse_ring: Floats  # slots, C, sum of coarse W
 
 
 class Steps(NamedTuple):
-    """What a chunk of observations gave; arrays are buffers, the counts say how much of them is used."""
+    """The output of one chunk of observations: buffers; ``Counts`` says how much of them is used."""
 
     slot: Ints  # K
     record: Ints  # K: the observation that caused the step
-    order: Ints  # K: how many steps the series had before
+    order: Ints  # K: number of steps of the series before this one
     label: Ints  # K: the start of the bar, epoch ms
-    cold: npt.NDArray[np.bool_]  # K: the state starts anew before this step
-    dt: Singles  # K: bars since the step before
+    cold: npt.NDArray[np.bool_]  # K: reset the state before this step
+    dt: Singles  # K: bars since the previous step
     x: Singles  # K, F
     observed: Floats  # K: the target, NaN where missing
-    naive: Floats  # K, scored: seasonal naive forecasts that came due here
-    ring_before: Floats  # K, C: what the ring held, for undoing
-    answer: Ints  # K: which answer this step carries, or -1
+    naive: Floats  # K, scored: seasonal naive forecasts of this bar
+    ring_before: Floats  # K, C: the overwritten ring values, for discard
+    answer: Ints  # K: index of this step's answer, or -1
     coarse_slot: Ints  # S, K
     coarse_after: Ints  # S, K: the base step that closed the coarse bar
     coarse_order: Ints  # S, K
     coarse_x: Singles  # S, K, F
     coarse_before: Floats  # S, K, C
     answer_step: Ints  # A
-    answer_order: Ints  # 1 + S, A: how many steps of each scale the series has by then
+    answer_order: Ints  # 1 + S, A: number of steps of each scale of the series at the answer
     lags: Singles  # A, L
     last: Floats  # A: the value forecasts are relative to
-    scale: Floats  # A: and their unit
+    scale: Floats  # A: the unit of forecasts
     warm: npt.NDArray[np.bool_]  # A
     outcome: npt.NDArray[np.uint8]  # N
+
+
+class Counts(NamedTuple):
+    """How much one call of ``advance`` wrote.  All fields are arrays, because the loops add to them in place."""
+
+    steps: Ints  # 1 + S: steps of each scale, the base scale first
+    answers: Ints  # 1
+    gaps: Ints  # 1: missing bars that were filled
+    restarts: Ints  # 1: series that were reset after a long gap
+
+    @classmethod
+    def zeros(cls, scales: int) -> Counts:
+        """Return the counts of a spec with so many coarse scales."""
+        return cls(np.zeros(1 + scales, np.int64), *np.zeros((3, 1), np.int64))
 
 
 @njit(cache=True, error_model="numpy")
@@ -123,7 +137,7 @@ def _normalised(value: float, level: Floats) -> float:
 
 @njit(cache=True, error_model="numpy")
 def _observe(level: Floats, value: float, alpha: float) -> None:
-    """Move the running moments by one value (exponentially weighted, plain mean until the weights agree)."""
+    """Update the running moments with one value: exponential weights ``alpha``, 1/n while that is larger."""
     level[WEIGHT] += 1.0
     a = max(1.0 / level[WEIGHT], alpha)
     difference = value - level[MEAN]
@@ -133,7 +147,7 @@ def _observe(level: Floats, value: float, alpha: float) -> None:
 
 @njit(cache=True, error_model="numpy")
 def _add(part: Floats, value: float, time: float, reducer: int) -> None:
-    """Add one value to a bar in the making; ties of time go to offset order."""
+    """Add one value to an open bar; values of equal time count in offset order."""
     first = part[COUNT] == 0.0
     part[COUNT] += 1.0
     if reducer == REDUCE_MEAN or reducer == REDUCE_SUM:
@@ -152,7 +166,7 @@ def _add(part: Floats, value: float, time: float, reducer: int) -> None:
 
 @njit(cache=True, error_model="numpy")
 def _reduced(part: Floats, reducer: int) -> float:
-    """The value of a finished bar, NaN when nothing was observed in it (a count of nothing is 0)."""
+    """Return the value of a finished bar: NaN if it has no observation, except that a count is 0."""
     if reducer == REDUCE_COUNT:
         return part[COUNT]
     if part[COUNT] == 0.0:
@@ -189,8 +203,8 @@ def _describe(
 
 
 @njit(cache=True, error_model="numpy")
-def _restart(rows: Rows, slot: int) -> None:
-    """Forget a series' closed bars: what is not counted by its clock is never read again."""
+def _restart(rows: WindowState, slot: int) -> None:
+    """Reset a series: its clock counts no bar, so that old ring cells are never read."""
     offset = rows.clock[slot, OFFSET]
     rows.clock[slot] = NEVER
     rows.clock[slot, STEPS] = 0
@@ -202,12 +216,12 @@ def _restart(rows: Rows, slot: int) -> None:
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _step(
-    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int, time: int,
+    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int,
     values: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """One base bar: fill what is missing, move window and normaliser, close coarse bars, write features."""
-    k = counts[0]
-    counts[0] += 1
+    """Step one base bar: fill missing values, update window and normaliser, close coarse bars, write features."""
+    k = counts.steps[0]
+    counts.steps[0] += 1
     clock, level = rows.clock[slot], rows.level[slot]
     columns, window = plan.sizes.shape[0], rows.ring.shape[2]
     n = clock[STEPS]
@@ -263,12 +277,12 @@ def _step(
 
 @njit(cache=True, error_model="numpy")
 def _close(
-    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, k: int, s: int, base: int, label: int,
+    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, k: int, s: int, base: int, label: int,
     filled: Floats,
 ) -> None:  # fmt: skip
-    """One coarse bar: its columns' aggregates become a step of scale ``s``."""
-    i = counts[2 + s]
-    counts[2 + s] += 1
+    """Close one coarse bar: the aggregates of its columns become a step of scale ``s``."""
+    i = counts.steps[1 + s]
+    counts.steps[1 + s] += 1
     n = rows.closed[slot, s]
     rows.closed[slot, s] = n + 1
     position = base + n % plan.coarse_windows[s]
@@ -289,7 +303,7 @@ def _close(
 
 @njit(cache=True, error_model="numpy")
 def _relative(values: Floats, last: float, reciprocal: float, out: Singles) -> None:
-    """Write (values − last) · reciprocal, cut off: comparisons instead of min and max, so that it vectorises."""
+    """Write (values − last) · reciprocal, clipped; comparisons vectorise, min and max do not."""
     for i in range(values.shape[0]):
         x = (values[i] - last) * reciprocal
         x = CLIP if x > CLIP else x
@@ -297,11 +311,11 @@ def _relative(values: Floats, last: float, reciprocal: float, out: Singles) -> N
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _answer(plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int) -> None:
-    """The newest step of ``slot`` carries an answer: write what the read-out needs besides hidden states."""
-    a = counts[1]
-    counts[1] += 1
-    k = counts[0] - 1
+def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int) -> None:
+    """Answer at the newest step of ``slot``: write the inputs of the read-out other than hidden states."""
+    a = counts.answers[0]
+    counts.answers[0] += 1
+    k = counts.steps[0] - 1
     n = rows.clock[slot, STEPS]
     window, lags = rows.ring.shape[2], plan.lags
     ring = rows.ring[slot, 0]
@@ -328,27 +342,26 @@ def _answer(plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int) -> None
 
 @njit(cache=True, error_model="numpy")
 def advance(
-    plan: Plan, rows: Rows, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats, start: int,
-    counts: Ints,
+    plan: Plan, rows: WindowState, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats, start: int,
+    counts: Counts,
 ) -> int:  # fmt: skip
-    """Take observations from ``start`` on, in order, until they end or the buffers are full; return where it stopped.
+    """Apply observations from ``start`` on, in order, until they end or the buffers are full; return the next one.
 
-    ``counts`` receives how many steps, answers and coarse steps (by scale) were written, then the missing
-    bars filled and the cold restarts: [steps, answers, *coarse, gaps, restarts].
+    Overwrites ``out`` and ``counts``.
     """
-    counts[:] = 0
+    counts.steps[:] = 0
+    counts.answers[0] = counts.gaps[0] = counts.restarts[0] = 0
     columns = values.shape[1]
     room = out.slot.shape[0]
     filled = np.empty(columns)
     missing = np.empty(columns, np.bool_)
     nothing = np.full(columns, math.nan)
-    gaps = counts.shape[0] - 2
     held = rows.ticks.shape[1]
     for i in range(start, slots.shape[0]):
         slot, time = slots[i], times[i]
         clock = rows.clock[slot]
         bar = (time - plan.origin) // plan.freq
-        if counts[0] + plan.max_gap + held + 2 > room:
+        if counts.steps[0] + plan.max_gap + held + 2 > room:
             return i
         if offsets[i] <= clock[OFFSET]:
             out.outcome[i] = DUPLICATE
@@ -362,23 +375,12 @@ def advance(
                 continue
             if bar - clock[BAR] - 1 > plan.max_gap or time - clock[EVENT] > plan.ttl:
                 _restart(rows, slot)
-                counts[gaps + 1] += 1
+                counts.restarts[0] += 1
             else:
                 for absent in range(clock[BAR] + 1, bar):
-                    _step(
-                        plan,
-                        rows,
-                        out,
-                        counts,
-                        slot,
-                        i,
-                        absent,
-                        plan.origin + absent * plan.freq,
-                        nothing,
-                        filled,
-                        missing,
-                    )
-                    counts[gaps] += 1
+                    label = plan.origin + absent * plan.freq
+                    _step(plan, rows, out, counts, slot, i, absent, label, nothing, filled, missing)
+                    counts.gaps[0] += 1
         _step(plan, rows, out, counts, slot, i, bar, time, values[i], filled, missing)
         clock[EVENT] = time
         clock[OFFSET] = offsets[i]
@@ -389,12 +391,11 @@ def advance(
 
 @njit(cache=True, error_model="numpy")
 def _tick(
-    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int, time: int, offset: int,
+    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int, offset: int,
     values: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """One raw reading: it joins the bar it belongs to, and closes every bar whose end plus grace it has passed."""
+    """Apply one tick: close every bar whose end plus grace is not after it, then add it to its own bar."""
     clock = rows.clock[slot]
-    restarts = counts.shape[0] - 1
     held, columns = rows.ticks.shape[1], values.shape[0]
     event = clock[EVENT]
     if event == NEVER:
@@ -402,7 +403,7 @@ def _tick(
     elif bar <= clock[CLOSED]:
         out.outcome[record] = LATE
         return
-    steps_before = counts[0]
+    steps_before = counts.steps[0]
     until = (time - plan.grace - plan.origin) // plan.freq  # the first bar that stays open
     if event != NEVER and until - 1 > clock[CLOSED]:
         newest = (event - plan.origin) // plan.freq
@@ -412,13 +413,13 @@ def _tick(
                 clock[HEARD] = b
             elif clock[HEARD] != NEVER and b - clock[HEARD] > plan.max_gap:
                 _restart(rows, slot)
-                counts[restarts] += 1
-                steps_before = counts[0]
+                counts.restarts[0] += 1
+                steps_before = counts.steps[0]
             _shut(plan, rows, out, counts, slot, record, b, filled, missing)
         if until - 1 - reach > plan.max_gap or time - event > plan.ttl:
             _restart(rows, slot)
-            counts[restarts] += 1
-            steps_before = counts[0]
+            counts.restarts[0] += 1
+            steps_before = counts.steps[0]
         else:
             for b in range(reach + 1, until):
                 _shut(plan, rows, out, counts, slot, record, b, filled, missing)
@@ -430,7 +431,7 @@ def _tick(
     part[columns, COUNT] += 1.0
     clock[EVENT] = max(clock[EVENT], time)
     clock[OFFSET] = offset
-    if counts[0] > steps_before:
+    if counts.steps[0] > steps_before:
         _answer(plan, rows, out, counts, slot)
         out.outcome[record] = ANSWERED
     else:
@@ -439,10 +440,10 @@ def _tick(
 
 @njit(cache=True, error_model="numpy")
 def _shut(
-    plan: Plan, rows: Rows, out: Steps, counts: Ints, slot: int, record: int, bar: int,
+    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int,
     filled: Floats, missing: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """Close one base bar of ticks: its aggregates are a step, or a missing bar when nothing came."""
+    """Close one base bar of ticks: step its aggregates, or a missing bar if it has no observation."""
     part = rows.ticks[slot, bar % rows.ticks.shape[1]]
     values = np.empty(filled.shape[0])
     empty = True
@@ -451,7 +452,7 @@ def _shut(
         values[c] = _reduced(part[c], plan.reducers[c])
     part[:] = 0.0
     if empty and rows.clock[slot, STEPS] == 0:
-        return  # a series begins with its first reading
+        return  # a series begins with its first observation
     if empty:
-        counts[counts.shape[0] - 2] += 1
+        counts.gaps[0] += 1
     _step(plan, rows, out, counts, slot, record, bar, plan.origin + bar * plan.freq, values, filled, missing)

@@ -1,4 +1,4 @@
-"""What the read-out looks back on: rings of past outputs, and the window of them at each answer.
+"""Rings of past outputs, and their contents at each answer, for the read-out.
 
 Legend: K steps, A answers, H width of an output, R outputs remembered.
 """
@@ -18,12 +18,12 @@ def remember(
     ring: Singles, slots: Ints, orders: Ints, y: Singles, after: Ints, before: Singles, done: int,
     answer_steps: Ints, answer_slots: Ints, answer_orders: Ints, memory: Singles, filled: Ints,
 ) -> int:  # fmt: skip
-    """Write outputs from ``done`` on into their series' rings, and copy the rings as they stand at each of A answers.
+    """Write outputs from ``done`` on into their series' rings, and copy the rings at each of A answers.
 
-    ring [slots, R, H]; step k of the scale is its series' number ``orders[k]`` and belongs to base step
-    ``after[k]``; ``before`` [K, H] receives what the ring held.  ``answer_orders`` [A] is how many steps of
-    this scale the series has at the answer.  memory [A, R, H] is oldest to newest, padded with zeros on the
-    left; ``filled`` [A] says how many are real.  Returns how many outputs are written now.
+    ring [slots, R, H]; step k of the scale is number ``orders[k]`` of its series and belongs to base step
+    ``after[k]``; ``before`` [K, H] receives the overwritten outputs.  ``answer_orders`` [A] is the number of steps
+    of this scale that the series has at the answer.  memory [A, R, H] is oldest to newest, padded with zeros on the
+    left; ``filled`` [A] is the number of real ones.  Returns the number of outputs written so far.
     """
     size = ring.shape[1]
     k = done

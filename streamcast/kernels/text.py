@@ -91,7 +91,7 @@ def write_number(buffer: Bytes, at: int, value: float) -> int:
 
 @njit(cache=True, error_model="numpy")
 def _exponent(value: float) -> int:
-    """floor(log10(value)), perhaps one too high; by comparisons where most numbers are."""
+    """Return floor(log10(value)) or one more; the most common range takes comparisons instead of a logarithm."""
     if 1.0 <= value < 1e6:
         exponent = 0
         for power in range(1, DIGITS):
@@ -102,12 +102,12 @@ def _exponent(value: float) -> int:
 
 @njit(cache=True, error_model="numpy")
 def _write_digits(buffer: Bytes, at: int, mantissa: int, whole: int) -> int:
-    """Write 6 digits without trailing zeros, a point after the first ``whole`` (0: there is one already)."""
+    """Write 6 digits without trailing zeros, and a point after the first ``whole`` (0: the point is written)."""
     high = np.uint32(mantissa) // np.uint32(1000)
     low = np.uint32(mantissa) - high * np.uint32(1000)
     digits = DIGITS - (_TRAILING[low] if low else 3 + _TRAILING[high])
     pointed = 0 < whole < DIGITS
-    for i in range(3):  # the same stores whatever the number: a mispredicted branch costs more than a store
+    for i in range(3):  # always the same stores: a mispredicted branch costs more than a store
         first, second = _TRIPLES[high, i], _TRIPLES[low, i]
         buffer[at + i + (pointed and i >= whole)] = first
         buffer[at + 3 + i + (pointed and i + 3 >= whole)] = second
@@ -132,8 +132,8 @@ def write_forecasts(
 ) -> Ints:  # fmt: skip
     """Write A forecasts one after the other; return where each ends.
 
-    ``pieces`` are the constant parts of a forecast between what varies, in order: before the key, the cutoff,
-    each quantile's numbers, warm, anomaly, partition, offset, and the end.  ``keys`` are JSON strings.
+    ``pieces`` are the constant parts of a forecast, in order: before the key, the cutoff, each quantile's
+    numbers, warm, anomaly, partition, offset, and the end.  ``keys`` are JSON strings.
     """
     horizon, quantiles = forecast.shape[1], forecast.shape[2]
     ends = np.empty(forecast.shape[0], np.int64)

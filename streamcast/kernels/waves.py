@@ -1,4 +1,4 @@
-"""Which steps may go together: each series at most once in a wave, and runs of equal waves as one scan.
+"""Steps that can run together: waves with each series at most once, and runs of equal waves as one scan.
 
 Legend: K steps, R distinct series ("rows").
 """
@@ -16,8 +16,8 @@ Ints = npt.NDArray[np.int64]
 def arrange(slots: Ints, row_of_slot: Ints) -> tuple[Ints, Ints, Ints]:
     """Order K steps wave by wave, the series with most steps first, so that every wave is a prefix of the rows.
 
-    ``row_of_slot`` is scratch, -1 everywhere, and is left so.  Returns the distinct slots (R), how many
-    steps each has (R, falling), and the steps' indices in wave order (K).
+    ``row_of_slot`` is scratch, -1 everywhere before and after the call.  Returns the distinct slots (R), the
+    number of steps of each (R, falling), and the steps' indices in wave order (K).
     """
     total = slots.shape[0]
     rows = np.empty(total, np.int64)

@@ -233,8 +233,7 @@ class Board:
                 self.accuracy.pop(silent, None)
                 self._unjudged.pop(silent, None)
             ticks = self.spec.mode == "ticks"
-            open_bars = 1 - (-self.spec.grace // self.spec.freq) if ticks else 0
-            track = Track(self.bars, self.spec.columns[0].reducer if ticks else None, open_bars)
+            track = Track(self.bars, self.spec.columns[0].reducer if ticks else None, self.spec.open_bars)
         self.tracks[key] = track
         return track
 

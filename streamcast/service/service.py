@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions, Reader, RecordsGone
-from streamcast.engine.engine import NOT_FINITE, Engine, Result
+from streamcast.engine.engine import Engine, Result
 from streamcast.errors import ServiceError
-from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
+from streamcast.kernels.outcomes import ABSORBED, ANSWERED, DUPLICATE, LATE, NOT_FINITE
 from streamcast.service.recovery import Recovery
 from streamcast.service.saving import Saver
 from streamcast.service.snapshots import Header, Store, fingerprint

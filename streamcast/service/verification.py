@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader
-from streamcast.engine.engine import NOT_FINITE, Result
+from streamcast.engine.engine import Result
+from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.service.service import Topics
 from streamcast.spec.folders import Model

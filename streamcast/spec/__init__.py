@@ -1,1 +1,1 @@
-"""What a model is, as data: the model spec, the names of its features, and model folders on disk."""
+"""A model as data: the model spec, the names of its features, and model folders on disk."""

@@ -1,4 +1,4 @@
-"""What the model sees at every bar of every scale: one list, with names, in the order the kernel writes them.
+"""The features of a bar: one list of names, in the order in which the kernel writes them.
 
 All scales have the same features; a coarse bar's values are aggregates of its base bars.
 """
@@ -14,7 +14,7 @@ CALENDAR_MS = {"hour": 3_600_000.0, "day": 86_400_000.0, "week": 604_800_000.0, 
 def names(spec: ModelSpec) -> list[str]:
     """The features of one bar, in order; the first is the normalised target.
 
-    Numbers are (value − running mean) / running standard deviation, cut off at ±100; ``missing`` is 1 where
+    Numbers are (value − running mean) / running standard deviation, clipped to ±100; ``missing`` is 1 where
     nothing was observed; ``age`` is log(1 + bars since the target was last observed); a category is one-hot
     and all zeros when unknown; the calendar is the sine and cosine of the bar's place in each period.
     """
@@ -29,5 +29,5 @@ def names(spec: ModelSpec) -> list[str]:
 
 
 def width(spec: ModelSpec) -> int:
-    """The length of a feature row: the names, filled up with zeros to a multiple of 8 (see ``tiles.py``)."""
+    """The length of a feature row: the names, padded with zeros to a multiple of 8 (see ``engine/tiles.py``)."""
     return -(-len(names(spec)) // 8) * 8

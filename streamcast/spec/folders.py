@@ -1,4 +1,4 @@
-"""Model folders: a spec, weights, and the hash that names them both.
+"""Model folders: a spec, weights, and one hash of both.
 
 ``<root>/<name>/<version>/`` holds ``spec.json``, ``weights.safetensors`` and ``model.json`` (the hashes of
 both, and facts of the training run); versions are 1, 2, 3 … and never change.  ``<root>/<name>/aliases.json``
@@ -35,7 +35,7 @@ LARGEST_WEIGHTS = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network with its spec, and the name, version and digest it is known by."""
+    """A network with its spec, name, version and digest."""
 
     spec: ModelSpec
     network: Network
@@ -115,7 +115,7 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
     for part, data in (("spec", document), ("weights", weights)):
         if record.get(f"{part}_sha256") != hashlib.sha256(data).hexdigest():
             raise ModelError(
-                f"{folder}: the {part} do not match model.json: the folder was altered; train or copy it anew"
+                f"{folder}: the {part} do not match model.json: the folder was altered; copy it again or retrain"
             )
     try:
         spec = ModelSpec.model_validate_json(document)
@@ -125,22 +125,20 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
         tensors = load(weights)
     except Exception as error:  # safetensors raises its own, unexported type
         raise ModelError(f"{folder / 'weights.safetensors'} is not a safetensors file: {error}") from error
-    with torch.device("meta"):  # so that a spec cannot ask for more memory than its weights take
+    with torch.device("meta"):  # a spec must not allocate more memory than its weights need
         wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in new_network(spec).state_dict().items()}
     if wanted != (found := {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}):
         differing = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
-        raise ModelError(
-            f"{folder}: weights and spec do not belong together: they differ in {', '.join(differing[:8])}"
-        )
+        raise ModelError(f"{folder}: the weights do not fit the spec: they differ in {', '.join(differing[:8])}")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise ModelError(f"{folder / 'weights.safetensors'} holds NaN or infinite weights: train the model anew")
+        raise ModelError(f"{folder / 'weights.safetensors'} holds NaN or infinite weights: retrain the model")
     network = new_network(spec)
     network.load_state_dict(tensors)
     return Model(spec, network.eval(), name, version, _digest(document, weights), record.get("facts", {}))
 
 
 def resolve(root: Path, name: str, wanted: str) -> str:
-    """Return the version that a version, an alias or ``latest`` stands for; raises ModelError."""
+    """Resolve a version, an alias or ``latest`` to a version; raises ModelError."""
     if not NAME.fullmatch(name):
         raise ModelError(f"model name {name!r}: use 1 to 64 small letters, digits, - and _, as in load or iot-2")
     versions = _versions(root / name)
@@ -158,7 +156,7 @@ def resolve(root: Path, name: str, wanted: str) -> str:
 
 
 def promote(root: Path, reference: str, alias: str) -> str:
-    """Let an alias mean a version; return the version."""
+    """Point an alias to a version; return the version."""
     name, _, wanted = reference.partition("@")
     version = resolve(root, name, wanted or "latest")
     if not NAME.fullmatch(alias) or alias.isdigit() or alias == "latest":
@@ -178,7 +176,7 @@ def aliases(root: Path, name: str) -> dict[str, str]:
     try:
         found = json.loads(_read(path, LARGEST_SPEC))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not JSON: {error}; mend or remove it") from error
+        raise ModelError(f"{path} is not JSON: {error}; repair or remove it") from error
     versions = {str(v) for v in _versions(root / name)}
     return {str(a): str(v) for a, v in found.items() if str(v) in versions} if isinstance(found, dict) else {}
 
@@ -207,16 +205,16 @@ def _record(folder: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{folder / 'model.json'} is not JSON: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get("facts", {}), dict):
-        raise ModelError(f"{folder / 'model.json'}: expected an object with an object of facts: this is none of ours")
+        raise ModelError(f"{folder / 'model.json'}: not a streamcast model folder: `facts` must be an object")
     return record
 
 
 def _read(path: Path, limit: int) -> bytes:
     if path.exists() and not path.is_file():
-        raise ModelError(f"{path} is no plain file: this is no model folder of ours")
+        raise ModelError(f"{path} is not a plain file: not a streamcast model folder")
     try:
         if path.stat().st_size > limit:
-            raise ModelError(f"{path} is larger than {limit} bytes: this is no model folder of ours")
+            raise ModelError(f"{path} is larger than {limit} bytes: not a streamcast model folder")
         return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,7 +1,7 @@
-"""What a model is, as data: everything that can change a forecast's bytes, in one hashed document.
+"""A model as data: everything that can change a forecast's bytes, in one hashed document.
 
-``SeriesSpec`` says what a record means and when a bar closes (all lanes of a service agree on it);
-``ModelSpec`` adds what the model sees, how far it looks ahead, and the network.
+``SeriesSpec`` defines the columns of a record and when a bar closes; it is the same for all lanes of a service.
+``ModelSpec`` adds the model's inputs, its horizon, and the network.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ Aggregate = Literal["mean", "first", "last", "min", "max", "sum", "count"]
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and closed to unknown names."""
+    """An immutable value that rejects unknown names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Column(Frozen):
-    """One column of a record: a number, or a category encoded by its place in ``categories``."""
+    """One column of a record: a number, or a category encoded by its index in ``categories``."""
 
     name: str = Field(min_length=1, max_length=200, pattern=r'^[^"\\\x00-\x1f]+$')
     categories: tuple[str, ...] | None = None
@@ -67,19 +67,19 @@ class Column(Frozen):
 
     @property
     def reducer(self) -> Aggregate:
-        """How the values of one bar become one value."""
+        """The aggregate that makes one value of the values of a bar."""
         return self.aggregate or ("mean" if self.categories is None else "last")
 
 
 class Scale(Frozen):
-    """A coarser bar length and how many of its bars are remembered."""
+    """A coarser bar length and the number of its bars in the window."""
 
     every: Duration
     window: int = Field(default=64, ge=1, le=100_000)
 
 
 class SeriesSpec(Frozen):
-    """What a record means and when its bar closes; the first column is the target."""
+    """The columns of a record and when its bar closes; the first column is the target."""
 
     columns: tuple[Column, ...] = Field(min_length=1, max_length=256)
     freq: Duration
@@ -90,8 +90,8 @@ class SeriesSpec(Frozen):
     grace: Grace = 0
     max_gap: int = Field(default=168, ge=0, le=10_000, description="bars; a longer gap restarts the series cold")
     max_ahead: Duration = Field(default=86_400_000, description="event time may lead the Kafka timestamp by this")
-    missing: Literal["last", "season"] = Field(default="last", description="what a missing bar is filled with")
-    ttl: Duration = Field(default=30 * 86_400_000, description="a key silent for longer returns cold")
+    missing: Literal["last", "season"] = Field(default="last", description="the value of a missing bar")
+    ttl: Duration = Field(default=30 * 86_400_000, description="a key that was silent for longer is reset")
 
     @model_validator(mode="after")
     def _check(self) -> SeriesSpec:
@@ -114,6 +114,11 @@ class SeriesSpec(Frozen):
         """The name of the column that is forecast."""
         return self.columns[0].name
 
+    @property
+    def open_bars(self) -> int:
+        """How many base bars of ticks may be open at once (none in sample mode)."""
+        return -(-self.grace // self.freq) + 1 if self.mode == "ticks" else 0
+
 
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""
@@ -123,18 +128,20 @@ class ModelSpec(Frozen):
     horizon: int = Field(ge=1, le=2_000, description="bars ahead")
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
     window: int = Field(
-        default=0, ge=0, le=1_000_000, description="bars remembered; never fewer than lags and season need"
+        default=0, ge=0, le=1_000_000, description="bars in the window; at least as many as lags and season need"
     )
     lags: int = Field(default=336, ge=0, le=10_000, description="bars of the linear highway")
     scales: tuple[Scale, ...] = ()
     season: int = Field(
-        default=24, ge=1, le=100_000, description="bars of the naive forecast that errors are held against"
+        default=24, ge=1, le=100_000, description="season length, in bars, of the seasonal-naive baseline"
     )
     calendar: tuple[Literal["hour", "day", "week", "year"], ...] = ("day", "week")
-    half_life: int = Field(default=336, ge=1, description="bars after which the running normaliser has forgotten half")
-    warm_up: int = Field(default=64, ge=1, description="bars before forecasts say warm")
+    half_life: int = Field(
+        default=336, ge=1, description="bars after which an observation has half its weight in the running normaliser"
+    )
+    warm_up: int = Field(default=64, ge=1, description="bars before forecasts are marked warm")
     scored: tuple[int, ...] = Field(
-        default=(), description="steps whose forecasts await their outcome; default 1 and horizon"
+        default=(), description="steps ahead whose forecasts are scored; default 1 and horizon"
     )
     network: dict[str, Any]
 
@@ -159,17 +166,17 @@ class ModelSpec(Frozen):
 
     @property
     def scored_steps(self) -> tuple[int, ...]:
-        """The steps ahead whose forecasts are kept until their outcome arrives."""
+        """The steps ahead whose forecasts are kept until their bar is observed."""
         return tuple(sorted(set(self.scored or (1, self.horizon))))
 
     @property
     def median(self) -> int:
-        """The place of 0.5 among the quantiles."""
+        """The index of 0.5 in the quantiles."""
         return self.quantiles.index(0.5)
 
     @property
     def ring(self) -> int:
-        """Base bars that are really kept: the window, or what lags and the seasonal naive need."""
+        """Base bars in the ring: the window, or more if lags and the seasonal-naive baseline need more."""
         seasons = -(-max(self.scored_steps) // self.season) * self.season
         return max(self.window, self.lags, seasons + 1, 2)
 

@@ -36,7 +36,7 @@ from harness.streams import (
     streams,
 )
 from streamcast.engine.engine import Engine
-from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
+from streamcast.kernels.outcomes import ABSORBED, ANSWERED, DUPLICATE, LATE
 from streamcast.topics.messages import Observations
 
 law = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,7 +1,7 @@
 """Windows and features: the kernels equal the slow oracle of ``tests.oracle_windows``, over every spec.
 
-Exactly: outcomes, which bars and coarse bars there are, their labels, what was observed and filled, naive forecasts,
-cutoffs, the last value.  To float32's last digits (the oracle sums in another order): everything that is normalised.
+Exactly: outcomes, bars and coarse bars, their labels, observed and filled values, naive forecasts, cutoffs, the last
+value.  To float32's last digits (the oracle sums in another order): all normalised values.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 from harness.streams import SPECS, Line, cuts, engine, observations, pieces, streams
 from streamcast.engine.engine import Engine
-from streamcast.kernels.advance import Steps, advance
+from streamcast.kernels.advance import Counts, Steps, advance
+from streamcast.kernels.outcomes import NAMES
 from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
-from tests.oracle_windows import Answer, Bar, Coarse, Series, Told
-
-OUTCOMES = ("answered", "absorbed", "late", "duplicate")
+from tests.oracle_windows import Answer, Bar, Coarse, Effect, Series
 
 law = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 over_specs = pytest.mark.parametrize("name", list(SPECS))
@@ -28,52 +27,52 @@ over_specs = pytest.mark.parametrize("name", list(SPECS))
 Number = float | int
 
 
-def kernel(engine: Engine, numbered: Sequence[tuple[int, Line]]) -> list[Told]:
-    """Run a batch through the window kernel alone; what became of each record, in the oracle's words."""
+def kernel(engine: Engine, numbered: Sequence[tuple[int, Line]]) -> list[Effect]:
+    """Run a batch through the window kernel alone; return the effect of each record."""
     spec, steps = engine.spec, engine._steps
     seen = observations(numbered, len(spec.series.columns))
     slots = engine.slab.locate(seen)
     outcomes = np.empty(len(seen), np.uint8)
-    counts = np.zeros(4 + len(spec.scales), np.int64)
-    told = [Told("") for _ in numbered]
+    counts = Counts.zeros(len(spec.scales))
+    effects = [Effect("") for _ in numbered]
     start = 0
     while start < len(seen):
         out = steps._replace(outcome=outcomes)
         start = advance(
             engine._plan, engine.slab.rows, out, slots, seen.times, seen.offsets, seen.values, start, counts
         )
-        _read(spec, out, counts.tolist(), told, engine)
+        _read(spec, out, counts, effects, engine)
     engine.promote()
-    for one, outcome in zip(told, outcomes.tolist(), strict=True):
-        one.outcome = OUTCOMES[outcome]
-    return told
+    for one, outcome in zip(effects, outcomes.tolist(), strict=True):
+        one.outcome = NAMES[outcome]
+    return effects
 
 
-def _read(spec: ModelSpec, out: Steps, counts: Sequence[int], told: Sequence[Told], engine: Engine) -> None:
+def _read(spec: ModelSpec, out: Steps, counts: Counts, effects: Sequence[Effect], engine: Engine) -> None:
     names = features.names(spec)
     ring = engine.slab.rows.ring
-    for k in range(counts[0]):
+    for k in range(int(counts.steps[0])):
         x = dict(zip(names, out.x[k].tolist(), strict=False))
         filled = ring[out.slot[k], :, out.order[k] % ring.shape[2]].tolist()
         observed, naive = float(out.observed[k]), out.naive[k].tolist()
-        told[out.record[k]].bars.append(Bar(int(out.order[k]), -1, [observed], filled, x, float(out.dt[k]), naive))
+        effects[out.record[k]].bars.append(Bar(int(out.order[k]), -1, [observed], filled, x, float(out.dt[k]), naive))
         assert out.cold[k] == (out.order[k] == 0)
         assert not out.x[k, len(names) :].any()
     for s in range(len(spec.scales)):
-        for k in range(counts[2 + s]):
+        for k in range(int(counts.steps[1 + s])):
             after = out.coarse_after[s, k]
             x = dict(zip(names, out.coarse_x[s, k].tolist(), strict=False))
-            told[out.record[after]].coarse.append(Coarse(s, int(out.coarse_order[s, k]), int(out.order[after]), x))
-    for a in range(counts[1]):
+            effects[out.record[after]].coarse.append(Coarse(s, int(out.coarse_order[s, k]), int(out.order[after]), x))
+    for a in range(int(counts.answers[0])):
         k = out.answer_step[a]
         assert out.answer[k] == a
-        told[out.record[k]].answer = Answer(
+        effects[out.record[k]].answer = Answer(
             int(out.label[k]), float(out.last[a]), float(out.scale[a]), out.lags[a].tolist(), bool(out.warm[a]),
             out.answer_order[:, a].tolist(),
         )  # fmt: skip
 
 
-def oracle(series: dict[str, Series], spec: ModelSpec, numbered: Sequence[tuple[int, Line]]) -> list[Told]:
+def oracle(series: dict[str, Series], spec: ModelSpec, numbered: Sequence[tuple[int, Line]]) -> list[Effect]:
     return [series.setdefault(line.key, Series(spec)).take(offset, line.time, line.values) for offset, line in numbered]
 
 
@@ -81,7 +80,7 @@ def assert_close(got: object, want: object) -> None:
     np.testing.assert_allclose(np.array(got, float), np.array(want, float), rtol=2e-6, atol=2e-6)
 
 
-def assert_equal(got: Told, want: Told, *, ring_is_fresh: bool) -> None:
+def assert_equal(got: Effect, want: Effect, *, ring_is_fresh: bool) -> None:
     assert got.outcome == want.outcome
     assert [bar.order for bar in got.bars] == [bar.order for bar in want.bars]
     for mine, its in zip(got.bars, want.bars, strict=True):
@@ -115,7 +114,7 @@ def test_windows_and_features_equal_the_slow_oracle(name: str, data: st.DataObje
     tried, series = engine(name), dict[str, Series]()
     for offset, line in enumerate(lines):
         got, want = kernel(tried, [(offset, line)]), oracle(series, spec, [(offset, line)])
-        # A record that closes many bars may write a ring cell twice: then only the last is still there to be seen.
+        # A record that closes many bars may write a ring cell twice; only the last value can be checked then.
         assert_equal(got[0], want[0], ring_is_fresh=len(want[0].bars) <= spec.ring and not want[0].restarted)
 
 
@@ -142,14 +141,14 @@ def test_no_feature_changes_when_the_future_changes(name: str, data: st.DataObje
     other = lines[:known] + [line._replace(values=tuple(7.0 for _ in line.values)) for line in lines[known:]]
     numbered, changed = list(enumerate(lines)), list(enumerate(other))
     whole = kernel(engine(name), numbered)[:known]
-    assert [_shown(told) for told in whole] == [_shown(told) for told in kernel(engine(name), numbered[:known])]
-    assert [_shown(told) for told in whole] == [_shown(told) for told in kernel(engine(name), changed)[:known]]
+    assert [_shown(effect) for effect in whole] == [_shown(effect) for effect in kernel(engine(name), numbered[:known])]
+    assert [_shown(effect) for effect in whole] == [_shown(effect) for effect in kernel(engine(name), changed)[:known]]
 
 
-def _shown(told: Told) -> str:
-    """Everything but what is read out of the ring at the end; as text, where NaN equals NaN."""
-    bars = [(bar.order, bar.observed, bar.features, bar.dt, bar.naive) for bar in told.bars]
-    return repr((told.outcome, bars, told.coarse, told.answer))
+def _shown(effect: Effect) -> str:
+    """Everything except the values read from the ring at the end; as text, so that NaN equals NaN."""
+    bars = [(bar.order, bar.observed, bar.features, bar.dt, bar.naive) for bar in effect.bars]
+    return repr((effect.outcome, bars, effect.coarse, effect.answer))
 
 
 def test_features_have_distinct_names_and_the_target_comes_first() -> None:

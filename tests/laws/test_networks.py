@@ -174,8 +174,8 @@ def test_no_forecast_looks_ahead_and_only_the_window_encoders_see_later_bars_of_
     changed_BRH = torch.cat([memory_BRH[:, :-1], memory_BRH[:, -1:] + 1], 1)
     earlier, same = (attention.encode(past, filled_B)[:, :-1] for past in (memory_BRH, changed_BRH))
     assert torch.equal(earlier, same) == (network.exact is not Exact.WINDOW)
-    told = {"birnn", "bigru", "bilstm", "transformer", "da-rnn"}
-    assert (name in told) == (network.exact is Exact.WINDOW)
+    expected = {"birnn", "bigru", "bilstm", "transformer", "da-rnn"}
+    assert (name in expected) == (network.exact is Exact.WINDOW)
 
 
 @over_models
@@ -203,7 +203,7 @@ def memories(network: Network, rows: int) -> tuple[list[Tensor], list[Tensor], T
 
 
 def waves(network: Network) -> tuple[Callable[[], tuple[list[Tensor], list[Tensor], Tensor]], Tensor]:
-    """Return what gives all windows of sine waves beside noise, and what the waves did next less their last value."""
+    """Return a function that makes windows of noisy sine waves, and the next values of the waves minus the last."""
     generator = torch.Generator().manual_seed(17)
     wave_TB = torch.sin(torch.arange(34)[:, None] / 2 + torch.arange(8))
     x_TBF = torch.stack([wave_TB, torch.randn(wave_TB.shape, generator=generator)], -1)

@@ -29,8 +29,9 @@ from harness.streams import (
     one_at_a_time,
     stage,
 )
-from streamcast.engine.window import open_bars, window_layout
-from streamcast.kernels.advance import ABSORBED, ANSWERED, LATE, STEPS
+from streamcast.engine.window import window_layout
+from streamcast.kernels.advance import STEPS
+from streamcast.kernels.outcomes import ABSORBED, ANSWERED, LATE
 
 law = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -45,15 +46,15 @@ whole_numbers = st.integers(-50, 50).map(float)  # sums of them are exact in any
 values = st.tuples(*[whole_numbers] * (len(EMPTY) - 1), st.sampled_from([0.0, 1.0, 2.0, -1.0]))
 
 
-class Steps(NamedTuple):
-    """All steps of a stream, as the network is given them."""
+class Written(NamedTuple):
+    """All steps of a stream: the inputs of the network."""
 
     x: np.ndarray
     observed: np.ndarray
     coarse: list[np.ndarray]
 
 
-def steps_of(lines: Sequence[Line]) -> Steps:
+def steps_of(lines: Sequence[Line]) -> Written:
     """Run lines through the engine and keep what its window kernel wrote."""
     tried = engine("ticks")
     result = tried.stage(observations(list(enumerate(lines)), len(EMPTY)))
@@ -61,7 +62,9 @@ def steps_of(lines: Sequence[Line]) -> Steps:
     out, clock = tried._steps, tried.slab.arrays["clock"][0]
     n = int(clock[1]) if len(result.slots) else 0
     closed = tried.slab.arrays["closed"][0].tolist()
-    return Steps(out.x[:n].copy(), out.observed[:n].copy(), [out.coarse_x[s, :c].copy() for s, c in enumerate(closed)])
+    return Written(
+        out.x[:n].copy(), out.observed[:n].copy(), [out.coarse_x[s, :c].copy() for s, c in enumerate(closed)]
+    )
 
 
 def closing(time: int) -> Line:
@@ -149,7 +152,7 @@ def test_heartbeats_keep_a_series_that_observes_nothing() -> None:
     assert int(tried.slab.arrays["clock"][0, STEPS]) == (beats[-1].time - GRACE) // MINUTE - BAR // MINUTE
 
 
-def _flat(steps: Steps) -> list[np.ndarray]:
+def _flat(steps: Written) -> list[np.ndarray]:
     return [steps.x, steps.observed, *steps.coarse]
 
 
@@ -223,4 +226,4 @@ def test_the_bars_held_open_are_enough_for_the_grace(jitter: int) -> None:
     """The oldest open bar and the newest one never share a place in the ring of open bars."""
     time = START + jitter
     oldest, newest = (time - GRACE) // MINUTE, time // MINUTE
-    assert newest - oldest < open_bars(SPEC)
+    assert newest - oldest < SPEC.series.open_bars

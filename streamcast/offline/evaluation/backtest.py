@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 import pandas as pd
 
-from streamcast.engine.engine import NOT_FINITE, Engine
+from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
-from streamcast.kernels.advance import ABSORBED, ANSWERED, DUPLICATE, LATE
+from streamcast.kernels import outcomes
 from streamcast.offline.evaluation import baselines as naive
 from streamcast.offline.evaluation.accuracy import seasonal_scale
 from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers
@@ -27,9 +27,6 @@ from streamcast.offline.history.history import History
 from streamcast.offline.history.polls import polls
 from streamcast.spec.folders import Model
 
-OUTCOMES = {
-    ANSWERED: "answered", ABSORBED: "absorbed", LATE: "late", DUPLICATE: "duplicate", NOT_FINITE: "not finite",
-}  # fmt: skip
 BLOCK_NUMBERS = 4 << 20
 """Of baseline forecasts at once, which bounds memory."""
 
@@ -73,7 +70,7 @@ def backtest(
     for poll in polls(history, spec.series):
         result = engine.stage(poll)
         engine.promote()
-        counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(OUTCOMES)).tolist())))
+        counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(outcomes.NAMES)).tolist())))
         found, rows = result.forecasts, done + result.forecasts.record
         series_A = history.series_N[rows].astype(np.int64)
         bar_A = (found.cutoffs - panel.start_ms) // panel.freq_ms
@@ -101,7 +98,7 @@ def backtest(
         keys=history.keys,
         tallies=tallies,
         scale_K=np.array([seasonal_scale(y_T, spec.season) for y_T in training_KT]),
-        outcomes={OUTCOMES[outcome]: count for outcome, count in sorted(counts.items()) if count},
+        outcomes={outcomes.NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count},
         forecasts=int(scored_KN.sum()),
         kept=pd.concat(kept, ignore_index=True) if kept else None,
     )

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamcast.engine.layout import Layout
+from streamcast.engine.layout import StateLayout
 from streamcast.engine.slab import Slab
 from streamcast.engine.window import buffers, plan, window_layout
 from streamcast.errors import HistoryError
-from streamcast.kernels.advance import Steps, advance
+from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.offline.history.history import History
 from streamcast.offline.history.polls import polls
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
@@ -32,7 +32,7 @@ class Chunk(NamedTuple):
     """What one call of the kernel wrote: its buffers, which the next call reuses, and how much of them is used."""
 
     steps: Steps
-    counts: Ints  # as ``advance`` says
+    counts: Counts
     series_of_slot: Ints  # places in the history's keys
     ring: Floats  # slots, C, W: the windows after the chunk
 
@@ -46,10 +46,10 @@ class Panel:
     y_KT: Floats
 
 
-def walk(history: History, spec: ModelSpec, layout: Layout) -> Iterator[Chunk]:
+def walk(history: History, spec: ModelSpec, layout: StateLayout) -> Iterator[Chunk]:
     """Take a history through the window kernel, chunk by chunk; raises HistoryError for other columns."""
     slab, steps, constants = Slab(layout, len(history.keys)), buffers(spec), plan(spec)
-    counts = np.zeros(4 + len(spec.scales), np.int64)
+    counts = Counts.zeros(len(spec.scales))
     number = {key: place for place, key in enumerate(history.keys)}
     for poll in polls(history, spec.series):
         slots = slab.locate(poll)
@@ -68,7 +68,7 @@ def panel(history: History, series: SeriesSpec) -> Panel:
     spec = ModelSpec(series=series, horizon=1, lags=0, season=1, calendar=(), network={})
     labels, values, whose = [], [], []
     for chunk in walk(history, spec, window_layout(spec)):
-        used = slice(int(chunk.counts[0]))
+        used = slice(int(chunk.counts.steps[0]))
         labels.append(chunk.steps.label[used].copy())
         values.append(chunk.steps.observed[used].copy())
         whose.append(chunk.series_of_slot[chunk.steps.slot[used]])

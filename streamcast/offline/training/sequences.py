@@ -116,7 +116,7 @@ def sequences(history: History, spec: ModelSpec, network: Network) -> Sequences:
     total = 0
     for chunk in walk(history, spec, layout(spec, network)):
         chunks.append(_kept(chunk, total))
-        total += int(chunk.counts[0])
+        total += int(chunk.counts.steps[0])
 
     def joined(name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(chunk, name) for chunk in chunks])
@@ -148,7 +148,7 @@ def sequences(history: History, spec: ModelSpec, network: Network) -> Sequences:
 def _kept(chunk: Chunk, before: int) -> _Kept:
     """Copy a chunk that comes after ``before`` base steps."""
     steps = chunk.steps
-    k, answers, *coarse = chunk.counts[:-2].tolist()
+    (k, *coarse), answers = chunk.counts.steps.tolist(), int(chunk.counts.answers[0])
     at = steps.answer_step[:answers]
     last, scale, warm = np.full(k, np.nan), np.full(k, np.nan), np.zeros(k, np.bool_)
     last[at], scale[at], warm[at] = steps.last[:answers], steps.scale[:answers], steps.warm[:answers]

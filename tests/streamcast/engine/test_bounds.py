@@ -1,4 +1,4 @@
-"""Memory is bounded whatever arrives: a million series, one series that is all of the stream, a backlog."""
+"""Memory is bounded for any input: a million series, one series that is all of the stream, a backlog."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from harness.streams import engine
 from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
-from streamcast.kernels.advance import ANSWERED
+from streamcast.kernels.outcomes import ANSWERED
 from streamcast.topics.messages import Observations
 
 POLL = 5_000

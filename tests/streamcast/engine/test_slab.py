@@ -1,4 +1,4 @@
-"""The slab: slots and who has them, what a stage puts back, and what a series' digest is about."""
+"""The slab: the slots of series, the undoing of a stage, and the digest of a series."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_key_keeps_its_slot_and_no_two_series_share_one() -> None:
     assert slab.key_texts(slots[:1]) == [b'"a1"']
 
 
-def test_the_slab_grows_and_keeps_what_it_holds() -> None:
+def test_the_slab_grows_and_keeps_its_contents() -> None:
     slab = Slab(LAYOUT, 10_000)
     (slot,) = locate(slab, ["a0"]).tolist()
     slab.promote()
@@ -206,7 +206,7 @@ def test_keys_without_bound_take_memory_with_a_bound() -> None:
     assert slab.capacity <= 4 * FIRST_SLOTS
 
 
-def test_a_digest_is_about_everything_that_was_written_and_nothing_else() -> None:
+def test_a_digest_covers_all_written_cells_and_nothing_else() -> None:
     tried = engine(NAME)
     lines = [Line("a", START + i * MINUTE, (float(i), 1.0)) for i in range(3)]
     stage(tried, list(enumerate(lines)), Trace())
@@ -230,7 +230,7 @@ def test_a_digest_is_about_everything_that_was_written_and_nothing_else() -> Non
         slab.digest(place, "b")
 
 
-def test_a_forgotten_partition_begins_anew() -> None:
+def test_a_forgotten_partition_starts_cold() -> None:
     tried = engine(NAME)
     line = (5, Line("a", START, (1.0, 2.0)))
     stage(tried, [line], Trace())
@@ -244,7 +244,7 @@ def test_a_forgotten_partition_begins_anew() -> None:
     assert tried.slab.arrays["clock"][0, OFFSET] == 5
 
 
-def test_a_series_that_is_reset_begins_anew_and_its_discard_brings_it_back() -> None:
+def test_a_reset_series_starts_cold_and_discard_brings_it_back() -> None:
     tried, fresh = engine(NAME), engine(NAME)
     old = [(i, Line(key, START + i // 2 * MINUTE, (float(i), 1.0))) for i, key in enumerate("abababab")]
     new = (8, Line("a", START + 4 * MINUTE, (5.0, 1.0)))

@@ -1,18 +1,20 @@
-"""What becomes of a record in sample mode, told by examples; the laws are in ``tests/laws``."""
+"""The effect of a record in sample mode, by examples; the laws are in ``tests/laws``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from harness.streams import MINUTE, SPECS, Line, model_spec, network, observations
 from streamcast.engine.engine import Engine, Result
-from streamcast.kernels.advance import ANSWERED, CLIP, DUPLICATE, LATE
+from streamcast.kernels.advance import CLIP, REDUCERS
+from streamcast.kernels.outcomes import ANSWERED, DUPLICATE, LATE
 from streamcast.spec.folders import new_network
-from streamcast.spec.model_spec import Column, ModelSpec, Scale
+from streamcast.spec.model_spec import Aggregate, Column, ModelSpec, Scale
 
 BAR = 29_453_760 * MINUTE  # 2026-01-01T00:00Z
 
@@ -196,3 +198,7 @@ def test_events_before_the_epoch_have_bars_too() -> None:
     assert result.outcomes.tolist() == [ANSWERED, ANSWERED]
     assert result.forecasts.cutoffs.tolist() == [-MINUTE, 0]
     assert result.gaps == 0
+
+
+def test_the_kernel_has_every_aggregate_of_the_spec() -> None:
+    assert get_args(Aggregate) == REDUCERS

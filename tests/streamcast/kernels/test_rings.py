@@ -48,7 +48,7 @@ def test_an_answer_sees_the_newest_outputs_and_what_was_overwritten_can_be_put_b
         whose, numbers = np.array(slots, np.int64), np.array(orders, np.int64)
         outputs = np.array(y, np.float32).reshape(n, WIDTH)
         done = 0
-        for part in (slice(0, a // 2), slice(a // 2, a)):  # answers may be taken in blocks
+        for part in (slice(0, a // 2), slice(a // 2, a)):  # answers may come in blocks
             done = remember(
                 ring, whose, numbers, outputs, np.array(after, np.int64), before, done, at[part], answer_slots[part],
                 answer_orders[part], memory[part], filled[part],

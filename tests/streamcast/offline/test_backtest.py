@@ -17,7 +17,8 @@ from harness.readings import bars_and_readings, ragged_readings
 from streamcast.consumers.transport import Batch
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
-from streamcast.offline.evaluation.backtest import OUTCOMES, backtest
+from streamcast.kernels.outcomes import NAMES
+from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.offline.evaluation.report import Report, Row
 from streamcast.offline.history.history import History, read, records
@@ -178,7 +179,7 @@ def test_forecasts_of_ticks_are_those_that_a_service_gives_to_the_replayed_file(
                 expected[replayed.keys[n], cutoff] = values
     start = START + 40 * HOUR
     report = backtest(model, readings, start, baselines=BASELINES, keep=None)
-    assert report.outcomes == {OUTCOMES[outcome]: count for outcome, count in outcomes.items()}
+    assert report.outcomes == {NAMES[outcome]: count for outcome, count in outcomes.items()}
     assert {"answered", "absorbed"} == report.outcomes.keys()
     frame = report.frame().copy()
     frame["cutoff"] = frame.cutoff.astype("datetime64[ms]").astype("int64")

@@ -172,7 +172,7 @@ def test_weights_that_are_not_those_of_the_spec_are_refused(
 ) -> None:
     folder = root / "load" / "1"
     rewrite(folder, weights=save(change(load((folder / "weights.safetensors").read_bytes()))))
-    with pytest.raises(ModelError, match="do not belong together"):
+    with pytest.raises(ModelError, match="do not fit the spec"):
         load_model(root, "load")
 
 
@@ -224,7 +224,7 @@ def test_a_spec_that_does_not_fit_its_weights_or_is_none_is_refused(root: Path, 
 )
 def test_weights_that_are_no_safetensors_are_refused(root: Path, weights: bytes) -> None:
     rewrite(root / "load" / "1", weights=weights)
-    with pytest.raises(ModelError, match=r"not a safetensors file|do not belong together"):
+    with pytest.raises(ModelError, match=r"not a safetensors file|do not fit the spec"):
         load_model(root, "load")
 
 

@@ -1,4 +1,4 @@
-"""Forecasts in the units of the series, and their scores when what they foretold arrives.
+"""Forecasts in the units of the series, and their scores once the forecast bars are observed.
 
 Legend: K steps, A answers, H horizon, Q quantiles, J scored steps ahead.
 """
@@ -41,12 +41,13 @@ def score(
     forecast: Floats, scored: Ints, levels: Floats, median: int,
     scores: Floats, before: Floats, anomaly: Floats,
 ) -> None:  # fmt: skip
-    """Hold each step's target against the forecasts that came due, then let the step's own forecast wait.
+    """Score the pending forecasts of each step's bar, then store the step's own forecast as pending.
 
     awaiting [slots, sum of scored, Q] and residual [slots, 2] (mean square, count) are state; observed [K] has
     NaN where missing, naive [K, J]; answer [K] is the step's answer or -1; forecast [A, H, Q].  Writes scores
-    [K, J, 4] (NaN where nothing was due), before [K, J, Q] for undoing, anomaly [A]: the probability, under a
-    normal law of past one-step errors, that an error is smaller than this one (NaN until there are errors).
+    [K, J, 4] (NaN where no forecast was pending), before [K, J, Q] (the overwritten forecasts, for discard),
+    anomaly [A]: the probability that an error is smaller than this one, if one-step errors are normal (NaN until
+    there are errors).
     """
     last = levels.shape[0] - 1
     for k in range(slots.shape[0]):

@@ -1,4 +1,4 @@
-"""Forecasts in the units of the series, and their scores when what they foretold arrives."""
+"""Forecasts in the units of the series, and their scores once the forecast bars are observed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamcast.kernels.outcome import COVERED, ERROR, NAIVE, PINBALL, RESIDUAL_ALPHA, scale_back, score
+from streamcast.kernels.scoring import COVERED, ERROR, NAIVE, PINBALL, RESIDUAL_ALPHA, scale_back, score
 
 LEVELS = np.array([0.1, 0.5, 0.9])
 SCORED = np.array([1, 3])

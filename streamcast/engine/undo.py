@@ -1,0 +1,112 @@
+"""What a poll overwrote in the slab, in order, so that it can be put back for all partitions or for some.
+
+Legend: N overwrites, in the order in which they happened; they may repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamcast.consumers.transport import Partition
+
+Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
+
+Index = Mapping[Partition, dict[str, int]]
+"""The slots of each partition's series, by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Array ``name`` held ``before`` [N, …] in the rows ``slots`` [N]."""
+
+    name: str
+    slots: Ints
+    before: Array
+
+    def put_back(self, array: Array, which: npt.NDArray[np.bool_]) -> None:
+        first = _first(self.slots)
+        first = first[which[first]]
+        array[self.slots[first]] = self.before[first]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """Array ``name`` held ``before`` [N, …] at ``positions`` [N] along ``axis`` of the rows ``slots`` [N]."""
+
+    name: str
+    slots: Ints
+    before: Array
+    positions: Ints
+    axis: int
+
+    def put_back(self, array: Array, which: npt.NDArray[np.bool_]) -> None:
+        first = _first(self.slots * (1 + int(self.positions.max(initial=0))) + self.positions)
+        first = first[which[first]]
+        slots, positions = self.slots[first], self.positions[first]
+        at = (slots, positions) if self.axis == 0 else (slots, slice(None), positions)
+        array[at] = self.before[first]
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """The slot of a key changed from ``before`` to ``after``; None means that the key has no slot."""
+
+    partition: Partition
+    key: str
+    before: int | None
+    after: int | None
+
+
+@dataclass(slots=True)
+class Undo:
+    """Records what a poll overwrites; at its end the slab either forgets it or puts it back."""
+
+    overwritten: list[_Rows | _Cells] = field(default_factory=list)
+    members: list[_Member] = field(default_factory=list)
+
+    def rows(self, name: str, slots: Ints, before: Array) -> None:
+        """Record that whole rows were overwritten; keeps the arrays, so pass copies."""
+        self.overwritten.append(_Rows(name, slots, before))
+
+    def cells(self, name: str, slots: Ints, positions: Ints, before: Array, axis: int) -> None:
+        """Record that ring cells were overwritten, in this order; keeps the arrays, so pass copies."""
+        self.overwritten.append(_Cells(name, slots, before, positions, axis))
+
+    def member(self, partition: Partition, key: str, before: int | None, after: int | None) -> None:
+        """Record that the slot of a key changed."""
+        self.members.append(_Member(partition, key, before, after))
+
+    def put_back(
+        self, partitions: Mapping[Partition, int], partition_of: Ints, arrays: Mapping[str, Array], index: Index
+    ) -> None:
+        """Put back what was overwritten of some partitions, newest first.
+
+        ``partitions`` maps them to their numbers, ``partition_of`` [slots] holds the number of each slot's partition.
+        """
+        numbers = np.array([*partitions.values()], np.int64)
+        for overwrite in reversed(self.overwritten):
+            which = np.isin(partition_of[overwrite.slots], numbers)
+            overwrite.put_back(arrays[overwrite.name], which)
+        for member in reversed(self.members):
+            if member.partition not in partitions:
+                continue
+            if member.before is None:
+                del index[member.partition][member.key]
+            else:
+                index[member.partition][member.key] = member.before
+
+    def unused(self, undone: Collection[Partition]) -> list[int]:
+        """Return the slots that hold no series any more, once the changes of ``undone`` are put back."""
+        slots = [m.after if m.partition in undone else m.before for m in self.members]
+        return [slot for slot in slots if slot is not None]
+
+
+def _first(cells: Ints) -> Ints:
+    """Where each distinct cell comes first: numpy assigns repeated indices in an order of its own."""
+    return np.unique(cells, return_index=True)[1]
