@@ -20,7 +20,8 @@ from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
 from streamcast.models.network import Network
 from streamcast.spec.folders import new_network
-from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.spec.local_time import LocalTime
+from streamcast.spec.model_spec import Column, Known, ModelSpec, Scale, SeriesSpec, TargetBars
 from streamcast.topics.messages import Encoder, Observations
 
 MINUTE = 60_000
@@ -51,6 +52,14 @@ def model_spec(series: Mapping[str, object], network: Mapping[str, object] = GRU
     return ModelSpec(series=SeriesSpec(**whole), network=dict(network), **small)
 
 
+FAR_AWAY = LocalTime(
+    zone="far away",
+    offsets=((0, 3_600_000), (START + 5 * MINUTE, -1_800_000)),
+    days_off=(20_453,),
+    until=START + 10**12,
+)
+"""Local time that changes within the streams of the laws, on a day off."""
+
 SPECS: Mapping[str, ModelSpec] = {
     "gru": model_spec({}),
     "attention over three scales": model_spec({"columns": (Y, LOAD)}, LSTM_ATTENTION, scales=SCALES),
@@ -63,6 +72,21 @@ SPECS: Mapping[str, ModelSpec] = {
     "small limits": model_spec({"max_gap": 2, "ttl": "10min"}, scales=SCALES[:1]),
     "ticks": model_spec({"columns": REDUCED, "mode": "ticks", "grace": "90s"}, scales=SCALES),
     "ticks without grace": model_spec({"mode": "ticks", "max_gap": 20, "ttl": "10min"}, LSTM_ATTENTION, season=1),
+    "target bars": model_spec(
+        {"columns": (Y, LOAD, WIND)},
+        horizon=6,
+        season=(4, 9),
+        lower=-20.0,
+        targets=TargetBars(
+            back=(2, 1), local=FAR_AWAY, places=24, known=(Known(name="load", center=1, spread=4), Known(name="wind"))
+        ),
+    ),
+    "target bars of ticks": model_spec(
+        {"columns": (Y, LOAD), "mode": "ticks", "grace": "60s"},
+        LSTM_ATTENTION,
+        scales=SCALES[:1],
+        targets=TargetBars(back=(3,), week=False, known=(Known(name="load"),)),
+    ),
 }
 """The specs that the laws run over."""
 
@@ -73,6 +97,8 @@ class Line(NamedTuple):
     key: str
     time: int
     values: tuple[float, ...]
+    ahead: tuple[float, ...] = ()
+    """Known inputs: the horizon of the first, then of the second."""
 
 
 # -- strategies ----------------------------------------------------------------------------------------
@@ -100,18 +126,20 @@ def streams(
         else st.sampled_from([*map(float, range(len(column.categories))), -1.0, math.nan])
         for column in series.columns
     ]
-    drawn = st.tuples(st.sampled_from(keys), st.one_of([moves] * 12 + [quiet]), st.tuples(*columns))
+    known = st.one_of(st.integers(-1, 2).map(float), st.just(math.nan))
+    ahead = st.tuples(*[known] * (len(spec.known_columns) * spec.horizon))
+    drawn = st.tuples(st.sampled_from(keys), st.one_of([moves] * 12 + [quiet]), st.tuples(*columns), ahead)
     return st.lists(drawn, min_size=1, max_size=most).map(_timed)
 
 
-def _timed(drawn: Iterable[tuple[str, int, tuple[float, ...]]]) -> list[Line]:
+def _timed(drawn: Iterable[tuple[str, int, tuple[float, ...], tuple[float, ...]]]) -> list[Line]:
     """Convert moves from a key's newest time to times."""
     now: dict[str, int] = {}
     lines = []
-    for key, move, values in drawn:
+    for key, move, values, ahead in drawn:
         time = now.setdefault(key, START) + move
         now[key] = max(now[key], time)
-        lines.append(Line(key, time, values))
+        lines.append(Line(key, time, values, ahead))
     return lines
 
 
@@ -185,8 +213,10 @@ def partition(index: int) -> Partition:
     return Partition("observations", index)
 
 
-def observations(numbered: Sequence[tuple[int, Line]], columns: int, placed: Placing = one_partition) -> Observations:
-    """Return lines with their offsets as the decoder would: by partition, then by offset.
+def observations(
+    numbered: Sequence[tuple[int, Line]], columns: int, placed: Placing = one_partition, known: int = 0
+) -> Observations:
+    """Return lines with their offsets as the decoder would: by partition, then by offset; ``known`` inputs ahead.
 
     An offset is the line's index in the whole stream, so that it does not depend on the partitions.
     """
@@ -204,12 +234,13 @@ def observations(numbered: Sequence[tuple[int, Line]], columns: int, placed: Pla
         times,
         times,
         np.array([line.values for _, line in rows], np.float64).reshape(len(rows), columns),
+        np.array([line.ahead for _, line in rows]).reshape(len(rows), known, -1) if known and rows else None,
     )
 
 
 def stage(engine: Engine, numbered: Sequence[tuple[int, Line]], trace: Trace, placed: Placing = one_partition) -> None:
     """Stage a batch and add its outcomes and forecasts to the trace."""
-    seen = observations(numbered, len(engine.spec.series.columns), placed)
+    seen = observations(numbered, len(engine.spec.series.columns), placed, len(engine.spec.known_columns))
     result = engine.stage(seen)
     record = result.forecasts.record
     encoder = Encoder(engine.spec, "model", "1", "0" * 64, "champion", "observations")

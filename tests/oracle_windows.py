@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.model_spec import Known, ModelSpec
 
-PERIODS = {"hour": 3_600_000, "day": 86_400_000, "week": 604_800_000, "year": 365.2425 * 86_400_000}
+DAY = 86_400_000
+PERIODS = {"hour": 3_600_000, "half-day": DAY // 2, "day": DAY, "week": 604_800_000, "year": 365.2425 * 86_400_000}
 
 REDUCE: Mapping[str, Callable[[Sequence[float]], float]] = {
     "mean": lambda values: sum(values) / len(values),
@@ -69,6 +70,9 @@ class Answer:
     lags: list[float]
     warm: bool
     orders: list[int]
+    level: float = 0.0
+    targets: list[dict[str, float]] = field(default_factory=list)
+    codes: list[list[int]] = field(default_factory=list)
 
 
 @dataclass
@@ -100,12 +104,16 @@ class Series:
         self.stepped: int | None = None  # the time of the newest step
         self.shut: int | None = None  # ticks: all bars up to this number are closed
         self.silence: int | None = None  # ticks: how many bars without a record have closed since one with records
+        self.known: dict[tuple[int, int], float] = {}  # (known input, label of a bar) -> value
 
-    def take(self, offset: int, time: int, values: tuple[float, ...]) -> Effect:
+    def take(self, offset: int, time: int, values: tuple[float, ...], ahead: tuple[float, ...] = ()) -> Effect:
         """Apply one record."""
         if offset <= self.applied:
             return Effect("duplicate")
-        effect = self._tick(offset, time, values) if self.series.mode == "ticks" else self._sample(time, values)
+        if self.series.mode == "ticks":
+            effect = self._tick(offset, time, values, ahead)
+        else:
+            effect = self._sample(time, values, ahead)
         if effect.outcome in ("answered", "absorbed"):
             self.applied = offset
         return effect
@@ -118,7 +126,7 @@ class Series:
     def _label(self, bar: int) -> int:
         return self.series.offset + bar * self.series.freq
 
-    def _sample(self, time: int, values: tuple[float, ...]) -> Effect:
+    def _sample(self, time: int, values: tuple[float, ...], ahead: tuple[float, ...]) -> Effect:
         bar, effect = self._number(time), Effect("answered")
         if self.event is not None:
             newest = self._number(self.event)
@@ -134,11 +142,12 @@ class Series:
                 for number in absent:
                     self._step(effect, number, self._label(number), [math.nan] * len(values))
         self._step(effect, bar, time, list(values))
+        self._note_known(bar, ahead)
         self.event = time
         effect.answer = self._answer()
         return effect
 
-    def _tick(self, offset: int, time: int, values: tuple[float, ...]) -> Effect:
+    def _tick(self, offset: int, time: int, values: tuple[float, ...], ahead: tuple[float, ...]) -> Effect:
         bar, effect = self._number(time), Effect("absorbed")
         passed = self._number(time - self.series.grace) - 1  # the newest bar whose end plus grace is at or before time
         if self.event is None or self.shut is None:
@@ -156,10 +165,19 @@ class Series:
                     self._shut(effect, number)
             self.shut = passed
         self.readings.setdefault(bar, []).append((time, offset, values))
+        self._note_known(bar, ahead)
         self.event = time if self.event is None else max(self.event, time)
         if len(effect.bars) > effect.forgotten:
             effect.outcome, effect.answer = "answered", self._answer()
         return effect
+
+    def _note_known(self, bar: int, ahead: tuple[float, ...]) -> None:
+        """Keep the known inputs of bars that lie in the horizon of the newest step."""
+        horizon = self.spec.horizon
+        for place, value in enumerate(ahead if self.bars else ()):
+            label = self._label(bar + 1 + place % horizon)
+            if 1 <= (label - self.bars[-1].label) // self.series.freq <= horizon and not math.isnan(value):
+                self.known[place // horizon, label] = value
 
     def _restart(self, effect: Effect) -> None:
         self._forget()
@@ -191,7 +209,7 @@ class Series:
         self.bars.append(bar)
         bar.filled = [self._filled(order, c) for c in range(len(observed))]
         for ahead in self.spec.scored_steps:
-            back = math.ceil(ahead / self.spec.season) * self.spec.season
+            back = math.ceil(ahead / self.spec.naive_season) * self.spec.naive_season
             bar.naive.append(self.bars[order - back].filled[0] if order >= back else math.nan)
         bar.features = self._features(label, bar.filled, [math.isnan(value) for value in observed])
         effect.bars.append(bar)
@@ -205,8 +223,8 @@ class Series:
         past = [bar.observed[column] for bar in self.bars[:order] if not math.isnan(bar.observed[column])]
         if not past and self.series.columns[column].categories is not None:
             return -1.0
-        if self.series.missing == "season" and order >= self.spec.season:
-            return self.bars[order - self.spec.season].filled[column]
+        if self.series.missing == "season" and order >= self.spec.naive_season:
+            return self.bars[order - self.spec.naive_season].filled[column]
         return past[-1] if past else 0.0
 
     def _close(self, effect: Effect, scale: int, label: int) -> None:
@@ -255,9 +273,98 @@ class Series:
         ages = [age for age, bar in enumerate(reversed(self.bars)) if not math.isnan(bar.observed[0])]
         features["age"] = math.log(1 + (ages[0] if ages else len(self.bars)))
         for period in self.spec.calendar:
-            angle = 2 * math.pi * (label / PERIODS[period] % 1.0)
+            angle = 2 * math.pi * (self._local(label) / PERIODS[period] % 1.0)
             features[f"sin of {period}"], features[f"cos of {period}"] = math.sin(angle), math.cos(angle)
+        if self.spec.targets is not None:
+            features |= self._known_features(values)
+            coarse = values is not self.bars[-1].filled
+            for season in self.spec.season:
+                change = 0.0
+                if not coarse and len(self.bars) > season:
+                    change = (values[0] - self.bars[-1 - season].filled[0]) / self.moments(0)[1]
+                features[f"since {season} bars ago"] = min(max(change, -100.0), 100.0)
+            if self.spec.targets.local.days_off:
+                features["day off"] = float(self._is_off(label))
         return features
+
+    def _known_features(self, values: list[float]) -> dict[str, float]:
+        features = {}
+        for known, column in zip(self.spec.targets.known, self.spec.known_columns, strict=True):
+            if self.series.columns[column].categories is None:
+                features[f"{known.name} as known"] = self._as_known(known, values[column])
+        return features
+
+    @staticmethod
+    def _as_known(known: Known, value: float) -> float:
+        return 0.0 if math.isnan(value) else min(max((value - known.center) / known.spread, -10.0), 10.0)
+
+    def _local(self, time: int) -> int:
+        if self.spec.targets is None:
+            return time
+        begun = [offset for begins, offset in self.spec.targets.local.offsets if begins <= time]
+        return time + (begun[-1] if begun else self.spec.targets.local.offsets[0][1])
+
+    def _is_off(self, time: int) -> bool:
+        return self._local(time) // DAY in self.spec.targets.local.days_off
+
+    # -- target bars ------------------------------------------------------------------------
+
+    def _targets(self) -> tuple[float, list[dict[str, float]], list[list[int]]]:
+        """The normalised last value, and for each step of the horizon its features and table entries."""
+        if self.spec.targets is None:
+            return 0.0, [], []
+        steps = range(1, self.spec.horizon + 1)
+        return (
+            self._normalised(self.bars[-1].filled[0]),
+            [self._target(h) for h in steps],
+            [self._codes(h) for h in steps],
+        )
+
+    def _normalised(self, value: float) -> float:
+        mean, unit = self.moments(0)
+        return min(max((value - mean) / unit, -100.0), 100.0)
+
+    def _target(self, h: int) -> dict[str, float]:
+        targets, features = self.spec.targets, {}
+        for season, back in zip(self.spec.season, targets.back, strict=True):
+            for k in range(back):
+                order = len(self.bars) - 1 + h - (math.ceil(h / season) + k) * season
+                place = f"season {season} −{k + 1}"
+                value, missing = self._aligned(order, season)
+                features[place], features[f"{place} missing"] = value, float(missing)
+                if targets.local.days_off:
+                    label = self.bars[-1].label + (order - len(self.bars) + 1) * self.series.freq
+                    features[f"{place} day off"] = float(self._is_off(label))
+        label = self.bars[-1].label + h * self.series.freq
+        for i, (known, column) in enumerate(zip(targets.known, self.spec.known_columns, strict=True)):
+            if self.series.columns[column].categories is None:
+                value = self.known.get((i, label), math.nan)
+                features[f"{known.name} ahead"] = self._as_known(known, value)
+                features[f"{known.name} ahead missing"] = float(math.isnan(value))
+        return features
+
+    def _aligned(self, order: int, season: int) -> tuple[float, bool]:
+        """The value at a bar, else the newest observed value up to three seasons before it, else the filled one."""
+        oldest = max(len(self.bars) - self.spec.ring, 0)
+        if order < oldest:
+            return 0.0, True
+        if not math.isnan(self.bars[order].observed[0]):
+            return self._normalised(self.bars[order].observed[0]), False
+        earlier = [order - k * season for k in (1, 2, 3) if order - k * season >= oldest]
+        seen = [self.bars[place].observed[0] for place in earlier if not math.isnan(self.bars[place].observed[0])]
+        return self._normalised(seen[0] if seen else self.bars[order].filled[0]), True
+
+    def _codes(self, h: int) -> list[int]:
+        targets, label = self.spec.targets, self.bars[-1].label + h * self.series.freq
+        local, off = self._local(label), self._is_off(label)
+        weekday = (local // DAY + 3) % 7 if targets.week else 0
+        kind = 2 if off else int(weekday >= 5)
+        codes = [kind * targets.places + local % DAY * targets.places // DAY, 7 if off else weekday]
+        for i, column in enumerate(self.spec.known_columns):
+            if self.series.columns[column].categories is not None:
+                value = self.known.get((i, label), math.nan)
+                codes.append(0 if math.isnan(value) or value < 0 else int(value) + 1)
+        return codes
 
     def _answer(self) -> Answer:
         _, unit = self.moments(0)
@@ -266,4 +373,4 @@ class Series:
         past = [past[0]] * (self.spec.lags - len(past)) + past if past else []
         lags = [min(max((value - last) / unit, -100.0), 100.0) for value in past]
         warm = len(self.bars) >= self.spec.warm_up
-        return Answer(self.bars[-1].label, last, unit, lags, warm, [len(self.bars), *self.closed])
+        return Answer(self.bars[-1].label, last, unit, lags, warm, [len(self.bars), *self.closed], *self._targets())

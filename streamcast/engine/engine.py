@@ -69,6 +69,7 @@ class Engine:
         self._steps = buffers(spec)
         self._inference = Inference(spec, network, self.slab)
         self._levels = np.array(spec.quantiles)
+        self._lower = -np.inf if spec.lower is None else spec.lower
 
     def stage(
         self, observations: Observations, lap: Callable[[str], None] = _no_lap,
@@ -82,6 +83,7 @@ class Engine:
         slots = self.slab.locate(observations, reset)
         lap("window")
         outcomes = np.empty(len(observations), np.uint8)
+        ahead = known_ahead(self.spec, observations)
         steps = self._steps._replace(outcome=outcomes)
         counts = Counts.zeros(len(self.spec.scales))
         chunks: list[tuple[Forecasts, Scores]] = []
@@ -89,7 +91,7 @@ class Engine:
         while start < len(observations):
             start = advance(
                 self._plan, self.slab.rows, steps, slots, observations.times, observations.offsets,
-                observations.values, start, counts,
+                observations.values, ahead, start, counts,
             )  # fmt: skip
             gaps += int(counts.gaps[0])
             restarts += int(counts.restarts[0])
@@ -124,6 +126,8 @@ class Engine:
         k = int(counts.steps[0])
         ring = self.slab.rows.ring.shape[2]
         self.slab.overwrote("ring", steps.slot[:k], steps.order[:k] % ring, steps.ring_before[:k])
+        if self.spec.targets is not None:
+            self.slab.overwrote("absent", steps.slot[:k], steps.order[:k] % ring, steps.absent_before[:k])
         base = 0
         for s, scale in enumerate(self.spec.scales):
             n = int(counts.steps[1 + s])
@@ -139,7 +143,7 @@ class Engine:
         normalised = self._inference.read(scales, steps, answers)
         forecast = np.empty(normalised.shape)
         lap("inference")
-        finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], forecast)
+        finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], self._lower, forecast)
         answer = steps.answer[:k]
         at = steps.answer_step[:answers]
         records = steps.record[at]
@@ -171,6 +175,14 @@ class Engine:
             base += step
         due = ~np.isnan(scores[:, :, scoring.ERROR])
         return anomaly, Scores(np.broadcast_to(ahead, due.shape)[due], scores[due])
+
+
+def known_ahead(spec: ModelSpec, observations: Observations) -> Floats:
+    """Return the known inputs that N observations bring, [N, I, H]: NaN where they bring none."""
+    if observations.ahead is not None:
+        return observations.ahead
+    known = len(spec.known_columns)
+    return np.full((len(observations), known, spec.horizon if known else 0), np.nan)
 
 
 def layout(spec: ModelSpec, network: Network) -> StateLayout:

@@ -17,6 +17,7 @@ from streamcast.kernels import rings as memory
 from streamcast.kernels import waves
 from streamcast.kernels.advance import Counts, Steps
 from streamcast.models.network import Network
+from streamcast.models.readout.aligned import TargetBars
 from streamcast.spec.model_spec import ModelSpec
 
 Ints = npt.NDArray[np.int64]
@@ -92,13 +93,22 @@ class Inference:
                     )  # fmt: skip
                     memories.append(recent[: whole_tiles(rows)])
                     filled.append(have[: whole_tiles(rows)])
-                q_tile = self._network.read(memories, filled, torch.from_numpy(steps.lags[whole]))
+                q_tile = self._network.read(
+                    memories, filled, torch.from_numpy(steps.lags[whole]), self._target_bars(steps, whole)
+                )
                 q[block] = q_tile[:rows].numpy()
         for scale, (part, ring) in enumerate(zip(scales, rings, strict=True)):
             if ring is not None:
                 memory.write_rest(ring, part.slots, part.order, part.y, before[scale], done[scale])
                 self._slab.overwrote(f"past.{scale}", part.slots, part.order % ring.shape[1], before[scale])
         return q
+
+    def _target_bars(self, steps: Steps, whole: slice) -> TargetBars | None:
+        """Return what is known about the target bars of some answers, in whole tiles."""
+        if self._network.aligned is None:
+            return None
+        parts = steps.target_x[whole], steps.target_codes[whole], steps.level[whole]
+        return TargetBars(*map(torch.from_numpy, parts))
 
     def _recur(self, scale: int, slots: Ints, cold: npt.NDArray[np.bool_], x: Singles, dt: Singles) -> Singles:
         """Step K bars of one scale in waves, runs of equal waves at once; return their outputs [K, H]."""

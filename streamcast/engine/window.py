@@ -5,6 +5,8 @@ Legend: K steps, A answers, S coarse scales, C columns, F features, L lags.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,6 +15,7 @@ from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.tiles import whole_tiles
 from streamcast.kernels.advance import CLOCK, LEVEL, PART, REDUCERS, Plan, Steps
 from streamcast.spec import features
+from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
 
 Ints = npt.NDArray[np.int64]
@@ -22,8 +25,8 @@ Singles = npt.NDArray[np.float32]
 STEPS_AT_ONCE = 8_192
 """Steps of a chunk, unless one record may need more."""
 
-LAG_BYTES = 64 << 20
-"""Limit on the lags of a chunk, unless one record needs more."""
+ANSWER_BYTES = 64 << 20
+"""Limit on the read-out's inputs of a chunk, unless one record needs more."""
 
 
 def plan(spec: ModelSpec) -> Plan:
@@ -43,7 +46,7 @@ def plan(spec: ModelSpec) -> Plan:
         ttl=series.ttl,
         fill_season=series.missing == "season",
         alpha=1.0 - 0.5 ** (1.0 / spec.half_life),
-        season=spec.season,
+        season=spec.naive_season,
         lags=spec.lags,
         warm_up=spec.warm_up,
         sizes=np.array([len(column.categories or ()) for column in series.columns], np.int64),
@@ -53,13 +56,44 @@ def plan(spec: ModelSpec) -> Plan:
         every=np.array([scale.every for scale in spec.scales], np.int64),
         coarse_windows=np.array([scale.window for scale in spec.scales], np.int64),
         scored=np.array(spec.scored_steps, np.int64),
+        **_target_plan(spec),
     )
+
+
+def _target_plan(spec: ModelSpec) -> dict[str, Any]:
+    """Return the constants of the target bars; seasons and known inputs are empty where the spec has none."""
+    targets, columns = spec.targets, spec.series.columns
+    local = targets.local if targets else UTC_TIME
+    begins, offsets = np.array(local.offsets, np.int64).T
+    days = np.array(local.days_off, np.int64)
+    day_off = np.zeros(int(days[-1] - days[0]) + 1 if len(days) else 0, np.bool_)
+    day_off[days - days[0] if len(days) else days] = True
+    known = targets.known if targets else ()
+    names = features.names(spec)
+    return {
+        "horizon": spec.horizon,
+        "seasons": np.array(spec.season if targets else (), np.int64),
+        "back": np.array(targets.back if targets else (), np.int64),
+        "since": next(
+            (i for i, name in enumerate(names[len(columns) :], len(columns)) if name.startswith("since ")), 0
+        ),
+        "places": targets.places if targets else 1,
+        "week": targets.week if targets else False,
+        "zone_from": np.ascontiguousarray(begins),
+        "zone_offset": np.ascontiguousarray(offsets),
+        "first_day": int(days[0]) if len(days) else 0,
+        "day_off": day_off,
+        "known": np.array(spec.known_columns, np.int64),
+        "center": np.array([column.center for column in known]),
+        "spread": np.array([column.spread for column in known]),
+    }
 
 
 def window_layout(spec: ModelSpec) -> StateLayout:
     """Return the layout of the window kernel's state of one series."""
     columns, scales = len(spec.series.columns), len(spec.scales)
     coarse = [scale.window for scale in spec.scales]
+    absent = spec.ring if spec.targets else 0
     return StateLayout(
         {
             "clock": Field((CLOCK,), np.int64),
@@ -71,6 +105,8 @@ def window_layout(spec: ModelSpec) -> StateLayout:
             "coarse_ring": Field(
                 (columns, sum(coarse)), np.float64, 1, tuple((window, 1 + s) for s, window in enumerate(coarse))
             ),
+            "absent": Field((absent,), np.bool_, 0, ((absent, 0),) if absent else ()),
+            "ahead": Field((len(spec.known_columns), spec.horizon if spec.known_columns else 0), np.float64, scale=0),
         }
     )
 
@@ -79,8 +115,12 @@ def buffers(spec: ModelSpec) -> Steps:
     """Return buffers for one chunk of steps: bounded, and always large enough for one record."""
     columns, scales, width = len(spec.series.columns), len(spec.scales), features.width(spec)
     room = max(STEPS_AT_ONCE, 2 * (spec.series.max_gap + spec.series.open_bars + 2))
-    if spec.lags:
-        room = max(min(room, LAG_BYTES // (4 * spec.lags)), spec.series.max_gap + spec.series.open_bars + 3)
+    targets = spec.targets
+    target_width = features.target_width(spec, targets) if targets else 0
+    tables = len(features.target_tables(spec, targets)) if targets else 0
+    answer_bytes = 4 * (spec.lags + spec.horizon * (target_width + 2 * tables))
+    if answer_bytes:
+        room = max(min(room, ANSWER_BYTES // answer_bytes), spec.series.max_gap + spec.series.open_bars + 3)
     room = whole_tiles(room)
 
     def ints(*shape: int) -> Ints:
@@ -96,9 +136,11 @@ def buffers(spec: ModelSpec) -> Steps:
     return Steps(
         slot=ints(room), record=ints(room), order=ints(room), label=ints(room), cold=np.zeros(room, np.bool_),
         dt=singles(room), x=singles(room, width), observed=floats(room), naive=floats(room, len(spec.scored_steps)),
-        ring_before=floats(room, columns), answer=ints(room), coarse_slot=ints(scales, room),
+        ring_before=floats(room, columns), absent_before=np.zeros(room, np.bool_), answer=ints(room), coarse_slot=ints(scales, room),
         coarse_after=ints(scales, room), coarse_order=ints(scales, room), coarse_x=singles(scales, room, width),
         coarse_before=floats(scales, room, columns), answer_step=ints(room), answer_order=ints(1 + scales, room),
-        lags=singles(room, spec.lags), last=floats(room), scale=floats(room), warm=np.zeros(room, np.bool_),
+        lags=singles(room, spec.lags), last=floats(room), scale=floats(room), level=singles(room),
+        target_x=singles(room if targets else 0, spec.horizon, target_width),
+        target_codes=ints(room if targets else 0, spec.horizon, tables), warm=np.zeros(room, np.bool_),
         outcome=np.zeros(0, np.uint8),
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Observations in offset order become steps: bars close, windows and normalisers move, features are written.
 
-Legend: N observations, C columns, S coarse scales, K steps of a chunk, A answers, F features, L lags, W window.
+Legend: N observations, C columns, S coarse scales, K steps of a chunk, A answers, F features, L lags, W window,
+H horizon, J aligned values of a target bar, G its features, I known inputs.
 ``_step`` and ``_answer`` are inlined, because passing two dozen arrays to a function costs as much as the function.
 
 numba's cache notices changes in a loop's own file only.  So all loops are in this file, and the imported outcome codes
@@ -46,6 +47,13 @@ REDUCERS = ("mean", "first", "last", "min", "max", "sum", "count")
 CLIP = 100.0
 """Normalised values are clipped to ±CLIP, so that no input can make a feature overflow."""
 
+KNOWN_CLIP = 10.0
+"""Known inputs are clipped to ±KNOWN_CLIP spreads: beyond it the training part says nothing about their effect."""
+
+DAY_MS = 86_400_000
+OLDER_SEASONS = 3
+"""Where an aligned bar was not observed, so many earlier seasons are searched for an observed one."""
+
 
 class Plan(NamedTuple):
     """The constants of a model spec that the loops need; durations in milliseconds."""
@@ -68,6 +76,19 @@ class Plan(NamedTuple):
     every: Ints  # S
     coarse_windows: Ints  # S
     scored: Ints  # steps ahead
+    horizon: int
+    seasons: Ints  # of aligned values; none without target bars
+    back: Ints  # how many earlier seasons are read, by season
+    since: int  # the feature of the change since the first season
+    places: int  # entries of the time-of-day table
+    week: bool  # whether days of the week differ
+    zone_from: Ints  # local time: when an offset from UTC begins
+    zone_offset: Ints
+    first_day: int  # the local day of day_off[0], since 1970-01-01
+    day_off: npt.NDArray[np.bool_]  # empty where no day is off
+    known: Ints  # I: columns whose future is known
+    center: Floats  # I
+    spread: Floats  # I
 
 
 class WindowState(NamedTuple):
@@ -80,6 +101,8 @@ class WindowState(NamedTuple):
     ticks: Floats  # slots, open bars, C + 1, PART: open base bars; the last column counts the records
     ring: Floats  # slots, C, W
     coarse_ring: Floats  # slots, C, sum of coarse W
+    absent: npt.NDArray[np.bool_]  # slots, W: whether the target of a bar was not observed; W is 0 without target bars
+    ahead: Floats  # slots, I, H: the known inputs of the bars after the newest, NaN where not known
 
 
 class Steps(NamedTuple):
@@ -95,6 +118,7 @@ class Steps(NamedTuple):
     observed: Floats  # K: the target, NaN where missing
     naive: Floats  # K, scored: seasonal naive forecasts of this bar
     ring_before: Floats  # K, C: the overwritten ring values, for discard
+    absent_before: npt.NDArray[np.bool_]  # K: the same of ``absent``
     answer: Ints  # K: index of this step's answer, or -1
     coarse_slot: Ints  # S, K
     coarse_after: Ints  # S, K: the base step that closed the coarse bar
@@ -106,6 +130,9 @@ class Steps(NamedTuple):
     lags: Singles  # A, L
     last: Floats  # A: the value forecasts are relative to
     scale: Floats  # A: the unit of forecasts
+    level: Singles  # A: the last value, normalised
+    target_x: Singles  # A, H, G: features of the target bars
+    target_codes: Ints  # A, H, tables
     warm: npt.NDArray[np.bool_]  # A
     outcome: npt.NDArray[np.uint8]  # N
 
@@ -194,12 +221,51 @@ def _describe(
         for category in range(plan.sizes[c]):
             x[f] = 1.0 if filled[c] == category and not math.isnan(filled[c]) else 0.0
             f += 1
+    local = label + _zone_offset(plan, label)
     for p in range(plan.periods.shape[0]):
         period = plan.periods[p]
-        phase = 2.0 * math.pi * ((label % period) / period)
+        phase = 2.0 * math.pi * ((local % period) / period)
         x[f] = math.sin(phase)
         x[f + 1] = math.cos(phase)
         f += 2
+    for _ in range(plan.seasons.shape[0]):
+        x[f] = 0.0
+        f += 1
+    if plan.day_off.shape[0] > 0:
+        x[f] = 1.0 if _is_day_off(plan, local // DAY_MS) else 0.0
+        f += 1
+    for i in range(plan.known.shape[0]):
+        c = plan.known[i]
+        if plan.sizes[c] == 0:
+            x[f] = _as_known(filled[c], plan.center[i], plan.spread[i])
+            f += 1
+
+
+@njit(cache=True, error_model="numpy")
+def _zone_offset(plan: Plan, time: int) -> int:
+    """Return local time less UTC, in milliseconds."""
+    low, high = 0, plan.zone_from.shape[0]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if plan.zone_from[middle] <= time:
+            low = middle
+        else:
+            high = middle
+    return plan.zone_offset[low]
+
+
+@njit(cache=True, error_model="numpy")
+def _is_day_off(plan: Plan, day: int) -> bool:
+    place = day - plan.first_day
+    return 0 <= place < plan.day_off.shape[0] and plan.day_off[place]
+
+
+@njit(cache=True, error_model="numpy")
+def _as_known(value: float, center: float, spread: float) -> float:
+    """Return a known input as the network takes it: 0 where it is missing."""
+    if math.isnan(value):
+        return 0.0
+    return min(max((value - center) / spread, -KNOWN_CLIP), KNOWN_CLIP)
 
 
 @njit(cache=True, error_model="numpy")
@@ -212,6 +278,7 @@ def _restart(rows: WindowState, slot: int) -> None:
     rows.level[slot] = 0.0
     rows.closed[slot] = 0
     rows.open[slot] = 0.0
+    rows.ahead[slot] = math.nan
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -260,6 +327,8 @@ def _step(
         back = -(-plan.scored[j] // plan.season) * plan.season
         out.naive[k, j] = rows.ring[slot, 0, (n - back) % window] if n >= back else math.nan
     _describe(plan, level, filled, missing, label, out.x[k])
+    if plan.seasons.shape[0] > 0:
+        _align_bar(plan, rows, out, slot, k, n, filled[0], missing[0])
     clock[BAR] = bar
     clock[STEPS] = n + 1
     clock[STEPPED] = time
@@ -273,6 +342,29 @@ def _step(
         if label + plan.freq >= start + plan.every[s]:
             _close(plan, rows, out, counts, slot, k, s, base, start, filled)
         base += plan.coarse_windows[s]
+
+
+@njit(cache=True, error_model="numpy")
+def _align_bar(
+    plan: Plan, rows: WindowState, out: Steps, slot: int, k: int, n: int, value: float, missing: bool
+) -> None:
+    """Keep what later answers read of this bar, write its change since earlier seasons, shift the known inputs."""
+    window = rows.absent.shape[1]
+    cell = n % window
+    out.absent_before[k] = rows.absent[slot, cell]
+    rows.absent[slot, cell] = missing
+    reciprocal = 1.0 / _unit(rows.level[slot, 0])
+    for s in range(plan.seasons.shape[0]):
+        if n >= plan.seasons[s]:
+            change = (value - rows.ring[slot, 0, (n - plan.seasons[s]) % window]) * reciprocal
+            out.x[k, plan.since + s] = min(max(change, -CLIP), CLIP)
+    for i in range(plan.known.shape[0]):
+        row = rows.ahead[slot, i]
+        if n == 0:
+            row[:] = math.nan
+        else:
+            row[:-1] = row[1:]
+            row[-1] = math.nan
 
 
 @njit(cache=True, error_model="numpy")
@@ -328,6 +420,9 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
     out.last[a] = last
     out.scale[a] = unit
     out.warm[a] = n >= plan.warm_up
+    if plan.seasons.shape[0] > 0:
+        out.level[a] = _normalised(last, rows.level[slot, 0])
+        _align_targets(plan, rows, slot, n, out.label[k], out.target_x[a], out.target_codes[a])
     if lags == 0:
         return
     reciprocal = 1.0 / unit
@@ -341,13 +436,91 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
 
 
 @njit(cache=True, error_model="numpy")
+def _align_targets(plan: Plan, rows: WindowState, slot: int, n: int, label: int, x_HG: Singles, codes_HT: Ints) -> None:
+    """Write what is known about the bars of the horizon; names and order are ``features.target_names``."""
+    ring, absent, window = rows.ring[slot, 0], rows.absent[slot], rows.absent.shape[1]
+    level = rows.level[slot, 0]
+    aligned = 0
+    for s in range(plan.seasons.shape[0]):
+        aligned += plan.back[s]
+    oldest, j = max(n - window, 0), 0
+    for s in range(plan.seasons.shape[0]):
+        season = plan.seasons[s]
+        for k in range(plan.back[s]):
+            for h in range(plan.horizon):
+                order = n + h - (h // season + 1 + k) * season
+                value, missing, off = 0.0, True, False
+                if order >= oldest:
+                    value, missing = _observed(ring, absent, order, oldest, season)
+                    value = min(max((value - level[MEAN]) / _unit(level), -CLIP), CLIP)
+                x_HG[h, j] = value
+                x_HG[h, aligned + j] = 1.0 if missing else 0.0
+                if plan.day_off.shape[0] > 0:
+                    then = label + (order - n + 1) * plan.freq
+                    off = _is_day_off(plan, (then + _zone_offset(plan, then)) // DAY_MS)
+                    x_HG[h, 2 * aligned + j] = 1.0 if off else 0.0
+            j += 1
+    f = 2 * aligned if plan.day_off.shape[0] == 0 else 3 * aligned
+    numbers = 0
+    for i in range(plan.known.shape[0]):
+        if plan.sizes[plan.known[i]] == 0:
+            numbers += 1
+    for h in range(plan.horizon):
+        local = label + (h + 1) * plan.freq
+        local += _zone_offset(plan, local)
+        day = local // DAY_MS
+        off, weekday = _is_day_off(plan, day), (day + 3) % 7 if plan.week else 0
+        kind = 2 if off else 1 if weekday >= 5 else 0
+        codes_HT[h, 0] = kind * plan.places + (local % DAY_MS) * plan.places // DAY_MS
+        codes_HT[h, 1] = 7 if off else weekday
+        at, table = 0, 2
+        for i in range(plan.known.shape[0]):
+            value, categories = rows.ahead[slot, i, h], plan.sizes[plan.known[i]]
+            if categories > 0:
+                codes_HT[h, table] = 0 if math.isnan(value) or value < 0.0 else int(value) + 1
+                table += 1
+            else:
+                x_HG[h, f + at] = _as_known(value, plan.center[i], plan.spread[i])
+                x_HG[h, f + numbers + at] = 1.0 if math.isnan(value) else 0.0
+                at += 1
+
+
+@njit(cache=True, error_model="numpy")
+def _observed(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> tuple[float, bool]:
+    """Return the newest observed value at bar ``order`` or whole seasons before it, and whether ``order`` was missing."""
+    cell = order % ring.shape[0]
+    if not absent[cell]:
+        return ring[cell], False
+    for older in range(1, OLDER_SEASONS + 1):
+        before = order - older * season
+        if before < oldest:
+            break
+        if not absent[before % ring.shape[0]]:
+            return ring[before % ring.shape[0]], True
+    return ring[cell], True
+
+
+@njit(cache=True, error_model="numpy")
+def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, ahead: Floats) -> None:
+    """Keep the known inputs [I, H] that a record of ``bar`` brings for the bars after it; NaN changes nothing."""
+    newest = rows.clock[slot, BAR]
+    if newest == NEVER:
+        return
+    for i in range(plan.known.shape[0]):
+        for h in range(plan.horizon):
+            place = bar - newest + h
+            if 0 <= place < plan.horizon and not math.isnan(ahead[i, h]):
+                rows.ahead[slot, i, place] = ahead[i, h]
+
+
+@njit(cache=True, error_model="numpy")
 def advance(
-    plan: Plan, rows: WindowState, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats, start: int,
-    counts: Counts,
+    plan: Plan, rows: WindowState, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats,
+    ahead: Floats, start: int, counts: Counts,
 ) -> int:  # fmt: skip
     """Apply observations from ``start`` on, in order, until they end or the buffers are full; return the next one.
 
-    Overwrites ``out`` and ``counts``.
+    ``ahead`` [N, I, H] holds the known inputs that the observations bring.  Overwrites ``out`` and ``counts``.
     """
     counts.steps[:] = 0
     counts.answers[0] = counts.gaps[0] = counts.restarts[0] = 0
@@ -367,7 +540,7 @@ def advance(
             out.outcome[i] = DUPLICATE
             continue
         if plan.ticks:
-            _tick(plan, rows, out, counts, slot, i, bar, time, offsets[i], values[i], filled, missing)
+            _tick(plan, rows, out, counts, slot, i, bar, time, offsets[i], values[i], ahead[i], filled, missing)
             continue
         if clock[BAR] != NEVER:
             if bar <= clock[BAR]:
@@ -382,6 +555,7 @@ def advance(
                     _step(plan, rows, out, counts, slot, i, absent, label, nothing, filled, missing)
                     counts.gaps[0] += 1
         _step(plan, rows, out, counts, slot, i, bar, time, values[i], filled, missing)
+        _note_known(plan, rows, slot, bar, ahead[i])
         clock[EVENT] = time
         clock[OFFSET] = offsets[i]
         _answer(plan, rows, out, counts, slot)
@@ -392,7 +566,7 @@ def advance(
 @njit(cache=True, error_model="numpy")
 def _tick(
     plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int, offset: int,
-    values: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
+    values: Floats, ahead: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """Apply one tick: close every bar whose end plus grace is not after it, then add it to its own bar."""
     clock = rows.clock[slot]
@@ -429,6 +603,7 @@ def _tick(
         if not math.isnan(values[c]):
             _add(part[c], values[c], float(time), plan.reducers[c])
     part[columns, COUNT] += 1.0
+    _note_known(plan, rows, slot, bar, ahead)
     clock[EVENT] = max(clock[EVENT], time)
     clock[OFFSET] = offset
     if counts.steps[0] > steps_before:

@@ -22,14 +22,17 @@ RESIDUAL_ALPHA = 0.01
 
 
 @njit(cache=True)
-def scale_back(q: Singles, last: Floats, unit: Floats, forecast: Floats) -> npt.NDArray[np.bool_]:
-    """Turn normalised quantiles [A, H, Q] into forecasts in the units of the series; False where one is not finite."""
+def scale_back(q: Singles, last: Floats, unit: Floats, lower: float, forecast: Floats) -> npt.NDArray[np.bool_]:
+    """Turn normalised quantiles [A, H, Q] into forecasts in the units of the series, none below ``lower``.
+
+    False where one is not finite.
+    """
     finite = np.ones(q.shape[0], np.bool_)
     for a in range(q.shape[0]):
         for h in range(q.shape[1]):
             for j in range(q.shape[2]):
                 value = last[a] + unit[a] * q[a, h, j]
-                forecast[a, h, j] = value
+                forecast[a, h, j] = lower if value < lower else value
                 if not math.isfinite(value):
                     finite[a] = False
     return finite

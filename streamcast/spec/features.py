@@ -1,14 +1,26 @@
-"""The features of a bar: one list of names, in the order in which the kernel writes them.
+"""The inputs of a network: lists of names, in the order in which the kernel writes them.
 
-All scales have the same features; a coarse bar's values are aggregates of its base bars.
+``names`` are the features of one bar, of any scale (a coarse bar's values are aggregates of its base bars);
+``target_names`` are the numbers of one bar of the horizon, and ``target_tables`` the sizes of its look-up tables.
 """
 
 from __future__ import annotations
 
-from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.model_spec import ModelSpec, TargetBars
 
-CALENDAR_MS = {"hour": 3_600_000.0, "day": 86_400_000.0, "week": 604_800_000.0, "year": 31_556_952_000.0}
-"""Calendar periods in milliseconds from the epoch (a year is the mean Gregorian one)."""
+CALENDAR_MS = {
+    "hour": 3_600_000.0,
+    "half-day": 43_200_000.0,
+    "day": 86_400_000.0,
+    "week": 604_800_000.0,
+    "year": 31_556_952_000.0,
+}
+"""Calendar periods in milliseconds (a year is the mean Gregorian one)."""
+
+KINDS_OF_DAY = 3
+"""Working day, weekend, day off."""
+DAYS = 8
+"""Monday to Sunday, and a day off."""
 
 
 def names(spec: ModelSpec) -> list[str]:
@@ -16,18 +28,69 @@ def names(spec: ModelSpec) -> list[str]:
 
     Numbers are (value − running mean) / running standard deviation, clipped to ±100; ``missing`` is 1 where
     nothing was observed; ``age`` is log(1 + bars since the target was last observed); a category is one-hot
-    and all zeros when unknown; the calendar is the sine and cosine of the bar's place in each period.
+    and all zeros when unknown; the calendar is the sine and cosine of the bar's place in each period.  With target
+    bars, the calendar is that of local time, ``since`` is the change from one season ago, and known inputs are
+    (value − center) / spread.
     """
-    columns = spec.series.columns
+    columns, targets = spec.series.columns, spec.targets
     return [
         *(column.name for column in columns if column.categories is None),
         *(f"{column.name} missing" for column in columns),
         "age",
         *(f"{column.name}={category}" for column in columns for category in column.categories or ()),
         *(f"{wave} of {period}" for period in spec.calendar for wave in ("sin", "cos")),
+        *(f"since {season} bars ago" for season in (spec.season if targets else ())),
+        *(["day off"] if targets and targets.local.days_off else []),
+        *(f"{name} as known" for name in (known_numbers(spec, targets) if targets else ())),
     ]
 
 
 def width(spec: ModelSpec) -> int:
     """The length of a feature row: the names, padded with zeros to a multiple of 8 (see ``engine/tiles.py``)."""
-    return -(-len(names(spec)) // 8) * 8
+    return _padded(len(names(spec)))
+
+
+def known_numbers(spec: ModelSpec, targets: TargetBars) -> list[str]:
+    """The known inputs that are numbers."""
+    categories = {column.name for column in spec.series.columns if column.categories is not None}
+    return [known.name for known in targets.known if known.name not in categories]
+
+
+def target_names(spec: ModelSpec, targets: TargetBars) -> list[str]:
+    """The numbers of one bar of the horizon, in order: first the target in earlier seasons, normalised as in ``names``.
+
+    ``season 24 −2`` is the target two seasons of 24 bars before the bar (counted from the newest that is known at the
+    cutoff); ``missing`` is 1 where that bar was not observed; ``day off`` where it lies on one.
+    """
+    places = [
+        f"season {season} −{k}"
+        for season, back in zip(spec.season, targets.back, strict=True)
+        for k in range(1, back + 1)
+    ]
+    numbers = known_numbers(spec, targets)
+    return [
+        *places,
+        *(f"{place} missing" for place in places),
+        *(f"{place} day off" for place in (places if targets.local.days_off else [])),
+        *(f"{name} ahead" for name in numbers),
+        *(f"{name} ahead missing" for name in numbers),
+    ]
+
+
+def target_width(spec: ModelSpec, targets: TargetBars) -> int:
+    """The length of a row of ``target_names``, padded with zeros to a multiple of 8."""
+    return _padded(len(target_names(spec, targets)))
+
+
+def target_tables(spec: ModelSpec, targets: TargetBars) -> tuple[int, ...]:
+    """The entries of the look-up tables of one bar of the horizon.
+
+    Kind of day × time of day, day of the week, and each known input that is a category (0 is unknown).
+    """
+    sizes = {column.name: len(column.categories or ()) for column in spec.series.columns}
+    categories = [sizes[known.name] + 1 for known in targets.known if sizes[known.name]]
+    return (KINDS_OF_DAY * targets.places, DAYS, *categories)
+
+
+def _padded(numbers: int) -> int:
+    return -(-numbers // 8) * 8

@@ -23,6 +23,7 @@ from safetensors.torch import load, save
 
 from streamcast.errors import ModelError
 from streamcast.models.network import Network, Shape, build
+from streamcast.models.readout.aligned import TargetShape
 from streamcast.models.spec import SpecError
 from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
@@ -58,8 +59,11 @@ class Version:
 
 def new_network(spec: ModelSpec) -> Network:
     """Return the network of a spec with fresh weights; raises ModelError when the spec has no such network."""
-    width = features.width(spec)
-    shape = Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles)
+    width, targets = features.width(spec), spec.targets
+    seen = targets and TargetShape(
+        features.target_width(spec, targets), sum(targets.back), features.target_tables(spec, targets)
+    )
+    shape = Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles, seen)
     try:
         return build(spec.network, shape)
     except SpecError as error:

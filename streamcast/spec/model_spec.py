@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from streamcast.spec.local_time import UTC_TIME, LocalTime
+
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
 _LONGEST_MS = 10_000 * 366 * 86_400_000
@@ -42,6 +44,14 @@ def format_duration(milliseconds: int) -> str:
 Duration = Annotated[int, BeforeValidator(parse_duration), Field(gt=0, le=_LONGEST_MS)]
 Grace = Annotated[int, BeforeValidator(parse_duration), Field(ge=0, le=_LONGEST_MS)]
 Aggregate = Literal["mean", "first", "last", "min", "max", "sum", "count"]
+
+
+Season = Annotated[int, Field(ge=1, le=100_000)]
+
+
+def _listed(value: object) -> object:
+    """Accept one season where a list of them is expected."""
+    return (value,) if isinstance(value, int) else value
 
 
 class Frozen(BaseModel):
@@ -120,6 +130,26 @@ class SeriesSpec(Frozen):
         return -(-self.grace // self.freq) + 1 if self.mode == "ticks" else 0
 
 
+class Known(Frozen):
+    """A column whose future is published in advance; numbers are given to the model as (value - center) / spread."""
+
+    name: str
+    center: float = 0.0
+    spread: float = Field(default=1.0, gt=0)
+
+
+class TargetBars(Frozen):
+    """What the model knows about the bars that it forecasts: earlier seasons, local calendar, known inputs."""
+
+    back: tuple[Annotated[int, Field(ge=1, le=32)], ...] = Field(
+        min_length=1, max_length=8, description="how many earlier seasons are read, for each entry of season"
+    )
+    local: LocalTime = Field(default=UTC_TIME, description="the wall clock of calendar features, and days off")
+    places: int = Field(default=48, ge=1, le=288, description="entries of the time-of-day table")
+    week: bool = Field(default=True, description="whether days of the week and days off differ")
+    known: tuple[Known, ...] = Field(default=(), max_length=64)
+
+
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""
 
@@ -132,10 +162,10 @@ class ModelSpec(Frozen):
     )
     lags: int = Field(default=336, ge=0, le=10_000, description="bars of the linear highway")
     scales: tuple[Scale, ...] = ()
-    season: int = Field(
-        default=24, ge=1, le=100_000, description="season length, in bars, of the seasonal-naive baseline"
+    season: Annotated[tuple[Season, ...], BeforeValidator(_listed)] = Field(
+        default=(24,), min_length=1, max_length=8, description="season lengths in bars; the first is the baseline's"
     )
-    calendar: tuple[Literal["hour", "day", "week", "year"], ...] = ("day", "week")
+    calendar: tuple[Literal["hour", "half-day", "day", "week", "year"], ...] = ("day", "week")
     half_life: int = Field(
         default=336, ge=1, description="bars after which an observation has half its weight in the running normaliser"
     )
@@ -143,10 +173,16 @@ class ModelSpec(Frozen):
     scored: tuple[int, ...] = Field(
         default=(), description="steps ahead whose forecasts are scored; default 1 and horizon"
     )
+    lower: float | None = Field(default=None, allow_inf_nan=False, description="no forecast lies below this")
+    targets: TargetBars | None = Field(
+        default=None, description="what is known about the target bars; null for a model that does not look at them"
+    )
     network: dict[str, Any]
 
     @model_validator(mode="after")
     def _check(self) -> ModelSpec:
+        if self.targets is not None:
+            self._check_targets(self.targets)
         if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):
             raise ValueError(f"quantiles {self.quantiles} must rise strictly between 0 and 1")
         if 0.5 not in self.quantiles:
@@ -164,6 +200,27 @@ class ModelSpec(Frozen):
             raise ValueError(f"scored steps {self.scored} must lie between 1 and the horizon {self.horizon}")
         return self
 
+    def _check_targets(self, targets: TargetBars) -> None:
+        if len(targets.back) != len(self.season):
+            raise ValueError(f"targets.back {targets.back} needs one number for each season of {self.season}")
+        columns = {column.name: column for column in self.series.columns}
+        names = [known.name for known in targets.known]
+        if unknown := sorted({*names} - {*columns} | {*names} & {self.series.target}):
+            raise ValueError(f"known inputs {unknown} must be columns other than the target; there are {list(columns)}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"known inputs {names} must be distinct")
+
+    @property
+    def naive_season(self) -> int:
+        """The season length of the seasonal-naive baseline, in bars."""
+        return self.season[0]
+
+    @property
+    def known_columns(self) -> tuple[int, ...]:
+        """The columns whose future is known, in the order of ``targets.known``."""
+        names = [column.name for column in self.series.columns]
+        return tuple(names.index(known.name) for known in self.targets.known) if self.targets else ()
+
     @property
     def scored_steps(self) -> tuple[int, ...]:
         """The steps ahead whose forecasts are kept until their bar is observed."""
@@ -177,8 +234,10 @@ class ModelSpec(Frozen):
     @property
     def ring(self) -> int:
         """Base bars in the ring: the window, or more if lags and the seasonal-naive baseline need more."""
-        seasons = -(-max(self.scored_steps) // self.season) * self.season
-        return max(self.window, self.lags, seasons + 1, 2)
+        seasons = -(-max(self.scored_steps) // self.naive_season) * self.naive_season
+        back = self.targets.back if self.targets else ()
+        aligned = [(-(-self.horizon // s) + k) * s for s, k in zip(self.season, back, strict=False)]
+        return max(self.window, self.lags, seasons + 1, 2, *aligned)
 
     def to_json(self) -> str:
         """Return the canonical document: sorted names, no spaces."""

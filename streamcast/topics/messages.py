@@ -39,7 +39,8 @@ class Observations:
     """N decoded records in the order they shall be taken: by partition, then by offset.
 
     keys [N] series keys; offsets, times (event, epoch ms) and timestamps (Kafka, epoch ms) [N]; values [N, C]
-    with NaN for missing and a category's place (−1 unknown).  ``runs`` says which rows are whose partition.
+    with NaN for missing and a category's place (−1 unknown); ahead [N, I, H] the known inputs of the H bars after the
+    record's own, NaN where not given, or None.  ``runs`` says which rows are whose partition.
     """
 
     runs: Sequence[tuple[Partition, int, int]]
@@ -48,6 +49,7 @@ class Observations:
     times: Ints
     timestamps: Ints
     values: Floats
+    ahead: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.keys)

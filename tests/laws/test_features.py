@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.streams import SPECS, Line, cuts, engine, observations, pieces, streams
-from streamcast.engine.engine import Engine
+from streamcast.engine.engine import Engine, known_ahead
 from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.kernels.outcomes import NAMES
 from streamcast.spec import features
@@ -30,7 +30,7 @@ Number = float | int
 def kernel(engine: Engine, numbered: Sequence[tuple[int, Line]]) -> list[Effect]:
     """Run a batch through the window kernel alone; return the effect of each record."""
     spec, steps = engine.spec, engine._steps
-    seen = observations(numbered, len(spec.series.columns))
+    seen = observations(numbered, len(spec.series.columns), known=len(spec.known_columns))
     slots = engine.slab.locate(seen)
     outcomes = np.empty(len(seen), np.uint8)
     counts = Counts.zeros(len(spec.scales))
@@ -39,8 +39,9 @@ def kernel(engine: Engine, numbered: Sequence[tuple[int, Line]]) -> list[Effect]
     while start < len(seen):
         out = steps._replace(outcome=outcomes)
         start = advance(
-            engine._plan, engine.slab.rows, out, slots, seen.times, seen.offsets, seen.values, start, counts
-        )
+            engine._plan, engine.slab.rows, out, slots, seen.times, seen.offsets, seen.values,
+            known_ahead(spec, seen), start, counts,
+        )  # fmt: skip
         _read(spec, out, counts, effects, engine)
     engine.promote()
     for one, outcome in zip(effects, outcomes.tolist(), strict=True):
@@ -68,12 +69,27 @@ def _read(spec: ModelSpec, out: Steps, counts: Counts, effects: Sequence[Effect]
         assert out.answer[k] == a
         effects[out.record[k]].answer = Answer(
             int(out.label[k]), float(out.last[a]), float(out.scale[a]), out.lags[a].tolist(), bool(out.warm[a]),
-            out.answer_order[:, a].tolist(),
+            out.answer_order[:, a].tolist(), *_target_bars(spec, out, a),
         )  # fmt: skip
 
 
+def _target_bars(spec: ModelSpec, out: Steps, a: int) -> tuple[float, list[dict[str, float]], list[list[int]]]:
+    """Return the level of an answer, and the features and codes of each step of its horizon."""
+    if spec.targets is None:
+        return 0.0, [], []
+    names = features.target_names(spec, spec.targets)
+    assert not out.target_x[a, :, len(names) :].any()
+    rows = [dict(zip(names, x.tolist(), strict=False)) for x in out.target_x[a]]
+    codes: list[list[int]] = out.target_codes[a].tolist()
+    assert (out.target_codes[a] < np.array(features.target_tables(spec, spec.targets))).all()
+    return float(out.level[a]), rows, codes
+
+
 def oracle(series: dict[str, Series], spec: ModelSpec, numbered: Sequence[tuple[int, Line]]) -> list[Effect]:
-    return [series.setdefault(line.key, Series(spec)).take(offset, line.time, line.values) for offset, line in numbered]
+    return [
+        series.setdefault(line.key, Series(spec)).take(offset, line.time, line.values, line.ahead)
+        for offset, line in numbered
+    ]
 
 
 def assert_close(got: object, want: object) -> None:
@@ -103,6 +119,11 @@ def assert_equal(got: Effect, want: Effect, *, ring_is_fresh: bool) -> None:
         assert got.answer.orders == want.answer.orders
         assert_close(got.answer.lags, want.answer.lags)
         np.testing.assert_allclose(got.answer.unit, want.answer.unit, rtol=1e-9)
+        assert_close(got.answer.level, want.answer.level)
+        assert got.answer.codes == want.answer.codes
+        for mine_ahead, its_ahead in zip(got.answer.targets, want.answer.targets, strict=True):
+            assert mine_ahead.keys() == its_ahead.keys()
+            assert_close(list(mine_ahead.values()), [its_ahead[name] for name in mine_ahead])
 
 
 @over_specs
@@ -138,7 +159,10 @@ def test_no_feature_changes_when_the_future_changes(name: str, data: st.DataObje
     spec = SPECS[name]
     lines = data.draw(streams(spec, ("a", "b"), 40), label="lines")
     known = data.draw(st.integers(0, len(lines)), label="known")
-    other = lines[:known] + [line._replace(values=tuple(7.0 for _ in line.values)) for line in lines[known:]]
+    other = lines[:known] + [
+        line._replace(values=tuple(7.0 for _ in line.values), ahead=tuple(1.0 for _ in line.ahead))
+        for line in lines[known:]
+    ]
     numbered, changed = list(enumerate(lines)), list(enumerate(other))
     whole = kernel(engine(name), numbered)[:known]
     assert [_shown(effect) for effect in whole] == [_shown(effect) for effect in kernel(engine(name), numbered[:known])]

@@ -18,7 +18,7 @@ def dashboard(settings: Settings) -> int:
     models = load_lanes(settings)
     champion = next(iter(models))
     spec = models[champion].spec
-    board = Board(spec.series, spec.season, champion=champion)
+    board = Board(spec.series, spec.naive_season, champion=champion)
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))
     feed = Feed(
         reader, board, observations=settings.input.topic, forecasts=settings.output.forecasts,

@@ -90,14 +90,14 @@ def backtest(
         raise HistoryError(f"nothing to score: no series is warm (after {spec.warm_up} bars) within the test part")
     training_KT = panel.y_KT[:, : first + 1]
     tallies = {model.name: tally}
-    chosen_baselines = naive.standard(spec.season, spec.lags or 336) if baselines is None else baselines
+    chosen_baselines = naive.standard(spec.naive_season, spec.lags or 336) if baselines is None else baselines
     for name, baseline in chosen_baselines.items():
         tallies[name] = _score(baseline, panel.y_KT, training_KT, later_KT, scored_KN, first, spec.horizon)
     return Report(
         model=model.name,
         keys=history.keys,
         tallies=tallies,
-        scale_K=np.array([seasonal_scale(y_T, spec.season) for y_T in training_KT]),
+        scale_K=np.array([seasonal_scale(y_T, spec.naive_season) for y_T in training_KT]),
         outcomes={outcomes.NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count},
         forecasts=int(scored_KN.sum()),
         kept=pd.concat(kept, ignore_index=True) if kept else None,

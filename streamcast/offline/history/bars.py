@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streamcast.engine.engine import known_ahead
 from streamcast.engine.layout import StateLayout
 from streamcast.engine.slab import Slab
 from streamcast.engine.window import buffers, plan, window_layout
@@ -59,7 +60,18 @@ def walk(history: History, spec: ModelSpec, layout: StateLayout) -> Iterator[Chu
         steps = steps._replace(outcome=np.empty(len(poll), np.uint8))
         start = 0
         while start < len(poll):
-            start = advance(constants, slab.rows, steps, slots, poll.times, poll.offsets, poll.values, start, counts)
+            start = advance(
+                constants,
+                slab.rows,
+                steps,
+                slots,
+                poll.times,
+                poll.offsets,
+                poll.values,
+                known_ahead(spec, poll),
+                start,
+                counts,
+            )
             yield Chunk(steps, counts, series_of_slot, slab.rows.ring)
 
 
