@@ -136,7 +136,8 @@ def buffers(spec: ModelSpec) -> Steps:
     return Steps(
         slot=ints(room), record=ints(room), order=ints(room), label=ints(room), cold=np.zeros(room, np.bool_),
         dt=singles(room), x=singles(room, width), observed=floats(room), naive=floats(room, len(spec.scored_steps)),
-        ring_before=floats(room, columns), absent_before=np.zeros(room, np.bool_), answer=ints(room), coarse_slot=ints(scales, room),
+        ring_before=floats(room, columns), absent_before=np.zeros(room, np.bool_), answer=ints(room),
+        coarse_slot=ints(scales, room),
         coarse_after=ints(scales, room), coarse_order=ints(scales, room), coarse_x=singles(scales, room, width),
         coarse_before=floats(scales, room, columns), answer_step=ints(room), answer_order=ints(1 + scales, room),
         lags=singles(room, spec.lags), last=floats(room), scale=floats(room), level=singles(room),

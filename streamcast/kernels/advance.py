@@ -346,7 +346,7 @@ def _step(
 
 @njit(cache=True, error_model="numpy")
 def _align_bar(
-    plan: Plan, rows: WindowState, out: Steps, slot: int, k: int, n: int, value: float, missing: bool
+    plan: Plan, rows: WindowState, out: Steps, slot: int, k: int, n: int, value: float, missing: np.bool_
 ) -> None:
     """Keep what later answers read of this bar, write its change since earlier seasons, shift the known inputs."""
     window = rows.absent.shape[1]
@@ -487,7 +487,7 @@ def _align_targets(plan: Plan, rows: WindowState, slot: int, n: int, label: int,
 
 @njit(cache=True, error_model="numpy")
 def _observed(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> tuple[float, bool]:
-    """Return the newest observed value at bar ``order`` or whole seasons before it, and whether ``order`` was missing."""
+    """Return the newest observed value at a bar or whole seasons before it, and whether the bar itself was missing."""
     cell = order % ring.shape[0]
     if not absent[cell]:
         return ring[cell], False
