@@ -23,9 +23,9 @@ import torch
 
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import Ridge, SeasonalNaive
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 
 MONTH_HOURS = 720
 TRAIN_MONTHS, VALIDATION_MONTHS, TEST_MONTHS = 12, 4, 4

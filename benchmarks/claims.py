@@ -29,9 +29,9 @@ from streamcast.models.spec import Spec, make
 from streamcast.models.surgery.compress import cost, pruned, quantised
 from streamcast.models.zoo import CELLS
 from streamcast.offline.evaluation import accuracy
-from streamcast.offline.history.history import History
+from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.engine.engine import Engine
-from streamcast.offline.history.history import History
 from streamcast.offline.history.polls import polls
+from streamcast.offline.history.read import History
 from streamcast.spec.folders import Model
 
 Floats = npt.NDArray[np.float64]

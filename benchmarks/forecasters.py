@@ -28,11 +28,11 @@ from streamcast.models.zoo import MODELS
 from streamcast.offline.evaluation import accuracy
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import SeasonalNaive
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.fit import Options, fit
 from streamcast.offline.training.sequences import sequences
 from streamcast.offline.training.streams import Span, Streams, chunks, cut
-from streamcast.offline.training.training import Options, fit
 from streamcast.spec.folders import Model
 
 HORIZON, TRAIN_DAYS, TEST_DAYS = 6, 91, 28
@@ -87,7 +87,7 @@ def classified(model: Model, history: History, from_ms: int) -> tuple[Tensor, Te
     """Return a classifier's likeliest class and the true one, of every known step forecast from ``from_ms`` on."""
     head, network = model.network.head, model.network
     assert isinstance(head, ClassHead)
-    seen = sequences(history, model.spec, network)
+    seen = sequences(history, model.spec)
     at_P = seen.answered()
     wanted = np.zeros(len(seen), np.bool_)
     wanted[at_P[seen.cutoff_K[at_P] >= from_ms]] = True
@@ -112,7 +112,7 @@ def classified(model: Model, history: History, from_ms: int) -> tuple[Tensor, Te
 
 def climbed(model: Model, history: History) -> float:
     """Return the mean layers that a row climbs of an adaptive stack, over every seventh bar."""
-    seen = sequences(history, model.spec, model.network)
+    seen = sequences(history, model.spec)
     ends = seen.starts_R1[1:] - 1
     runs = [Span(int(begin), int(begin), int(end)) for begin, end in zip(seen.starts_R1[:-1], ends, strict=True)]
     pieces = cut(runs, 1 << 30, 0, np.random.default_rng(0))

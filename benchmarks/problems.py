@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from streamcast.models.cells.cell import Cell
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 
 Floats = npt.NDArray[np.float64]
 START = pd.Timestamp("2026-01-01", tz="UTC")

@@ -16,9 +16,9 @@ from rich import print as show
 from benchmarks.forecasters import classified
 from benchmarks.problems import random_walk
 from streamcast.offline.evaluation.accuracy import HitRate, hit_rate
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 
 NETWORK = {
     "kind": "network",

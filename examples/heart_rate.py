@@ -15,7 +15,7 @@ from benchmarks.detection import best_threshold, detection, surprises
 from benchmarks.problems import heart_rate
 from streamcast.models.surgery.compress import cost, quantised
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 
 MOST_BYTES = 1_200_000
 

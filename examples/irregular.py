@@ -12,9 +12,9 @@ import torch
 from rich import print as show
 
 from streamcast.offline.evaluation.backtest import backtest
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 
 
 def readings(series: int, bars: int, seed: int = 0) -> History:

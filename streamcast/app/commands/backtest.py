@@ -14,8 +14,8 @@ from rich.text import Text
 from streamcast.app.commands.tables import lean
 from streamcast.offline.evaluation.backtest import backtest as run
 from streamcast.offline.evaluation.report import Report, Row
-from streamcast.offline.history import history as histories
-from streamcast.offline.history.history import History
+from streamcast.offline.history import read as histories
+from streamcast.offline.history.read import History
 from streamcast.spec.folders import load_model
 from streamcast.spec.model_spec import SeriesSpec
 

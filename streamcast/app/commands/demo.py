@@ -26,8 +26,8 @@ from streamcast.app.commands.train import describe, progress_bar
 from streamcast.consumers import loop
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Connection, Outgoing, TopicSpec
-from streamcast.offline.history.history import History, read, records, split
-from streamcast.offline.training import training
+from streamcast.offline.history.read import History, read, records, split
+from streamcast.offline.training import fit as training
 from streamcast.offline.training.defaults import default_spec
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed

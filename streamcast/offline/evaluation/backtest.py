@@ -23,8 +23,8 @@ from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers
 from streamcast.offline.evaluation.frames import forecast_frame
 from streamcast.offline.evaluation.report import Report, Tally
 from streamcast.offline.history import bars
-from streamcast.offline.history.history import History
 from streamcast.offline.history.polls import polls
+from streamcast.offline.history.read import History
 from streamcast.spec.folders import Model
 
 OUTCOMES = {

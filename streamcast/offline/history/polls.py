@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamcast.consumers.transport import Partition
 from streamcast.errors import HistoryError
-from streamcast.offline.history.history import History
+from streamcast.offline.history.read import History
 from streamcast.spec.model_spec import SeriesSpec, format_duration
 from streamcast.topics.messages import Observations
 

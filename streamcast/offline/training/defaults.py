@@ -13,7 +13,7 @@ import numpy as np
 from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.history.bars import panel
-from streamcast.offline.history.history import History
+from streamcast.offline.history.read import History
 from streamcast.spec.features import CALENDAR_MS
 from streamcast.spec.model_spec import Aggregate, Column, ModelSpec, Scale, SeriesSpec
 

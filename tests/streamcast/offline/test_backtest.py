@@ -20,8 +20,8 @@ from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.backtest import OUTCOMES, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.offline.evaluation.report import Report, Row
-from streamcast.offline.history.history import History, read, records
 from streamcast.offline.history.polls import SOURCE, polls
+from streamcast.offline.history.read import History, read, records
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec.folders import Model, new_network
 from streamcast.topics.messages import Decoder, Observations

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcast.errors import HistoryError
-from streamcast.offline.history.history import cuts, instant_ms, read, records, split
+from streamcast.offline.history.read import cuts, instant_ms, read, records, split
 
 HOUR = 3_600_000
 START = 1_767_225_600_000  # 2026-01-01T00:00Z

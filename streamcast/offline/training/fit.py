@@ -1,8 +1,17 @@
-"""Training: truncated back-propagation through time over what the serving code feeds the network.
+"""Training: truncated back-propagation through time over the features that the service computes.
 
-The state is carried from chunk to chunk of a stream and gradients end at the chunk (Williams and Peng 1990); streams
-begin at random places of the history, from nothing, which also teaches the network to start cold.  The linear highway
-starts from its closed form, so that the rest learns what it misses.
+A training run goes through these modules:
+
+1. ``defaults.default_spec`` chooses the model spec.  The season is the only choice that needs bars; of samples they
+   are read off the rows, of ticks the window kernel makes them.  (Features come later: the normaliser's half-life
+   follows from the season.)
+2. ``sequences.sequences`` walks the history through the window kernel once and keeps the features of every bar.
+3. ``validation.parts`` separates what is trained on from what chooses the epoch.
+4. ``highway.solve`` sets the linear highway in closed form; the network learns the rest.
+5. ``streams`` puts sequences side by side, and ``objective`` turns them into a loss, update by update.
+
+The state is carried from chunk to chunk of a stream and gradients end at the chunk (Williams and Peng 1990).  Streams
+start cold at random places of the history, so the network also learns to start cold.
 
 Legend: P positions, h horizon, Q quantiles.
 """
@@ -19,10 +28,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from streamcast.engine.engine import layout
 from streamcast.models.network import Network
 from streamcast.models.spec import within
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
-from streamcast.offline.history.history import History
+from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
 from streamcast.offline.training.hardware import device_named, one_thread
 from streamcast.offline.training.objective import Objective, taught_by
@@ -132,7 +142,8 @@ def fit(
     options = options or Options()
     with one_thread(options.seed):
         network = new_network(spec)
-        seen = sequences(history, spec, network)
+        layout(spec, network)  # refuses a model whose state no service could hold, before the training
+        seen = sequences(history, spec)
         train_P, validation_P = validation.parts(seen, options.validation)
         if initial is None:
             highway.solve(seen, network, train_P, validation_P)
@@ -156,7 +167,7 @@ def held_out_loss(network: Network, history: History, spec: ModelSpec, options: 
     """Return a network's mean loss on the part of a history that training would validate on."""
     options = options or Options()
     with one_thread(options.seed):
-        seen = sequences(history, spec, network)
+        seen = sequences(history, spec)
         _, validation_P = validation.parts(seen, options.validation)
         return validation.evaluate(network, seen, validation_P, options.rows, 2 * options.burn_in)
 
