@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.printing import show
 from benchmarks.service import benchmark_model
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.engine.engine import Engine
@@ -147,7 +147,7 @@ def main() -> None:
         entry = measure(name, prepare(), a.seconds)
         found.append(entry)
         table.add_row(name, f"{entry['forecasts_per_s']:,}", str(entry["us"]), str(entry["stage_us"]))
-    Console().print(table)
+    show(table)
     if a.json:
         a.json.write_text(json.dumps(found, indent=2) + "\n")
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.printing import show
 from harness.faults.cluster import Client, Tally
 from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
 from harness.faults.proxy import Proxy
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = Table(*COLUMNS)
     for row in rows:
         table.add_row(*(str(row[name]) for name in COLUMNS))
-    console.print(table)
+    show(table, console)
     return 1 if any(row["violations"] for row in rows) else 0
 
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import orjson
 
+from benchmarks.children import end_with_parent
+
 Answer = Callable[[str, list[float]], Any]
 HORIZON, QUANTILES, HIDDEN, LAYERS = 24, 3, 64, 2
 IDLE_SECONDS = 20.0
@@ -170,6 +172,7 @@ def main() -> None:
     parser.add_argument("--poll", type=int, default=1000)
     parser.add_argument("--polls", action="store_true", help="print when each poll ended, and how far it went")
     a = parser.parse_args()
+    end_with_parent()
     a.noted = []
     answer = bare() if a.loop == "bare" else per_record()
     rate = (run_kafka_python if a.client == "kafka-python" else run_confluent)(a, answer)

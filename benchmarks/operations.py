@@ -25,6 +25,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.printing import show
 from benchmarks.service import benchmark_model, new_transport
 from benchmarks.throughput import PARTITIONS, Row, observation, result, start
 from harness.local_kafka import LocalKafka
@@ -160,7 +161,7 @@ def main() -> None:
     table = Table("row", "client", "measured")
     for row in rows:
         table.add_row(row["row"], row["client"], ", ".join(f"{k} {v:,}" for k, v in list(row.items())[2:]))
-    console.print(table)
+    show(table, console)
     if a.json:
         a.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.children import end_with_parent
 from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers import loop
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, Transport
@@ -141,6 +142,7 @@ def main() -> None:
     parser.add_argument("--polls", action="store_true", help="print when each poll ended, and how far it went")
     parser.add_argument("--hold", type=Path, help="answer nothing until this file is there")
     a = parser.parse_args()
+    end_with_parent()
     torch.set_num_threads(1)
     model = benchmark_model(a.model)
     who = Connection(a.bootstrap, a.group or a.prefix, a.instance, a.guarantee)

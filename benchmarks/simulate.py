@@ -1,8 +1,8 @@
 """Simulated faults by the thousand: ``python -m benchmarks.simulate --seeds N [--from S] [--json FILE]``.
 
-A seed is a run: members crash, freeze, lose requests and partitions in one thread, then everything heals and is held
-against what should be.  A violation comes with its seed, the shortest history that still shows it, and the command that
-runs it again.
+A seed is a run: members crash, freeze, lose requests and partitions in one thread; then everything heals and is
+compared with the expected result.  A violation is printed with its seed, the shortest history that still shows it, and
+the command that runs it again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import children
 from harness.simulation.simulation import Run, drawn, shortest, simulate
 
 CHUNK = 20
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for s in range(given.first, given.first + given.seeds, CHUNK)
     ]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(given.processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(given.processes, context, initializer=_begin) as pool:
         for runs in pool.map(_simulated, chunks):
             for each in runs:
                 counts.update(each.counts)
@@ -78,6 +79,12 @@ def explain(found: Run) -> None:
     for violation in short.violations[:5]:
         print(f"  -> {violation}")
     print(f"again: python -m benchmarks.simulate --seeds 1 --from {found.seed}")
+
+
+def _begin() -> None:
+    """Set a worker up."""
+    children.end_worker_with_parent()
+    torch.set_num_threads(1)
 
 
 def _simulated(seeds: range) -> list[Run]:

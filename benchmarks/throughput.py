@@ -35,7 +35,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import children
+from benchmarks.printing import show
 from harness.local_kafka import LocalKafka
+from streamcast.app.commands.tables import lean
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, TopicSpec
 
@@ -97,7 +100,7 @@ def write(transport: KafkaTransport, topic: str, numbers: Sequence[int]) -> None
 
 def start(command: Sequence[str]) -> subprocess.Popen[str]:
     """Start a process and wait until it polls."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = children.start(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     if process.stdout.readline().strip() != "ready":
         raise RuntimeError(f"{' '.join(command)} did not start: see above")
@@ -272,28 +275,24 @@ def _better_poll(listed: Sequence[Row], rates: dict[Row, list[dict[str, Any]]]) 
     return best
 
 
-def table(found: Sequence[dict[str, Any]]) -> Table:
-    """Return the printed form."""
-    columns = (
-        "client",
-        "loop",
-        "model",
-        "guarantee",
-        "records_per_s",
-        "of_bare",
-        "consumed_p50_ms",
-        "consumed_p99_ms",
-        "consumed_p999_ms",
-        "created_p50_ms",
-        "created_p99_ms",
-        "cpu_us",
-    )
-    printed = Table(*columns)
+def tables(found: Sequence[dict[str, Any]]) -> tuple[Table, Table]:
+    """Return the printed forms, of at most 80 columns: rates and latencies; a service's row is named by its model."""
+    what = ("client", "guarantee", "loop")
+    speeds, since = ("records/s", "of bare", "CPU µs"), ("from the poll", "from the record")
+    rates = lean(*what, *speeds, numbers=speeds, title="Throughput")
+    ages = lean(*what, *since, numbers=since, title="Latency, ms: p50 / p99 / p99.9")
     for entry in found:
-        printed.add_row(
-            *(f"{entry.get(c, ''):,}" if isinstance(entry.get(c), int) else str(entry.get(c, "")) for c in columns)
-        )
-    return printed
+        guarantee = entry["guarantee"].removesuffix("_once").replace("_", " ")
+        named = (entry["client"], guarantee, entry["model"] or entry["loop"].replace("_", " "))
+        rates.add_row(*named, f"{entry['records_per_s']:,}", f"{entry['of_bare']:.2f}", str(entry.get("cpu_us", "")))
+        if "created_p50_ms" in entry:
+            ages.add_row(*named, *(_quantiles(entry, since) for since in ("consumed", "created")))
+    return rates, ages
+
+
+def _quantiles(entry: dict[str, Any], since: str) -> str:
+    values = (float(entry[f"{since}_{share}_ms"]) for share in ("p50", "p99", "p999"))
+    return " / ".join(f"{ms:.1f}" if ms < 100 else f"{ms:.0f}" for ms in values)
 
 
 def main() -> None:
@@ -308,7 +307,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     a = parser.parse_args()
     found = run(a.clients, a.models, a.records, a.rounds, a.paced_rounds, a.seconds)
-    Console().print(table(found))
+    for table in tables(found):
+        if table.row_count:
+            show(table)
     for entry in found:
         if entry.get("stage_us"):
             print(entry["client"], entry["guarantee"], entry["model"], "µs a record by stage:", entry["stage_us"])
