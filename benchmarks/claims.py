@@ -20,16 +20,18 @@ from typing import Any
 import torch
 
 from benchmarks import speed, timing
-from benchmarks.detection import best_threshold, detection, surprises
 from benchmarks.finding import Finding, verdict
 from benchmarks.forecasters import classified, climbed, pedestrians, skill
-from benchmarks.problems import heart_rate, impute, learn_adding, random_walk
+from benchmarks.problems import impute, learn_adding
+from examples.anomalies import best_threshold, detection, surprises
+from examples.direction import random_walk
+from examples.heart_rate import heart_rate
 from streamcast.models.network import Network, Shape, build
 from streamcast.models.spec import Spec, make
 from streamcast.models.surgery.compress import cost, pruned, quantised
 from streamcast.models.zoo import CELLS
 from streamcast.offline.evaluation import accuracy
-from streamcast.offline.history.read import History
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import Options, fit
 from streamcast.spec.folders import Model
@@ -152,7 +154,7 @@ def direction() -> Finding:
         "attention": {"kind": "ring", "length": 24}, "head": {"kind": "classes", "edges": [0.0]}, "highway": False,
     }  # fmt: skip
     for name, drift in (("a random walk", 0.0), ("a walk whose best rule is right 69 %", 0.5)):
-        history = random_walk(16_000, 0, drift)
+        history = read(random_walk(16_000, 0, drift))
         from_ms = int(history.ts_N[12_000])
         spec = default_spec(history, 1, dict(network), lags=0, season=60, scales=("1h", "1d"))
         found_N, actual_N = classified(_trained(spec, history.between(0, from_ms), epochs=10), history, from_ms)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.printing import show
 from streamcast.models.readout.head import ClassHead
 from streamcast.models.zoo import MODELS
 from streamcast.offline.evaluation import accuracy
@@ -149,7 +149,7 @@ def main() -> None:
         table.add_row(
             row["model"], row["measure"], *numbers, f"{row['better']:.0%}", f"{row['seconds']:.0f}", str(row["epochs"])
         )
-    Console().print(table)
+    show(table)
 
 
 if __name__ == "__main__":

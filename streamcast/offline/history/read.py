@@ -47,11 +47,6 @@ class History:
     def __len__(self) -> int:
         return len(self.ts_N)
 
-    def rows_by_series(self) -> list[NDArray[np.intp]]:
-        """Return, for each key, its rows in time order."""
-        order = np.argsort(self.series_N, kind="stable")
-        return np.split(order, np.searchsorted(self.series_N[order], np.arange(1, len(self.keys))))
-
     def between(self, start_ms: int, end_ms: int) -> History:
         """Return the observations with ``start_ms`` <= time < ``end_ms``; keys and categories stay."""
         first, last = np.searchsorted(self.ts_N, (start_ms, end_ms))

@@ -19,7 +19,7 @@ from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.backtest import OUTCOMES, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
-from streamcast.offline.evaluation.report import Report, Row
+from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read, records
 from streamcast.offline.training.defaults import default_spec
@@ -50,11 +50,11 @@ def history() -> History:
 
 
 @pytest.fixture(scope="module")
-def report(history: History) -> Report:
+def report(history: History) -> BacktestReport:
     return backtest(model_of(history), history, START + 300 * HOUR, baselines=BASELINES, keep=None)
 
 
-def test_errors_are_those_of_utilsforecast(history: History, report: Report) -> None:
+def test_errors_are_those_of_utilsforecast(history: History, report: BacktestReport) -> None:
     frame = report.frame().dropna().drop(columns="cutoff")
     frame["q10"] = frame["gru-lo-80"]
     row = report.rows()[0]
@@ -74,7 +74,7 @@ def test_errors_are_those_of_utilsforecast(history: History, report: Report) -> 
     assert row["width"] == pytest.approx(float((frame["gru-hi-80"] - frame["q10"]).mean()))
 
 
-def test_kept_forecasts_are_those_of_the_engine_and_y_is_what_came(history: History, report: Report) -> None:
+def test_kept_forecasts_are_those_of_the_engine_and_y_is_what_came(history: History, report: BacktestReport) -> None:
     model, expected, done = model_of(history), {}, 0
     engine = Engine(model.spec, model.network)
     for poll in polls(history, model.spec.series, rows=61):
@@ -100,13 +100,15 @@ def test_kept_forecasts_are_those_of_the_engine_and_y_is_what_came(history: Hist
             assert np.array_equal(y, truth.get((place[0], place[1] + h * HOUR), np.nan), equal_nan=True)
 
 
-def test_baselines_are_scored_at_the_same_points_as_the_model(report: Report) -> None:
+def test_baselines_are_scored_at_the_same_points_as_the_model(report: BacktestReport) -> None:
     points = {row["forecaster"]: row["points"] for row in report.rows()}
     assert len(set(points.values())) == 1
     assert list(points) == ["gru", *BASELINES]
 
 
-def test_the_last_values_error_is_what_a_loop_over_the_forecasts_gives(history: History, report: Report) -> None:
+def test_the_last_values_error_is_what_a_loop_over_the_forecasts_gives(
+    history: History, report: BacktestReport
+) -> None:
     series: dict[str, dict[int, float]] = {key: {} for key in history.keys}
     for k, ts, y in zip(history.series_N, history.ts_N, history.values_NC[:, 0], strict=True):
         series[history.keys[k]][int(ts)] = y
@@ -120,7 +122,7 @@ def test_the_last_values_error_is_what_a_loop_over_the_forecasts_gives(history: 
     assert report.rows()[1]["mae"] == pytest.approx(np.mean(errors))
 
 
-def test_parts_add_up_to_the_whole(report: Report) -> None:
+def test_parts_add_up_to_the_whole(report: BacktestReport) -> None:
     whole = {row["forecaster"]: row for row in report.rows()}
     for parts in (report.by_horizon(), report.by_series()):
         for name, total in whole.items():
