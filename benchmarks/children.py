@@ -1,7 +1,7 @@
 """Processes that a benchmark starts, and that end with it, also when it is killed.
 
-The parent holds one end of a pipe and never writes to it.  The kernel closes that end when the parent dies, whatever
-the reason; the child reads end-of-file and exits.
+The parent holds one end of a pipe and never writes to it.  The kernel closes that end when the parent dies, for any
+reason; the child reads end-of-file and exits.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ REPORT_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run seeds on all cores; return 0 when no promise was broken."""
+    """Run seeds on all cores; return 0 if there was no violation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to run")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def explain(found: Run) -> None:
-    """Print the shortest history of a violation that can be found, and how to run it again."""
+    """Print the shortest history that still shows a violation, and the command that runs it again."""
     plan, _ = drawn(found.seed)
     short = shortest(found, plan)
     print(f"\nseed {found.seed}: {plan}")

@@ -1,15 +1,15 @@
-"""How fast the service is, beside the least any service does and what one writes by hand, on one real Kafka.
+"""Speed of the service on one real Kafka, compared with a bare loop and with one written by hand.
 
     python -m benchmarks.throughput [--records 200000] [--rounds 5] [--paced-rounds 3] [--json FILE]
 
-Every row is one process over the same input topic (1,000 series in 4 partitions); rows are run in turn, round
-after round, and their medians printed with the ratio to the bare loop of the same client and guarantee.  The loops
-run at polls of 1,000 and 5,000, the better counts; the service at its default of 10,000.
+Every row is one process over the same input topic (1,000 series in 4 partitions).  Rows run one after the other, round
+after round; the table has their medians, and the ratio to the bare loop of the same client and guarantee.  The loops
+run at polls of 1,000 and 5,000, of which the faster counts; the service runs at its default of 10,000.
 
 Latency is measured at a fixed 1,000 records/s, each sent without waiting for the ones before it, and ends when a reader
-of the output topic outside the process has the answer.  It is told twice: from the poll that consumed the record (what
-answering it takes), and from the record's timestamp (which counts the wait for that poll, too).  Medians of as many
-rounds as --paced-rounds says, after one that is not counted: the broker's compiler is still at work in it.
+of the output topic outside the process has the answer.  It has two starts: the poll that consumed the record (the time
+to answer it), and the record's timestamp (which includes the wait for that poll).  The table has medians of
+--paced-rounds rounds; one round before them does not count, because the broker's compiler is still busy.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ FIRST_MS = 1_700_000_000_000
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that is measured."""
+    """One process to measure."""
 
     client: str
     loop: str
@@ -58,7 +58,7 @@ class Row:
     model: str = ""
 
     def command(self, bootstrap: str, topic: str, records: int, seconds: float = 0.0) -> tuple[list[str], str]:
-        """Return the process to start and the topic it answers to."""
+        """Return the command to start and the topic of its answers."""
         out = f"out-{uuid.uuid4().hex[:12]}"
         options = ["--client", self.client, "--guarantee", self.guarantee, "--poll", str(self.poll)]
         if self.loop != "service":
@@ -69,7 +69,7 @@ class Row:
 
 
 def rows(clients: Sequence[str], models: Sequence[str]) -> list[Row]:
-    """Everything that is measured, in the order of the table."""
+    """Return everything to measure, in the order of the table."""
     found = []
     for client in clients:
         for guarantee in ("at_least_once", "exactly_once"):
@@ -80,7 +80,7 @@ def rows(clients: Sequence[str], models: Sequence[str]) -> list[Row]:
 
 
 def observation(number: int, of: int = SERIES) -> tuple[bytes, int, bytes]:
-    """Return record ``number`` of an input of so many series: key, partition, value."""
+    """Return record ``number`` of an input of ``of`` series: key, partition, value."""
     series, step = number % of, number // of
     value = 10 + 3 * math.sin(step / 24 * 2 * math.pi + series) + random.random()
     body = {
@@ -108,7 +108,7 @@ def start(command: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for a process and return what it printed last."""
+    """Wait for a process and return its last line of output."""
     out, _ = process.communicate(timeout=RUN_SECONDS)
     found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     return found
@@ -123,7 +123,7 @@ def measure_rate(row: Row, kafka: LocalKafka, writer: KafkaTransport, records: i
 
 
 def measure_latency(row: Row, kafka: LocalKafka, writer: KafkaTransport, seconds: float) -> dict[str, float]:
-    """Send records at a fixed rate, and read from outside how old each answer is when it can be read."""
+    """Send records at a fixed rate; measure in another process how old each answer is when it can be read."""
     topic = f"paced-{uuid.uuid4().hex[:12]}"
     writer.create([TopicSpec(topic, PARTITIONS)])
     records = round(RATE * seconds)
@@ -154,7 +154,7 @@ def measure_latency(row: Row, kafka: LocalKafka, writer: KafkaTransport, seconds
 
 
 class Answer(NamedTuple):
-    """When the reader outside had an answer, and which record it answers."""
+    """When the outside reader received an answer, and which record it answers."""
 
     arrived: float
     timestamp: int
@@ -190,7 +190,7 @@ def _feed(bootstrap: str, topic: str, records: int) -> dict[tuple[bytes, int], i
 
 
 def _pace(records: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, count) of the records to send, each when its time has come."""
+    """Yield (first, count) of the records to send, each when it is due."""
     began, sent = time.perf_counter(), 0
     while sent < records:
         due = min(records, round((time.perf_counter() - began) * RATE) + 1)
@@ -201,7 +201,7 @@ def _pace(records: int) -> Iterator[tuple[int, int]]:
 
 
 def _watch(bootstrap: str, topic: str, records: int, answers: list[Answer], ended: threading.Event) -> None:
-    """Read committed answers as they come, and note when each was there."""
+    """Read committed answers and note when each arrived."""
     from confluent_kafka import Consumer
 
     consumer = Consumer({
@@ -220,7 +220,7 @@ def _watch(bootstrap: str, topic: str, records: int, answers: list[Answer], ende
 def run(
     clients: Sequence[str], models: Sequence[str], records: int, rounds: int, paced_rounds: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """Measure every row and return what was found."""
+    """Measure every row and return the figures."""
     console = Console(stderr=True)
     listed = rows(clients, models)
     rates: dict[Row, list[dict[str, Any]]] = {row: [] for row in listed}
@@ -252,7 +252,7 @@ def run(
 
 
 def _better_poll(listed: Sequence[Row], rates: dict[Row, list[dict[str, Any]]]) -> dict[Row, dict[str, Any]]:
-    """Return the figures of each row, of the bare loop's two only the faster one's."""
+    """Return the figures of each row; of a loop with several poll sizes, only the fastest."""
     medians = {row: statistics.median(r["records_per_s"] for r in rates[row]) for row in listed}
     best: dict[Row, dict[str, Any]] = {}
     for row in listed:

@@ -2,7 +2,7 @@
 
 A random walk is judged, too.  Nobody can foresee its steps, so a hit rate above chance there means that the future
 leaks into the forecasts.  A third index leans to the direction of its last step; the best rule is right 69 % there.
-To judge an index of your own beside them: ``python -m examples.direction minutes.csv --time-col ds --column close``.
+To judge an index of your own as well: ``python -m examples.direction minutes.csv --time-col ds --column close``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A history streamed through the real engine; every forecast scored beside simple ones.
+"""A history streamed through the real engine; every forecast scored, and simple ones at the same points.
 
 The history is streamed from its beginning, so the state is the one a service would have.  Forecasts of warm series
-within the test part are scored, and the baselines at the same points.  ``Scoreboard`` does the scoring; it also takes
+within the test part are scored.  ``Scoreboard`` does the scoring; it also takes
 forecasts that came another way, such as from a topic.
 
 Legend: K series, T bars of the panel, N cutoffs of the test part, A forecasts, H horizon, Q quantiles.

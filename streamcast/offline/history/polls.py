@@ -1,4 +1,4 @@
-"""A history as polls of observations, in the columns and the order in which the engine takes them.
+"""A history as polls of observations, with the columns and in the order that the engine expects.
 
 Shapes: N rows, C columns of the spec.
 """
@@ -21,7 +21,7 @@ POLL_ROWS = 5_000
 
 
 def polls(history: History, series: SeriesSpec, rows: int = POLL_ROWS) -> Iterator[Observations]:
-    """Yield the history ``rows`` at a time, offsets counting its rows; raises HistoryError as ``columns`` does."""
+    """Yield the history ``rows`` at a time; offsets are row numbers.  Raises HistoryError as ``columns`` does."""
     values_NC = columns(history, series)
     names = np.array(history.keys, object)
     for first in range(0, len(history), rows):

@@ -145,3 +145,8 @@ def test_the_direction_of_a_random_walk_cannot_be_told() -> None:
     rate = accuracy.hit_rate(walk[2:], momentum, walk[1:-1])
     assert rate.low < 0.5 < rate.high
     assert rate.high - rate.low < 0.02
+
+
+def test_the_geometric_mean_lets_doubling_and_halving_cancel() -> None:
+    assert accuracy.geometric_mean([2.0, 0.5, math.nan]) == pytest.approx(1.0)
+    assert math.isnan(accuracy.geometric_mean([math.nan]))

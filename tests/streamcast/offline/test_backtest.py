@@ -1,4 +1,4 @@
-"""Backtests: the numbers are those of other people's libraries, and the model is told when it loses."""
+"""Backtests: the numbers agree with other libraries, and the report says when the model loses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.readings import bars_and_readings, ragged_readings
 from streamcast.consumers.transport import Batch
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
-from streamcast.offline.evaluation.backtest import OUTCOMES, backtest
+from streamcast.offline.evaluation.backtest import OUTCOMES, Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history.polls import SOURCE, polls
@@ -142,6 +142,38 @@ def test_a_model_that_wins_is_said_to_win() -> None:
     history = read(flat, freq="1h")
     good = backtest(model_of(history), history, START + 350 * HOUR, baselines={"seasonal naive": SeasonalNaive(24)})
     assert good.verdict() == ["gru beats seasonal naive on mae, mse and mase"]
+
+
+def test_the_relative_mae_is_the_geometric_mean_of_the_ratios_to_seasonal_naive_by_series(
+    report: BacktestReport,
+) -> None:
+    overall, by_series = report.relative_mae()
+    mae = {(row["unique_id"], row["forecaster"]): row["mae"] for row in report.by_series()}
+    ratios = {key: mae[key, "gru"] / mae[key, "seasonal naive"] for key in report.keys}
+    assert by_series == pytest.approx(ratios)
+    assert overall == pytest.approx(np.prod(list(ratios.values())) ** (1 / len(ratios)))
+
+
+def test_one_large_series_does_not_decide_the_relative_mae(history: History) -> None:
+    large = replace(history, values_NC=history.values_NC * np.where(history.series_N == 0, 1e6, 1.0)[:, None])
+    reports = [backtest(model_of(each), each, START + 350 * HOUR, baselines=BASELINES) for each in (history, large)]
+    assert reports[1].relative_mae()[0] == pytest.approx(reports[0].relative_mae()[0], rel=1e-3)
+    assert reports[1].rows()[0]["mae"] > 1e4 * reports[0].rows()[0]["mae"]
+
+
+def test_a_scoreboard_that_got_its_forecasts_elsewhere_reports_what_a_backtest_does(history: History) -> None:
+    """As the demo does, which reads them from a topic."""
+    model, from_ms = model_of(history), START + 350 * HOUR
+    want = backtest(model, history, from_ms, baselines=BASELINES)
+    board, engine, done = Scoreboard(history, model.spec, from_ms), Engine(model.spec, model.network), 0
+    for poll in polls(history, model.spec.series):
+        found = engine.stage(poll).forecasts
+        engine.promote()
+        board.add(history.series_N[done + found.record], found.cutoffs, found.values, found.warm)
+        done += len(poll)
+    got = board.report(model.name, BASELINES)
+    assert got.rows() == want.rows()
+    assert got.forecasts == want.forecasts
 
 
 def test_nothing_after_the_last_scored_bar_is_looked_at(history: History) -> None:

@@ -121,7 +121,7 @@ def test_the_standard_baselines_are_those_of_the_accuracy_protocol() -> None:
     assert list(standard(24)) == ["last value", "seasonal naive", "moving average", "ridge on lags", "ridge refitted"]
 
 
-@pytest.mark.skipif(not ETT.exists(), reason="the ETT data are not beside the project")
+@pytest.mark.skipif(not ETT.exists(), reason="the ETT data are not next to the project")
 @pytest.mark.parametrize(
     ("name", "baseline", "mse"),
     [("ETTh1", Ridge(336), 0.370), ("ETTh1", SeasonalNaive(24), 0.512), ("ETTh1", LastValue(), 1.294)],

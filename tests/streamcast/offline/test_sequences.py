@@ -1,4 +1,4 @@
-"""What training sees is what the service feeds its network, and what came after is what came after."""
+"""Training sees the features that the service feeds its network, and the outcomes that followed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ READINGS = st.sampled_from([0, 0.1, 0.25, 0.4, 1, 2.5, 9])
 
 @st.composite
 def histories(draw: st.DrawFn, steps: st.SearchStrategy[float] = SAMPLES) -> History:
-    """Series with gaps (some long enough to start anew), missing values, unknown categories and repeated bars.
+    """Series with gaps (some long enough for a cold restart), missing values, unknown categories and repeated bars.
 
     ``steps`` are hours from one record to the next.
     """
