@@ -280,7 +280,7 @@ def tables(found: Sequence[dict[str, Any]]) -> tuple[Table, Table]:
     what = ("client", "guarantee", "loop")
     speeds, since = ("records/s", "of bare", "CPU µs"), ("from the poll", "from the record")
     rates = lean(*what, *speeds, numbers=speeds, title="Throughput")
-    ages = lean(*what, *since, numbers=since, title="Latency, ms: p50 / p99 / p99.9")
+    ages = lean(*what, *since, numbers=since, title="Latency, ms: p50/p99/p99.9")
     for entry in found:
         guarantee = entry["guarantee"].removesuffix("_once").replace("_", " ")
         named = (entry["client"], guarantee, entry["model"] or entry["loop"].replace("_", " "))
@@ -292,7 +292,7 @@ def tables(found: Sequence[dict[str, Any]]) -> tuple[Table, Table]:
 
 def _quantiles(entry: dict[str, Any], since: str) -> str:
     values = (float(entry[f"{since}_{share}_ms"]) for share in ("p50", "p99", "p999"))
-    return " / ".join(f"{ms:.1f}" if ms < 100 else f"{ms:.0f}" for ms in values)
+    return "/".join(f"{ms:.1f}" if ms < 100 else f"{ms:.0f}" for ms in values)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def test_rates_and_latencies_fit_in_80_columns() -> None:
         "exactly",
         "130,400",
         "0.66",
-        "1234 / 1234 / 1234",
+        "1234/1234/1234",
     ):
         assert cell in said
 
