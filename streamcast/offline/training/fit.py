@@ -6,7 +6,7 @@ A training run goes through these modules:
    are read off the rows, of ticks the window kernel makes them.  (Features come later: the normaliser's half-life
    follows from the season.)
 2. ``sequences.sequences`` walks the history through the window kernel once and keeps the features of every bar.
-3. ``validation.parts`` separates what is trained on from what chooses the epoch.
+3. ``validation.parts`` sets apart the last part of the history, which chooses the epoch.
 4. ``highway.solve`` sets the linear highway in closed form; the network learns the rest.
 5. ``streams`` puts sequences side by side, and ``objective`` turns them into a loss, update by update.
 

@@ -1,4 +1,4 @@
-"""What is chosen when nobody has chosen: of readings it is what is chosen of the bars they make."""
+"""The default spec; readings get the same choices as the bars they make."""
 
 from __future__ import annotations
 

@@ -365,7 +365,7 @@ class TestPrecisionAndDevice:
 
     @pytest.mark.parametrize("network", [SMALL, {"kind": "lstm-attention", "hidden": 8, "ring": 8}])
     def test_streams_are_where_the_weights_are(self, network: dict[str, object]) -> None:
-        """A device without memory stands for a GPU: it refuses tensors of another."""
+        """The meta device, which has no memory, plays the GPU: it refuses tensors of another device."""
         history = history_of(300)
         spec = default_spec(history, 4, network)
         seen = sequences(history, spec)
