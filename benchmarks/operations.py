@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.printing import show
 from benchmarks.service import benchmark_model, new_transport
-from benchmarks.throughput import PARTITIONS, Row, observation, result, start
+from benchmarks.throughput import PARTITIONS, Case, observation, result, start
 from harness.local_kafka import LocalKafka
 from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers.kafka_python.transport import KafkaTransport
@@ -52,7 +52,7 @@ def write(transport: KafkaTransport, topic: str, records: int, series: int) -> N
 
 def served(client: str, bootstrap: str, topic: str, records: int, more: Sequence[str] = ()) -> dict[str, Any]:
     """Let one process answer the topic exactly once; return its measurements."""
-    command, _ = Row(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, records)
+    command, _ = Case(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, records)
     return result(start([*command, *more]))
 
 
@@ -117,7 +117,7 @@ def recovery(client: str, bootstrap: str, topic: str, records: int) -> dict[str,
 
 def workers(client: str, bootstrap: str, topic: str, count: int) -> dict[str, Any]:
     """Return records/s of ``count`` processes of one group while all of them answer."""
-    command, _ = Row(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, MOST)
+    command, _ = Case(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, MOST)
     with tempfile.TemporaryDirectory() as folder:
         begin = Path(folder) / "begin"
         together = ["--group", uuid.uuid4().hex[:12], "--hold", str(begin)]

@@ -48,7 +48,7 @@ FIRST_MS = 1_700_000_000_000
 
 
 @dataclass(frozen=True)
-class Row:
+class Case:
     """One process to measure."""
 
     client: str
@@ -68,14 +68,14 @@ class Row:
         return [sys.executable, "-m", *command, "--seconds", str(seconds)], f"{out}-forecasts"
 
 
-def rows(clients: Sequence[str], models: Sequence[str]) -> list[Row]:
+def rows(clients: Sequence[str], models: Sequence[str]) -> list[Case]:
     """Return everything to measure, in the order of the table."""
     found = []
     for client in clients:
         for guarantee in ("at_least_once", "exactly_once"):
-            found += [Row(client, "bare", guarantee, poll) for poll in (1_000, 5_000)]
-            found += [Row(client, "per_record", guarantee, 5_000)] if client == "kafka-python" else []
-            found += [Row(client, "service", guarantee, 10_000, model) for model in models]
+            found += [Case(client, "bare", guarantee, poll) for poll in (1_000, 5_000)]
+            found += [Case(client, "per_record", guarantee, 5_000)] if client == "kafka-python" else []
+            found += [Case(client, "service", guarantee, 10_000, model) for model in models]
     return found
 
 
@@ -114,7 +114,7 @@ def result(process: subprocess.Popen[str]) -> dict[str, Any]:
     return found
 
 
-def measure_rate(row: Row, kafka: LocalKafka, writer: KafkaTransport, records: int) -> dict[str, Any]:
+def measure_rate(row: Case, kafka: LocalKafka, writer: KafkaTransport, records: int) -> dict[str, Any]:
     """Run one row over the whole input; the slow loop over a quarter of it."""
     command, out = row.command(kafka.bootstrap_servers, "input", records // 4 if row.loop == "per_record" else records)
     if row.loop != "service":
@@ -122,7 +122,7 @@ def measure_rate(row: Row, kafka: LocalKafka, writer: KafkaTransport, records: i
     return result(start(command))
 
 
-def measure_latency(row: Row, kafka: LocalKafka, writer: KafkaTransport, seconds: float) -> dict[str, float]:
+def measure_latency(row: Case, kafka: LocalKafka, writer: KafkaTransport, seconds: float) -> dict[str, float]:
     """Send records at a fixed rate; measure in another process how old each answer is when it can be read."""
     topic = f"paced-{uuid.uuid4().hex[:12]}"
     writer.create([TopicSpec(topic, PARTITIONS)])
@@ -223,7 +223,7 @@ def run(
     """Measure every row and return the figures."""
     console = Console(stderr=True)
     listed = rows(clients, models)
-    rates: dict[Row, list[dict[str, Any]]] = {row: [] for row in listed}
+    rates: dict[Case, list[dict[str, Any]]] = {row: [] for row in listed}
     found = []
     with LocalKafka(measured=True) as kafka:
         writer = KafkaTransport(Connection(kafka.bootstrap_servers, "", guarantee="at_least_once"))
@@ -235,7 +235,7 @@ def run(
                 rates[row].append(measure_rate(row, kafka, writer, records))
                 console.print(f"round {number + 1}/{rounds} {row}: {rates[row][-1]['records_per_s']:,}/s")
         best = _better_poll(listed, rates)
-        ages: dict[Row, list[dict[str, float]]] = {row: [] for row in best}
+        ages: dict[Case, list[dict[str, float]]] = {row: [] for row in best}
         for number in range(paced_rounds + 1 if paced_rounds else 0):
             for row in best:
                 ages[row].append(measure_latency(row, kafka, writer, seconds))
@@ -251,10 +251,10 @@ def run(
     return found
 
 
-def _better_poll(listed: Sequence[Row], rates: dict[Row, list[dict[str, Any]]]) -> dict[Row, dict[str, Any]]:
+def _better_poll(listed: Sequence[Case], rates: dict[Case, list[dict[str, Any]]]) -> dict[Case, dict[str, Any]]:
     """Return the figures of each row; of a loop with several poll sizes, only the fastest."""
     medians = {row: statistics.median(r["records_per_s"] for r in rates[row]) for row in listed}
-    best: dict[Row, dict[str, Any]] = {}
+    best: dict[Case, dict[str, Any]] = {}
     for row in listed:
         rivals = [
             r
