@@ -1,1 +1,1 @@
-"""Speed and accuracy: each file a command that prints a table and writes a JSON."""
+"""Speed, accuracy and faults: most files are commands that print a table and write a JSON."""

@@ -1,11 +1,11 @@
-"""Offline accuracy on ETT, streamed through the engine with carried state, beside ridge and seasonal naive.
+"""Accuracy on ETT, streamed through the engine with carried state, compared with ridge and seasonal naive.
 
     python -m benchmarks.accuracy --data ../shared/data [--sets ETTh1 ETTm1] [--networks gru gru-window] [--json FILE]
 
 The standard protocol: months 0–12 train, 12–16 validation, 16–20 test, values z-scored on the training part, every
-window that lies wholly in the test part, all 7 channels (here 7 series of one model), no batch dropped.  Errors are of
-the scaled values; the model's are those of its median.  Of several networks the one with the least loss on the
-validation part is chosen, for each set, horizon and seed anew.
+window inside the test part, all 7 channels (here 7 series of one model), no batch dropped.  Errors are of the scaled
+values; the model's forecast is its median.  Of several networks, each set, horizon and seed chooses the one with the
+least loss on the validation part.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import torch
 
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import Ridge, SeasonalNaive
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 
 MONTH_HOURS = 720
 TRAIN_MONTHS, VALIDATION_MONTHS, TEST_MONTHS = 12, 4, 4

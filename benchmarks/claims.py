@@ -1,10 +1,11 @@
-"""The claims that this project started from, measured on this host, whichever way it comes out.
+"""The claims that this project started from, measured on this host, whether they hold or not.
 
     python -m benchmarks.claims [--only NAME ...] [--json FILE] [--write docs/claims.md] [--forecasters FILE]
 
-Small seeded problems on one thread, so that all of them take about a quarter of an hour; ``--write`` keeps the rows of
-claims that were not measured this time.  Every row says the claim, what was measured and whether it holds here.
-``--forecasters`` is what ``python -m benchmarks.forecasters --json`` wrote: every model of the zoo on a small task.
+The problems are small, seeded and on one thread; all of them take about a quarter of an hour.  ``--write`` keeps the
+rows of claims that were not measured this time.  Every row has the claim, the measurement, and whether it holds here.
+``--forecasters`` is the file that ``python -m benchmarks.forecasters --json`` wrote: every model of the zoo on a small
+task.
 """
 
 from __future__ import annotations
@@ -20,38 +21,40 @@ from typing import Any
 import torch
 
 from benchmarks import speed, timing
-from benchmarks.detection import best_threshold, detection, surprises
 from benchmarks.finding import Finding, verdict
 from benchmarks.forecasters import classified, climbed, pedestrians, skill
-from benchmarks.problems import heart_rate, impute, learn_adding, random_walk
+from benchmarks.problems import impute, learn_adding
+from examples.anomalies import best_threshold, detection, surprises
+from examples.direction import random_walk
+from examples.heart_rate import heart_rate
 from streamcast.models.network import Network, Shape, build
 from streamcast.models.spec import Spec, make
 from streamcast.models.surgery.compress import cost, pruned, quantised
 from streamcast.models.zoo import CELLS
 from streamcast.offline.evaluation import accuracy
-from streamcast.offline.history.history import History
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
 
 def by_length() -> Finding:
     """GRU ≈ LSTM below 50-100 steps, LSTM ahead above 100-200; RNN fails beyond 10."""
-    told, errors = [], {}
+    parts, errors = [], {}
     for steps in (10, 50, 150):
         for kind in ("rnn", "gru", "lstm"):
             torch.manual_seed(0)
             run = learn_adding(make("cell", CELLS, {"kind": kind, "hidden": 32}, inputs=2), steps, 500)
             errors[kind, steps] = run.error
-            told.append(f"{kind} {run.error:.4f} ({run.first_gradient:.0e})")
-        told[-3] = f"at {steps} steps {told[-3]}"
+            parts.append(f"{kind} {run.error:.4f} ({run.first_gradient:.0e})")
+        parts[-3] = f"at {steps} steps {parts[-3]}"
     alike = all(abs(errors["gru", n] - errors["lstm", n]) < 0.03 for n in (10, 50))
     ahead = errors["lstm", 150] < errors["gru", 150]
     fails = errors["rnn", 10] < 0.05 and errors["rnn", 50] > 0.1
     return Finding(
         "adding problem, error after 500 updates (guess: 0.167), in brackets first over last gradient: "
-        + "; ".join(told),
+        + "; ".join(parts),
         verdict(alike, ahead, fails),
     )
 
@@ -68,21 +71,21 @@ def wearable() -> Finding:
         threshold = best_threshold(surprises(model, history)[0], irregular_N)
         found[name] = detection(surprises(model, later)[0], later_irregular_N, threshold)
     megabytes = {name: cost(model.network, lambda _: 0.0).weight_bytes / 1e6 for name, model in models.items()}
-    latency = timing.records_us(("gru", "lstm"), series=1, rows=1, turns=400)
+    latency = timing.records_us(("gru", "lstm"), series=1, rows=1, times=400)
     saved = 1 - latency["gru"] / latency["lstm"]
-    told = (
+    parts = (
         f"{name}: {megabytes[name]:.2f} MB, F1 {d.f1:.2f}, balanced accuracy {d.balanced:.0%}"
         for name, d in found.items()
     )
     return Finding(
-        f"made-up wearers; {'; '.join(told)}; one record at a time takes {saved:.0%} less with GRU",
+        f"made-up wearers; {'; '.join(parts)}; one record at a time takes {saved:.0%} less with GRU",
         verdict(megabytes["gru int8"] <= 1.2, saved >= 0.35, found["gru int8"].balanced >= 0.92),
     )
 
 
 def clipping() -> Finding:
     """Two-layer LSTM with clipping: 3 x steadier training; 2.1 % error on 1000+ steps."""
-    told, steadier, error = [], 0.0, 1.0
+    parts, steadier, error = [], 0.0, 1.0
     for rate in (0.1, 0.5):
         runs = {}
         for clip in (1.0, None):
@@ -91,12 +94,12 @@ def clipping() -> Finding:
             runs[clip] = learn_adding(network.stacks[0], 1000, 100, clip, rate, momentum=0.9)
         with_clip, without = runs[1.0], runs[None]
         steadier, error = without.roughness / with_clip.roughness, min(error, with_clip.error)
-        told.append(
+        parts.append(
             f"at a rate of {rate} the loss changes {steadier:.1f} × as much from update to update without clipping and "
             f"rises to {without.worst:.2f}, against {with_clip.worst:.2f}"
         )
     return Finding(
-        f"adding problem of 1,000 steps, 100 updates of gradient descent with momentum: {'; '.join(told)}; "
+        f"adding problem of 1,000 steps, 100 updates of gradient descent with momentum: {'; '.join(parts)}; "
         f"error {error:.3f} (guess: 0.167), so nothing is learnt in this time",
         verdict(steadier >= 3, error < 0.021),
     )
@@ -133,32 +136,32 @@ def pruning() -> Finding:
         "as small from the start": _trained(default_spec(history, 6, small.spec, lags=0, season=24), past, epochs=15),
     }
     errors = {name: skill(model, history, from_ms)["error"] for name, model in models.items()}
-    told = []
+    parts = []
     for name, model in models.items():
         price = cost(model.network, lambda _: 0.0)
-        told.append(f"{name}: {price.parameters:,} weights, {price.step_us:.0f} µs a step, MASE {errors[name]:.3f}")
+        parts.append(f"{name}: {price.parameters:,} weights, {price.step_us:.0f} µs a step, MASE {errors[name]:.3f}")
     lost = errors["pruned, trained on for 5 epochs"] / errors["whole, trained on for 5 epochs"] - 1
     return Finding(
-        f"same ratio, deep LSTM on pedestrian counts, 10 epochs and 5 or 15 at once: {'; '.join(told)}",
+        f"same ratio, deep LSTM on pedestrian counts, 10 epochs and 5 or 15 at once: {'; '.join(parts)}",
         verdict(lost < 0.02),
     )
 
 
 def direction() -> Finding:
     """LSTM-attention with minute/hour/day inputs: 68 % direction on a stock index."""
-    told = []
+    parts = []
     network: Spec = {
         "kind": "network", "front": {"kind": "features"}, "stack": [{"kind": "lstm", "hidden": 16}],
         "attention": {"kind": "ring", "length": 24}, "head": {"kind": "classes", "edges": [0.0]}, "highway": False,
     }  # fmt: skip
     for name, drift in (("a random walk", 0.0), ("a walk whose best rule is right 69 %", 0.5)):
-        history = random_walk(16_000, 0, drift)
+        history = read(random_walk(16_000, 0, drift))
         from_ms = int(history.ts_N[12_000])
         spec = default_spec(history, 1, dict(network), lags=0, season=60, scales=("1h", "1d"))
         found_N, actual_N = classified(_trained(spec, history.between(0, from_ms), epochs=10), history, from_ms)
         rate = accuracy.hit_rate(actual_N.numpy() - 0.5, found_N.numpy() - 0.5, 0.0 * actual_N.numpy())
-        told.append(f"{name}: {rate.rate:.1%} right ({rate.low:.1%} to {rate.high:.1%}, majority {rate.majority:.1%})")
-    return Finding(f"{'; '.join(told)}; there is no index here; 50 % on the random walk shows no leak", "not tested")
+        parts.append(f"{name}: {rate.rate:.1%} right ({rate.low:.1%} to {rate.high:.1%}, majority {rate.majority:.1%})")
+    return Finding(f"{'; '.join(parts)}; there is no index here; 50 % on the random walk shows no leak", "not tested")
 
 
 def both_ways() -> Finding:
@@ -180,12 +183,12 @@ def pondering() -> Finding:
         model = _trained(spec, past, epochs=6, ponder_cost=weight)
         errors[weight] = skill(model, history, from_ms)["error"]
         climbs[weight] = climbed(model, history.between(from_ms, int(history.ts_N[-1]) + 1))
-    told = "; ".join(
+    parts = "; ".join(
         f"ponder cost {weight}: {climbs[weight]:.2f} layers climbed of 3, MASE {errors[weight]:.3f}"
         for weight in errors
     )
     return Finding(
-        f"pedestrian counts, GRU 3 × 32, 6 epochs: {told}",
+        f"pedestrian counts, GRU 3 × 32, 6 epochs: {parts}",
         verdict(climbs[0.01] < 0.8 * climbs[0.0], errors[0.01] < 1.02 * errors[0.0]),
     )
 
@@ -225,9 +228,9 @@ CLAIMS: Mapping[str, Callable[[], Finding]] = {
 
 TASK = """By `python -m benchmarks.forecasters --json forecasters.json`: hourly pedestrian counts of four sensors,
 six hours ahead, 13 weeks to train on, the next four to forecast through the engine with carried state, small networks
-without the linear highway; linear and gru-window read 168 lags. The error is the mean absolute scaled error, the
-reference the seasonal naive forecast's; of
-a classifier they are its share of wrong classes and the majority class's. The slowest had fewer epochs (`--epochs`)."""
+without the linear highway; linear and gru-window read 168 lags. The error is the mean absolute scaled error, and the
+reference is that of the seasonal naive forecast. A classifier's error is its share of wrong classes, and the reference
+that of always naming the majority class. The slowest models had fewer epochs (`--epochs`)."""
 
 
 def _trained(
@@ -245,7 +248,7 @@ def page(rows: Mapping[str, Mapping[str, str]], forecasters: Sequence[Mapping[st
         "# Claims, measured",
         "",
         f"By `python -m benchmarks.claims --write docs/claims.md`: {platform.machine()}, torch {torch.__version__}.",
-        "Small seeded problems, one run each, one thread of a shared host; a verdict is about these problems alone.",
+        "Small seeded problems, one run each, on one thread of a shared host; a verdict is about these problems only.",
         "",
         "| claim | measured | verdict |",
         "| --- | --- | --- |",
@@ -259,7 +262,7 @@ def page(rows: Mapping[str, Mapping[str, str]], forecasters: Sequence[Mapping[st
             "",
             *TASK.splitlines(),
             "",
-            f"{better} of {len(forecasters)} do better.",
+            f"{better} of {len(forecasters)} beat the reference.",
             "",
             "| model | measure | error | reference | better by | best epoch of | seconds |",
             "| --- | --- | --- | --- | --- | --- | --- |",
@@ -289,8 +292,8 @@ def main() -> None:
         print(f"{name}: {rows[name]['claim']}\n    {finding.measured}\n    {finding.verdict}", flush=True)
         arguments.json.write_text(json.dumps(rows, indent=1, ensure_ascii=False))
     if arguments.write:
-        told = arguments.forecasters
-        forecasters = json.loads(told.read_text()) if told.exists() else []
+        file = arguments.forecasters
+        forecasters = json.loads(file.read_text()) if file.exists() else []
         arguments.write.write_text(page({name: rows[name] for name in CLAIMS if name in rows}, forecasters))
 
 

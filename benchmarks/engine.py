@@ -1,10 +1,10 @@
-"""What the engine costs by itself: no broker, one core.
+"""Cost of the engine alone: no broker, one core.
 
     python -m benchmarks.engine [--seconds 3] [--json FILE]
 
-Rows: a file of 1,000 series replayed as columns; the same from JSON to JSON; one long series; the window
-growing from 60 to 6,000 bars; the number of series growing from 1,000 to 100,000; several scales.  Every row is
-measured in turn for about ``--seconds``, the median poll counts.
+Rows: a file of 1,000 series replayed as columns; the same from JSON to JSON; one long series; windows of 60 to
+6,000 bars; 1,000 to 100,000 series; several scales.  Every row is measured for about ``--seconds``; the median poll
+counts.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from benchmarks.printing import show
 from benchmarks.service import benchmark_model
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.engine.engine import Engine
@@ -52,10 +52,10 @@ def polls(series: int, rows: int = POLL) -> Iterator[Observations]:
 
 
 def stepping(model: Model, series: int) -> Callable[[], dict[str, float]]:
-    """Return what takes the next poll through an engine, and tells the seconds of each stage."""
+    """Return a function that takes the next poll through an engine and returns the seconds of each stage."""
     engine, source = Engine(model.spec, model.network), polls(series)
 
-    def turn() -> dict[str, float]:
+    def poll() -> dict[str, float]:
         observations = next(source)
         lap = _Lap()
         engine.stage(observations, lap)
@@ -64,17 +64,17 @@ def stepping(model: Model, series: int) -> Callable[[], dict[str, float]]:
         return lap.seconds
 
     for _ in range(max(3, 2 * series // POLL)):
-        turn()
-    return turn
+        poll()
+    return poll
 
 
 def json_to_json(model: Model, series: int) -> Callable[[], dict[str, float]]:
-    """The same from the bytes of records to the bytes of forecasts."""
+    """Return the same as ``stepping``, from the bytes of records to the bytes of forecasts."""
     engine, source = Engine(model.spec, model.network), polls(series)
     decoder = Decoder(model.spec.series)
     encoder = Encoder(model.spec, model.name, model.version, model.digest, "champion", "input")
 
-    def turn() -> dict[str, float]:
+    def poll() -> dict[str, float]:
         made = next(source)
         texts = [
             encode_observation(k, t, v)
@@ -94,8 +94,8 @@ def json_to_json(model: Model, series: int) -> Callable[[], dict[str, float]]:
         return lap.seconds
 
     for _ in range(3):
-        turn()
-    return turn
+        poll()
+    return poll
 
 
 class _Lap:
@@ -111,14 +111,14 @@ class _Lap:
         self._last = now
 
 
-def measure(name: str, turn: Callable[[], dict[str, float]], seconds: float) -> dict[str, Any]:
-    """Take turns for about so long; return forecasts/s and µs a record by stage, medians over polls."""
+def measure(name: str, poll: Callable[[], dict[str, float]], seconds: float) -> dict[str, Any]:
+    """Run polls for about ``seconds``; return forecasts/s and µs a record by stage, medians over polls."""
     gc.collect()
     gc.disable()
     taken: list[dict[str, float]] = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until or len(taken) < 5:
-        taken.append(turn())
+        taken.append(poll())
     gc.enable()
     total = statistics.median(sum(t.values()) for t in taken)
     stages = {stage: round(1e6 * statistics.median(t[stage] for t in taken) / POLL, 2) for stage in taken[0]}
@@ -147,7 +147,7 @@ def main() -> None:
         entry = measure(name, prepare(), a.seconds)
         found.append(entry)
         table.add_row(name, f"{entry['forecasts_per_s']:,}", str(entry["us"]), str(entry["stage_us"]))
-    Console().print(table)
+    show(table)
     if a.json:
         a.json.write_text(json.dumps(found, indent=2) + "\n")
 

@@ -1,8 +1,8 @@
 """Real faults on a real Kafka: ``python -m benchmarks.faults --kills N [--rounds N] [--json FILE]``.
 
 Service processes are killed at each point of the commit (N times over points and clients), stopped, stalled and fenced;
-the broker is killed and frozen, the link slowed, cut and made deaf.  After each round the verifier computes every
-forecast anew from the topics, and compares.
+the broker is killed and frozen, the link slowed, cut and blocked.  After each round the verifier computes every
+forecast again from the topics and compares.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from benchmarks.printing import show
 from harness.faults.cluster import Client, Tally
 from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
 from harness.faults.proxy import Proxy
@@ -34,9 +35,9 @@ COLUMNS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the programme; return 0 when no promise was broken."""
+    """Run the programme; return 0 if there was no violation."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=60, help="kill -9s, over all points and clients")
+    parser.add_argument("--kills", type=int, default=60, help="how many kill -9, over all points and clients")
     parser.add_argument("--rounds", type=int, default=1, help="rounds of each other fault and client")
     parser.add_argument("--faults", nargs="*", help="only faults whose name holds one of these")
     parser.add_argument("--clients", nargs="*", default=get_args(Client), choices=get_args(Client))
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = Table(*COLUMNS)
     for row in rows:
         table.add_row(*(str(row[name]) for name in COLUMNS))
-    console.print(table)
+    show(table, console)
     return 1 if any(row["violations"] for row in rows) else 0
 
 
@@ -86,7 +87,7 @@ def measured(fault: Fault, client: Client, rounds: int, seed: int, console: Cons
 
 @contextmanager
 def _broker(fault: Fault) -> Iterator[tuple[LocalKafka, Proxy | None]]:
-    """A Kafka of its own, behind a proxy where the fault is in the link."""
+    """A fresh Kafka, behind a proxy if the fault is in the link."""
     with ExitStack() as stack:
         proxy = stack.enter_context(Proxy()) if fault.proxied else None
         kafka = stack.enter_context(LocalKafka(advertised_port=proxy.port if proxy else None))

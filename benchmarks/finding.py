@@ -1,4 +1,4 @@
-"""What a claim came to when it was measured."""
+"""The result of measuring a claim."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Verdict = Literal["holds", "in part", "does not hold", "not tested"]
 
 
 class Finding(NamedTuple):
-    """What was measured, in words with numbers, and whether the claim holds here."""
+    """The measurement, in words and numbers, and whether the claim holds here."""
 
     measured: str
     verdict: Verdict

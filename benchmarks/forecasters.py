@@ -1,10 +1,10 @@
-"""Every forecaster of the zoo on a small real task, beside the seasonal naive forecast, or the majority class.
+"""Every forecaster of the zoo on a small real task, compared with seasonal naive or, if it classifies, the majority.
 
     python -m benchmarks.forecasters [--models gru bilstm ...] [--epochs 40] [--json FILE]
 
 Hourly counts of four pedestrian sensors: three months to train on, the last four weeks to test, 6 steps ahead,
-streamed through the engine.  Small networks (32 units), and no linear highway, so that the network alone is scored;
-"linear", which remembers nothing, has nothing but the highway, and "gru-window" reads the same 168 lags.
+streamed through the engine.  The networks are small (32 units) and have no linear highway, so that the network alone
+is scored; "linear" is the highway alone, and "gru-window" reads the same 168 lags.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.printing import show
 from streamcast.models.readout.head import ClassHead
 from streamcast.models.zoo import MODELS
 from streamcast.offline.evaluation import accuracy
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import SeasonalNaive
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.fit import Options, fit
 from streamcast.offline.training.sequences import sequences
 from streamcast.offline.training.streams import Span, Streams, chunks, cut
-from streamcast.offline.training.training import Options, fit
 from streamcast.spec.folders import Model
 
 HORIZON, TRAIN_DAYS, TEST_DAYS = 6, 91, 28
@@ -42,7 +42,7 @@ DAY_MS = 86_400_000
 
 
 def pedestrians(*, named: bool = False) -> tuple[History, int]:
-    """Return the last seven months of the counts, and when the test part begins; ``named`` adds the sensor's name."""
+    """Return the last 17 weeks of the counts, and when the test part begins; ``named`` adds the sensor's name."""
     file = resources.files("tsdata") / "fpp3" / "pedestrian.csv"
     with resources.as_file(file) as path:
         frame = pd.read_csv(path)
@@ -54,7 +54,7 @@ def pedestrians(*, named: bool = False) -> tuple[History, int]:
 
 
 def trained(name: str, history: History, until_ms: int, epochs: int) -> Model:
-    """Return a model of the zoo after some epochs of training on what lies before ``until_ms``."""
+    """Return a model of the zoo, trained for some epochs on the history before ``until_ms``."""
     options = inspect.signature(MODELS[name]).parameters
     network = {"kind": name, **{option: value for option, value in SMALL.items() if option in options}}
     spec = default_spec(history, HORIZON, network, lags=168 if name in READ_LAGS else 0, season=24)
@@ -65,7 +65,7 @@ def trained(name: str, history: History, until_ms: int, epochs: int) -> Model:
 
 
 def skill(model: Model, history: History, from_ms: int) -> dict[str, float]:
-    """Return the mean absolute scaled error, and the part of the seasonal naive's that is avoided."""
+    """Return the mean absolute scaled error, seasonal naive's, and the part of the latter that is avoided."""
     report = backtest(model, history, from_ms, baselines={"seasonal naive": SeasonalNaive(24)})
     mine, naive = report.rows()
     return {
@@ -76,7 +76,7 @@ def skill(model: Model, history: History, from_ms: int) -> dict[str, float]:
 
 
 def hits(model: Model, history: History, from_ms: int) -> dict[str, float]:
-    """Return how often a classifier's likeliest class is wrong, how often the majority's is, and the part avoided."""
+    """Return how often the likeliest class is wrong, how often the majority class is, and the part avoided."""
     found_N, actual_N = classified(model, history, from_ms)
     wrong = 1 - float((found_N == actual_N).float().mean())
     majority = 1 - float(actual_N.bincount().max() / len(actual_N))
@@ -87,7 +87,7 @@ def classified(model: Model, history: History, from_ms: int) -> tuple[Tensor, Te
     """Return a classifier's likeliest class and the true one, of every known step forecast from ``from_ms`` on."""
     head, network = model.network.head, model.network
     assert isinstance(head, ClassHead)
-    seen = sequences(history, model.spec, network)
+    seen = sequences(history, model.spec)
     at_P = seen.answered()
     wanted = np.zeros(len(seen), np.bool_)
     wanted[at_P[seen.cutoff_K[at_P] >= from_ms]] = True
@@ -112,7 +112,7 @@ def classified(model: Model, history: History, from_ms: int) -> tuple[Tensor, Te
 
 def climbed(model: Model, history: History) -> float:
     """Return the mean layers that a row climbs of an adaptive stack, over every seventh bar."""
-    seen = sequences(history, model.spec, model.network)
+    seen = sequences(history, model.spec)
     ends = seen.starts_R1[1:] - 1
     runs = [Span(int(begin), int(begin), int(end)) for begin, end in zip(seen.starts_R1[:-1], ends, strict=True)]
     pieces = cut(runs, 1 << 30, 0, np.random.default_rng(0))
@@ -149,7 +149,7 @@ def main() -> None:
         table.add_row(
             row["model"], row["measure"], *numbers, f"{row['better']:.0%}", f"{row['seconds']:.0f}", str(row["epochs"])
         )
-    Console().print(table)
+    show(table)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Bytes that nobody would send, found by coverage: ``python -m benchmarks.fuzz [--targets ...] [--seconds 60]``.
+"""Coverage-guided fuzzing: ``python -m benchmarks.fuzz [--targets ...] [--seconds 60]``.
 
-Each reader of bytes from outside (records, settings, snapshots, model folders) is given what atheris (libFuzzer) makes
-of a few good examples, for so long.  A reader may refuse, in its own words; anything else is a finding, and is kept
-under ``--findings``.  Needs ``pip install atheris``.
+atheris (libFuzzer) mutates a few good examples and gives them to each reader of bytes from outside: records, settings,
+snapshots, model folders.  A reader may refuse with its own error; any other result is a finding, which is kept under
+``--findings``.  Needs ``pip install atheris``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks import children
+
 FACTS = b'{"key":"a","ts":1467331200000,"values":[1.5,null,"red"]}'
 
 
 def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
-    """Records: each has one outcome, the one it has alone, and no number that is not finite."""
+    """Records: each has exactly one outcome, and no value is infinite."""
     import numpy as np
 
     from streamcast.consumers.transport import Batch, Partition
@@ -45,7 +47,7 @@ def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
 
 
 def settings() -> tuple[list[bytes], Callable[[bytes], None]]:
-    """A YAML file: settings, or an error that names them."""
+    """A YAML file: settings, or an error with a message."""
     from streamcast.app.settings import load_settings, write_template
     from streamcast.errors import SettingsError
 
@@ -63,7 +65,7 @@ def settings() -> tuple[list[bytes], Callable[[bytes], None]]:
 
 
 def snapshot() -> tuple[list[bytes], Callable[[bytes], None]]:
-    """What follows a right checksum: a snapshot, or a refusal."""
+    """The bytes after a correct checksum: a snapshot, or SnapshotError."""
     import numpy as np
 
     from streamcast.errors import SnapshotError
@@ -83,7 +85,7 @@ def snapshot() -> tuple[list[bytes], Callable[[bytes], None]]:
 
 
 def model() -> tuple[list[bytes], Callable[[bytes], None]]:
-    """A model folder whose hashes are right: spec, a zero byte, weights."""
+    """A model folder with correct hashes: spec, a zero byte, weights."""
     import torch
 
     from benchmarks.service import benchmark_model
@@ -125,10 +127,10 @@ INSTRUMENTED = (
 
 
 def fuzz(target: str, seconds: int, findings: Path) -> None:
-    """Fuzz one target in this process, which ends when the time is up."""
+    """Fuzz one target in this process; libFuzzer exits the process when the time is up."""
     import atheris
 
-    with atheris.instrument_imports(include=["streamcast", "models"]):
+    with atheris.instrument_imports(include=["streamcast"]):
         for name in INSTRUMENTED:
             importlib.import_module(name)
     examples, check = TARGETS[target]()
@@ -150,20 +152,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     a = parser.parse_args(arguments)
     a.findings.mkdir(parents=True, exist_ok=True)
     if a.here:
+        children.end_with_parent()
         fuzz(a.targets[0], a.seconds, a.findings)
         return 0
     failed = 0
     for target in a.targets:
         command = [sys.executable, "-m", "benchmarks.fuzz", "--here", "--targets", target]
-        ended = subprocess.run(
+        process = children.start(
             [*command, "--seconds", str(a.seconds), "--findings", str(a.findings)],
-            capture_output=True, text=True, check=False, timeout=a.seconds + 300,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        tried = [line.split()[-1] for line in ended.stderr.splitlines() if "number_of_executed_units" in line]
-        print(f"{target}: {int(tried[0]) if tried else 0:,} inputs in {a.seconds} s, exit code {ended.returncode}")
-        if ended.returncode:
+        out, errors = process.communicate(timeout=a.seconds + 300)
+        tried = [line.split()[-1] for line in errors.splitlines() if "number_of_executed_units" in line]
+        print(f"{target}: {int(tried[0]) if tried else 0:,} inputs in {a.seconds} s, exit code {process.returncode}")
+        if process.returncode:
             failed = 1
-            print("\n".join((ended.stdout + ended.stderr).splitlines()[-25:]))
+            print("\n".join((out + errors).splitlines()[-25:]))
     return failed
 
 

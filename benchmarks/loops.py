@@ -1,8 +1,8 @@
-"""The loops that the service is measured beside: the least that any service does, and what one writes by hand.
+"""Two loops to compare the service with: the least that any service does, and one written by hand.
 
-``bare`` decodes each record and sends a fixed answer of the usual size; ``per_record`` keeps a dict of hidden
-states and steps nn.GRU of 2 × 64 once per record.  Both check what they sent before they commit, and both
-give their answers the timestamps of their records, so that a reader can tell how old an answer is.
+``bare`` decodes each record and sends a fixed answer of the usual size.  ``per_record`` keeps a dict of hidden
+states and steps nn.GRU of 2 × 64 once per record.  Both wait for acknowledgements before they commit, and both
+give an answer its record's timestamp, so that a reader can compute the answer's age.
 
     python -m benchmarks.loops BOOTSTRAP IN OUT RECORDS --client kafka-python --loop bare --guarantee exactly_once
 """
@@ -18,13 +18,15 @@ from typing import Any
 
 import orjson
 
+from benchmarks.children import end_with_parent
+
 Answer = Callable[[str, list[float]], Any]
 HORIZON, QUANTILES, HIDDEN, LAYERS = 24, 3, 64, 2
 IDLE_SECONDS = 20.0
 
 
 def bare() -> Answer:
-    """Return the answer that costs nothing."""
+    """Return a fixed answer, which costs nothing to compute."""
     fixed = [[round(0.123456 * step, 6) for step in range(HORIZON)]] * QUANTILES
     return lambda _key, _values: fixed
 
@@ -168,8 +170,9 @@ def main() -> None:
     parser.add_argument("--loop", choices=("bare", "per_record"), default="bare")
     parser.add_argument("--guarantee", choices=("at_least_once", "exactly_once"), default="at_least_once")
     parser.add_argument("--poll", type=int, default=1000)
-    parser.add_argument("--polls", action="store_true", help="print when each poll ended, and how far it went")
+    parser.add_argument("--polls", action="store_true", help="print the end time and next offset of each poll")
     a = parser.parse_args()
+    end_with_parent()
     a.noted = []
     answer = bare() if a.loop == "bare" else per_record()
     rate = (run_kafka_python if a.client == "kafka-python" else run_confluent)(a, answer)

@@ -1,10 +1,10 @@
-"""What operating the service costs: snapshots, coming back, a second worker; on one real Kafka, with both clients.
+"""Costs of operating the service: snapshots, recovery, a second worker; on one real Kafka, with both clients.
 
     python -m benchmarks.operations [--records 200000] [--series 10000] [--rounds 3] [--json FILE]
 
-snapshots: records/s exactly once with a snapshot of a partition every 2 s, beside none, in turn.  recovery: seconds
-from an empty process to the state of ``--series`` series (2-layer GRU-64, 336 lags) by its snapshots, and records/s by
-replay alone, beside answering exactly once.  workers: records/s of one process, and of two of one group.
+snapshots: records/s exactly once, without snapshots and with one of a partition every 2 s, alternating.  recovery:
+seconds from an empty process to the state of ``--series`` series (2-layer GRU-64, 336 lags) by snapshots; records/s by
+replay alone, and of answering exactly once.  workers: records/s of one process, and of two of one group.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.printing import show
 from benchmarks.service import benchmark_model, new_transport
-from benchmarks.throughput import PARTITIONS, Row, observation, result, start
+from benchmarks.throughput import PARTITIONS, Case, observation, result, start
 from harness.local_kafka import LocalKafka
 from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers.kafka_python.transport import KafkaTransport
@@ -37,11 +38,11 @@ from streamcast.service.snapshots import Store
 
 MOST = 1 << 40
 JOIN_SECONDS = 8.0
-"""From the start of the last process until all have their partitions."""
+"""Time from the start of the last process until all have their partitions."""
 
 
 def write(transport: KafkaTransport, topic: str, records: int, series: int) -> None:
-    """Fill a topic with records of so many series, one bar of all of them after the other."""
+    """Fill a topic with records of ``series`` series, bar by bar."""
     for first in range(0, records, 5_000):
         listed = [observation(number, series) for number in range(first, min(first + 5_000, records))]
         keys, partitions, values = zip(*listed, strict=True)
@@ -50,13 +51,13 @@ def write(transport: KafkaTransport, topic: str, records: int, series: int) -> N
 
 
 def served(client: str, bootstrap: str, topic: str, records: int, more: Sequence[str] = ()) -> dict[str, Any]:
-    """Let one process answer the topic exactly once; return what it measured."""
-    command, _ = Row(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, records)
+    """Let one process answer the topic exactly once; return its measurements."""
+    command, _ = Case(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, records)
     return result(start([*command, *more]))
 
 
 def snapshots(client: str, bootstrap: str, topic: str, records: int, rounds: int) -> dict[str, Any]:
-    """Records/s with and without snapshots, taken in turn."""
+    """Return records/s with and without snapshots, measured alternately."""
     rates: dict[bool, list[float]] = {False: [], True: []}
     for _ in range(rounds):
         for saving, found in rates.items():
@@ -69,7 +70,7 @@ def snapshots(client: str, bootstrap: str, topic: str, records: int, rounds: int
 
 @contextmanager
 def replaying(client: str, bootstrap: str, topic: str, folder: str) -> Iterator[Service]:
-    """A service in this process that only comes back: it reads, and never joins its group."""
+    """A service in this process that only recovers: it reads, and never joins its group."""
     model = benchmark_model("gru")
     telemetry = new_telemetry({"champion": model})
     name = uuid.uuid4().hex[:12]
@@ -86,7 +87,7 @@ def replaying(client: str, bootstrap: str, topic: str, folder: str) -> Iterator[
 
 
 def come_back(service: Service, client: str, bootstrap: str, topic: str) -> float:
-    """Return the seconds until the state is that of the topic's end."""
+    """Return the seconds until the state has reached the topic's end."""
     reader = new_transport(client, Connection(bootstrap, "bounds", "0", "at_least_once"))
     bounds = reader.bounds([Partition(topic, index) for index in range(PARTITIONS)])
     reader.close(5.0)
@@ -98,7 +99,7 @@ def come_back(service: Service, client: str, bootstrap: str, topic: str) -> floa
 
 
 def recovery(client: str, bootstrap: str, topic: str, records: int) -> dict[str, Any]:
-    """Seconds to come back by replay, then by the snapshots that were left; and records/s of answering."""
+    """Return the seconds to recover by replay, then by the snapshots it left, and records/s of answering."""
     with tempfile.TemporaryDirectory() as folder:
         with replaying(client, bootstrap, topic, folder) as service:
             by_replay = come_back(service, client, bootstrap, topic)
@@ -115,8 +116,8 @@ def recovery(client: str, bootstrap: str, topic: str, records: int) -> dict[str,
 
 
 def workers(client: str, bootstrap: str, topic: str, count: int) -> dict[str, Any]:
-    """Records/s of so many processes of one group, while all of them answer."""
-    command, _ = Row(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, MOST)
+    """Return records/s of ``count`` processes of one group while all of them answer."""
+    command, _ = Case(client, "service", "exactly_once", 5_000, "gru").command(bootstrap, topic, MOST)
     with tempfile.TemporaryDirectory() as folder:
         begin = Path(folder) / "begin"
         together = ["--group", uuid.uuid4().hex[:12], "--hold", str(begin)]
@@ -160,7 +161,7 @@ def main() -> None:
     table = Table("row", "client", "measured")
     for row in rows:
         table.add_row(row["row"], row["client"], ", ".join(f"{k} {v:,}" for k, v in list(row.items())[2:]))
-    console.print(table)
+    show(table, console)
     if a.json:
         a.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -1,6 +1,6 @@
-"""Small problems that separate architectures: the adding problem, gaps in a wave, an irregular heart, a random walk.
+"""Small problems that separate architectures: the adding problem, and gaps in a wave.
 
-Shapes: T steps, B rows, N bars.
+Shapes: T steps, B rows.
 """
 
 from __future__ import annotations
@@ -8,16 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from streamcast.models.cells.cell import Cell
-from streamcast.offline.history.history import History, read
-
-Floats = npt.NDArray[np.float64]
-START = pd.Timestamp("2026-01-01", tz="UTC")
 
 
 def adding(steps: int, rows: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -36,7 +30,7 @@ def adding(steps: int, rows: int, generator: torch.Generator) -> tuple[Tensor, T
 
 @dataclass(frozen=True)
 class Run:
-    """How a cell learnt the adding problem."""
+    """The course of a cell's training on the adding problem."""
 
     error: float
     """Mean squared error over the last tenth of the updates."""
@@ -53,7 +47,7 @@ def learn_adding(
 ) -> Run:
     """Train a cell and a linear read-out on the adding problem, 32 rows an update; deterministic by torch's seed.
 
-    By Adam, or by plain gradient descent where there is a momentum.
+    The optimiser is Adam, or plain gradient descent if ``momentum`` is given.
     """
     generator = torch.Generator().manual_seed(0)
     read_out = nn.Linear(cell.outputs, 1)
@@ -103,45 +97,3 @@ def impute(bidirectional: bool, updates: int, width: int = 32) -> float:  # noqa
         optimiser.step()
         losses.append(loss.item())
     return float(np.mean(losses[-updates // 10 :]))
-
-
-def heart_rate(bars: int, seed: int, episodes: int) -> tuple[History, npt.NDArray[np.bool_]]:
-    """Return a made-up wearable's heart rate, a value every 10 seconds, and which bars belong to an irregular episode.
-
-    A slow daily course, bouts of exercise and breathing; an episode is a fast or a slow rhythm of about three
-    minutes that starts within a bar, or a sensor that jumps about.
-    """
-    random = np.random.default_rng(seed)
-    time = np.arange(bars)
-    rate = 68 + 6 * np.sin(2 * np.pi * time / 8640) + 2 * np.sin(2 * np.pi * time / 27)
-    effort = np.zeros(bars)
-    for start in random.integers(0, bars, bars // 1500):
-        effort[start : start + int(random.integers(60, 240))] = random.uniform(20, 60)
-    kernel = np.exp(-np.arange(120) / 24)
-    rate += np.convolve(effort, kernel / kernel.sum())[:bars]
-    noise = np.convolve(random.normal(size=bars), 0.8 ** np.arange(30))[:bars]
-    rate += 0.8 * noise
-    irregular = np.zeros(bars, np.bool_)
-    for start in np.sort(random.choice(np.arange(500, bars - 40, 60), episodes, replace=False)):
-        part = slice(int(start), int(start) + int(random.integers(12, 24)))
-        length = part.stop - part.start
-        change = (35 * np.ones(length), -25 * np.ones(length), random.normal(0, 22, length))[int(random.integers(3))]
-        rate[part] += change + random.normal(0, 3, length)
-        irregular[part] = True
-    return _series("wearer", rate, "10s"), irregular
-
-
-def random_walk(bars: int, seed: int, drift: float = 0.0) -> History:
-    """Return an index and its changes, independent; with ``drift`` d a step leans to the last one's sign."""
-    random = np.random.default_rng(seed)
-    noise = random.normal(size=bars)
-    steps = np.empty(bars)
-    steps[0] = noise[0]
-    for i in range(1, bars):
-        steps[i] = drift * np.sign(steps[i - 1]) + noise[i]
-    return _series("index", 1000 + np.cumsum(steps) * 0.1, "1min", change=steps)
-
-
-def _series(name: str, values_N: Floats, freq: str, **inputs: Floats) -> History:
-    times_N = pd.date_range(START, periods=len(values_N), freq=freq)
-    return read(pd.DataFrame({"unique_id": name, "ds": times_N, "y": values_N, **inputs}), freq=freq)

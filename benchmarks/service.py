@@ -2,9 +2,9 @@
 
     python -m benchmarks.service BOOTSTRAP IN PREFIX RECORDS --client kafka-python --guarantee exactly_once --model gru
 
-Output topics are PREFIX-forecasts, PREFIX-dead, PREFIX-journal.  Prints ``ready`` when it polls, and at the
-end (so many records, or nothing for a while) one line of JSON: records/s between the first poll that brought records
-and the last commit, when what was committed, CPU seconds per stage, and resident memory.
+Output topics are PREFIX-forecasts, PREFIX-dead, PREFIX-journal.  Prints ``ready`` before the first poll.  At the end
+(RECORDS were committed, or none for a while) it prints one line of JSON: records/s between the first poll with records
+and the last commit, the time and size of each commit, CPU time by stage, and resident memory.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.children import end_with_parent
 from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers import loop
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, Transport
@@ -57,7 +58,7 @@ IDLE_SECONDS = 5.0
 
 
 class Stopwatch:
-    """Tells the loop's story to telemetry, and notes when records began and ended."""
+    """Passes the loop's events on to telemetry, and notes the first poll with records and the commits."""
 
     def __init__(self, telemetry: Telemetry, records: int, stop: threading.Event) -> None:
         self._telemetry, self._left, self._stop = telemetry, records, stop
@@ -92,11 +93,11 @@ class Stopwatch:
 
 
 class Watched(Service):
-    """A service that answers nothing until a file is there, and can note when it was given what."""
+    """A service that answers nothing until a file exists, and can note the time of each poll."""
 
     until: Path | None = None
     polls: list[tuple[float, int, int]] | None = None
-    """When a poll ended, a partition that it brought, and the next offset there."""
+    """When a poll ended, a partition with records in it, and the next offset there."""
 
     def on_batch(self, batches: Sequence[Batch]) -> Iterator[Outgoing]:
         """See ``Handler``."""
@@ -136,11 +137,12 @@ def main() -> None:
     parser.add_argument("--poll", type=int, default=5000)
     parser.add_argument("--group", default="")
     parser.add_argument("--instance", default="0")
-    parser.add_argument("--seconds", type=float, default=0.0, help="end after so long, whatever was read")
+    parser.add_argument("--seconds", type=float, default=0.0, help="end after this time, even if records are left")
     parser.add_argument("--store", type=Path, help="write snapshots here, every 2 seconds")
-    parser.add_argument("--polls", action="store_true", help="print when each poll ended, and how far it went")
-    parser.add_argument("--hold", type=Path, help="answer nothing until this file is there")
+    parser.add_argument("--polls", action="store_true", help="print the end time and next offset of each poll")
+    parser.add_argument("--hold", type=Path, help="answer nothing until this file exists")
     a = parser.parse_args()
+    end_with_parent()
     torch.set_num_threads(1)
     model = benchmark_model(a.model)
     who = Connection(a.bootstrap, a.group or a.prefix, a.instance, a.guarantee)

@@ -1,8 +1,8 @@
 """Simulated faults by the thousand: ``python -m benchmarks.simulate --seeds N [--from S] [--json FILE]``.
 
-A seed is a run: members crash, freeze, lose requests and partitions in one thread, then everything heals and is held
-against what should be.  A violation comes with its seed, the shortest history that still shows it, and the command that
-runs it again.
+A seed is a run: members crash, freeze, lose requests and partitions in one thread; then everything heals and is
+compared with the expected result.  A violation is printed with its seed, the shortest history that still shows it, and
+the command that runs it again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks import children
 from harness.simulation.simulation import Run, drawn, shortest, simulate
 
 CHUNK = 20
@@ -26,7 +27,7 @@ REPORT_SECONDS = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run seeds on all cores; return 0 when no promise was broken."""
+    """Run seeds on all cores; return 0 if there was no violation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to run")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed")
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for s in range(given.first, given.first + given.seeds, CHUNK)
     ]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(given.processes, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(given.processes, context, initializer=_begin) as pool:
         for runs in pool.map(_simulated, chunks):
             for each in runs:
                 counts.update(each.counts)
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def explain(found: Run) -> None:
-    """Print the shortest history of a violation that can be found, and how to run it again."""
+    """Print the shortest history that still shows a violation, and the command that runs it again."""
     plan, _ = drawn(found.seed)
     short = shortest(found, plan)
     print(f"\nseed {found.seed}: {plan}")
@@ -78,6 +79,12 @@ def explain(found: Run) -> None:
     for violation in short.violations[:5]:
         print(f"  -> {violation}")
     print(f"again: python -m benchmarks.simulate --seeds 1 --from {found.seed}")
+
+
+def _begin() -> None:
+    """Set a worker up."""
+    children.end_worker_with_parent()
+    torch.set_num_threads(1)
 
 
 def _simulated(seeds: range) -> list[Run]:

@@ -1,10 +1,9 @@
-"""A long run under load: ``python -m benchmarks.soak [--minutes 20] [--lives 4] [--client librdkafka] [--json FILE]``.
+"""A long run under load: ``python -m benchmarks.soak [--minutes 20] [--runs 4] [--client librdkafka] [--json FILE]``.
 
-One service process answers records that keep coming (poison, duplicates and late ones among them, more series than
-there is room for), is asked to stop a few times and started again, and its resident memory is read every second.  At
-the end the verifier computes every forecast anew.  Prints the slope of memory over each process's life after its first
-quarter, and what was left undone at each stop (records behind the committed offset when the process had ended, which
-the next one takes up).
+One service process after the other answers a stream of records with poison, duplicates and late ones, and with more
+series than there is room for.  Each process is stopped in an orderly way; its resident memory is read every second.  At
+the end the verifier computes every forecast again.  Prints the slope of memory over each process's run after its first
+quarter, and how many records each stop left for the next process (those behind the committed offset).
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from harness.faults.cluster import Client, Cluster, Tally, Worker
 from harness.local_kafka import LocalKafka
 
 SETTLING_SHARE = 0.25
-"""Of a process's life, before its memory counts."""
+"""Share of a process's run before its memory counts."""
 FED = 400
-"""Records of one feeding."""
+"""Records sent at once."""
 
 
 def resident_mb(worker: Worker) -> float:
@@ -36,7 +35,7 @@ def resident_mb(worker: Worker) -> float:
 
 
 def feed(cluster: Cluster, per_second: float, ended: threading.Event) -> None:
-    """Keep records coming at about this rate."""
+    """Send records at about this rate until ``ended``."""
     due = time.monotonic()
     while not ended.is_set():
         cluster.feed(FED)
@@ -44,8 +43,8 @@ def feed(cluster: Cluster, per_second: float, ended: threading.Event) -> None:
         ended.wait(max(0.0, due - time.monotonic()))
 
 
-def life(cluster: Cluster, seconds: float, console: Console) -> dict[str, Any]:
-    """Let one process work for so long, stop it in good order, and return its memory's course and what it left."""
+def run(cluster: Cluster, seconds: float, console: Console) -> dict[str, Any]:
+    """Run one process for ``seconds``, stop it, and return the course of its memory and the records it left."""
     worker = cluster.start()
     worker.wait_for("committed", 60)
     began, seen = time.monotonic(), list[tuple[float, float]]()
@@ -64,10 +63,10 @@ def life(cluster: Cluster, seconds: float, console: Console) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Soak, print, write a JSON; return 0 when no promise was broken."""
+    """Soak, print, write a JSON; return 0 if there was no violation."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--lives", type=int, default=4, help="processes, one after the other")
+    parser.add_argument("--runs", type=int, default=4, help="processes, one after the other")
     parser.add_argument("--rate", type=float, default=1000.0, help="records/s")
     parser.add_argument("--client", choices=get_args(Client), default="librdkafka")
     parser.add_argument("--json", type=Path)
@@ -79,7 +78,7 @@ def main() -> int:
         feeder = threading.Thread(target=feed, args=(cluster, a.rate, ended))
         feeder.start()
         try:
-            lives = [life(cluster, a.minutes * 60 / a.lives, console) for _ in range(a.lives)]
+            runs = [run(cluster, a.minutes * 60 / a.runs, console) for _ in range(a.runs)]
         finally:
             ended.set()
             feeder.join()
@@ -87,14 +86,14 @@ def main() -> int:
         report = cluster.finish()
     found = {
         "minutes": a.minutes, "client": a.client, "records": tally.records, "forecasts": report.forecasts,
-        "violations": len(tally.violations), "lives": lives,
+        "violations": len(tally.violations), "runs": runs,
     }  # fmt: skip
     for sentence in tally.violations[:5]:
         console.print(f"[red]{sentence}[/]")
     console.print(found)
     if a.json:
         a.json.write_text(json.dumps(found, indent=2) + "\n")
-    return 1 if tally.violations or any(each["exit"] != 0 for each in lives) else 0
+    return 1 if tally.violations or any(each["exit"] != 0 for each in runs) else 0
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def devices() -> Finding:
 def kernels() -> Finding:
     """Compiled recurrent inference 2-3 x faster; half precision 40 % less memory; QRNN 8 x faster training."""
     eager, compiled = timing.compiled_us()
-    told = [
+    parts = [
         f"compiled step of a peephole LSTM at 8 rows {eager / compiled:.1f} × faster"
         if compiled
         else "no compiler here"
@@ -50,20 +50,22 @@ def kernels() -> Finding:
     cells = {kind: make("cell", CELLS, {"kind": kind, "hidden": 64}, inputs=64) for kind in ("qrnn", "lstm")}
     learning = timing.training_ms(cells, 1000, 8)
     faster = learning["lstm"] / learning["qrnn"]
-    told += [
+    parts += [
         f"weights take {1 - half / whole:.0%} less in bfloat16",
         f"an update of QRNN over 1,000 steps {faster:.1f} × faster than LSTM",
     ]
-    return Finding("; ".join(told), verdict(bool(compiled) and eager / compiled >= 2, half <= 0.6 * whole, faster >= 7))
+    return Finding(
+        "; ".join(parts), verdict(bool(compiled) and eager / compiled >= 2, half <= 0.6 * whole, faster >= 7)
+    )
 
 
 def contract() -> Finding:
     """A GRU-64 step costs at most 1.15 × a bare nn.GRU; minGRU and QRNN scan 3 × faster than a GRU (ours)."""
-    told, held = [], []
+    parts, held = [], []
     for rows in (8, 256):
         taken = timing.contract_us(rows)
         held.append(taken["cell"] <= 1.15 * taken["bare"])
-        told.append(
+        parts.append(
             f"a step at {rows} rows: bare {taken['bare']:.0f} µs, as a cell {taken['cell'] / taken['bare']:.2f} ×, "
             f"in a network {taken['network'] / taken['bare']:.2f} ×"
         )
@@ -72,8 +74,8 @@ def contract() -> Finding:
         taken = timing.scans_us(cells, 1000, 8)
         faster = {kind: taken["gru"] / taken[kind] for kind in cells}
         held += [faster["mingru"] >= 3, faster["qrnn"] >= 3]
-        told.append(
+        parts.append(
             f"1,000 steps of 8 rows of {inputs} inputs, against the GRU's {taken['gru'] / 1e3:.1f} ms: "
             + ", ".join(f"{kind} {faster[kind]:.1f} × faster" for kind in ("mingru", "qrnn", "sru"))
         )
-    return Finding("; ".join(told), verdict(*held))
+    return Finding("; ".join(parts), verdict(*held))

@@ -1,15 +1,15 @@
-"""How fast the service is, beside the least any service does and what one writes by hand, on one real Kafka.
+"""Speed of the service on one real Kafka, compared with a bare loop and with one written by hand.
 
     python -m benchmarks.throughput [--records 200000] [--rounds 5] [--paced-rounds 3] [--json FILE]
 
-Every row is one process over the same input topic (1,000 series in 4 partitions); rows are run in turn, round
-after round, and their medians printed with the ratio to the bare loop of the same client and guarantee.  The loops
-run at polls of 1,000 and 5,000, the better counts; the service at its default of 10,000.
+Every row is one process over the same input topic (1,000 series in 4 partitions).  Rows run one after the other, round
+after round; the table has their medians, and the ratio to the bare loop of the same client and guarantee.  The loops
+run at polls of 1,000 and 5,000, of which the faster counts; the service runs at its default of 10,000.
 
 Latency is measured at a fixed 1,000 records/s, each sent without waiting for the ones before it, and ends when a reader
-of the output topic outside the process has the answer.  It is told twice: from the poll that consumed the record (what
-answering it takes), and from the record's timestamp (which counts the wait for that poll, too).  Medians of as many
-rounds as --paced-rounds says, after one that is not counted: the broker's compiler is still at work in it.
+of the output topic outside the process has the answer.  It has two starts: the poll that consumed the record (the time
+to answer it), and the record's timestamp (which includes the wait for that poll).  The table has medians of
+--paced-rounds rounds; one round before them does not count, because the broker's compiler is still busy.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import children
+from benchmarks.printing import show
 from harness.local_kafka import LocalKafka
+from streamcast.app.commands.tables import lean
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, TopicSpec
 
@@ -45,8 +48,8 @@ FIRST_MS = 1_700_000_000_000
 
 
 @dataclass(frozen=True)
-class Row:
-    """One thing that is measured."""
+class Case:
+    """One process to measure."""
 
     client: str
     loop: str
@@ -55,7 +58,7 @@ class Row:
     model: str = ""
 
     def command(self, bootstrap: str, topic: str, records: int, seconds: float = 0.0) -> tuple[list[str], str]:
-        """Return the process to start and the topic it answers to."""
+        """Return the command to start and the topic of its answers."""
         out = f"out-{uuid.uuid4().hex[:12]}"
         options = ["--client", self.client, "--guarantee", self.guarantee, "--poll", str(self.poll)]
         if self.loop != "service":
@@ -65,19 +68,19 @@ class Row:
         return [sys.executable, "-m", *command, "--seconds", str(seconds)], f"{out}-forecasts"
 
 
-def rows(clients: Sequence[str], models: Sequence[str]) -> list[Row]:
-    """Everything that is measured, in the order of the table."""
+def rows(clients: Sequence[str], models: Sequence[str]) -> list[Case]:
+    """Return everything to measure, in the order of the table."""
     found = []
     for client in clients:
         for guarantee in ("at_least_once", "exactly_once"):
-            found += [Row(client, "bare", guarantee, poll) for poll in (1_000, 5_000)]
-            found += [Row(client, "per_record", guarantee, 5_000)] if client == "kafka-python" else []
-            found += [Row(client, "service", guarantee, 10_000, model) for model in models]
+            found += [Case(client, "bare", guarantee, poll) for poll in (1_000, 5_000)]
+            found += [Case(client, "per_record", guarantee, 5_000)] if client == "kafka-python" else []
+            found += [Case(client, "service", guarantee, 10_000, model) for model in models]
     return found
 
 
 def observation(number: int, of: int = SERIES) -> tuple[bytes, int, bytes]:
-    """Return record ``number`` of an input of so many series: key, partition, value."""
+    """Return record ``number`` of an input of ``of`` series: key, partition, value."""
     series, step = number % of, number // of
     value = 10 + 3 * math.sin(step / 24 * 2 * math.pi + series) + random.random()
     body = {
@@ -97,7 +100,7 @@ def write(transport: KafkaTransport, topic: str, numbers: Sequence[int]) -> None
 
 def start(command: Sequence[str]) -> subprocess.Popen[str]:
     """Start a process and wait until it polls."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = children.start(command, stdout=subprocess.PIPE)
     assert process.stdout is not None
     if process.stdout.readline().strip() != "ready":
         raise RuntimeError(f"{' '.join(command)} did not start: see above")
@@ -105,13 +108,13 @@ def start(command: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for a process and return what it printed last."""
+    """Wait for a process and return its last line of output."""
     out, _ = process.communicate(timeout=RUN_SECONDS)
     found: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
     return found
 
 
-def measure_rate(row: Row, kafka: LocalKafka, writer: KafkaTransport, records: int) -> dict[str, Any]:
+def measure_rate(row: Case, kafka: LocalKafka, writer: KafkaTransport, records: int) -> dict[str, Any]:
     """Run one row over the whole input; the slow loop over a quarter of it."""
     command, out = row.command(kafka.bootstrap_servers, "input", records // 4 if row.loop == "per_record" else records)
     if row.loop != "service":
@@ -119,8 +122,8 @@ def measure_rate(row: Row, kafka: LocalKafka, writer: KafkaTransport, records: i
     return result(start(command))
 
 
-def measure_latency(row: Row, kafka: LocalKafka, writer: KafkaTransport, seconds: float) -> dict[str, float]:
-    """Send records at a fixed rate, and read from outside how old each answer is when it can be read."""
+def measure_latency(row: Case, kafka: LocalKafka, writer: KafkaTransport, seconds: float) -> dict[str, float]:
+    """Send records at a fixed rate; measure in another process how old each answer is when it can be read."""
     topic = f"paced-{uuid.uuid4().hex[:12]}"
     writer.create([TopicSpec(topic, PARTITIONS)])
     records = round(RATE * seconds)
@@ -151,7 +154,7 @@ def measure_latency(row: Row, kafka: LocalKafka, writer: KafkaTransport, seconds
 
 
 class Answer(NamedTuple):
-    """When the reader outside had an answer, and which record it answers."""
+    """When the outside reader received an answer, and which record it answers."""
 
     arrived: float
     timestamp: int
@@ -187,7 +190,7 @@ def _feed(bootstrap: str, topic: str, records: int) -> dict[tuple[bytes, int], i
 
 
 def _pace(records: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, count) of the records to send, each when its time has come."""
+    """Yield (first, count) of the records to send, each when it is due."""
     began, sent = time.perf_counter(), 0
     while sent < records:
         due = min(records, round((time.perf_counter() - began) * RATE) + 1)
@@ -198,7 +201,7 @@ def _pace(records: int) -> Iterator[tuple[int, int]]:
 
 
 def _watch(bootstrap: str, topic: str, records: int, answers: list[Answer], ended: threading.Event) -> None:
-    """Read committed answers as they come, and note when each was there."""
+    """Read committed answers and note when each arrived."""
     from confluent_kafka import Consumer
 
     consumer = Consumer({
@@ -217,10 +220,10 @@ def _watch(bootstrap: str, topic: str, records: int, answers: list[Answer], ende
 def run(
     clients: Sequence[str], models: Sequence[str], records: int, rounds: int, paced_rounds: int, seconds: float
 ) -> list[dict[str, Any]]:
-    """Measure every row and return what was found."""
+    """Measure every row and return the figures."""
     console = Console(stderr=True)
     listed = rows(clients, models)
-    rates: dict[Row, list[dict[str, Any]]] = {row: [] for row in listed}
+    rates: dict[Case, list[dict[str, Any]]] = {row: [] for row in listed}
     found = []
     with LocalKafka(measured=True) as kafka:
         writer = KafkaTransport(Connection(kafka.bootstrap_servers, "", guarantee="at_least_once"))
@@ -232,7 +235,7 @@ def run(
                 rates[row].append(measure_rate(row, kafka, writer, records))
                 console.print(f"round {number + 1}/{rounds} {row}: {rates[row][-1]['records_per_s']:,}/s")
         best = _better_poll(listed, rates)
-        ages: dict[Row, list[dict[str, float]]] = {row: [] for row in best}
+        ages: dict[Case, list[dict[str, float]]] = {row: [] for row in best}
         for number in range(paced_rounds + 1 if paced_rounds else 0):
             for row in best:
                 ages[row].append(measure_latency(row, kafka, writer, seconds))
@@ -248,10 +251,10 @@ def run(
     return found
 
 
-def _better_poll(listed: Sequence[Row], rates: dict[Row, list[dict[str, Any]]]) -> dict[Row, dict[str, Any]]:
-    """Return the figures of each row, of the bare loop's two only the faster one's."""
+def _better_poll(listed: Sequence[Case], rates: dict[Case, list[dict[str, Any]]]) -> dict[Case, dict[str, Any]]:
+    """Return the figures of each row; of a loop with several poll sizes, only the fastest."""
     medians = {row: statistics.median(r["records_per_s"] for r in rates[row]) for row in listed}
-    best: dict[Row, dict[str, Any]] = {}
+    best: dict[Case, dict[str, Any]] = {}
     for row in listed:
         rivals = [
             r
@@ -272,28 +275,24 @@ def _better_poll(listed: Sequence[Row], rates: dict[Row, list[dict[str, Any]]]) 
     return best
 
 
-def table(found: Sequence[dict[str, Any]]) -> Table:
-    """Return the printed form."""
-    columns = (
-        "client",
-        "loop",
-        "model",
-        "guarantee",
-        "records_per_s",
-        "of_bare",
-        "consumed_p50_ms",
-        "consumed_p99_ms",
-        "consumed_p999_ms",
-        "created_p50_ms",
-        "created_p99_ms",
-        "cpu_us",
-    )
-    printed = Table(*columns)
+def tables(found: Sequence[dict[str, Any]]) -> tuple[Table, Table]:
+    """Return the printed forms, of at most 80 columns: rates and latencies; a service's row is named by its model."""
+    what = ("client", "guarantee", "loop")
+    speeds, since = ("records/s", "of bare", "CPU µs"), ("from the poll", "from the record")
+    rates = lean(*what, *speeds, numbers=speeds, title="Throughput")
+    ages = lean(*what, *since, numbers=since, title="Latency, ms: p50/p99/p99.9")
     for entry in found:
-        printed.add_row(
-            *(f"{entry.get(c, ''):,}" if isinstance(entry.get(c), int) else str(entry.get(c, "")) for c in columns)
-        )
-    return printed
+        guarantee = entry["guarantee"].removesuffix("_once").replace("_", " ")
+        named = (entry["client"], guarantee, entry["model"] or entry["loop"].replace("_", " "))
+        rates.add_row(*named, f"{entry['records_per_s']:,}", f"{entry['of_bare']:.2f}", str(entry.get("cpu_us", "")))
+        if "created_p50_ms" in entry:
+            ages.add_row(*named, *(_quantiles(entry, since) for since in ("consumed", "created")))
+    return rates, ages
+
+
+def _quantiles(entry: dict[str, Any], since: str) -> str:
+    values = (float(entry[f"{since}_{share}_ms"]) for share in ("p50", "p99", "p999"))
+    return "/".join(f"{ms:.1f}" if ms < 100 else f"{ms:.0f}" for ms in values)
 
 
 def main() -> None:
@@ -308,7 +307,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     a = parser.parse_args()
     found = run(a.clients, a.models, a.records, a.rounds, a.paced_rounds, a.seconds)
-    Console().print(table(found))
+    for table in tables(found):
+        if table.row_count:
+            show(table)
     for entry in found:
         if entry.get("stage_us"):
             print(entry["client"], entry["guarantee"], entry["model"], "µs a record by stage:", entry["stage_us"])

@@ -1,4 +1,4 @@
-"""How long small things take, on one thread: medians, taken in turn so that what else runs hits all alike.
+"""Times of small pieces of work on one thread: medians, interleaved so that other load affects all of them alike.
 
 Shapes: T steps, B rows.
 """
@@ -23,11 +23,11 @@ from streamcast.models.zoo import CELLS
 from streamcast.spec.folders import new_network
 
 WARM = 5
-"""First turns that do not count."""
+"""First rounds, which do not count."""
 
 
 def medians_us(works: Mapping[str, Callable[[], object]], times: int) -> dict[str, float]:
-    """Return the median microseconds of pieces of work, warmed up and taken in turn."""
+    """Return the median microseconds of pieces of work, warmed up and interleaved."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(times + WARM):
         for name, work in works.items():
@@ -49,7 +49,7 @@ def _step(cell: Cell, rows: int) -> Callable[[], object]:
 
 
 def contract_us(rows: int, times: int = 500) -> dict[str, float]:
-    """Return the microseconds of one step of a GRU: torch's module called bare, the cell, and a network of it."""
+    """Return the microseconds of one step of a GRU: torch's module alone, our cell, and a network with it."""
     network = build({"kind": "gru", "layers": 1}, Shape((64,), 0, 1, (0.5,))).eval()
     cell = make("cell", CELLS, {"kind": "gru"}, inputs=64).eval()
     bare = nn.GRU(64, 64).eval()
@@ -90,33 +90,33 @@ def _update(cell: Cell, steps: int, rows: int) -> Callable[[], None]:
     return update
 
 
-def records_us(kinds: Sequence[str], series: int = 1_000, rows: int = POLL, turns: int = 40) -> dict[str, float]:
+def records_us(kinds: Sequence[str], series: int = 1_000, rows: int = POLL, times: int = 40) -> dict[str, float]:
     """Return the engine's microseconds for a record, in polls of some rows, with each kind of model."""
-    taken = medians_us({kind: _polling(kind, series, rows, turns + WARM) for kind in kinds}, turns)
+    taken = medians_us({kind: _polling(kind, series, rows, times + WARM) for kind in kinds}, times)
     return {kind: microseconds / rows for kind, microseconds in taken.items()}
 
 
-def _polling(kind: str, series: int, rows: int, turns: int) -> Callable[[], None]:
+def _polling(kind: str, series: int, rows: int, times: int) -> Callable[[], None]:
     spec = benchmark_model("gru").spec.model_copy(update={"network": {"kind": kind, "hidden": 64, "layers": 2}})
     engine = Engine(spec, new_network(spec).eval())
-    ready = iter(list(islice(polls(series, rows), turns)))
+    ready = iter(list(islice(polls(series, rows), times)))
 
-    def turn() -> None:
+    def poll() -> None:
         engine.stage(next(ready))
         engine.promote()
 
-    return turn
+    return poll
 
 
 def compiled_us(rows: int = 8) -> tuple[float, float]:
-    """Return the microseconds of a step of a peephole LSTM, eager and compiled; the latter 0 where nothing compiles."""
+    """Return the microseconds of a step of a peephole LSTM, eager and compiled; 0 where it cannot be compiled."""
     cell = make("cell", CELLS, {"kind": "lstm", "peephole": True, "hidden": 64}, inputs=64).eval()
     x_BF, state = torch.randn(rows, 64), cell.initial_state(rows)
     compiled = torch.compile(cell.step)
     with torch.inference_mode():
         try:
             compiled(x_BF, state)
-        except Exception as error:  # noqa: BLE001 - whatever the toolchain raises, there is nothing to time
+        except Exception as error:  # noqa: BLE001 - whichever error the toolchain raises, there is nothing to time
             print(f"torch.compile: {type(error).__name__}")
             return steps_us({"eager": cell}, rows)["eager"], 0.0
         works = {"eager": lambda: cell.step(x_BF, state), "compiled": lambda: compiled(x_BF, state)}

@@ -1,8 +1,8 @@
-"""Small whole tasks, each a command: ``python -m examples.heart_rate`` and so on, from the project's root.
+"""Small complete tasks, each a command: ``python -m examples.heart_rate`` and so on, from the project's root.
 
-- ``heart_rate``: anomalies of a wearable's heart rate, with a model of bytes
-- ``long_memory``: accounts whose risk hangs on an event more than a thousand bars ago
+- ``heart_rate``: anomalies of a wearable's heart rate, with an int8 model (``anomalies`` has the detector)
+- ``long_memory``: accounts whose risk depends on an event more than a thousand bars ago
 - ``sensors``: equipment sensors, GRU against LSTM by the microsecond
-- ``direction``: which way an index goes, and a random walk that finds leaks
-- ``irregular``: readings at irregular times, with cells that take the time step
+- ``direction``: the direction of an index, beside a random walk that would show a leak of the future
+- ``irregular``: readings at irregular times, with cells that use the time step
 """

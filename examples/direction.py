@@ -1,8 +1,8 @@
-"""Which way an index goes: minute, hour and day inputs, attention, a softmax over down and up, judged walk-forward.
+"""Direction of an index: minute, hour and day inputs, attention, a softmax over down and up, judged walk-forward.
 
-The same is done to a random walk, whose steps nobody can foresee: more than chance there means that the future
-leaks into the forecasts.  Then to a walk that leans to its last step, where the best rule is right 69 times in 100.
-An index of one's own is judged beside them: ``python -m examples.direction minutes.csv --time-col ds --column close``.
+A random walk is judged, too.  Nobody can foresee its steps, so a hit rate above chance there means that the future
+leaks into the forecasts.  A third index leans to the direction of its last step; the best rule is right 69 % there.
+To judge an index of your own as well: ``python -m examples.direction minutes.csv --time-col ds --column close``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from rich import print as show
 
-from benchmarks.forecasters import classified
-from benchmarks.problems import random_walk
+from streamcast import Forecaster
 from streamcast.offline.evaluation.accuracy import HitRate, hit_rate
-from streamcast.offline.history.history import History, read
-from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options
 
 NETWORK = {
     "kind": "network",
@@ -30,19 +29,35 @@ NETWORK = {
 }
 
 
-def judged(history: History, folds: int, epochs: int) -> HitRate:
+def random_walk(bars: int, seed: int, drift: float = 0.0) -> pd.DataFrame:
+    """Return a made-up index by the minute, with its changes as an input.
+
+    Changes are independent, or, with ``drift`` d, each has a mean of d times the sign of the one before.
+    """
+    random = np.random.default_rng(seed)
+    noise = random.normal(size=bars)
+    steps = np.empty(bars)
+    steps[0] = noise[0]
+    for i in range(1, bars):
+        steps[i] = drift * np.sign(steps[i - 1]) + noise[i]
+    times = pd.date_range("2026-01-01", periods=bars, freq="1min", tz="UTC")
+    return pd.DataFrame({"unique_id": "index", "ds": times, "y": 1000 + np.cumsum(steps) * 0.1, "change": steps})
+
+
+def judged(frame: pd.DataFrame, folds: int, epochs: int) -> HitRate:
     """Return the share of right directions one minute ahead: each fold is forecast by a model trained before it."""
-    edges = [int(history.ts_N[len(history) * (folds + i) // (2 * folds)]) for i in range(folds)]
-    spec = default_spec(history, 1, NETWORK, lags=0, season=60, scales=("1h", "1d"))
-    found, actual = [], []
-    for edge, end in zip(edges, [*edges[1:], int(history.ts_N[-1]) + 1], strict=True):
+    edges = [len(frame) * (folds + i) // (2 * folds) for i in range(folds)]
+    found = []
+    for edge, end in zip(edges, [*edges[1:], len(frame)], strict=True):
         options = Options(epochs=epochs, rows=16, burn_in=48, learning_rate=4e-3)
-        model = fit(history.between(0, edge), spec, options)
-        fold = classified(model, history.between(0, end), edge)
-        found.append(fold[0])
-        actual.append(fold[1])
-    up_N, said_N = torch.cat(actual).double().numpy(), torch.cat(found).double().numpy()
-    return hit_rate(up_N - 0.5, said_N - 0.5, 0 * up_N)
+        forecaster = Forecaster(
+            NETWORK, horizon=1, lags=0, season=60, scales=("1h", "1d"), options=options, name="median"
+        ).fit(frame[:edge])
+        found.append(forecaster.cross_validation(frame[:end], n_windows=end - edge, step_size=1))
+    forecasts = pd.concat(found)
+    times = pd.to_datetime(frame["ds"], utc=True).dt.tz_localize(None)
+    origin_N = pd.Series(frame["y"].to_numpy(), times).reindex(forecasts["cutoff"]).to_numpy()
+    return hit_rate(forecasts["y"], forecasts["median"], origin_N)
 
 
 def main(
@@ -53,13 +68,14 @@ def main(
     folds: int = 2,
     epochs: int = 10,
 ) -> None:
-    """Judge both walks, and the index of a file, if there is one: every other column of it is an input."""
+    """Judge both walks, and the index of a CSV file if one is given; the file's other columns are inputs."""
     torch.set_num_threads(1)
     walks = {"random walk": random_walk(bars, 0), "leaning walk": random_walk(bars, 0, 0.5)}
     if file is not None:
-        walks[column] = read(file, id_col=None, time_col=time_col, target_col=column, columns=None)
-    for name, history in walks.items():
-        rate = judged(history, folds, epochs)
+        own = pd.read_csv(file).rename(columns={time_col: "ds", column: "y"})
+        walks[column] = own.assign(unique_id=column)
+    for name, frame in walks.items():
+        rate = judged(frame, folds, epochs)
         leaks = name == "random walk" and not rate.low <= 0.5 <= rate.high
         show(
             f"{name:13} {rate.rate:.1%} right (95 %: {rate.low:.1%} to {rate.high:.1%}), majority {rate.majority:.1%}"

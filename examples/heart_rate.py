@@ -1,23 +1,52 @@
 """Anomalies of a wearable's heart rate: a GRU of bytes, streamed a reading at a time.
 
-A made-up wearer: a daily course, exercise, breathing, and episodes of irregular rhythm.  The model learns
-one reading ahead; a reading is told when it lies far outside the forecast made before it.
+A made-up wearer has a daily course, exercise, breathing, and episodes of irregular rhythm.  The model learns to
+forecast the next reading; a reading far outside the forecast raises an alarm.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import torch
 from rich import print as show
 
-from benchmarks.detection import best_threshold, detection, surprises
-from benchmarks.problems import heart_rate
+from examples.anomalies import Bools, best_threshold, detection, surprises
 from streamcast.models.surgery.compress import cost, quantised
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 
 MOST_BYTES = 1_200_000
+
+
+def heart_rate(bars: int, seed: int, episodes: int) -> tuple[History, Bools]:
+    """Return a made-up heart rate, a value every 10 seconds, and which bars belong to an irregular episode.
+
+    It has a slow daily course, bouts of exercise and breathing.  An episode lasts two to four minutes and starts
+    within a bar: a fast rhythm, a slow rhythm, or a sensor that jumps.
+    """
+    random = np.random.default_rng(seed)
+    time = np.arange(bars)
+    rate = 68 + 6 * np.sin(2 * np.pi * time / 8640) + 2 * np.sin(2 * np.pi * time / 27)
+    effort = np.zeros(bars)
+    for start in random.integers(0, bars, bars // 1500):
+        effort[start : start + int(random.integers(60, 240))] = random.uniform(20, 60)
+    kernel = np.exp(-np.arange(120) / 24)
+    rate += np.convolve(effort, kernel / kernel.sum())[:bars]
+    noise = np.convolve(random.normal(size=bars), 0.8 ** np.arange(30))[:bars]
+    rate += 0.8 * noise
+    irregular = np.zeros(bars, np.bool_)
+    for start in np.sort(random.choice(np.arange(500, bars - 40, 60), episodes, replace=False)):
+        part = slice(int(start), int(start) + int(random.integers(12, 24)))
+        length = part.stop - part.start
+        change = (35 * np.ones(length), -25 * np.ones(length), random.normal(0, 22, length))[int(random.integers(3))]
+        rate[part] += change + random.normal(0, 3, length)
+        irregular[part] = True
+    times = pd.date_range("2026-01-01", periods=bars, freq="10s", tz="UTC")
+    return read(pd.DataFrame({"unique_id": "wearer", "ds": times, "y": rate}), freq="10s"), irregular
 
 
 def main(bars: int = 16_000, epochs: int = 6) -> None:

@@ -1,7 +1,7 @@
-"""Readings at irregular times: cells that take the time step beside a GRU that does not.
+"""Readings at irregular times: cells that use the time step, compared with a GRU that does not.
 
-A sensor wakes up at random, on average every other minute, and reads a wave whose pace is its own.  A bar is a
-minute; the engine tells the cells how much time passed between readings, to the millisecond, so nothing is resampled.
+A sensor wakes up at random, on average every other minute, and reads a wave with its own frequency.  A bar is a minute;
+the engine passes the time between readings to the cells, to the millisecond, so nothing is resampled.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import torch
 from rich import print as show
 
 from streamcast.offline.evaluation.backtest import backtest
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 
 
 def readings(series: int, bars: int, seed: int = 0) -> History:

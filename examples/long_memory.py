@@ -1,8 +1,8 @@
-"""Accounts whose risk hangs on an event a thousand bars ago and more: carried state against a window.
+"""Accounts whose risk depends on an event more than a thousand bars ago: carried state compared with a window.
 
-A made-up account's hourly amounts scatter around a level, but only one in twenty is seen.  The level is settled by
-the account's last event, and there is one in 1,300 bars.  A network that carries its state remembers it; one that reads
-the last 24 bars anew knows no more than the one amount among them.
+A made-up account's hourly amounts scatter around a level, but only one in twenty is observed.  The account's last event
+sets the level, and there is one event in 1,300 bars.  A network that carries its state remembers the event; one that
+reads the last 24 bars for every forecast sees about one amount among them.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import torch
 from rich import print as show
 
 from streamcast.offline.evaluation.backtest import backtest
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import Options, fit
+from streamcast.offline.training.fit import Options, fit
 
 SERIES = 12
 
 
 def accounts(bars: int, every: int, seed: int = 0) -> History:
-    """Return accounts with an event every ``every`` bars, which settles the level until the next."""
+    """Return accounts with an event every ``every`` bars, which sets the level until the next."""
     random = np.random.default_rng(seed)
     times = pd.date_range("2026-01-01", periods=bars, freq="1h", tz="UTC")
     frames = []

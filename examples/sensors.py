@@ -1,4 +1,4 @@
-"""Equipment sensors: what a reading costs with a GRU and with an LSTM, by the number of sensors that report at once."""
+"""Equipment sensors: time to answer a reading with a GRU and an LSTM, by how many sensors report at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = ("gru", "lstm")
 def medians_us(sensors: int, minutes: int) -> dict[str, float]:
     """Return, for each kind, the median microseconds from a minute's readings to their forecasts, per reading.
 
-    Both see a minute before either sees the next, so that what else the machine does hits them alike.
+    Both answer a minute before either sees the next, so that other load affects both alike.
     """
     series = SeriesSpec(columns=(Column(name="vibration"), Column(name="temperature")), freq=MINUTE_MS)
     engines: dict[str, Engine] = {}

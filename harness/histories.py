@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 
 HOUR = 3_600_000
 START = 1_700_000_000_000 // HOUR * HOUR

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.histories import HOUR, history_of
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 
 EIGHTHS = 8
 MINUTES = (3, 20, 21, 55)  # of the hour

@@ -391,7 +391,7 @@ def _settings(path: Path) -> Any:
 
 
 def _history(data: Path, layout: Layout, *, ticks: bool = False, freq: str | int | None = None) -> Any:
-    from streamcast.offline.history.history import read
+    from streamcast.offline.history.read import read
 
     chosen = None if layout.columns == "*" else [name for name in layout.columns.split(",") if name]
     history = read(

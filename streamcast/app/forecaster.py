@@ -17,10 +17,10 @@ from streamcast.engine.engine import Engine
 from streamcast.errors import ModelError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.frames import forecast_frame
-from streamcast.offline.history.history import History, read
 from streamcast.offline.history.polls import SOURCE, polls
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.training import OnProgress, Options, fit
+from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate
 from streamcast.topics.messages import Observations
@@ -164,7 +164,7 @@ class Stream:
 
     def extend(self, history: History) -> None:
         """Take all observations of a history."""
-        for poll in polls(history, self._model.spec.series):
+        for poll in polls(history, self._model.spec):
             self._take(replace(poll, offsets=poll.offsets + self._offset))
         self._offset += len(history)
 

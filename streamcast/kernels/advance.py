@@ -130,6 +130,7 @@ class Steps(NamedTuple):
     lags: Singles  # A, L
     last: Floats  # A: the value forecasts are relative to
     scale: Floats  # A: the unit of forecasts
+    mean: Floats  # A: the running mean
     level: Singles  # A: the last value, normalised
     target_x: Singles  # A, H, G: features of the target bars
     target_codes: Ints  # A, H, tables
@@ -421,8 +422,14 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
     out.scale[a] = unit
     out.warm[a] = n >= plan.warm_up
     if plan.seasons.shape[0] > 0:
+        mean, absent = rows.level[slot, 0, MEAN], rows.absent[slot]
+        out.mean[a] = mean
         out.level[a] = _normalised(last, rows.level[slot, 0])
-        _align_targets(plan, rows, slot, n, out.label[k], out.target_x[a], out.target_codes[a])
+        oldest = max(n - window, 0)
+        _align_targets(
+            plan, ring, absent, oldest, mean, unit, rows.ahead[slot], n, out.label[k], out.target_x[a],
+            out.target_codes[a],
+        )  # fmt: skip
     if lags == 0:
         return
     reciprocal = 1.0 / unit
@@ -436,14 +443,18 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
 
 
 @njit(cache=True, error_model="numpy")
-def _align_targets(plan: Plan, rows: WindowState, slot: int, n: int, label: int, x_HG: Singles, codes_HT: Ints) -> None:
-    """Write what is known about the bars of the horizon; names and order are ``features.target_names``."""
-    ring, absent, window = rows.ring[slot, 0], rows.absent[slot], rows.absent.shape[1]
-    level = rows.level[slot, 0]
+def _align_targets(
+    plan: Plan, ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, mean: float, unit: float, ahead: Floats,
+    n: int, label: int, x_HG: Singles, codes_HT: Ints,
+) -> None:  # fmt: skip
+    """Write what is known about the bars of the horizon; names and order are ``features.target_names``.
+
+    ``ring`` and ``absent`` hold the n bars of the series at their number modulo the ring's length, from ``oldest`` on.
+    """
     aligned = 0
     for s in range(plan.seasons.shape[0]):
         aligned += plan.back[s]
-    oldest, j = max(n - window, 0), 0
+    j = 0
     for s in range(plan.seasons.shape[0]):
         season = plan.seasons[s]
         for k in range(plan.back[s]):
@@ -452,7 +463,7 @@ def _align_targets(plan: Plan, rows: WindowState, slot: int, n: int, label: int,
                 value, missing, off = 0.0, True, False
                 if order >= oldest:
                     value, missing = _observed(ring, absent, order, oldest, season)
-                    value = min(max((value - level[MEAN]) / _unit(level), -CLIP), CLIP)
+                    value = min(max((value - mean) / unit, -CLIP), CLIP)
                 x_HG[h, j] = value
                 x_HG[h, aligned + j] = 1.0 if missing else 0.0
                 if plan.day_off.shape[0] > 0:
@@ -475,7 +486,7 @@ def _align_targets(plan: Plan, rows: WindowState, slot: int, n: int, label: int,
         codes_HT[h, 1] = 7 if off else weekday
         at, table = 0, 2
         for i in range(plan.known.shape[0]):
-            value, categories = rows.ahead[slot, i, h], plan.sizes[plan.known[i]]
+            value, categories = ahead[i, h], plan.sizes[plan.known[i]]
             if categories > 0:
                 codes_HT[h, table] = 0 if math.isnan(value) or value < 0.0 else int(value) + 1
                 table += 1
@@ -483,6 +494,24 @@ def _align_targets(plan: Plan, rows: WindowState, slot: int, n: int, label: int,
                 x_HG[h, f + at] = _as_known(value, plan.center[i], plan.spread[i])
                 x_HG[h, f + numbers + at] = 1.0 if math.isnan(value) else 0.0
                 at += 1
+
+
+@njit(cache=True, error_model="numpy")
+def align_positions(
+    plan: Plan, window: int, filled: Floats, absent: npt.NDArray[np.bool_], begins: Ints, at: Ints, labels: Ints,
+    means: Floats, units: Floats, ahead: Floats, x: Singles, codes: Ints,
+) -> None:  # fmt: skip
+    """Write the target bars of P positions of a history, as ``advance`` writes them for answers.
+
+    ``filled`` and ``absent`` [K] hold the bars of all runs; position p is bar ``at[p]`` of the run that begins at
+    ``begins[p]``; labels, means and units [P]; ahead [P, I, H]; x [P, H, G] and codes [P, H, tables] are written.
+    """
+    for p in range(at.shape[0]):
+        n = at[p] - begins[p] + 1
+        run = slice(begins[p], at[p] + 1)
+        _align_targets(
+            plan, filled[run], absent[run], max(n - window, 0), means[p], units[p], ahead[p], n, labels[p], x[p], codes[p]
+        )
 
 
 @njit(cache=True, error_model="numpy")

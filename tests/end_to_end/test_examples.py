@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.problems import random_walk
 from examples import direction, heart_rate, irregular, long_memory, sensors
 
 SMALL: dict[str, Callable[[], None]] = {
@@ -31,9 +30,8 @@ def test_it_runs_and_says_what_came_out(name: str, capsys: pytest.CaptureFixture
 def test_the_direction_of_an_index_of_ones_own_is_judged_beside_the_walks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    walk = random_walk(1_500, 2)
-    times = pd.to_datetime(walk.ts_N, unit="ms", utc=True)
-    values = {"time": times, "close": walk.values_NC[:, 0], "volume": walk.values_NC[:, 1]}
+    walk = direction.random_walk(1_500, 2)
+    values = {"time": walk["ds"], "close": walk["y"], "volume": walk["change"]}
     pd.DataFrame(values).to_csv(tmp_path / "minutes.csv", index=False)
     direction.main(tmp_path / "minutes.csv", "time", "close", bars=1_500, folds=1, epochs=1)
     said = capsys.readouterr().out.splitlines()
@@ -42,7 +40,7 @@ def test_the_direction_of_an_index_of_ones_own_is_judged_beside_the_walks(
 
 
 def test_a_random_walk_finds_no_leak_and_a_leaning_one_finds_its_lean() -> None:
-    chance = direction.judged(random_walk(5_000, 1), folds=1, epochs=2)
-    lean = direction.judged(random_walk(5_000, 1, 1.5), folds=1, epochs=2)
+    chance = direction.judged(direction.random_walk(5_000, 1), folds=1, epochs=2)
+    lean = direction.judged(direction.random_walk(5_000, 1, 1.5), folds=1, epochs=2)
     assert chance.low <= 0.5 <= chance.high
     assert lean.low > 0.52

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from streamcast.app.commands.tables import lean
 from streamcast.offline.evaluation.backtest import backtest as run
-from streamcast.offline.evaluation.report import Report, Row
-from streamcast.offline.history import history as histories
-from streamcast.offline.history.history import History
+from streamcast.offline.evaluation.report import BacktestReport, Row
+from streamcast.offline.history import read as histories
+from streamcast.offline.history.read import History
 from streamcast.spec.folders import load_model
 from streamcast.spec.model_spec import SeriesSpec
 
@@ -70,14 +70,14 @@ def _some_steps(horizon: int) -> list[int]:
     return sorted({1, max(1, horizon // 4), max(1, horizon // 2), horizon})
 
 
-def _overall(report: Report) -> Table:
+def _overall(report: BacktestReport) -> Table:
     table = lean("forecaster", *MEASURES, numbers=MEASURES, title="All series and steps, in the series' own units")
     for row in report.rows():
         table.add_row(row["forecaster"], *_measures(row))
     return table
 
 
-def _by_step(report: Report, steps: Sequence[int]) -> Table:
+def _by_step(report: BacktestReport, steps: Sequence[int]) -> Table:
     table = lean("step", *report.tallies, numbers=report.tallies, title="By step ahead: mae")
     rows = report.by_horizon()
     for step in steps:
@@ -85,7 +85,7 @@ def _by_step(report: Report, steps: Sequence[int]) -> Table:
     return table
 
 
-def _by_series(report: Report) -> Table:
+def _by_series(report: BacktestReport) -> Table:
     table = lean("unique_id", *MEASURES, numbers=MEASURES, title=f"By series: {report.model}")
     for row in report.by_series():
         if row["forecaster"] == report.model:

@@ -22,8 +22,8 @@ from streamcast.models.guide.advisor import Resources, Task
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
-from streamcast.offline.history.history import History
-from streamcast.offline.training.training import held_out_loss
+from streamcast.offline.history.read import History
+from streamcast.offline.training.fit import held_out_loss
 from streamcast.spec.folders import list_models, load_model, promote, save_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.topics import schemas

@@ -11,7 +11,7 @@ from itertools import islice
 from streamcast.app.commands.connect import connection, new_transport
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec
-from streamcast.offline.history.history import History, Observation, records
+from streamcast.offline.history.read import History, Observation, records
 
 CHUNK = 2_000
 PACE_SECONDS = 0.05

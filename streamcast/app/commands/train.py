@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from streamcast.models.spec import make
-from streamcast.offline.history.history import History
-from streamcast.offline.training import training
+from streamcast.offline.history.read import History
+from streamcast.offline.training import fit as training
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec.folders import Model, load_model, save_model
 from streamcast.spec.model_spec import ModelSpec

@@ -18,8 +18,8 @@ from streamcast.app.commands.tables import lean
 from streamcast.app.commands.train import chosen_spec, describe
 from streamcast.errors import ModelError
 from streamcast.models.zoo import MODELS
-from streamcast.offline.history.history import History
-from streamcast.offline.training import training
+from streamcast.offline.history.read import History
+from streamcast.offline.training import fit as training
 from streamcast.spec.folders import Model, save_model
 
 WIDTHS = (16, 32, 64, 128)

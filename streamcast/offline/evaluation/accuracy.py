@@ -2,7 +2,7 @@
 
 Every error function is one expression over arrays that broadcast, and is NaN where the outcome or the forecast is:
 NaN means not scored.  MAE is ``mean(absolute_error(actual, forecast))``, and by horizon ``mean_by_step`` of the same.
-Shapes: N cutoffs (rows), H steps ahead, Q quantile levels, T times; where only ``…`` stands, any shape.
+Shapes: N cutoffs (rows), H steps ahead, Q quantile levels, K series; ``…`` is any shape.
 """
 
 from __future__ import annotations
@@ -23,15 +23,6 @@ def absolute_error(actual: ArrayLike, forecast: ArrayLike) -> Floats:
 def squared_error(actual: ArrayLike, forecast: ArrayLike) -> Floats:
     """Return (actual − forecast)² [...]; its mean is the MSE."""
     return np.square(np.subtract(actual, forecast, dtype=np.float64))
-
-
-def seasonal_scale(past_T: ArrayLike, season: int) -> float:
-    """Return the mean of |y(t) − y(t − season)| over the past of one series: what ``scaled_error`` divides by.
-
-    NaN when no pair is observed, or all pairs are equal.
-    """
-    past = np.asarray(past_T, np.float64)
-    return mean(absolute_error(past[season:], past[:-season])) or np.nan
 
 
 def scaled_error(actual: ArrayLike, forecast: ArrayLike, scale: ArrayLike) -> Floats:
@@ -71,21 +62,21 @@ def width(low: ArrayLike, high: ArrayLike) -> Floats:
 def hit(actual: ArrayLike, forecast: ArrayLike, origin: ArrayLike) -> Floats:
     """Return 1 where the forecast moves from ``origin`` to the same side as the outcome, else 0 [...].
 
-    NaN where either stands still.
+    NaN where either does not move.
     """
     moves = np.sign(np.subtract(actual, origin)) * np.sign(np.subtract(forecast, origin))
     return np.where(np.isnan(moves) | (moves == 0), np.nan, moves > 0)
 
 
 def mean(error: ArrayLike) -> float:
-    """Return the mean of what was scored; NaN when nothing was."""
+    """Return the mean of the errors that are not NaN; NaN when all are."""
     scored = np.asarray(error, np.float64)
     scored = scored[~np.isnan(scored)]
     return float(scored.mean()) if scored.size else np.nan
 
 
 def mean_by_step(error_NH: ArrayLike) -> Floats:
-    """Return the mean over cutoffs of what was scored [H]."""
+    """Return the mean over cutoffs of the errors that are not NaN [H]."""
     return np.array([mean(error_N) for error_N in np.asarray(error_NH, np.float64).T])
 
 
@@ -94,8 +85,16 @@ def skill(error: float, reference: float) -> float:
     return 1.0 - error / reference if reference else np.nan
 
 
+def geometric_mean(ratio_K: ArrayLike) -> float:
+    """Return the geometric mean of the ratios that are not NaN, so that doubling and halving cancel; NaN for none.
+
+    Fleming and Wallace 1986, "How not to lie with statistics: the correct way to summarize benchmark results".
+    """
+    return float(np.exp(mean(np.log(np.asarray(ratio_K, np.float64)))))
+
+
 class HitRate(NamedTuple):
-    """A share of hits with its confidence interval, and what always saying the commoner direction would hit."""
+    """A share of hits, its confidence interval, and the share that always naming the commoner direction hits."""
 
     rate: float
     low: float
@@ -106,7 +105,7 @@ class HitRate(NamedTuple):
 def hit_rate(actual_N: ArrayLike, forecast_N: ArrayLike, origin_N: ArrayLike, z: float = 1.96) -> HitRate:
     """Return the direction hit rate of one step ahead, with Wilson's interval at ``z`` standard deviations.
 
-    The interval takes outcomes for independent: give cutoffs at least that step apart.  All NaN when nothing moved.
+    The interval assumes independent outcomes: give cutoffs at least that step apart.  All NaN when nothing moved.
     Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
     hits = hit(actual_N, forecast_N, origin_N)

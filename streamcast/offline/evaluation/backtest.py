@@ -1,9 +1,10 @@
-"""History through the real engine, every forecast scored beside simple ones.
+"""A history streamed through the real engine; every forecast scored, and simple ones at the same points.
 
-The history is streamed from its beginning, so that the state is what a service would have; what is scored are the
-forecasts of warm series within the test part, and the baselines are scored at the same points.
+The history is streamed from its beginning, so the state is the one a service would have.  Forecasts of warm series
+within the test part are scored.  ``Scoreboard`` does the scoring; it also takes
+forecasts that came another way, such as from a topic.
 
-Legend: K series, T bars of the panel, N cutoffs, A forecasts, H horizon, Q quantiles.
+Legend: K series, T bars of the panel, N cutoffs of the test part, A forecasts, H horizon, Q quantiles.
 """
 
 from __future__ import annotations
@@ -12,26 +13,121 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
-from streamcast.kernels import outcomes
-from streamcast.offline.evaluation import baselines as naive
-from streamcast.offline.evaluation.accuracy import seasonal_scale
-from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers
+from streamcast.kernels.outcomes import NAMES
+from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers, seasonal_scale, standard
 from streamcast.offline.evaluation.frames import forecast_frame
-from streamcast.offline.evaluation.report import Report, Tally
-from streamcast.offline.history import bars
-from streamcast.offline.history.history import History
+from streamcast.offline.evaluation.report import BacktestReport, Tally
+from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
+from streamcast.offline.history.read import History
 from streamcast.spec.folders import Model
+from streamcast.spec.model_spec import ModelSpec
 
 BLOCK_NUMBERS = 4 << 20
-"""Of baseline forecasts at once, which bounds memory."""
+"""Numbers of baseline forecasts in memory at once."""
 
-Every = Callable[[int, int], None]
-"""Is told how many of how many rows are done."""
+OnRows = Callable[[int, int], None]
+"""Receives how many rows are done, and how many there are."""
+
+Bools = npt.NDArray[np.bool_]
+
+
+class Scoreboard:
+    """The outcomes of a test part, and the errors of the forecasts scored there.
+
+    A forecast is scored when its first step lies in [``from_ms``, ``to_ms``).  The outcome of a step is the value of
+    its bar once it has closed, whether records are samples or ticks.  Raises HistoryError when the columns are not the
+    spec's, or no bar lies in the test part.
+    """
+
+    def __init__(self, history: History, spec: ModelSpec, from_ms: int, to_ms: int | None = None) -> None:
+        self._spec, self._keys = spec, history.keys
+        grid = panel(history, spec.series)
+        self._start_ms, self._freq_ms, self._y_KT = grid.start_ms, grid.freq_ms, grid.y_KT
+        self._first = max(-(-(from_ms - grid.start_ms) // grid.freq_ms) - 1, 0)
+        self._last = grid.y_KT.shape[1] - 2 if to_ms is None else (to_ms - 1 - grid.start_ms) // grid.freq_ms - 1
+        n = self._last - self._first + 1
+        if n < 1 or self._first < 1:
+            raise HistoryError(
+                f"nothing to score from {pd.Timestamp(from_ms, unit='ms')} on: the history goes from "
+                f"{pd.Timestamp(grid.start_ms, unit='ms')} to {pd.Timestamp(int(history.ts_N[-1]), unit='ms')}"
+            )
+        beyond_KH = np.full((len(self._keys), spec.horizon), np.nan)
+        self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
+        self._scored_KN = np.zeros((len(self._keys), n), np.bool_)
+        self._tally = Tally.empty(len(self._keys), spec.horizon, spec.quantiles)
+
+    def add(self, series_A: Integers, cutoffs_A: Integers, values_AHQ: Floats, warm_A: Bools) -> Bools:
+        """Score the forecasts of warm series within the test part; return which those are [A]."""
+        bar_A = self._bars(cutoffs_A)
+        mine = warm_A & (bar_A >= self._first) & (bar_A <= self._last)
+        self._tally.add(series_A[mine], self._outcomes(series_A[mine], bar_A[mine]), values_AHQ[mine])
+        self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
+        return mine
+
+    def actual(self, series_A: Integers, cutoffs_A: Integers) -> Floats:
+        """Return the outcomes of forecasts [A, H]; NaN where none was observed."""
+        return self._outcomes(series_A, self._bars(cutoffs_A))
+
+    def report(
+        self,
+        name: str,
+        baselines: Mapping[str, Baseline] | None = None,
+        outcomes: Mapping[str, int] | None = None,
+        kept: pd.DataFrame | None = None,
+    ) -> BacktestReport:
+        """Return the errors of the model ``name`` and of the baselines, fitted on the bars before the test part.
+
+        ``baselines`` defaults to ``baselines.standard``.  Raises HistoryError when no forecast was scored.
+        """
+        if not self._scored_KN.any():
+            warm_up = self._spec.warm_up
+            raise HistoryError(f"nothing to score: no series is warm (after {warm_up} bars) within the test part")
+        training_KT = self._y_KT[:, : self._first + 1]
+        tallies = {name: self._tally}
+        if baselines is None:
+            baselines = standard(self._spec.naive_season, self._spec.lags or 336)
+        for other, baseline in baselines.items():
+            tallies[other] = self._scored(baseline, training_KT)
+        return BacktestReport(
+            model=name,
+            keys=self._keys,
+            tallies=tallies,
+            scale_K=np.array([seasonal_scale(y_T, self._spec.naive_season) for y_T in training_KT]),
+            outcomes=outcomes or {},
+            forecasts=int(self._scored_KN.sum()),
+            kept=kept,
+        )
+
+    def _bars(self, cutoffs_A: Integers) -> Integers:
+        return (cutoffs_A - self._start_ms) // self._freq_ms
+
+    def _outcomes(self, series_A: Integers, bar_A: Integers) -> Floats:
+        """Return what followed bars of series [A, H]; NaN where none was observed."""
+        actual_AH: Floats = self._later_KT[series_A[:, None], bar_A[:, None] + np.arange(1, self._spec.horizon + 1)]
+        return actual_AH
+
+    def _scored(self, baseline: Baseline, training_KT: Floats) -> Tally:
+        """Return a baseline's errors at the points where the model was scored."""
+        series, horizon = len(self._keys), self._spec.horizon
+        forecast = baseline.fit(training_KT, horizon)
+        tally = Tally.empty(series, horizon, ())
+        block = max(BLOCK_NUMBERS // (series * horizon), 1)
+        for start in range(0, self._scored_KN.shape[1], block):
+            stop = min(start + block, self._scored_KN.shape[1])
+            series_A, number_A = np.nonzero(self._scored_KN[:, start:stop])
+            if len(series_A) == 0:
+                continue
+            cutoffs_N = np.arange(self._first + start, self._first + stop)
+            forecast_KNH = forecast(self._y_KT, cutoffs_N)
+            actual_AH = self._outcomes(series_A, cutoffs_N[number_A])
+            tally.add(series_A, actual_AH, forecast_KNH[series_A, number_A][:, :, None])
+        return tally
 
 
 def backtest(
@@ -42,88 +138,33 @@ def backtest(
     to_ms: int | None = None,
     baselines: Mapping[str, Baseline] | None = None,
     keep: Collection[int] | None = (),
-    on_progress: Every = lambda _done, _rows: None,
-) -> Report:
-    """Return how good a model's forecasts are whose first step lies in [``from_ms``, ``to_ms``), beside baselines'.
+    on_progress: OnRows = lambda _done, _rows: None,
+) -> BacktestReport:
+    """Return the errors of a model and of baselines on forecasts whose first step lies in [``from_ms``, ``to_ms``).
 
-    The outcome of a step is the value of its bar once it has closed, whether records are samples or ticks.
-    ``baselines`` (default ``baselines.standard``) are fitted on what lies before ``from_ms``.  The forecasts of the
-    cutoffs in ``keep`` (None for all) are kept for ``Report.frame``; of the others only sums are.  Raises HistoryError
-    when the history has other columns than the model, or nothing to score.
+    ``baselines`` (default ``baselines.standard``) are fitted on the bars before ``from_ms``.  The forecasts of the
+    cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  Raises
+    HistoryError when the history's columns are not the model's, or there is nothing to score.
     """
     spec = model.spec
-    panel = bars.panel(history, spec.series)
-    first = max(-(-(from_ms - panel.start_ms) // panel.freq_ms) - 1, 0)
-    last = panel.y_KT.shape[1] - 2 if to_ms is None else (to_ms - 1 - panel.start_ms) // panel.freq_ms - 1
-    n = last - first + 1
-    if n < 1 or first < 1:
-        raise HistoryError(
-            f"nothing to score from {pd.Timestamp(from_ms, unit='ms')} on: the history goes from "
-            f"{pd.Timestamp(panel.start_ms, unit='ms')} to {pd.Timestamp(int(history.ts_N[-1]), unit='ms')}"
-        )
-    scored_KN = np.zeros((len(history.keys), n), np.bool_)
-    later_KT = np.concatenate([panel.y_KT, np.full((len(history.keys), spec.horizon), np.nan)], axis=1)
-    tally = Tally.empty(len(history.keys), spec.horizon, spec.quantiles)
+    board = Scoreboard(history, spec, from_ms, to_ms)
     counts: Counter[int] = Counter()
     kept, wanted = [], None if keep is None else np.array(sorted(keep), np.int64)
     engine, done = Engine(spec, model.network, max(len(history.keys), 1)), 0
-    for poll in polls(history, spec.series):
+    for poll in polls(history, spec):
         result = engine.stage(poll)
         engine.promote()
-        counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(outcomes.NAMES)).tolist())))
-        found, rows = result.forecasts, done + result.forecasts.record
-        series_A = history.series_N[rows].astype(np.int64)
-        bar_A = (found.cutoffs - panel.start_ms) // panel.freq_ms
-        mine = found.warm & (bar_A >= first) & (bar_A <= last)
-        actual_AH = _actual(later_KT, series_A[mine], bar_A[mine], spec.horizon)
-        tally.add(series_A[mine], actual_AH, found.values[mine])
-        scored_KN[series_A[mine], bar_A[mine] - first] = True
+        counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(NAMES)).tolist())))
+        found = result.forecasts
+        series_A = history.series_N[done + found.record].astype(np.int64)
+        chosen = board.add(series_A, found.cutoffs, found.values, found.warm)
         if wanted is None or len(wanted):
-            chosen = mine if wanted is None else mine & np.isin(found.cutoffs, wanted)
+            chosen = chosen if wanted is None else chosen & np.isin(found.cutoffs, wanted)
             names = [history.keys[k] for k in series_A[chosen]]
             frame = forecast_frame(spec, model.name, names, found.cutoffs[chosen], found.values[chosen])
-            frame.insert(3, "y", _actual(later_KT, series_A[chosen], bar_A[chosen], spec.horizon).ravel())
+            frame.insert(3, "y", board.actual(series_A[chosen], found.cutoffs[chosen]).ravel())
             kept.append(frame)
         done += len(poll)
         on_progress(done, len(history))
-    if not scored_KN.any():
-        raise HistoryError(f"nothing to score: no series is warm (after {spec.warm_up} bars) within the test part")
-    training_KT = panel.y_KT[:, : first + 1]
-    tallies = {model.name: tally}
-    chosen_baselines = naive.standard(spec.naive_season, spec.lags or 336) if baselines is None else baselines
-    for name, baseline in chosen_baselines.items():
-        tallies[name] = _score(baseline, panel.y_KT, training_KT, later_KT, scored_KN, first, spec.horizon)
-    return Report(
-        model=model.name,
-        keys=history.keys,
-        tallies=tallies,
-        scale_K=np.array([seasonal_scale(y_T, spec.naive_season) for y_T in training_KT]),
-        outcomes={outcomes.NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count},
-        forecasts=int(scored_KN.sum()),
-        kept=pd.concat(kept, ignore_index=True) if kept else None,
-    )
-
-
-def _actual(later_KT: Floats, series_A: Integers, bar_A: Integers, horizon: int) -> Floats:
-    """Return what came after bars of series [A, H]; NaN where it was not observed."""
-    actual_AH: Floats = later_KT[series_A[:, None], bar_A[:, None] + np.arange(1, horizon + 1)]
-    return actual_AH
-
-
-def _score(
-    baseline: Baseline, y_KT: Floats, training_KT: Floats, later_KT: Floats, scored_KN: np.ndarray, first: int,
-    horizon: int,
-) -> Tally:  # fmt: skip
-    """Return a baseline's sums at the points where the model was scored."""
-    forecast = baseline.fit(training_KT, horizon)
-    tally = Tally.empty(len(y_KT), horizon, ())
-    block = max(BLOCK_NUMBERS // (len(y_KT) * horizon), 1)
-    for start in range(0, scored_KN.shape[1], block):
-        series_A, number_A = np.nonzero(scored_KN[:, start : start + block])
-        if len(series_A) == 0:
-            continue
-        cutoffs_N = np.arange(first + start, first + min(start + block, scored_KN.shape[1]))
-        forecast_KNH = forecast(y_KT, cutoffs_N)
-        actual_AH = _actual(later_KT, series_A, cutoffs_N[number_A], horizon)
-        tally.add(series_A, actual_AH, forecast_KNH[series_A, number_A][:, :, None])
-    return tally
+    outcomes = {NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count}
+    return board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None)

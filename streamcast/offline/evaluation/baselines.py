@@ -1,8 +1,12 @@
-"""What every forecast is held against: last value, seasonal naive, moving average, ridge on lags.
+"""Simple forecasts to compare a model with: last value, seasonal naive, moving average, ridge on lags.
 
 A baseline is fitted on the training part of a panel and returns a function that forecasts from any bars of it.
-Missing bars are filled with the value before them, and windows that reach back before a series began with its first
-value; there is no forecast from a cutoff before that.
+A missing bar is filled with the value before it, and a window that reaches back before a series began with the series'
+first value.  There is no forecast from a cutoff before that value.
+
+All that this package knows of the seasonal naive forecast is here: the forecast (``SeasonalNaive``), its error at a
+lag of whole seasons (``seasonal_error``), and the unit of the MASE (``seasonal_scale``).  The service scores the same
+forecast online, in kernels/advance.py.
 Shapes: K series, T bars of the panel, N cutoffs (bar numbers of the newest bar known), H steps ahead, L lags.
 """
 
@@ -14,14 +18,20 @@ from typing import Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from streamcast.offline.evaluation.accuracy import absolute_error, mean
+from streamcast.offline.evaluation.ridge import NormalEquations
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Forecast = Callable[[Floats, Integers], Floats]
 """From bars [K, T] and cutoffs [N] to forecasts [K, N, H]; nothing after a cutoff is looked at."""
 
-_ROWS = 8_192  # windows taken at once, which bounds memory
+SEASONAL_NAIVE = "seasonal naive"
+"""Its name in reports; skill is relative to it."""
+
+_ROWS = 8_192  # windows at once, which bounds memory
 
 
 class Baseline(Protocol):
@@ -32,10 +42,10 @@ class Baseline(Protocol):
 
 
 def standard(season: int, lags: int = 336) -> dict[str, Baseline]:
-    """Return the baselines that every backtest prints, by name; the season, in bars, is also how often one refits."""
+    """Return the baselines that every backtest prints, by name; one refits every ``season`` bars."""
     return {
         "last value": LastValue(),
-        "seasonal naive": SeasonalNaive(season),
+        SEASONAL_NAIVE: SeasonalNaive(season),
         "moving average": MovingAverage(season),
         "ridge on lags": Ridge(lags),
         "ridge refitted": RefittedRidge(season, lags),
@@ -53,20 +63,39 @@ class LastValue:
 
 @dataclass(frozen=True, slots=True)
 class SeasonalNaive:
-    """Every step is the value of the same place in the newest season."""
+    """Step h is the value of the newest bar that is known and lies a whole number of seasons before it."""
 
     season: int
 
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
         """Return the forecast function."""
-        ago_H = self.season - 1 - np.arange(horizon) % self.season
+        step_H = np.arange(1, horizon + 1)
+        place_H = step_H - seasons_back(step_H, self.season)
 
         def forecast(y_KT: Floats, cutoffs_N: Integers) -> Floats:
             bars = _Bars.of(y_KT)
-            season_KNH = bars.filled_KT[:, np.maximum(cutoffs_N[:, None] - ago_H, 0)]
+            season_KNH = bars.filled_KT[:, np.maximum(cutoffs_N[:, None] + place_H, 0)]
             return np.where(np.isnan(bars.known(cutoffs_N))[:, :, None], np.nan, season_KNH)
 
         return forecast
+
+
+def seasons_back(step_H: Integers, season: int) -> Integers:
+    """Return how many bars before the outcome of each step its seasonal naive forecast lies: whole seasons [H]."""
+    return -(-step_H // season) * season
+
+
+def seasonal_error(y_XT: Floats, back: int) -> Floats:
+    """Return |y(t) − y(t − back)| [..., T − back]: the error of seasonal naive where ``back`` is whole seasons."""
+    return absolute_error(y_XT[..., back:], y_XT[..., :-back])
+
+
+def seasonal_scale(past_T: ArrayLike, season: int) -> float:
+    """Return the mean of |y(t) − y(t − season)| over the past of one series: the divisor of ``scaled_error``.
+
+    NaN when no pair is observed, or all pairs are equal.
+    """
+    return mean(seasonal_error(np.asarray(past_T, np.float64), season)) or np.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +115,7 @@ class Ridge:
     """Step h is last + Σ w(l, h)·(y(t − l) − last), one W for all series, by penalised least squares.
 
     The closed form of NLinear (Zeng et al. 2023, "Are transformers effective for time series forecasting?").  Series
-    are divided by their standard deviation; the penalty is in units of the normal equations' mean diagonal.
+    are divided by their standard deviation; the penalty is in units of the mean diagonal of XᵀX.
     """
 
     lags: int = 336
@@ -95,15 +124,15 @@ class Ridge:
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
         """Return the forecast function."""
         bars = _Bars.of(y_KT)
-        weights_LH = _solve(*_normal_equations(bars, bars.deviations(), horizon, self.lags), self.penalty)
+        weights_LH = _solved(_normal_equations(bars, bars.deviations(), horizon, self.lags), self.penalty)
         return lambda y_KT, cutoffs_N: _apply(weights_LH, _Bars.of(y_KT), cutoffs_N)
 
 
 @dataclass(frozen=True, slots=True)
 class RefittedRidge:
-    """``Ridge`` that is fitted anew every so many bars after the training part, from outcomes known by then.
+    """``Ridge`` that is fitted again after every ``every`` bars of the test part, from the outcomes known by then.
 
-    What is older counts ``forgetting`` times as much as at the fit before.
+    At each fit the older outcomes count ``forgetting`` times as much as at the fit before.
     """
 
     every: int
@@ -112,7 +141,10 @@ class RefittedRidge:
     forgetting: float = 0.98
 
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
-        """Return the forecast function: its bars go on from the training part, and its cutoffs (else ValueError)."""
+        """Return the forecast function, for bars that begin with the training part.
+
+        It raises ValueError for cutoffs before the last bar of the training part.
+        """
         trained, learnt = y_KT.shape[1], _Bars.of(y_KT)
         scale_K = learnt.deviations()
         first = _normal_equations(learnt, scale_K, horizon, self.lags)
@@ -121,18 +153,19 @@ class RefittedRidge:
             part_N = (cutoffs_N + 1 - trained) // self.every
             if (part_N < 0).any():
                 raise ValueError(
-                    f"cutoff {cutoffs_N.min()} lies before {trained - 1}, the last bar of the training part"
+                    f"cutoff {cutoffs_N.min()} lies before {trained - 1}, the last bar of the training part;"
+                    " give later cutoffs, or fit on fewer bars"
                 )
-            bars, (gram_LL, moment_LH) = _Bars.of(y_KT), first
+            bars, equations = _Bars.of(y_KT), first
             out_KNH = np.empty((len(y_KT), len(cutoffs_N), horizon))
             for part in range(int(part_N.max(initial=0)) + 1):
                 if part:
                     known = trained + part * self.every
-                    new = _normal_equations(bars, scale_K, horizon, self.lags, known - self.every, known)
-                    gram_LL, moment_LH = self.forgetting * gram_LL + new[0], self.forgetting * moment_LH + new[1]
+                    newer = _normal_equations(bars, scale_K, horizon, self.lags, known - self.every, known)
+                    equations = equations.followed_by(newer, self.forgetting)
                 now_N = part_N == part
                 if now_N.any():
-                    weights_LH = _solve(gram_LL, moment_LH, self.penalty)
+                    weights_LH = _solved(equations, self.penalty)
                     out_KNH[:, now_N] = _apply(weights_LH, bars, cutoffs_N[now_N])
             return out_KNH
 
@@ -173,9 +206,9 @@ class _Bars:
 
 def _normal_equations(
     bars: _Bars, scale_K: Floats, horizon: int, lags: int, start: int = 0, stop: int | None = None
-) -> tuple[Floats, Floats]:
-    """Return XᵀX and XᵀY over the windows whose last outcome lies in bars [start, stop) and is wholly observed."""
-    gram_LL, moment_LH = np.zeros((lags, lags)), np.zeros((lags, horizon))
+) -> NormalEquations:
+    """Return the sums over the windows whose last outcome lies in bars [start, stop) and that are all observed."""
+    equations = NormalEquations.empty(lags, horizon)
     end = (bars.y_KT.shape[1] if stop is None else stop) - horizon
     for series in np.flatnonzero(scale_K > 0).tolist():
         begin = max(start - horizon, lags - 1, int(bars.begun_KT[series].argmax()))
@@ -184,17 +217,13 @@ def _normal_equations(
             x_NL, last_N1 = bars.windows(series, cutoffs_N, lags)
             y_NH = bars.y_KT[series, cutoffs_N[:, None] + np.arange(1, horizon + 1)] - last_N1
             whole_N = ~np.isnan(y_NH).any(axis=1)
-            x_NL, y_NH = x_NL[whole_N] / scale_K[series], y_NH[whole_N] / scale_K[series]
-            gram_LL += x_NL.T @ x_NL
-            moment_LH += x_NL.T @ y_NH
-    return gram_LL, moment_LH
+            equations.add(x_NL[whole_N] / scale_K[series], y_NH[whole_N] / scale_K[series])
+    return equations
 
 
-def _solve(gram_LL: Floats, moment_LH: Floats, penalty: float) -> Floats:
-    """Return W [L, H] of (XᵀX + λ)W = XᵀY; zero, which is the last value, where there was nothing to learn from."""
-    lags = len(gram_LL)
-    ridge = penalty * float(np.trace(gram_LL)) / lags or 1.0
-    return np.asarray(np.linalg.solve(gram_LL + ridge * np.eye(lags), moment_LH), np.float64)
+def _solved(equations: NormalEquations, penalty: float) -> Floats:
+    """Return W [L, H]; zero, which is the last value, when there was nothing to learn from."""
+    return next(equations.solutions([penalty]))
 
 
 def _apply(weights_LH: Floats, bars: _Bars, cutoffs_N: Integers) -> Floats:

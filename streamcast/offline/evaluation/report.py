@@ -1,4 +1,4 @@
-"""How good a model's forecasts were beside simple ones: sums by series and step, and the tables made of them.
+"""Errors of a model's forecasts and of simple ones: sums by series and step, and tables of them.
 
 Legend: K series, A forecasts, H horizon, Q quantiles (0 for point forecasts).
 """
@@ -12,19 +12,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from streamcast.offline.evaluation.accuracy import Floats, absolute_error, covered, pinball, skill, squared_error, width
-from streamcast.offline.evaluation.baselines import Integers
+from streamcast.offline.evaluation.accuracy import (
+    Floats,
+    absolute_error,
+    covered,
+    geometric_mean,
+    pinball,
+    skill,
+    squared_error,
+    width,
+)
+from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, Integers
 
 Row = dict[str, Any]
 """One line of a table, by column."""
 
-REFERENCE = "seasonal naive"
-"""What skill is held against."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Sums over scored points, by series and step; those of quantiles are empty for point forecasts."""
+    """Sums of errors by series and step; those of quantiles are empty for point forecasts."""
 
     levels: tuple[float, ...]
     count_KH: Floats
@@ -36,12 +42,12 @@ class Tally:
 
     @classmethod
     def empty(cls, series: int, horizon: int, levels: tuple[float, ...]) -> Tally:
-        """Return a tally of nothing; no levels means point forecasts."""
+        """Return a tally without forecasts; no levels means point forecasts."""
         count, absolute, squared, inside, wide = np.zeros((5, series, horizon))
         return cls(levels, count, absolute, squared, np.zeros((series, horizon, len(levels))), inside, wide)
 
     def add(self, series_A: Integers, actual_AH: Floats, forecast_AHQ: Floats) -> None:
-        """Score forecasts of series; a point forecast is [A, H, 1], and what is NaN is not scored."""
+        """Score forecasts of series; a point forecast is [A, H, 1]; NaN is not scored."""
         point_AH = forecast_AHQ[:, :, self.levels.index(0.5) if self.levels else 0]
         absolute_AH = absolute_error(actual_AH, point_AH)
         self._sum(self.count_KH, series_A, (~np.isnan(absolute_AH)).astype(np.float64))
@@ -64,11 +70,11 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """The outcome of a backtest; ``tallies`` holds the model first, then the baselines.
+class BacktestReport:
+    """The result of a backtest; ``tallies`` holds the model first, then the baselines.
 
-    ``scale_K`` is the in-sample seasonal naive error of each series, ``outcomes`` what became of the records,
-    ``forecasts`` how many were scored, ``kept`` the forecasts that the caller asked for.
+    ``scale_K`` is the in-sample seasonal naive error of each series, ``outcomes`` counts the records by outcome,
+    ``forecasts`` is how many were scored, ``kept`` the forecasts that the caller asked to keep.
     """
 
     model: str
@@ -80,20 +86,20 @@ class Report:
     kept: pd.DataFrame | None
 
     def rows(self) -> list[Row]:
-        """Return a row a forecaster, over all series and steps; quantile scores are absent for point forecasts.
+        """Return a row for each forecaster, over all series and steps; point forecasts have no quantile scores.
 
-        mae, mse and width are means over all points in the series' own units; mase weighs them by each series' scale
-        (series without one are left out); skill is the part of the seasonal naive's mase that is avoided.
+        mae, mse and width are means over all points in the series' own units; mase divides by each series' scale
+        (series without one are left out); skill is the part of seasonal naive's mase that the forecaster avoids.
         """
         return self._table({}, slice(None), slice(None))
 
     def by_horizon(self) -> list[Row]:
-        """Return a row a forecaster and step ahead."""
+        """Return a row for each forecaster and step ahead."""
         horizon = self.tallies[self.model].count_KH.shape[1]
         return [row for h in range(horizon) for row in self._table({"step": h + 1}, slice(None), slice(h, h + 1))]
 
     def by_series(self) -> list[Row]:
-        """Return a row a forecaster and series that was scored."""
+        """Return a row for each forecaster and scored series."""
         scored_K = self.tallies[self.model].count_KH.sum(1)
         return [
             row
@@ -101,8 +107,20 @@ class Report:
             for row in self._table({"unique_id": self.keys[k]}, slice(k, k + 1), slice(None))
         ]
 
+    def relative_mae(self) -> tuple[float, dict[str, float]]:
+        """Return the model's MAE over seasonal naive's: the geometric mean over series, and by series.
+
+        Every series counts the same, however large its values.  NaN where seasonal naive was not scored or is exact.
+        """
+        mine, naive = self.tallies[self.model], self.tallies[SEASONAL_NAIVE]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mae_K, naive_K = (each.absolute_KH.sum(1) / each.count_KH.sum(1) for each in (mine, naive))
+            ratio_K = np.where(naive_K > 0, mae_K / naive_K, np.nan)
+        by_series = {key: float(ratio) for key, ratio in zip(self.keys, ratio_K, strict=True) if not np.isnan(ratio)}
+        return geometric_mean(ratio_K), by_series
+
     def verdict(self) -> list[str]:
-        """Return a sentence for every baseline and measure that the model loses to, or one that it loses to none."""
+        """Return a sentence for every baseline and measure that beats the model, or one that none does."""
         mine, *others = self.rows()
         losses = [
             f"{self.model} loses to {row['forecaster']} on {name}: {mine[name]:.4g} against {row[name]:.4g}"
@@ -120,7 +138,7 @@ class Report:
 
     def _table(self, head: Row, series: slice, steps: slice) -> list[Row]:
         rows = [{**head, "forecaster": name, **self._row(tally, series, steps)} for name, tally in self.tallies.items()]
-        reference = next((row["mase"] for row in rows if row["forecaster"] == REFERENCE), np.nan)
+        reference = next((row["mase"] for row in rows if row["forecaster"] == SEASONAL_NAIVE), np.nan)
         return [{**row, "skill": skill(row["mase"], reference)} for row in rows]
 
     def _row(self, tally: Tally, series: slice, steps: slice) -> dict[str, float]:

@@ -1,9 +1,12 @@
-"""A history as the bars that the serving code makes of it, whether its records are samples or ticks.
+"""A history as the bars that the service makes of it, from samples or from ticks.
 
-It is the service's own kernel on the service's own slab, so a bar here is a bar there: which records share it, when it
-closes, what is late, what is missing.
+There are two ways to the bars, and both give the same ones (tests/streamcast/offline/test_bars.py):
 
-Legend: K series, T bars of the panel.
+- ``panel`` returns the target alone, on a grid.  A sample is a whole bar, so the grid is read off the rows; ticks
+  become bars in the window kernel.
+- ``walk`` runs the window kernel on a slab, as the service does, and yields everything it writes.
+
+Legend: N rows, K series, T bars of the panel.
 """
 
 from __future__ import annotations
@@ -16,26 +19,25 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.engine.engine import known_ahead
-from streamcast.engine.layout import StateLayout
 from streamcast.engine.slab import Slab
 from streamcast.engine.window import buffers, plan, window_layout
 from streamcast.errors import HistoryError
 from streamcast.kernels.advance import Counts, Steps, advance
-from streamcast.offline.history.history import History
-from streamcast.offline.history.polls import polls
+from streamcast.offline.history.polls import columns, polls
+from streamcast.offline.history.read import History
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-class Chunk(NamedTuple):
-    """What one call of the kernel wrote: its buffers, which the next call reuses, and how much of them is used."""
+class KernelCall(NamedTuple):
+    """The output of one call of the window kernel: its buffers, which the next call reuses, and how full they are."""
 
     steps: Steps
     counts: Counts
     series_of_slot: Ints  # places in the history's keys
-    ring: Floats  # slots, C, W: the windows after the chunk
+    ring: Floats  # slots, C, W: the windows after the call
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,12 @@ class Panel:
     y_KT: Floats
 
 
-def walk(history: History, spec: ModelSpec, layout: StateLayout) -> Iterator[Chunk]:
-    """Take a history through the window kernel, chunk by chunk; raises HistoryError for other columns."""
-    slab, steps, constants = Slab(layout, len(history.keys)), buffers(spec), plan(spec)
+def walk(history: History, spec: ModelSpec) -> Iterator[KernelCall]:
+    """Run the window kernel over a history; raises HistoryError when its columns are not the spec's."""
+    slab, steps, constants = Slab(window_layout(spec), len(history.keys)), buffers(spec), plan(spec)
     counts = Counts.zeros(len(spec.scales))
     number = {key: place for place, key in enumerate(history.keys)}
-    for poll in polls(history, spec.series):
+    for poll in polls(history, spec):
         slots = slab.locate(poll)
         slab.promote()
         series_of_slot = np.zeros(slab.capacity, np.int64)
@@ -61,35 +63,48 @@ def walk(history: History, spec: ModelSpec, layout: StateLayout) -> Iterator[Chu
         start = 0
         while start < len(poll):
             start = advance(
-                constants,
-                slab.rows,
-                steps,
-                slots,
-                poll.times,
-                poll.offsets,
-                poll.values,
-                known_ahead(spec, poll),
-                start,
-                counts,
-            )
-            yield Chunk(steps, counts, series_of_slot, slab.rows.ring)
+                constants, slab.rows, steps, slots, poll.times, poll.offsets, poll.values, known_ahead(spec, poll),
+                start, counts,
+            )  # fmt: skip
+            yield KernelCall(steps, counts, series_of_slot, slab.rows.ring)
 
 
 def panel(history: History, series: SeriesSpec) -> Panel:
-    """Return the target of every bar that closes, as the engine observes it; raises HistoryError when none does."""
-    spec = ModelSpec(series=series, horizon=1, lags=0, season=1, calendar=(), network={})
-    labels, values, whose = [], [], []
-    for chunk in walk(history, spec, window_layout(spec)):
-        used = slice(int(chunk.counts.steps[0]))
-        labels.append(chunk.steps.label[used].copy())
-        values.append(chunk.steps.observed[used].copy())
-        whose.append(chunk.series_of_slot[chunk.steps.slot[used]])
-    label = np.concatenate([*labels, np.empty(0, np.int64)])
-    if not len(label):
+    """Return the target of every bar that closes, as the engine observes it.
+
+    Raises HistoryError when the columns are not those of ``series`` or no bar closes.
+    """
+    whose_N, label_N, value_N = _samples(history, series) if series.mode == "sample" else _closed(history, series)
+    if not len(label_N):
         raise HistoryError(
             f"the history closes no bar of {format_duration(series.freq)}: give more of it, or a smaller freq or grace"
         )
-    start, freq = int(label.min()), series.freq
-    y_KT = np.full((len(history.keys), (int(label.max()) - start) // freq + 1), np.nan)
-    y_KT[np.concatenate(whose), (label - start) // freq] = np.concatenate(values)
+    start, freq = int(label_N.min()), series.freq
+    y_KT = np.full((len(history.keys), (int(label_N.max()) - start) // freq + 1), np.nan)
+    y_KT[whose_N, (label_N - start) // freq] = value_N
     return Panel(start, freq, y_KT)
+
+
+def _samples(history: History, series: SeriesSpec) -> tuple[Ints, Ints, Floats]:
+    """Return series, label and target of every bar of samples [N]: the first row of a bar is the bar.
+
+    Rows are in order of time, so none is late, and a bar that no row fills stays missing.
+    """
+    value_N = columns(history, series)[:, 0]
+    whose_N, bar_N = history.series_N.astype(np.int64), (history.ts_N - series.offset) // series.freq
+    order = np.lexsort((bar_N, whose_N))  # stable: rows of one bar stay in the history's order
+    whose_N, bar_N = whose_N[order], bar_N[order]
+    first_N = (np.diff(whose_N, prepend=-1) != 0) | (np.diff(bar_N, prepend=-1) != 0)
+    return whose_N[first_N], series.offset + bar_N[first_N] * series.freq, value_N[order][first_N]
+
+
+def _closed(history: History, series: SeriesSpec) -> tuple[Ints, Ints, Floats]:
+    """Return series, label and target of every bar of ticks that closes, missing bars included [N]."""
+    spec = ModelSpec(series=series, horizon=1, lags=0, season=1, calendar=(), network={})
+    whose, labels, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
+    for call in walk(history, spec):
+        used = slice(int(call.counts.steps[0]))
+        whose.append(call.series_of_slot[call.steps.slot[used]])
+        labels.append(call.steps.label[used].copy())
+        values.append(call.steps.observed[used].copy())
+    return np.concatenate(whose), np.concatenate(labels), np.concatenate(values)

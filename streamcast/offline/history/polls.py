@@ -1,4 +1,4 @@
-"""A history as polls of observations, in the columns and the order in which the engine takes them.
+"""A history as polls of observations, with the columns and in the order that the engine expects.
 
 Shapes: N rows, C columns of the spec.
 """
@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 
 from streamcast.consumers.transport import Partition
 from streamcast.errors import HistoryError
-from streamcast.offline.history.history import History
-from streamcast.spec.model_spec import SeriesSpec, format_duration
+from streamcast.offline.history.read import History
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
 from streamcast.topics.messages import Observations
 
 SOURCE = Partition("history", 0)
 POLL_ROWS = 5_000
 
 
-def polls(history: History, series: SeriesSpec, rows: int = POLL_ROWS) -> Iterator[Observations]:
-    """Yield the history ``rows`` at a time, offsets counting its rows; raises HistoryError as ``columns`` does."""
-    values_NC = columns(history, series)
+def polls(history: History, spec: ModelSpec, rows: int = POLL_ROWS) -> Iterator[Observations]:
+    """Yield the history ``rows`` at a time; offsets are row numbers.  Raises HistoryError as ``columns`` does.
+
+    Each row brings the known inputs of the bars after its own, as the history has them.
+    """
+    values_NC = columns(history, spec.series)
+    known = KnownInputs(history, spec, values_NC) if spec.known_columns else None
     names = np.array(history.keys, object)
     for first in range(0, len(history), rows):
         part = slice(first, min(first + rows, len(history)))
@@ -31,7 +35,33 @@ def polls(history: History, series: SeriesSpec, rows: int = POLL_ROWS) -> Iterat
         yield Observations(
             [(SOURCE, 0, n)], names[history.series_N[part]].tolist(), np.arange(first, part.stop), times_N, times_N,
             np.ascontiguousarray(values_NC[part]),
+            None if known is None else known.ahead(history.series_N[part], times_N),
         )  # fmt: skip
+
+
+class KnownInputs:
+    """The known inputs of a history by series and bar; in a history they are ordinary columns.
+
+    A bar's value is that of its first row in sample mode, of its last row in tick mode; NaN where no row gives one.
+    """
+
+    def __init__(self, history: History, spec: ModelSpec, values_NC: NDArray[np.float64]) -> None:
+        series = spec.series
+        self._series, self._horizon = series, spec.horizon
+        bar_N = (history.ts_N - series.offset) // series.freq
+        self._first, self._bars = int(bar_N.min()), int(np.ptp(bar_N)) + 1
+        self._values_KTI = np.full((len(history.keys), self._bars + spec.horizon + 1, len(spec.known_columns)), np.nan)
+        rows = slice(None, None, -1) if series.mode == "sample" else slice(None)  # the row that is written last counts
+        series_N, place_N = history.series_N[rows], bar_N[rows] - self._first
+        for i, column in enumerate(spec.known_columns):
+            given_N = ~np.isnan(values_NC[rows, column])
+            self._values_KTI[series_N[given_N], place_N[given_N], i] = values_NC[rows, column][given_N]
+
+    def ahead(self, series_N: NDArray[np.int64], times_N: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the known inputs of the H bars after those of ``times_N`` [N, I, H], NaN where there is none."""
+        bar_N = (times_N - self._series.offset) // self._series.freq - self._first
+        place_NH = np.clip(bar_N[:, None] + np.arange(1, self._horizon + 1), 0, self._bars + self._horizon)
+        return np.ascontiguousarray(self._values_KTI[np.asarray(series_N)[:, None], place_NH].transpose(0, 2, 1))
 
 
 def columns(history: History, series: SeriesSpec) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""A column of times, as files write them, to epoch milliseconds; naive times are read in a named zone.
+"""A file's column of times to epoch milliseconds; naive times are read in a named zone.
 
 Shapes: N rows.
 """
@@ -16,16 +16,16 @@ _EARLIEST_MS = 10**11  # 1973 in milliseconds, the year 5138 in seconds
 
 
 class TimestampError(ValueError):
-    """Times that cannot be read; says which and what was expected."""
+    """A time cannot be read; the message names it and what was expected."""
 
 
 def read_timestamps(
     column: pd.Series, series_N: NDArray[np.int32], timezone: str, time_format: str | None = None
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Return epoch milliseconds [N] and notes about what was assumed; raises TimestampError.
+    """Return epoch milliseconds [N] and notes about assumptions; raises TimestampError.
 
     Numbers are epoch milliseconds.  In the hour that clocks repeat in autumn, a series' first row with a local time
-    is taken as summer time and its second as winter time, in the source's own order.
+    is read as summer time and its second as winter time, in the source's own order.
     """
     if column.isna().any():
         raise TimestampError(f"row {int(np.flatnonzero(column.isna())[0]) + 1} has no time; expected one in every row")

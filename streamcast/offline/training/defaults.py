@@ -1,4 +1,4 @@
-"""A model spec from a history: what to choose when nobody has chosen.
+"""A model spec from a history: the choices that the user did not make.
 
 Legend: K series, T bars.
 """
@@ -12,8 +12,9 @@ import numpy as np
 
 from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
+from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
-from streamcast.offline.history.history import History
+from streamcast.offline.history.read import History
 from streamcast.spec.features import CALENDAR_MS
 from streamcast.spec.model_spec import Aggregate, Column, ModelSpec, Scale, SeriesSpec
 
@@ -39,14 +40,15 @@ def default_spec(
     grace: str | int = 0,
     aggregates: Mapping[str, Aggregate] | None = None,
 ) -> ModelSpec:
-    """Return a spec for a history: its columns, and what was not given chosen from its bar length and its values.
+    """Return a spec for a history; arguments that are None are chosen from its bar length and values.
 
-    ``mode`` says whether a record is a bar or one of its readings; ``grace`` is how long a bar of ticks waits for late
-    ones, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of categories).
+    ``mode`` says whether a record is a bar or one of its readings.  ``grace`` is how long a bar of ticks waits for late
+    readings, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of
+    categories).
 
-    The season is that of the hour, day, week or year which forecasts best in hindsight; the lags reach over 14 of
-    them, at most 336 and a quarter of the longest series; coarser scales are only for networks that attend to them.
-    Raises pydantic's ValidationError when what was given does not fit, HistoryError for an unknown column.
+    The season is the one of hour, day, week and year that forecasts best in hindsight.  The lags cover 14 seasons, at
+    most 336 bars and a quarter of the longest series.  Only networks that attend to coarser scales get some.
+    Raises pydantic's ValidationError when the arguments do not fit together, HistoryError for an unknown column.
     """
     series = SeriesSpec.model_validate(
         {"columns": _columns(history, aggregates or {}), "freq": history.freq_ms, "mode": mode, "grace": grace}
@@ -74,10 +76,10 @@ def default_spec(
 
 
 def best_season(history: History, series: SeriesSpec | None = None, horizon: int = 1) -> int:
-    """Return the bars of the hour, day, week or year whose repetition forecasts best, or 1 where none fits twice.
+    """Return the bars of the hour, day, week or year whose repetition forecasts best; 1 if none fits three times.
 
-    What repeats is the last whole season, as often as the horizon asks: an hour that is much like the last one says
-    little about tomorrow.  ``series`` says what a bar of the history is (default: a record is one).
+    The last whole season is repeated over the horizon: an hour that resembles the one before says little about
+    tomorrow.  ``series`` says how records make bars (default: a record is a bar).
     """
     grid = panel(history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms))
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
@@ -93,15 +95,14 @@ def best_season(history: History, series: SeriesSpec | None = None, horizon: int
 
 
 def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats) -> float:
-    """Return the mean error of a season's repetition over a horizon, in units of each series' level.
+    """Return the mean error of seasonal naive over a horizon, in units of each series' mean absolute deviation.
 
-    Step h is forecast from so many whole seasons before it that the bar is known: h rounded up to seasons.
+    Step h is forecast by the bar h before it, rounded up to whole seasons.
     """
     most = max(min(-(-horizon // season), y_KT.shape[1] // (2 * season)), 1)
     steps = [min(season, horizon - before * season) for before in range(most)]
     errors = [
-        mean(absolute_error(y_KT[:, back:], y_KT[:, :-back]) / level_K[:, None])
-        for back in range(season, (most + 1) * season, season)
+        mean(seasonal_error(y_KT, back) / level_K[:, None]) for back in range(season, (most + 1) * season, season)
     ]
     return float(np.average(errors, weights=steps))
 
@@ -124,7 +125,7 @@ def _calendar(history: History) -> tuple[Period, ...]:
 
 
 def _longest(history: History) -> int:
-    """Return how many bars the series with most of them has records in."""
+    """Return the most bars with records of any series."""
     bar_N = history.ts_N // history.freq_ms
     span = int(bar_N[-1] - bar_N[0]) + 1
     places = np.unique(history.series_N.astype(np.int64) * span + (bar_N - bar_N[0]))

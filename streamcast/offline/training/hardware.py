@@ -1,4 +1,4 @@
-"""What a network is trained on: a device, and one thread of it with a seed of its own."""
+"""The device that trains, and the thread and seed it uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from streamcast.models.spec import SpecError
 
 
 def device_named(name: str) -> torch.device:
-    """Return the device to train on; raises SpecError when there is no GPU and one was asked for."""
+    """Return the device to train on; raises SpecError when ``name`` is cuda and there is no GPU."""
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
         raise SpecError("device is 'cuda', but torch sees no GPU here: choose 'auto' or 'cpu'")
@@ -20,7 +20,7 @@ def device_named(name: str) -> torch.device:
 
 @contextmanager
 def one_thread(seed: int) -> Iterator[None]:
-    """Seed torch and let it use one thread (more are slower on networks of this size), and undo both."""
+    """Seed torch and limit it to one thread (more are slower on networks of this size); undo both at the end."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

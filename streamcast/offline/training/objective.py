@@ -1,4 +1,4 @@
-"""What an update descends: a network's own loss, its distance from a teacher, and the size of its cell states.
+"""The loss of an update: the network's own, its distance from a teacher, and penalties on its state.
 
 Legend: P positions, h horizon, B rows.
 """
@@ -21,11 +21,11 @@ from streamcast.spec.model_spec import ModelSpec
 
 
 class Objective:
-    """The loss of B streams, chunk after chunk; a teacher steps beside the network through the same bars.
+    """The loss of B streams, chunk after chunk; a teacher steps through the same bars as the network.
 
-    ``imitate`` is the teacher's weight against the outcomes', from 0 to 1; ``cell_penalty`` is that of the mean square
-    of the cell states, ``ponder_cost`` that of the layers climbed (Graves 2016, arXiv 1603.08983), both at the end of
-    a chunk.  Raises SpecError when the network has no such state.
+    ``imitate`` is the teacher's weight, from 0 to 1; the outcomes have the rest.  ``cell_penalty`` weighs the mean
+    square of the cell states, ``ponder_cost`` the number of layers climbed (Graves 2016, arXiv 1603.08983), both at
+    the end of a chunk.  Raises SpecError when the network has no such state.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Objective:
 
 
 def taught_by(teacher: Model, spec: ModelSpec) -> Network:
-    """Return a copy of a teacher's network; raises ModelError unless it sees and forecasts what the spec's will."""
+    """Return a copy of a teacher's network; raises ModelError if its spec differs from ``spec`` beyond the network."""
     theirs, ours = teacher.spec.model_dump(exclude={"network"}), spec.model_dump(exclude={"network"})
     if differing := sorted(name for name in ours if ours[name] != theirs[name]):
         raise ModelError(
             f"teacher {teacher.name}@{teacher.version} differs from the model to train in {', '.join(differing)}:"
-            " expected the same spec but for the network"
+            " expected the same spec apart from the network; train a teacher with this spec"
         )
     return copy.deepcopy(teacher.network).eval()

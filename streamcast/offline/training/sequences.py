@@ -1,9 +1,10 @@
-"""A history as the engine sees it: every feature row, every answer, and what came after, ready for training.
+"""A history as training needs it: the features of every bar, the lags of every answer, and the outcomes.
 
-It is made by the serving code itself: the same kernel, the same buffers, the same slab.
+The window kernel of the service writes them, in one walk over the history (``history.bars.walk``).
 
 Legend: K base bars of all runs, one after the other (a run is a series from one cold start to the next), J bars of
-any scale, S coarse scales, P positions (bars that are looked at), F features, L lags, H horizon.
+any scale, S coarse scales, P positions (places of base bars), F features, L lags, H horizon, I known inputs,
+G features of a target bar.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamcast.engine.engine import layout
-from streamcast.kernels.advance import CLIP, Steps
-from streamcast.models.network import Network
-from streamcast.offline.history.bars import Chunk, walk
-from streamcast.offline.history.history import History
+from streamcast.engine.window import plan
+from streamcast.kernels.advance import CLIP, Steps, align_positions
+from streamcast.offline.history.bars import KernelCall, walk
+from streamcast.offline.history.polls import KnownInputs, columns
+from streamcast.offline.history.read import History
+from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
 
 Ints = npt.NDArray[np.int64]
@@ -37,12 +39,13 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Sequences:
-    """Everything that training asks of a history.
+    """All that training reads of a history.
 
-    ``scales`` holds the base scale first; ``closed_SK`` counts the bars of each scale up to and with each base bar,
-    over all runs, so that those of bars i to j are ``closed_SK[s, i - 1]:closed_SK[s, j]``.  ``starts_R1`` says where
-    each run begins and, last, where all end; ``series_R`` whose it is.  ``last_K`` and ``scale_K`` are NaN at a bar
-    that carries no answer; ``filled_K`` is the target with its gaps filled, ``observed_K`` has NaN there.
+    ``scales`` holds the base scale first.  ``closed_SK`` counts the bars of each scale up to and including each base
+    bar, over all runs, so the bars of scale s within base bars i to j are ``closed_SK[s, i - 1]:closed_SK[s, j]``.
+    ``starts_R1`` is the first bar of each run, then the number of bars; ``series_R`` is the series of each run.
+    ``last_K``, ``scale_K``, ``mean_K`` and ``level_K`` are NaN at a bar without an answer.  ``filled_K`` is the target with gaps filled;
+    ``observed_K`` has NaN there.
     """
 
     spec: ModelSpec
@@ -57,6 +60,9 @@ class Sequences:
     last_K: Floats
     scale_K: Floats
     warm_K: Bools
+    mean_K: Floats
+    level_K: Singles
+    known: KnownInputs | None
 
     def __len__(self) -> int:
         return len(self.cutoff_K)
@@ -66,7 +72,7 @@ class Sequences:
         return np.where(before > 0, self.closed_SK[scale, np.maximum(before - 1, 0)], 0)
 
     def answered(self) -> Ints:
-        """Return the positions that carry an answer from a warm series."""
+        """Return the positions where a warm series has an answer."""
         return np.flatnonzero(self.warm_K & ~np.isnan(self.last_K))
 
     def lags(self, at_P: Ints) -> Singles:
@@ -82,6 +88,27 @@ class Sequences:
         later_PH = self.observed_K[np.minimum(place_PH, len(self) - 1)]
         return self._normalised(np.where(place_PH < ends_P[:, None], later_PH, np.nan), at_P)
 
+    def target_bars(self, at_P: Ints) -> tuple[Singles, Ints, Singles] | None:
+        """Return what is known of the target bars: features [P, H, G], codes [P, H, tables], levels [P].
+
+        They are what the kernel writes for an answer; None where the spec has no target bars.
+        """
+        spec, targets = self.spec, self.spec.targets
+        if targets is None:
+            return None
+        x_PHG = np.zeros((len(at_P), spec.horizon, features.target_width(spec, targets)), np.float32)
+        codes_PHT = np.zeros((len(at_P), spec.horizon, len(features.target_tables(spec, targets))), np.int64)
+        labels_P = self.cutoff_K[at_P]
+        ahead_PIH = np.empty((len(at_P), 0, 0))
+        if self.known is not None:
+            run_P = np.searchsorted(self.starts_R1, at_P, side="right") - 1
+            ahead_PIH = self.known.ahead(self.series_R[run_P], labels_P)
+        align_positions(
+            plan(spec), spec.ring, self.filled_K, np.isnan(self.observed_K), self.run_starts(at_P), at_P, labels_P,
+            self.mean_K[at_P], self.scale_K[at_P], ahead_PIH, x_PHG, codes_PHT,
+        )  # fmt: skip
+        return x_PHG, codes_PHT, self.level_K[at_P]
+
     def run_starts(self, at_P: Ints) -> Ints:
         """Return the first bar of the run of each position."""
         return self.starts_R1[np.searchsorted(self.starts_R1, at_P, side="right") - 1]
@@ -94,7 +121,7 @@ class Sequences:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What one call of the kernel gave, copied out of its buffers; coarse ``after`` counts the steps of all chunks."""
+    """The output of one kernel call, copied out of its buffers; ``coarse_after`` counts the steps of all calls."""
 
     slot: Ints
     cold: Bools
@@ -106,20 +133,22 @@ class _Kept:
     scale: Floats
     cutoff: Ints
     warm: Bools
+    mean: Floats
+    level: Singles
     coarse_after: tuple[Ints, ...]
     coarse_x: tuple[Singles, ...]
 
 
-def sequences(history: History, spec: ModelSpec, network: Network) -> Sequences:
-    """Run the kernel over a history and keep what it feeds the network; raises HistoryError for other columns."""
-    chunks: list[_Kept] = []
+def sequences(history: History, spec: ModelSpec) -> Sequences:
+    """Walk a history through the kernel once and keep its output; raises HistoryError when the columns differ."""
+    kept: list[_Kept] = []
     total = 0
-    for chunk in walk(history, spec, layout(spec, network)):
-        chunks.append(_kept(chunk, total))
-        total += int(chunk.counts.steps[0])
+    for call in walk(history, spec):
+        kept.append(_copied(call, total))
+        total += int(call.counts.steps[0])
 
     def joined(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(chunk, name) for chunk in chunks])
+        return np.concatenate([getattr(part, name) for part in kept])
 
     slot = joined("slot")
     order = np.argsort(slot, kind="stable")
@@ -129,9 +158,9 @@ def sequences(history: History, spec: ModelSpec, network: Network) -> Sequences:
     base = Bars(joined("x")[order], joined("dt")[order])
     scales, closed = [base], [np.arange(1, len(order) + 1)]
     for s in range(len(spec.scales)):
-        after = place[np.concatenate([chunk.coarse_after[s] for chunk in chunks])]
+        after = place[np.concatenate([part.coarse_after[s] for part in kept])]
         coarse_order = np.argsort(after, kind="stable")
-        x = np.concatenate([chunk.coarse_x[s] for chunk in chunks])[coarse_order]
+        x = np.concatenate([part.coarse_x[s] for part in kept])[coarse_order]
         scales.append(Bars(x, np.ones(len(x), np.float32)))
         closed.append(np.searchsorted(after[coarse_order], np.arange(len(order)), side="right"))
     return Sequences(
@@ -141,27 +170,32 @@ def sequences(history: History, spec: ModelSpec, network: Network) -> Sequences:
         np.stack(closed),
         np.append(starts, len(order)),
         slot[order][starts],
-        *(joined(name)[order] for name in ("cutoff", "observed", "filled", "last", "scale", "warm")),
+        *(joined(name)[order] for name in ("cutoff", "observed", "filled", "last", "scale", "warm", "mean", "level")),
+        KnownInputs(history, spec, columns(history, spec.series)) if spec.known_columns else None,
     )
 
 
-def _kept(chunk: Chunk, before: int) -> _Kept:
-    """Copy a chunk that comes after ``before`` base steps."""
-    steps = chunk.steps
-    (k, *coarse), answers = chunk.counts.steps.tolist(), int(chunk.counts.answers[0])
+def _copied(call: KernelCall, before: int) -> _Kept:
+    """Copy the output of a call that follows ``before`` base steps."""
+    steps = call.steps
+    k, *coarse = call.counts.steps.tolist()
+    answers = int(call.counts.answers[0])
     at = steps.answer_step[:answers]
     last, scale, warm = np.full(k, np.nan), np.full(k, np.nan), np.zeros(k, np.bool_)
     last[at], scale[at], warm[at] = steps.last[:answers], steps.scale[:answers], steps.warm[:answers]
+    mean, level = np.full(k, np.nan), np.full(k, np.nan, np.float32)
+    mean[at], level[at] = steps.mean[:answers], steps.level[:answers]
     return _Kept(
-        chunk.series_of_slot[steps.slot[:k]], steps.cold[:k].copy(), steps.x[:k].copy(), steps.dt[:k].copy(),
-        steps.observed[:k].copy(), _filled(steps, k, chunk.ring), last, scale, steps.label[:k].copy(), warm,
+        call.series_of_slot[steps.slot[:k]], steps.cold[:k].copy(), steps.x[:k].copy(), steps.dt[:k].copy(),
+        steps.observed[:k].copy(), _filled(steps, k, call.ring), last, scale, steps.label[:k].copy(), warm, mean,
+        level,
         tuple(before + steps.coarse_after[s, :n] for s, n in enumerate(coarse)),
         tuple(steps.coarse_x[s, :n].copy() for s, n in enumerate(coarse)),
     )  # fmt: skip
 
 
 def _filled(steps: Steps, k: int, ring: Floats) -> Floats:
-    """Return the filled target of K steps: what its ring cell holds, or held before a later step overwrote it."""
+    """Return the filled target of K steps: its ring cell, or the cell's value before a later step overwrote it."""
     window = ring.shape[2]
     slots, cells = steps.slot[:k], steps.order[:k] % window
     filled: Floats = ring[slots, 0, cells]

@@ -1,7 +1,7 @@
-"""Sequences side by side: runs cut into pieces, pieces queued in rows, rows advanced a chunk at a time.
+"""Sequences side by side: runs are cut into pieces, pieces queue in rows, and all rows advance chunk by chunk.
 
-State is carried from chunk to chunk of a piece; a piece begins from nothing, at the start of a run or, in the middle
-of one, some bars of burn-in before its first scored bar.
+State is carried from chunk to chunk of a piece.  A piece starts cold: at the start of its run, or some bars of burn-in
+before its first scored bar.
 
 Legend: B rows, T bars of a chunk, S scales (base first), R past outputs, H width, P positions, L lags.
 """
@@ -18,11 +18,12 @@ from torch import Tensor
 
 from streamcast.models.cells.cell import State
 from streamcast.models.network import Network
+from streamcast.models.readout.aligned import TargetBars
 from streamcast.offline.training.sequences import Ints, Sequences
 
 
 class Span(NamedTuple):
-    """What is to be scored of one run, which begins at ``begin``: bars ``first`` to ``last``."""
+    """Bars ``first`` to ``last``, which are scored, of the run that begins at bar ``begin``."""
 
     begin: int
     first: int
@@ -30,7 +31,7 @@ class Span(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Bars ``start`` to ``stop`` of one run, scored from ``scored`` on."""
+    """Bars ``start`` to ``stop`` (excluded) of one run, scored from bar ``scored`` on."""
 
     start: int
     scored: int
@@ -38,7 +39,7 @@ class Piece(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """The next bars of every row: where they begin, how many, from where they are scored, and who begins anew."""
+    """The next bars of every row: the first, how many, the first that is scored, and whether the row starts cold."""
 
     first_B: Ints
     count_B: Ints
@@ -47,7 +48,7 @@ class Chunk(NamedTuple):
 
 
 def cut(spans: Sequence[Span], length: int, burn_in: int, random: np.random.Generator) -> list[Piece]:
-    """Cut spans into pieces of ``length`` scored bars, the first of each span shorter, by chance."""
+    """Cut spans into pieces of ``length`` scored bars; the first piece of a span has a random, shorter length."""
     pieces = []
     for begin, first, last in spans:
         stop = last + 1
@@ -58,7 +59,7 @@ def cut(spans: Sequence[Span], length: int, burn_in: int, random: np.random.Gene
 
 
 def chunks(pieces: Sequence[Piece], rows: int, length: int) -> Iterator[Chunk]:
-    """Queue pieces in rows of about equal work and yield their chunks of ``length`` bars, until all rows are empty."""
+    """Distribute pieces over rows of about equal work and yield chunks of ``length`` bars until all rows are empty."""
     loads = np.zeros(rows, np.int64)
     queues: list[list[tuple[int, int, int, bool]]] = [[] for _ in range(rows)]
     for piece in sorted(pieces, key=lambda piece: piece.start - piece.stop):
@@ -74,7 +75,7 @@ def chunks(pieces: Sequence[Piece], rows: int, length: int) -> Iterator[Chunk]:
 
 
 class Streams:
-    """B rows of sequences, and the state that each carries, on the device of the network's weights."""
+    """B rows of sequences and the state of each, on the device of the network's weights."""
 
     def __init__(self, network: Network, sequences: Sequences, rows: int) -> None:
         self._network, self._sequences, self._rows = network, sequences, rows
@@ -88,7 +89,7 @@ class Streams:
         self._first_SB = np.zeros_like(self._begun_SB)
 
     def advance(self, chunk: Chunk) -> None:
-        """Step every row through its chunk; gradients reach back to the chunk's beginning and no further."""
+        """Step every row through its chunk; gradients end at the chunk's first bar."""
         fresh_B = self._placed(chunk.fresh_B)
         for s in range(len(self._sequences.scales)):
             first_B = self._sequences.closed(s, chunk.first_B)
@@ -107,14 +108,14 @@ class Streams:
             self._memory[s] = self._outputs[s].detach()[newest_RB, torch.arange(self._rows, device=self.device)]
 
     def reached(self, name: str) -> list[Tensor]:
-        """Return the state tensors of one name, of all layers and scales, at the last chunk's end, with gradient."""
+        """Return the state tensors called ``name`` of all layers and scales after the last chunk, with gradient."""
         return [tensor for state in self._reached for full, tensor in state.items() if full.split(".")[-1] == name]
 
     def _scan(self, scale: int, first_B: Ints, count_B: Ints, state: State) -> tuple[Tensor, State]:
-        """Return the outputs of a scale [T, B, H] and its state; T is that of the row with the most bars.
+        """Return the outputs of a scale [T, B, H] and its state; T is the most bars of any row.
 
-        A base row that ends early has come to the end of its piece, so what becomes of its state does not matter; a
-        coarse row may go on.
+        A base row with fewer bars has reached the end of its piece, so its state is not used again and needs no mask.
+        A coarse row may continue in the next chunk, so it does.
         """
         length = int(count_B.max())
         if length == 0:
@@ -127,10 +128,10 @@ class Streams:
         x_TBF, dt_TB = self._placed(bars.x_JF[place_TB]), self._placed(bars.dt_J[place_TB])
         return self._network.scan(scale, x_TBF, state, mask, dt_TB)
 
-    def recall(self, rows_P: Ints, at_P: Ints) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Return what the network reads answers out of at bars of the last chunk, given their rows.
+    def recall(self, rows_P: Ints, at_P: Ints) -> tuple[list[Tensor], list[Tensor], Tensor, TargetBars | None]:
+        """Return the read-out's inputs at bars of the last chunk, given their rows.
 
-        Past outputs [P, R, H] and how many of them are real [P], by scale, and lags [P, L].
+        They are past outputs [P, R, H] and how many of them are real [P], by scale, lags [P, L], and the target bars.
         """
         memories, filled = [], []
         for s, outputs in enumerate(self._outputs):
@@ -139,7 +140,9 @@ class Streams:
             place = self._placed(newest_PR * self._rows + rows_P[:, None]).flatten()
             memories.append(outputs.flatten(0, 1).index_select(0, place).view(len(at_P), size, outputs.shape[-1]))
             filled.append(self._placed(np.minimum(closed_P - self._begun_SB[s, rows_P], size)))
-        return memories, filled, self._placed(self._sequences.lags(at_P))
+        bars = self._sequences.target_bars(at_P)
+        targets = None if bars is None else TargetBars(*map(self._placed, bars))
+        return memories, filled, self._placed(self._sequences.lags(at_P)), targets
 
     def _placed(self, array: npt.NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)

@@ -1,4 +1,4 @@
-"""What is trained on, what is validated on, and how good a network is there.
+"""The training and the validation part of a history, and a network's loss on the latter.
 
 Legend: P positions, K base bars, B rows.
 """
@@ -22,7 +22,7 @@ MOST_EVALUATED = 20_000
 
 
 def parts(seen: Sequences, validation: float) -> tuple[Ints, Ints]:
-    """Return the positions to train on and to validate on; no outcome of the former lies in the time of the latter.
+    """Return the positions to train on and to validate on; no training outcome lies in the validation's time.
 
     Raises HistoryError when there is nothing to train on.
     """
@@ -46,7 +46,7 @@ def parts(seen: Sequences, validation: float) -> tuple[Ints, Ints]:
 
 
 def spans(seen: Sequences, at_P: Ints) -> list[Span]:
-    """Return the beginning, first and last position of every run that has positions (which rise)."""
+    """Return the first bar, first position and last position of every run with positions; ``at_P`` rises."""
     begins = seen.run_starts(at_P)
     firsts = np.flatnonzero(np.diff(begins, prepend=-1))
     lasts = np.append(firsts[1:], len(at_P)) - 1
@@ -54,7 +54,7 @@ def spans(seen: Sequences, at_P: Ints) -> list[Span]:
 
 
 def scored(chunk: Chunk, eligible_K: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
-    """Return the rows and the positions of a chunk that are eligible and past their piece's burn-in."""
+    """Return the rows and positions of a chunk that are eligible and after their piece's burn-in."""
     rows, places = [], []
     for row, (first, count, start) in enumerate(zip(chunk.first_B, chunk.count_B, chunk.scored_B, strict=True)):
         begin = max(first, start)
@@ -65,7 +65,7 @@ def scored(chunk: Chunk, eligible_K: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]
 
 
 def evaluate(network: Network, seen: Sequences, at_P: Ints, rows: int, burn_in: int) -> float:
-    """Return the network's mean loss at positions, in ``rows`` streams, each burnt in for so many bars."""
+    """Return the network's mean loss at positions, in ``rows`` streams that each start with ``burn_in`` bars."""
     network.eval()
     at_P = thinned(at_P, MOST_EVALUATED)
     eligible_K = np.zeros(len(seen), np.bool_)

@@ -253,6 +253,9 @@ def test_the_demo_trains_streams_and_beats_seasonal_naive(tmp_path: Path) -> Non
     assert "The live page is at http://127.0.0.1:" in said
     assert found["records"] == found["forecasts"] > 10_000
     assert found["mae"] < found["seasonal_naive_mae"]
+    assert 10_000 < found["scored_forecasts"] <= found["forecasts"]
+    assert len(found["relative_mae_by_series"]) == 5
+    assert min(found["relative_mae_by_series"].values()) < found["relative_mae"] < 1.2
     assert 0.6 < found["coverage_80"] < 0.97
     assert found["dead_letters"] == 0
     assert 0 < found["p50_ms"] <= found["p99_ms"]

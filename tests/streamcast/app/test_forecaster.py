@@ -12,7 +12,7 @@ import pytest
 from harness.readings import bars_and_readings
 from streamcast import Forecaster
 from streamcast.errors import ModelError
-from streamcast.offline.training.training import Options
+from streamcast.offline.training.fit import Options
 
 OPTIONS = Options(epochs=1, rows=4, chunk=16, positions=64)
 

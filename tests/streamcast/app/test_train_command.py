@@ -12,7 +12,7 @@ from harness.histories import history_of
 from streamcast.app.cli import app
 from streamcast.app.commands.train import chosen_options
 from streamcast.models.spec import SpecError
-from streamcast.offline.training.training import Options
+from streamcast.offline.training.fit import Options
 from streamcast.spec.folders import load_model
 
 FLAGS = {"epochs": 3, "max_seconds": 0.0, "seed": 2}

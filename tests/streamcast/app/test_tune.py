@@ -12,7 +12,7 @@ from rich.console import Console
 
 from streamcast.app.commands.tune import tune
 from streamcast.errors import ModelError
-from streamcast.offline.history.history import History, read
+from streamcast.offline.history.read import History, read
 from streamcast.spec.folders import load_model
 
 CHOICE = {

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import utilsforecast.losses as oracle
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from streamcast.offline.evaluation import accuracy
+from streamcast.offline.evaluation.baselines import seasonal_scale
 
 Floats = NDArray[np.float64]
 LEVELS = np.array([0.1, 0.5, 0.9])
@@ -26,6 +27,7 @@ def _frame(values_NM: Floats) -> pd.DataFrame:
     )
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, (8, 5), elements=NUMBERS))
 def test_errors_agree_with_utilsforecast(values_NM: Floats) -> None:
     actual, low, middle, high, past = values_NM.T
@@ -47,7 +49,7 @@ def test_errors_agree_with_utilsforecast(values_NM: Floats) -> None:
     }
     for name, error in got.items():
         assert accuracy.mean(error) == pytest.approx(want[name].item(), rel=1e-9, abs=1e-9), name
-    scale = accuracy.seasonal_scale(past, season=2)
+    scale = seasonal_scale(past, season=2)
     if scale > 0:
         want_mase = oracle.mase(frame, ["model"], seasonality=2, train_df=train)["model"].item()
         got_mase = accuracy.mean(accuracy.scaled_error(actual, middle, scale))
@@ -68,12 +70,14 @@ def _scores(values_NM: Floats) -> list[float]:
     return [accuracy.mean(error) for error in errors]
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, (8, 5), elements=NUMBERS), arrays(np.bool_, 8))
 def test_what_is_missing_is_not_scored(values_NM: Floats, missing_N: NDArray[np.bool_]) -> None:
     with_missing = np.where(missing_N[:, None], math.nan, values_NM)
     np.testing.assert_allclose(_scores(with_missing), _scores(values_NM[~missing_N]), rtol=1e-12)
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, (8, 5), elements=NUMBERS), st.integers(0, 3))
 def test_an_outcome_or_a_forecast_that_is_missing_makes_no_error(values_NM: Floats, column: int) -> None:
     values_NM[:, column] = math.nan
@@ -87,7 +91,7 @@ def test_nothing_scored_is_nan_and_no_warning() -> None:
     nothing = np.full((3, 2), math.nan)
     assert math.isnan(accuracy.mean(nothing))
     assert np.isnan(accuracy.mean_by_step(nothing)).all()
-    assert math.isnan(accuracy.seasonal_scale([1.0, 1.0, 1.0], 1))
+    assert math.isnan(seasonal_scale([1.0, 1.0, 1.0], 1))
     assert math.isnan(accuracy.skill(1.0, 0.0))
     assert all(map(math.isnan, accuracy.hit_rate([1.0], [2.0], [1.0])))
 
@@ -108,6 +112,7 @@ def test_crps_of_many_quantiles_is_the_gaussians_closed_form() -> None:
         assert accuracy.crps(z, quantiles, levels) == pytest.approx(closed, abs=1e-4)
 
 
+@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=30), st.sampled_from([0.1, 0.25, 0.5, 0.9]))
 def test_the_empirical_quantile_has_the_least_pinball_loss(outcomes: list[float], level: float) -> None:
     best = np.quantile(outcomes, level, method="inverted_cdf")
@@ -140,3 +145,8 @@ def test_the_direction_of_a_random_walk_cannot_be_told() -> None:
     rate = accuracy.hit_rate(walk[2:], momentum, walk[1:-1])
     assert rate.low < 0.5 < rate.high
     assert rate.high - rate.low < 0.02
+
+
+def test_the_geometric_mean_lets_doubling_and_halving_cancel() -> None:
+    assert accuracy.geometric_mean([2.0, 0.5, math.nan]) == pytest.approx(1.0)
+    assert math.isnan(accuracy.geometric_mean([math.nan]))

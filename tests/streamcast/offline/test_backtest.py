@@ -1,4 +1,4 @@
-"""Backtests: the numbers are those of other people's libraries, and the model is told when it loses."""
+"""Backtests: the numbers agree with other libraries, and the report says when the model loses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from streamcast.consumers.transport import Batch
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.kernels.outcomes import NAMES
-from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.evaluation.backtest import Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
-from streamcast.offline.evaluation.report import Report, Row
-from streamcast.offline.history.history import History, read, records
+from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history.polls import SOURCE, polls
+from streamcast.offline.history.read import History, read, records
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec.folders import Model, new_network
 from streamcast.topics.messages import Decoder, Observations
@@ -51,11 +51,11 @@ def history() -> History:
 
 
 @pytest.fixture(scope="module")
-def report(history: History) -> Report:
+def report(history: History) -> BacktestReport:
     return backtest(model_of(history), history, START + 300 * HOUR, baselines=BASELINES, keep=None)
 
 
-def test_errors_are_those_of_utilsforecast(history: History, report: Report) -> None:
+def test_errors_are_those_of_utilsforecast(history: History, report: BacktestReport) -> None:
     frame = report.frame().dropna().drop(columns="cutoff")
     frame["q10"] = frame["gru-lo-80"]
     row = report.rows()[0]
@@ -75,10 +75,10 @@ def test_errors_are_those_of_utilsforecast(history: History, report: Report) -> 
     assert row["width"] == pytest.approx(float((frame["gru-hi-80"] - frame["q10"]).mean()))
 
 
-def test_kept_forecasts_are_those_of_the_engine_and_y_is_what_came(history: History, report: Report) -> None:
+def test_kept_forecasts_are_those_of_the_engine_and_y_is_what_came(history: History, report: BacktestReport) -> None:
     model, expected, done = model_of(history), {}, 0
     engine = Engine(model.spec, model.network)
-    for poll in polls(history, model.spec.series, rows=61):
+    for poll in polls(history, model.spec, rows=61):
         found = engine.stage(poll).forecasts
         engine.promote()
         for record, cutoff, values, warm in zip(found.record, found.cutoffs, found.values, found.warm, strict=True):
@@ -101,13 +101,15 @@ def test_kept_forecasts_are_those_of_the_engine_and_y_is_what_came(history: Hist
             assert np.array_equal(y, truth.get((place[0], place[1] + h * HOUR), np.nan), equal_nan=True)
 
 
-def test_baselines_are_scored_at_the_same_points_as_the_model(report: Report) -> None:
+def test_baselines_are_scored_at_the_same_points_as_the_model(report: BacktestReport) -> None:
     points = {row["forecaster"]: row["points"] for row in report.rows()}
     assert len(set(points.values())) == 1
     assert list(points) == ["gru", *BASELINES]
 
 
-def test_the_last_values_error_is_what_a_loop_over_the_forecasts_gives(history: History, report: Report) -> None:
+def test_the_last_values_error_is_what_a_loop_over_the_forecasts_gives(
+    history: History, report: BacktestReport
+) -> None:
     series: dict[str, dict[int, float]] = {key: {} for key in history.keys}
     for k, ts, y in zip(history.series_N, history.ts_N, history.values_NC[:, 0], strict=True):
         series[history.keys[k]][int(ts)] = y
@@ -121,7 +123,7 @@ def test_the_last_values_error_is_what_a_loop_over_the_forecasts_gives(history: 
     assert report.rows()[1]["mae"] == pytest.approx(np.mean(errors))
 
 
-def test_parts_add_up_to_the_whole(report: Report) -> None:
+def test_parts_add_up_to_the_whole(report: BacktestReport) -> None:
     whole = {row["forecaster"]: row for row in report.rows()}
     for parts in (report.by_horizon(), report.by_series()):
         for name, total in whole.items():
@@ -141,6 +143,38 @@ def test_a_model_that_wins_is_said_to_win() -> None:
     history = read(flat, freq="1h")
     good = backtest(model_of(history), history, START + 350 * HOUR, baselines={"seasonal naive": SeasonalNaive(24)})
     assert good.verdict() == ["gru beats seasonal naive on mae, mse and mase"]
+
+
+def test_the_relative_mae_is_the_geometric_mean_of_the_ratios_to_seasonal_naive_by_series(
+    report: BacktestReport,
+) -> None:
+    overall, by_series = report.relative_mae()
+    mae = {(row["unique_id"], row["forecaster"]): row["mae"] for row in report.by_series()}
+    ratios = {key: mae[key, "gru"] / mae[key, "seasonal naive"] for key in report.keys}
+    assert by_series == pytest.approx(ratios)
+    assert overall == pytest.approx(np.prod(list(ratios.values())) ** (1 / len(ratios)))
+
+
+def test_one_large_series_does_not_decide_the_relative_mae(history: History) -> None:
+    large = replace(history, values_NC=history.values_NC * np.where(history.series_N == 0, 1e6, 1.0)[:, None])
+    reports = [backtest(model_of(each), each, START + 350 * HOUR, baselines=BASELINES) for each in (history, large)]
+    assert reports[1].relative_mae()[0] == pytest.approx(reports[0].relative_mae()[0], rel=1e-3)
+    assert reports[1].rows()[0]["mae"] > 1e4 * reports[0].rows()[0]["mae"]
+
+
+def test_a_scoreboard_that_got_its_forecasts_elsewhere_reports_what_a_backtest_does(history: History) -> None:
+    """As the demo does, which reads them from a topic."""
+    model, from_ms = model_of(history), START + 350 * HOUR
+    want = backtest(model, history, from_ms, baselines=BASELINES)
+    board, engine, done = Scoreboard(history, model.spec, from_ms), Engine(model.spec, model.network), 0
+    for poll in polls(history, model.spec):
+        found = engine.stage(poll).forecasts
+        engine.promote()
+        board.add(history.series_N[done + found.record], found.cutoffs, found.values, found.warm)
+        done += len(poll)
+    got = board.report(model.name, BASELINES)
+    assert got.rows() == want.rows()
+    assert got.forecasts == want.forecasts
 
 
 def test_nothing_after_the_last_scored_bar_is_looked_at(history: History) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.histories import HOUR, START
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
-from streamcast.offline.history.bars import panel
-from streamcast.offline.history.history import read
+from streamcast.offline.history import bars
+from streamcast.offline.history.bars import KernelCall, Panel, panel, walk
+from streamcast.offline.history.read import History, read
+from streamcast.offline.training import sequences as sequences_module
 from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.fit import Options, fit
 from streamcast.offline.training.sequences import sequences
-from streamcast.offline.training.training import Options, fit
-from streamcast.spec.folders import new_network
-from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
 
 SMALL = {"kind": "lstm-attention", "hidden": 8, "ring": 5}
 Y = (Column(name="y"),)
@@ -42,6 +46,57 @@ def test_the_offset_of_the_spec_shifts_the_bars() -> None:
     grid = panel(read(frame, id_col=None, freq="1h"), SeriesSpec(columns=Y, freq="1h", offset=HOUR // 2))
     assert pd.Timestamp(grid.start_ms, unit="ms") == pd.Timestamp("2025-12-31 23:30")
     np.testing.assert_array_equal(grid.y_KT, [[1, 2, 3]])
+
+
+def panel_of_the_kernel(history: History, series: SeriesSpec) -> Panel:
+    """The oracle: the panel of the steps that the window kernel takes."""
+    spec = ModelSpec(series=series, horizon=1, lags=0, season=1, calendar=(), network={})
+    found = {}
+    for call in walk(history, spec):
+        for k in range(int(call.counts[0])):
+            steps = call.steps
+            found[int(call.series_of_slot[steps.slot[k]]), int(steps.label[k])] = float(steps.observed[k])
+    start, stop = min(label for _, label in found), max(label for _, label in found)
+    y_KT = np.full((len(history.keys), (stop - start) // series.freq + 1), np.nan)
+    for (number, label), value in found.items():
+        y_KT[number, (label - start) // series.freq] = value
+    return Panel(start, series.freq, y_KT)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    steps=st.lists(st.sampled_from([0, 0.4, 1, 1, 1, 2, 7, 30]), min_size=1, max_size=60),
+    seed=st.integers(0, 99),
+    offset=st.sampled_from([0, HOUR // 2]),
+    limits=st.sampled_from([{}, {"max_gap": 3}, {"ttl": "12h"}]),
+)
+def test_the_panel_of_samples_is_that_of_the_window_kernel(
+    steps: list[float], seed: int, offset: int, limits: dict[str, Any]
+) -> None:
+    """Repeated bars, gaps, cold restarts, missing values, several series."""
+    random = np.random.default_rng(seed)
+    value = np.where(random.random(len(steps)) < 0.2, np.nan, random.normal(size=len(steps)))
+    times = START + np.round(np.cumsum(steps) * HOUR).astype(np.int64)
+    names = random.choice(["a", "b", "c"], len(steps))
+    history = read(pd.DataFrame({"unique_id": names, "ds": times, "y": value}), freq="1h")
+    series = SeriesSpec(columns=Y, freq="1h", offset=offset, **limits)
+    fast, slow = panel(history, series), panel_of_the_kernel(history, series)
+    assert (fast.start_ms, fast.freq_ms) == (slow.start_ms, slow.freq_ms)
+    np.testing.assert_array_equal(fast.y_KT, slow.y_KT)
+
+
+def test_training_on_samples_walks_the_history_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked = []
+
+    def counting(history: History, spec: ModelSpec) -> Iterator[KernelCall]:
+        walked.append(spec)
+        return walk(history, spec)
+
+    for module in (bars, sequences_module):
+        monkeypatch.setattr(module, "walk", counting)
+    hours, _ = bars_and_readings()
+    fit(hours, default_spec(hours, 4, SMALL), Options(epochs=1, rows=4, positions=16))
+    assert len(walked) == 1
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "first", "last", "min", "max", "sum", "count"])
@@ -83,7 +138,7 @@ def test_readings_train_the_very_weights_that_their_bars_do(grace_hours: int) ->
 def test_every_bar_of_readings_is_a_step_and_each_record_that_closes_some_gives_one_answer() -> None:
     history = ragged_readings()
     spec = default_spec(history, 4, SMALL, lags=16, season=24, mode="ticks")
-    seen = sequences(history, spec, new_network(spec))
+    seen = sequences(history, spec)
     grid = panel(history, spec.series)
     run = np.searchsorted(seen.starts_R1, np.arange(len(seen)), side="right") - 1
     place = (seen.cutoff_K - grid.start_ms) // HOUR

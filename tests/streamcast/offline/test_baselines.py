@@ -44,7 +44,7 @@ def _forecast(baseline: Baseline, y_KT: Floats) -> Floats:
 
 
 @given(PANELS)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_naive_forecasts_are_those_of_a_loop(y_KT: Floats) -> None:
     for series, y_T in enumerate(y_KT.tolist()):
         for place, cutoff in enumerate(CUTOFFS.tolist()):
@@ -56,7 +56,7 @@ def test_naive_forecasts_are_those_of_a_loop(y_KT: Floats) -> None:
 
 
 @given(PANELS, st.integers(TRAINED - 1, 36))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_ridge_is_least_squares_on_stacked_windows(y_KT: Floats, cutoff: int) -> None:
     got = _forecast(BASELINES["ridge"], y_KT)[:, cutoff - TRAINED + 1]
     want = [
@@ -66,7 +66,7 @@ def test_ridge_is_least_squares_on_stacked_windows(y_KT: Floats, cutoff: int) ->
 
 
 @given(arrays(np.float64, (1, 40), elements=VALUES), st.integers(TRAINED, 36))
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_without_forgetting_the_refitted_ridge_is_one_fitted_on_all_that_is_known(y_KT: Floats, cutoff: int) -> None:
     assume(y_KT[:, :TRAINED].std() > 0)
     cutoffs = np.array([cutoff])
@@ -77,7 +77,7 @@ def test_without_forgetting_the_refitted_ridge_is_one_fitted_on_all_that_is_know
 
 @pytest.mark.parametrize("name", BASELINES)
 @given(y_KT=PANELS, now=st.integers(TRAINED, 37))
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 def test_no_forecast_changes_when_the_future_changes(name: str, y_KT: Floats, now: int) -> None:
     changed = y_KT.copy()
     changed[:, now:] = 1_000.0
@@ -121,7 +121,7 @@ def test_the_standard_baselines_are_those_of_the_accuracy_protocol() -> None:
     assert list(standard(24)) == ["last value", "seasonal naive", "moving average", "ridge on lags", "ridge refitted"]
 
 
-@pytest.mark.skipif(not ETT.exists(), reason="the ETT data are not beside the project")
+@pytest.mark.skipif(not ETT.exists(), reason="the ETT data are not next to the project")
 @pytest.mark.parametrize(
     ("name", "baseline", "mse"),
     [("ETTh1", Ridge(336), 0.370), ("ETTh1", SeasonalNaive(24), 0.512), ("ETTh1", LastValue(), 1.294)],

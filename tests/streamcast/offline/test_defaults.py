@@ -1,4 +1,4 @@
-"""What is chosen when nobody has chosen: of readings it is what is chosen of the bars they make."""
+"""The default spec; readings get the same choices as the bars they make."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
-from streamcast.offline.history.history import read
+from streamcast.offline.history.read import read
 from streamcast.offline.training.defaults import best_season, default_spec
 
 

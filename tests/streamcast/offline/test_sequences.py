@@ -1,4 +1,4 @@
-"""What training sees is what the service feeds its network, and what came after is what came after."""
+"""Training sees the features that the service feeds its network, and the outcomes that followed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from streamcast.engine.engine import Engine, Ints
 from streamcast.models.network import Network
-from streamcast.offline.history.history import History, read
 from streamcast.offline.history.polls import polls
+from streamcast.offline.history.read import History, read
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Piece, Span, Streams, chunks, cut
 from streamcast.spec.folders import new_network
@@ -45,7 +45,7 @@ READINGS = st.sampled_from([0, 0.1, 0.25, 0.4, 1, 2.5, 9])
 
 @st.composite
 def histories(draw: st.DrawFn, steps: st.SearchStrategy[float] = SAMPLES) -> History:
-    """Series with gaps (some long enough to start anew), missing values, unknown categories and repeated bars.
+    """Series with gaps (some long enough for a cold restart), missing values, unknown categories and repeated bars.
 
     ``steps`` are hours from one record to the next.
     """
@@ -85,7 +85,7 @@ def served(recorder: Recorder, history: History) -> tuple[Forecasts, Ints, list[
     """Every answer to a history, whose series it is, and what it was read out of."""
     forecasts, rows, done = [], [], 0
     reads: list[tuple[list[Tensor], list[Tensor], Tensor]] = []
-    for poll in polls(history, recorder.spec.series, rows=37):
+    for poll in polls(history, recorder.spec, rows=37):
         recorder.reads.clear()
         result = recorder.engine.stage(poll)
         recorder.engine.promote()
@@ -129,7 +129,7 @@ def test_training_feeds_the_network_what_serving_does_bit_for_bit(
     history = data.draw(MODES[mode], label="history")
     recorder = Recorder(spec_of(missing, network, mode))
     forecasts, series, memories, filled, lags = served(recorder, history)
-    seen = sequences(history, recorder.spec, recorder.network)
+    seen = sequences(history, recorder.spec)
     at = positions(seen, series, forecasts.cutoffs)
     assert np.array_equal(seen.lags(at), lags.numpy())
     assert np.array_equal(seen.warm_K[at], forecasts.warm)
@@ -154,7 +154,7 @@ def test_training_feeds_the_network_what_serving_does_bit_for_bit(
 @settings(max_examples=15, deadline=None)
 def test_outcomes_are_the_observed_targets_that_follow_in_the_unit_of_the_forecast(history: History) -> None:
     spec = spec_of()
-    seen = sequences(history, spec, new_network(spec))
+    seen = sequences(history, spec)
     observed: dict[tuple[int, int], float] = {}
     for series, ts, value in zip(history.series_N, history.ts_N, history.values_NC[:, 0], strict=True):
         observed.setdefault((int(series), int(ts) // HOUR), value)
@@ -173,7 +173,7 @@ def test_outcomes_are_the_observed_targets_that_follow_in_the_unit_of_the_foreca
 @settings(max_examples=20, deadline=None)
 def test_outcomes_of_ticks_are_the_means_of_the_bars_that_follow(history: History) -> None:
     spec = spec_of(mode="ticks")
-    seen = sequences(history, spec, new_network(spec))
+    seen = sequences(history, spec)
     readings: dict[tuple[int, int], list[float]] = {}
     for series, ts, value in zip(history.series_N, history.ts_N, history.values_NC[:, 0], strict=True):
         readings.setdefault((int(series), int(ts) // HOUR), []).append(value)
@@ -196,12 +196,11 @@ def test_what_training_sees_of_the_past_does_not_change_with_the_future(
     mode: str, data: st.DataObject, bars: int
 ) -> None:
     history, spec = data.draw(MODES[mode], label="history"), spec_of(mode=mode)
-    network = new_network(spec)
     cut_ms = int(history.ts_N[0]) + bars * HOUR
     past = history.between(int(history.ts_N[0]), cut_ms)
     if not len(past):
         return
-    whole, part = sequences(history, spec, network), sequences(past, spec, network)
+    whole, part = sequences(history, spec), sequences(past, spec)
     answers = np.flatnonzero(~np.isnan(part.last_K))
     run = np.searchsorted(part.starts_R1, answers, side="right") - 1
     same = positions(whole, part.series_R[run], part.cutoff_K[answers])

@@ -20,13 +20,13 @@ from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import pruned
 from streamcast.models.surgery.handover import first_layers, frozen, hand_over
-from streamcast.offline.history.history import read
+from streamcast.offline.history.read import read
 from streamcast.offline.training import highway
 from streamcast.offline.training.defaults import best_season, default_spec
+from streamcast.offline.training.fit import Options, Progress, fit, held_out_loss
 from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Chunk, Streams
-from streamcast.offline.training.training import Options, Progress, fit, held_out_loss
 from streamcast.offline.training.validation import parts
 from streamcast.spec.folders import Model, new_network
 
@@ -79,7 +79,7 @@ def test_the_step_size_stays_for_as_many_epochs_as_it_shall() -> None:
 def test_no_outcome_that_is_trained_on_lies_in_the_time_of_validation() -> None:
     history = history_of(500, 3)
     spec = default_spec(history, 12, SMALL)
-    seen = sequences(history, spec, new_network(spec))
+    seen = sequences(history, spec)
     train_P, validation_P = parts(seen, 0.2)
     assert len(train_P)
     assert seen.cutoff_K[train_P].max() + 12 * HOUR <= seen.cutoff_K[validation_P].min()
@@ -90,7 +90,7 @@ def test_the_highway_is_the_ridge_regression_of_outcomes_on_lags() -> None:
     history = history_of(400, 1, drop=0.0)
     spec = default_spec(history, 3, SMALL, lags=8)
     network = new_network(spec)
-    seen = sequences(history, spec, network)
+    seen = sequences(history, spec)
     train_P, validation_P = parts(seen, 0.2)
     highway.solve(seen, network, train_P, validation_P)
     x, y = seen.lags(train_P).astype(float), seen.outcomes(train_P).astype(float)
@@ -365,10 +365,10 @@ class TestPrecisionAndDevice:
 
     @pytest.mark.parametrize("network", [SMALL, {"kind": "lstm-attention", "hidden": 8, "ring": 8}])
     def test_streams_are_where_the_weights_are(self, network: dict[str, object]) -> None:
-        """A device without memory stands for a GPU: it refuses tensors of another."""
+        """The meta device, which has no memory, plays the GPU: it refuses tensors of another device."""
         history = history_of(300)
         spec = default_spec(history, 4, network)
-        seen = sequences(history, spec, new_network(spec))
+        seen = sequences(history, spec)
         away = new_network(spec).to("meta")
         streams = Streams(away, seen, 8)
         streams.advance(FIRST)
@@ -390,8 +390,7 @@ def small_task(network: dict[str, object]) -> tuple[Sequences, Network]:
     torch.manual_seed(6)
     history = history_of(300)
     spec = default_spec(history, 4, network)
-    fresh = new_network(spec)
-    return sequences(history, spec, fresh), fresh
+    return sequences(history, spec), new_network(spec)
 
 
 def descend(objective: Objective, network: Network) -> None:

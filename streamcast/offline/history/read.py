@@ -1,7 +1,7 @@
-"""CSV, Parquet or a data frame to observations as columns, and back to records; splits by time.
+"""Reading a history: CSV, Parquet or a data frame becomes columns, which can be split by time or sent as records.
 
 Shapes: N rows (observations), C columns (the target first), K series.
-Times are epoch milliseconds.  Whatever was guessed or changed while reading is said in ``notes``.
+Times are epoch milliseconds.  ``History.notes`` lists everything that was guessed or changed in reading.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ MAX_CATEGORIES = 1_000
 class History:
     """Observations of many series as columns, in order of time, then series, then the file's own order.
 
-    ``series_N`` are places in ``keys``; ``values_NC`` holds NaN for missing and, in a column of ``categories``, the
-    place of the category's name.
+    ``series_N`` are places in ``keys``.  A missing value is NaN; a category is its place in ``categories``.
     """
 
     keys: tuple[str, ...]
@@ -47,11 +46,6 @@ class History:
     def __len__(self) -> int:
         return len(self.ts_N)
 
-    def rows_by_series(self) -> list[NDArray[np.intp]]:
-        """Return, for each key, its rows in time order."""
-        order = np.argsort(self.series_N, kind="stable")
-        return np.split(order, np.searchsorted(self.series_N[order], np.arange(1, len(self.keys))))
-
     def between(self, start_ms: int, end_ms: int) -> History:
         """Return the observations with ``start_ms`` <= time < ``end_ms``; keys and categories stay."""
         first, last = np.searchsorted(self.ts_N, (start_ms, end_ms))
@@ -60,7 +54,7 @@ class History:
 
 
 class Observation(NamedTuple):
-    """One record as it goes onto the input topic: the Kafka key, the event time and the JSON value."""
+    """One record for the input topic: the Kafka key, the event time and the JSON value."""
 
     key: bytes
     timestamp_ms: int
@@ -79,15 +73,15 @@ def read(
     time_format: str | None = None,
     ticks: bool = False,
 ) -> History:
-    """Read observations; ``id_col`` None means one series, named by the target.
+    """Read observations; ``id_col`` None means one series, named after the target.
 
-    ``columns`` are the inputs beside the target (default: all others, in the source's order); ``freq`` is the bar
-    length (default: the median step, and a note says so); ``timezone`` is where naive times were written;
-    ``time_format`` is a strftime pattern for times that are not ISO 8601; ``ticks`` means raw readings, as many a bar
-    as there are, whose bar length must be given.  Raises HistoryError.
+    ``columns`` are the inputs besides the target (default: all others, in the source's order).  ``freq`` is the bar
+    length (default: the median step, with a note).  ``timezone`` is the zone of naive times.  ``time_format`` is a
+    strftime pattern for times that are not ISO 8601.  ``ticks`` means raw readings, any number a bar; they need a
+    ``freq``.  Raises HistoryError when the source cannot be read as observations.
     """
     if ticks and freq is None:
-        raise HistoryError("freq is not given: readings do not say how long a bar is; give freq, such as 1min")
+        raise HistoryError("freq is missing: readings do not show how long a bar is; give freq, such as 1min")
     frame = _load(source, id_col, [time_col, target_col, *(columns or ())], only=columns is not None)
     if frame.empty:
         raise HistoryError("the source holds no rows; expected at least one observation")
@@ -96,7 +90,7 @@ def read(
         *(columns if columns is not None else frame.columns.drop([time_col, target_col, *_listed(id_col)])),
     )
     if len(set(names)) < len(names):
-        raise HistoryError(f"columns {', '.join(names)} name one twice; the target is not one of the other columns")
+        raise HistoryError(f"columns {', '.join(names)} name one twice; leave the target out of the other columns")
     keys, series_N = _keys(frame, id_col, target_col)
     try:
         ts_N, notes = read_timestamps(frame[time_col], series_N, timezone, time_format)
@@ -110,7 +104,7 @@ def read(
 
 
 def records(history: History) -> Iterator[Observation]:
-    """Iterate over the observations as input records, in order of time; missing is null, a category is its name."""
+    """Yield the observations as input records in order of time; missing is null, a category is its name."""
     names = [history.categories.get(column) for column in history.columns]
     coded = [(place, table) for place, table in enumerate(names) if table is not None]
     keys = [key.encode() for key in history.keys]
@@ -123,9 +117,10 @@ def records(history: History) -> Iterator[Observation]:
 
 
 def cuts(history: History, fractions: Sequence[float]) -> tuple[int, ...]:
-    """Return the instants at which parts of these fractions of the rows begin, for ``split``; no instant is divided.
+    """Return the instants, for ``split``, that divide the rows into parts of these fractions.
 
-    Raises HistoryError when the fractions are not positive or do not sum to one, or a part would be empty.
+    Rows of one instant stay together.  Raises HistoryError when the fractions are not positive, do not sum to one, or
+    leave a part empty.
     """
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise HistoryError(f"fractions {tuple(fractions)} must be positive and sum to 1, such as (0.6, 0.2, 0.2)")
@@ -136,7 +131,7 @@ def cuts(history: History, fractions: Sequence[float]) -> tuple[int, ...]:
 
 
 def split(history: History, instants_ms: Sequence[int]) -> list[History]:
-    """Return the parts before, between and after the instants; raises HistoryError when one would be empty."""
+    """Return the parts before, between and after the instants; raises HistoryError when one is empty."""
     end = int(history.ts_N[-1]) + 1
     bounds = [int(history.ts_N[0]), *instants_ms, end]
     if sorted(set(bounds)) != bounds:
@@ -161,7 +156,7 @@ def _listed(name: str | None) -> list[str]:
 
 
 def _load(source: str | Path | pd.DataFrame, id_col: str | None, named: list[str], *, only: bool) -> pd.DataFrame:
-    """Read the source; ``only`` leaves columns that are not named unread."""
+    """Read the source; with ``only``, no columns but the named ones."""
     wanted = [*_listed(id_col), *named]
     if isinstance(source, pd.DataFrame):
         _require(list(source.columns), wanted, "the data frame")

@@ -1,4 +1,4 @@
-"""Anomalies from forecasts: a bar is told when its value lies far outside the forecast made the bar before.
+"""Anomalies from forecasts: an alarm is a bar whose value lies far outside the forecast of the bar before.
 
 Shapes: N bars.
 """
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.engine.engine import Engine
-from streamcast.offline.history.history import History
 from streamcast.offline.history.polls import polls
+from streamcast.offline.history.read import History
 from streamcast.spec.folders import Model
 
 Floats = npt.NDArray[np.float64]
@@ -21,15 +21,15 @@ Bools = npt.NDArray[np.bool_]
 
 
 def surprises(model: Model, history: History) -> tuple[Floats, float]:
-    """Return how far each bar [N] lies from its one-step median in units of the quantiles' width, and µs a record, p50.
+    """Return each bar's distance from its one-step median [N], in quantile widths, and the median µs a record.
 
-    One series, streamed a record at a time as a device would.
+    The history has one series, streamed one record at a time as a device would.
     """
     engine = Engine(model.spec, model.network, 1)
     surprise_N, taken = np.zeros(len(history)), []
     waiting: Floats | None = None
     median = model.spec.median
-    for poll in polls(history, model.spec.series, 1):
+    for poll in polls(history, model.spec, 1):
         n = int(poll.offsets[0])
         if waiting is not None:
             value = history.values_NC[n, 0]
@@ -44,14 +44,14 @@ def surprises(model: Model, history: History) -> tuple[Floats, float]:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a threshold tells episodes."""
+    """How well a threshold finds episodes."""
 
     found: float
-    """Share of the episodes within which a bar was told."""
+    """Share of the episodes that have an alarm."""
     precision: float
-    """Share of the alarms (told bars in a row are one) that lie in an episode."""
+    """Share of the alarms that begin in an episode; consecutive bars are one alarm."""
     balanced: float
-    """Mean of the share of episodes found and the share of quiet hundreds of bars without an alarm."""
+    """Mean of two shares: of episodes found, and of quiet blocks of 100 bars without an alarm."""
 
     @property
     def f1(self) -> float:
@@ -60,23 +60,23 @@ class Detection:
 
 
 def detection(surprise_N: Floats, irregular_N: Bools, threshold: float) -> Detection:
-    """Return how well bars beyond a threshold tell episodes; the bars right after one are neither right nor wrong."""
-    told_N = surprise_N > threshold
+    """Return how well bars beyond a threshold find episodes; the 30 bars after an episode do not count."""
+    alarm_N = surprise_N > threshold
     episodes = _runs(irregular_N)
     after_N = irregular_N.copy()
     for _, stop in episodes:
         after_N[stop : stop + 30] = True
-    found = float(np.mean([told_N[start:stop].any() for start, stop in episodes]))
-    alarms = [start for start, _ in _runs(told_N)]
+    found = float(np.mean([alarm_N[start:stop].any() for start, stop in episodes]))
+    alarms = [start for start, _ in _runs(alarm_N)]
     right = sum(bool(irregular_N[start]) for start in alarms)
     wrong = sum(not after_N[start] for start in alarms)
-    hundreds = [slice(i, i + 100) for i in range(0, len(told_N) - 100, 100)]
-    quiet = [not told_N[part].any() for part in hundreds if not after_N[part].any()]
+    hundreds = [slice(i, i + 100) for i in range(0, len(alarm_N) - 100, 100)]
+    quiet = [not alarm_N[part].any() for part in hundreds if not after_N[part].any()]
     return Detection(found, right / max(right + wrong, 1), (found + float(np.mean(quiet))) / 2)
 
 
 def best_threshold(surprise_N: Floats, irregular_N: Bools) -> float:
-    """Return the threshold of the highest F1: to be chosen on other bars than it is judged on."""
+    """Return the threshold of the highest F1; judge it on other bars than these."""
     candidates = np.quantile(surprise_N, np.linspace(0.9, 0.9999, 200))
     return float(max(candidates, key=lambda threshold: detection(surprise_N, irregular_N, threshold).f1))
 

@@ -1,8 +1,17 @@
-"""Training: truncated back-propagation through time over what the serving code feeds the network.
+"""Training: truncated back-propagation through time over the features that the service computes.
 
-The state is carried from chunk to chunk of a stream and gradients end at the chunk (Williams and Peng 1990); streams
-begin at random places of the history, from nothing, which also teaches the network to start cold.  The linear highway
-starts from its closed form, so that the rest learns what it misses.
+A training run goes through these modules:
+
+1. ``defaults.default_spec`` chooses the model spec.  The season is the only choice that needs bars; of samples they
+   are read off the rows, of ticks the window kernel makes them.  (Features come later: the normaliser's half-life
+   follows from the season.)
+2. ``sequences.sequences`` walks the history through the window kernel once and keeps the features of every bar.
+3. ``validation.parts`` sets apart the last part of the history, which chooses the epoch.
+4. ``highway.solve`` sets the linear highway in closed form; the network learns the rest.
+5. ``streams`` puts sequences side by side, and ``objective`` turns them into a loss, update by update.
+
+The state is carried from chunk to chunk of a stream and gradients end at the chunk (Williams and Peng 1990).  Streams
+start cold at random places of the history, so the network also learns to start cold.
 
 Legend: P positions, h horizon, Q quantiles.
 """
@@ -19,10 +28,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from streamcast.engine.engine import layout
 from streamcast.models.network import Network
 from streamcast.models.spec import within
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
-from streamcast.offline.history.history import History
+from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
 from streamcast.offline.training.hardware import device_named, one_thread
 from streamcast.offline.training.objective import Objective, taught_by
@@ -34,7 +44,7 @@ from streamcast.spec.model_spec import ModelSpec
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a network is trained; none of it is part of the model."""
+    """The settings of a training run; none is part of the model."""
 
     epochs: int = 40
     """Most passes over the training part."""
@@ -43,27 +53,27 @@ class Options:
     max_seconds: float = 0.0
     """Longest training; 0 for no limit."""
     validation: float = 0.15
-    """The last part of the history, which is not trained on but chooses the epoch."""
+    """The share of the history, at its end, that is not trained on but chooses the epoch."""
     rows: int = 32
     """Most streams side by side."""
     updates: int = 160
-    """Fewest updates an epoch: a small history is cut into fewer streams, down to 4."""
+    """Fewest updates in an epoch: a small history is cut into fewer streams, down to 4."""
     chunk: int = 48
     """Bars from one update to the next, and how far back gradients reach."""
     burn_in: int = 96
-    """Bars that a stream steps through, after starting from nothing, before it is scored."""
+    """Bars that a stream steps through after a cold start before it is scored."""
     positions: int = 256
-    """Forecasts that each update learns from, drawn from those of its chunk."""
+    """Forecasts that each update learns from, drawn from its chunk."""
     learning_rate: float = 4e-3
     """Adam's step size in the first epoch."""
     highway_rate: float = 0.05
-    """What the highway's step size is in units of the others'."""
+    """The highway's step size, relative to the others'."""
     decay: float = 0.85
-    """The step size's factor ..."""
+    """The step size is multiplied by this ..."""
     decay_every: int = 1
-    """... from so many epochs to the next."""
+    """... after this many epochs."""
     weight_decay: float = 1e-3
-    """Decoupled, of all weights (Loshchilov and Hutter 2019)."""
+    """Decoupled, on all weights but the highway's (Loshchilov and Hutter 2019)."""
     clip: float = 1.0
     """Largest norm of a gradient."""
     accumulate: int = 1
@@ -71,20 +81,20 @@ class Options:
     cell_penalty: float = 0.0
     """Weight of the mean square of the cell states (of LSTM and the like), such as 1e-3."""
     ponder_cost: float = 0.0
-    """Weight of the layers that a row climbs, where it may leave early, such as 1e-2."""
+    """Weight of the number of layers that a row climbs, where it may leave early, such as 1e-2."""
     imitate: float = 0.5
-    """Weight of a teacher's forecasts, if there is a teacher, against the outcomes', from 0 to 1."""
+    """Weight of a teacher's forecasts, from 0 to 1; the outcomes have the rest."""
     layer_epochs: int = 0
-    """Epochs for which each layer but the last is trained as the top of the stack, before all are trained together."""
+    """Epochs in which each layer but the last is trained as the top of the stack, before all are trained together."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of most products while training (mixed precision); weights, validation and service are float32."""
+    """Type of most products in training (mixed precision); weights, validation and service are float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train: cpu, cuda, or auto: a GPU if there is one."""
+    """Where to train: cpu, cuda, or auto (a GPU if there is one)."""
     seed: int = 0
-    """Of weights, places and dropout."""
+    """Seed of the initial weights, the cuts of the streams, and dropout."""
 
     def __post_init__(self) -> None:
-        """Raise SpecError for what would divide by nothing or turn a loss around."""
+        """Raise SpecError for values that would divide by zero or reverse the sign of a loss."""
         within("decay_every", self.decay_every, 1, 4096)
         within("accumulate", self.accumulate, 1, 4096)
         within("imitate", self.imitate, 0, 1)
@@ -92,7 +102,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a training run stands; losses are in units of the running normaliser."""
+    """The progress of a training run; losses are in units of the running normaliser."""
 
     epoch: int
     epochs: int
@@ -106,7 +116,7 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 LAST_RATE = 0.05
-"""The factor of the step sizes when the time is up."""
+"""The factor of the step sizes at the end of ``max_seconds``."""
 
 FEWEST_ROWS = 4
 
@@ -122,17 +132,20 @@ def fit(
 ) -> Model:
     """Return a model trained on a history, with the weights of the epoch that did best on its last part.
 
-    ``initial`` gives the weights to begin with (a warm start: of a model on more data, or of one that was pruned);
-    ``teacher`` is imitated beside the outcomes.  The same history, spec, options and networks give the same weights on
-    one kind of machine, unless ``max_seconds`` is among them.  KeyboardInterrupt ends the run and keeps the best so
-    far; ``facts["stopped"]`` says what ended it.  Raises HistoryError when there is nothing to train on, ModelError
-    when the spec names no network or the teacher forecasts something else, SpecError when ``initial`` is another
-    network or an option does not suit this one.
+    ``initial`` gives the first weights (a warm start, such as of a model with more data or of a pruned one);
+    ``teacher`` is a model that the network imitates while it learns from the outcomes.  The same history, spec,
+    options and networks give the same weights on one kind of machine, unless ``max_seconds`` is set.
+    KeyboardInterrupt ends the run and keeps the best weights so far; ``facts["stopped"]`` names what ended it.
+
+    Raises HistoryError when there is nothing to train on, ModelError when the spec names no network or the teacher's
+    spec differs, SpecError when ``initial`` is another network, an option does not suit this one, or the state of a
+    series takes too much memory.
     """
     options = options or Options()
     with one_thread(options.seed):
         network = new_network(spec)
-        seen = sequences(history, spec, network)
+        layout(spec, network)  # refuses a model whose state no service could hold, before the training
+        seen = sequences(history, spec)
         train_P, validation_P = validation.parts(seen, options.validation)
         if initial is None:
             highway.solve(seen, network, train_P, validation_P)
@@ -153,17 +166,17 @@ def fit(
 
 
 def held_out_loss(network: Network, history: History, spec: ModelSpec, options: Options | None = None) -> float:
-    """Return a network's mean loss on the part of a history that training would validate on."""
+    """Return a network's mean loss on the validation part of a history."""
     options = options or Options()
     with one_thread(options.seed):
-        seen = sequences(history, spec, network)
+        seen = sequences(history, spec)
         _, validation_P = validation.parts(seen, options.validation)
         return validation.evaluate(network, seen, validation_P, options.rows, 2 * options.burn_in)
 
 
 @dataclass(slots=True)
 class _Run:
-    """One training run: the network as it is now, and as it was at its best."""
+    """One training run: the network, its data, and the best loss so far."""
 
     network: Network
     seen: Sequences
@@ -183,7 +196,7 @@ class _Run:
         return time.monotonic() - self.started
 
     def train(self) -> str:
-        """Train until something ends it, put the best weights back, and return what ended it."""
+        """Train until something ends the run, restore the best weights, and return what ended it."""
         options = self.options
         best: dict[str, Any] = copy.deepcopy(self.network.state_dict())
         stopped = "epochs"
@@ -215,13 +228,13 @@ class _Run:
         return validation.evaluate(self.network, self.seen, self.validation_P, rows, burn_in)
 
     def _slowed(self) -> float:
-        """Return the factor of the step sizes: it falls from epoch to epoch, and faster when time runs out."""
+        """Return the factor of the step sizes: it falls from epoch to epoch, and faster as time runs out."""
         options = self.options
         spent = self.seconds / options.max_seconds if options.max_seconds else 0.0
         return min(math.pow(options.decay, self.epoch // options.decay_every), math.pow(LAST_RATE, spent))
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Return AdamW with smaller, undecayed steps for the highway, whose closed form is already good."""
+        """Return AdamW; the highway, whose closed form is already good, has smaller steps and no weight decay."""
         options, highway = self.options, self.network.highway
         linear = [] if highway is None else list(highway.parameters())
         rest = [p for p in self.network.parameters() if not any(p is q for q in linear)]
@@ -233,7 +246,7 @@ class _Run:
         )
 
     def _epoch(self, optimizer: torch.optim.Optimizer, random: np.random.Generator) -> bool:
-        """Pass over the training part once; return False when the time was up before the end."""
+        """Pass over the training part once; return False if the time ran out before the end."""
         options, network = self.options, self.network
         network.train()
         spans = validation.spans(self.seen, self.train_P)
@@ -272,14 +285,14 @@ class _Run:
         return True
 
     def _loss(self, objective: Objective, chunk: Chunk, rows_P: Ints, at_P: Ints) -> torch.Tensor | None:
-        """Step the streams through a chunk and return the loss of what is forecast there, if anything is."""
+        """Step the streams through a chunk and return the loss of its forecasts; None if there are none."""
         device = next(self.network.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.options.precision == "bfloat16"):
             objective.advance(chunk)
             return objective.loss(rows_P, at_P) if len(at_P) else None
 
     def _update(self, optimizer: torch.optim.Optimizer) -> None:
-        """Go a step along the gradients that have gathered, and forget them."""
+        """Take one optimiser step along the accumulated gradients, then zero them."""
         for group in optimizer.param_groups:
             group["lr"] = group["first"] * self._slowed()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
@@ -288,7 +301,7 @@ class _Run:
 
 
 def _layer_by_layer(run: _Run) -> str:
-    """Train each layer but the last as the top of those below, which stand still; return "" or what ended it early."""
+    """Train each layer but the last as the top of the frozen ones below; return "interrupted" if it was, or ""."""
     options, network = run.options, run.network
     for layers in range(1, len(network.composition.stack) if options.layer_epochs else 0):
         small = first_layers(network, layers).to(next(network.parameters()).device)
