@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +53,9 @@ class _Cells:
         array[at] = self.before[first]
 
 
-@dataclass(frozen=True, slots=True)
-class _Member:
+class _Member(NamedTuple):
     """The slot of a key changed from ``before`` to ``after``; None means that the key has no slot."""
 
-    partition: Partition
     key: str
     before: int | None
     after: int | None
@@ -68,7 +66,7 @@ class Undo:
     """Records what a poll overwrites; at its end the slab either forgets it or puts it back."""
 
     overwritten: list[_Rows | _Cells] = field(default_factory=list)
-    members: list[_Member] = field(default_factory=list)
+    members: dict[Partition, list[_Member]] = field(default_factory=dict)
 
     def rows(self, name: str, slots: Ints, before: Array) -> None:
         """Record that whole rows were overwritten; keeps the arrays, so pass copies."""
@@ -80,7 +78,7 @@ class Undo:
 
     def member(self, partition: Partition, key: str, before: int | None, after: int | None) -> None:
         """Record that the slot of a key changed."""
-        self.members.append(_Member(partition, key, before, after))
+        self.members.setdefault(partition, []).append(_Member(key, before, after))
 
     def put_back(
         self, partitions: Mapping[Partition, int], partition_of: Ints, arrays: Mapping[str, Array], index: Index
@@ -93,17 +91,19 @@ class Undo:
         for overwrite in reversed(self.overwritten):
             which = np.isin(partition_of[overwrite.slots], numbers)
             overwrite.put_back(arrays[overwrite.name], which)
-        for member in reversed(self.members):
-            if member.partition not in partitions:
-                continue
-            if member.before is None:
-                del index[member.partition][member.key]
-            else:
-                index[member.partition][member.key] = member.before
+        for partition in partitions:
+            slots = index.get(partition, {})
+            for key, before, _ in reversed(self.members.get(partition, [])):
+                if before is None:
+                    del slots[key]
+                else:
+                    slots[key] = before
 
     def unused(self, undone: Collection[Partition]) -> list[int]:
         """Return the slots that hold no series any more, once the changes of ``undone`` are put back."""
-        slots = [m.after if m.partition in undone else m.before for m in self.members]
+        slots: list[int | None] = []
+        for partition, members in self.members.items():
+            slots += [after for _, _, after in members] if partition in undone else [before for _, before, _ in members]
         return [slot for slot in slots if slot is not None]
 
 
