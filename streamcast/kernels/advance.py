@@ -510,7 +510,17 @@ def align_positions(
         n = at[p] - begins[p] + 1
         run = slice(begins[p], at[p] + 1)
         _align_targets(
-            plan, filled[run], absent[run], max(n - window, 0), means[p], units[p], ahead[p], n, labels[p], x[p], codes[p]
+            plan,
+            filled[run],
+            absent[run],
+            max(n - window, 0),
+            means[p],
+            units[p],
+            ahead[p],
+            n,
+            labels[p],
+            x[p],
+            codes[p],
         )
 
 

@@ -44,7 +44,8 @@ class Sequences:
     ``scales`` holds the base scale first.  ``closed_SK`` counts the bars of each scale up to and including each base
     bar, over all runs, so the bars of scale s within base bars i to j are ``closed_SK[s, i - 1]:closed_SK[s, j]``.
     ``starts_R1`` is the first bar of each run, then the number of bars; ``series_R`` is the series of each run.
-    ``last_K``, ``scale_K``, ``mean_K`` and ``level_K`` are NaN at a bar without an answer.  ``filled_K`` is the target with gaps filled;
+    ``last_K``, ``scale_K``, ``mean_K`` and ``level_K`` are NaN at a bar without an answer.  ``filled_K`` is the
+    target with gaps filled;
     ``observed_K`` has NaN there.
     """
 

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from streamcast.engine.engine import Engine, Ints
 from streamcast.models.network import Network
+from streamcast.models.readout.aligned import TargetBars as TargetTensors
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Piece, Span, Streams, chunks, cut
 from streamcast.spec.folders import new_network
-from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.spec.model_spec import Column, Known, ModelSpec, Scale, SeriesSpec, TargetBars
 from streamcast.topics.messages import Forecasts
 
 HOUR = 3_600_000
@@ -28,13 +29,16 @@ START = 1_700_000_000_000 // HOUR * HOUR
 ROWS = 8  # a tile, so that training's outputs are the engine's to the last bit
 
 
-def spec_of(missing: str = "last", network: str = "lstm-attention", mode: str = "sample") -> ModelSpec:
+def spec_of(
+    missing: str = "last", network: str = "lstm-attention", mode: str = "sample", *, targets: bool = True
+) -> ModelSpec:
     return ModelSpec(
         series=SeriesSpec(
             columns=(Column(name="y"), Column(name="wind", categories=("N", "S"))),
             freq="1h", max_gap=5, missing=missing, mode=mode, grace=0 if mode == "sample" else "90min",
         ),
-        horizon=3, lags=16, season=4, warm_up=2, scales=(Scale(every="3h", window=4), Scale(every="12h", window=4)),
+        horizon=3, lags=16, season=(4, 7), warm_up=2, scales=(Scale(every="3h", window=4), Scale(every="12h", window=4)),
+        targets=TargetBars(back=(2, 1), known=(Known(name="wind"),)) if targets else None,
         network={"kind": network, "hidden": 8} | ({"ring": 5} if network == "lstm-attention" else {}),
     )  # fmt: skip
 
@@ -66,6 +70,9 @@ def histories(draw: st.DrawFn, steps: st.SearchStrategy[float] = SAMPLES) -> His
 MODES = {"sample": histories(), "ticks": histories(READINGS)}
 
 
+Read = tuple[list[Tensor], list[Tensor], list[Tensor]]
+
+
 class Recorder:
     """An engine whose network keeps what answers are read out of."""
 
@@ -73,18 +80,25 @@ class Recorder:
         torch.manual_seed(0)
         self.spec, self.network = spec, new_network(spec)
         self.engine = Engine(spec, self.network)
-        self.reads: list[tuple[list[Tensor], list[Tensor], Tensor]] = []
+        self.reads: list[Read] = []
         self.network.read = self.read  # type: ignore[method-assign]
 
-    def read(self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor) -> Tensor:
-        self.reads.append(([m.clone() for m in memories], [f.clone() for f in filled], lags_BL.clone()))
-        return Network.read(self.network, memories, filled, lags_BL)
+    def read(
+        self,
+        memories: Sequence[Tensor],
+        filled: Sequence[Tensor],
+        lags_BL: Tensor,
+        targets: TargetTensors | None = None,
+    ) -> Tensor:
+        seen = (lags_BL, *(targets or ()))
+        self.reads.append(([m.clone() for m in memories], [f.clone() for f in filled], [part.clone() for part in seen]))
+        return Network.read(self.network, memories, filled, lags_BL, targets)
 
 
-def served(recorder: Recorder, history: History) -> tuple[Forecasts, Ints, list[Tensor], list[Tensor], Tensor]:
-    """Every answer to a history, whose series it is, and what it was read out of."""
+def served(recorder: Recorder, history: History) -> tuple[Forecasts, Ints, list[Tensor], list[Tensor], list[Tensor]]:
+    """Every answer to a history, its series, and the inputs of its read-out (lags, then the target bars)."""
     forecasts, rows, done = [], [], 0
-    reads: list[tuple[list[Tensor], list[Tensor], Tensor]] = []
+    reads: list[Read] = []
     for poll in polls(history, recorder.spec, rows=37):
         recorder.reads.clear()
         result = recorder.engine.stage(poll)
@@ -92,9 +106,9 @@ def served(recorder: Recorder, history: History) -> tuple[Forecasts, Ints, list[
         forecasts.append(result.forecasts)
         rows.append(done + result.forecasts.record)
         done += len(poll)
-        for memories, filled, lags in recorder.reads:  # one, its rows filled up to a tile
+        for memories, filled, seen in recorder.reads:  # one, its rows filled up to a tile
             n = len(result.forecasts)
-            reads.append(([m[:n] for m in memories], [f[:n] for f in filled], lags[:n]))
+            reads.append(([m[:n] for m in memories], [f[:n] for f in filled], [part[:n] for part in seen]))
     assume(reads)
     joined = Forecasts(*(np.concatenate([getattr(f, name) for f in forecasts]) for name in Forecasts.__slots__))
     scales = range(1 + len(recorder.spec.scales))
@@ -103,7 +117,7 @@ def served(recorder: Recorder, history: History) -> tuple[Forecasts, Ints, list[
         history.series_N[np.concatenate(rows)].astype(np.int64),
         [torch.cat([memories[s] for memories, _, _ in reads]) for s in scales],
         [torch.cat([filled[s] for _, filled, _ in reads]) for s in scales],
-        torch.cat([lags for _, _, lags in reads]),
+        [torch.cat(parts) for parts in zip(*(seen for _, _, seen in reads), strict=True)],
     )
 
 
@@ -121,17 +135,18 @@ def positions(seen: Sequences, series: np.ndarray, cutoffs: np.ndarray) -> np.nd
     st.sampled_from(["last", "season"]),
     st.sampled_from(["gru", "lstm-attention"]),
     st.integers(1, 9),
+    st.booleans(),
 )
 @settings(max_examples=15, deadline=None)
 def test_training_feeds_the_network_what_serving_does_bit_for_bit(
-    mode: str, data: st.DataObject, missing: str, network: str, length: int
+    mode: str, data: st.DataObject, missing: str, network: str, length: int, targets: bool
 ) -> None:
     history = data.draw(MODES[mode], label="history")
-    recorder = Recorder(spec_of(missing, network, mode))
-    forecasts, series, memories, filled, lags = served(recorder, history)
+    recorder = Recorder(spec_of(missing, network, mode, targets=targets))
+    forecasts, series, memories, filled, given_to_read = served(recorder, history)
     seen = sequences(history, recorder.spec)
     at = positions(seen, series, forecasts.cutoffs)
-    assert np.array_equal(seen.lags(at), lags.numpy())
+    assert np.array_equal(seen.lags(at), given_to_read[0].numpy())
     assert np.array_equal(seen.warm_K[at], forecasts.warm)
     pieces = [Piece(start, start, stop) for start, stop in itertools.pairwise(seen.starts_R1.tolist())]
     streams = Streams(recorder.network.eval(), seen, ROWS)
@@ -141,11 +156,12 @@ def test_training_feeds_the_network_what_serving_does_bit_for_bit(
             streams.advance(chunk)
             for row, (first, count) in enumerate(zip(chunk.first_B, chunk.count_B, strict=True)):
                 here = np.flatnonzero((at >= first) & (at < first + count))
-                past, have, window = streams.recall(np.full(len(here), row), at[here])
+                past, have, window, bars = streams.recall(np.full(len(here), row), at[here])
                 for s in range(len(memories)):
                     assert torch.equal(past[s], memories[s][here])
                     assert torch.equal(have[s], filled[s][here])
-                assert torch.equal(window, lags[here])
+                for mine, its in zip((window, *(bars or ())), given_to_read, strict=True):
+                    assert torch.equal(mine, its[here])
                 found[here] = True
     assert found.all()
 
