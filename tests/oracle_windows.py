@@ -94,6 +94,8 @@ class Series:
         self.spec = spec
         self.series = spec.series
         self.applied = -1
+        self.known: dict[tuple[int, int], float] = {}  # (known input, number of a bar) -> value
+        self.reach: int | None = None  # known inputs are kept up to a horizon after this bar
         self.readings: dict[int, list[tuple[int, int, tuple[float, ...]]]] = {}  # ticks: bar -> (time, offset, values)
         self._forget()
 
@@ -104,7 +106,6 @@ class Series:
         self.stepped: int | None = None  # the time of the newest step
         self.shut: int | None = None  # ticks: all bars up to this number are closed
         self.silence: int | None = None  # ticks: how many bars without a record have closed since one with records
-        self.known: dict[tuple[int, int], float] = {}  # (known input, label of a bar) -> value
 
     def take(self, offset: int, time: int, values: tuple[float, ...], ahead: tuple[float, ...] = ()) -> Effect:
         """Apply one record."""
@@ -137,6 +138,7 @@ class Series:
             absent = range(newest + 1, bar)
             if len(absent) > self.series.max_gap or time - self.event > self.series.ttl:
                 self._forget()
+                self.known, self.reach = {}, None
                 effect.restarted = True
             else:
                 for number in absent:
@@ -160,6 +162,7 @@ class Series:
                 self._shut(effect, number)
             if passed - newest > self.series.max_gap or silent > self.series.ttl:
                 self._restart(effect)
+                self.known, self.reach = {}, None
             else:
                 for number in range(newest + 1, passed + 1):
                     self._shut(effect, number)
@@ -172,12 +175,13 @@ class Series:
         return effect
 
     def _note_known(self, bar: int, ahead: tuple[float, ...]) -> None:
-        """Keep the known inputs of bars that lie in the horizon of the newest step."""
+        """Keep the known inputs of bars within reach of the newest step, or else of the first record."""
         horizon = self.spec.horizon
-        for place, value in enumerate(ahead if self.bars else ()):
-            label = self._label(bar + 1 + place % horizon)
-            if 1 <= (label - self.bars[-1].label) // self.series.freq <= horizon and not math.isnan(value):
-                self.known[place // horizon, label] = value
+        self.reach = bar if self.reach is None else self.reach
+        for place, value in enumerate(ahead):
+            number = bar + 1 + place % horizon
+            if 1 <= number - self.reach <= horizon + self.series.open_bars and not math.isnan(value):
+                self.known[place // horizon, number] = value
 
     def _restart(self, effect: Effect) -> None:
         self._forget()
@@ -207,6 +211,7 @@ class Series:
         self.stepped = time
         bar = Bar(order, label, observed, [], {}, dt, [])
         self.bars.append(bar)
+        self.reach = None if self.reach is None else max(self.reach, number)
         bar.filled = [self._filled(order, c) for c in range(len(observed))]
         for ahead in self.spec.scored_steps:
             back = math.ceil(ahead / self.spec.naive_season) * self.spec.naive_season
@@ -338,7 +343,7 @@ class Series:
         label = self.bars[-1].label + h * self.series.freq
         for i, (known, column) in enumerate(zip(targets.known, self.spec.known_columns, strict=True)):
             if self.series.columns[column].categories is None:
-                value = self.known.get((i, label), math.nan)
+                value = self.known.get((i, self._number(label)), math.nan)
                 features[f"{known.name} ahead"] = self._as_known(known, value)
                 features[f"{known.name} ahead missing"] = float(math.isnan(value))
         return features
@@ -362,7 +367,7 @@ class Series:
         codes = [kind * targets.places + local % DAY * targets.places // DAY, 7 if off else weekday]
         for i, column in enumerate(self.spec.known_columns):
             if self.series.columns[column].categories is not None:
-                value = self.known.get((i, label), math.nan)
+                value = self.known.get((i, self._number(label)), math.nan)
                 codes.append(0 if math.isnan(value) or value < 0 else int(value) + 1)
         return codes
 

@@ -94,6 +94,7 @@ def window_layout(spec: ModelSpec) -> StateLayout:
     columns, scales = len(spec.series.columns), len(spec.scales)
     coarse = [scale.window for scale in spec.scales]
     absent = spec.ring if spec.targets else 0
+    reach = spec.horizon + spec.series.open_bars if spec.known_columns else 0
     return StateLayout(
         {
             "clock": Field((CLOCK,), np.int64),
@@ -106,7 +107,8 @@ def window_layout(spec: ModelSpec) -> StateLayout:
                 (columns, sum(coarse)), np.float64, 1, tuple((window, 1 + s) for s, window in enumerate(coarse))
             ),
             "absent": Field((absent,), np.bool_, 0, ((absent, 0),) if absent else ()),
-            "ahead": Field((len(spec.known_columns), spec.horizon if spec.known_columns else 0), np.float64, scale=0),
+            "ahead": Field((len(spec.known_columns), reach), np.float64),
+            "ahead_of": Field((2 if spec.known_columns else 0,), np.int64),
         }
     )
 

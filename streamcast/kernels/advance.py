@@ -102,7 +102,8 @@ class WindowState(NamedTuple):
     ring: Floats  # slots, C, W
     coarse_ring: Floats  # slots, C, sum of coarse W
     absent: npt.NDArray[np.bool_]  # slots, W: whether the target of a bar was not observed; W is 0 without target bars
-    ahead: Floats  # slots, I, H: the known inputs of the bars after the newest, NaN where not known
+    ahead: Floats  # slots, I, H + open bars: the known inputs of the bars after bar ``ahead_of``; NaN is not known
+    ahead_of: Ints  # slots, 2: whether there is such a bar, and its number; no columns without known inputs
 
 
 class Steps(NamedTuple):
@@ -279,7 +280,6 @@ def _restart(rows: WindowState, slot: int) -> None:
     rows.level[slot] = 0.0
     rows.closed[slot] = 0
     rows.open[slot] = 0.0
-    rows.ahead[slot] = math.nan
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -330,6 +330,9 @@ def _step(
     _describe(plan, level, filled, missing, label, out.x[k])
     if plan.seasons.shape[0] > 0:
         _align_bar(plan, rows, out, slot, k, n, filled[0], missing[0])
+        if plan.known.shape[0] > 0 and rows.ahead_of[slot, 0] == 1:
+            _shift_known(rows.ahead[slot], bar - rows.ahead_of[slot, 1])
+            rows.ahead_of[slot, 1] = max(bar, rows.ahead_of[slot, 1])
     clock[BAR] = bar
     clock[STEPS] = n + 1
     clock[STEPPED] = time
@@ -349,7 +352,7 @@ def _step(
 def _align_bar(
     plan: Plan, rows: WindowState, out: Steps, slot: int, k: int, n: int, value: float, missing: np.bool_
 ) -> None:
-    """Keep what later answers read of this bar, write its change since earlier seasons, shift the known inputs."""
+    """Keep what later answers read of this bar, and write its change since earlier seasons."""
     window = rows.absent.shape[1]
     cell = n % window
     out.absent_before[k] = rows.absent[slot, cell]
@@ -359,13 +362,15 @@ def _align_bar(
         if n >= plan.seasons[s]:
             change = (value - rows.ring[slot, 0, (n - plan.seasons[s]) % window]) * reciprocal
             out.x[k, plan.since + s] = min(max(change, -CLIP), CLIP)
-    for i in range(plan.known.shape[0]):
-        row = rows.ahead[slot, i]
-        if n == 0:
-            row[:] = math.nan
-        else:
-            row[:-1] = row[1:]
-            row[-1] = math.nan
+
+
+@njit(cache=True, error_model="numpy")
+def _shift_known(ahead_IH: Floats, bars: int) -> None:
+    """Move the known inputs by so many bars that have passed."""
+    inputs, horizon = ahead_IH.shape
+    for i in range(inputs if bars > 0 else 0):
+        for h in range(horizon):
+            ahead_IH[i, h] = ahead_IH[i, h + bars] if h + bars < horizon else math.nan
 
 
 @njit(cache=True, error_model="numpy")
@@ -540,15 +545,25 @@ def _observed(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: i
 
 
 @njit(cache=True, error_model="numpy")
+def _forget_known(plan: Plan, rows: WindowState, slot: int) -> None:
+    """Forget the known inputs of a series that was silent for too long."""
+    if plan.known.shape[0] > 0:
+        rows.ahead_of[slot] = 0
+
+
+@njit(cache=True, error_model="numpy")
 def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, ahead: Floats) -> None:
     """Keep the known inputs [I, H] that a record of ``bar`` brings for the bars after it; NaN changes nothing."""
-    newest = rows.clock[slot, BAR]
-    if newest == NEVER:
+    if plan.known.shape[0] == 0:
         return
+    if rows.ahead_of[slot, 0] == 0:
+        rows.ahead[slot] = math.nan
+        rows.ahead_of[slot, 0] = 1
+        rows.ahead_of[slot, 1] = bar
     for i in range(plan.known.shape[0]):
         for h in range(plan.horizon):
-            place = bar - newest + h
-            if 0 <= place < plan.horizon and not math.isnan(ahead[i, h]):
+            place = bar - rows.ahead_of[slot, 1] + h
+            if 0 <= place < rows.ahead.shape[2] and not math.isnan(ahead[i, h]):
                 rows.ahead[slot, i, place] = ahead[i, h]
 
 
@@ -587,6 +602,7 @@ def advance(
                 continue
             if bar - clock[BAR] - 1 > plan.max_gap or time - clock[EVENT] > plan.ttl:
                 _restart(rows, slot)
+                _forget_known(plan, rows, slot)
                 counts.restarts[0] += 1
             else:
                 for absent in range(clock[BAR] + 1, bar):
@@ -631,6 +647,7 @@ def _tick(
             _shut(plan, rows, out, counts, slot, record, b, filled, missing)
         if until - 1 - reach > plan.max_gap or time - event > plan.ttl:
             _restart(rows, slot)
+            _forget_known(plan, rows, slot)
             counts.restarts[0] += 1
             steps_before = counts.steps[0]
         else:

@@ -139,7 +139,12 @@ def positions(seen: Sequences, series: np.ndarray, cutoffs: np.ndarray) -> np.nd
 )
 @settings(max_examples=15, deadline=None)
 def test_training_feeds_the_network_what_serving_does_bit_for_bit(
-    mode: str, data: st.DataObject, missing: str, network: str, length: int, targets: bool
+    mode: str,
+    data: st.DataObject,
+    missing: str,
+    network: str,
+    length: int,
+    targets: bool,  # noqa: FBT001
 ) -> None:
     history = data.draw(MODES[mode], label="history")
     recorder = Recorder(spec_of(missing, network, mode, targets=targets))
