@@ -49,7 +49,8 @@ class Batch:
 class Outgoing:
     """Records to be produced to one topic, as columns; ``headers`` is one sequence per record or None.
 
-    At least once, nothing is sent after what is ``first`` until that is acknowledged (a transaction needs no order).
+    At least once, records marked ``first`` must be acknowledged before later ones are sent; a transaction needs no
+    order.  Raises ValueError when the columns differ in length.
     """
 
     topic: str
@@ -59,6 +60,14 @@ class Outgoing:
     values: Sequence[bytes | None]
     headers: Sequence[Headers] | None = None
     first: bool = False
+
+    def __post_init__(self) -> None:
+        columns = {
+            "partitions": self.partitions, "timestamps": self.timestamps, "keys": self.keys, "values": self.values,
+        } | ({} if self.headers is None else {"headers": self.headers})  # fmt: skip
+        if any(len(column) != len(self.values) for column in columns.values()):
+            lengths = ", ".join(f"{len(column)} {name}" for name, column in columns.items())
+            raise ValueError(f"Records for topic {self.topic} have columns of different lengths: {lengths}")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -202,13 +211,29 @@ class Transport(Reader, Protocol):
         """
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
-        """Produce ``outgoing`` and commit ``positions`` together; it is taken piece by piece, each sent as it comes.
+        """Produce ``outgoing`` and commit ``positions`` together.
 
-        Exactly once: one transaction, with the full group metadata, ended after every send was checked.  At least
-        once: send, check every send, then commit the positions; both may follow when this has returned, in this
-        order, and what fails then is raised by a later call.  Without positions it only produces, checks every send,
-        and needs no subscription.
-        Raises InDoubt when it is unknown whether it happened, Fenced when this member is replaced.
+        Exactly once:
+
+        1. Begin a transaction and add the positions to it, with the full group metadata.
+        2. Take ``outgoing`` piece by piece and send each piece as it comes.
+        3. Wait until every record is acknowledged, and check each.
+        4. Commit the transaction.
+
+        At least once:
+
+        1. Finish what the previous commit left for later; raise its failure, if it failed.
+        2. Take ``outgoing`` piece by piece and send each piece as it comes; after one marked ``first``, wait until
+           all are acknowledged.
+        3. Wait until every record is acknowledged, and check each.
+        4. Commit the positions.
+
+        At least once, steps 3 and 4 may come after this call returns, in this order; a later call raises their failure.
+        Without positions this only produces: it checks every record before it returns, and needs no subscription.
+
+        Raises InDoubt when the client or the broker failed, so that nobody knows whether the commit happened, and
+        Fenced when this member is replaced.  An error raised by ``outgoing`` itself aborts the transaction and is
+        raised as it is: nothing was committed, and a repetition would fail in the same way.
         """
 
     def settle(self) -> Positions:

@@ -18,6 +18,7 @@ from streamcast.consumers.librdkafka.transport import LibrdTransport
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import (
     Batch,
+    BrokerUnavailable,
     Connection,
     Fenced,
     InDoubt,
@@ -729,6 +730,39 @@ def test_at_least_once_nothing_is_sent_after_what_comes_first_and_fails(world: W
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([replace(numbered(missing, 0, 1), first=True), numbered(sink, 0, 10)], after)
     assert len(values(everything(world.reader(), sink, 10))) == 10
+
+
+@pytest.mark.parametrize("at_least_once", [False, True], ids=["exactly-once", "at-least-once"])
+def test_an_error_of_the_handler_is_raised_as_it_is_and_commits_nothing(world: World, at_least_once: bool) -> None:
+    source, sink = world.topic(), world.topic()
+    partition = Partition(source, 0)
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=at_least_once)
+    join(transport, source)
+    for ours in (ValueError("not finite"), TimeoutError("of ours"), BrokerUnavailable("another"), KeyError("lane")):
+
+        def pieces(error: Exception = ours) -> Iterator[Outgoing]:
+            yield numbered(sink, 0, 10)
+            raise error
+
+        with pytest.raises(type(ours)) as raised:
+            transport.commit(pieces(), positions(take(transport, 10)))
+        assert raised.value is ours
+        assert world.reader().committed([partition]) == {}, "and no transaction is left open"
+        assert transport.settle() == {partition: 0}
+    after = positions(take(transport, 10))
+    transport.commit([numbered(sink, 100, 10)], after)
+    until(lambda: world.reader().committed([partition]) == after, transport)
+    sent = values(everything(world.reader(), sink, 10))
+    assert sent[-10:] == [b"%d" % number for number in range(100, 110)]
+    assert at_least_once or len(sent) == 10
+
+
+def test_columns_of_different_lengths_are_refused_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match=r"2 partitions, 1 timestamps, 2 keys, 2 values"):
+        Outgoing("forecasts", [0, 0], [1], [None, None], [b"a", b"b"])
+    with pytest.raises(ValueError, match="1 headers"):
+        Outgoing("forecasts", [0, 0], [1, 2], [None, None], [b"a", b"b"], [[]])
 
 
 def settled(transport: Transport) -> Positions:
