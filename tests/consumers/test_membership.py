@@ -1,4 +1,4 @@
-"""A group member's partitions: which wait, are paused or were sought, and the positions that are still to be committed."""
+"""A group member's partitions: which wait, are paused or were sought; and the positions still to be committed."""
 
 from __future__ import annotations
 
