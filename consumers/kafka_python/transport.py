@@ -1,21 +1,21 @@
 """Transport over Apache Kafka through kafka-python, which a plain install always has.
 
-The client's traps, and what is done about each (docs/reliability.md tells the story):
+Faults of the client, and how this module avoids each (docs/reliability.md has the details):
 
-    a send may expire and the commit still succeed      every future is checked before the transaction is ended
-    commit and send_offsets have no deadline            they run in a thread that is waited for, then left behind
-    a producer that failed once may fail for ever       it is dropped after any error; ``settle`` builds a new one
-    a deserializer that raises stops its partition      bytes only
-    auto_offset_reset skips data in silence             there is none: positions come from ``seek``
-    a missing topic is created on use                   topics are described before they are used
-    a generation below 0 is accepted                    it is refused here
-    a rebalance for new metadata is forgotten when      it is asked for again until it has ended; and topics are
-    a poll ends before it does                          known before the first one
-    a join answered between two polls is thrown away    the answer is kept for the next poll; two members that poll
-    and asked for again                                 in turn would join for ever
+    a send may expire and the commit still succeed      we check every future before we end the transaction
+    commit and send_offsets have no deadline            they run in a background thread; we wait until our deadline
+    a producer that failed once may fail for ever       we drop it after any error; ``settle`` makes a new one
+    a deserializer that raises stops its partition      we use bytes only
+    auto_offset_reset skips records in silence          we turn it off: positions come from ``seek``
+    a missing topic is created on use                   we describe topics before we use them
+    a generation below 0 is accepted                    we refuse it
+    poll() drops a rebalance for new metadata if it     we request the rebalance again until it has ended, and fetch
+    returns early                                       the metadata before the first poll
+    poll() drops a join that was answered between two   we keep the answer for the next poll; otherwise two members
+    polls, and joins again                              that poll alternately would join for ever
 
-Members are static (``group_instance_id`` is the connection's instance): a process that restarts takes its partitions
-back without a rebalance, and one that leaves is missed after the session timeout.
+Members are static (``group_instance_id`` is the connection's instance): a process that restarts gets its partitions
+back without a rebalance, and the group notices that one has left only after the session timeout.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class KafkaTransport(KafkaReader):
         self._membership = Membership(self._ask)
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
-        """See ``Transport.subscribe``; what a crashed predecessor left open is ended here."""
+        """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
         self._require(set(topics))
         with self._talking("joining the group"):
             self._producer = self._new_producer()
@@ -94,7 +94,7 @@ class KafkaTransport(KafkaReader):
             rebalances = _Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
             self._consumer.subscribe(list(topics), listener=rebalances)
             _keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
-            self._consumer.topics()  # so that the first assignment already knows the partitions
+            self._consumer.topics()  # fetch the metadata, so that the first assignment has the partitions
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         """See ``Transport.poll``."""
@@ -178,7 +178,7 @@ class KafkaTransport(KafkaReader):
         self._raise_listener_error()
 
     def _on_assigned(self, partitions: list[Partition]) -> None:
-        """Hold new partitions back until ``seek`` says where they begin."""
+        """Pause new partitions until ``seek`` says where they begin."""
         consumer, names = self._joined(), _names(partitions)
         consumer.pause(*names)
         for name in names:
@@ -332,7 +332,7 @@ class KafkaTransport(KafkaReader):
 
 
 class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """Hears of partitions on the client's own thread, while ``poll`` or ``close`` waits."""
+    """The client's own thread calls it when partitions come or go, while ``poll`` or ``close`` waits."""
 
     def __init__(
         self,
@@ -343,15 +343,15 @@ class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned, self._revoked, self._lost = assigned, revoked, lost
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """The group gives these partitions to this member."""
+        """The group has assigned these partitions to this member."""
         self._assigned(_sorted(assigned))
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """The group takes these back in good order."""
+        """The group takes these partitions back in good order."""
         await self._revoked(_sorted(revoked))
 
     async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        """The group has given these to somebody else."""
+        """The group has assigned these partitions to another member."""
         self._lost(_sorted(lost))
 
 
@@ -372,23 +372,23 @@ def _sorted(names: Iterable[TopicPartition]) -> list[Partition]:
 
 
 def _resume_rebalance(coordinator: Any) -> None:
-    """Let the next poll take up a rebalance that the client has begun and, its reason having passed, forgotten."""
+    """kafka-python drops a rebalance if poll() returns early; request it again."""
     if coordinator.rejoining and not coordinator.need_rejoin():
         coordinator.request_rejoin()
 
 
 def _keep_joins(coordinator: Any) -> None:
-    """Let a join that was answered while nobody polled count, instead of another one that disturbs the whole group."""
+    """Keep the answer of a join that arrives between two polls: another join would make the whole group rebalance."""
     join, answers = coordinator._do_join_and_sync_async, list[bytes]()  # noqa: SLF001
 
-    async def join_or_take_up() -> bytes:
-        if not coordinator.rebalance_in_progress():  # the last answer was taken up, or the member has been put out
+    async def join_or_use_answer() -> bytes:
+        if not coordinator.rebalance_in_progress():  # the last answer was used, or the group has removed the member
             answers.clear()
         if not answers:
             answers.append(await join())
         return answers[0]
 
-    coordinator._do_join_and_sync_async = join_or_take_up  # noqa: SLF001
+    coordinator._do_join_and_sync_async = join_or_use_answer  # noqa: SLF001
 
 
 def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -396,17 +396,17 @@ def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
 
 
 def _body(key: bytes | None, value: bytes | None) -> bytes | None:
-    """The value to send: this client refuses a record that has neither key nor value, so that one becomes empty."""
+    """The value to send: kafka-python refuses a record without key and value, so such a value becomes empty."""
     return b"" if key is None and value is None else value
 
 
 def _abandon(producer: KafkaProducer) -> None:
-    """Let go of a producer without waiting: what it still holds expires, and its thread ends, in the background."""
+    """Close a producer in the background, without waiting until its queued records expire and its thread ends."""
 
     def end() -> None:
         try:
             producer.close(DELIVERY_MS / 1000)
-        except errors.KafkaError:  # it holds something that does not expire, and would be closed when it is collected
+        except errors.KafkaError:  # some of its records do not expire: end its thread
             producer._sender.force_close()  # noqa: SLF001 - the client offers no other way
             with suppress(errors.KafkaError):
                 producer.close(DELIVERY_MS / 1000)

@@ -2,7 +2,7 @@
 
 It is an extra: ``pip install 'streamcast-forecasting[librdkafka]'``.
 
-``seek`` assigns, at the positions it is given: librdkafka's own seek may come too early after an assignment.
+``seek`` assigns the partitions again at the new positions: librdkafka's own seek may fail soon after an assignment.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class LibrdTransport(LibrdReader):
         self._working = False
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
-        """See ``Transport.subscribe``; what a crashed predecessor left open is ended here."""
+        """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
         self._require(set(topics))
         with self._talking("joining the group"):
             self._producer = self._new_producer()
@@ -179,7 +179,7 @@ class LibrdTransport(LibrdReader):
                 answer.result()
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Transport.close``; one that meets a rebalance under way may never end, and is left behind."""
+        """See ``Transport.close``; during a rebalance the client's close may never end, and is abandoned."""
         if self._consumer is not None:
             try:
                 started(self._consumer.close).result(max(0.0, timeout_seconds))
@@ -199,7 +199,7 @@ class LibrdTransport(LibrdReader):
         return self._connection.assignor == "cooperative-sticky"
 
     def _place(self, positions: Positions) -> None:
-        """Fetch these partitions from these positions, beside the others that are fetched."""
+        """Fetch these partitions from these positions; go on fetching the others."""
         consumer, fetched = self._joined(), self._membership.next
         if self._cooperative:
             if moved := positions.keys() & fetched.keys():
@@ -211,7 +211,7 @@ class LibrdTransport(LibrdReader):
             ])  # fmt: skip
 
     def _give_up(self, partitions: Sequence[Partition]) -> None:
-        """Fetch these no more, and forget where they were."""
+        """Stop fetching these partitions, and forget them."""
         if self._cooperative:
             fetched = self._membership.next.keys() & set(partitions)
             self._joined().incremental_unassign([TopicPartition(*partition) for partition in fetched])
@@ -359,8 +359,8 @@ class LibrdTransport(LibrdReader):
             raise
         except:  # noqa: E722 - a fatal error is raised as a KafkaError, which is no BaseException
             if self._connection.guarantee == "exactly_once":
-                return  # the transaction is lost: its next call says why
-            raise TransportError("the producer failed for good") from None
+                return  # the transaction failed: its next call raises the reason
+            raise TransportError("the producer failed for good: it is made again") from None
         if self._failures:
             raise KafkaException(self._failures[0])
         if waiting:

@@ -80,7 +80,10 @@ class MemoryReader:
                 log = self._broker.log(partition)
                 if end > log.stable_end:
                     name = f"{partition.topic}[{partition.index}]"
-                    raise BrokerUnavailable(f"{name} is readable up to offset {log.stable_end}, {end} was asked for")
+                    raise BrokerUnavailable(
+                        f"{name} is readable up to offset {log.stable_end}, but records up to {end} were requested: "
+                        "try again when its open transactions have ended"
+                    )
                 batch = log.read(partition, start, end, RANGE_RECORDS)
             if batch is None:
                 return
@@ -98,7 +101,7 @@ class MemoryReader:
             ) from None
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Reader.close``: there is nothing to free."""
+        """See ``Reader.close``: there is nothing to close."""
 
     def _request(self, name: str, call: Callable[[], T]) -> T:
         return self._broker.request(name, self._connection.instance, call)
@@ -187,7 +190,7 @@ class MemoryTransport(MemoryReader):
             self._broker.create(spec)
 
     def close(self, timeout_seconds: float) -> None:
-        """Give the partitions up; as a static member it keeps its place until the group expires it."""
+        """Give up the partitions; a static member stays in its group until the session times out."""
         self._give_up()
         self._listener = None
 
@@ -196,7 +199,7 @@ class MemoryTransport(MemoryReader):
         try:
             return self._init()
         except RequestTimedOut:
-            raise BrokerUnavailable("The broker did not answer while a transaction was settled: try again") from None
+            raise BrokerUnavailable("The broker did not answer while settling a transaction: try again") from None
 
     def _init(self) -> tuple[Producer, int]:
         connection = self._connection
@@ -292,7 +295,7 @@ class MemoryTransport(MemoryReader):
             self._request("produce", partial(self._broker.produce, producer, epoch, partition, rows, sequence))
 
     def _follow_group(self) -> None:
-        """Join, rejoin or learn the assignment, telling the listener; partitions are given up before they are taken."""
+        """Join, rejoin or fetch the assignment, and notify the listener; give up partitions before taking new ones."""
         if self._listener is None:
             return
         group, instance = self._connection.group, self._connection.instance

@@ -1,4 +1,4 @@
-"""The loop over the broker in the process: what it promises its handler, and what no fault may break."""
+"""The loop over the broker in this process: its promises to the handler, under every fault."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def make_broker(**how: object) -> MemoryBroker:
 
 
 def produce(broker: MemoryBroker, first: int, count: int) -> None:
-    """Write values that tell their number, to both partitions in turn."""
+    """Write numbers as values, to both partitions alternately."""
     numbers = range(first, first + count)
     writer = MemoryTransport(broker, Connection("", "writer", "writer", "at_least_once"))
     values = [b"%d" % number for number in numbers]

@@ -1,4 +1,4 @@
-"""What every transport promises, over the broker in the process and over a real Kafka with either client."""
+"""The promises of every transport, over the broker in the process and over a real Kafka with either client."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from streamcast.consumers.transport import (
     TransportError,
 )
 
-TURNS = 200
+POLLS = 200
 """Polls of 0.1 s that a test waits for something at most."""
 
 KAFKA_CLIENTS = [pytest.param(client, marks=pytest.mark.kafka) for client in ("kafka-python", "librdkafka")]
@@ -73,7 +73,7 @@ class Heard:
 
 
 MANY = 150
-"""Ten times so many answers are more than a turn waits for."""
+"""Ten times as many answers are more than one commit waits for."""
 
 
 class World:
@@ -165,7 +165,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def numbered(topic: str, first: int, count: int, partitions: int = 1) -> Outgoing:
-    """Records whose value is their number, dealt to the partitions in turn, a second apart from just past the epoch."""
+    """Records whose value is their number, dealt to the partitions by turns, a second apart from just past the epoch."""
     numbers = range(first, first + count)
     return Outgoing(
         topic,
@@ -186,35 +186,35 @@ def join(transport: Transport, topic: str, heard: Heard | None = None) -> Heard:
 
 
 def until(reached: Callable[[], bool], *transports: Transport) -> list[Batch]:
-    """Poll the transports in turn until something is reached; returns what they delivered."""
+    """Poll the transports alternately until a condition is reached; returns the batches they delivered."""
     delivered: list[Batch] = []
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         if reached():
             return delivered
         for transport in transports:
             delivered += transport.poll(0.1, 100)
-    raise AssertionError(f"not reached within {TURNS} polls; delivered {sum(map(len, delivered))} records")
+    raise AssertionError(f"not reached within {POLLS} polls; delivered {sum(map(len, delivered))} records")
 
 
 def take(transport: Transport, count: int, max_records: int = 1000) -> list[Batch]:
     """Poll until ``count`` records have arrived."""
     batches: list[Batch] = []
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         if sum(map(len, batches)) >= count:
             return batches
         batches += transport.poll(0.1, max_records)
-    raise AssertionError(f"{sum(map(len, batches))} of {count} records arrived within {TURNS} polls")
+    raise AssertionError(f"{sum(map(len, batches))} of {count} records arrived within {POLLS} polls")
 
 
 def both(first: Transport, second: Transport, count: int) -> tuple[list[Batch], list[Batch]]:
-    """Poll two members in turn until each has ``count`` records; a rebalance goes on while the other one polls."""
+    """Poll two members alternately until each has ``count`` records; a rebalance goes on while the other one polls."""
     delivered: tuple[list[Batch], list[Batch]] = [], []
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         if all(sum(map(len, batches)) >= count for batches in delivered):
             return delivered
         for transport, batches in zip((first, second), delivered, strict=True):
             batches.extend(transport.poll(0.5, 100))
-    raise AssertionError(f"{[sum(map(len, batches)) for batches in delivered]} records arrived within {TURNS} polls")
+    raise AssertionError(f"{[sum(map(len, batches)) for batches in delivered]} records arrived within {POLLS} polls")
 
 
 def values(batches: Sequence[Batch]) -> list[bytes | None]:
@@ -222,9 +222,9 @@ def values(batches: Sequence[Batch]) -> list[bytes | None]:
 
 
 def everything(reader: Reader, topic: str, count: int) -> list[Batch]:
-    """All that a read_committed reader sees, once it sees ``count`` records: they appear a moment after the commit."""
+    """All records that a read_committed reader sees, once it sees ``count`` records: they appear a moment after the commit."""
     partition = Partition(topic, 0)
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         batches = list(reader.read_range(partition, *reader.bounds([partition])[partition]))
         if sum(map(len, batches)) >= count:
             return batches
@@ -302,7 +302,7 @@ def test_a_poll_with_nothing_to_deliver_returns_nothing(world: World) -> None:
     assert transport.poll(0.2, 10) == []
 
 
-def test_new_partitions_deliver_nothing_until_they_are_told_where_to_begin(world: World) -> None:
+def test_new_partitions_deliver_nothing_until_they_are_sought(world: World) -> None:
     topic = world.topic()
     world.admin.commit([numbered(topic, 0, 10)], {})
     transport, heard = world.connect(), Heard()
@@ -627,7 +627,7 @@ def test_at_least_once_positions_are_committed_before_partitions_go(world: World
     assert world.reader().committed(list(after)) == after
 
 
-def test_at_least_once_a_member_the_group_forgot_is_told_so_by_its_next_commit(world: World) -> None:
+def test_at_least_once_the_next_commit_of_a_member_that_the_group_removed_is_in_doubt(world: World) -> None:
     source, sink = world.topic(partitions=2), world.topic()
     world.admin.commit([numbered(source, 0, 10, partitions=2)], {})
     stalled, other = (
@@ -640,7 +640,7 @@ def test_at_least_once_a_member_the_group_forgot_is_told_so_by_its_next_commit(w
     until(lambda: len(taken.assigned) == 2, other)
 
     def go_on() -> None:
-        for _ in range(TURNS):
+        for _ in range(POLLS):
             stalled.commit([numbered(sink, 0, 10)], positions(batches))
             stalled.poll(0.1, 10)
 
@@ -702,7 +702,7 @@ def test_at_least_once_answers_that_a_broker_never_took_are_given_again_with_not
 
     def answer_and_wait() -> None:
         transport.commit([numbered(sink, 10, 10 * MANY)], second)
-        for _ in range(TURNS):
+        for _ in range(POLLS):
             transport.poll(0.1, 10)
 
     with world.unreachable(), pytest.raises(InDoubt):
@@ -767,7 +767,7 @@ def test_columns_of_different_lengths_are_refused_before_anything_is_sent() -> N
 
 def settled(transport: Transport) -> Positions:
     """Settle as soon as the broker is back."""
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         try:
             return transport.settle()
         except TransportError as error:
