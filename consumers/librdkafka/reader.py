@@ -256,10 +256,10 @@ class LibrdReader:
             if error.code() in FENCED:
                 raise Fenced.replaced(self._connection, error) from failure
             if error.code() in GONE:
-                told = (
+                gone = (
                     f"Retention has deleted the records at a position ({error}): start later, or from a newer snapshot"
                 )
-                raise RecordsGone(told) from failure
+                raise RecordsGone(gone) from failure
             if error.code() in MISSING:
                 raise TopicMissing(f"A topic is missing ({error}): create it first") from failure
             if error.code() in REFUSED:

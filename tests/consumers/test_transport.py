@@ -165,7 +165,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def numbered(topic: str, first: int, count: int, partitions: int = 1) -> Outgoing:
-    """Records whose value is their number, dealt to the partitions by turns, a second apart from just past the epoch."""
+    """Records whose value is their number, dealt to the partitions round robin, a second apart."""
     numbers = range(first, first + count)
     return Outgoing(
         topic,
@@ -222,7 +222,7 @@ def values(batches: Sequence[Batch]) -> list[bytes | None]:
 
 
 def everything(reader: Reader, topic: str, count: int) -> list[Batch]:
-    """All records that a read_committed reader sees, once it sees ``count`` records: they appear a moment after the commit."""
+    """Wait until a read_committed reader sees ``count`` records, a moment after their commit; returns all it sees."""
     partition = Partition(topic, 0)
     for _ in range(POLLS):
         batches = list(reader.read_range(partition, *reader.bounds([partition])[partition]))
