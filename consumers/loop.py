@@ -101,20 +101,27 @@ class Loop:
     def iterate(self) -> None:
         """Settle a doubt, take over new partitions, recover a slice; then poll and answer.
 
-        Raises BrokerUnavailable where another try may help, InDoubt after a commit that the next iteration settles,
+        A failure to take over or to recover is raised only after the poll: a member that stops polling stalls its
+        whole group.  Raises BrokerUnavailable where another try may help, InDoubt after a commit that the next iteration settles,
         and Fenced when the process must end.  An error of the handler is logged with its offsets and raised.
         """
         self._health.beat()
         if self._doubt is not None:
             self._settle(self._doubt)
-        if self._arrived:
-            self._take_over()
-        if self._recovering:
-            self._recover()
+        unavailable: BrokerUnavailable | None = None
+        try:
+            if self._arrived:
+                self._take_over()
+            if self._recovering:
+                self._recover()
+        except BrokerUnavailable as error:
+            unavailable = error
         batches = self._poll()
         self._observer.on_poll(sum(map(len, batches)), self._transport.lag())
         if batches:
             self._answer(batches)
+        if unavailable is not None:
+            raise unavailable
 
     def close(self, timeout_seconds: float) -> None:
         """Give all partitions back in good order; a commit in doubt is settled now, or its state is dropped."""

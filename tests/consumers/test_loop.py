@@ -523,6 +523,40 @@ class Simulation:
                 loop.close(1)
 
 
+@pytest.mark.parametrize("request_name", ["committed", "recover"])
+def test_a_member_that_cannot_take_over_goes_on_polling_so_that_its_group_gets_on(request_name: str) -> None:
+    class Unreachable(Ledger):
+        def recover_some(self, budget_seconds: float) -> bool:
+            if request_name == "recover":
+                raise BrokerUnavailable("in[0] gave nothing")
+            return super().recover_some(budget_seconds)
+
+    world = Simulation(members=1)
+    world.produce(20)
+    stuck, ledger = world.members["0"]
+    stuck._handler = Unreachable(ledger._reader)
+    for _ in range(5):
+        if request_name == "committed":
+            world.faults["0"] = [Fault.LOST]
+        world.iterate("0")
+    world.start("1")
+    for _ in range(10):
+        if request_name == "committed":
+            world.faults["0"] = [Fault.LOST]
+        world.iterate("0")
+        world.iterate("1")
+    assert world.now < 10, "the group never removed the member that cannot take over"
+    assert stuck._held + stuck._arrived == PARTITIONS[:1]
+    assert world.members["1"][1].state == {PARTITIONS[1]: readable(world.broker, "in")[1]}
+    assert readable(world.broker, "out")[1] == readable(world.broker, "in")[1]
+    stuck._handler = ledger
+    if request_name == "recover":
+        ledger._to_recover = dict.fromkeys(PARTITIONS[:1], 0)
+    for _ in range(10):
+        world.iterate("0")
+    assert readable(world.broker, "out") == readable(world.broker, "in")
+
+
 INSTANCES = st.sampled_from(["0", "1", "2"])
 EVENTS = st.one_of(
     st.tuples(st.just("rounds"), st.integers(1, 8)),
