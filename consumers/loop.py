@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from streamcast.consumers.health import Deadlines, LoopHealth, Stop, named, watch
@@ -24,6 +25,7 @@ from streamcast.consumers.transport import (
     Partition,
     Positions,
     Transport,
+    TransportError,
 )
 
 log = logging.getLogger(__name__)
@@ -102,7 +104,9 @@ class Loop:
         """Settle a doubt, take over new partitions, recover a slice; then poll and answer.
 
         A failure to take over or to recover is raised only after the poll: a member that stops polling stalls its
-        whole group.  Raises BrokerUnavailable where another try may help, InDoubt after a commit that the next iteration settles,
+        whole group.
+
+        Raises BrokerUnavailable where another try may help, InDoubt after a commit that the next iteration settles,
         and Fenced when the process must end.  An error of the handler is logged with its offsets and raised.
         """
         self._health.beat()
@@ -264,13 +268,16 @@ def run(
     if on_stall is not None:
         watched = (health, deadlines, stop, on_stall, ended)
         threading.Thread(target=watch, args=watched, daemon=True, name="loop-watchdog").start()
+    join = partial(
+        Loop, transport, handler, topics, limits=limits or BatchLimits(), health=health,
+        observer=observer or Unobserved(), passed=passed, clock=clock,
+    )  # fmt: skip
+    patience = _Patience(stop, health, deadlines.patience_seconds, clock)
     try:
-        loop = Loop(
-            transport, handler, topics, limits=limits or BatchLimits(), health=health,
-            observer=observer or Unobserved(), passed=passed, clock=clock,
-        )  # fmt: skip
+        if (loop := _join_until(stop, join, patience)) is None:
+            return
         try:
-            _iterate_until(stop, loop, health, deadlines.patience_seconds, clock)
+            _iterate_until(stop, loop, patience)
         except BaseException:
             loop.abandon()
             raise
@@ -280,25 +287,48 @@ def run(
         ended.set()
 
 
-def _iterate_until(
-    stop: Stop, loop: Loop, health: LoopHealth, patience_seconds: float, clock: Callable[[], float]
-) -> None:
-    """Iterate; while the broker is away or a commit fails, try again with growing pauses, for ``patience_seconds``."""
-    failing_since, failures = clock(), 0
+class _Patience:
+    """Consecutive failures of the broker: tries again with growing pauses, until they have lasted too long."""
+
+    def __init__(self, stop: Stop, health: LoopHealth, seconds: float, clock: Callable[[], float]) -> None:
+        self._stop, self._health, self._seconds, self._clock = stop, health, seconds, clock
+        self._since, self._failures = clock(), 0
+
+    def failed(self, error: TransportError) -> None:
+        """Pause before the next try; raises ``error`` when failures have lasted longer than ``seconds``."""
+        self._failures += 1
+        if self._clock() - self._since > self._seconds:
+            raise error
+        if self._health.trouble is None:
+            log.warning("%s; trying again for up to %.0f s", error, self._seconds)
+        self._health.trouble = str(error)
+        self._health.beat()
+        self._stop.wait(min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**self._failures))
+
+    def succeeded(self) -> None:
+        """Count the next failure as the first."""
+        if self._health.trouble is not None:
+            log.warning("going on after %.1f s of trouble", self._clock() - self._since)
+        self._since, self._failures, self._health.trouble = self._clock(), 0, None
+
+
+def _join_until(stop: Stop, join: Callable[[], Loop], patience: _Patience) -> Loop | None:
+    """Join the group; None when the process is to stop before that succeeds."""
+    while not stop.is_set():
+        try:
+            return join()
+        except BrokerUnavailable as error:
+            patience.failed(error)
+    return None
+
+
+def _iterate_until(stop: Stop, loop: Loop, patience: _Patience) -> None:
+    """Iterate; the broker may be away, and a commit may fail, for a while."""
     while not stop.is_set():
         try:
             loop.iterate()
         except (BrokerUnavailable, InDoubt) as error:
-            failures += 1
-            if clock() - failing_since > patience_seconds:
-                raise
-            if health.trouble is None:
-                log.warning("%s; trying again for up to %.0f s", error, patience_seconds)
-            health.trouble = str(error)
-            health.beat()
-            stop.wait(min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**failures))
+            patience.failed(error)
         else:
             if not loop.failing:
-                if health.trouble is not None:
-                    log.warning("going on after %.1f s of trouble", clock() - failing_since)
-                failing_since, failures, health.trouble = clock(), 0, None
+                patience.succeeded()

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
@@ -152,6 +153,15 @@ class KafkaReader:
             self._offsets_client.close(autocommit=False, timeout_ms=REQUEST_MS)
         self._admin_client = self._offsets_client = None
 
+    def _renew_clients(self) -> None:
+        """Drop the clients and close them in the background: one with stale metadata would keep it for 300 s."""
+        admin, offsets = self._admin_client, self._offsets_client
+        self._admin_client = self._offsets_client = None
+        if admin is not None:
+            started(admin.close)
+        if offsets is not None:
+            started(partial(offsets.close, autocommit=False, timeout_ms=REQUEST_MS))
+
     def _require(self, topics: set[str]) -> None:
         if missing := sorted(topics - set(self.describe(sorted(topics)))):
             where = self._connection.bootstrap_servers
@@ -203,6 +213,7 @@ class KafkaReader:
         except FENCED as error:
             raise Fenced.replaced(self._connection, error) from error
         except (errors.RetriableError, TimeoutError) as error:
+            self._renew_clients()
             raise BrokerUnavailable(
                 f"{self._connection.bootstrap_servers} did not answer while {doing} ({error}): "
                 "check kafka.bootstrap_servers and that the broker runs"

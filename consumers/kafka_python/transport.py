@@ -35,7 +35,7 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from streamcast.consumers.answers import Answers
-from streamcast.consumers.background import Background
+from streamcast.consumers.background import Background, started
 from streamcast.consumers.kafka_python.reader import CONNECT_MS, FENCED, REQUEST_MS, KafkaReader, columns, connected
 from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
@@ -79,6 +79,7 @@ class KafkaTransport(KafkaReader):
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
         self._require(set(topics))
+        self._drop_clients()
         with self._talking("joining the group"):
             self._producer = self._new_producer()
             self._consumer = self._new_consumer(
@@ -240,6 +241,13 @@ class KafkaTransport(KafkaReader):
                 _abandon(producer)
                 raise
         return producer
+
+    def _drop_clients(self) -> None:
+        """Drop what an earlier, failed ``subscribe`` has made."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            started(partial(consumer.close, autocommit=False, timeout_ms=REQUEST_MS))
+        self._drop_producer()
 
     def _drop_producer(self) -> None:
         if self._producer is not None:

@@ -351,6 +351,33 @@ def test_a_commit_that_fails_for_ever_ends_the_loop_with_its_error() -> None:
     assert readable(broker, "out") == {0: [], 1: []}
 
 
+def test_joining_is_tried_again_while_the_broker_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    lost = ["init"] * 3
+    broker = make_broker(
+        faults=lambda name, who: Fault.LOST if who == "0" and lost and name == lost.pop() else Fault.NONE
+    )
+    produce(broker, 0, 10)
+    with running(broker) as (_, _, raised):
+        eventually(answered(broker, 10))
+    assert raised == []
+    assert "trying again for up to 300 s" in caplog.text
+
+
+def test_joining_that_fails_for_longer_than_patience_ends_the_loop() -> None:
+    broker = make_broker(faults=lambda name, who: Fault.LOST if (name, who) == ("init", "0") else Fault.NONE)
+    with running(broker, deadlines=Deadlines(patience_seconds=0.3)) as (_, _, raised):
+        eventually(lambda: bool(raised))
+    assert isinstance(raised[0], BrokerUnavailable)
+
+
+def test_a_loop_that_is_stopped_while_it_joins_ends_without_an_error() -> None:
+    broker = make_broker(faults=lambda name, who: Fault.LOST if (name, who) == ("init", "0") else Fault.NONE)
+    health = LoopHealth()
+    with running(broker, health=health) as (_, _, raised):
+        eventually(lambda: health.trouble is not None)
+    assert raised == []
+
+
 def test_the_loop_waits_for_a_broker_that_is_away_and_goes_on_when_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
+from kafka.errors import KafkaTimeoutError
 
 from harness.local_kafka import LocalKafka
 from streamcast.consumers.kafka_python.reader import KafkaReader
@@ -730,6 +731,25 @@ def test_at_least_once_nothing_is_sent_after_what_comes_first_and_fails(world: W
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([replace(numbered(missing, 0, 1), first=True), numbered(sink, 0, 10)], after)
     assert len(values(everything(world.reader(), sink, 10))) == 10
+
+
+@pytest.mark.kafka
+def test_a_kafka_python_reader_that_fails_while_the_broker_answers_makes_new_clients(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, reader = f"topic-{uuid.uuid4().hex}", KafkaTransport(Connection(kafka, "group"))
+    reader.create([TopicSpec(topic, 1)])
+    partition = Partition(topic, 0)
+    assert reader.bounds([partition]) == {partition: (0, 0)}
+
+    def stale(*_how: object, **_more: object) -> None:
+        raise KafkaTimeoutError("Failed to get offsets by timestamps in 10000 ms")
+
+    monkeypatch.setattr(reader._offsets(), "end_offsets", stale)
+    with pytest.raises(BrokerUnavailable, match="10000 ms"):
+        reader.bounds([partition])
+    assert reader.bounds([partition]) == {partition: (0, 0)}
+    reader.close(10)
 
 
 @pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
