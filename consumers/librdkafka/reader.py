@@ -46,12 +46,8 @@ CONSUMER_ONLY = ("session.", "heartbeat.", "max.poll.", "fetch.", "queued.", "ch
 PRODUCER_ONLY = ("delivery.", "message.", "transaction.", "linger.", "batch.", "compression.", "queue.buffering.")
 
 END_REACHED = KafkaError._PARTITION_EOF
-FENCED = {
-    KafkaError._FENCED,
-    KafkaError.PRODUCER_FENCED,
-    KafkaError.INVALID_PRODUCER_EPOCH,
-    KafkaError.FENCED_INSTANCE_ID,
-}
+FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.FENCED_INSTANCE_ID}
+"""INVALID_PRODUCER_EPOCH is missing: a moving transaction coordinator sends it, too.  The commit is then in doubt."""
 MOVED = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.FENCED_LEADER_EPOCH,

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer
 from kafka.errors import KafkaTimeoutError
 
 from harness.local_kafka import LocalKafka
@@ -731,6 +732,36 @@ def test_at_least_once_nothing_is_sent_after_what_comes_first_and_fails(world: W
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([replace(numbered(missing, 0, 1), first=True), numbered(sink, 0, 10)], after)
     assert len(values(everything(world.reader(), sink, 10))) == 10
+
+
+class BumpedEpoch:
+    """A librdkafka producer whose transaction cannot be committed because the coordinator has bumped its epoch."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._producer, name)
+
+    def commit_transaction(self, _timeout: float) -> None:
+        raise KafkaException(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH))
+
+
+@pytest.mark.parametrize("world", [pytest.param("librdkafka", marks=pytest.mark.kafka)], indirect=True)
+def test_an_epoch_that_was_bumped_without_a_rival_is_settled(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect()
+    join(transport, source)
+    assert isinstance(transport, LibrdTransport)
+    assert transport._producer is not None
+    transport._producer = BumpedEpoch(transport._producer)  # type: ignore[assignment]
+    after = positions(take(transport, 10))
+    with pytest.raises(InDoubt, match="INVALID_PRODUCER_EPOCH"):
+        transport.commit([numbered(sink, 0, 10)], after)
+    assert settled(transport) == {Partition(source, 0): 0}
+    transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
+    assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]
 
 
 @pytest.mark.kafka
