@@ -23,13 +23,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
-from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
@@ -37,6 +36,7 @@ from kafka.structs import OffsetAndMetadata
 from streamcast.consumers.answers import Answers
 from streamcast.consumers.background import Background, started
 from streamcast.consumers.kafka_python.reader import CONNECT_MS, FENCED, REQUEST_MS, KafkaReader, columns, connected
+from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, resume_rebalance
 from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
     Batch,
@@ -92,9 +92,9 @@ class KafkaTransport(KafkaReader):
                 max_partition_fetch_bytes=4 << 20,
             )
             self._listener = listener
-            rebalances = _Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
+            rebalances = Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
             self._consumer.subscribe(list(topics), listener=rebalances)
-            _keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
+            keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
             self._consumer.topics()  # fetch the metadata, so that the first assignment has the partitions
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
@@ -106,7 +106,7 @@ class KafkaTransport(KafkaReader):
                 polled = consumer.poll(timeout_seconds * 1000, max_records=max_records)
         finally:
             self._raise_listener_error()
-        _resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
+        resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
         return [
             columns(Partition(*name), records, consumer.position(name, timeout_ms=0))
             for name, records in polled.items()
@@ -339,30 +339,6 @@ class KafkaTransport(KafkaReader):
         return futures
 
 
-class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """The client's own thread calls it when partitions come or go, while ``poll`` or ``close`` waits."""
-
-    def __init__(
-        self,
-        assigned: Callable[[list[Partition]], None],
-        revoked: Callable[[list[Partition]], Awaitable[None]],
-        lost: Callable[[list[Partition]], None],
-    ) -> None:
-        self._assigned, self._revoked, self._lost = assigned, revoked, lost
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """The group has assigned these partitions to this member."""
-        self._assigned(_sorted(assigned))
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """The group takes these partitions back in good order."""
-        await self._revoked(_sorted(revoked))
-
-    async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        """The group has assigned these partitions to another member."""
-        self._lost(_sorted(lost))
-
-
 def _await_sent(producer: KafkaProducer, futures: Sequence[Any]) -> None:
     """Wait, and check that every record was acknowledged."""
     producer.flush(COMMIT_SECONDS)
@@ -373,30 +349,6 @@ def _await_sent(producer: KafkaProducer, futures: Sequence[Any]) -> None:
 
 def _names(partitions: Iterable[Partition]) -> list[TopicPartition]:
     return [TopicPartition(*partition) for partition in partitions]
-
-
-def _sorted(names: Iterable[TopicPartition]) -> list[Partition]:
-    return sorted(Partition(*name) for name in names)
-
-
-def _resume_rebalance(coordinator: Any) -> None:
-    """kafka-python drops a rebalance if poll() returns early; request it again."""
-    if coordinator.rejoining and not coordinator.need_rejoin():
-        coordinator.request_rejoin()
-
-
-def _keep_joins(coordinator: Any) -> None:
-    """Keep the answer of a join that arrives between two polls: another join would make the whole group rebalance."""
-    join, answers = coordinator._do_join_and_sync_async, list[bytes]()  # noqa: SLF001
-
-    async def join_or_use_answer() -> bytes:
-        if not coordinator.rebalance_in_progress():  # the last answer was used, or the group has removed the member
-            answers.clear()
-        if not answers:
-            answers.append(await join())
-        return answers[0]
-
-    coordinator._do_join_and_sync_async = join_or_use_answer  # noqa: SLF001
 
 
 def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
