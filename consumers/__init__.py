@@ -1,18 +1,19 @@
-"""How records get in and out: bytes to and from Kafka, exactly once, and the loop that drives the service.
+"""Records in and out: bytes to and from Kafka, exactly once, and the loop that drives the service.
 
 In reading order:
 
-    transport.py          records as columns; Transport, Reader and Handler: the protocols
-    loop.py               run(): poll, handle, commit, promote; recovery, doubt, deadlines, shutdown
-    memory.py             the protocols over a broker in this process: the demo's default, the simulation's subject
-    memory_broker.py      that broker: partitions, groups, transactions, read_committed, injected clock and faults
-    kafka.py              Transport over Apache Kafka through kafka-python, the default
-    kafka_reader.py       Reader of the same client: what needs no group
-    librdkafka.py         Transport through confluent-kafka, an extra, for speed
-    librdkafka_reader.py  its Reader
-    following.py          at least once: positions that are committed after their answers
-    background.py         client calls that know no deadline
-    broker.py             starts a local Apache Kafka for tests and benchmarks
+    transport.py    records as columns; the protocols Transport, Reader and Handler; the steps of a commit
+    loop.py         run(): poll, handle, commit, promote; recovery, commits in doubt, shutdown
+    health.py       what other threads see of the loop; deadlines and the watchdog
+    membership.py   the partitions of one group member: waiting, paused, sought
+    positions.py    at least once: positions that are committed after their answers
+    answers.py      tells an error of the handler from one of the broker
+    background.py   client calls without a deadline of their own
+    kafka_python/   the protocols over Apache Kafka through kafka-python, the default
+    librdkafka/     the same through confluent-kafka: optional, and much faster
+    memory/         the same over a broker in this process, for the demo and the simulation
+
+Each client has a transport.py (a group member) and a reader.py (no group); memory has a broker.py as well.
 
 Nothing here imports streamcast or models.
 """

@@ -1,4 +1,4 @@
-"""Client calls that know no deadline: made in another thread, that is waited for and then left behind."""
+"""Client calls without a deadline: run them in another thread, wait for a while, then go on without them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class Background:
-    """Makes calls one after another in a thread of its own; one that never ends is left behind there.
+    """Makes calls one after another in its own thread, so that a caller can stop waiting for one that never ends.
 
-    A thread for each call would cost a thin turn of the loop a twentieth of its time.
+    A thread for each call would take a twentieth of an iteration that has few records.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def started(self, call: Callable[[], T]) -> Future[T]:
-        """Have a call made when those before it are done; what it returns or raises is the future's."""
+        """Queue a call; the future holds the value it returns or the error it raises."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._make, daemon=True, name="kafka-calls")
             self._thread.start()
@@ -32,7 +32,7 @@ class Background:
         return outcome
 
     def end(self) -> None:
-        """Let the thread end when all calls have been made."""
+        """End the thread after the calls that are queued."""
         self._calls.put(None)
 
     def _make(self) -> None:
@@ -51,5 +51,5 @@ def started(call: Callable[[], T]) -> Future[T]:
 def _settle(outcome: Future[T], call: Callable[[], T]) -> None:
     try:
         outcome.set_result(call())
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where it is waited for
+    except BaseException as error:  # noqa: BLE001 - the thread that waits raises it
         outcome.set_exception(error)

@@ -1,7 +1,7 @@
-"""The loop: poll, handle, commit, promote; and what to do when one of them does not work.
+"""The loop: poll, handle, commit, promote; and what to do when one of them fails.
 
-A turn of the loop takes all that has arrived (up to a limit), so batches grow by themselves while the last one commits
-and an idle stream never waits.  Newly assigned partitions stay paused while the handler rebuilds their state in slices
+One iteration takes all records that have arrived (up to a limit): batches grow by themselves while the previous one
+commits, and an idle stream never waits.  New partitions stay paused while the handler rebuilds their state in slices
 between polls, so that the group keeps its member.  A commit in doubt is settled before anything else happens.
 """
 
@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from streamcast.consumers.health import Deadlines, LoopHealth, Stop, named, watch
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -23,56 +25,31 @@ from streamcast.consumers.transport import (
     Partition,
     Positions,
     Transport,
+    TransportError,
 )
 
 log = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_SECONDS = 5.0
-TURN_SECONDS = 40.0
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How much one turn takes: records of a poll, the wait of an idle poll, and a slice of recovery."""
+    """Limits of one iteration: records of a poll, the wait of an idle poll, and a slice of recovery."""
 
     max_records: int = 10_000
     max_wait_seconds: float = 0.5
     recovery_slice_seconds: float = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long things may take, in seconds.
-
-    ``turn``: after it the process is neither alive nor ready.  ``stall``: after it the watchdog gives the process up.
-    ``patience``: how long a broker may be away, or the same commit fail, before the loop ends with the error.
-    ``shutdown``: from the wish to stop to the end; after it the watchdog gives the process up, too.
-    """
-
-    turn_seconds: float = TURN_SECONDS
-    stall_seconds: float = 60.0
-    patience_seconds: float = 300.0
-    shutdown_seconds: float = 10.0
-
-
-class Stop(Protocol):
-    """The part of ``threading.Event`` that the loop needs."""
-
-    def is_set(self) -> bool:
-        """Whether the loop shall end."""
-
-    def wait(self, timeout: float) -> bool:
-        """Wait for the wish to stop, at most ``timeout`` seconds."""
-
-
 class Observer(Protocol):
-    """Is told what the loop does; telemetry implements it."""
+    """The loop reports to it; telemetry implements it."""
 
     def on_poll(self, records: int, lag: Mapping[Partition, int]) -> None:
-        """A poll returned this many records; ``lag`` is what is still to be read."""
+        """A poll returned this many records; ``lag`` counts the records still to be read."""
 
     def on_commit(self, seconds: float, records: int) -> None:
-        """This many records were committed, and that took so long."""
+        """A commit of this many records took this long."""
 
     def on_abort(self) -> None:
         """A commit failed or is in doubt."""
@@ -97,47 +74,8 @@ class Unobserved:
         """See ``Observer.on_rebalance``."""
 
 
-class Health:
-    """What the loop knows about itself, for other threads to read."""
-
-    def __init__(self, turn_seconds: float = TURN_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._turn_seconds, self._clock = turn_seconds, clock
-        self._last_beat = clock()
-        self.assigned = self.recovered = False
-        self.trouble: str | None = None
-
-    def beat(self) -> None:
-        """Note that the loop goes on."""
-        self._last_beat = self._clock()
-
-    def silence_seconds(self) -> float:
-        """How long ago the loop last showed a sign of life."""
-        return self._clock() - self._last_beat
-
-    def alive(self) -> bool:
-        """Whether polling goes on."""
-        return self.silence_seconds() < self._turn_seconds
-
-    def ready(self) -> bool:
-        """Whether records are being answered: alive, partitions assigned and recovered, the last commit fine."""
-        return not self.problems()
-
-    def problems(self) -> list[str]:
-        """Why this is not ready, in words; empty when it is."""
-        found = []
-        if not self.alive():
-            found.append(f"the loop has been silent for {self.silence_seconds():.0f} s")
-        if not self.assigned:
-            found.append("no partitions are assigned")
-        elif not self.recovered:
-            found.append("state is being recovered")
-        if self.trouble is not None:
-            found.append(self.trouble)
-        return found
-
-
 class Loop:
-    """One member's loop, a turn at a time: ``run`` drives one in production, the simulation many in one thread."""
+    """One member's loop, an iteration at a time: ``run`` drives one, the simulation drives many in one thread."""
 
     def __init__(
         self,
@@ -146,7 +84,7 @@ class Loop:
         topics: Sequence[str],
         *,
         limits: BatchLimits,
-        health: Health,
+        health: LoopHealth,
         observer: Observer,
         passed: Callable[[str], None] = lambda _point: None,
         clock: Callable[[], float] = time.monotonic,
@@ -159,29 +97,38 @@ class Loop:
         self._recovering = False
         self._doubt: Positions | None = None
         self.failing = False
-        """Whether the last commit failed, and what it held is still to be committed."""
+        """Whether the last commit failed and its records are still to be committed."""
         transport.subscribe(topics, self)
 
-    def turn(self) -> None:
-        """Do what is next: settle, take over new partitions, recover a slice; then poll and answer.
+    def iterate(self) -> None:
+        """Settle a doubt, take over new partitions, recover a slice; then poll and answer.
 
-        Raises BrokerUnavailable where another try may help, InDoubt after a commit that is to be settled by the next
-        turn, and Fenced when the process must end.
+        A failure to take over or to recover is raised only after the poll: a member that stops polling stalls its
+        whole group.
+
+        Raises BrokerUnavailable where another try may help, InDoubt after a commit that the next iteration settles,
+        and Fenced when the process must end.  An error of the handler is logged with its offsets and raised.
         """
         self._health.beat()
         if self._doubt is not None:
             self._settle(self._doubt)
-        if self._arrived:
-            self._take_over()
-        if self._recovering:
-            self._recover()
+        unavailable: BrokerUnavailable | None = None
+        try:
+            if self._arrived:
+                self._take_over()
+            if self._recovering:
+                self._recover()
+        except BrokerUnavailable as error:
+            unavailable = error
         batches = self._poll()
         self._observer.on_poll(sum(map(len, batches)), self._transport.lag())
         if batches:
             self._answer(batches)
+        if unavailable is not None:
+            raise unavailable
 
     def close(self, timeout_seconds: float) -> None:
-        """Give everything back in good order; what is still in doubt is dropped unless it can be settled now."""
+        """Give all partitions back in good order; a commit in doubt is settled now, or its state is dropped."""
         if self._doubt is not None:
             try:
                 self._settle(self._doubt)
@@ -197,12 +144,12 @@ class Loop:
             self._handler.on_lost(held)
 
     def on_assigned(self, partitions: Sequence[Partition]) -> None:
-        """See ``Listener``: they are taken over at the next turn, when the broker can be asked about them."""
+        """See ``Listener``: the next iteration takes them over, because the broker cannot be asked from here."""
         self._arrived.extend(partitions)
         self._note_assignment()
 
     def on_revoked(self, partitions: Sequence[Partition]) -> None:
-        """See ``Listener``: half-recovered state is not worth keeping, so it is dropped as if it were lost."""
+        """See ``Listener``: during recovery, or in doubt, the state is dropped as if the partitions were lost."""
         if self._recovering or self._doubt is not None:
             self.on_lost(partitions)
         elif given := self._let_go(partitions):
@@ -258,15 +205,24 @@ class Loop:
 
     def _answer(self, batches: Sequence[Batch]) -> None:
         self._passed("polled")
-        outgoing = self._handler.on_batch(batches)
-        self._passed("stepped")
-        self._health.beat()
-        started, positions = self._clock(), {batch.partition: batch.next_offset for batch in batches}
+        positions = {batch.partition: batch.next_offset for batch in batches}
+        self._health.in_hand = batches
         try:
+            outgoing = self._handler.on_batch(batches)
+            self._passed("stepped")
+            self._health.beat()
+            started = self._clock()
             self._transport.commit(outgoing, positions)
-        except InDoubt:
+        except (InDoubt, BrokerUnavailable):  # the records of this poll must be read again
             self._note_doubt(positions)
             raise
+        except Fenced:
+            raise
+        except Exception as error:
+            log.error("The service failed on %s: %r; a restart reads these records again", named(batches), error)
+            raise
+        finally:
+            self._health.in_hand = ()
         self.failing = False
         self._handler.on_committed()
         self._observer.on_commit(self._clock() - started, sum(map(len, batches)))
@@ -276,7 +232,7 @@ class Loop:
         self._observer.on_abort()
 
     def _settle(self, doubt: Positions) -> None:
-        """Learn what became of the commit in doubt, and let the handler follow."""
+        """Ask which positions are committed, and let the handler promote or discard its stage by them."""
         stable = self._transport.settle()
         self.failing = any(stable.get(partition, position) < position for partition, position in doubt.items())
         self._handler.on_in_doubt(stable)
@@ -292,31 +248,36 @@ def run(
     stop: Stop,
     limits: BatchLimits | None = None,
     deadlines: Deadlines | None = None,
-    health: Health | None = None,
+    health: LoopHealth | None = None,
     observer: Observer | None = None,
     passed: Callable[[str], None] = lambda _point: None,
     on_stall: Callable[[str], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Run until ``stop`` is set; then finish the batch in hand, give the partitions back and return.
+    """Run until ``stop`` is set; then finish the current batch, give the partitions back and return.
 
-    ``passed`` is told the points "polled" and "stepped" (a transport tells the rest).  ``on_stall`` is called from
-    another thread when the loop has been silent for ``deadlines.stall_seconds``: it should end the process.
-    Raises Fenced when another process took over, and any TransportError that patience did not cure.
+    ``passed`` is called at the points "polled" and "stepped" (a transport calls its own at the rest).  The watchdog
+    calls ``on_stall`` from another thread when the loop has been silent for ``deadlines.stall_seconds``: it should end
+    the process.
+    Raises Fenced when another process took over, a TransportError that lasted longer than ``deadlines`` allow, and
+    any error of the handler.
     """
     deadlines = deadlines or Deadlines()
-    health = health or Health(deadlines.turn_seconds, clock)
+    health = health or LoopHealth(deadlines.iteration_seconds, clock)
     ended = threading.Event()
     if on_stall is not None:
-        watch = (health, deadlines, stop, on_stall, ended)
-        threading.Thread(target=_watch, args=watch, daemon=True, name="loop-watchdog").start()
+        watched = (health, deadlines, stop, on_stall, ended)
+        threading.Thread(target=watch, args=watched, daemon=True, name="loop-watchdog").start()
+    join = partial(
+        Loop, transport, handler, topics, limits=limits or BatchLimits(), health=health,
+        observer=observer or Unobserved(), passed=passed, clock=clock,
+    )  # fmt: skip
+    patience = _Patience(stop, health, deadlines.patience_seconds, clock)
     try:
-        loop = Loop(
-            transport, handler, topics, limits=limits or BatchLimits(), health=health,
-            observer=observer or Unobserved(), passed=passed, clock=clock,
-        )  # fmt: skip
+        if (loop := _join_until(stop, join, patience)) is None:
+            return
         try:
-            _turn_until(stop, loop, health, deadlines.patience_seconds, clock)
+            _iterate_until(stop, loop, patience)
         except BaseException:
             loop.abandon()
             raise
@@ -326,39 +287,48 @@ def run(
         ended.set()
 
 
-def _turn_until(stop: Stop, loop: Loop, health: Health, patience_seconds: float, clock: Callable[[], float]) -> None:
-    """Take turns; a broker that is away, or a commit that fails, is tried again with growing pauses, for a while."""
-    failing_since, failures = clock(), 0
+class _Patience:
+    """Consecutive failures of the broker: tries again with growing pauses, until they have lasted too long."""
+
+    def __init__(self, stop: Stop, health: LoopHealth, seconds: float, clock: Callable[[], float]) -> None:
+        self._stop, self._health, self._seconds, self._clock = stop, health, seconds, clock
+        self._since, self._failures = clock(), 0
+
+    def failed(self, error: TransportError) -> None:
+        """Pause before the next try; raises ``error`` when failures have lasted longer than ``seconds``."""
+        self._failures += 1
+        if self._clock() - self._since > self._seconds:
+            raise error
+        if self._health.trouble is None:
+            log.warning("%s; trying again for up to %.0f s", error, self._seconds)
+        self._health.trouble = str(error)
+        self._health.beat()
+        self._stop.wait(min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**self._failures))
+
+    def succeeded(self) -> None:
+        """Count the next failure as the first."""
+        if self._health.trouble is not None:
+            log.warning("going on after %.1f s of trouble", self._clock() - self._since)
+        self._since, self._failures, self._health.trouble = self._clock(), 0, None
+
+
+def _join_until(stop: Stop, join: Callable[[], Loop], patience: _Patience) -> Loop | None:
+    """Join the group; None when the process is to stop before that succeeds."""
     while not stop.is_set():
         try:
-            loop.turn()
+            return join()
+        except BrokerUnavailable as error:
+            patience.failed(error)
+    return None
+
+
+def _iterate_until(stop: Stop, loop: Loop, patience: _Patience) -> None:
+    """Iterate; the broker may be away, and a commit may fail, for a while."""
+    while not stop.is_set():
+        try:
+            loop.iterate()
         except (BrokerUnavailable, InDoubt) as error:
-            failures += 1
-            if clock() - failing_since > patience_seconds:
-                raise
-            if health.trouble is None:
-                log.warning("%s; trying again for up to %.0f s", error, patience_seconds)
-            health.trouble = str(error)
-            health.beat()
-            stop.wait(min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**failures))
+            patience.failed(error)
         else:
             if not loop.failing:
-                if health.trouble is not None:
-                    log.warning("going on after %.1f s of trouble", clock() - failing_since)
-                failing_since, failures, health.trouble = clock(), 0, None
-
-
-def _watch(
-    health: Health, deadlines: Deadlines, stop: Stop, on_stall: Callable[[str], None], ended: threading.Event
-) -> None:
-    """Call ``on_stall`` once when the loop has been silent for too long, or does not end when it should."""
-    stopping_since: float | None = None
-    while not ended.wait(min(deadlines.stall_seconds, deadlines.shutdown_seconds) / 20):
-        if stop.is_set() and stopping_since is None:
-            stopping_since = time.monotonic()
-        if health.silence_seconds() > deadlines.stall_seconds:
-            on_stall(f"the loop has been silent for {health.silence_seconds():.0f} s")
-            return
-        if stopping_since is not None and time.monotonic() - stopping_since > deadlines.shutdown_seconds:
-            on_stall(f"the loop did not end within {deadlines.shutdown_seconds:.0f} s")
-            return
+                patience.succeeded()

@@ -1,4 +1,4 @@
-"""At least once: positions that follow their answers, so that a turn waits for neither to be written down."""
+"""At least once: commit positions in the background, after the answers, so that the loop waits for no commit."""
 
 from __future__ import annotations
 
@@ -10,77 +10,79 @@ from streamcast.consumers.transport import Partition, Positions
 log = logging.getLogger(__name__)
 
 
-class FollowingPositions:
-    """Positions that are to be committed: one request on its way, what has come since is owed and goes with the next.
+class PendingPositions:
+    """Positions that are still to be committed.
 
-    ``request`` is called with what to commit, and ``answered`` is to be called with what became of it, from within
-    ``poll``.  What is refused is owed again; when it is refused twice in a row, the next ``check`` raises that.
-    Asking may raise, too, so it comes before records are taken that would be lost by it.
+    At most one commit is in flight; later positions wait for the next.  ``request`` starts a commit, and the transport
+    reports its result through ``answered``, from within ``poll``.  Positions that the broker refused are pending again;
+    after two refusals in a row the next ``check`` raises.
 
-    Positions whose answers are not acknowledged yet are held, and owed once they are.
+    ``request`` may raise as well.  So the transport calls ``ask`` before it takes records, which would be lost with it.
+
+    Positions whose answers are not acknowledged yet are ``held``; ``release`` makes them pending.
     """
 
     def __init__(self, request: Callable[[Positions], None]) -> None:
         self._request = request
-        self._owed: Positions = {}
+        self._pending: Positions = {}
         self._refusals: list[Exception] = []
-        self.asked: Positions = {}
-        """What is on its way."""
+        self.in_flight: Positions = {}
+        """The positions of the commit in flight."""
         self.held: Positions = {}
-        """What waits for its answers."""
+        """Positions that wait until their answers are acknowledged."""
 
     def check(self) -> None:
-        """Raise the last refusal if it was not the first; they are counted anew then."""
+        """After two consecutive refusals, raise the last one and reset the count."""
         if len(self._refusals) > 1:
             refused = self._refusals[-1]
             self._refusals.clear()
             raise refused
 
     def hold(self, positions: Positions) -> None:
-        """Let these wait until their answers are acknowledged; nothing else may be held."""
+        """Hold these positions until ``release``; no others may be held at that time."""
         self.held = dict(positions)
 
     def release(self) -> None:
-        """The answers are acknowledged: owe what was held."""
+        """The answers are acknowledged: commit the positions that were held."""
         held, self.held = self.held, {}
         self.add(held)
 
     def add(self, positions: Positions) -> None:
-        """Owe these positions, and ask for them at once if nothing is on its way."""
-        self._owed |= positions
+        """Commit these positions: at once if no commit is in flight, else with the next one."""
+        self._pending |= positions
         self.ask()
 
     def ask(self) -> None:
-        """Ask for what is owed, unless others are on their way."""
-        if self._owed and not self.asked:
-            self.asked, self._owed = self._owed, {}
+        """Start a commit of the pending positions, unless one is in flight."""
+        if self._pending and not self.in_flight:
+            self.in_flight, self._pending = self._pending, {}
             try:
-                self._request(self.asked)
+                self._request(self.in_flight)
             except BaseException:
-                self._owed, self.asked = self.asked, {}
+                self._pending, self.in_flight = self.in_flight, {}
                 raise
 
     def answered(self, refused: Exception | None) -> None:
-        """What was on its way has been committed, or refused."""
-        asked, self.asked = self.asked, {}
+        """Note that the commit in flight has succeeded, or was refused."""
+        in_flight, self.in_flight = self.in_flight, {}
         if refused is None:
             self._refusals.clear()
             return
         if not self._refusals:
-            log.warning("Positions were refused (%r): they are sent again with the next", refused)
+            log.warning("The broker refused to commit positions (%r): they are sent again with the next ones", refused)
         self._refusals = [*self._refusals[:1], refused]
-        self._owed = asked | self._owed
+        self._pending = in_flight | self._pending
 
-    def given_up(self, partitions: Sequence[Partition]) -> Positions:
-        """Owe nothing for these partitions any more; returns what of them was owed, or is on its way."""
-        left = self.asked | self._owed
+    def give_up(self, partitions: Sequence[Partition]) -> Positions:
+        """Forget these partitions; returns their positions that were pending or in flight."""
+        left = self.in_flight | self._pending
         for partition in partitions:
             self.held.pop(partition, None)
-            self.asked.pop(partition, None)
-            self._owed.pop(partition, None)
+            self.in_flight.pop(partition, None)
+            self._pending.pop(partition, None)
         return {partition: left[partition] for partition in partitions if partition in left}
 
     def clear(self) -> None:
-        """Begin anew, as after a doubt: what holds is asked of the broker."""
-        self._owed, self.asked, self.held = {}, {}, {}
+        """Forget everything, as after a commit in doubt: the broker knows the committed positions."""
+        self._pending, self.in_flight, self.held = {}, {}, {}
         self._refusals.clear()

@@ -1,7 +1,7 @@
-"""The seam between the wings: records as columns, and the two protocols that move them.
+"""The interface between Kafka and the service: records as columns, and the protocols that move them.
 
-Bytes in, bytes out: nothing here knows what a record means.  A ``Transport`` brings batches and
-commits what a ``Handler`` answers; ``consumers/loop.py`` is the only caller of both.
+Bytes in, bytes out: nothing here knows what a record means.  A ``Transport`` delivers batches and commits the answers
+of a ``Handler``; ``consumers/loop.py`` is the only caller of both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Partition(NamedTuple):
     """One partition of one topic."""
 
     topic: str
-    index: int  # type: ignore[assignment]  # tuples have an index method, of which nobody has need here
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 Positions = dict[Partition, int]
@@ -49,7 +49,8 @@ class Batch:
 class Outgoing:
     """Records to be produced to one topic, as columns; ``headers`` is one sequence per record or None.
 
-    At least once, nothing is sent after what is ``first`` until that is acknowledged (a transaction needs no order).
+    At least once, records marked ``first`` must be acknowledged before later ones are sent; a transaction needs no
+    order.  Raises ValueError when the columns differ in length.
     """
 
     topic: str
@@ -60,13 +61,21 @@ class Outgoing:
     headers: Sequence[Headers] | None = None
     first: bool = False
 
+    def __post_init__(self) -> None:
+        columns = {
+            "partitions": self.partitions, "timestamps": self.timestamps, "keys": self.keys, "values": self.values,
+        } | ({} if self.headers is None else {"headers": self.headers})  # fmt: skip
+        if any(len(column) != len(self.values) for column in columns.values()):
+            lengths = ", ".join(f"{len(column)} {name}" for name, column in columns.items())
+            raise ValueError(f"Records for topic {self.topic} have columns of different lengths: {lengths}")
+
     def __len__(self) -> int:
         return len(self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """How a topic is, or shall be: partitions, replication, and broker-side configuration."""
+    """A topic's partitions, replication factor and broker-side configuration."""
 
     name: str
     partitions: int
@@ -76,11 +85,11 @@ class TopicSpec:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Who a transport is and how it reaches its broker.
+    """The identity of a transport, and how it reaches its broker.
 
-    ``instance`` is stable over restarts; with the group it names the transactional id.  ``assignor`` is how the
-    group shares partitions: "range" gives all up at every rebalance, "cooperative-sticky" only those that move; all
-    members must agree.  ``options`` are passed to the client as they are (security above all).  ``passed`` is called
+    ``instance`` must be the same after a restart; group and instance form the transactional id.  ``assignor`` says how
+    the group shares partitions: "range" gives up all at every rebalance, "cooperative-sticky" only those that move;
+    all members must use the same.  ``options`` go to the client unchanged (security above all).  ``passed`` is called
     with the name of each point of the commit ("offsets", "sent", "committed"; at least once "sent" comes first): fault
     tests end the process there.
     """
@@ -105,10 +114,10 @@ class BrokerUnavailable(TransportError):
 
     @classmethod
     def silent(cls, partition: Partition, offset: int, end: int, seconds: float) -> BrokerUnavailable:
-        """A range read up to ``offset`` of ``end`` got nothing more for ``seconds``."""
+        """Reading a range up to ``end`` stopped at ``offset``: no records came for ``seconds``."""
         return cls(
-            f"{partition.topic}[{partition.index}] gave nothing at offset {offset} for {seconds:.0f} s, and {end} is "
-            "wanted: the broker is away, or a transaction there is still open; try again"
+            f"{partition.topic}[{partition.index}] delivered nothing at offset {offset} for {seconds:.0f} s; expected "
+            f"records up to offset {end}: the broker is away, or a transaction there is still open; try again"
         )
 
 
@@ -117,18 +126,18 @@ class TopicMissing(TransportError):
 
 
 class InDoubt(TransportError):
-    """A commit neither surely happened nor surely failed: call ``settle`` and compare positions."""
+    """Nobody knows whether a commit happened: call ``settle`` and compare positions."""
 
 
 class Fenced(TransportError):
-    """Another process with the same identity took over: stop at once, write nothing."""
+    """Another process with the same identity has replaced this one: stop at once, write nothing."""
 
     @classmethod
     def replaced(cls, connection: Connection, error: object) -> Fenced:
-        """The broker says, with ``error``, that another process works under this connection's names."""
+        """The broker's ``error`` says that another process uses this connection's group and instance."""
         return cls(
             f"Another process works as instance {connection.instance} of group {connection.group} ({error}): "
-            "stop this one, or give each its own kafka.instance"
+            "stop this process, or give each its own kafka.instance"
         )
 
 
@@ -139,13 +148,13 @@ class RecordsGone(TransportError):
     def before(cls, partition: Partition, first: int, asked: int) -> RecordsGone:
         """``asked`` lies before ``first``, the first offset that ``partition`` holds."""
         return cls(
-            f"{partition.topic}[{partition.index}] begins at offset {first} and {asked} was asked for: "
-            "retention has passed it; start later, or from a snapshot that is newer"
+            f"{partition.topic}[{partition.index}] begins at offset {first}, but offset {asked} was requested: "
+            "retention has deleted it; start later, or from a newer snapshot"
         )
 
 
 class Listener(Protocol):
-    """Is told when partitions come and go (called from within ``poll`` and ``close``)."""
+    """A transport notifies it when partitions come and go, from within ``poll`` and ``close``."""
 
     def on_assigned(self, partitions: Sequence[Partition]) -> None: ...
 
@@ -167,7 +176,7 @@ class Reader(Protocol):
         """The first offset held and the offset after the last readable one (read_committed), by partition."""
 
     def ends(self, partitions: Sequence[Partition]) -> Positions:
-        """The offset after the last record, decided or not: beyond ``bounds`` while a transaction there is open."""
+        """The offset after the last record (read_uncommitted): beyond ``bounds`` while a transaction is open."""
 
     def offsets_at(self, partitions: Sequence[Partition], timestamp_ms: int) -> Positions:
         """The first offset whose timestamp is at or after ``timestamp_ms`` (the end where there is none)."""
@@ -179,10 +188,10 @@ class Reader(Protocol):
         """
 
     def committed(self, partitions: Sequence[Partition]) -> Positions:
-        """The stable committed positions of the connection's group; a partition without one is left out."""
+        """The stable committed positions of the connection's group; a partition without one is missing."""
 
     def close(self, timeout_seconds: float) -> None:
-        """Free everything within the timeout."""
+        """Close all connections within the timeout."""
 
 
 class Transport(Reader, Protocol):
@@ -195,34 +204,50 @@ class Transport(Reader, Protocol):
         """
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
-        """Return what has arrived, at once if anything has, else after the timeout; at most ``max_records``.
+        """Return at most ``max_records``: at once if any have arrived, else after the timeout.
 
-        Raises RecordsGone when retention has passed a position, Fenced when another member took the instance over, and
-        InDoubt when what an earlier commit has sent was not acknowledged.
+        Raises RecordsGone when retention has deleted the records at a position, Fenced when another member has taken
+        this instance, and InDoubt when the answers of an earlier commit were not acknowledged.
         """
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
-        """Produce ``outgoing`` and commit ``positions`` together; it is taken piece by piece, each sent as it comes.
+        """Produce ``outgoing`` and commit ``positions`` together.
 
-        Exactly once: one transaction, with the full group metadata, ended after every send was checked.  At least
-        once: send, check every send, then commit the positions; both may follow when this has returned, in this
-        order, and what fails then is raised by a later call.  Without positions it only produces, checks every send,
-        and needs no subscription.
-        Raises InDoubt when it is unknown whether it happened, Fenced when this member is replaced.
+        Exactly once:
+
+        1. Begin a transaction and add the positions to it, with the full group metadata.
+        2. Take ``outgoing`` piece by piece and send each piece as it comes.
+        3. Wait until every record is acknowledged, and check each.
+        4. Commit the transaction.
+
+        At least once:
+
+        1. Finish what the previous commit left for later; raise its failure, if it failed.
+        2. Take ``outgoing`` piece by piece and send each piece as it comes; after one marked ``first``, wait until
+           all are acknowledged.
+        3. Wait until every record is acknowledged, and check each.
+        4. Commit the positions.
+
+        At least once, steps 3 and 4 may come after this call returns, in this order; a later call raises their failure.
+        Without positions this only produces: it checks every record before it returns, and needs no subscription.
+
+        Raises InDoubt when the client or the broker failed, so that nobody knows whether the commit happened, and
+        Fenced when this member is replaced.  An error raised by ``outgoing`` itself aborts the transaction and is
+        raised as it is: nothing was committed, and a repetition would fail in the same way.
         """
 
     def settle(self) -> Positions:
-        """After InDoubt: end what was open, and return the stable committed position of each assigned partition.
+        """After InDoubt: end the open transaction, and return the stable committed position of each partition.
 
-        The consumer is left seeked to those positions; a partition without a committed one is where it was last
-        seeked to, and one that was never seeked is left out.  Raises BrokerUnavailable (try again) or Fenced.
+        Reading continues from those positions.  A partition without a committed position goes back to where it was
+        last sought to; one that was never sought is missing.  Raises BrokerUnavailable (try again) or Fenced.
         """
 
     def seek(self, positions: Positions) -> None:
-        """Read on from these positions."""
+        """Continue reading from these positions."""
 
     def pause(self, partitions: Sequence[Partition]) -> None:
-        """Stop delivering these partitions; ``poll`` goes on, so that the group keeps this member."""
+        """Stop delivering these partitions; keep calling ``poll``, so that the group keeps this member."""
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         """Deliver these partitions again."""
@@ -235,27 +260,27 @@ class Transport(Reader, Protocol):
 
 
 class Handler(Protocol):
-    """What the loop calls: turns batches into answers, and learns what became of them."""
+    """The service as the loop sees it: it answers batches, and the loop notifies it of the outcome."""
 
     def on_assigned(
         self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
     ) -> Positions:
-        """New partitions, with their committed positions; returns where to read on from (after recovery)."""
+        """New partitions, with their committed positions; returns where reading continues after recovery."""
 
     def recover_some(self, budget_seconds: float) -> bool:
-        """Rebuild state for about ``budget_seconds``; True when nothing is left to rebuild."""
+        """Rebuild state for about ``budget_seconds``; True when all state is rebuilt."""
 
     def on_batch(self, batches: Sequence[Batch]) -> Iterable[Outgoing]:
-        """Answer the batches; what it changed stays on a stage until ``on_committed``."""
+        """Answer the batches; changes of state stay on a stage until ``on_committed``."""
 
     def on_committed(self) -> None:
         """The answers and positions of the last ``on_batch`` are committed: promote its stage."""
 
     def on_in_doubt(self, stable: Positions) -> None:
-        """The last commit failed or is unknown; ``stable`` says what holds: promote or discard by partition."""
+        """The last commit was in doubt; ``stable`` has the committed positions: promote or discard by partition."""
 
     def on_revoked(self, partitions: Sequence[Partition]) -> None:
-        """These partitions move elsewhere in good order (nothing of them is staged)."""
+        """These partitions move to another member in good order (none of their records is on the stage)."""
 
     def on_lost(self, partitions: Sequence[Partition]) -> None:
-        """These partitions are already somebody else's: drop everything, write nothing."""
+        """Another member already has these partitions: drop their state, write nothing."""

@@ -1,8 +1,8 @@
 """A real Apache Kafka on this machine, for tests and benchmarks: one KRaft node, started from its Maven jars.
 
-The jars are fetched once into a cache folder (``STREAMCAST_CACHE``, else ``~/.cache/streamcast``); the node runs on
+Maven fetches the jars once into a cache folder (``STREAMCAST_CACHE``, else ``~/.cache/streamcast``).  The node uses
 free loopback ports, keeps its data and its log in one folder, and can be killed, restarted on that data, or frozen.
-It never outlives the process that started it, however that ends.
+It ends with the process that started it, also after SIGKILL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OLDEST_JAVA = 17
 QUICKLY_STARTED = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 MEASURED = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC")
 
-# A shell beside each node: its input ends when the process that started both does, also by SIGKILL.
+# Each node has a shell that kills it: the shell's input ends with the process that started both, also after SIGKILL.
 KEEPER = 'cat; kill -9 "$1"; sleep 1; [ -z "$2" ] || rm -rf "$2"'
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -66,9 +66,9 @@ def available() -> str | None:
 class LocalKafka:
     """One Kafka node; a context manager that starts it on entry and stops it on exit.
 
-    ``advertised_port`` is told to clients instead of the node's own port: a proxy listens there.  Without a ``folder``
-    a temporary one is made, and removed by ``stop``.  A ``measured`` node takes longer until it is warm, and is then
-    quicker, with shorter pauses.
+    Clients connect to ``advertised_port`` instead of the node's own port, when a proxy listens there.  Without a
+    ``folder`` the node uses a temporary one, which ``stop`` removes.  A ``measured`` node takes longer to warm up, and
+    is then faster, with shorter pauses.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class LocalKafka:
 
     @property
     def log(self) -> Path:
-        """The node's own log, appended to over restarts."""
+        """The node's own log; a restart appends to it."""
         return self._folder / "kafka.log"
 
     def start(self) -> None:
@@ -138,11 +138,11 @@ class LocalKafka:
         self.start()
 
     def freeze(self) -> None:
-        """Stop the node's process in its tracks (SIGSTOP): connections stay open and nothing answers."""
+        """Freeze the node's process (SIGSTOP): connections stay open and nothing answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen node run on (SIGCONT)."""
+        """Let a frozen node continue (SIGCONT)."""
         self._signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -178,7 +178,7 @@ class LocalKafka:
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            # Records carry event times, which may lie in the past: they would be deleted half a minute after a start.
+            # Records have event times, which may lie in the past: retention would delete them soon after a start.
             "log.retention.ms": "-1",
             "log.dirs": str(self._folder / "data"),
             "auto.create.topics.enable": "false",
@@ -192,7 +192,7 @@ class LocalKafka:
             "share.coordinator.state.topic.num.partitions": "1",
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
-            # A killed node waits for its old session to end before it is let in again: 9 s by default.
+            # A killed node cannot register again until its old session has ended: 9 s by default.
             "broker.session.timeout.ms": "1500",
             "broker.heartbeat.interval.ms": "300",
         }
@@ -239,14 +239,14 @@ def _fetch_jars() -> Path:
             raise BrokerError(f"Maven could not fetch Kafka {VERSION}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         try:
             jars.rename(folder)
-        except OSError:  # another process was first; its copy is as good
+        except OSError:  # another process was first; use its copy
             if not folder.is_dir():
                 raise
     return folder
 
 
 def _free_ports(count: int) -> list[int]:
-    """Draw ports that nobody listens on; all are held at once, so that they differ."""
+    """Choose unused ports; all are open at the same time, so that they differ."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
@@ -139,7 +140,7 @@ class KafkaReader:
         return {partition: offset for partition, offset in offsets.items() if offset is not None}
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Reader.close``; what cannot be freed in time is left behind."""
+        """See ``Reader.close``; a connection that does not close in time is abandoned."""
         try:
             started(self._close).result(max(0.0, timeout_seconds))
         except (TimeoutError, errors.KafkaError) as error:
@@ -151,6 +152,15 @@ class KafkaReader:
         if self._offsets_client is not None:
             self._offsets_client.close(autocommit=False, timeout_ms=REQUEST_MS)
         self._admin_client = self._offsets_client = None
+
+    def _renew_clients(self) -> None:
+        """Drop the clients and close them in the background: one with stale metadata would keep it for 300 s."""
+        admin, offsets = self._admin_client, self._offsets_client
+        self._admin_client = self._offsets_client = None
+        if admin is not None:
+            started(admin.close)
+        if offsets is not None:
+            started(partial(offsets.close, autocommit=False, timeout_ms=REQUEST_MS))
 
     def _require(self, topics: set[str]) -> None:
         if missing := sorted(topics - set(self.describe(sorted(topics)))):
@@ -184,7 +194,7 @@ class KafkaReader:
     def _settings(
         self, client: type[Any], tuned: dict[str, object], fixed: dict[str, object] | None = None
     ) -> dict[str, object]:
-        """Our settings, those of the connection that this client knows, and those that nobody may change."""
+        """Our defaults, the connection's options that this client knows, and the settings that nobody may change."""
         options = {name: value for name, value in self._connection.options.items() if name in client.DEFAULT_CONFIG}
         where = {"bootstrap_servers": self._connection.bootstrap_servers, "bootstrap_timeout_ms": CONNECT_MS}
         return where | tuned | options | (fixed or {})
@@ -196,13 +206,14 @@ class KafkaReader:
             yield
         except errors.OffsetOutOfRangeError as error:
             raise RecordsGone(
-                f"Retention has passed a position ({error}): start later, or from a newer snapshot"
+                f"Retention has deleted the records at a position ({error}): start later, or from a newer snapshot"
             ) from error
         except errors.UnknownTopicOrPartitionError as error:
             raise TopicMissing(f"A topic is missing ({error}): create it first") from error
         except FENCED as error:
             raise Fenced.replaced(self._connection, error) from error
         except (errors.RetriableError, TimeoutError) as error:
+            self._renew_clients()
             raise BrokerUnavailable(
                 f"{self._connection.bootstrap_servers} did not answer while {doing} ({error}): "
                 "check kafka.bootstrap_servers and that the broker runs"
@@ -212,7 +223,7 @@ class KafkaReader:
 
 
 def columns(partition: Partition, records: Sequence[Any], position: int) -> Batch:
-    """Return what was polled of a partition, and the position after it."""
+    """Return the polled records of a partition as columns; ``position`` is the offset after them."""
     headers = [record.headers for record in records]
     return Batch(
         partition,
@@ -226,7 +237,7 @@ def columns(partition: Partition, records: Sequence[Any], position: int) -> Batc
 
 
 def connected(client: Callable[..., C], settings: dict[str, object]) -> C:
-    """Make a client; one that finds no broker would leave its sockets and its thread behind."""
+    """Make a client; if it finds no broker, close the sockets and the thread that it would leave open."""
     networks: list[KafkaNetClient] = []
 
     def network(**how: object) -> KafkaNetClient:

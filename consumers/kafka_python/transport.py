@@ -1,21 +1,21 @@
 """Transport over Apache Kafka through kafka-python, which a plain install always has.
 
-The client's traps, and what is done about each (docs/reliability.md tells the story):
+Faults of the client, and how this module avoids each (docs/reliability.md has the details):
 
-    a send may expire and the commit still succeed      every future is checked before the transaction is ended
-    commit and send_offsets have no deadline            they run in a thread that is waited for, then left behind
-    a producer that failed once may fail for ever       it is dropped after any error; ``settle`` builds a new one
-    a deserializer that raises stops its partition      bytes only
-    auto_offset_reset skips data in silence             there is none: positions come from ``seek``
-    a missing topic is created on use                   topics are described before they are used
-    a generation below 0 is accepted                    it is refused here
-    a rebalance for new metadata is forgotten when      it is asked for again until it has ended; and topics are
-    a poll ends before it does                          known before the first one
-    a join answered between two polls is thrown away    the answer is kept for the next poll; two members that poll
-    and asked for again                                 in turn would join for ever
+    a send may expire and the commit still succeed      we check every future before we end the transaction
+    commit and send_offsets have no deadline            they run in a background thread; we wait until our deadline
+    a producer that failed once may fail for ever       we drop it after any error; ``settle`` makes a new one
+    a deserializer that raises stops its partition      we use bytes only
+    auto_offset_reset skips records in silence          we turn it off: positions come from ``seek``
+    a missing topic is created on use                   we describe topics before we use them
+    a generation below 0 is accepted                    we refuse it
+    poll() drops a rebalance for new metadata if it     we request the rebalance again until it has ended, and fetch
+    returns early                                       the metadata before the first poll
+    poll() drops a join that was answered between two   we keep the answer for the next poll; otherwise two members
+    polls, and joins again                              that poll alternately would join for ever
 
-Members are static (``group_instance_id`` is the connection's instance): a process that restarts takes its partitions
-back without a rebalance, and one that leaves is missed after the session timeout.
+Members are static (``group_instance_id`` is the connection's instance): a process that restarts gets its partitions
+back without a rebalance, and the group notices that one has left only after the session timeout.
 """
 
 from __future__ import annotations
@@ -23,20 +23,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
-from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
-from streamcast.consumers.background import Background
+from streamcast.consumers.answers import Answers
+from streamcast.consumers.background import Background, started
 from streamcast.consumers.kafka_python.reader import CONNECT_MS, FENCED, REQUEST_MS, KafkaReader, columns, connected
-from streamcast.consumers.positions import FollowingPositions
+from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, resume_rebalance
+from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
     Batch,
     Connection,
@@ -57,6 +58,9 @@ TRANSACTION_MS = 30_000
 COMMIT_SECONDS = 25.0
 """How long a commit may take in all before it is in doubt."""
 
+IN_DOUBT = (errors.KafkaError, TransportError, TimeoutError, ValueError)
+"""What the client raises when a commit may have failed; ValueError for a partition that it does not know."""
+
 ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 
 
@@ -70,14 +74,12 @@ class KafkaTransport(KafkaReader):
         self._background = Background()
         self._listener: Listener | None = None
         self._listener_error: Exception | None = None
-        self._following = FollowingPositions(self._ask)
-        self._waiting: set[Partition] = set()
-        self._paused: set[Partition] = set()
-        self._sought: Positions = {}
+        self._membership = Membership(self._ask)
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
-        """See ``Transport.subscribe``; what a crashed predecessor left open is ended here."""
+        """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
         self._require(set(topics))
+        self._drop_clients()
         with self._talking("joining the group"):
             self._producer = self._new_producer()
             self._consumer = self._new_consumer(
@@ -90,21 +92,21 @@ class KafkaTransport(KafkaReader):
                 max_partition_fetch_bytes=4 << 20,
             )
             self._listener = listener
-            rebalances = _Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
+            rebalances = Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
             self._consumer.subscribe(list(topics), listener=rebalances)
-            _keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
-            self._consumer.topics()  # so that the first assignment already knows the partitions
+            keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
+            self._consumer.topics()  # fetch the metadata, so that the first assignment has the partitions
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         """See ``Transport.poll``."""
         consumer = self._joined()
         try:
             with self._talking("polling"):
-                self._following.ask()
+                self._membership.pending.ask()
                 polled = consumer.poll(timeout_seconds * 1000, max_records=max_records)
         finally:
             self._raise_listener_error()
-        _resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
+        resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
         return [
             columns(Partition(*name), records, consumer.position(name, timeout_ms=0))
             for name, records in polled.items()
@@ -112,29 +114,22 @@ class KafkaTransport(KafkaReader):
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
-        deadline = time.monotonic() + COMMIT_SECONDS
-        try:
+        deadline, answers = time.monotonic() + COMMIT_SECONDS, Answers(outgoing)
+        with self._committing(answers, positions):
             producer = self._producer = self._producer or self._new_producer()
             if self._connection.guarantee == "exactly_once":
-                self._commit_transaction(producer, outgoing, positions, deadline)
+                self._commit_transaction(producer, answers, positions, deadline)
             else:
-                self._commit_plainly(producer, outgoing, positions)
+                self._commit_plainly(producer, answers, positions)
             self._connection.passed("committed")
-        except FENCED as error:
-            self._drop_producer()
-            raise Fenced.replaced(self._connection, error) from error
-        except (errors.KafkaError, TransportError, TimeoutError, ValueError) as error:
-            self._drop_producer()
-            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error!r}): settle it") from error
 
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
         self._drop_producer()
-        self._following.clear()
+        self._membership.pending.clear()
         with self._talking("settling a transaction"):
             self._producer = self._new_producer()
-        sought = dict(self._sought)
-        stable = sought | self.committed(list(sought))
+        stable = self._membership.settled(self.committed(list(self._membership.sought)))
         if stable:
             self.seek(stable)
         return stable
@@ -144,27 +139,20 @@ class KafkaTransport(KafkaReader):
         consumer = self._joined()
         for partition, offset in positions.items():
             consumer.seek(TopicPartition(*partition), offset)
-        self._sought.update(positions)
-        begun = self._waiting & positions.keys()
-        self._waiting -= begun
-        self.resume([partition for partition in begun if partition not in self._paused])
+        consumer.resume(*_names(self._membership.seek(positions)))
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         """See ``Transport.pause``."""
-        self._paused.update(partitions)
-        self._joined().pause(*(TopicPartition(*partition) for partition in partitions))
+        self._joined().pause(*_names(self._membership.pause(partitions)))
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         """See ``Transport.resume``."""
-        self._paused.difference_update(partitions)
-        self._joined().resume(
-            *(TopicPartition(*partition) for partition in partitions if partition not in self._waiting)
-        )
+        self._joined().resume(*_names(self._membership.resume(partitions)))
 
     def lag(self) -> dict[Partition, int]:
         """See ``Transport.lag``."""
         consumer, lag = self._joined(), {}
-        for partition in self._sought.keys() - self._waiting:
+        for partition in self._membership.sought:
             name = TopicPartition(*partition)
             if (end := consumer.highwater(name)) is not None:
                 lag[partition] = max(0, end - consumer.position(name, timeout_ms=0))
@@ -191,37 +179,30 @@ class KafkaTransport(KafkaReader):
         self._raise_listener_error()
 
     def _on_assigned(self, partitions: list[Partition]) -> None:
-        """Hold new partitions back until ``seek`` says where they begin."""
-        consumer, names = self._joined(), [TopicPartition(*partition) for partition in partitions]
+        """Pause new partitions until ``seek`` says where they begin."""
+        consumer, names = self._joined(), _names(partitions)
         consumer.pause(*names)
         for name in names:
             consumer.seek(name, 0)
-        self._waiting.update(partitions)
+        self._membership.assign(partitions)
         self._tell(lambda listener: listener.on_assigned(partitions), partitions)
 
     async def _on_revoked(self, partitions: list[Partition]) -> None:
-        """Commit what is owed before the partitions go; what is refused will be answered again."""
-        if owed := self._following.given_up(partitions):
+        """Commit the pending positions before the partitions go; after a refusal their records are answered again."""
+        if pending := self._membership.pending.give_up(partitions):
             try:
-                await self._joined().commit_async(_offsets(owed), lambda _offsets, _answer: None)
+                await self._joined().commit_async(_offsets(pending), lambda _offsets, _answer: None)
             except errors.KafkaError as refused:
                 log.warning("The last positions were refused, so their records will be answered again: %r", refused)
-        self._give_up(partitions)
+        self._membership.give_up(partitions)
         self._tell(lambda listener: listener.on_revoked(partitions), partitions)
 
     def _on_lost(self, partitions: list[Partition]) -> None:
-        self._give_up(partitions)
+        self._membership.give_up(partitions)
         self._tell(lambda listener: listener.on_lost(partitions), partitions)
 
-    def _give_up(self, partitions: list[Partition]) -> None:
-        self._waiting.difference_update(partitions)
-        self._paused.difference_update(partitions)
-        self._following.given_up(partitions)
-        for partition in partitions:
-            self._sought.pop(partition, None)
-
     def _tell(self, what: Callable[[Listener], None], partitions: list[Partition]) -> None:
-        """Call the listener; what it raises is kept for the thread that polls, since the client would only log it."""
+        """Call the listener; keep its error for the thread that polls, because the client would only log it."""
         try:
             if partitions and self._listener is not None:
                 what(self._listener)
@@ -261,6 +242,13 @@ class KafkaTransport(KafkaReader):
                 raise
         return producer
 
+    def _drop_clients(self) -> None:
+        """Drop what an earlier, failed ``subscribe`` has made."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            started(partial(consumer.close, autocommit=False, timeout_ms=REQUEST_MS))
+        self._drop_producer()
+
     def _drop_producer(self) -> None:
         if self._producer is not None:
             _abandon(self._producer)
@@ -268,19 +256,46 @@ class KafkaTransport(KafkaReader):
             self._background.end()
             self._background = Background()
 
-    def _commit_transaction(
-        self, producer: KafkaProducer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
-    ) -> None:
-        """Offsets go first, and on their way the records are lined up: their partitions join in one request then."""
-        producer.begin_transaction()
-        offsets = self._background.started(partial(self._add_offsets, producer, positions))
+    @contextmanager
+    def _committing(self, answers: Answers, positions: Positions) -> Iterator[None]:
+        """Sort the errors of a commit: the handler's are raised as they are, the client's leave it in doubt."""
         try:
-            futures = self._line_up(producer, outgoing)
-        finally:  # a send only echoes what became of the offsets
+            yield
+        except Exception as error:
+            if answers.error is not None:
+                self._abort()
+                raise answers.error  # noqa: B904 - the client's error, if it is one, is a consequence
+            if isinstance(error, FENCED):
+                self._drop_producer()
+                raise Fenced.replaced(self._connection, error) from error
+            if isinstance(error, IN_DOUBT):
+                self._drop_producer()
+                raise InDoubt(
+                    f"The commit of {len(positions)} partitions is in doubt ({error!r}): settle it"
+                ) from error
+            raise
+
+    def _abort(self) -> None:
+        """Abort the open transaction if the broker answers soon; otherwise the next producer, or its timeout, does."""
+        if self._producer is not None and self._connection.guarantee == "exactly_once":
+            with suppress(errors.KafkaError, TimeoutError):
+                self._background.started(self._producer.abort_transaction).result(REQUEST_MS / 1000)
+        self._drop_producer()
+
+    def _commit_transaction(
+        self, producer: KafkaProducer, answers: Answers, positions: Positions, deadline: float
+    ) -> None:
+        """Steps 1 and 2 overlap: while the offsets are added, the records queue, and their partitions join at once."""
+        producer.begin_transaction()
+        offsets = self._background.started(partial(self._add_offsets, producer, positions))  # step 1
+        try:
+            futures = self._send(producer, answers)  # step 2
+        finally:  # if adding the offsets failed, raise that error, not the send errors it causes
             offsets.result(max(0.0, deadline - time.monotonic()))
         self._connection.passed("offsets")
-        _await_sent(producer, futures)
+        _await_sent(producer, futures)  # step 3
         self._connection.passed("sent")
+        # Step 4.
         self._background.started(producer.commit_transaction).result(max(0.0, deadline - time.monotonic()))
 
     def _add_offsets(self, producer: KafkaProducer, positions: Positions) -> None:
@@ -290,28 +305,28 @@ class KafkaTransport(KafkaReader):
                 raise TransportError(f"this member has left group {self._connection.group}")
             producer.send_offsets_to_transaction(_offsets(positions), member)
 
-    def _commit_plainly(self, producer: KafkaProducer, outgoing: Iterable[Outgoing], positions: Positions) -> None:
-        """Send; the positions follow, since a broker takes 5 ms for them, to write them with those of others."""
-        self._following.check()
+    def _commit_plainly(self, producer: KafkaProducer, answers: Answers, positions: Positions) -> None:
+        """Step 4 only starts the commit of the positions: a broker takes 5 ms for it, to write many groups' at once."""
+        self._membership.pending.check()  # step 1
         futures = []
-        for records in outgoing:
-            futures += self._line_up(producer, [records])
+        for records in answers:  # step 2
+            futures += self._send(producer, [records])
             if records.first:
                 _await_sent(producer, futures)
-        _await_sent(producer, futures)
+        _await_sent(producer, futures)  # step 3
         self._connection.passed("sent")
-        self._following.add(positions)
+        self._membership.pending.add(positions)  # step 4
         self._connection.passed("offsets")
 
     def _ask(self, positions: Positions) -> None:
         self._joined().commit_async(_offsets(positions), self._on_positions)
 
     def _on_positions(self, _offsets: object, answer: object) -> None:
-        """What became of the positions; called from within ``poll``."""
-        self._following.answered(answer if isinstance(answer, Exception) else None)
+        """Take the result of a commit of positions; called from within ``poll``."""
+        self._membership.pending.answered(answer if isinstance(answer, Exception) else None)
 
-    def _line_up(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> list[Any]:
-        """Hand every record over; return what each becomes."""
+    def _send(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> list[Any]:
+        """Queue every record at the client; returns one future each."""
         send, futures = producer.send, []
         for records in outgoing:
             topic, columns = records.topic, (records.partitions, records.timestamps, records.keys, records.values)
@@ -324,30 +339,6 @@ class KafkaTransport(KafkaReader):
         return futures
 
 
-class _Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
-    """Hears of partitions on the client's own thread, while ``poll`` or ``close`` waits."""
-
-    def __init__(
-        self,
-        assigned: Callable[[list[Partition]], None],
-        revoked: Callable[[list[Partition]], Awaitable[None]],
-        lost: Callable[[list[Partition]], None],
-    ) -> None:
-        self._assigned, self._revoked, self._lost = assigned, revoked, lost
-
-    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """The group gives these partitions to this member."""
-        self._assigned(_sorted(assigned))
-
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """The group takes these back in good order."""
-        await self._revoked(_sorted(revoked))
-
-    async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        """The group has given these to somebody else."""
-        self._lost(_sorted(lost))
-
-
 def _await_sent(producer: KafkaProducer, futures: Sequence[Any]) -> None:
     """Wait, and check that every record was acknowledged."""
     producer.flush(COMMIT_SECONDS)
@@ -356,28 +347,8 @@ def _await_sent(producer: KafkaProducer, futures: Sequence[Any]) -> None:
             future.get(0)
 
 
-def _sorted(names: Iterable[TopicPartition]) -> list[Partition]:
-    return sorted(Partition(*name) for name in names)
-
-
-def _resume_rebalance(coordinator: Any) -> None:
-    """Let the next poll take up a rebalance that the client has begun and, its reason having passed, forgotten."""
-    if coordinator.rejoining and not coordinator.need_rejoin():
-        coordinator.request_rejoin()
-
-
-def _keep_joins(coordinator: Any) -> None:
-    """Let a join that was answered while nobody polled count, instead of another one that disturbs the whole group."""
-    join, answers = coordinator._do_join_and_sync_async, list[bytes]()  # noqa: SLF001
-
-    async def join_or_take_up() -> bytes:
-        if not coordinator.rebalance_in_progress():  # the last answer was taken up, or the member has been put out
-            answers.clear()
-        if not answers:
-            answers.append(await join())
-        return answers[0]
-
-    coordinator._do_join_and_sync_async = join_or_take_up  # noqa: SLF001
+def _names(partitions: Iterable[Partition]) -> list[TopicPartition]:
+    return [TopicPartition(*partition) for partition in partitions]
 
 
 def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
@@ -385,17 +356,17 @@ def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
 
 
 def _body(key: bytes | None, value: bytes | None) -> bytes | None:
-    """The value to send: this client refuses a record that has neither key nor value, so that one becomes empty."""
+    """The value to send: kafka-python refuses a record without key and value, so such a value becomes empty."""
     return b"" if key is None and value is None else value
 
 
 def _abandon(producer: KafkaProducer) -> None:
-    """Let go of a producer without waiting: what it still holds expires, and its thread ends, in the background."""
+    """Close a producer in the background, without waiting until its queued records expire and its thread ends."""
 
     def end() -> None:
         try:
             producer.close(DELIVERY_MS / 1000)
-        except errors.KafkaError:  # it holds something that does not expire, and would be closed when it is collected
+        except errors.KafkaError:  # some of its records do not expire: end its thread
             producer._sender.force_close()  # noqa: SLF001 - the client offers no other way
             with suppress(errors.KafkaError):
                 producer.close(DELIVERY_MS / 1000)

@@ -1,7 +1,7 @@
 """Reader over Apache Kafka through confluent-kafka (librdkafka): topics, offsets and ranges, without joining a group.
 
-Options of the connection carry librdkafka's names ("ssl.ca.location"); those that only a consumer or only a producer
-knows go to that one.
+Options of the connection have librdkafka's names ("ssl.ca.location").  An option that only a consumer or only a
+producer knows goes to that client alone.
 """
 
 from __future__ import annotations
@@ -46,12 +46,8 @@ CONSUMER_ONLY = ("session.", "heartbeat.", "max.poll.", "fetch.", "queued.", "ch
 PRODUCER_ONLY = ("delivery.", "message.", "transaction.", "linger.", "batch.", "compression.", "queue.buffering.")
 
 END_REACHED = KafkaError._PARTITION_EOF
-FENCED = {
-    KafkaError._FENCED,
-    KafkaError.PRODUCER_FENCED,
-    KafkaError.INVALID_PRODUCER_EPOCH,
-    KafkaError.FENCED_INSTANCE_ID,
-}
+FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.FENCED_INSTANCE_ID}
+"""INVALID_PRODUCER_EPOCH is missing: a moving transaction coordinator sends it, too.  The commit is then in doubt."""
 MOVED = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.FENCED_LEADER_EPOCH,
@@ -59,7 +55,7 @@ MOVED = {
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError._NOENT,
 }
-"""Errors that a client makes which has not heard of a partition's new leader."""
+"""Errors of a client that does not know a partition's new leader yet."""
 GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
 REFUSED = {
@@ -194,7 +190,7 @@ class LibrdReader:
                         raise
                 else:
                     return {Partition(name.topic, name.partition): offset for name, offset in found.items()}
-                self._admin_client = None  # it would go by the old leader for minutes
+                self._admin_client = None  # it would ask the old leader for minutes
                 time.sleep(0.5)
 
     def _require(self, topics: set[str]) -> None:
@@ -220,7 +216,7 @@ class LibrdReader:
         return Consumer(self._settings(tuned | more, PRODUCER_ONLY, fixed))
 
     def _settings(self, tuned: dict[str, Any], unknown: tuple[str, ...], fixed: dict[str, Any]) -> dict[str, Any]:
-        """Our settings, those of the connection that this client knows, and those that nobody may change."""
+        """Our defaults, the connection's options that this client knows, and the settings that nobody may change."""
         options = {name: value for name, value in self._connection.options.items() if not name.startswith(unknown)}
         where = {
             "bootstrap.servers": self._connection.bootstrap_servers,
@@ -230,7 +226,7 @@ class LibrdReader:
         return where | tuned | options | fixed
 
     def _sorted(self, messages: Sequence[Any]) -> tuple[dict[Partition, list[Any]], Positions]:
-        """Records by partition, and the ends that were reached; raises what the client does not cure by itself."""
+        """Records by partition, and the ends that were reached; raises errors the client cannot recover from."""
         records: dict[Partition, list[Any]] = {}
         ends: Positions = {}
         names: dict[tuple[str, int], list[Any]] = {}
@@ -256,17 +252,19 @@ class LibrdReader:
             if error.code() in FENCED:
                 raise Fenced.replaced(self._connection, error) from failure
             if error.code() in GONE:
-                told = f"Retention has passed a position ({error}): start later, or from a newer snapshot"
-                raise RecordsGone(told) from failure
+                gone = (
+                    f"Retention has deleted the records at a position ({error}): start later, or from a newer snapshot"
+                )
+                raise RecordsGone(gone) from failure
             if error.code() in MISSING:
                 raise TopicMissing(f"A topic is missing ({error}): create it first") from failure
             if error.code() in REFUSED:
                 raise TransportError(f"Kafka refused {doing}: {error}") from failure
             if error.fatal() or error.code() == KafkaError._FATAL:
                 raise TransportError(
-                    f"The client gave up for good while {doing} ({error}): restart this process"
+                    f"The client failed for good while {doing} ({error}): restart this process"
                 ) from failure
-            # Clients that met a cluster without a controller wait for it until they ask again, minutes later.
+            # A client that met a cluster without a controller asks for it again only after minutes: make a new one.
             self._admin_client = self._offsets_client = None
             where = self._connection.bootstrap_servers
             raise BrokerUnavailable(
@@ -276,13 +274,13 @@ class LibrdReader:
 
 
 def consume(consumer: Consumer, timeout_seconds: float, limit: int) -> list[Any]:
-    """What has arrived, at once if anything has, else after the timeout."""
+    """Return at most ``limit`` messages: at once if any have arrived, else after the timeout."""
     first = consumer.consume(1, timeout_seconds)
     return first + consumer.consume(limit - 1, 0) if first and limit > 1 else first
 
 
 def columns(partition: Partition, messages: Sequence[Any], position: int) -> Batch:
-    """Return what was polled of a partition, and the position after it."""
+    """Return the polled records of a partition as columns; ``position`` is the offset after them."""
     headers = [message.headers() or () for message in messages]
     return Batch(
         partition,

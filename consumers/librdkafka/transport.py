@@ -2,19 +2,20 @@
 
 It is an extra: ``pip install 'streamcast-forecasting[librdkafka]'``.
 
-``seek`` assigns, at the positions it is given: librdkafka's own seek may come too early after an assignment.
+``seek`` assigns the partitions again at the new positions: librdkafka's own seek may fail soon after an assignment.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
+from streamcast.consumers.answers import Answers
 from streamcast.consumers.background import started
 from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
@@ -26,7 +27,7 @@ from streamcast.consumers.librdkafka.reader import (
     consume,
     log,
 )
-from streamcast.consumers.positions import FollowingPositions
+from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
     Batch,
     Connection,
@@ -45,7 +46,9 @@ TRANSACTION_MS = 30_000
 COMMIT_SECONDS = 25.0
 """How long a commit may take in all before it is in doubt."""
 MANY = 1_000
-"""At least once, a turn waits until fewer answers than these are acknowledged, and lets more follow."""
+"""At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not."""
+IN_DOUBT = (KafkaException, BufferError, TransportError, TimeoutError)
+"""What the client raises when a commit may have failed."""
 
 
 class LibrdTransport(LibrdReader):
@@ -56,14 +59,11 @@ class LibrdTransport(LibrdReader):
         self._consumer: Consumer | None = None
         self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
-        self._following = FollowingPositions(self._ask)
+        self._membership = Membership(self._ask)
         self._working = False
-        self._positions: Positions = {}
-        self._sought: Positions = {}
-        self._paused: set[Partition] = set()
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
-        """See ``Transport.subscribe``; what a crashed predecessor left open is ended here."""
+        """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
         self._require(set(topics))
         with self._talking("joining the group"):
             self._producer = self._new_producer()
@@ -79,6 +79,7 @@ class LibrdTransport(LibrdReader):
 
         def on_assign(_consumer: Consumer, names: list[TopicPartition]) -> None:
             self._place({})  # nothing is fetched until ``seek``
+            self._membership.assign(_partitions(names))
             if names:
                 listener.on_assigned(_partitions(names))
 
@@ -98,40 +99,43 @@ class LibrdTransport(LibrdReader):
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         """See ``Transport.poll``."""
         consumer, deadline = self._joined(), time.monotonic() + timeout_seconds
+        pending = self._membership.pending
         while True:
-            timeout = 0.0 if self._following.held else max(0.0, deadline - time.monotonic())
+            timeout = 0.0 if pending.held else max(0.0, deadline - time.monotonic())
             with self._talking("polling"):
-                self._following.ask()
+                pending.ask()
                 records, ends = self._sorted(consume(consumer, timeout, max_records))
-            self._positions.update(ends)
+            self._membership.advance(ends)
             batches = []
             for partition, mine in records.items():
-                self._positions[partition] = max(mine[-1].offset() + 1, ends.get(partition, 0))
-                batches.append(columns(partition, mine, self._positions[partition]))
-            if batches or (not self._following.held and time.monotonic() >= deadline):
+                following = max(mine[-1].offset() + 1, ends.get(partition, 0))
+                self._membership.advance({partition: following})
+                batches.append(columns(partition, mine, following))
+            if batches or (not pending.held and time.monotonic() >= deadline):
                 return batches
-            with self._committing(self._following.held):
+            with self._committing(Answers([]), pending.held):
                 self._await_held(time.monotonic() + COMMIT_SECONDS)
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
-        deadline = time.monotonic() + COMMIT_SECONDS
-        with self._committing(positions):
-            self._check_assigned(positions)
+        deadline, answers = time.monotonic() + COMMIT_SECONDS, Answers(outgoing)
+        with self._committing(answers, positions):
+            if not self._membership.holds(positions):
+                raise TransportError(f"this member no longer holds all of {sorted(positions)}")
             producer = self._producer = self._producer or self._new_producer()
             if self._connection.guarantee == "exactly_once":
-                self._commit_transaction(producer, outgoing, positions, deadline)
+                self._commit_transaction(producer, answers, positions, deadline)
             else:
-                self._commit_plainly(producer, outgoing, positions, deadline)
+                self._commit_plainly(producer, answers, positions, deadline)
             self._connection.passed("committed")
 
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
         self._drop_producer()
-        self._following.clear()
+        self._membership.pending.clear()
         with self._talking("settling a transaction"):
             self._producer = self._new_producer()
-        stable = self._sought | self.committed(list(self._sought))
+        stable = self._membership.settled(self.committed(list(self._membership.sought)))
         if stable:
             self.seek(stable)
         return stable
@@ -140,23 +144,21 @@ class LibrdTransport(LibrdReader):
         """See ``Transport.seek``."""
         with self._talking("seeking"):
             self._place(positions)
-        self._sought.update(positions)
-        self.pause(list(self._paused))
+        self._membership.seek(positions)
+        self.pause(list(self._membership.paused))  # an assignment resumes all
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         """See ``Transport.pause``."""
-        self._paused.update(partitions)
-        self._joined().pause([TopicPartition(*partition) for partition in partitions if partition in self._positions])
+        self._joined().pause([TopicPartition(*partition) for partition in self._membership.pause(partitions)])
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         """See ``Transport.resume``."""
-        self._paused.difference_update(partitions)
-        self._joined().resume([TopicPartition(*partition) for partition in partitions if partition in self._positions])
+        self._joined().resume([TopicPartition(*partition) for partition in self._membership.resume(partitions)])
 
     def lag(self) -> dict[Partition, int]:
         """See ``Transport.lag``."""
         consumer, lag = self._joined(), {}
-        for partition, position in self._positions.items():
+        for partition, position in self._membership.next.items():
             _, end = consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
             if end >= 0:
                 lag[partition] = max(0, end - position)
@@ -177,7 +179,7 @@ class LibrdTransport(LibrdReader):
                 answer.result()
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Transport.close``; one that meets a rebalance under way may never end, and is left behind."""
+        """See ``Transport.close``; during a rebalance the client's close may never end, and is abandoned."""
         if self._consumer is not None:
             try:
                 started(self._consumer.close).result(max(0.0, timeout_seconds))
@@ -197,26 +199,23 @@ class LibrdTransport(LibrdReader):
         return self._connection.assignor == "cooperative-sticky"
 
     def _place(self, positions: Positions) -> None:
-        """Fetch these partitions from these positions, beside the others that are fetched."""
-        consumer, fetched = self._joined(), self._positions | positions
+        """Fetch these partitions from these positions; go on fetching the others."""
+        consumer, fetched = self._joined(), self._membership.next
         if self._cooperative:
-            if moved := positions.keys() & self._positions.keys():
+            if moved := positions.keys() & fetched.keys():
                 consumer.incremental_unassign([TopicPartition(*partition) for partition in moved])
             consumer.incremental_assign([TopicPartition(*partition, offset) for partition, offset in positions.items()])
         else:
-            consumer.assign([TopicPartition(*partition, offset) for partition, offset in fetched.items()])
-        self._positions = fetched
+            consumer.assign([
+                TopicPartition(*partition, offset) for partition, offset in (fetched | positions).items()
+            ])  # fmt: skip
 
     def _give_up(self, partitions: Sequence[Partition]) -> None:
-        """Fetch these no more, and forget where they were."""
+        """Stop fetching these partitions, and forget them."""
         if self._cooperative:
-            fetched = self._positions.keys() & set(partitions)
+            fetched = self._membership.next.keys() & set(partitions)
             self._joined().incremental_unassign([TopicPartition(*partition) for partition in fetched])
-        self._paused.difference_update(partitions)
-        self._following.given_up(partitions)
-        for partition in partitions:
-            self._positions.pop(partition, None)
-            self._sought.pop(partition, None)
+        self._membership.give_up(partitions)
 
     def _new_producer(self) -> Producer:
         exactly_once = self._connection.guarantee == "exactly_once"
@@ -242,100 +241,103 @@ class LibrdTransport(LibrdReader):
             self._producer, self._working = None, False
 
     @contextmanager
-    def _committing(self, positions: Positions) -> Iterator[None]:
-        """What fails in here leaves a commit in doubt."""
+    def _committing(self, answers: Answers, positions: Positions) -> Iterator[None]:
+        """Sort the errors of a commit: the handler's are raised as they are, the client's leave it in doubt."""
         try:
             yield
-        except KafkaException as failure:
+        except Exception as failure:
+            if answers.error is not None:
+                self._abort()
+                raise answers.error  # noqa: B904 - the client's error, if it is one, is a consequence
+            if not isinstance(failure, IN_DOUBT):
+                raise
             self._drop_producer()
-            if failure.args[0].code() in FENCED:
+            if isinstance(failure, KafkaException) and failure.args[0].code() in FENCED:
                 raise Fenced.replaced(self._connection, failure.args[0]) from failure
-            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({failure}): settle it") from failure
-        except (BufferError, TransportError, TimeoutError) as failure:
-            self._drop_producer()
             raise InDoubt(
                 f"The commit of {len(positions)} partitions is in doubt ({failure!r}): settle it"
             ) from failure
 
-    def _check_assigned(self, positions: Positions) -> None:
-        if not positions.keys() <= self._positions.keys():
-            raise TransportError(f"this member no longer holds all of {sorted(positions)}")
+    def _abort(self) -> None:
+        """Abort the open transaction if the broker answers soon; otherwise the next producer, or its timeout, does."""
+        if self._producer is not None and self._connection.guarantee == "exactly_once":
+            with suppress(KafkaException):
+                self._producer.abort_transaction(REQUEST_MS / 1000)
+        self._drop_producer()
 
     def _offsets(self, positions: Positions) -> list[TopicPartition]:
         return [TopicPartition(*partition, offset) for partition, offset in positions.items()]
 
-    def _commit_transaction(
-        self, producer: Producer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
-    ) -> None:
-        """Begin with the offsets, not with a record.
+    def _commit_transaction(self, producer: Producer, answers: Answers, positions: Positions, deadline: float) -> None:
+        """See ``Transport.commit`` for the steps.
 
-        While the broker still ends the last transaction, their request is tried again within milliseconds, and that
-        of a record would wait for 20.
+        The offsets come first for speed: while the broker still ends the previous transaction, librdkafka repeats
+        their request within milliseconds, and that of a record only after 20.
         """
         producer.begin_transaction()
-        if positions:
+        if positions:  # step 1
             member = self._joined().consumer_group_metadata()
             producer.send_offsets_to_transaction(
                 self._offsets(positions), member, max(0.0, deadline - time.monotonic())
             )
         self._connection.passed("offsets")
-        for records in outgoing:
-            self._hand_over(producer, records)
-        self._flush(producer, deadline)
+        for records in answers:  # step 2
+            self._send(producer, records)
+        self._flush(producer, deadline)  # step 3
         self._connection.passed("sent")
-        producer.commit_transaction(max(0.0, deadline - time.monotonic()))
+        producer.commit_transaction(max(0.0, deadline - time.monotonic()))  # step 4
 
-    def _commit_plainly(
-        self, producer: Producer, outgoing: Iterable[Outgoing], positions: Positions, deadline: float
-    ) -> None:
-        """Send; the positions follow, since a broker takes 5 ms for them, to write them with those of others.
+    def _commit_plainly(self, producer: Producer, answers: Answers, positions: Positions, deadline: float) -> None:
+        """See ``Transport.commit`` for the steps.
 
-        The acknowledgements of many records follow, too: they are waited for when the next records are answered or
-        there are none, except after a failure, so that one which lasts is met by the commit it belongs to.
+        Step 4 only starts the commit of the positions: a broker takes 5 ms for it, to write many groups' at once.
+        After many records step 3 is left to the next commit or the next idle poll.  After a failure it is not, so
+        that a lasting failure is raised by the commit it belongs to.
         """
-        self._following.check()
+        self._membership.pending.check()  # step 1
         self._await_held(deadline)
         sent = 0
-        for records in outgoing:
-            self._hand_over(producer, records)
+        for records in answers:  # step 2
+            self._send(producer, records)
             sent += len(records)
             if records.first:
                 self._flush(producer, deadline)
         if sent < MANY or not positions or not self._working:
-            self._flush(producer, deadline)
+            self._flush(producer, deadline)  # step 3
             self._connection.passed("sent")
-            self._following.add(positions)
+            self._membership.pending.add(positions)  # step 4
         else:
             self._connection.passed("sent")
-            self._following.hold(positions)
+            self._membership.pending.hold(positions)
         self._connection.passed("offsets")
 
     def _await_held(self, deadline: float) -> None:
-        """Wait until the answers are acknowledged that positions wait for."""
-        if self._following.held:
+        """Take steps 3 and 4 of the previous commit, if it left them."""
+        if self._membership.pending.held:
             if self._producer is None:
-                raise TransportError("what was sent last was not acknowledged")
+                raise TransportError("the last answers were not acknowledged")
             self._flush(self._producer, deadline)
-            self._following.release()
+            self._membership.pending.release()
 
     def _ask(self, positions: Positions) -> None:
         self._joined().commit(offsets=self._offsets(positions), asynchronous=True)
 
     def _on_positions(self, error: KafkaError | None, names: list[TopicPartition]) -> None:
-        """What became of the positions; called from within ``poll``."""
+        """Take the result of a commit of positions; called from within ``poll``."""
         refused = error or next((name.error for name in names if name.error is not None), None)
-        self._following.answered(None if refused is None else KafkaException(refused))
+        self._membership.pending.answered(None if refused is None else KafkaException(refused))
 
     def _commit_last(self, partitions: Sequence[Partition]) -> None:
-        """Commit what can be before the partitions go; what is refused will be answered again."""
+        """Commit the pending positions before the partitions go; after a refusal their records are answered again."""
         try:
             self._await_held(time.monotonic() + REQUEST_MS / 1000)
-            if owed := self._following.given_up(partitions):
-                self._joined().commit(offsets=self._offsets(owed), asynchronous=False)
+            if pending := self._membership.pending.give_up(partitions):
+                self._joined().commit(offsets=self._offsets(pending), asynchronous=False)
         except (KafkaException, TransportError, TimeoutError) as refused:
             log.warning("The last positions were refused, so their records will be answered again: %s", refused)
 
-    def _hand_over(self, producer: Producer, records: Outgoing) -> None:
+    def _send(self, producer: Producer, records: Outgoing) -> None:
+        """Queue every record at the client."""
         produce, done, topic = producer.produce, self._on_delivery, records.topic
         columns = records.values, records.keys, records.partitions, records.timestamps
         if records.headers is None:
@@ -357,8 +359,8 @@ class LibrdTransport(LibrdReader):
             raise
         except:  # noqa: E722 - a fatal error is raised as a KafkaError, which is no BaseException
             if self._connection.guarantee == "exactly_once":
-                return  # the transaction is lost: its next call says why
-            raise TransportError("the producer failed for good") from None
+                return  # the transaction failed: its next call raises the reason
+            raise TransportError("the producer failed for good: it is made again") from None
         if self._failures:
             raise KafkaException(self._failures[0])
         if waiting:

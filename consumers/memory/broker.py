@@ -1,10 +1,11 @@
 """A model of Kafka in this process: what the embedded demo runs on, and what the simulation breaks on purpose.
 
 Partitions are append-only logs whose transaction markers occupy offsets; readers see read_committed only.  Groups
-rebalance eagerly with the range assignor; members are static: an instance that joins again takes its own place back,
-and the one it replaces is fenced.  One lock guards everything; it is a condition, so that a poll can wait for records.
+rebalance eagerly with the range assignor.  Members are static: an instance that joins again gets its partitions back,
+and the member it replaces is fenced.  One lock guards everything; it is a condition, so that a poll can wait for
+records.
 
-Time comes from ``clock`` (seconds) and matters only for members that stopped polling and transactions left open.
+Time comes from ``clock`` (seconds); only session timeouts and transaction timeouts depend on it.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ TRANSACTION_SECONDS = 30.0
 
 
 class Fault(Enum):
-    """What becomes of one request on its way."""
+    """What the network does to one request."""
 
     NONE = "it arrives and is answered"
     LOST = "it never arrives"
     UNANSWERED = "it arrives, its answer does not"
     TWICE = "it arrives twice"
-    LATE = "it arrives after the producer has been initialised again, unanswered"
+    LATE = "it arrives after the producer has been initialised again, and is not answered"
 
 
 Faults = Callable[[str, str], Fault]
-"""Is asked with the request ("init", "produce", "offsets", "end", "committed") and the instance that makes it."""
+"""Chooses the fault of a request ("init", "produce", "offsets", "end", "committed") from an instance."""
 
 
 class RequestTimedOut(TimeoutError):
@@ -63,7 +64,7 @@ class StaleMember(Exception):
 
 @dataclass(slots=True)
 class Log:
-    """One partition: columns of the records that are committed or may still be, in offset order."""
+    """One partition: columns of its records, committed or in an open transaction, in offset order."""
 
     start: int = 0
     end: int = 0
@@ -77,7 +78,7 @@ class Log:
 
     @property
     def stable_end(self) -> int:
-        """The offset up to which everything is decided (Kafka's last stable offset)."""
+        """The offset of the first open transaction, or the end (Kafka's last stable offset)."""
         return min(self.undecided.values(), default=self.end)
 
     def _columns(self) -> tuple[list[Any], ...]:
@@ -93,7 +94,7 @@ class Log:
         self.end += count
 
     def forget(self, first: int, last: int) -> None:
-        """Remove the records of offsets [first, last); their offsets stay taken."""
+        """Remove the records of offsets [first, last); their offsets are not used again."""
         rows = slice(bisect_left(self.offsets, first), bisect_left(self.offsets, last))
         for column in self._columns():
             del column[rows]
@@ -104,7 +105,7 @@ class Log:
         self.start = max(self.start, start)
 
     def read(self, partition: Partition, start: int, end: int, limit: int) -> Batch | None:
-        """The decided records of [start, end), at most ``limit``; None when there are none."""
+        """The records of [start, end) before any open transaction, at most ``limit``; None when there are none."""
         if start < self.start:
             raise RecordsGone.before(partition, self.start, start)
         end = min(end, self.stable_end)
@@ -129,7 +130,7 @@ class Rows:
 
 @dataclass(slots=True)
 class Transaction:
-    """What one open transaction has touched."""
+    """The records and positions of one open transaction."""
 
     opened: float
     blocks: list[tuple[Partition, int, int]] = field(default_factory=list)
@@ -149,7 +150,7 @@ class Producer:
 
 @dataclass(slots=True)
 class Member:
-    """One member of a group; ``joined`` is false while it has to join the next generation."""
+    """One member of a group; ``joined`` is false until it has joined the next generation."""
 
     id: int
     topics: Sequence[str]
@@ -199,7 +200,7 @@ class MemoryBroker:
         self._ids = itertools.count(1)
 
     def request(self, name: str, instance: str, call: Callable[[], T]) -> T:
-        """Make one request the way the network would: perhaps lost, unanswered, doubled or late."""
+        """Make one request with the fault chosen for it: lost, unanswered, doubled, late, or none."""
         fault = self._faults(name, instance)
         if fault is Fault.LOST:
             raise RequestTimedOut(name)
@@ -223,7 +224,7 @@ class MemoryBroker:
             self._sleep(seconds)
 
     def now(self) -> float:
-        """The broker's time in seconds: real, or as long as ``sleep`` makes it."""
+        """The broker's time in seconds: real, or simulated by ``clock`` and ``sleep``."""
         return self._clock()
 
     # Topics
@@ -258,7 +259,7 @@ class MemoryBroker:
     # Producers and transactions
 
     def init_producer(self, transactional_id: str | None) -> tuple[Producer, int]:
-        """Return a producer and its epoch; a transaction its predecessor left open is aborted, and it is fenced."""
+        """Return a producer and its epoch; fences its predecessor and aborts the transaction that one left open."""
         if transactional_id is None:
             return Producer(next(self._ids), None), 0
         producer = self._producers.setdefault(transactional_id, Producer(next(self._ids), transactional_id))
@@ -277,7 +278,7 @@ class MemoryBroker:
             self._bump(self._producers[transactional_id])
 
     def produce(self, producer: Producer, epoch: int, partition: Partition, rows: Rows, sequence: int) -> None:
-        """Append ``rows``, whose first is the producer's record number ``sequence`` there; a repetition is ignored."""
+        """Append ``rows``; their first is the producer's record number ``sequence``.  A repetition is ignored."""
         self._check_epoch(producer, epoch)
         log = self.log(partition)
         if sequence < producer.sequences.get(partition, 0):
@@ -343,7 +344,7 @@ class MemoryBroker:
     # Groups
 
     def join(self, group: str, instance: str, topics: Sequence[str]) -> int:
-        """Join as a new member and return its id; a member of the same instance is replaced where it stands."""
+        """Join as a new member and return its id; it replaces a member of the same instance without a rebalance."""
         with self.changed:
             state, member = self._group(group), Member(next(self._ids), tuple(topics), self._clock())
             replaced = state.members.get(instance)
@@ -354,7 +355,7 @@ class MemoryBroker:
             return member.id
 
     def rejoin(self, group: str, instance: str) -> None:
-        """Join the next generation, having given up what the last one assigned."""
+        """Join the next generation, after giving up the partitions of the last one."""
         with self.changed:
             state = self._group(group)
             state.members[instance].joined = True
@@ -368,14 +369,14 @@ class MemoryBroker:
         """The member as the group knows it, the generation, and the member's partitions.
 
         The member is None when it has expired, the generation while it is forming.  Raises ProducerFenced when
-        another member has taken the instance over.  Counts as a sign of life.
+        another member has taken the instance.  Counts as a heartbeat.
         """
         with self.changed:
             state = self._group(group)
             self._expire_members(state)
             known = state.members.get(instance)
             if known is not None and known.id != member:
-                raise ProducerFenced(f"another member of group {group} has taken the instance {instance} over")
+                raise ProducerFenced(f"another member of group {group} has taken instance {instance}")
             if known is not None:
                 known.seen = self._clock()
             return known, None if state.rebalancing else state.generation, state.assignment.get(instance, ())
@@ -392,7 +393,7 @@ class MemoryBroker:
         state = self._group(group)
         self._expire_members(state)
         if state.generation != generation or member not in {known.id for known in state.members.values()}:
-            raise StaleMember(f"group {group} is at generation {state.generation}, the commit comes from {generation}")
+            raise StaleMember(f"group {group} is at generation {state.generation}, the commit is from {generation}")
 
     def commit_offsets(self, group: str, member: int, generation: int, positions: Mapping[Partition, int]) -> None:
         """Commit a group's positions outside of any transaction."""
@@ -421,7 +422,7 @@ class MemoryBroker:
             self._rebalance(group)
 
     def _rebalance(self, group: Group) -> None:
-        """Begin a new generation: those that hold partitions give them up at their next poll."""
+        """Begin a new generation: members with partitions give them up at their next poll."""
         group.rebalancing = True
         for instance, member in group.members.items():
             member.joined = not group.assignment.get(instance)

@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
+from streamcast.consumers.answers import Answers
+from streamcast.consumers.membership import Membership
 from streamcast.consumers.memory.broker import (
     Fault,
     Faults,
@@ -17,7 +19,6 @@ from streamcast.consumers.memory.broker import (
     StaleMember,
     by_partition,
 )
-from streamcast.consumers.positions import FollowingPositions
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -79,7 +80,10 @@ class MemoryReader:
                 log = self._broker.log(partition)
                 if end > log.stable_end:
                     name = f"{partition.topic}[{partition.index}]"
-                    raise BrokerUnavailable(f"{name} is readable up to offset {log.stable_end}, {end} was asked for")
+                    raise BrokerUnavailable(
+                        f"{name} is readable up to offset {log.stable_end}, but records up to {end} were requested: "
+                        "try again when its open transactions have ended"
+                    )
                 batch = log.read(partition, start, end, RANGE_RECORDS)
             if batch is None:
                 return
@@ -97,7 +101,7 @@ class MemoryReader:
             ) from None
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Reader.close``: there is nothing to free."""
+        """See ``Reader.close``: there is nothing to close."""
 
     def _request(self, name: str, call: Callable[[], T]) -> T:
         return self._broker.request(name, self._connection.instance, call)
@@ -113,11 +117,8 @@ class MemoryTransport(MemoryReader):
         self._member: int | None = None
         self._generation = -1
         self._assigned: list[Partition] = []
-        self._positions: Positions = {}
-        self._sought: Positions = {}
-        self._paused: set[Partition] = set()
+        self._membership = Membership(lambda _positions: None)
         self._producer: tuple[Producer, int] | None = None
-        self._following = FollowingPositions(lambda _positions: None)
         self._unsent: RequestTimedOut | None = None
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
@@ -129,59 +130,58 @@ class MemoryTransport(MemoryReader):
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         """See ``Transport.poll``."""
-        deadline = self._broker.now() + timeout_seconds
-        self._hear_of_positions()
+        deadline, pending = self._broker.now() + timeout_seconds, self._membership.pending
+        self._receive_commits()
         while True:
             self._follow_group()
             with self._broker.changed:
                 batches = self._fetch(max_records)
                 remaining = deadline - self._broker.now()
-                if batches or (remaining <= 0 and not self._following.held):
+                if batches or (remaining <= 0 and not pending.held):
                     return batches
-                if not self._following.held:
+                if not pending.held:
                     self._broker.wait(remaining)
-            with self._committing(self._following.held):
-                self._hear_of_answers()
+            with self._committing(Answers([]), pending.held):
+                self._receive_acknowledgements()
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
-        with self._committing(positions):
+        answers = Answers(outgoing)
+        with self._committing(answers, positions):
             producer, epoch = self._producer = self._producer or self._init()
             if self._connection.guarantee == "exactly_once":
-                self._commit_transaction(producer, epoch, outgoing, positions)
+                self._commit_transaction(producer, epoch, answers, positions)
             else:
-                self._commit_plainly(producer, epoch, outgoing, positions)
+                self._commit_plainly(producer, epoch, answers, positions)
             self._connection.passed("committed")
 
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
         self._producer, self._unsent = self._reopened(), None
-        self._following.clear()
-        assigned = [partition for partition in self._assigned if partition in self._sought]
-        stable = {partition: self._sought[partition] for partition in assigned} | self.committed(assigned)
+        self._membership.pending.clear()
+        stable = self._membership.settled(self.committed(list(self._membership.sought)))
         self.seek(stable)
         return stable
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""
         with self._broker.changed:
-            self._positions.update(positions)
-            self._sought.update(positions)
+            self._membership.seek(positions)
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         """See ``Transport.pause``."""
-        self._paused.update(partitions)
+        self._membership.pause(partitions)
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         """See ``Transport.resume``."""
-        self._paused.difference_update(partitions)
+        self._membership.resume(partitions)
 
     def lag(self) -> dict[Partition, int]:
         """See ``Transport.lag``."""
         with self._broker.changed:
             return {
                 partition: max(0, self._broker.log(partition).stable_end - position)
-                for partition, position in self._positions.items()
+                for partition, position in self._membership.next.items()
             }
 
     def create(self, topics: Sequence[TopicSpec]) -> None:
@@ -190,16 +190,16 @@ class MemoryTransport(MemoryReader):
             self._broker.create(spec)
 
     def close(self, timeout_seconds: float) -> None:
-        """Give the partitions up; as a static member it keeps its place until the group expires it."""
+        """Give up the partitions; a static member stays in its group until the session times out."""
         self._give_up()
         self._listener = None
 
     def _reopened(self) -> tuple[Producer, int]:
-        """A new producer with the same identity: whatever the last one left open is ended."""
+        """A new producer with the same identity: the broker aborts the transaction that the last one left open."""
         try:
             return self._init()
         except RequestTimedOut:
-            raise BrokerUnavailable("The broker did not answer while a transaction was settled: try again") from None
+            raise BrokerUnavailable("The broker did not answer while settling a transaction: try again") from None
 
     def _init(self) -> tuple[Producer, int]:
         connection = self._connection
@@ -208,38 +208,54 @@ class MemoryTransport(MemoryReader):
         return self._request("init", lambda: self._broker.init_producer(transactional_id))
 
     @contextmanager
-    def _committing(self, positions: Positions) -> Iterator[None]:
-        """What fails in here leaves a commit in doubt."""
+    def _committing(self, answers: Answers, positions: Positions) -> Iterator[None]:
+        """Sort the errors of a commit: the handler's are raised as they are, the broker's leave it in doubt."""
         try:
             yield
-        except ProducerFenced as error:
-            self._producer = None
-            raise Fenced(
-                f"{error}: stop this process, another one with instance {self._connection.instance} is at work"
-            ) from None
-        except (TimeoutError, StaleMember) as error:
-            self._producer = None
-            raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error}): settle it") from None
+        except Exception as error:
+            if answers.error is not None:
+                self._abort()
+                raise answers.error from None
+            if isinstance(error, ProducerFenced):
+                self._producer = None
+                raise Fenced(
+                    f"{error}: stop this process, another one with instance {self._connection.instance} is at work"
+                ) from None
+            if isinstance(error, TimeoutError | StaleMember):
+                self._producer = None
+                raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error}): settle it") from None
+            raise
+
+    def _abort(self) -> None:
+        """Abort the open transaction if the broker answers; otherwise the next producer, or its timeout, does."""
+        if self._producer is not None and self._connection.guarantee == "exactly_once":
+            producer, epoch = self._producer
+            with suppress(RequestTimedOut, ProducerFenced):
+                self._request("end", lambda: self._broker.end(producer, epoch, commit=False))
+        self._producer, self._unsent = None, None
 
     def _commit_transaction(
-        self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing], positions: Positions
+        self, producer: Producer, epoch: int, answers: Iterable[Outgoing], positions: Positions
     ) -> None:
-        if positions:
+        """See ``Transport.commit`` for the steps; here the broker acknowledges a record as it is sent."""
+        if positions:  # step 1
             group, member = self._connection.group, self._member or -1
             self._request(
                 "offsets", lambda: self._broker.add_offsets(producer, epoch, group, member, self._generation, positions)
             )  # fmt: skip
         self._connection.passed("offsets")
-        self._send(producer, epoch, outgoing)
-        self._request("end", lambda: self._broker.end(producer, epoch, commit=True))
+        for records in answers:  # steps 2 and 3
+            self._produce(producer, epoch, records)
+        self._connection.passed("sent")
+        self._request("end", lambda: self._broker.end(producer, epoch, commit=True))  # step 4
 
     def _commit_plainly(
-        self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing], positions: Positions
+        self, producer: Producer, epoch: int, answers: Iterable[Outgoing], positions: Positions
     ) -> None:
-        """Send; what becomes of it is heard when a real client may hear of it, and the positions follow."""
-        self._following.check()
-        self._hear_of_answers()
-        for records in outgoing:
+        """See ``Transport.commit`` for the steps; 3 and 4 are left to the next commit or poll, as a client may do."""
+        self._membership.pending.check()  # step 1
+        self._receive_acknowledgements()
+        for records in answers:  # step 2
             try:
                 self._produce(producer, epoch, records)
             except RequestTimedOut as unsent:
@@ -247,22 +263,23 @@ class MemoryTransport(MemoryReader):
                     raise
                 self._unsent = unsent
         self._connection.passed("sent")
-        self._following.hold(positions)
+        self._membership.pending.hold(positions)
         self._connection.passed("offsets")
 
-    def _hear_of_answers(self) -> None:
-        """Let the acknowledgements arrive that are on their way, and owe the positions that wait for them."""
+    def _receive_acknowledgements(self) -> None:
+        """Take step 3 of the previous commit, and make its positions pending; raises RequestTimedOut."""
         if (unsent := self._unsent) is not None:
             self._unsent = None
             raise unsent
-        if self._following.held:
-            self._following.release()
+        if self._membership.pending.held:
+            self._membership.pending.release()
 
-    def _hear_of_positions(self) -> None:
-        """Let the positions arrive that are on their way, and send those that are owed since."""
-        if self._following.asked:
-            self._following.answered(self._commit_positions(self._following.asked))
-        self._following.ask()
+    def _receive_commits(self) -> None:
+        """Take step 4: the commit of positions in flight arrives, and the pending ones are sent."""
+        pending = self._membership.pending
+        if pending.in_flight:
+            pending.answered(self._commit_positions(pending.in_flight))
+        pending.ask()
 
     def _commit_positions(self, positions: Positions) -> Exception | None:
         group, member = self._connection.group, self._member or -1
@@ -272,18 +289,13 @@ class MemoryTransport(MemoryReader):
             return refused
         return None
 
-    def _send(self, producer: Producer, epoch: int, outgoing: Iterable[Outgoing]) -> None:
-        for records in outgoing:
-            self._produce(producer, epoch, records)
-        self._connection.passed("sent")
-
     def _produce(self, producer: Producer, epoch: int, outgoing: Outgoing) -> None:
         for partition, rows in by_partition(outgoing).items():
             sequence = producer.sequences.get(partition, 0)
             self._request("produce", partial(self._broker.produce, producer, epoch, partition, rows, sequence))
 
     def _follow_group(self) -> None:
-        """Join, rejoin or learn the assignment, telling the listener; partitions are given up before they are taken."""
+        """Join, rejoin or fetch the assignment, and notify the listener; give up partitions before taking new ones."""
         if self._listener is None:
             return
         group, instance = self._connection.group, self._connection.instance
@@ -311,11 +323,11 @@ class MemoryTransport(MemoryReader):
                 self._listener.on_assigned(partitions)
 
     def _give_up(self) -> None:
-        """Give all partitions back, after a last commit of what is owed; what is refused will be answered again."""
+        """Give all partitions back; before that, commit the pending positions (a refusal means answering again)."""
         with suppress(RequestTimedOut):
-            self._hear_of_answers()
-        if owed := self._following.given_up(self._assigned):
-            self._commit_positions(owed)
+            self._receive_acknowledgements()
+        if pending := self._membership.pending.give_up(self._assigned):
+            self._commit_positions(pending)
         if self._assigned and self._listener is not None:
             self._listener.on_revoked(self._assigned)
         self._take([])
@@ -327,20 +339,19 @@ class MemoryTransport(MemoryReader):
         self._generation = -1
 
     def _take(self, partitions: list[Partition]) -> None:
-        self._following.clear()
-        self._unsent = None
-        self._assigned, self._positions, self._sought = partitions, {}, {}
-        self._paused.clear()
+        self._membership.clear()
+        self._membership.assign(partitions)
+        self._assigned, self._unsent = partitions, None
 
     def _fetch(self, max_records: int) -> list[Batch]:
-        """Read what is there, beginning with the partition whose turn it is."""
-        batches: list[Batch] = []
+        """Read the records that are there; each call that finds some begins with another partition."""
+        batches, member = list[Batch](), self._membership
         for partition in self._assigned:
-            if partition in self._positions and partition not in self._paused and max_records > 0:
+            if partition in member.next and partition not in member.paused and max_records > 0:
                 log = self._broker.log(partition)
-                batch = log.read(partition, self._positions[partition], log.end, max_records)
+                batch = log.read(partition, member.next[partition], log.end, max_records)
                 if batch is not None:
-                    self._positions[partition] = batch.next_offset
+                    member.advance({partition: batch.next_offset})
                     max_records -= len(batch)
                     batches.append(batch)
         if batches:

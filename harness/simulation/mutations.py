@@ -10,7 +10,7 @@ import pytest
 
 from streamcast.consumers.memory.broker import MemoryBroker, Producer, RequestTimedOut
 from streamcast.consumers.memory.transport import MemoryTransport
-from streamcast.consumers.positions import FollowingPositions
+from streamcast.consumers.positions import PendingPositions
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
 from streamcast.engine.slab import Slab
 from streamcast.service.recovery import Recovery
@@ -142,7 +142,7 @@ def positions_go_ahead_of_their_answers(patch: Patch) -> None:
 
 def positions_do_not_wait_for_their_answers(patch: Patch) -> None:
     """At least once, a position is owed as soon as its answers are sent, whatever becomes of them."""
-    patch.setattr(FollowingPositions, "hold", FollowingPositions.add)
+    patch.setattr(PendingPositions, "hold", PendingPositions.add)
 
 
 def zombies_are_not_fenced(patch: Patch) -> None:

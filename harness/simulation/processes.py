@@ -10,7 +10,8 @@ from pathlib import Path
 from harness.records import Source
 from harness.simulation.doubles import SimulatedCrash, Worldly, Writes
 from harness.simulation.plan import NETWORKS, ROOMS, Event, Plan, model
-from streamcast.consumers.loop import BatchLimits, Health, Loop
+from streamcast.consumers.health import LoopHealth
+from streamcast.consumers.loop import BatchLimits, Loop
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryTransport
 from streamcast.consumers.transport import (
     Batch,
@@ -45,7 +46,7 @@ class Member:
     writes: Writes
     transport: MemoryTransport
     service: Service
-    health: Health
+    health: LoopHealth
     loop: Loop = field(init=False)
     frozen: bool = False
     standing: bool = False
@@ -118,7 +119,7 @@ class Processes:
             self._passed(member, point)
 
         who = Connection("memory", GROUP, instance, self.plan.guarantee, passed=passed)
-        transport, health = MemoryTransport(self.broker, who), Health(clock=self._now)
+        transport, health = MemoryTransport(self.broker, who), LoopHealth(clock=self._now)
         member = Member(instance, models, self.max_series, writes, transport, service, health)
         limits = BatchLimits(self.plan.max_records, 0.05, 0.25)
         try:
@@ -146,7 +147,7 @@ class Processes:
     def take_turn(self, member: Member) -> None:
         """Let one process do what is next, and bear what comes of it."""
         try:
-            member.loop.turn()
+            member.loop.iterate()
         except SimulatedCrash:
             self._bury(member)
         except (BrokerUnavailable, InDoubt):

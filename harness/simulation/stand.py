@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from harness.simulation.plan import load, model
 from harness.streams import MINUTE, START
-from streamcast.consumers.loop import BatchLimits, Health, Loop
+from streamcast.consumers.health import LoopHealth
+from streamcast.consumers.loop import BatchLimits, Loop
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, InDoubt, Partition, Reader, TopicSpec
@@ -71,7 +72,7 @@ class Stand:
         transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee))
         self.loop = Loop(
             transport, self.service, [TOPICS.observations], limits=BatchLimits(max_records, 0.05),
-            health=Health(clock=self._now), observer=telemetry, clock=self._now,
+            health=LoopHealth(clock=self._now), observer=telemetry, clock=self._now,
         )  # fmt: skip
         if working:
             self.work()
@@ -83,7 +84,7 @@ class Stand:
         while idle < IDLE_TURNS:
             before = self.committed()
             with suppress(BrokerUnavailable, InDoubt):
-                self.loop.turn()
+                self.loop.iterate()
                 idle = idle + 1 if self.committed() == before and not self.loop._busy else 0
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Calls that know no deadline: what becomes of them, and of the thread they are made in."""
+"""Calls without a deadline: their results, and the thread that makes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_calls_are_made_one_after_another_in_one_thread() -> None:
     background.end()
 
 
-def test_what_a_call_raises_is_raised_where_it_is_waited_for_and_the_next_is_made() -> None:
+def test_the_error_of_a_call_is_raised_to_its_caller_and_the_next_call_is_made() -> None:
     background = Background()
     failed, made = background.started(lambda: 1 // 0), background.started(lambda: 7)
     with pytest.raises(ZeroDivisionError):
@@ -33,7 +33,7 @@ def test_what_a_call_raises_is_raised_where_it_is_waited_for_and_the_next_is_mad
     background.end()
 
 
-def test_a_call_that_never_ends_is_left_behind_and_its_thread_ends_with_it() -> None:
+def test_a_caller_can_stop_waiting_for_a_call_that_never_ends() -> None:
     background, released = Background(), threading.Event()
     inside: list[threading.Thread] = []
 

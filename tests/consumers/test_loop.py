@@ -1,4 +1,4 @@
-"""The loop over the broker in the process: what it promises its handler, and what no fault may break."""
+"""The loop over the broker in this process: its promises to the handler, under every fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamcast.consumers.loop import BatchLimits, Deadlines, Health, Loop, Unobserved, run
+from streamcast.consumers.health import Deadlines, LoopHealth
+from streamcast.consumers.loop import BatchLimits, Loop, Unobserved, run
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import (
     Batch,
@@ -114,7 +115,7 @@ def make_broker(**how: object) -> MemoryBroker:
 
 
 def produce(broker: MemoryBroker, first: int, count: int) -> None:
-    """Write values that tell their number, to both partitions in turn."""
+    """Write numbers as values, to both partitions alternately."""
     numbers = range(first, first + count)
     writer = MemoryTransport(broker, Connection("", "writer", "writer", "at_least_once"))
     values = [b"%d" % number for number in numbers]
@@ -162,7 +163,7 @@ def running(
     passed: Callable[[str], None] = lambda _point: None,
     deadlines: Deadlines | None = None,
     observer: Watching | None = None,
-    health: Health | None = None,
+    health: LoopHealth | None = None,
     on_stall: Callable[[str], None] | None = None,
     ledger: Ledger | None = None,
 ) -> Iterator[tuple[Ledger, threading.Event, list[BaseException]]]:
@@ -288,10 +289,60 @@ def test_an_error_of_the_handler_ends_the_loop_and_saves_nothing() -> None:
     assert "revoked" not in ledger.calls
 
 
+def fails_at_once(batches: Sequence[Batch]) -> Iterator[Outgoing]:
+    raise ValueError(f"lane champion of {len(batches)} batches")
+
+
+def fails_while_it_encodes(batches: Sequence[Batch]) -> Iterator[Outgoing]:
+    yield Outgoing("out", [0], [1], [None], [b"v"])
+    fails_at_once(batches)
+
+
+@pytest.mark.parametrize("fails", [fails_at_once, fails_while_it_encodes])
+def test_a_failure_of_the_handler_names_partitions_and_offsets_and_is_not_tried_again(
+    fails: Callable[[Sequence[Batch]], Iterator[Outgoing]], caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = make_broker()
+    produce(broker, 0, 10)
+
+    class Broken(Ledger):
+        def on_batch(self, batches: Sequence[Batch]) -> Iterator[Outgoing]:  # type: ignore[override]
+            self.calls.append("batch")
+            return fails(batches)
+
+    with running(broker, ledger=Broken(MemoryReader(broker, Connection("", "group")))) as (ledger, _, raised):
+        eventually(lambda: bool(raised))
+    assert isinstance(raised[0], ValueError)
+    assert ledger.calls.count("batch") == 1
+    assert readable(broker, "out") == {0: [], 1: []}
+    (said,) = [record.getMessage() for record in caplog.records if record.name == "streamcast.consumers.loop"]
+    assert said.startswith("The service failed on in[0] offsets 0-4, in[1] offsets 0-1: ValueError(")
+    assert "a restart reads these records again" in said
+
+
+def test_records_whose_handler_could_not_reach_the_broker_are_read_again() -> None:
+    broker = make_broker()
+    produce(broker, 0, 30)
+
+    class Away(Ledger):
+        failures = 2
+
+        def on_batch(self, batches: Sequence[Batch]) -> Sequence[Outgoing]:
+            if self.failures:
+                self.failures -= 1
+                raise BrokerUnavailable("the store of snapshots did not answer")
+            return super().on_batch(batches)
+
+    with running(broker, ledger=Away(MemoryReader(broker, Connection("", "group")))) as (_, _, raised):
+        eventually(answered(broker, 30))
+    assert raised == []
+    assert readable(broker, "out") == readable(broker, "in")
+
+
 def test_a_commit_that_fails_for_ever_ends_the_loop_with_its_error() -> None:
     broker = make_broker(faults=lambda name, who: Fault.LOST if (name, who) == ("offsets", "0") else Fault.NONE)
     produce(broker, 0, 5)
-    health = Health()
+    health = LoopHealth()
     with running(broker, deadlines=Deadlines(patience_seconds=0.3), health=health) as (ledger, _, raised):
         eventually(lambda: bool(raised))
     assert isinstance(raised[0], InDoubt)
@@ -300,12 +351,39 @@ def test_a_commit_that_fails_for_ever_ends_the_loop_with_its_error() -> None:
     assert readable(broker, "out") == {0: [], 1: []}
 
 
+def test_joining_is_tried_again_while_the_broker_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    lost = ["init"] * 3
+    broker = make_broker(
+        faults=lambda name, who: Fault.LOST if who == "0" and lost and name == lost.pop() else Fault.NONE
+    )
+    produce(broker, 0, 10)
+    with running(broker) as (_, _, raised):
+        eventually(answered(broker, 10))
+    assert raised == []
+    assert "trying again for up to 300 s" in caplog.text
+
+
+def test_joining_that_fails_for_longer_than_patience_ends_the_loop() -> None:
+    broker = make_broker(faults=lambda name, who: Fault.LOST if (name, who) == ("init", "0") else Fault.NONE)
+    with running(broker, deadlines=Deadlines(patience_seconds=0.3)) as (_, _, raised):
+        eventually(lambda: bool(raised))
+    assert isinstance(raised[0], BrokerUnavailable)
+
+
+def test_a_loop_that_is_stopped_while_it_joins_ends_without_an_error() -> None:
+    broker = make_broker(faults=lambda name, who: Fault.LOST if (name, who) == ("init", "0") else Fault.NONE)
+    health = LoopHealth()
+    with running(broker, health=health) as (_, _, raised):
+        eventually(lambda: health.trouble is not None)
+    assert raised == []
+
+
 def test_the_loop_waits_for_a_broker_that_is_away_and_goes_on_when_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     away = [False]
     broker = make_broker(faults=lambda _name, who: Fault.LOST if away[0] and who == "0" else Fault.NONE)
-    health = Health()
+    health = LoopHealth()
     with running(broker, health=health) as (ledger, _, raised):
         eventually(health.ready)
         away[0] = True
@@ -323,25 +401,6 @@ def test_the_loop_waits_for_a_broker_that_is_away_and_goes_on_when_it_is_back(
     assert came.startswith("going on after")
 
 
-def test_health_tells_why_it_is_not_ready() -> None:
-    now = [0.0]
-    health = Health(turn_seconds=10, clock=lambda: now[0])
-    assert health.problems() == ["no partitions are assigned"]
-    health.assigned = True
-    assert health.problems() == ["state is being recovered"]
-    health.recovered = True
-    assert health.ready()
-    health.trouble = "the commit is in doubt"
-    assert health.problems() == ["the commit is in doubt"]
-    health.trouble = None
-    now[0] = 10.0
-    assert not health.alive()
-    assert not health.ready()
-    health.beat()
-    assert health.alive()
-    assert health.ready()
-
-
 def test_a_loop_that_hangs_is_given_up_by_the_watchdog() -> None:
     broker, released = make_broker(), threading.Event()
     given_up: list[str] = []
@@ -352,15 +411,16 @@ def test_a_loop_that_hangs_is_given_up_by_the_watchdog() -> None:
             released.wait(20)
             return super().on_batch(batches)
 
-    health = Health(turn_seconds=0.1)
+    health = LoopHealth(iteration_seconds=0.1)
     hanging = Hanging(MemoryReader(broker, Connection("", "group")))
-    deadlines = Deadlines(turn_seconds=0.1, stall_seconds=0.3)
+    deadlines = Deadlines(iteration_seconds=0.1, stall_seconds=0.3)
     with running(broker, ledger=hanging, health=health, deadlines=deadlines, on_stall=given_up.append):
         eventually(lambda: not health.alive())
         eventually(lambda: bool(given_up))
         assert not health.ready()
         released.set()
     assert "silent" in given_up[0]
+    assert given_up[0].endswith("while it answered in[0] offsets 0-2, in[1] offsets 0-1")
 
 
 def test_a_shutdown_that_takes_too_long_is_given_up_by_the_watchdog() -> None:
@@ -443,17 +503,17 @@ class Simulation:
         limits = BatchLimits(max_records=3, max_wait_seconds=0.5)
         with suppress(BrokerUnavailable):
             transport = MemoryTransport(self.broker, connection)
-            health, clock = Health(clock=lambda: self.now), lambda: self.now
+            health, clock = LoopHealth(clock=lambda: self.now), lambda: self.now
             loop = Loop(transport, ledger, ["in"], limits=limits, health=health, observer=Unobserved(), clock=clock)
             self.members[instance] = loop, ledger
 
-    def turn(self, instance: str) -> None:
+    def iterate(self, instance: str) -> None:
         if instance not in self.members:
             self.start(instance)
             return
         loop, _ = self.members[instance]
         try:
-            loop.turn()
+            loop.iterate()
         except (BrokerUnavailable, InDoubt):
             self.now += 0.1
         except Fenced:
@@ -468,7 +528,7 @@ class Simulation:
             self.stopped.add(instance)
             self.now += 20
             for other in [each for each in self.members if each not in self.stopped] * 5:
-                self.turn(other)
+                self.iterate(other)
             self.stopped.remove(instance)
 
     def produce(self, count: int) -> None:
@@ -480,7 +540,7 @@ class Simulation:
         if self.zombies:
             zombie = self.zombies.pop()
             with suppress(BrokerUnavailable, InDoubt, Fenced):
-                zombie.turn()
+                zombie.iterate()
                 self.zombies.append(zombie)
 
     def leave(self, instance: str) -> None:
@@ -490,10 +550,44 @@ class Simulation:
                 loop.close(1)
 
 
+@pytest.mark.parametrize("request_name", ["committed", "recover"])
+def test_a_member_that_cannot_take_over_goes_on_polling_so_that_its_group_gets_on(request_name: str) -> None:
+    class Unreachable(Ledger):
+        def recover_some(self, budget_seconds: float) -> bool:
+            if request_name == "recover":
+                raise BrokerUnavailable("in[0] gave nothing")
+            return super().recover_some(budget_seconds)
+
+    world = Simulation(members=1)
+    world.produce(20)
+    stuck, ledger = world.members["0"]
+    stuck._handler = Unreachable(ledger._reader)
+    for _ in range(5):
+        if request_name == "committed":
+            world.faults["0"] = [Fault.LOST]
+        world.iterate("0")
+    world.start("1")
+    for _ in range(10):
+        if request_name == "committed":
+            world.faults["0"] = [Fault.LOST]
+        world.iterate("0")
+        world.iterate("1")
+    assert world.now < 10, "the group never removed the member that cannot take over"
+    assert stuck._held + stuck._arrived == PARTITIONS[:1]
+    assert world.members["1"][1].state == {PARTITIONS[1]: readable(world.broker, "in")[1]}
+    assert readable(world.broker, "out")[1] == readable(world.broker, "in")[1]
+    stuck._handler = ledger
+    if request_name == "recover":
+        ledger._to_recover = dict.fromkeys(PARTITIONS[:1], 0)
+    for _ in range(10):
+        world.iterate("0")
+    assert readable(world.broker, "out") == readable(world.broker, "in")
+
+
 INSTANCES = st.sampled_from(["0", "1", "2"])
 EVENTS = st.one_of(
     st.tuples(st.just("rounds"), st.integers(1, 8)),
-    st.tuples(st.just("turn"), INSTANCES),
+    st.tuples(st.just("iterate"), INSTANCES),
     st.tuples(st.just("kill"), INSTANCES),
     st.tuples(st.just("leave"), INSTANCES),
     st.tuples(st.just("stall"), INSTANCES),
@@ -511,7 +605,7 @@ def happen(world: Simulation, what: str, subject: object) -> None:
     match what, subject:
         case "rounds", int(count):
             for instance in list(world.members) * count:
-                world.turn(instance)
+                world.iterate(instance)
         case "produce", int(count):
             world.produce(count)
         case "wait", float(seconds):
@@ -526,7 +620,7 @@ def happen(world: Simulation, what: str, subject: object) -> None:
             with suppress(KeyError):
                 world.broker.fence(f"group-{instance}")
         case _:
-            doing = {"turn": world.turn, "kill": world.start, "leave": world.leave, "revive": world.revive}
+            doing = {"iterate": world.iterate, "kill": world.start, "leave": world.leave, "revive": world.revive}
             doing[what](str(subject))
 
 
@@ -541,7 +635,7 @@ def test_no_sequence_of_faults_loses_or_doubles_a_record_or_spoils_a_state(event
     world.stalls.clear()
     for _ in range(400):
         for instance in list(world.members) or ["0"]:
-            world.turn(instance)
+            world.iterate(instance)
     assert readable(world.broker, "out") == readable(world.broker, "in")
     assert sum(map(len, readable(world.broker, "out").values())) == world.written
     held = [partition for _, ledger in world.members.values() for partition in ledger.state]

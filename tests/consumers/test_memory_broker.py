@@ -1,4 +1,4 @@
-"""What the broker in the process does beyond the transport suite: faults, time, retention, and speed of waking."""
+"""The broker in this process, beyond the transport suite: faults, time, retention, and speed of waking."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ INPUT, OUTPUT = Partition("in", 0), Partition("out", 0)
 
 
 class Heard:
-    """A listener that remembers what it was told, and what it was left with."""
+    """A listener that remembers its notifications and its partitions."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.heard: list[str] = []
         self.assigned: list[Partition] = []
 
     def on_assigned(self, partitions: Sequence[Partition]) -> None:
-        self.told.append("assigned")
+        self.heard.append("assigned")
         self.assigned = list(partitions)
 
     def on_revoked(self, partitions: Sequence[Partition]) -> None:
-        self.told.append("revoked")
+        self.heard.append("revoked")
         self.assigned = []
 
     def on_lost(self, partitions: Sequence[Partition]) -> None:
-        self.told.append("lost")
+        self.heard.append("lost")
         self.assigned = []
 
 
@@ -163,7 +163,7 @@ def test_positions_of_an_open_transaction_are_not_stable_until_it_times_out() ->
     assert visible(broker, OUTPUT) == [b"b"]
 
 
-def test_a_member_that_stops_polling_loses_its_partitions_and_joins_anew() -> None:
+def test_a_member_that_stops_polling_loses_its_partitions_and_joins_again() -> None:
     clock = Clock()
     broker = broker_with(partitions=2, clock=clock, sleep=clock.sleep, member_seconds=5)
     silent, heard = member(broker, "a")
@@ -175,7 +175,7 @@ def test_a_member_that_stops_polling_loses_its_partitions_and_joins_anew() -> No
     other.poll(0, 1)
     assert len(other_heard.assigned) == 2
     silent.poll(0, 1)
-    assert heard.told == ["assigned", "lost"]
+    assert heard.heard == ["assigned", "lost"]
     for _ in range(3):
         other.poll(0, 1)
         silent.poll(0, 1)
@@ -189,11 +189,11 @@ def test_an_instance_that_comes_back_takes_its_own_partitions_without_a_rebalanc
     for _ in range(3):
         killed.poll(0, 1)
         other.poll(0, 1)
-    before = list(other_heard.told)
+    before = list(other_heard.heard)
     _, heard = member(broker, "a")
     other.poll(0, 1)
     assert heard.assigned == [Partition("in", 0)]
-    assert other_heard.told == before
+    assert other_heard.heard == before
     with pytest.raises(Fenced, match="instance a"):
         killed.poll(0, 1)
 

@@ -1,4 +1,4 @@
-"""What every transport promises, over the broker in the process and over a real Kafka with either client."""
+"""The promises of every transport, over the broker in the process and over a real Kafka with either client."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer
+from kafka.errors import KafkaTimeoutError
 
 from harness.local_kafka import LocalKafka
 from streamcast.consumers.kafka_python.reader import KafkaReader
@@ -18,6 +20,7 @@ from streamcast.consumers.librdkafka.transport import LibrdTransport
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import (
     Batch,
+    BrokerUnavailable,
     Connection,
     Fenced,
     InDoubt,
@@ -32,7 +35,7 @@ from streamcast.consumers.transport import (
     TransportError,
 )
 
-TURNS = 200
+POLLS = 200
 """Polls of 0.1 s that a test waits for something at most."""
 
 KAFKA_CLIENTS = [pytest.param(client, marks=pytest.mark.kafka) for client in ("kafka-python", "librdkafka")]
@@ -72,7 +75,7 @@ class Heard:
 
 
 MANY = 150
-"""Ten times so many answers are more than a turn waits for."""
+"""Ten times as many answers are more than one commit waits for."""
 
 
 class World:
@@ -164,7 +167,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 
 def numbered(topic: str, first: int, count: int, partitions: int = 1) -> Outgoing:
-    """Records whose value is their number, dealt to the partitions in turn, a second apart from just past the epoch."""
+    """Records whose value is their number, dealt to the partitions round robin, a second apart."""
     numbers = range(first, first + count)
     return Outgoing(
         topic,
@@ -185,35 +188,35 @@ def join(transport: Transport, topic: str, heard: Heard | None = None) -> Heard:
 
 
 def until(reached: Callable[[], bool], *transports: Transport) -> list[Batch]:
-    """Poll the transports in turn until something is reached; returns what they delivered."""
+    """Poll the transports alternately until a condition is reached; returns the batches they delivered."""
     delivered: list[Batch] = []
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         if reached():
             return delivered
         for transport in transports:
             delivered += transport.poll(0.1, 100)
-    raise AssertionError(f"not reached within {TURNS} polls; delivered {sum(map(len, delivered))} records")
+    raise AssertionError(f"not reached within {POLLS} polls; delivered {sum(map(len, delivered))} records")
 
 
 def take(transport: Transport, count: int, max_records: int = 1000) -> list[Batch]:
     """Poll until ``count`` records have arrived."""
     batches: list[Batch] = []
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         if sum(map(len, batches)) >= count:
             return batches
         batches += transport.poll(0.1, max_records)
-    raise AssertionError(f"{sum(map(len, batches))} of {count} records arrived within {TURNS} polls")
+    raise AssertionError(f"{sum(map(len, batches))} of {count} records arrived within {POLLS} polls")
 
 
 def both(first: Transport, second: Transport, count: int) -> tuple[list[Batch], list[Batch]]:
-    """Poll two members in turn until each has ``count`` records; a rebalance goes on while the other one polls."""
+    """Poll two members alternately until each has ``count`` records; a rebalance goes on while the other one polls."""
     delivered: tuple[list[Batch], list[Batch]] = [], []
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         if all(sum(map(len, batches)) >= count for batches in delivered):
             return delivered
         for transport, batches in zip((first, second), delivered, strict=True):
             batches.extend(transport.poll(0.5, 100))
-    raise AssertionError(f"{[sum(map(len, batches)) for batches in delivered]} records arrived within {TURNS} polls")
+    raise AssertionError(f"{[sum(map(len, batches)) for batches in delivered]} records arrived within {POLLS} polls")
 
 
 def values(batches: Sequence[Batch]) -> list[bytes | None]:
@@ -221,9 +224,9 @@ def values(batches: Sequence[Batch]) -> list[bytes | None]:
 
 
 def everything(reader: Reader, topic: str, count: int) -> list[Batch]:
-    """All that a read_committed reader sees, once it sees ``count`` records: they appear a moment after the commit."""
+    """Wait until a read_committed reader sees ``count`` records, a moment after their commit; returns all it sees."""
     partition = Partition(topic, 0)
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         batches = list(reader.read_range(partition, *reader.bounds([partition])[partition]))
         if sum(map(len, batches)) >= count:
             return batches
@@ -301,7 +304,7 @@ def test_a_poll_with_nothing_to_deliver_returns_nothing(world: World) -> None:
     assert transport.poll(0.2, 10) == []
 
 
-def test_new_partitions_deliver_nothing_until_they_are_told_where_to_begin(world: World) -> None:
+def test_new_partitions_deliver_nothing_until_they_are_sought(world: World) -> None:
     topic = world.topic()
     world.admin.commit([numbered(topic, 0, 10)], {})
     transport, heard = world.connect(), Heard()
@@ -626,7 +629,7 @@ def test_at_least_once_positions_are_committed_before_partitions_go(world: World
     assert world.reader().committed(list(after)) == after
 
 
-def test_at_least_once_a_member_the_group_forgot_is_told_so_by_its_next_commit(world: World) -> None:
+def test_at_least_once_the_next_commit_of_a_member_that_the_group_removed_is_in_doubt(world: World) -> None:
     source, sink = world.topic(partitions=2), world.topic()
     world.admin.commit([numbered(source, 0, 10, partitions=2)], {})
     stalled, other = (
@@ -639,7 +642,7 @@ def test_at_least_once_a_member_the_group_forgot_is_told_so_by_its_next_commit(w
     until(lambda: len(taken.assigned) == 2, other)
 
     def go_on() -> None:
-        for _ in range(TURNS):
+        for _ in range(POLLS):
             stalled.commit([numbered(sink, 0, 10)], positions(batches))
             stalled.poll(0.1, 10)
 
@@ -701,7 +704,7 @@ def test_at_least_once_answers_that_a_broker_never_took_are_given_again_with_not
 
     def answer_and_wait() -> None:
         transport.commit([numbered(sink, 10, 10 * MANY)], second)
-        for _ in range(TURNS):
+        for _ in range(POLLS):
             transport.poll(0.1, 10)
 
     with world.unreachable(), pytest.raises(InDoubt):
@@ -731,9 +734,91 @@ def test_at_least_once_nothing_is_sent_after_what_comes_first_and_fails(world: W
     assert len(values(everything(world.reader(), sink, 10))) == 10
 
 
+class BumpedEpoch:
+    """A librdkafka producer whose transaction cannot be committed because the coordinator has bumped its epoch."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._producer, name)
+
+    def commit_transaction(self, _timeout: float) -> None:
+        raise KafkaException(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH))
+
+
+@pytest.mark.parametrize("world", [pytest.param("librdkafka", marks=pytest.mark.kafka)], indirect=True)
+def test_an_epoch_that_was_bumped_without_a_rival_is_settled(world: World) -> None:
+    source, sink = world.topic(), world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect()
+    join(transport, source)
+    assert isinstance(transport, LibrdTransport)
+    assert transport._producer is not None
+    transport._producer = BumpedEpoch(transport._producer)  # type: ignore[assignment]
+    after = positions(take(transport, 10))
+    with pytest.raises(InDoubt, match="INVALID_PRODUCER_EPOCH"):
+        transport.commit([numbered(sink, 0, 10)], after)
+    assert settled(transport) == {Partition(source, 0): 0}
+    transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
+    assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]
+
+
+@pytest.mark.kafka
+def test_a_kafka_python_reader_that_fails_while_the_broker_answers_makes_new_clients(
+    kafka: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, reader = f"topic-{uuid.uuid4().hex}", KafkaTransport(Connection(kafka, "group"))
+    reader.create([TopicSpec(topic, 1)])
+    partition = Partition(topic, 0)
+    assert reader.bounds([partition]) == {partition: (0, 0)}
+
+    def stale(*_how: object, **_more: object) -> None:
+        raise KafkaTimeoutError("Failed to get offsets by timestamps in 10000 ms")
+
+    monkeypatch.setattr(reader._offsets(), "end_offsets", stale)
+    with pytest.raises(BrokerUnavailable, match="10000 ms"):
+        reader.bounds([partition])
+    assert reader.bounds([partition]) == {partition: (0, 0)}
+    reader.close(10)
+
+
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_an_error_of_the_handler_is_raised_as_it_is_and_commits_nothing(world: World, guarantee: str) -> None:
+    source, sink = world.topic(), world.topic()
+    partition = Partition(source, 0)
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=guarantee == "at-least-once")
+    join(transport, source)
+    for ours in (ValueError("not finite"), TimeoutError("of ours"), BrokerUnavailable("another"), KeyError("lane")):
+
+        def pieces(error: Exception = ours) -> Iterator[Outgoing]:
+            yield numbered(sink, 0, 10)
+            raise error
+
+        with pytest.raises(type(ours)) as raised:
+            transport.commit(pieces(), positions(take(transport, 10)))
+        assert raised.value is ours
+        assert world.reader().committed([partition]) == {}, "and no transaction is left open"
+        assert transport.settle() == {partition: 0}
+    after = positions(take(transport, 10))
+    transport.commit([numbered(sink, 100, 10)], after)
+    until(lambda: world.reader().committed([partition]) == after, transport)
+    sent = values(everything(world.reader(), sink, 10))
+    assert sent[-10:] == [b"%d" % number for number in range(100, 110)]
+    assert guarantee == "at-least-once" or len(sent) == 10
+
+
+def test_columns_of_different_lengths_are_refused_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match=r"2 partitions, 1 timestamps, 2 keys, 2 values"):
+        Outgoing("forecasts", [0, 0], [1], [None, None], [b"a", b"b"])
+    with pytest.raises(ValueError, match="1 headers"):
+        Outgoing("forecasts", [0, 0], [1, 2], [None, None], [b"a", b"b"], [[]])
+
+
 def settled(transport: Transport) -> Positions:
     """Settle as soon as the broker is back."""
-    for _ in range(TURNS):
+    for _ in range(POLLS):
         try:
             return transport.settle()
         except TransportError as error:

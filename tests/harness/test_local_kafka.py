@@ -18,7 +18,9 @@ from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import BrokerUnavailable, Connection, Outgoing, Partition, TopicSpec
 
 
-def test_a_machine_without_java_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_on_a_machine_without_java_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert "Java" in (available() or "")
     with pytest.raises(BrokerError, match="Java"):

@@ -28,6 +28,7 @@ from streamcast.app.commands.replay import outgoing, paced
 from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
 from streamcast.app.commands.train import describe, progress_bar
 from streamcast.consumers import loop
+from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 from streamcast.offline.evaluation.backtest import Scoreboard
@@ -143,7 +144,7 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
         dead_letters=TOPICS.dead_letters,
     )  # fmt: skip
     page = LivePage(board, feed, telemetry.summary, port=port)
-    health = loop.Health()
+    health = LoopHealth()
     serving = threading.Thread(
         target=loop.run, args=(MemoryTransport(broker, who), service), name="service",
         kwargs={"topics": [TOPICS.observations], "stop": stop, "health": health, "observer": telemetry},

@@ -15,6 +15,7 @@ import torch
 from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, partitions_of
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
+from streamcast.consumers.health import Deadlines, LoopHealth
 from streamcast.consumers.transport import TopicMissing
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service, Start, Topics, rehearse
@@ -49,8 +50,8 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     for model in models.values():
         rehearse(model)
     settle_garbage()
-    deadlines = loop.Deadlines()
-    health = loop.Health(deadlines.turn_seconds)
+    deadlines = Deadlines()
+    health = LoopHealth(deadlines.iteration_seconds)
     token = settings.telemetry.token
     control = Control(token.get_secret_value(), service.reset) if token else None
     server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)

@@ -83,7 +83,7 @@ def test_a_process_that_comes_back_goes_on_where_the_last_one_committed(stand: S
 def test_first_answers_whose_position_was_not_written_are_repeated_from_the_start_not_skipped(stand: Stand) -> None:
     stand.serve(start=Start("latest"), guarantee="at_least_once")
     stand.observe("a", *TEN)
-    stand.loop.turn()
+    stand.loop.iterate()
     assert sources(stand) == [*range(5)]
     assert stand.committed() is None
     stand.serve(start=Start("latest"), guarantee="at_least_once")
@@ -95,11 +95,11 @@ def test_positions_that_are_refused_once_are_sent_again_also_when_nothing_more_a
     stand.serve(guarantee="at_least_once", max_records=10)
     stand.observe("a", *TEN)
     stand.faults = [("offsets", Fault.LOST)]
-    stand.loop.turn()
-    stand.loop.turn()
-    stand.loop.turn()
+    stand.loop.iterate()
+    stand.loop.iterate()
+    stand.loop.iterate()
     assert stand.committed() is None
-    stand.loop.turn()
+    stand.loop.iterate()
     assert (stand.committed(), sources(stand)) == (10, [*range(10)])
 
 
@@ -109,11 +109,11 @@ def test_positions_that_stay_refused_put_their_answers_in_doubt_which_are_given_
     stand.serve(guarantee="at_least_once", max_records=3)
     stand.observe("a", *TEN)
     stand.faults = [("offsets", Fault.LOST)] * 2
-    stand.loop.turn()
-    stand.loop.turn()
-    stand.loop.turn()
+    stand.loop.iterate()
+    stand.loop.iterate()
+    stand.loop.iterate()
     with pytest.raises(InDoubt):
-        stand.loop.turn()
+        stand.loop.iterate()
     assert sources(stand) == [*range(9)]
     stand.work()
     assert sources(stand) == [*range(9), *range(10)]
@@ -126,9 +126,9 @@ def test_answers_that_were_not_acknowledged_are_given_again_also_when_nothing_mo
     stand.work()
     stand.observe("a", *TEN[5:])
     stand.faults = [("produce", Fault.LOST)]
-    stand.loop.turn()
+    stand.loop.iterate()
     with pytest.raises(InDoubt):
-        stand.loop.turn()
+        stand.loop.iterate()
     assert (stand.committed(), sources(stand)) == (5, [*range(5)])
     stand.work()
     assert (stand.committed(), sources(stand)) == (10, [*range(10)])
@@ -285,9 +285,9 @@ def test_decisions_behind_a_transaction_that_hangs_are_waited_for_and_not_taken_
     stand.broker.produce(producer, epoch, Partition(TOPICS.journal, 0), hanging, 0)
     stand.observe("a", *TEN)
     stand.serve(working=False)
-    stand.loop.turn()
+    stand.loop.iterate()
     with pytest.raises(BrokerUnavailable, match="readable up to offset 0"):
-        stand.loop.turn()
+        stand.loop.iterate()
     assert stand.committed() is None
     stand.broker.end(producer, epoch, commit=False)
     stand.work()
