@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from harness.streams import MINUTE, START
 from streamcast.spec.model_spec import SeriesSpec
-from streamcast.topics.messages import encode_observation
+from streamcast.topics.observations import encode_observation
 
 POISON: Sequence[bytes | None] = (
     None,

@@ -21,7 +21,7 @@ from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal
-from streamcast.topics.messages import encode_observation
+from streamcast.topics.observations import encode_observation
 
 GROUP, TOPICS = "group", Topics()
 IDLE_TURNS = 3

@@ -16,7 +16,7 @@ from streamcast.engine.engine import Engine, Result
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.journal import Entry, Journal
-from streamcast.topics.messages import Decoder, Observations, Poison
+from streamcast.topics.observations import Decoder, Observations, Poison
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError
 from streamcast.service.snapshots import Header, Store, fingerprint
 from streamcast.topics.journal import Entry
-from streamcast.topics.messages import Decoder
+from streamcast.topics.observations import Decoder
 
 log = logging.getLogger("streamcast")
 

@@ -28,8 +28,9 @@ from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
 from streamcast.topics import dead_letters as deadletters
 from streamcast.topics.dead_letters import Rejected
+from streamcast.topics.forecasts import Encoder
 from streamcast.topics.journal import Entry, Kind, outgoing, read_journal
-from streamcast.topics.messages import Decoder, Encoder, Observations
+from streamcast.topics.observations import Decoder, Observations
 
 LAST_SNAPSHOT_SECONDS = 3.0
 MOST_RESETS = 10_000

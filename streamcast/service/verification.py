@@ -21,8 +21,9 @@ from streamcast.service.fold import Era, Fold, eras
 from streamcast.service.service import Topics
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
+from streamcast.topics.forecasts import Encoder
 from streamcast.topics.journal import Journal, read_journal
-from streamcast.topics.messages import Encoder, Observations
+from streamcast.topics.observations import Observations
 
 MOST_SENTENCES = 100
 """Violations of one partition that are told in full; of the others, the number."""

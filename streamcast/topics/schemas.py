@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
-from streamcast.topics.messages import EARLIEST_MS, LARGEST_VALUE, LATEST_MS, LONGEST_KEY
+from streamcast.topics.observations import EARLIEST_MS, LARGEST_VALUE, LATEST_MS, LONGEST_KEY
 
 Schema = dict[str, Any]
 

@@ -1,7 +1,7 @@
-"""Observations and forecasts as bytes, and as the columns everything else works on.
+"""Observations as bytes, and as the columns that everything else works on.
 
-Decoding takes a whole batch at once; what cannot be an observation leaves here as ``Poison``, with its
-reason, and nothing behind this file ever sees it.
+Decoding takes a whole batch at once.  A record that cannot be an observation leaves here as ``Poison``, with its
+reason; no later code ever sees it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.consumers.transport import Batch, Partition
-from streamcast.kernels import text
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec
+from streamcast.spec.model_spec import SeriesSpec
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -279,72 +278,3 @@ def encode_observation(key: str, time_ms: int, values: Sequence[float | str | No
     """Return the JSON of one record; NaN becomes null."""
     row = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
     return msgspec.json.encode({"key": key, "ts": time_ms, "values": row})
-
-
-@dataclass(frozen=True, slots=True)
-class Forecasts:
-    """A forecasts, in the order of the records they answer.
-
-    record [A] rows of the observations; cutoffs [A] labels of the newest bars, epoch ms; values [A, H, Q] in
-    the series' units; warm [A]; anomaly [A] in 0..1, NaN while unknown.
-    """
-
-    record: Ints
-    cutoffs: Ints
-    values: Floats
-    warm: npt.NDArray[np.bool_]
-    anomaly: Floats
-
-    def __len__(self) -> int:
-        return len(self.record)
-
-    def part(self, rows: slice) -> Forecasts:
-        """Some of them."""
-        return Forecasts(self.record[rows], self.cutoffs[rows], self.values[rows], self.warm[rows], self.anomaly[rows])
-
-
-class Encoder:
-    """Writes the forecasts of one lane as JSON: fields in a fixed order, numbers of 6 significant digits."""
-
-    def __init__(self, spec: ModelSpec, model: str, version: str, digest: str, lane: str, topic: str) -> None:
-        def literal(value: object) -> str:
-            return msgspec.json.encode(value).decode()
-
-        quantiles = [literal(str(q)) for q in spec.quantiles]
-        pieces = [
-            '{"unique_id":',
-            ',"cutoff":',
-            f',"freq_ms":{spec.series.freq},"horizon":{spec.horizon},"quantiles":{{{quantiles[0]}:[',
-            *(f"],{quantile}:[" for quantile in quantiles[1:]),
-            (
-                f']}},"model":{literal(model)},"model_version":{literal(version)},"model_hash":{literal(digest[:16])}'
-                f',"lane":{literal(lane)},"warm":'
-            ),
-            ',"anomaly":',
-            f',"source":{{"topic":{literal(topic)},"partition":',
-            ',"offset":',
-            "}}",
-        ]
-        raw = [piece.encode() for piece in pieces]
-        self._pieces = np.frombuffer(b"".join(raw), np.uint8)
-        self._ends = np.cumsum([len(piece) for piece in raw])
-        self._numbers = spec.horizon * len(spec.quantiles) * (text.LONGEST_NUMBER + 1)
-
-    def encode(self, keys: Sequence[bytes], forecasts: Forecasts, partitions: Ints, offsets: Ints) -> list[bytes]:
-        """Return A records; ``keys`` [A] are JSON strings, partitions and offsets [A] those of the sources."""
-        lengths = np.cumsum([len(key) for key in keys], dtype=np.int64)
-        joined = np.frombuffer(b"".join(keys), np.uint8)
-        row = len(self._pieces) + self._numbers + 4 * text.LONGEST_NUMBER
-        buffer = np.empty(len(keys) * row + len(joined), np.uint8)
-        ends = text.write_forecasts(
-            buffer, self._pieces, self._ends, joined, lengths, forecasts.cutoffs, forecasts.values,
-            forecasts.warm, forecasts.anomaly, partitions, offsets,
-        )  # fmt: skip
-        data = buffer[: ends[-1] if len(ends) else 0].tobytes()
-        stops = ends.tolist()
-        return [data[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
-
-
-def encode_key(key: str) -> bytes:
-    """Return a series key as a JSON string."""
-    return msgspec.json.encode(key)
