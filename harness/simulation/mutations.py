@@ -16,6 +16,7 @@ from streamcast.engine.slab import Slab
 from streamcast.service.recovery import Recovery
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Header, Store
+from streamcast.topics.journal import Journal
 
 Patch = pytest.MonkeyPatch
 
@@ -52,7 +53,7 @@ def snapshot_ahead_of_the_commit(patch: Patch) -> None:
         answers = answer(self, batches)
         if self._saver is not None and self._poll is not None:
             for partition, position in self._poll.after.items():
-                span = self._spans[partition]
+                span = self._assignment.spans[partition]
                 span.next, before = position, span.next
                 self._save(partition)
                 self._saver.finish(1.0)
@@ -98,7 +99,9 @@ def a_commit_in_doubt_is_taken_for_failed(patch: Patch) -> None:
     settle = Service.on_in_doubt
 
     def failed(self: Service, stable: Positions) -> None:
-        settle(self, {partition: span.next for partition, span in self._spans.items() if partition in stable})
+        settle(
+            self, {partition: span.next for partition, span in self._assignment.spans.items() if partition in stable}
+        )
 
     patch.setattr(Service, "on_in_doubt", failed)
 
@@ -107,8 +110,8 @@ def the_replay_ignores_resets(patch: Patch) -> None:
     """A key that began anew comes back with its old state."""
     plan = Recovery.plan
 
-    def without(self: Recovery, partition: Partition, start: int, end: int, _resets: object) -> None:
-        plan(self, partition, start, end, ())
+    def without(self: Recovery, partition: Partition, start: int, end: int, journal: Journal) -> None:
+        plan(self, partition, start, end, Journal([entry for entry in journal.entries if entry.kind != "reset"]))
 
     patch.setattr(Recovery, "plan", without)
 

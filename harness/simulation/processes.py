@@ -23,11 +23,13 @@ from streamcast.consumers.transport import (
     TopicSpec,
 )
 from streamcast.errors import ServiceError
+from streamcast.service.assignment import Start
 from streamcast.service.saving import Saver
-from streamcast.service.service import Service, Start, Topics
+from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
+from streamcast.topics.names import Topics
 
 GROUP = "group"
 TOPICS = Topics()

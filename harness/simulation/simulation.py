@@ -19,7 +19,7 @@ from harness.simulation.world import World, exported
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SnapshotError
 from streamcast.service.fold import Fold
-from streamcast.service.snapshots import Arrays, decode
+from streamcast.service.snapshots import Arrays, by_lane, decode
 from streamcast.service.verification import Expectations, verify
 from streamcast.topics.journal import Journal, read_journal
 
@@ -123,14 +123,10 @@ def _wrong_states(world: World, archive: Archive, partition: Partition, journal:
         if journal.begin is None:
             yield f"{partition} is held and its journal is empty"
             continue
-        fold = Fold(archive, partition, journal.begin, member.models, journal.resets(), member.max_series)
+        fold = Fold(archive, partition, journal.begin, member.models, journal, member.max_series)
         for _ in fold.advance(committed):
             pass
-        held = {
-            f"{lane.name}/{name}": array
-            for lane in member.service._lanes
-            for name, array in lane.engine.slab.export(partition).items()
-        }
+        held = by_lane({lane.name: lane.engine.slab.export(partition) for lane in member.service._lanes})
         if difference := _difference(held, exported(fold, partition)):
             yield f"{partition}: the state of member {member.instance} is not the fold of the records: {difference}"
 
@@ -148,7 +144,7 @@ def _wrong_snapshots(world: World, archive: Archive, partition: Partition, journ
         if header.offset > committed:
             yield f"{path.name} is ahead of the committed offset {committed}"
         models = {lane: load(digest) for lane, digest in header.models.items()}
-        fold = Fold(archive, partition, header.begin, models, journal.resets(), header.max_series)
+        fold = Fold(archive, partition, header.begin, models, journal, header.max_series)
         for _ in fold.advance(header.offset):
             pass
         if difference := _difference(arrays, exported(fold, partition)):

@@ -14,13 +14,15 @@ from streamcast.consumers.loop import BatchLimits, Health, Loop
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, InDoubt, Partition, Reader, TopicSpec
+from streamcast.service.assignment import Start
 from streamcast.service.saving import Saver
-from streamcast.service.service import Service, Start, Topics
+from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal
+from streamcast.topics.names import Topics
 from streamcast.topics.observations import encode_observation
 
 GROUP, TOPICS = "group", Topics()
@@ -58,15 +60,17 @@ class Stand:
     def serve(
         self, models: Mapping[str, Model] | None = None, start: Start | None = None, *, reader: Reader | None = None,
         max_records: int = 5, interval_seconds: float = 1e9, shadows: Sequence[str] = (), max_series: int = 100,
-        guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once", working: bool = True,
+        guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once", working: bool = True, champion: str = "",
     ) -> Service:  # fmt: skip
         """Start a process, in the place of the one before, and let it do what there is to do."""
         models = models or {"champion": model("sample", 0)}
-        telemetry = Telemetry({lane: (each.name, each.version) for lane, each in models.items()}, 0.8)
+        telemetry = Telemetry(
+            {lane: (each.name, each.version) for lane, each in models.items()}, 0.8, champion=champion
+        )
         saver = Saver(self.store, interval_seconds, telemetry, clock=self._now, executor=Immediately())
         self.service = Service(
-            models, reader or self.reader, telemetry, TOPICS, start or Start(), max_series=max_series,
-            shadows=shadows, store=self.store, saver=saver, clock=self._now,
+            models, reader or self.reader, telemetry, TOPICS, start or Start(), champion=champion,
+            max_series=max_series, shadows=shadows, store=self.store, saver=saver, clock=self._now,
         )  # fmt: skip
         transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee))
         self.loop = Loop(

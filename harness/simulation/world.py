@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness.records import Raw
 from harness.simulation.doubles import Archive
@@ -21,9 +20,9 @@ from harness.simulation.processes import GROUP, MEMBER_SECONDS, TOPICS, TRANSACT
 from streamcast.consumers.memory.broker import Producer, ProducerFenced, Rows
 from streamcast.consumers.transport import BrokerUnavailable, Partition
 from streamcast.service.fold import Fold
-from streamcast.service.snapshots import Header, Store, fingerprint
+from streamcast.service.snapshots import Arrays, Header, Store, by_lane, fingerprint
 from streamcast.spec.folders import Model
-from streamcast.topics.journal import read_journal
+from streamcast.topics.journal import Journal, read_journal
 
 MOST_TURNS = 400
 
@@ -107,7 +106,7 @@ class World(Processes):
             return
         models = self.models()
         offset = chance.randint(committed + 1, end)
-        fold = Fold(archive, partition, journal.begin, models, (), self.max_series)
+        fold = Fold(archive, partition, journal.begin, models, Journal(), self.max_series)
         for _ in fold.advance(offset):
             pass
         decisions = "somebody-elses-journal" if self.plan.resets else TOPICS.journal
@@ -195,10 +194,6 @@ class World(Processes):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def exported(fold: Fold, partition: Partition) -> dict[str, Any]:
+def exported(fold: Fold, partition: Partition) -> Arrays:
     """A fold's state as the arrays of a snapshot."""
-    return {
-        f"{lane}/{name}": array
-        for lane, engine in fold.engines.items()
-        for name, array in engine.slab.export(partition).items()
-    }
+    return by_lane({lane: engine.slab.export(partition) for lane, engine in fold.engines.items()})

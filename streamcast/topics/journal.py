@@ -1,8 +1,8 @@
 """Decisions that do not come from the records, kept beside them: where a partition's state begins, which models answer.
 
-An entry says that from one offset of one partition on something holds.  It is written in the same
-transaction as the forecasts it first affects, to the partition of the journal topic that has the input
-partition's number, and is read back at every assignment.
+An entry holds from one offset of one partition on.  It is written to the partition of the journal topic that has the
+input partition's number, and is read back at every assignment.  The service writes it in the same transaction as the
+forecasts that it first affects; `streamcast skip` writes its entry while no service holds the partition.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ import msgspec
 
 from streamcast.consumers.transport import Outgoing, Partition, Reader
 
-Kind = Literal["start", "cold", "models", "reset"]
+Kind = Literal["start", "cold", "models", "reset", "skip"]
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """From ``offset`` of input ``topic``/``partition`` on, this holds.
 
-    start: answers begin here, and state ``warm_from`` records earlier.  cold: state begins here anew.
-    models: these models (lane to digest) answer, with room for ``max_series``, as they do from a start on.
-    reset: the state of ``key`` begins anew.
+    start: answers begin here, and state ``warm_from`` records earlier.  cold: the state is reset here.
+    models: these models (lane to digest) answer, with room for ``max_series`` and this champion; so they do from a
+    start on.  (Entries of older versions name no champion: it was the first lane.)
+    reset: the state of ``key`` is reset.  skip: the one record at ``offset`` is rejected unread.
     """
 
     kind: Kind
@@ -34,6 +35,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: dict[str, str] = {}
     max_series: int = 0
     key: str = ""
+    champion: str = ""
     v: int = 1
 
 
@@ -50,7 +52,7 @@ class Journal:
 
     @property
     def begin(self) -> int | None:
-        """Where state begins: at the newest cold start, or at what the first start warmed up from."""
+        """Where state begins: at the newest cold start, or where the first start's warm-up begins."""
         begins = [entry.offset - entry.warm_from for entry in self.entries if entry.kind in ("start", "cold")]
         return begins[-1] if begins else None
 
@@ -60,13 +62,22 @@ class Journal:
         return next((entry.models for entry in reversed(self.entries) if entry.models), {})
 
     @property
+    def champion(self) -> str:
+        """The champion among those models; empty before the first start, and where no entry names it."""
+        return next((entry.champion for entry in reversed(self.entries) if entry.models), "")
+
+    @property
     def max_series(self) -> int:
-        """The series that those models had room for; 0 before the first start."""
+        """How many series those models had room for; 0 before the first start."""
         return next((entry.max_series for entry in reversed(self.entries) if entry.models), 0)
 
     def resets(self) -> Sequence[Entry]:
-        """Keys whose state was begun anew, by offset."""
+        """The entries that reset the state of a key."""
         return [entry for entry in self.entries if entry.kind == "reset"]
+
+    def skips(self) -> frozenset[int]:
+        """The offsets of records that are rejected unread."""
+        return frozenset(entry.offset for entry in self.entries if entry.kind == "skip")
 
 
 def read_journal(reader: Reader, journal_topic: str, partition: Partition) -> Journal:

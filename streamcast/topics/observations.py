@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import GenericAlias
@@ -105,14 +105,16 @@ class Decoder:
             for column in spec.columns
         ]
 
-    def decode(self, batches: Sequence[Batch]) -> tuple[Observations, list[Poison]]:
-        """Decode batches, in their order."""
+    def decode(
+        self, batches: Sequence[Batch], skipped: Mapping[Partition, Collection[int]] | None = None
+    ) -> tuple[Observations, list[Poison]]:
+        """Decode batches, in their order; the records at ``skipped`` offsets become poison without being read."""
         runs: list[tuple[Partition, int, int]] = []
         poison: list[Poison] = []
         keys: list[str] = []
         parts: list[tuple[Ints, Ints, Ints, Floats]] = []
         for number, batch in enumerate(batches):
-            decoded = self._columns(number, batch, poison)
+            decoded = self._columns(number, batch, poison, (skipped or {}).get(batch.partition, ()))
             start = len(keys)
             keys += decoded[0]
             parts.append(decoded[1:])
@@ -124,16 +126,20 @@ class Decoder:
         )
         return Observations(runs, keys, offsets, times, timestamps, values), poison
 
-    def _columns(self, number: int, batch: Batch, poison: list[Poison]) -> tuple[list[str], Ints, Ints, Ints, Floats]:
-        """Keys, offsets, times, timestamps and values of a batch; what is refused goes to ``poison``."""
-        messages = self._read(batch.values)
-        refused: dict[int, tuple[str, str]] = {}
-        for row in _doubtful(batch.values, messages):
-            try:
-                messages[row] = self._second_look(batch.values[row], batch.keys[row])
-            except _Refused as refusal:
-                refused[row] = refusal.args
-                messages[row] = self._nothing
+    def _columns(
+        self, number: int, batch: Batch, poison: list[Poison], skipped: Collection[int]
+    ) -> tuple[list[str], Ints, Ints, Ints, Floats]:
+        """Keys, offsets, times, timestamps and values of a batch; refused records go to ``poison``."""
+        refused = dict.fromkeys(_rows_at(batch, skipped), ("skipped", "passed over by `streamcast skip`"))
+        raws = [None if row in refused else raw for row, raw in enumerate(batch.values)] if refused else batch.values
+        messages = self._read(raws)
+        for row in _doubtful(raws, messages):
+            messages[row] = self._nothing
+            if row not in refused:
+                try:
+                    messages[row] = self._second_look(raws[row], batch.keys[row])
+                except _Refused as refusal:
+                    refused[row] = refusal.args
         keys = [message.key for message in messages]
         offsets, timestamps = np.array(batch.offsets, np.int64), np.array(batch.timestamps, np.int64)
         times = np.fromiter((message.ts for message in messages), np.int64, len(messages))
@@ -203,6 +209,13 @@ class Decoder:
             value if codes is None or value is None else codes.get(value, -1.0)
             for value, codes in zip(row, self._codes, strict=True)
         ]
+
+
+def _rows_at(batch: Batch, offsets: Collection[int]) -> list[int]:
+    """Return the rows of a batch that have one of these offsets."""
+    if not any(offset < batch.next_offset for offset in offsets):
+        return []
+    return [row for row, offset in enumerate(batch.offsets) if offset in offsets]
 
 
 def _series_key(key: str | None, kafka_key: bytes | None) -> str:

@@ -126,17 +126,18 @@ def forecast(spec: ModelSpec | None = None) -> Schema:
 def dead_letter_headers() -> Schema:
     """Return the JSON Schema of a dead letter's headers; its key and value are the record's own bytes."""
     texts = {
-        "reason": "A fixed word: empty, json, shape, key, time, ahead, value, size, version or not finite.",
+        "reason": "A fixed word: empty, json, shape, key, time, ahead, value, size, version, not finite or skipped.",
         "detail": "What was found, at most 1,000 bytes.",
         "source_topic": "Where the record came from.",
         "source_partition": "Its partition, in digits.",
         "source_offset": "Its offset, in digits.",
+        "lane": "Only of a forecast that is not finite: its lane; the record's other lanes may have answered it.",
         "length": "Only of a value that was cut: its bytes.",
         "sha256": "Only of a value that was cut: its digest.",
     }
     return {
         "type": "object",
-        "required": [name for name in texts if name not in ("length", "sha256")],
+        "required": [name for name in texts if name not in ("lane", "length", "sha256")],
         "properties": {name: {"type": "string", "description": meaning} for name, meaning in texts.items()},
     }
 
@@ -147,7 +148,7 @@ def write_asyncapi() -> str:
         "observation": {"contentType": "application/json", "payload": observation()},
         "forecast": {"contentType": "application/json", "payload": forecast()},
         "deadLetter": {
-            "summary": "A record that could not be read, whole, with the reason.",
+            "summary": "A record that got no forecast, whole, with the reason.",
             "headers": dead_letter_headers(),
             "payload": {"description": "The record's own bytes."},
         },

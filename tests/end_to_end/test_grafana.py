@@ -24,7 +24,7 @@ import yaml
 from harness import ROOT
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES
-from streamcast.service.telemetry.probes import serve_telemetry
+from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 
 pytestmark = pytest.mark.prometheus
@@ -110,7 +110,7 @@ def telemetry_port() -> Iterator[int]:
 
     worker = threading.Thread(target=live)
     worker.start()
-    with closing(serve_telemetry(telemetry, Serving())) as server:
+    with closing(TelemetryServer(telemetry, Serving())) as server:
         yield server.port
     stop.set()
     worker.join(timeout=10)

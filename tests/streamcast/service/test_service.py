@@ -18,7 +18,8 @@ from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault
 from streamcast.consumers.transport import BrokerUnavailable, InDoubt, Partition
 from streamcast.errors import ServiceError
-from streamcast.service.service import Service, Start
+from streamcast.service.assignment import Start
+from streamcast.service.service import Service
 from streamcast.spec.folders import Model, new_network
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
@@ -332,7 +333,7 @@ def test_a_damaged_snapshot_makes_up_for_nothing_and_a_cold_start_is_written_dow
         stand.serve()
     with caplog.at_level(logging.ERROR, "streamcast"):
         stand.serve(start=Start(allow_cold_start=True))
-    assert "passed over" in caplog.text
+    assert "is ignored" in caplog.text
     assert [(entry.kind, entry.offset, entry.offset - entry.warm_from) for entry in stand.journal().entries] == [
         ("start", 0, 0),
         ("cold", 10, gone),
@@ -348,7 +349,7 @@ def test_records_that_were_never_answered_and_are_gone_are_not_passed_over_in_si
     stand.serve()
     stand.observe("a", *TEN)
     stand.broker.delete_records(stand.partitions[0], 15)
-    with pytest.raises(ServiceError, match="from offset 0 on are needed"):
+    with pytest.raises(ServiceError, match="needs the records from offset 0 on"):
         stand.serve()
     stand.serve(start=Start(allow_cold_start=True))
     assert sources(stand) == [*range(10), *range(15, 20)]
@@ -383,7 +384,7 @@ def test_a_changed_number_of_partitions_does_not_load_the_old_snapshots(stand: S
     stand.stop()
     spec = stand.broker._topics[TOPICS.observations]
     stand.broker._topics[TOPICS.observations] = replace(spec, partitions=7)
-    header = stand.service._header(stand.partitions[0], 0, 10)
+    header = stand.service._assignment.header(stand.partitions[0], 0, 10)
     assert list(stand.store.newest(header, 10)) == []
 
 

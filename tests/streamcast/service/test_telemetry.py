@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
-from streamcast.service.telemetry.probes import TelemetryServer, serve_telemetry
+from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 
 LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action")
@@ -282,7 +282,7 @@ def health() -> SwitchedHealth:
 
 @pytest.fixture
 def server(telemetry: Telemetry, health: SwitchedHealth) -> Iterator[TelemetryServer]:
-    with closing(serve_telemetry(telemetry, health)) as running:
+    with closing(TelemetryServer(telemetry, health)) as running:
         yield running
 
 
@@ -370,7 +370,7 @@ def test_connections_beyond_the_cap_do_not_take_the_probes_away(
 
 
 def test_closing_frees_the_port(telemetry: Telemetry, health: SwitchedHealth) -> None:
-    server = serve_telemetry(telemetry, health)
+    server = TelemetryServer(telemetry, health)
     server.close()
-    with closing(serve_telemetry(telemetry, health, port=server.port)) as again:
+    with closing(TelemetryServer(telemetry, health, port=server.port)) as again:
         assert again.port == server.port
