@@ -57,12 +57,12 @@ class Serving:
     def alive(self) -> bool:
         return True
 
-    def ready(self) -> bool:
-        return True
+    def problems(self) -> list[str]:
+        return []
 
 
 def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
-    """One batch in the life of a service in which everything happens."""
+    """Report one batch in which everything happens."""
     telemetry.on_poll(1000, {Partition("observations", number): 3 * number for number in range(4)})
     for stage in STAGES:
         telemetry.stage(stage, random.exponential(0.002))
@@ -87,6 +87,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
         telemetry.forecasts(lane, 960)
         telemetry.drift(lane, 1)
         telemetry.anomalies(lane, 4)
+        telemetry.not_finite(lane, 1)
         errors, naive = random.exponential(1.0, 200), random.exponential(1.5, 200)
         telemetry.scores(lane, np.repeat([1, 12], 100), errors, naive, errors / 2, random.random(200) < 0.8)
 

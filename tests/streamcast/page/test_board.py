@@ -433,8 +433,8 @@ class Fine:
     def alive(self) -> bool:
         return True
 
-    def ready(self) -> bool:
-        return True
+    def problems(self) -> list[str]:
+        return []
 
 
 def test_the_scraper_reads_what_the_service_tells(clock: Clock) -> None:
