@@ -39,11 +39,13 @@ def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
     return Stand(tmp_path)
 
 
-def pass_over(stand: Stand, offset: int, *, instance: str = "0", guarantee: Any = "exactly_once") -> bool:
+def pass_over(
+    stand: Stand, offset: int, *, instance: str = "0", guarantee: Any = "exactly_once", patience_seconds: float = 60.0
+) -> bool:
     """Run the command's work, with the service's own name."""
     transport = MemoryTransport(stand.broker, Connection("memory", GROUP, instance, guarantee))
     try:
-        return skip(transport, TOPICS, stand.partitions[0], offset, clock=stand._now)
+        return skip(transport, TOPICS, stand.partitions[0], offset, patience_seconds=patience_seconds, clock=stand._now)
     finally:
         transport.close(1.0)
 
@@ -131,8 +133,19 @@ def test_while_another_process_holds_the_partition_nothing_is_written(stand: Sta
     stand.serve()
     stand.observe("a", *TEN)
     with pytest.raises(ServiceError, match="stop every process"):
-        pass_over(stand, 15, instance="another")
+        pass_over(stand, 15, instance="another", patience_seconds=1.0)
     assert stand.journal().skips() == frozenset()
+
+
+def test_a_process_that_lost_the_partition_to_the_command_cannot_answer_the_record(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.observe("a", *TEN)
+    assert pass_over(stand, 15, instance="another")
+    stand.seconds += 100.0  # the group forgets the command's member
+    stand.work()
+    assert (answered(stand), reasons(stand)) == (19, [(b"skipped", b"15")])
+    assert stand.verify().proven
 
 
 def test_the_verifier_finds_an_answer_to_a_skipped_record(stand: Stand) -> None:
