@@ -173,7 +173,7 @@ class ModelSettings(Section):
     """Folder of trained models, as `streamcast train` writes it."""
     lanes: dict[LaneName, Lane] = Field(min_length=1, max_length=16, examples=["champion"])
     """The models to run, by lane; every lane answers every record. The usual names are champion and challenger."""
-    champion: LaneName | None = None
+    champion: str | None = None
     """The lane whose outcome is a record's outcome; by default the lane named champion, else the only lane."""
 
     @model_validator(mode="after")
