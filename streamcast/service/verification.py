@@ -174,13 +174,16 @@ class _PartitionCheck:
         for batch in self._all(self._topics.dead_letters):
             rows = zip(batch.offsets, batch.keys, batch.values, batch.headers or [()] * len(batch), strict=True)
             for at, key, value, headers in rows:
-                named = dict(headers)
-                if named.get("source_topic", b"").decode() != self._partition.topic:
+                named = {name: text or b"" for name, text in headers}
+                if named.get("source_topic", b"") != self._partition.topic.encode():
                     continue
                 if named.get("source_partition") != b"%d" % self._partition.index:
                     self._violation(f"dead letter {at} is of partition {named.get('source_partition')!r}")
                     continue
-                lane, offset = named.get("lane", b"").decode(), int(named.get("source_offset", b"-1"))
+                if not (source := named.get("source_offset", b"")).isdigit():
+                    self._violation(f"dead letter {at} has the source offset {source!r}, which is no number")
+                    continue
+                lane, offset = named.get("lane", b"").decode(errors="replace"), int(source)
                 if (lane, offset) in self._letters and self._expect.exactly_once:
                     self._violation(f"offset {offset} has two dead letters{_in(lane)}")
                 self._letters[lane, offset] = _Letter(key, value, named)

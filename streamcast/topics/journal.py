@@ -7,6 +7,7 @@ forecasts that it first affects; `streamcast skip` writes its entry while no ser
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +15,9 @@ from typing import Literal
 import msgspec
 
 from streamcast.consumers.transport import Outgoing, Partition, Reader
+from streamcast.errors import ServiceError
+
+log = logging.getLogger("streamcast")
 
 Kind = Literal["start", "cold", "models", "reset", "skip"]
 
@@ -81,32 +85,59 @@ class Journal:
 
 
 def read_journal(reader: Reader, journal_topic: str, partition: Partition) -> Journal:
-    """Read the entries of an input partition; raises TransportError, and ValueError for what is no entry.
+    """Read the entries of an input partition; raises TransportError, and ServiceError for an entry of a newer version.
 
-    Waits for what is undecided: a transaction whose positions are committed may not have reached the journal yet, and
-    one that hangs hides all entries after it.
+    Waits for open transactions: one whose positions are committed may not have reached the journal yet, and one that
+    hangs hides all entries after it.  A record that is no entry is logged and ignored.
     """
     source = Partition(journal_topic, partition.index)
     first, _ = reader.bounds([source])[source]
     end = reader.ends([source])[source]
-    decode = msgspec.json.Decoder(Entry).decode
     found = []
     for batch in reader.read_range(source, first, end):
         for offset, value in zip(batch.offsets, batch.values, strict=True):
-            try:
-                entry = decode(value or b"")
-            except msgspec.MsgspecError as error:
-                raise ValueError(
-                    f"journal {journal_topic}, partition {partition.index}, offset {offset} is no entry of ours"
-                    f" ({error}): output.journal must name a topic that only this service writes"
-                ) from error
-            if entry.topic == partition.topic:
+            entry = _decode(value or b"", f"{journal_topic}[{partition.index}] at offset {offset}")
+            if entry is not None and entry.topic == partition.topic:
                 found.append(entry)
     return Journal(found)
 
 
+class _Any(msgspec.Struct):
+    """The fields that an entry of any version has."""
+
+    kind: str
+    topic: str
+    partition: int
+    offset: int
+    v: int
+
+
+_decode_entry = msgspec.json.Decoder(Entry).decode
+_decode_any = msgspec.json.Decoder(_Any).decode
+
+
+def _decode(value: bytes, place: str) -> Entry | None:
+    """Return an entry, or None for a record that is none; raises ServiceError for an entry of a newer version."""
+    try:
+        return _decode_entry(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        problem = error
+    try:
+        entry = _decode_any(value)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        log.error(
+            "%s is not a journal entry (%s) and is ignored: output.journal must be a topic that only this service writes",
+            place, problem,
+        )  # fmt: skip
+        return None
+    raise ServiceError(
+        f"{place} is an entry of kind {entry.kind!r}, version {entry.v}, that this version of streamcast cannot read"
+        f" ({problem}): run the version that wrote it, or a later one"
+    )
+
+
 def outgoing(journal_topic: str, entries: Iterable[Entry], timestamp: int) -> Outgoing:
-    """Return the records that write entries, at an epoch millisecond; no answer may be there before them."""
+    """Return the records of entries, at an epoch millisecond; they must be written before the answers they affect."""
     listed = list(entries)
     return Outgoing(
         topic=journal_topic,

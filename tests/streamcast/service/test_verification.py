@@ -104,6 +104,11 @@ def letter_with_another_reason(stand: Stand) -> None:
     there.headers[0] = [(name, b"key" if name == "reason" else value) for name, value in there.headers[0]]
 
 
+def letter_without_a_place(stand: Stand) -> None:
+    there = log(stand, TOPICS.dead_letters)
+    there.headers[0] = [(name, b"\xff" if name == "source_offset" else value) for name, value in there.headers[0]]
+
+
 def answered_and_not_committed(stand: Stand) -> None:
     stand.broker._group(GROUP).committed[stand.partitions[0]] -= 3
 
@@ -138,6 +143,7 @@ def no_journal(stand: Stand) -> None:
         (letter_doubled, "offset 10 has two dead letters"),
         (letter_altered, "does not hold the bytes of its record"),
         (letter_with_another_reason, "says b'key', not 'json'"),
+        (letter_without_a_place, r"dead letter 0 has the source offset b'\\xff', which is no number"),
         (answered_and_not_committed, "answers no committed record"),
         (never_answered, "offset 23 .* is not answered"),
         (another_beginning, "the journal has two starts"),
@@ -150,6 +156,13 @@ def test_whatever_was_changed_is_said(stand: Stand, tamper: Callable[[Stand], No
     report = stand.verify()
     assert not report.proven
     assert any(re.search(said, sentence) for sentence in report.violations), report.violations
+
+
+def test_a_strangers_dead_letter_whose_headers_are_null_or_no_text_is_not_ours(stand: Stand) -> None:
+    there = log(stand, TOPICS.dead_letters)
+    again(stand, TOPICS.dead_letters, slice(0, 1))
+    there.headers[-1] = [("source_topic", b"\xff\xfe"), ("lane", None), ("reason", None)]  # type: ignore[list-item]
+    assert stand.verify().proven
 
 
 def test_at_least_once_may_answer_twice_with_the_same_bytes_only(stand: Stand) -> None:
