@@ -126,8 +126,8 @@ def _decode(value: bytes, place: str) -> Entry | None:
         entry = _decode_any(value)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         log.error(
-            "%s is not a journal entry (%s) and is ignored: output.journal must be a topic that only this service writes",
-            place, problem,
+            "%s is not a journal entry (%s) and is ignored: output.journal must be a topic that only this service"
+            " writes", place, problem,
         )  # fmt: skip
         return None
     raise ServiceError(

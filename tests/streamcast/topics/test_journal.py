@@ -22,7 +22,8 @@ RUBBISH = [
     b'{"kind":1,"topic":"observations"}',
     b"null",
 ]
-OLD = b'{"kind":"start","topic":"observations","partition":0,"offset":0,"warm_from":0,"models":{"b":"1","a":"2"},' + (
+OLD = (
+    b'{"kind":"start","topic":"observations","partition":0,"offset":0,"warm_from":0,"models":{"b":"1","a":"2"},'
     b'"max_series":9,"key":"","v":1}'
 )
 
@@ -34,10 +35,8 @@ def stand(tmp_path: Path) -> Stand:
 
 def write(stand: Stand, *values: bytes | None) -> None:
     producer, epoch = stand.broker.init_producer(None)
-    n = len(values)
-    stand.broker.produce(
-        producer, epoch, Partition(TOPICS.journal, 0), Rows([0] * n, [None] * n, list(values), [()] * n), 0
-    )
+    rows = Rows([0] * len(values), [None] * len(values), list(values), [()] * len(values))
+    stand.broker.produce(producer, epoch, Partition(TOPICS.journal, 0), rows, 0)
 
 
 def test_records_of_strangers_are_ignored_loudly_and_the_service_works(
