@@ -26,6 +26,7 @@ from streamcast.errors import ServiceError
 from streamcast.service.assignment import Start
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
+from streamcast.service.skipping import skip
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
@@ -35,6 +36,8 @@ GROUP = "group"
 TOPICS = Topics()
 MEMBER_SECONDS, TRANSACTION_SECONDS = 10.0, 25.0
 MOST_MEMBERS = 4
+SKIPS = 0.2
+"""How often somebody skips a record instead of resetting a series."""
 
 
 @dataclass(eq=False)
@@ -220,12 +223,36 @@ class Processes:
                 self.max_series = chance.choice(ROOMS)
 
     def reset(self, chance: random.Random, _event: Event) -> None:
-        """Somebody asks a process to begin a series anew."""
-        if self.plan.resets and (awake := self._awake()):
+        """Somebody asks a process to reset a series, or stops all processes and skips a record."""
+        if not self.plan.resets:
+            return
+        if chance.random() < SKIPS:
+            self._skip(chance)
+        elif awake := self._awake():
             member = chance.choice(awake)
             slab = member.service._lanes[0].engine.slab
             known = sorted({key for partition in slab.partitions() for key in slab.series(partition)})
             member.service.reset(chance.choice(known or self.source.keys))
+
+    def _skip(self, chance: random.Random) -> None:
+        """Stop the processes that are awake, and skip a record that has no outcome yet; frozen ones may hold it."""
+        for member in self._awake():
+            self.end(member, abandon=False)
+        partition = chance.choice(self.partitions)
+        log, committed = self.broker.log(partition), self.broker._group(GROUP).committed.get(partition, 0)
+        waiting = [offset for offset in log.offsets if committed <= offset < log.stable_end]
+        if not waiting:
+            return
+        who = Connection("memory", GROUP, str(chance.randrange(3)), self.plan.guarantee)
+        transport, patience_seconds = MemoryTransport(self.broker, who), chance.choice([1.0, 2 * MEMBER_SECONDS])
+        try:
+            skip(
+                transport, TOPICS, partition, chance.choice(waiting), patience_seconds=patience_seconds, clock=self._now
+            )
+            self._count("skips")
+        except (BrokerUnavailable, InDoubt, Fenced, ServiceError):
+            self._count("skips that failed")
+        transport.close(1.0)
 
     def wait(self, chance: random.Random, _event: Event) -> None:
         """Time passes: usually a moment, sometimes more than a session or a transaction lasts."""
