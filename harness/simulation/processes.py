@@ -1,4 +1,4 @@
-"""The processes of a simulated world: how they start, take turns, crash, freeze, and what becomes of their requests."""
+"""The processes of a simulated world: how they start, run, crash and freeze, and how their requests fail."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Member:
 
 
 class Processes:
-    """The members of one group, and the events that befall them."""
+    """The members of one group, and the events that happen to them."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
@@ -138,18 +138,18 @@ class Processes:
         return member
 
     def models(self) -> Mapping[str, Model]:
-        """What is deployed now, lane by lane."""
+        """The models that are deployed now, by lane."""
         lanes = ("champion", "challenger")[: self.plan.lanes]
         numbers = ((self._deployed + place) % len(NETWORKS) for place in range(len(lanes)))
         return {lane: model(self.plan.mode, number) for lane, number in zip(lanes, numbers, strict=True)}
 
     def turn(self, chance: random.Random, _event: Event) -> None:
-        """A process takes a turn of its loop."""
+        """A process runs an iteration of its loop."""
         if awake := self._awake():
             self.take_turn(chance.choice(awake))
 
     def take_turn(self, member: Member) -> None:
-        """Let one process do what is next, and bear what comes of it."""
+        """Let one process run an iteration of its loop, and handle its errors as a supervisor would."""
         try:
             member.loop.turn()
         except SimulatedCrash:
@@ -176,13 +176,13 @@ class Processes:
         self._bury(member)
 
     def stop(self, chance: random.Random, _event: Event) -> None:
-        """A process is asked to stop, between two turns."""
+        """A process is asked to stop, between two iterations."""
         if awake := self._awake():
             self._count("stops")
             self.end(chance.choice(awake), abandon=False)
 
     def crash(self, chance: random.Random, _event: Event) -> None:
-        """A process dies between two turns, frozen or not."""
+        """A process dies between two iterations, frozen or not."""
         if self.members:
             self._count("crashes: idle")
             self._bury(chance.choice(self.members))
@@ -193,19 +193,19 @@ class Processes:
             chance.choice(awake).crash_after = chance.randint(0, 9)
 
     def freeze_at(self, chance: random.Random, event: Event) -> None:
-        """A process will stand still at one of the points it passes, while the world goes on."""
+        """A process will freeze at one of the points it passes, while the world goes on."""
         if awake := self._awake():
             member = chance.choice(awake)
             member.freeze_after, member.frozen_while = chance.randint(0, 9), event.within
 
     def freeze(self, chance: random.Random, _event: Event) -> None:
-        """A process stands still between two turns, or goes on if it did."""
+        """A process freezes between two iterations, or goes on if it was frozen."""
         if self.members:
             member = chance.choice(self.members)
             member.frozen = not member.frozen
 
     def write(self, chance: random.Random, _event: Event) -> None:
-        """A process' snapshots are written, as far as they wait."""
+        """The waiting snapshots of a process are written."""
         if awake := self._awake():
             member = chance.choice(awake)
             for task in member.writes.waiting:
@@ -217,7 +217,7 @@ class Processes:
 
     def deploy(self, chance: random.Random, _event: Event) -> None:
         """Processes that start from now on have another model, and perhaps room for more series or fewer."""
-        if self.plan.guarantee == "exactly_once":  # else an answer may be doubled by another model's
+        if self.plan.guarantee == "exactly_once":  # else another model may answer a record again
             self._deployed = chance.randrange(len(NETWORKS))
             if chance.random() < 0.3:
                 self.max_series = chance.choice(ROOMS)

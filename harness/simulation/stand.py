@@ -1,4 +1,4 @@
-"""One service on a broker in the process, without chance: what its tests drive by hand."""
+"""One service on an in-process broker, without chance, for tests that drive it by hand."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ IDLE_TURNS = 3
 
 
 class Immediately(Executor):
-    """Does what it is given at once."""
+    """Runs each task at once."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Do it."""
+        """Run the task."""
         done: Future[Any] = Future()
         done.set_result(call(*arguments, **named))
         return done
@@ -62,7 +62,7 @@ class Stand:
         max_records: int = 5, interval_seconds: float = 1e9, shadows: Sequence[str] = (), max_series: int = 100,
         guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once", working: bool = True, champion: str = "",
     ) -> Service:  # fmt: skip
-        """Start a process, in the place of the one before, and let it do what there is to do."""
+        """Start a process in place of the previous one, and let it finish its work."""
         models = models or {"champion": model("sample", 0)}
         telemetry = Telemetry(
             {lane: (each.name, each.version) for lane, each in models.items()}, 0.8, champion=champion
@@ -82,7 +82,7 @@ class Stand:
         return self.service
 
     def work(self) -> None:
-        """Take turns until nothing is left to do; a broker that is away is tried again."""
+        """Iterate until no work is left; while the broker is away, try again."""
         idle = 0
         while idle < IDLE_TURNS:
             before = self.committed()
@@ -132,7 +132,7 @@ class Stand:
         yield from self.reader.read_range(source, *self.reader.bounds([source])[source])
 
     def verify(self, **expect: Any) -> Report:
-        """What the verifier says."""
+        """Return the verifier's report."""
         return verify(self.reader, TOPICS, load, Expectations(**expect))
 
     def _fault(self, request: str, _instance: str) -> Fault:

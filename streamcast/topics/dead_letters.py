@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from streamcast.consumers.transport import Batch, Headers, Outgoing
 
 LARGEST_VALUE = 900_000
-"""Bytes of a record that are kept; of a larger one the beginning, with its length and SHA-256 in the headers."""
+"""Bytes of a record that are kept; a larger one is cut, with its length and SHA-256 in the headers."""
 
 LARGEST_KEY = 32_768
 """Bytes of a key that are kept, so that no dead letter is too large for its topic."""

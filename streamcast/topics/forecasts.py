@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
-    """A forecasts, in the order of the records they answer.
+    """A forecasts, in the order of their records.
 
     record [A] rows of the observations; cutoffs [A] labels of the newest bars, epoch ms; values [A, H, Q] in
     the series' units; warm [A]; anomaly [A] in 0..1, NaN while unknown.
@@ -34,7 +34,7 @@ class Forecasts:
         return len(self.record)
 
     def part(self, rows: slice) -> Forecasts:
-        """Some of them."""
+        """Return the forecasts of these rows."""
         return Forecasts(self.record[rows], self.cutoffs[rows], self.values[rows], self.warm[rows], self.anomaly[rows])
 
 

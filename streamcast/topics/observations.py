@@ -35,10 +35,10 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """N decoded records in the order they shall be taken: by partition, then by offset.
+    """N decoded records in the order of processing: by partition, then by offset.
 
     keys [N] series keys; offsets, times (event, epoch ms) and timestamps (Kafka, epoch ms) [N]; values [N, C]
-    with NaN for missing and a category's place (−1 unknown).  ``runs`` says which rows are whose partition.
+    with NaN for missing and a category's index (−1 unknown).  ``runs`` maps each partition to its rows [start, stop).
     """
 
     runs: Sequence[tuple[Partition, int, int]]
@@ -158,13 +158,13 @@ class Decoder:
         return keys, offsets[good], times[good], timestamps[good], values[good]
 
     def _read(self, raws: Sequence[bytes | None]) -> list[Any]:
-        """Read the records that have the plain form and nothing wrong in it; None for every other."""
+        """Return the records that have the plain form without a fault, and None for every other."""
         messages: list[Any] = []
         decode, remaining = self._decode_plain, iter(raws)
         while True:
             try:
                 for raw in remaining:
-                    messages.append(decode(raw))  # type: ignore[arg-type]  # noqa: PERF401 what was read before an error stays
+                    messages.append(decode(raw))  # type: ignore[arg-type]  # noqa: PERF401 keeps the records before an error
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
                 messages.append(None)
             else:
@@ -249,10 +249,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def _doubtful(raws: Sequence[bytes | None], messages: Sequence[Any]) -> list[int]:
-    """Return the rows that need a second look: what could not be read, is too large, or may repeat a name.
+    """Return the rows that need a second look: unread, too large, or possibly with a repeated name.
 
-    msgspec takes the last of a repeated name; but a message that was read has its three names, so where the
-    colons of all are three a message, no name is repeated.
+    msgspec keeps the last value of a repeated name.  A message that was read has its three names, so when all messages
+    together have three colons each, no name is repeated.
     """
     if None not in messages:
         joined = b"".join(raws)  # type: ignore[arg-type]
@@ -284,7 +284,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
         raise _Refused("shape", f"a name is repeated among {names[:8]}")
 
 
-_EVERY_NAME = json.JSONDecoder(object_pairs_hook=_distinct)
+_EVERY_NAME = json.JSONDecoder(object_pairs_hook=_distinct)  # msgspec cannot report repeated names
 
 
 def encode_observation(key: str, time_ms: int, values: Sequence[float | str | None]) -> bytes:

@@ -1,7 +1,7 @@
-"""What a record and a forecast look like, for everyone who writes or reads them: JSON Schema and AsyncAPI.
+"""The formats of records and forecasts, for everyone who writes or reads them: JSON Schema and AsyncAPI.
 
-Without a spec the schemas say what holds for every model (docs/asyncapi.yaml); with one also which columns a record
-has, and how many steps and which quantiles a forecast.
+Without a spec the schemas hold for every model (docs/asyncapi.yaml); with one they also name the columns of a record,
+and the steps and quantiles of a forecast.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TIME: Schema = {"type": "integer", "minimum": EARLIEST_MS, "maximum": LATEST_MS}
 
 
 def observation(spec: SeriesSpec | None = None) -> Schema:
-    """Return the JSON Schema of a record; what it cannot say (a repeated name, 1 MiB at most) docs/messages.md does."""
+    """Return the JSON Schema of a record; docs/messages.md has the rules it cannot express (repeated names, size)."""
     return {
         "$schema": DIALECT,
         "title": "Observation",
@@ -180,7 +180,7 @@ def write_asyncapi() -> str:
 
 
 class _Unshared(yaml.SafeDumper):
-    """Writes what is used twice twice: readers of AsyncAPI need not know YAML's anchors."""
+    """Writes repeated parts in full, for readers of AsyncAPI that do not know YAML's anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

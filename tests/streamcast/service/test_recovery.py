@@ -1,4 +1,4 @@
-"""Recovery: from the newest snapshot that can be trusted, through whatever stands in the way, to the same state."""
+"""Recovery: from the newest snapshot that can be trusted, through faults of every kind, to the same state."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Watching:
 
 
 class Troubled(MemoryReader):
-    """Reads two records at a time, each taking a second, and fails where it is told to."""
+    """Reads two records at a time, each taking a second, and fails at the given offsets."""
 
     def __init__(self, stand: Stand, fails_at: tuple[int, ...] = ()) -> None:
         super().__init__(stand.broker, Connection("memory", GROUP, "reader"))

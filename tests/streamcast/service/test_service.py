@@ -1,4 +1,4 @@
-"""The service between a broker and its engines: where it begins, what it writes, and what it does when commits fail."""
+"""The service between a broker and its engines: where it begins, what it writes, and how it handles failed commits."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_after_a_lost_request_or_answer_each_record_has_one_answer(
     assert stand.verify().proven
 
 
-def test_while_the_broker_is_away_after_a_doubtful_commit_nothing_is_taken_for_settled(
+def test_while_the_broker_is_away_a_commit_in_doubt_stays_unsettled(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand.observe("a", *TEN)
@@ -237,7 +237,7 @@ def test_a_model_that_comes_back_takes_its_own_snapshot_and_not_the_others(stand
     assert stand.verify().proven
 
 
-def test_a_series_that_is_reset_begins_anew_and_stays_so_after_a_restart(stand: Stand) -> None:
+def test_a_reset_of_a_series_survives_a_restart(stand: Stand) -> None:
     stand.observe("a", *TEN)
     stand.observe("b", *TEN)
     service = stand.serve()
@@ -344,7 +344,7 @@ def test_a_damaged_snapshot_makes_up_for_nothing_and_a_cold_start_is_written_dow
     assert len(report.unknown) == 1
 
 
-def test_records_that_were_never_answered_and_are_gone_are_not_passed_over_in_silence(stand: Stand) -> None:
+def test_records_that_are_gone_without_an_answer_are_an_error(stand: Stand) -> None:
     stand.observe("a", *TEN)
     stand.serve()
     stand.observe("a", *TEN)

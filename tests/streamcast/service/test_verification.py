@@ -1,4 +1,4 @@
-"""The verifier: it finds what is true proven, and says in words what somebody has changed."""
+"""The verifier: it proves a correct log, and reports in words every change to it."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def no_journal(stand: Stand) -> None:
         (no_journal, "the journal is empty"),
     ],
 )
-def test_whatever_was_changed_is_said(stand: Stand, tamper: Callable[[Stand], None], said: str) -> None:
+def test_every_change_is_reported(stand: Stand, tamper: Callable[[Stand], None], said: str) -> None:
     assert stand.verify() == Report(records=23, forecasts=20, dead_letters=2)
     tamper(stand)
     report = stand.verify()
@@ -181,7 +181,7 @@ def test_at_least_once_may_be_ahead_of_the_committed_offset_but_not_wrong_there(
     assert stand.verify(exactly_once=False).proven
 
 
-def test_what_nobody_can_compute_any_more_is_said_and_not_called_wrong(stand: Stand) -> None:
+def test_outputs_that_can_no_longer_be_computed_are_unknown_and_not_wrong(stand: Stand) -> None:
     unknown = verify(stand.reader, TOPICS, lambda _digest: None, Expectations())
     assert unknown.violations == []
     assert "has no model sample-0" in unknown.unknown[0]
@@ -192,7 +192,7 @@ def test_what_nobody_can_compute_any_more_is_said_and_not_called_wrong(stand: St
     assert "holds records only from 3 on" in deleted.unknown[0]
 
 
-def test_many_violations_are_counted_and_not_all_told(tmp_path: Path) -> None:
+def test_many_violations_are_counted_and_only_some_reported(tmp_path: Path) -> None:
     stand = Stand(tmp_path)
     stand.observe("a", *(float(value % 7) for value in range(300)))
     stand.serve(max_records=100)
@@ -219,7 +219,7 @@ def test_a_model_swap_is_verified_with_both_models(stand: Stand) -> None:
     assert not stand.verify().proven
 
 
-def test_another_limit_of_series_is_another_truth_from_its_restart_on(stand: Stand) -> None:
+def test_another_limit_of_series_counts_from_its_restart_on(stand: Stand) -> None:
     stand.observe("b", 1.0)
     stand.observe("a", *TEN)
     stand.serve(max_series=1)
