@@ -11,8 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harness.simulation.plan import load, model
 from harness.simulation.stand import TOPICS, Stand
+from streamcast.app.settings import load_settings
 from streamcast.consumers.transport import Partition
-from streamcast.errors import ServiceError
+from streamcast.errors import ServiceError, SettingsError
+from streamcast.service.assignment import Start
+from streamcast.service.service import Service
+from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.spec.folders import Model, new_network
 from streamcast.topics.names import champion_of
@@ -78,11 +82,16 @@ def test_without_a_champion_the_error_names_the_lanes(lanes: tuple[str, ...], ch
         champion_of(lanes, chosen)
 
 
+def test_settings_name_the_champion_or_say_how() -> None:
+    lanes = {"a": {"model": "load@1"}, "b": {"model": "load@2"}}
+    assert load_settings(None, {"models.lanes": lanes, "models.champion": "b"}).models.champion_lane == "b"
+    with pytest.raises(SettingsError, match=r"none of the lanes a, b is named 'champion': set models\.champion"):
+        load_settings(None, {"models.lanes": lanes})
+
+
 def test_a_service_whose_champion_nobody_named_does_not_start(stand: Stand) -> None:
     with pytest.raises(ServiceError, match=r"a, b .*models\.champion"):
-        stand.serve({"a": GOOD, "b": OTHER}, champion="a", working=False).__class__(
-            {"a": GOOD, "b": OTHER}, stand.reader, stand.service._telemetry, TOPICS, stand.service._assignment._start
-        )
+        Service({"a": GOOD, "b": OTHER}, stand.reader, Telemetry({"a": ("a", "1")}, 0.8), TOPICS, Start())
 
 
 def test_reordered_lanes_change_nothing_and_need_no_journal_entry(stand: Stand) -> None:
