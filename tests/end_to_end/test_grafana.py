@@ -14,6 +14,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,8 @@ def ask(address: str, query: str) -> list[dict[str, Any]]:
             result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
             return result
     except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.SERVICE_UNAVAILABLE:  # it is still starting
+            raise
         pytest.fail(f"{plain}: {error.read().decode()}")
 
 
