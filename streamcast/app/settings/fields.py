@@ -193,9 +193,9 @@ class OutputSettings(Section):
     forecasts: TopicName = "forecasts"
     """Topic of the forecasts."""
     dead_letters: TopicName = "dead-letters"
-    """Topic of the records that could not be read, with the reason in their headers."""
+    """Topic of the records that got no forecast, with the reason in their headers."""
     journal: TopicName = "journal"
-    """Topic of the decisions that do not come from the records: first start, model swap, reset."""
+    """Topic of the decisions that do not come from the records: first start, model swap, reset, skipped record."""
 
 
 class BatchSettings(Section):
@@ -232,7 +232,7 @@ class TelemetrySettings(Section):
     port: Port = 9464
     """Port to listen at; 0 takes a free one."""
     token: SecretStr | None = None
-    """Token that a request which changes anything must carry (`streamcast state reset`); without one none is taken."""
+    """Token for requests that change state (`streamcast state reset`). If unset, such requests are rejected."""
     token_file: Path | None = None
     """File that holds the token."""
 
