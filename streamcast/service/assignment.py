@@ -26,7 +26,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What answers: the digest of each lane's model, the champion, and the most series of a partition."""
+    """The models that answer: the digest of each lane, the champion, and the most series of a partition."""
 
     models: Mapping[str, str]
     champion: str

@@ -33,7 +33,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """What the lanes made of a poll: ``results`` by lane, ``after`` the positions that its commit writes.
+    """The outcome of a poll: ``results`` by lane; ``after`` has the positions that its commit writes.
 
     ``began`` is the time of the poll, in epoch seconds.
     """

@@ -162,7 +162,7 @@ class Service:
             self._finish()
 
     def _finish(self) -> None:
-        """Note and report the commit of the poll in hand."""
+        """Note and report that the present poll is committed."""
         poll, self._poll = self._poll, None
         if poll is not None:
             self._written(poll.after)

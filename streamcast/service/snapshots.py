@@ -67,7 +67,7 @@ class Header:
 
 
 def fingerprint() -> str:
-    """Return what else the bytes of forecasts depend on: the version of torch and the processor's abilities."""
+    """Return the rest that forecasts' bytes depend on: the version of torch and the processor's abilities."""
     return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {platform.machine()}"
 
 
