@@ -62,7 +62,9 @@ def skip(
     _check(transport, journal, partition, offset, position)
     entry = Entry("skip", partition.topic, partition.index, offset)
     records = outgoing(topics.journal, [entry], round(time.time() * 1000))
-    transport.commit([records], {} if position is None else {partition: position})
+    positions = {} if position is None else {partition: position}
+    transport.seek(positions)  # a member commits positions only of partitions that it has sought
+    transport.commit([records], positions)
     return True
 
 
