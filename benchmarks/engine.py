@@ -27,7 +27,8 @@ from benchmarks.service import benchmark_model
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.engine.engine import Engine
 from streamcast.spec.folders import Model
-from streamcast.topics.messages import Decoder, Encoder, Observations, encode_observation
+from streamcast.topics.forecasts import Encoder
+from streamcast.topics.observations import Decoder, Observations, encode_observation
 
 POLL = 5_000
 MINUTE_MS, FIRST_MS = 60_000, 1_700_000_000_000

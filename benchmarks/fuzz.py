@@ -28,7 +28,7 @@ def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
 
     from streamcast.consumers.transport import Batch, Partition
     from streamcast.spec.model_spec import Column, SeriesSpec
-    from streamcast.topics.messages import Decoder
+    from streamcast.topics.observations import Decoder
 
     columns = (Column(name="y"), Column(name="x"), Column(name="c", categories=("red", "blue")))
     decode = Decoder(SeriesSpec(columns=columns, freq=60_000)).decode
@@ -118,7 +118,7 @@ def model() -> tuple[list[bytes], Callable[[bytes], None]]:
 
 TARGETS = {target.__name__: target for target in (decoder, settings, snapshot, model)}
 INSTRUMENTED = (
-    "streamcast.topics.messages",
+    "streamcast.topics.observations",
     "streamcast.app.settings",
     "streamcast.service.snapshots",
     "streamcast.spec.folders",

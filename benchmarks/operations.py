@@ -32,9 +32,12 @@ from harness.local_kafka import LocalKafka
 from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
+from streamcast.service.assignment import Start
+from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
-from streamcast.service.service import Service, Start, Topics, rehearse
+from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
+from streamcast.topics.names import Topics
 
 MOST = 1 << 40
 JOIN_SECONDS = 8.0

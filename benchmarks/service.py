@@ -24,12 +24,15 @@ from benchmarks.children import end_with_parent
 from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers import loop
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, Transport
+from streamcast.service.assignment import Start
+from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
-from streamcast.service.service import Service, Start, Topics, rehearse
+from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.topics.names import Topics
 
 MODELS = {
     "gru": ({"kind": "gru", "hidden": 64, "layers": 2}, ()),

@@ -12,7 +12,7 @@ from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
 from streamcast.spec.folders import new_network
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
-from streamcast.topics.messages import Observations
+from streamcast.topics.observations import Observations
 
 MINUTE_MS, START_MS = 60_000, 1_767_225_600_000
 KINDS = ("gru", "lstm")

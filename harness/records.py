@@ -1,4 +1,4 @@
-"""Input records for a world of faults: series that move on, come late, repeat, pause, and what no series would say."""
+"""Input records for a world of faults: series that advance, are late, repeat and pause, and records that are poison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from harness.streams import MINUTE, START
 from streamcast.spec.model_spec import SeriesSpec
-from streamcast.topics.messages import encode_observation
+from streamcast.topics.observations import encode_observation
 
 POISON: Sequence[bytes | None] = (
     None,
@@ -77,7 +77,7 @@ class Source:
         return Raw(time, key.encode(), encode_observation(key, time, [value, *others]))
 
     def _move(self, chance: random.Random) -> int:
-        """How far a series' time moves on with the next record, in ms; back, when it is late."""
+        """Return the step of a series' time to its next record, in ms; negative for a late record."""
         gap = self._series.max_gap
         bars = chance.choice([1] * 14 + [0, 2, 3, -1, -3, gap - 1, gap, gap + 1, gap + 2])
         if self._series.mode == "ticks" and chance.random() < 0.7:

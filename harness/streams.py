@@ -22,7 +22,8 @@ from streamcast.models.network import Network
 from streamcast.spec.folders import new_network
 from streamcast.spec.local_time import LocalTime
 from streamcast.spec.model_spec import Column, Known, ModelSpec, Scale, SeriesSpec, TargetBars
-from streamcast.topics.messages import Encoder, Observations
+from streamcast.topics.forecasts import Encoder
+from streamcast.topics.observations import Observations
 
 MINUTE = 60_000
 START = 1_767_225_570_000

@@ -1,4 +1,4 @@
-"""A real Kafka, real service processes, records that keep coming, and the verifier: what real faults are tried on."""
+"""A real Kafka, real service processes, a stream of records, and the verifier: the subject of real faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from typing import Literal, Self
 import torch
 
 from harness.faults.proxy import Proxy
-from harness.faults.serve import Trap, run
+from harness.faults.serve import Trap, bound, run
 from harness.local_kafka import LocalKafka
 from harness.records import Source
 from harness.streams import LSTM_ATTENTION, model_spec
@@ -58,22 +58,22 @@ QUICK: Mapping[Client, Mapping[str, object]] = {
     "kafka-python": {"session_timeout_ms": 3000, "heartbeat_interval_ms": 300},
     "librdkafka": {"session.timeout.ms": 3000, "heartbeat.interval.ms": 300},
 }
-"""Sessions that end soon, so that a group moves on while a test waits."""
+"""Short sessions, so that a group moves on while a test waits."""
 
 IMPATIENT: Mapping[Client, Mapping[str, object]] = {
     "kafka-python": {"request_timeout_ms": 1500, "delivery_timeout_ms": 2000},
     "librdkafka": {"delivery.timeout.ms": 2000, "socket.timeout.ms": 1500},
 }
-"""Deadlines of a client that are shorter than what the broker is put through."""
+"""Deadlines of a client that are shorter than the broker's outages."""
 
 
 class NotDrainedError(Exception):
-    """The service did not answer everything in time; the message says what its processes said last."""
+    """The service did not answer everything in time; the message holds the ends of its processes' logs."""
 
 
 @cache
 def fork_server() -> ForkServerContext:
-    """Where service processes come from: everything is imported there already."""
+    """The process that forks service processes: it has imported everything already."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["harness.faults.serve"])
     return context
@@ -88,12 +88,12 @@ class Worker:
     report: Path
 
     def told(self, what: str) -> list[float]:
-        """When this process said so, in monotonic seconds."""
+        """When this process reported ``what``, in monotonic seconds."""
         lines = self.report.read_text().splitlines() if self.report.exists() else []
         return [float(line.split()[1]) for line in lines if line.startswith(f"{what} ")]
 
     def wait_for(self, what: str, timeout_seconds: float) -> bool:
-        """Whether the process says so before the timeout and before it ends."""
+        """Whether the process reports ``what`` before the timeout and before it ends."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline and not self.told(what):
             if not self.process.is_alive():
@@ -102,7 +102,7 @@ class Worker:
         return bool(self.told(what))
 
     def wait_until_stopped(self, timeout_seconds: float) -> bool:
-        """Whether the process stands still (SIGSTOP) before the timeout: it says so a moment before it does."""
+        """Whether the process is frozen (SIGSTOP) before the timeout; its report comes a moment earlier."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline and self.process.is_alive():
             with suppress(FileNotFoundError, ProcessLookupError):
@@ -112,7 +112,7 @@ class Worker:
         return False
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if the process still is."""
+        """Send a signal, if the process is still alive."""
         if self.process.pid is not None and self.process.is_alive():
             with suppress(ProcessLookupError):
                 os.kill(self.process.pid, number)
@@ -135,7 +135,7 @@ class Worker:
 
 @dataclass
 class Tally:
-    """What a fault did, over its rounds."""
+    """The effects of a fault, over its rounds."""
 
     kills: int = 0
     rebalances: int = 0
@@ -213,7 +213,7 @@ class Cluster:
         save_model(self._folder / "models", "tiny", spec, network, {})
 
     def feed(self, records: int) -> None:
-        """Produce about so many records, over all partitions; the broker must be there."""
+        """Produce about this many records, over all partitions; the broker must be there."""
         each = max(1, records // PARTITIONS)
         for index in range(PARTITIONS):
             drawn = [raw for _ in range(each) for raw in self._source.draw(self.chance, index, 1)]
@@ -228,7 +228,7 @@ class Cluster:
         self._began += 1
         report = self._folder / f"{self._began:04d}-{instance}"
         overrides = {**self._settings, "kafka.instance": instance}
-        process = fork_server().Process(target=run, args=(overrides, report, trap), daemon=True)
+        process = fork_server().Process(target=bound, args=(run, overrides, report, trap), daemon=True)
         process.start()
         worker = Worker(instance, process, report)
         self.workers.append(worker)
@@ -237,7 +237,7 @@ class Cluster:
         return worker
 
     def wait_for_death(self, worker: Worker, timeout_seconds: float = 30.0) -> bool:
-        """Whether a process was ended by its trap in time; its successor's recovery is timed from then on."""
+        """Whether a process' trap ended it in time; its successor's recovery is timed from then on."""
         worker.process.join(timeout_seconds)
         if worker.process.is_alive():
             return False
@@ -254,13 +254,13 @@ class Cluster:
 
     @property
     def alive(self) -> list[Worker]:
-        """The processes that run or stand still."""
+        """The processes that run or are frozen."""
         return [worker for worker in self.workers if worker.process.is_alive()]
 
     def drain(self, timeout_seconds: float = DRAIN_SECONDS, *, standing: bool = True) -> None:
         """Wait until everything is answered; a process that has ended is started again, as a supervisor would.
 
-        Processes that stand still, or come to their trap only now, are let go on unless ``standing``.
+        Processes that are frozen, or reach their trap only now, are continued unless ``standing``.
         """
         deadline = time.monotonic() + timeout_seconds
         with self._reader() as reader:
@@ -296,7 +296,7 @@ class Cluster:
                 reader.close(5.0)
 
     def finish(self) -> Report:
-        """Drain, stop every process in good order, and verify; what is wrong goes to the tally."""
+        """Drain, stop every process in good order, and verify; violations go to the tally."""
         try:
             self.drain(standing=False)
         except NotDrainedError as error:
@@ -314,7 +314,7 @@ class Cluster:
         return report
 
     def _checked(self) -> Report:
-        """What the verifier says, once the transactions that dead processes left open have ended."""
+        """Return the verifier's report, after the transactions that dead processes left open have ended."""
         deadline = time.monotonic() + TRANSACTION_SECONDS
         while True:
             try:

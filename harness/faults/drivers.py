@@ -1,4 +1,4 @@
-"""The faults: what is done to a cluster, one round of each."""
+"""The faults: a round of each is a function that does it to a cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KILLS_A_ROUND = 5
 SESSION_SECONDS = 3.0
 """As in ``cluster.QUICK``."""
 STANDING_SECONDS = 120.0
-"""How long a process may take until it stands still; the first of a clone has kernels to compile."""
+"""How long a process may take to freeze; the first one in a new clone compiles kernels."""
 
 Round = Callable[[Cluster], None]
 
@@ -33,7 +33,7 @@ STALLING: Mapping[Client, Mapping[str, object]] = {
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault: a round of it, and what it needs."""
+    """One kind of fault: a round of it, and the options and settings that it needs."""
 
     name: str
     round: Round
@@ -44,7 +44,7 @@ class Fault:
 
 
 def run_round(fault: Fault, kafka: LocalKafka, proxy: Proxy | None, client: Client, tally: Tally, seed: int) -> None:
-    """Do a round of a fault to a fresh service, let it finish, and verify what it wrote."""
+    """Do a round of a fault to a fresh service, let the service finish, and verify its output."""
     options = fault.options.get(client, {})
     with small_disk() if fault.name == "disk full" else _nowhere() as store, Cluster(
         kafka, client, tally, seed, proxy=proxy, options=options, settings=fault.settings, store=store
@@ -64,13 +64,13 @@ def _killed(point: str, *, peer: bool = False, swap: bool = False) -> Round:
             cluster.feed(160)
             worker = cluster.start("0", Trap(point, cluster.chance.randint(1, 3)))
             if not cluster.wait_for_death(worker):
-                worker.stop()  # its peer answered everything before it came to the point
+                worker.stop()  # its peer answered everything before it reached the point
 
     return round_
 
 
 def _asked_to_stop(cluster: Cluster) -> None:
-    """SIGTERM at each point: the batch in hand is finished, and the process ends in order."""
+    """SIGTERM at each point: the process finishes its batch and ends in good order."""
     for point in POINTS:
         cluster.feed(160)
         worker = cluster.start("0", Trap(point, cluster.chance.randint(1, 2), signal.SIGTERM))
@@ -84,7 +84,7 @@ def _asked_to_stop(cluster: Cluster) -> None:
 
 
 def _standing(cluster: Cluster, point: str, instance: str = "0") -> Worker:
-    """A process that has stopped in its tracks at a point; records come until it gets there."""
+    """Return a process that is frozen at a point; records are fed until it gets there."""
     worker = cluster.start(instance, Trap(point, cluster.chance.randint(2, 4), signal.SIGSTOP))
     cluster.feed(300)
     deadline = time.monotonic() + STANDING_SECONDS
@@ -96,7 +96,7 @@ def _standing(cluster: Cluster, point: str, instance: str = "0") -> Worker:
 
 
 def _broker_killed(point: str) -> Round:
-    """The broker dies while a transaction is open, and comes back on its data."""
+    """The broker dies while a transaction is open, and restarts on its data."""
 
     def round_(cluster: Cluster) -> None:
         worker = _standing(cluster, point)
@@ -120,7 +120,7 @@ def _broker_frozen(seconds: float) -> Round:
 
 
 def _zombie(point: str, instance: str) -> Round:
-    """A process stands still until its work is another's (of another name or its own), and then goes on."""
+    """A process is frozen until another one (of the same or another name) has its work, and is then continued."""
 
     def round_(cluster: Cluster) -> None:
         zombie = _standing(cluster, point)
@@ -136,7 +136,7 @@ def _zombie(point: str, instance: str) -> Round:
 
 
 def _stalled(cluster: Cluster) -> None:
-    """A batch takes longer than max.poll.interval: the group goes on without the process, and it comes back."""
+    """A batch takes longer than max.poll.interval: the group goes on without the process, which rejoins later."""
     worker = cluster.start("0", Trap("stepped", 2, None))
     cluster.feed(300)
     worker.wait_for("trapped", 30)
@@ -145,7 +145,7 @@ def _stalled(cluster: Cluster) -> None:
 
 
 def _storm(cluster: Cluster) -> None:
-    """Processes come, go and die all the time."""
+    """Processes start, stop and die all the time."""
     for _ in range(12):
         instance = str(cluster.chance.randrange(3))
         running = [worker for worker in cluster.alive if worker.instance == instance]

@@ -16,8 +16,8 @@ Direction = Literal["to the broker", "to the client"]
 class Proxy:
     """Listens on a free port and passes bytes on to ``target_port``; a context manager.
 
-    ``delay_seconds`` holds each piece back; ``swallow`` names the direction whose bytes get lost; while ``cut`` nobody
-    is let through.
+    ``delay_seconds`` delays each piece; ``swallow`` names the direction whose bytes are lost; while ``cut``, new
+    connections are refused.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Proxy:
         self.drop()
 
     def drop(self) -> None:
-        """End all connections there are."""
+        """End all present connections."""
         for pair in self._pairs:
             for each in pair:
                 with suppress(OSError):
@@ -46,7 +46,7 @@ class Proxy:
         self._pairs.clear()
 
     def heal(self) -> None:
-        """Let everything through again; connections that lost bytes are ended."""
+        """Pass everything on again; connections that lost bytes are ended."""
         lost, self.swallow, self.cut, self.delay_seconds = self.swallow, None, False, 0.0
         if lost:
             self.drop()

@@ -1,12 +1,14 @@
-"""``streamcast serve`` as a process that ends, stands still or is asked to stop at a chosen point of a commit.
+"""``streamcast serve`` as a process that ends, freezes or is asked to stop at a chosen point of a commit.
 
-Imported once by a fork server, so that hundreds of processes start at once; each is a real process, with clients of its
-own, and what happens to it is a real signal.
+A fork server imports this once, so that hundreds of processes start at once; each is a real process with its own
+clients, and gets real signals.  None outlives the programme that started it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -15,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from pathlib import Path
 
 import torch
@@ -26,6 +29,7 @@ from streamcast.consumers.transport import Partition
 from streamcast.service import snapshots as snapshot
 
 STALL_SECONDS = 5.0
+SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 POINTS = ("polled", "stepped", "sent", "offsets", "committed", "renamed")
 
@@ -34,12 +38,26 @@ POINTS = ("polled", "stepped", "sent", "offsets", "committed", "renamed")
 class Trap:
     """The signal that a process sends to itself when it passes ``point`` for the ``nth`` time (from 1).
 
-    Without a signal it does nothing for ``STALL_SECONDS`` there, while its other threads go on.
+    Without a signal it sleeps there for ``STALL_SECONDS``, while its other threads go on.
     """
 
     point: str
     nth: int
     signal: signal.Signals | None = signal.SIGKILL
+
+
+def bound(target: Callable[..., object], *arguments: object) -> None:
+    """Call ``target`` in a process of the fork server, which the kernel kills when the programme dies.
+
+    The fork server ends when the last copy of a pipe is closed, which multiprocessing hands to every child; without
+    these copies it ends with the programme, and SIGKILL follows its end, also to a frozen process (SIGSTOP).
+    """
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
+    if ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL) != 0:
+        raise OSError("prctl(PR_SET_PDEATHSIG) failed: this process could outlive the programme that started it")
+    programme = multiprocessing.parent_process()
+    if programme is not None and programme.is_alive():
+        target(*arguments)
 
 
 def run(overrides: Mapping[str, object], report: Path, trap: Trap | None) -> None:
@@ -75,10 +93,10 @@ def run(overrides: Mapping[str, object], report: Path, trap: Trap | None) -> Non
     code = 1
     try:
         code = serve(settings, passed)
-    except Exception:  # noqa: BLE001 - what ends a process is read in its log
+    except Exception:  # noqa: BLE001 - its log shows why a process ended
         traceback.print_exc()
     tell("ended")
-    os._exit(code)  # what a client left behind in a thread must not keep the process
+    os._exit(code)  # a thread that a client left behind must not keep the process alive
 
 
 def _report_snapshots(passed: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""What a simulated member has in place of threads and networks: writes that wait, readers that fail, and a crash."""
+"""Doubles of threads and networks for simulated members: writes that wait, readers that fail, and a crash."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
 from streamcast.consumers.transport import Batch, Connection, Partition, TopicSpec
 
 READ_RECORDS = 9
-"""Records of one batch of a replay, so that faults come in the midst of it."""
+"""Records of one batch of a replay; small, so that faults happen in the middle."""
 
 
 class SimulatedCrash(BaseException):
-    """The process is gone: nothing of it may be used again."""
+    """The process is dead: none of its objects may be used again."""
 
 
 class Written(Future[None]):
-    """A snapshot that is written when somebody waits for it, or when the world says so; never after a crash."""
+    """A snapshot that is written when somebody waits for it, or when the world decides; never after a crash."""
 
     def __init__(self, task: Callable[[], None]) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Worldly(MemoryReader):
 
 
 class Archive(MemoryReader):
-    """Reads what is there and what retention has deleted."""
+    """Reads all records, including those that retention has deleted."""
 
     def __init__(self, broker: MemoryBroker, group: str, deleted: Mapping[Partition, Sequence[Batch]]) -> None:
         super().__init__(broker, Connection("memory", group, "verifier"))

@@ -16,12 +16,13 @@ from streamcast.engine.slab import Slab
 from streamcast.service.recovery import Recovery
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Header, Store
+from streamcast.topics.journal import Journal
 
 Patch = pytest.MonkeyPatch
 
 
 def a_commit_though_a_send_failed(patch: Patch) -> None:
-    """A produce request that failed is not noticed, and the transaction is committed all the same."""
+    """A failed produce request is ignored, and the transaction is committed."""
     produce = MemoryTransport._produce
 
     def unchecked(self: MemoryTransport, producer: Producer, epoch: int, outgoing: Outgoing) -> None:
@@ -32,7 +33,7 @@ def a_commit_though_a_send_failed(patch: Patch) -> None:
 
 
 def promote_before_the_commit(patch: Patch) -> None:
-    """State moves on before it is known whether the records do."""
+    """State is promoted before the commit."""
     answer = Service.on_batch
 
     def promoted(self: Service, batches: Sequence[Batch]) -> Iterable[Outgoing]:
@@ -45,14 +46,14 @@ def promote_before_the_commit(patch: Patch) -> None:
 
 
 def snapshot_ahead_of_the_commit(patch: Patch) -> None:
-    """A snapshot is taken of what is staged."""
+    """A snapshot is taken of staged state."""
     answer = Service.on_batch
 
     def saved(self: Service, batches: Sequence[Batch]) -> Iterable[Outgoing]:
         answers = answer(self, batches)
         if self._saver is not None and self._poll is not None:
             for partition, position in self._poll.after.items():
-                span = self._spans[partition]
+                span = self._assignment.spans[partition]
                 span.next, before = position, span.next
                 self._save(partition)
                 self._saver.finish(1.0)
@@ -63,7 +64,7 @@ def snapshot_ahead_of_the_commit(patch: Patch) -> None:
 
 
 def load_a_snapshot_above_the_committed_offset(patch: Patch) -> None:
-    """Recovery takes the newest snapshot there is."""
+    """Recovery loads the newest snapshot, whatever its offset."""
     newest = Store.newest
 
     def any_offset(self: Store, wanted: Header, at_most: int) -> Iterator[tuple[str, int]]:
@@ -73,7 +74,7 @@ def load_a_snapshot_above_the_committed_offset(patch: Patch) -> None:
 
 
 def discard_forgets_the_rings(patch: Patch) -> None:
-    """What a failed batch wrote into the windows stays there."""
+    """The windows keep the values of a failed batch."""
 
     def forgotten(self: Slab, *_cells: object) -> None:
         """Keep nothing."""
@@ -82,7 +83,7 @@ def discard_forgets_the_rings(patch: Patch) -> None:
 
 
 def discard_forgets_when_a_series_was_seen(patch: Patch) -> None:
-    """What a failed batch says of the order of eviction stays there."""
+    """The order of eviction keeps the effect of a failed batch."""
     discard = Slab.discard
 
     def incomplete(self: Slab, partitions: Any = None) -> None:
@@ -93,22 +94,24 @@ def discard_forgets_when_a_series_was_seen(patch: Patch) -> None:
     patch.setattr(Slab, "discard", incomplete)
 
 
-def a_commit_in_doubt_is_taken_for_failed(patch: Patch) -> None:
-    """After an error nobody asks what became of the commit."""
+def a_commit_in_doubt_counts_as_failed(patch: Patch) -> None:
+    """After an error, the commit counts as failed without asking the broker."""
     settle = Service.on_in_doubt
 
     def failed(self: Service, stable: Positions) -> None:
-        settle(self, {partition: span.next for partition, span in self._spans.items() if partition in stable})
+        settle(
+            self, {partition: span.next for partition, span in self._assignment.spans.items() if partition in stable}
+        )
 
     patch.setattr(Service, "on_in_doubt", failed)
 
 
 def the_replay_ignores_resets(patch: Patch) -> None:
-    """A key that began anew comes back with its old state."""
+    """A key that was reset comes back with its old state."""
     plan = Recovery.plan
 
-    def without(self: Recovery, partition: Partition, start: int, end: int, _resets: object) -> None:
-        plan(self, partition, start, end, ())
+    def without(self: Recovery, partition: Partition, start: int, end: int, journal: Journal) -> None:
+        plan(self, partition, start, end, Journal([entry for entry in journal.entries if entry.kind != "reset"]))
 
     patch.setattr(Recovery, "plan", without)
 
@@ -128,7 +131,7 @@ def replay_ends_when_the_broker_is_away(patch: Patch) -> None:
 
 
 def positions_go_ahead_of_their_answers(patch: Patch) -> None:
-    """At least once, a position is committed before the answers it stands for are sent."""
+    """At least once, a position is committed before its answers are sent."""
     plainly = MemoryTransport._commit_plainly
 
     def ahead(
@@ -141,12 +144,12 @@ def positions_go_ahead_of_their_answers(patch: Patch) -> None:
 
 
 def positions_do_not_wait_for_their_answers(patch: Patch) -> None:
-    """At least once, a position is owed as soon as its answers are sent, whatever becomes of them."""
+    """At least once, a position is committed as soon as its answers are sent, acknowledged or not."""
     patch.setattr(PendingPositions, "hold", PendingPositions.add)
 
 
 def zombies_are_not_fenced(patch: Patch) -> None:
-    """The broker takes positions from members of an older generation."""
+    """The broker accepts positions from members of an older generation."""
     patch.setattr(MemoryBroker, "check_member", lambda *_stale: None)
 
 
@@ -159,7 +162,7 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         load_a_snapshot_above_the_committed_offset,
         discard_forgets_the_rings,
         discard_forgets_when_a_series_was_seen,
-        a_commit_in_doubt_is_taken_for_failed,
+        a_commit_in_doubt_counts_as_failed,
         the_replay_ignores_resets,
         replay_ends_when_the_broker_is_away,
         positions_go_ahead_of_their_answers,

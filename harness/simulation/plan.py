@@ -1,4 +1,4 @@
-"""What a simulated run is made of: the layout of its world, its events, and its tiny models."""
+"""The parts of a simulated run: the layout of its world, its events, and its tiny models."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Literal
 import torch
 
 from harness.streams import model_spec
-from streamcast.service.service import Start
+from streamcast.service.assignment import Start
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Scale
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happens: a method of ``World``, its own chance, and what happens while somebody is frozen."""
+    """One event: a method of ``World``, the seed of its random numbers, and the events while a process is frozen."""
 
     what: str
     salt: int

@@ -1,4 +1,4 @@
-"""The processes of a simulated world: how they start, take turns, crash, freeze, and what becomes of their requests."""
+"""The processes of a simulated world: how they start, run, crash and freeze, and how their requests fail."""
 
 from __future__ import annotations
 
@@ -24,16 +24,21 @@ from streamcast.consumers.transport import (
     TopicSpec,
 )
 from streamcast.errors import ServiceError
+from streamcast.service.assignment import Start
 from streamcast.service.saving import Saver
-from streamcast.service.service import Service, Start, Topics
+from streamcast.service.service import Service
+from streamcast.service.skipping import skip
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
+from streamcast.topics.names import Topics
 
 GROUP = "group"
 TOPICS = Topics()
 MEMBER_SECONDS, TRANSACTION_SECONDS = 10.0, 25.0
 MOST_MEMBERS = 4
+SKIPS = 0.2
+"""How often somebody skips a record instead of resetting a series."""
 
 
 @dataclass(eq=False)
@@ -57,7 +62,7 @@ class Member:
 
 
 class Processes:
-    """The members of one group, and the events that befall them."""
+    """The members of one group, and the events that happen to them."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
@@ -134,18 +139,18 @@ class Processes:
         return member
 
     def models(self) -> Mapping[str, Model]:
-        """What is deployed now, lane by lane."""
+        """The models that are deployed now, by lane."""
         lanes = ("champion", "challenger")[: self.plan.lanes]
         numbers = ((self._deployed + place) % len(NETWORKS) for place in range(len(lanes)))
         return {lane: model(self.plan.mode, number) for lane, number in zip(lanes, numbers, strict=True)}
 
     def turn(self, chance: random.Random, _event: Event) -> None:
-        """A process takes a turn of its loop."""
+        """A process runs an iteration of its loop."""
         if awake := self._awake():
             self.take_turn(chance.choice(awake))
 
     def take_turn(self, member: Member) -> None:
-        """Let one process do what is next, and bear what comes of it."""
+        """Let one process run an iteration of its loop, and handle its errors as a supervisor would."""
         try:
             member.loop.iterate()
         except SimulatedCrash:
@@ -172,13 +177,13 @@ class Processes:
         self._bury(member)
 
     def stop(self, chance: random.Random, _event: Event) -> None:
-        """A process is asked to stop, between two turns."""
+        """A process is asked to stop, between two iterations."""
         if awake := self._awake():
             self._count("stops")
             self.end(chance.choice(awake), abandon=False)
 
     def crash(self, chance: random.Random, _event: Event) -> None:
-        """A process dies between two turns, frozen or not."""
+        """A process dies between two iterations, frozen or not."""
         if self.members:
             self._count("crashes: idle")
             self._bury(chance.choice(self.members))
@@ -189,19 +194,19 @@ class Processes:
             chance.choice(awake).crash_after = chance.randint(0, 9)
 
     def freeze_at(self, chance: random.Random, event: Event) -> None:
-        """A process will stand still at one of the points it passes, while the world goes on."""
+        """A process will freeze at one of the points it passes, while the world goes on."""
         if awake := self._awake():
             member = chance.choice(awake)
             member.freeze_after, member.frozen_while = chance.randint(0, 9), event.within
 
     def freeze(self, chance: random.Random, _event: Event) -> None:
-        """A process stands still between two turns, or goes on if it did."""
+        """A process freezes between two iterations, or goes on if it was frozen."""
         if self.members:
             member = chance.choice(self.members)
             member.frozen = not member.frozen
 
     def write(self, chance: random.Random, _event: Event) -> None:
-        """A process' snapshots are written, as far as they wait."""
+        """The waiting snapshots of a process are written."""
         if awake := self._awake():
             member = chance.choice(awake)
             for task in member.writes.waiting:
@@ -213,18 +218,42 @@ class Processes:
 
     def deploy(self, chance: random.Random, _event: Event) -> None:
         """Processes that start from now on have another model, and perhaps room for more series or fewer."""
-        if self.plan.guarantee == "exactly_once":  # else an answer may be doubled by another model's
+        if self.plan.guarantee == "exactly_once":  # else another model may answer a record again
             self._deployed = chance.randrange(len(NETWORKS))
             if chance.random() < 0.3:
                 self.max_series = chance.choice(ROOMS)
 
     def reset(self, chance: random.Random, _event: Event) -> None:
-        """Somebody asks a process to begin a series anew."""
-        if self.plan.resets and (awake := self._awake()):
+        """Somebody asks a process to reset a series, or stops all processes and skips a record."""
+        if not self.plan.resets:
+            return
+        if chance.random() < SKIPS:
+            self._skip(chance)
+        elif awake := self._awake():
             member = chance.choice(awake)
             slab = member.service._lanes[0].engine.slab
             known = sorted({key for partition in slab.partitions() for key in slab.series(partition)})
             member.service.reset(chance.choice(known or self.source.keys))
+
+    def _skip(self, chance: random.Random) -> None:
+        """Stop the processes that are awake, and skip a record that has no outcome yet; frozen ones may hold it."""
+        for member in self._awake():
+            self.end(member, abandon=False)
+        partition = chance.choice(self.partitions)
+        log, committed = self.broker.log(partition), self.broker._group(GROUP).committed.get(partition, 0)
+        waiting = [offset for offset in log.offsets if committed <= offset < log.stable_end]
+        if not waiting:
+            return
+        who = Connection("memory", GROUP, str(chance.randrange(3)), self.plan.guarantee)
+        transport, patience_seconds = MemoryTransport(self.broker, who), chance.choice([1.0, 2 * MEMBER_SECONDS])
+        try:
+            skip(
+                transport, TOPICS, partition, chance.choice(waiting), patience_seconds=patience_seconds, clock=self._now
+            )
+            self._count("skips")
+        except (BrokerUnavailable, InDoubt, Fenced, ServiceError):
+            self._count("skips that failed")
+        transport.close(1.0)
 
     def wait(self, chance: random.Random, _event: Event) -> None:
         """Time passes: usually a moment, sometimes more than a session or a transaction lasts."""

@@ -1,4 +1,4 @@
-"""One seed, one run: a world is drawn, things happen to it, it heals, and what is left is held against the promises."""
+"""One seed, one run: a world is drawn, faults happen to it, it heals, and its content is compared with the promises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.simulation.world import World, exported
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SnapshotError
 from streamcast.service.fold import Fold
-from streamcast.service.snapshots import Arrays, decode
+from streamcast.service.snapshots import Arrays, by_lane, decode
 from streamcast.service.verification import Expectations, verify
 from streamcast.topics.journal import Journal, read_journal
 
@@ -52,7 +52,7 @@ MEMORY = "/dev/shm"
 
 @dataclass(slots=True)
 class Run:
-    """What came of a seed."""
+    """The result of a seed."""
 
     seed: int
     events: Sequence[Event]
@@ -84,16 +84,16 @@ def simulate(seed: int) -> Run:
 
 
 def run(seed: int, plan: Plan, events: Sequence[Event]) -> Run:
-    """Let events happen to a world, heal it, and check what is left."""
+    """Let events happen to a world, heal it, and check its content."""
     folder = Path(tempfile.mkdtemp(prefix="streamcast-world-", dir=MEMORY if Path(MEMORY).is_dir() else None))
     world = World(plan, folder)
-    for ours in ("streamcast", "consumers"):  # damaged snapshots and lost requests are their daily bread here
+    for ours in ("streamcast", "consumers"):  # damaged snapshots and lost requests are normal here
         logging.getLogger(ours).setLevel(logging.CRITICAL)
     try:
         world.happen(events)
         world.heal(random.Random(seed))
         violations = world.violations or list(faults_of(world))
-    except Exception:  # noqa: BLE001 - whatever the service raises here is a finding
+    except Exception:  # noqa: BLE001 - any exception here is a finding
         violations = [f"unforeseen: {traceback.format_exc()}"]
     finally:
         world.remove()
@@ -102,7 +102,7 @@ def run(seed: int, plan: Plan, events: Sequence[Event]) -> Run:
 
 
 def faults_of(world: World) -> Iterator[str]:
-    """Everything that is not as promised."""
+    """Yield every broken promise."""
     archive = world.archive()
     expect = Expectations(world.plan.guarantee == "exactly_once")
     report = verify(archive, TOPICS, load, expect)
@@ -115,7 +115,7 @@ def faults_of(world: World) -> Iterator[str]:
 
 
 def _wrong_states(world: World, archive: Archive, partition: Partition, journal: Journal) -> Iterator[str]:
-    """I1: what a member holds is the fold of records and journal up to the committed offset."""
+    """I1: a member's state is the fold of records and journal up to the committed offset."""
     committed = world.broker._group(GROUP).committed[partition]
     for member in world.members:
         if partition not in member.loop._held:
@@ -123,14 +123,10 @@ def _wrong_states(world: World, archive: Archive, partition: Partition, journal:
         if journal.begin is None:
             yield f"{partition} is held and its journal is empty"
             continue
-        fold = Fold(archive, partition, journal.begin, member.models, journal.resets(), member.max_series)
+        fold = Fold(archive, partition, journal.begin, member.models, journal, member.max_series)
         for _ in fold.advance(committed):
             pass
-        held = {
-            f"{lane.name}/{name}": array
-            for lane in member.service._lanes
-            for name, array in lane.engine.slab.export(partition).items()
-        }
+        held = by_lane({lane.name: lane.engine.slab.export(partition) for lane in member.service._lanes})
         if difference := _difference(held, exported(fold, partition)):
             yield f"{partition}: the state of member {member.instance} is not the fold of the records: {difference}"
 
@@ -148,7 +144,7 @@ def _wrong_snapshots(world: World, archive: Archive, partition: Partition, journ
         if header.offset > committed:
             yield f"{path.name} is ahead of the committed offset {committed}"
         models = {lane: load(digest) for lane, digest in header.models.items()}
-        fold = Fold(archive, partition, header.begin, models, journal.resets(), header.max_series)
+        fold = Fold(archive, partition, header.begin, models, journal, header.max_series)
         for _ in fold.advance(header.offset):
             pass
         if difference := _difference(arrays, exported(fold, partition)):
@@ -167,7 +163,7 @@ def _same(found: np.ndarray, wanted: np.ndarray) -> bool:
 
 
 def shortest(found: Run, plan: Plan, most: int = 400) -> Run:
-    """Drop events as long as something is still wrong, and return the shortest history that was found."""
+    """Drop events while the run still fails, and return the shortest failing history."""
     events, tries, size = list(found.events), 0, max(1, len(found.events) // 2)
     best = found
     while size >= 1 and tries < most:

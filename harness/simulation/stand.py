@@ -1,4 +1,4 @@
-"""One service on a broker in the process, without chance: what its tests drive by hand."""
+"""One service on an in-process broker, without chance, for tests that drive it by hand."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from streamcast.consumers.loop import BatchLimits, Loop
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, InDoubt, Partition, Reader, TopicSpec
+from streamcast.service.assignment import Start
 from streamcast.service.saving import Saver
-from streamcast.service.service import Service, Start, Topics
+from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal
-from streamcast.topics.messages import encode_observation
+from streamcast.topics.names import Topics
+from streamcast.topics.observations import encode_observation
 
 GROUP, TOPICS = "group", Topics()
 IDLE_TURNS = 3
 
 
 class Immediately(Executor):
-    """Does what it is given at once."""
+    """Runs each task at once."""
 
     def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Do it."""
+        """Run the task."""
         done: Future[Any] = Future()
         done.set_result(call(*arguments, **named))
         return done
@@ -59,15 +61,17 @@ class Stand:
     def serve(
         self, models: Mapping[str, Model] | None = None, start: Start | None = None, *, reader: Reader | None = None,
         max_records: int = 5, interval_seconds: float = 1e9, shadows: Sequence[str] = (), max_series: int = 100,
-        guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once", working: bool = True,
+        guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once", working: bool = True, champion: str = "",
     ) -> Service:  # fmt: skip
-        """Start a process, in the place of the one before, and let it do what there is to do."""
+        """Start a process in place of the previous one, and let it finish its work."""
         models = models or {"champion": model("sample", 0)}
-        telemetry = Telemetry({lane: (each.name, each.version) for lane, each in models.items()}, 0.8)
+        telemetry = Telemetry(
+            {lane: (each.name, each.version) for lane, each in models.items()}, 0.8, champion=champion
+        )
         saver = Saver(self.store, interval_seconds, telemetry, clock=self._now, executor=Immediately())
         self.service = Service(
-            models, reader or self.reader, telemetry, TOPICS, start or Start(), max_series=max_series,
-            shadows=shadows, store=self.store, saver=saver, clock=self._now,
+            models, reader or self.reader, telemetry, TOPICS, start or Start(), champion=champion,
+            max_series=max_series, shadows=shadows, store=self.store, saver=saver, clock=self._now,
         )  # fmt: skip
         transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee))
         self.loop = Loop(
@@ -79,7 +83,7 @@ class Stand:
         return self.service
 
     def work(self) -> None:
-        """Take turns until nothing is left to do; a broker that is away is tried again."""
+        """Iterate until no work is left; while the broker is away, try again."""
         idle = 0
         while idle < IDLE_TURNS:
             before = self.committed()
@@ -129,7 +133,7 @@ class Stand:
         yield from self.reader.read_range(source, *self.reader.bounds([source])[source])
 
     def verify(self, **expect: Any) -> Report:
-        """What the verifier says."""
+        """Return the verifier's report."""
         return verify(self.reader, TOPICS, load, Expectations(**expect))
 
     def _fault(self, request: str, _instance: str) -> Fault:

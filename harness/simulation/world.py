@@ -1,7 +1,7 @@
-"""A world in one thread: a broker, members that crash, freeze and come back, and a clock that somebody else turns.
+"""A world in one thread: a broker, members that crash, freeze and come back, and a clock that is set by hand.
 
-Everything that happens is an ``Event`` with a chance of its own, so that a run is a list of events, the same list is
-the same run, and a shorter list is a run too.  What survives a crash is the broker's content and the snapshots.
+Everything that happens is an ``Event`` with its own random numbers, so a run is a list of events: the same list is the
+same run, and a shorter list is a run too.  The broker's content and the snapshots survive a crash.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness.records import Raw
 from harness.simulation.doubles import Archive
@@ -21,15 +20,15 @@ from harness.simulation.processes import GROUP, MEMBER_SECONDS, TOPICS, TRANSACT
 from streamcast.consumers.memory.broker import Producer, ProducerFenced, Rows
 from streamcast.consumers.transport import BrokerUnavailable, Partition
 from streamcast.service.fold import Fold
-from streamcast.service.snapshots import Header, Store, fingerprint
+from streamcast.service.snapshots import Arrays, Header, Store, by_lane, fingerprint
 from streamcast.spec.folders import Model
-from streamcast.topics.journal import read_journal
+from streamcast.topics.journal import Journal, read_journal
 
 MOST_TURNS = 400
 
 
 class World(Processes):
-    """Processes, their input, their snapshots, and every event that may befall those."""
+    """Processes, their input, their snapshots, and every event that may happen to them."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         super().__init__(plan, folder)
@@ -61,12 +60,12 @@ class World(Processes):
             self._append(self._producer, 0, partition, [Raw(*row) for row in rows][: chance.randint(1, 9)])
 
     def expire(self, chance: random.Random, _event: Event) -> None:
-        """The group drops a member that did nothing wrong."""
+        """The group drops a healthy member."""
         self.broker.expire(GROUP, str(chance.randrange(3)))
 
     def delete(self, chance: random.Random, _event: Event) -> None:
-        """Retention passes: usually only what a snapshot spares."""
-        if self.plan.guarantee == "at_least_once":  # an answer that is repeated after a cold start differs
+        """Retention deletes records: usually only those that a snapshot covers."""
+        if self.plan.guarantee == "at_least_once":  # a repeated answer differs after a cold start
             return
         partition = chance.choice(self.partitions)
         committed = self.broker._group(GROUP).committed.get(partition, 0)
@@ -80,7 +79,7 @@ class World(Processes):
             self.broker.delete_records(partition, before)
 
     def damage(self, chance: random.Random, _event: Event) -> None:
-        """A snapshot is cut, has a bit turned, or is rubbish under a good name."""
+        """A snapshot is cut, has a flipped bit, or is rubbish under a good name."""
         if not (found := [path for partition in self.partitions for path in self._snapshots(partition)]):
             return
         self._count("damaged snapshots")
@@ -107,7 +106,7 @@ class World(Processes):
             return
         models = self.models()
         offset = chance.randint(committed + 1, end)
-        fold = Fold(archive, partition, journal.begin, models, (), self.max_series)
+        fold = Fold(archive, partition, journal.begin, models, Journal(), self.max_series)
         for _ in fold.advance(offset):
             pass
         decisions = "somebody-elses-journal" if self.plan.resets else TOPICS.journal
@@ -117,7 +116,7 @@ class World(Processes):
             self.planted.add(str(path))
 
     def archive(self) -> Archive:
-        """A reader of everything that ever was."""
+        """Return a reader of every record, deleted ones included."""
         return Archive(self.broker, GROUP, self.deleted)
 
     def header(self, partition: Partition, begin: int, offset: int, models: Mapping[str, Model]) -> Header:
@@ -148,7 +147,7 @@ class World(Processes):
             self._open = None
 
     def heal(self, chance: random.Random) -> None:
-        """Take every trouble away, and let processes that start anew finish what there is to do."""
+        """Remove every fault, and let restarted processes finish the work."""
         self._faults.clear()
         self._away.clear()
         self._close_input(commit=True)
@@ -162,7 +161,7 @@ class World(Processes):
         self._work_until(self._ready, chance)
         self._arrive(chance)
         self._work_until(self._drained, chance)
-        self.seconds += TRANSACTION_SECONDS + 1  # what a fenced member left open ends by itself
+        self.seconds += TRANSACTION_SECONDS + 1  # transactions that fenced members left open end by themselves
 
     def _arrive(self, chance: random.Random) -> None:
         for partition in self.partitions:
@@ -176,11 +175,11 @@ class World(Processes):
                 if member in self.members:
                     self.take_turn(member)
             self.seconds += 0.2
-            if turns % 40 == 39:  # what a partition that never was committed skips, beginning at the latest
+            if turns % 40 == 39:  # a partition without a commit skips these when it starts at the latest
                 self._arrive(chance)
             if done():
                 return
-        self.violations.append("the service does not come to the end of its input, although nothing troubles it")
+        self.violations.append("the service does not come to the end of its input, although no fault is left")
 
     def _ready(self) -> bool:
         held = [partition for member in self.members if not member.loop._busy for partition in member.loop._held]
@@ -191,14 +190,10 @@ class World(Processes):
         return all(committed.get(p, 0) > self.broker.log(p).offsets[-1] for p in self.partitions)
 
     def remove(self) -> None:
-        """Take the snapshots away."""
+        """Remove the snapshots."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def exported(fold: Fold, partition: Partition) -> dict[str, Any]:
+def exported(fold: Fold, partition: Partition) -> Arrays:
     """A fold's state as the arrays of a snapshot."""
-    return {
-        f"{lane}/{name}": array
-        for lane, engine in fold.engines.items()
-        for name, array in engine.slab.export(partition).items()
-    }
+    return by_lane({lane: engine.slab.export(partition) for lane, engine in fold.engines.items()})

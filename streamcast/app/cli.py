@@ -224,6 +224,18 @@ def verify(config: Config = HERE, as_json: AsJson = False) -> int:
     return verify_service(_settings(config), as_json, _console())
 
 
+@app.command()
+def skip(
+    partition: Annotated[str, typer.Argument(metavar="TOPIC[PARTITION]", help="Such as observations[3].")],
+    offset: Annotated[int, typer.Argument(min=0, help="The record's offset, as the service's log names it.")],
+    config: Config = HERE,
+) -> int:
+    """Pass over one record that stops the service: it becomes a dead letter."""
+    from streamcast.app.commands.skip import skip_record
+
+    return skip_record(_settings(config), partition, offset, _console())
+
+
 @model_app.command("ls")
 def model_ls(models: Folder = MODELS, as_json: AsJson = False) -> int:
     """List models, versions and aliases."""

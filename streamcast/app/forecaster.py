@@ -23,7 +23,7 @@ from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate
-from streamcast.topics.messages import Observations
+from streamcast.topics.observations import Observations
 
 
 class Forecaster:

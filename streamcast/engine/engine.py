@@ -25,7 +25,8 @@ from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.spec.model_spec import ModelSpec
-from streamcast.topics.messages import Forecasts, Observations
+from streamcast.topics.forecasts import Forecasts
+from streamcast.topics.observations import Observations
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

@@ -19,7 +19,8 @@ from streamcast.consumers.transport import Partition
 from streamcast.engine.layout import StateLayout
 from streamcast.engine.undo import Undo
 from streamcast.kernels.advance import NEVER, OFFSET, STEPS, WindowState
-from streamcast.topics.messages import Observations, encode_key
+from streamcast.topics.forecasts import encode_key
+from streamcast.topics.observations import Observations
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]

@@ -21,7 +21,7 @@ import numpy as np
 from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.track import Bars, Forecast, Track, geometric_mean
 from streamcast.spec.model_spec import SeriesSpec
-from streamcast.topics.messages import LONGEST_KEY, Decoder
+from streamcast.topics.observations import LONGEST_KEY, Decoder
 
 _MOST_LANES: Final = 8
 _MOST_NUMBERS: Final = 20_000

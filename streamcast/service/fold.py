@@ -1,12 +1,12 @@
 """State by law: the fold of a partition's records and journal, one after the other, through fresh engines.
 
-What the service reaches through polls, snapshots and replays must be this; the verifier and the fault programme hold
-the one against the other.
+The service reaches its state through polls, snapshots and replays; the verifier and the fault programme compare it
+with this fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -15,15 +15,16 @@ from streamcast.consumers.transport import Batch, Partition, Reader
 from streamcast.engine.engine import Engine, Result
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import SeriesSpec
-from streamcast.topics.journal import Entry, Journal
-from streamcast.topics.messages import Decoder, Observations, Poison
+from streamcast.topics.journal import Journal
+from streamcast.topics.observations import Decoder, Observations, Poison
 
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """Between two decisions: [first, until) is answered by ``models`` with room for ``max_series``.
+    """Between two decisions: ``models`` answer [first, until) with room for ``max_series``.
 
-    Their state is folded from ``begin`` on.
+    Their state is folded from ``begin`` on.  ``champion`` is empty where the journal names none: older versions took
+    the first lane, and wrote no dead letters for the other lanes.
     """
 
     begin: int
@@ -31,6 +32,7 @@ class Era:
     until: int
     models: Mapping[str, str]
     max_series: int
+    champion: str = ""
 
 
 def eras(journal: Journal, until: int) -> list[Era]:
@@ -38,13 +40,13 @@ def eras(journal: Journal, until: int) -> list[Era]:
     found: list[Era] = []
     begin = 0
     for entry in journal.entries:
-        if entry.kind == "reset":
+        if entry.kind in ("reset", "skip"):
             continue
         if entry.kind != "models":
             begin = entry.offset - entry.warm_from
         if found:
             found.append(replace(found.pop(), until=min(entry.offset, until)))
-        found.append(Era(begin, entry.offset, until, entry.models, entry.max_series))
+        found.append(Era(begin, entry.offset, until, entry.models, entry.max_series, entry.champion))
     return [era for era in found if era.first < era.until]
 
 
@@ -53,18 +55,19 @@ class Fold:
 
     def __init__(
         self, reader: Reader, partition: Partition, begin: int, models: Mapping[str, Model],
-        resets: Iterable[Entry], max_series: int,
+        journal: Journal, max_series: int,
     ) -> None:  # fmt: skip
         self.at = begin
         self.engines = {lane: Engine(model.spec, model.network, max_series) for lane, model in models.items()}
         self._reader, self._partition = reader, partition
         self._decoder = _decoder(next(iter(models.values())).spec.series)
+        self._skips = {partition: journal.skips()}
         self._resets: dict[int, list[str]] = {}
-        for entry in resets:
+        for entry in journal.resets():
             self._resets.setdefault(entry.offset, []).append(entry.key)
 
     def advance(self, until: int) -> Iterator[tuple[Batch, Observations, Sequence[Poison], Mapping[str, Result]]]:
-        """Take the records up to ``until``, and yield what became of each batch of them."""
+        """Apply the records up to ``until``; yield each batch with its observations, poison and results by lane."""
         marks = sorted({self.at, until} | {offset for offset in self._resets if self.at < offset < until})
         for start, stop in pairwise(marks):
             for key in self._resets.get(start, ()):
@@ -75,7 +78,7 @@ class Fold:
         self.at = max(self.at, until)
 
     def _take(self, batch: Batch) -> tuple[Observations, Sequence[Poison], Mapping[str, Result]]:
-        observations, poison = self._decoder.decode([batch])
+        observations, poison = self._decoder.decode([batch], self._skips)
         results = {}
         for lane, engine in self.engines.items():
             results[lane] = engine.stage(observations)

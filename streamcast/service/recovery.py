@@ -1,7 +1,7 @@
-"""Coming back: the newest snapshot that can be trusted, then the records since, through the same engines.
+"""Recovery: load the newest snapshot that can be trusted, then replay the records since, through the same engines.
 
-State is the fold of a partition's records; a snapshot only spares reading the first of them again.  What is
-replayed is not answered: the answers were committed with the offset that the replay ends at.
+State is the fold of a partition's records; a snapshot only saves reading the first of them again.  Replayed records are
+not answered: their answers were committed with the offset that the replay ends at.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Protocol
 from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
 from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError
-from streamcast.service.snapshots import Header, Store, fingerprint
-from streamcast.topics.journal import Entry
-from streamcast.topics.messages import Decoder
+from streamcast.service.snapshots import Header, Store, fingerprint, of_lane
+from streamcast.topics.journal import Entry, Journal
+from streamcast.topics.observations import Decoder
 
 log = logging.getLogger("streamcast")
 
@@ -26,26 +26,27 @@ REPORT_SECONDS = 5.0
 
 
 class Watcher(Protocol):
-    """Is told how recovery goes; telemetry implements it."""
+    """Is notified of recovery's progress; telemetry implements it."""
 
     def recovering(self, records_left: int) -> None:
-        """So many records are still to be replayed."""
+        """``records_left`` records are still to be replayed."""
 
     def recovered(self, seconds: float) -> None:
-        """Nothing is left; it took so long."""
+        """Recovery ended after ``seconds``."""
 
     def snapshot(self, partition: Partition) -> None:
-        """The state of a partition is the same as in the store."""
+        """The state of a partition equals its newest snapshot."""
 
 
 @dataclass(slots=True)
 class _Replay:
-    """A partition's records that are being read again: from ``at`` to ``end``, with the resets of keys."""
+    """The replay of a partition's records: from ``at`` to ``end``, with the journal's resets and skips."""
 
     partition: Partition
     at: int
     end: int
     resets: Sequence[Entry]
+    skips: frozenset[int]
     steps: Iterator[Batch | Entry]
 
 
@@ -63,7 +64,7 @@ class Recovery:
         self._total = 0
 
     def restore(self, wanted: Header) -> int:
-        """Load the newest snapshot that can be trusted, in place of what there is; return where replay starts."""
+        """Replace a partition's state by the newest snapshot that can be trusted; return where the replay starts."""
         partition = Partition(wanted.topic, wanted.partition)
         self.drop([partition])
         if self._store is None:
@@ -73,12 +74,9 @@ class Recovery:
             try:
                 header, arrays = self._store.read(path, wanted)
                 for lane, engine in self._engines.items():
-                    mine = {
-                        name.removeprefix(f"{lane}/"): a for name, a in arrays.items() if name.startswith(f"{lane}/")
-                    }
-                    engine.slab.restore(partition, mine)
+                    engine.slab.restore(partition, of_lane(lane, arrays))
             except (SnapshotError, ValueError) as error:
-                log.error("snapshot %s is passed over: %s", path, error)
+                log.error("snapshot %s is ignored: %s", path, error)
                 for engine in self._engines.values():
                     engine.slab.forget(partition)
                 continue
@@ -92,29 +90,30 @@ class Recovery:
             return offset
         return wanted.begin
 
-    def plan(self, partition: Partition, start: int, end: int, resets: Sequence[Entry]) -> None:
+    def plan(self, partition: Partition, start: int, end: int, journal: Journal) -> None:
         """Prepare to bring a partition's state from ``start``, where ``restore`` left it, to ``end``."""
         if not self._replays:
             self._began, self._total = self._clock(), 0
+        resets = journal.resets()
         steps = self._steps(partition, start, end, resets)
-        self._replays.append(_Replay(partition, start, end, resets, steps))
+        self._replays.append(_Replay(partition, start, end, resets, journal.skips(), steps))
         self._total += end - start
 
     def drop(self, partitions: Sequence[Partition]) -> None:
-        """Forget partitions: their state, and what is still to be replayed of them."""
+        """Forget the state of partitions, and their replays."""
         self._replays = [replay for replay in self._replays if replay.partition not in partitions]
         for engine in self._engines.values():
             for partition in partitions:
                 engine.slab.forget(partition)
 
     def some(self, budget_seconds: float) -> bool:
-        """Replay for about so long; True when nothing is left.  Raises RecordsGone."""
+        """Replay for about ``budget_seconds``; return True when nothing is left.  Raises RecordsGone."""
         until = self._clock() + budget_seconds
         while self._replays:
             replay = self._replays[0]
             try:
                 step = next(replay.steps, None)
-            except TransportError:  # an iterator that failed is at its end: the next slice needs another
+            except TransportError:  # a generator that raised is at its end: the next slice needs another
                 replay.steps = self._steps(replay.partition, replay.at, replay.end, replay.resets)
                 raise
             if step is None:
@@ -123,7 +122,7 @@ class Recovery:
                 for engine in self._engines.values():
                     engine.slab.forget_key(replay.partition, step.key)
             else:
-                observations, _ = self._decoder.decode([step])
+                observations, _ = self._decoder.decode([step], {replay.partition: replay.skips})
                 for engine in self._engines.values():
                     engine.stage(observations)
                     engine.promote()
@@ -148,7 +147,7 @@ class Recovery:
             log.info("recovering: %d of %d records replayed, about %.0f s left", done, self._total, eta)
 
     def _steps(self, partition: Partition, start: int, end: int, resets: Sequence[Entry]) -> Iterator[Batch | Entry]:
-        """Yield what happened from ``start`` to ``end``, in order; a reset at either end counts, and counts once."""
+        """Yield the records and resets from ``start`` to ``end``, in order; a reset at either end counts once."""
         due = {entry.offset: [e for e in resets if e.offset == entry.offset] for entry in resets}
         marks = sorted({start, end} | {offset for offset in due if start < offset < end})
         for first, stop in pairwise(marks):

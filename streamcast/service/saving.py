@@ -1,6 +1,6 @@
-"""When snapshots are written: every so often, one partition at a time, beside the stream.
+"""When snapshots are written: at an interval, one partition at a time, while the stream goes on.
 
-Copying a partition's rows is done between two batches; hashing, writing and syncing in a thread of its own.
+A partition's rows are copied between two batches; hashing, writing and syncing happen in a thread of their own.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ log = logging.getLogger("streamcast")
 
 
 class Saved(Protocol):
-    """Is told of every snapshot that was written."""
+    """Is notified of every snapshot that was written."""
 
     def snapshot(self, partition: Partition) -> None:
-        """The state of a partition is, from now, the same as in the store."""
+        """The snapshot of a partition was written just now."""
 
 
 class Saver:
-    """Decides which partition's snapshot is due, and writes it; a failed write is said and tried again later."""
+    """Decides which partition's snapshot is due, and writes it; a failed write is logged and tried again later."""
 
     def __init__(
         self, store: Store, interval_seconds: float, observer: Saved, *,
@@ -46,18 +46,18 @@ class Saver:
         return partition if now - since >= self._interval_seconds else None
 
     def save(self, header: Header, arrays: Arrays) -> None:
-        """Write a snapshot after the one in hand."""
+        """Write a snapshot, after the one that is being written."""
         partition = Partition(header.topic, header.partition)
         self._last[partition] = self._clock()
         self._writing = self._executor.submit(self._write, partition, header, arrays)
 
     def finish(self, timeout_seconds: float) -> None:
-        """Wait for the write in hand, not longer than the timeout."""
+        """Wait for the present write, at most for the timeout."""
         if self._writing is not None:
             try:
                 self._writing.result(timeout_seconds)
             except TimeoutError:
-                log.warning("the last snapshot was not written within %.0f s; the one before stands", timeout_seconds)
+                log.warning("the last snapshot was not written within %.0f s; the one before is kept", timeout_seconds)
 
     def _write(self, partition: Partition, header: Header, arrays: Arrays) -> None:
         began = time.perf_counter()
@@ -66,7 +66,7 @@ class Saver:
         except OSError as error:
             log.error(
                 "snapshot of %s[%d] at offset %d was not written (%s): recovery will take longer until one is;"
-                " look at state.store", partition.topic, partition.index, header.offset, error,
+                " check state.store", partition.topic, partition.index, header.offset, error,
             )  # fmt: skip
             return
         self._observer.snapshot(partition)

@@ -1,8 +1,9 @@
 """A partition's series as one checksummed file, and the store that keeps such files.
 
-A file is never changed: written aside, synced and renamed (object stores do the like), named by where it
-belongs.  Two processes that snapshot the same offset write the same content, so a zombie can do no harm.
-Whatever is not exactly as expected is refused whole, with the reason; the store then offers the one before.
+A file is never changed: it is written aside, synced and renamed (object stores do the same), and named after its
+partition, offset and family.  Two processes that snapshot the same offset write the same content, so a zombie does no
+harm.  A file that differs from what is expected in any way is refused whole, with the reason; the store then offers
+the one before.
 """
 
 from __future__ import annotations
@@ -34,10 +35,11 @@ Arrays = Mapping[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a snapshot is the state of: everything that must agree before it may be loaded.
+    """The snapshot's identity: everything that must agree before it may be loaded.
 
     State is the fold of the partition's records, and of the decisions in the topic ``journal``, from ``begin`` up to
-    ``offset`` under ``models`` (lane to digest) with room for ``max_series``.  ``fingerprint`` names what computed it.
+    ``offset`` under ``models`` (lane to digest) with room for ``max_series``.  ``fingerprint`` names the machine and
+    the version of torch that computed it.
     """
 
     topic: str
@@ -53,7 +55,7 @@ class Header:
 
     @property
     def family(self) -> str:
-        """What distinguishes snapshots of one partition that are not of one kind."""
+        """A hash that snapshots of one partition share when they differ in nothing but the offset."""
         models = sorted(self.models.items())
         kind = json.dumps([self.version, self.journal, self.begin, self.partitions, models, self.max_series])
         return hashlib.sha256(kind.encode()).hexdigest()[:16]
@@ -65,7 +67,7 @@ class Header:
 
 
 def fingerprint() -> str:
-    """What forecasts' bytes depend on besides records and models: torch and the processor's abilities."""
+    """Return the rest that forecasts' bytes depend on: the version of torch and the processor's abilities."""
     return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {platform.machine()}"
 
 
@@ -76,10 +78,10 @@ def encode(header: Header, arrays: Arrays) -> bytes:
 
 
 def decode(data: bytes) -> tuple[Header, Arrays]:
-    """Return what ``encode`` was given; raises SnapshotError for anything else."""
+    """Return the header and arrays of a snapshot's bytes; raises SnapshotError for any other bytes."""
     start = len(_MAGIC) + _DIGEST_BYTES
     if data[: len(_MAGIC)] != _MAGIC:
-        raise SnapshotError("it does not begin as a snapshot of this version does")
+        raise SnapshotError("it does not begin like a snapshot of this version")
     body = memoryview(data)[start:]
     if hashlib.sha256(body).digest() != data[len(_MAGIC) : start]:
         raise SnapshotError("its checksum does not match: it was cut or altered")
@@ -93,6 +95,16 @@ def decode(data: bytes) -> tuple[Header, Arrays]:
     return header, arrays
 
 
+def by_lane(states: Mapping[str, Arrays]) -> Arrays:
+    """Return the arrays of all lanes under the names "lane/array"."""
+    return {f"{lane}/{name}": array for lane, arrays in states.items() for name, array in arrays.items()}
+
+
+def of_lane(lane: str, arrays: Arrays) -> Arrays:
+    """Return the arrays of one lane under their own names."""
+    return {name.removeprefix(f"{lane}/"): array for name, array in arrays.items() if name.startswith(f"{lane}/")}
+
+
 class Store:
     """Snapshots under one fsspec URL, a folder for each partition."""
 
@@ -104,9 +116,9 @@ class Store:
         )
 
     def write(self, header: Header, arrays: Arrays) -> int:
-        """Keep a snapshot unless it is there already, drop what is older than retention; return its bytes.
+        """Keep a snapshot unless it is there already, and drop those beyond the retention; return its bytes.
 
-        Raises OSError when the store does not take it.
+        Raises OSError when the store cannot write it.
         """
         folder = self._folder(Partition(header.topic, header.partition))
         path = f"{folder}/{header.name}"
@@ -122,7 +134,7 @@ class Store:
         return len(data)
 
     def newest(self, wanted: Header, at_most: int) -> Iterator[tuple[str, int]]:
-        """Yield (path, offset) of the snapshots of ``wanted``'s kind at or below an offset, newest first."""
+        """Yield (path, offset) of the snapshots of ``wanted``'s family at or below an offset, newest first."""
         for path, offset, family in self._listed(self._folder(Partition(wanted.topic, wanted.partition))):
             if family == wanted.family and wanted.begin <= offset <= at_most:
                 yield path, offset
@@ -140,14 +152,14 @@ class Store:
             if getattr(header, name) != getattr(wanted, name):
                 raise SnapshotError(f"its {name} is {getattr(header, name)!r}, not {getattr(wanted, name)!r}")
         if f"/{header.name}" != path[path.rfind("/") :]:
-            raise SnapshotError("its name is not that of its content")
+            raise SnapshotError(f"its content belongs under the name {header.name}")
         return header, arrays
 
     def _folder(self, partition: Partition) -> str:
         return f"{self._root}/{partition.topic}/{partition.index}"
 
     def _listed(self, folder: str) -> list[tuple[str, int, str]]:
-        """(path, offset, family) of everything in a folder that is named like a snapshot, newest first."""
+        """Return (path, offset, family) of every file that is named like a snapshot, newest first."""
         self._files.invalidate_cache()
         found = []
         for path in self._files.ls(folder, detail=False) if self._files.exists(folder) else []:
@@ -158,7 +170,7 @@ class Store:
         return sorted(found, key=lambda entry: -entry[1])
 
     def _forget_old(self, folder: str, header: Header) -> None:
-        """Keep the newest few of this kind and as many of all others (for going back to an older model)."""
+        """Keep the newest few of this family and as many of all others (for going back to an older model)."""
         listed = self._listed(folder)
         own = [path for path, _, family in listed if family == header.family]
         others = [path for path, _, family in listed if family != header.family]

@@ -1,8 +1,8 @@
-"""Whether a service kept its promises: everything is computed anew from the topics, and compared to the byte.
+"""Whether a service kept its promises: everything is computed again from the topics, and compared to the byte.
 
-No part of the service.  It reads the input, the journal, the forecasts and the dead letters (read_committed), the
-group's committed offsets and the models; it folds the input through fresh engines, and says in sentences what is
-missing, doubled, out of order, different, or should not be there.
+It shares only the engine with the service.  It reads the input, the journal, the forecasts and the dead letters
+(read_committed), the group's committed offsets and the models; it folds the input through fresh engines, and reports in
+sentences every output that is missing, doubled, out of order, different, or should not exist.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from streamcast.consumers.transport import Batch, Partition, Positions, Reader
 from streamcast.engine.engine import Result
 from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.service.fold import Era, Fold, eras
-from streamcast.service.service import Topics
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
+from streamcast.topics.forecasts import Encoder
 from streamcast.topics.journal import Journal, read_journal
-from streamcast.topics.messages import Encoder, Observations
+from streamcast.topics.names import Topics
+from streamcast.topics.observations import Observations
 
 MOST_SENTENCES = 100
-"""Violations of one partition that are told in full; of the others, the number."""
+"""Violations of one partition that are reported in full; the others are counted."""
 
 Load = Callable[[str], Model | None]
 """Returns the model of a digest, or None when there is none."""
@@ -34,7 +35,7 @@ Load = Callable[[str], Model | None]
 
 @dataclass(slots=True)
 class Report:
-    """What was compared, what is wrong, and what nobody can tell any more."""
+    """How much was compared, what is wrong, and what can no longer be computed."""
 
     records: int = 0
     forecasts: int = 0
@@ -50,16 +51,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """What a verifier must be told, since no topic says it."""
+    """The settings that a verifier needs and no topic holds."""
 
     exactly_once: bool = True
     shadows: Sequence[str] = ()
 
 
 def verify(reader: Reader, topics: Topics, load: Load, expect: Expectations) -> Report:
-    """Compare everything the service wrote with what it should have written; raises TransportError.
+    """Compare everything that the service wrote with what it should have written; raises TransportError.
 
-    It may run beside the service: what is committed meanwhile is compared as far as it is seen.
+    It may run beside the service: records committed meanwhile are compared as far as they are seen.
     """
     report = Report()
     count = reader.describe([topics.observations])[topics.observations].partitions
@@ -82,7 +83,7 @@ class _Source(msgspec.Struct):
 
 
 class _Published(msgspec.Struct):
-    """The part of a forecast that says what it answers."""
+    """The part of a forecast that names its lane and its record."""
 
     lane: str
     source: _Source
@@ -98,10 +99,10 @@ class _PartitionCheck:
         self._partition, self._report = partition, report
         self._told = 0
         self._published: dict[tuple[str, int], bytes] = {}
-        self._letters: dict[int, _Letter] = {}
+        self._letters: dict[tuple[str, int], _Letter] = {}
 
     def run(self) -> None:
-        """Read what is there, fold what should be, and compare."""
+        """Read what was written, fold what should have been, and compare."""
         before = self._reader.committed([self._partition])
         self._read_forecasts()
         self._read_dead_letters()
@@ -113,8 +114,8 @@ class _PartitionCheck:
             self._compare_era(era, journal, sure)
         for lane, offset in self._published:
             self._violation(f"the forecast of offset {offset} in lane {lane} answers no committed record")
-        for offset in self._letters:
-            self._violation(f"the dead letter of offset {offset} stems from no rejected record")
+        for lane, offset in self._letters:
+            self._violation(f"the dead letter of offset {offset}{_in(lane)} belongs to no rejected record")
         if self._told > MOST_SENTENCES:
             self._report.violations.append(f"{self._name}: and {self._told - MOST_SENTENCES} violations more")
 
@@ -138,7 +139,7 @@ class _PartitionCheck:
         first, _ = self._reader.bounds([source])[source]
         yield from self._reader.read_range(source, first, self._reader.ends([source])[source])
 
-    # -- what is there -------------------------------------------------------------------------------
+    # -- what was written ----------------------------------------------------------------------------
 
     def _read_forecasts(self) -> None:
         decode = msgspec.json.Decoder(_Published).decode
@@ -158,7 +159,7 @@ class _PartitionCheck:
                     self._violation(f"it holds a forecast of partition {source.partition}, offset {source.offset}")
 
     def _note(self, lane: str, offset: int, seen: bytes, newest: dict[str, int]) -> None:
-        """Keep one published forecast, and say when it is doubled or out of order."""
+        """Keep one published forecast, and report it when it is doubled or out of order."""
         if (lane, offset) in self._published:
             if self._expect.exactly_once:
                 self._violation(f"offset {offset} is answered twice in lane {lane}")
@@ -174,26 +175,30 @@ class _PartitionCheck:
         for batch in self._all(self._topics.dead_letters):
             rows = zip(batch.offsets, batch.keys, batch.values, batch.headers or [()] * len(batch), strict=True)
             for at, key, value, headers in rows:
-                named = dict(headers)
-                if named.get("source_topic", b"").decode() != self._partition.topic:
+                named = {name: text or b"" for name, text in headers}
+                if named.get("source_topic", b"") != self._partition.topic.encode():
                     continue
                 if named.get("source_partition") != b"%d" % self._partition.index:
                     self._violation(f"dead letter {at} is of partition {named.get('source_partition')!r}")
                     continue
-                offset = int(named.get("source_offset", b"-1"))
-                if offset in self._letters and self._expect.exactly_once:
-                    self._violation(f"offset {offset} has two dead letters")
-                self._letters[offset] = _Letter(key, value, named)
+                if not (source := named.get("source_offset", b"")).isdigit():
+                    self._violation(f"dead letter {at} has the source offset {source!r}, which is no number")
+                    continue
+                lane, offset = named.get("lane", b"").decode(errors="replace"), int(source)
+                if (lane, offset) in self._letters and self._expect.exactly_once:
+                    self._violation(f"offset {offset} has two dead letters{_in(lane)}")
+                self._letters[lane, offset] = _Letter(key, value, named)
 
-    # -- what should be ------------------------------------------------------------------------------
+    # -- what should have been written ---------------------------------------------------------------
 
     def _check_journal(self, journal: Journal, committed: Positions) -> None:
-        kinds = [entry.kind for entry in journal.entries]
+        entries = [entry for entry in journal.entries if entry.kind != "skip"]  # these look ahead
+        kinds = [entry.kind for entry in entries]
         if kinds.count("start") > 1 and self._expect.exactly_once:
-            self._violation("the journal says twice where answers begin")
+            self._violation("the journal has two starts")
         if kinds and kinds[0] != "start":
             self._violation(f"the journal begins with {kinds[0]!r}, not with 'start'")
-        for earlier, later in pairwise(journal.entries):
+        for earlier, later in pairwise(entries):
             if later.offset < earlier.offset:
                 self._violation(f"the journal goes back from offset {earlier.offset} to {later.offset}")
         if not kinds and self._partition in committed:
@@ -208,21 +213,21 @@ class _PartitionCheck:
         return {lane: model for lane, model in found.items() if model is not None}
 
     def _unknown(self, era: Era, why: str) -> None:
-        """Set aside what an era answered, since it cannot be computed."""
+        """Set the outputs of an era aside, since they cannot be computed."""
         self._report.unknown.append(f"{self._name}: offsets {era.first} to {era.until} cannot be computed: {why}")
         for lane, offset in [key for key in self._published if era.first <= key[1] < era.until]:
             del self._published[lane, offset]
-        for offset in [offset for offset in self._letters if era.first <= offset < era.until]:
-            del self._letters[offset]
+        for lane, offset in [key for key in self._letters if era.first <= key[1] < era.until]:
+            del self._letters[lane, offset]
 
     def _compare_era(self, era: Era, journal: Journal, sure: int) -> None:
         held, _ = self._reader.bounds([self._partition])[self._partition]
         if era.begin < held:
-            self._unknown(era, f"state begins at offset {era.begin}, and the topic holds records from {held} on only")
+            self._unknown(era, f"state begins at offset {era.begin}, and the topic holds records only from {held} on")
             return
         if (models := self._models(era)) is None:
             return
-        fold = Fold(self._reader, self._partition, era.begin, models, journal.resets(), era.max_series)
+        fold = Fold(self._reader, self._partition, era.begin, models, journal, era.max_series)
         for _ in fold.advance(era.first):
             pass
         encoders = {
@@ -234,10 +239,17 @@ class _PartitionCheck:
             self._report.records += len(batch)
             for lane, encoder in encoders.items():
                 self._compare_forecasts(lane, _answers(encoder, fold, lane, observations, results[lane]), sure)
-            reasons = {batch.offsets[each.row]: each.reason for each in poison}
-            spoilt = observations.offsets[next(iter(results.values())).outcomes == NOT_FINITE]
-            reasons |= dict.fromkeys(spoilt.tolist(), "not finite")
+            reasons = {("", batch.offsets[each.row]): each.reason for each in poison}
+            for label, lane in self._telling(era).items():
+                spoilt = observations.offsets[results[lane].outcomes == NOT_FINITE].tolist()
+                reasons |= {(label, offset): "not finite" for offset in spoilt}
             self._compare_dead_letters(batch, reasons, sure)
+
+    def _telling(self, era: Era) -> dict[str, str]:
+        """Return the lanes that write a dead letter for a forecast that is not finite, by its header "lane"."""
+        if not era.champion:
+            return {"": next(iter(era.models))}
+        return {lane: lane for lane in era.models if lane == era.champion or lane not in self._expect.shadows}
 
     def _compare_forecasts(self, lane: str, answers: Iterable[tuple[int, bytes, bytes, int]], sure: int) -> None:
         for offset, key, value, timestamp in answers:
@@ -253,13 +265,13 @@ class _PartitionCheck:
                     f" {key!r}, {value!r}, {timestamp}"
                 )
 
-    def _compare_dead_letters(self, batch: Batch, reasons: Mapping[int, str], sure: int) -> None:
+    def _compare_dead_letters(self, batch: Batch, reasons: Mapping[tuple[str, int], str], sure: int) -> None:
         places = {offset: row for row, offset in enumerate(batch.offsets)}
-        for offset, reason in reasons.items():
-            letter = self._letters.pop(offset, None)
+        for (lane, offset), reason in reasons.items():
+            letter = self._letters.pop((lane, offset), None)
             if letter is None:
                 if offset < sure:
-                    self._violation(f"offset {offset} was to be rejected ({reason}) and has no dead letter")
+                    self._violation(f"offset {offset} was to be rejected ({reason}){_in(lane)} and has no dead letter")
                 continue
             self._report.dead_letters += 1
             if letter.headers.get("reason") != reason.encode():
@@ -272,8 +284,12 @@ class _PartitionCheck:
                 self._violation(f"the dead letter of offset {offset} does not hold the bytes of its record")
 
 
+def _in(lane: str) -> str:
+    return f" in lane {lane}" if lane else ""
+
+
 def _holds(letter: _Letter, original: bytes | None) -> bool:
-    """Whether a dead letter keeps a record's bytes: all, or of a very large one the beginning and its SHA-256."""
+    """Whether a dead letter keeps a record's bytes: all of them, or a very large record's beginning and SHA-256."""
     if original is None or len(original) <= LARGEST_VALUE:
         return letter.value == original or (letter.key is None and not original and not letter.value)
     whole = hashlib.sha256(original).hexdigest().encode()
@@ -283,7 +299,7 @@ def _holds(letter: _Letter, original: bytes | None) -> bool:
 def _answers(
     encoder: Encoder, fold: Fold, lane: str, observations: Observations, result: Result
 ) -> Iterator[tuple[int, bytes, bytes, int]]:
-    """(source offset, key, value, timestamp) of each forecast that a batch should have."""
+    """Yield (source offset, key, value, timestamp) of each forecast that a batch should have."""
     record = result.forecasts.record
     offsets, timestamps = observations.offsets[record], observations.timestamps[record].tolist()
     home = np.full(len(record), observations.runs[0][0].index if observations.runs else 0, np.int64)

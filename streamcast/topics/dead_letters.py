@@ -1,4 +1,4 @@
-"""Records that could not be read, kept whole with the reason, so that nothing is lost and nothing stops."""
+"""Records that got no forecast, kept whole with the reason, so that nothing is lost and nothing stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from streamcast.consumers.transport import Batch, Headers, Outgoing
 
 LARGEST_VALUE = 900_000
-"""Bytes of a record that are kept; of a larger one the beginning, with its length and SHA-256 in the headers."""
+"""Bytes of a record that are kept; a larger one is cut, with its length and SHA-256 in the headers."""
 
 LARGEST_KEY = 32_768
 """Bytes of a key that are kept, so that no dead letter is too large for its topic."""
@@ -17,12 +17,16 @@ LARGEST_KEY = 32_768
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One record of a batch that got no forecast, and why; ``reason`` is one of a few fixed words."""
+    """One record of a batch that got no forecast, and why; ``reason`` is one of a few fixed words.
+
+    ``lane`` names the only lane that has no forecast; without it, no lane has one.
+    """
 
     batch: int
     row: int
     reason: str
     detail: str
+    lane: str = ""
 
 
 def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected]) -> Outgoing:
@@ -39,6 +43,8 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
             ("source_partition", str(batch.partition.index).encode()),
             ("source_offset", str(batch.offsets[letter.row]).encode()),
         ]
+        if letter.lane:
+            listed.append(("lane", letter.lane.encode()))
         if value is not None and len(value) > LARGEST_VALUE:
             listed += [
                 ("length", str(len(value)).encode()),

@@ -1,7 +1,7 @@
-"""What a record and a forecast look like, for everyone who writes or reads them: JSON Schema and AsyncAPI.
+"""The formats of records and forecasts, for everyone who writes or reads them: JSON Schema and AsyncAPI.
 
-Without a spec the schemas say what holds for every model (docs/asyncapi.yaml); with one also which columns a record
-has, and how many steps and which quantiles a forecast.
+Without a spec the schemas hold for every model (docs/asyncapi.yaml); with one they also name the columns of a record,
+and the steps and quantiles of a forecast.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
-from streamcast.topics.messages import EARLIEST_MS, LARGEST_VALUE, LATEST_MS, LONGEST_KEY
+from streamcast.topics.observations import EARLIEST_MS, LARGEST_VALUE, LATEST_MS, LONGEST_KEY
 
 Schema = dict[str, Any]
 
@@ -26,7 +26,7 @@ TIME: Schema = {"type": "integer", "minimum": EARLIEST_MS, "maximum": LATEST_MS}
 
 
 def observation(spec: SeriesSpec | None = None) -> Schema:
-    """Return the JSON Schema of a record; what it cannot say (a repeated name, 1 MiB at most) docs/messages.md does."""
+    """Return the JSON Schema of a record; docs/messages.md has the rules it cannot express (repeated names, size)."""
     return {
         "$schema": DIALECT,
         "title": "Observation",
@@ -126,17 +126,18 @@ def forecast(spec: ModelSpec | None = None) -> Schema:
 def dead_letter_headers() -> Schema:
     """Return the JSON Schema of a dead letter's headers; its key and value are the record's own bytes."""
     texts = {
-        "reason": "A fixed word: empty, json, shape, key, time, ahead, value, size, version or not finite.",
+        "reason": "A fixed word: empty, json, shape, key, time, ahead, value, size, version, not finite or skipped.",
         "detail": "What was found, at most 1,000 bytes.",
         "source_topic": "Where the record came from.",
         "source_partition": "Its partition, in digits.",
         "source_offset": "Its offset, in digits.",
+        "lane": "Only of a forecast that is not finite: its lane; the record's other lanes may have answered it.",
         "length": "Only of a value that was cut: its bytes.",
         "sha256": "Only of a value that was cut: its digest.",
     }
     return {
         "type": "object",
-        "required": [name for name in texts if name not in ("length", "sha256")],
+        "required": [name for name in texts if name not in ("lane", "length", "sha256")],
         "properties": {name: {"type": "string", "description": meaning} for name, meaning in texts.items()},
     }
 
@@ -147,7 +148,7 @@ def write_asyncapi() -> str:
         "observation": {"contentType": "application/json", "payload": observation()},
         "forecast": {"contentType": "application/json", "payload": forecast()},
         "deadLetter": {
-            "summary": "A record that could not be read, whole, with the reason.",
+            "summary": "A record that got no forecast, whole, with the reason.",
             "headers": dead_letter_headers(),
             "payload": {"description": "The record's own bytes."},
         },
@@ -179,7 +180,7 @@ def write_asyncapi() -> str:
 
 
 class _Unshared(yaml.SafeDumper):
-    """Writes what is used twice twice: readers of AsyncAPI need not know YAML's anchors."""
+    """Writes repeated parts in full, for readers of AsyncAPI that do not know YAML's anchors."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

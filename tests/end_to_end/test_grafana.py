@@ -14,6 +14,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import yaml
 from harness import ROOT
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES
-from streamcast.service.telemetry.probes import serve_telemetry
+from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 
 pytestmark = pytest.mark.prometheus
@@ -57,12 +58,12 @@ class Serving:
     def alive(self) -> bool:
         return True
 
-    def ready(self) -> bool:
-        return True
+    def problems(self) -> list[str]:
+        return []
 
 
 def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
-    """One batch in the life of a service in which everything happens."""
+    """Report one batch in which everything happens."""
     telemetry.on_poll(1000, {Partition("observations", number): 3 * number for number in range(4)})
     for stage in STAGES:
         telemetry.stage(stage, random.exponential(0.002))
@@ -87,6 +88,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
         telemetry.forecasts(lane, 960)
         telemetry.drift(lane, 1)
         telemetry.anomalies(lane, 4)
+        telemetry.not_finite(lane, 1)
         errors, naive = random.exponential(1.0, 200), random.exponential(1.5, 200)
         telemetry.scores(lane, np.repeat([1, 12], 100), errors, naive, errors / 2, random.random(200) < 0.8)
 
@@ -110,7 +112,7 @@ def telemetry_port() -> Iterator[int]:
 
     worker = threading.Thread(target=live)
     worker.start()
-    with closing(serve_telemetry(telemetry, Serving())) as server:
+    with closing(TelemetryServer(telemetry, Serving())) as server:
         yield server.port
     stop.set()
     worker.join(timeout=10)
@@ -166,6 +168,8 @@ def ask(address: str, query: str) -> list[dict[str, Any]]:
             result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
             return result
     except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.SERVICE_UNAVAILABLE:  # it is still starting
+            raise
         pytest.fail(f"{plain}: {error.read().decode()}")
 
 

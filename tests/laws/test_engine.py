@@ -37,7 +37,7 @@ from harness.streams import (
 )
 from streamcast.engine.engine import Engine
 from streamcast.kernels.outcomes import ABSORBED, ANSWERED, DUPLICATE, LATE
-from streamcast.topics.messages import Observations
+from streamcast.topics.observations import Observations
 
 law = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 few = settings(law, max_examples=8)

@@ -16,7 +16,7 @@ from streamcast.page.server import LivePage
 def dashboard(settings: Settings) -> int:
     """Serve the page until SIGTERM or SIGINT."""
     models = load_lanes(settings)
-    champion = next(iter(models))
+    champion = settings.models.champion_lane
     spec = models[champion].spec
     board = Board(spec.series, spec.naive_season, champion=champion)
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))

@@ -40,10 +40,13 @@ from streamcast.offline.training.fit import Options, fit
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed
 from streamcast.page.server import LivePage
-from streamcast.service.service import Service, Start, Topics, rehearse
+from streamcast.service.assignment import Start
+from streamcast.service.lanes import rehearse
+from streamcast.service.service import Service
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.topics.names import Topics
 
 HORIZON = 24
 WEEK_HOURS = 168

@@ -1,8 +1,7 @@
-"""``streamcast dlq``: look at dead letters, and send them again once their cause is mended."""
+"""``streamcast dlq``: look at dead letters, and send their records again once the cause is repaired."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ SHOWN_BYTES = 60
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter: where it lies, what it held, and its headers (reason, detail, source)."""
+    """One dead letter: its place, its record's key and value, and its headers (reason, detail, source)."""
 
     partition: int
     offset: int
@@ -33,6 +32,11 @@ class Letter:
     def whole(self) -> bool:
         """Whether the value is the record's own, not only its beginning."""
         return "length" not in self.headers
+
+    @property
+    def source(self) -> tuple[str, ...]:
+        """The place of the record: topic, partition and offset."""
+        return tuple(self.headers.get(f"source_{part}", "") for part in ("topic", "partition", "offset"))
 
 
 def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console: Console) -> int:
@@ -48,7 +52,7 @@ def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console:
             }
             for x in found[-limit:]
         ]
-        console.print_json(json.dumps(rows))
+        console.print_json(data=rows)
         return 0
     table = lean("reason", "source", "detail", "value")
     for x in found[-limit:]:
@@ -65,9 +69,12 @@ def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console:
 
 
 def send_again(settings: Settings, reason: str, console: Console) -> int:
-    """Write dead letters to the input topic again, each to the partition it came from."""
-    found = [letter for letter in letters(settings) if not reason or letter.headers.get("reason") == reason]
-    whole = [letter for letter in found if letter.whole]
+    """Write the records of dead letters to the input topic again, each to the partition it came from.
+
+    Records that the champion has answered are left out, and skipped ones unless ``reason`` asks for them.
+    """
+    found = [letter for letter in letters(settings) if _is_curable(letter, reason, settings.models.champion_lane)]
+    whole = list({letter.source: letter for letter in found if letter.whole}.values())
     if whole:
         now = round(time.time() * 1000)
         again = Outgoing(
@@ -85,9 +92,14 @@ def send_again(settings: Settings, reason: str, console: Console) -> int:
     console.print(
         f"{len(whole)} dead letters were sent to {settings.input.topic} again; they stay in the dead-letter topic."
     )
-    if len(found) > len(whole):
-        console.print(f"[yellow]{len(found) - len(whole)} were too large to be kept whole and were not.[/]")
+    if cut := sum(not letter.whole for letter in found):
+        console.print(f"[yellow]{cut} were not: their records were too large to be kept whole.[/]")
     return 0
+
+
+def _is_curable(letter: Letter, reason: str, champion: str) -> bool:
+    why, lane = letter.headers.get("reason"), letter.headers.get("lane", champion)
+    return lane == champion and (why == reason if reason else why != "skipped")
 
 
 def letters(settings: Settings) -> Iterator[Letter]:
@@ -102,7 +114,7 @@ def letters(settings: Settings) -> Iterator[Letter]:
             for batch in reader.read_range(partition, first, end):
                 headers = batch.headers or [()] * len(batch)
                 for i, offset in enumerate(batch.offsets):
-                    named = {name: value.decode(errors="replace") for name, value in headers[i]}
+                    named = {name: (value or b"").decode(errors="replace") for name, value in headers[i]}
                     yield Letter(partition.index, offset, batch.keys[i], batch.values[i], named)
     finally:
         reader.close(5.0)

@@ -17,21 +17,24 @@ from streamcast.app.settings import Settings
 from streamcast.consumers import loop
 from streamcast.consumers.health import Deadlines, LoopHealth
 from streamcast.consumers.transport import TopicMissing
+from streamcast.service.assignment import Start
+from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
-from streamcast.service.service import Service, Start, Topics, rehearse
+from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
+from streamcast.topics.names import Topics, champion_of
 
 log = logging.getLogger("streamcast")
 
 YOUNG_OBJECTS = 200_000
-"""Allocations between two garbage collections: the collector is the largest single cost of a small-object loop."""
+"""Allocations between two garbage collections; the collector is the largest single cost of the loop."""
 
 
 def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: None) -> int:
-    """Run until SIGTERM or SIGINT; ``passed`` is told every point of a commit."""
+    """Run until SIGTERM or SIGINT; ``passed`` is called at every point of a commit."""
     torch.set_num_threads(1)
     models = load_lanes(settings)
     who = connection(settings, passed)
@@ -39,11 +42,12 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     topics = _topics(settings)
     for topic in (topics.observations, topics.forecasts, topics.dead_letters, topics.journal):
         if not partitions_of(reader, topic):
-            raise TopicMissing(f"topic {topic!r} does not exist: `streamcast check --create` makes what is missing")
-    telemetry = new_telemetry(models)
+            raise TopicMissing(f"topic {topic!r} does not exist: `streamcast check --create` creates missing topics")
+    telemetry = new_telemetry(models, settings.models.champion_lane)
     store = Store(settings.state.store, settings.state.retention)
     service = Service(
-        models, reader, telemetry, topics, _start(settings), max_series=settings.state.max_series,
+        models, reader, telemetry, topics, _start(settings),
+        champion=settings.models.champion_lane, max_series=settings.state.max_series,
         shadows=[lane for lane, chosen in settings.models.lanes.items() if chosen.shadow],
         store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
     )  # fmt: skip
@@ -56,7 +60,9 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     control = Control(token.get_secret_value(), service.reset) if token else None
     server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
     stop = stop_on_signals()
-    logging.getLogger("kafka").setLevel(logging.ERROR)  # on a quiet stream only the client sees the broker go
+    logging.getLogger("kafka").setLevel(
+        logging.ERROR
+    )  # on a quiet stream only the client notices that the broker is gone
     log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
     try:
         loop.run(
@@ -71,17 +77,19 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     return 0
 
 
-def new_telemetry(models: Mapping[str, Model]) -> Telemetry:
-    """Return the telemetry of some lanes; the interval between the outer quantiles is what coverage promises."""
-    quantiles = next(iter(models.values())).spec.quantiles
-    return Telemetry({lane: (m.name, m.version) for lane, m in models.items()}, quantiles[-1] - quantiles[0])
+def new_telemetry(models: Mapping[str, Model], champion: str = "") -> Telemetry:
+    """Return the telemetry of some lanes; the champion's outer quantiles promise the coverage."""
+    champion = champion_of(models, champion)
+    quantiles = models[champion].spec.quantiles
+    lanes = {lane: (model.name, model.version) for lane, model in models.items()}
+    return Telemetry(lanes, quantiles[-1] - quantiles[0], champion=champion)
 
 
 def settle_garbage() -> None:
-    """What lives now lives for good; look for cycles among the rest rarely."""
+    """Exclude start-up objects from garbage collection, and search the rest for cycles rarely."""
     gc.collect()
     gc.freeze()
-    atexit.register(gc.unfreeze)  # or extension modules report what the end of the process leaves to the system
+    atexit.register(gc.unfreeze)  # or extension modules report leaks at exit
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
@@ -91,7 +99,7 @@ def stop_on_signals() -> threading.Event:
 
     def ask(number: int, _frame: object) -> None:
         if not stop.is_set():
-            log.info("%s: finishing the batch in hand (Ctrl-C: end at once)", signal.Signals(number).name)
+            log.info("%s: finishing the present batch (Ctrl-C: end at once)", signal.Signals(number).name)
             stop.set()
         elif number == signal.SIGINT:
             os._exit(130)

@@ -1,8 +1,7 @@
-"""``streamcast state``: what is remembered of one series, and to begin it anew."""
+"""``streamcast state``: show the state of one series, or reset it."""
 
 from __future__ import annotations
 
-import json
 import urllib.error
 import urllib.request
 
@@ -16,14 +15,15 @@ from streamcast.app.settings import Settings
 from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError
 from streamcast.kernels.advance import EVENT, OFFSET, STEPS
-from streamcast.service.snapshots import Header, Store, fingerprint
+from streamcast.service.snapshots import Header, Store, fingerprint, of_lane
 from streamcast.topics.journal import read_journal
 
 
 def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
-    """Print a series' state as the newest snapshot of its partition has it; 1 when no snapshot knows it."""
+    """Print a series' state from the newest snapshot of its partition; return 1 when no snapshot has the series."""
     models = load_lanes(settings)
-    champion, model = next(iter(models.items()))
+    champion = settings.models.champion_lane
+    model = models[champion]
     engine = Engine(model.spec, model.network)
     store = Store(settings.state.store, settings.state.retention)
     reader = new_reader(settings, connection(settings))
@@ -43,15 +43,15 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
                     _, arrays = store.read(path, wanted)
                 except SnapshotError:
                     continue
-                mine = {n.removeprefix(f"{champion}/"): a for n, a in arrays.items() if n.startswith(f"{champion}/")}
-                engine.slab.restore(partition, mine)
+                engine.slab.restore(partition, of_lane(champion, arrays))
                 if key in engine.slab.series(partition):
                     return _print(engine, partition.index, offset, key, as_json, console)
                 break
     finally:
         reader.close(5.0)
     console.print(
-        f"No snapshot in {settings.state.store} knows the series {escape(repr(key))}; they are written every interval."
+        f"No snapshot in {settings.state.store} has the series {escape(repr(key))}; one is written every"
+        f" {settings.state.interval / 1000:g} s (state.interval)."
     )
     return 1
 
@@ -74,14 +74,14 @@ def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool,
         "sha256": engine.slab.digest(home, key),
     }
     if as_json:
-        console.print_json(json.dumps(facts))
+        console.print_json(data=facts)
         return 0
     console.print(tables.facts(facts))
     return 0
 
 
 def reset(settings: Settings, key: str, console: Console) -> int:
-    """Ask the running service to begin a series anew; it journals from which record on."""
+    """Ask the running service to reset a series; the journal keeps from which record on."""
     telemetry = settings.telemetry
     if telemetry.token is None:
         console.print(

@@ -1,8 +1,7 @@
-"""``streamcast verify``: what the service wrote, computed anew and compared to the byte."""
+"""``streamcast verify``: compute everything that the service wrote again, and compare it to the byte."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import cache
 
@@ -11,9 +10,9 @@ from rich.markup import escape
 
 from streamcast.app.commands.connect import connection, new_reader
 from streamcast.app.settings import Settings
-from streamcast.service.service import Topics
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
+from streamcast.topics.names import Topics
 
 CLOSE_SECONDS = 10.0
 
@@ -22,7 +21,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     """Print the report; return 0 when everything is proven, else 1."""
     report = check(settings)
     if as_json:
-        console.print_json(json.dumps(asdict(report)))
+        console.print_json(data=asdict(report))
         return 0 if report.proven else 1
     for sentence in report.violations:
         console.print(f"[red]wrong:[/] {escape(sentence)}", highlight=False)
@@ -36,7 +35,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
 
 
 def check(settings: Settings) -> Report:
-    """Verify what settings name; raises TransportError and ModelError."""
+    """Verify the topics that the settings name; raises TransportError and ModelError."""
     output = settings.output
     topics = Topics(settings.input.topic, output.forecasts, output.dead_letters, output.journal)
     shadows = [lane for lane, chosen in settings.models.lanes.items() if chosen.shadow]

@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, Wit
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamcast.spec import model_spec as spec
+from streamcast.topics.names import champion_of
 
 Duration = Annotated[
     spec.Duration, WithJsonSchema({"type": ["string", "integer"], "examples": ["100ms", "5min", "1h"]})
@@ -172,6 +173,18 @@ class ModelSettings(Section):
     """Folder of trained models, as `streamcast train` writes it."""
     lanes: dict[LaneName, Lane] = Field(min_length=1, max_length=16, examples=["champion"])
     """The models to run, by lane; every lane answers every record. The usual names are champion and challenger."""
+    champion: str | None = None
+    """The lane whose outcome is a record's outcome; by default the lane named champion, else the only lane."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelSettings:
+        champion_of(self.lanes, self.champion or "")
+        return self
+
+    @property
+    def champion_lane(self) -> str:
+        """The name of the champion's lane."""
+        return champion_of(self.lanes, self.champion or "")
 
 
 class OutputSettings(Section):
@@ -180,9 +193,9 @@ class OutputSettings(Section):
     forecasts: TopicName = "forecasts"
     """Topic of the forecasts."""
     dead_letters: TopicName = "dead-letters"
-    """Topic of the records that could not be read, with the reason in their headers."""
+    """Topic of the records that got no forecast, with the reason in their headers."""
     journal: TopicName = "journal"
-    """Topic of the decisions that do not come from the records: first start, model swap, reset."""
+    """Topic of the decisions that do not come from the records: first start, model swap, reset, skipped record."""
 
 
 class BatchSettings(Section):
@@ -219,7 +232,7 @@ class TelemetrySettings(Section):
     port: Port = 9464
     """Port to listen at; 0 takes a free one."""
     token: SecretStr | None = None
-    """Token that a request which changes anything must carry (`streamcast state reset`); without one none is taken."""
+    """Token for requests that change state (`streamcast state reset`). If unset, such requests are rejected."""
     token_file: Path | None = None
     """File that holds the token."""
 

@@ -14,7 +14,7 @@ from streamcast.consumers.transport import Partition
 from streamcast.errors import HistoryError
 from streamcast.offline.history.read import History
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
-from streamcast.topics.messages import Observations
+from streamcast.topics.observations import Observations
 
 SOURCE = Partition("history", 0)
 POLL_ROWS = 5_000

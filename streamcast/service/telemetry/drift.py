@@ -1,6 +1,6 @@
 """Whether forecasts have become worse: a Page–Hinkley test over errors as their outcomes arrive.
 
-Telemetry only: what it finds is counted and rings; nothing that it finds changes a forecast.
+Telemetry only: drifts are counted and raise an alert; they never change a forecast.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 GROUP = 256
-"""Outcomes whose mean error is one observation of the test."""
+"""Outcomes per group; the mean error of a group is one observation of the test."""
 
 SLACK = 0.1
-"""Part of the usual error that a rise must exceed to count."""
+"""A rise counts when it exceeds this part of the usual error."""
 
 THRESHOLD = 3.0
-"""Sum of rises, in usual errors, that is called a drift."""
+"""A drift is reported when the rises add up to this many usual errors."""
 
 SETTLING = 10
-"""Groups that say what is usual before anything is called a drift."""
+"""Groups that define the usual error before any drift is reported."""
 
 
 class Drift:
-    """Counts lasting rises of the mean error (Page 1954, Hinkley 1971); after each, what is usual is learned anew."""
+    """Counts lasting rises of the mean error (Page 1954, Hinkley 1971); after each, it learns the usual error again."""
 
     def __init__(self) -> None:
         self._waiting = np.empty(0)
@@ -34,7 +34,7 @@ class Drift:
         self._sum = self._lowest = 0.0
 
     def observe(self, errors: npt.NDArray[np.float64]) -> int:
-        """Take absolute errors [N] in the order they came; return how many drifts they brought."""
+        """Take absolute errors [N] in order of arrival; return how many drifts they show."""
         waiting = np.concatenate([self._waiting, errors])
         whole = len(waiting) // GROUP * GROUP
         self._waiting = waiting[whole:]

@@ -1,4 +1,4 @@
-"""What is measured: the name and meaning of every metric, and the two things that hold more than one number.
+"""The metrics: the name and meaning of each, and the two types that hold more than one number.
 
 Shape letters: N values observed together, W outcomes kept per lane and horizon, B bucket edges.
 """
@@ -36,8 +36,9 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "duplicates": ("Records dropped because their bar was already filled.", ()),
     "dead_letters": ("Records sent to the dead-letter topic.", ("reason",)),
     "forecasts_produced": ("Forecasts committed.", ("lane", "model", "model_version")),
+    "forecasts_not_finite": ("Forecasts that were not finite, and so not published.", ("lane",)),
     "gaps_filled": ("Missing bars stepped through.", ()),
-    "evictions": ("Series forgotten to stay within max_series or ttl.", ()),
+    "evictions": ("Series forgotten to stay within max_series.", ()),
     "drift_events": ("Changes detected in a series' errors.", ("lane",)),
     "anomalies": ("Observations scored as anomalous.", ("lane",)),
     "commits": ("Batches committed.", ()),

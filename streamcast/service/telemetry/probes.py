@@ -1,7 +1,7 @@
-"""The port that machines ask: /metrics for Prometheus, /livez and /readyz for whatever restarts the service.
+"""The telemetry port: /metrics for Prometheus, /livez and /readyz for the orchestrator that restarts the service.
 
-It is read by anybody who reaches it, so it believes nothing: exact paths, a body only from whoever knows the token, a
-connection that has not said what it wants in time is closed, and connections beyond the cap are refused.
+Anybody who reaches the port can read it, so it trusts nobody: paths must match exactly, only requests with the token
+may have a body, connections without a request in time are closed, and connections beyond the cap are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hmac
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,18 +29,18 @@ _METRICS: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Health(Protocol):
-    """What the loop knows about itself."""
+    """The loop's own account of itself."""
 
     def alive(self) -> bool:
-        """Polling goes on."""
+        """Whether the loop is polling."""
 
-    def ready(self) -> bool:
-        """Partitions are assigned and recovered, and the last commit went well."""
+    def problems(self) -> Sequence[str]:
+        """Why records are not being answered, in words; empty when they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What may be asked of the service by whoever knows the token."""
+    """The requests that change the service, for those who know the token."""
 
     token: str
     reset: Callable[[str], None]
@@ -57,27 +57,33 @@ class _Request(BaseHTTPRequestHandler):
         if self.path == "/metrics":
             self._answer(HTTPStatus.OK, _METRICS, self.server.telemetry.exposition())
         elif self.path == "/livez":
-            self._probe(good=health.alive(), otherwise="polling has stopped")
+            self._probe([] if health.alive() else ["polling has stopped"])
         elif self.path == "/readyz":
-            self._probe(good=health.ready(), otherwise="restoring, not assigned, or the last commit failed")
+            self._probe(health.problems())
         else:
             self._answer(HTTPStatus.NOT_FOUND, _TEXT, b"try /metrics, /livez or /readyz\n")
 
     def do_POST(self) -> None:
         control = self.server.control
         if self.path != "/reset" or control is None:
-            self._answer(HTTPStatus.NOT_FOUND, _TEXT, b"nothing here takes a request that changes anything\n")
+            self._answer(
+                HTTPStatus.NOT_FOUND,
+                _TEXT,
+                b"only POST /reset is accepted, when telemetry.token is set\n",
+            )
         elif not hmac.compare_digest(self.headers.get("Authorization", ""), f"Bearer {control.token}"):
             self._answer(HTTPStatus.FORBIDDEN, _TEXT, b"the token is missing or wrong\n")
         elif not 0 < (length := _length(self.headers.get("Content-Length"))) <= _LONGEST_BODY:
             self._answer(HTTPStatus.BAD_REQUEST, _TEXT, b"send the series key as the body\n")
         else:
             control.reset(self.rfile.read(length).decode(errors="replace"))
-            self._answer(HTTPStatus.ACCEPTED, _TEXT, b"the series begins anew with the next batch of its partition\n")
+            self._answer(HTTPStatus.ACCEPTED, _TEXT, b"the series is reset with the next batch of its partition\n")
 
-    def _probe(self, *, good: bool, otherwise: str) -> None:
-        status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
-        self._answer(status, _TEXT, b"ok\n" if good else f"{otherwise}\n".encode())
+    def _probe(self, problems: Sequence[str]) -> None:
+        """Answer "ok", or 503 with the problems, a line each."""
+        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+        lines = [" ".join(problem.split()) for problem in problems] or ["ok"]
+        self._answer(status, _TEXT, "".join(f"{line}\n" for line in lines).encode())
 
     def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
         self.send_response(status)
@@ -88,19 +94,23 @@ class _Request(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: a probe every few seconds is not news."""
+        """Log nothing: probes come every few seconds."""
 
 
 class TelemetryServer(ThreadingTCPServer):
-    """Serves in threads of its own until ``close``; ``port`` is the one it got when asked for port 0."""
+    """Serves in threads of its own until ``close``; with port 0, ``port`` is the free one that it took.
+
+    Raises OSError when the address is taken.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(
-        self, telemetry: Telemetry, health: Health, host: str, port: int, control: Control | None = None
-    ) -> None:
+        self, telemetry: Telemetry, health: Health, host: str = "127.0.0.1", port: int = 0,
+        control: Control | None = None,
+    ) -> None:  # fmt: skip
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.telemetry = telemetry
         self.health = health
@@ -128,7 +138,7 @@ class TelemetryServer(ThreadingTCPServer):
             late = [connection for connection, deadline in self._deadlines.items() if now > deadline]
         for connection in late:
             if isinstance(connection, socket.socket):
-                with suppress(OSError):  # the other side was faster
+                with suppress(OSError):  # the client closed it first
                     connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request: _Connection) -> None:
@@ -138,7 +148,7 @@ class TelemetryServer(ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: _Connection, client_address: object) -> None:
-        """Drop a connection that broke: what a client does wrong is its own affair."""
+        """Drop a connection that broke; the client's errors are not logged."""
 
     def close(self) -> None:
         """Stop listening and end the thread, within about a second."""
@@ -149,8 +159,3 @@ class TelemetryServer(ThreadingTCPServer):
 
 def _length(header: str | None) -> int:
     return int(header) if header is not None and header.isascii() and header.isdigit() and len(header) < 10 else 0
-
-
-def serve_telemetry(telemetry: Telemetry, health: Health, host: str = "127.0.0.1", port: int = 0) -> TelemetryServer:
-    """Start answering on ``host``:``port`` (0 picks a free one); raises OSError when the address is taken."""
-    return TelemetryServer(telemetry, health, host, port)

@@ -33,6 +33,7 @@ from streamcast.service.telemetry.meters import (
     Outcomes,
     relative_error,
 )
+from streamcast.topics.names import champion_of
 
 _OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
     "answered": ("records_answered",),
@@ -47,11 +48,11 @@ _RATE_SECONDS: Final = 10.0
 
 
 class Telemetry(Collector):
-    """Counts what the loop and the service tell it; thread-safe; is the loop's ``Observer``.
+    """Counts what the loop and the service report; thread-safe; is the loop's ``Observer``.
 
-    ``lanes`` maps each lane to its (model, version), champion first; ``coverage_target`` is the share of outcomes the
-    forecast interval promises to hold; ``window`` bounds the outcomes kept per lane and horizon; ``clock`` gives epoch
-    seconds.
+    ``lanes`` maps each lane to its (model, version); ``champion`` names the lane whose accuracy ``summary`` shows (see
+    ``champion_of`` for its default); ``coverage_target`` is the share of outcomes that the forecast interval promises
+    to hold; ``window`` bounds the outcomes kept per lane and horizon; ``clock`` gives epoch seconds.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Telemetry(Collector):
         lanes: Mapping[str, tuple[str, str]],
         coverage_target: float,
         *,
+        champion: str = "",
         window: int = 4096,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -66,6 +68,7 @@ class Telemetry(Collector):
         self._clock = clock
         self._window = window
         self._lanes = dict(lanes)
+        self._champion = champion_of(lanes, champion)
         self._histograms: dict[tuple[str, ...], Histogram] = {}
         for name, (_, labels, edges) in HISTOGRAMS.items():
             for key in [(name, stage) for stage in STAGES] if labels else [(name,)]:
@@ -88,10 +91,10 @@ class Telemetry(Collector):
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    # What the loop tells.
+    # Reported by the loop.
 
     def on_poll(self, records: int, lag: Mapping[Partition, int]) -> None:
-        """A poll brought ``records``; ``lag`` holds every assigned partition, and others are forgotten."""
+        """A poll returned ``records``; ``lag`` holds every assigned partition, and others are forgotten."""
         del records  # counted when they are committed
         with self._lock:
             self._gauges["last_poll_timestamp_seconds"] = self._clock()
@@ -101,7 +104,7 @@ class Telemetry(Collector):
                     del times[gone]
 
     def on_commit(self, seconds: float, records: int) -> None:
-        """A batch of ``records`` was committed, which took ``seconds``, what was told of ``encoding`` among them."""
+        """A batch of ``records`` was committed in ``seconds``; they include the time reported to ``encoding``."""
         with self._lock:
             self._histograms["stage_seconds", "encode"].observe(self._encoding)
             self._histograms["stage_seconds", "commit"].observe(max(0.0, seconds - self._encoding))
@@ -118,11 +121,11 @@ class Telemetry(Collector):
             self._add("aborts")
 
     def on_rebalance(self) -> None:
-        """Partitions came or went."""
+        """Partitions were assigned, revoked or lost."""
         with self._lock:
             self._add("rebalances")
 
-    # What the service tells.
+    # Reported by the service.
 
     def stage(self, name: str, seconds: float) -> None:
         """A batch spent ``seconds`` in the stage ``name``, one of ``STAGES``; raises KeyError for another name."""
@@ -130,7 +133,7 @@ class Telemetry(Collector):
             self._histograms["stage_seconds", name].observe(seconds)
 
     def encoding(self, seconds: float) -> None:
-        """Some answers of the commit in hand were written in ``seconds``, while others were being sent."""
+        """Some answers of the present commit were encoded in ``seconds``, while others were being sent."""
         with self._lock:
             self._encoding += seconds
 
@@ -139,8 +142,8 @@ class Telemetry(Collector):
     ) -> None:
         """A batch was acknowledged: its age since the poll, the ages of its N answered events, its records by outcome.
 
-        ``outcomes`` counts "answered", "absorbed", "late" and "duplicate" (another raises KeyError); what was
-        dead-lettered goes to ``dead_letter``.
+        ``outcomes`` counts "answered", "absorbed", "late" and "duplicate" (another raises KeyError); report dead
+        letters to ``dead_letter``.
         """
         with self._lock:
             answered = len(event_to_forecast_seconds_N)
@@ -172,7 +175,7 @@ class Telemetry(Collector):
         pinball_N: Floats,
         covered_N: NDArray[np.bool_],
     ) -> None:
-        """N outcomes of ``lane`` came in, at one horizon or at one each (in steps).
+        """N outcomes of ``lane`` arrived, at one horizon or at one each (in steps).
 
         ``naive_error_N`` is seasonal naive's absolute error, NaN where it has no forecast yet.  The caller bounds the
         horizons (those that the model's spec lists).  Raises KeyError for an unknown lane.
@@ -192,17 +195,17 @@ class Telemetry(Collector):
             self._watermarks[partition] = max(watermark_seconds, self._watermarks.get(partition, watermark_seconds))
 
     def state(self, series: int, state_bytes: int, state_norm: float) -> None:
-        """How many series have state, what it weighs, and the mean norm of the hidden states."""
+        """How many series have state, the bytes of that state, and the mean norm of the hidden states."""
         with self._lock:
             self._gauges |= {"series": series, "state_bytes": state_bytes, "state_norm": state_norm}
 
     def snapshot(self, partition: Partition) -> None:
-        """The state of ``partition`` is, from now, the same as on disk (it was saved or restored)."""
+        """The state of ``partition`` was saved or restored just now."""
         with self._lock:
             self._saved[partition] = self._clock()
 
     def recovering(self, records_left: int) -> None:
-        """A recovery goes on and has ``records_left`` to replay."""
+        """A recovery still has ``records_left`` to replay."""
         with self._lock:
             self._gauges["recovery_records_left"] = records_left
 
@@ -213,12 +216,12 @@ class Telemetry(Collector):
             self._histograms["recovery_seconds",].observe(seconds)
 
     def rebalanced(self, seconds: float) -> None:
-        """New partitions were ready to be polled ``seconds`` after their assignment."""
+        """New partitions could be polled ``seconds`` after their assignment."""
         with self._lock:
             self._histograms["rebalance_seconds",].observe(seconds)
 
     def model_swap(self, lane: str) -> None:
-        """A partition is answered by another model of this lane than before."""
+        """This lane answers a partition with another model than before."""
         with self._lock:
             self._add("model_swaps", lane)
 
@@ -231,6 +234,11 @@ class Telemetry(Collector):
         """``series`` series were forgotten."""
         with self._lock:
             self._add("evictions", amount=series)
+
+    def not_finite(self, lane: str, count: int) -> None:
+        """``count`` forecasts of ``lane`` were not finite."""
+        with self._lock:
+            self._add("forecasts_not_finite", lane, amount=count)
 
     def drift(self, lane: str, events: int) -> None:
         """``events`` changes were detected in the errors of ``lane``."""
@@ -246,7 +254,7 @@ class Telemetry(Collector):
         key = (name, *labels)
         self._counts[key] = self._counts.get(key, 0) + amount
 
-    # What others read.
+    # Read by others.
 
     def exposition(self) -> bytes:
         """Return every metric in Prometheus' text format."""
@@ -259,7 +267,7 @@ class Telemetry(Collector):
         yield from metrics
 
     def summary(self) -> dict[str, float | None]:
-        """Return the few numbers a terminal or the live page shows; accuracy is the champion's, None until known.
+        """Return the few numbers that a terminal or the live page shows; accuracy is the champion's, None until known.
 
         The rate is over the last 10 s, the latencies (milliseconds) over the last 4,096 batches.
         """
@@ -267,8 +275,7 @@ class Telemetry(Collector):
             now = self._clock()
             recent = sum(records for when, records in self._recent_totals if now - when <= _RATE_SECONDS)
             latency_ms = np.array(self._recent_seconds) * 1000.0
-            champion = next(iter(self._lanes))
-            tracks = [track.rows() for (lane, _), track in self._outcomes.items() if lane == champion]
+            tracks = [track.rows() for (lane, _), track in self._outcomes.items() if lane == self._champion]
             rows = np.concatenate(tracks) if tracks else np.empty((0, 4))
             numbers = {
                 "records": self._counts["records_consumed",],

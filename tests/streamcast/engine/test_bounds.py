@@ -11,7 +11,7 @@ from harness.streams import engine
 from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
 from streamcast.kernels.outcomes import ANSWERED
-from streamcast.topics.messages import Observations
+from streamcast.topics.observations import Observations
 
 POLL = 5_000
 MINUTE = 60_000

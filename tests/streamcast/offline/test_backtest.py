@@ -25,7 +25,7 @@ from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read, records
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec.folders import Model, new_network
-from streamcast.topics.messages import Decoder, Observations
+from streamcast.topics.observations import Decoder, Observations
 
 HORIZON = 6
 BASELINES: dict[str, Baseline] = {

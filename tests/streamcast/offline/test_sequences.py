@@ -22,7 +22,7 @@ from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Piece, Span, Streams, chunks, cut
 from streamcast.spec.folders import new_network
 from streamcast.spec.model_spec import Column, Known, ModelSpec, Scale, SeriesSpec, TargetBars
-from streamcast.topics.messages import Forecasts
+from streamcast.topics.forecasts import Forecasts
 
 HOUR = 3_600_000
 START = 1_700_000_000_000 // HOUR * HOUR

@@ -22,7 +22,7 @@ from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow
 from streamcast.page.scrape import Scraper, quantile
 from streamcast.page.track import Forecast, Track, geometric_mean
-from streamcast.service.telemetry.probes import serve_telemetry
+from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
 
@@ -433,15 +433,15 @@ class Fine:
     def alive(self) -> bool:
         return True
 
-    def ready(self) -> bool:
-        return True
+    def problems(self) -> list[str]:
+        return []
 
 
 def test_the_scraper_reads_what_the_service_tells(clock: Clock) -> None:
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
     telemetry.on_poll(0, {Partition("o", 0): 5, Partition('o"} 9 le="1', 1): 7})
     telemetry.batch(0.02, np.full(100, 1.0), {"answered": 100})
-    with closing(serve_telemetry(telemetry, Fine())) as server:
+    with closing(TelemetryServer(telemetry, Fine())) as server:
         scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
         first = scraper()
         telemetry.batch(0.2, np.full(300, 1.0), {"answered": 300})

@@ -1,4 +1,4 @@
-"""Recovery: from the newest snapshot that can be trusted, through whatever stands in the way, to the same state."""
+"""Recovery: from the newest snapshot that can be trusted, through faults of every kind, to the same state."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection,
 from streamcast.errors import ServiceError
 from streamcast.service.fold import Fold
 from streamcast.service.recovery import Recovery
+from streamcast.topics.journal import Journal
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 
@@ -40,7 +41,7 @@ class Watching:
 
 
 class Troubled(MemoryReader):
-    """Reads two records at a time, each taking a second, and fails where it is told to."""
+    """Reads two records at a time, each taking a second, and fails at the given offsets."""
 
     def __init__(self, stand: Stand, fails_at: tuple[int, ...] = ()) -> None:
         super().__init__(stand.broker, Connection("memory", GROUP, "reader"))
@@ -75,7 +76,7 @@ def by_law(stand: Stand) -> dict[str, bytes]:
     """The state of everything that is committed, made from the first record on."""
     partition = stand.partitions[0]
     models = {lane.name: lane.model for lane in stand.service._lanes}
-    fold = Fold(stand.reader, partition, stand.journal().begin or 0, models, stand.journal().resets(), 100)
+    fold = Fold(stand.reader, partition, stand.journal().begin or 0, models, stand.journal(), 100)
     for _ in fold.advance(stand.committed() or 0):
         pass
     return exported(fold.engines["champion"], partition)
@@ -161,8 +162,8 @@ def test_recovery_goes_in_slices_and_tells_how_much_is_left(stand: Stand) -> Non
     watching, lane = Watching(), service._lanes[0]
     recovery = Recovery({"champion": lane.engine}, service._decoder, Troubled(stand), None, watching, stand._now)
     partition = stand.partitions[0]
-    assert recovery.restore(service._header(partition, 0, 10)) == 0
-    recovery.plan(partition, 0, 10, ())
+    assert recovery.restore(service._assignment.header(partition, 0, 10)) == 0
+    recovery.plan(partition, 0, 10, Journal())
     slices = 1
     while not recovery.some(1.5):
         slices += 1
@@ -178,7 +179,7 @@ def test_what_is_dropped_is_not_replayed_any_more(stand: Stand) -> None:
     recovery = Recovery(
         {"champion": service._lanes[0].engine}, service._decoder, Troubled(stand), None, Watching(), stand._now
     )
-    recovery.plan(stand.partitions[0], 0, 10, ())
+    recovery.plan(stand.partitions[0], 0, 10, Journal())
     recovery.drop(stand.partitions)
     assert recovery.some(100.0)
     assert len(service._lanes[0].engine.slab) == 0

@@ -1,4 +1,4 @@
-"""The service between a broker and its engines: where it begins, what it writes, and what it does when commits fail."""
+"""The service between a broker and its engines: where it begins, what it writes, and how it handles failed commits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault
 from streamcast.consumers.transport import BrokerUnavailable, InDoubt, Partition
 from streamcast.errors import ServiceError
-from streamcast.service.service import Service, Start
+from streamcast.service.assignment import Start
+from streamcast.service.service import Service
 from streamcast.spec.folders import Model, new_network
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
@@ -191,7 +192,7 @@ def test_after_a_lost_request_or_answer_each_record_has_one_answer(
     assert stand.verify().proven
 
 
-def test_while_the_broker_is_away_after_a_doubtful_commit_nothing_is_taken_for_settled(
+def test_while_the_broker_is_away_a_commit_in_doubt_stays_unsettled(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand.observe("a", *TEN)
@@ -236,7 +237,7 @@ def test_a_model_that_comes_back_takes_its_own_snapshot_and_not_the_others(stand
     assert stand.verify().proven
 
 
-def test_a_series_that_is_reset_begins_anew_and_stays_so_after_a_restart(stand: Stand) -> None:
+def test_a_reset_of_a_series_survives_a_restart(stand: Stand) -> None:
     stand.observe("a", *TEN)
     stand.observe("b", *TEN)
     service = stand.serve()
@@ -332,7 +333,7 @@ def test_a_damaged_snapshot_makes_up_for_nothing_and_a_cold_start_is_written_dow
         stand.serve()
     with caplog.at_level(logging.ERROR, "streamcast"):
         stand.serve(start=Start(allow_cold_start=True))
-    assert "passed over" in caplog.text
+    assert "is ignored" in caplog.text
     assert [(entry.kind, entry.offset, entry.offset - entry.warm_from) for entry in stand.journal().entries] == [
         ("start", 0, 0),
         ("cold", 10, gone),
@@ -343,12 +344,12 @@ def test_a_damaged_snapshot_makes_up_for_nothing_and_a_cold_start_is_written_dow
     assert len(report.unknown) == 1
 
 
-def test_records_that_were_never_answered_and_are_gone_are_not_passed_over_in_silence(stand: Stand) -> None:
+def test_records_that_are_gone_without_an_answer_are_an_error(stand: Stand) -> None:
     stand.observe("a", *TEN)
     stand.serve()
     stand.observe("a", *TEN)
     stand.broker.delete_records(stand.partitions[0], 15)
-    with pytest.raises(ServiceError, match="from offset 0 on are needed"):
+    with pytest.raises(ServiceError, match="needs the records from offset 0 on"):
         stand.serve()
     stand.serve(start=Start(allow_cold_start=True))
     assert sources(stand) == [*range(10), *range(15, 20)]
@@ -383,7 +384,7 @@ def test_a_changed_number_of_partitions_does_not_load_the_old_snapshots(stand: S
     stand.stop()
     spec = stand.broker._topics[TOPICS.observations]
     stand.broker._topics[TOPICS.observations] = replace(spec, partitions=7)
-    header = stand.service._header(stand.partitions[0], 0, 10)
+    header = stand.service._assignment.header(stand.partitions[0], 0, 10)
     assert list(stand.store.newest(header, 10)) == []
 
 

@@ -1,4 +1,4 @@
-"""What a scrape shows is what was told, in names and labels that are bounded, over a port that believes nothing."""
+"""A scrape shows what was reported, in names and labels that are bounded, over a port that trusts nobody."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
-from streamcast.service.telemetry.probes import TelemetryServer, serve_telemetry
+from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 
 LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action")
@@ -37,13 +37,14 @@ class Clock:
 
 class SwitchedHealth:
     def __init__(self) -> None:
-        self.is_alive = self.is_ready = True
+        self.is_alive = True
+        self.reasons: list[str] = []
 
     def alive(self) -> bool:
         return self.is_alive
 
-    def ready(self) -> bool:
-        return self.is_ready
+    def problems(self) -> list[str]:
+        return self.reasons
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def value(telemetry: Telemetry, name: str, *labels: str) -> float:
 
 
 def feed(telemetry: Telemetry) -> None:
-    """Tell everything that can be told, once."""
+    """Report everything that can be reported, once."""
     telemetry.on_rebalance()
     telemetry.rebalanced(0.2)
     telemetry.recovering(10)
@@ -92,6 +93,7 @@ def feed(telemetry: Telemetry) -> None:
         telemetry.forecasts(lane, 90)
         telemetry.drift(lane, 1)
         telemetry.anomalies(lane, 2)
+        telemetry.not_finite(lane, 1)
         ones = np.ones(4)
         telemetry.scores(
             lane, np.array([1, 12, 1, 12]), ones, 2 * ones, 0.5 * ones, np.array([True, True, False, True])
@@ -282,7 +284,7 @@ def health() -> SwitchedHealth:
 
 @pytest.fixture
 def server(telemetry: Telemetry, health: SwitchedHealth) -> Iterator[TelemetryServer]:
-    with closing(serve_telemetry(telemetry, health)) as running:
+    with closing(TelemetryServer(telemetry, health)) as running:
         yield running
 
 
@@ -303,9 +305,9 @@ def test_metrics_are_served_as_text(server: TelemetryServer) -> None:
 
 def test_probes_follow_the_health_of_the_loop(server: TelemetryServer, health: SwitchedHealth) -> None:
     assert get(server, "/livez") == get(server, "/readyz") == (200, b"ok\n")
-    health.is_ready = False
+    health.reasons = ["no partitions are assigned", "the broker\ndid not answer"]
     assert get(server, "/livez")[0] == 200
-    assert get(server, "/readyz")[0] == 503
+    assert get(server, "/readyz") == (503, b"no partitions are assigned\nthe broker did not answer\n")
     health.is_alive = False
     assert get(server, "/livez") == (503, b"polling has stopped\n")
 
@@ -370,7 +372,7 @@ def test_connections_beyond_the_cap_do_not_take_the_probes_away(
 
 
 def test_closing_frees_the_port(telemetry: Telemetry, health: SwitchedHealth) -> None:
-    server = serve_telemetry(telemetry, health)
+    server = TelemetryServer(telemetry, health)
     server.close()
-    with closing(serve_telemetry(telemetry, health, port=server.port)) as again:
+    with closing(TelemetryServer(telemetry, health, port=server.port)) as again:
         assert again.port == server.port

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness.streams import SPECS
 from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec, format_duration, parse_duration
-from streamcast.topics.messages import Decoder
+from streamcast.topics.observations import Decoder
 
 
 @given(st.integers(1, 10**15))

@@ -21,8 +21,9 @@ from streamcast.models.spec import SpecError
 from streamcast.spec.folders import new_network, save_model
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
 from streamcast.topics import schemas
-from streamcast.topics.messages import Decoder, Encoder, Forecasts, encode_key
-from tests.streamcast.topics.test_messages import GOOD, POISON, SPEC
+from streamcast.topics.forecasts import Encoder, Forecasts, encode_key
+from streamcast.topics.observations import Decoder
+from tests.streamcast.topics.test_observations import GOOD, POISON, SPEC
 
 MODEL = ModelSpec(series=SPEC, horizon=2, quantiles=(0.1, 0.5, 0.9), network={"kind": "gru"})
 

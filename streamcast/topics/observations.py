@@ -1,7 +1,7 @@
-"""Observations and forecasts as bytes, and as the columns everything else works on.
+"""Observations as bytes, and as the columns that everything else works on.
 
-Decoding takes a whole batch at once; what cannot be an observation leaves here as ``Poison``, with its
-reason, and nothing behind this file ever sees it.
+Decoding takes a whole batch at once.  A record that cannot be an observation leaves here as ``Poison``, with its
+reason; no later code ever sees it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import GenericAlias
@@ -20,8 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.consumers.transport import Batch, Partition
-from streamcast.kernels import text
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec
+from streamcast.spec.model_spec import SeriesSpec
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -36,11 +35,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """N decoded records in the order they shall be taken: by partition, then by offset.
+    """N decoded records in the order of processing: by partition, then by offset.
 
     keys [N] series keys; offsets, times (event, epoch ms) and timestamps (Kafka, epoch ms) [N]; values [N, C]
-    with NaN for missing and a category's place (−1 unknown); ahead [N, I, H] the known inputs of the H bars after the
-    record's own, NaN where not given, or None.  ``runs`` says which rows are whose partition.
+    with NaN for missing and a category's index (−1 unknown); ahead [N, I, H] the known inputs of the H bars after the
+    record's own, NaN where not given, or None.  ``runs`` maps each partition to its rows [start, stop).
     """
 
     runs: Sequence[tuple[Partition, int, int]]
@@ -108,14 +107,16 @@ class Decoder:
             for column in spec.columns
         ]
 
-    def decode(self, batches: Sequence[Batch]) -> tuple[Observations, list[Poison]]:
-        """Decode batches, in their order."""
+    def decode(
+        self, batches: Sequence[Batch], skipped: Mapping[Partition, Collection[int]] | None = None
+    ) -> tuple[Observations, list[Poison]]:
+        """Decode batches, in their order; the records at ``skipped`` offsets become poison without being read."""
         runs: list[tuple[Partition, int, int]] = []
         poison: list[Poison] = []
         keys: list[str] = []
         parts: list[tuple[Ints, Ints, Ints, Floats]] = []
         for number, batch in enumerate(batches):
-            decoded = self._columns(number, batch, poison)
+            decoded = self._columns(number, batch, poison, (skipped or {}).get(batch.partition, ()))
             start = len(keys)
             keys += decoded[0]
             parts.append(decoded[1:])
@@ -127,16 +128,20 @@ class Decoder:
         )
         return Observations(runs, keys, offsets, times, timestamps, values), poison
 
-    def _columns(self, number: int, batch: Batch, poison: list[Poison]) -> tuple[list[str], Ints, Ints, Ints, Floats]:
-        """Keys, offsets, times, timestamps and values of a batch; what is refused goes to ``poison``."""
-        messages = self._read(batch.values)
-        refused: dict[int, tuple[str, str]] = {}
-        for row in _doubtful(batch.values, messages):
-            try:
-                messages[row] = self._second_look(batch.values[row], batch.keys[row])
-            except _Refused as refusal:
-                refused[row] = refusal.args
-                messages[row] = self._nothing
+    def _columns(
+        self, number: int, batch: Batch, poison: list[Poison], skipped: Collection[int]
+    ) -> tuple[list[str], Ints, Ints, Ints, Floats]:
+        """Keys, offsets, times, timestamps and values of a batch; refused records go to ``poison``."""
+        refused = dict.fromkeys(_rows_at(batch, skipped), ("skipped", "passed over by `streamcast skip`"))
+        raws = [None if row in refused else raw for row, raw in enumerate(batch.values)] if refused else batch.values
+        messages = self._read(raws)
+        for row in _doubtful(raws, messages):
+            messages[row] = self._nothing
+            if row not in refused:
+                try:
+                    messages[row] = self._second_look(raws[row], batch.keys[row])
+                except _Refused as refusal:
+                    refused[row] = refusal.args
         keys = [message.key for message in messages]
         offsets, timestamps = np.array(batch.offsets, np.int64), np.array(batch.timestamps, np.int64)
         times = np.fromiter((message.ts for message in messages), np.int64, len(messages))
@@ -155,13 +160,13 @@ class Decoder:
         return keys, offsets[good], times[good], timestamps[good], values[good]
 
     def _read(self, raws: Sequence[bytes | None]) -> list[Any]:
-        """Read the records that have the plain form and nothing wrong in it; None for every other."""
+        """Return the records that have the plain form without a fault, and None for every other."""
         messages: list[Any] = []
         decode, remaining = self._decode_plain, iter(raws)
         while True:
             try:
                 for raw in remaining:
-                    messages.append(decode(raw))  # type: ignore[arg-type]  # noqa: PERF401 what was read before an error stays
+                    messages.append(decode(raw))  # type: ignore[arg-type]  # noqa: PERF401 keeps the records before an error
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
                 messages.append(None)
             else:
@@ -208,6 +213,13 @@ class Decoder:
         ]
 
 
+def _rows_at(batch: Batch, offsets: Collection[int]) -> list[int]:
+    """Return the rows of a batch that have one of these offsets."""
+    if not any(offset < batch.next_offset for offset in offsets):
+        return []
+    return [row for row, offset in enumerate(batch.offsets) if offset in offsets]
+
+
 def _series_key(key: str | None, kafka_key: bytes | None) -> str:
     if key is None:
         if not kafka_key:
@@ -239,10 +251,10 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def _doubtful(raws: Sequence[bytes | None], messages: Sequence[Any]) -> list[int]:
-    """Return the rows that need a second look: what could not be read, is too large, or may repeat a name.
+    """Return the rows that need a second look: unread, too large, or possibly with a repeated name.
 
-    msgspec takes the last of a repeated name; but a message that was read has its three names, so where the
-    colons of all are three a message, no name is repeated.
+    msgspec keeps the last value of a repeated name.  A message that was read has its three names, so when all messages
+    together have three colons each, no name is repeated.
     """
     if None not in messages:
         joined = b"".join(raws)  # type: ignore[arg-type]
@@ -274,79 +286,10 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
         raise _Refused("shape", f"a name is repeated among {names[:8]}")
 
 
-_EVERY_NAME = json.JSONDecoder(object_pairs_hook=_distinct)
+_EVERY_NAME = json.JSONDecoder(object_pairs_hook=_distinct)  # msgspec cannot report repeated names
 
 
 def encode_observation(key: str, time_ms: int, values: Sequence[float | str | None]) -> bytes:
     """Return the JSON of one record; NaN becomes null."""
     row = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
     return msgspec.json.encode({"key": key, "ts": time_ms, "values": row})
-
-
-@dataclass(frozen=True, slots=True)
-class Forecasts:
-    """A forecasts, in the order of the records they answer.
-
-    record [A] rows of the observations; cutoffs [A] labels of the newest bars, epoch ms; values [A, H, Q] in
-    the series' units; warm [A]; anomaly [A] in 0..1, NaN while unknown.
-    """
-
-    record: Ints
-    cutoffs: Ints
-    values: Floats
-    warm: npt.NDArray[np.bool_]
-    anomaly: Floats
-
-    def __len__(self) -> int:
-        return len(self.record)
-
-    def part(self, rows: slice) -> Forecasts:
-        """Some of them."""
-        return Forecasts(self.record[rows], self.cutoffs[rows], self.values[rows], self.warm[rows], self.anomaly[rows])
-
-
-class Encoder:
-    """Writes the forecasts of one lane as JSON: fields in a fixed order, numbers of 6 significant digits."""
-
-    def __init__(self, spec: ModelSpec, model: str, version: str, digest: str, lane: str, topic: str) -> None:
-        def literal(value: object) -> str:
-            return msgspec.json.encode(value).decode()
-
-        quantiles = [literal(str(q)) for q in spec.quantiles]
-        pieces = [
-            '{"unique_id":',
-            ',"cutoff":',
-            f',"freq_ms":{spec.series.freq},"horizon":{spec.horizon},"quantiles":{{{quantiles[0]}:[',
-            *(f"],{quantile}:[" for quantile in quantiles[1:]),
-            (
-                f']}},"model":{literal(model)},"model_version":{literal(version)},"model_hash":{literal(digest[:16])}'
-                f',"lane":{literal(lane)},"warm":'
-            ),
-            ',"anomaly":',
-            f',"source":{{"topic":{literal(topic)},"partition":',
-            ',"offset":',
-            "}}",
-        ]
-        raw = [piece.encode() for piece in pieces]
-        self._pieces = np.frombuffer(b"".join(raw), np.uint8)
-        self._ends = np.cumsum([len(piece) for piece in raw])
-        self._numbers = spec.horizon * len(spec.quantiles) * (text.LONGEST_NUMBER + 1)
-
-    def encode(self, keys: Sequence[bytes], forecasts: Forecasts, partitions: Ints, offsets: Ints) -> list[bytes]:
-        """Return A records; ``keys`` [A] are JSON strings, partitions and offsets [A] those of the sources."""
-        lengths = np.cumsum([len(key) for key in keys], dtype=np.int64)
-        joined = np.frombuffer(b"".join(keys), np.uint8)
-        row = len(self._pieces) + self._numbers + 4 * text.LONGEST_NUMBER
-        buffer = np.empty(len(keys) * row + len(joined), np.uint8)
-        ends = text.write_forecasts(
-            buffer, self._pieces, self._ends, joined, lengths, forecasts.cutoffs, forecasts.values,
-            forecasts.warm, forecasts.anomaly, partitions, offsets,
-        )  # fmt: skip
-        data = buffer[: ends[-1] if len(ends) else 0].tobytes()
-        stops = ends.tolist()
-        return [data[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
-
-
-def encode_key(key: str) -> bytes:
-    """Return a series key as a JSON string."""
-    return msgspec.json.encode(key)

@@ -1,4 +1,4 @@
-"""Observations and forecasts as bytes: what is read, what is refused and why, and what is written."""
+"""Observations as bytes: which records are read, which are refused and why, and how they are written."""
 
 from __future__ import annotations
 
@@ -15,17 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcast.consumers.transport import Batch, Partition
-from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
-from streamcast.topics.messages import (
+from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.topics.observations import (
     EARLIEST_MS,
     LARGEST_RECORD,
     LATEST_MS,
     LONGEST_KEY,
     Decoder,
-    Encoder,
-    Forecasts,
     Observations,
-    encode_key,
     encode_observation,
 )
 
@@ -277,53 +274,6 @@ def test_an_observation_is_read_as_it_was_written(
     assert not poison
     want = [None if math.isnan(value) else value for value in values]
     assert rows(seen) == [(key, 100, time, [*want, {"N": 0.0, "é": 2.0, None: None}[wind]])]
-
-
-MODEL = ModelSpec(series=SPEC, horizon=3, quantiles=(0.1, 0.5, 0.975), network={"kind": "gru"})
-ENCODER = Encoder(MODEL, 'a"model', "7", "abcdef0123456789" * 4, "champion", "obs")
-
-
-@given(st.lists(texts, max_size=4), st.data())
-def test_a_forecast_parses_back_to_its_numbers_in_six_digits(keys: list[str], data: st.DataObject) -> None:
-    n = len(keys)
-    floats = st.floats(allow_nan=False, allow_infinity=False)
-    values = np.array(data.draw(st.lists(floats, min_size=9 * n, max_size=9 * n))).reshape(n, 3, 3)
-    anomaly = np.array(data.draw(st.lists(st.floats(0, 1) | st.just(math.nan), min_size=n, max_size=n)))
-    cutoffs = np.array(data.draw(st.lists(st.integers(EARLIEST_MS, LATEST_MS), min_size=n, max_size=n)), np.int64)
-    warm = np.arange(n) % 2 == 0
-    forecasts = Forecasts(np.arange(n), cutoffs, values, warm, anomaly)
-    offsets = np.arange(n) + 2**62
-    written = ENCODER.encode([encode_key(key) for key in keys], forecasts, np.arange(n), offsets)
-    assert len(written) == n
-    for i, one in enumerate(written):
-        parsed = json.loads(one)
-        assert orjson.loads(one) == parsed
-        assert list(parsed) == [
-            "unique_id", "cutoff", "freq_ms", "horizon", "quantiles", "model", "model_version", "model_hash", "lane",
-            "warm", "anomaly", "source",
-        ]  # fmt: skip
-        quantiles, score = parsed.pop("quantiles"), parsed.pop("anomaly")
-        assert parsed == {
-            "unique_id": keys[i], "cutoff": cutoffs[i], "freq_ms": 60_000, "horizon": 3, "model": 'a"model',
-            "model_version": "7", "model_hash": "abcdef0123456789", "lane": "champion", "warm": bool(warm[i]),
-            "source": {"topic": "obs", "partition": i, "offset": 2**62 + i},
-        }  # fmt: skip
-        assert list(quantiles) == ["0.1", "0.5", "0.975"]
-        got = np.array(list(quantiles.values())).T
-        np.testing.assert_allclose(got, values[i], rtol=5.000001e-6, atol=0)
-        assert (score is None) == math.isnan(anomaly[i])
-        assert score is None or score == pytest.approx(anomaly[i], rel=5.000001e-6, abs=0)
-
-
-def test_no_forecasts_are_no_records() -> None:
-    nothing = np.empty(0, np.int64)
-    empty = Forecasts(nothing, nothing, np.empty((0, 3, 3)), np.empty(0, np.bool_), np.empty(0))
-    assert ENCODER.encode([], empty, nothing, nothing) == []
-
-
-@given(texts)
-def test_a_key_is_one_json_string(key: str) -> None:
-    assert json.loads(encode_key(key)) == key
 
 
 @given(st.datetimes(datetime(1, 1, 3), datetime(2025, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001 given a zone

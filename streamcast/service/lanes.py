@@ -1,0 +1,115 @@
+"""Lanes: the models that run side by side, and their answers to a poll."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
+from streamcast.engine.engine import Engine, Result
+from streamcast.kernels.outcomes import NOT_FINITE
+from streamcast.errors import ServiceError
+from streamcast.spec.folders import Model
+from streamcast.topics.dead_letters import Rejected
+from streamcast.topics.forecasts import Encoder
+from streamcast.topics.journal import Entry
+from streamcast.topics.observations import Observations
+
+SENT_AT_ONCE = 1_000
+"""Answers that are encoded before they are handed to the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A model that answers every record; the answers of a ``shadow`` are measured and not published."""
+
+    name: str
+    model: Model
+    engine: Engine
+    encoder: Encoder
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """The outcome of a poll: ``results`` by lane; ``after`` has the positions that its commit writes.
+
+    ``began`` is the time of the poll, in epoch seconds.
+    """
+
+    began: float
+    after: Positions
+    observations: Observations
+    rejected: Sequence[Rejected]
+    results: Mapping[str, Result]
+    resets: Sequence[Entry]
+
+
+def new_lanes(models: Mapping[str, Model], max_series: int, shadows: Sequence[str], topic: str) -> list[Lane]:
+    """Return a lane for each model, with room for ``max_series``; raises ServiceError when their records differ."""
+    specs = {lane: model.spec.series for lane, model in models.items()}
+    first = next(iter(specs))
+    for lane, series in specs.items():
+        if series != specs[first]:
+            raise ServiceError(
+                f"lanes {first!r} and {lane!r} disagree on what a record is (columns, freq, mode or gaps):"
+                " lanes of one service must be trained on the same series spec"
+            )
+    return [
+        Lane(
+            lane, model, Engine(model.spec, model.network, max_series),
+            Encoder(model.spec, model.name, model.version, model.digest, lane, topic), lane in shadows,
+        )
+        for lane, model in models.items()
+    ]  # fmt: skip
+
+
+def answers(
+    lane: Lane, observations: Observations, result: Result, topic: str, *, clock: Callable[[], float],
+    encoded: Callable[[float], None],
+) -> Iterator[Outgoing]:  # fmt: skip
+    """Yield the forecasts of a lane, a piece at a time; ``encoded`` gets the seconds that each piece took."""
+    partitions = np.empty(len(observations), np.int64)
+    for partition, start, stop in observations.runs:
+        partitions[start:stop] = partition.index
+    for first in range(0, len(result.forecasts), SENT_AT_ONCE):
+        began = clock()
+        forecasts = result.forecasts.part(slice(first, first + SENT_AT_ONCE))
+        record = forecasts.record
+        keys = lane.engine.slab.key_texts(result.slots[record])
+        values = lane.encoder.encode(keys, forecasts, partitions[record], observations.offsets[record])
+        part = Outgoing(
+            topic=topic,
+            partitions=partitions[record].tolist(),
+            timestamps=observations.timestamps[record].tolist(),
+            keys=[observations.keys[i].encode() for i in record.tolist()],
+            values=values,
+        )
+        encoded(clock() - began)
+        yield part
+
+
+def not_finite(lane: str, observations: Observations, batches: Sequence[Batch], result: Result) -> list[Rejected]:
+    """Return the records whose forecast in this lane was not finite."""
+    found = []
+    for i in np.flatnonzero(result.outcomes == NOT_FINITE).tolist():
+        number = next(n for n, (_, start, stop) in enumerate(observations.runs) if start <= i < stop)
+        row = list(batches[number].offsets).index(int(observations.offsets[i]))
+        detail = f"the forecast of lane {lane} for this record is not finite"
+        found.append(Rejected(number, row, "not finite", detail, lane))
+    return found
+
+
+def rehearse(model: Model) -> None:
+    """Answer two made-up records with a throwaway engine, so that everything is compiled before the first record."""
+    columns = len(model.spec.series.columns)
+    times = model.spec.series.freq * np.arange(1, 3)
+    made_up = Observations([(Partition("", 0), 0, 2)], ["", ""], np.arange(2), times, times, np.zeros((2, columns)))
+    engine = Engine(model.spec, model.network)
+    result = engine.stage(made_up)
+    engine.discard()
+    zeros = np.zeros(len(result.forecasts), np.int64)
+    encoder = Encoder(model.spec, model.name, model.version, model.digest, "", "")
+    encoder.encode([b'""'] * len(zeros), result.forecasts, zeros, zeros)

@@ -1,0 +1,73 @@
+"""From a committed poll to metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from streamcast.kernels.outcomes import ANSWERED, NAMES, NOT_FINITE
+from streamcast.service.lanes import Lane, Poll
+from streamcast.service.telemetry.drift import Drift
+from streamcast.service.telemetry.telemetry import Telemetry
+
+NORM_SECONDS = 1.0
+"""How often the norm of the hidden states is computed."""
+ANOMALOUS = 0.9999
+"""An answer with a larger anomaly counts as one in telemetry."""
+
+
+
+class Reporter:
+    """Reports committed polls to telemetry; records are counted by the champion's outcome."""
+
+    def __init__(self, telemetry: Telemetry, lanes: Sequence[Lane], champion: Lane, clock: Callable[[], float]) -> None:
+        self._telemetry, self._lanes, self._champion, self._clock = telemetry, lanes, champion, clock
+        self._drifts = {lane.name: Drift() for lane in lanes}
+        self._norm, self._normed = 0.0, -np.inf
+
+    def committed(self, poll: Poll) -> None:
+        """Report what a poll did, after its commit."""
+        self._records(poll)
+        self._progress(poll)
+        for lane in self._lanes:
+            self._lane(lane, poll)
+        self._state(poll)
+
+    def _records(self, poll: Poll) -> None:
+        now = self._clock()
+        outcomes = poll.results[self._champion.name].outcomes
+        counts = np.bincount(outcomes, minlength=len(NAMES)).tolist()
+        self._telemetry.batch(
+            now - poll.began,
+            now - poll.observations.times[outcomes == ANSWERED] / 1000.0,
+            {name: counts[code] for code, name in enumerate(NAMES) if code != NOT_FINITE},
+        )
+        for letter in poll.rejected:
+            if letter.lane in ("", self._champion.name):
+                self._telemetry.dead_letter(letter.reason)
+
+    def _progress(self, poll: Poll) -> None:
+        for partition, start, stop in poll.observations.runs:
+            if stop > start:
+                newest = poll.observations.timestamps[start:stop].max() / 1000.0
+                self._telemetry.progress(partition, newest, poll.observations.times[start:stop].max() / 1000.0)
+
+    def _lane(self, lane: Lane, poll: Poll) -> None:
+        result, telemetry = poll.results[lane.name], self._telemetry
+        error, pinball, covered, naive = result.scores.values.T
+        telemetry.scores(lane.name, result.scores.ahead, error, naive, pinball, covered.astype(bool))
+        nearest = result.scores.ahead == lane.model.spec.scored_steps[0]
+        telemetry.drift(lane.name, self._drifts[lane.name].observe(error[nearest]))
+        telemetry.anomalies(lane.name, int((result.forecasts.anomaly > ANOMALOUS).sum()))
+        telemetry.not_finite(lane.name, int((result.outcomes == NOT_FINITE).sum()))
+        if not lane.shadow:
+            telemetry.forecasts(lane.name, len(result.forecasts))
+
+    def _state(self, poll: Poll) -> None:
+        now, result, engine = self._clock(), poll.results[self._champion.name], self._champion.engine
+        if now - self._normed >= NORM_SECONDS:
+            self._normed, self._norm = now, engine.norm(result)
+        self._telemetry.gaps_filled(result.gaps)
+        self._telemetry.evicted(result.evictions)
+        self._telemetry.state(len(engine.slab), sum(lane.engine.slab.nbytes for lane in self._lanes), self._norm)

@@ -1,0 +1,85 @@
+"""Forecasts as columns, and as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamcast.kernels import text
+from streamcast.spec.model_spec import ModelSpec
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """A forecasts, in the order of their records.
+
+    record [A] rows of the observations; cutoffs [A] labels of the newest bars, epoch ms; values [A, H, Q] in
+    the series' units; warm [A]; anomaly [A] in 0..1, NaN while unknown.
+    """
+
+    record: Ints
+    cutoffs: Ints
+    values: Floats
+    warm: npt.NDArray[np.bool_]
+    anomaly: Floats
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+    def part(self, rows: slice) -> Forecasts:
+        """Return the forecasts of these rows."""
+        return Forecasts(self.record[rows], self.cutoffs[rows], self.values[rows], self.warm[rows], self.anomaly[rows])
+
+
+class Encoder:
+    """Writes the forecasts of one lane as JSON: fields in a fixed order, numbers of 6 significant digits."""
+
+    def __init__(self, spec: ModelSpec, model: str, version: str, digest: str, lane: str, topic: str) -> None:
+        def literal(value: object) -> str:
+            return msgspec.json.encode(value).decode()
+
+        quantiles = [literal(str(q)) for q in spec.quantiles]
+        pieces = [
+            '{"unique_id":',
+            ',"cutoff":',
+            f',"freq_ms":{spec.series.freq},"horizon":{spec.horizon},"quantiles":{{{quantiles[0]}:[',
+            *(f"],{quantile}:[" for quantile in quantiles[1:]),
+            (
+                f']}},"model":{literal(model)},"model_version":{literal(version)},"model_hash":{literal(digest[:16])}'
+                f',"lane":{literal(lane)},"warm":'
+            ),
+            ',"anomaly":',
+            f',"source":{{"topic":{literal(topic)},"partition":',
+            ',"offset":',
+            "}}",
+        ]
+        raw = [piece.encode() for piece in pieces]
+        self._pieces = np.frombuffer(b"".join(raw), np.uint8)
+        self._ends = np.cumsum([len(piece) for piece in raw])
+        self._numbers = spec.horizon * len(spec.quantiles) * (text.LONGEST_NUMBER + 1)
+
+    def encode(self, keys: Sequence[bytes], forecasts: Forecasts, partitions: Ints, offsets: Ints) -> list[bytes]:
+        """Return A records; ``keys`` [A] are JSON strings, partitions and offsets [A] those of the sources."""
+        lengths = np.cumsum([len(key) for key in keys], dtype=np.int64)
+        joined = np.frombuffer(b"".join(keys), np.uint8)
+        row = len(self._pieces) + self._numbers + 4 * text.LONGEST_NUMBER
+        buffer = np.empty(len(keys) * row + len(joined), np.uint8)
+        ends = text.write_forecasts(
+            buffer, self._pieces, self._ends, joined, lengths, forecasts.cutoffs, forecasts.values,
+            forecasts.warm, forecasts.anomaly, partitions, offsets,
+        )  # fmt: skip
+        data = buffer[: ends[-1] if len(ends) else 0].tobytes()
+        stops = ends.tolist()
+        return [data[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+
+
+def encode_key(key: str) -> bytes:
+    """Return a series key as a JSON string."""
+    return msgspec.json.encode(key)
