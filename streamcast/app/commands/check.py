@@ -107,7 +107,7 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
             good &= say(
                 count == partitions,
                 f"topic {topic}: {count} partitions" + (" (just created)" if topic in missing else ""),
-                f"give it {partitions} partitions, like {settings.input.topic}: a forecast goes to its record's partition",
+                f"give it {partitions}, like {settings.input.topic}: a forecast goes to the partition of its record",
             )
     return good
 
