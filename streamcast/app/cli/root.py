@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from enum import StrEnum
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -38,6 +37,8 @@ class LogLevel(StrEnum):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"streamcast {version('streamcast-forecasting')}")
         raise typer.Exit
 

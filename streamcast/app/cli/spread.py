@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
-from functools import wraps
+from functools import cache, wraps
 from inspect import Parameter, signature
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
@@ -46,13 +46,16 @@ def spread(command: Callable[..., int]) -> Callable[..., int]:
     return run
 
 
-def _fields(group: Any) -> Iterator[_Field]:
+@cache
+def _fields(group: Any) -> tuple[_Field, ...]:
+    found = []
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
         hint = hints[field.name]
         option = next(part for part in hint.__metadata__ if isinstance(part, OptionInfo))
         read = next((part for part in hint.__metadata__ if isinstance(part, Read)), None)
-        yield _Field(field.name, hint, field.default, option, read)
+        found.append(_Field(field.name, hint, field.default, option, read))
+    return tuple(found)
 
 
 def _parameter(field: _Field) -> Parameter:
