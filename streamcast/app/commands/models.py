@@ -104,7 +104,7 @@ def schema(folder: Path, reference: str, of: str, console: Console) -> int:
     elif of == "forecast":
         found = schemas.forecast(spec)
     else:
-        raise SpecError(f"--of is {of!r}: expected observation or forecast")
+        raise SpecError(f"--of {of!r} is neither observation nor forecast")
     console.print_json(json.dumps(found))
     return 0
 
