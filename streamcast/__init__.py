@@ -1,10 +1,12 @@
-"""streamcast: forecasts from streams, with state that survives.
+"""streamcast: forecasts from Kafka streams, with state that survives restarts.
 
-Reading order: ``spec`` (what a model is), ``messages`` (bytes ⇄ columns), ``kernels`` and ``features`` (bars,
-windows, what the model sees), ``layout`` and ``state`` (the slab), ``window`` and ``inference`` (a chunk through
-kernel and network), ``engine`` (observations in, forecasts out), ``service`` (engines as a handler of records),
-``journal`` and ``deadletters`` (what else is written), ``registry`` (model folders), ``bars``, ``training`` and
-``backtest``, ``telemetry`` and the live page, ``settings``, ``commands``, ``options`` and ``cli``.
+Rooms in reading order; each imports only those before it:
+
+- ``models``: forecasters in torch; ``consumers``: clients of Kafka and the commit loop; ``errors``
+- ``kernels``: loops compiled by numba; ``spec``: what a model is, as data; ``topics``: every byte format
+- ``engine``: the pure function from state and records to state and forecasts
+- ``offline``: reading files, training, evaluation; ``service``: the process; ``page``: the live page
+- ``app``: command line, settings, and ``Forecaster`` for notebooks
 """
 
 from __future__ import annotations

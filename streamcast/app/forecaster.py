@@ -1,6 +1,6 @@
-"""Forecasting in a notebook: data frames in, data frames out, the service's own engine between.
+"""Forecasting in a notebook: from data frames to data frames, through the engine of the service.
 
-Frames have Nixtla's columns: ``unique_id``, ``ds`` and ``y``, further columns being inputs of the model.
+Frames have Nixtla's columns ``unique_id``, ``ds`` and ``y``; all other columns are inputs of the model.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from streamcast.app.specs import new_spec
 from streamcast.engine.engine import Engine
 from streamcast.errors import ModelError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.frames import forecast_frame
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate
@@ -29,10 +29,10 @@ from streamcast.topics.observations import Observations
 class Forecaster:
     """A model, from training to live forecasts.
 
-    ``model`` is a name of the model zoo or a network spec; ``freq`` a bar length such as ``"1h"`` (default: the median
-    step); ``ticks`` says that rows are raw readings, several a bar, of which a bar is made by ``aggregates`` (column to
-    reducer), waiting ``grace`` for late ones; ``options`` say how it is trained; what else a model spec needs is chosen
-    from the data.
+    ``model`` is a name from the model zoo or a network spec; ``freq`` is a bar length such as ``"1h"`` (default: the
+    median time between rows).  With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to
+    reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``options`` are those of training.  All
+    other parts of the model spec are chosen from the data.
     """
 
     def __init__(
@@ -73,28 +73,28 @@ class Forecaster:
 
     @property
     def model(self) -> Model:
-        """The trained model; raises ModelError before there is one."""
+        """The trained model; raises ModelError before ``fit``."""
         if self._model is None:
-            raise ModelError("this forecaster has no model yet: call fit, or Forecaster.load")
+            raise ModelError("this forecaster has no model yet: call fit, or use Forecaster.load")
         return self._model
 
     def fit(self, df: pd.DataFrame, on_progress: OnProgress = lambda _progress: None) -> Forecaster:
-        """Train on a frame, its last part being validation; raises HistoryError or ModelError."""
+        """Train on a frame, with its last part as validation; raises HistoryError, ModelError or SpecError."""
         history = read(df, freq=self._freq, ticks=self._choices["mode"] == "ticks")
-        trained = fit(history, default_spec(history, **self._choices), self._options, on_progress)
+        trained = fit(history, new_spec(history, **self._choices), self._options, on_progress)
         self._model = replace(trained, name=self.name)
         return self
 
     def predict(self, df: pd.DataFrame) -> pd.DataFrame:
-        """Return the forecast of every series from its newest bar, ``horizon`` rows each."""
+        """Return the forecast of every series from its newest bar: ``horizon`` rows per series."""
         live = self.stream(df)
         return pd.concat([live.forecast(key) for key in live.series()], ignore_index=True)
 
     def cross_validation(self, df: pd.DataFrame, n_windows: int = 1, step_size: int | None = None) -> pd.DataFrame:
-        """Return the forecasts from ``n_windows`` cutoffs, ``step_size`` bars apart (default: the horizon), beside y.
+        """Return forecasts and outcomes of ``n_windows`` cutoffs, ``step_size`` bars apart (default: the horizon).
 
-        The last window ends with the frame.  The model is not trained anew: bars that it was trained on make it look
-        better than it is.
+        The last window ends with the frame.  The model is not trained again for each window: on bars that it was
+        trained on, it looks better than it is.
         """
         spec, history = self.model.spec, self._read(df)
         freq, origin = spec.series.freq, spec.series.offset
@@ -106,21 +106,23 @@ class Forecaster:
         return backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist()).frame()
 
     def save(self, path: str | Path) -> Path:
-        """Write the model's next version under a folder such as ``models/load`` and return the version's folder.
+        """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
 
-        A path that ends in a version, as in ``models/load/3``, must name the next one, else ModelError.
+        Raises ModelError if the path ends with a version, as in ``models/load/3``, that is not the next one.
         """
         folder = Path(path)
         wanted = folder.name if folder.name.isdigit() else None
         folder = folder.parent if wanted else folder
         following = str(1 + max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0))
         if wanted not in (None, following):
-            raise ModelError(f"{path}: the next version of {folder.name} is {following}; save to {folder} or that one")
+            raise ModelError(
+                f"{path}: the next version of {folder.name} is {following}; save to {folder} or {folder / following}"
+            )
         self._model = save_model(folder.parent, folder.name, self.model.spec, self.model.network, self.model.facts)
         return folder / self._model.version
 
     def stream(self, df: pd.DataFrame | None = None) -> Stream:
-        """Return a live stream, whose state is that after the rows of a frame."""
+        """Return a live stream; its state is that after the rows of ``df``."""
         live = Stream(self.model)
         if df is not None:
             live.extend(self._read(df))
@@ -133,7 +135,7 @@ class Forecaster:
 
 
 class Stream:
-    """An engine that takes one observation at a time, as the service does."""
+    """An engine that takes one observation at a time."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -146,9 +148,9 @@ class Stream:
         return list(self._newest)
 
     def update(self, key: str, ts: pd.Timestamp | str | int, y: float | None, **inputs: float | str | None) -> bool:
-        """Take one observation (``ts`` as a time, UTC when naive, or epoch ms); return whether it was answered.
+        """Take one observation; return whether it gave a forecast, which it does not for an old or repeated bar.
 
-        It is not when its bar, or a later one, came before.  Raises TypeError for inputs the model does not know.
+        ``ts`` is a time (in UTC if it names no zone) or epoch milliseconds.  Raises TypeError for an unknown input.
         """
         columns = self._model.spec.series.columns
         unknown = set(inputs) - {column.name for column in columns[1:]}
@@ -163,7 +165,7 @@ class Stream:
         return answered
 
     def extend(self, history: History) -> None:
-        """Take all observations of a history."""
+        """Take all observations of a history, in time order."""
         for poll in polls(history, self._model.spec):
             self._take(replace(poll, offsets=poll.offsets + self._offset))
         self._offset += len(history)
@@ -171,7 +173,7 @@ class Stream:
     def forecast(self, key: str) -> pd.DataFrame:
         """Return the newest forecast of a series; raises KeyError when there is none."""
         if key not in self._newest:
-            raise KeyError(f"{key!r} has no forecast yet; there are {len(self._newest)} series: update it first")
+            raise KeyError(f"{key!r} has no forecast yet (of {len(self._newest)} series): update it first")
         cutoff, values_HQ = self._newest[key]
         return forecast_frame(self._model.spec, self._model.name, [key], np.array([cutoff]), values_HQ[None])
 
@@ -184,7 +186,7 @@ class Stream:
 
 
 def _number(value: float | str | None, categories: tuple[str, ...] | None) -> float:
-    """Return a value as the engine takes it: NaN when missing, a category as its place, −1 when unknown."""
+    """Return a value as a number: NaN when missing; a category as its place, −1 when unknown."""
     if value is None:
         return np.nan
     if categories is None:

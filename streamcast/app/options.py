@@ -1,69 +1,205 @@
-"""Options that several commands have in common, each declared once."""
+"""The groups of command-line options, each one declared once as a frozen dataclass and passed on whole.
+
+A field's default is the option's default.  ``Read`` marks a field whose value is made from the option's text;
+``spread`` in ``streamcast.app.cli`` makes them parameters of a command.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import wraps
-from inspect import Parameter, signature
-from typing import Annotated, Any, get_type_hints
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How a field's value is made from what the command line gives: ``of`` is str, or list[str] to repeat an option.
+
+    ``value`` raises ValueError with the reason when it cannot.
+    """
+
+    value: Callable[[Any], object]
+    of: Any = str
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Return the names of "a,b"; none for ""."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Return the numbers of "0.1,0.5"; raises ValueError."""
+    try:
+        return tuple(float(part) for part in names(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not a list of numbers: expected such as 0.1,0.5,0.9") from None
+
+
+def pairs(text: str) -> dict[str, str]:
+    """Return name and value of each part of "y=sum,bid=last"; raises ValueError."""
+    found = {}
+    for part in names(text):
+        name, equals, value = part.partition("=")
+        if not (name and equals and value):
+            raise ValueError(f"{part!r} is not a pair: expected such as y=sum")
+        found[name] = value
+    return found
+
+
+def network(text: str) -> str | dict[str, Any]:
+    """Return a name as it is, a JSON object as a network spec; raises ValueError."""
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        spec: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f'not JSON: {error}; expected a name, or such as {{"kind": "gru", "hidden": 32}}') from None
+    return spec
+
+
+def assignments(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the values of "name=value" texts; a value that is not JSON is a text.  Raises ValueError."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise ValueError(f"{text!r} is not a training option: expected name=value, such as rows=64")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
 @dataclass(frozen=True)
-class Layout:
-    """How a file of observations is laid out."""
+class Columns:
+    """Which column of a file holds what."""
 
-    id_col: Annotated[str, typer.Option(help="The column of series names ('' for a single series).")] = "unique_id"
-    time_col: Annotated[str, typer.Option(help="The column of times.")] = "ds"
-    target_col: Annotated[str, typer.Option(help="The column to forecast.")] = "y"
-    columns: Annotated[str, typer.Option(help="Further input columns, with commas (default: all others).")] = "*"
-    freq: Annotated[str, typer.Option(help="Bar length, such as 15min or 1h (default: the median step).")] = ""
-    timezone: Annotated[str, typer.Option(help="Where naive times were written.")] = "UTC"
+    id_col: Annotated[str, typer.Option(help="Column of the series names ('' for a single series).")] = "unique_id"
+    time_col: Annotated[str, typer.Option(help="Column of the times.")] = "ds"
+    target_col: Annotated[str, typer.Option(help="Column to forecast.")] = "y"
+    columns: Annotated[
+        tuple[str, ...] | None,
+        Read(names),
+        typer.Option(help="Other input columns, separated by commas.", show_default="all others"),
+    ] = None
+    freq: Annotated[
+        str | None,
+        typer.Option(help="Bar length, such as 15min or 1h.", show_default="the median time between rows"),
+    ] = None
+    timezone: Annotated[str, typer.Option(help="Time zone of times that name none.")] = "UTC"
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is to be forecast, and from what."""
+class SpecOptions:
+    """What a new model forecasts, and from what: the parts of its spec that are not the network."""
 
-    horizon: Annotated[int, typer.Option(help="Bars ahead.")] = 24
-    scales: Annotated[str, typer.Option(help="Coarser bar lengths, such as 1h,1d.")] = ""
-    quantiles: Annotated[str, typer.Option(help="Quantiles, 0.5 among them.")] = "0.1,0.5,0.9"
-    lags: Annotated[int, typer.Option(help="Bars of the linear highway (-1: chosen from the data).")] = -1
-    season: Annotated[int, typer.Option(help="Bars of a season (-1: chosen from freq).")] = -1
-    ticks: Annotated[bool, typer.Option("--ticks", help="Rows are raw readings, several a bar; needs --freq.")] = False
-    grace: Annotated[str, typer.Option(help="How long a bar of ticks waits for late ones, such as 2min.")] = "0s"
-    aggregates: Annotated[str, typer.Option(help="How readings become a bar, such as y=sum,bid=last.")] = ""
+    horizon: Annotated[int, typer.Option(help="How many bars to forecast.", min=1, max=2_000)] = 24
+    scales: Annotated[
+        tuple[str, ...] | None,
+        Read(names),
+        typer.Option(help="Coarser bar lengths to read too, such as 1h,1d.", show_default="what the network uses"),
+    ] = None
+    quantiles: Annotated[
+        tuple[float, ...],
+        Read(numbers),
+        typer.Option(help="Quantiles to forecast; must include 0.5.", show_default="0.1,0.5,0.9"),
+    ] = (0.1, 0.5, 0.9)
+    lags: Annotated[
+        int | None,
+        typer.Option(
+            help="Bars that the linear highway reads, a multiple of 8.", show_default="chosen from the data", min=0
+        ),
+    ] = None
+    season: Annotated[
+        int | None, typer.Option(help="Season length in bars.", show_default="chosen from the data", min=1)
+    ] = None
+    ticks: Annotated[bool, typer.Option("--ticks", help="Rows are raw readings, several per bar; needs --freq.")] = (
+        False
+    )
+    grace: Annotated[str, typer.Option(help="How long a bar of ticks waits for late readings, such as 2min.")] = "0s"
+    aggregates: Annotated[
+        Mapping[str, Any] | None,
+        Read(pairs),
+        typer.Option(help="How readings become a bar, such as y=sum,bid=last.", show_default="mean; last of texts"),
+    ] = None
 
-    def chosen(self) -> dict[str, Any]:
-        """The task as training takes it."""
-        choice = asdict(self)
-        choice["mode"] = "ticks" if choice.pop("ticks") else "sample"
-        return choice
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Which network to train, how, and from which weights."""
+
+    network: Annotated[
+        str | Mapping[str, Any],
+        Read(network),
+        typer.Option(
+            "--model", help="Network: a name from `streamcast model zoo`, or its spec as JSON.", show_default="gru"
+        ),
+    ] = "gru"
+    epochs: Annotated[int, typer.Option(help="Maximum passes over the data.", min=1)] = 40
+    max_seconds: Annotated[float, typer.Option(help="Maximum training time (0: no limit).", min=0)] = 0.0
+    seed: Annotated[int, typer.Option(help="Seed for weights and batches.", min=0)] = 0
+    more: Annotated[
+        Mapping[str, Any] | None,
+        Read(assignments, of=list[str]),
+        typer.Option("--option", help="Another training option, such as cell_penalty=1e-3. Can be repeated."),
+    ] = None
+    start: Annotated[
+        str | None, typer.Option("--from", help="Continue training this model, such as load@2; keeps its spec.")
+    ] = None
+    teacher: Annotated[str | None, typer.Option(help="Model to imitate, such as load@champion (distillation).")] = None
 
 
-def spread(command: Callable[..., int]) -> Callable[..., int]:
-    """Let each parameter that is a dataclass of options stand for all of them on the command line."""
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
-    flat: list[Parameter] = []
-    for name, parameter in signature(command).parameters.items():
-        if name in groups:
-            within = get_type_hints(groups[name], include_extras=True)
-            flat += [
-                Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=within[field.name])
-                for field in fields(groups[name])
-            ]
-        else:
-            flat.append(parameter.replace(kind=Parameter.KEYWORD_ONLY, annotation=hints[name]))
+@dataclass(frozen=True)
+class SearchOptions:
+    """What a search tries, and for how long."""
 
-    @wraps(command)
-    def run(**given: Any) -> int:
-        for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
-        return command(**given)
+    networks: Annotated[
+        tuple[str, ...],
+        Read(names),
+        typer.Option(help="Networks to try: names from `streamcast model zoo`.", show_default="gru,lstm"),
+    ] = ("gru", "lstm")
+    trials: Annotated[int, typer.Option(help="Maximum number of trials.", min=1)] = 20
+    max_seconds: Annotated[
+        float, typer.Option(help="Start no new trial after this many seconds (0: no limit).", min=0)
+    ] = 600.0
+    trial_seconds: Annotated[float, typer.Option(help="Maximum training time of a trial (0: no limit).", min=0)] = 0.0
+    epochs: Annotated[int, typer.Option(help="Maximum passes over the data in a trial.", min=1)] = 20
+    seed: Annotated[int, typer.Option(help="Seed for search, weights and batches.", min=0)] = 0
 
-    run.__signature__ = signature(command).replace(parameters=flat)  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
-    return run
+
+@dataclass(frozen=True)
+class BacktestOptions:
+    """Which model to test, on which part of a file."""
+
+    model: Annotated[str, typer.Option(help="Model to test, such as load@latest.")]
+    test_from: Annotated[
+        str | None,
+        typer.Option(help="Score forecasts from this time on, such as 2026-01-31.", show_default="the last fifth"),
+    ] = None
+    frame: Annotated[Path | None, typer.Option(help="Write every forecast to this CSV or Parquet file.")] = None
+
+
+@dataclass(frozen=True)
+class ReplayOptions:
+    """Where a file's rows go, and how fast."""
+
+    topic: Annotated[str | None, typer.Option(help="Topic to write to.", show_default="input.topic")] = None
+    speed: Annotated[
+        float, typer.Option(help="Event time per real time, such as 3600 (0: as fast as possible).", min=0)
+    ] = 0.0
+    partitions: Annotated[
+        int, typer.Option(help="If the topic does not exist, create it with this many partitions.", min=0)
+    ] = 0
+
+
+@dataclass(frozen=True)
+class CompressOptions:
+    """How a model is made smaller."""
+
+    how: Annotated[str, typer.Option(help="int8 or prune.")] = "int8"
+    keep: Annotated[float, typer.Option(help="Share of the channels that prune keeps.", min=0.01, max=1)] = 0.5

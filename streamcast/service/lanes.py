@@ -9,8 +9,8 @@ import numpy as np
 
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
 from streamcast.engine.engine import Engine, Result
-from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.errors import ServiceError
+from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import Rejected
 from streamcast.topics.forecasts import Encoder

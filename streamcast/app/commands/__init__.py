@@ -1,5 +1,5 @@
-"""One file a command: a function that does it and returns the exit code.
+"""One file per command: a function that runs the command and returns its exit code.
 
-``connect`` is what they share: settings to transports, readers and models.  ``cli`` maps options to calls,
-and exceptions to exit codes.
+They share ``connect`` (from settings to transports, readers and models), ``reading`` (from files to histories) and
+``tables`` (how tables look).  ``streamcast.app.cli`` declares the commands and handles exceptions.
 """

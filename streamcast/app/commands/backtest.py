@@ -1,9 +1,9 @@
-"""``streamcast backtest``: a file through the real engine, beside simple baselines."""
+"""``streamcast backtest``: a file through the real engine, compared with simple baselines."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,34 +11,34 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from streamcast.app.commands.reading import read_series
 from streamcast.app.commands.tables import lean
+from streamcast.app.options import BacktestOptions, Columns
 from streamcast.offline.evaluation.backtest import backtest as run
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
-from streamcast.offline.history.read import History
 from streamcast.spec.folders import load_model
-from streamcast.spec.model_spec import SeriesSpec
 
 TEST_SHARE = 0.2
 MOST_SERIES = 20
-"""A table of series has no more rows; all of them are in the JSON."""
+"""With more series than this, the table of series is not printed; --json has it."""
 
 MEASURES = ("mae", "mse", "mase", "skill", "crps", "coverage", "width")
 SHARES = ("skill", "coverage")
 WHOLE, HUGE = 1_000, 10_000_000
-"""From here on a number is printed without decimals, and with an exponent."""
+"""From WHOLE on, a number is printed without decimals; from HUGE on, with an exponent."""
 
 
 def backtest(
-    read: Callable[[SeriesSpec], History], reference: str, folder: Path, test_from: str, timezone: str,
-    frame: Path | None, as_json: bool, console: Console,
-) -> int:  # fmt: skip
-    """Read the file as the model's series, score every forecast of its test part and print the tables."""
-    model = load_model(folder, reference)
-    history = read(model.spec.series)
+    data: Path, columns: Columns, options: BacktestOptions, folder: Path, as_json: bool, console: Console
+) -> int:
+    """Score every forecast of the file's test part and print the tables; raises HistoryError or ModelError."""
+    model = load_model(folder, options.model)
+    history = read_series(data, columns, model.spec.series)
+    frame = options.frame
     from_ms = (
-        histories.instant_ms(test_from, timezone)
-        if test_from
+        histories.instant_ms(options.test_from, columns.timezone)
+        if options.test_from
         else histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
     )
     with Progress(console=Console(stderr=True), transient=True) as progress:

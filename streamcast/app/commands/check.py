@@ -1,4 +1,4 @@
-"""``streamcast check``: everything a service needs, one line each, with the remedy for what is wrong."""
+"""``streamcast check``: check everything a service needs; print one line each, with a remedy for each fault."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from streamcast.errors import ModelError
 from streamcast.spec.model_spec import format_duration
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
-"""The journal is small and must outlive every record."""
+"""Keep the journal for ever: it is small, and replay needs all of it."""
 
 SETTINGS_FAULT, BROKER_FAULT = 2, 3
 
 
 def check(settings: Settings, create: bool, console: Console) -> int:
-    """Look at models, broker, topics and transactions; return 0, 2 (settings) or 3 (broker)."""
+    """Check models, broker, topics and transactions; return 0, 2 (settings) or 3 (broker)."""
     say = _Say(console)
     models = _models(settings, say)
     broker = _broker(settings, create, say) and _transactions(settings, say)
@@ -49,7 +49,7 @@ def _models(settings: Settings, say: _Say) -> bool:
     try:
         models = load_lanes(settings)
     except ModelError as error:
-        return say(False, f"models: {error}", "streamcast model ls shows what there is; models.folder says where")
+        return say(False, f"models: {error}", "`streamcast model ls` lists models; models.folder names their folder")
     first = next(iter(models.values()))
     good = True
     for lane, model in models.items():
@@ -60,15 +60,15 @@ def _models(settings: Settings, say: _Say) -> bool:
         good &= say(
             same,
             f"lane {lane}: {model.name}@{model.version}, {spec.series.target} every"
-            f" {format_duration(spec.series.freq)}, {spec.horizon} steps ahead, {size:,} bytes a series"
-            f" ({size * room / 2**30:.1f} GiB a partition at most)",
-            "all lanes must be trained on the same series spec (columns, freq, mode, gaps)",
+            f" {format_duration(spec.series.freq)}, {spec.horizon} steps ahead, {size:,} bytes per series"
+            f" (at most {size * room / 2**30:.1f} GiB per partition)",
+            "train all lanes with the same series spec (columns, freq, mode, gaps)",
         )
         if size * room > settings.state.max_bytes:
             good &= say(
                 False,
                 f"lane {lane}: {room:,} series of {size:,} bytes are more than the {settings.state.max_bytes:,} bytes"
-                f" of state.max_bytes; the largest of a series: {remembered.arithmetic()}",
+                f" of state.max_bytes; the largest parts of a series: {remembered.arithmetic()}",
                 "lower state.max_series, raise state.max_bytes, or train a model with a smaller window",
             )
     return good
@@ -85,13 +85,13 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
         finally:
             reader.close(5.0)
     except TransportError as error:
-        return say(False, f"broker {servers}: {error}", "is it running, and is kafka.bootstrap_servers its address?")
+        return say(False, f"broker {servers}: {error}", "start it, or correct kafka.bootstrap_servers")
     say(True, f"broker {servers} answers")
     if settings.input.topic not in found:
         return say(
             False, f"topic {settings.input.topic} does not exist",
-            f"create it with as many partitions as you want processes, or let `streamcast replay --topic"
-            f" {settings.input.topic} --partitions 4` do so",
+            f"create it with at least as many partitions as processes; `streamcast replay --topic"
+            f" {settings.input.topic} --partitions 4` creates it too",
         )  # fmt: skip
     partitions = found[settings.input.topic].partitions
     missing = [topic for topic in needed if topic not in found]
@@ -107,7 +107,7 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
             good &= say(
                 count == partitions,
                 f"topic {topic}: {count} partitions" + (" (just created)" if topic in missing else ""),
-                f"it must have {partitions}, as {settings.input.topic} has: a forecast goes to its record's partition",
+                f"give it {partitions}, like {settings.input.topic}: a forecast goes to the partition of its record",
             )
     return good
 
@@ -123,7 +123,7 @@ def _create(settings: Settings, topics: list[str], partitions: int) -> None:
 
 def _transactions(settings: Settings, say: _Say) -> bool:
     if settings.kafka.guarantee == "at_least_once":
-        return say(True, "at_least_once: consumers must drop duplicates by each forecast's source")
+        return say(True, "at_least_once: consumers must drop duplicates by the forecast's source")
     who = replace(connection(settings), instance=f"{settings.kafka.instance}-check")
     try:
         transport = new_transport(settings, who)

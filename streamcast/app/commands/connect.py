@@ -1,4 +1,4 @@
-"""Settings to the things they name: connections, transports, readers, models."""
+"""From settings to connections, transports, readers and models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamcast.spec.folders import Model, load_model
 
 
 def connection(settings: Settings, passed: Callable[[str], None] = lambda _point: None) -> Connection:
-    """Return who this process is to the broker."""
+    """Return the identity of this process for the broker; ``passed`` is called at every point of a commit."""
     kafka = settings.kafka
     return Connection(
         bootstrap_servers=kafka.bootstrap_servers,
@@ -24,7 +24,7 @@ def connection(settings: Settings, passed: Callable[[str], None] = lambda _point
 
 
 def new_transport(settings: Settings, connection: Connection) -> Transport:
-    """Return a transport over the client that the settings name."""
+    """Return a transport that uses the client named in the settings."""
     if settings.kafka.client == "librdkafka":
         from streamcast.consumers.librdkafka.transport import LibrdTransport
 
@@ -35,7 +35,7 @@ def new_transport(settings: Settings, connection: Connection) -> Transport:
 
 
 def new_reader(settings: Settings, connection: Connection) -> Reader:
-    """Return a reader over the client that the settings name."""
+    """Return a reader that uses the client named in the settings."""
     if settings.kafka.client == "librdkafka":
         from streamcast.consumers.librdkafka.reader import LibrdReader
 
@@ -51,6 +51,6 @@ def load_lanes(settings: Settings) -> Mapping[str, Model]:
 
 
 def partitions_of(reader: Reader, topic: str) -> list[Partition]:
-    """Return the partitions of a topic, none when it does not exist."""
+    """Return the partitions of a topic; none if it does not exist."""
     found = reader.describe([topic])
     return [Partition(topic, index) for index in range(found[topic].partitions)] if topic in found else []

@@ -1,4 +1,4 @@
-"""``streamcast dashboard``: the live page as a process that reads the topics."""
+"""``streamcast dashboard``: a process that reads the topics and serves the live page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def dashboard(settings: Settings) -> int:
     numbers = Scraper(url) if url else lambda: None
     page = LivePage(board, feed, numbers, settings.dashboard.host, settings.dashboard.port)
     stop = stop_on_signals()
-    log.info("the page is at %s", page.url)
+    log.info("the live page is at %s", page.url)
     while not stop.wait(0.5) and not page.wait(0.0):
         pass
     page.close()

@@ -1,4 +1,4 @@
-"""``streamcast model``: what is in the model folder."""
+"""``streamcast model``: trained models and the architectures."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streamcast.app.commands import tables
+from streamcast.app.commands.reading import read_series
 from streamcast.app.commands.tables import lean
+from streamcast.app.options import Columns, CompressOptions
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
 from streamcast.models.guide.advisor import Resources, Task
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
-from streamcast.offline.history.read import History
 from streamcast.offline.training.fit import held_out_loss
 from streamcast.spec.folders import list_models, load_model, promote, save_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
@@ -40,7 +41,7 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
         console.print_json(json.dumps(rows))
         return 0
     if not found:
-        console.print(f"No models under {folder}: make one with [bold]streamcast train[/]")
+        console.print(f"No models in {folder}: [bold]streamcast train[/] makes one")
         return 0
     table = lean("model", "aliases", "digest", "trained on", "validation loss", numbers=["validation loss"])
     for m in found:
@@ -54,7 +55,7 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
 
 
 def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
-    """Show one model: what it reads, what it forecasts, what it weighs."""
+    """Show one model: columns, forecast, size, training."""
     model = load_model(folder, reference)
     spec = model.spec
     facts: dict[str, Any] = {
@@ -82,7 +83,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
 
 
 def _readable(spec: ModelSpec, facts: Mapping[str, Any]) -> dict[str, object]:
-    """Return what reads better on a terminal than its JSON does: lists and times."""
+    """Return lists and times as a terminal shows them."""
     times = {
         f"training {name}": datetime.fromtimestamp(facts[name] / 1000, UTC).isoformat()
         for name in ("first", "last")
@@ -96,7 +97,7 @@ def _readable(spec: ModelSpec, facts: Mapping[str, Any]) -> dict[str, object]:
 
 
 def schema(folder: Path, reference: str, of: str, console: Console) -> int:
-    """Print the JSON Schema of what a model reads or writes; raises SpecError for anything else."""
+    """Print the JSON Schema of a model's records or forecasts; raises SpecError for any other ``of``."""
     spec = load_model(folder, reference).spec
     if of == "observation":
         found = schemas.observation(spec.series)
@@ -109,14 +110,16 @@ def schema(folder: Path, reference: str, of: str, console: Console) -> int:
 
 
 def make_alias(folder: Path, reference: str, alias: str, console: Console) -> int:
-    """Let an alias mean a version."""
+    """Point an alias to a version."""
     version = promote(folder, reference, alias)
-    console.print(f"{alias} is now {reference.partition('@')[0]}@{version}; services take it at their next start")
+    console.print(
+        f"{alias} is now {reference.partition('@')[0]}@{version}; a running service uses it after its next start"
+    )
     return 0
 
 
 def zoo(as_json: bool, as_markdown: bool, console: Console) -> int:
-    """List every architecture with its price on this machine."""
+    """List every architecture with its cost on this machine."""
     torch.set_num_threads(1)
     names = catalogue.listed()
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -127,7 +130,7 @@ def zoo(as_json: bool, as_markdown: bool, console: Console) -> int:
         print(catalogue.page(found), end="")  # noqa: T201 a file's content, not a message
     else:
         numbers = ["weights", "state", *found[0].step_us]
-        title = f"numbers of weights, bytes of state, µs a step of {', '.join(found[0].step_us)} rows"
+        title = f"Weights, bytes of state, and µs per step of {', '.join(found[0].step_us)} rows"
         table = lean("name", "source", "streams", *numbers, numbers=numbers, title=title)
         for m in found:
             costs = (f"{m.parameters:,}", f"{m.state_bytes:,}", *(f"{us:,.0f}" for us in m.step_us.values()))
@@ -137,7 +140,7 @@ def zoo(as_json: bool, as_markdown: bool, console: Console) -> int:
 
 
 def advise(steps: int, resources: str, task: str, as_json: bool, console: Console) -> int:
-    """Say which architecture suits a task, why, and what its spec is."""
+    """Recommend an architecture for a task, with reasons and its spec."""
     for name, value, known in (("resources", resources, Resources), ("task", task, Task)):
         if value not in get_args(known):
             raise SpecError(f"{name} is {value!r}: expected one of {', '.join(get_args(known))}")
@@ -145,26 +148,33 @@ def advise(steps: int, resources: str, task: str, as_json: bool, console: Consol
     if as_json:
         console.print_json(json.dumps(asdict(advice)))
         return 0
-    table = lean("profile", "says", "because")
+    table = lean("profile", "recommends", "because")
     for opinion in advice.opinions:
-        says = json.dumps(opinion.spec) if opinion.spec else "no choice of its own"
+        says = json.dumps(opinion.spec) if opinion.spec else "no preference"
         table.add_row(opinion.profile, " + ".join([says, *opinion.compression]), opinion.why)
     console.print(table)
     console.print(advice.why, highlight=False)
     console.print(f"spec: [bold]{json.dumps(advice.spec)}[/]", highlight=False)
     if advice.compression:
         how = " ".join(advice.compression)
-        console.print(f"once trained: streamcast model compress NAME --how {how}", highlight=False)
+        console.print(f"After training: streamcast model compress NAME --how {how}", highlight=False)
     return 0
 
 
-def compress(folder: Path, reference: str, how: str, keep: float, history: History | None, console: Console) -> int:
-    """Save a smaller model as the next version and say what that saves, and costs in accuracy where there is data."""
-    model = load_model(folder, reference)
+def compress(
+    folder: Path, reference: str, options: CompressOptions, data: Path | None, columns: Columns, console: Console
+) -> int:
+    """Save a smaller model as the next version; print its size, speed and, with data, its loss.
+
+    Raises ModelError, HistoryError, or SpecError for a network that cannot be made smaller.
+    """
+    how = options.how
     if how not in ("int8", "prune"):
         raise SpecError(f"how is {how!r}: expected int8 or prune")
+    model = load_model(folder, reference)
+    history = None if data is None else read_series(data, columns, model.spec.series)
     torch.set_num_threads(1)
-    small = compression.quantised(model.network) if how == "int8" else compression.pruned(model.network, keep)
+    small = compression.quantised(model.network) if how == "int8" else compression.pruned(model.network, options.keep)
     spec = ModelSpec.model_validate({**model.spec.model_dump(), "network": dict(small.spec)})
 
     def loss(network: Network) -> float:
@@ -185,6 +195,6 @@ def compress(folder: Path, reference: str, how: str, keep: float, history: Histo
         )  # fmt: skip
     console.print(table)
     if how == "prune":
-        console.print(f"Train it on: streamcast train DATA --from {saved.name}@{saved.version}", highlight=False)
+        console.print(f"Continue training: streamcast train DATA --from {saved.name}@{saved.version}", highlight=False)
     console.print(f"Next: streamcast backtest DATA --model {saved.name}@{saved.version}", highlight=False)
     return 0

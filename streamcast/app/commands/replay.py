@@ -1,50 +1,61 @@
-"""``streamcast replay``: a file's observations as records of a topic, as fast as wanted."""
+"""``streamcast replay``: write a file's observations to a topic, at a chosen speed."""
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
 
 from streamcast.app.commands.connect import connection, new_transport
+from streamcast.app.commands.reading import read_history
+from streamcast.app.options import Columns, ReplayOptions
 from streamcast.app.settings import Settings
-from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec
-from streamcast.offline.history.read import History, Observation, records
+from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec, Transport
+from streamcast.offline.history.read import Observation, records
 
 CHUNK = 2_000
 PACE_SECONDS = 0.05
 
 
-def replay(
-    settings: Settings, history: History, topic: str, speed: float, partitions: int, progress: Callable[[int], None]
-) -> int:
-    """Write all observations in time order; ``speed`` is event time per real time, 0 for no pace.
+def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOptions, console: Console) -> int:
+    """Write all observations of a file in time order, with the present as their Kafka timestamp.
 
-    Records carry the present as their Kafka timestamp.  A topic that does not exist is made with
-    ``partitions`` partitions; ``progress`` is told how many records have been written.
+    Raises HistoryError, TransportError, or TopicMissing where the topic does not exist and is not to be created.
     """
+    history = read_history(data, columns)
+    topic = options.topic or settings.input.topic
     who = replace(connection(settings), group="", instance="replay", guarantee="at_least_once")
     transport = new_transport(settings, who)
     try:
-        if topic not in transport.describe([topic]):
-            if partitions < 1:
-                raise TopicMissing(f"topic {topic!r} does not exist: create it, or let --partitions N do so")
-            transport.create([TopicSpec(topic, partitions)])
-        count = transport.describe([topic])[topic].partitions
-        written = 0
-        for chunk in paced(records(history), speed):
-            transport.commit([outgoing(topic, chunk, count)], {})
-            written += len(chunk)
-            progress(written)
+        partitions = _partitions(transport, topic, options.partitions)
+        with Progress(console=console) as progress:
+            task = progress.add_task("records written", total=len(history))
+            for chunk in paced(records(history), options.speed):
+                transport.commit([outgoing(topic, chunk, partitions)], {})
+                progress.advance(task, len(chunk))
     finally:
         transport.close(10.0)
-    return written
+    console.print(f"Wrote {len(history):,} records of {len(history.keys):,} series to {topic}.")
+    return 0
+
+
+def _partitions(transport: Transport, topic: str, wanted: int) -> int:
+    """Return the partitions of a topic, created with ``wanted`` if it does not exist; raises TopicMissing."""
+    if topic not in transport.describe([topic]):
+        if wanted < 1:
+            raise TopicMissing(f"topic {topic!r} does not exist: create it, or give --partitions to create it here")
+        transport.create([TopicSpec(topic, wanted)])
+    return transport.describe([topic])[topic].partitions
 
 
 def outgoing(topic: str, chunk: list[Observation], partitions: int) -> Outgoing:
-    """Return observations as records, each key always in the same partition."""
+    """Return observations as records; the key alone decides the partition."""
     now = round(time.time() * 1000)
     return Outgoing(
         topic=topic,
@@ -56,7 +67,7 @@ def outgoing(topic: str, chunk: list[Observation], partitions: int) -> Outgoing:
 
 
 def paced(observations: Iterator[Observation], speed: float) -> Iterator[list[Observation]]:
-    """Cut observations into chunks, each yielded when its time has come (at once when ``speed`` is 0)."""
+    """Yield observations in chunks, each when it is due (at once when ``speed`` is 0)."""
     if speed == 0:
         while chunk := list(islice(observations, CHUNK)):
             yield chunk

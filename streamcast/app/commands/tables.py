@@ -1,4 +1,4 @@
-"""How tables look on a terminal: no lines between columns, and what is too wide is folded, never cut off."""
+"""How tables look on a terminal: no lines between columns; wide cells are wrapped, never cut."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from rich.text import Text
 
 
 def lean(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table:
-    """Return an empty table of ``columns``, of which those named in ``numbers`` are aligned to the right.
+    """Return an empty table; the columns named in ``numbers`` are aligned to the right.
 
-    What comes from records goes in as ``Text``: of plain strings, rich would take "[/x]" for markup.
+    Add text from records as ``Text``: in a plain string, rich reads "[/x]" as markup.
     """
     table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in columns:
@@ -21,7 +21,7 @@ def lean(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table
 
 
 def facts(named: Mapping[str, object]) -> Table:
-    """Return a table of names and what they are."""
+    """Return a table with one row per name and its value."""
     table = Table(show_header=False, box=None)
     table.add_column(style="dim", overflow="fold")
     table.add_column(overflow="fold")

@@ -1,10 +1,9 @@
-"""``streamcast tune``: try networks and training options, keep the model that did best on the history's last part."""
+"""``streamcast tune``: try networks and training options, keep the model with the lowest validation loss."""
 
 from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from streamcast.app.commands.reading import read_history
 from streamcast.app.commands.tables import lean
-from streamcast.app.commands.train import chosen_spec, describe
+from streamcast.app.commands.train import chosen_spec, report_saved
+from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.errors import ModelError
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
@@ -30,22 +31,23 @@ BEST_SHOWN = 5
 
 @dataclass(slots=True)
 class _Search:
-    """The trials so far, and the best model among them."""
+    """One search: what it is asked for, and the best model so far."""
 
     history: History
-    choice: Mapping[str, Any]
+    wanted: SpecOptions
+    options: SearchOptions
     progress: Progress
     best: Model | None = None
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Train one candidate; return its validation loss, which is in units of the running normaliser."""
-        kind = trial.suggest_categorical("kind", self.choice["networks"])
+        """Train one candidate; return its validation loss, in units of the running normaliser."""
+        kind = trial.suggest_categorical("kind", self.options.networks)
         options = training.Options(
-            epochs=self.choice["epochs"], seed=self.choice["seed"], max_seconds=self.choice["trial_seconds"],
+            epochs=self.options.epochs, seed=self.options.seed, max_seconds=self.options.trial_seconds,
             chunk=trial.suggest_categorical("chunk", CHUNKS),
             learning_rate=trial.suggest_float("learning_rate", 1e-3, 2e-2, log=True),
         )  # fmt: skip
-        spec = chosen_spec(self.history, {**self.choice, "network": network(trial, kind)})
+        spec = chosen_spec(self.history, self.wanted, network(trial, kind))
         task = self.progress.add_task(f"trial {trial.number + 1}: {kind}", total=options.epochs)
 
         def follow(now: training.Progress) -> None:
@@ -69,7 +71,7 @@ class _Search:
 
 
 def network(trial: optuna.Trial, kind: str) -> dict[str, Any]:
-    """Return a spec of this kind, with a draw of those of width, depth and dropout that it takes."""
+    """Return a network spec of this kind; draw width, layers and dropout where the network has them."""
     takes = inspect.signature(MODELS[kind]).parameters
     drawn: dict[str, Any] = {"kind": kind}
     if "hidden" in takes:
@@ -81,30 +83,30 @@ def network(trial: optuna.Trial, kind: str) -> dict[str, Any]:
     return drawn
 
 
-def tune(history: History, source: str, name: str, choice: Mapping[str, Any], folder: Path, console: Console) -> int:
-    """Search, save the best model, and say what it was; Ctrl-C keeps the best so far.
+def tune(
+    data: Path, columns: Columns, wanted: SpecOptions, options: SearchOptions, name: str, folder: Path, console: Console
+) -> int:
+    """Search, save the best model and print the ranking; Ctrl-C keeps the best model so far.
 
-    Raises ModelError for an unknown network.
+    Raises HistoryError, ModelError for an unknown network, SpecError for an option that does not fit.
     """
-    if unknown := [kind for kind in choice["networks"] if kind not in MODELS]:
-        raise ModelError(f"network {unknown[0]!r}: see `streamcast model zoo` for the names")
+    if unknown := [kind for kind in options.networks if kind not in MODELS]:
+        raise ModelError(f"network {unknown[0]!r} is unknown: `streamcast model zoo` lists the names")
+    history = read_history(data, columns, ticks=wanted.ticks)
     optuna.logging.set_verbosity(logging.WARNING)
     study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=choice["seed"]), pruner=optuna.pruners.MedianPruner(3, 2)
+        sampler=optuna.samplers.TPESampler(seed=options.seed), pruner=optuna.pruners.MedianPruner(3, 2)
     )
-    columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        search = _Search(history, choice, progress)
-        study.optimize(search, n_trials=choice["trials"], timeout=choice["max_seconds"] or None)
+    bars = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*bars, console=console, transient=True) as progress:
+        search = _Search(history, wanted, options, progress)
+        study.optimize(search, n_trials=options.trials, timeout=options.max_seconds or None)
     if search.best is None:
-        console.print("[red]No trial came to its end:[/] give more --max-seconds")
+        console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
     console.print(ranking(study))
-    facts = {**search.best.facts, "data": source, "tuned": study.best_params, "trials": len(study.trials)}
-    saved = save_model(folder, name, search.best.spec, search.best.network, facts)
-    console.print(describe(saved), highlight=False)
-    console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {folder / name / saved.version}")
-    console.print(f"Next: [bold]streamcast backtest {source} --model {saved.name}@{saved.version}[/]", highlight=False)
+    facts = {**search.best.facts, "data": str(data), "tuned": study.best_params, "trials": len(study.trials)}
+    report_saved(save_model(folder, name, search.best.spec, search.best.network, facts), data, folder, console)
     return 0
 
 
@@ -112,11 +114,11 @@ def ranking(study: optuna.Study) -> Table:
     """Return the best trials as a table."""
     ended = [t for t in study.trials if t.state.name == "COMPLETE"]
     pruned = sum(t.state.name == "PRUNED" for t in study.trials)
-    table = lean("loss", "what", title=f"{len(study.trials)} trials, {pruned} of them cut short")
+    table = lean("loss", "options", title=f"{len(study.trials)} trials, {pruned} of them stopped early")
     for trial in sorted(ended, key=lambda t: t.value or 0.0)[:BEST_SHOWN]:
-        what = ", ".join(
+        drawn = ", ".join(
             f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in trial.params.items()
         )
-        table.add_row(f"{trial.value:.4f}", what)
+        table.add_row(f"{trial.value:.4f}", drawn)
     return table

@@ -1,7 +1,7 @@
-"""Where the service runs and what it runs.
+"""The settings of the service: where it runs and which models it runs.
 
-In reading order: ``fields.py`` (every setting, its default and its meaning), ``load.py`` (file, environment and
-command line to ``Settings``; the only reader of the environment), ``reference.py`` (the template and the docs).
+In reading order: ``fields.py`` (every setting, its default and its meaning), ``load.py`` (from file and environment to
+``Settings``), ``reference.py`` (the template and the docs).
 """
 
 from streamcast.app.settings.fields import Lane, Settings

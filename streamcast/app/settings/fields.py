@@ -1,8 +1,8 @@
 """Every setting, its default and its meaning.
 
-Settings say where the service runs and what it runs; whatever could change a forecast's bytes belongs to the model's
-spec (``spec.py``).  One YAML file, overridden by ``STREAMCAST__SECTION__NAME``, overridden by the command line.
-Durations are written with a unit (``100ms``, ``5min``) and held in milliseconds.
+Settings say where the service runs and which models it runs; everything that can change a forecast's bytes is part of
+the model spec (``streamcast.spec.model_spec``).  The environment (``STREAMCAST__SECTION__NAME``) overrides the YAML
+file.  Durations are written with a unit (``100ms``, ``5min``) and kept in milliseconds.
 The text under each field is its documentation: in the template, in docs/settings.md and in the JSON Schema.
 """
 
@@ -11,15 +11,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamcast.spec import model_spec as spec
 from streamcast.topics.names import champion_of
 
+
+def with_unit(value: object) -> int:
+    """Return the milliseconds of a text such as 5min; a number without a unit is refused."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value!r} has no unit: write {value}s for seconds, or {value}min for minutes")
+    return spec.parse_duration(value)
+
+
 Duration = Annotated[
-    spec.Duration, WithJsonSchema({"type": ["string", "integer"], "examples": ["100ms", "5min", "1h"]})
+    int,
+    BeforeValidator(with_unit),
+    Field(gt=0, le=10_000 * 366 * 86_400_000, validate_default=False),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\s*\d+\s*(ms|s|min|h|d|w)\s*$", "examples": ["100ms", "5min", "1h"]}
+    ),
 ]
+"""Milliseconds, written with a unit; the defaults below are numbers, and are not validated."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Reference = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}@[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -38,7 +61,7 @@ _LIBRDKAFKA_NAMES = {
 
 
 class Section(BaseModel):
-    """A part of the settings: immutable, and closed to unknown names."""
+    """A section of the settings: immutable; refuses unknown names."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -51,7 +74,7 @@ class Section(BaseModel):
 
 
 def _read_secret(data: object, name: str) -> object:
-    """Fill secret ``name`` from the file that ``name_file`` points to; raises ValueError when it cannot be read."""
+    """Read secret ``name`` from the file that ``name_file`` names; raises ValueError when it cannot be read."""
     if not isinstance(data, dict) or not data.get(f"{name}_file"):
         return data
     if data.get(name):
@@ -64,24 +87,24 @@ def _read_secret(data: object, name: str) -> object:
 
 
 class Security(Section):
-    """How the broker is reached and who we are to it; secrets come from files or the environment."""
+    """Encryption and authentication; put secrets in files or in the environment."""
 
     protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """Encryption and authentication of the connection."""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
-    """How to authenticate, with a SASL protocol; OAUTHBEARER needs the client librdkafka and its `options`."""
+    """SASL mechanism; OAUTHBEARER needs `client: librdkafka` and its own entries in `options`."""
     username: str | None = None
-    """Name to authenticate with."""
+    """User name for SASL."""
     password: SecretStr | None = None
-    """Password to authenticate with; better from `password_file` or the environment than from this file."""
+    """Password for SASL; prefer `password_file` or the environment to this file."""
     password_file: Path | None = None
     """File that holds the password, such as a mounted secret."""
     ca_file: Path | None = None
-    """Certificates to trust, in PEM; the system's where it is not set."""
+    """PEM file of the certificates to trust (default: those of the system)."""
     certificate_file: Path | None = None
-    """Our own certificate, in PEM."""
+    """PEM file of the client certificate."""
     key_file: Path | None = None
-    """The private key of our certificate, in PEM."""
+    """PEM file of the client certificate's private key."""
     key_password: SecretStr | None = None
     """Password of the private key."""
     key_password_file: Path | None = None
@@ -95,32 +118,34 @@ class Security(Section):
     @model_validator(mode="after")
     def _check(self) -> Security:
         if self.protocol.startswith("SASL") != (self.mechanism is not None):
-            raise ValueError(f"protocol {self.protocol} and mechanism {self.mechanism} do not go together")
+            raise ValueError(
+                f"protocol {self.protocol} and mechanism {self.mechanism} do not go together: SASL needs a mechanism,"
+                " and only SASL has one"
+            )
         if self.mechanism not in (None, "OAUTHBEARER") and not (self.username and self.password):
             raise ValueError(f"mechanism {self.mechanism} needs username and password (or password_file)")
         return self
 
 
 class KafkaSettings(Section):
-    """The broker, and who we are in its group."""
+    """The broker, and the identity of this process in the consumer group."""
 
     bootstrap_servers: str = Field(default="127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
-    """Where to find the brokers: host:port, several with commas."""
+    """Brokers to connect to first: host:port, separated by commas."""
     group: str = Field(default="streamcast", min_length=1)
-    """Consumer group; all processes of one service share it."""
+    """Consumer group; all processes of a service use the same one."""
     instance: str = Field(default="0", min_length=1)
-    """Name of this process in the group: unique there and the same after a restart, such as a pod's name."""
+    """Name of this process: unique in the group and stable over restarts, such as a pod's name."""
     client: Literal["kafka-python", "librdkafka"] = "kafka-python"
     """Client library; librdkafka is more than twice as fast and needs the extra `librdkafka`."""
     guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    """at_least_once is for brokers without transactions: consumers drop duplicates by the forecast's source."""
+    """Use at_least_once for brokers without transactions; consumers then drop duplicates by the forecast's source."""
     assignor: Literal["range", "cooperative-sticky"] = "range"
-    """How the group shares partitions: range gives all up at every rebalance, cooperative-sticky only those that move.
-
-    All processes must agree: stop them all to change it."""
+    """How the group assigns partitions. A rebalance revokes all partitions with range, only those that move with
+    cooperative-sticky. All processes must use the same value: stop them all to change it."""
     security: Security = Security()
     options: dict[str, str | int | float | bool] = {}
-    """Further options of the client library, passed on as they are, in its own names."""
+    """More options for the client library, under its own names, passed on unchanged."""
 
     @model_validator(mode="after")
     def _check(self) -> KafkaSettings:
@@ -129,7 +154,7 @@ class KafkaSettings(Section):
         return self
 
     def client_options(self) -> dict[str, object]:
-        """Return security and options in the client library's own names, secrets in clear: never log them."""
+        """Return security and options under the client library's own names; holds secrets in clear, so never log it."""
         security = self.security
         named: dict[str, object] = {
             "security_protocol": security.protocol,
@@ -147,32 +172,33 @@ class KafkaSettings(Section):
 
 
 class InputSettings(Section):
-    """Where observations come from and where answers begin."""
+    """Where observations come from, and where forecasts start."""
 
     topic: TopicName = "observations"
     """Topic of the observations."""
     start: Literal["earliest", "latest"] | AwareDatetime = "earliest"
-    """Where answers begin at the very first start: earliest, latest, or a time with a zone (2026-01-31T00:00:00Z)."""
+    """Where forecasts start when the service runs for the first time: earliest, latest, or a time with a zone, such as
+    2026-01-31T00:00:00Z."""
     warm_from: int = Field(default=0, ge=0)
-    """Records before the start, per partition, that build state without being answered."""
+    """Records before the start, per partition, that build up state without a forecast."""
 
 
 class Lane(Section):
-    """A model being run."""
+    """A model that the service runs."""
 
     model: Reference = Field(examples=["load@latest"])
-    """Name and version or alias of a model in the folder, such as load@3 or load@latest."""
+    """Name and version, or name and alias, of a model in the folder, such as load@3 or load@latest."""
     shadow: bool = False
-    """Run and measure the lane, but do not publish its forecasts."""
+    """Run and measure this lane without publishing its forecasts."""
 
 
 class ModelSettings(Section):
-    """Which models answer."""
+    """Which models run."""
 
     folder: Path = Path("trained")
-    """Folder of trained models, as `streamcast train` writes it."""
+    """Folder of trained models; `streamcast train` writes it."""
     lanes: dict[LaneName, Lane] = Field(min_length=1, max_length=16, examples=["champion"])
-    """The models to run, by lane; every lane answers every record. The usual names are champion and challenger."""
+    """The models to run, by lane; every lane forecasts for every record. Usual names are champion and challenger."""
     champion: str | None = None
     """The lane whose outcome is a record's outcome; by default the lane named champion, else the only lane."""
 
@@ -188,51 +214,51 @@ class ModelSettings(Section):
 
 
 class OutputSettings(Section):
-    """Where answers go; each topic has as many partitions as the input."""
+    """Where the output goes; each topic needs as many partitions as the input topic."""
 
     forecasts: TopicName = "forecasts"
     """Topic of the forecasts."""
     dead_letters: TopicName = "dead-letters"
-    """Topic of the records that got no forecast, with the reason in their headers."""
+    """Topic of the records that could not be processed, with the reason in their headers."""
     journal: TopicName = "journal"
-    """Topic of the decisions that do not come from the records: first start, model swap, reset, skipped record."""
+    """Topic of the decisions that do not follow from the records: first start, model swap, reset, skipped record."""
 
 
 class BatchSettings(Section):
-    """How many records are taken at once; batches grow by themselves under load."""
+    """How many records a poll returns; polls grow under load."""
 
     max_records: int = Field(default=10_000, ge=1, le=100_000)
-    """Most records of one poll, and so of one transaction."""
+    """Maximum records of a poll, and so of a transaction."""
     max_wait: Duration = 200
-    """Longest that a poll waits when nothing has arrived; a record that has arrived never waits."""
+    """How long a poll waits when no record is there; records that have arrived never wait."""
 
 
 class StateSettings(Section):
-    """What is remembered, and where it is kept safe."""
+    """How much state to keep, and where to store snapshots of it."""
 
     store: str = Field(default="state", min_length=1)
-    """Where snapshots go: a folder or any fsspec URL, such as s3://bucket/prefix."""
+    """Where to write snapshots: a folder or any fsspec URL, such as s3://bucket/prefix."""
     interval: Duration = 300_000
     """Time between two snapshots of a partition."""
     retention: int = Field(default=3, ge=1, le=1_000)
-    """Snapshots kept of each partition."""
+    """Snapshots to keep per partition."""
     max_series: int = Field(default=100_000, ge=1)
-    """Most series of a partition; beyond it the least recently seen is forgotten."""
+    """Maximum series per partition; above it, the state of the least recently seen series is dropped."""
     max_bytes: int = Field(default=16 << 30, ge=1 << 20)
-    """Most memory that the state of a partition may come to; `streamcast check` refuses models that could need more."""
+    """Maximum memory for the state of a partition; `streamcast check` rejects models that could need more."""
     allow_cold_start: bool = False
-    """Begin with empty state when the records to rebuild it from are gone; otherwise the service refuses to start."""
+    """If the records needed to rebuild the state are gone: true starts with empty state, false refuses to start."""
 
 
 class TelemetrySettings(Section):
-    """Metrics and health, on a port of their own: /metrics, /livez, /readyz."""
+    """Metrics and health over HTTP: /metrics, /livez, /readyz."""
 
     host: str = "127.0.0.1"
-    """Address to listen at; 0.0.0.0 for every interface."""
+    """Address to listen on; 0.0.0.0 is every interface."""
     port: Port = 9464
-    """Port to listen at; 0 takes a free one."""
+    """Port to listen on; 0 picks a free one."""
     token: SecretStr | None = None
-    """Token for requests that change state (`streamcast state reset`). If unset, such requests are rejected."""
+    """Token for requests that change state, such as `streamcast state reset`. If unset, all of them are rejected."""
     token_file: Path | None = None
     """File that holds the token."""
 
@@ -246,15 +272,15 @@ class DashboardSettings(Section):
     """The live page."""
 
     host: str = "127.0.0.1"
-    """Address to listen at; 0.0.0.0 for every interface."""
+    """Address to listen on; 0.0.0.0 is every interface."""
     port: Port = 8080
-    """Port to listen at; 0 takes a free one."""
+    """Port to listen on; 0 picks a free one."""
     telemetry_url: str | None = Field(default="http://127.0.0.1:9464/metrics", pattern=r"^https?://")
-    """Where the page reads the service's latency and throughput."""
+    """URL from which the page reads latency and throughput of the service."""
 
 
 class Settings(BaseSettings):
-    """All settings; ``load_settings`` makes one from a file and the environment."""
+    """All settings; ``load_settings`` reads them from a file and the environment."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True, case_sensitive=True
@@ -285,5 +311,5 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let the constructor take its arguments only: ``load_settings`` is what reads the environment."""
+        """Make the constructor use its arguments alone: only ``load_settings`` reads the environment."""
         return (init_settings,)

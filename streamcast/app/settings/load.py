@@ -1,7 +1,7 @@
-"""File, environment and command line to ``Settings``: the only reader of the environment.
+"""From file, environment and overrides to ``Settings``: the only module that reads the environment.
 
-A wrong setting is answered with where it was written, its name, its value and what was expected; an unknown one with
-the nearest valid name.  A path is the tuple of names that leads to a setting: ``("kafka", "group")``.
+The error for a wrong setting names the place where it was written, its name, its value and what was expected; the error
+for an unknown setting suggests the nearest valid name.  ``Names`` is the path to a setting: ``("kafka", "group")``.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PREFIX = "STREAMCAST__"
 Names = tuple[str, ...]
 Document = dict[str, Any]
 Places = dict[Names, str]
-"""Where each setting was written, in words."""
+"""Where each setting was written: file and line, environment variable, or override."""
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, object] | None = None) -> Settings:
-    """Read the YAML file (None: none), then the environment, then ``overrides`` by dotted name; the last one wins.
+    """Read the YAML file if there is one, then the environment, then ``overrides`` by dotted name; the last one wins.
 
     Raises SettingsError.
     """
@@ -119,7 +119,7 @@ def _explain(error: ValidationError, document: Document, places: Places) -> Iter
 
 
 def _within(document: Document, names: Names) -> Names:
-    """Return the part of ``names`` that is written in ``document``: pydantic adds the branches of a union."""
+    """Return the part of ``names`` that is in ``document``; pydantic adds the branches of a union."""
     here: Any = document
     for depth, name in enumerate(names):
         if not isinstance(here, dict) or name not in here:
@@ -174,7 +174,7 @@ def _nearest(names: Names) -> str:
 
 
 def _type_at(names: Names) -> Any:
-    """Return the type of the setting that ``names`` lead to, None where there is none."""
+    """Return the type of the setting at ``names``, None if there is no such setting."""
     here: Any = Settings
     for name in names:
         if _is_model(here):

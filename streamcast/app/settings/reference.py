@@ -1,6 +1,6 @@
-"""The settings for people: a commented file to start from, the reference page, the JSON Schema.
+"""Documentation made from the fields: a settings file with comments, the reference page, the JSON Schema.
 
-All three are made from the fields; ``make docs`` writes the last two into docs/.
+``make docs`` writes the last two into docs/.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import yaml
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from streamcast.app.settings.fields import Settings
+from streamcast.app.settings.fields import Settings, with_unit
 from streamcast.spec import model_spec as spec
 
 _KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", SecretStr: "secret"}
 
 
 def write_template() -> str:
-    """Return a commented YAML file with every setting at its default; ``load_settings`` reads it."""
+    """Return a YAML file with every setting at its default and a comment; ``load_settings`` reads it."""
     head = "# Settings of streamcast. STREAMCAST__SECTION__NAME in the environment overrides a line of this file.\n"
     return head + "\n".join(_template(Settings, "")) + "\n"
 
@@ -35,15 +35,15 @@ def write_reference() -> str:
         # Settings
 
         Generated from `streamcast/app/settings/fields.py` by `make docs`; do not edit. `streamcast init` writes a file
-        with all of them. Each can be overridden in the environment: `kafka.group` by `STREAMCAST__KAFKA__GROUP`.
-        Durations are written with a unit: ms, s, min, h, d or w. What can change a forecast (freq, columns, lateness,
-        gaps, calibration) belongs to the model, not here.
+        with all of them. The environment overrides the file: `STREAMCAST__KAFKA__GROUP` overrides `kafka.group`.
+        Durations need a unit: ms, s, min, h, d or w. Choices that can change a forecast (freq, columns, grace, gaps)
+        are part of the model, not of the settings.
         """)
     return head + "".join(_section_page(name, info) for name, info in Settings.model_fields.items())
 
 
 def write_schema() -> str:
-    """Return the JSON Schema of the settings file, for editors that check as one types."""
+    """Return the JSON Schema of the settings file, for editors that check it."""
     return json.dumps(Settings.model_json_schema(), indent=2) + "\n"
 
 
@@ -91,7 +91,7 @@ def _rows(dotted: str, info: FieldInfo) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _inner(info: FieldInfo) -> type[BaseModel] | None:
-    """Return the section that a field holds, by itself or by name; None for a plain setting."""
+    """Return the section that a field or each of its named entries holds; None for a plain setting."""
     kind = get_args(info.annotation)[1] if get_origin(info.annotation) is dict else info.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
@@ -102,7 +102,7 @@ def _meaning(info: FieldInfo) -> str:
 
 
 def _is_duration(info: FieldInfo) -> bool:
-    return any(getattr(part, "func", None) is spec.parse_duration for part in info.metadata)
+    return any(getattr(part, "func", None) is with_unit for part in info.metadata)
 
 
 def _default(info: FieldInfo) -> str:

@@ -17,7 +17,6 @@ ANOMALOUS = 0.9999
 """An answer with a larger anomaly counts as one in telemetry."""
 
 
-
 class Reporter:
     """Reports committed polls to telemetry; records are counted by the champion's outcome."""
 

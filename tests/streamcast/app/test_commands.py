@@ -237,9 +237,18 @@ def test_help_needs_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_the_serving_process_imports_no_data_frames_and_no_terminal() -> None:
+    script = (
+        "import sys, streamcast.app.commands.serve;"
+        "print([m for m in ('pandas', 'rich', 'typer', 'streamcast.offline') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120)
+    assert found.stdout.strip() == "[]"
+
+
 def test_a_settings_file_is_written_once_and_can_be_read(tmp_path: Path) -> None:
     streamcast("init", folder=tmp_path)
-    assert "is there already" in streamcast("init", code=2, folder=tmp_path)
+    assert "already exists" in streamcast("init", code=2, folder=tmp_path)
     from streamcast.app.settings import load_settings
 
     assert load_settings(tmp_path / "streamcast.yaml").input.topic == "observations"

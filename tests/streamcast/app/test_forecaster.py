@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from harness.readings import bars_and_readings
 from streamcast import Forecaster
 from streamcast.errors import ModelError
+from streamcast.models.spec import SpecError
 from streamcast.offline.training.fit import Options
 
 OPTIONS = Options(epochs=1, rows=4, chunk=16, positions=64)
@@ -38,6 +40,21 @@ def rows(df: pd.DataFrame) -> Iterator[tuple[str, pd.Timestamp, float, float]]:
 def fitted() -> Forecaster:
     model = {"kind": "gru", "hidden": 8, "layers": 1}
     return Forecaster(model=model, horizon=6, quantiles=[0.1, 0.5, 0.9], options=OPTIONS, name="load").fit(frame_of())
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({"horizon": 0}, "horizon is 0: expected at least 1 bar"),
+        ({"horizon": 3_000}, "horizon is 3000: it should be less than or equal to 2000"),
+        ({"quantiles": [0.1, 0.9]}, r"quantiles .* must hold 0.5"),
+        ({"ticks": True, "freq": "1h", "grace": "soon"}, "grace: 'soon' is not a duration"),
+        ({"ticks": True, "freq": "1h", "aggregates": {"y": "median"}}, "aggregate is 'median': it should be 'mean',"),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_one_message(choice: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        Forecaster(**choice).fit(frame_of())
 
 
 def test_predict_returns_every_series_horizon_in_nixtlas_columns(fitted: Forecaster) -> None:

@@ -88,7 +88,7 @@ def test_the_constructor_does_not_read_the_environment(monkeypatch: pytest.Monke
     assert made.kafka.group == "streamcast"
 
 
-def test_durations_are_held_in_milliseconds_and_times_need_a_zone(tmp_path: Path) -> None:
+def test_durations_become_milliseconds_and_times_need_a_zone(tmp_path: Path) -> None:
     loaded = load_settings(_write(tmp_path, MINIMAL + "batch: {max_wait: 1s}\ninput: {start: 2026-01-31T00:00:00Z}\n"))
     assert loaded.batch.max_wait == 1_000
     assert loaded.input.start == datetime(2026, 1, 31, tzinfo=UTC)
@@ -110,6 +110,8 @@ def test_durations_are_held_in_milliseconds_and_times_need_a_zone(tmp_path: Path
         ),
         ("batch: {max_records: 0}\n", ["batch.max_records is 0; expected greater than or equal to 1"]),
         ("batch: {max_wait: ten}\n", ["batch.max_wait: 'ten' is not a duration", "15min"]),
+        ("state: {interval: 5}\n", ["state.interval: 5 has no unit: write 5s for seconds"]),
+        ("state: {interval: 0s}\n", ["state.interval is '0s'; expected greater than 0"]),
         ("kafka: {client: java}\n", ["kafka.client is 'java'; expected 'kafka-python' or 'librdkafka'"]),
         ("state: 7\n", ["state is 7; expected a section"]),
         ("input: {start: soon}\n", ["input.start is 'soon'; expected 'earliest' or 'latest' or a valid datetime"]),
@@ -137,7 +139,7 @@ def test_a_file_that_is_no_settings_file_says_so(tmp_path: Path) -> None:
     assert "0 is not a setting" in _complaint(tmp_path, "0: 1\n")
 
 
-def test_every_fault_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMCAST__TELEMETRY__PORT", "high")
     monkeypatch.setenv("STREAMCAST__TELEMTRY__HOST", "x")
     with pytest.raises(SettingsError) as caught:

@@ -37,7 +37,8 @@ def spec_of(
             columns=(Column(name="y"), Column(name="wind", categories=("N", "S"))),
             freq="1h", max_gap=5, missing=missing, mode=mode, grace=0 if mode == "sample" else "90min",
         ),
-        horizon=3, lags=16, season=(4, 7), warm_up=2, scales=(Scale(every="3h", window=4), Scale(every="12h", window=4)),
+        horizon=3, lags=16, season=(4, 7), warm_up=2,
+        scales=(Scale(every="3h", window=4), Scale(every="12h", window=4)),
         targets=TargetBars(back=(2, 1), known=(Known(name="wind"),)) if targets else None,
         network={"kind": network, "hidden": 8} | ({"ring": 5} if network == "lstm-attention" else {}),
     )  # fmt: skip

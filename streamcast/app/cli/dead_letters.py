@@ -1,0 +1,34 @@
+"""``streamcast dlq``: commands about dead letters."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
+
+app = typer.Typer(help="Inspect dead letters and send them again.", no_args_is_help=True)
+
+Reason = Annotated[str, typer.Option(help="Only dead letters with this reason.", show_default="all")]
+
+
+@app.command("inspect")
+def inspect(
+    config: Config = SETTINGS,
+    reason: Reason = "",
+    limit: Annotated[int, typer.Option(help="Print the newest ones, at most this many.", min=1)] = 50,
+    as_json: AsJson = False,
+) -> int:
+    """Print dead letters and their reasons."""
+    from streamcast.app.commands import dlq as command
+
+    return command.inspect(load(config), reason, limit, as_json, console())
+
+
+@app.command("replay")
+def replay(config: Config = SETTINGS, reason: Reason = "") -> int:
+    """Write dead letters to the input topic again."""
+    from streamcast.app.commands import dlq as command
+
+    return command.send_again(load(config), reason, console())

@@ -1,0 +1,83 @@
+"""The commands that read a file of observations."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Annotated
+
+import typer
+
+from streamcast.app.cli.spread import spread
+from streamcast.app.cli.terminal import MODELS, SETTINGS, AsJson, Config, Data, Folder, console, load
+from streamcast.app.options import (
+    BacktestOptions,
+    Columns,
+    ReplayOptions,
+    SearchOptions,
+    SpecOptions,
+    TrainingOptions,
+)
+
+
+@spread
+def train(
+    context: typer.Context,
+    data: Data,
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model.", show_default="model, or the name given to --from")
+    ] = None,
+    training: TrainingOptions,
+    spec: SpecOptions,
+    columns: Columns,
+    models: Folder = MODELS,
+) -> int:
+    """Train a model on a file; Ctrl-C keeps the best weights so far."""
+    from streamcast.app.commands.train import train as run
+
+    if training.start:
+        _keeps_spec(context, training.start)
+    return run(data, columns, spec, training, name, models, console())
+
+
+def _keeps_spec(context: typer.Context, start: str) -> None:
+    """Raise BadParameter when an option contradicts the spec of the model that training continues."""
+    for field in ("network", *(field.name for field in fields(SpecOptions))):
+        source = context.get_parameter_source(field)
+        if source and source.name == "COMMANDLINE":
+            flag = "model" if field == "network" else field
+            raise typer.BadParameter(f"--from {start} keeps the spec of that model: leave out --{flag}")
+
+
+@spread
+def tune(
+    data: Data,
+    *,
+    name: Annotated[str, typer.Option(help="Name of the model.")] = "tuned",
+    search: SearchOptions,
+    spec: SpecOptions,
+    columns: Columns,
+    models: Folder = MODELS,
+) -> int:
+    """Search for the network and training options that forecast a file best."""
+    from streamcast.app.commands.tune import tune as run
+
+    return run(data, columns, spec, search, name, models, console())
+
+
+@spread
+def backtest(
+    data: Data, *, test: BacktestOptions, as_json: AsJson = False, columns: Columns, models: Folder = MODELS
+) -> int:
+    """Compare a model's forecasts of a file with simple baselines."""
+    from streamcast.app.commands.backtest import backtest as run
+
+    return run(data, columns, test, models, as_json, console())
+
+
+@spread
+def replay(data: Data, *, replay: ReplayOptions, config: Config = SETTINGS, columns: Columns) -> int:
+    """Write a file's observations to a topic, in time order."""
+    from streamcast.app.commands.replay import replay as run
+
+    return run(load(config), data, columns, replay, console())

@@ -1,0 +1,96 @@
+"""``streamcast model``: commands about trained models and architectures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamcast.app.cli.spread import spread
+from streamcast.app.cli.terminal import MODELS, AsJson, Folder, Reference, console
+from streamcast.app.options import Columns, CompressOptions
+
+app = typer.Typer(help="List, compare, compress and promote models.", no_args_is_help=True)
+
+
+@app.command("ls")
+def ls(models: Folder = MODELS, as_json: AsJson = False) -> int:
+    """List models, versions and aliases."""
+    from streamcast.app.commands import models as command
+
+    return command.ls(models, as_json, console())
+
+
+@app.command("show")
+def show(reference: Reference, models: Folder = MODELS, as_json: AsJson = False) -> int:
+    """Show one model, such as load@latest."""
+    from streamcast.app.commands import models as command
+
+    return command.show(models, reference, as_json, console())
+
+
+@app.command("schema")
+def schema(
+    reference: Reference,
+    of: Annotated[str, typer.Option(help="observation or forecast.")] = "observation",
+    models: Folder = MODELS,
+) -> int:
+    """Print the JSON Schema of a model's records or forecasts."""
+    from streamcast.app.commands import models as command
+
+    return command.schema(models, reference, of, console())
+
+
+@app.command("promote")
+def promote(
+    reference: Reference,
+    alias: Annotated[str, typer.Argument(help="Alias, such as champion.")],
+    models: Folder = MODELS,
+) -> int:
+    """Point an alias, such as champion, to a version."""
+    from streamcast.app.commands import models as command
+
+    return command.make_alias(models, reference, alias, console())
+
+
+@app.command("zoo")
+def zoo(
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/zoo.md.")] = False,
+) -> int:
+    """List every architecture with its cost on this machine."""
+    from streamcast.app.commands import models as command
+
+    return command.zoo(as_json, markdown, console())
+
+
+@app.command("advise")
+def advise(
+    steps: Annotated[int, typer.Option(help="How many past bars matter.", min=1)] = 96,
+    resources: Annotated[str, typer.Option(help="any, free, memory, compute or mobile.")] = "any",
+    task: Annotated[str, typer.Option(help="forecast, generation, classification or sources.")] = "forecast",
+    as_json: AsJson = False,
+) -> int:
+    """Recommend an architecture for a task, with reasons."""
+    from streamcast.app.commands import models as command
+
+    return command.advise(steps, resources, task, as_json, console())
+
+
+@app.command("compress")
+@spread
+def compress(
+    reference: Reference,
+    *,
+    options: CompressOptions,
+    data: Annotated[
+        Path | None, typer.Option(help="Measure the loss before and after on the last part of this file.")
+    ] = None,
+    columns: Columns,
+    models: Folder = MODELS,
+) -> int:
+    """Save a smaller model as the next version."""
+    from streamcast.app.commands import models as command
+
+    return command.compress(models, reference, options, data, columns, console())

@@ -1,0 +1,81 @@
+"""The commands that read a settings file: the service, its page, and what checks them; and the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamcast.app.cli.faults import WRONG_INPUT
+from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
+
+
+def demo(
+    seconds: Annotated[float, typer.Option(help="Stop after this many seconds (0: at Ctrl-C).", min=0)] = 0.0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the measurements to this file.")] = None,
+    train_seconds: Annotated[float, typer.Option(help="Maximum training time.", min=1)] = 60.0,
+    model: Annotated[str, typer.Option(help="Network to train: a name from `streamcast model zoo`.")] = "gru",
+    port: Annotated[int, typer.Option(help="Port of the live page (0: any free port).", min=0, max=65_535)] = 8080,
+) -> int:
+    """Train on real series, stream unseen ones, and serve the live page."""
+    from streamcast.app.commands.demo import demo as run
+
+    return run(seconds, json_file, train_seconds, model, port, console())
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = SETTINGS,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> int:
+    """Write a settings file with comments."""
+    from streamcast.app.settings import write_template
+
+    if path.exists() and not force:
+        console().print(f"[red]{path} already exists:[/] --force replaces it")
+        return WRONG_INPUT
+    path.write_text(write_template(), encoding="utf-8")
+    console().print(f"Wrote {path}. Set models.lanes to your model, then run: streamcast check -c {path}")
+    return 0
+
+
+def check(
+    config: Config = SETTINGS,
+    create: Annotated[bool, typer.Option("--create", help="Create missing output topics.")] = False,
+) -> int:
+    """Check broker, topics and models; print a remedy for each fault."""
+    from streamcast.app.commands.check import check as run
+
+    return run(load(config), create, console())
+
+
+def serve(config: Config = SETTINGS) -> int:
+    """Forecast for every record of a topic until SIGTERM or Ctrl-C."""
+    from streamcast.app.commands.serve import serve as run
+
+    return run(load(config))
+
+
+def skip(
+    partition: Annotated[str, typer.Argument(metavar="TOPIC[PARTITION]", help="Such as observations[3].")],
+    offset: Annotated[int, typer.Argument(min=0, help="The record's offset, as the service's log names it.")],
+    config: Config = SETTINGS,
+) -> int:
+    """Pass over one record that stops the service: it becomes a dead letter."""
+    from streamcast.app.commands.skip import skip_record
+
+    return skip_record(load(config), partition, offset, console())
+
+
+def dashboard(config: Config = SETTINGS) -> int:
+    """Serve the live page: a separate process that only reads topics."""
+    from streamcast.app.commands.dashboard import dashboard as run
+
+    return run(load(config))
+
+
+def verify(config: Config = SETTINGS, as_json: AsJson = False) -> int:
+    """Compute every forecast again from the topics and compare all bytes."""
+    from streamcast.app.commands.verify import verify_service
+
+    return verify_service(load(config), as_json, console())

@@ -1,0 +1,29 @@
+"""``streamcast state``: commands about the state of one series."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
+
+app = typer.Typer(help="Show or reset the state of one series.", no_args_is_help=True)
+
+Key = Annotated[str, typer.Argument(help="Key of the series.")]
+
+
+@app.command("show")
+def show(key: Key, config: Config = SETTINGS, as_json: AsJson = False) -> int:
+    """Print the state of a series from the newest snapshot."""
+    from streamcast.app.commands import state as command
+
+    return command.show(load(config), key, as_json, console())
+
+
+@app.command("reset")
+def reset(key: Key, config: Config = SETTINGS) -> int:
+    """Reset the state of a series; the journal records from which record on."""
+    from streamcast.app.commands import state as command
+
+    return command.reset(load(config), key, console())

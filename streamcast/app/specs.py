@@ -1,0 +1,46 @@
+"""Model specs from what a user chose, with errors in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from streamcast.models.spec import SpecError
+from streamcast.offline.history.read import History
+from streamcast.offline.training.defaults import default_spec
+from streamcast.spec.model_spec import Aggregate, ModelSpec
+
+
+def new_spec(
+    history: History,
+    horizon: int,
+    network: str | Mapping[str, Any],
+    *,
+    quantiles: Sequence[float],
+    lags: int | None,
+    season: int | None,
+    scales: Sequence[str | int] | None,
+    mode: Literal["sample", "ticks"],
+    grace: str | int,
+    aggregates: Mapping[str, Aggregate] | None,
+) -> ModelSpec:
+    """Return ``default_spec`` of these choices; raises SpecError for a wrong value, HistoryError for a wrong column."""
+    if horizon < 1:
+        raise SpecError(f"horizon is {horizon}: expected at least 1 bar")
+    try:
+        return default_spec(
+            history, horizon, network, quantiles=quantiles, lags=lags, season=season, scales=scales, mode=mode,
+            grace=grace, aggregates=aggregates,
+        )  # fmt: skip
+    except ValidationError as error:
+        raise SpecError("\n".join(map(_sentence, error.errors(include_url=False)))) from None
+
+
+def _sentence(fault: Mapping[str, Any]) -> str:
+    """Return one fault of pydantic as a sentence with the name, the value and what was expected."""
+    name = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "value_error":
+        return ": ".join(filter(None, [name, str(fault["ctx"]["error"])]))
+    return f"{name} is {fault['input']!r}: {fault['msg'].replace('Input should', 'it should')}"
