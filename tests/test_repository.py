@@ -95,6 +95,23 @@ def test_only_the_settings_read_the_environment() -> None:
     assert found <= allowed
 
 
+ARCHITECTURE = re.compile(r"`((?:models|consumers|streamcast|harness|tests|benchmarks|examples|deploy|docs)/[\w./-]*)`")
+
+
+def test_every_path_that_the_architecture_page_names_exists() -> None:
+    named = ARCHITECTURE.findall((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    assert [path for path in named if not (ROOT / path).exists() and not (ROOT / f"{path}.py").exists()] == []
+
+
+def test_the_architecture_page_names_every_room() -> None:
+    named = ARCHITECTURE.findall((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    rooms = {path.parent for wing in (*WINGS, "harness") for path in (ROOT / wing).rglob("*.py")}
+    rooms |= {path for path in ROOT.iterdir() if any(path.glob("*.py"))}
+    folders = {path.relative_to(ROOT).as_posix() for path in rooms} - {"streamcast"}
+    assert folders - {path.rstrip("/") for path in named} == set()
+
+
 @pytest.mark.parametrize("path", _files(".yml", ".yaml"), ids=lambda path: path.name)
 def test_every_yaml_file_is_one(path: Path) -> None:
     assert list(yaml.safe_load_all(path.read_text(encoding="utf-8")))

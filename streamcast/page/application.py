@@ -22,7 +22,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamcast.page import views
 from streamcast.page.board import Board
-from streamcast.topics.messages import LONGEST_KEY
 
 _FILES: Final = {
     "/": ("index.html", "text/html"),
@@ -87,7 +86,7 @@ def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette
     async def series(request: Request) -> Response:
         key = request.path_params["key"]
         view = views.series(board, key)
-        error = f"no series has the key {key[:LONGEST_KEY]!r}: /api/series lists the keys"
+        error = f"no series has the key {key[:64]!r}: /api/series lists the keys"
         return _json({"error": error}, 404) if view is None else _json(view)
 
     async def refuse(_: Request, error: Exception) -> Response:
