@@ -20,14 +20,16 @@ settings.load_profile("streamcast")
 LONG_PROGRAMMES = (
     "tests/laws/",
     "tests/end_to_end/",
+    "tests/streamcast/app/test_cli.py",
     "tests/streamcast/app/test_commands.py",
     "tests/streamcast/app/test_forecaster.py",
     "tests/streamcast/app/test_train_command.py",
     "tests/streamcast/app/test_tune.py",
+    "tests/streamcast/engine/test_bounds.py",
     "tests/streamcast/offline/test_backtest.py",
     "tests/streamcast/offline/test_training.py",
 )
-"""Tests that train, stream or draw many examples: they are all marked ``slow``, and `make quick` leaves them out."""
+"""Tests that train, stream, start programs or draw many examples: marked ``slow``, and left out by `make quick`."""
 
 SPREAD = ("tests/laws/", "tests/end_to_end/test_simulation.py")
 """Tests without a shared fixture that take long: both workers run them."""

@@ -20,7 +20,7 @@ SKIPPED |= {".import_linter_cache", "build", "dist"}
 
 def _files(*suffixes: str) -> list[Path]:
     found = (path for path in ROOT.rglob("*") if not SKIPPED & set(path.relative_to(ROOT).parts))
-    return [path for path in found if path.is_file() and (not suffixes or path.suffix in suffixes)]
+    return sorted(path for path in found if path.is_file() and (not suffixes or path.suffix in suffixes))
 
 
 def _imports(path: Path) -> set[str]:

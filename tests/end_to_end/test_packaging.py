@@ -58,9 +58,9 @@ def environment(folder: Path, *packages: str | Path) -> Path:
     python = folder / "bin" / "python"
     site = next(folder.glob("lib/python*/site-packages"))
     (site / "dependencies.pth").write_text("\n".join(path for path in sys.path if Path(path).name == "site-packages"))
-    pip = ["--python", python, "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    options = ["--no-deps", "--no-build-isolation", "--ignore-installed"]
-    run(sys.executable, "-m", "pip", *pip, *options, *packages, cwd=folder)
+    options = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "--ignore-installed")
+    run(*pip, *options, *packages, cwd=folder)
     return python
 
 
