@@ -20,12 +20,14 @@ settings.load_profile("streamcast")
 LONG_PROGRAMMES = (
     "tests/laws/",
     "tests/end_to_end/",
+    "tests/consumers/test_loop.py::test_no_sequence_of_faults_loses_or_doubles_a_record_or_spoils_a_state",
     "tests/streamcast/app/test_cli.py",
     "tests/streamcast/app/test_commands.py",
     "tests/streamcast/app/test_forecaster.py",
     "tests/streamcast/app/test_train_command.py",
     "tests/streamcast/app/test_tune.py",
     "tests/streamcast/engine/test_bounds.py",
+    "tests/streamcast/offline/test_accuracy.py::test_errors_agree_with_utilsforecast",
     "tests/streamcast/offline/test_backtest.py",
     "tests/streamcast/offline/test_training.py",
 )
@@ -40,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests, and group tests that share an expensive fixture, so that one worker runs each group."""
     for item in items:
         file = item.nodeid.partition("::")[0]
-        if file.startswith(LONG_PROGRAMMES):
+        if item.nodeid.startswith(LONG_PROGRAMMES):
             item.add_marker(pytest.mark.slow)
         needs = [name for name in ("kafka", "browser", "prometheus") if item.get_closest_marker(name)]
         if needs or not file.startswith(SPREAD):
