@@ -1,12 +1,14 @@
-# Every target sets up what it needs: `make demo` and `make test` work on a fresh clone with Python 3.11+ and make.
+# Every target installs its own requirements: `make demo` and `make test` work on a fresh clone with Python 3.11+ and make.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format docs bench clean
+.PHONY: help demo quick test lint types format docs bench clean
 
 DEMO ?=
 TESTS ?= tests
+WORKERS ?= 2
+QUICK := not (kafka or browser or prometheus or slow)
 BENCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,8 +18,10 @@ FIND_PYTHON := for name in python3 python3.13 python3.12 python3.11; do \
 
 help:
 	@echo "make demo    train on real series, stream them through an embedded broker, serve the live page (DEMO='--seconds 60')"
-	@echo "make test    all tests (TESTS=tests/streamcast/offline/test_history.py for some)"
-	@echo "make lint    ruff, mypy, import contracts"
+	@echo "make quick   lint, types, and the tests that need no broker, browser or long programme: under two minutes"
+	@echo "make test    all tests, on WORKERS=2 workers (TESTS=tests/streamcast/offline/test_history.py for some)"
+	@echo "make lint    ruff, import contracts and types"
+	@echo "make types   mypy alone"
 	@echo "make format  let ruff format and sort imports"
 	@echo "make docs    write the generated pages of docs/"
 	@echo "make bench   the throughput benchmark against a real Kafka (BENCH='--json FILE')"
@@ -26,21 +30,30 @@ help:
 demo: $(VENV)/.demo
 	@$(BIN)/streamcast demo $(DEMO)
 
-test: $(VENV)/.dev
-	@$(BIN)/python -m pytest $(TESTS)
-
-lint: $(VENV)/.dev
+# mypy and the tests run side by side, one core each.
+quick: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -q -m '$(QUICK)' $(TESTS) || { kill $$types 2>/dev/null; exit 1; }; wait $$types
+
+test: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+lint: types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.dev
-	@$(BIN)/python -c 'from pathlib import Path; from streamcast import schemas, settings; schemas.write_docs(Path("docs")); settings.write_docs(Path("docs"))'
+	@$(BIN)/python -c 'from pathlib import Path; from streamcast.app import settings; from streamcast.topics import schemas; schemas.write_docs(Path("docs")); settings.write_docs(Path("docs"))'
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.throughput $(BENCH)
@@ -49,8 +62,8 @@ clean:
 	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Stamps: an extra is installed once, and again when pyproject.toml or constraints.txt changes. torch comes first, by
-# itself: what was downloaded of it is gone before the rest comes, 8.3 GB of disk at the most instead of 9.9.
+# Stamps: an extra is installed once, and again when pyproject.toml or constraints.txt changes. torch is installed first,
+# alone: pip deletes its downloads before it fetches the rest, so the peak on disk is 8.3 GB instead of 9.9.
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing streamcast[$*] into $(VENV): once, a few minutes (torch is large) ..."
 	@for packages in torch '--editable .[$*]'; do \

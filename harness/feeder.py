@@ -1,4 +1,4 @@
-"""A made-up service: series with seasons, forecasts of them by two lanes, and dead letters, as records of topics."""
+"""An invented service: records of seasonal series, forecasts of them by two lanes, and dead letters."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SPEC = SeriesSpec(columns=(Column(name="y"),), freq=FREQ, max_ahead=10 * 365 * 8
 
 
 class Feeder:
-    """Makes ``series`` made-up series of one-minute bars with a season of ``season`` bars.
+    """Generates ``series`` series of one-minute bars with a season of ``season`` bars.
 
-    The challenger forecasts a little worse than the champion; every 13th series has a change of habit that both miss,
-    and the last series falls silent after ``silent_after`` bars.
+    The challenger forecasts a little worse than the champion; the level of every 13th series shifts, which both miss;
+    the last series stops after ``silent_after`` bars.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Feeder:
         self._offsets = dict.fromkeys((RECORDS, FORECASTS, DEAD_LETTERS), 0)
 
     def _mean(self, bars: np.ndarray) -> np.ndarray:
-        """[S, ...] the expectation of ``bars`` for every series."""
+        """The expected values of ``bars`` for every series; [S, ...]."""
         shape = (-1,) + (1,) * (bars.ndim)
         angle = 2 * np.pi * (bars + self._phase.reshape(shape)) / self._season
         return self._level.reshape(shape) + self._swing.reshape(shape) * np.sin(angle) + 0.2 * np.sin(bars / 37.0)
@@ -100,8 +100,8 @@ def forecast(key: str, cutoff: int, quantiles: dict[str, list[float]], **fields:
 
 
 def fill(board: Board, feeder: Feeder, bars: int) -> None:
-    """Give the board ``bars`` bars of everything."""
+    """Add ``bars`` bars of records and forecasts to the board, and score them."""
     for _ in range(bars):
         board.take_records(feeder.records())
         board.take_forecasts(feeder.forecasts())
-    board.judge(10**6)
+    board.score(10**6)

@@ -1,4 +1,4 @@
-"""Fixtures that many tests share: a real Kafka for the session."""
+"""What all tests share: a real Kafka for the session, and which tests are slow or belong on one worker."""
 
 from __future__ import annotations
 
@@ -6,10 +6,47 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: two threads of this size of work are slower
+# Before torch is imported, and in every worker: two threads are slower for work of this size.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 from harness.local_kafka import LocalKafka, available
+
+# The first example compiles a kernel, and a busy machine is slow: neither is a fault.
+settings.register_profile("streamcast", deadline=None)
+settings.load_profile("streamcast")
+
+LONG_PROGRAMMES = (
+    "tests/laws/",
+    "tests/end_to_end/",
+    "tests/consumers/test_loop.py::test_no_sequence_of_faults_loses_or_doubles_a_record_or_spoils_a_state",
+    "tests/streamcast/app/test_cli.py",
+    "tests/streamcast/app/test_commands.py",
+    "tests/streamcast/app/test_forecaster.py",
+    "tests/streamcast/app/test_train_command.py",
+    "tests/streamcast/app/test_tune.py",
+    "tests/streamcast/engine/test_bounds.py",
+    "tests/streamcast/offline/test_accuracy.py::test_errors_agree_with_utilsforecast",
+    "tests/streamcast/offline/test_backtest.py",
+    "tests/streamcast/offline/test_training.py",
+)
+"""Tests that train, stream, start programs or draw many examples: marked ``slow``, and left out by `make quick`."""
+
+SPREAD = ("tests/laws/", "tests/end_to_end/test_simulation.py")
+"""Tests without a shared fixture that take long: both workers run them."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests, and group tests that share an expensive fixture, so that one worker runs each group."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        if item.nodeid.startswith(LONG_PROGRAMMES):
+            item.add_marker(pytest.mark.slow)
+        needs = [name for name in ("kafka", "browser", "prometheus") if item.get_closest_marker(name)]
+        if needs or not file.startswith(SPREAD):
+            item.add_marker(pytest.mark.xdist_group(needs[0] if needs else file))
 
 
 @pytest.fixture(scope="session")

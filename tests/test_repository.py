@@ -1,4 +1,4 @@
-"""What holds for the repository as a whole, beyond what ruff, mypy and import-linter check."""
+"""Rules for the whole repository that ruff, mypy and import-linter do not check."""
 
 import ast
 import re
@@ -20,11 +20,11 @@ SKIPPED |= {".import_linter_cache", "build", "dist"}
 
 def _files(*suffixes: str) -> list[Path]:
     found = (path for path in ROOT.rglob("*") if not SKIPPED & set(path.relative_to(ROOT).parts))
-    return [path for path in found if path.is_file() and (not suffixes or path.suffix in suffixes)]
+    return sorted(path for path in found if path.is_file() and (not suffixes or path.suffix in suffixes))
 
 
 def _imports(path: Path) -> set[str]:
-    """The top-level packages that a file imports, wherever in it."""
+    """The top-level packages that a file imports, at any place in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -76,7 +76,7 @@ def test_no_file_names_this_machine_or_a_package_registry() -> None:
     assert found == []
 
 
-def test_no_file_has_a_name_that_says_nothing() -> None:
+def test_no_file_is_named_utils_or_the_like() -> None:
     empty = re.compile(r"(^|_)(utils?|common|helpers?|misc|core|metrics)$")
     assert [str(path.relative_to(ROOT)) for path in _files(".py") if empty.search(path.stem)] == []
 
@@ -95,8 +95,25 @@ def test_only_the_settings_read_the_environment() -> None:
     assert found <= allowed
 
 
+ARCHITECTURE = re.compile(r"`((?:models|consumers|streamcast|harness|tests|benchmarks|examples|deploy|docs)/[\w./-]*)`")
+
+
+def test_every_path_that_the_architecture_page_names_exists() -> None:
+    named = ARCHITECTURE.findall((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    assert len(named) > 40
+    assert [path for path in named if not (ROOT / path).exists() and not (ROOT / f"{path}.py").exists()] == []
+
+
+def test_the_architecture_page_names_every_room() -> None:
+    named = ARCHITECTURE.findall((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"))
+    rooms = {path.parent for wing in (*WINGS, "harness") for path in (ROOT / wing).rglob("*.py")}
+    rooms |= {path for path in ROOT.iterdir() if any(path.glob("*.py"))}
+    folders = {path.relative_to(ROOT).as_posix() for path in rooms} - {"streamcast"}
+    assert folders - {path.rstrip("/") for path in named} == set()
+
+
 @pytest.mark.parametrize("path", _files(".yml", ".yaml"), ids=lambda path: path.name)
-def test_every_yaml_file_is_one(path: Path) -> None:
+def test_every_yaml_file_can_be_parsed(path: Path) -> None:
     assert list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
 
 
@@ -119,13 +136,13 @@ def test_the_containers_settings_load_and_their_topics_are_created() -> None:
     assert loaded.kafka.bootstrap_servers in script
 
 
-def test_every_file_that_a_container_mounts_is_here() -> None:
+def test_every_file_that_a_container_mounts_exists() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
     mounts = [mount.split(":")[0] for service in services.values() for mount in service.get("volumes", [])]
     assert [mount for mount in mounts if mount.startswith("./") and not (ROOT / mount).exists()] == []
 
 
-def test_containers_run_without_rights_they_do_not_need() -> None:
+def test_containers_have_no_needless_rights() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
     for name in ("streamcast", "page"):
         assert services[name]["read_only"] is True
@@ -135,3 +152,10 @@ def test_containers_run_without_rights_they_do_not_need() -> None:
     dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
     assert re.search(r"^USER [1-9]", dockerfile, re.MULTILINE)
     assert "/livez" in dockerfile
+
+
+def test_the_image_gets_every_folder_that_the_package_links_to() -> None:
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    links = [path for path in (ROOT / "streamcast").iterdir() if path.is_symlink()]
+    assert [path.resolve() for path in sorted(links)] == [ROOT / "consumers", ROOT / "models"]
+    assert [path.name for path in links if f"\nCOPY {path.name} {path.name}\n" not in dockerfile] == []

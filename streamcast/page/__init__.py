@@ -1,6 +1,6 @@
 """The live page: reads a service's topics, never the service.
 
-In reading order: ``track`` (one series), ``board`` (everything the page shows; pure), ``views`` (what of it is
-sent), ``feed`` (topics to board), ``scrape`` (the service's own numbers), ``app`` (HTTP and server-sent events),
-``server`` (in threads, bounded), ``static/`` (the page itself; no build step).
+In reading order: ``track`` (one series), ``board`` (all series; no I/O), ``views`` (the board as JSON), ``feed``
+(reads topics into the board), ``scrape`` (reads the service's /metrics), ``application`` (HTTP and server-sent
+events), ``server`` (the socket, its limits, and the threads), ``static/`` (the page itself; no build step).
 """

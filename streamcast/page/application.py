@@ -1,7 +1,7 @@
 """The live page as an application: static files, views of the board as JSON, and server-sent events.
 
-It changes nothing, reads no body, and answers paths from a fixed list; a content security policy lets the page run its
-own scripts and nothing else.
+It is read-only, ignores request bodies, and answers a fixed list of paths. A content security policy lets the page run
+its own scripts only.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _FILES: Final = {
     "/favicon.svg": ("favicon.svg", "image/svg+xml"),
 }
 _PLOTLYS_STYLES: Final = (
-    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"  # of nothing: filled through the object model
+    "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"  # of an empty element, which Plotly fills by script
     " 'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='"  # of the map library in its bundle
 )
-"""The hashes of the <style> elements Plotly makes; another version's would be kept out, and the charts stand."""
+"""Hashes of the <style> elements that Plotly creates. Browsers block those of another version; charts still draw."""
 
 _HEADERS: Final = {
     "content-security-policy": (
@@ -52,7 +52,7 @@ _TICK_SECONDS: Final = 0.5
 _RANKING_TICKS: Final = 10
 _SEND_SECONDS: Final = 10.0
 _MOST_STREAMS: Final = 64
-_LONGEST_WORD: Final = 512
+_LONGEST_QUERY: Final = 512
 
 
 def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette:
@@ -76,15 +76,18 @@ def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette
     async def events(request: Request) -> Response:
         look = _Look(board, request)
         if streams.locked():
-            return Response("too many pages are open\n", 503, {"retry-after": "10"})
+            text = f"{_MOST_STREAMS} pages are open, the most allowed: close one and reload\n"
+            return Response(text, 503, {"retry-after": "10"})
         return _EventStream(look.events(streams), media_type="text/event-stream")
 
     async def wall(request: Request) -> Response:
         return _json(_Look(board, request).wall())
 
     async def series(request: Request) -> Response:
-        view = views.series(board, request.path_params["key"])
-        return _json({"error": "no series has this key"}, 404) if view is None else _json(view)
+        key = request.path_params["key"]
+        view = views.series(board, key)
+        error = f"no series has the key {key[:64]!r}: /api/series lists the keys"
+        return _json({"error": error}, 404) if view is None else _json(view)
 
     async def refuse(_: Request, error: Exception) -> Response:
         return _json({"error": str(error)}, 400)
@@ -109,20 +112,21 @@ def _json(view: views.View, status: int = 200) -> Response:
 
 
 class _Look:
-    """What one page looks at, from its query string, and what it has been sent of it already.
+    """One page's query (search text, order, page number, key), and what that page already has.
 
-    Raises ValueError for a query string that makes no sense.
+    Raises ValueError for an invalid query string.
     """
 
     def __init__(self, board: Board, request: Request) -> None:
         asked = request.query_params
         self._board = board
-        self._query = asked.get("query", "")[:_LONGEST_WORD]
+        self._query = asked.get("query", "")[:_LONGEST_QUERY]
         self._sort = asked.get("sort", "wrong")
         self._key = asked.get("key")
         number = asked.get("page", "1")
         if self._sort not in views.SORTS or not (number.isascii() and number.isdigit() and len(number) < 7):
-            raise ValueError(f"sort is one of {', '.join(views.SORTS)} and page a number from 1")
+            wanted = f"sort must be one of {', '.join(views.SORTS)}, and page a number from 1 to 999999"
+            raise ValueError(f"sort={self._sort[:32]!r}, page={number[:32]!r}: {wanted}")
         self._page = max(int(number), 1)
         self._order: list[str] = []
         self._versions: dict[str, int] = {}
@@ -130,14 +134,14 @@ class _Look:
         self._since_cutoff: dict[str, int] = {}
 
     async def events(self, streams: asyncio.Semaphore) -> AsyncIterator[bytes]:
-        """Yield what changed, twice a second, as server-sent events."""
+        """Yield the changes, twice a second, as server-sent events; the first holds everything."""
         async with streams:
-            dead = -1
+            sent_dead_letters = -1
             for tick in itertools.count():
                 message: views.View = {"stats": views.stats(self._board)}
                 if tick == 0:
-                    message["trend"] = views.trend(self._board)
-                if dead != (dead := self._board.counts["dead_letters"]):
+                    message |= {"sizes": views.sizes(self._board), "trend": views.trend(self._board)}
+                if sent_dead_letters != (sent_dead_letters := self._board.counts["dead_letters"]):
                     message["dead_letters"] = views.dead_letters(self._board)
                 message["wall"] = self.wall() if tick % _RANKING_TICKS == 0 else {"tiles": self._tiles()}
                 if self._key is not None:
@@ -146,7 +150,7 @@ class _Look:
                 await asyncio.sleep(_TICK_SECONDS)
 
     def wall(self) -> views.View:
-        """One page of the ranking, with the tiles that changed; a page beyond the last is the last."""
+        """One page of the ranking, with the tiles that changed; a page number past the end gives the last page."""
         keys = views.ranking(self._board, self._query, self._sort)
         pages = max(-(-len(keys) // views.PAGE), 1)
         page = min(self._page, pages)
@@ -172,7 +176,7 @@ class _Look:
 
 
 class _EventStream(StreamingResponse):
-    """A stream whose reader must keep up: one that takes nothing for ten seconds is let go."""
+    """A stream that disconnects a reader who accepts no data for ten seconds."""
 
     async def stream_response(self, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
@@ -183,7 +187,7 @@ class _EventStream(StreamingResponse):
 
 
 class _SafeHeaders:
-    """Adds the headers that keep a browser from doing more with an answer than it should."""
+    """Adds security headers to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,7 +1,7 @@
-"""What the live page knows: a bounded picture of all series, made from the records of the topics and nothing else.
+"""The live page's data: a bounded picture of all series, built from the records of the topics only.
 
-It does no I/O and shows nothing: ``feed.py`` brings the records, ``views.py`` says what is seen in them.
-Every byte that comes in is untrusted: it is measured, shortened and kept as text.
+It does no I/O: ``feed.py`` reads the records, ``views.py`` turns the board into JSON.
+All input is untrusted: sizes are checked, texts are shortened and made printable.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ _RATE_SECONDS: Final = 5.0
 _SAMPLE_SECONDS: Final = 2.0
 _EXCERPT: Final = 400
 _DEAD_LETTERS: Final = 50
+_TREND_SAMPLES: Final = 150
 
 _Bars = TypeVar("_Bars", int, Bars)
 
 Numbers = Mapping[str, float | None]
 
 
-class _Message(msgspec.Struct, gc=False):
-    """The part of a forecast that is shown."""
+class _ForecastMessage(msgspec.Struct, gc=False):
+    """The fields of a forecast record that the page shows."""
 
     unique_id: str
     cutoff: int
@@ -49,8 +50,8 @@ class _Message(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A record that was refused, as text that can be printed; ``time`` is its Kafka timestamp (epoch ms)."""
+class ShownDeadLetter:
+    """A rejected record as printable text; ``time`` is its Kafka timestamp (epoch ms)."""
 
     id: str
     time: int
@@ -62,8 +63,8 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracy:
-    """How good a lane is: error relative to seasonal naive, and coverage; NaN while unknown."""
+class LaneAccuracy:
+    """A lane's error relative to seasonal naive, and its coverage; NaN while unknown."""
 
     relative: float = math.nan
     coverage: float = math.nan
@@ -71,25 +72,25 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The state of the whole at one moment (seconds of the board's clock); rates are per second."""
+    """Rates (per second), accuracy and the service's numbers at one moment (seconds of the board's clock)."""
 
     at: float
     records_rate: float
     forecasts_rate: float
-    lanes: Mapping[str, Accuracy]
+    lanes: Mapping[str, LaneAccuracy]
     service: Numbers | None
 
 
 @dataclass(slots=True)
 class Flow:
-    """Records of one topic: how many in all, when the last came, and how many came lately."""
+    """The records of one topic: their number, the time of the last, and the latest arrivals."""
 
     total: int = 0
     heard: float | None = None
     lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
-    def hear(self, now: float, records: int) -> None:
-        """Count ``records`` that came ``now``."""
+    def count(self, now: float, records: int) -> None:
+        """Count ``records`` that arrived at ``now``."""
         self.total, self.heard = self.total + records, now
         self.lately.append((now, records))
 
@@ -101,9 +102,9 @@ class Flow:
 class Board:
     """Everything the page shows; hold ``lock`` while reading it.
 
-    ``spec`` says what a record means, ``season`` (bars) what seasonal naive repeats, ``champion`` which lane the wall
-    is about.  No more than ``max_series`` are kept (the longest silent goes first), ``bars`` of each, and about
-    ``max_forecasts`` altogether; ``clock`` gives seconds that only grow.
+    ``spec`` describes the records, ``season`` is the season of seasonal naive in bars, ``champion`` names the lane that
+    the wall shows.  The board keeps at most ``max_series`` series (a new one replaces the one silent for longest),
+    ``bars`` bars of each, and about ``max_forecasts`` forecasts in all; ``clock`` returns seconds that only grow.
     """
 
     def __init__(
@@ -121,10 +122,10 @@ class Board:
         self.bars, self.clock, self.started = bars, clock, clock()
         self.lock = threading.RLock()
         self.tracks: dict[str, Track] = {}
-        self.accuracy: dict[str, dict[str, Accuracy]] = {}
+        self.accuracy: dict[str, dict[str, LaneAccuracy]] = {}
         self.models: dict[str, str] = {}
-        self.dead: deque[DeadLetter] = deque(maxlen=_DEAD_LETTERS)
-        self.samples: deque[Sample] = deque(maxlen=150)
+        self.dead: deque[ShownDeadLetter] = deque(maxlen=_DEAD_LETTERS)
+        self.samples: deque[Sample] = deque(maxlen=_TREND_SAMPLES)
         self.records, self.forecasts = Flow(), Flow()
         self.counts = Counter[str]()
         self.watermark: int | None = None
@@ -132,32 +133,32 @@ class Board:
         self._service: Numbers | None = None
         self._max_series, self._max_forecasts = max_series, max_forecasts
         self._decoder = Decoder(spec)
-        self._decode_forecast = msgspec.json.Decoder(_Message).decode
-        self._unjudged: dict[str, None] = {}
+        self._decode_forecast = msgspec.json.Decoder(_ForecastMessage).decode
+        self._unscored: dict[str, None] = {}
 
     def take_records(self, batch: Batch) -> None:
-        """Take records of the input topic; what the service would refuse is counted as unreadable."""
+        """Add records of the input topic; count those that the service would reject as unreadable."""
         observations, poison = self._decoder.decode([batch])
         bars = ((observations.times - self.spec.offset) // self.spec.freq).tolist()
         with self.lock:
-            self.records.hear(self.clock(), len(batch))
+            self.records.count(self.clock(), len(batch))
             self.counts["unreadable"] += len(poison)
             for key, bar, value in zip(observations.keys, bars, observations.values[:, 0].tolist(), strict=True):
                 if self._track(key).observe(bar, value):
-                    self._unjudged[key] = None
+                    self._unscored[key] = None
 
     def take_forecasts(self, batch: Batch) -> None:
-        """Take records of the forecasts topic; what is no forecast of this series spec is counted as unreadable."""
+        """Add records of the forecasts topic; count those that are not forecasts of this series spec as unreadable."""
         with self.lock:
-            self.forecasts.hear(self.clock(), len(batch))
+            self.forecasts.count(self.clock(), len(batch))
             for value in batch.values:
                 try:
-                    self._foresee(self._decode_forecast(value or b""))
+                    self._add_forecast(self._decode_forecast(value or b""))
                 except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
                     self.counts["unreadable"] += 1
 
     def take_dead_letters(self, batch: Batch) -> None:
-        """Take records of the dead-letter topic: the original bytes, with the reason and the source in the headers."""
+        """Add records of the dead-letter topic: the original bytes, with reason and source in the headers."""
         headers: Sequence[Headers] = batch.headers or [()] * len(batch)
         rows = list(zip(batch.offsets, batch.timestamps, batch.values, headers, strict=True))
         with self.lock:
@@ -166,7 +167,7 @@ class Board:
                 named = {name: printable(content) for name, content in header}
                 source = [named.get(f"source_{part}", "?") for part in ("topic", "partition", "offset")]
                 raw = value or b""
-                letter = DeadLetter(
+                letter = ShownDeadLetter(
                     id=f"{batch.partition.index}-{offset}",
                     time=timestamp,
                     reason=named.get("reason", ""),
@@ -177,33 +178,33 @@ class Board:
                 )
                 self.dead.append(letter)
 
-    def pass_over(self, records: int) -> None:
-        """The topics ran ahead, and ``records`` were passed over to keep up."""
+    def count_skipped(self, records: int) -> None:
+        """Count ``records`` that the feed skipped to keep up with the topics."""
         with self.lock:
-            self.counts["passed_over"] += records
+            self.counts["skipped"] += records
 
     def report_trouble(self, what: str | None) -> None:
-        """Say why the topics cannot be read; None when they can."""
+        """Set the reason why the topics cannot be read; None when they can."""
         with self.lock:
             self.trouble = what
 
     def report_service(self, numbers: Numbers | None) -> None:
-        """Say what the service says of itself (``Telemetry.summary``); None while it does not answer."""
+        """Set the service's own numbers (``Telemetry.summary``); None while it does not answer."""
         with self.lock:
             self._service = numbers
 
-    def judge(self, most: int = 250) -> None:
-        """Hold up to ``most`` series that changed against what came, those that wait longest first; and take a sample.
+    def score(self, most: int = 250) -> None:
+        """Score up to ``most`` changed series, those that wait longest first; then add a sample to the trend.
 
-        A lane's error over all series is the geometric mean of the series' relative errors, its coverage the mean.
+        A lane's error over all series is the geometric mean of the series' relative errors; its coverage is the mean.
         """
         with self.lock:
-            for key in list(self._unjudged)[:most]:
-                del self._unjudged[key]
+            for key in list(self._unscored)[:most]:
+                del self._unscored[key]
                 track = self.tracks[key]
                 errors = {lane: track.errors(lane, self.season) for lane in track.forecasts}
                 self.accuracy[key] = {
-                    lane: Accuracy(found.relative(), found.coverage()) for lane, found in errors.items() if found
+                    lane: LaneAccuracy(found.relative(), found.coverage()) for lane, found in errors.items() if found
                 }
                 track.version += 1
             now = self.clock()
@@ -217,27 +218,27 @@ class Board:
         return bars * self.spec.freq + self.spec.offset
 
     def behind(self, track: Track) -> float:
-        """Bars from the series' newest forecast to the newest of any series; infinite while it has none."""
+        """Bars from the series' newest forecast to the newest of all series; infinite while it has none."""
         forecasts = track.forecasts.get(self.champion)
         if not forecasts or self.watermark is None:
             return math.inf
         return float(self.watermark - forecasts[-1].cutoff)
 
     def _track(self, key: str) -> Track:
-        """The track of ``key``, from now the most recently heard; a new one takes the place of the longest silent."""
+        """The track of ``key``, moved to the end of the order; a new one replaces the series silent for longest."""
         track = self.tracks.pop(key, None)
         if track is None:
             if len(self.tracks) >= self._max_series:
                 silent = next(iter(self.tracks))
                 del self.tracks[silent]
                 self.accuracy.pop(silent, None)
-                self._unjudged.pop(silent, None)
+                self._unscored.pop(silent, None)
             ticks = self.spec.mode == "ticks"
             track = Track(self.bars, self.spec.columns[0].reducer if ticks else None, self.spec.open_bars)
         self.tracks[key] = track
         return track
 
-    def _foresee(self, message: _Message) -> None:
+    def _add_forecast(self, message: _ForecastMessage) -> None:
         levels = _levels(tuple(message.quantiles))
         values = np.array(list(message.quantiles.values()), dtype=np.float32)
         lanes = self.models.keys() | {message.lane}
@@ -256,24 +257,24 @@ class Board:
         self.models[message.lane] = f"{message.model}@{message.model_version}"
         track = self._track(message.unique_id)
         most = min(96, max(8, self._max_forecasts // (len(lanes) * len(self.tracks))))
-        track.foresee(message.lane, Forecast(cutoff, levels, values, message.warm), most)
+        track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), most)
         self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
-        self._unjudged[message.unique_id] = None
+        self._unscored[message.unique_id] = None
 
-    def _over_all_series(self, lane: str) -> Accuracy:
+    def _over_all_series(self, lane: str) -> LaneAccuracy:
         known = [lanes[lane] for lanes in self.accuracy.values() if lane in lanes]
         shares = [accuracy.coverage for accuracy in known if math.isfinite(accuracy.coverage)]
         relative = geometric_mean([accuracy.relative for accuracy in known])
-        return Accuracy(relative, sum(shares) / len(shares) if shares else math.nan)
+        return LaneAccuracy(relative, sum(shares) / len(shares) if shares else math.nan)
 
 
 @lru_cache(maxsize=64)
 def _levels(names: tuple[str, ...]) -> tuple[float, ...]:
-    """The quantile levels of their names: one tuple for all forecasts that have the same."""
+    """The quantile levels as numbers: one tuple shared by all forecasts with the same names."""
     return tuple(map(float, names))
 
 
 def printable(raw: bytes) -> str:
-    """The first 400 bytes as text without control characters; what is no UTF-8 is written as escapes."""
+    """The first 400 bytes as text without control characters; bytes that are not UTF-8 become escapes."""
     text = raw[:_EXCERPT].decode("utf-8", errors="backslashreplace")
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -1,4 +1,4 @@
-"""Brings the board what it shows: the records of the topics, read beside the service without joining its group."""
+"""Reads the service's topics into the board, without joining the service's consumer group."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _DEAD_LETTERS: Final = 50
 
 
 class Feed:
-    """Reads a service's topics to their ends, a chunk at a time, and is never more than ``backlog`` records behind.
+    """Reads a service's topics to their ends, a chunk at a time, and stays at most ``backlog`` records behind.
 
-    What lies further back when it starts, or when the topics run faster than it reads, is passed over; what is passed
-    over while it reads is counted.
+    It skips older records, at the start and whenever the topics grow faster than it reads.  The board counts the
+    records that are skipped after the start.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Feed:
         self._positions: Positions = {}
 
     def read_some(self) -> bool:
-        """Read up to a chunk of every partition; True when more is waiting. Raises a ``TransportError``."""
+        """Read up to a chunk of every partition; True if records remain. Raises ``TransportError``."""
         described = self._reader.describe(tuple(self._take))
         more = False
         for topic, spec in described.items():
@@ -59,16 +59,16 @@ class Feed:
         return more
 
     def _start(self, partition: Partition, earliest: int, end: int) -> int:
-        """Where to read on: where we were, unless that is too far back, or the topic was made anew since."""
+        """The next offset to read: the last position, unless it is too far back or the topic has been recreated."""
         position = self._positions.get(partition)
         if position is None or position > end:
             return earliest
-        self._board.pass_over(max(earliest - position, 0))
+        self._board.count_skipped(max(earliest - position, 0))
         return max(position, earliest)
 
 
 def follow(feed: Feed, board: Board, stop: threading.Event) -> None:
-    """Feed the board about twice a second until ``stop`` is set; trouble with the broker is shown and outlived."""
+    """Feed the board about twice a second until ``stop`` is set; on a broker error, show it and try again."""
     while not stop.is_set():
         pause = _PAUSE_SECONDS
         try:
@@ -77,5 +77,5 @@ def follow(feed: Feed, board: Board, stop: threading.Event) -> None:
         except TransportError as error:
             board.report_trouble(str(error))
             pause = _RETRY_SECONDS
-        board.judge()
+        board.score()
         stop.wait(pause)

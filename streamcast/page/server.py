@@ -1,4 +1,4 @@
-"""Runs the live page: the application on a socket with bounds of its own, and the threads that feed its board."""
+"""Runs the live page: the application on a socket with limits, and the threads that feed its board."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _CLOSE_SECONDS: Final = 5.0
 
 
 class _Bounded(H11Protocol):
-    """HTTP/1.1 that refuses connections beyond a cap, and those that take too long to say what they want."""
+    """HTTP/1.1 with two limits: the number of connections, and the time that a request may take to arrive."""
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection, or not."""
+        """Accept a connection, or abort it beyond the limit."""
         super().connection_made(transport)
         if len(self.connections) > _MOST_CONNECTIONS:
             transport.abort()
@@ -39,7 +39,7 @@ class _Bounded(H11Protocol):
             self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; a request that is complete needs no deadline any more."""
+        """Take bytes; cancel the deadline when the request is complete."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
@@ -47,7 +47,7 @@ class _Bounded(H11Protocol):
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Cancel the deadline."""
         self._stop_waiting()
         super().connection_lost(exc)
 
@@ -61,9 +61,9 @@ class _Bounded(H11Protocol):
 
 
 class PageServer:
-    """Serves an application in a thread until ``close``; ``url`` says where.
+    """Serves an application at ``url``, in a thread, until ``close``.
 
-    Raises OSError when the address cannot be taken.
+    Raises OSError when the address is in use.
     """
 
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
@@ -88,22 +88,22 @@ class PageServer:
         self._thread.start()
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Wait until the server ends; False when it has not within the timeout."""
+        """Wait until the server ends; False after the timeout."""
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """Stop answering and free the port, within five seconds."""
+        """Stop serving and free the port, within five seconds."""
         self._server.should_exit = True
         self._thread.join(_CLOSE_SECONDS)
         self._socket.close()
 
 
 class LivePage:
-    """The page with all that feeds it, in threads, until ``close``.
+    """The page and the threads that feed it, until ``close``.
 
-    ``numbers`` are the service's own (``Scraper(url)``, or ``Telemetry.summary`` in the same process).
-    Raises OSError when the address cannot be taken.
+    ``numbers`` returns the service's own numbers (``Scraper(url)``, or ``Telemetry.summary`` in the same process).
+    Raises OSError when the address is in use.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class LivePage:
             thread.start()
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Wait until the page ends; False when it has not within the timeout."""
+        """Wait until the page ends; False after the timeout."""
         return self._server.wait(timeout_seconds)
 
     def close(self) -> None:
-        """Stop reading and answering, within ten seconds."""
+        """Stop reading and serving, within ten seconds."""
         self._stop.set()
         self._server.close()
         for thread in self._threads:
@@ -139,8 +139,8 @@ class LivePage:
 def serve_dashboard(board: Board, host: str = "127.0.0.1", port: int = 0) -> PageServer:
     """Start serving ``board`` at ``host``:``port`` (0 picks a free one); raises OSError when the address is taken.
 
-    At a loopback address only requests for a loopback name are answered, so that no other site's name can be pointed
-    at the page (DNS rebinding).
+    At a loopback address it answers only requests whose Host is a loopback name. This prevents DNS rebinding: another
+    site cannot point its own name at the page.
     """
     loopback = ("127.0.0.1", "localhost")
     return PageServer(create_app(board, loopback if host in loopback else ("*",)), host, port)

@@ -1,4 +1,4 @@
-"""What the live page remembers of one series: its last bars, its last forecasts, and how far they were apart.
+"""One series on the live page: its last bars, its last forecasts, and their errors.
 
 Shape letters: T bars kept, F forecasts (cutoffs) kept, H steps ahead, Q quantiles.
 A bar's number is (label - offset) / freq; everything here counts in bar numbers.
@@ -32,13 +32,13 @@ class Forecast(NamedTuple):
 
     @property
     def middle(self) -> int:
-        """The place of the quantile nearest to one half."""
+        """The index of the quantile nearest to one half."""
         return min(range(len(self.levels)), key=lambda q: abs(self.levels[q] - 0.5))
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
-    """Forecasts of one lane against what came; NaN where nothing came (or seasonal naive has no value).
+class LaneErrors:
+    """Errors of one lane's forecasts; NaN where no value has been observed (or seasonal naive has none).
 
     ``cutoffs`` is [F]; ``error`` and ``naive`` (absolute errors) and ``covered`` (0 or 1) are [F, H].
     """
@@ -49,23 +49,23 @@ class Errors:
     covered: Floats
 
     def relative(self) -> float:
-        """The mean absolute error over seasonal naive's on the same outcomes; NaN without any."""
+        """The mean absolute error divided by seasonal naive's on the same outcomes; NaN if there are none."""
         both = np.isfinite(self.error) & np.isfinite(self.naive)
         naive = self.naive[both].sum()
         return float(self.error[both].sum() / naive) if naive > 0 else float("nan")
 
     def coverage(self) -> float:
-        """The share of outcomes inside the outermost quantiles; NaN without any."""
+        """The share of outcomes inside the outermost quantiles; NaN if there are none."""
         return float(_mean(self.covered.ravel()[None])[0])
 
     def by_cutoff(self) -> dict[str, Floats | Bars]:
-        """Each cutoff's mean error, seasonal naive's, and coverage, [F] each."""
+        """Mean error, seasonal naive's mean error, and coverage of each cutoff; [F] each."""
         means = {"error": self.error, "naive": self.naive, "coverage": self.covered}
         return {"cutoff": self.cutoffs, **{name: _mean(values) for name, values in means.items()}}
 
 
 def _mean(values_FH: Floats) -> Floats:
-    """The mean of what is known in each row (NaN where nothing is)."""
+    """The mean of each row's finite values; NaN for a row without any."""
     known = np.isfinite(values_FH)
     counts_F = known.sum(axis=1)
     sums_F = np.where(known, values_FH, 0.0).sum(axis=1)
@@ -75,8 +75,8 @@ def _mean(values_FH: Floats) -> Floats:
 class Track:
     """The last T bars of one series, and its last forecasts by lane.
 
-    ``reducer`` makes one value of the ticks of a bar; None means that a record is a whole bar (the first wins).
-    ``open_bars`` is how many of the newest bars may still change, and are not yet held against a forecast.
+    ``reducer`` combines the ticks of a bar into one value; None means that a record is a whole bar (the first counts).
+    ``open_bars`` is the number of newest bars that may still change; forecasts of them are not scored yet.
     """
 
     __slots__ = ("_bars_T", "_counts_T", "_open_bars", "_reducer", "_values_T", "forecasts", "newest", "version")
@@ -92,7 +92,7 @@ class Track:
         self.version = 0
 
     def observe(self, bar: int, value: float) -> bool:
-        """Take one value (NaN when missing) of ``bar``; False when the bar is too old or already filled."""
+        """Add one value (NaN when missing) of ``bar``; False if the bar is too old or already filled."""
         newest = bar if self.newest is None else self.newest
         place = bar % len(self._bars_T)
         filled = int(self._bars_T[place]) == bar
@@ -111,7 +111,7 @@ class Track:
     def _reduce(self, place: int, value: float, *, first: bool) -> None:
         if first:
             self._counts_T[place] = 0
-        if value != value:  # noqa: PLR0124 - NaN: a heartbeat closes bars and adds nothing
+        if value != value:  # noqa: PLR0124 - NaN: a heartbeat closes bars and adds no value
             return
         self._counts_T[place] += 1
         count, before = int(self._counts_T[place]), float(self._values_T[place])
@@ -126,8 +126,8 @@ class Track:
                 str(self._reducer), before + value
             )
 
-    def foresee(self, lane: str, forecast: Forecast, most: int) -> None:
-        """Keep ``forecast``, and no more than ``most`` of its lane; cutoffs only rise, so an older one is a repeat."""
+    def add_forecast(self, lane: str, forecast: Forecast, most: int) -> None:
+        """Keep ``forecast``, and at most ``most`` of its lane. Cutoffs only rise, so an older one is a repeat."""
         kept = self.forecasts.setdefault(lane, deque())
         if kept and forecast.cutoff < kept[-1].cutoff:
             return
@@ -139,21 +139,21 @@ class Track:
         self.version += 1
 
     def values(self, bars: Bars) -> Floats:
-        """The values of ``bars``, NaN where there is none, in the shape of ``bars``."""
+        """The values of ``bars`` in their shape; NaN where there is none."""
         places = bars % len(self._bars_T)
         kept = (self._bars_T[places] == bars) & (bars > (self.newest or 0) - len(self._bars_T))
         return np.where(kept, self._values_T[places], np.nan)
 
     def last(self, count: int) -> tuple[int, Floats]:
-        """The number of the first of the last ``count`` bars (as many as there are), and their values."""
+        """The last ``count`` bars, or as many as there are: the number of the first, and their values."""
         if self.newest is None:
             return 0, np.empty(0)
         held = self._bars_T[self._bars_T > self.newest - min(count, len(self._bars_T))]
         first = int(held.min())
         return first, self.values(np.arange(first, self.newest + 1))
 
-    def errors(self, lane: str, season: int) -> Errors | None:
-        """Hold the kept forecasts of ``lane`` against what came, and against seasonal naive; None without any.
+    def errors(self, lane: str, season: int) -> LaneErrors | None:
+        """Errors of the kept forecasts of ``lane`` and of seasonal naive; None without forecasts or bars.
 
         Seasonal naive forecasts bar c + h as the bar a whole number of seasons before it, the last at or before c
         (Hyndman & Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2).
@@ -166,12 +166,12 @@ class Track:
         steps_H = np.arange(1, values_FQH.shape[2] + 1)
         cutoffs_F = np.array([forecast.cutoff for forecast in alike])
         bars_FH = cutoffs_F[:, None] + steps_H
-        came_FH = np.where(bars_FH <= self.newest - self._open_bars, self.values(bars_FH), np.nan)
+        observed_FH = np.where(bars_FH <= self.newest - self._open_bars, self.values(bars_FH), np.nan)
         naive_FH = self.values(bars_FH - season * -(-steps_H // season))
         low_FH, high_FH = values_FQH[:, 0], values_FQH[:, -1]
-        covered_FH = np.where(np.isfinite(came_FH), (low_FH <= came_FH) & (came_FH <= high_FH), np.nan)
-        error_FH = np.abs(came_FH - values_FQH[:, kept[-1].middle])
-        return Errors(cutoffs_F, error_FH, np.abs(came_FH - naive_FH), covered_FH)
+        covered_FH = np.where(np.isfinite(observed_FH), (low_FH <= observed_FH) & (observed_FH <= high_FH), np.nan)
+        error_FH = np.abs(observed_FH - values_FQH[:, kept[-1].middle])
+        return LaneErrors(cutoffs_F, error_FH, np.abs(observed_FH - naive_FH), covered_FH)
 
 
 def _alike(one: Forecast, other: Forecast) -> bool:
@@ -179,9 +179,10 @@ def _alike(one: Forecast, other: Forecast) -> bool:
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
-    """The geometric mean of positive ratios; NaN without any.
+    """The geometric mean of the positive ratios; NaN if there are none.
 
-    Over series' relative errors it is AvgRelMAE, which no large series can dominate (Davydenko & Fildes 2013).
+    Applied to the relative errors of all series it is AvgRelMAE, in which a large series weighs no more than a small
+    one (Davydenko & Fildes 2013).
     """
     positive = np.array([ratio for ratio in ratios if ratio > 0])
     return float(np.exp(np.log(positive).mean())) if positive.size else float("nan")

@@ -1,6 +1,6 @@
-"""What is seen of the board: the numbers on top, the ranking of series, a tile of the wall, one series in detail.
+"""The board as JSON: the numbers on top, the ranking of series, a tile of the wall, one series in detail.
 
-Each view is a plain mapping that ``encode`` turns into JSON.  NaN is null there: the page says "not known yet".
+Each view is a plain mapping that ``encode`` turns into JSON.  NaN becomes null; the page shows "not known yet".
 """
 
 from __future__ import annotations
@@ -31,8 +31,13 @@ def encode(view: View) -> bytes:
     return orjson.dumps(view, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SERIALIZE_DATACLASS)
 
 
+def sizes(board: Board) -> View:
+    """The limits that the page shares with the server: bars and samples kept, bars and steps on a tile."""
+    return {"bars": board.bars, "trend": board.samples.maxlen, "tile_bars": _TILE_BARS, "tile_steps": _TILE_STEPS}
+
+
 def stats(board: Board) -> View:
-    """The numbers over the wall, the lanes champion first, and for how many seconds nothing came."""
+    """The numbers above the wall, the lanes (champion first), and the seconds since the last record and forecast."""
     with board.lock:
         now = board.clock()
         newest = board.samples[-1] if board.samples else None
@@ -43,7 +48,7 @@ def stats(board: Board) -> View:
             "forecasts": board.forecasts.total,
             "dead_letters": board.counts["dead_letters"],
             "unreadable": board.counts["unreadable"],
-            "passed_over": board.counts["passed_over"],
+            "skipped": board.counts["skipped"],
             "freq": board.spec.freq,
             "season": board.season,
             "champion": board.champion,
@@ -51,7 +56,7 @@ def stats(board: Board) -> View:
             "trouble": board.trouble,
             "silence": now - (board.records.heard or board.started),
             "forecast_silence": now - (board.forecasts.heard or board.started),
-            "promise": _promise(board),
+            "nominal": _nominal_coverage(board),
             "now": None if newest is None else _sample(board, newest),
             "lanes": [{"lane": lane, "model": board.models[lane], **_accuracy(newest, lane)} for lane in lanes],
         }
@@ -73,7 +78,7 @@ def ranking(board: Board, query: str, sort: str) -> list[str]:
     """The keys that contain ``query``, in the order of ``sort``; raises ValueError for a sort not in ``SORTS``.
 
     "wrong" puts the largest error relative to seasonal naive first, "late" the series furthest behind the newest
-    forecast; series of which it is not known come last.
+    forecast; series without a known error come last.
     """
     if sort not in SORTS:
         raise ValueError(f"sort is {sort!r}: use one of {', '.join(SORTS)}")
@@ -91,7 +96,7 @@ def ranking(board: Board, query: str, sort: str) -> list[str]:
 
 
 def tiles(board: Board, keys: Sequence[str], known: Mapping[str, int]) -> list[View]:
-    """The wall's tiles of ``keys``, without those that have not changed since their ``known`` version."""
+    """The wall's tiles of ``keys`` that have changed since their ``known`` version."""
     with board.lock:
         tracks = {key: board.tracks[key] for key in keys if key in board.tracks}
         return [_tile(board, key, track) for key, track in tracks.items() if known.get(key) != track.version]
@@ -100,10 +105,10 @@ def tiles(board: Board, keys: Sequence[str], known: Mapping[str, int]) -> list[V
 def series(
     board: Board, key: str, since_bar: int | None = None, since_cutoff: Mapping[str, int] | None = None
 ) -> View | None:
-    """One series in detail, or what is new of it; None for an unknown key.
+    """One series in detail, or its changes; None for an unknown key.
 
-    ``since_bar`` is the label of the newest bar that is known already (it is sent again, as it may have changed),
-    ``since_cutoff`` that of the newest forecast by lane; epoch ms.
+    ``since_bar`` is the label of the newest bar that the page has (sent again, as it may have changed),
+    ``since_cutoff`` the newest cutoff that it has, by lane; epoch ms.
     """
     with board.lock:
         track = board.tracks.get(key)
@@ -179,8 +184,8 @@ def _accuracy(sample: Sample | None, lane: str) -> View:
     return {"relative": accuracy and accuracy.relative, "coverage": accuracy and accuracy.coverage}
 
 
-def _promise(board: Board) -> float | None:
-    """The share of outcomes that the champion's interval promises to hold."""
+def _nominal_coverage(board: Board) -> float | None:
+    """The nominal coverage of the champion's interval."""
     with_forecasts = (
         track.forecasts[board.champion] for track in board.tracks.values() if board.champion in track.forecasts
     )

@@ -20,7 +20,7 @@ from harness.simulation.plan import Event, Plan
 from harness.simulation.simulation import EVENTS, drawn, faults_of, shortest, simulate
 from harness.simulation.world import World
 
-SEEDS, CHUNK = 2000, 100
+SEEDS, CHUNK = 500, 50
 ENOUGH = 1000
 """Seeds within which a broken protocol must be found."""
 

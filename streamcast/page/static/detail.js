@@ -1,5 +1,5 @@
-// One series in detail: what was observed, the fan of one forecast, and how the last forecasts did.
-// Plotly is given numbers and constant words only; keys and lane names from the topics stay in plain text elements.
+// One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
+// Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
 import { bars, exact, instant, make, percent, ratio, short } from "./format.js";
 
@@ -22,7 +22,7 @@ export class Detail {
     this.open(null);
   }
 
-  // Show another series (null for none), from nothing.
+  // Start with another series (null for none).
   open(key) {
     this.key = key;
     this.values = new Map();
@@ -37,14 +37,14 @@ export class Detail {
     this.drawn = false;
   }
 
-  // The whole series, when the connection is new, or what is new of it; null when nobody knows the key.
-  update(series, fresh, stats) {
+  // Take the whole series (fresh: the first message of a connection) or its changes; null means an unknown key.
+  update(series, fresh, stats, sizes) {
     if (fresh) {
       this.values.clear();
       this.lanes.clear();
     }
     if (series === null) {
-      this.part("outcome").textContent = "No series of this name has been seen yet.";
+      this.part("outcome").textContent = "No series has this key yet.";
       return;
     }
     this.stats = stats;
@@ -52,7 +52,7 @@ export class Detail {
     this.version = series.version;
     this.series = series;
     series.labels.forEach((label, i) => this.values.set(label, series.values[i]));
-    const oldest = Math.max(...this.values.keys()) - 512 * series.freq;
+    const oldest = Math.max(...this.values.keys()) - sizes.bars * series.freq;
     for (const label of this.values.keys()) if (label < oldest) this.values.delete(label);
     for (const [lane, news] of Object.entries(series.lanes)) {
       const before = this.lanes.get(lane)?.forecasts ?? [];
@@ -68,14 +68,14 @@ export class Detail {
     this.render();
   }
 
-  // What a narrow chart shows is less than a wide one, so it is drawn anew, not only stretched.
+  // A narrow chart shows fewer bars and ticks than a wide one, so a new size needs a new layout.
   resize() {
     if (!this.drawn || !this.chart.clientWidth) return;
     this.render();
     window.Plotly.Plots.resize(this.chart);
   }
 
-  // The forecast that is looked at: the chosen cutoff's while it is kept, else the newest.
+  // The selected forecast: that of the chosen cutoff while it is kept, otherwise the newest.
   chosen(lane) {
     const forecasts = this.lanes.get(lane)?.forecasts ?? [];
     const place = this.cutoff === null ? -1 : forecasts.findIndex((forecast) => forecast.cutoff === this.cutoff);
@@ -119,8 +119,8 @@ export class Detail {
     const { behind } = this.series;
     const facts = [
       ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1],
-      ["inside the interval", `${percent(coverage)}${this.stats.promise ? ` (promised ${percent(this.stats.promise)})` : ""}`, short(coverage, this.stats.promise)],
-      ["forecast", behind === null ? "none yet" : behind ? `${bars(behind)} late` : "up to date", behind > 1],
+      ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal)],
+      ["forecast", behind === null ? "none yet" : behind ? `${bars(behind)} behind` : "up to date", behind > 1],
     ];
     this.part("facts").replaceChildren(
       ...facts.map(([name, value, bad]) => make("div", {}, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
@@ -141,19 +141,19 @@ export class Detail {
   renderOutcome(forecast) {
     const box = this.part("outcome");
     if (!forecast) {
-      box.textContent = "No forecast has come for this series yet.";
+      box.textContent = "No forecast of this series yet.";
       return;
     }
     const middle = forecast.values[middleOf(forecast.levels)];
-    const came = middle.map((_, i) => this.values.get(forecast.cutoff + (i + 1) * this.series.freq) ?? null);
-    const known = came.map((value, i) => ({ value, i })).filter(({ value }) => value !== null);
+    const observed = middle.map((_, i) => this.values.get(forecast.cutoff + (i + 1) * this.series.freq) ?? null);
+    const known = observed.map((value, i) => ({ value, i })).filter(({ value }) => value !== null);
     const mean = (numbers) => (numbers.length ? numbers.reduce((sum, number) => sum + number, 0) / numbers.length : null);
     const error = mean(known.map(({ value, i }) => Math.abs(value - middle[i])));
     const naive = mean(known.map(({ value, i }) => [value, this.naive(forecast.cutoff, i + 1)]).filter(([, before]) => before !== null)
       .map(([value, before]) => Math.abs(value - before)));
     const inside = known.filter(({ value, i }) => forecast.values[0][i] <= value && value <= forecast.values.at(-1)[i]).length;
     const bold = (text) => make("b", {}, text);
-    box.replaceChildren(bold(`${known.length} of ${middle.length}`), " steps have come");
+    box.replaceChildren(bold(`${known.length} of ${middle.length}`), " steps observed");
     if (known.length) {
       box.append("; mean error ", bold(exact(error)), ", seasonal naive ", bold(exact(naive)), "; ", bold(`${inside} of ${known.length}`), " inside the interval");
     }
@@ -232,7 +232,7 @@ export class Detail {
     const axis = { gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), tickfont: { color: ink("--muted") }, automargin: false };
     const title = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: ink("--muted") } });
     const rule = (yref, y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, yref, y0: y, y1: y, line: { color: ink("--muted"), width: 1, dash: "dot" } });
-    const { promise } = this.stats;
+    const { nominal } = this.stats;
     return {
       uirevision: this.key,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
@@ -246,9 +246,9 @@ export class Detail {
       yaxis: { ...axis, domain: [0.42, 1], nticks: 6, tickformat: "~s" },
       yaxis2: { ...axis, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero", tickformat: "~s" },
       yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticksuffix: " %" },
-      annotations: [title("values", 1.005), title("mean error of the forecast made then", 0.355), title("inside the interval", 0.125)],
+      annotations: [title("values", 1.005), title("mean absolute error of the forecast made at that time", 0.355), title("inside the interval", 0.125)],
       shapes: [
-        ...(promise ? [rule("y3", promise * 100)] : []),
+        ...(nominal ? [rule("y3", nominal * 100)] : []),
         ...(forecast ? [{ type: "line", x0: forecast.cutoff, x1: forecast.cutoff, yref: "paper", y0: 0, y1: 1, line: { color: ink("--forecast"), width: 1 } }] : []),
       ],
     };
@@ -259,7 +259,7 @@ function middleOf(levels) {
   return levels.reduce((best, level, i) => (Math.abs(level - 0.5) < Math.abs(levels[best] - 0.5) ? i : best), 0);
 }
 
-// A colour of the style sheet, as the theme has it now.
+// A colour of the style sheet in the current theme.
 function ink(name) {
   const probe = document.getElementById("chart");
   const before = probe.style.color;

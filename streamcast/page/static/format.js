@@ -1,5 +1,5 @@
-// Numbers and times as people read them, and the two ways this page makes elements.
-// What comes from the topics goes through textContent and attributes only, never through markup.
+// Numbers and times for readers, and the two functions that create elements.
+// Text from the topics goes into text nodes and attributes only, never into markup.
 
 const figures = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
@@ -25,8 +25,8 @@ export function duration(seconds) {
   return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
 }
 
-// Whether an interval holds clearly less than it promised.
-export const short = (coverage, promise) => given(coverage) && given(promise) && coverage < promise - 0.15;
+// Whether the coverage is clearly below the nominal one.
+export const short = (coverage, nominal) => given(coverage) && given(nominal) && coverage < nominal - 0.15;
 
 export function bars(number) {
   return number === 1 ? "1 bar" : `${count(number)} bars`;
@@ -46,7 +46,7 @@ export function draw(tag, attributes = {}, ...children) {
   return element;
 }
 
-// A path through points [[x, y], ...]; a null y lifts the pen.
+// An SVG path through points [[x, y], ...]; a null y makes a gap.
 export function line(points) {
   let path = "";
   let down = false;

@@ -1,14 +1,13 @@
-// The page: one stream of events in, everything else follows from the last message and the address bar.
-// The address holds what is looked at: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
+// The page: a stream of events comes in; the last message and the address bar decide what is shown.
+// Addresses: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, draw, duration, exact, instant, line, make, percent, ratio, rounded, short, time, unknown } from "./format.js";
+import { compact, count, draw, duration, instant, line, make, percent, ratio, rounded, short, time, unknown } from "./format.js";
 import { Detail } from "./detail.js";
-import { emptiness, Wall } from "./wall.js";
+import { explainEmpty, Wall } from "./wall.js";
 
 const QUIET_SECONDS = 5;
 const LOST_SECONDS = 5;
 const BROKEN_SECONDS = 1.5;
-const TREND = 150;
 
 const part = (id) => document.getElementById(id);
 const wall = new Wall(part("tiles"));
@@ -18,10 +17,11 @@ let look = { query: "", sort: "wrong", page: 1, key: null };
 let stream = null;
 let stats = null;
 let heard = performance.now();
+let sizes = null; // limits of the server: bars and samples kept, bars and steps on a tile
 let trend = [];
 let pages = 1;
 
-// What is looked at.
+// The current view, read from the address bar.
 
 function read() {
   const [path, asked = ""] = location.hash.slice(1).split("?");
@@ -101,23 +101,23 @@ function show(message) {
   heard = performance.now();
   const fresh = "trend" in message;
   stats = message.stats;
-  if (fresh) trend = message.trend;
-  else if (stats.now && stats.now.at !== trend.at(-1)?.at) trend = [...trend, stats.now].slice(-TREND);
+  if (fresh) ({ sizes, trend } = message);
+  else if (stats.now && stats.now.at !== trend.at(-1)?.at) trend = [...trend, stats.now].slice(-sizes.trend);
   showState();
   showStrip();
   showLanes();
   if (message.dead_letters) showDeadLetters(message.dead_letters);
-  wall.update(message.wall);
+  wall.update(message.wall, sizes);
   showPager(message.wall);
   neighbours();
-  if ("series" in message) detail.update(message.series, fresh, stats);
+  if ("series" in message) detail.update(message.series, fresh, stats, sizes);
   if (stats.series === 1 && look.key === null && !look.query && !show.alone) {
     show.alone = true;
     location.replace(`#/series/${encodeURIComponent(wall.order[0])}`);
   }
 }
 
-// The state, said plainly; it goes on being said when no message comes.
+// The state in words; a timer keeps it current while no message comes.
 
 function showState() {
   const silent = (performance.now() - heard) / 1000;
@@ -144,10 +144,10 @@ function showStrip() {
   const now = stats.now ?? {};
   const better = now.relative === null || now.relative === undefined ? "not known yet" : now.relative <= 1
     ? `${percent(1 - now.relative)} better than naive` : `${percent(now.relative - 1)} worse than naive`;
-  const served = now.service ? null : "the service does not say";
+  const served = now.service ? null : "no answer from /metrics";
   const figures = [
     ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1],
-    ["Inside the interval", percent(now.coverage), "", stats.promise ? `promised ${percent(stats.promise)}` : "not known yet", "coverage", short(now.coverage, stats.promise)],
+    ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", short(now.coverage, stats.nominal)],
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? `median ${rounded(now.latency_p50_ms)} ms`, "latency_p99_ms"],
     ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
@@ -170,9 +170,9 @@ function figure(name) {
 }
 
 function remarks() {
-  if (stats.passed_over) return `${compact(stats.passed_over)} records passed over to keep up`;
+  if (stats.skipped) return `${compact(stats.skipped)} records skipped to keep up`;
   if (stats.unreadable) return `${compact(stats.unreadable)} records could not be read`;
-  return `${compact(stats.records)} records seen`;
+  return `${compact(stats.records)} records read`;
 }
 
 function spark(values) {
@@ -180,7 +180,8 @@ function spark(values) {
   if (known.length < 2) return "";
   const least = Math.min(...known, 0);
   const range = Math.max(...known) - least || 1;
-  return line(values.map((value, i) => [(i / (TREND - 1)) * 74 + (1 - (values.length - 1) / (TREND - 1)) * 74, value === null ? null : 25 - ((value - least) / range) * 24]));
+  const x = (i) => 74 * (1 + (i - values.length + 1) / (sizes.trend - 1));
+  return line(values.map((value, i) => [x(i), value === null ? null : 25 - ((value - least) / range) * 24]));
 }
 
 function showLanes() {
@@ -189,17 +190,17 @@ function showLanes() {
     make("td", { class: relative > 1 ? "bad" : null }, ratio(relative)),
     make("td", {}, percent(coverage))));
   part("lanes").replaceChildren(...rows);
-  part("lanes-note").textContent = verdict();
+  part("lanes-note").textContent = comparison();
 }
 
-function verdict() {
+function comparison() {
   const [champion, ...others] = stats.lanes.filter(({ relative }) => relative !== null);
-  if (!champion) return stats.lanes.length ? "Errors are known once the first forecasts have come true." : "No forecast has come yet.";
-  if (!others.length) return "Geometric mean over all series of the error relative to seasonal naive, each over its newest forecasts.";
+  if (!champion) return stats.lanes.length ? "Errors appear once the first forecast steps have been observed." : "No forecast yet.";
+  if (!others.length) return "Geometric mean over all series of the error relative to seasonal naive; each series counts its newest forecasts.";
   const best = others.reduce((a, b) => (a.relative <= b.relative ? a : b));
   const by = Math.abs(1 - best.relative / champion.relative);
-  if (by < 0.005) return `${best.lane} and ${champion.lane} are even.`;
-  return `${best.lane} errs ${percent(by)} ${best.relative < champion.relative ? "less" : "more"} than ${champion.lane}.`;
+  if (by < 0.005) return `${best.lane} and ${champion.lane} have equal errors.`;
+  return `The error of ${best.lane} is ${percent(by)} ${best.relative < champion.relative ? "lower" : "higher"} than that of ${champion.lane}.`;
 }
 
 function showDeadLetters(letters) {
@@ -226,10 +227,10 @@ function showPager(news) {
   part("next-page").disabled = news.page >= pages;
   look.page = news.page;
   part("empty").hidden = news.order.length > 0;
-  if (!news.order.length) emptiness(part("empty"), stats, look.query);
+  if (!news.order.length) explainEmpty(part("empty"), stats, look.query);
 }
 
-// Colours: as the system has them, unless somebody chose.
+// Colours: the system's, unless the reader has chosen.
 
 const themes = ["auto", "light", "dark"];
 
@@ -239,7 +240,7 @@ function paint(theme) {
   if (look.key !== null && detail.drawn) detail.render();
 }
 
-// Hands.
+// Keyboard and pointer.
 
 let typing = 0;
 part("query").addEventListener("input", (event) => {

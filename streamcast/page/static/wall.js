@@ -1,9 +1,7 @@
-// The wall: one small multiple per series, all with the same number of bars, each on a scale of its own.
+// The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
 import { bars, count, draw, line, make, percent, ratio } from "./format.js";
 
-const SEEN = 48;
-const AHEAD = 24;
 const WIDTH = 180;
 const HEIGHT = 54;
 
@@ -16,14 +14,15 @@ export class Wall {
     list.addEventListener("pointermove", () => (this.touched = performance.now()));
   }
 
-  // Tiles do not move while a pointer is busy on them or one has the focus.
+  // Tiles keep their places while the pointer moves over them or one has the focus.
   held() {
     const busy = this.list.matches(":hover") && performance.now() - this.touched < 8000;
     return this.list.childElementCount > 0 && (busy || this.list.contains(document.activeElement));
   }
 
-  // What the server sent: the tiles that changed, and now and then the order.
-  update(wall) {
+  // Show the server's message: the tiles that changed and, sometimes, the order.
+  update(wall, sizes) {
+    this.sizes = sizes;
     if (wall.order) this.order = wall.order;
     for (const tile of wall.tiles) this.paint(tile);
     if (!this.held()) this.arrange();
@@ -41,7 +40,7 @@ export class Wall {
     let parts = this.tiles.get(tile.key);
     if (!parts) this.tiles.set(tile.key, (parts = build(tile.key)));
     const { item, link, fan, middle, seen, error, late } = parts;
-    sketch(tile, fan, middle, seen);
+    sketch(tile, this.sizes, fan, middle, seen);
     error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     late.className = tile.behind ? "late" : "";
     late.textContent = lateness(tile);
@@ -60,14 +59,14 @@ function build(key) {
   return { item: make("li", { class: "tile", "data-key": key }, link), link, fan, middle, seen, error, late };
 }
 
-function sketch(tile, fan, middle, seen) {
+function sketch(tile, sizes, fan, middle, seen) {
   const { low = [], high = [] } = tile;
   const numbers = [...tile.values, ...low, ...high].filter((value) => value !== null);
   const least = Math.min(...numbers);
   const range = Math.max(...numbers) - least || 1;
-  const steps = Math.min(AHEAD, low.length);
-  const slots = SEEN + steps;
-  const first = SEEN - tile.values.length;
+  const steps = Math.min(sizes.tile_steps, low.length);
+  const slots = sizes.tile_bars + steps;
+  const first = sizes.tile_bars - tile.values.length;
   const x = (slot) => ((slot + 0.5) / slots) * WIDTH;
   const y = (value) => (value === null ? null : HEIGHT - 2 - ((value - least) / range) * (HEIGHT - 4));
   const along = (values, start) => values.map((value, i) => [x(start + i), y(value)]);
@@ -79,21 +78,21 @@ function sketch(tile, fan, middle, seen) {
 
 function lateness(tile) {
   if (tile.behind === null) return "no forecast yet";
-  if (tile.behind > 0) return `${bars(tile.behind)} late`;
+  if (tile.behind > 0) return `${bars(tile.behind)} behind`;
   return tile.warm ? `${percent(tile.coverage)} inside` : "warming up";
 }
 
 function describe(tile) {
   const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} of seasonal naive`;
-  const late = tile.behind === null ? "no forecast yet" : tile.behind ? `${bars(tile.behind)} late` : "up to date";
+  const late = tile.behind === null ? "no forecast yet" : tile.behind ? `${bars(tile.behind)} behind` : "up to date";
   return `${tile.key}, ${error}, ${late}`;
 }
 
-// What to say where there is nothing to show.
-export function emptiness(box, stats, query) {
+// Explain an empty wall: no match, or no record yet.
+export function explainEmpty(box, stats, query) {
   const silence = Math.round(stats.silence);
   const [title, text] = query
     ? ["No series found", `None of ${count(stats.series)} series has “${query}” in its key.`]
-    : ["Waiting for the first record", `Nothing has come in for ${count(silence)} s. The wall fills as soon as a producer writes to the input topic.`];
+    : ["Waiting for the first record", `No record for ${count(silence)} s. Series appear as soon as a producer writes to the input topic.`];
   box.replaceChildren(make("h2", {}, title), make("p", {}, text));
 }

@@ -1,4 +1,4 @@
-"""The board holds exactly what the topics said, within its bounds, and judges forecasts as a slow loop would."""
+"""The board holds exactly the topics' data, within its limits, and scores forecasts as a plain loop does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from contextlib import closing
+from io import BytesIO
 
 import numpy as np
 import orjson
@@ -94,7 +95,7 @@ def test_ticks_become_the_bar_that_the_spec_asks_for(reducer: Aggregate, ticks: 
 
 
 @given(st.data())
-def test_errors_are_those_of_a_slow_loop(data: st.DataObject) -> None:
+def test_errors_equal_those_of_a_plain_loop(data: st.DataObject) -> None:
     season, horizon = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 9))
     random = np.random.default_rng(data.draw(st.integers(0, 99)))
     seen = {bar: random.normal() for bar in range(40) if random.random() < 0.8}
@@ -105,7 +106,7 @@ def test_errors_are_those_of_a_slow_loop(data: st.DataObject) -> None:
         cutoff: np.sort(random.normal(size=(3, horizon)).astype(np.float32), axis=0) for cutoff in range(20, 40, 3)
     }
     for cutoff, values in forecasts.items():
-        track.foresee("champion", Forecast(cutoff, (0.1, 0.5, 0.9), values, warm=True), 50)
+        track.add_forecast("champion", Forecast(cutoff, (0.1, 0.5, 0.9), values, warm=True), 50)
     errors = track.errors("champion", season)
     assert errors is not None
     for row, (cutoff, values) in enumerate(forecasts.items()):
@@ -121,10 +122,10 @@ def test_errors_are_those_of_a_slow_loop(data: st.DataObject) -> None:
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-def test_an_open_bar_is_not_held_against_a_forecast() -> None:
+def test_an_open_bar_does_not_count_as_an_outcome() -> None:
     track = Track(16, "mean", 1)
     track.observe(1, 5.0)
-    track.foresee("champion", Forecast(0, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5)
+    track.add_forecast("champion", Forecast(0, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5)
     before = track.errors("champion", 1)
     track.observe(2, 5.0)
     after = track.errors("champion", 1)
@@ -137,7 +138,7 @@ def test_an_open_bar_is_not_held_against_a_forecast() -> None:
 def test_a_forecast_seen_twice_is_kept_once() -> None:
     track = Track(16, None, 0)
     for cutoff in (1, 2, 1, 2, 3):
-        track.foresee("champion", Forecast(cutoff, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5)
+        track.add_forecast("champion", Forecast(cutoff, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5)
     assert [kept.cutoff for kept in track.forecasts["champion"]] == [1, 2, 3]
 
 
@@ -150,15 +151,15 @@ def test_lanes_are_compared_by_a_mean_that_no_series_dominates() -> None:
 # All series.
 
 
-def test_the_better_lane_errs_less_and_the_interval_holds_about_what_it_promises(board: Board, clock: Clock) -> None:
+def test_the_better_lane_has_the_smaller_error_and_coverage_is_near_nominal(board: Board, clock: Clock) -> None:
     fill(board, Feeder(30), 80)
     clock.now += 10
-    board.judge()
+    board.score()
     stats = views.stats(board)
     champion, challenger = stats["lanes"]
     assert (champion["lane"], champion["model"], challenger["model"]) == ("champion", "load@3", "load@4")
     assert champion["relative"] < challenger["relative"] < 1
-    assert stats["promise"] == pytest.approx(0.8)
+    assert stats["nominal"] == pytest.approx(0.8)
     assert 0.7 < champion["coverage"] < 0.95
 
 
@@ -170,7 +171,7 @@ def test_the_wall_is_sorted_by_error_relative_to_seasonal_naive(board: Board) ->
     assert errors == sorted(errors, reverse=True)
 
 
-def test_a_series_that_fell_silent_is_the_latest(board: Board) -> None:
+def test_a_series_that_stopped_is_the_furthest_behind(board: Board) -> None:
     feeder = Feeder(5, silent_after=20)
     fill(board, feeder, 30)
     (first, *others) = views.tiles(board, views.ranking(board, "", "late"), {})
@@ -179,7 +180,7 @@ def test_a_series_that_fell_silent_is_the_latest(board: Board) -> None:
     assert {tile["behind"] for tile in others} == {0}
 
 
-def test_a_series_without_a_forecast_is_later_than_any(board: Board) -> None:
+def test_a_series_without_a_forecast_comes_before_all_that_are_behind(board: Board) -> None:
     fill(board, Feeder(3), 5)
     board.take_records(batch(RECORDS, record("orphan", 3, 1.0)))
     assert views.ranking(board, "", "late")[0] == "orphan"
@@ -204,7 +205,7 @@ def test_only_tiles_that_changed_are_sent_again(board: Board) -> None:
     assert [tile["key"] for tile in views.tiles(board, feeder.keys, known)] == [feeder.keys[1]]
 
 
-def test_a_detail_followed_by_what_is_new_is_the_whole_detail(board: Board) -> None:
+def test_a_detail_plus_its_changes_is_the_whole_detail(board: Board) -> None:
     feeder = Feeder(2)
     fill(board, feeder, 10)
     key = feeder.keys[0]
@@ -232,7 +233,7 @@ def test_memory_is_bounded_in_series_bars_and_forecasts(clock: Clock) -> None:
     assert max(len(kept) for track in board.tracks.values() for kept in track.forecasts.values()) <= 8
 
 
-def test_the_longest_silent_series_makes_room(clock: Clock) -> None:
+def test_a_new_series_replaces_the_one_silent_for_longest(clock: Clock) -> None:
     board = Board(SPEC, season=24, max_series=2, clock=clock)
     for bar, key in enumerate(["a", "b", "a", "c"]):
         board.take_records(batch(RECORDS, record(key, bar, 1.0)))
@@ -257,7 +258,7 @@ NOT_FORECASTS = {
 
 
 @pytest.mark.parametrize("value", NOT_FORECASTS.values(), ids=NOT_FORECASTS.keys())
-def test_what_is_no_forecast_is_counted_and_shown_nowhere(board: Board, value: bytes) -> None:
+def test_a_record_that_is_not_a_forecast_is_counted_and_not_shown(board: Board, value: bytes) -> None:
     board.take_forecasts(batch(FORECASTS, value))
     assert board.counts["unreadable"] == 1
     assert not board.tracks
@@ -269,11 +270,11 @@ def test_no_bytes_break_the_board(value: bytes) -> None:
     board.take_records(batch(RECORDS, value))
     board.take_forecasts(batch(FORECASTS, value))
     board.take_dead_letters(batch(Partition("dead-letters", 0), value))
-    board.judge()
+    board.score()
     views.encode({"stats": views.stats(board), "dead": views.dead_letters(board), "trend": views.trend(board)})
 
 
-def test_made_up_lanes_are_refused_beyond_eight(board: Board) -> None:
+def test_lanes_beyond_eight_are_rejected(board: Board) -> None:
     board.take_forecasts(batch(FORECASTS, *(forecast("k", START, {"0.5": [1.0]}, lane=f"lane {n}") for n in range(20))))
     assert len(board.models) == 8
     assert board.counts["unreadable"] == 12
@@ -377,7 +378,7 @@ def test_the_feed_reads_every_record_once(broker: MemoryBroker, feed: Feed, boar
     assert len(board.tracks) == 4
 
 
-def test_a_page_that_is_too_slow_passes_records_over_and_says_so(broker: MemoryBroker, board: Board) -> None:
+def test_a_page_that_is_too_slow_skips_records_and_reports_it(broker: MemoryBroker, board: Board) -> None:
     producer, feeder = Producer(broker), Feeder(10)
     producer.create()
     feed = make_feed(MemoryReader(broker, Connection("memory", "page")), board, backlog=40)
@@ -387,8 +388,8 @@ def test_a_page_that_is_too_slow_passes_records_over_and_says_so(broker: MemoryB
         producer.write(feeder.records())
         feeder.forecasts()
     feed.read_some()
-    assert board.records.total + board.counts["passed_over"] >= 210
-    assert views.stats(board)["passed_over"] > 100
+    assert board.records.total + board.counts["skipped"] >= 210
+    assert views.stats(board)["skipped"] > 100
 
 
 def test_a_missing_topic_is_named_and_the_others_are_read(broker: MemoryBroker, feed: Feed, board: Board) -> None:
@@ -399,7 +400,7 @@ def test_a_missing_topic_is_named_and_the_others_are_read(broker: MemoryBroker, 
     assert views.stats(board)["trouble"] is None
 
 
-def test_trouble_with_the_broker_is_shown_and_outlived(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_error_is_shown_until_the_broker_answers_again(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     class Flaky:
         calls = 0
 
@@ -437,7 +438,7 @@ class Fine:
         return []
 
 
-def test_the_scraper_reads_what_the_service_tells(clock: Clock) -> None:
+def test_the_scraper_reads_the_services_metrics(clock: Clock) -> None:
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
     telemetry.on_poll(0, {Partition("o", 0): 5, Partition('o"} 9 le="1', 1): 7})
     telemetry.batch(0.02, np.full(100, 1.0), {"answered": 100})
@@ -452,7 +453,15 @@ def test_the_scraper_reads_what_the_service_tells(clock: Clock) -> None:
     assert scraper() is None
 
 
-def test_a_latency_nobody_had_is_not_zero() -> None:
+@pytest.mark.parametrize(
+    "text", [b"\xff", b"streamcast_lag_records{", b'x{le="1" 2', b"streamcast_lag_records nobody", b"# TYPE a b c d\n}"]
+)
+def test_an_unreadable_answer_is_none(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: BytesIO(text))
+    assert Scraper("http://service/metrics")() is None
+
+
+def test_a_latency_without_observations_is_not_zero() -> None:
     assert quantile(0.5, {}) is None
     assert quantile(0.5, {0.1: 0.0, math.inf: 0.0}) is None
     assert quantile(0.99, {0.1: 1.0, math.inf: 10.0}) == 100

@@ -1,4 +1,4 @@
-"""The live page's server: what it answers, how little it sends, and how it bears what is done to it."""
+"""The live page's server: its answers, the size of its messages, and its limits against abuse."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_page_is_complete_and_carries_its_policy(still: PageServer, path: st
 
 
 @pytest.mark.parametrize("path", FILES[:-1])
-def test_the_page_asks_nobody_else(still: PageServer, path: str) -> None:
+def test_the_page_refers_to_no_other_site(still: PageServer, path: str) -> None:
     _, body = ask(still, path)
     assert b"//" not in body.replace(b"http://www.w3.org/2000/svg", b"").replace(b"// ", b"")
 
@@ -129,11 +129,11 @@ def test_the_wall_can_be_searched(still: PageServer) -> None:
 
 
 @pytest.mark.parametrize("query", ["sort=random", "page=-1", "page=x", "page=%D9%A3", "page=99999999999999999999"])
-def test_a_senseless_question_is_refused_with_what_would_make_sense(still: PageServer, query: str) -> None:
+def test_an_invalid_query_is_rejected_with_the_valid_choices(still: PageServer, query: str) -> None:
     for path in ("/api/series", "/events"):
         response, body = ask(still, f"{path}?{query}")
         assert response.status == 400
-        assert "sort is one of wrong, late, name" in json.loads(body)["error"]
+        assert "sort must be one of wrong, late, name" in json.loads(body)["error"]
 
 
 def test_one_series_is_shown_in_detail(still: PageServer) -> None:
@@ -145,7 +145,7 @@ def test_one_series_is_shown_in_detail(still: PageServer) -> None:
     assert ask(still, "/api/series/nobody")[0].status == 404
 
 
-def test_a_hostile_key_is_data_and_no_path(server: PageServer, board: Board) -> None:
+def test_a_hostile_key_is_data_and_not_a_path(server: PageServer, board: Board) -> None:
     record = json.dumps({"key": HOSTILE, "ts": START, "values": [1.0]}).encode()
     board.take_records(Batch(RECORDS, [0], [START], [None], [record], 1))
     board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [forecast(HOSTILE, START, {"0.5": [1.0]})], 1))
@@ -163,8 +163,9 @@ def test_the_first_event_holds_everything_and_the_next_only_what_changed(
         assert len(first["wall"]["tiles"]) == 60
         assert len(first["series"]["labels"]) == 3
         assert {"trend", "dead_letters"} <= first.keys()
+        assert first["sizes"] == {"bars": 512, "trend": 150, "tile_bars": 48, "tile_steps": 24}
         assert second["wall"] == {"tiles": []}
-        assert not {"trend", "dead_letters"} & second.keys()
+        assert not {"sizes", "trend", "dead_letters"} & second.keys()
         assert second["series"]["lanes"]["champion"]["forecasts"] == []
         fill(board, feeder, 1)
         third = events.next()
@@ -174,9 +175,7 @@ def test_the_first_event_holds_everything_and_the_next_only_what_changed(
         assert third["stats"]["records"] == 280
 
 
-def test_events_come_about_twice_a_second_whatever_the_stream_does(
-    server: PageServer, board: Board, feeder: Feeder
-) -> None:
+def test_events_come_about_twice_a_second_at_any_input_rate(server: PageServer, board: Board, feeder: Feeder) -> None:
     with closing(Events(server)) as events:
         began = time.monotonic()
         for _ in range(4):
@@ -194,14 +193,14 @@ def test_dead_letters_are_sent_when_there_are_new_ones(server: PageServer, board
         assert (letter["value"], letter["reason"]) == ("<script>", "json")
 
 
-def test_a_key_nobody_knows_is_null_until_somebody_does(server: PageServer, board: Board) -> None:
+def test_an_unknown_key_is_null_until_its_first_record(server: PageServer, board: Board) -> None:
     with closing(Events(server, "key=later")) as events:
         assert events.next()["series"] is None
         board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [forecast("later", START, {"0.5": [1.0]})], 1))
         assert events.next()["series"]["key"] == "later"
 
 
-def test_more_open_pages_than_allowed_are_told_to_come_back(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_beyond_the_limit_get_503_until_another_closes(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streamcast.page.application._MOST_STREAMS", 3)
     with closing(serve_dashboard(board)) as server, ExitStack() as stack:
         open_pages = [stack.enter_context(closing(Events(server))) for _ in range(3)]
