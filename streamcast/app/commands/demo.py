@@ -49,7 +49,6 @@ from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.names import Topics
 
 HORIZON = 24
-WEEK_HOURS = 168
 PARTITIONS = 2
 TEST_FROM = pd.Timestamp("2016-07-01", tz="UTC")
 WARM_WEEKS = 4

@@ -72,7 +72,8 @@ def default_spec(
     categories).
 
     The first season is the one of hour, day, week and year that forecasts best in hindsight; see ``seasons``.  The lags
-    cover 14 of the shortest, at most 336 bars and a quarter of the longest series.  Only networks that attend to coarser scales get some.
+    cover 14 of the shortest, at most 336 bars and a quarter of the longest series.  Only networks that attend to
+    coarser scales get some.
     Raises pydantic's ValidationError when the arguments do not fit together, HistoryError for an unknown column or a
     season that is no whole number of bars, SettingsError for an unknown time zone or holiday calendar.
     """
@@ -115,8 +116,8 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     """Return season lengths in bars, the one whose repetition forecasts best first; (1,) if none fits three times.
 
     Hour, day, week and year are tried.  Beside a week comes the day; beside a day comes the week if its repetition is
-    about as good.  The last whole season is repeated over the horizon: an hour that resembles the one before says little about
-    tomorrow.  ``series`` says how records make bars (default: a record is a bar).
+    about as good.  The last whole season is repeated over the horizon: an hour that resembles the one before says
+    little about tomorrow.  ``series`` says how records make bars (default: a record is a bar).
     """
     grid = panel(history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms))
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
@@ -158,9 +159,10 @@ def _local(history: History, timezone: str | None, holidays: str | None) -> Loca
 
 def _known(history: History, names: Sequence[str]) -> tuple[Known, ...]:
     """Return known inputs with the mean and standard deviation of their values."""
-    if unknown := set(names) - set(history.columns[1:]):
+    inputs = history.columns[1:]
+    if unknown := set(names) - set(inputs):
         raise HistoryError(
-            f"known inputs {', '.join(sorted(unknown))} are no input columns; there are {', '.join(history.columns[1:])}"
+            f"known inputs {', '.join(sorted(unknown))} are not among the input columns {', '.join(inputs) or '(none)'}"
         )
     found = []
     for name in names:
