@@ -73,6 +73,33 @@ def report_saved(saved: Model, data: Path, folder: Path, console: Console) -> No
 
 
 def describe(model: Model) -> str:
+    """Return a few sentences: how good the model is on the data it was not trained on, its size, its training."""
+    return "\n".join([*quality(model), training_line(model)])
+
+
+def quality(model: Model) -> list[str]:
+    """Return how good a model is beside seasonal naive on the held-out part, over all steps and by step."""
+    found = model.facts.get("quality")
+    if not found or found["mae"] is None or not found["naive_mae"]:
+        return ["The history is too short to say how good the model is: run a backtest on later data."]
+    better = 1 - found["mae"] / found["naive_mae"]
+    verdict = f"{better:.0%} better" if better >= 0 else f"{-better:.0%} WORSE"
+    first = (
+        f"On the last {found['forecasts']:,} forecasts, which were not trained on: MAE {found['mae']:.4g},"
+        f" {verdict} than repeating the season ({found['naive_mae']:.4g});"
+        f" the {found['nominal']:.0%} interval held {found['coverage']:.0%}."
+    )
+    lines = [first]
+    if found["relative_mae"] is not None:
+        lines.append(f"Geometric mean over series of the ratio to seasonal naive: {found['relative_mae']:.3f}.")
+    for step, row in found["steps"].items():
+        if row["mae"] is not None and row["naive_mae"]:
+            ratio, held = row["mae"] / row["naive_mae"], row["coverage"]
+            lines.append(f"  step {step}: MAE {row['mae']:.4g}, {ratio:.2f} x seasonal naive, interval held {held:.0%}")
+    return lines
+
+
+def training_line(model: Model) -> str:
     """Return one sentence: size, loss before and after, and why training stopped."""
     facts = model.facts
     parameters = sum(p.numel() for p in model.network.parameters())

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from streamcast.engine.engine import layout
+from streamcast.errors import HistoryError
 from streamcast.models.network import Network
 from streamcast.models.spec import within
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
@@ -36,6 +37,7 @@ from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
 from streamcast.offline.training.hardware import device_named, one_thread
 from streamcast.offline.training.objective import Objective, taught_by
+from streamcast.offline.training.quality import held_out_quality
 from streamcast.offline.training.sequences import Ints, Sequences, sequences
 from streamcast.offline.training.streams import Chunk, chunks, cut
 from streamcast.spec.folders import Model, new_network
@@ -49,7 +51,7 @@ class Options:
     epochs: int = 10
     """Most epochs; after each the network is validated."""
     updates: int = 0
-    """Updates in an epoch; 0 for a share of the training part's bars / 35, from 300 to 1,000 in all epochs."""
+    """Updates in an epoch; 0 for a share of the training part's bars / 20, from 400 to 1,600 in all epochs."""
     patience: int = 4
     """Epochs without a better validation loss after which training stops."""
     max_seconds: float = 0.0
@@ -121,7 +123,7 @@ OnProgress = Callable[[Progress], None]
 
 WARM_UP = 0.1
 """The share of a run in which the step size rises."""
-BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 35, 300, 1_000
+BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 20, 400, 1_600
 FEWEST_CHUNKS = 4
 """Chunks of a stream: a small history has fewer streams."""
 
@@ -167,7 +169,12 @@ def fit(
         "bars_trained": len(train_P), "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]),
         "seed": options.seed,
     }  # fmt: skip
-    return Model(spec, network.cpu().eval(), facts=facts)
+    model = Model(spec, network.cpu().eval(), facts=facts)
+    try:
+        quality = held_out_quality(model, history, int(seen.cutoff_K[validation_P].min()) + spec.series.freq)
+    except HistoryError:  # too short to score
+        quality = None
+    return replace(model, facts=facts | {"quality": quality})
 
 
 def held_out_loss(network: Network, history: History, spec: ModelSpec, options: Options | None = None) -> float:
