@@ -34,7 +34,8 @@ from streamcast.consumers.transport import Connection, Outgoing, Partition, Topi
 from streamcast.offline.evaluation.backtest import Scoreboard
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, SeasonalNaive
 from streamcast.offline.evaluation.report import BacktestReport
-from streamcast.offline.history.read import History, read, records, split
+from streamcast.offline.history.read import History, read, split
+from streamcast.offline.history.records import records
 from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import Options, fit
 from streamcast.page.board import Board

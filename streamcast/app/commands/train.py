@@ -32,14 +32,14 @@ def train(
     settings = training_settings(options)
     if start is None:
         history = read_history(data, columns, ticks=wanted.ticks)
-        spec = chosen_spec(history, wanted, options.network)
+        spec = chosen_spec(history, wanted, options.network, columns.timezone)
     else:
         history, spec = read_series(data, columns, start.spec.series), start.spec
     with progress_bar(console) as on_progress:
         model = training.fit(
             history, spec, settings, on_progress, initial=start.network if start else None, teacher=teacher
         )
-    facts = {**model.facts, "data": str(data)}
+    facts = {**model.facts, "data": str(data), "timezone": columns.timezone}
     for part, other in (("from", start), ("teacher", teacher)):
         if other is not None:
             facts[part] = f"{other.name}@{other.version}"
@@ -56,12 +56,16 @@ def training_settings(options: TrainingOptions) -> training.Options:
     return make("option", {"training": training.Options}, {"kind": "training", **given, **(options.more or {})})
 
 
-def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[str, Any]) -> ModelSpec:
-    """Return the spec for a history with what the options choose; raises SpecError or HistoryError."""
+def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[str, Any], timezone: str) -> ModelSpec:
+    """Return the spec for a history with what the options choose; ``timezone`` is that in which its times were read.
+
+    Raises SpecError, HistoryError or SettingsError.
+    """
     return new_spec(
         history, wanted.horizon, network, quantiles=wanted.quantiles, lags=wanted.lags, season=wanted.season,
         scales=wanted.scales, mode="ticks" if wanted.ticks else "sample", grace=wanted.grace,
-        aggregates=wanted.aggregates,
+        aggregates=wanted.aggregates, timezone=wanted.calendar_timezone or timezone, holidays=wanted.holidays,
+        known=wanted.known, lower=wanted.lower,
     )  # fmt: skip
 
 

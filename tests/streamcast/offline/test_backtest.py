@@ -22,7 +22,8 @@ from streamcast.offline.evaluation.backtest import Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history.polls import SOURCE, polls
-from streamcast.offline.history.read import History, read, records
+from streamcast.offline.history.read import History, read
+from streamcast.offline.history.records import records
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec.folders import Model, new_network
 from streamcast.topics.observations import Decoder, Observations
