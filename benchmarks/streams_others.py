@@ -122,13 +122,14 @@ def flair(it: StreamSet, request: Request) -> Found:
 
     def fitted(y_T: Floats) -> Floats:
         paths_PH = forecast(y_T[-reach:], it.horizon, freq, n_samples=200, seed=0)
-        return np.quantile(paths_PH, LEVELS, axis=0).T
+        values_HQ: Floats = np.quantile(paths_PH, LEVELS, axis=0).T
+        return values_HQ
 
     return _each(it, answers, fitted, request.say)
 
 
 def classical(it: StreamSet, request: Request, name: str) -> Found:
-    """Forecast by AutoETS or AutoTheta (package statsforecast), fitted anew at few cutoffs of each series."""
+    """Forecast by AutoETS or AutoTheta (package statsforecast), fitted again at each of a few cutoffs."""
     model = getattr(_package("statsforecast.models"), name)(season_length=min(it.seasons))
     everywhere = asked(it, request.every)
     picked = np.concatenate(

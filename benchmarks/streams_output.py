@@ -91,11 +91,10 @@ def picture(rows: Rows) -> str:
         x, colour = left + 95 * number, COLOURS[number % len(COLOURS)]
         parts.append(f'<rect x="{x}" y="8" width="10" height="10" fill="{colour}"/>')
         parts.append(f'<text x="{x + 14}" y="17">{escape(model[:14])}</text>')
-    for tick in np.arange(0, most + 1e-9, 0.5):
-        x = left + tick * scale
-        dark = "#333" if tick == 1 else "#ddd"
-        parts.append(f'<line x1="{x:.1f}" y1="{top - 6}" x2="{x:.1f}" y2="{bottom}" stroke="{dark}"/>')
-        parts.append(f'<text x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>')
+    for tick in np.arange(0, most + 1e-9, 0.5).tolist():
+        at_x, dark = left + tick * scale, "#333" if tick == 1 else "#ddd"
+        parts.append(f'<line x1="{at_x:.1f}" y1="{top - 6}" x2="{at_x:.1f}" y2="{bottom}" stroke="{dark}"/>')
+        parts.append(f'<text x="{at_x:.1f}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>')
     for place, name in enumerate(sets):
         y = top + group * place
         parts.append(

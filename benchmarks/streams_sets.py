@@ -66,7 +66,8 @@ class StreamSet:
         place_T = np.arange(len(series.y_T))
         late_T = series.start_ms + place_T * self.freq_ms >= self.split_ms
         inside_T = (place_T >= max(self.seasons)) & (place_T < len(place_T) - self.horizon)
-        return place_T[late_T & inside_T & ~np.isnan(series.y_T) & (place_T % every == 0)]
+        found_A: Ints = place_T[late_T & inside_T & ~np.isnan(series.y_T) & (place_T % every == 0)]
+        return found_A
 
     def trained_bars(self, series: Series) -> int:
         """Return how many bars of a series begin before the split."""
@@ -75,7 +76,8 @@ class StreamSet:
 
 def milliseconds(times: pd.Series) -> Ints:
     """Return UTC times as epoch milliseconds [N]."""
-    return times.dt.as_unit("ms").astype("int64").to_numpy()
+    times_N: Ints = times.dt.as_unit("ms").astype("int64").to_numpy()
+    return times_N
 
 
 def load(folder: Path, name: str) -> StreamSet:
