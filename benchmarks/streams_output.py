@@ -76,7 +76,8 @@ def picture(rows: Rows) -> str:
     scores = {pair: value for pair, value in mean_over_seeds(rows, "relative_mae").items() if pair[1] != "naive"}
     sets = list(dict.fromkeys(name for name, _ in scores))
     models = list(dict.fromkeys(model for _, model in scores))
-    bar, gap, left, top, width = 9, 10, 110, 34, 520
+    bar, gap, left, width, across = 9, 10, 110, 520, 6
+    top = 18 + 16 * -(-len(models) // across)
     group = bar * len(models) + gap
     height = top + group * len(sets) + 30
     most = max([1.2, *scores.values()])
@@ -88,9 +89,9 @@ def picture(rows: Rows) -> str:
         f'<rect width="{whole}" height="{height}" fill="#fff"/>',
     ]
     for number, model in enumerate(models):
-        x, colour = left + 95 * number, COLOURS[number % len(COLOURS)]
-        parts.append(f'<rect x="{x}" y="8" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 14}" y="17">{escape(model[:14])}</text>')
+        x, y, colour = left + 95 * (number % across), 8 + 16 * (number // across), COLOURS[number % len(COLOURS)]
+        parts.append(f'<rect x="{x}" y="{y}" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 14}" y="{y + 9}">{escape(model[:14])}</text>')
     for tick in np.arange(0, most + 1e-9, 0.5).tolist():
         at_x, dark = left + tick * scale, "#333" if tick == 1 else "#ddd"
         parts.append(f'<line x1="{at_x:.1f}" y1="{top - 6}" x2="{at_x:.1f}" y2="{bottom}" stroke="{dark}"/>')
