@@ -133,8 +133,9 @@ def main() -> None:
             write(given.json, json.dumps(rows, indent=1) + "\n")
             if given.plot:
                 write(given.plot, picture(rows))
-        show(set_table(name, rows))
-    for table in summary_tables(rows):
+        if any(row["set"] == name for row in rows):
+            show(set_table(name, rows))
+    for table in summary_tables(rows) if rows else []:
         show(table)
 
 

@@ -5,6 +5,7 @@ Shapes: A forecasts, H steps ahead, Q quantiles (``LEVELS``), K series, T bars.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
 from typing import Any
@@ -20,7 +21,7 @@ from streamcast.models.zoo import MODELS
 from streamcast.offline.history.polls import polls
 from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
-from streamcast.spec.folders import Model, new_network
+from streamcast.spec.folders import Model
 
 ZERO = "zero"
 """The model without training."""
@@ -32,13 +33,16 @@ def run(it: StreamSet, request: Request, model: str) -> Found:
     """Return the forecasts of a model: one of ``OTHERS``, a network of the zoo, or a network's spec as JSON."""
     if model in OTHERS:
         return OTHERS[model](it, request)
-    network: dict[str, Any] = json.loads(model) if model.startswith("{") else {"kind": model}
-    if network.get("kind") not in MODELS:
+    if model == ZERO and importlib.util.find_spec("streamcast.spec.zero") is None:
+        raise UnavailableError("this version of streamcast has no model without training")
+    network: str | dict[str, Any] = json.loads(model) if model.startswith("{") else model
+    kind = network if isinstance(network, str) else network.get("kind")
+    if kind not in {*MODELS, ZERO}:
         raise UnavailableError(f"no such model: expected {', '.join(OTHERS)}, or a network that docs/zoo.md lists")
     return streamcast(it, request, network)
 
 
-def streamcast(it: StreamSet, request: Request, network: dict[str, Any]) -> Found:
+def streamcast(it: StreamSet, request: Request, network: str | dict[str, Any]) -> Found:
     """Train on what lies before the split, stream everything through the engine once, and keep the forecasts."""
     began = time.perf_counter()
     history = it.history(training=True)
@@ -54,15 +58,12 @@ def streamcast(it: StreamSet, request: Request, network: dict[str, Any]) -> Foun
         mode="ticks" if it.ticks else "sample",
         aggregates=dict.fromkeys(it.known, "last") if it.ticks else None,
     )
-    if network["kind"] == ZERO:
-        model = Model(spec, new_network(spec))
-    else:
-        model = fit(
-            history,
-            spec,
-            request.options,
-            lambda at: request.say(f"training: epoch {at.epoch} of {at.epochs}, loss {at.validation:.4f}"),
-        )
+    model = fit(
+        history,
+        spec,
+        request.options,
+        lambda at: request.say(f"training: epoch {at.epoch} of {at.epochs}, loss {at.validation:.4f}"),
+    )
     seconds = time.perf_counter() - began
     found_KTHQ, us_per_record, state_bytes = _streamed(it, model, request.say)
     answers, late, missing = _at(found_KTHQ, asked(it, request.every))
