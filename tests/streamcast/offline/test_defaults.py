@@ -27,8 +27,8 @@ def test_the_season_is_the_one_whose_repetition_forecasts_the_horizon() -> None:
     drift = random.normal(scale=0.04, size=len(t)).cumsum()
     frame = pd.DataFrame({"ds": pd.to_datetime(t * 900, unit="s", utc=True), "y": drift + np.sin(2 * np.pi * t / 96)})
     history = read(frame, id_col=None)
-    assert default_spec(history, 1).season == 4
-    assert default_spec(history, 96).season == 96
+    assert default_spec(history, 1).season == (4,)
+    assert default_spec(history, 96).season == (96,)
 
 
 def test_readings_become_bars_by_the_aggregates_that_were_given() -> None:
