@@ -211,9 +211,9 @@ class Network(nn.Module):
         """
         return self.head.quantiles(self.distribution(memories, filled, lags_BL, targets)).sort(-1).values
 
-    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor) -> Tensor:
-        """Return the head's loss of a ``distribution`` over all steps whose outcome is not NaN."""
-        return self.head.loss(numbers_BhP, outcome_Bh)
+    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Return the head's loss of a ``distribution`` over all steps whose outcome is not NaN, rows weighted."""
+        return self.head.loss(numbers_BhP, outcome_Bh, weight_B)
 
 
 def _attentions(composition: Composition, widths: Sequence[int]) -> list[Temporal]:

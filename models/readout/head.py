@@ -38,8 +38,8 @@ class Head(ABC):
         """Return [B, h, Q]; they may still cross."""
 
     @abstractmethod
-    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor) -> Tensor:
-        """Return the mean loss over the outcomes that are known; NaN means unknown."""
+    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None = None) -> Tensor:
+        """Return the mean loss over the known outcomes, rows weighted by ``weight_B``; NaN means unknown."""
 
 
 class QuantileHead(Head):
@@ -53,9 +53,9 @@ class QuantileHead(Head):
         """Return the numbers."""
         return numbers_BhP
 
-    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor) -> Tensor:
+    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None = None) -> Tensor:
         """Return the pinball loss."""
-        return pinball(numbers_BhP, outcome_Bh, self.levels)
+        return pinball(numbers_BhP, outcome_Bh, self.levels, weight_B)
 
 
 class PointHead(Head):
@@ -71,10 +71,10 @@ class PointHead(Head):
         """Return the number for every quantile."""
         return numbers_BhP.expand(-1, -1, len(self.levels))
 
-    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor) -> Tensor:
+    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None = None) -> Tensor:
         """Return the mean absolute or squared error."""
         error_Bh = _known(outcome_Bh) - numbers_BhP[..., 0]
-        return _mean(error_Bh.abs() if self.error == "absolute" else error_Bh.square(), outcome_Bh)
+        return _mean(error_Bh.abs() if self.error == "absolute" else error_Bh.square(), outcome_Bh, weight_B)
 
 
 class GaussianHead(Head):
@@ -93,11 +93,11 @@ class GaussianHead(Head):
         z_Q = (math.sqrt(2) * torch.erfinv(2 * levels_Q - 1)).to(mean_Bh1)
         return mean_Bh1 + deviation_Bh1 * z_Q
 
-    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor) -> Tensor:
+    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None = None) -> Tensor:
         """Return the negative log likelihood."""
         mean_Bh1, deviation_Bh1 = self._split(numbers_BhP)
         z_Bh = (_known(outcome_Bh) - mean_Bh1[..., 0]) / deviation_Bh1[..., 0]
-        return _mean(deviation_Bh1[..., 0].log() + z_Bh.square() / 2 + math.log(2 * math.pi) / 2, outcome_Bh)
+        return _mean(deviation_Bh1[..., 0].log() + z_Bh.square() / 2 + math.log(2 * math.pi) / 2, outcome_Bh, weight_B)
 
     @staticmethod
     def _split(numbers_BhP: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,21 +140,23 @@ class ClassHead(Head):
         share_BhQ = (levels_Q - below_BhK.gather(-1, k_BhQ)) / p_BhK.gather(-1, k_BhQ).clamp(min=1e-9)
         return borders[k_BhQ] + share_BhQ.clamp(0, 1) * (borders[k_BhQ + 1] - borders[k_BhQ])
 
-    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor) -> Tensor:
+    def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None = None) -> Tensor:
         """Return the cross-entropy."""
         log_p_BhK = numbers_BhP.log_softmax(-1)
         chosen_Bh = log_p_BhK.gather(-1, self.classes(_known(outcome_Bh))[..., None])[..., 0]
-        return _mean(-chosen_Bh, outcome_Bh)
+        return _mean(-chosen_Bh, outcome_Bh, weight_B)
 
 
-def pinball(forecast_BhQ: Tensor, outcome_Bh: Tensor, quantiles: tuple[float, ...]) -> Tensor:
+def pinball(
+    forecast_BhQ: Tensor, outcome_Bh: Tensor, quantiles: tuple[float, ...], weight_B: Tensor | None = None
+) -> Tensor:
     """Return the mean of max(q(y - ŷ), (q - 1)(y - ŷ)) over quantiles and known outcomes; NaN means unknown.
 
     Koenker & Bassett 1978.  With no outcome known the loss is 0, and so is its gradient.
     """
     error_BhQ = _known(outcome_Bh)[..., None] - forecast_BhQ
     q_Q = forecast_BhQ.new_tensor(quantiles)
-    return _mean(torch.maximum(q_Q * error_BhQ, (q_Q - 1) * error_BhQ).mean(-1), outcome_Bh)
+    return _mean(torch.maximum(q_Q * error_BhQ, (q_Q - 1) * error_BhQ).mean(-1), outcome_Bh, weight_B)
 
 
 def _known(outcome_Bh: Tensor) -> Tensor:
@@ -162,7 +164,10 @@ def _known(outcome_Bh: Tensor) -> Tensor:
     return torch.where(outcome_Bh.isfinite(), outcome_Bh, 0)
 
 
-def _mean(loss_Bh: Tensor, outcome_Bh: Tensor) -> Tensor:
-    """Return the mean over the known outcomes; 0 where there is none."""
+def _mean(loss_Bh: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None) -> Tensor:
+    """Return the mean over the known outcomes, rows weighted; 0 where there is none."""
     known_Bh = outcome_Bh.isfinite()
-    return loss_Bh.masked_fill(~known_Bh, 0).sum() / known_Bh.sum().clamp(min=1)
+    weight_Bh = known_Bh if weight_B is None else known_Bh * weight_B[:, None]
+    kept_Bh = loss_Bh.masked_fill(~known_Bh, 0)
+    total = kept_Bh.sum() if weight_B is None else (kept_Bh * weight_B[:, None]).sum()
+    return total / weight_Bh.sum().clamp(min=1e-6)

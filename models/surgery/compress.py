@@ -111,14 +111,15 @@ def pruned(network: Network, keep: float) -> Network:
 
 
 def imitation(
-    student: Network, numbers_BhP: Tensor, outcome_Bh: Tensor, teacher_BhQ: Tensor, weight: float = 0.5
-) -> Tensor:
+    student: Network, numbers_BhP: Tensor, outcome_Bh: Tensor, teacher_BhQ: Tensor, weight: float = 0.5,
+    weight_B: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Return the loss of a student (distillation, Hinton 2015, arXiv 1503.02531, for quantiles).
 
     (1 - weight) of its own loss, and weight of the mean distance of its quantiles from the teacher's.
     """
     distance = (student.head.quantiles(numbers_BhP) - teacher_BhQ).abs().mean()
-    return (1 - weight) * student.loss(numbers_BhP, outcome_Bh) + weight * distance
+    return (1 - weight) * student.loss(numbers_BhP, outcome_Bh, weight_B) + weight * distance
 
 
 def _widths(network: Network) -> list[int]:

@@ -49,7 +49,6 @@ from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.names import Topics
 
 HORIZON = 24
-WEEK_HOURS = 168
 PARTITIONS = 2
 TEST_FROM = pd.Timestamp("2016-07-01", tz="UTC")
 WARM_WEEKS = 4
@@ -109,7 +108,7 @@ def load() -> Parts:
 
 def train(history: History, kind: str, train_seconds: float, console: Console) -> Model:
     """Train the demo's model."""
-    spec = default_spec(history, HORIZON, kind, season=WEEK_HOURS)
+    spec = default_spec(history, HORIZON, kind, season=("1w", "1d"))
     spec = ModelSpec.model_validate({**spec.model_dump(), "scored": (1, 6, 12, HORIZON)})
     with progress_bar(console) as on_progress:
         model = fit(history, spec, Options(max_seconds=train_seconds), on_progress)

@@ -16,15 +16,32 @@ from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
 from streamcast.spec.features import CALENDAR_MS
-from streamcast.spec.model_spec import Aggregate, Column, ModelSpec, Scale, SeriesSpec
+from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
+from streamcast.spec.model_spec import (
+    Aggregate,
+    Column,
+    Known,
+    ModelSpec,
+    Scale,
+    SeriesSpec,
+    TargetBars,
+    format_duration,
+    parse_duration,
+)
 
 HOUR, DAY, WEEK, YEAR = 3_600_000, 86_400_000, 604_800_000, 31_536_000_000
 LONGEST_SEASON = 2_016
+NEARLY_AS_GOOD = 1.03
+"""A week is a second season beside a day if its repetition is at most so many times as wrong."""
+MOST_BACK, FEWER_BACK = 7, 4
+"""How many earlier seasons the model reads: of the shortest season, and of each other."""
+MOST_PLACES = 48
+HALF_LIFE = 336
 MOST_LAGS = 336
 FEWEST_LAGS = 8
 WARM_UP = 64
 
-Period = Literal["hour", "day", "week", "year"]
+Period = Literal["hour", "half-day", "day", "week", "year"]
 
 
 def default_spec(
@@ -34,29 +51,41 @@ def default_spec(
     *,
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     lags: int | None = None,
-    season: int | None = None,
+    season: int | str | Sequence[int | str] | None = None,
     scales: Sequence[str | int] | None = None,
     mode: Literal["sample", "ticks"] = "sample",
     grace: str | int = 0,
     aggregates: Mapping[str, Aggregate] | None = None,
+    timezone: str | None = None,
+    holidays: str | None = None,
+    known: Sequence[str] = (),
+    lower: float | None = None,
 ) -> ModelSpec:
     """Return a spec for a history; arguments that are None are chosen from its bar length and values.
+
+    ``season`` is one season or several, in bars or as durations such as ``"1d"``.  ``timezone`` is that of the people
+    whose days the series follows, ``holidays`` a country or region such as ``AU-VIC``; both become tables in the spec.
+    ``known`` names columns whose future is published in advance; no forecast lies below ``lower``.
 
     ``mode`` says whether a record is a bar or one of its readings.  ``grace`` is how long a bar of ticks waits for late
     readings, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of
     categories).
 
-    The season is the one of hour, day, week and year that forecasts best in hindsight.  The lags cover 14 seasons, at
-    most 336 bars and a quarter of the longest series.  Only networks that attend to coarser scales get some.
-    Raises pydantic's ValidationError when the arguments do not fit together, HistoryError for an unknown column.
+    The first season is the one of hour, day, week and year that forecasts best in hindsight; see ``seasons``.  The lags
+    cover 14 of the shortest, at most 336 bars and a quarter of the longest series.  Only networks that attend to
+    coarser scales get some.
+    Raises pydantic's ValidationError when the arguments do not fit together, HistoryError for an unknown column or a
+    season that is no whole number of bars, SettingsError for an unknown time zone or holiday calendar.
     """
     series = SeriesSpec.model_validate(
         {"columns": _columns(history, aggregates or {}), "freq": history.freq_ms, "mode": mode, "grace": grace}
     )
     freq, bars = history.freq_ms, _longest(history)
-    season = best_season(history, series, horizon) if season is None else season
+    chosen = seasons(history, series, horizon) if season is None else _in_bars(season, freq)
+    shortest = min(chosen)
     if lags is None:
-        lags = max(min(14 * season, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
+        lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
+    week = WEEK // freq in chosen
     spec: dict[str, Any] = {"kind": network} if isinstance(network, str) else dict(network)
     if scales is None:
         coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
@@ -67,31 +96,83 @@ def default_spec(
         quantiles=tuple(quantiles),
         lags=lags,
         scales=tuple(Scale.model_validate({"every": every}) for every in scales),
-        season=season,
-        calendar=_calendar(history),
-        half_life=max(lags, 2 * season, WARM_UP),
+        season=chosen,
+        calendar=_calendar(history, week=week),
+        half_life=HALF_LIFE,
         warm_up=max(min(WARM_UP, bars // 8), 2),
+        lower=lower,
+        targets=TargetBars(
+            back=tuple(MOST_BACK if one == shortest else FEWER_BACK for one in chosen),
+            local=_local(history, timezone, holidays),
+            places=max(min(DAY // freq, MOST_PLACES), 1),
+            week=week,
+            known=_known(history, known),
+        ),
         network=spec,
     )
 
 
-def best_season(history: History, series: SeriesSpec | None = None, horizon: int = 1) -> int:
-    """Return the bars of the hour, day, week or year whose repetition forecasts best; 1 if none fits three times.
+def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1) -> tuple[int, ...]:
+    """Return season lengths in bars, the one whose repetition forecasts best first; (1,) if none fits three times.
 
-    The last whole season is repeated over the horizon: an hour that resembles the one before says little about
-    tomorrow.  ``series`` says how records make bars (default: a record is a bar).
+    Hour, day, week and year are tried.  Beside a week comes the day; beside a day comes the week if its repetition is
+    about as good.  The last whole season is repeated over the horizon: an hour that resembles the one before says
+    little about tomorrow.  ``series`` says how records make bars (default: a record is a bar).
     """
     grid = panel(history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms))
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
-    best, least = 1, np.inf
+    errors: dict[int, float] = {}
     for period in (HOUR, DAY, WEEK, YEAR):
         season = period // history.freq_ms
-        if period % history.freq_ms or not 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
-            continue
-        error = _error_of_repeating(season, horizon, grid.y_KT, level_K)
-        if error < least:
-            best, least = season, error
-    return best
+        if period % history.freq_ms == 0 and 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
+            error = _error_of_repeating(season, horizon, grid.y_KT, level_K)
+            errors[season] = error if np.isfinite(error) else np.inf
+    if not errors:
+        return (1,)
+    best, day, week = min(errors, key=errors.__getitem__), DAY // history.freq_ms, WEEK // history.freq_ms
+    if best == week and day in errors:
+        return (week, day)
+    if best == day and errors.get(week, np.inf) <= NEARLY_AS_GOOD * errors[day]:
+        return (day, week)
+    return (best,)
+
+
+def _in_bars(season: int | str | Sequence[int | str], freq: int) -> tuple[int, ...]:
+    """Return seasons in bars; raises HistoryError for a duration that is no whole number of bars."""
+    given = (season,) if isinstance(season, int | str) else tuple(season)
+    found = []
+    for one in given:
+        length = one * freq if isinstance(one, int) else parse_duration(one)
+        if length % freq:
+            raise HistoryError(
+                f"season {one} is no whole number of bars of {format_duration(freq)}: choose a freq that divides it"
+            )
+        found.append(length // freq)
+    return tuple(dict.fromkeys(found))
+
+
+def _local(history: History, timezone: str | None, holidays: str | None) -> LocalTime:
+    if timezone in (None, "UTC") and holidays is None:
+        return UTC_TIME
+    return local_time(timezone or "UTC", holidays, int(history.ts_N[0]), int(history.ts_N[-1]))
+
+
+def _known(history: History, names: Sequence[str]) -> tuple[Known, ...]:
+    """Return known inputs with the mean and standard deviation of their values."""
+    inputs = history.columns[1:]
+    if unknown := set(names) - set(inputs):
+        raise HistoryError(
+            f"known inputs {', '.join(sorted(unknown))} are not among the input columns {', '.join(inputs) or '(none)'}"
+        )
+    found = []
+    for name in names:
+        value_N = history.values_NC[:, history.columns.index(name)]
+        value_N = value_N[np.isfinite(value_N)]
+        if name in history.categories or not len(value_N):
+            found.append(Known(name=name))
+        else:
+            found.append(Known(name=name, center=float(value_N.mean()), spread=float(value_N.std()) or 1.0))
+    return tuple(found)
 
 
 def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats) -> float:
@@ -118,10 +199,12 @@ def _columns(history: History, aggregates: Mapping[str, Aggregate]) -> tuple[Col
     )
 
 
-def _calendar(history: History) -> tuple[Period, ...]:
+def _calendar(history: History, *, week: bool) -> tuple[Period, ...]:
+    """Return the periods longer than a bar; the week where it is a season, the year if the history has one."""
     span = int(history.ts_N[-1] - history.ts_N[0])
-    periods: tuple[Period, ...] = ("hour", "day", "week", "year")
-    return tuple(p for p in periods if CALENDAR_MS[p] > history.freq_ms and (p != "year" or span > 1.5 * YEAR))
+    seen = {"hour": True, "half-day": True, "day": True, "week": week, "year": span > YEAR}
+    periods: tuple[Period, ...] = ("hour", "half-day", "day", "week", "year")
+    return tuple(p for p in periods if CALENDAR_MS[p] > history.freq_ms and seen[p])
 
 
 def _longest(history: History) -> int:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -46,33 +46,35 @@ from streamcast.spec.model_spec import ModelSpec
 class Options:
     """The settings of a training run; none is part of the model."""
 
-    epochs: int = 40
-    """Most passes over the training part."""
-    patience: int = 5
+    epochs: int = 10
+    """Most epochs; after each the network is validated."""
+    updates: int = 0
+    """Updates in an epoch; 0 for a share of the training part's bars / 35, from 300 to 1,000 in all epochs."""
+    patience: int = 4
     """Epochs without a better validation loss after which training stops."""
     max_seconds: float = 0.0
     """Longest training; 0 for no limit."""
     validation: float = 0.15
     """The share of the history, at its end, that is not trained on but chooses the epoch."""
-    rows: int = 32
+    rows: int = 24
     """Most streams side by side."""
-    updates: int = 160
-    """Fewest updates in an epoch: a small history is cut into fewer streams, down to 4."""
-    chunk: int = 48
+    chunk: int = 32
     """Bars from one update to the next, and how far back gradients reach."""
     burn_in: int = 96
     """Bars that a stream steps through after a cold start before it is scored."""
-    positions: int = 256
+    positions: int = 96
     """Forecasts that each update learns from, drawn from its chunk."""
-    learning_rate: float = 4e-3
-    """Adam's step size in the first epoch."""
+    learning_rate: float = 3e-3
+    """Adam's largest step size: it rises over the first tenth of the run, then falls to 0 along a cosine."""
+    average: float = 0.995
+    """Share of the past in the running mean of the weights, which is validated and kept (Polyak & Juditsky 1992)."""
     highway_rate: float = 0.05
     """The highway's step size, relative to the others'."""
-    decay: float = 0.85
-    """The step size is multiplied by this ..."""
+    decay: float = 1.0
+    """The step size is also multiplied by this ..."""
     decay_every: int = 1
     """... after this many epochs."""
-    weight_decay: float = 1e-3
+    weight_decay: float = 1e-2
     """Decoupled, on all weights but the highway's (Loshchilov and Hutter 2019)."""
     clip: float = 1.0
     """Largest norm of a gradient."""
@@ -98,6 +100,8 @@ class Options:
         within("decay_every", self.decay_every, 1, 4096)
         within("accumulate", self.accumulate, 1, 4096)
         within("imitate", self.imitate, 0, 1)
+        within("average", self.average, 0, 0.9999)
+        within("epochs", self.epochs, 0, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +119,11 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
-LAST_RATE = 0.05
-"""The factor of the step sizes at the end of ``max_seconds``."""
-
-FEWEST_ROWS = 4
+WARM_UP = 0.1
+"""The share of a run in which the step size rises."""
+BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 35, 300, 1_000
+FEWEST_CHUNKS = 4
+"""Chunks of a stream: a small history has fewer streams."""
 
 
 def fit(
@@ -186,6 +191,7 @@ class _Run:
     on_progress: OnProgress
     teacher: Network | None
     epoch: int = 0
+    updates: int = 0
     best_epoch: int = 0
     first: float = np.inf
     best: float = np.inf
@@ -196,21 +202,24 @@ class _Run:
         return time.monotonic() - self.started
 
     def train(self) -> str:
-        """Train until something ends the run, restore the best weights, and return what ended it."""
+        """Train until something ends the run, restore the best weights, and return what ended it.
+
+        The weights that are validated and kept are the running mean of the trained ones.
+        """
         options = self.options
         best: dict[str, Any] = copy.deepcopy(self.network.state_dict())
         stopped = "epochs"
         try:
-            self.first = self.best = self.loss()
-            optimizer = self._optimizer()
-            random = np.random.default_rng(options.seed)
+            self.first = self.best = self.loss(self.network)
+            optimizer, mean = self._optimizer(), copy.deepcopy(self.network)
+            batches = self._batches(np.random.default_rng(options.seed))
             while self.epoch < options.epochs:
-                finished = self._epoch(optimizer, random)
+                finished = self._epoch(optimizer, batches, mean)
                 self.epoch += 1
-                loss = self.loss()
+                loss = self.loss(mean)
                 if loss < self.best:
                     self.best, self.best_epoch = loss, self.epoch
-                    best = copy.deepcopy(self.network.state_dict())
+                    best = copy.deepcopy(mean.state_dict())
                 if not finished:
                     stopped = "max_seconds"
                     break
@@ -222,16 +231,24 @@ class _Run:
         self.network.load_state_dict(best)
         return stopped
 
-    def loss(self) -> float:
-        """Return the network's mean loss on the validation part."""
+    def loss(self, network: Network) -> float:
+        """Return a network's mean loss on the validation part."""
         rows, burn_in = self.options.rows, 2 * self.options.burn_in
-        return validation.evaluate(self.network, self.seen, self.validation_P, rows, burn_in)
+        return validation.evaluate(network, self.seen, self.validation_P, rows, burn_in)
 
-    def _slowed(self) -> float:
-        """Return the factor of the step sizes: it falls from epoch to epoch, and faster as time runs out."""
+    @property
+    def epoch_updates(self) -> int:
+        """The updates of one epoch."""
+        whole = min(max(len(self.train_P) // BARS_AN_UPDATE, FEWEST_UPDATES), MOST_UPDATES)
+        return self.options.updates or -(-whole // max(self.options.epochs, 1))
+
+    def _rate(self) -> float:
+        """Return the factor of the step sizes: up, then down a cosine, by updates or by time if that runs out first."""
         options = self.options
         spent = self.seconds / options.max_seconds if options.max_seconds else 0.0
-        return min(math.pow(options.decay, self.epoch // options.decay_every), math.pow(LAST_RATE, spent))
+        done = min(max(self.updates / (self.epoch_updates * max(options.epochs, 1)), spent), 1.0)
+        fallen = 0.5 * (1 + math.cos(math.pi * max(done - WARM_UP, 0) / (1 - WARM_UP)))
+        return min((done + 1e-3) / WARM_UP, 1.0) * fallen * math.pow(options.decay, self.epoch // options.decay_every)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         """Return AdamW; the highway, whose closed form is already good, has smaller steps and no weight decay."""
@@ -242,44 +259,56 @@ class _Run:
             [
                 {"params": rest, "first": options.learning_rate, "weight_decay": options.weight_decay},
                 {"params": linear, "first": options.learning_rate * options.highway_rate, "weight_decay": 0.0},
-            ]
+            ],
+            betas=(0.9, 0.99),
         )
 
-    def _epoch(self, optimizer: torch.optim.Optimizer, random: np.random.Generator) -> bool:
-        """Pass over the training part once; return False if the time ran out before the end."""
-        options, network = self.options, self.network
-        network.train()
+    def _batches(self, random: np.random.Generator) -> Iterator[tuple[Objective, Chunk, Ints, Ints]]:
+        """Yield chunks of streams, with the rows and positions to score, pass after pass over the training part."""
+        options = self.options
         spans = validation.spans(self.seen, self.train_P)
         bars = sum(last - first + 1 for _, first, last in spans)
-        rows = min(max(bars // (options.chunk * options.updates), FEWEST_ROWS), options.rows)
-        pieces = cut(spans, max(-(-bars // rows), 4 * options.burn_in), options.burn_in, random)
-        rows = min(rows, len(pieces))
-        plan = list(chunks(pieces, rows, options.chunk))
+        rows = min(max(bars // (options.chunk * FEWEST_CHUNKS), 1), options.rows)
         eligible_K = np.zeros(len(self.seen), np.bool_)
         eligible_K[self.train_P] = True
-        objective = Objective(
-            network, self.seen, rows, self.teacher, options.imitate, options.cell_penalty, options.ponder_cost
-        )
-        began, total, waiting = time.monotonic(), 0.0, 0
-        for batch, chunk in enumerate(plan, 1):
-            rows_P, at_P = validation.scored(chunk, eligible_K)
-            if len(at_P) > options.positions:
-                drawn = random.choice(len(at_P), options.positions, replace=False)
-                rows_P, at_P = rows_P[drawn], at_P[drawn]
-            loss = self._loss(objective, chunk, rows_P, at_P)
+        while True:
+            pieces = cut(spans, max(-(-bars // rows), FEWEST_CHUNKS * options.chunk), options.burn_in, random)
+            side_by_side = min(rows, len(pieces))
+            objective = Objective(
+                self.network, self.seen, side_by_side, self.teacher, options.imitate, options.cell_penalty,
+                options.ponder_cost,
+            )  # fmt: skip
+            for chunk in chunks(pieces, side_by_side, options.chunk):
+                rows_P, at_P = validation.scored(chunk, eligible_K)
+                if len(at_P) > options.positions:
+                    drawn = random.choice(len(at_P), options.positions, replace=False)
+                    rows_P, at_P = rows_P[drawn], at_P[drawn]
+                yield objective, chunk, rows_P, at_P
+
+    def _epoch(
+        self, optimizer: torch.optim.Optimizer, batches: Iterator[tuple[Objective, Chunk, Ints, Ints]], mean: Network
+    ) -> bool:
+        """Take the updates of one epoch; return False if the time ran out before the end."""
+        options = self.options
+        self.network.train()
+        wanted, done, waiting = self.epoch_updates * options.accumulate, 0, 0
+        began, total = time.monotonic(), 0.0
+        while done < wanted:
+            loss = self._loss(*next(batches))
             if loss is not None:
                 torch.autograd.backward(loss / options.accumulate)
-                total, waiting = total + loss.item(), waiting + 1
-            if waiting and (waiting == options.accumulate or batch == len(plan)):
-                self._update(optimizer)
+                total, waiting, done = total + loss.item(), waiting + 1, done + 1
+            if waiting == options.accumulate:
+                self._update(optimizer, mean)
                 waiting = 0
-            epoch_seconds = (time.monotonic() - began) / batch * len(plan)
-            left = epoch_seconds * (options.epochs - self.epoch - batch / len(plan))
+            left = (time.monotonic() - began) / max(done, 1) * (wanted * (options.epochs - self.epoch) - done)
             if options.max_seconds:
                 left = min(left, options.max_seconds - self.seconds)
-            self.on_progress(
-                Progress(self.epoch + 1, options.epochs, batch, len(plan), total / batch, self.best, max(left, 0.0))
-            )
+            if loss is not None:
+                average = total / done
+                self.on_progress(
+                    Progress(self.epoch + 1, options.epochs, done, wanted, average, self.best, max(left, 0.0))
+                )
             if options.max_seconds and self.seconds > options.max_seconds:
                 return False
         return True
@@ -291,13 +320,18 @@ class _Run:
             objective.advance(chunk)
             return objective.loss(rows_P, at_P) if len(at_P) else None
 
-    def _update(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take one optimiser step along the accumulated gradients, then zero them."""
+    def _update(self, optimizer: torch.optim.Optimizer, mean: Network) -> None:
+        """Take one optimiser step along the accumulated gradients, zero them, and move the mean of the weights."""
         for group in optimizer.param_groups:
-            group["lr"] = group["first"] * self._slowed()
+            group["lr"] = group["first"] * self._rate()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.options.clip)
         optimizer.step()
         optimizer.zero_grad()
+        self.updates += 1
+        kept = min(self.options.average, (1 + self.updates) / (10 + self.updates))
+        with torch.no_grad():
+            for average, weight in zip(mean.parameters(), self.network.parameters(), strict=True):
+                average.lerp_(weight, 1 - kept)
 
 
 def _layer_by_layer(run: _Run) -> str:
@@ -309,6 +343,6 @@ def _layer_by_layer(run: _Run) -> str:
             stopped = replace(run, network=small, options=replace(options, epochs=options.layer_epochs)).train()
         hand_over(small, network)
         if stopped == "interrupted":
-            run.first = run.best = run.loss()
+            run.first = run.best = run.loss(network)
             return stopped
     return ""

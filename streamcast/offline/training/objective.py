@@ -52,14 +52,16 @@ class Objective:
         """Return the loss of the forecasts of some rows at bars of the last chunk."""
         network = self._network
         numbers_PhN = network.distribution(*self._streams.recall(rows_P, at_P))
-        outcome_Ph = torch.from_numpy(self._seen.outcomes(at_P)).to(self._streams.device)
+        device = self._streams.device
+        outcome_Ph = torch.from_numpy(self._seen.outcomes(at_P)).to(device)
+        weight_P = torch.from_numpy(self._seen.weight_K[at_P]).to(device)
         if self._teacher is None:
-            loss = network.loss(numbers_PhN, outcome_Ph)
+            loss = network.loss(numbers_PhN, outcome_Ph, weight_P)
         else:
             teacher, streams = self._teacher
             with torch.no_grad():
                 taught_PhQ = teacher.read(*streams.recall(rows_P, at_P))
-            loss = imitation(network, numbers_PhN, outcome_Ph, taught_PhQ, self._imitate)
+            loss = imitation(network, numbers_PhN, outcome_Ph, taught_PhQ, self._imitate, weight_P)
         if self._cell_penalty:
             squares = [cell.square().mean() for cell in self._streams.reached("c")]
             loss = loss + self._cell_penalty * torch.stack(squares).mean()

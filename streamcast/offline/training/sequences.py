@@ -45,8 +45,9 @@ class Sequences:
     bar, over all runs, so the bars of scale s within base bars i to j are ``closed_SK[s, i - 1]:closed_SK[s, j]``.
     ``starts_R1`` is the first bar of each run, then the number of bars; ``series_R`` is the series of each run.
     ``last_K``, ``scale_K``, ``mean_K`` and ``level_K`` are NaN at a bar without an answer.  ``filled_K`` is the
-    target with gaps filled;
-    ``observed_K`` has NaN there.
+    target with gaps filled; ``observed_K`` has NaN there.  ``weight_K`` is the weight of a position in the loss: the
+    unit of its forecast over its series' mean unit, from 0.1 to 5.  It turns a loss in units of the running normaliser
+    into an error in the unit of the series.
     """
 
     spec: ModelSpec
@@ -63,6 +64,7 @@ class Sequences:
     warm_K: Bools
     mean_K: Floats
     level_K: Singles
+    weight_K: Singles
     known: KnownInputs | None
 
     def __len__(self) -> int:
@@ -174,9 +176,20 @@ def sequences(history: History, spec: ModelSpec) -> Sequences:
         np.stack(closed),
         np.append(starts, len(order)),
         slot[order][starts],
+        weight_K=_weights(joined("scale")[order], slot[order]),
         known=KnownInputs(history, spec, columns(history, spec.series)) if spec.known_columns else None,
         **{f"{name}_K": joined(name)[order] for name in _BY_BAR},
     )
+
+
+def _weights(scale_K: Floats, series_K: Ints) -> Singles:
+    """Return each bar's unit over the mean unit of its series, clipped; 1 where there is no answer."""
+    answered_K = ~np.isnan(scale_K)
+    total_S = np.bincount(series_K[answered_K], scale_K[answered_K])
+    mean_S = total_S / np.maximum(np.bincount(series_K[answered_K]), 1)
+    weight_K = np.ones(len(scale_K), np.float32)
+    weight_K[answered_K] = np.clip(scale_K[answered_K] / mean_S[series_K[answered_K]], 0.1, 5.0)
+    return weight_K
 
 
 def _copied(call: KernelCall, before: int) -> _Kept:

@@ -74,7 +74,7 @@ def evaluate(network: Network, seen: Sequences, at_P: Ints, rows: int, burn_in: 
     pieces = cut(spans(seen, at_P), length, burn_in, np.random.default_rng(0))
     rows = min(rows, len(pieces))
     streams = Streams(network, seen, rows)
-    total, count = 0.0, 0
+    total = count = 0.0
     with torch.inference_mode():
         for chunk in chunks(pieces, rows, CHUNK):
             streams.advance(chunk)
@@ -82,8 +82,9 @@ def evaluate(network: Network, seen: Sequences, at_P: Ints, rows: int, burn_in: 
             for first in range(0, len(chosen_P), BLOCK):
                 block = slice(first, first + BLOCK)
                 outcome = torch.from_numpy(seen.outcomes(chosen_P[block])).to(streams.device)
-                known = int(outcome.isfinite().sum())
+                weight = torch.from_numpy(seen.weight_K[chosen_P[block]]).to(streams.device)
+                weighed = float((outcome.isfinite() * weight[:, None]).sum())
                 forecast = network.distribution(*streams.recall(rows_P[block], chosen_P[block]))
-                total += known * network.loss(forecast, outcome).item()
-                count += known
-    return total / max(count, 1)
+                total += weighed * network.loss(forecast, outcome, weight).item()
+                count += weighed
+    return total / max(count, 1e-6)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
 from streamcast.offline.history.read import read
-from streamcast.offline.training.defaults import best_season, default_spec
+from streamcast.offline.training.defaults import default_spec, seasons
 
 
 def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> None:
@@ -18,7 +18,7 @@ def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> No
     sampled, ticked = default_spec(hours, 6), default_spec(readings, 6, mode="ticks", grace="2min")
     assert (ticked.series.mode, ticked.series.grace) == ("ticks", 120_000)
     assert ticked.model_copy(update={"series": sampled.series}) == sampled
-    assert best_season(readings, ticked.series) == 24
+    assert seasons(readings, ticked.series)[0] == 24
 
 
 def test_the_season_is_the_one_whose_repetition_forecasts_the_horizon() -> None:
@@ -27,8 +27,8 @@ def test_the_season_is_the_one_whose_repetition_forecasts_the_horizon() -> None:
     drift = random.normal(scale=0.04, size=len(t)).cumsum()
     frame = pd.DataFrame({"ds": pd.to_datetime(t * 900, unit="s", utc=True), "y": drift + np.sin(2 * np.pi * t / 96)})
     history = read(frame, id_col=None)
-    assert default_spec(history, 1).season == (4,)
-    assert default_spec(history, 96).season == (96,)
+    assert default_spec(history, 1).naive_season == 4
+    assert default_spec(history, 96).naive_season == 96
 
 
 def test_readings_become_bars_by_the_aggregates_that_were_given() -> None:
@@ -46,3 +46,47 @@ def test_what_does_not_fit_is_named() -> None:
         default_spec(readings, 6, grace="2min")
     with pytest.raises(ValidationError, match="is not a duration"):
         default_spec(readings, 6, mode="ticks", grace="soon")
+
+
+def series(*, weekly: bool, days: int = 70) -> pd.DataFrame:
+    """Hours with a daily cycle, half as high on weekends where ``weekly``, a category and a published input."""
+    random, t = np.random.default_rng(1), np.arange(24 * days)
+    weekend = (t // 24 % 7 >= 5) & weekly
+    y = 10 + np.sin(2 * np.pi * t / 24) * np.where(weekend, 0.5, 1) - 5 * weekend + 0.1 * random.normal(size=len(t))
+    ds = pd.to_datetime(t * 3600 + 1_700_006_400, unit="s", utc=True)
+    return pd.DataFrame({"ds": ds, "y": y, "temp": 20 + 5 * y, "sky": np.where(t % 2, "clear", "rain")})
+
+
+def test_a_week_and_a_day_are_found_where_weeks_matter_and_a_day_alone_where_not() -> None:
+    weekly = default_spec(read(series(weekly=True), id_col=None), 24)
+    assert weekly.season == (168, 24)
+    assert weekly.targets is not None
+    assert (weekly.targets.back, weekly.targets.week) == ((4, 7), True)
+    assert weekly.calendar == ("half-day", "day", "week")
+    random = np.random.default_rng(2)
+    wandering = series(weekly=False).assign(y=lambda frame: frame["y"] + random.normal(size=len(frame)).cumsum() / 4)
+    daily = default_spec(read(wandering, id_col=None), 24)
+    assert daily.season == (24,)
+    assert daily.targets is not None
+    assert (daily.targets.back, daily.targets.week) == ((7,), False)
+
+
+def test_seasons_are_given_in_bars_or_as_durations() -> None:
+    history = read(series(weekly=True), id_col=None)
+    assert default_spec(history, 24, season=12).season == (12,)
+    assert default_spec(history, 24, season=("1d", 168)).season == (24, 168)
+    with pytest.raises(HistoryError, match="season 90min is no whole number of bars of 1h"):
+        default_spec(history, 24, season="90min")
+
+
+def test_known_inputs_are_scaled_by_the_history_and_must_be_inputs() -> None:
+    history = read(series(weekly=True), id_col=None)
+    targets = default_spec(history, 24, known=("temp", "sky"), timezone="Europe/Berlin", holidays="DE-BE").targets
+    assert targets is not None
+    temp, sky = targets.known
+    assert (round(temp.center), sky.center, sky.spread) == (round(history.values_NC[:, 1].mean()), 0.0, 1.0)
+    assert len(targets.local.offsets) > 1
+    assert targets.local.days_off
+    for wrong in ("y", "rain"):
+        with pytest.raises(HistoryError, match=f"known inputs {wrong} are not among the input columns temp, sky"):
+            default_spec(history, 24, known=(wrong,))

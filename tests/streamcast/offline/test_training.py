@@ -22,7 +22,7 @@ from streamcast.models.surgery.compress import pruned
 from streamcast.models.surgery.handover import first_layers, frozen, hand_over
 from streamcast.offline.history.read import read
 from streamcast.offline.training import highway
-from streamcast.offline.training.defaults import best_season, default_spec
+from streamcast.offline.training.defaults import default_spec, seasons
 from streamcast.offline.training.fit import Options, Progress, fit, held_out_loss
 from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.sequences import Sequences, sequences
@@ -30,7 +30,7 @@ from streamcast.offline.training.streams import Chunk, Streams
 from streamcast.offline.training.validation import parts
 from streamcast.spec.folders import Model, new_network
 
-QUICK = Options(epochs=2, rows=8, chunk=16, burn_in=16, positions=128)
+QUICK = Options(epochs=2, updates=40, rows=8, chunk=16, burn_in=16, positions=128)
 SMALL = {"kind": "gru", "hidden": 8, "layers": 1}
 
 
@@ -45,7 +45,7 @@ def test_a_trained_model_beats_its_own_highway_on_what_it_was_not_trained_on() -
 def test_the_same_history_spec_and_seed_give_the_same_weights(network: dict[str, object]) -> None:
     history = history_of(300)
     spec = default_spec(history, 4, network)
-    options = Options(epochs=1, rows=4, chunk=16, burn_in=16, positions=32, seed=3)
+    options = Options(epochs=1, updates=20, rows=4, chunk=16, burn_in=16, positions=32, seed=3)
     torch.manual_seed(1)
     one = fit(history, spec, options).network.state_dict()
     torch.manual_seed(2)
@@ -59,7 +59,7 @@ def test_training_leaves_the_callers_random_numbers_and_threads_alone() -> None:
     torch.manual_seed(5)
     expected, threads = torch.rand(1), torch.get_num_threads()
     torch.manual_seed(5)
-    fit(history, default_spec(history, 4, SMALL), Options(epochs=1, rows=4, positions=8, seed=3))
+    fit(history, default_spec(history, 4, SMALL), Options(epochs=1, updates=5, rows=4, positions=8, seed=3))
     assert torch.equal(torch.rand(1), expected)
     assert torch.get_num_threads() == threads
 
@@ -67,10 +67,10 @@ def test_training_leaves_the_callers_random_numbers_and_threads_alone() -> None:
 def test_the_step_size_stays_for_as_many_epochs_as_it_shall() -> None:
     history = history_of(300)
     spec = default_spec(history, 4, SMALL)
-    still = replace(QUICK, decay=0.0, patience=9)
+    still = replace(QUICK, decay=0.0, patience=9, average=0.0)  # nothing moves after the first decay
     two, four, one = (
-        fit(history, spec, replace(still, epochs=epochs, decay_every=every)).network
-        for epochs, every in ((2, 2), (4, 2), (4, 1))
+        fit(history, spec, replace(still, epochs=epochs, updates=updates, decay_every=every)).network
+        for epochs, updates, every in ((2, 10, 1), (4, 5, 2), (4, 5, 1))
     )
     assert same(two, four)
     assert not same(two, one)
@@ -154,14 +154,17 @@ def test_many_short_series_train_beside_a_long_one() -> None:
     rows += [(f"short{i}", short.ts_N[short.series_N == i], short.values_NC[short.series_N == i, 0]) for i in range(30)]
     frame = pd.concat([pd.DataFrame({"unique_id": key, "ds": ts, "y": y}) for key, ts, y in rows])
     history = read(frame, freq="1h")
-    facts = fit(history, default_spec(history, 4, SMALL, lags=16), Options(epochs=1, rows=8, validation=0.4)).facts
+    facts = fit(
+        history, default_spec(history, 4, SMALL, lags=16), Options(epochs=1, updates=20, rows=8, validation=0.4)
+    ).facts
     assert np.isfinite(facts["validation_loss"])
 
 
 def test_the_default_spec_finds_the_daily_season_and_fits_the_length() -> None:
     history = history_of(600)
     spec = default_spec(history, 24)
-    assert spec.season == (best_season(history),) == (24,)
+    assert spec.season == seasons(history)
+    assert spec.naive_season == 24
     assert spec.lags % 8 == 0
     assert spec.lags <= 600 // 4
     assert spec.series.freq == HOUR
