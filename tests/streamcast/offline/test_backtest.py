@@ -171,7 +171,7 @@ def test_a_scoreboard_that_got_its_forecasts_elsewhere_reports_what_a_backtest_d
     for poll in polls(history, model.spec):
         found = engine.stage(poll).forecasts
         engine.promote()
-        board.add(history.series_N[done + found.record], found.cutoffs, found.values, found.warm)
+        board.add(history.series_N[done + found.record].astype(np.int64), found.cutoffs, found.values, found.warm)
         done += len(poll)
     got = board.report(model.name, BASELINES)
     assert got.rows() == want.rows()
