@@ -177,6 +177,12 @@ class TrainingOptions:
     epochs: Annotated[int, typer.Option(help="Maximum epochs; the model is validated after each.", min=1)] = 10
     max_seconds: Annotated[float, typer.Option(help="Maximum training time (0: no limit).", min=0)] = 0.0
     seed: Annotated[int, typer.Option(help="Seed for weights and batches.", min=0)] = 0
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            help="Share of the file, at its end, that training does not read; a backtest scores it.", min=0, max=0.9
+        ),
+    ] = 0.2
     more: Annotated[
         Mapping[str, Any] | None,
         Read(assignments, of=list[str]),

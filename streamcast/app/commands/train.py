@@ -14,6 +14,7 @@ from streamcast.app.commands.reading import read_history, read_series
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions
 from streamcast.app.specs import new_spec
 from streamcast.models.spec import make
+from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
 from streamcast.spec.folders import Model, load_model, save_model
@@ -24,22 +25,23 @@ def train(
     data: Path, columns: Columns, wanted: SpecOptions, options: TrainingOptions, name: str | None, folder: Path,
     console: Console,
 ) -> int:  # fmt: skip
-    """Train on a file, save the model and print its loss.
+    """Train on a file but for its held-out end, save the model and print how good it is.
 
     Raises HistoryError, ModelError, or SpecError for an option that does not fit.
     """
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
     settings = training_settings(options)
     if start is None:
-        history = read_history(data, columns, ticks=wanted.ticks)
+        history, held_out_from = held_out(read_history(data, columns, ticks=wanted.ticks), options.hold_out)
         spec = chosen_spec(history, wanted, options.network, columns.timezone)
     else:
-        history, spec = read_series(data, columns, start.spec.series), start.spec
+        history, held_out_from = held_out(read_series(data, columns, start.spec.series), options.hold_out)
+        spec = start.spec
     with progress_bar(console) as on_progress:
         model = training.fit(
             history, spec, settings, on_progress, initial=start.network if start else None, teacher=teacher
         )
-    facts = {**model.facts, "data": str(data), "timezone": columns.timezone}
+    facts = {**model.facts, "data": str(data), "timezone": columns.timezone, "held_out_from": held_out_from}
     for part, other in (("from", start), ("teacher", teacher)):
         if other is not None:
             facts[part] = f"{other.name}@{other.version}"
@@ -48,6 +50,14 @@ def train(
     saved = save_model(folder, name or (start.name if start else "model"), spec, model.network, facts)
     report_saved(saved, data, folder, console)
     return 0
+
+
+def held_out(history: History, share: float) -> tuple[History, int | None]:
+    """Return the part of a history to train on, and the time from which the rest is held out (None: nothing is)."""
+    if not share:
+        return history, None
+    first = histories.cuts(history, (1 - share, share))[0]
+    return history.between(int(history.ts_N[0]), first), first
 
 
 def training_settings(options: TrainingOptions) -> training.Options:
