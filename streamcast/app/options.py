@@ -174,9 +174,15 @@ class TrainingOptions:
             "--model", help="Network: a name from `streamcast model zoo`, or its spec as JSON.", show_default="gru"
         ),
     ] = "gru"
-    epochs: Annotated[int, typer.Option(help="Maximum passes over the data.", min=1)] = 40
+    epochs: Annotated[int, typer.Option(help="Maximum epochs; the model is validated after each.", min=1)] = 10
     max_seconds: Annotated[float, typer.Option(help="Maximum training time (0: no limit).", min=0)] = 0.0
     seed: Annotated[int, typer.Option(help="Seed for weights and batches.", min=0)] = 0
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            help="Share of the file, at its end, that training does not read; a backtest scores it.", min=0, max=0.9
+        ),
+    ] = 0.2
     more: Annotated[
         Mapping[str, Any] | None,
         Read(assignments, of=list[str]),
@@ -202,7 +208,7 @@ class SearchOptions:
         float, typer.Option(help="Start no new trial after this many seconds (0: no limit).", min=0)
     ] = 600.0
     trial_seconds: Annotated[float, typer.Option(help="Maximum training time of a trial (0: no limit).", min=0)] = 0.0
-    epochs: Annotated[int, typer.Option(help="Maximum passes over the data in a trial.", min=1)] = 20
+    epochs: Annotated[int, typer.Option(help="Maximum epochs of a trial.", min=1)] = 5
     seed: Annotated[int, typer.Option(help="Seed for search, weights and batches.", min=0)] = 0
 
 

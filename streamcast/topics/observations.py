@@ -176,7 +176,7 @@ class Decoder:
         offsets, timestamps = np.array(batch.offsets, np.int64), np.array(batch.timestamps, np.int64)
         times = np.fromiter((message.ts for message in messages), np.int64, len(messages))
         values = self._values([message.values for message in messages])
-        ahead = self._ahead and self._ahead.array([message.ahead for message in messages])
+        ahead = None if self._ahead is None else self._ahead.array([message.ahead for message in messages])
         early = (timestamps >= 0) & (times - self._spec.max_ahead > timestamps)
         for row in np.flatnonzero(early).tolist():
             time, timestamp = int(times[row]), int(timestamps[row])

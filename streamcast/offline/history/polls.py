@@ -6,6 +6,7 @@ Shapes: N rows, C columns of the spec.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class KnownInputs:
             given_N = ~np.isnan(values_NC[rows, column])
             self._values_KTI[series_N[given_N], place_N[given_N], i] = values_NC[rows, column][given_N]
 
-    def ahead(self, series_N: NDArray[np.int64], times_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    def ahead(self, series_N: NDArray[np.integer[Any]], times_N: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the known inputs of the H bars after those of ``times_N`` [N, I, H], NaN where there is none."""
         bar_N = (times_N - self._series.offset) // self._series.freq - self._first
         place_NH = np.clip(bar_N[:, None] + np.arange(1, self._horizon + 1), 0, self._bars + self._horizon)
