@@ -29,10 +29,11 @@ from streamcast.topics.observations import Observations
 class Forecaster:
     """A model, from training to live forecasts.
 
-    ``model`` is a name from the model zoo or a network spec; ``freq`` is a bar length such as ``"1h"`` (default: the
-    median time between rows).  With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to
-    reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``options`` are those of training.  All
-    other parts of the model spec are chosen from the data.
+    ``model`` is a name from the model zoo or a network spec; ``"zero"`` is a model without a network, which trains
+    nothing.  ``freq`` is a bar length such as ``"1h"`` (default: the median time between rows); ``season`` is one
+    season or several, in bars or as durations such as ``"1d"``.  With ``ticks``, rows are raw readings, several per
+    bar: ``aggregates`` (column to reducer) makes a bar of them, and a bar waits ``grace`` for late readings.
+    ``options`` are those of training.  All other parts of the model spec are chosen from the data.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Forecaster:
         *,
         freq: str | int | None = None,
         lags: int | None = None,
-        season: int | None = None,
+        season: int | str | Sequence[int | str] | None = None,
         scales: Sequence[str | int] | None = None,
         ticks: bool = False,
         grace: str | int = 0,

@@ -20,7 +20,7 @@ def new_spec(
     *,
     quantiles: Sequence[float],
     lags: int | None,
-    season: int | None,
+    season: int | str | Sequence[int | str] | None,
     scales: Sequence[str | int] | None,
     mode: Literal["sample", "ticks"],
     grace: str | int,
@@ -35,7 +35,12 @@ def new_spec(
             grace=grace, aggregates=aggregates,
         )  # fmt: skip
     except ValidationError as error:
-        raise SpecError("\n".join(map(_sentence, error.errors(include_url=False)))) from None
+        raise SpecError(sentences(error)) from None
+
+
+def sentences(error: ValidationError) -> str:
+    """Return the faults that pydantic found, a sentence each."""
+    return "\n".join(map(_sentence, error.errors(include_url=False)))
 
 
 def _sentence(fault: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from streamcast.app.commands.reading import read_history, read_series
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions
 from streamcast.app.specs import new_spec
+from streamcast.models.network import NoNetwork, with_network
 from streamcast.models.spec import make
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
@@ -37,7 +38,12 @@ def train(
         history, spec = read_series(data, columns, start.spec.series), start.spec
     with progress_bar(console) as on_progress:
         model = training.fit(
-            history, spec, settings, on_progress, initial=start.network if start else None, teacher=teacher
+            history,
+            spec,
+            settings,
+            on_progress,
+            teacher=teacher,
+            initial=with_network(start.network, f"continue training {options.start}") if start else None,
         )
     facts = {**model.facts, "data": str(data)}
     for part, other in (("from", start), ("teacher", teacher)):
@@ -75,6 +81,8 @@ def report_saved(saved: Model, data: Path, folder: Path, console: Console) -> No
 def describe(model: Model) -> str:
     """Return one sentence: size, loss before and after, and why training stopped."""
     facts = model.facts
+    if isinstance(model.network, NoNetwork):
+        return "A model without a network: nothing was trained, it learns from every record"
     parameters = sum(p.numel() for p in model.network.parameters())
     if "highway_loss" in facts:
         began = f"{facts['highway_loss']:.4f} (linear highway only)"
