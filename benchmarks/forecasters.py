@@ -12,17 +12,16 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from rich.table import Table
 from torch import Tensor
 
 from benchmarks.printing import show
+from streamcast.app.demo_data import read_series
 from streamcast.models.readout.head import ClassHead
 from streamcast.models.zoo import MODELS
 from streamcast.offline.evaluation import accuracy
@@ -43,12 +42,9 @@ DAY_MS = 86_400_000
 
 def pedestrians(*, named: bool = False) -> tuple[History, int]:
     """Return the last 17 weeks of the counts, and when the test part begins; ``named`` adds the sensor's name."""
-    file = resources.files("tsdata") / "fpp3" / "pedestrian.csv"
-    with resources.as_file(file) as path:
-        frame = pd.read_csv(path)
-    columns = ["name"] if named else []
-    frame["name"] = frame["Sensor"]
-    history = read(frame, id_col="Sensor", time_col="Date_Time", target_col="Count", columns=columns, freq="1h")
+    frame = read_series()
+    frame = frame[frame["unique_id"] != "Electricity demand"].assign(name=frame["unique_id"])
+    history = read(frame, columns=["name"] if named else [], freq="1h")
     end = int(history.ts_N[-1]) + 1
     return history.between(end - (TRAIN_DAYS + TEST_DAYS) * DAY_MS, end), end - TEST_DAYS * DAY_MS
 

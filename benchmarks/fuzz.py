@@ -28,10 +28,11 @@ def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
 
     from streamcast.consumers.transport import Batch, Partition
     from streamcast.spec.model_spec import Column, SeriesSpec
+    from streamcast.topics.ahead import Ahead
     from streamcast.topics.observations import Decoder
 
     columns = (Column(name="y"), Column(name="x"), Column(name="c", categories=("red", "blue")))
-    decode = Decoder(SeriesSpec(columns=columns, freq=60_000)).decode
+    decode = Decoder(SeriesSpec(columns=columns, freq=60_000), Ahead((1, 2), 3)).decode
 
     def check(data: bytes) -> None:
         values = data.split(b"\n")
@@ -39,11 +40,12 @@ def decoder() -> tuple[list[bytes], Callable[[bytes], None]]:
         seen, poison = decode([Batch(Partition("t", 0), rows, [0] * len(rows), [None] * len(rows), values, len(rows))])
         if sorted([*seen.offsets.tolist(), *(each.row for each in poison)]) != rows:
             raise AssertionError("a record has no outcome, or two")
-        if np.isinf(seen.values).any():
+        if np.isinf(seen.values).any() or (seen.ahead is not None and np.isinf(seen.ahead).any()):
             raise AssertionError("an infinite value")
 
     named = b'{"key":"a","ts":"2016-07-01T00:00:00Z","values":{"y":1,"x":-2e9,"c":"blue"},"v":1}'
-    return [FACTS, named, FACTS + b"\n" + named], check
+    known = FACTS[:-1] + b',"ahead":{"x":[1,null,-2e9,4],"c":["blue"]}}'
+    return [FACTS, named, known, FACTS + b"\n" + named + b"\n" + known], check
 
 
 def settings() -> tuple[list[bytes], Callable[[bytes], None]]:

@@ -13,7 +13,8 @@ In reading order:
     librdkafka/     the same through confluent-kafka: optional, and much faster
     memory/         the same over a broker in this process, for the demo and the simulation
 
-Each client has a transport.py (a group member) and a reader.py (no group); memory has a broker.py as well.
+Each client has a transport.py (a group member) and a reader.py (no group); kafka_python also has a rebalances.py, and
+memory a broker.py.
 
 Nothing here imports streamcast or models.
 """

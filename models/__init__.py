@@ -22,6 +22,7 @@ Read in this order:
   - ``attention.py``: over features, over past outputs and across scales
   - ``encoder.py``: encoders that re-read a whole window
   - ``decoder.py``: from a context to numbers for every step of the horizon
+  - ``aligned.py``: for each step, what is known at the cutoff about its own bar
   - ``head.py``: the distribution that those numbers describe, and its loss
   - ``lag_window.py``: a forecaster from the lags, beside the linear highway
 

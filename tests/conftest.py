@@ -18,6 +18,7 @@ settings.register_profile("streamcast", deadline=None)
 settings.load_profile("streamcast")
 
 LONG_PROGRAMMES = (
+    "tests/benchmarks/test_streams.py",
     "tests/laws/",
     "tests/end_to_end/",
     "tests/consumers/test_loop.py::test_no_sequence_of_faults_loses_or_doubles_a_record_or_spoils_a_state",

@@ -293,7 +293,8 @@ class Series:
         return features
 
     def _known_features(self, values: list[float]) -> dict[str, float]:
-        features = {}
+        features: dict[str, float] = {}
+        assert self.spec.targets is not None
         for known, column in zip(self.spec.targets.known, self.spec.known_columns, strict=True):
             if self.series.columns[column].categories is None:
                 features[f"{known.name} as known"] = self._as_known(known, values[column])
@@ -310,6 +311,7 @@ class Series:
         return time + (begun[-1] if begun else self.spec.targets.local.offsets[0][1])
 
     def _is_off(self, time: int) -> bool:
+        assert self.spec.targets is not None
         return self._local(time) // DAY in self.spec.targets.local.days_off
 
     # -- target bars ------------------------------------------------------------------------
@@ -330,7 +332,9 @@ class Series:
         return min(max((value - mean) / unit, -100.0), 100.0)
 
     def _target(self, h: int) -> dict[str, float]:
-        targets, features = self.spec.targets, {}
+        targets = self.spec.targets
+        assert targets is not None
+        features: dict[str, float] = {}
         for season, back in zip(self.spec.season, targets.back, strict=True):
             for k in range(back):
                 order = len(self.bars) - 1 + h - (math.ceil(h / season) + k) * season
@@ -361,6 +365,7 @@ class Series:
 
     def _codes(self, h: int) -> list[int]:
         targets, label = self.spec.targets, self.bars[-1].label + h * self.series.freq
+        assert targets is not None
         local, off = self._local(label), self._is_off(label)
         weekday = (local // DAY + 3) % 7 if targets.week else 0
         kind = 2 if off else int(weekday >= 5)

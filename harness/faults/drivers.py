@@ -19,7 +19,7 @@ from harness.local_kafka import LocalKafka
 KILLS_A_ROUND = 5
 SESSION_SECONDS = 3.0
 """As in ``cluster.QUICK``."""
-STANDING_SECONDS = 120.0
+FREEZE_SECONDS = 120.0
 """How long a process may take to freeze; the first one in a new clone compiles kernels."""
 
 Round = Callable[[Cluster], None]
@@ -83,11 +83,11 @@ def _asked_to_stop(cluster: Cluster) -> None:
             cluster.tally.violations.append(f"SIGTERM at {point}: it took more than 10 s to end")
 
 
-def _standing(cluster: Cluster, point: str, instance: str = "0") -> Worker:
+def _frozen(cluster: Cluster, point: str, instance: str = "0") -> Worker:
     """Return a process that is frozen at a point; records are fed until it gets there."""
     worker = cluster.start(instance, Trap(point, cluster.chance.randint(2, 4), signal.SIGSTOP))
     cluster.feed(300)
-    deadline = time.monotonic() + STANDING_SECONDS
+    deadline = time.monotonic() + FREEZE_SECONDS
     while not worker.wait_for("trapped", 1.0) and worker.process.is_alive() and time.monotonic() < deadline:
         cluster.feed(20)
     if worker.told("trapped"):
@@ -99,7 +99,7 @@ def _broker_killed(point: str) -> Round:
     """The broker dies while a transaction is open, and restarts on its data."""
 
     def round_(cluster: Cluster) -> None:
-        worker = _standing(cluster, point)
+        worker = _frozen(cluster, point)
         cluster.kafka.kill()
         worker.signal(signal.SIGCONT)
         time.sleep(1.0)
@@ -110,7 +110,7 @@ def _broker_killed(point: str) -> Round:
 
 def _broker_frozen(seconds: float) -> Round:
     def round_(cluster: Cluster) -> None:
-        worker = _standing(cluster, "stepped")
+        worker = _frozen(cluster, "stepped")
         cluster.kafka.freeze()
         worker.signal(signal.SIGCONT)
         time.sleep(seconds)
@@ -123,7 +123,7 @@ def _zombie(point: str, instance: str) -> Round:
     """A process is frozen until another one (of the same or another name) has its work, and is then continued."""
 
     def round_(cluster: Cluster) -> None:
-        zombie = _standing(cluster, point)
+        zombie = _frozen(cluster, point)
         other = cluster.start(instance)
         other.wait_for("committed", 30)
         cluster.feed(100)
@@ -178,7 +178,7 @@ def _slow_link(cluster: Cluster) -> None:
 def _cut_link(cluster: Cluster) -> None:
     proxy = _proxy(cluster)
     for point in ("sent", "offsets"):
-        worker = _standing(cluster, point)
+        worker = _frozen(cluster, point)
         proxy.cut = True
         proxy.drop()
         worker.signal(signal.SIGCONT)
@@ -193,7 +193,7 @@ def _deaf(direction: Direction) -> Round:
 
     def round_(cluster: Cluster) -> None:
         proxy = _proxy(cluster)
-        worker = _standing(cluster, "offsets")
+        worker = _frozen(cluster, "offsets")
         proxy.swallow = direction
         worker.signal(signal.SIGCONT)
         time.sleep(4.0)

@@ -54,7 +54,7 @@ class Member:
     health: LoopHealth
     loop: Loop = field(init=False)
     frozen: bool = False
-    standing: bool = False
+    suspended: bool = False
     gone: bool = False
     crash_after: int | None = None
     freeze_after: int | None = None
@@ -144,12 +144,12 @@ class Processes:
         numbers = ((self._deployed + place) % len(NETWORKS) for place in range(len(lanes)))
         return {lane: model(self.plan.mode, number) for lane, number in zip(lanes, numbers, strict=True)}
 
-    def turn(self, chance: random.Random, _event: Event) -> None:
+    def iterate(self, chance: random.Random, _event: Event) -> None:
         """A process runs an iteration of its loop."""
         if awake := self._awake():
-            self.take_turn(chance.choice(awake))
+            self.run_iteration(chance.choice(awake))
 
-    def take_turn(self, member: Member) -> None:
+    def run_iteration(self, member: Member) -> None:
         """Let one process run an iteration of its loop, and handle its errors as a supervisor would."""
         try:
             member.loop.iterate()
@@ -284,7 +284,7 @@ class Processes:
                 raise BrokerUnavailable(f"the broker did not answer {request}")
 
     def _awake(self) -> list[Member]:
-        return [member for member in self.members if not (member.frozen or member.standing)]
+        return [member for member in self.members if not (member.frozen or member.suspended)]
 
     def _bury(self, member: Member) -> None:
         member.gone = True
@@ -297,9 +297,9 @@ class Processes:
             member.freeze_after -= 1
             if member.freeze_after < 0:
                 self._count(f"freezes: {point}")
-                member.freeze_after, member.standing = None, True
+                member.freeze_after, member.suspended = None, True
                 self.happen(member.frozen_while)
-                member.standing = False
+                member.suspended = False
         if member.crash_after is not None:
             member.crash_after -= 1
         if member.gone or (member.crash_after is not None and member.crash_after < 0):

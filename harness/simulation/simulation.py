@@ -24,7 +24,7 @@ from streamcast.service.verification import Expectations, verify
 from streamcast.topics.journal import Journal, read_journal
 
 EVENTS = {
-    "turn": 60,
+    "iterate": 60,
     "produce": 20,
     "wait": 7,
     "start": 5,

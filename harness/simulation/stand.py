@@ -27,7 +27,7 @@ from streamcast.topics.names import Topics
 from streamcast.topics.observations import encode_observation
 
 GROUP, TOPICS = "group", Topics()
-IDLE_TURNS = 3
+IDLE_ITERATIONS = 3
 
 
 class Immediately(Executor):
@@ -85,7 +85,7 @@ class Stand:
     def work(self) -> None:
         """Iterate until no work is left; while the broker is away, try again."""
         idle = 0
-        while idle < IDLE_TURNS:
+        while idle < IDLE_ITERATIONS:
             before = self.committed()
             with suppress(BrokerUnavailable, InDoubt):
                 self.loop.iterate()

@@ -24,7 +24,7 @@ from streamcast.service.snapshots import Arrays, Header, Store, by_lane, fingerp
 from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal
 
-MOST_TURNS = 400
+MOST_ITERATIONS = 400
 
 
 class World(Processes):
@@ -168,14 +168,14 @@ class World(Processes):
             self._append(self._producer, 0, partition, self.source.draw(chance, partition.index, 3))
 
     def _work_until(self, done: Callable[[], bool], chance: random.Random) -> None:
-        for turns in range(MOST_TURNS):
+        for iteration in range(MOST_ITERATIONS):
             if not self.members:
                 self.begin("0")
             for member in list(self.members):
                 if member in self.members:
-                    self.take_turn(member)
+                    self.run_iteration(member)
             self.seconds += 0.2
-            if turns % 40 == 39:  # a partition without a commit skips these when it starts at the latest
+            if iteration % 40 == 39:  # a partition without a commit skips these when it starts at the latest
                 self._arrive(chance)
             if done():
                 return

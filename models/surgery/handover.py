@@ -1,7 +1,7 @@
 """Weights that one network takes over from another, for a warm start and for layer-wise pre-training.
 
-In the latter a stack is trained from below, layer by layer, those below standing still, and at last all together
-(Bengio 2007).
+Layer-wise pre-training trains a stack layer by layer from the lowest, with the layers below frozen, and at last all of
+them together (Bengio 2007).
 """
 
 from __future__ import annotations

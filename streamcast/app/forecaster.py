@@ -1,6 +1,7 @@
 """Forecasting in a notebook: from data frames to data frames, through the engine of the service.
 
-Frames have Nixtla's columns ``unique_id``, ``ds`` and ``y``; all other columns are inputs of the model.
+Frames have Nixtla's columns ``unique_id``, ``ds`` and ``y``; all other columns are inputs of the model.  The rows of a
+frame that follow the last ``y`` of their series hold what is known ahead: they are no observations.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from streamcast.engine.engine import Engine
 from streamcast.errors import ModelError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.frames import forecast_frame
-from streamcast.offline.history.polls import SOURCE, polls
+from streamcast.offline.history.polls import SOURCE, observed, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.spec.folders import Model, read_folder, save_model
@@ -31,8 +32,11 @@ class Forecaster:
 
     ``model`` is a name from the model zoo or a network spec; ``freq`` is a bar length such as ``"1h"`` (default: the
     median time between rows).  With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to
-    reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``options`` are those of training.  All
-    other parts of the model spec are chosen from the data.
+    reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``season`` is a length in bars or a
+    duration such as ``"1d"``, or several.  ``timezone`` is that of times that name none, also in the frames that come
+    back, and of the model's calendar; ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the
+    inputs whose future is published in advance, and no forecast lies below ``lower``.  ``options`` are those of
+    training.  All other parts of the model spec are chosen from the data.
     """
 
     def __init__(
@@ -43,11 +47,15 @@ class Forecaster:
         *,
         freq: str | int | None = None,
         lags: int | None = None,
-        season: int | None = None,
+        season: int | str | Sequence[int | str] | None = None,
         scales: Sequence[str | int] | None = None,
         ticks: bool = False,
         grace: str | int = 0,
         aggregates: Mapping[str, Aggregate] | None = None,
+        timezone: str = "UTC",
+        holidays: str | None = None,
+        known: Sequence[str] = (),
+        lower: float | None = None,
         options: Options | None = None,
         name: str | None = None,
     ) -> None:
@@ -55,8 +63,9 @@ class Forecaster:
             "horizon": horizon, "network": model, "quantiles": quantiles,
             "lags": lags, "season": season, "scales": scales,
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
+            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower,
         }  # fmt: skip
-        self._freq, self._options = freq, options
+        self._freq, self._options, self._timezone = freq, options, timezone
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
         self._model: Model | None = None
 
@@ -66,8 +75,9 @@ class Forecaster:
         folder = Path(path)
         model = read_folder(folder, folder.parent.name, folder.name)
         forecaster = cls(
-            model.spec.network, model.spec.horizon, model.spec.quantiles, freq=model.spec.series.freq, name=model.name
-        )
+            model.spec.network, model.spec.horizon, model.spec.quantiles, freq=model.spec.series.freq, name=model.name,
+            timezone=str(model.facts.get("timezone", "UTC")),
+        )  # fmt: skip
         forecaster._model = model
         return forecaster
 
@@ -79,14 +89,22 @@ class Forecaster:
         return self._model
 
     def fit(self, df: pd.DataFrame, on_progress: OnProgress = lambda _progress: None) -> Forecaster:
-        """Train on a frame, with its last part as validation; raises HistoryError, ModelError or SpecError."""
-        history = read(df, freq=self._freq, ticks=self._choices["mode"] == "ticks")
+        """Train on a frame, with its last part as validation.
+
+        Raises HistoryError, ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
+        """
+        history = read(df, freq=self._freq, ticks=self._choices["mode"] == "ticks", timezone=self._timezone)
         trained = fit(history, new_spec(history, **self._choices), self._options, on_progress)
-        self._model = replace(trained, name=self.name)
+        facts = {**trained.facts, "timezone": self._timezone}
+        self._model = replace(trained, name=self.name, facts=facts)
         return self
 
     def predict(self, df: pd.DataFrame) -> pd.DataFrame:
-        """Return the forecast of every series from its newest bar: ``horizon`` rows per series."""
+        """Return the forecast of every series from its newest bar: ``horizon`` rows per series.
+
+        With known inputs, a series' newest bar is that of its last ``y``; the rows after it bring the known inputs of
+        the bars to forecast.
+        """
         live = self.stream(df)
         return pd.concat([live.forecast(key) for key in live.series()], ignore_index=True)
 
@@ -98,12 +116,13 @@ class Forecaster:
         """
         spec, history = self.model.spec, self._read(df)
         freq, origin = spec.series.freq, spec.series.offset
-        newest = (int(history.ts_N[-1]) - spec.series.grace - origin) // freq * freq + origin
+        last = history.ts_N[observed(history)].max(initial=0) if spec.known_columns else history.ts_N[-1]
+        newest = (int(last) - spec.series.grace - origin) // freq * freq + origin
         if spec.series.mode == "ticks":
             newest -= freq  # the bar before has closed
         cutoffs = newest - freq * (spec.horizon + (step_size or spec.horizon) * np.arange(n_windows))
         first = int(cutoffs.min()) + freq
-        return backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist()).frame()
+        return _local(backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist()).frame(), self._timezone)
 
     def save(self, path: str | Path) -> Path:
         """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
@@ -123,7 +142,7 @@ class Forecaster:
 
     def stream(self, df: pd.DataFrame | None = None) -> Stream:
         """Return a live stream; its state is that after the rows of ``df``."""
-        live = Stream(self.model)
+        live = Stream(self.model, self._timezone)
         if df is not None:
             live.extend(self._read(df))
         return live
@@ -131,14 +150,17 @@ class Forecaster:
     def _read(self, df: pd.DataFrame) -> History:
         spec = self.model.spec.series
         inputs = [column.name for column in spec.columns[1:]]
-        return read(df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks")
+        return read(
+            df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks",
+            timezone=self._timezone,
+        )  # fmt: skip
 
 
 class Stream:
-    """An engine that takes one observation at a time."""
+    """An engine that takes one observation at a time; ``timezone`` is that of times that name none."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, model: Model, timezone: str = "UTC") -> None:
+        self._model, self._timezone = model, timezone
         self._engine = Engine(model.spec, model.network)
         self._offset = 0
         self._newest: dict[str, tuple[int, np.ndarray]] = {}
@@ -147,10 +169,15 @@ class Stream:
         """The series that have a forecast."""
         return list(self._newest)
 
-    def update(self, key: str, ts: pd.Timestamp | str | int, y: float | None, **inputs: float | str | None) -> bool:
+    def update(
+        self, key: str, ts: pd.Timestamp | str | int, y: float | None,
+        ahead: Mapping[str, Sequence[float | str | None]] | None = None, **inputs: float | str | None,
+    ) -> bool:  # fmt: skip
         """Take one observation; return whether it gave a forecast, which it does not for an old or repeated bar.
 
-        ``ts`` is a time (in UTC if it names no zone) or epoch milliseconds.  Raises TypeError for an unknown input.
+        ``ts`` is a time (in the stream's time zone if it names none) or epoch milliseconds.  ``ahead`` has the known
+        inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon are
+        ignored.  Raises TypeError for an unknown input.
         """
         columns = self._model.spec.series.columns
         unknown = set(inputs) - {column.name for column in columns[1:]}
@@ -159,10 +186,29 @@ class Stream:
             raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {known}")
         numbers = [_number(inputs.get(column.name), column.categories) for column in columns[1:]]
         values = np.array([[np.nan if y is None else y, *numbers]])
-        time = np.array([_milliseconds(ts)])
-        answered = self._take(Observations([(SOURCE, 0, 1)], [key], np.array([self._offset]), time, time, values))
+        time = np.array([_milliseconds(ts, self._timezone)])
+        answered = self._take(
+            Observations(
+                [(SOURCE, 0, 1)], [key], np.array([self._offset]), time, time, values, self._ahead(ahead or {})
+            )
+        )
         self._offset += 1
         return answered
+
+    def _ahead(self, given: Mapping[str, Sequence[float | str | None]]) -> np.ndarray | None:
+        """Return known inputs as the engine takes them [1, I, H], NaN where not given; raises TypeError."""
+        spec = self._model.spec
+        columns = [spec.series.columns[place] for place in spec.known_columns]
+        if unknown := set(given) - {column.name for column in columns}:
+            known = ", ".join(column.name for column in columns) or "none"
+            raise TypeError(f"update: the model has no known inputs {sorted(unknown)}; it has {known}")
+        if not given:
+            return None
+        ahead = np.full((1, len(columns), spec.horizon), np.nan)
+        for place, column in enumerate(columns):
+            values = [_number(value, column.categories) for value in given.get(column.name, ())][: spec.horizon]
+            ahead[0, place, : len(values)] = values
+        return ahead
 
     def extend(self, history: History) -> None:
         """Take all observations of a history, in time order."""
@@ -175,7 +221,8 @@ class Stream:
         if key not in self._newest:
             raise KeyError(f"{key!r} has no forecast yet (of {len(self._newest)} series): update it first")
         cutoff, values_HQ = self._newest[key]
-        return forecast_frame(self._model.spec, self._model.name, [key], np.array([cutoff]), values_HQ[None])
+        frame = forecast_frame(self._model.spec, self._model.name, [key], np.array([cutoff]), values_HQ[None])
+        return _local(frame, self._timezone)
 
     def _take(self, observations: Observations) -> bool:
         found = self._engine.stage(observations).forecasts
@@ -194,8 +241,19 @@ def _number(value: float | str | None, categories: tuple[str, ...] | None) -> fl
     return float(categories.index(str(value))) if value in categories else -1.0
 
 
-def _milliseconds(ts: pd.Timestamp | str | int) -> int:
+def _milliseconds(ts: pd.Timestamp | str | int, timezone: str) -> int:
     if isinstance(ts, int):
         return ts
     instant = pd.Timestamp(ts)
-    return int((instant if instant.tzinfo else instant.tz_localize("UTC")).timestamp() * 1_000)
+    return int((instant if instant.tzinfo else instant.tz_localize(timezone)).timestamp() * 1_000)
+
+
+def _local(frame: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """Return a frame of forecasts with its times in a time zone, without naming it, as the frames that came in."""
+    if timezone == "UTC":
+        return frame
+    local = {
+        name: frame[name].dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None)
+        for name in ("ds", "cutoff")
+    }
+    return frame.assign(**local)

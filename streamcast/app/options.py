@@ -14,6 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
+from streamcast.spec.model_spec import parse_duration
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -37,6 +39,19 @@ def numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in names(text))
     except ValueError:
         raise ValueError(f"{text!r} is not a list of numbers: expected such as 0.1,0.5,0.9") from None
+
+
+def repeated(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of an option that can be repeated; each may also be a list, as in "a,b"."""
+    return tuple(name for text in texts for name in names(text))
+
+
+def seasons(text: str) -> tuple[int | str, ...]:
+    """Return the seasons of "1d,1w" or "24,168": bars as numbers, durations as they are; raises ValueError."""
+    found = [int(part) if part.isdecimal() else part for part in names(text)]
+    if not found or any(parse_duration(part) < 1 for part in found):
+        raise ValueError(f"{text!r} is not a list of seasons: expected bars or durations, such as 24 or 1d,1w")
+    return tuple(found)
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -91,7 +106,9 @@ class Columns:
         str | None,
         typer.Option(help="Bar length, such as 15min or 1h.", show_default="the median time between rows"),
     ] = None
-    timezone: Annotated[str, typer.Option(help="Time zone of times that name none.")] = "UTC"
+    timezone: Annotated[
+        str, typer.Option(help="Time zone of times that name none, and of a new model's calendar (its days and hours).")
+    ] = "UTC"
 
 
 @dataclass(frozen=True)
@@ -116,7 +133,12 @@ class SpecOptions:
         ),
     ] = None
     season: Annotated[
-        int | None, typer.Option(help="Season length in bars.", show_default="chosen from the data", min=1)
+        tuple[int | str, ...] | None,
+        Read(seasons),
+        typer.Option(
+            help="Season lengths in bars or as durations, such as 1d,1w; the first is the baseline's.",
+            show_default="chosen from the data",
+        ),
     ] = None
     ticks: Annotated[bool, typer.Option("--ticks", help="Rows are raw readings, several per bar; needs --freq.")] = (
         False
@@ -127,6 +149,18 @@ class SpecOptions:
         Read(pairs),
         typer.Option(help="How readings become a bar, such as y=sum,bid=last.", show_default="mean; last of texts"),
     ] = None
+    known: Annotated[
+        tuple[str, ...],
+        Read(repeated, of=list[str]),
+        typer.Option(help="Input column whose future is published in advance. Can be repeated.", show_default="none"),
+    ] = ()
+    holidays: Annotated[
+        str | None, typer.Option(help="Country or region whose public holidays count, such as US or AU-VIC.")
+    ] = None
+    calendar_timezone: Annotated[
+        str | None, typer.Option(help="Time zone of the model's calendar.", show_default="that of --timezone")
+    ] = None
+    lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0.")] = None
 
 
 @dataclass(frozen=True)
@@ -140,9 +174,15 @@ class TrainingOptions:
             "--model", help="Network: a name from `streamcast model zoo`, or its spec as JSON.", show_default="gru"
         ),
     ] = "gru"
-    epochs: Annotated[int, typer.Option(help="Maximum passes over the data.", min=1)] = 40
+    epochs: Annotated[int, typer.Option(help="Maximum epochs; the model is validated after each.", min=1)] = 10
     max_seconds: Annotated[float, typer.Option(help="Maximum training time (0: no limit).", min=0)] = 0.0
     seed: Annotated[int, typer.Option(help="Seed for weights and batches.", min=0)] = 0
+    hold_out: Annotated[
+        float,
+        typer.Option(
+            help="Share of the file, at its end, that training does not read; a backtest scores it.", min=0, max=0.9
+        ),
+    ] = 0.2
     more: Annotated[
         Mapping[str, Any] | None,
         Read(assignments, of=list[str]),
@@ -168,7 +208,7 @@ class SearchOptions:
         float, typer.Option(help="Start no new trial after this many seconds (0: no limit).", min=0)
     ] = 600.0
     trial_seconds: Annotated[float, typer.Option(help="Maximum training time of a trial (0: no limit).", min=0)] = 0.0
-    epochs: Annotated[int, typer.Option(help="Maximum passes over the data in a trial.", min=1)] = 20
+    epochs: Annotated[int, typer.Option(help="Maximum epochs of a trial.", min=1)] = 5
     seed: Annotated[int, typer.Option(help="Seed for search, weights and batches.", min=0)] = 0
 
 

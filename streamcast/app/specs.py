@@ -20,19 +20,27 @@ def new_spec(
     *,
     quantiles: Sequence[float],
     lags: int | None,
-    season: int | None,
+    season: int | str | Sequence[int | str] | None,
     scales: Sequence[str | int] | None,
     mode: Literal["sample", "ticks"],
     grace: str | int,
     aggregates: Mapping[str, Aggregate] | None,
+    timezone: str | None,
+    holidays: str | None,
+    known: Sequence[str],
+    lower: float | None,
 ) -> ModelSpec:
-    """Return ``default_spec`` of these choices; raises SpecError for a wrong value, HistoryError for a wrong column."""
+    """Return ``default_spec`` of these choices.
+
+    Raises SpecError for a wrong value, HistoryError for a wrong column, SettingsError for an unknown time zone or
+    holiday calendar.
+    """
     if horizon < 1:
         raise SpecError(f"horizon is {horizon}: expected at least 1 bar")
     try:
         return default_spec(
             history, horizon, network, quantiles=quantiles, lags=lags, season=season, scales=scales, mode=mode,
-            grace=grace, aggregates=aggregates,
+            grace=grace, aggregates=aggregates, timezone=timezone, holidays=holidays, known=known, lower=lower,
         )  # fmt: skip
     except ValidationError as error:
         raise SpecError("\n".join(map(_sentence, error.errors(include_url=False)))) from None

@@ -21,6 +21,7 @@ import numpy as np
 from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.track import Bars, Forecast, Track, geometric_mean
 from streamcast.spec.model_spec import SeriesSpec
+from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
 from streamcast.topics.observations import LONGEST_KEY, Decoder
 
 _MOST_LANES: Final = 8
@@ -102,9 +103,10 @@ class Flow:
 class Board:
     """Everything the page shows; hold ``lock`` while reading it.
 
-    ``spec`` describes the records, ``season`` is the season of seasonal naive in bars, ``champion`` names the lane that
-    the wall shows.  The board keeps at most ``max_series`` series (a new one replaces the one silent for longest),
-    ``bars`` bars of each, and about ``max_forecasts`` forecasts in all; ``clock`` returns seconds that only grow.
+    ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, ``champion`` names
+    the lane that the wall shows.  The board keeps at most ``max_series`` series (a new one replaces the one silent for
+    longest), ``bars`` bars of each, and about ``max_forecasts`` forecasts in all; ``clock`` returns seconds that only
+    grow.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class Board:
         spec: SeriesSpec,
         season: int,
         *,
+        ahead: Ahead = NOTHING_AHEAD,
         champion: str = "champion",
         max_series: int = 20_000,
         bars: int = 512,
@@ -132,7 +135,7 @@ class Board:
         self.trouble: str | None = None
         self._service: Numbers | None = None
         self._max_series, self._max_forecasts = max_series, max_forecasts
-        self._decoder = Decoder(spec)
+        self._decoder = Decoder(spec, ahead)
         self._decode_forecast = msgspec.json.Decoder(_ForecastMessage).decode
         self._unscored: dict[str, None] = {}
 

@@ -15,6 +15,7 @@ from streamcast.consumers.transport import Batch, Partition, Reader
 from streamcast.engine.engine import Engine, Result
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import SeriesSpec
+from streamcast.topics.ahead import Ahead, ahead_of
 from streamcast.topics.journal import Journal
 from streamcast.topics.observations import Decoder, Observations, Poison
 
@@ -60,7 +61,8 @@ class Fold:
         self.at = begin
         self.engines = {lane: Engine(model.spec, model.network, max_series) for lane, model in models.items()}
         self._reader, self._partition = reader, partition
-        self._decoder = _decoder(next(iter(models.values())).spec.series)
+        specs = [model.spec for model in models.values()]
+        self._decoder = _decoder(specs[0].series, ahead_of(specs))
         self._skips = {partition: journal.skips()}
         self._resets: dict[int, list[str]] = {}
         for entry in journal.resets():
@@ -81,11 +83,11 @@ class Fold:
         observations, poison = self._decoder.decode([batch], self._skips)
         results = {}
         for lane, engine in self.engines.items():
-            results[lane] = engine.stage(observations)
+            results[lane] = engine.stage(self._decoder.seen_by(engine.spec, observations))
             engine.promote()
         return observations, poison, results
 
 
 @cache
-def _decoder(series: SeriesSpec) -> Decoder:
-    return Decoder(series)
+def _decoder(series: SeriesSpec, ahead: Ahead) -> Decoder:
+    return Decoder(series, ahead)

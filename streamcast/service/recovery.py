@@ -124,7 +124,7 @@ class Recovery:
             else:
                 observations, _ = self._decoder.decode([step], {replay.partition: replay.skips})
                 for engine in self._engines.values():
-                    engine.stage(observations)
+                    engine.stage(self._decoder.seen_by(engine.spec, observations))
                     engine.promote()
                 replay.at = step.next_offset
             if self._clock() >= until:

@@ -23,6 +23,7 @@ from streamcast.service.telemetry.reporting import Reporter
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
 from streamcast.topics import dead_letters, journal
+from streamcast.topics.ahead import ahead_of
 from streamcast.topics.dead_letters import Rejected
 from streamcast.topics.journal import Entry
 from streamcast.topics.names import Topics, champion_of
@@ -48,7 +49,8 @@ class Service:
             raise ServiceError(str(error)) from None
         self._lanes = new_lanes(models, max_series, shadows, topics.observations)
         self._champion = next(lane for lane in self._lanes if lane.name == champion)
-        self._decoder = Decoder(self._champion.model.spec.series)
+        specs = [lane.model.spec for lane in self._lanes]
+        self._decoder = Decoder(self._champion.model.spec.series, ahead_of(specs))
         self._reader, self._telemetry, self._topics, self._clock, self._saver = reader, telemetry, topics, clock, saver
         engines = {lane.name: lane.engine for lane in self._lanes}
         self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, clock)
@@ -109,7 +111,10 @@ class Service:
         lap("decode")
         due = self._resets.due(batches, self._assignment.spans)
         keys = [(partition, key) for partition, _, key in due]
-        results = {lane.name: lane.engine.stage(observations, lap, keys) for lane in self._lanes}
+        results = {
+            lane.name: lane.engine.stage(self._decoder.seen_by(lane.model.spec, observations), lap, keys)
+            for lane in self._lanes
+        }
         rejected = [Rejected(p.batch, p.row, p.reason, p.detail) for p in poison]
         for lane in self._lanes:
             if lane is self._champion or not lane.shadow:

@@ -60,9 +60,10 @@ class Version:
 def new_network(spec: ModelSpec) -> Network:
     """Return the network of a spec with fresh weights; raises ModelError when the spec has no such network."""
     width, targets = features.width(spec), spec.targets
-    seen = targets and TargetShape(
-        features.target_width(spec, targets), sum(targets.back), features.target_tables(spec, targets)
-    )
+    seen = None
+    if targets is not None:
+        tables = features.target_tables(spec, targets)
+        seen = TargetShape(features.target_width(spec, targets), sum(targets.back), tables)
     shape = Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles, seen)
     try:
         return build(spec.network, shape)

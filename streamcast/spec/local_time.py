@@ -54,7 +54,8 @@ class LocalTime(BaseModel):
     def shift(self, times_N: Ints) -> Ints:
         """Return local wall-clock times [N] of epoch milliseconds [N], in milliseconds."""
         begins, offsets = np.array(self.offsets, np.int64).T
-        return times_N + offsets[np.maximum(np.searchsorted(begins, times_N, side="right") - 1, 0)]
+        local_N: Ints = times_N + offsets[np.maximum(np.searchsorted(begins, times_N, side="right") - 1, 0)]
+        return local_N
 
 
 UTC_TIME = LocalTime(zone="UTC", offsets=((0, 0),), until=253_402_300_799_999)

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import GenericAlias
 from typing import Annotated, Any
@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.consumers.transport import Batch, Partition
-from streamcast.spec.model_spec import SeriesSpec
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec
+from streamcast.topics.ahead import NOTHING_AHEAD, Ahead, AheadField
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -75,10 +76,13 @@ class Decoder:
     Kafka key stands in for a missing ``key``; null is a missing value; a number beyond ±1e100, NaN, Infinity,
     a repeated name, a wrong count or type, more than a MiB, and an event time further ahead of the Kafka
     timestamp than ``max_ahead`` are poison.  Other fields are ignored.
+
+    With known inputs (``ahead``), a record may also have ``"ahead": {name: [..]}``, by the same rules (see
+    ``AheadField``); a name that is not a known input is poison.  Without known inputs, the field is ignored.
     """
 
-    def __init__(self, spec: SeriesSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: SeriesSpec, ahead: Ahead = NOTHING_AHEAD) -> None:
+        self._spec, self._known = spec, ahead
         time = Annotated[int, msgspec.Meta(ge=EARLIEST_MS, le=LATEST_MS)]
         key = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_KEY)]
         number = Annotated[float, msgspec.Meta(ge=-LARGEST_VALUE, le=LARGEST_VALUE)] | None
@@ -90,12 +94,16 @@ class Decoder:
         )  # fmt: skip
         listed: Any = GenericAlias(tuple, tuple(types))
         bounded: Any = GenericAlias(tuple, tuple(number if kind == float | None else kind for kind in types))
+        self._ahead = AheadField(spec, ahead, number) if ahead.columns else None
+        strict, loose = [], []
+        if self._ahead:
+            strict, loose = ([("ahead", kind | None, None)] for kind in (self._ahead.bounded, self._ahead.unbounded))
         plain = msgspec.defstruct(
-            "Plain", [("key", key), ("ts", time), ("values", bounded)], forbid_unknown_fields=True, gc=False
+            "Plain", [("key", key), ("ts", time), ("values", bounded), *strict], forbid_unknown_fields=True, gc=False
         )
         message = msgspec.defstruct(
             "Message",
-            [("ts", int | str), ("values", listed | named), ("key", str | None, None), ("v", int, 1)],
+            [("ts", int | str), ("values", listed | named), ("key", str | None, None), ("v", int, 1), *loose],
             gc=False,
         )
         self._plain, self._named = plain, named
@@ -115,27 +123,49 @@ class Decoder:
         poison: list[Poison] = []
         keys: list[str] = []
         parts: list[tuple[Ints, Ints, Ints, Floats]] = []
+        ahead: list[Floats | None] = []
         for number, batch in enumerate(batches):
             decoded = self._columns(number, batch, poison, (skipped or {}).get(batch.partition, ()))
             start = len(keys)
             keys += decoded[0]
-            parts.append(decoded[1:])
+            parts.append(decoded[1:5])
+            ahead.append(decoded[5])
             runs.append((batch.partition, start, len(keys)))
         offsets, times, timestamps, values = (
             (np.concatenate(column) for column in zip(*parts, strict=True))
             if parts
             else (np.empty(0, np.int64),) * 3 + (np.empty((0, len(self._codes))),)
         )
-        return Observations(runs, keys, offsets, times, timestamps, values), poison
+        return Observations(runs, keys, offsets, times, timestamps, values, self._joined(ahead, runs)), poison
+
+    def seen_by(self, spec: ModelSpec, observations: Observations) -> Observations:
+        """Return decoded observations as one model sees them: with its own known inputs, for its own horizon."""
+        ahead = observations.ahead
+        if ahead is None or (spec.known_columns, spec.horizon) == self._known:
+            return observations
+        if not spec.known_columns:
+            return replace(observations, ahead=None)
+        places = [self._known.columns.index(column) for column in spec.known_columns]
+        return replace(observations, ahead=np.ascontiguousarray(ahead[:, places, : spec.horizon]))
+
+    def _joined(self, ahead: Sequence[Floats | None], runs: Sequence[tuple[Partition, int, int]]) -> Floats | None:
+        """Return the known inputs of all batches as one array; None when no batch brings any."""
+        if all(part is None for part in ahead):
+            return None
+        shape = len(self._known.columns), self._known.horizon
+        return np.concatenate([
+            np.full((stop - start, *shape), math.nan) if part is None else part
+            for part, (_, start, stop) in zip(ahead, runs, strict=True)
+        ])  # fmt: skip
 
     def _columns(
         self, number: int, batch: Batch, poison: list[Poison], skipped: Collection[int]
-    ) -> tuple[list[str], Ints, Ints, Ints, Floats]:
-        """Keys, offsets, times, timestamps and values of a batch; refused records go to ``poison``."""
+    ) -> tuple[list[str], Ints, Ints, Ints, Floats, Floats | None]:
+        """Keys, offsets, times, timestamps, values and known inputs of a batch; refused records go to ``poison``."""
         refused = dict.fromkeys(_rows_at(batch, skipped), ("skipped", "passed over by `streamcast skip`"))
         raws = [None if row in refused else raw for row, raw in enumerate(batch.values)] if refused else batch.values
         messages = self._read(raws)
-        for row in _doubtful(raws, messages):
+        for row in _doubtful(raws, messages, self._ahead):
             messages[row] = self._nothing
             if row not in refused:
                 try:
@@ -146,18 +176,20 @@ class Decoder:
         offsets, timestamps = np.array(batch.offsets, np.int64), np.array(batch.timestamps, np.int64)
         times = np.fromiter((message.ts for message in messages), np.int64, len(messages))
         values = self._values([message.values for message in messages])
-        ahead = (timestamps >= 0) & (times - self._spec.max_ahead > timestamps)
-        for row in np.flatnonzero(ahead).tolist():
+        ahead = None if self._ahead is None else self._ahead.array([message.ahead for message in messages])
+        early = (timestamps >= 0) & (times - self._spec.max_ahead > timestamps)
+        for row in np.flatnonzero(early).tolist():
             time, timestamp = int(times[row]), int(timestamps[row])
             lead = f"event time {time} is {time - timestamp} ms after the Kafka timestamp {timestamp}"
             refused[row] = ("ahead", lead)
         if not refused:
-            return keys, offsets, times, timestamps, values
+            return keys, offsets, times, timestamps, values, ahead
         poison += [Poison(number, row, *why) for row, why in sorted(refused.items())]
         good = np.ones(len(messages), np.bool_)
         good[list(refused)] = False
         keys = [key for row, key in enumerate(keys) if row not in refused]
-        return keys, offsets[good], times[good], timestamps[good], values[good]
+        known = None if ahead is None else ahead[good]
+        return keys, offsets[good], times[good], timestamps[good], values[good], known
 
     def _read(self, raws: Sequence[bytes | None]) -> list[Any]:
         """Return the records that have the plain form without a fault, and None for every other."""
@@ -188,13 +220,22 @@ class Decoder:
         if isinstance(values, self._named):
             values = msgspec.structs.astuple(values)
             names += len(values) - values.count(None)
+        numbers, brought = values, self._ahead and message.ahead
+        if self._ahead and brought is not None:
+            names += self._ahead.colons(brought)
+            numbers = [*values, *self._ahead.values(brought)]
         if _may_repeat_names(raw, names, f"{message.key}{message.ts}"):
             _refuse_repeated_names(raw)
         if message.v != 1:
             raise _Refused("version", f"schema version {message.v} is unknown; this service reads version 1")
-        if any(isinstance(value, float) and abs(value) > LARGEST_VALUE for value in values):
+        if any(isinstance(value, float) and abs(value) > LARGEST_VALUE for value in numbers):
             raise _Refused("value", f"a value lies beyond ±{LARGEST_VALUE:g}")
-        return self._plain(_series_key(message.key, kafka_key), _event_time(message.ts), values)
+        return self._plain(
+            _series_key(message.key, kafka_key),
+            _event_time(message.ts),
+            values,
+            *(() if brought is None else (brought,)),
+        )
 
     def _values(self, rows: list[Any]) -> Floats:
         columns = len(self._codes)
@@ -250,21 +291,29 @@ def _event_time(ts: int | str) -> int:
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def _doubtful(raws: Sequence[bytes | None], messages: Sequence[Any]) -> list[int]:
+def _doubtful(raws: Sequence[bytes | None], messages: Sequence[Any], ahead: AheadField | None) -> list[int]:
     """Return the rows that need a second look: unread, too large, or possibly with a repeated name.
 
-    msgspec keeps the last value of a repeated name.  A message that was read has its three names, so when all messages
-    together have three colons each, no name is repeated.
+    msgspec keeps the last value of a repeated name.  A message that was read has each of its names at least once:
+    three, and those of its known inputs.  So when all messages together have as many colons as names, none is repeated.
     """
     if None not in messages:
         joined = b"".join(raws)  # type: ignore[arg-type]
-        if len(joined) <= LARGEST_RECORD and joined.count(b":") == 3 * len(raws):
+        names = 3 * len(raws) + (sum(ahead.colons(message.ahead) for message in messages) if ahead else 0)
+        if len(joined) <= LARGEST_RECORD and joined.count(b":") == names:
             return []
     return [
         row
         for row, (raw, message) in enumerate(zip(raws, messages, strict=True))
-        if message is None or raw is None or len(raw) > LARGEST_RECORD or _may_repeat_names(raw, 3, message.key)
+        if message is None or raw is None or len(raw) > LARGEST_RECORD or _may_repeat(raw, message, ahead)
     ]
+
+
+def _may_repeat(raw: bytes, message: Any, ahead: AheadField | None) -> bool:
+    """Whether a message in the plain form may repeat a name."""
+    if ahead is None or message.ahead is None:
+        return _may_repeat_names(raw, 3, message.key)
+    return _may_repeat_names(raw, 3 + ahead.colons(message.ahead), message.key + "".join(ahead.names(message.ahead)))
 
 
 def _may_repeat_names(raw: bytes, names: int, read: str) -> bool:
@@ -289,7 +338,21 @@ def _distinct(pairs: list[tuple[str, Any]]) -> None:
 _EVERY_NAME = json.JSONDecoder(object_pairs_hook=_distinct)  # msgspec cannot report repeated names
 
 
-def encode_observation(key: str, time_ms: int, values: Sequence[float | str | None]) -> bytes:
-    """Return the JSON of one record; NaN becomes null."""
-    row = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
-    return msgspec.json.encode({"key": key, "ts": time_ms, "values": row})
+def encode_observation(
+    key: str,
+    time_ms: int,
+    values: Sequence[float | str | None],
+    ahead: Mapping[str, Sequence[float | str | None]] | None = None,
+) -> bytes:
+    """Return the JSON of one record; NaN becomes null.
+
+    ``ahead`` has the known inputs of the bars after the record's own, by name; without any, the field is left out.
+    """
+    record: dict[str, Any] = {"key": key, "ts": time_ms, "values": _nulled(values)}
+    if ahead:
+        record["ahead"] = {name: _nulled(row) for name, row in ahead.items()}
+    return msgspec.json.encode(record)
+
+
+def _nulled(values: Sequence[float | str | None]) -> list[float | str | None]:
+    return [None if isinstance(value, float) and math.isnan(value) else value for value in values]

@@ -1,7 +1,7 @@
 """The formats of records and forecasts, for everyone who writes or reads them: JSON Schema and AsyncAPI.
 
-Without a spec the schemas hold for every model (docs/asyncapi.yaml); with one they also name the columns of a record,
-and the steps and quantiles of a forecast.
+Without a spec the schemas hold for every model (docs/asyncapi.yaml); with one they also name the columns and known
+inputs of a record, and the steps and quantiles of a forecast.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
+from streamcast.spec.model_spec import Column, ModelSpec
 from streamcast.topics.observations import EARLIEST_MS, LARGEST_VALUE, LATEST_MS, LONGEST_KEY
 
 Schema = dict[str, Any]
@@ -25,7 +25,7 @@ EITHER: Schema = {"type": ["number", "string", "null"], "minimum": -LARGEST_VALU
 TIME: Schema = {"type": "integer", "minimum": EARLIEST_MS, "maximum": LATEST_MS}
 
 
-def observation(spec: SeriesSpec | None = None) -> Schema:
+def observation(spec: ModelSpec | None = None) -> Schema:
     """Return the JSON Schema of a record; docs/messages.md has the rules it cannot express (repeated names, size)."""
     return {
         "$schema": DIALECT,
@@ -46,8 +46,9 @@ def observation(spec: SeriesSpec | None = None) -> Schema:
             },
             "values": {
                 "description": "The columns in their order, or by name; null, or a name left out, is a missing value.",
-                "anyOf": _any_values() if spec is None else _values_of(spec.columns),
+                "anyOf": _any_values() if spec is None else _values_of(spec.series.columns),
             },
+            **_ahead(spec),
             "v": {"description": "The version of this schema.", "const": 1},
         },
     }
@@ -60,10 +61,31 @@ def _any_values() -> list[Schema]:
     ]
 
 
+def _ahead(spec: ModelSpec | None) -> dict[str, Schema]:
+    """Return the field of known inputs; a model without any ignores it."""
+    if spec is not None and not spec.known_columns:
+        return {}
+    field: Schema = {
+        "description": "Known inputs of the bars after the record's own, by name; null or nothing: not known.",
+        "type": ["object", "null"],
+    }
+    if spec is None:
+        return {"ahead": field | {"additionalProperties": _steps_of(EITHER)}}
+    columns = [spec.series.columns[place] for place in spec.known_columns]
+    lists = {column.name: _steps_of(_cell(column)) for column in columns}
+    return {"ahead": field | {"properties": lists, "additionalProperties": False}}
+
+
+def _steps_of(cell: Schema) -> Schema:
+    return {"type": ["array", "null"], "items": cell}
+
+
+def _cell(column: Column) -> Schema:
+    return NUMBER if column.categories is None else CATEGORY | {"examples": list(column.categories)}
+
+
 def _values_of(columns: tuple[Column, ...]) -> list[Schema]:
-    cells = [
-        NUMBER if column.categories is None else CATEGORY | {"examples": list(column.categories)} for column in columns
-    ]
+    cells = [_cell(column) for column in columns]
     named = {column.name: cell for column, cell in zip(columns, cells, strict=True)}
     return [
         {"type": "array", "prefixItems": cells, "minItems": len(cells), "maxItems": len(cells)},

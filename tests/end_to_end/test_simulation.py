@@ -95,7 +95,7 @@ class AnythingMayHappen(RuleBasedStateMachine):
     @rule(what=st.sampled_from(OFTEN), salt=st.integers(0, 2**32))
     def happen(self, what: str, salt: int) -> None:
         assert self._world is not None
-        within = tuple(Event("turn", salt + place) for place in range(5)) if what == "freeze_at" else ()
+        within = tuple(Event("iterate", salt + place) for place in range(5)) if what == "freeze_at" else ()
         self._world.happen([Event(what, salt, within)])
 
     def teardown(self) -> None:

@@ -30,7 +30,9 @@ def test_the_page_in_docs_has_every_registered_name() -> None:
 
 
 @pytest.mark.parametrize("name", listed())
-def test_a_model_is_told_with_its_equation_its_source_and_its_price(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_listed_with_its_equation_its_source_and_its_price(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(catalogue, "ROWS", (1,))
     model = measure(name)
     assert json.loads(json.dumps(asdict(model))) == asdict(model)
@@ -48,7 +50,7 @@ def test_the_state_of_a_model_is_counted_in_bytes_of_float32(monkeypatch: pytest
     assert not measure("bigru").streams
 
 
-def test_a_cell_is_told_by_being_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registered_cell_is_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     class Leaky(MinGRU):
         """A leaky integrator (Lapicque 1907).
 

@@ -12,7 +12,7 @@ LAGS, HORIZON = 26, 7
 
 
 def drawn(window: PatchWindow) -> PatchWindow:
-    """Return it in float64 with all weights drawn anew, biases too."""
+    """Return it in float64 with all weights drawn at random, biases too."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in window.double().parameters():

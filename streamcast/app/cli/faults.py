@@ -9,7 +9,7 @@ WRONG_INPUT = 2
 
 EXTRAS = {
     "confluent_kafka": "librdkafka", "h11": "dashboard", "optuna": "tune", "plotly": "dashboard",
-    "starlette": "dashboard", "tsdata": "demo", "uvicorn": "dashboard",
+    "starlette": "dashboard", "uvicorn": "dashboard",
 }  # fmt: skip
 """The extra that installs each package which a plain install lacks."""
 

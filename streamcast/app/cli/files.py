@@ -45,7 +45,7 @@ def _keeps_spec(context: typer.Context, start: str) -> None:
     for field in ("network", *(field.name for field in fields(SpecOptions))):
         source = context.get_parameter_source(field)
         if source and source.name == "COMMANDLINE":
-            flag = "model" if field == "network" else field
+            flag = "model" if field == "network" else field.replace("_", "-")
             raise typer.BadParameter(f"--from {start} keeps the spec of that model: leave out --{flag}")
 
 

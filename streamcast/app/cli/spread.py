@@ -27,7 +27,7 @@ class _Field(NamedTuple):
 def spread(command: Callable[..., int]) -> Callable[..., int]:
     """Replace each parameter that is a group of options with one parameter per field of the group."""
     hints = get_type_hints(command, include_extras=True)
-    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
     flat: list[Parameter] = []
     for name, parameter in signature(command).parameters.items():
         if name in groups:

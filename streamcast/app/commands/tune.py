@@ -34,6 +34,7 @@ class _Search:
     """One search: what it is asked for, and the best model so far."""
 
     history: History
+    timezone: str
     wanted: SpecOptions
     options: SearchOptions
     progress: Progress
@@ -47,7 +48,7 @@ class _Search:
             chunk=trial.suggest_categorical("chunk", CHUNKS),
             learning_rate=trial.suggest_float("learning_rate", 1e-3, 2e-2, log=True),
         )  # fmt: skip
-        spec = chosen_spec(self.history, self.wanted, network(trial, kind))
+        spec = chosen_spec(self.history, self.wanted, network(trial, kind), self.timezone)
         task = self.progress.add_task(f"trial {trial.number + 1}: {kind}", total=options.epochs)
 
         def follow(now: training.Progress) -> None:
@@ -99,13 +100,16 @@ def tune(
     )
     bars = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*bars, console=console, transient=True) as progress:
-        search = _Search(history, wanted, options, progress)
+        search = _Search(history, columns.timezone, wanted, options, progress)
         study.optimize(search, n_trials=options.trials, timeout=options.max_seconds or None)
     if search.best is None:
         console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
     console.print(ranking(study))
-    facts = {**search.best.facts, "data": str(data), "tuned": study.best_params, "trials": len(study.trials)}
+    facts = {
+        **search.best.facts, "data": str(data), "timezone": columns.timezone, "tuned": study.best_params,
+        "trials": len(study.trials),
+    }  # fmt: skip
     report_saved(save_model(folder, name, search.best.spec, search.best.network, facts), data, folder, console)
     return 0
 

@@ -156,7 +156,7 @@ def backtest(
         engine.promote()
         counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(NAMES)).tolist())))
         found = result.forecasts
-        series_A = history.series_N[done + found.record].astype(np.int64)
+        series_A = history.series_N[poll.offsets[found.record]].astype(np.int64)
         chosen = board.add(series_A, found.cutoffs, found.values, found.warm)
         if wanted is None or len(wanted):
             chosen = chosen if wanted is None else chosen & np.isin(found.cutoffs, wanted)

@@ -95,8 +95,7 @@ class BacktestReport:
 
     def by_horizon(self) -> list[Row]:
         """Return a row for each forecaster and step ahead."""
-        horizon = self.tallies[self.model].count_KH.shape[1]
-        return [row for h in range(horizon) for row in self._table({"step": h + 1}, slice(None), slice(h, h + 1))]
+        return [row for h in range(self.horizon) for row in self._table({"step": h + 1}, slice(None), slice(h, h + 1))]
 
     def by_series(self) -> list[Row]:
         """Return a row for each forecaster and scored series."""
@@ -120,7 +119,10 @@ class BacktestReport:
         return geometric_mean(ratio_K), by_series
 
     def verdict(self) -> list[str]:
-        """Return a sentence for every baseline and measure that beats the model, or one that none does."""
+        """Return a sentence for every baseline and measure that beats the model, over all steps or at some of them.
+
+        One sentence says so if none does.
+        """
         mine, *others = self.rows()
         losses = [
             f"{self.model} loses to {row['forecaster']} on {name}: {mine[name]:.4g} against {row[name]:.4g}"
@@ -128,7 +130,31 @@ class BacktestReport:
             for row in others
             if mine[name] >= row[name]
         ]
-        return losses or [f"{self.model} beats {', '.join(row['forecaster'] for row in others)} on mae, mse and mase"]
+        losses += [
+            f"{self.model} loses to {name} on mae at step {_ranges(steps)} of {self.horizon}"
+            for name, steps in self._lost_steps().items()
+            if len(steps) < self.horizon
+        ]
+        names = ", ".join(row["forecaster"] for row in others)
+        return losses or [f"{self.model} beats {names} on mae, mse and mase, and on mae at every step"]
+
+    @property
+    def horizon(self) -> int:
+        """The number of steps ahead."""
+        return self.tallies[self.model].count_KH.shape[1]
+
+    def _lost_steps(self) -> dict[str, list[int]]:
+        """Return the steps at which a baseline's mean absolute error is at most the model's, by baseline."""
+        mean_H = {}
+        for name, tally in self.tallies.items():
+            with np.errstate(invalid="ignore"):
+                mean_H[name] = tally.absolute_KH.sum(0) / tally.count_KH.sum(0)
+        lost = {
+            name: (np.flatnonzero(mean_H[self.model] >= other_H) + 1).tolist()
+            for name, other_H in mean_H.items()
+            if name != self.model
+        }
+        return {name: steps for name, steps in lost.items() if steps}
 
     def frame(self) -> pd.DataFrame:
         """Return the kept forecasts in Nixtla's columns: unique_id, ds, cutoff, y, the model and its intervals."""
@@ -161,6 +187,13 @@ class BacktestReport:
                 "width": _ratio(tally.width_KH[series, steps].sum(), n),
             }
         return row
+
+
+def _ranges(steps: list[int]) -> str:
+    """Return rising numbers as text: "1, 8-16"."""
+    firsts = [step for step in steps if step - 1 not in steps]
+    lasts = [step for step in steps if step + 1 not in steps]
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in zip(firsts, lasts, strict=True))
 
 
 def _ratio(total: float, count: float) -> float:

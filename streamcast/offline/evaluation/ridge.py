@@ -67,7 +67,7 @@ def solutions(gram_LL: Floats, moment_LH: Floats, penalties: Sequence[float]) ->
     """
     unit = max(float(np.mean(np.diag(gram_LL))), 1e-12)
     if len(penalties) == 1:
-        yield np.linalg.solve(gram_LL + penalties[0] * unit * np.eye(len(gram_LL)), moment_LH)
+        yield np.asarray(np.linalg.solve(gram_LL + penalties[0] * unit * np.eye(len(gram_LL)), moment_LH), np.float64)
         return
     values, vectors = np.linalg.eigh(gram_LL)
     rotated = vectors.T @ moment_LH

@@ -6,6 +6,7 @@ Shapes: N rows, C columns of the spec.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +24,32 @@ POLL_ROWS = 5_000
 def polls(history: History, spec: ModelSpec, rows: int = POLL_ROWS) -> Iterator[Observations]:
     """Yield the history ``rows`` at a time; offsets are row numbers.  Raises HistoryError as ``columns`` does.
 
-    Each row brings the known inputs of the bars after its own, as the history has them.
+    Each row brings the known inputs of the bars after its own, as the history has them; for a model with known inputs,
+    rows after the last target of their series are not yielded (see ``observed``).
     """
     values_NC = columns(history, spec.series)
     known = KnownInputs(history, spec, values_NC) if spec.known_columns else None
     names = np.array(history.keys, object)
-    for first in range(0, len(history), rows):
-        part = slice(first, min(first + rows, len(history)))
-        n = part.stop - first
+    place_M = np.arange(len(history)) if known is None else np.flatnonzero(observed(history))
+    for first in range(0, len(place_M), rows):
+        part = place_M[first : first + rows]
         times_N = history.ts_N[part]
         yield Observations(
-            [(SOURCE, 0, n)], names[history.series_N[part]].tolist(), np.arange(first, part.stop), times_N, times_N,
+            [(SOURCE, 0, len(part))], names[history.series_N[part]].tolist(), part, times_N, times_N,
             np.ascontiguousarray(values_NC[part]),
             None if known is None else known.ahead(history.series_N[part], times_N),
         )  # fmt: skip
+
+
+def observed(history: History) -> NDArray[np.bool_]:
+    """Return whether each row [N] is an observation, for a model with known inputs.
+
+    Rows after the last target of their series are not: they only say what is known ahead.
+    """
+    given_M = np.flatnonzero(~np.isnan(history.values_NC[:, 0]))
+    last_K = np.full(len(history.keys), -1)
+    last_K[history.series_N[given_M]] = given_M  # the last assignment counts
+    return np.arange(len(history)) <= last_K[history.series_N]
 
 
 class KnownInputs:
@@ -57,7 +70,7 @@ class KnownInputs:
             given_N = ~np.isnan(values_NC[rows, column])
             self._values_KTI[series_N[given_N], place_N[given_N], i] = values_NC[rows, column][given_N]
 
-    def ahead(self, series_N: NDArray[np.int64], times_N: NDArray[np.int64]) -> NDArray[np.float64]:
+    def ahead(self, series_N: NDArray[np.integer[Any]], times_N: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the known inputs of the H bars after those of ``times_N`` [N, I, H], NaN where there is none."""
         bar_N = (times_N - self._series.offset) // self._series.freq - self._first
         place_NH = np.clip(bar_N[:, None] + np.arange(1, self._horizon + 1), 0, self._bars + self._horizon)

@@ -1,4 +1,4 @@
-"""Reading a history: CSV, Parquet or a data frame becomes columns, which can be split by time or sent as records.
+"""Reading a history: CSV, Parquet or a data frame becomes columns, which can be split by time.
 
 Shapes: N rows (observations), C columns (the target first), K series.
 Times are epoch milliseconds.  ``History.notes`` lists everything that was guessed or changed in reading.
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-import orjson
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -51,14 +49,6 @@ class History:
         first, last = np.searchsorted(self.ts_N, (start_ms, end_ms))
         part = slice(int(first), int(last))
         return replace(self, series_N=self.series_N[part], ts_N=self.ts_N[part], values_NC=self.values_NC[part])
-
-
-class Observation(NamedTuple):
-    """One record for the input topic: the Kafka key, the event time and the JSON value."""
-
-    key: bytes
-    timestamp_ms: int
-    value: bytes
 
 
 def read(
@@ -101,19 +91,6 @@ def read(
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
     freq_ms = _bar_length(freq) if ticks else _freq(series_N, ts_N, freq, notes)
     return History(keys, series_N, ts_N, values_NC, names, freq_ms, categories, tuple(notes))
-
-
-def records(history: History) -> Iterator[Observation]:
-    """Yield the observations as input records in order of time; missing is null, a category is its name."""
-    names = [history.categories.get(column) for column in history.columns]
-    coded = [(place, table) for place, table in enumerate(names) if table is not None]
-    keys = [key.encode() for key in history.keys]
-    for series, ts, numbers in zip(history.series_N.tolist(), history.ts_N.tolist(), history.values_NC, strict=True):
-        values: list[float | str | None] = numbers.tolist()
-        for place, table in coded:
-            number = numbers[place]
-            values[place] = None if np.isnan(number) else table[int(number)]
-        yield Observation(keys[series], ts, orjson.dumps({"key": history.keys[series], "ts": ts, "values": values}))
 
 
 def cuts(history: History, fractions: Sequence[float]) -> tuple[int, ...]:

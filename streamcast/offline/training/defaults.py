@@ -36,6 +36,8 @@ NEARLY_AS_GOOD = 1.03
 MOST_BACK, FEWER_BACK = 7, 4
 """How many earlier seasons the model reads: of the shortest season, and of each other."""
 MOST_PLACES = 48
+RECOMMENDED: Mapping[str, Mapping[str, Any]] = {"gru": {"layers": 1}}
+"""Options of a network that is given by its name alone: beside the aligned read-out one layer is enough."""
 HALF_LIFE = 336
 MOST_LAGS = 336
 FEWEST_LAGS = 8
@@ -86,7 +88,7 @@ def default_spec(
     if lags is None:
         lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
     week = WEEK // freq in chosen
-    spec: dict[str, Any] = {"kind": network} if isinstance(network, str) else dict(network)
+    spec = {"kind": network, **RECOMMENDED.get(network, {})} if isinstance(network, str) else dict(network)
     if scales is None:
         coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
         scales = coarse if spec.get("kind") == "lstm-attention" else ()

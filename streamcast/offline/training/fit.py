@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from streamcast.engine.engine import layout
+from streamcast.errors import HistoryError
 from streamcast.models.network import Network
 from streamcast.models.spec import within
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
@@ -36,6 +37,7 @@ from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
 from streamcast.offline.training.hardware import device_named, one_thread
 from streamcast.offline.training.objective import Objective, taught_by
+from streamcast.offline.training.quality import held_out_quality
 from streamcast.offline.training.sequences import Ints, Sequences, sequences
 from streamcast.offline.training.streams import Chunk, chunks, cut
 from streamcast.spec.folders import Model, new_network
@@ -49,7 +51,7 @@ class Options:
     epochs: int = 10
     """Most epochs; after each the network is validated."""
     updates: int = 0
-    """Updates in an epoch; 0 for a share of the training part's bars / 35, from 300 to 1,000 in all epochs."""
+    """Updates in an epoch; 0 for a share of the training part's bars / 20, from 400 to 1,600 in all epochs."""
     patience: int = 4
     """Epochs without a better validation loss after which training stops."""
     max_seconds: float = 0.0
@@ -66,6 +68,8 @@ class Options:
     """Forecasts that each update learns from, drawn from its chunk."""
     learning_rate: float = 3e-3
     """Adam's largest step size: it rises over the first tenth of the run, then falls to 0 along a cosine."""
+    refit: float = 0.3
+    """Then so many times the updates up to the best epoch on the whole history, at 0.3 of the step size; 0 for none."""
     average: float = 0.995
     """Share of the past in the running mean of the weights, which is validated and kept (Polyak & Juditsky 1992)."""
     highway_rate: float = 0.05
@@ -101,6 +105,7 @@ class Options:
         within("accumulate", self.accumulate, 1, 4096)
         within("imitate", self.imitate, 0, 1)
         within("average", self.average, 0, 0.9999)
+        within("refit", self.refit, 0, 10)
         within("epochs", self.epochs, 0, 1_000_000)
 
 
@@ -121,7 +126,9 @@ OnProgress = Callable[[Progress], None]
 
 WARM_UP = 0.1
 """The share of a run in which the step size rises."""
-BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 35, 300, 1_000
+REFIT_RATE = 0.3
+"""The step size of a refit, relative to the run before it."""
+BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 20, 400, 1_600
 FEWEST_CHUNKS = 4
 """Chunks of a stream: a small history has fewer streams."""
 
@@ -158,16 +165,45 @@ def fit(
             begin_with(initial, network)
         device = device_named(options.device)
         expert = None if teacher is None else taught_by(teacher, spec).to(device)
-        run = _Run(network.to(device), seen, train_P, validation_P, options, on_progress, expert)
+        first = replace(options, max_seconds=options.max_seconds / (1 + options.refit))
+        run = _Run(network.to(device), seen, train_P, validation_P, first, on_progress, expert)
         stopped = _layer_by_layer(run) or run.train()
+        quality = _quality(Model(spec, copy.deepcopy(run.network).cpu().eval(), facts={}), history, seen, validation_P)
+        refitted = 0 if stopped == "interrupted" else _refit(run, options, np.concatenate([train_P, validation_P]))
     facts = {
         "epochs": run.epoch, "best_epoch": run.best_epoch, "validation_loss": run.best,
         "highway_loss" if initial is None else "initial_loss": run.first,
         "seconds": round(run.seconds, 1), "stopped": stopped, "series": len(history.keys), "rows": len(history),
-        "bars_trained": len(train_P), "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]),
-        "seed": options.seed,
+        "bars_trained": len(train_P), "refit_updates": refitted, "quality": quality,
+        "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]), "seed": options.seed,
     }  # fmt: skip
     return Model(spec, network.cpu().eval(), facts=facts)
+
+
+def _quality(model: Model, history: History, seen: Sequences, validation_P: Ints) -> dict[str, Any] | None:
+    """Return how good a model is on its validation part; None if that is too short to score."""
+    try:
+        return held_out_quality(model, history, int(seen.cutoff_K[validation_P].min()) + model.spec.series.freq)
+    except HistoryError:
+        return None
+
+
+def _refit(run: _Run, options: Options, all_P: Ints) -> int:
+    """Train on from the best weights over the whole history, its newest part included; return the updates taken.
+
+    Nothing is held out any more, so the number of updates follows from what was best before.
+    """
+    updates = round(options.refit * run.best_epoch * run.epoch_updates)
+    left = options.max_seconds - run.seconds if options.max_seconds else 0.0
+    if not updates or left < 0:
+        return 0
+    again = replace(
+        options, epochs=1, updates=updates, learning_rate=REFIT_RATE * options.learning_rate, layer_epochs=0,
+        max_seconds=left,
+    )  # fmt: skip
+    further = _Run(run.network, run.seen, np.sort(all_P), all_P[:0], again, run.on_progress, run.teacher)
+    further.train()
+    return further.updates
 
 
 def held_out_loss(network: Network, history: History, spec: ModelSpec, options: Options | None = None) -> float:
@@ -232,7 +268,9 @@ class _Run:
         return stopped
 
     def loss(self, network: Network) -> float:
-        """Return a network's mean loss on the validation part."""
+        """Return a network's mean loss on the validation part; without one, less after each epoch."""
+        if len(self.validation_P) == 0:
+            return -float(self.epoch)
         rows, burn_in = self.options.rows, 2 * self.options.burn_in
         return validation.evaluate(network, self.seen, self.validation_P, rows, burn_in)
 

@@ -142,6 +142,9 @@ class _Kept:
     coarse_x: tuple[Singles, ...]
 
 
+_BY_BAR = ("cutoff", "observed", "filled", "last", "scale", "warm", "mean", "level")
+
+
 def sequences(history: History, spec: ModelSpec) -> Sequences:
     """Walk a history through the kernel once and keep its output; raises HistoryError when the columns differ."""
     kept: list[_Kept] = []
@@ -173,9 +176,9 @@ def sequences(history: History, spec: ModelSpec) -> Sequences:
         np.stack(closed),
         np.append(starts, len(order)),
         slot[order][starts],
-        *(joined(name)[order] for name in ("cutoff", "observed", "filled", "last", "scale", "warm", "mean", "level")),
-        _weights(joined("scale")[order], slot[order]),
-        KnownInputs(history, spec, columns(history, spec.series)) if spec.known_columns else None,
+        weight_K=_weights(joined("scale")[order], slot[order]),
+        known=KnownInputs(history, spec, columns(history, spec.series)) if spec.known_columns else None,
+        **{f"{name}_K": joined(name)[order] for name in _BY_BAR},
     )
 
 

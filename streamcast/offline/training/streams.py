@@ -141,7 +141,9 @@ class Streams:
             memories.append(outputs.flatten(0, 1).index_select(0, place).view(len(at_P), size, outputs.shape[-1]))
             filled.append(self._placed(np.minimum(closed_P - self._begun_SB[s, rows_P], size)))
         bars = self._sequences.target_bars(at_P)
-        targets = None if bars is None else TargetBars(*map(self._placed, bars))
+        targets = (
+            None if bars is None else TargetBars(self._placed(bars[0]), self._placed(bars[1]), self._placed(bars[2]))
+        )
         return memories, filled, self._placed(self._sequences.lags(at_P)), targets
 
     def _placed(self, array: npt.NDArray[Any]) -> Tensor:

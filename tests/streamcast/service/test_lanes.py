@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harness.simulation.plan import load, model
 from harness.simulation.stand import TOPICS, Stand
+from harness.streams import GRU, MINUTE, START, model_spec
 from streamcast.app.settings import load_settings
 from streamcast.consumers.transport import Partition
 from streamcast.errors import ServiceError, SettingsError
@@ -19,7 +20,9 @@ from streamcast.service.service import Service
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.spec.folders import Model, new_network
+from streamcast.spec.model_spec import Column, Known, TargetBars
 from streamcast.topics.names import champion_of
+from streamcast.topics.observations import encode_observation
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 GOOD, OTHER = model("sample", 0), model("sample", 1)
@@ -169,3 +172,71 @@ def test_a_journal_from_before_champions_had_names_is_read_and_proven(stand: Sta
         ("models", "champion"),
     ]
     assert verified(stand) == Report(records=20, forecasts=20, dead_letters=20)
+
+
+# -- known inputs ----------------------------------------------------------------------------------------
+
+BARS = 16
+
+
+def knowing(number: int, *names: str, horizon: int = 3) -> Model:
+    """A tiny model with random weights whose known inputs are these columns."""
+    targets = TargetBars(back=(1,), known=tuple(Known(name=name) for name in names)) if names else None
+    columns = (Column(name="y"), Column(name="temp"), Column(name="sky", categories=("sun", "rain")))
+    spec = model_spec({"columns": columns, "max_gap": 4, "ttl": "30min"}, GRU, targets=targets, horizon=horizon)
+    torch.manual_seed(number)
+    network = new_network(spec)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.normal_(0, 0.3)
+    return Model(spec, network.eval(), "knowing", str(number), str(number).ljust(64, "f"))
+
+
+LANES = {
+    "champion": knowing(1, "temp"), "wide": knowing(2, "sky", "temp", horizon=5), "plain": knowing(3, horizon=2),
+}  # fmt: skip
+
+
+def served(folder: Path, ahead: dict[str, list[float | str | None]], *, restart: bool = False) -> Stand:
+    """A service with three lanes after records of one series, each with ``ahead``."""
+    stand = Stand(folder)
+    records = [
+        (time := START + bar * MINUTE, b"a", encode_observation("a", time, [TEN[bar % 10], 1.0, "sun"], ahead))
+        for bar in range(BARS)
+    ]
+    records[5] = (records[5][0], b"a", records[5][2].replace(b'"temp":[', b'"tempo":['))
+    stand.append(records[: BARS // 2])
+    stand.serve(LANES)
+    if restart:
+        stand.stop()
+    stand.append(records[BARS // 2 :])
+    stand.serve(LANES) if restart else stand.work()
+    return stand
+
+
+def forecasts(stand: Stand, lane: str) -> list[bytes]:
+    return [value for value in stand.values(TOPICS.forecasts) if value and f'"lane":"{lane}"'.encode() in value]
+
+
+def test_each_lane_reads_its_own_known_inputs_and_a_restart_changes_nothing(tmp_path: Path) -> None:
+    ahead: dict[str, list[float | str | None]] = {"temp": [3.0, None, -2.0, 4.0], "sky": ["rain", "sun"]}
+    other = ahead | {"sky": ["sun", "rain"]}
+    stands = [
+        served(tmp_path / "a", ahead), served(tmp_path / "b", ahead, restart=True), served(tmp_path / "c", other),
+        served(tmp_path / "d", {"temp": [0.5]}),
+    ]  # fmt: skip
+    by_digest = {model.digest: model for model in LANES.values()}
+    for stand in stands:
+        report = verify(stand.reader, TOPICS, by_digest.get, Expectations(True, ()))
+        assert report == Report(records=BARS, forecasts=3 * (BARS - 1), dead_letters=1)
+    for lane, differs in (("champion", (False, False, True)), ("wide", (False, True, True)), ("plain", (False,) * 3)):
+        first, *rest = (forecasts(stand, lane) for stand in stands)
+        assert tuple(each != first for each in rest) == differs, lane
+
+
+def test_a_service_whose_models_know_nothing_ahead_ignores_what_records_bring(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    stand.append([(START, b"a", encode_observation("a", START, [1.0, 1.0, "sun"], {"temp": [3.0], "other": [1.0]}))])
+    stand.serve({"plain": LANES["plain"]})
+    assert len(stand.values(TOPICS.forecasts)) == 1
+    assert stand.values(TOPICS.dead_letters) == []

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamcast.consumers.transport import Batch, Partition
-from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.spec.model_spec import Column, Known, ModelSpec, SeriesSpec, TargetBars
+from streamcast.topics.ahead import Ahead, ahead_of
 from streamcast.topics.observations import (
     EARLIEST_MS,
     LARGEST_RECORD,
@@ -253,6 +254,178 @@ def test_what_is_read_is_what_pythons_json_reads(raws: list[bytes]) -> None:
 def _each_name_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
+
+
+# -- known inputs ----------------------------------------------------------------------------------------
+
+STEPS = 3
+KNOWING = Decoder(SPEC, Ahead((2, 1), STEPS))
+
+NONE = [None] * STEPS
+AHEAD: dict[str, tuple[bytes, list[list[float | None]] | None]] = {
+    "no field": (record(), None),
+    "a null field": (record(ahead=None), None),
+    "no names": (record(ahead={}), [NONE, NONE]),
+    "a whole horizon": (record(ahead={"load:kW": [1.5, -2, 3]}), [NONE, [1.5, -2.0, 3.0]]),
+    "both": (record(ahead={"load:kW": [1, 2, 3], "wind": ["N", "é", "N"]}), [[0.0, 2.0, 0.0], [1.0, 2.0, 3.0]]),
+    "nulls": (record(ahead={"load:kW": [None, 2, None]}), [NONE, [None, 2.0, None]]),
+    "a null list": (record(ahead={"load:kW": None, "wind": ["N"]}), [[0.0, None, None], NONE]),
+    "a missing tail": (record(ahead={"load:kW": [7]}), [NONE, [7.0, None, None]]),
+    "an empty list": (record(ahead={"load:kW": []}), [NONE, NONE]),
+    "more than the horizon": (record(ahead={"load:kW": [1, 2, 3, 4, None, 6]}), [NONE, [1.0, 2.0, 3.0]]),
+    "an unknown category": (record(ahead={"wind": ["West", None, "a:b"]}), [[-1.0, None, 1.0], NONE]),
+    "a key with colons": (record(key="urn:a:b", ahead={"load:kW": [1]}), [NONE, [1.0, None, None]]),
+    "an escaped name": (raw(more=',"ah\\u0065ad":{"load\\u003akW":[1]}'), [NONE, [1.0, None, None]]),
+    "before the values": (
+        b'{"ahead":{"wind":["N"]},"values":[1,2,"N"],"ts":%d,"key":"a"}' % NOW, [[0.0, None, None], NONE]
+    ),
+    "named values": (record(values={"y": 1.0}, ahead={"load:kW": [1]}), [NONE, [1.0, None, None]]),
+    "RFC 3339": (record(ts="2026-01-01T00:00:00Z", ahead={"load:kW": [1]}), [NONE, [1.0, None, None]]),
+    "a field of no interest": (record(unit="kW", ahead={"load:kW": [1]}), [NONE, [1.0, None, None]]),
+    "the largest value": (raw(more=',"ahead":{"load:kW":[1e100,-1e100]}'), [NONE, [1e100, -1e100, None]]),
+}  # fmt: skip
+
+AHEAD_POISON: dict[str, tuple[bytes, str]] = {
+    "an unknown name": (record(ahead={"z": [1]}), "shape"),
+    "the target": (record(ahead={"y": [1]}), "shape"),
+    "a list": (record(ahead=[1, 2, 3]), "shape"),
+    "a number": (record(ahead=7), "shape"),
+    "a name without a list": (record(ahead={"load:kW": 7}), "shape"),
+    "a number as text": (record(ahead={"load:kW": ["7"]}), "shape"),
+    "a bool": (record(ahead={"load:kW": [True]}), "shape"),
+    "a number for a category": (record(ahead={"wind": [1]}), "shape"),
+    "a wrong type beyond the horizon": (record(ahead={"load:kW": [1, 2, 3, "x"]}), "shape"),
+    "NaN ahead": (raw(more=',"ahead":{"load:kW":[NaN]}'), "json"),
+    "Infinity ahead": (raw(more=',"ahead":{"load:kW":[1,-Infinity]}'), "json"),
+    "1e999 ahead": (raw(more=',"ahead":{"load:kW":[1e999]}'), "shape"),
+    "beyond 1e100 ahead": (raw(more=',"ahead":{"load:kW":[1,-1.1e100]}'), "value"),
+    "beyond 1e100 and the horizon": (raw(more=',"ahead":{"load:kW":[1,2,3,1e101]}'), "value"),
+    "a repeated field": (raw(more=',"ahead":{"load:kW":[1]},"ahead":{"load:kW":[2]}'), "shape"),
+    "a repeated field, first null": (raw(more=',"ahead":null,"ahead":{"load:kW":[2]}'), "shape"),
+    "a repeated input": (raw(more=',"ahead":{"load:kW":[1],"load:kW":[2]}'), "shape"),
+    "a repeated input, once null": (raw(more=',"ahead":{"wind":null,"wind":["N"]}'), "shape"),
+    "a repeated input, once escaped": (raw(more=',"ahead":{"wind":["N"],"w\\u0069nd":["N"]}'), "shape"),
+    "a repeated key beside it": (raw(more=',"key":"a","ahead":{"wind":["N"]}'), "shape"),
+}
+
+
+def known(seen: Observations) -> list[list[list[float | None]] | None]:
+    """The known inputs of every record: None where all records bring none."""
+    if seen.ahead is None:
+        return [None] * len(seen)
+    return [[[None if math.isnan(x) else x for x in row] for row in rows] for rows in seen.ahead.tolist()]
+
+
+@pytest.mark.parametrize("name", AHEAD)
+def test_what_is_known_ahead_is_read(name: str) -> None:
+    value, want = AHEAD[name]
+    seen, poison = KNOWING.decode([batch([value])])
+    assert not poison
+    assert known(seen) == [want]
+
+
+@pytest.mark.parametrize("name", AHEAD_POISON)
+def test_what_is_not_known_inputs_is_refused_with_its_reason(name: str) -> None:
+    value, reason = AHEAD_POISON[name]
+    seen, poison = KNOWING.decode([batch([value])])
+    assert [(p.reason, len(seen)) for p in poison] == [(reason, 0)]
+
+
+@pytest.mark.parametrize("name", [*GOOD, *POISON])
+def test_records_without_known_inputs_mean_what_they_mean_to_a_model_without(name: str) -> None:
+    value = {**GOOD, **POISON}[name][0]
+    want, want_poison = DECODER.decode([batch([value])])
+    seen, poison = KNOWING.decode([batch([value])])
+    assert rows(seen) == rows(want)
+    assert [(p.reason, p.detail) for p in poison] == [(p.reason, p.detail) for p in want_poison]
+    assert seen.ahead is None
+
+
+@pytest.mark.parametrize("name", [*AHEAD, *AHEAD_POISON])
+def test_a_model_without_known_inputs_ignores_the_field_but_not_repeated_names(name: str) -> None:
+    value = {**AHEAD, **AHEAD_POISON}[name][0]
+    seen, poison = DECODER.decode([batch([value])])
+    assert seen.ahead is None
+    unread = "repeated" in name or name in ("NaN ahead", "Infinity ahead")
+    assert len(poison) == unread
+
+
+@given(mixtures, st.integers(0, 12))
+@settings(max_examples=200, deadline=None)
+def test_known_inputs_stay_with_their_record_in_any_company(mixture: list[tuple[bool, int]], cut: int) -> None:
+    good, bad = list(AHEAD.values()), [*AHEAD_POISON.values(), *SMALL_POISON.values()]
+    cases: list[tuple[bytes | None, Any]] = [good[i % len(good)] if fine else bad[i % len(bad)] for fine, i in mixture]
+    raws = [case[0] for case in cases]
+    seen, poison = KNOWING.decode([batch(raws[:cut]), batch(raws[cut:])])
+    wanted = [want for _, want in cases if not isinstance(want, str)]
+    assert [x or [NONE, NONE] for x in known(seen)] == [x or [NONE, NONE] for x in wanted]
+    assert [p.reason for p in poison] == [want for _, want in cases if isinstance(want, str)]
+
+
+def _mixed(decoder: Decoder, raws: list[bytes | None]) -> tuple[list[Any], list[tuple[str, str]]]:
+    seen, poison = decoder.decode([batch(raws)])
+    brought = [x or [NONE, NONE] for x in known(seen)]
+    whole = [(key, *rest, x) for (key, _, *rest), x in zip(rows(seen), brought, strict=True)]
+    return whole, [(p.reason, p.detail) for p in poison]
+
+
+mutated_ahead = st.builds(
+    _mutated, st.sampled_from([case for case, _ in (*AHEAD.values(), *AHEAD_POISON.values())]),
+    st.lists(edits, max_size=3),
+)  # fmt: skip
+
+
+@given(st.lists(anything | mutated_ahead, max_size=8))
+@settings(max_examples=600, deadline=None)
+def test_whatever_is_known_ahead_has_the_outcome_that_it_has_alone(raws: list[bytes | None]) -> None:
+    whole, refused = _mixed(KNOWING, raws)
+    alone = [_mixed(KNOWING, [value]) for value in raws]
+    assert whole == [row for one, _ in alone for row in one]
+    assert refused == [row for _, poison in alone for row in poison]
+
+
+@given(st.lists(mutated_ahead, max_size=4))
+@settings(max_examples=400, deadline=None)
+def test_known_inputs_are_what_pythons_json_reads(raws: list[bytes]) -> None:
+    seen, _ = KNOWING.decode([batch(raws)])
+    for offset, rows_IH in zip(seen.offsets.tolist(), known(seen), strict=True):
+        message = json.loads(raws[offset - 100], object_pairs_hook=_each_name_once)
+        given = ((message.get("ahead") or {}).get("load:kW") or [])[:STEPS]
+        assert (rows_IH or [NONE, NONE])[1] == given + [None] * (STEPS - len(given))
+
+
+def _model(horizon: int, *names: str) -> ModelSpec:
+    targets = TargetBars(back=(1,), known=tuple(Known(name=name) for name in names))
+    return ModelSpec(series=SPEC, horizon=horizon, targets=targets, network={"kind": "gru"})
+
+
+def test_each_model_of_a_service_sees_its_own_known_inputs_for_its_own_horizon() -> None:
+    plain = ModelSpec(series=SPEC, horizon=9, network={"kind": "gru"})
+    specs = [plain, _model(2, "load:kW"), _model(4, "wind", "load:kW"), _model(1)]
+    together = ahead_of(specs)
+    assert together == Ahead((1, 2), 4)
+    decoder = Decoder(SPEC, together)
+    seen, _ = decoder.decode([batch([record(ahead={"wind": ["é", "N"], "load:kW": [1, 2, 3]}), record()])])
+    assert decoder.seen_by(plain, seen).ahead is None
+    assert known(decoder.seen_by(specs[1], seen)) == [[[1.0, 2.0]], [[None, None]]]
+    assert known(decoder.seen_by(specs[2], seen))[0] == [[2.0, 0.0, None, None], [1.0, 2.0, 3.0, None]]
+    assert decoder.seen_by(specs[3], seen).ahead is None
+    alone = Decoder(SPEC, ahead_of([specs[2]]))
+    own, _ = alone.decode([batch([record(ahead={"wind": ["é"]})])])
+    assert alone.seen_by(specs[2], own) is own
+    nothing, _ = decoder.decode([batch([record()]), batch([])])
+    assert decoder.seen_by(specs[1], nothing) is nothing
+
+
+@given(
+    st.dictionaries(st.sampled_from(["load:kW"]), st.lists(st.floats(-1e100, 1e100) | st.just(math.nan), max_size=5))
+)
+@settings(deadline=None)
+def test_known_inputs_are_read_as_they_were_written(ahead: dict[str, list[float]]) -> None:
+    seen, poison = KNOWING.decode([batch([encode_observation("a", NOW, [1.0, 2.0, "N"], ahead)])])
+    assert not poison
+    want = [None if math.isnan(value) else value for value in ahead.get("load:kW", [])[:STEPS]]
+    assert known(seen) == [[NONE, want + [None] * (STEPS - len(want))] if ahead else None]
 
 
 # -- what is written -------------------------------------------------------------------------------------

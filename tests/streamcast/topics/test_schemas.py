@@ -19,13 +19,16 @@ from streamcast.app.commands import models as command
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.models.spec import SpecError
 from streamcast.spec.folders import new_network, save_model
-from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
+from streamcast.spec.model_spec import Column, Known, ModelSpec, SeriesSpec, TargetBars
 from streamcast.topics import schemas
+from streamcast.topics.ahead import ahead_of
 from streamcast.topics.forecasts import Encoder, Forecasts, encode_key
 from streamcast.topics.observations import Decoder
-from tests.streamcast.topics.test_observations import GOOD, POISON, SPEC
+from tests.streamcast.topics.test_observations import AHEAD, AHEAD_POISON, GOOD, POISON, SPEC
 
 MODEL = ModelSpec(series=SPEC, horizon=2, quantiles=(0.1, 0.5, 0.9), network={"kind": "gru"})
+KNOWN = TargetBars(back=(1,), known=(Known(name="wind"), Known(name="load:kW")))
+KNOWING = MODEL.model_copy(update={"targets": KNOWN})
 
 UNSAID = {"empty", "json", "size", "ahead"}
 """Reasons that lie outside of what a schema can say."""
@@ -42,7 +45,9 @@ def examples(title: str) -> list[str]:
     return re.findall(r"```json\n(.*?)```", section, re.DOTALL)
 
 
-@pytest.mark.parametrize("schema", [schemas.observation(), schemas.observation(SPEC), schemas.forecast(MODEL)])
+@pytest.mark.parametrize(
+    "schema", [schemas.observation(), schemas.observation(MODEL), schemas.observation(KNOWING), schemas.forecast(MODEL)]
+)
 def test_a_schema_is_one(schema: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
 
@@ -50,15 +55,31 @@ def test_a_schema_is_one(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", GOOD)
 def test_what_is_read_is_what_the_schema_allows(name: str) -> None:
     message = json.loads(GOOD[name][0])
-    assert complaints(schemas.observation(SPEC), message) == []
+    assert complaints(schemas.observation(MODEL), message) == []
+    assert complaints(schemas.observation(KNOWING), message) == []
     assert complaints(schemas.observation(), message) == []
+
+
+@pytest.mark.parametrize("name", AHEAD)
+def test_known_inputs_that_are_read_are_what_the_schema_allows(name: str) -> None:
+    message = json.loads(AHEAD[name][0])
+    assert complaints(schemas.observation(KNOWING), message) == []
+    assert complaints(schemas.observation(MODEL), message) == []
+    assert complaints(schemas.observation(), message) == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (_, reason) in AHEAD_POISON.items() if reason != "json" and "repeated" not in name]
+)
+def test_known_inputs_that_are_refused_are_what_the_schema_forbids(name: str) -> None:
+    assert complaints(schemas.observation(KNOWING), json.loads(AHEAD_POISON[name][0])) != []
 
 
 @pytest.mark.parametrize(
     "name", [name for name, (_, reason) in POISON.items() if reason not in UNSAID and not UNSAID_CASES.search(name)]
 )
 def test_what_is_refused_is_what_the_schema_forbids(name: str) -> None:
-    assert complaints(schemas.observation(SPEC), json.loads(POISON[name][0] or b"")) != []
+    assert complaints(schemas.observation(MODEL), json.loads(POISON[name][0] or b"")) != []
 
 
 @pytest.mark.parametrize("anomaly", [0.25, np.nan])
@@ -78,13 +99,17 @@ def test_a_forecast_is_what_its_schema_says(anomaly: float) -> None:
 
 
 def test_the_examples_of_the_page_are_messages() -> None:
-    two = SeriesSpec(columns=(Column(name="a"), Column(name="b")), freq=60_000)
-    (record,) = examples("Observations")
-    _, poison = Decoder(two).decode(
-        [Batch(Partition("observations", 2), [918], [1_793_534_400_250], [None], [record.encode()], 919)]
-    )
-    assert poison == []
-    assert complaints(schemas.observation(two), json.loads(record)) == []
+    columns = Column(name="load"), Column(name="temp"), Column(name="weather", categories=("rain", "sun"))
+    targets = TargetBars(back=(1,), known=(Known(name="temp"), Known(name="weather")))
+    for record, count in zip(examples("Observations"), (2, 3), strict=True):
+        series = SeriesSpec(columns=columns[:count], freq=60_000)
+        model = ModelSpec(series=series, horizon=4, targets=targets if count == 3 else None, network={"kind": "gru"})
+        seen, poison = Decoder(series, ahead_of([model])).decode(
+            [Batch(Partition("observations", 2), [918], [1_793_534_400_250], [None], [record.encode()], 919)]
+        )
+        assert poison == []
+        assert (seen.ahead is None) == (count == 2)
+        assert complaints(schemas.observation(model), json.loads(record)) == []
     (answer,) = examples("Forecasts")
     assert complaints(schemas.forecast(MODEL), json.loads(answer)) == []
 
@@ -102,7 +127,7 @@ def test_the_published_document_is_current_and_its_references_lead_somewhere() -
 
 
 @pytest.mark.parametrize(
-    ("of", "expected"), [("observation", schemas.observation(SPEC)), ("forecast", schemas.forecast(MODEL))]
+    ("of", "expected"), [("observation", schemas.observation(MODEL)), ("forecast", schemas.forecast(MODEL))]
 )
 def test_a_models_own_schema_is_printed(tmp_path: Path, of: str, expected: dict[str, Any]) -> None:
     save_model(tmp_path, "load", MODEL, new_network(MODEL), {})

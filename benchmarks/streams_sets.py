@@ -1,0 +1,144 @@
+"""Sets of series for the streams benchmark: files, regular grids, places to forecast from, seasonal naive forecasts.
+
+A folder has ``sets.json`` (the facts of each set) and ``NAME.csv.gz`` (unique_id, ds, y and other columns).  The rules
+are those of the reference script gbm.py, so that both score the same forecasts.
+
+Shapes: N rows, T bars of a grid, A forecasts, H steps ahead, S seasons.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from streamcast.offline.history.read import History, read
+from streamcast.spec.model_spec import parse_duration
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SEASONS_BACK = 4
+"""The seasonal naive forecast looks for an observed value in this many more seasons."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series on its grid: NaN in ``y_T`` is a bar without a reading, ``filled_T`` is interpolated."""
+
+    key: str
+    start_ms: int
+    y_T: Floats
+    filled_T: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSet:
+    """A set: its facts, its rows in UTC, and its series in order of their keys."""
+
+    name: str
+    freq_ms: int
+    horizon: int
+    seasons: tuple[int, ...]
+    zone: str
+    holidays: str | None
+    known: tuple[str, ...]
+    lower: float | None
+    ticks: bool
+    split_ms: int
+    frame: pd.DataFrame
+    series: tuple[Series, ...]
+
+    def history(self, *, training: bool) -> History:
+        """Return the rows before the split, or all rows, as the package reads them."""
+        times_N = milliseconds(self.frame["ds"])
+        rows = self.frame[times_N < self.split_ms] if training else self.frame
+        return read(rows, columns=list(self.known), freq=self.freq_ms, ticks=self.ticks)
+
+    def places(self, series: Series, every: int) -> Ints:
+        """Return the observed bars of the test part that are multiples of ``every`` and have a season before them."""
+        place_T = np.arange(len(series.y_T))
+        late_T = series.start_ms + place_T * self.freq_ms >= self.split_ms
+        inside_T = (place_T >= max(self.seasons)) & (place_T < len(place_T) - self.horizon)
+        found_A: Ints = place_T[late_T & inside_T & ~np.isnan(series.y_T) & (place_T % every == 0)]
+        return found_A
+
+    def trained_bars(self, series: Series) -> int:
+        """Return how many bars of a series begin before the split."""
+        return int(np.clip(-((series.start_ms - self.split_ms) // self.freq_ms), 0, len(series.y_T)))
+
+
+def milliseconds(times: pd.Series) -> Ints:
+    """Return UTC times as epoch milliseconds [N]."""
+    times_N: Ints = times.dt.as_unit("ms").astype("int64").to_numpy()
+    return times_N
+
+
+def load(folder: Path, name: str) -> StreamSet:
+    """Read a set; raises KeyError when sets.json lacks it."""
+    facts: Mapping[str, Any] = json.loads((folder / "sets.json").read_text())[name]
+    zone, freq = facts.get("timezone") or "UTC", parse_duration(facts["freq"])
+    known = tuple(facts.get("known") or ())
+    frame = pd.read_csv(folder / f"{name}.csv.gz", low_memory=False)[["unique_id", "ds", "y", *known]]
+    frame["ds"] = pd.to_datetime(frame["ds"], utc=facts["ds"] == "utc")
+    if facts["ds"] == "local":
+        local = frame["ds"].dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+        frame["ds"] = local.dt.tz_convert("UTC")
+        frame = frame.dropna(subset=["ds"])
+    frame["unique_id"] = frame["unique_id"].astype(str)
+    split = pd.Timestamp(facts["test_from"])
+    split = split if split.tzinfo else split.tz_localize(zone)
+    mode = facts.get("mode")
+    seasons = tuple(parse_duration(season) // freq for season in facts["season"])
+    return StreamSet(
+        name=name,
+        freq_ms=freq,
+        horizon=facts["horizon"],
+        seasons=tuple(season for season in seasons if season > 1),
+        zone=zone,
+        holidays=facts.get("holidays"),
+        known=known,
+        lower=facts.get("lower"),
+        ticks=_irregular(frame, freq) if mode is None else mode == "ticks",
+        split_ms=round(split.timestamp() * 1_000),
+        frame=frame.reset_index(drop=True),
+        series=tuple(_series(str(key), part, freq) for key, part in frame.groupby("unique_id")),
+    )
+
+
+def _irregular(frame: pd.DataFrame, freq_ms: int) -> bool:
+    """Return whether some bar has several rows, or a row is not at the start of its bar."""
+    times_N = milliseconds(frame["ds"])
+    bars = pd.DataFrame({"key": frame["unique_id"].to_numpy(), "bar": times_N // freq_ms})
+    return bool(bars.duplicated().any() or (times_N % freq_ms).any())
+
+
+def _series(key: str, part: pd.DataFrame, freq_ms: int) -> Series:
+    """Return the mean of each bar's readings, from the first bar with a row to the last."""
+    bar_N = milliseconds(part["ds"]) // freq_ms
+    means = pd.Series(part["y"].to_numpy(np.float64)).groupby(bar_N).mean()
+    grid = means.reindex(np.arange(means.index[0], means.index[-1] + 1))
+    filled = grid.reset_index(drop=True).interpolate(limit_direction="both")
+    return Series(key, int(means.index[0]) * freq_ms, grid.to_numpy(), filled.to_numpy())
+
+
+def seasonal_naive(series: Series, place_A: Ints, season: int, horizon: int) -> Floats:
+    """Return the seasonal naive forecasts from places [A, H].
+
+    A step repeats the newest observed value of the same place in the season.  If that season and the three before it
+    have none, it repeats the interpolated value of the newest season.
+    """
+    step_H = np.arange(1, horizon + 1)
+    first_AH = place_A[:, None] + step_H - -(-step_H // season) * season
+    found_AH = np.where(first_AH >= 0, series.filled_T[np.maximum(first_AH, 0)], np.nan)
+    for back in reversed(range(SEASONS_BACK)):
+        earlier_AH = first_AH - back * season
+        value_AH = np.where(earlier_AH >= 0, series.y_T[np.maximum(earlier_AH, 0)], np.nan)
+        found_AH = np.where(np.isnan(value_AH), found_AH, value_AH)
+    return found_AH

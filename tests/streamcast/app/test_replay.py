@@ -1,0 +1,162 @@
+"""``streamcast replay``: the records that it makes of a file for the models of a service."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from rich.console import Console
+
+from streamcast.app.commands import replay as command
+from streamcast.app.options import Columns, ReplayOptions
+from streamcast.app.settings import Settings, load_settings
+from streamcast.consumers.transport import Outgoing, Positions, TopicSpec
+from streamcast.errors import HistoryError
+from streamcast.offline.history.polls import polls
+from streamcast.offline.history.read import read
+from streamcast.offline.history.records import records
+from streamcast.spec.folders import Model, new_network, save_model
+from streamcast.spec.model_spec import Column, Known, ModelSpec, SeriesSpec, TargetBars
+from streamcast.topics.ahead import ahead_of
+from streamcast.topics.observations import Decoder
+from tests.streamcast.topics.test_observations import batch, known, rows
+
+HOUR = 3_600_000
+COLUMNS = (Column(name="load"), Column(name="sky", categories=("rain", "sun")), Column(name="temp"))
+
+
+def model_spec(horizon: int, *names: str) -> ModelSpec:
+    targets = TargetBars(back=(1,), known=tuple(Known(name=name) for name in names)) if names else None
+    series = SeriesSpec(columns=COLUMNS, freq=HOUR)
+    return ModelSpec(series=series, horizon=horizon, lags=8, targets=targets, network={"kind": "gru", "hidden": 8})
+
+
+def frame_of(bars: int = 5, future: int = 2) -> pd.DataFrame:
+    times = pd.date_range("2026-01-01", periods=bars + future, freq="h")
+    frame = pd.DataFrame({
+        "unique_id": "a", "ds": times, "load": [*np.arange(1.0, bars + 1), *[np.nan] * future],
+        "temp": np.arange(10.0, 10 + bars + future), "sky": ["sun", "rain", "fog", "sun", "rain", "sun", "rain"],
+    })  # fmt: skip
+    return pd.concat([frame, frame.iloc[:3].assign(unique_id="b")], ignore_index=True)
+
+
+class Recorder:
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.topics: dict[str, TopicSpec] = {}
+        self.written: list[bytes | None] = []
+
+    def describe(self, topics: list[str]) -> dict[str, TopicSpec]:
+        return {name: self.topics[name] for name in topics if name in self.topics}
+
+    def create(self, topics: list[TopicSpec]) -> None:
+        self.topics |= {topic.name: topic for topic in topics}
+
+    def commit(self, outgoing: list[Outgoing], positions: Positions) -> None:
+        assert not positions
+        self.written += [value for part in outgoing for value in part.values]
+
+    def close(self, seconds: float) -> None:
+        del seconds
+
+
+@pytest.fixture
+def transport(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder()
+    monkeypatch.setattr(command, "new_transport", lambda _settings, _who: recorder)
+    return recorder
+
+
+def settings_of(folder: Path, **lanes: ModelSpec) -> Settings:
+    for name, spec in lanes.items():
+        save_model(folder / "models", name, spec, new_network(spec), {})
+    path = folder / "streamcast.yaml"
+    chosen = {name: {"model": f"{name}@latest"} for name in lanes or ("champion",)}
+    path.write_text(yaml.safe_dump({"models": {"folder": str(folder / "models"), "lanes": chosen}}))
+    return load_settings(path)
+
+
+def replayed(settings: Settings, frame: pd.DataFrame, **given: Any) -> str:
+    """Replay a frame as a file; return what was printed."""
+    path, printed = settings.models.folder.parent / "data.csv", io.StringIO()
+    frame.to_csv(path, index=False)
+    columns = Columns(**{"target_col": "load", **given})
+    command.replay(settings, path, columns, ReplayOptions(partitions=2), Console(file=printed, width=200))
+    return printed.getvalue()
+
+
+def messages(transport: Recorder) -> Iterator[dict[str, Any]]:
+    for value in transport.written:
+        yield json.loads(value or b"")
+
+
+def test_records_have_the_models_columns_in_their_order(tmp_path: Path, transport: Recorder) -> None:
+    printed = replayed(settings_of(tmp_path, champion=model_spec(2)), frame_of())
+    assert "Wrote 10 records of 2 series" in printed
+    first, *_, last = messages(transport)
+    assert first == {"key": "a", "ts": 1_767_225_600_000, "values": [1.0, "sun", 10.0]}
+    assert last["values"] == [None, "rain", 16.0]
+
+
+def test_records_bring_what_the_lanes_of_the_topic_know_ahead(tmp_path: Path, transport: Recorder) -> None:
+    settings = settings_of(tmp_path, champion=model_spec(2, "temp"), other=model_spec(3, "sky", "temp"))
+    printed = replayed(settings, frame_of())
+    assert "Wrote 8 records of 2 series" in printed
+    assert "2 rows after the last target" in printed
+    by_key = {key: [each for each in messages(transport) if each["key"] == key] for key in "ab"}
+    assert by_key["a"][0]["ahead"] == {"temp": [11.0, 12.0, 13.0], "sky": ["rain", "fog", "sun"]}
+    assert by_key["a"][-1]["ahead"] == {"temp": [15.0, 16.0], "sky": ["sun", "rain"]}
+    assert by_key["b"][1]["ahead"] == {"temp": [12.0], "sky": ["fog"]}
+    assert "ahead" not in by_key["b"][2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"note": 1.0}, "the model does not read note"),
+        ({"temp": None}, "it has no temp"),
+        ({"temp": "warm"}, "temp holds texts, the model reads numbers"),
+        ({"sky": 7}, "sky holds numbers, the model reads texts"),
+    ],
+)
+def test_a_file_with_other_columns_is_refused_before_anything_is_written(
+    tmp_path: Path, transport: Recorder, change: dict[str, Any], said: str
+) -> None:
+    frame = frame_of()
+    for name, value in change.items():
+        frame = frame.drop(columns=name) if value is None else frame.assign(**{name: value})
+    with pytest.raises(HistoryError, match=said) as error:
+        replayed(settings_of(tmp_path, champion=model_spec(2)), frame)
+    assert "load, sky, temp" in str(error.value)
+    assert (transport.written, transport.topics) == ([], {})
+
+
+def test_a_file_with_another_target_is_refused(tmp_path: Path, transport: Recorder) -> None:
+    with pytest.raises(HistoryError, match=r"its target is temp, not load \(--target-col\)"):
+        replayed(settings_of(tmp_path, champion=model_spec(2)), frame_of(), target_col="temp")
+    assert transport.written == []
+
+
+def test_without_a_model_a_file_is_written_as_it_is(tmp_path: Path, transport: Recorder) -> None:
+    printed = replayed(settings_of(tmp_path), frame_of())
+    assert "not compared with a model" in printed
+    assert next(messages(transport))["values"] == [1.0, 10.0, "sun"]
+
+
+def test_replayed_records_say_what_the_history_says() -> None:
+    spec = model_spec(3, "temp", "sky")
+    history = command.arranged(read(frame_of(), target_col="load", freq="1h"), Model(spec, new_network(spec)))
+    sent = [each.value for each in records(history, [spec])]
+    seen, poison = Decoder(spec.series, ahead_of([spec])).decode([batch(sent)])
+    assert not poison
+    (wanted,) = polls(history, spec)
+    assert [row[:1] + row[2:] for row in rows(seen)] == [row[:1] + row[2:] for row in rows(wanted)]
+    assert known(seen) == known(wanted)
