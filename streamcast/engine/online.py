@@ -37,7 +37,9 @@ class Layer:
         self._plan = plan(spec, online)
         self._slab = slab
 
-    def apply(self, slots: Ints, orders: Ints, observed: Floats, answer: Ints, forecast: Floats) -> npt.NDArray[np.bool_]:
+    def apply(
+        self, slots: Ints, orders: Ints, observed: Floats, answer: Ints, forecast: Floats
+    ) -> npt.NDArray[np.bool_]:
         """Learn from the outcomes of K steps and replace the forecasts [A, H, Q] in place; say which are finite."""
         plan, slab = self._plan, self._slab
         state = LayerState(*(slab.arrays[f"online.{name}"] for name in LayerState._fields))

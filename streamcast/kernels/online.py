@@ -331,9 +331,7 @@ def _reweigh(mixture: Floats, experts: int, steps: int, mean: Floats, weights: F
 
 
 @njit(cache=True, error_model="numpy")
-def _observe_deviation(
-    plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float
-) -> float:
+def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float) -> float:
     """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base."""
     day, parts = plan.seasons[0], (moments.shape[0] - MOMENTS) // 2
     per_part = day / parts
@@ -461,8 +459,7 @@ def learn_and_answer(
                             weight = 1.0 / max(missed, LEAST_ERROR) if row[count] > 5.0 else 1.0
                             _accumulate(regression[r, own], x, target, weight, keep_long if r == 0 else keep_short)
                 for e in range(experts):
-                    if expert[e] < plan.lower:
-                        expert[e] = plan.lower
+                    expert[e] = plan.lower if expert[e] < plan.lower else expert[e]
                 mixed = _mix(row[2 * experts : 3 * experts], expert)
                 missed = abs(y - mixed)
                 row[count] += 1.0
@@ -545,8 +542,7 @@ def learn_and_answer(
                     expert[experts - 2 + r] = value
             low, high, share = mixture[plan.step[h]], mixture[plan.step_next[h]], plan.step_share[h]
             for e in range(experts):
-                if expert[e] < plan.lower:
-                    expert[e] = plan.lower
+                expert[e] = plan.lower if expert[e] < plan.lower else expert[e]
                 weights[e] = (1.0 - share) * low[2 * experts + e] + share * high[2 * experts + e]
             mixed = _mix(weights, expert)
             if math.isnan(mixed):
