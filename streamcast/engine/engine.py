@@ -17,6 +17,7 @@ import numpy.typing as npt
 from streamcast.consumers.transport import Partition
 from streamcast.engine.inference import Inference
 from streamcast.engine.layout import Field, StateLayout
+from streamcast.engine.online import Layer, layer_fields
 from streamcast.engine.slab import FIRST_SLOTS, Slab
 from streamcast.engine.window import buffers, plan, window_layout
 from streamcast.kernels import scoring
@@ -70,6 +71,7 @@ class Engine:
         self.slab = Slab(layout(spec, network), max_series)
         self._steps = buffers(spec)
         self._inference = None if isinstance(network, NoNetwork) else Inference(spec, network, self.slab)
+        self._layer = Layer(spec, spec.online, self.slab) if spec.online else None
         self._levels = np.array(spec.quantiles)
         self._lower = -np.inf if spec.lower is None else spec.lower
 
@@ -146,6 +148,8 @@ class Engine:
         lap("inference")
         finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], self._lower, forecast)
         answer = steps.answer[:k]
+        if self._layer is not None:
+            finite = self._layer.apply(steps.slot[:k], steps.order[:k], steps.observed[:k], answer, forecast)
         at = steps.answer_step[:answers]
         records = steps.record[at]
         if not finite.all():
@@ -203,6 +207,8 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
         "awaiting": Field((sum(awaiting), quantiles), np.float64, 0, tuple((step, 0) for step in awaiting)),
         "residual": Field((2,), np.float64, scale=0),
     }
+    if spec.online is not None:
+        fields |= layer_fields(spec, spec.online)
     for scale in () if isinstance(network, NoNetwork) else range(1 + len(spec.scales)):
         for name, tensor in network.initial_state(scale, 1).items():
             fields[f"hidden.{scale}.{name}"] = Field(tuple(tensor.shape[1:]), tensor.numpy().dtype.type, scale=scale)

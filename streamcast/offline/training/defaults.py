@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from streamcast.errors import HistoryError
+from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
@@ -86,6 +87,8 @@ def default_spec(
     freq, bars = history.freq_ms, _longest(history)
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, freq)
     if network in (zero.NAME, {"kind": zero.KIND}):
+        if lags or scales:
+            raise SpecError("lags and scales are inputs of a network, and zero has none: leave them out")
         return zero.zero_spec(series, horizon, chosen, quantiles=quantiles, lower=lower)
     shortest = min(chosen)
     if lags is None:

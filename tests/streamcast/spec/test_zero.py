@@ -53,7 +53,7 @@ def test_a_challenger_has_the_records_and_the_forecasts_of_the_other_model() -> 
 
 
 def test_without_the_online_layer_nothing_would_forecast() -> None:
-    with pytest.raises(ModelError, match="nothing that forecasts: set online to {}"):
+    with pytest.raises(ModelError, match="nothing that forecasts: set online to"):
         new_network(SPEC.model_copy(update={"online": None}))
 
 
@@ -73,7 +73,7 @@ def test_inputs_and_options_that_only_a_network_has_are_refused(given: dict[str,
 
 def test_what_needs_a_network_says_so_and_what_to_do() -> None:
     network = new_network(SPEC)
-    with pytest.raises(SpecError, match="cannot compress zero: the model has no network. Train one first"):
+    with pytest.raises(SpecError, match="cannot compress zero: the model has no network"):
         with_network(network, "compress zero")
     with pytest.raises(SpecError, match="has no distribution"):
         network.distribution([], [], torch.zeros(8, 0))
