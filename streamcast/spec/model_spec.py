@@ -150,6 +150,19 @@ class TargetBars(Frozen):
     known: tuple[Known, ...] = Field(default=(), max_length=64)
 
 
+class Online(Frozen):
+    """The online layer: it mixes the network with simple forecasts and keeps the coverage of its intervals."""
+
+    regressions: bool = Field(default=True, description="whether two regressions a step are among the experts")
+    network_prior: float = Field(
+        default=5.0, ge=0, allow_inf_nan=False, description="first regret of the network; the seasonal naive's is 6"
+    )
+    forget: float = Field(default=0.01, ge=0, lt=1, description="share of the regrets that a first season forgets")
+    coverage_step: float = Field(
+        default=0.1, gt=0, le=1, description="how fast levels follow their coverage, in mean absolute errors"
+    )
+
+
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""
 
@@ -176,6 +189,9 @@ class ModelSpec(Frozen):
     lower: float | None = Field(default=None, allow_inf_nan=False, description="no forecast lies below this")
     targets: TargetBars | None = Field(
         default=None, description="what is known about the target bars; null for a model that does not look at them"
+    )
+    online: Online | None = Field(
+        default=None, description="what is learned from outcomes while serving; null for the network's forecasts alone"
     )
     network: dict[str, Any]
 

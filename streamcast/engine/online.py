@@ -1,0 +1,169 @@
+"""The online layer of a lane: its constants, its part of a series' state, and one call for each chunk of steps.
+
+Legend: K steps, A answers, H horizon, Q quantiles, S seasons, L scored steps, G regression steps, E experts.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from streamcast.engine.layout import Field
+from streamcast.engine.slab import Slab
+from streamcast.kernels import online
+from streamcast.kernels.online import LayerPlan, LayerState, Overwritten
+from streamcast.spec.model_spec import ModelSpec, Online
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+DEPTHS = (10, 5)
+"""How many earlier seasons a trimmed mean takes: of the first season, and of each longer one."""
+
+PARTS_OF_DAY = 24
+NORMAL_MEAN_ABSOLUTE = 1.2533
+"""Standard deviation of a normal variable over its mean absolute value."""
+
+PRIOR_LAST, PRIOR_NAIVE, PRIOR_LONGEST = 0.5, 2.0, 6.0
+"""First regrets of the last value, of the naive forecasts of shorter seasons, and of that of the longest season."""
+
+
+class Layer:
+    """Learns from the outcomes of every series and turns the network's forecasts into the final ones."""
+
+    def __init__(self, spec: ModelSpec, online: Online, slab: Slab) -> None:
+        self._plan = plan(spec, online)
+        self._slab = slab
+
+    def apply(
+        self, slots: Ints, orders: Ints, observed: Floats, answer: Ints, forecast: Floats
+    ) -> npt.NDArray[np.bool_]:
+        """Learn from the outcomes of K steps and replace the forecasts [A, H, Q] in place; say which are finite."""
+        plan, slab = self._plan, self._slab
+        state = LayerState(*(slab.arrays[f"online.{name}"] for name in LayerState._fields))
+        k, seasons, ladder = len(slots), len(plan.seasons), len(plan.ladder)
+        before = Overwritten(
+            observed=np.empty(k),
+            deviation=np.empty(k),
+            cutoff=np.empty((k, online.CUTOFF)),
+            places=np.empty((k, seasons, online.PLACES)),
+            pending=np.empty((k, ladder, state.pending.shape[2])),
+        )
+        finite = np.ones(len(forecast), np.bool_)
+        online.learn_and_answer(plan, state, slots, orders, observed, answer, forecast, before, finite)
+        for name in ("observed", "deviation", "cutoff"):
+            size = getattr(state, name).shape[1]
+            slab.overwrote(f"online.{name}", slots, orders % size, getattr(before, name))
+        self._overwrote("places", slots, orders, plan.places_start, before.places)
+        self._overwrote("pending", slots, orders, plan.pending_start, before.pending)
+        return finite
+
+    def _overwrote(self, name: str, slots: Ints, orders: Ints, starts: Ints, before: Floats) -> None:
+        """Record one overwritten cell in each of several rings that begin at ``starts``."""
+        rings = len(starts) - 1
+        positions = starts[:-1] + orders[:, None] % np.diff(starts)
+        cells = before.reshape(len(slots) * rings, before.shape[2])
+        self._slab.overwrote(f"online.{name}", np.repeat(slots, rings), positions.ravel(), cells)
+
+
+def plan(spec: ModelSpec, online: Online) -> LayerPlan:
+    """Return the constants of a spec for the layer's kernel."""
+    horizon = spec.horizon
+    seasons = np.array(sorted(set(spec.season)), np.int64)
+    day = int(seasons[0])
+    ahead = np.arange(horizon + 1)
+    back = -(-ahead[:, None] // seasons)  # how many seasons before bar t + h its newest known place is
+    back[0] = 1
+    lead = np.minimum(horizon, seasons)
+    rings = (back[-1] - 1) * seasons + lead + 1
+    steps = np.array(scored_ladder(horizon), np.int64)
+    rungs = np.array(regression_ladder(horizon), np.int64)
+    step, step_next, step_share = _between(steps, horizon)
+    rung, rung_next, rung_share = _between(rungs, horizon)
+    own = np.array([np.flatnonzero(rungs == h)[0] if h in rungs else -1 for h in steps.tolist()], np.int64)
+    per_day = min(1.0, 24.0 / day) ** 0.5 if day > 1 else 1.0
+    regressions = 2 if online.regressions else 0
+    return LayerPlan(
+        horizon=horizon,
+        seasons=seasons,
+        depths=np.array(_depths(len(seasons)), np.int64),
+        lead=lead,
+        places_start=np.concatenate([[0], np.cumsum(rings)]),
+        places_ago=lead + (back - 1) * seasons - ahead[:, None],
+        day_ago=back[:, 0] * day - ahead,
+        parts=np.arange(day) * min(day, PARTS_OF_DAY) // day,
+        ladder=steps,
+        pending_start=np.concatenate([[0], np.cumsum(steps)]),
+        step=step,
+        step_next=step_next,
+        step_share=step_share,
+        own=own,
+        rung=rung,
+        rung_next=rung_next,
+        rung_share=rung_share,
+        systems=len(rungs) if online.regressions else 0,
+        levels=np.array(spec.quantiles),
+        normal=np.array([NormalDist().inv_cdf(level) * NORMAL_MEAN_ABSOLUTE for level in spec.quantiles]),
+        median=spec.median,
+        lower=-np.inf if spec.lower is None else spec.lower,
+        keep=1.0 - online.forget / day,
+        coverage_step=np.array([online.coverage_step * h**-0.3 * per_day for h in steps.tolist()]),
+        error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
+        first_regret=np.array(
+            [online.network_prior, PRIOR_LAST]
+            + [PRIOR_NAIVE] * (len(seasons) - 1)
+            + [PRIOR_LONGEST]
+            + [0.0] * (len(seasons) + regressions)
+        ),
+    )
+
+
+def layer_fields(spec: ModelSpec, online_spec: Online) -> dict[str, Field]:
+    """Return the layer's part of the layout of one series' state."""
+    constants = plan(spec, online_spec)
+    quantiles, experts, features = len(spec.quantiles), len(constants.first_regret), 2 * len(constants.seasons) + 9
+    parts = int(constants.parts[-1]) + 1
+    bars = int((constants.depths * constants.seasons).max())
+    deviations = -(-spec.horizon // int(constants.seasons[0])) * int(constants.seasons[0]) + 1
+    rings, pending = np.diff(constants.places_start).tolist(), constants.ladder.tolist()
+    row = 3 * experts + 2 + quantiles
+    equations = (2, constants.systems, features * (features + 1) // 2 + 2 * features)
+    fields = {
+        "observed": Field((bars,), np.float64, 0, ((bars, 0),)),
+        "deviation": Field((deviations,), np.float64, 0, ((deviations, 0),)),
+        "cutoff": Field((spec.horizon + 1, online.CUTOFF), np.float64, 0, ((spec.horizon + 1, 0),)),
+        "places": Field((sum(rings), online.PLACES), np.float64, 0, tuple((size, 0) for size in rings)),
+        "pending": Field((sum(pending), 2 * quantiles), np.float64, 0, tuple((size, 0) for size in pending)),
+        "moments": Field((online.MOMENTS + 2 * parts,), np.float64, scale=0),
+        "regression": Field(equations, np.float64, scale=0),
+        "mixture": Field((len(pending), row), np.float64, scale=0),
+    }
+    return {f"online.{name}": field for name, field in fields.items()}
+
+
+def scored_ladder(horizon: int) -> list[int]:
+    """Return the scored steps: 1, 2, 3, 4, 6, 8, 12, 16, 24, … below the horizon, and the horizon."""
+    doubled = [1 << i for i in range(horizon.bit_length())]
+    between = [step * 3 // 2 for step in doubled[1:]]
+    return [*sorted(step for step in doubled + between if step < horizon), horizon]
+
+
+def regression_ladder(horizon: int) -> list[int]:
+    """Return the steps with regressions of their own: 1, 2, 4, 8, … up to three quarters of the horizon, and it."""
+    doubled = [1 << i for i in range(horizon.bit_length())]
+    return [*(step for step in doubled if step < horizon and (step <= 0.75 * horizon or step == 1)), horizon]
+
+
+def _depths(seasons: int) -> list[int]:
+    return [DEPTHS[min(i, len(DEPTHS) - 1)] for i in range(seasons)]
+
+
+def _between(ladder: Ints, horizon: int) -> tuple[Ints, Ints, Floats]:
+    """Return, for the steps 0 to H, the entries of the ladder at or below and at or above, and how far between."""
+    steps = np.maximum(np.arange(horizon + 1), 1)
+    above = np.searchsorted(ladder, steps)
+    below = np.where(ladder[above] == steps, above, above - 1)
+    share = (steps - ladder[below]) / np.maximum(ladder[above] - ladder[below], 1)
+    return below, above, share

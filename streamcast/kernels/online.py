@@ -1,0 +1,658 @@
+"""The online layer: per series, it mixes the network with simple forecasts and keeps the intervals' coverage.
+
+One call of ``learn_and_answer`` takes the steps of a chunk in order.  For each step it settles the forecasts of this
+bar, updates what is learned, and turns the network's forecast into the final one.  It reads outcomes up to the
+cutoff only.  All numbers are float64; an outcome that is not finite counts as missing, and outcomes are clipped at
+1e100.  The network's forecast counts only if all of it is finite.
+
+Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
+steps (the ladder), G regression steps (a coarser ladder), E experts, P features, B parts of the day; t the newest
+bar, u = t + h a target bar, N missing: NaN.
+
+**Values at a place.**  v_k(u) is the observed value at u − k·S_i, k from ⌈h / S_i⌉ on.  N_i(u) is the first observed
+one of the first four.  M_i(u) is the mean over D_i of them (10 for the first season, 5 for longer ones), without the
+largest and the smallest if there are more than two.  base(u) is M of the longest season that has one, else the last
+value.  Both are written once, when a bar comes within min(H, S_i) bars: all that they read is observed by then, and
+at earlier distances the place is a whole season earlier, which has been written too.
+
+**Deviations.**  d(t) = y(t) − base(t).  Kept: d, its means of memory S0/4 and S0 bars, N_0(t) − base(t), the slope
+y(t) − y(last), the mean of |d| by part of the day, and d over that mean: now, its fast and its slow mean, within ±6.
+
+**Features** of u at the cutoff, 2·S + 9: N_i − base; M_i − base (all but the longest season); the five numbers of the
+cutoff above; d at the same place of the newest day; the three scaled deviations times the mean |d| of u's part of the
+day; the mean of the last three days at the place, minus base.
+
+**Regressions.**  Two weighted recursive least squares for each of the G steps forecast y − base.  Both sides are
+divided by the mean |d| and clipped at ±50; the weight is 1 / max(|error| / sigma, .3), so that they aim at the median;
+memories are 120 and 7 days, the ridge is 10.  One of the 2·G systems is solved a bar, in a cycle (Cholesky).
+
+**Weights.**  ML-Poly on the gradient (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044).  With the mixture m of
+today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (1 − forget/S0)·R_e + r_e; V_e ← max(1,
+(1 − forget/S0)·V_e + r_e²).  w_e ∝ max(0, (R_e + R̄_e)/2) / ((V_e + V̄_e)/2), where R̄, V̄ are means over the ladder;
+if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.
+
+**Levels.**  sigma is the running mean of |y − m|, memory 60 + 3·h bars; its share by part of the day has a memory of
+14 days; local = sigma · max(share, .05).  With z_j the normal quantile in mean absolute errors, and a the network's
+weight: s_j = a·(network_j − network's median) + (1 − a)·z_j·local, q_j = m + s_j + theta_j·max(|s_j| / max(|z_j|, .25),
+.05·local), at least ``lower``, ordered outwards from the median.  theta_j ← theta_j + eta·(level_j − [y < issued
+q_j]) within ±20: adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170), eta = max(coverage step ·
+h^-.3 · √min(1, 24/S0), 1/(n + 10)).
+
+Between scored steps, weights, sigma and theta are linear in the step, and so are the coefficients of the regressions.
+
+numba's cache notices changes in a loop's own file only, so all loops are in this file.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+# Columns of LayerState.cutoff: the last value, then the features that belong to a cutoff.
+LAST, DEVIATION, NAIVE_DEVIATION, FAST, SLOW, SLOPE, SCALED, FAST_SCALED, SLOW_SCALED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+CUTOFF = 9
+
+# Columns of LayerState.moments: the columns of a cutoff up to SCALED, then these, then the mean |d| and the share of
+# the error by part of the day, B each.
+SEEN, SCALE, COUNT, FAST_SIZE, SLOW_SIZE = 7, 8, 9, 10, 11
+MOMENTS = 12
+
+# Columns of LayerState.places.
+NEWEST, TRIMMED, RECENT = 0, 1, 2
+PLACES = 3
+
+NEWEST_OF = 4
+RECENT_DAYS = 3
+LARGEST = 1e100
+RIDGE = 10.0
+LONG_DAYS, SHORT_DAYS = 120.0, 7.0
+LEAST_ERROR = 0.3
+REGRESSION_CLIP = 50.0
+REGRET_CLIP = 10.0
+SCALED_CLIP = 6.0
+SHARE_DAYS = 14.0
+LEAST_SHARE = 0.05
+MOST_TRACKED = 20.0
+TINY = 1e-100
+
+
+class LayerPlan(NamedTuple):
+    """The constants of a model spec that the layer needs."""
+
+    horizon: int
+    seasons: Ints  # S
+    depths: Ints  # S: earlier seasons of a trimmed mean
+    lead: Ints  # S: how many bars ahead places are written
+    places_start: Ints  # S + 1: where a season's ring begins
+    places_ago: Ints  # H + 1, S: steps since the places of bar t + h were written
+    day_ago: Ints  # H + 1: bars from the same place of the newest day to t + h
+    parts: Ints  # S0: the part of the day of each of its bars
+    ladder: Ints  # L
+    pending_start: Ints  # L + 1: where a scored step's ring begins
+    step: Ints  # H + 1: the scored step at or below
+    step_next: Ints  # H + 1: the scored step at or above
+    step_share: Floats  # H + 1: how far between
+    own: Ints  # L: the regression step of a scored step, or -1
+    rung: Ints  # H + 1, the same three for regression steps
+    rung_next: Ints
+    rung_share: Floats
+    systems: int  # G, 0 without regressions
+    levels: Floats  # Q
+    normal: Floats  # Q: normal quantiles in mean absolute errors
+    median: int
+    lower: float
+    keep: float  # of regrets, a bar
+    coverage_step: Floats  # L
+    error_rate: Floats  # L
+    first_regret: Floats  # E
+
+
+class LayerState(NamedTuple):
+    """The arrays of the slab that the layer changes, one row a series; the first five are rings."""
+
+    observed: Floats  # slots, bars: outcomes, NaN where missing
+    deviation: Floats  # slots, bars
+    cutoff: Floats  # slots, H + 1, CUTOFF
+    places: Floats  # slots, sum of rings, PLACES
+    pending: Floats  # slots, sum of ladder, 2·Q: the network's levels, the issued levels
+    moments: Floats  # slots, MOMENTS + 2·B
+    regression: Floats  # slots, 2, G, P·(P+1)/2 + 2·P: lower triangle, right side, coefficients
+    mixture: Floats  # slots, L, 3·E + 2 + Q: regrets, second moments, weights, sigma, outcomes, theta
+
+
+class LayerRow(NamedTuple):
+    """One series' part of ``LayerState``."""
+
+    observed: Floats
+    deviation: Floats
+    cutoff: Floats
+    places: Floats
+    pending: Floats
+    moments: Floats
+    regression: Floats
+    mixture: Floats
+
+
+class Scratch(NamedTuple):
+    """Memory that is used for one target bar at a time."""
+
+    x: Floats  # P: features
+    expert: Floats  # E
+    weights: Floats  # E
+    mean: Floats  # 2·E
+    at: Ints  # S: the newest step's cell in each ring of places
+    cells: Ints  # S
+
+
+class Overwritten(NamedTuple):
+    """The ring cells that K steps overwrote, for discard."""
+
+    observed: Floats  # K
+    deviation: Floats  # K
+    cutoff: Floats  # K, CUTOFF
+    places: Floats  # K, S, PLACES
+    pending: Floats  # K, L, 2·Q
+
+
+@njit(cache=True, error_model="numpy")
+def _within(value: float, most: float) -> float:
+    return min(max(value, -most), most)
+
+
+@njit(cache=True, error_model="numpy")
+def _reset(plan: LayerPlan, moments: Floats, regression: Floats, mixture: Floats) -> None:
+    """Give a series the state of a new one; its rings have no bar, so that old cells are never read."""
+    experts = plan.first_regret.shape[0]
+    moments[:] = 0.0
+    moments[(moments.shape[0] + MOMENTS) // 2 :] = 1.0
+    regression[:] = 0.0
+    mixture[:] = 0.0
+    total = plan.first_regret.sum()
+    for step in range(mixture.shape[0]):
+        for e in range(experts):
+            mixture[step, e] = plan.first_regret[e]
+            mixture[step, experts + e] = 1.0
+            mixture[step, 2 * experts + e] = plan.first_regret[e] / total
+
+
+@njit(cache=True, error_model="numpy")
+def _write_place(observed: Floats, bar: int, season: int, depth: int, places: Floats, into: int) -> None:
+    """Write the values at the place of ``bar``, one season back and more: newest, trimmed mean, mean of three."""
+    size = observed.shape[0]
+    newest, total, most, least, recent = math.nan, 0.0, -1e300, 1e300, 0.0
+    count = recent_count = 0
+    cell = (bar - season) % size
+    for k in range(depth):
+        if bar - (1 + k) * season < 0:
+            break
+        value = observed[cell]
+        if not math.isnan(value):
+            if count == 0 and k < NEWEST_OF:
+                newest = value
+            total += value
+            count += 1
+            most, least = max(most, value), min(least, value)
+            if k < RECENT_DAYS:
+                recent += value
+                recent_count += 1
+        cell -= season
+        if cell < 0:
+            cell += size
+    places[into, NEWEST] = newest
+    places[into, TRIMMED] = (
+        (total - most - least) / (count - 2) if count > 2 else total / count if count > 0 else math.nan
+    )
+    places[into, RECENT] = recent / recent_count if recent_count > 0 else math.nan
+
+
+@njit(cache=True, error_model="numpy")
+def _base(places: Floats, cells: Ints, last: float) -> float:
+    """Return the trimmed mean of the longest season that has one, else ``last``; a cell of -1 has no bar."""
+    for s in range(cells.shape[0] - 1, -1, -1):
+        if cells[s] >= 0 and not math.isnan(places[cells[s], TRIMMED]):
+            return places[cells[s], TRIMMED]
+    return last
+
+
+@njit(cache=True, error_model="numpy")
+def _back(cell: int, ago: int, size: int) -> int:
+    """Return the cell of a ring that was written ``ago`` steps before ``cell``; less than the ring's size."""
+    return cell - ago if cell >= ago else cell - ago + size
+
+
+@njit(cache=True, error_model="numpy")
+def _find(plan: LayerPlan, t: int, h: int, late: int, at: Ints, cells: Ints) -> None:
+    """Write where the places of bar t + h − late are, as they were known h bars before it; ``at`` is t in each ring."""
+    for s in range(cells.shape[0]):
+        ago, start = plan.places_ago[h, s] + late, plan.places_start[s]
+        cells[s] = -1 if ago > t else start + _back(at[s], ago, plan.places_start[s + 1] - start)
+
+
+@njit(cache=True, error_model="numpy")
+def _describe(
+    places: Floats, cells: Ints, cutoff: Floats, row: int, base: float, deviation: float, part: float, x: Floats,
+    expert: Floats,
+) -> None:  # fmt: skip
+    """Write the features of a target bar, and all experts but the network and the regressions."""
+    seasons = cells.shape[0]
+    expert[1] = cutoff[row, LAST]
+    for s in range(seasons):
+        newest = trimmed = math.nan
+        if cells[s] >= 0:
+            newest, trimmed = places[cells[s], NEWEST], places[cells[s], TRIMMED]
+        expert[2 + s], expert[2 + seasons + s] = newest, trimmed
+        x[s] = 0.0 if math.isnan(newest) else newest - base
+        if s < seasons - 1:
+            x[seasons + s] = 0.0 if math.isnan(trimmed) else trimmed - base
+    p = 2 * seasons - 1
+    for i in range(5):
+        x[p + i] = cutoff[row, DEVIATION + i]
+    x[p + 5] = 0.0 if math.isnan(deviation) else deviation
+    for i in range(3):
+        x[p + 6 + i] = cutoff[row, SCALED + i] * part
+    recent = places[cells[0], RECENT] if cells[0] >= 0 else math.nan
+    x[p + 9] = 0.0 if math.isnan(recent) else recent - base
+
+
+@njit(cache=True, error_model="numpy")
+def _regress(plan: LayerPlan, regression: Floats, h: int, x: Floats, base: float, expert: Floats) -> None:
+    """Write the forecasts of both regressions, h steps ahead, as the last two experts."""
+    if plan.systems == 0:
+        return
+    features, experts = x.shape[0], expert.shape[0]
+    low, high, share = plan.rung[h], plan.rung_next[h], plan.rung_share[h]
+    first = features * (features + 1) // 2 + features
+    for r in range(2):
+        value = 0.0
+        if share > 0.0:
+            for p in range(features):
+                value += ((1.0 - share) * regression[r, low, first + p] + share * regression[r, high, first + p]) * x[p]
+        else:
+            for p in range(features):
+                value += regression[r, low, first + p] * x[p]
+        expert[experts - 2 + r] = base + value
+
+
+@njit(cache=True, error_model="numpy")
+def _accumulate(regression: Floats, r: int, g: int, x: Floats, target: float, weight: float, keep: float) -> None:
+    """Add one weighted row to the normal equations, of which ``keep`` is remembered."""
+    features = x.shape[0]
+    cell = 0
+    right = features * (features + 1) // 2
+    for p in range(features):
+        weighted = weight * x[p]
+        regression[r, g, right + p] = keep * regression[r, g, right + p] + weighted * target
+        for i in range(p + 1):
+            regression[r, g, cell + i] = keep * regression[r, g, cell + i] + weighted * x[i]
+        cell += p + 1
+
+
+@njit(cache=True, error_model="numpy")
+def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
+    """Solve the normal equations plus RIDGE on the diagonal by Cholesky's factors; write the coefficients."""
+    features = z.shape[0]
+    cell = 0
+    for p in range(features):
+        for i in range(p + 1):
+            lower[p, i] = system[cell + i]
+        lower[p, p] += RIDGE
+        cell += p + 1
+    for j in range(features):
+        pivot = math.sqrt(max(lower[j, j], 1e-9))
+        lower[j, j] = pivot
+        for p in range(j + 1, features):
+            column[p] = lower[p, j] / pivot
+            lower[p, j] = column[p]
+        for p in range(j + 1, features):
+            factor = column[p]
+            for i in range(j + 1, p + 1):
+                lower[p, i] -= factor * column[i]
+    for p in range(features):
+        z[p] = system[cell + p]
+    for j in range(features):
+        z[j] /= lower[j, j]
+        for p in range(j + 1, features):
+            z[p] -= lower[p, j] * z[j]
+    for j in range(features - 1, -1, -1):
+        z[j] /= lower[j, j]
+        for p in range(j):
+            z[p] -= lower[j, p] * z[j]
+    for p in range(features):
+        system[cell + features + p] = z[p]
+
+
+@njit(cache=True, error_model="numpy")
+def _mix(weights: Floats, expert: Floats) -> float:
+    """Return the weighted mean of the experts that have a forecast; without weight, the last such expert."""
+    total = value = 0.0
+    for e in range(expert.shape[0]):
+        if not math.isnan(expert[e]):
+            total += weights[e]
+            value += weights[e] * expert[e]
+    if total > 1e-12:
+        return value / total
+    for e in range(expert.shape[0] - 1, -1, -1):
+        if not math.isnan(expert[e]):
+            return expert[e]
+    return math.nan
+
+
+@njit(cache=True, error_model="numpy")
+def _reweigh(mixture: Floats, experts: int, steps: int, mean: Floats, weights: Floats) -> None:
+    """Set the weights of the first ``steps`` scored steps from their own regrets and the mean of all steps'."""
+    ladder = mixture.shape[0]
+    mean[:] = 0.0
+    for step in range(ladder):
+        for i in range(2 * experts):
+            mean[i] += mixture[step, i] / ladder
+    for step in range(steps):
+        total = 0.0
+        for e in range(experts):
+            regret = 0.5 * mixture[step, e] + 0.5 * mean[e]
+            moment = 0.5 * mixture[step, experts + e] + 0.5 * mean[experts + e]
+            weights[e] = max(regret, 0.0) / moment
+            total += weights[e]
+        if total > 0.0:
+            for e in range(experts):
+                mixture[step, 2 * experts + e] = weights[e] / total
+
+
+@njit(cache=True, error_model="numpy")
+def _score_experts(plan: LayerPlan, mixture: Floats, step: int, expert: Floats, mixed: float, y: float) -> None:
+    """Add the regrets of one scored step: losses on the gradient, in units of its mean error."""
+    experts = expert.shape[0]
+    spread = max(mixture[step, 3 * experts], TINY)
+    sign = 1.0 if mixed > y else -1.0 if mixed < y else 0.0
+    for e in range(experts):
+        if not math.isnan(expert[e]):
+            regret = _within(sign * (mixed - expert[e]) / spread, REGRET_CLIP)
+            mixture[step, e] = mixture[step, e] * plan.keep + regret
+            mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * plan.keep + regret * regret)
+
+
+@njit(cache=True, error_model="numpy")
+def _track_levels(
+    plan: LayerPlan, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float, rate: float
+) -> None:
+    """Move what each level adds after an outcome, by whether the issued level held it."""
+    quantiles = plan.levels.shape[0]
+    for j in range(quantiles):
+        level = pending[cell, quantiles + j]
+        if j != plan.median and not math.isnan(level):
+            inside = 1.0 if y < level or (y == level and j > plan.median) else 0.0
+            mixture[step, first + j] = _within(
+                mixture[step, first + j] + rate * (plan.levels[j] - inside), MOST_TRACKED
+            )
+
+
+@njit(cache=True, error_model="numpy")
+def _fit(
+    plan: LayerPlan, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float,
+    expert: Floats, weighted: bool,
+) -> None:  # fmt: skip
+    """Add one outcome to both regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten."""
+    day, experts = plan.seasons[0], expert.shape[0]
+    for p in range(x.shape[0]):
+        x[p] = _within(x[p] / scale, REGRESSION_CLIP)
+    target = _within(miss / scale, REGRESSION_CLIP)
+    for r in range(2):
+        weight = 1.0 / max(abs(y - expert[experts - 2 + r]) / spread, LEAST_ERROR) if weighted else 1.0
+        days = LONG_DAYS if r == 0 else SHORT_DAYS
+        _accumulate(regression, r, g, x, target, weight, 1.0 - 1.0 / (days * day))
+
+
+@njit(cache=True, error_model="numpy")
+def _bounded(expert: Floats, lower: float) -> None:
+    """Raise every expert to ``lower``; NaN stays."""
+    for e in range(expert.shape[0]):
+        expert[e] = lower if expert[e] < lower else expert[e]
+
+
+@njit(cache=True, error_model="numpy")
+def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float) -> float:
+    """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base."""
+    day, parts = plan.seasons[0], (moments.shape[0] - MOMENTS) // 2
+    per_part = day / parts
+    moments[SLOPE] = y - moments[LAST] if moments[SEEN] > 0.0 else 0.0
+    moments[LAST] = y
+    moments[SEEN] = 1.0
+    if math.isnan(base):
+        return math.nan
+    d = y - base
+    moments[COUNT] += 1.0
+    moments[SCALE] += max(1.0 / moments[COUNT], 1.0 / (30.0 * day)) * (abs(d) - moments[SCALE])
+    rate = max(0.05, 1.0 / (1.0 + moments[COUNT] / day)) / per_part
+    moments[MOMENTS + part] += rate * (abs(d) - moments[MOMENTS + part])
+    size = max(moments[MOMENTS + part], 0.05 * moments[SCALE])
+    fast, slow = max(0.25 * day, 2.0), max(1.0 * day, 4.0)
+    moments[DEVIATION] = d
+    moments[NAIVE_DEVIATION] = 0.0 if math.isnan(newest) else newest - base
+    moments[FAST] += (d - moments[FAST]) / fast
+    moments[SLOW] += (d - moments[SLOW]) / slow
+    moments[FAST_SIZE] += (size - moments[FAST_SIZE]) / fast
+    moments[SLOW_SIZE] += (size - moments[SLOW_SIZE]) / slow
+    moments[SCALED] = _within(d / (size + TINY), SCALED_CLIP)
+    return d
+
+
+@njit(cache=True, error_model="numpy")
+def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
+    """Write the numbers that belong to the newest bar as a cutoff."""
+    cutoff[row, LAST] = moments[LAST] if moments[SEEN] > 0.0 else math.nan
+    for i in range(DEVIATION, SCALED + 1):
+        cutoff[row, i] = moments[i]
+    cutoff[row, FAST_SCALED] = _within(moments[FAST] / (moments[FAST_SIZE] + TINY), SCALED_CLIP)
+    cutoff[row, SLOW_SCALED] = _within(moments[SLOW] / (moments[SLOW_SIZE] + TINY), SCALED_CLIP)
+
+
+@njit(cache=True, error_model="numpy")
+def _settle(
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float,
+) -> tuple[float, int]:  # fmt: skip
+    """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number."""
+    x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
+    experts = expert.shape[0]
+    error, count = 3 * experts, 3 * experts + 1
+    mixture, moments = row.mixture, row.moments
+    deviations, cutoffs = row.deviation.shape[0], row.cutoff.shape[0]
+    part = moments[MOMENTS + plan.parts[t % plan.seasons[0]]]
+    scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
+    relative, settled = 0.0, 0
+    for step in range(plan.ladder.shape[0]):
+        h = plan.ladder[step]
+        if h > t:
+            break
+        cutoff = _back(t % cutoffs, h, cutoffs)
+        if math.isnan(row.cutoff[cutoff, LAST]):
+            continue
+        _find(plan, t, h, h, scratch.at, cells)
+        base = _base(row.places, cells, row.cutoff[cutoff, LAST])
+        ago = plan.day_ago[h] + h
+        deviation = row.deviation[_back(t % deviations, ago, deviations)] if ago <= t else 0.0
+        _describe(row.places, cells, row.cutoff, cutoff, base, deviation, part, x, expert)
+        cell = plan.pending_start[step] + t % h
+        expert[0] = row.pending[cell, plan.median]
+        _regress(plan, row.regression, h, x, base, expert)
+        if plan.systems > 0 and plan.own[step] >= 0:
+            spread, weighted = max(mixture[step, error], TINY), mixture[step, count] > 5.0
+            _fit(plan, row.regression, plan.own[step], x, y - base, scale, y, spread, expert, weighted)
+        _bounded(expert, plan.lower)
+        for e in range(experts):
+            weights[e] = mixture[step, 2 * experts + e]
+        mixed = _mix(weights, expert)
+        missed = abs(y - mixed)
+        n = mixture[step, count] + 1.0
+        mixture[step, count] = n
+        if n == 1.0:
+            mixture[step, error] = missed
+        _track_levels(
+            plan, mixture, step, count + 1, row.pending, cell, y, max(plan.coverage_step[step], 1.0 / (n + 10.0))
+        )
+        _score_experts(plan, mixture, step, expert, mixed, y)
+        relative += min(missed / max(mixture[step, error], TINY), 10.0)
+        settled += 1
+        mixture[step, error] += max(1.0 / n, plan.error_rate[step]) * (missed - mixture[step, error])
+    return relative, settled
+
+
+@njit(cache=True, error_model="numpy")
+def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -> float:
+    """Take one outcome; return its deviation from the base that was known one bar ago."""
+    experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
+    parts = (moments.shape[0] - MOMENTS) // 2
+    day = plan.seasons[0]
+    here = plan.parts[t % day]
+    relative, settled = _settle(plan, row, scratch, t, y)
+    steps = 0
+    while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
+        steps += 1
+    _reweigh(row.mixture, experts, steps, scratch.mean, scratch.weights)
+    count = row.mixture[0, 3 * experts + 1]
+    if settled > 0 and count > 2.0:
+        rate = max(1.0 / SHARE_DAYS, 1.0 / (2.0 + count / day)) / (day / parts)
+        moments[MOMENTS + parts + here] += rate * (relative / settled - moments[MOMENTS + parts + here])
+    _find(plan, t, 1, 1, scratch.at, cells)
+    base = _base(row.places, cells, math.nan)
+    newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
+    return _observe_deviation(plan, moments, here, y, base, newest)
+
+
+@njit(cache=True, error_model="numpy")
+def _is_usable(forecast: Floats, a: int) -> bool:
+    """Whether all of one forecast is finite and of a size that can be mixed."""
+    for h in range(forecast.shape[1]):
+        for j in range(forecast.shape[2]):
+            if not abs(forecast[a, h, j]) < LARGEST:
+                return False
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def _write_levels(
+    plan: LayerPlan, mixture: Floats, h: int, mixed: float, local: float, trust: float, forecast: Floats, a: int
+) -> bool:
+    """Replace the network's levels, h steps ahead, by the final ones; whether they are finite."""
+    quantiles, median, first = plan.levels.shape[0], plan.median, mixture.shape[1] - plan.levels.shape[0]
+    low, high, share = plan.step[h], plan.step_next[h], plan.step_share[h]
+    center = forecast[a, h - 1, median]
+    finite = math.isfinite(mixed)
+    for j in range(quantiles):
+        if j != median:
+            tracked = (1.0 - share) * mixture[low, first + j] + share * mixture[high, first + j]
+            offset = (1.0 - trust) * plan.normal[j] * local
+            if trust > 0.0:
+                offset += trust * (forecast[a, h - 1, j] - center)
+            unit = max(abs(offset) / max(abs(plan.normal[j]), 0.25), LEAST_SHARE * local)
+            level = mixed + offset + tracked * unit
+            finite = finite and math.isfinite(level)
+            forecast[a, h - 1, j] = max(level, plan.lower)
+    forecast[a, h - 1, median] = mixed
+    for j in range(median + 1, quantiles):
+        forecast[a, h - 1, j] = max(forecast[a, h - 1, j], forecast[a, h - 1, j - 1])
+    for j in range(median - 1, -1, -1):
+        forecast[a, h - 1, j] = min(forecast[a, h - 1, j], forecast[a, h - 1, j + 1])
+    return finite
+
+
+@njit(cache=True, error_model="numpy")
+def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: Floats, a: int) -> bool:
+    """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite."""
+    x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
+    mixture, moments, pending = row.mixture, row.moments, row.pending
+    experts, quantiles, day = expert.shape[0], plan.levels.shape[0], plan.seasons[0]
+    shares = MOMENTS + (moments.shape[0] - MOMENTS) // 2
+    deviations = row.deviation.shape[0]
+    newest, cutoff, place = t % deviations, t % row.cutoff.shape[0], t % day
+    network, finite = _is_usable(forecast, a), True
+    for h in range(1, plan.horizon + 1):
+        place = place + 1 if place + 1 < day else 0
+        part = plan.parts[place]
+        _find(plan, t, h, 0, scratch.at, cells)
+        base = _base(row.places, cells, row.cutoff[cutoff, LAST])
+        ago = plan.day_ago[h]
+        deviation = row.deviation[_back(newest, ago, deviations)] if ago <= t else 0.0
+        _describe(row.places, cells, row.cutoff, cutoff, base, deviation, moments[MOMENTS + part], x, expert)
+        expert[0] = forecast[a, h - 1, plan.median] if network else math.nan
+        _regress(plan, row.regression, h, x, base, expert)
+        _bounded(expert, plan.lower)
+        low, high, share = plan.step[h], plan.step_next[h], plan.step_share[h]
+        for e in range(experts):
+            weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
+        mixed = _mix(weights, expert)
+        if math.isnan(mixed):
+            mixed = max(0.0, plan.lower)
+        local = (1.0 - share) * mixture[low, 3 * experts] + share * mixture[high, 3 * experts]
+        local *= max(moments[shares + part], LEAST_SHARE)
+        cell = plan.pending_start[low] + t % plan.ladder[low] if share == 0.0 else -1
+        if cell >= 0:
+            for j in range(quantiles):
+                pending[cell, j] = forecast[a, h - 1, j] if network else math.nan
+        finite = _write_levels(plan, mixture, h, mixed, local, weights[0] if network else 0.0, forecast, a) and finite
+        if cell >= 0:
+            for j in range(quantiles):
+                pending[cell, quantiles + j] = forecast[a, h - 1, j]
+    return finite
+
+
+@njit(cache=True, error_model="numpy")
+def learn_and_answer(
+    plan: LayerPlan, state: LayerState, slots: Ints, orders: Ints, outcomes: Floats, answer: Ints, forecast: Floats,
+    before: Overwritten, finite: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Take K steps in order: learn from each outcome, then write the final forecast of each answer.
+
+    ``orders`` [K] is the number of steps of the series before this one; 0 resets its state.  ``outcomes`` [K] is NaN
+    where missing; ``answer`` [K] is the step's answer or -1.  ``forecast`` [A, H, Q] holds the network's levels in the
+    unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.
+    """
+    seasons, experts = plan.seasons.shape[0], plan.first_regret.shape[0]
+    features = 2 * seasons + 9
+    scratch = Scratch(
+        np.empty(features), np.empty(experts), np.empty(experts), np.empty(2 * experts), np.empty(seasons, np.int64),
+        np.empty(seasons, np.int64),
+    )  # fmt: skip
+    lower, column, z = np.empty((features, features)), np.empty(features), np.empty(features)
+    for k in range(slots.shape[0]):
+        slot, t = slots[k], orders[k]
+        y = _within(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
+        row = LayerRow(
+            state.observed[slot], state.deviation[slot], state.cutoff[slot], state.places[slot], state.pending[slot],
+            state.moments[slot], state.regression[slot], state.mixture[slot],
+        )  # fmt: skip
+        if t == 0:
+            _reset(plan, row.moments, row.regression, row.mixture)
+        for s in range(seasons):
+            scratch.at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
+        cell = t % row.observed.shape[0]
+        before.observed[k] = row.observed[cell]
+        row.observed[cell] = y
+        deviation = math.nan if math.isnan(y) else _learn(plan, row, scratch, t, y)
+        cell = t % row.deviation.shape[0]
+        before.deviation[k] = row.deviation[cell]
+        row.deviation[cell] = deviation
+        cell = t % row.cutoff.shape[0]
+        for i in range(CUTOFF):
+            before.cutoff[k, i] = row.cutoff[cell, i]
+        _write_cutoff(row.moments, row.cutoff, cell)
+        for s in range(seasons):
+            cell = plan.places_start[s] + scratch.at[s]
+            for i in range(PLACES):
+                before.places[k, s, i] = row.places[cell, i]
+            _write_place(row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], row.places, cell)
+        if plan.systems > 0 and t > plan.seasons[0]:
+            system = t % (2 * plan.systems)
+            _solve(row.regression[system % 2, system // 2], lower, column, z)
+        for step in range(plan.ladder.shape[0]):
+            cell = plan.pending_start[step] + t % plan.ladder[step]
+            for j in range(row.pending.shape[1]):
+                before.pending[k, step, j] = row.pending[cell, j]
+                row.pending[cell, j] = math.nan
+        if answer[k] >= 0:
+            finite[answer[k]] = _answer(plan, row, scratch, t, forecast, answer[k])
