@@ -14,6 +14,7 @@ from harness.streams import model_spec
 from streamcast.service.assignment import Start
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Scale
+from streamcast.spec.zero import challenger_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,18 @@ NETWORKS: Sequence[Mapping[str, object]] = (
     {"kind": "lstm-attention", "hidden": 8, "ring": 5},
 )
 
+ZERO = len(NETWORKS)
+"""The number of the model without a network."""
+
 
 @cache
 def model(mode: str, number: int) -> Model:
     """A tiny model with random weights; those of one mode agree on what a record is."""
     ticks = {"mode": "ticks", "grace": "90s"} if mode == "ticks" else {}
     scales = (Scale(every="5min", window=4),) if number == 2 else ()
-    spec = model_spec({"max_gap": 4, "ttl": "30min", **ticks}, NETWORKS[number], scales=scales)
+    spec = model_spec({"max_gap": 4, "ttl": "30min", **ticks}, NETWORKS[number % ZERO], scales=scales)
+    if number == ZERO:
+        spec = challenger_of(spec)
     torch.manual_seed(number)
     network = new_network(spec)
     with torch.no_grad():
