@@ -13,7 +13,7 @@ import torch
 from harness.streams import model_spec
 from streamcast.service.assignment import Start
 from streamcast.spec.folders import Model, new_network
-from streamcast.spec.model_spec import Scale
+from streamcast.spec.model_spec import Online, Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ def model(mode: str, number: int) -> Model:
     """A tiny model with random weights; those of one mode agree on what a record is."""
     ticks = {"mode": "ticks", "grace": "90s"} if mode == "ticks" else {}
     scales = (Scale(every="5min", window=4),) if number == 2 else ()
-    spec = model_spec({"max_gap": 4, "ttl": "30min", **ticks}, NETWORKS[number], scales=scales)
+    online = Online() if number == 0 else None
+    spec = model_spec({"max_gap": 4, "ttl": "30min", **ticks}, NETWORKS[number], scales=scales, online=online)
     torch.manual_seed(number)
     network = new_network(spec)
     with torch.no_grad():
