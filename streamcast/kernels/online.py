@@ -127,6 +127,30 @@ class LayerState(NamedTuple):
     mixture: Floats  # slots, L, 3·E + 2 + Q: regrets, second moments, weights, sigma, outcomes, theta
 
 
+class LayerRow(NamedTuple):
+    """One series' part of ``LayerState``."""
+
+    observed: Floats
+    deviation: Floats
+    cutoff: Floats
+    places: Floats
+    pending: Floats
+    moments: Floats
+    regression: Floats
+    mixture: Floats
+
+
+class Scratch(NamedTuple):
+    """Memory that is used for one target bar at a time."""
+
+    x: Floats  # P: features
+    expert: Floats  # E
+    weights: Floats  # E
+    mean: Floats  # 2·E
+    at: Ints  # S: the newest step's cell in each ring of places
+    cells: Ints  # S
+
+
 class Overwritten(NamedTuple):
     """The ring cells that K steps overwrote, for discard."""
 
@@ -159,7 +183,7 @@ def _reset(plan: LayerPlan, moments: Floats, regression: Floats, mixture: Floats
 
 
 @njit(cache=True, error_model="numpy")
-def _write_place(observed: Floats, bar: int, season: int, depth: int, out: Floats) -> None:
+def _write_place(observed: Floats, bar: int, season: int, depth: int, places: Floats, into: int) -> None:
     """Write the values at the place of ``bar``, one season back and more: newest, trimmed mean, mean of three."""
     size = observed.shape[0]
     newest, total, most, least, recent = math.nan, 0.0, -1e300, 1e300, 0.0
@@ -181,13 +205,15 @@ def _write_place(observed: Floats, bar: int, season: int, depth: int, out: Float
         cell -= season
         if cell < 0:
             cell += size
-    out[NEWEST] = newest
-    out[TRIMMED] = (total - most - least) / (count - 2) if count > 2 else total / count if count > 0 else math.nan
-    out[RECENT] = recent / recent_count if recent_count > 0 else math.nan
+    places[into, NEWEST] = newest
+    places[into, TRIMMED] = (
+        (total - most - least) / (count - 2) if count > 2 else total / count if count > 0 else math.nan
+    )
+    places[into, RECENT] = recent / recent_count if recent_count > 0 else math.nan
 
 
-@njit(cache=True, error_model="numpy")
-def _base(plan: LayerPlan, places: Floats, cells: Ints, last: float) -> float:
+@njit(cache=True, error_model="numpy", inline="always")
+def _base(places: Floats, cells: Ints, last: float) -> float:
     """Return the trimmed mean of the longest season that has one, else ``last``; a cell of -1 has no bar."""
     for s in range(cells.shape[0] - 1, -1, -1):
         if cells[s] >= 0 and not math.isnan(places[cells[s], TRIMMED]):
@@ -196,25 +222,27 @@ def _base(plan: LayerPlan, places: Floats, cells: Ints, last: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def _find(plan: LayerPlan, t: int, h: int, late: int, at: Ints, cells: Ints) -> None:
+def _back(cell: int, ago: int, size: int) -> int:
+    """Return the cell of a ring that was written ``ago`` steps before ``cell``; less than the ring's size."""
+    return cell - ago if cell >= ago else cell - ago + size
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _find(places_ago: Ints, starts: Ints, t: int, h: int, late: int, at: Ints, cells: Ints) -> None:
     """Write where the places of bar t + h − late are, as they were known h bars before it; ``at`` is t in each ring."""
     for s in range(cells.shape[0]):
-        ago = plan.places_ago[h, s] + late
-        start = plan.places_start[s]
-        if ago > t:
-            cells[s] = -1
-        else:
-            cell = at[s] - ago
-            cells[s] = start + (cell if cell >= 0 else cell + plan.places_start[s + 1] - start)
+        ago, start = places_ago[h, s] + late, starts[s]
+        cells[s] = -1 if ago > t else start + _back(at[s], ago, starts[s + 1] - start)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _describe(
-    places: Floats, cells: Ints, cutoff: Floats, base: float, deviation: float, part: float, x: Floats, expert: Floats
-) -> None:
+    places: Floats, cells: Ints, cutoff: Floats, row: int, base: float, deviation: float, part: float, x: Floats,
+    expert: Floats,
+) -> None:  # fmt: skip
     """Write the features of a target bar, and all experts but the network and the regressions."""
     seasons = cells.shape[0]
-    expert[1] = cutoff[LAST]
+    expert[1] = cutoff[row, LAST]
     for s in range(seasons):
         newest = trimmed = math.nan
         if cells[s] >= 0:
@@ -224,46 +252,50 @@ def _describe(
         if s < seasons - 1:
             x[seasons + s] = 0.0 if math.isnan(trimmed) else trimmed - base
     p = 2 * seasons - 1
-    for i in range(DEVIATION, SLOPE + 1):
-        x[p] = cutoff[i]
-        p += 1
-    x[p] = 0.0 if math.isnan(deviation) else deviation
+    for i in range(5):
+        x[p + i] = cutoff[row, DEVIATION + i]
+    x[p + 5] = 0.0 if math.isnan(deviation) else deviation
     for i in range(3):
-        x[p + 1 + i] = cutoff[SCALED + i] * part
+        x[p + 6 + i] = cutoff[row, SCALED + i] * part
     recent = places[cells[0], RECENT] if cells[0] >= 0 else math.nan
-    x[p + 4] = 0.0 if math.isnan(recent) else recent - base
+    x[p + 9] = 0.0 if math.isnan(recent) else recent - base
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _regress(low: int, high: int, share: float, regression: Floats, x: Floats, base: float, expert: Floats) -> None:
+    """Write the forecasts of both regressions, between two of their steps, as the last two experts."""
+    features, experts = x.shape[0], expert.shape[0]
+    first = features * (features + 1) // 2 + features
+    own = 1.0 - share
+    for r in range(2):
+        value = 0.0
+        if share > 0.0:
+            for p in range(features):
+                value += (own * regression[r, low, first + p] + share * regression[r, high, first + p]) * x[p]
+        else:
+            for p in range(features):
+                value += regression[r, low, first + p] * x[p]
+        expert[experts - 2 + r] = base + value
 
 
 @njit(cache=True, error_model="numpy")
-def _predict(low: Floats, high: Floats, share: float, first: int, x: Floats) -> float:
-    """Return the regression between two of its steps; coefficients begin at ``first``."""
-    value = 0.0
-    if share > 0.0:
-        for p in range(x.shape[0]):
-            value += ((1.0 - share) * low[first + p] + share * high[first + p]) * x[p]
-    else:
-        for p in range(x.shape[0]):
-            value += low[first + p] * x[p]
-    return value
-
-
-@njit(cache=True, error_model="numpy")
-def _accumulate(system: Floats, x: Floats, target: float, weight: float, keep: float) -> None:
+def _accumulate(regression: Floats, r: int, g: int, x: Floats, target: float, weight: float, keep: float) -> None:
     """Add one weighted row to the normal equations, of which ``keep`` is remembered."""
     features = x.shape[0]
     cell = 0
     right = features * (features + 1) // 2
     for p in range(features):
         weighted = weight * x[p]
-        system[right + p] = keep * system[right + p] + weighted * target
+        regression[r, g, right + p] = keep * regression[r, g, right + p] + weighted * target
         for i in range(p + 1):
-            system[cell + i] = keep * system[cell + i] + weighted * x[i]
+            regression[r, g, cell + i] = keep * regression[r, g, cell + i] + weighted * x[i]
         cell += p + 1
 
 
 @njit(cache=True, error_model="numpy")
-def _solve(system: Floats, features: int, lower: Floats, column: Floats, z: Floats) -> None:
+def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
     """Solve the normal equations plus RIDGE on the diagonal by Cholesky's factors; write the coefficients."""
+    features = z.shape[0]
     cell = 0
     for p in range(features):
         for i in range(p + 1):
@@ -294,7 +326,7 @@ def _solve(system: Floats, features: int, lower: Floats, column: Floats, z: Floa
         system[cell + features + p] = z[p]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _mix(weights: Floats, expert: Floats) -> float:
     """Return the weighted mean of the experts that have a forecast; without weight, the last such expert."""
     total = value = 0.0
@@ -330,6 +362,59 @@ def _reweigh(mixture: Floats, experts: int, steps: int, mean: Floats, weights: F
                 mixture[step, 2 * experts + e] = weights[e] / total
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixed: float, y: float) -> None:
+    """Add the regrets of one scored step: losses on the gradient, in units of its mean error."""
+    experts = expert.shape[0]
+    spread = max(mixture[step, 3 * experts], TINY)
+    sign = 1.0 if mixed > y else -1.0 if mixed < y else 0.0
+    for e in range(experts):
+        if not math.isnan(expert[e]):
+            regret = _within(sign * (mixed - expert[e]) / spread, REGRET_CLIP)
+            mixture[step, e] = mixture[step, e] * keep + regret
+            mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * keep + regret * regret)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _track_levels(
+    levels: Floats, median: int, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float,
+    rate: float,
+) -> None:  # fmt: skip
+    """Move what each level adds after an outcome, by whether the issued level held it."""
+    for j in range(levels.shape[0]):
+        level = pending[cell, levels.shape[0] + j]
+        if j != median and not math.isnan(level):
+            inside = 1.0 if y < level or (y == level and j > median) else 0.0
+            mixture[step, first + j] = _within(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _fit(
+    day: int, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float, expert: Floats
+) -> None:
+    """Add one outcome to both regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten.
+
+    An infinite ``spread`` means that errors are not known yet: the weight is 1.
+    """
+    experts = expert.shape[0]
+    for p in range(x.shape[0]):
+        x[p] = _within(x[p] / scale, REGRESSION_CLIP)
+    target = _within(miss / scale, REGRESSION_CLIP)
+    for r in range(2):
+        weight = 1.0
+        if spread < math.inf:
+            weight = 1.0 / max(abs(y - expert[experts - 2 + r]) / spread, LEAST_ERROR)
+        days = LONG_DAYS if r == 0 else SHORT_DAYS
+        _accumulate(regression, r, g, x, target, weight, 1.0 - 1.0 / (days * day))
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _bounded(expert: Floats, lower: float) -> None:
+    """Raise every expert to ``lower``; NaN stays."""
+    for e in range(expert.shape[0]):
+        expert[e] = lower if expert[e] < lower else expert[e]
+
+
 @njit(cache=True, error_model="numpy")
 def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float) -> float:
     """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base."""
@@ -358,22 +443,182 @@ def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, ba
 
 
 @njit(cache=True, error_model="numpy")
-def _write_cutoff(moments: Floats, cutoff: Floats) -> None:
+def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
     """Write the numbers that belong to the newest bar as a cutoff."""
-    cutoff[LAST] = moments[LAST] if moments[SEEN] > 0.0 else math.nan
+    cutoff[row, LAST] = moments[LAST] if moments[SEEN] > 0.0 else math.nan
     for i in range(DEVIATION, SCALED + 1):
-        cutoff[i] = moments[i]
-    cutoff[FAST_SCALED] = _within(moments[FAST] / (moments[FAST_SIZE] + TINY), SCALED_CLIP)
-    cutoff[SLOW_SCALED] = _within(moments[SLOW] / (moments[SLOW_SIZE] + TINY), SCALED_CLIP)
+        cutoff[row, i] = moments[i]
+    cutoff[row, FAST_SCALED] = _within(moments[FAST] / (moments[FAST_SIZE] + TINY), SCALED_CLIP)
+    cutoff[row, SLOW_SCALED] = _within(moments[SLOW] / (moments[SLOW_SIZE] + TINY), SCALED_CLIP)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _settle(
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float,
+) -> tuple[float, int]:  # fmt: skip
+    """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number."""
+    x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
+    experts = expert.shape[0]
+    error, count = 3 * experts, 3 * experts + 1
+    mixture, moments, places, at = row.mixture, row.moments, row.places, scratch.at
+    pending, regression, cutoffs, deviations = row.pending, row.regression, row.cutoff, row.deviation
+    rungs, rungs_next, shares = plan.rung, plan.rung_next, plan.rung_share
+    places_ago, starts, ladder, day_ago, own = plan.places_ago, plan.places_start, plan.ladder, plan.day_ago, plan.own
+    pending_start, coverage_step, error_rate = plan.pending_start, plan.coverage_step, plan.error_rate
+    day = plan.seasons[0]
+    part = moments[MOMENTS + plan.parts[t % day]]
+    scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
+    levels = plan.levels
+    relative, settled = 0.0, 0
+    for step in range(ladder.shape[0]):
+        h = ladder[step]
+        if h > t:
+            break
+        cutoff = _back(t % cutoffs.shape[0], h, cutoffs.shape[0])
+        if math.isnan(cutoffs[cutoff, LAST]):
+            continue
+        _find(places_ago, starts, t, h, h, at, cells)
+        base = _base(places, cells, cutoffs[cutoff, LAST])
+        ago = day_ago[h] + h
+        deviation = deviations[_back(t % deviations.shape[0], ago, deviations.shape[0])] if ago <= t else 0.0
+        _describe(places, cells, cutoffs, cutoff, base, deviation, part, x, expert)
+        cell = pending_start[step] + t % h
+        expert[0] = pending[cell, plan.median]
+        if plan.systems > 0:
+            _regress(rungs[h], rungs_next[h], shares[h], regression, x, base, expert)
+            if own[step] >= 0:
+                spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
+                _fit(day, regression, own[step], x, y - base, scale, y, spread, expert)
+        _bounded(expert, plan.lower)
+        for e in range(experts):
+            weights[e] = mixture[step, 2 * experts + e]
+        mixed = _mix(weights, expert)
+        missed = abs(y - mixed)
+        n = mixture[step, count] + 1.0
+        mixture[step, count] = n
+        if n == 1.0:
+            mixture[step, error] = missed
+        _track_levels(
+            levels, plan.median, mixture, step, count + 1, pending, cell, y, max(coverage_step[step], 1.0 / (n + 10.0))
+        )
+        _score_experts(plan.keep, mixture, step, expert, mixed, y)
+        relative += min(missed / max(mixture[step, error], TINY), 10.0)
+        settled += 1
+        mixture[step, error] += max(1.0 / n, error_rate[step]) * (missed - mixture[step, error])
+    return relative, settled
 
 
 @njit(cache=True, error_model="numpy")
-def _order(levels: Floats, median: int) -> None:
-    """Make the levels of one step rise, outwards from the median."""
-    for j in range(median + 1, levels.shape[0]):
-        levels[j] = max(levels[j], levels[j - 1])
+def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -> float:
+    """Take one outcome; return its deviation from the base that was known one bar ago."""
+    experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
+    parts = (moments.shape[0] - MOMENTS) // 2
+    day = plan.seasons[0]
+    here = plan.parts[t % day]
+    relative, settled = _settle(plan, row, scratch, t, y)
+    steps = 0
+    while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
+        steps += 1
+    _reweigh(row.mixture, experts, steps, scratch.mean, scratch.weights)
+    count = row.mixture[0, 3 * experts + 1]
+    if settled > 0 and count > 2.0:
+        rate = max(1.0 / SHARE_DAYS, 1.0 / (2.0 + count / day)) / (day / parts)
+        moments[MOMENTS + parts + here] += rate * (relative / settled - moments[MOMENTS + parts + here])
+    _find(plan.places_ago, plan.places_start, t, 1, 1, scratch.at, cells)
+    base = _base(row.places, cells, math.nan)
+    newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
+    return _observe_deviation(plan, moments, here, y, base, newest)
+
+
+@njit(cache=True, error_model="numpy")
+def _is_usable(forecast: Floats, a: int) -> bool:
+    """Whether all of one forecast is finite and of a size that can be mixed."""
+    for h in range(forecast.shape[1]):
+        for j in range(forecast.shape[2]):
+            if not abs(forecast[a, h, j]) < LARGEST:
+                return False
+    return True
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _write_levels(
+    normal: Floats, median: int, lower: float, mixture: Floats, low: int, high: int, share: float, mixed: float,
+    local: float, trust: float, forecast: Floats, a: int, h: int,
+) -> bool:  # fmt: skip
+    """Replace the network's levels, h steps ahead, by the final ones; whether they are finite."""
+    quantiles = normal.shape[0]
+    first = mixture.shape[1] - quantiles
+    center = forecast[a, h - 1, median]
+    finite = math.isfinite(mixed)
+    for j in range(quantiles):
+        if j != median:
+            tracked = (1.0 - share) * mixture[low, first + j] + share * mixture[high, first + j]
+            offset = (1.0 - trust) * normal[j] * local
+            if trust > 0.0:
+                offset += trust * (forecast[a, h - 1, j] - center)
+            unit = max(abs(offset) / max(abs(normal[j]), 0.25), LEAST_SHARE * local)
+            level = mixed + offset + tracked * unit
+            finite = finite and math.isfinite(level)
+            forecast[a, h - 1, j] = max(level, lower)
+    forecast[a, h - 1, median] = mixed
+    for j in range(median + 1, quantiles):
+        forecast[a, h - 1, j] = max(forecast[a, h - 1, j], forecast[a, h - 1, j - 1])
     for j in range(median - 1, -1, -1):
-        levels[j] = min(levels[j], levels[j + 1])
+        forecast[a, h - 1, j] = min(forecast[a, h - 1, j], forecast[a, h - 1, j + 1])
+    return finite
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: Floats, a: int) -> bool:
+    """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite."""
+    x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
+    mixture, moments, pending = row.mixture, row.moments, row.pending
+    experts, quantiles, day = expert.shape[0], plan.levels.shape[0], plan.seasons[0]
+    shares = MOMENTS + (moments.shape[0] - MOMENTS) // 2
+    places, at, regression, cutoffs, deviations = row.places, scratch.at, row.regression, row.cutoff, row.deviation
+    rungs, rungs_next, rung_shares = plan.rung, plan.rung_next, plan.rung_share
+    steps, steps_next, step_shares = plan.step, plan.step_next, plan.step_share
+    places_ago, starts, day_ago, parts, normal = (
+        plan.places_ago,
+        plan.places_start,
+        plan.day_ago,
+        plan.parts,
+        plan.normal,
+    )
+    pending_start, ladder, median, lower = plan.pending_start, plan.ladder, plan.median, plan.lower
+    newest, cutoff, place = t % deviations.shape[0], t % cutoffs.shape[0], t % day
+    network, finite = _is_usable(forecast, a), True
+    for h in range(1, plan.horizon + 1):
+        place = place + 1 if place + 1 < day else 0
+        part = parts[place]
+        _find(places_ago, starts, t, h, 0, at, cells)
+        base = _base(places, cells, cutoffs[cutoff, LAST])
+        ago = day_ago[h]
+        deviation = deviations[_back(newest, ago, deviations.shape[0])] if ago <= t else 0.0
+        _describe(places, cells, cutoffs, cutoff, base, deviation, moments[MOMENTS + part], x, expert)
+        expert[0] = forecast[a, h - 1, median] if network else math.nan
+        if plan.systems > 0:
+            _regress(rungs[h], rungs_next[h], rung_shares[h], regression, x, base, expert)
+        _bounded(expert, lower)
+        low, high, share = steps[h], steps_next[h], step_shares[h]
+        for e in range(experts):
+            weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
+        mixed = _mix(weights, expert)
+        if math.isnan(mixed):
+            mixed = max(0.0, lower)
+        local = (1.0 - share) * mixture[low, 3 * experts] + share * mixture[high, 3 * experts]
+        local *= max(moments[shares + part], LEAST_SHARE)
+        cell = pending_start[low] + t % ladder[low] if share == 0.0 else -1
+        if cell >= 0:
+            for j in range(quantiles):
+                pending[cell, j] = forecast[a, h - 1, j] if network else math.nan
+        trust = weights[0] if network else 0.0
+        written = _write_levels(normal, median, lower, mixture, low, high, share, mixed, local, trust, forecast, a, h)
+        finite = finite and written
+        if cell >= 0:
+            for j in range(quantiles):
+                pending[cell, quantiles + j] = forecast[a, h - 1, j]
+    return finite
 
 
 @njit(cache=True, error_model="numpy")
@@ -387,188 +632,47 @@ def learn_and_answer(
     where missing; ``answer`` [K] is the step's answer or -1.  ``forecast`` [A, H, Q] holds the network's levels in the
     unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.
     """
-    seasons, ladder, horizon = plan.seasons.shape[0], plan.ladder.shape[0], plan.horizon
-    quantiles, median, experts = plan.levels.shape[0], plan.median, plan.first_regret.shape[0]
-    features, day = 2 * seasons + 9, plan.seasons[0]
-    triangle = features * (features + 1) // 2
-    coefficients = triangle + features
-    parts = (state.moments.shape[1] - MOMENTS) // 2
-    error, count, theta = 3 * experts, 3 * experts + 1, 3 * experts + 2
-    shared = MOMENTS + parts
-    keep_long, keep_short = 1.0 - 1.0 / (LONG_DAYS * day), 1.0 - 1.0 / (SHORT_DAYS * day)
-    bars, deviations = state.observed.shape[1], state.deviation.shape[1]
-    x, expert, weights = np.empty(features), np.empty(experts), np.empty(experts)
-    mean = np.empty(2 * experts)
+    seasons, experts = plan.seasons.shape[0], plan.first_regret.shape[0]
+    features = 2 * seasons + 9
+    scratch = Scratch(
+        np.empty(features), np.empty(experts), np.empty(experts), np.empty(2 * experts), np.empty(seasons, np.int64),
+        np.empty(seasons, np.int64),
+    )  # fmt: skip
     lower, column, z = np.empty((features, features)), np.empty(features), np.empty(features)
-    at, cells = np.empty(seasons, np.int64), np.empty(seasons, np.int64)
     for k in range(slots.shape[0]):
-        slot, t, y = slots[k], orders[k], outcomes[k]
-        observed, deviation, cutoffs = state.observed[slot], state.deviation[slot], state.cutoff[slot]
-        places, pending, moments = state.places[slot], state.pending[slot], state.moments[slot]
-        regression, mixture = state.regression[slot], state.mixture[slot]
+        slot, t = slots[k], orders[k]
+        y = _within(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
+        row = LayerRow(
+            state.observed[slot], state.deviation[slot], state.cutoff[slot], state.places[slot], state.pending[slot],
+            state.moments[slot], state.regression[slot], state.mixture[slot],
+        )  # fmt: skip
         if t == 0:
-            _reset(plan, moments, regression, mixture)
-        if not math.isfinite(y):
-            y = math.nan
-        else:
-            y = _within(y, LARGEST)
+            _reset(plan, row.moments, row.regression, row.mixture)
         for s in range(seasons):
-            at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
-        bar_cell, deviation_cell, cutoff_cell = t % bars, t % deviations, t % (horizon + 1)
-        place = t % day
-        here = plan.parts[place]
-        before.observed[k] = observed[bar_cell]
-        observed[bar_cell] = y
-        newest_deviation = math.nan
-        if not math.isnan(y):
-            # 1. Every scored step whose target is this bar.
-            scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
-            relative, settled = 0.0, 0
-            for step in range(ladder):
-                h = plan.ladder[step]
-                if h > t:
-                    break
-                row = mixture[step]
-                cell = cutoff_cell - h
-                cutoff = cutoffs[cell if cell >= 0 else cell + horizon + 1]
-                if math.isnan(cutoff[LAST]):
-                    continue
-                _find(plan, t, h, h, at, cells)
-                base = _base(plan, places, cells, cutoff[LAST])
-                ago, deviated = plan.day_ago[h] + h, 0.0
-                if ago <= t:
-                    cell = deviation_cell - ago
-                    deviated = deviation[cell if cell >= 0 else cell + deviations]
-                _describe(places, cells, cutoff, base, deviated, moments[MOMENTS + here], x, expert)
-                issued = pending[plan.pending_start[step] + t % h]
-                expert[0] = issued[median]
-                own = plan.own[step]
-                if plan.systems > 0:
-                    rung, rung_next, share = plan.rung[h], plan.rung_next[h], plan.rung_share[h]
-                    for r in range(2):
-                        system = regression[r]
-                        value = base + _predict(system[rung], system[rung_next], share, coefficients, x)
-                        expert[experts - 2 + r] = value
-                    if own >= 0:
-                        spread = max(row[error], TINY)
-                        target = _within((y - base) / scale, REGRESSION_CLIP)
-                        for p in range(features):
-                            x[p] = _within(x[p] / scale, REGRESSION_CLIP)
-                        for r in range(2):
-                            missed = abs(y - expert[experts - 2 + r]) / spread
-                            weight = 1.0 / max(missed, LEAST_ERROR) if row[count] > 5.0 else 1.0
-                            _accumulate(regression[r, own], x, target, weight, keep_long if r == 0 else keep_short)
-                for e in range(experts):
-                    expert[e] = plan.lower if expert[e] < plan.lower else expert[e]
-                mixed = _mix(row[2 * experts : 3 * experts], expert)
-                missed = abs(y - mixed)
-                row[count] += 1.0
-                n = row[count]
-                if n == 1.0:
-                    row[error] = missed
-                spread = max(row[error], TINY)
-                eta = max(plan.coverage_step[step], 1.0 / (n + 10.0))
-                for j in range(quantiles):
-                    level = issued[quantiles + j]
-                    if j != median and not math.isnan(level):
-                        inside = 1.0 if y < level or (y == level and j > median) else 0.0
-                        row[theta + j] = _within(row[theta + j] + eta * (plan.levels[j] - inside), MOST_TRACKED)
-                sign = 1.0 if mixed > y else -1.0 if mixed < y else 0.0
-                for e in range(experts):
-                    if not math.isnan(expert[e]):
-                        regret = _within(sign * (mixed - expert[e]) / spread, REGRET_CLIP)
-                        row[e] = row[e] * plan.keep + regret
-                        row[experts + e] = max(1.0, row[experts + e] * plan.keep + regret * regret)
-                row[error] += max(1.0 / n, plan.error_rate[step]) * (missed - row[error])
-                relative += min(missed / spread, 10.0)
-                settled += 1
-            within = 0
-            while within < ladder and plan.ladder[within] <= t:
-                within += 1
-            _reweigh(mixture, experts, within, mean, weights)
-            if settled > 0 and mixture[0, count] > 2.0:
-                rate = max(1.0 / SHARE_DAYS, 1.0 / (2.0 + mixture[0, count] / day)) / (day / parts)
-                moments[shared + here] += rate * (relative / settled - moments[shared + here])
-            # 2. The deviation of this bar from its base as it was known one bar ago.
-            _find(plan, t, 1, 1, at, cells)
-            base = _base(plan, places, cells, math.nan)
-            newest = places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
-            newest_deviation = _observe_deviation(plan, moments, here, y, base, newest)
-        before.deviation[k] = deviation[deviation_cell]
-        deviation[deviation_cell] = newest_deviation
-        before.cutoff[k] = cutoffs[cutoff_cell]
-        cutoff = cutoffs[cutoff_cell]
-        _write_cutoff(moments, cutoff)
+            scratch.at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
+        cell = t % row.observed.shape[0]
+        before.observed[k] = row.observed[cell]
+        row.observed[cell] = y
+        deviation = math.nan if math.isnan(y) else _learn(plan, row, scratch, t, y)
+        cell = t % row.deviation.shape[0]
+        before.deviation[k] = row.deviation[cell]
+        row.deviation[cell] = deviation
+        cell = t % row.cutoff.shape[0]
+        for i in range(CUTOFF):
+            before.cutoff[k, i] = row.cutoff[cell, i]
+        _write_cutoff(row.moments, row.cutoff, cell)
         for s in range(seasons):
-            cell = plan.places_start[s] + at[s]
-            before.places[k, s] = places[cell]
-            _write_place(observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], places[cell])
-        if plan.systems > 0 and t > day:
-            system_number = t % (2 * plan.systems)
-            _solve(regression[system_number % 2, system_number // 2], features, lower, column, z)
-        # 3. The forecast.
-        a = answer[k]
-        for step in range(ladder):
+            cell = plan.places_start[s] + scratch.at[s]
+            for i in range(PLACES):
+                before.places[k, s, i] = row.places[cell, i]
+            _write_place(row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], row.places, cell)
+        if plan.systems > 0 and t > plan.seasons[0]:
+            system = t % (2 * plan.systems)
+            _solve(row.regression[system % 2, system // 2], lower, column, z)
+        for step in range(plan.ladder.shape[0]):
             cell = plan.pending_start[step] + t % plan.ladder[step]
-            before.pending[k, step] = pending[cell]
-            pending[cell] = math.nan
-        if a < 0:
-            continue
-        network = True
-        for h in range(horizon):
-            for j in range(quantiles):
-                if not abs(forecast[a, h, j]) < LARGEST:
-                    network = False
-        finite[a] = True
-        for h in range(1, horizon + 1):
-            levels = forecast[a, h - 1]
-            place += 1
-            if place == day:
-                place = 0
-            part = plan.parts[place]
-            _find(plan, t, h, 0, at, cells)
-            base = _base(plan, places, cells, cutoff[LAST])
-            ago, deviated = plan.day_ago[h], 0.0
-            if ago <= t:
-                cell = deviation_cell - ago
-                deviated = deviation[cell if cell >= 0 else cell + deviations]
-            _describe(places, cells, cutoff, base, deviated, moments[MOMENTS + part], x, expert)
-            expert[0] = levels[median] if network else math.nan
-            if plan.systems > 0:
-                rung, rung_next, share = plan.rung[h], plan.rung_next[h], plan.rung_share[h]
-                for r in range(2):
-                    system = regression[r]
-                    value = base + _predict(system[rung], system[rung_next], share, coefficients, x)
-                    expert[experts - 2 + r] = value
-            low, high, share = mixture[plan.step[h]], mixture[plan.step_next[h]], plan.step_share[h]
-            for e in range(experts):
-                expert[e] = plan.lower if expert[e] < plan.lower else expert[e]
-                weights[e] = (1.0 - share) * low[2 * experts + e] + share * high[2 * experts + e]
-            mixed = _mix(weights, expert)
-            if math.isnan(mixed):
-                mixed = max(0.0, plan.lower)
-            local = (1.0 - share) * low[error] + share * high[error]
-            local *= max(moments[shared + part], LEAST_SHARE)
-            trust = weights[0] if network else 0.0
-            if share == 0.0:
-                pending_cell = plan.pending_start[plan.step[h]] + t % h
-                for j in range(quantiles):
-                    pending[pending_cell, j] = levels[j] if network else math.nan
-            own_median = levels[median]
-            for j in range(quantiles):
-                if j == median:
-                    levels[j] = mixed
-                    continue
-                tracked = (1.0 - share) * low[theta + j] + share * high[theta + j]
-                offset = (1.0 - trust) * plan.normal[j] * local
-                if network:
-                    offset += trust * (levels[j] - own_median)
-                unit = max(abs(offset) / max(abs(plan.normal[j]), 0.25), LEAST_SHARE * local)
-                levels[j] = max(mixed + offset + tracked * unit, plan.lower)
-            _order(levels, median)
-            for j in range(quantiles):
-                if not math.isfinite(levels[j]):
-                    finite[a] = False
-            if share == 0.0:
-                for j in range(quantiles):
-                    pending[pending_cell, quantiles + j] = levels[j]
+            for j in range(row.pending.shape[1]):
+                before.pending[k, step, j] = row.pending[cell, j]
+                row.pending[cell, j] = math.nan
+        if answer[k] >= 0:
+            finite[answer[k]] = _answer(plan, row, scratch, t, forecast, answer[k])
