@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from streamcast.consumers.memory.broker import MemoryBroker, Producer, RequestTimedOut
 from streamcast.consumers.memory.transport import MemoryTransport
 from streamcast.consumers.positions import PendingPositions
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
+from streamcast.engine.online import Layer
 from streamcast.engine.slab import Slab
 from streamcast.service.recovery import Recovery
 from streamcast.service.service import Service
@@ -153,6 +156,37 @@ def zombies_are_not_fenced(patch: Patch) -> None:
     patch.setattr(MemoryBroker, "check_member", lambda *_stale: None)
 
 
+def the_online_layer_learns_before_the_commit(patch: Patch) -> None:
+    """What the online layer learned from a failed batch is kept."""
+    discard = Slab.discard
+
+    def kept(self: Slab, partitions: Any = None) -> None:
+        if self._undo is not None:
+            undo = self._undo
+            undo.overwritten = [each for each in undo.overwritten if not each.name.startswith("online.")]
+        discard(self, partitions)
+
+    patch.setattr(Slab, "discard", kept)
+
+
+def the_online_layer_peeks_at_the_next_outcome(patch: Patch) -> None:
+    """The online layer takes the next outcome of the series for the one of this bar, where the batch has it."""
+    apply = Layer.apply
+
+    def peeking(
+        self: Layer, slots: npt.NDArray[np.int64], orders: npt.NDArray[np.int64], observed: npt.NDArray[np.float64],
+        answer: npt.NDArray[np.int64], forecast: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.bool_]:  # fmt: skip
+        later, newest = observed.copy(), dict[int, int]()
+        for k, slot in enumerate(slots.tolist()):
+            if slot in newest:
+                later[newest[slot]] = observed[k]
+            newest[slot] = k
+        return apply(self, slots, orders, later, answer, forecast)
+
+    patch.setattr(Layer, "apply", peeking)
+
+
 MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
     mutation.__name__: mutation
     for mutation in (
@@ -168,5 +202,7 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         positions_go_ahead_of_their_answers,
         positions_do_not_wait_for_their_answers,
         zombies_are_not_fenced,
+        the_online_layer_learns_before_the_commit,
+        the_online_layer_peeks_at_the_next_outcome,
     )
 }

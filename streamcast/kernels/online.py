@@ -212,7 +212,7 @@ def _write_place(observed: Floats, bar: int, season: int, depth: int, places: Fl
     places[into, RECENT] = recent / recent_count if recent_count > 0 else math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _base(places: Floats, cells: Ints, last: float) -> float:
     """Return the trimmed mean of the longest season that has one, else ``last``; a cell of -1 has no bar."""
     for s in range(cells.shape[0] - 1, -1, -1):
@@ -227,15 +227,15 @@ def _back(cell: int, ago: int, size: int) -> int:
     return cell - ago if cell >= ago else cell - ago + size
 
 
-@njit(cache=True, error_model="numpy")
-def _find(plan: LayerPlan, t: int, h: int, late: int, at: Ints, cells: Ints) -> None:
+@njit(cache=True, error_model="numpy", inline="always")
+def _find(places_ago: Ints, starts: Ints, t: int, h: int, late: int, at: Ints, cells: Ints) -> None:
     """Write where the places of bar t + h − late are, as they were known h bars before it; ``at`` is t in each ring."""
     for s in range(cells.shape[0]):
-        ago, start = plan.places_ago[h, s] + late, plan.places_start[s]
-        cells[s] = -1 if ago > t else start + _back(at[s], ago, plan.places_start[s + 1] - start)
+        ago, start = places_ago[h, s] + late, starts[s]
+        cells[s] = -1 if ago > t else start + _back(at[s], ago, starts[s + 1] - start)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _describe(
     places: Floats, cells: Ints, cutoff: Floats, row: int, base: float, deviation: float, part: float, x: Floats,
     expert: Floats,
@@ -261,19 +261,17 @@ def _describe(
     x[p + 9] = 0.0 if math.isnan(recent) else recent - base
 
 
-@njit(cache=True, error_model="numpy")
-def _regress(plan: LayerPlan, regression: Floats, h: int, x: Floats, base: float, expert: Floats) -> None:
-    """Write the forecasts of both regressions, h steps ahead, as the last two experts."""
-    if plan.systems == 0:
-        return
+@njit(cache=True, error_model="numpy", inline="always")
+def _regress(low: int, high: int, share: float, regression: Floats, x: Floats, base: float, expert: Floats) -> None:
+    """Write the forecasts of both regressions, between two of their steps, as the last two experts."""
     features, experts = x.shape[0], expert.shape[0]
-    low, high, share = plan.rung[h], plan.rung_next[h], plan.rung_share[h]
     first = features * (features + 1) // 2 + features
+    own = 1.0 - share
     for r in range(2):
         value = 0.0
         if share > 0.0:
             for p in range(features):
-                value += ((1.0 - share) * regression[r, low, first + p] + share * regression[r, high, first + p]) * x[p]
+                value += (own * regression[r, low, first + p] + share * regression[r, high, first + p]) * x[p]
         else:
             for p in range(features):
                 value += regression[r, low, first + p] * x[p]
@@ -328,7 +326,7 @@ def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
         system[cell + features + p] = z[p]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _mix(weights: Floats, expert: Floats) -> float:
     """Return the weighted mean of the experts that have a forecast; without weight, the last such expert."""
     total = value = 0.0
@@ -364,8 +362,8 @@ def _reweigh(mixture: Floats, experts: int, steps: int, mean: Floats, weights: F
                 mixture[step, 2 * experts + e] = weights[e] / total
 
 
-@njit(cache=True, error_model="numpy")
-def _score_experts(plan: LayerPlan, mixture: Floats, step: int, expert: Floats, mixed: float, y: float) -> None:
+@njit(cache=True, error_model="numpy", inline="always")
+def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixed: float, y: float) -> None:
     """Add the regrets of one scored step: losses on the gradient, in units of its mean error."""
     experts = expert.shape[0]
     spread = max(mixture[step, 3 * experts], TINY)
@@ -373,42 +371,44 @@ def _score_experts(plan: LayerPlan, mixture: Floats, step: int, expert: Floats, 
     for e in range(experts):
         if not math.isnan(expert[e]):
             regret = _within(sign * (mixed - expert[e]) / spread, REGRET_CLIP)
-            mixture[step, e] = mixture[step, e] * plan.keep + regret
-            mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * plan.keep + regret * regret)
+            mixture[step, e] = mixture[step, e] * keep + regret
+            mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * keep + regret * regret)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _track_levels(
-    plan: LayerPlan, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float, rate: float
-) -> None:
-    """Move what each level adds after an outcome, by whether the issued level held it."""
-    quantiles = plan.levels.shape[0]
-    for j in range(quantiles):
-        level = pending[cell, quantiles + j]
-        if j != plan.median and not math.isnan(level):
-            inside = 1.0 if y < level or (y == level and j > plan.median) else 0.0
-            mixture[step, first + j] = _within(
-                mixture[step, first + j] + rate * (plan.levels[j] - inside), MOST_TRACKED
-            )
-
-
-@njit(cache=True, error_model="numpy")
-def _fit(
-    plan: LayerPlan, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float,
-    expert: Floats, weighted: bool,
+    levels: Floats, median: int, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float,
+    rate: float,
 ) -> None:  # fmt: skip
-    """Add one outcome to both regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten."""
-    day, experts = plan.seasons[0], expert.shape[0]
+    """Move what each level adds after an outcome, by whether the issued level held it."""
+    for j in range(levels.shape[0]):
+        level = pending[cell, levels.shape[0] + j]
+        if j != median and not math.isnan(level):
+            inside = 1.0 if y < level or (y == level and j > median) else 0.0
+            mixture[step, first + j] = _within(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _fit(
+    day: int, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float, expert: Floats
+) -> None:
+    """Add one outcome to both regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten.
+
+    An infinite ``spread`` means that errors are not known yet: the weight is 1.
+    """
+    experts = expert.shape[0]
     for p in range(x.shape[0]):
         x[p] = _within(x[p] / scale, REGRESSION_CLIP)
     target = _within(miss / scale, REGRESSION_CLIP)
     for r in range(2):
-        weight = 1.0 / max(abs(y - expert[experts - 2 + r]) / spread, LEAST_ERROR) if weighted else 1.0
+        weight = 1.0
+        if spread < math.inf:
+            weight = 1.0 / max(abs(y - expert[experts - 2 + r]) / spread, LEAST_ERROR)
         days = LONG_DAYS if r == 0 else SHORT_DAYS
         _accumulate(regression, r, g, x, target, weight, 1.0 - 1.0 / (days * day))
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _bounded(expert: Floats, lower: float) -> None:
     """Raise every expert to ``lower``; NaN stays."""
     for e in range(expert.shape[0]):
@@ -452,7 +452,7 @@ def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
     cutoff[row, SLOW_SCALED] = _within(moments[SLOW] / (moments[SLOW_SIZE] + TINY), SCALED_CLIP)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _settle(
     plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float,
 ) -> tuple[float, int]:  # fmt: skip
@@ -460,29 +460,35 @@ def _settle(
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     experts = expert.shape[0]
     error, count = 3 * experts, 3 * experts + 1
-    mixture, moments = row.mixture, row.moments
-    deviations, cutoffs = row.deviation.shape[0], row.cutoff.shape[0]
-    part = moments[MOMENTS + plan.parts[t % plan.seasons[0]]]
+    mixture, moments, places, at = row.mixture, row.moments, row.places, scratch.at
+    pending, regression, cutoffs, deviations = row.pending, row.regression, row.cutoff, row.deviation
+    rungs, rungs_next, shares = plan.rung, plan.rung_next, plan.rung_share
+    places_ago, starts, ladder, day_ago, own = plan.places_ago, plan.places_start, plan.ladder, plan.day_ago, plan.own
+    pending_start, coverage_step, error_rate = plan.pending_start, plan.coverage_step, plan.error_rate
+    day = plan.seasons[0]
+    part = moments[MOMENTS + plan.parts[t % day]]
     scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
+    levels = plan.levels
     relative, settled = 0.0, 0
-    for step in range(plan.ladder.shape[0]):
-        h = plan.ladder[step]
+    for step in range(ladder.shape[0]):
+        h = ladder[step]
         if h > t:
             break
-        cutoff = _back(t % cutoffs, h, cutoffs)
-        if math.isnan(row.cutoff[cutoff, LAST]):
+        cutoff = _back(t % cutoffs.shape[0], h, cutoffs.shape[0])
+        if math.isnan(cutoffs[cutoff, LAST]):
             continue
-        _find(plan, t, h, h, scratch.at, cells)
-        base = _base(row.places, cells, row.cutoff[cutoff, LAST])
-        ago = plan.day_ago[h] + h
-        deviation = row.deviation[_back(t % deviations, ago, deviations)] if ago <= t else 0.0
-        _describe(row.places, cells, row.cutoff, cutoff, base, deviation, part, x, expert)
-        cell = plan.pending_start[step] + t % h
-        expert[0] = row.pending[cell, plan.median]
-        _regress(plan, row.regression, h, x, base, expert)
-        if plan.systems > 0 and plan.own[step] >= 0:
-            spread, weighted = max(mixture[step, error], TINY), mixture[step, count] > 5.0
-            _fit(plan, row.regression, plan.own[step], x, y - base, scale, y, spread, expert, weighted)
+        _find(places_ago, starts, t, h, h, at, cells)
+        base = _base(places, cells, cutoffs[cutoff, LAST])
+        ago = day_ago[h] + h
+        deviation = deviations[_back(t % deviations.shape[0], ago, deviations.shape[0])] if ago <= t else 0.0
+        _describe(places, cells, cutoffs, cutoff, base, deviation, part, x, expert)
+        cell = pending_start[step] + t % h
+        expert[0] = pending[cell, plan.median]
+        if plan.systems > 0:
+            _regress(rungs[h], rungs_next[h], shares[h], regression, x, base, expert)
+            if own[step] >= 0:
+                spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
+                _fit(day, regression, own[step], x, y - base, scale, y, spread, expert)
         _bounded(expert, plan.lower)
         for e in range(experts):
             weights[e] = mixture[step, 2 * experts + e]
@@ -493,12 +499,12 @@ def _settle(
         if n == 1.0:
             mixture[step, error] = missed
         _track_levels(
-            plan, mixture, step, count + 1, row.pending, cell, y, max(plan.coverage_step[step], 1.0 / (n + 10.0))
+            levels, plan.median, mixture, step, count + 1, pending, cell, y, max(coverage_step[step], 1.0 / (n + 10.0))
         )
-        _score_experts(plan, mixture, step, expert, mixed, y)
+        _score_experts(plan.keep, mixture, step, expert, mixed, y)
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
         settled += 1
-        mixture[step, error] += max(1.0 / n, plan.error_rate[step]) * (missed - mixture[step, error])
+        mixture[step, error] += max(1.0 / n, error_rate[step]) * (missed - mixture[step, error])
     return relative, settled
 
 
@@ -518,7 +524,7 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -
     if settled > 0 and count > 2.0:
         rate = max(1.0 / SHARE_DAYS, 1.0 / (2.0 + count / day)) / (day / parts)
         moments[MOMENTS + parts + here] += rate * (relative / settled - moments[MOMENTS + parts + here])
-    _find(plan, t, 1, 1, scratch.at, cells)
+    _find(plan.places_ago, plan.places_start, t, 1, 1, scratch.at, cells)
     base = _base(row.places, cells, math.nan)
     newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
     return _observe_deviation(plan, moments, here, y, base, newest)
@@ -534,25 +540,26 @@ def _is_usable(forecast: Floats, a: int) -> bool:
     return True
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _write_levels(
-    plan: LayerPlan, mixture: Floats, h: int, mixed: float, local: float, trust: float, forecast: Floats, a: int
-) -> bool:
+    normal: Floats, median: int, lower: float, mixture: Floats, low: int, high: int, share: float, mixed: float,
+    local: float, trust: float, forecast: Floats, a: int, h: int,
+) -> bool:  # fmt: skip
     """Replace the network's levels, h steps ahead, by the final ones; whether they are finite."""
-    quantiles, median, first = plan.levels.shape[0], plan.median, mixture.shape[1] - plan.levels.shape[0]
-    low, high, share = plan.step[h], plan.step_next[h], plan.step_share[h]
+    quantiles = normal.shape[0]
+    first = mixture.shape[1] - quantiles
     center = forecast[a, h - 1, median]
     finite = math.isfinite(mixed)
     for j in range(quantiles):
         if j != median:
             tracked = (1.0 - share) * mixture[low, first + j] + share * mixture[high, first + j]
-            offset = (1.0 - trust) * plan.normal[j] * local
+            offset = (1.0 - trust) * normal[j] * local
             if trust > 0.0:
                 offset += trust * (forecast[a, h - 1, j] - center)
-            unit = max(abs(offset) / max(abs(plan.normal[j]), 0.25), LEAST_SHARE * local)
+            unit = max(abs(offset) / max(abs(normal[j]), 0.25), LEAST_SHARE * local)
             level = mixed + offset + tracked * unit
             finite = finite and math.isfinite(level)
-            forecast[a, h - 1, j] = max(level, plan.lower)
+            forecast[a, h - 1, j] = max(level, lower)
     forecast[a, h - 1, median] = mixed
     for j in range(median + 1, quantiles):
         forecast[a, h - 1, j] = max(forecast[a, h - 1, j], forecast[a, h - 1, j - 1])
@@ -561,40 +568,53 @@ def _write_levels(
     return finite
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: Floats, a: int) -> bool:
     """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite."""
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     mixture, moments, pending = row.mixture, row.moments, row.pending
     experts, quantiles, day = expert.shape[0], plan.levels.shape[0], plan.seasons[0]
     shares = MOMENTS + (moments.shape[0] - MOMENTS) // 2
-    deviations = row.deviation.shape[0]
-    newest, cutoff, place = t % deviations, t % row.cutoff.shape[0], t % day
+    places, at, regression, cutoffs, deviations = row.places, scratch.at, row.regression, row.cutoff, row.deviation
+    rungs, rungs_next, rung_shares = plan.rung, plan.rung_next, plan.rung_share
+    steps, steps_next, step_shares = plan.step, plan.step_next, plan.step_share
+    places_ago, starts, day_ago, parts, normal = (
+        plan.places_ago,
+        plan.places_start,
+        plan.day_ago,
+        plan.parts,
+        plan.normal,
+    )
+    pending_start, ladder, median, lower = plan.pending_start, plan.ladder, plan.median, plan.lower
+    newest, cutoff, place = t % deviations.shape[0], t % cutoffs.shape[0], t % day
     network, finite = _is_usable(forecast, a), True
     for h in range(1, plan.horizon + 1):
         place = place + 1 if place + 1 < day else 0
-        part = plan.parts[place]
-        _find(plan, t, h, 0, scratch.at, cells)
-        base = _base(row.places, cells, row.cutoff[cutoff, LAST])
-        ago = plan.day_ago[h]
-        deviation = row.deviation[_back(newest, ago, deviations)] if ago <= t else 0.0
-        _describe(row.places, cells, row.cutoff, cutoff, base, deviation, moments[MOMENTS + part], x, expert)
-        expert[0] = forecast[a, h - 1, plan.median] if network else math.nan
-        _regress(plan, row.regression, h, x, base, expert)
-        _bounded(expert, plan.lower)
-        low, high, share = plan.step[h], plan.step_next[h], plan.step_share[h]
+        part = parts[place]
+        _find(places_ago, starts, t, h, 0, at, cells)
+        base = _base(places, cells, cutoffs[cutoff, LAST])
+        ago = day_ago[h]
+        deviation = deviations[_back(newest, ago, deviations.shape[0])] if ago <= t else 0.0
+        _describe(places, cells, cutoffs, cutoff, base, deviation, moments[MOMENTS + part], x, expert)
+        expert[0] = forecast[a, h - 1, median] if network else math.nan
+        if plan.systems > 0:
+            _regress(rungs[h], rungs_next[h], rung_shares[h], regression, x, base, expert)
+        _bounded(expert, lower)
+        low, high, share = steps[h], steps_next[h], step_shares[h]
         for e in range(experts):
             weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
         mixed = _mix(weights, expert)
         if math.isnan(mixed):
-            mixed = max(0.0, plan.lower)
+            mixed = max(0.0, lower)
         local = (1.0 - share) * mixture[low, 3 * experts] + share * mixture[high, 3 * experts]
         local *= max(moments[shares + part], LEAST_SHARE)
-        cell = plan.pending_start[low] + t % plan.ladder[low] if share == 0.0 else -1
+        cell = pending_start[low] + t % ladder[low] if share == 0.0 else -1
         if cell >= 0:
             for j in range(quantiles):
                 pending[cell, j] = forecast[a, h - 1, j] if network else math.nan
-        finite = _write_levels(plan, mixture, h, mixed, local, weights[0] if network else 0.0, forecast, a) and finite
+        trust = weights[0] if network else 0.0
+        written = _write_levels(normal, median, lower, mixture, low, high, share, mixed, local, trust, forecast, a, h)
+        finite = finite and written
         if cell >= 0:
             for j in range(quantiles):
                 pending[cell, quantiles + j] = forecast[a, h - 1, j]

@@ -1,0 +1,229 @@
+"""The online layer in plain Python, from the equations in the docstring of ``streamcast.kernels.online``.
+
+Slow and obvious: all bars and all issued forecasts are kept, and everything is computed anew from them.
+Legend: t the newest bar, u a target bar, h = u − t.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+class OnlineLayer:
+    """One series; ``step`` takes an outcome and returns the final forecast [H, Q] from the network's, or from none."""
+
+    def __init__(
+        self, seasons: Sequence[int], horizon: int, levels: Sequence[float], lower: float = -math.inf,
+        network_prior: float = 5.0, *, regressions: bool = True,
+    ) -> None:  # fmt: skip
+        self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
+        self.day, self.median = self.seasons[0], self.levels.index(0.5)
+        self.parts = min(self.day, 24)
+        powers = [2**i for i in range(12)]
+        self.ladder = [*sorted(h for h in {*powers, *(3 * p for p in powers)} if h < horizon), horizon]
+        self.rungs = [*(p for p in powers if p < horizon and (p == 1 or p <= 0.75 * horizon)), horizon]
+        self.y: list[float] = []
+        self.d: list[float] = []
+        self.cutoffs: list[list[float]] = []
+        self.issued: list[tuple[Floats, float] | None] = []
+        n = len(self.seasons)
+        self.features, self.regressions = 2 * n + 9, regressions
+        prior = [network_prior, 0.5, *[2.0] * (n - 1), 6.0, *[0.0] * n, *[0.0] * (2 * regressions)]
+        self.regret = {h: np.array(prior) for h in self.ladder}
+        self.moment = {h: np.ones(len(prior)) for h in self.ladder}
+        self.weight = {h: np.array(prior) / sum(prior) for h in self.ladder}
+        self.sigma = dict.fromkeys(self.ladder, 0.0)
+        self.count = dict.fromkeys(self.ladder, 0)
+        self.theta = {h: np.zeros(len(self.levels)) for h in self.ladder}
+        zeros = (self.features, self.features)
+        self.left = {(r, h): np.zeros(zeros) for r in range(2) for h in self.rungs}
+        self.right = {(r, h): np.zeros(self.features) for r in range(2) for h in self.rungs}
+        self.beta = {(r, h): np.zeros(self.features) for r in range(2) for h in self.rungs}
+        self.size, self.share = np.zeros(self.parts), np.ones(self.parts)
+        self.scale = self.fast = self.slow = self.fast_size = self.slow_size = 0.0
+        self.known, self.last = 0, math.nan
+        self.now = [0.0] * 4  # deviation, naive deviation, slope, scaled deviation
+        self.normal = [NormalDist().inv_cdf(level) * 1.2533 for level in self.levels]
+
+    def part(self, bar: int) -> int:
+        return bar % self.day * self.parts // self.day
+
+    def at_place(self, u: int, h: int, i: int) -> tuple[float, float, float]:
+        """Newest observed value, trimmed mean, mean of the last three seasons, at u's place, known h bars before."""
+        season = self.seasons[i]
+        bars = [u - k * season for k in range(math.ceil(h / season), math.ceil(h / season) + (10 if i == 0 else 5))]
+        values = [self.y[bar] if bar >= 0 else math.nan for bar in bars]
+        seen = sorted(value for value in values if not math.isnan(value))
+        newest = next((value for value in values[:4] if not math.isnan(value)), math.nan)
+        recent = [value for value in values[:3] if not math.isnan(value)]
+        trimmed = seen[1:-1] if len(seen) > 2 else seen
+        mean = math.fsum(trimmed) / len(trimmed) if trimmed else math.nan
+        return newest, mean, math.fsum(recent) / len(recent) if recent else math.nan
+
+    def candidates(self, u: int, h: int) -> tuple[list[float], Floats, float]:
+        """Experts without the regressions, features, and base of bar u, as of h bars before it."""
+        cutoff = self.cutoffs[u - h]
+        newest, trimmed, recent = zip(*(self.at_place(u, h, i) for i in range(len(self.seasons))), strict=True)
+        base = next((mean for mean in reversed(trimmed) if not math.isnan(mean)), cutoff[0])
+        back = u - math.ceil(h / self.day) * self.day
+        x = [value - base for value in (*newest, *trimmed[:-1])]
+        x += [*cutoff[1:6], self.d[back] if back >= 0 else 0.0]
+        x += [value * self.size[self.part(u)] for value in cutoff[6:]]
+        x += [recent[0] - base]
+        return [math.nan, cutoff[0], *newest, *trimmed], np.nan_to_num(np.array(x), nan=0.0), base
+
+    def regress(self, r: int, h: int, x: Floats) -> float:
+        if h in self.rungs:
+            return float(self.beta[r, h] @ x)
+        low, high = max(g for g in self.rungs if g < h), min(g for g in self.rungs if g > h)
+        share = (h - low) / (high - low)
+        return float(((1 - share) * self.beta[r, low] + share * self.beta[r, high]) @ x)
+
+    @staticmethod
+    def mix(weights: Floats, experts: Floats) -> float:
+        have = ~np.isnan(experts)
+        if weights[have].sum() > 1e-12:
+            return float((weights[have] * experts[have]).sum() / weights[have].sum())
+        return float(experts[have][-1]) if have.any() else math.nan
+
+    def step(self, y: float, network: Floats | None, *, answer: bool = True) -> Floats:
+        """Take the outcome of the next bar and answer, from the network's forecast [H, Q] or None."""
+        t = len(self.y)
+        y = min(max(y, -1e100), 1e100) if math.isfinite(y) else math.nan
+        self.y.append(y)
+        self.d.append(math.nan)
+        if not math.isnan(y):
+            self.settle(t, y)
+            self.observe(t, y)
+        deviation, naive, slope, scaled = self.now
+        slow = [self.fast / (self.fast_size + 1e-100), self.slow / (self.slow_size + 1e-100)]
+        slow = [min(max(value, -6.0), 6.0) for value in slow]
+        self.cutoffs.append([self.last, deviation, naive, self.fast, self.slow, slope, scaled, *slow])
+        if self.regressions and t > self.day:
+            number = t % (2 * len(self.rungs))
+            key = (number % 2, self.rungs[number // 2])
+            self.beta[key] = np.linalg.solve(self.left[key] + 10.0 * np.eye(self.features), self.right[key])
+        self.issued.append(None)
+        if network is not None and not (np.abs(network) < 1e100).all():
+            network = None
+        forecast = np.array([self.levels_of(t, h, network) for h in range(1, self.horizon + 1)])
+        if answer:
+            medians = np.full(self.horizon, math.nan) if network is None else network[:, self.median]
+            self.issued[-1] = (forecast, medians)
+        return forecast
+
+    def settle(self, t: int, y: float) -> None:
+        relative = []
+        old_scale = self.scale if self.scale > 1e-100 else 1.0
+        for h in self.ladder:
+            if h > t or math.isnan(self.cutoffs[t - h][0]):
+                continue
+            experts, x, base = self.candidates(t, h)
+            issued = self.issued[t - h]
+            experts[0] = issued[1][h - 1] if issued else math.nan
+            if self.regressions:
+                regressed = [base + self.regress(r, h, x) for r in range(2)]
+                experts += regressed
+                if h in self.rungs:
+                    for r, days in enumerate((120.0, 7.0)):
+                        error = abs(y - regressed[r]) / max(self.sigma[h], 1e-100)
+                        weight = 1.0 / max(error, 0.3) if self.count[h] > 5 else 1.0
+                        row, goal = np.clip(x / old_scale, -50, 50), min(max((y - base) / old_scale, -50.0), 50.0)
+                        keep = 1.0 - 1.0 / (days * self.day)
+                        self.left[r, h] = keep * self.left[r, h] + weight * np.outer(row, row)
+                        self.right[r, h] = keep * self.right[r, h] + weight * row * goal
+            clipped = np.maximum(experts, self.lower)
+            mixed = self.mix(self.weight[h], clipped)
+            error = abs(y - mixed)
+            self.count[h] += 1
+            n = self.count[h]
+            if n == 1:
+                self.sigma[h] = error
+            sigma = max(self.sigma[h], 1e-100)
+            if issued:
+                per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
+                eta = max(0.1 * h**-0.3 * per_day, 1.0 / (n + 10.0))
+                for j, level in enumerate(issued[0][h - 1]):
+                    if j != self.median:
+                        inside = y < level or (y == level and j > self.median)
+                        self.theta[h][j] = np.clip(self.theta[h][j] + eta * (self.levels[j] - inside), -20, 20)
+            sign = float(mixed > y) - float(mixed < y)
+            keep = 1.0 - 0.01 / self.day
+            for e, expert in enumerate(clipped):
+                if not math.isnan(expert):
+                    regret = min(max(sign * (mixed - expert) / sigma, -10.0), 10.0)
+                    self.regret[h][e] = keep * self.regret[h][e] + regret
+                    self.moment[h][e] = max(1.0, keep * self.moment[h][e] + regret**2)
+            self.sigma[h] += max(1.0 / n, 1.0 / (60.0 + 3.0 * h)) * (error - self.sigma[h])
+            relative.append(min(error / sigma, 10.0))
+        regrets, moments = np.mean([*self.regret.values()], 0), np.mean([*self.moment.values()], 0)
+        for h in self.ladder:
+            found = np.maximum(self.regret[h] + regrets, 0) / (self.moment[h] + moments)
+            if h <= t and found.sum() > 0:
+                self.weight[h] = found / found.sum()
+        if relative and self.count[1 if 1 in self.ladder else self.horizon] > 2:
+            first = self.count[self.ladder[0]]
+            rate = max(1 / 14, 1 / (2 + first / self.day)) / (self.day / self.parts)
+            self.share[self.part(t)] += rate * (math.fsum(relative) / len(relative) - self.share[self.part(t)])
+
+    def observe(self, t: int, y: float) -> None:
+        places = [self.at_place(t, 1, i) for i in range(len(self.seasons))]
+        base = next((mean for _, mean, _ in reversed(places) if not math.isnan(mean)), math.nan)
+        self.now[2] = 0.0 if math.isnan(self.last) else y - self.last
+        self.last = y
+        if math.isnan(base):
+            return
+        d, part = y - base, self.part(t)
+        self.d[t] = d
+        self.known += 1
+        self.scale += max(1 / self.known, 1 / (30 * self.day)) * (abs(d) - self.scale)
+        rate = max(0.05, 1 / (1 + self.known / self.day)) * self.parts / self.day
+        self.size[part] += rate * (abs(d) - self.size[part])
+        size = max(self.size[part], 0.05 * self.scale)
+        fast, slow = max(0.25 * self.day, 2.0), max(1.0 * self.day, 4.0)
+        self.fast += (d - self.fast) / fast
+        self.slow += (d - self.slow) / slow
+        self.fast_size += (size - self.fast_size) / fast
+        self.slow_size += (size - self.slow_size) / slow
+        self.now[0] = d
+        self.now[1] = 0.0 if math.isnan(places[0][0]) else places[0][0] - base
+        self.now[3] = min(max(d / (size + 1e-100), -6.0), 6.0)
+
+    def between(self, values: dict[int, Floats] | dict[int, float], h: int) -> Floats | float:
+        if h in values:
+            return values[h]
+        low, high = max(g for g in self.ladder if g < h), min(g for g in self.ladder if g > h)
+        share = (h - low) / (high - low)
+        return (1 - share) * values[low] + share * values[high]
+
+    def levels_of(self, t: int, h: int, network: Floats | None) -> list[float]:
+        u = t + h
+        self.y += [math.nan] * h  # bars that nobody has observed
+        experts, x, base = self.candidates(u, h)
+        del self.y[t + 1 :]
+        experts[0] = math.nan if network is None else network[h - 1, self.median]
+        if self.regressions:
+            experts += [base + self.regress(r, h, x) for r in range(2)]
+        weights = self.between(self.weight, h)
+        mixed = self.mix(weights, np.maximum(experts, self.lower))
+        mixed = max(0.0, self.lower) if math.isnan(mixed) else mixed
+        local = self.between(self.sigma, h) * max(self.share[self.part(u)], 0.05)
+        trust = 0.0 if network is None else weights[0]
+        theta = self.between(self.theta, h)
+        found = []
+        for j, z in enumerate(self.normal):
+            offset = (1 - trust) * z * local
+            if network is not None:
+                offset += trust * (network[h - 1, j] - network[h - 1, self.median])
+            unit = max(abs(offset) / max(abs(z), 0.25), 0.05 * local)
+            found.append(mixed if j == self.median else max(mixed + offset + theta[j] * unit, self.lower))
+        above = np.maximum.accumulate(found[self.median :]).tolist()
+        below = np.minimum.accumulate(found[self.median :: -1]).tolist()
+        return [*below[:0:-1], *above]

@@ -1,0 +1,182 @@
+"""The layer's kernel: equal to a slow oracle, causal, bounded, ordered, never much worse than the best naive forecast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from harness.streams import model_spec
+from streamcast.engine.online import layer_fields, plan, regression_ladder, scored_ladder
+from streamcast.kernels import online
+from streamcast.kernels.online import LayerState, Overwritten, learn_and_answer
+from streamcast.spec.model_spec import ModelSpec, Online
+from tests.reference_online import OnlineLayer
+
+Floats = npt.NDArray[np.float64]
+
+SHAPES = [((4, 9), 6), ((1,), 5), ((7,), 1), ((4, 12), 30), ((6, 3), 9)]
+"""Seasons and horizons."""
+
+
+def spec_of(seasons: Sequence[int], horizon: int, **given: object) -> ModelSpec:
+    return model_spec({}, horizon=horizon, season=tuple(seasons), **{"online": Online(), **given})
+
+
+def state_of(spec: ModelSpec) -> LayerState:
+    """The state of one series, in memory that another one has used."""
+    assert spec.online is not None
+    fields = layer_fields(spec, spec.online)
+    return LayerState(*(np.full((1, *fields[f"online.{name}"].shape), 7.25) for name in LayerState._fields))
+
+
+def run(spec: ModelSpec, y: Floats, network: Floats | None = None, state: LayerState | None = None, first: int = 0) -> Floats:
+    """Answer every bar of one series; [K, H, Q]."""
+    assert spec.online is not None
+    constants, k, quantiles = plan(spec, spec.online), len(y), len(spec.quantiles)
+    forecast = np.full((k, spec.horizon, quantiles), np.nan) if network is None else network.copy()
+    before = Overwritten(
+        np.empty(k), np.empty(k), np.empty((k, online.CUTOFF)), np.empty((k, len(constants.seasons), online.PLACES)),
+        np.empty((k, len(constants.ladder), 2 * quantiles)),
+    )  # fmt: skip
+    finite = np.zeros(k, np.bool_)
+    learn_and_answer(
+        constants, state or state_of(spec), np.zeros(k, np.int64), first + np.arange(k), y, np.arange(k), forecast,
+        before, finite,
+    )  # fmt: skip
+    assert finite.all()
+    return forecast
+
+
+def daily(bars: int, day: int, random: np.random.Generator, gaps: float = 0.1) -> Floats:
+    y = np.sin(np.arange(bars) * 2 * np.pi / day) + np.cumsum(random.normal(size=bars)) * 0.05
+    y += 0.2 * random.normal(size=bars)
+    y[random.random(bars) < gaps] = np.nan
+    return y
+
+
+@pytest.mark.parametrize("seasons_and_horizon", SHAPES)
+@pytest.mark.parametrize("with_network", [True, False])
+def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], with_network: bool) -> None:
+    seasons, horizon = seasons_and_horizon
+    random = np.random.default_rng(horizon)
+    y = daily(90, max(seasons[0], 2), random)
+    y[50:56] = np.nan
+    spec = spec_of(seasons, horizon, lower=-1.5)
+    network = None
+    if with_network:
+        network = np.sort(random.normal(size=(len(y), horizon, 3)), axis=2)
+        network[random.random(len(y)) < 0.1, 0, 0] = np.inf
+    oracle = OnlineLayer(seasons, horizon, spec.quantiles, -1.5)
+    want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
+    np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
+
+
+def test_without_regressions_it_equals_the_oracle() -> None:
+    random = np.random.default_rng(0)
+    y = daily(120, 4, random)
+    spec = spec_of((4, 9), 6, online=Online(regressions=False, network_prior=2.0))
+    oracle = OnlineLayer((4, 9), 6, spec.quantiles, network_prior=2.0, regressions=False)
+    want = np.array([oracle.step(float(value), None) for value in y])
+    np.testing.assert_allclose(run(spec, y), want, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("seasons_and_horizon", SHAPES)
+def test_places_that_were_written_ahead_have_the_bits_of_a_search_at_the_cutoff(
+    seasons_and_horizon: tuple[tuple[int, ...], int],
+) -> None:
+    seasons, horizon = seasons_and_horizon
+    spec = spec_of(seasons, horizon)
+    assert spec.online is not None
+    constants, state = plan(spec, spec.online), state_of(spec)
+    y = daily(150, 4, np.random.default_rng(1), 0.3)
+    for t in range(len(y)):
+        run(spec, y[t : t + 1], state=state, first=t)
+        for h in range(1, horizon + 1):
+            for s, season in enumerate(constants.seasons.tolist()):
+                start, stop = constants.places_start[s : s + 2]
+                written = t - constants.places_ago[h, s]
+                found = state.places[0, start + written % (stop - start)] if written >= 0 else np.full(3, np.nan)
+                want = np.empty((1, 3))
+                place = t + h - (-(-h // season) - 1) * season
+                online._write_place(state.observed[0], place, season, int(constants.depths[s]), want, 0)
+                assert found.tobytes() == want[0].tobytes() or (np.isnan(found).all() and np.isnan(want).all())
+
+
+@pytest.mark.parametrize("seasons_and_horizon", SHAPES)
+def test_the_future_changes_no_earlier_byte(seasons_and_horizon: tuple[tuple[int, ...], int]) -> None:
+    seasons, horizon = seasons_and_horizon
+    random = np.random.default_rng(2)
+    y = daily(300, 4, random)
+    shuffled = y.copy()
+    random.shuffle(shuffled[200:])
+    assert run(spec_of(seasons, horizon), y)[:200].tobytes() == run(spec_of(seasons, horizon), shuffled)[:200].tobytes()
+
+
+@pytest.mark.parametrize("seasons_and_horizon", SHAPES)
+@pytest.mark.parametrize("lower", [None, 0.0])
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.zeros(300),
+        np.random.default_rng(3).normal(size=300) * 1e300,
+        np.random.default_rng(3).normal(size=300) * 1e-300,
+        np.where(np.random.default_rng(3).random(300) < 0.1, np.inf, 1.0),
+        np.full(300, np.nan),
+        np.repeat([1.0, 1e30], 150),
+        np.random.default_rng(3).choice([0.0, 1e-9, 1e9], 300),
+    ],
+    ids=["zeros", "huge", "tiny", "infinite", "nothing", "a jump", "steps"],
+)
+def test_hostile_values_leave_levels_finite_in_order_and_above_lower(
+    y: Floats, lower: float | None, seasons_and_horizon: tuple[tuple[int, ...], int]
+) -> None:
+    seasons, horizon = seasons_and_horizon
+    spec = spec_of(seasons, horizon, lower=lower, quantiles=(0.05, 0.25, 0.5, 0.75, 0.95))
+    random = np.random.default_rng(4)
+    network = random.normal(size=(len(y), horizon, 5)) * 10.0 ** random.integers(-300, 300, size=(len(y), 1, 1))
+    for forecast in (run(spec, y), run(spec, y, network)):
+        assert np.isfinite(forecast).all()
+        assert (np.diff(forecast, axis=2) >= 0).all()
+        assert lower is None or (forecast >= lower).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_a_bad_network_it_is_at_most_a_tenth_worse_than_the_best_naive_forecast(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    day, horizon, bars = 12, 6, 12 * 60
+    y = [np.sin(np.arange(bars) * 2 * np.pi / day) * 3, np.cumsum(random.normal(size=bars)), np.zeros(bars)][seed]
+    y = y + 0.3 * random.normal(size=bars)
+    network = np.sort(random.normal(size=(bars, horizon, 3)) * 20 + 30, axis=2)
+    cutoffs = np.arange(20 * day, bars - horizon)
+    forecast = run(spec_of((day,), horizon), y, network)[cutoffs, :, 1]
+    target = y[cutoffs[:, None] + 1 + np.arange(horizon)]
+    naive = y[cutoffs[:, None] + 1 + np.arange(horizon) - day]
+    best = min(np.abs(target - naive).mean(), np.abs(target - y[cutoffs][:, None]).mean())
+    assert np.abs(target - forecast).mean() <= 1.1 * best
+
+
+def test_intervals_keep_their_coverage_while_the_scale_changes() -> None:
+    random = np.random.default_rng(5)
+    bars, day, horizon = 24 * 120, 24, 6
+    scale = np.repeat([1.0, 4.0, 0.5, 2.0], bars // 4)
+    y = 5 * np.sin(np.arange(bars) * 2 * np.pi / day) + scale * random.standard_t(4, size=bars)
+    forecast = run(spec_of((day,), horizon), y)
+    for first in range(24 * 15, bars - horizon, 24 * 15):
+        cutoffs = np.arange(first, min(first + 24 * 15, bars - horizon))
+        target = y[cutoffs[:, None] + 1 + np.arange(horizon)]
+        covered = (forecast[cutoffs, :, 0] <= target) & (target <= forecast[cutoffs, :, 2])
+        assert 0.7 < covered.mean() < 0.9
+    cutoffs = np.arange(24 * 15, bars - horizon)
+    target = y[cutoffs[:, None] + 1 + np.arange(horizon)]
+    assert 0.77 < ((forecast[cutoffs, :, 0] <= target) & (target <= forecast[cutoffs, :, 2])).mean() < 0.83
+
+
+def test_the_ladders_end_at_the_horizon() -> None:
+    assert scored_ladder(24) == [1, 2, 3, 4, 6, 8, 12, 16, 24]
+    assert regression_ladder(24) == [1, 2, 4, 8, 16, 24]
+    assert scored_ladder(1) == regression_ladder(1) == [1]
+    assert scored_ladder(2) == regression_ladder(2) == [1, 2]
+    assert scored_ladder(30) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 30]
