@@ -50,6 +50,12 @@ def run(spec: ModelSpec, y: Floats, network: Floats | None = None, state: LayerS
     return forecast
 
 
+def test_a_step_without_an_outcome_has_the_width_of_the_longest_step_with_one() -> None:
+    width_KH = np.ptp(run(spec_of((24,), 24), np.arange(12.0) % 5), axis=2)
+    assert (width_KH[0] == 0).all()
+    assert (width_KH[1:] > 0).all()
+
+
 def daily(bars: int, day: int, random: np.random.Generator, gaps: float = 0.1) -> Floats:
     y = np.sin(np.arange(bars) * 2 * np.pi / day) + np.cumsum(random.normal(size=bars)) * 0.05
     y += 0.2 * random.normal(size=bars)
