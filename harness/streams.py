@@ -22,6 +22,7 @@ from streamcast.models.network import Network
 from streamcast.spec.folders import new_network
 from streamcast.spec.local_time import LocalTime
 from streamcast.spec.model_spec import Column, Known, ModelSpec, Online, Scale, SeriesSpec, TargetBars
+from streamcast.spec.zero import zero_spec
 from streamcast.topics.forecasts import Encoder
 from streamcast.topics.observations import Observations
 
@@ -89,6 +90,12 @@ SPECS: Mapping[str, ModelSpec] = {
         targets=TargetBars(back=(3,), week=False, known=(Known(name="load"),)),
     ),
     "online": model_spec({}, horizon=5, season=(4, 9), online=Online()),
+    "zero": zero_spec(
+        SeriesSpec.model_validate({"columns": (Y, LOAD), "freq": MINUTE, "max_gap": 30, "ttl": "2h"}),
+        5,
+        (4, 9),
+        lower=-20.0,
+    ),
     "online with ticks and short seasons": model_spec(
         {"columns": (Y, LOAD), "mode": "ticks", "grace": "60s", "ttl": "10min"},
         horizon=7,

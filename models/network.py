@@ -1,4 +1,4 @@
-"""The forecaster: one recurrent stack per scale, and one read-out that joins them.
+"""The forecaster: one recurrent stack per scale, and one read-out that joins them; or no network at all.
 
 Shapes: T steps, B rows, F features of a scale, H width of a scale's output, R past outputs of a
 scale, L lags, h horizon steps, P numbers of a step's distribution, Q quantiles.  Scale 0 is the base
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import torch
 from torch import Tensor, nn
 
 from streamcast.models.cells.cell import Cell, Exact, State, fold
@@ -214,6 +215,78 @@ class Network(nn.Module):
     def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None = None) -> Tensor:
         """Return the head's loss of a ``distribution`` over all steps whose outcome is not NaN, rows weighted."""
         return self.head.loss(numbers_BhP, outcome_Bh, weight_B)
+
+
+class NoNetwork(Network):
+    """The network of a model that has none: no weights, no state, an output of width 0, and NaN for every quantile.
+
+    The online layer forecasts alone then.  The engine does not even call it.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        """Raise SpecError for inputs that only a network reads, because they cost time and state."""
+        nn.Module.__init__(self)
+        for name, given, without in (
+            ("lags", shape.lags, "0"),
+            ("scales", len(shape.features) - 1, "[]"),
+            ("targets", shape.targets, "null"),
+        ):
+            if given:
+                message = f"{name} are inputs of a network, and this model has none: set {name} to {without}."
+                raise SpecError(message)
+        self.shape, self.exact = shape, Exact.TILE
+        self.outputs, self.memory = (0,), (1,)
+        self.highway = self.window = self.aligned = None
+
+    @property
+    def spec(self) -> dict[str, object]:
+        """The spec of a network that is none."""
+        return {"kind": "none"}
+
+    def initial_state(self, scale: int, rows: int) -> State:
+        """Return no state."""
+        del scale, rows
+        return {}
+
+    def step(self, scale: int, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
+        """Return an output [B, 0]."""
+        del scale, dt_B
+        return x_BF[:, :0], state
+
+    def scan(
+        self,
+        scale: int,
+        x_TBF: Tensor,
+        state: State,
+        mask_TB: Tensor | None = None,
+        dt_TB: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Return outputs [T, B, 0]."""
+        del scale, mask_TB, dt_TB
+        return x_TBF[..., :0], state
+
+    def distribution(
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetBars | None = None
+    ) -> Tensor:
+        """Raise SpecError: there are no parameters to learn."""
+        del memories, filled, lags_BL, targets
+        message = "a model without a network has no distribution: only its online layer forecasts."
+        raise SpecError(message)
+
+    def read(
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetBars | None = None
+    ) -> Tensor:
+        """Return NaN, [B, h, Q]."""
+        del memories, filled, targets
+        return lags_BL.new_full((len(lags_BL), self.shape.horizon, len(self.shape.quantiles)), torch.nan)
+
+
+def with_network(network: Network, wanted: str) -> Network:
+    """Return a network as it is; raises SpecError, which names what was ``wanted``, where a model has none."""
+    if isinstance(network, NoNetwork):
+        message = f"cannot {wanted}: the model has no network. Train one first: `streamcast train DATA --model gru`."
+        raise SpecError(message)
+    return network
 
 
 def _attentions(composition: Composition, widths: Sequence[int]) -> list[Temporal]:

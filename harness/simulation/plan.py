@@ -14,6 +14,7 @@ from harness.streams import model_spec
 from streamcast.service.assignment import Start
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Online, Scale
+from streamcast.spec.zero import challenger_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,9 @@ NETWORKS: Sequence[Mapping[str, object]] = (
     {"kind": "lstm-attention", "hidden": 8, "ring": 5},
 )
 
+ZERO = len(NETWORKS)
+"""The number of the model without a network."""
+
 
 @cache
 def model(mode: str, number: int) -> Model:
@@ -80,7 +84,10 @@ def model(mode: str, number: int) -> Model:
     ticks = {"mode": "ticks", "grace": "90s"} if mode == "ticks" else {}
     scales = (Scale(every="5min", window=4),) if number == 2 else ()
     online = Online() if number == 0 else None
-    spec = model_spec({"max_gap": 4, "ttl": "30min", **ticks}, NETWORKS[number], scales=scales, online=online)
+    series = {"max_gap": 4, "ttl": "30min", **ticks}
+    spec = model_spec(series, NETWORKS[number % ZERO], scales=scales, online=online)
+    if number == ZERO:
+        spec = challenger_of(spec)
     torch.manual_seed(number)
     network = new_network(spec)
     with torch.no_grad():

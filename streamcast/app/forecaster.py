@@ -30,13 +30,14 @@ from streamcast.topics.observations import Observations
 class Forecaster:
     """A model, from training to live forecasts.
 
-    ``model`` is a name from the model zoo or a network spec; ``freq`` is a bar length such as ``"1h"`` (default: the
-    median time between rows).  With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to
-    reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``season`` is a length in bars or a
-    duration such as ``"1d"``, or several.  ``timezone`` is that of times that name none, also in the frames that come
-    back, and of the model's calendar; ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the
-    inputs whose future is published in advance, and no forecast lies below ``lower``.  ``options`` are those of
-    training.  All other parts of the model spec are chosen from the data.
+    ``model`` is a name from the model zoo, a network spec, or ``"zero"``: a model without a network, which trains
+    nothing.  ``freq`` is a bar length such as ``"1h"`` (default: the median time between rows).  With ``ticks``, rows
+    are raw readings, several per bar: ``aggregates`` (column to reducer) makes a bar of them, and a bar waits
+    ``grace`` for late readings.  ``season`` is a length in bars or a duration such as ``"1d"``, or several.
+    ``timezone`` is that of times that name none, also in the frames that come back, and of the model's calendar;
+    ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in
+    advance, and no forecast lies below ``lower``.  ``options`` are those of training.  All other parts of the model
+    spec are chosen from the data.
     """
 
     def __init__(

@@ -164,6 +164,46 @@ class SpecOptions:
 
 
 @dataclass(frozen=True)
+class NewOptions:
+    """What a model without a network forecasts."""
+
+    freq: Annotated[str | None, typer.Option(help="Bar length, such as 15min or 1h. Required without --like.")] = None
+    horizon: Annotated[int, typer.Option(help="How many bars to forecast.", min=1, max=2_000)] = 24
+    season: Annotated[
+        tuple[str, ...] | None,
+        Read(names),
+        typer.Option(
+            help="Season lengths, such as 1d,1w, or in bars, such as 24,168; the first is the baseline's.",
+            show_default="a day and a week, where they are whole bars",
+        ),
+    ] = None
+    lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0 for counts.")] = None
+    quantiles: Annotated[
+        tuple[float, ...],
+        Read(numbers),
+        typer.Option(help="Quantiles to forecast; must include 0.5.", show_default="0.1,0.5,0.9"),
+    ] = (0.1, 0.5, 0.9)
+    columns: Annotated[
+        tuple[str, ...],
+        Read(names),
+        typer.Option(help="Columns of a record, separated by commas; the first is forecast.", show_default="y"),
+    ] = ("y",)
+    ticks: Annotated[bool, typer.Option("--ticks", help="Records are raw readings, several per bar.")] = False
+    grace: Annotated[str, typer.Option(help="How long a bar of ticks waits for late readings, such as 2min.")] = "0s"
+    aggregates: Annotated[
+        Mapping[str, Any] | None,
+        Read(pairs),
+        typer.Option(help="How readings become a bar, such as y=sum,bid=last.", show_default="mean"),
+    ] = None
+    like: Annotated[
+        str | None,
+        typer.Option(
+            help="Forecast the same as this model, such as load@latest, from the same records: its challenger."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class TrainingOptions:
     """Which network to train, how, and from which weights."""
 
@@ -171,7 +211,9 @@ class TrainingOptions:
         str | Mapping[str, Any],
         Read(network),
         typer.Option(
-            "--model", help="Network: a name from `streamcast model zoo`, or its spec as JSON.", show_default="gru"
+            "--model",
+            help="Network: a name from `streamcast model zoo`, its spec as JSON, or zero for none.",
+            show_default="gru",
         ),
     ] = "gru"
     epochs: Annotated[int, typer.Option(help="Maximum epochs; the model is validated after each.", min=1)] = 10

@@ -43,7 +43,12 @@ def new_spec(
             grace=grace, aggregates=aggregates, timezone=timezone, holidays=holidays, known=known, lower=lower,
         )  # fmt: skip
     except ValidationError as error:
-        raise SpecError("\n".join(map(_sentence, error.errors(include_url=False)))) from None
+        raise SpecError(sentences(error)) from None
+
+
+def sentences(error: ValidationError) -> str:
+    """Return the faults that pydantic found, a sentence each."""
+    return "\n".join(map(_sentence, error.errors(include_url=False)))
 
 
 def _sentence(fault: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from streamcast.engine.window import buffers, plan, window_layout
 from streamcast.kernels import scoring
 from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.kernels.outcomes import NOT_FINITE
-from streamcast.models.network import Network
+from streamcast.models.network import Network, NoNetwork
 from streamcast.models.spec import SpecError
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.forecasts import Forecasts
@@ -31,6 +31,7 @@ from streamcast.topics.observations import Observations
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
 MOST_FIRST_BYTES = 1 << 30
 """Limit on the memory of a new slab."""
@@ -69,7 +70,7 @@ class Engine:
         self._plan = plan(spec)
         self.slab = Slab(layout(spec, network), max_series)
         self._steps = buffers(spec)
-        self._inference = Inference(spec, network, self.slab)
+        self._inference = None if isinstance(network, NoNetwork) else Inference(spec, network, self.slab)
         self._layer = Layer(spec, spec.online, self.slab) if spec.online else None
         self._levels = np.array(spec.quantiles)
         self._lower = -np.inf if spec.lower is None else spec.lower
@@ -142,8 +143,7 @@ class Engine:
         self, steps: Steps, counts: Counts, outcomes: npt.NDArray[np.uint8], lap: Callable[[str], None]
     ) -> tuple[Forecasts, Scores]:
         k, answers = int(counts.steps[0]), int(counts.answers[0])
-        scales = self._inference.step(steps, counts)
-        normalised = self._inference.read(scales, steps, answers)
+        normalised = self._normalised(steps, counts, answers)
         forecast = np.empty(normalised.shape)
         lap("inference")
         finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], self._lower, forecast)
@@ -161,6 +161,12 @@ class Engine:
         if not finite.all():
             forecasts = Forecasts(*(getattr(forecasts, name)[finite] for name in Forecasts.__slots__))
         return forecasts, scores
+
+    def _normalised(self, steps: Steps, counts: Counts, answers: int) -> Singles:
+        """Return the network's forecasts of A answers, [A, h, Q], in units of the normaliser; NaN without a network."""
+        if self._inference is None:
+            return np.full((answers, self.spec.horizon, len(self._levels)), np.nan, np.float32)
+        return self._inference.read(self._inference.step(steps, counts), steps, answers)
 
     def _score(self, steps: Steps, k: int, answer: Ints, forecast: Floats) -> tuple[Floats, Scores]:
         """Score the pending forecasts of K steps; return the anomaly of each answer and the scores."""
@@ -183,11 +189,17 @@ class Engine:
 
 
 def known_ahead(spec: ModelSpec, observations: Observations) -> Floats:
-    """Return the known inputs that N observations bring, [N, I, H]: NaN where they bring none."""
-    if observations.ahead is not None:
-        return observations.ahead
+    """Return the known inputs that N observations bring, [N, I, H]: NaN where they bring none.
+
+    Raises ValueError for another shape, because the kernel does not check bounds.
+    """
     known = len(spec.known_columns)
-    return np.full((len(observations), known, spec.horizon if known else 0), np.nan)
+    shape = (len(observations), known, spec.horizon if known else 0)
+    if observations.ahead is None:
+        return np.full(shape, np.nan)
+    if known and observations.ahead.shape != shape:
+        raise ValueError(f"observations bring known inputs of shape {observations.ahead.shape}: expected {shape}")
+    return observations.ahead
 
 
 def layout(spec: ModelSpec, network: Network) -> StateLayout:
@@ -203,7 +215,7 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
     }
     if spec.online is not None:
         fields |= layer_fields(spec, spec.online)
-    for scale in range(1 + len(spec.scales)):
+    for scale in () if isinstance(network, NoNetwork) else range(1 + len(spec.scales)):
         for name, tensor in network.initial_state(scale, 1).items():
             fields[f"hidden.{scale}.{name}"] = Field(tuple(tensor.shape[1:]), tensor.numpy().dtype.type, scale=scale)
         remembered, width = network.memory[scale], network.outputs[scale]

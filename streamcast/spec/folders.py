@@ -22,11 +22,12 @@ from pydantic import ValidationError
 from safetensors.torch import load, save
 
 from streamcast.errors import ModelError
-from streamcast.models.network import Network, Shape, build
+from streamcast.models.network import Network, NoNetwork, Shape, build
 from streamcast.models.readout.aligned import TargetShape
-from streamcast.models.spec import SpecError
+from streamcast.models.spec import SpecError, make
 from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.zero import KIND, has_no_network
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -36,7 +37,7 @@ LARGEST_WEIGHTS = 4 << 30
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A network with its spec, name, version and digest."""
+    """A network with its spec, name, version and digest; ``NoNetwork`` where only the online layer forecasts."""
 
     spec: ModelSpec
     network: Network
@@ -58,14 +59,16 @@ class Version:
 
 
 def new_network(spec: ModelSpec) -> Network:
-    """Return the network of a spec with fresh weights; raises ModelError when the spec has no such network."""
+    """Return the network of a spec with fresh weights; raises ModelError when the spec names no such network."""
     width, targets = features.width(spec), spec.targets
     seen = None
     if targets is not None:
         tables = features.target_tables(spec, targets)
-        seen = TargetShape(features.target_width(spec, targets), sum(targets.back), tables)
+        seen = TargetShape(features.target_width(spec, targets), sum(targets.back), sum(tables))
     shape = Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles, seen)
     try:
+        if has_no_network(spec):
+            return make("network", {KIND: NoNetwork}, spec.network, shape=shape)
         return build(spec.network, shape)
     except SpecError as error:
         raise ModelError(f"network {spec.network}: {error}") from error
@@ -106,7 +109,11 @@ def load_model(root: Path, reference: str) -> Model:
         known = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) if root.is_dir() else ""
         raise ModelError(
             f"model {reference!r}: no such model under {root}; "
-            + (f"there are: {known}" if known else "there are none yet: make one with `streamcast train`")
+            + (
+                f"there are: {known}"
+                if known
+                else "there are none yet: make one with `streamcast train` or `streamcast model new`"
+            )
         )
     version = resolve(root, name, wanted or "latest")
     return read_folder(folder / version, name, version)

@@ -329,7 +329,8 @@ def test_state_and_forecasts_stay_finite_whatever_is_observed(name: str, data: s
 @given(value=st.floats(-1e100, 1e100))
 @few
 def test_a_constant_series_is_forecast_near_its_constant(name: str, value: float) -> None:
-    columns = len(SPECS[name].series.columns)
+    columns, lower = len(SPECS[name].series.columns), SPECS[name].lower
+    value = value if lower is None else max(value, lower)
     lines = [Line("a", START + i * MINUTE, (value,) * columns) for i in range(12)]
     forecasts = drive(engine(name), lines).forecasts.values()
     assert forecasts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,34 @@ import typer
 
 from streamcast.app.cli.spread import spread
 from streamcast.app.cli.terminal import MODELS, AsJson, Folder, Reference, console
-from streamcast.app.options import Columns, CompressOptions
+from streamcast.app.options import Columns, CompressOptions, NewOptions
 
-app = typer.Typer(help="List, compare, compress and promote models.", no_args_is_help=True)
+app = typer.Typer(help="Make, list, compare, compress and promote models.", no_args_is_help=True)
+
+
+@app.command("new")
+@spread
+def new(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the model.")],
+    *,
+    wanted: NewOptions,
+    models: Folder = MODELS,
+) -> int:
+    """Make a model that needs no training and no history: it learns from every record."""
+    from streamcast.app.commands.new import new as run
+
+    if wanted.like:
+        _takes_all_from(context, wanted.like)
+    return run(name, wanted, models, console())
+
+
+def _takes_all_from(context: typer.Context, like: str) -> None:
+    """Raise BadParameter when an option contradicts the model that a new one is made like."""
+    for field in fields(NewOptions):
+        source = context.get_parameter_source(field.name)
+        if field.name != "like" and source and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"--like {like} takes everything from that model: leave out --{field.name}")
 
 
 @app.command("ls")

@@ -21,7 +21,7 @@ from streamcast.app.options import Columns, CompressOptions
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
 from streamcast.models.guide.advisor import Resources, Task
-from streamcast.models.network import Network
+from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
 from streamcast.offline.training.fit import held_out_loss
@@ -41,7 +41,7 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
         console.print_json(json.dumps(rows))
         return 0
     if not found:
-        console.print(f"No models in {folder}: [bold]streamcast train[/] makes one")
+        console.print(f"No models in {folder}: [bold]streamcast train[/] or [bold]streamcast model new[/] makes one")
         return 0
     table = lean("model", "aliases", "digest", "trained on", "validation loss", numbers=["validation loss"])
     for m in found:
@@ -172,15 +172,16 @@ def compress(
     if how not in ("int8", "prune"):
         raise SpecError(f"how is {how!r}: expected int8 or prune")
     model = load_model(folder, reference)
+    whole = with_network(model.network, f"compress {model.name}@{model.version}")
     history = None if data is None else read_series(data, columns, model.spec.series)
     torch.set_num_threads(1)
-    small = compression.quantised(model.network) if how == "int8" else compression.pruned(model.network, options.keep)
+    small = compression.quantised(whole) if how == "int8" else compression.pruned(whole, options.keep)
     spec = ModelSpec.model_validate({**model.spec.model_dump(), "network": dict(small.spec)})
 
     def loss(network: Network) -> float:
         return math.nan if history is None else held_out_loss(network, history, model.spec)
 
-    before, after = compression.compare(model.network, small, loss)
+    before, after = compression.compare(whole, small, loss)
     facts = {name: value for name, value in model.facts.items() if name != "validation_loss"}
     facts["compressed"] = f"{how} of {model.name}@{model.version}"
     if history is not None:

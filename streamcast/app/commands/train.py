@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from streamcast.app.commands.reading import read_history, read_series
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions
 from streamcast.app.specs import new_spec
+from streamcast.models.network import NoNetwork, with_network
 from streamcast.models.spec import make
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
@@ -39,7 +40,12 @@ def train(
         spec = start.spec
     with progress_bar(console) as on_progress:
         model = training.fit(
-            history, spec, settings, on_progress, initial=start.network if start else None, teacher=teacher
+            history,
+            spec,
+            settings,
+            on_progress,
+            teacher=teacher,
+            initial=with_network(start.network, f"continue training {options.start}") if start else None,
         )
     facts = {**model.facts, "data": str(data), "timezone": columns.timezone, "held_out_from": held_out_from}
     for part, other in (("from", start), ("teacher", teacher)):
@@ -116,6 +122,8 @@ def quality(model: Model) -> list[str]:
 def training_line(model: Model) -> str:
     """Return one sentence: size, loss before and after, and why training stopped."""
     facts = model.facts
+    if isinstance(model.network, NoNetwork):
+        return "A model without a network: nothing was trained, it learns from every record"
     parameters = sum(p.numel() for p in model.network.parameters())
     if "highway_loss" in facts:
         began = f"{facts['highway_loss']:.4f} (linear highway only)"

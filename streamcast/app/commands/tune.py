@@ -18,9 +18,11 @@ from streamcast.app.commands.tables import lean
 from streamcast.app.commands.train import chosen_spec, report_saved
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.errors import ModelError
+from streamcast.models.spec import SpecError
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
+from streamcast.spec import zero
 from streamcast.spec.folders import Model, save_model
 
 WIDTHS = (16, 32, 64, 128)
@@ -91,6 +93,8 @@ def tune(
 
     Raises HistoryError, ModelError for an unknown network, SpecError for an option that does not fit.
     """
+    if zero.NAME in options.networks:
+        raise SpecError("zero has no network and nothing to tune: make it with `streamcast model new`")
     if unknown := [kind for kind in options.networks if kind not in MODELS]:
         raise ModelError(f"network {unknown[0]!r} is unknown: `streamcast model zoo` lists the names")
     history = read_history(data, columns, ticks=wanted.ticks)

@@ -11,10 +11,12 @@ from typing import Any, Literal
 import numpy as np
 
 from streamcast.errors import HistoryError
+from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
+from streamcast.spec import zero
 from streamcast.spec.features import CALENDAR_MS
 from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
 from streamcast.spec.model_spec import (
@@ -22,6 +24,7 @@ from streamcast.spec.model_spec import (
     Column,
     Known,
     ModelSpec,
+    Online,
     Scale,
     SeriesSpec,
     TargetBars,
@@ -83,7 +86,11 @@ def default_spec(
         {"columns": _columns(history, aggregates or {}), "freq": history.freq_ms, "mode": mode, "grace": grace}
     )
     freq, bars = history.freq_ms, _longest(history)
-    chosen = seasons(history, series, horizon) if season is None else _in_bars(season, freq)
+    chosen = seasons(history, series, horizon) if season is None else in_bars(season, freq)
+    if network in (zero.NAME, {"kind": zero.KIND}):
+        if lags or scales:
+            raise SpecError("lags and scales are inputs of a network, and zero has none: leave them out")
+        return zero.zero_spec(series, horizon, chosen, quantiles=quantiles, lower=lower)
     shortest = min(chosen)
     if lags is None:
         lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
@@ -103,6 +110,7 @@ def default_spec(
         half_life=HALF_LIFE,
         warm_up=max(min(WARM_UP, bars // 8), 2),
         lower=lower,
+        online=Online(),
         targets=TargetBars(
             back=tuple(MOST_BACK if one == shortest else FEWER_BACK for one in chosen),
             local=_local(history, timezone, holidays),
@@ -139,7 +147,7 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     return (best,)
 
 
-def _in_bars(season: int | str | Sequence[int | str], freq: int) -> tuple[int, ...]:
+def in_bars(season: int | str | Sequence[int | str], freq: int) -> tuple[int, ...]:
     """Return seasons in bars; raises HistoryError for a duration that is no whole number of bars."""
     given = (season,) if isinstance(season, int | str) else tuple(season)
     found = []

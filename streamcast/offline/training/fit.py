@@ -31,7 +31,7 @@ import torch
 from streamcast.engine.engine import layout
 from streamcast.errors import HistoryError
 from streamcast.models.network import Network
-from streamcast.models.spec import within
+from streamcast.models.spec import SpecError, within
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
 from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
@@ -40,8 +40,10 @@ from streamcast.offline.training.objective import Objective, taught_by
 from streamcast.offline.training.quality import held_out_quality
 from streamcast.offline.training.sequences import Ints, Sequences, sequences
 from streamcast.offline.training.streams import Chunk, chunks, cut
+from streamcast.offline.training.untrained import untrained
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.zero import has_no_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ OnProgress = Callable[[Progress], None]
 
 WARM_UP = 0.1
 """The share of a run in which the step size rises."""
+NOTHING_TO_TRAIN = "a model without a network takes no first weights and no teacher: leave both out"
 REFIT_RATE = 0.3
 """The step size of a refit, relative to the run before it."""
 BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 20, 400, 1_600
@@ -154,6 +157,10 @@ def fit(
     series takes too much memory.
     """
     options = options or Options()
+    if has_no_network(spec):
+        if initial is not None or teacher is not None:
+            raise SpecError(NOTHING_TO_TRAIN)
+        return untrained(history, spec, options.validation)
     with one_thread(options.seed):
         network = new_network(spec)
         layout(spec, network)  # refuses a model whose state no service could hold, before the training

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from streamcast.errors import ModelError
-from streamcast.models.network import Network
+from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import imitation
 from streamcast.offline.training.sequences import Ints, Sequences
@@ -78,4 +78,4 @@ def taught_by(teacher: Model, spec: ModelSpec) -> Network:
             f"teacher {teacher.name}@{teacher.version} differs from the model to train in {', '.join(differing)}:"
             " expected the same spec apart from the network; train a teacher with this spec"
         )
-    return copy.deepcopy(teacher.network).eval()
+    return copy.deepcopy(with_network(teacher.network, "imitate this teacher")).eval()

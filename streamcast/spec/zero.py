@@ -1,0 +1,69 @@
+"""A model without a network: its experts and their weights learn online, record by record, so nothing is trained.
+
+A spec whose network is ``{"kind": "none"}`` has no weights.  Users write ``zero`` for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamcast.errors import ModelError
+from streamcast.spec.model_spec import ModelSpec, Online, SeriesSpec
+
+NAME = "zero"
+"""What users write for such a model, where they would write ``gru`` for another."""
+KIND = "none"
+"""The kind of its network in the spec."""
+WARM_SEASONS = 2
+"""Shortest seasons before a forecast is marked warm: the regressions start after the first."""
+WARM_BARS = 24
+"""The same, in bars, of a series without a season."""
+
+
+def zero_spec(
+    series: SeriesSpec,
+    horizon: int,
+    season: Sequence[int] = (1,),
+    *,
+    quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+    scored: Sequence[int] = (),
+    lower: float | None = None,
+) -> ModelSpec:
+    """Return the spec of a model without a network.
+
+    ``season`` are lengths in bars, the baseline's first; (1,) is a series without a season.  It reads no lags, no
+    scales and no calendar, because only a network would.  Raises pydantic's ValidationError for a wrong value.
+    """
+    shortest = min(season, default=1)
+    return ModelSpec(
+        series=series,
+        horizon=horizon,
+        quantiles=tuple(quantiles),
+        lags=0,
+        season=tuple(season),
+        calendar=(),
+        warm_up=WARM_SEASONS * shortest if shortest > 1 else WARM_BARS,
+        scored=tuple(scored),
+        lower=lower,
+        network={"kind": KIND},
+        online=Online(),
+    )
+
+
+def challenger_of(spec: ModelSpec) -> ModelSpec:
+    """Return the spec of a model without a network for the same records and the same forecasts as another's."""
+    return zero_spec(
+        spec.series, spec.horizon, spec.season, quantiles=spec.quantiles, scored=spec.scored, lower=spec.lower
+    )
+
+
+def has_no_network(spec: ModelSpec) -> bool:
+    """Return whether a spec says that there is no network; raises ModelError if nothing else could forecast either."""
+    if spec.network.get("kind") != KIND:
+        return False
+    if spec.online is None:
+        raise ModelError(
+            'network {"kind": "none"} without the online layer has nothing that forecasts:'
+            " set online to {}, or name a network (`streamcast model zoo` lists them)"
+        )
+    return True

@@ -1,0 +1,117 @@
+"""``streamcast model new`` and the model ``zero``: from nothing, from another model, from a file, in a notebook."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from harness.histories import history_of
+from streamcast import Forecaster
+from streamcast.app.cli import app
+from streamcast.app.commands.new import usual_seasons
+from streamcast.models.spec import SpecError
+from streamcast.spec.folders import load_model, new_network, save_model
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec
+
+
+def ran(*arguments: object, code: int = 0) -> str:
+    """Run a command to its end and return what it printed."""
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert result.exit_code == code, result.output
+    return result.output + str(result.exception or "")
+
+
+def new(folder: Path, *arguments: object, code: int = 0) -> str:
+    return ran("model", "new", *arguments, "--models", folder, code=code)
+
+
+def frame() -> pd.DataFrame:
+    history = history_of(500)
+    names, times = [history.keys[n] for n in history.series_N], pd.to_datetime(history.ts_N, unit="ms", utc=True)
+    return pd.DataFrame({"unique_id": names, "ds": times, "y": history.values_NC[:, 0]})
+
+
+def test_a_model_is_made_at_once_and_says_what_it_will_answer(tmp_path: Path) -> None:
+    said = new(tmp_path, "zero", "--freq", "1h", "--horizon", 12, "--season", "1d,168", "--lower", 0)
+    spec = load_model(tmp_path, "zero@1").spec
+    assert (spec.horizon, spec.season, spec.lower, spec.warm_up) == (12, (24, 168), 0.0, 48)
+    for part in ("from 1 ", "the last value", "from 25", "from 48", "from 169", "streamcast check --create", "serve"):
+        assert part in said
+    shown = json.loads(ran("model", "show", "zero", "--json", "--models", tmp_path))
+    assert (shown["parameters"], shown["network"]) == (0, {"kind": "none"})
+    assert "zero@1" in ran("model", "ls", "--models", tmp_path)
+
+
+def test_columns_and_ticks_make_the_series_spec(tmp_path: Path) -> None:
+    new(
+        tmp_path, "zero", "--freq", "1min", "--columns", "price,size", "--ticks", "--grace", "5s",
+        "--aggregates", "price=last,size=sum", "--quantiles", "0.05,0.5,0.95",
+    )  # fmt: skip
+    spec = load_model(tmp_path, "zero").spec
+    assert [(column.name, column.aggregate) for column in spec.series.columns] == [("price", "last"), ("size", "sum")]
+    assert (spec.series.mode, spec.series.grace, spec.quantiles) == ("ticks", 5_000, (0.05, 0.5, 0.95))
+    assert spec.season == (1_440, 10_080)
+
+
+def test_a_day_and_a_week_are_seasons_where_they_are_several_whole_bars() -> None:
+    hour = 3_600_000
+    assert [usual_seasons(n * hour) for n in (1, 24, 5, 168)] == [(24, 168), (7,), (1,), (1,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--freq is missing"),
+        (["--freq", "often"], "'often' is not a duration"),
+        (["--freq", "7h", "--season", "1d"], "no whole number of bars of 7h"),
+        (["--freq", "1h", "--season", "daily"], "'daily' is not a duration"),
+        (["--freq", "1h", "--aggregates", "x=sum"], "--aggregates names x; the columns are y"),
+        (["--freq", "1h", "--quantiles", "0.1,0.9"], "must hold 0.5"),
+        (["--like", "load"], "no such model"),
+        (["--like", "load", "--horizon", "3"], "leave out --horizon"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(tmp_path: Path, arguments: list[str], said: str) -> None:
+    assert said in new(tmp_path, "zero", *arguments, code=2 if "leave out" in said else 1)
+
+
+def test_a_challenger_is_made_from_another_model(tmp_path: Path) -> None:
+    series = SeriesSpec.model_validate({"columns": [{"name": "load"}, {"name": "temp"}], "freq": "1h", "max_gap": 48})
+    spec = ModelSpec(
+        series=series, horizon=6, lags=8, season=(24,), lower=0.0, network={"kind": "gru", "hidden": 8, "layers": 1}
+    )
+    save_model(tmp_path, "load", spec, new_network(spec), {})
+    said = new(tmp_path, "zero", "--like", "load@latest")
+    made = load_model(tmp_path, "zero")
+    assert (made.spec.series, made.spec.horizon, made.spec.lower) == (series, 6, 0.0)
+    assert made.facts["like"] == "load@1"
+    assert "challenger: {model: zero@latest, shadow: true}" in said
+
+
+def test_a_file_gives_it_its_seasons_and_says_how_good_it_is(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "waves.csv", index=False)
+    said = ran("train", tmp_path / "waves.csv", "--model", "zero", "--name", "zero", "--models", tmp_path / "m")
+    assert "nothing was trained" in said
+    made = load_model(tmp_path / "m", "zero")
+    assert made.spec.network == {"kind": "none"}
+    assert made.facts["stopped"] == "nothing to train"
+    assert made.facts["quality"]["mae"] > 0
+    for command in (["model", "compress", "zero"], ["train", tmp_path / "waves.csv", "--from", "zero"]):
+        result = CliRunner().invoke(app, [*map(str, command), "--models", str(tmp_path / "m")])
+        assert "has no network" in str(result.exception) + result.output
+
+
+def test_a_notebook_forecasts_without_training() -> None:
+    df = frame()
+    forecaster = Forecaster(model="zero", horizon=6, season="1d").fit(df)
+    assert forecaster.model.spec.season == (24,)
+    found = forecaster.predict(df)
+    assert found.groupby("unique_id").size().eq(6).all()
+    assert (found["zero-lo-80"] <= found["zero"]).all()
+    assert (found["zero"] <= found["zero-hi-80"]).all()
+    with pytest.raises(SpecError, match="lags and scales are inputs of a network"):
+        Forecaster(model="zero", horizon=6, lags=8).fit(df)
