@@ -369,12 +369,15 @@ class Series:
         local, off = self._local(label), self._is_off(label)
         weekday = (local // DAY + 3) % 7 if targets.week else 0
         kind = 2 if off else int(weekday >= 5)
-        codes = [kind * targets.places + local % DAY * targets.places // DAY, 7 if off else weekday]
+        codes = [kind * targets.places + local % DAY * targets.places // DAY]
+        codes.append(3 * targets.places + (7 if off else weekday))
+        first = 3 * targets.places + 8
         for i, column in enumerate(self.spec.known_columns):
             if self.series.columns[column].categories is not None:
                 value = self.known.get((i, self._number(label)), math.nan)
-                codes.append(0 if math.isnan(value) or value < 0 else int(value) + 1)
-        return codes
+                codes.append(first + (0 if math.isnan(value) or value < 0 else int(value) + 1))
+                first += len(self.series.columns[column].categories or ()) + 1
+        return [*codes, first + h - 1]
 
     def _answer(self) -> Answer:
         _, unit = self.moments(0)

@@ -40,7 +40,7 @@ from streamcast.models.zoo import (
 
 SHAPE = Shape(
     features=(16,), lags=96, horizon=24, quantiles=(0.1, 0.5, 0.9),
-    targets=TargetShape(features=32, seasonal=11, tables=(144, 8)),
+    targets=TargetShape(features=32, seasonal=11, rows=176),
 )  # fmt: skip
 """The common shape for comparison: one scale of 16 features, lags of four days, two seasons of hours."""
 ROWS = (1, 8, 256)
@@ -220,7 +220,7 @@ def _step_us(network: Network, rows: int, budget_seconds: float = 0.1) -> float:
     state = network.initial_state(0, rows)
     memories = [torch.ones(rows, network.memory[0], network.outputs[0])]
     filled, lags_BL = [torch.full((rows,), network.memory[0])], torch.zeros(rows, SHAPE.lags)
-    codes_BhC = torch.zeros(rows, SHAPE.horizon, 2, dtype=torch.int64)
+    codes_BhC = torch.zeros(rows, SHAPE.horizon, 3, dtype=torch.int64)
     targets = TargetBars(torch.zeros(rows, SHAPE.horizon, 32), codes_BhC, torch.zeros(rows))
     times: list[float] = []
     threads = torch.get_num_threads()

@@ -1,13 +1,14 @@
 """The aligned read-out: each step of the horizon sees what belongs to its own bar.
 
-Shapes: B rows, h horizon steps, D width of a context, R newest lags, F numbers of a target bar, J of them its values
-in earlier seasons, C look-up tables, H hidden units, N candidates, P numbers of the head.
+Shapes: B rows, h horizon steps, D width of a context, R newest lags (or rows of a table), F numbers of a target
+bar, J of them its values in earlier seasons, C codes of a step, X second hidden units (or all steps of all rows),
+H hidden units, N candidates, P numbers of the head.
 
 A recurrent context says what has been going on.  It cannot say what the target bar is: a Monday at nine, a day off, as
 warm as forecast.  Step h therefore reads the values at the same place of earlier seasons, the calendar of its bar and
 the inputs that are known in advance.  The first layer is a sum, so its largest part is computed once an answer:
 
-    x_h = relu(W_c context + W_r [lags; level] + W_a a_h + E_step[h] + Σ_c E_c[code_hc])
+    x_h = relu(W_c context + W_r [lags; level] + W_a a_h + Σ_c E[code_hc])
     z_h = relu(W_z x_h)
     moved_h = Σ_j softmax(W_g z_h)_j v_hj + w z_h,    numbers_h = W_p z_h
 
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from streamcast.models.linear import RowLinear
 from streamcast.models.spec import multiple_of_eight, within
@@ -33,7 +35,7 @@ class TargetBars(NamedTuple):
     """What is known at the cutoff about the bars of the horizon, for B answers.
 
     ``x_BhF``: numbers of each target bar; the first J are the target at the same place of earlier seasons, all in units
-    of the running normaliser: (value - mean) / unit.  ``codes_BhC``: whole numbers, one for each look-up table.
+    of the running normaliser: (value - mean) / unit.  ``codes_BhC``: the rows of the look-up table that a step adds up.
     ``level_B``: the last value in the same units.
     """
 
@@ -44,18 +46,20 @@ class TargetBars(NamedTuple):
 
 @dataclass(frozen=True)
 class TargetShape:
-    """The sizes of ``TargetBars``: F features, of which J are seasonal values, and the entries of each table."""
+    """The sizes of ``TargetBars``: F features, of which J are seasonal values, and the rows of the look-up table.
+
+    The table is several tables one after the other: time of day, day of the week, categories, and the step itself.
+    """
 
     features: int
     seasonal: int
-    tables: tuple[int, ...]
+    rows: int
 
     def __post_init__(self) -> None:
         """Raise SpecError when no read-out can have this shape."""
         multiple_of_eight("the number of features of a target bar", self.features)
         within("the number of seasonal values", self.seasonal, 1, self.features)
-        for entries in self.tables:
-            within("the number of entries of a table", entries, 1, 65_536)
+        within("the number of rows of the look-up table", self.rows, 1, 1_000_000)
 
 
 class Aligned(nn.Module):
@@ -66,30 +70,21 @@ class Aligned(nn.Module):
         hidden: int = 64, second: int = 32, dropout: float = 0.1,
     ) -> None:  # fmt: skip
         super().__init__()
+        del horizon
         multiple_of_eight("the read-out's hidden", hidden)
         multiple_of_eight("the read-out's second", second)
         within("the read-out's dropout", dropout, 0, 0.9)
-        self.lags, self.seasonal = min(lags, MOST_LAGS), shape.seasonal
+        self.lags, self.seasonal, self.numbers = min(lags, MOST_LAGS), shape.seasonal, numbers
         self.context = RowLinear(inputs, hidden)
         self.recent = RowLinear(self.lags + 1, hidden, bias=False)
         self.target = RowLinear(shape.features, hidden, bias=False)
-        self.step_hH = nn.Parameter(torch.randn(horizon, hidden) * 0.1)
-        tables = [nn.Embedding(entries, hidden) for entries in shape.tables]
-        for table in tables:
-            nn.init.normal_(table.weight, std=0.1)
-        self.tables = nn.ModuleList(tables)
+        self.table_RH = nn.Parameter(torch.randn(shape.rows, hidden) * 0.1)
         self.second = RowLinear(hidden, second)
         self.gate = RowLinear(second, shape.seasonal + 2 + highway)
         self.out = RowLinear(second, 1 + numbers)
         self.dropout = nn.Dropout(dropout)
-        for linear, gain in (
-            (self.context, 1.0),
-            (self.recent, 1.0),
-            (self.target, 1.0),
-            (self.second, 1.0),
-            (self.gate, 0.3),
-            (self.out, 0.1),
-        ):
+        gains = ((self.context, 1.0), (self.recent, 1.0), (self.target, 1.0), (self.second, 1.0), (self.gate, 0.3))
+        for linear, gain in (*gains, (self.out, 0.1)):
             nn.init.xavier_uniform_(linear.weight, gain=gain)
         for linear in (self.context, self.second, self.gate, self.out):
             nn.init.zeros_(linear.bias)
@@ -98,22 +93,22 @@ class Aligned(nn.Module):
         self, context_BD: Tensor, lags_BL: Tensor, targets: TargetBars, highway_Bh: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return each step's move from the last value, [B, h], and numbers for the head, [B, h, P]."""
-        level_B1 = targets.level_B[:, None]
+        x_BhF, codes_BhC, level_B = targets
+        rows, horizon, _ = x_BhF.shape
         newest_BR = lags_BL[:, lags_BL.shape[1] - self.lags :]
-        once_BH = self.context(context_BD) + self.recent(torch.cat([newest_BR, level_B1], -1))
-        x_BhH = once_BH[:, None] + self.target(targets.x_BhF) + self.step_hH
-        for place, table in enumerate(self.tables):
-            x_BhH = x_BhH + table(targets.codes_BhC[..., place])
-        z_BhX = self._dropped(self.second(self._dropped(x_BhH.relu())).relu())
-        moved_Bh1, numbers_BhP = self.out(z_BhX).split([1, self.out.out_features - 1], -1)
-        seasonal_BhJ = targets.x_BhF[..., : self.seasonal]
-        level_Bh1 = level_B1[:, None].expand(-1, seasonal_BhJ.shape[1], -1)
-        candidates = [level_Bh1, torch.zeros_like(level_Bh1), seasonal_BhJ]
-        if highway_Bh is not None:
-            candidates.append(highway_Bh[..., None] + level_Bh1)
+        once_BH = self.context(context_BD) + self.recent(torch.cat([newest_BR, level_B[:, None]], -1))
+        looked_up = F.embedding_bag(codes_BhC.flatten(0, 1), self.table_RH, mode="sum")
+        x_XH = torch.addmm(looked_up, x_BhF.flatten(0, 1), self.target.weight.t())
+        x_BhH = x_XH.view(rows, horizon, -1) + once_BH[:, None]
+        z_BhX = self._dropped(F.relu(self.second(self._dropped(F.relu(x_BhH, inplace=True))), inplace=True))
+        moved_Bh1, numbers_BhP = self.out(z_BhX).split([1, self.numbers], -1)
         weights_BhN = self.gate(z_BhX).softmax(-1)
-        mixed_Bh = (weights_BhN * torch.cat(candidates, -1)).sum(-1)
-        return mixed_Bh - level_B1 + moved_Bh1[..., 0], numbers_BhP
+        level_Bh = level_B[:, None].expand(-1, horizon)
+        mixed_Bh = (weights_BhN[..., 2 : 2 + self.seasonal] * x_BhF[..., : self.seasonal]).sum(-1)
+        mixed_Bh = mixed_Bh + weights_BhN[..., 0] * level_Bh
+        if highway_Bh is not None:
+            mixed_Bh = mixed_Bh + weights_BhN[..., -1] * (highway_Bh + level_Bh)
+        return mixed_Bh - level_Bh + moved_Bh1[..., 0], numbers_BhP
 
     def _dropped(self, x_BhH: Tensor) -> Tensor:
         """Drop units of an answer, the same ones at every step."""

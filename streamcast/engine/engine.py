@@ -189,11 +189,17 @@ class Engine:
 
 
 def known_ahead(spec: ModelSpec, observations: Observations) -> Floats:
-    """Return the known inputs that N observations bring, [N, I, H]: NaN where they bring none."""
-    if observations.ahead is not None:
-        return observations.ahead
+    """Return the known inputs that N observations bring, [N, I, H]: NaN where they bring none.
+
+    Raises ValueError for another shape, because the kernel does not check bounds.
+    """
     known = len(spec.known_columns)
-    return np.full((len(observations), known, spec.horizon if known else 0), np.nan)
+    shape = (len(observations), known, spec.horizon if known else 0)
+    if observations.ahead is None:
+        return np.full(shape, np.nan)
+    if known and observations.ahead.shape != shape:
+        raise ValueError(f"observations bring known inputs of shape {observations.ahead.shape}: expected {shape}")
+    return observations.ahead
 
 
 def layout(spec: ModelSpec, network: Network) -> StateLayout:

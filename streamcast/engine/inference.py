@@ -23,8 +23,8 @@ from streamcast.spec.model_spec import ModelSpec
 Ints = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 
-BLOCK_ROWS = 512
-"""Rows of one call of the network; a multiple of a tile."""
+BLOCK_ROWS, ALIGNED_ROWS = 512, 64
+"""Rows of one call of the network, and of one read-out where each answer has many target bars; multiples of a tile."""
 
 
 @dataclass(slots=True)
@@ -75,9 +75,10 @@ class Inference:
         rings = [self._slab.arrays.get(f"past.{scale}") for scale in range(len(scales))]
         before = [np.empty_like(part.y) for part in scales]
         done = [0] * len(scales)
+        most = BLOCK_ROWS if self._network.aligned is None else ALIGNED_ROWS  # what fits the processor's cache
         with torch.inference_mode():
-            for first in range(0, answers, BLOCK_ROWS):
-                block = slice(first, min(first + BLOCK_ROWS, answers))
+            for first in range(0, answers, most):
+                block = slice(first, min(first + most, answers))
                 at, rows = steps.answer_step[block], block.stop - block.start
                 whole = slice(first, first + whole_tiles(rows))
                 memories, filled = [], []

@@ -459,24 +459,43 @@ def _align_targets(
     aligned = 0
     for s in range(plan.seasons.shape[0]):
         aligned += plan.back[s]
-    j = 0
+    window, reciprocal, j = ring.shape[0], 1.0 / unit, 0
     for s in range(plan.seasons.shape[0]):
         season = plan.seasons[s]
         for k in range(plan.back[s]):
-            for h in range(plan.horizon):
+            h = 0
+            while h < plan.horizon:  # a run of consecutive bars
+                stop = min((h // season + 1) * season, plan.horizon)
                 order = n + h - (h // season + 1 + k) * season
-                value, missing, off = 0.0, True, False
-                if order >= oldest:
-                    value, missing = _observed(ring, absent, order, oldest, season)
-                    value = min(max((value - mean) / unit, -CLIP), CLIP)
-                x_HG[h, j] = value
-                x_HG[h, aligned + j] = 1.0 if missing else 0.0
-                if plan.day_off.shape[0] > 0:
-                    then = label + (order - n + 1) * plan.freq
+                cell = order % window
+                while h < stop:
+                    value, missing = 0.0, 1.0
+                    if order >= oldest:
+                        value, missing = ring[cell], 0.0
+                        if absent[cell]:
+                            value, missing = _older(ring, absent, order, oldest, season), 1.0
+                        value = (value - mean) * reciprocal
+                        value = CLIP if value > CLIP else value
+                        value = -CLIP if value < -CLIP else value
+                    x_HG[h, j] = value
+                    x_HG[h, aligned + j] = missing
+                    cell += 1
+                    if cell == window:
+                        cell = 0
+                    order += 1
+                    h += 1
+            if plan.day_off.shape[0] > 0:
+                for h in range(plan.horizon):
+                    then = label + (h + 1 - (h // season + 1 + k) * season) * plan.freq
                     off = _is_day_off(plan, (then + _zone_offset(plan, then)) // DAY_MS)
                     x_HG[h, 2 * aligned + j] = 1.0 if off else 0.0
             j += 1
-    f = 2 * aligned if plan.day_off.shape[0] == 0 else 3 * aligned
+    _align_known(plan, ahead, label, 2 * aligned if plan.day_off.shape[0] == 0 else 3 * aligned, x_HG, codes_HT)
+
+
+@njit(cache=True, error_model="numpy")
+def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_HG: Singles, codes_HT: Ints) -> None:
+    """Write the calendar and the known inputs of the bars of the horizon, numbers from feature ``f`` on."""
     numbers = 0
     for i in range(plan.known.shape[0]):
         if plan.sizes[plan.known[i]] == 0:
@@ -487,18 +506,22 @@ def _align_targets(
         day = local // DAY_MS
         off, weekday = _is_day_off(plan, day), (day + 3) % 7 if plan.week else 0
         kind = 2 if off else 1 if weekday >= 5 else 0
-        codes_HT[h, 0] = kind * plan.places + (local % DAY_MS) * plan.places // DAY_MS
-        codes_HT[h, 1] = 7 if off else weekday
+        codes_HT[h, 0] = kind * plan.places + (local - day * DAY_MS) * plan.places // DAY_MS
+        first = 3 * plan.places  # the first row of the next table
+        codes_HT[h, 1] = first + (7 if off else weekday)
+        first += 8
         at, table = 0, 2
         for i in range(plan.known.shape[0]):
             value, categories = ahead[i, h], plan.sizes[plan.known[i]]
             if categories > 0:
-                codes_HT[h, table] = 0 if math.isnan(value) or value < 0.0 else int(value) + 1
+                codes_HT[h, table] = first + (0 if math.isnan(value) or value < 0.0 else int(value) + 1)
+                first += categories + 1
                 table += 1
             else:
                 x_HG[h, f + at] = _as_known(value, plan.center[i], plan.spread[i])
                 x_HG[h, f + numbers + at] = 1.0 if math.isnan(value) else 0.0
                 at += 1
+        codes_HT[h, table] = first + h
 
 
 @njit(cache=True, error_model="numpy")
@@ -530,18 +553,15 @@ def align_positions(
 
 
 @njit(cache=True, error_model="numpy")
-def _observed(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> tuple[float, bool]:
-    """Return the newest observed value at a bar or whole seasons before it, and whether the bar itself was missing."""
-    cell = order % ring.shape[0]
-    if not absent[cell]:
-        return ring[cell], False
+def _older(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> float:
+    """Return the newest observed value whole seasons before a bar without one, or else the bar's filled value."""
     for older in range(1, OLDER_SEASONS + 1):
         before = order - older * season
         if before < oldest:
             break
         if not absent[before % ring.shape[0]]:
-            return ring[before % ring.shape[0]], True
-    return ring[cell], True
+            return ring[before % ring.shape[0]]
+    return ring[order % ring.shape[0]]
 
 
 @njit(cache=True, error_model="numpy")

@@ -83,13 +83,13 @@ def target_width(spec: ModelSpec, targets: TargetBars) -> int:
 
 
 def target_tables(spec: ModelSpec, targets: TargetBars) -> tuple[int, ...]:
-    """The entries of the look-up tables of one bar of the horizon.
+    """The rows of the look-up tables of one bar of the horizon, which follow each other in one table.
 
-    Kind of day × time of day, day of the week, and each known input that is a category (0 is unknown).
+    Kind of day × time of day, day of the week, each known input that is a category (its first row: unknown), the step.
     """
     sizes = {column.name: len(column.categories or ()) for column in spec.series.columns}
     categories = [sizes[known.name] + 1 for known in targets.known if sizes[known.name]]
-    return (KINDS_OF_DAY * targets.places, DAYS, *categories)
+    return (KINDS_OF_DAY * targets.places, DAYS, *categories, spec.horizon)
 
 
 def _padded(numbers: int) -> int:

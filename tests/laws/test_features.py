@@ -81,7 +81,7 @@ def _target_bars(spec: ModelSpec, out: Steps, a: int) -> tuple[float, list[dict[
     assert not out.target_x[a, :, len(names) :].any()
     rows = [dict(zip(names, x.tolist(), strict=False)) for x in out.target_x[a]]
     codes: list[list[int]] = out.target_codes[a].tolist()
-    assert (out.target_codes[a] < np.array(features.target_tables(spec, spec.targets))).all()
+    assert (out.target_codes[a] < np.cumsum(features.target_tables(spec, spec.targets))).all()
     return float(out.level[a]), rows, codes
 
 

@@ -15,7 +15,8 @@ from streamcast.models.surgery.compress import narrowed, pruned, quantised
 
 Floats = npt.NDArray[np.float64]
 
-TARGETS = TargetShape(features=16, seasonal=5, tables=(12, 8))
+TABLES = (12, 8, 6)
+TARGETS = TargetShape(features=16, seasonal=5, rows=sum(TABLES))
 SHAPE = Shape(features=(8,), lags=32, horizon=6, quantiles=(0.1, 0.5, 0.9), targets=TARGETS)
 
 
@@ -26,7 +27,8 @@ def one_thread() -> None:
 
 
 def target_bars(rows: int, shape: TargetShape = TARGETS, horizon: int = 6) -> TargetBars:
-    codes = [torch.randint(entries, (rows, horizon)) for entries in shape.tables]
+    first = np.cumsum([0, *TABLES])
+    codes = [int(f) + torch.randint(n, (rows, horizon)) for f, n in zip(first, TABLES, strict=False)]
     return TargetBars(torch.randn(rows, horizon, shape.features), torch.stack(codes, -1), torch.randn(rows))
 
 
@@ -44,9 +46,8 @@ def by_hand(
     moved, numbers = [], []
     for h, x_F in enumerate(bars.x_BhF[row].double().numpy()):
         x = w["context.weight"] @ context_D + w["context.bias"]
-        x = x + w["recent.weight"] @ np.append(lags_L[-part.lags :], level) + w["target.weight"] @ x_F + w["step_hH"][h]
-        for place in range(len(TARGETS.tables)):
-            x = x + w[f"tables.{place}.weight"][int(bars.codes_BhC[row, h, place])]
+        x = x + w["recent.weight"] @ np.append(lags_L[-part.lags :], level) + w["target.weight"] @ x_F
+        x = x + w["table_RH"][bars.codes_BhC[row, h].numpy()].sum(0)
         z = np.maximum(w["second.weight"] @ np.maximum(x, 0) + w["second.bias"], 0)
         score = w["gate.weight"] @ z + w["gate.bias"]
         weights = np.exp(score - score.max()) / np.exp(score - score.max()).sum()
@@ -101,7 +102,7 @@ def test_it_learns_what_only_the_target_bar_tells() -> None:
     optimiser = torch.optim.Adam(part.parameters(), lr=0.01)
     for _ in range(300):
         bars = target_bars(64)
-        wanted_Bh = bars.x_BhF[..., 1] + effect[bars.codes_BhC[..., 1]]
+        wanted_Bh = bars.x_BhF[..., 1] + effect[bars.codes_BhC[..., 1] - TABLES[0]]
         moved_Bh, _ = part(torch.zeros(64, 8), torch.zeros(64, 8), bars, None)
         loss = (moved_Bh + bars.level_B[:, None] - wanted_Bh).abs().mean()
         optimiser.zero_grad()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
 from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport
+from streamcast.app.commands.train import quality
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import TopicSpec, TransportError
 from streamcast.engine.engine import layout
 from streamcast.errors import ModelError
-from streamcast.spec.model_spec import format_duration
+from streamcast.spec.local_time import UTC_TIME
+from streamcast.spec.model_spec import ModelSpec, format_duration
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 """Keep the journal for ever: it is small, and replay needs all of it."""
@@ -44,6 +47,10 @@ class _Say:
         self._console.print(f"{mark} {what}" + ("" if good or not remedy else f"\n     [yellow]remedy:[/] {remedy}"))
         return good
 
+    def note(self, what: str) -> None:
+        """Print a line that is no check."""
+        self._console.print(f"     {what}", highlight=False)
+
 
 def _models(settings: Settings, say: _Say) -> bool:
     try:
@@ -64,6 +71,8 @@ def _models(settings: Settings, say: _Say) -> bool:
             f" (at most {size * room / 2**30:.1f} GiB per partition)",
             "train all lanes with the same series spec (columns, freq, mode, gaps)",
         )
+        good &= _calendar(lane, spec, say)
+        say.note(f"lane {lane}: {quality(model)[0]}")
         if size * room > settings.state.max_bytes:
             good &= say(
                 False,
@@ -72,6 +81,21 @@ def _models(settings: Settings, say: _Say) -> bool:
                 "lower state.max_series, raise state.max_bytes, or train a model with a smaller window",
             )
     return good
+
+
+def _calendar(lane: str, spec: ModelSpec, say: _Say) -> bool:
+    """Check that the tables of local time and days off reach far enough; they end on a date that the spec names."""
+    local = spec.targets.local if spec.targets else None
+    if local is None or local == UTC_TIME:
+        return True
+    until = datetime.fromtimestamp(local.until / 1000, UTC)
+    return say(
+        until > datetime.now(UTC) + timedelta(days=365),
+        f"lane {lane}: the calendar of {local.zone}"
+        + (f" with days off of {local.holidays}" if local.holidays else "")
+        + f" reaches to {until:%Y-%m-%d}",
+        "train the model again: a new spec has a calendar that reaches ten years further",
+    )
 
 
 def _broker(settings: Settings, create: bool, say: _Say) -> bool:
@@ -96,9 +120,9 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
     partitions = found[settings.input.topic].partitions
     missing = [topic for topic in needed if topic not in found]
     if missing and create:
-        _create(settings, missing, partitions)
-        found |= {topic: TopicSpec(topic, partitions) for topic in missing}
-    good = True
+        _create(settings, missing, found[settings.input.topic])
+        found |= {topic: replace(found[settings.input.topic], name=topic) for topic in missing}
+    good, replication = True, found[settings.input.topic].replication
     for topic in needed:
         if topic not in found:
             good &= say(False, f"topic {topic} does not exist", "run again with --create")
@@ -109,14 +133,22 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
                 f"topic {topic}: {count} partitions" + (" (just created)" if topic in missing else ""),
                 f"give it {partitions}, like {settings.input.topic}: a forecast goes to the partition of its record",
             )
+            if found[topic].replication < replication:
+                good &= say(
+                    False,
+                    f"topic {topic} has replication factor {found[topic].replication}, {settings.input.topic} has"
+                    f" {replication}: one broker less stops all answers",
+                    f"raise its replication factor to {replication} (kafka-reassign-partitions.sh)",
+                )
     return good
 
 
-def _create(settings: Settings, topics: list[str], partitions: int) -> None:
+def _create(settings: Settings, topics: list[str], source: TopicSpec) -> None:
+    """Create topics with the partitions and the replication factor of the input topic."""
     config: Callable[[str], dict[str, str]] = lambda topic: JOURNAL_CONFIG if topic == settings.output.journal else {}  # noqa: E731
     transport = new_transport(settings, replace(connection(settings), guarantee="at_least_once"))
     try:
-        transport.create([TopicSpec(topic, partitions, config=config(topic)) for topic in topics])
+        transport.create([replace(source, name=topic, config=config(topic)) for topic in topics])
     finally:
         transport.close(10.0)
 

@@ -141,7 +141,7 @@ class BacktestReport:
     @property
     def horizon(self) -> int:
         """The number of steps ahead."""
-        return self.tallies[self.model].count_KH.shape[1]
+        return int(self.tallies[self.model].count_KH.shape[1])
 
     def _lost_steps(self) -> dict[str, list[int]]:
         """Return the steps at which a baseline's mean absolute error is at most the model's, by baseline."""

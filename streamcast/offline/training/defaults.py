@@ -24,6 +24,7 @@ from streamcast.spec.model_spec import (
     Column,
     Known,
     ModelSpec,
+    Online,
     Scale,
     SeriesSpec,
     TargetBars,
@@ -109,6 +110,7 @@ def default_spec(
         half_life=HALF_LIFE,
         warm_up=max(min(WARM_UP, bars // 8), 2),
         lower=lower,
+        online=Online(),
         targets=TargetBars(
             back=tuple(MOST_BACK if one == shortest else FEWER_BACK for one in chosen),
             local=_local(history, timezone, holidays),

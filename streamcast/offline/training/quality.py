@@ -49,7 +49,8 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
             for step in spec.scored_steps
         },
     }  # fmt: skip
-    return _finite(found)
+    finite: dict[str, Any] = _finite(found)
+    return finite
 
 
 def _finite(found: Any) -> Any:

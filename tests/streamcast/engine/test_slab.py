@@ -273,7 +273,7 @@ def test_a_partition_that_is_restored_goes_on_as_if_it_had_never_been_away(data:
     stayed, returned = engine(name, max_series), engine(name, max_series)
     stage(stayed, numbered[:cut], Trace())
     stayed.promote()
-    stage(returned, [(0, Line("a", START, lines[0].values))], Trace())  # what was there before is gone
+    stage(returned, [(0, Line("a", START, lines[0].values, lines[0].ahead))], Trace())  # what was there before is gone
     returned.promote()
     returned.slab.restore(partition(0), stayed.slab.export(partition(0)))
     assert digests(returned) == digests(stayed)

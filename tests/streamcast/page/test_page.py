@@ -202,6 +202,7 @@ def test_an_empty_page_says_that_it_waits_and_for_how_long(browser: Browser, not
 
 def test_a_service_that_stopped_is_distinguished_from_a_quiet_topic(browser: Browser, many: Stage) -> None:
     with closing(many.open(browser)) as page:
+        many.go_on()
         expect(page.locator("#status")).to_have_text("live")
         heard = many.board.forecasts.heard
         assert heard is not None
@@ -225,6 +226,7 @@ def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage
 def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
     stage = Stage(series=3, bars=10)
     with closing(stage.open(browser)) as page:
+        stage.go_on()
         expect(page.locator("#status")).to_have_text("live")
         stage.server.close()
         expect(page.locator("#status")).to_contain_text("disconnected for")

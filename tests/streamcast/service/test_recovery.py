@@ -190,5 +190,5 @@ def test_records_that_go_while_they_are_read_again_are_a_refusal(stand: Stand) -
     service = stand.serve()
     service.on_assigned({stand.partitions[0]: 10}, {stand.partitions[0]: (0, 10)})
     stand.broker.delete_records(stand.partitions[0], 3)
-    with pytest.raises(ServiceError, match="retention has passed it"):
+    with pytest.raises(ServiceError, match="retention has deleted it"):
         service.recover_some(1.0)

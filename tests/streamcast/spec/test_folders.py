@@ -257,11 +257,11 @@ def test_a_part_that_is_no_plain_file_is_refused_without_waiting(root: Path, nam
     with pytest.raises(ModelError, match="cannot be read"):
         load_model(root, "load")
     os.mkfifo(path)
-    with pytest.raises(ModelError, match="no plain file"):
+    with pytest.raises(ModelError, match="not a plain file"):
         load_model(root, "load")
     path.unlink()
     path.symlink_to("/dev/zero")
-    with pytest.raises(ModelError, match="no plain file"):
+    with pytest.raises(ModelError, match="not a plain file"):
         load_model(root, "load")
 
 

@@ -111,7 +111,7 @@ def test_every_column_name_that_a_spec_takes_can_be_decoded(names: list[str]) ->
         ({"scales": (Scale(every="1h"), Scale(every="5min"))}, "coarser than 1h"),
         ({"scored": (4,)}, "between 1 and the horizon 3"),
         ({"scored": (0,)}, "between 1 and the horizon 3"),
-        ({"calendar": ("fortnight",)}, "'hour', 'day', 'week' or 'year'"),
+        ({"calendar": ("fortnight",)}, "'hour', 'half-day', 'day', 'week' or 'year'"),
         ({"schema_version": 2}, "Input should be 1"),
     ],
 )
@@ -134,7 +134,7 @@ def test_everything_in_a_spec_changes_its_digest() -> None:
     one = spec()
     changes: list[dict[str, Any]] = [
             {"horizon": 4}, {"quantiles": (0.5,)}, {"window": 9}, {"lags": 8}, {"scales": (Scale(every="1h"),)},
-            {"season": 7}, {"calendar": ()}, {"half_life": 3}, {"warm_up": 1}, {"scored": (2,)}, {"network": {}},
+            {"season": (7,)}, {"calendar": ()}, {"half_life": 3}, {"warm_up": 1}, {"scored": (2,)}, {"network": {}},
             {"series": series(offset=1)}, {"series": series(max_gap=1)}, {"series": series(ttl=1)},
             {"series": series(missing="season")}, {"series": series(mode="ticks")}, {"series": series(max_ahead=1)},
     ]  # fmt: skip

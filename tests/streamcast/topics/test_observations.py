@@ -261,7 +261,7 @@ def _each_name_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 STEPS = 3
 KNOWING = Decoder(SPEC, Ahead((2, 1), STEPS))
 
-NONE = [None] * STEPS
+NONE: list[float | None] = [None] * STEPS
 AHEAD: dict[str, tuple[bytes, list[list[float | None]] | None]] = {
     "no field": (record(), None),
     "a null field": (record(ahead=None), None),
