@@ -1,14 +1,15 @@
 """The online layer in plain Python, from the equations in the docstring of ``streamcast.kernels.online``.
 
-Slow and obvious: all bars and all issued forecasts are kept, and everything is computed anew from them.
+Slow and obvious: all bars and all issued forecasts are kept, and everything is computed from all of them.
 Legend: t the newest bar, u a target bar, h = u − t.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class OnlineLayer:
         self.y: list[float] = []
         self.d: list[float] = []
         self.cutoffs: list[list[float]] = []
-        self.issued: list[tuple[Floats, float] | None] = []
+        self.issued: list[tuple[Floats, Floats] | None] = []
         n = len(self.seasons)
         self.features, self.regressions = 2 * n + 9, regressions
         prior = [network_prior, 0.5, *[2.0] * (n - 1), 6.0, *[0.0] * n, *[0.0] * (2 * regressions)]
@@ -109,13 +110,14 @@ class OnlineLayer:
         if self.regressions and t > self.day:
             number = t % (2 * len(self.rungs))
             key = (number % 2, self.rungs[number // 2])
-            self.beta[key] = np.linalg.solve(self.left[key] + 10.0 * np.eye(self.features), self.right[key])
+            beta = np.linalg.solve(self.left[key] + 10.0 * np.eye(self.features), self.right[key])
+            self.beta[key] = beta.astype(np.float64)
         self.issued.append(None)
         if network is not None and not (np.abs(network) < 1e100).all():
             network = None
         forecast = np.array([self.levels_of(t, h, network) for h in range(1, self.horizon + 1)])
         if answer:
-            medians = np.full(self.horizon, math.nan) if network is None else network[:, self.median]
+            medians: Floats = np.full(self.horizon, math.nan) if network is None else network[:, self.median]
             self.issued[-1] = (forecast, medians)
         return forecast
 
@@ -204,7 +206,7 @@ class OnlineLayer:
         self.now[1] = 0.0 if math.isnan(places[0][0]) else places[0][0] - base
         self.now[3] = min(max(d / (size + 1e-100), -6.0), 6.0)
 
-    def between(self, values: dict[int, Floats] | dict[int, float], h: int) -> Floats | float:
+    def between(self, values: Mapping[int, Any], h: int) -> Any:
         if h in values:
             return values[h]
         low, high = max(g for g in self.ladder if g < h), min(g for g in self.ladder if g > h)
