@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.streams import model_spec
+from harness.streams import GRU, model_spec
 from streamcast.engine.online import layer_fields, plan, regression_ladder, scored_ladder
 from streamcast.kernels import online
 from streamcast.kernels.online import LayerState, Overwritten, learn_and_answer
@@ -22,7 +22,8 @@ SHAPES = [((4, 9), 6), ((1,), 5), ((7,), 1), ((4, 12), 30), ((6, 3), 9)]
 
 
 def spec_of(seasons: Sequence[int], horizon: int, **given: object) -> ModelSpec:
-    return model_spec({}, horizon=horizon, season=tuple(seasons), **{"online": Online(), **given})
+    given = {"online": Online(), **given}
+    return model_spec({}, GRU, horizon=horizon, season=tuple(seasons), **given)
 
 
 def state_of(spec: ModelSpec) -> LayerState:
