@@ -165,6 +165,7 @@ class OnlineLayer:
                     self.moment[h][e] = max(1.0, keep * self.moment[h][e] + regret**2)
             self.sigma[h] += max(1.0 / n, 1.0 / (60.0 + 3.0 * h)) * (error - self.sigma[h])
             relative.append(min(error / sigma, 10.0))
+        self.borrow()
         regrets, moments = np.mean([*self.regret.values()], 0), np.mean([*self.moment.values()], 0)
         for h in self.ladder:
             found = np.maximum(self.regret[h] + regrets, 0) / (self.moment[h] + moments)
@@ -174,6 +175,13 @@ class OnlineLayer:
             first = self.count[self.ladder[0]]
             rate = max(1 / 14, 1 / (2 + first / self.day)) / (self.day / self.parts)
             self.share[self.part(t)] += rate * (math.fsum(relative) / len(relative) - self.share[self.part(t)])
+
+    def borrow(self) -> None:
+        seen = [h for h in self.ladder if self.count[h]]
+        if seen and not self.count[self.horizon]:
+            for h in self.ladder:
+                if not self.count[h]:
+                    self.sigma[h] = self.sigma[seen[-1]] * math.sqrt(h / seen[-1])
 
     def observe(self, t: int, y: float) -> None:
         places = [self.at_place(t, 1, i) for i in range(len(self.seasons))]

@@ -36,7 +36,8 @@ class Forecaster:
     ``grace`` for late readings.  ``season`` is a length in bars or a duration such as ``"1d"``, or several.
     ``timezone`` is that of times that name none, also in the frames that come back, and of the model's calendar;
     ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in
-    advance, and no forecast lies below ``lower``.  ``options`` are those of training.  All other parts of the model
+    advance, and no forecast lies below ``lower``.  ``plain`` leaves out target bars and online layer: several times
+    faster, worse forecasts.  ``options`` are those of training.  All other parts of the model
     spec are chosen from the data.
     """
 
@@ -57,6 +58,7 @@ class Forecaster:
         holidays: str | None = None,
         known: Sequence[str] = (),
         lower: float | None = None,
+        plain: bool = False,
         options: Options | None = None,
         name: str | None = None,
     ) -> None:
@@ -64,7 +66,7 @@ class Forecaster:
             "horizon": horizon, "network": model, "quantiles": quantiles,
             "lags": lags, "season": season, "scales": scales,
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
-            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower,
+            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "plain": plain,
         }  # fmt: skip
         self._freq, self._options, self._timezone = freq, options, timezone
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))

@@ -161,6 +161,12 @@ class SpecOptions:
         str | None, typer.Option(help="Time zone of the model's calendar.", show_default="that of --timezone")
     ] = None
     lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0.")] = None
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Leave out target bars and online layer: several times faster a record, worse forecasts."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

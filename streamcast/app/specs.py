@@ -29,6 +29,7 @@ def new_spec(
     holidays: str | None,
     known: Sequence[str],
     lower: float | None,
+    plain: bool = False,
 ) -> ModelSpec:
     """Return ``default_spec`` of these choices.
 
@@ -41,6 +42,7 @@ def new_spec(
         return default_spec(
             history, horizon, network, quantiles=quantiles, lags=lags, season=season, scales=scales, mode=mode,
             grace=grace, aggregates=aggregates, timezone=timezone, holidays=holidays, known=known, lower=lower,
+            plain=plain,
         )  # fmt: skip
     except ValidationError as error:
         raise SpecError(sentences(error)) from None

@@ -31,8 +31,9 @@ today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (
 (1 − forget/S0)·V_e + r_e²).  w_e ∝ max(0, (R_e + R̄_e)/2) / ((V_e + V̄_e)/2), where R̄, V̄ are means over the ladder;
 if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.
 
-**Levels.**  sigma is the running mean of |y − m|, memory 60 + 3·h bars; its share by part of the day has a memory of
-14 days; local = sigma · max(share, .05).  With z_j the normal quantile in mean absolute errors, and a the network's
+**Levels.**  sigma is the running mean of |y − m|, memory 60 + 3·h bars.  A step whose outcomes have not come borrows
+the sigma of the longest step g that has one, times √(h / g).  The share of sigma by part of the day has a memory of 14
+days; local = sigma · max(share, .05).  With z_j the normal quantile in mean absolute errors, and a the network's
 weight: s_j = a·(network_j − network's median) + (1 − a)·z_j·local, q_j = m + s_j + theta_j·max(|s_j| / max(|z_j|, .25),
 .05·local), at least ``lower``, ordered outwards from the median.  theta_j ← theta_j + eta·(level_j − [y < issued
 q_j]) within ±20: adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170), eta = max(coverage step ·
@@ -509,6 +510,22 @@ def _settle(
 
 
 @njit(cache=True, error_model="numpy")
+def _borrow_errors(ladder: Ints, mixture: Floats, error: int) -> None:
+    """Give scored steps without an outcome the sigma of the longest step that has one, by the root of the steps."""
+    steps = ladder.shape[0]
+    if mixture[steps - 1, error + 1] > 0.0:
+        return
+    longest = steps - 1
+    while longest >= 0 and mixture[longest, error + 1] == 0.0:
+        longest -= 1
+    if longest < 0:
+        return
+    for step in range(steps):
+        if mixture[step, error + 1] == 0.0:
+            mixture[step, error] = mixture[longest, error] * math.sqrt(ladder[step] / ladder[longest])
+
+
+@njit(cache=True, error_model="numpy")
 def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -> float:
     """Take one outcome; return its deviation from the base that was known one bar ago."""
     experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
@@ -516,6 +533,7 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -
     day = plan.seasons[0]
     here = plan.parts[t % day]
     relative, settled = _settle(plan, row, scratch, t, y)
+    _borrow_errors(plan.ladder, row.mixture, 3 * experts)
     steps = 0
     while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
         steps += 1

@@ -329,9 +329,10 @@ def test_state_and_forecasts_stay_finite_whatever_is_observed(name: str, data: s
 @given(value=st.floats(-1e100, 1e100))
 @few
 def test_a_constant_series_is_forecast_near_its_constant(name: str, value: float) -> None:
-    columns, lower = len(SPECS[name].series.columns), SPECS[name].lower
-    value = value if lower is None else max(value, lower)
-    lines = [Line("a", START + i * MINUTE, (value,) * columns) for i in range(12)]
+    spec = SPECS[name]
+    value = value if spec.lower is None else max(value, spec.lower)
+    values, ahead = (value,) * len(spec.series.columns), (np.nan,) * (len(spec.known_columns) * spec.horizon)
+    lines = [Line("a", START + i * MINUTE, values, ahead) for i in range(12)]
     forecasts = drive(engine(name), lines).forecasts.values()
     assert forecasts
     for forecast in forecasts:

@@ -65,12 +65,14 @@ def default_spec(
     holidays: str | None = None,
     known: Sequence[str] = (),
     lower: float | None = None,
+    plain: bool = False,
 ) -> ModelSpec:
     """Return a spec for a history; arguments that are None are chosen from its bar length and values.
 
     ``season`` is one season or several, in bars or as durations such as ``"1d"``.  ``timezone`` is that of the people
     whose days the series follows, ``holidays`` a country or region such as ``AU-VIC``; both become tables in the spec.
     ``known`` names columns whose future is published in advance; no forecast lies below ``lower``.
+    ``plain`` leaves out target bars and the online layer: a record costs a fraction, and forecasts are worse.
 
     ``mode`` says whether a record is a bar or one of its readings.  ``grace`` is how long a bar of ticks waits for late
     readings, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of
@@ -110,8 +112,10 @@ def default_spec(
         half_life=HALF_LIFE,
         warm_up=max(min(WARM_UP, bars // 8), 2),
         lower=lower,
-        online=Online(),
-        targets=TargetBars(
+        online=None if plain else Online(),
+        targets=None
+        if plain
+        else TargetBars(
             back=tuple(MOST_BACK if one == shortest else FEWER_BACK for one in chosen),
             local=_local(history, timezone, holidays),
             places=max(min(DAY // freq, MOST_PLACES), 1),
