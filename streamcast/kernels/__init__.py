@@ -1,7 +1,7 @@
 """Numba loops over the state arrays: the only room that imports numba.
 
 In the order of a record's way: ``advance`` (bars, windows, features), ``waves`` (steps that can run together),
-``rings`` (past outputs for the read-out), ``scoring`` (forecasts compared with their outcome), ``text`` (forecasts as
+``rings`` (past outputs for the read-out), ``online`` (the online layer), ``scoring`` (forecasts compared with their outcome), ``text`` (forecasts as
 JSON bytes).  ``outcomes`` has the outcome codes of records.
 
 Every kernel is one plain loop in offset order.  It changes only its arguments.
