@@ -2,8 +2,8 @@
 
 One call of ``learn_and_answer`` takes the steps of a chunk, those of each series in order.  For each step it settles
 the forecasts of this bar, updates what is learned, and turns the network's forecast into the final one.  It reads
-outcomes up to the cutoff only.  All numbers are float64; an outcome that is not finite counts as missing, and outcomes are clipped at
-1e100.  The network's forecast counts only if all of it is finite.
+outcomes up to the cutoff only.  All numbers are float64; an outcome that is not finite counts as missing, and
+outcomes are clipped at 1e100.  The network's forecast counts only if all of it is finite.
 
 Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
 steps (the ladder), G regression steps (a coarser ladder), E experts, P features, B parts of the day; t the newest
