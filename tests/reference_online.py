@@ -1,6 +1,6 @@
 """The online layer in plain Python, from the equations in the docstring of ``streamcast.kernels.online``.
 
-Slow and obvious: all bars and all issued forecasts are kept, and everything is computed from all of them.
+Slow and obvious: all bars and all issued forecasts are kept, and places are searched for at every step.
 Legend: t the newest bar, u a target bar, h = u − t.
 """
 

@@ -52,7 +52,9 @@ class Layer:
             pending=np.empty((k, ladder, state.pending.shape[2])),
         )
         finite = np.ones(len(forecast), np.bool_)
-        online.learn_and_answer(plan, state, slots, orders, observed, answer, forecast, before, finite)
+        online.learn_and_answer(
+            plan, state, np.argsort(slots, kind="stable"), slots, orders, observed, answer, forecast, before, finite
+        )
         for name in ("observed", "deviation", "cutoff"):
             size = getattr(state, name).shape[1]
             slab.overwrote(f"online.{name}", slots, orders % size, getattr(before, name))

@@ -1,8 +1,8 @@
 """Numba loops over the state arrays: the only room that imports numba.
 
 In the order of a record's way: ``advance`` (bars, windows, features), ``waves`` (steps that can run together),
-``rings`` (past outputs for the read-out), ``online`` (the layer after the network), ``scoring`` (forecasts compared
-with their outcome), ``text`` (forecasts as JSON bytes).  ``outcomes`` has the outcome codes of records.
+``rings`` (past outputs for the read-out), ``online`` (the online layer), ``scoring`` (forecasts compared with their
+outcome), ``text`` (forecasts as JSON bytes).  ``outcomes`` has the outcome codes of records.
 
-Every kernel is one plain loop in offset order.  It changes only its arguments.
+Every kernel is one plain loop in the offset order of each series.  It changes only its arguments.
 """

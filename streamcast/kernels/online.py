@@ -1,9 +1,9 @@
 """The online layer: per series, it mixes the network with simple forecasts and keeps the intervals' coverage.
 
-One call of ``learn_and_answer`` takes the steps of a chunk in order.  For each step it settles the forecasts of this
-bar, updates what is learned, and turns the network's forecast into the final one.  It reads outcomes up to the
-cutoff only.  All numbers are float64; an outcome that is not finite counts as missing, and outcomes are clipped at
-1e100.  The network's forecast counts only if all of it is finite.
+One call of ``learn_and_answer`` takes the steps of a chunk, those of each series in order.  For each step it settles
+the forecasts of this bar, updates what is learned, and turns the network's forecast into the final one.  It reads
+outcomes up to the cutoff only.  All numbers are float64; an outcome that is not finite counts as missing, and
+outcomes are clipped at 1e100.  The network's forecast counts only if all of it is finite.
 
 Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
 steps (the ladder), G regression steps (a coarser ladder), E experts, P features, B parts of the day; t the newest
@@ -641,11 +641,13 @@ def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: 
 
 @njit(cache=True, error_model="numpy")
 def learn_and_answer(
-    plan: LayerPlan, state: LayerState, slots: Ints, orders: Ints, outcomes: Floats, answer: Ints, forecast: Floats,
-    before: Overwritten, finite: npt.NDArray[np.bool_],
+    plan: LayerPlan, state: LayerState, sequence: Ints, slots: Ints, orders: Ints, outcomes: Floats, answer: Ints,
+    forecast: Floats, before: Overwritten, finite: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
     """Take K steps in order: learn from each outcome, then write the final forecast of each answer.
 
+    ``sequence`` [K] is a permutation of the steps that keeps the order of each series: steps of one series together
+    find its state in the processor's cache.
     ``orders`` [K] is the number of steps of the series before this one; 0 resets its state.  ``outcomes`` [K] is NaN
     where missing; ``answer`` [K] is the step's answer or -1.  ``forecast`` [A, H, Q] holds the network's levels in the
     unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.
@@ -657,7 +659,7 @@ def learn_and_answer(
         np.empty(seasons, np.int64),
     )  # fmt: skip
     lower, column, z = np.empty((features, features)), np.empty(features), np.empty(features)
-    for k in range(slots.shape[0]):
+    for k in sequence:
         slot, t = slots[k], orders[k]
         y = _within(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
         row = LayerRow(

@@ -46,8 +46,8 @@ def run(
     )  # fmt: skip
     finite = np.zeros(k, np.bool_)
     learn_and_answer(
-        constants, state or state_of(spec), np.zeros(k, np.int64), first + np.arange(k), y, np.arange(k), forecast,
-        before, finite,
+        constants, state or state_of(spec), np.arange(k), np.zeros(k, np.int64), first + np.arange(k), y, np.arange(k),
+        forecast, before, finite,
     )  # fmt: skip
     assert finite.all()
     return forecast
