@@ -268,7 +268,7 @@ class MemoryBroker:
         for call in late:
             try:
                 call()
-            except ProducerFenced:
+            except (ProducerFenced, StaleMember):  # answers to a request that nobody waits for
                 continue
         return producer, producer.epoch
 
