@@ -63,7 +63,8 @@ def wearable() -> Finding:
     """A heart-rate anomaly detector: GRU of 1.2 MB, 40 % less latency, 92 % accuracy."""
     (history, irregular_N), (later, later_irregular_N) = heart_rate(16_000, 0, 30), heart_rate(6_000, 1, 15)
     models = {
-        kind: _trained(default_spec(history, 1, kind, lags=0, season=27), history, epochs=6) for kind in ("gru", "lstm")
+        kind: _trained(default_spec(history, 1, kind, lags=0, season=27, plain=True), history, epochs=6)
+        for kind in ("gru", "lstm")
     }
     models["gru int8"] = replace(models["gru"], network=quantised(models["gru"].network))
     found = {}
@@ -111,7 +112,9 @@ def residual() -> Finding:
     past, errors = history.between(0, from_ms), {}
     for shortcut in ("none", "skip2"):
         stack = [{"kind": "lstm", "hidden": 32}] * 5
-        spec = default_spec(history, 6, {"kind": "network", "stack": stack, "shortcut": shortcut}, lags=0, season=24)
+        spec = default_spec(
+            history, 6, {"kind": "network", "stack": stack, "shortcut": shortcut}, lags=0, season=24, plain=True
+        )
         errors[shortcut] = skill(_trained(spec, past, epochs=8), history, from_ms)["error"]
     better = 1 - errors["skip2"] / errors["none"]
     return Finding(
@@ -125,7 +128,9 @@ def pruning() -> Finding:
     """4.2 M -> 1.8 M parameters by channel pruning."""
     history, from_ms = pedestrians()
     past = history.between(0, from_ms)
-    whole = _trained(default_spec(history, 6, {"kind": "deep-lstm", "hidden": 64}, lags=0, season=24), past, epochs=10)
+    whole = _trained(
+        default_spec(history, 6, {"kind": "deep-lstm", "hidden": 64}, lags=0, season=24, plain=True), past, epochs=10
+    )
     small = pruned(whole.network, 0.625)
     cut = replace(whole, network=small, spec=whole.spec.model_copy(update={"network": small.spec}))
     models = {
@@ -133,7 +138,9 @@ def pruning() -> Finding:
         "whole, trained on for 5 epochs": _trained(whole.spec, past, epochs=5, initial=whole.network),
         "pruned": cut,
         "pruned, trained on for 5 epochs": _trained(cut.spec, past, epochs=5, initial=small),
-        "as small from the start": _trained(default_spec(history, 6, small.spec, lags=0, season=24), past, epochs=15),
+        "as small from the start": _trained(
+            default_spec(history, 6, small.spec, lags=0, season=24, plain=True), past, epochs=15
+        ),
     }
     errors = {name: skill(model, history, from_ms)["error"] for name, model in models.items()}
     parts = []
@@ -157,7 +164,7 @@ def direction() -> Finding:
     for name, drift in (("a random walk", 0.0), ("a walk whose best rule is right 69 %", 0.5)):
         history = read(random_walk(16_000, 0, drift))
         from_ms = int(history.ts_N[12_000])
-        spec = default_spec(history, 1, dict(network), lags=0, season=60, scales=("1h", "1d"))
+        spec = default_spec(history, 1, dict(network), lags=0, season=60, scales=("1h", "1d"), plain=True)
         found_N, actual_N = classified(_trained(spec, history.between(0, from_ms), epochs=10), history, from_ms)
         rate = accuracy.hit_rate(actual_N.numpy() - 0.5, found_N.numpy() - 0.5, 0.0 * actual_N.numpy())
         parts.append(f"{name}: {rate.rate:.1%} right ({rate.low:.1%} to {rate.high:.1%}, majority {rate.majority:.1%})")
@@ -179,7 +186,7 @@ def pondering() -> Finding:
     history, from_ms = pedestrians()
     past, errors, climbs = history.between(0, from_ms), {}, {}
     for weight in (0.0, 0.01):
-        spec = default_spec(history, 6, {"kind": "gru-adaptive", "hidden": 32}, lags=0, season=24)
+        spec = default_spec(history, 6, {"kind": "gru-adaptive", "hidden": 32}, lags=0, season=24, plain=True)
         model = _trained(spec, past, epochs=6, ponder_cost=weight)
         errors[weight] = skill(model, history, from_ms)["error"]
         climbs[weight] = climbed(model, history.between(from_ms, int(history.ts_N[-1]) + 1))
@@ -199,7 +206,9 @@ def channels() -> Finding:
     named = pedestrians(named=True)[0]
     errors = {}
     for name, seen in (("without", history), ("with", named)):
-        spec = default_spec(seen, 6, {"kind": "segrnn", "hidden": 32, "patch": 12, "segment": 3}, lags=0, season=24)
+        spec = default_spec(
+            seen, 6, {"kind": "segrnn", "hidden": 32, "patch": 12, "segment": 3}, lags=0, season=24, plain=True
+        )
         errors[name] = skill(_trained(spec, seen.between(0, from_ms), epochs=10), seen, from_ms)["error"]
     better = 1 - errors["with"] / errors["without"]
     return Finding(

@@ -53,7 +53,7 @@ def trained(name: str, history: History, until_ms: int, epochs: int) -> Model:
     """Return a model of the zoo, trained for some epochs on the history before ``until_ms``."""
     options = inspect.signature(MODELS[name]).parameters
     network = {"kind": name, **{option: value for option, value in SMALL.items() if option in options}}
-    spec = default_spec(history, HORIZON, network, lags=168 if name in READ_LAGS else 0, season=24)
+    spec = default_spec(history, HORIZON, network, lags=168 if name in READ_LAGS else 0, season=24, plain=True)
     how = Options(
         epochs=epochs, patience=epochs, rows=64, chunk=24, burn_in=24, positions=768, learning_rate=1e-2, decay=0.95
     )

@@ -51,7 +51,7 @@ def judged(frame: pd.DataFrame, folds: int, epochs: int) -> HitRate:
     for edge, end in zip(edges, [*edges[1:], len(frame)], strict=True):
         options = Options(epochs=epochs, rows=16, burn_in=48, learning_rate=4e-3)
         forecaster = Forecaster(
-            NETWORK, horizon=1, lags=0, season=60, scales=("1h", "1d"), options=options, name="median"
+            NETWORK, horizon=1, lags=0, season=60, scales=("1h", "1d"), plain=True, options=options, name="median"
         ).fit(frame[:edge])
         found.append(forecaster.cross_validation(frame[:end], n_windows=end - edge, step_size=1))
     forecasts = pd.concat(found)

@@ -56,7 +56,7 @@ def main(bars: int = 16_000, epochs: int = 6) -> None:
         heart_rate(bars, 0, bars // 500),
         heart_rate(bars // 2, 1, bars // 800),
     )
-    spec = default_spec(history, 1, {"kind": "gru", "layers": 1}, lags=0, season=27)
+    spec = default_spec(history, 1, {"kind": "gru", "layers": 1}, lags=0, season=27, plain=True)
     model = fit(history, spec, Options(epochs=epochs, learning_rate=4e-3, decay=0.8))
     small = quantised(model.network)
     bytes_model = replace(model, network=small, spec=spec.model_copy(update={"network": small.spec}))

@@ -37,7 +37,7 @@ def main(bars: int = 3_000, epochs: int = 10) -> None:
     from_ms = int(history.ts_N[len(history) * 3 // 4])
     for kind in ("gru", "cfc", "ode-rnn"):
         network = {"kind": kind, "hidden": 32, "layers": 1}
-        spec = default_spec(history, 1, network, lags=0, season=10).model_copy(update={"half_life": 500})
+        spec = default_spec(history, 1, network, lags=0, season=10, plain=True).model_copy(update={"half_life": 500})
         model = fit(history.between(0, from_ms), spec, Options(epochs=epochs, learning_rate=4e-3, decay=0.9))
         report = backtest(model, history, from_ms, baselines={})
         show(f"{kind:8} mean absolute error {float(report.rows()[0]['mae']):.3f} (the noise alone: 0.040)")

@@ -45,7 +45,7 @@ def main(bars: int = 6_000, epochs: int = 6) -> None:
         "BiLSTM, last 24 bars": {"kind": "bilstm", "hidden": 16, "window": 24},
     }
     for name, network in networks.items():
-        spec = default_spec(history, 1, network, lags=0, season=24).model_copy(update={"half_life": 5_000})
+        spec = default_spec(history, 1, network, lags=0, season=24, plain=True).model_copy(update={"half_life": 5_000})
         model = fit(
             past,
             spec,
