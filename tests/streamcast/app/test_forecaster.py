@@ -16,7 +16,7 @@ from streamcast.errors import HistoryError, ModelError, SettingsError
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.fit import Options
 
-OPTIONS = Options(epochs=1, rows=4, chunk=16, positions=64)
+OPTIONS = Options(epochs=1, updates=20, rows=4, chunk=16, positions=64)
 
 
 def frame_of(bars: int = 300) -> pd.DataFrame:
@@ -137,7 +137,7 @@ def test_readings_are_forecast_as_the_bars_they_make() -> None:
         "ds": pd.to_datetime(readings.ts_N, unit="ms"),
         "y": readings.values_NC[:, 0],
     })  # fmt: skip
-    forecaster = Forecaster("linear", horizon=3, freq="1h", ticks=True, lags=24, season=24, options=Options(epochs=1))
+    forecaster = Forecaster("linear", horizon=3, freq="1h", ticks=True, lags=24, season=24, options=Options(epochs=1, updates=20))
     windows = forecaster.fit(frame).cross_validation(frame, n_windows=2)
     assert windows["cutoff"].nunique() == 2
     known = {

@@ -53,7 +53,7 @@ def panel_of_the_kernel(history: History, series: SeriesSpec) -> Panel:
     spec = ModelSpec(series=series, horizon=1, lags=0, season=1, calendar=(), network={})
     found = {}
     for call in walk(history, spec):
-        for k in range(int(call.counts[0])):
+        for k in range(int(call.counts.steps[0])):
             steps = call.steps
             found[int(call.series_of_slot[steps.slot[k]]), int(steps.label[k])] = float(steps.observed[k])
     start, stop = min(label for _, label in found), max(label for _, label in found)
@@ -95,7 +95,7 @@ def test_training_on_samples_walks_the_history_once(monkeypatch: pytest.MonkeyPa
     for module in (bars, sequences_module):
         monkeypatch.setattr(module, "walk", counting)
     hours, _ = bars_and_readings()
-    fit(hours, default_spec(hours, 4, SMALL), Options(epochs=1, rows=4, positions=16))
+    fit(hours, default_spec(hours, 4, SMALL), Options(epochs=1, updates=20, rows=4, positions=16))
     assert len(walked) == 1
 
 
@@ -125,7 +125,7 @@ def test_the_bars_that_no_record_closes_are_no_bars() -> None:
 @pytest.mark.parametrize("grace_hours", [0, 3])
 def test_readings_train_the_very_weights_that_their_bars_do(grace_hours: int) -> None:
     hours, readings = bars_and_readings(grace_hours=grace_hours)
-    options = Options(epochs=2, rows=4, positions=16)
+    options = Options(epochs=2, updates=20, rows=4, positions=16)
     given: dict[str, Any] = {"horizon": 4, "network": SMALL, "season": 24}
     sampled = fit(hours, default_spec(hours, **given), options)
     ticked = fit(readings, default_spec(readings, **given, mode="ticks", grace=f"{grace_hours}h"), options)
