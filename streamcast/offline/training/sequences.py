@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.engine.window import plan
+from streamcast.errors import HistoryError
 from streamcast.kernels.advance import CLIP, Steps, align_positions
 from streamcast.offline.history.bars import KernelCall, walk
 from streamcast.offline.history.polls import KnownInputs, columns
@@ -152,6 +153,9 @@ def sequences(history: History, spec: ModelSpec) -> Sequences:
     for call in walk(history, spec):
         kept.append(_copied(call, total))
         total += int(call.counts.steps[0])
+
+    if not kept:
+        raise HistoryError(f"no row has a value of {spec.series.target!r}, the target: there is nothing to train on")
 
     def joined(name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(part, name) for part in kept])

@@ -137,7 +137,9 @@ def test_readings_are_forecast_as_the_bars_they_make() -> None:
         "ds": pd.to_datetime(readings.ts_N, unit="ms"),
         "y": readings.values_NC[:, 0],
     })  # fmt: skip
-    forecaster = Forecaster("linear", horizon=3, freq="1h", ticks=True, lags=24, season=24, options=Options(epochs=1, updates=20))
+    forecaster = Forecaster(
+        "linear", horizon=3, freq="1h", ticks=True, lags=24, season=24, options=Options(epochs=1, updates=20)
+    )
     windows = forecaster.fit(frame).cross_validation(frame, n_windows=2)
     assert windows["cutoff"].nunique() == 2
     known = {

@@ -39,7 +39,9 @@ BASELINES: dict[str, Baseline] = {
 def model_of(history: History, name: str = "gru", highway: float = 0.0, **series: Any) -> Model:
     """An untrained model, which forecasts about the last value."""
     torch.manual_seed(0)
-    spec = default_spec(history, HORIZON, {"kind": "gru", "hidden": 8, "layers": 1}, season=24, lags=24, plain=True, **series)
+    spec = default_spec(
+        history, HORIZON, {"kind": "gru", "hidden": 8, "layers": 1}, season=24, lags=24, plain=True, **series
+    )
     network = new_network(spec).eval()
     assert network.highway is not None
     torch.nn.init.constant_(network.highway.bias, highway)

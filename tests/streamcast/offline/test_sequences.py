@@ -65,6 +65,7 @@ def histories(draw: st.DrawFn, steps: st.SearchStrategy[float] = SAMPLES) -> His
     frame = pd.DataFrame(rows, columns=["unique_id", "ds", "y", "wind"])
     frame["wind"] = frame["wind"].astype(object).fillna("W")
     frame["y"] = frame["y"].astype(float)
+    assume(frame["y"].notna().any())
     return read(frame, freq="1h")
 
 
@@ -98,15 +99,14 @@ class Recorder:
 
 def served(recorder: Recorder, history: History) -> tuple[Forecasts, Ints, list[Tensor], list[Tensor], list[Tensor]]:
     """Every answer to a history, its series, and the inputs of its read-out (lags, then the target bars)."""
-    forecasts, rows, done = [], [], 0
+    forecasts, rows = [], []
     reads: list[Read] = []
     for poll in polls(history, recorder.spec, rows=37):
         recorder.reads.clear()
         result = recorder.engine.stage(poll)
         recorder.engine.promote()
         forecasts.append(result.forecasts)
-        rows.append(done + result.forecasts.record)
-        done += len(poll)
+        rows.append(poll.offsets[result.forecasts.record])
         for memories, filled, seen in recorder.reads:  # one, its rows filled up to a tile
             n = len(result.forecasts)
             reads.append(([m[:n] for m in memories], [f[:n] for f in filled], [part[:n] for part in seen]))

@@ -25,7 +25,7 @@ from streamcast.topics.names import champion_of
 from streamcast.topics.observations import encode_observation
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
-GOOD, OTHER = model("sample", 0), model("sample", 1)
+GOOD, OTHER = model("sample", 1), model("sample", 2)
 
 
 def broken() -> Model:
