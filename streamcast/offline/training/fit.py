@@ -105,6 +105,7 @@ class Options:
         """Raise SpecError for values that would divide by zero or reverse the sign of a loss."""
         within("decay_every", self.decay_every, 1, 4096)
         within("accumulate", self.accumulate, 1, 4096)
+        within("validation", self.validation, 0.001, 0.99)
         within("imitate", self.imitate, 0, 1)
         within("average", self.average, 0, 0.9999)
         within("refit", self.refit, 0, 10)

@@ -220,8 +220,7 @@ def test_what_training_sees_of_the_past_does_not_change_with_the_future(
     history, spec = data.draw(MODES[mode], label="history"), spec_of(mode=mode)
     cut_ms = int(history.ts_N[0]) + bars * HOUR
     past = history.between(int(history.ts_N[0]), cut_ms)
-    if not len(past):
-        return
+    assume(np.isfinite(past.values_NC[:, 0]).any())
     whole, part = sequences(history, spec), sequences(past, spec)
     answers = np.flatnonzero(~np.isnan(part.last_K))
     run = np.searchsorted(part.starts_R1, answers, side="right") - 1

@@ -67,7 +67,7 @@ def test_training_leaves_the_callers_random_numbers_and_threads_alone() -> None:
 def test_the_step_size_stays_for_as_many_epochs_as_it_shall() -> None:
     history = history_of(300)
     spec = default_spec(history, 4, SMALL)
-    still = replace(QUICK, decay=0.0, patience=9, average=0.0)  # nothing moves after the first decay
+    still = replace(QUICK, decay=0.0, patience=9, average=0.0, learning_rate=1e-4)  # each small step is the best yet
     two, four, one = (
         fit(history, spec, replace(still, epochs=epochs, updates=updates, decay_every=every)).network
         for epochs, updates, every in ((2, 10, 1), (4, 5, 2), (4, 5, 1))

@@ -163,7 +163,7 @@ def test_a_poll_of_nothing_but_poison_becomes_dead_letters_with_the_original_byt
 
 
 def test_a_forecast_that_is_not_finite_is_a_dead_letter_of_its_record(stand: Stand) -> None:
-    spec = model("sample", 0).spec
+    spec = model("sample", 1).spec
     network = new_network(spec)
     with torch.no_grad():
         for parameter in network.parameters():
