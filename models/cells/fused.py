@@ -8,7 +8,8 @@ module's ``forward`` cost nearly as much as the arithmetic of eight rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypedDict
 
 import torch
@@ -116,8 +117,20 @@ class LSTM(Fused):
         """Return the outputs [T, B, H] and the last state."""
         del dt_TB
         before = (state["h"][None], state["c"][None])
-        y_TBH, h_1BH, c_1BH = torch.lstm(x_TBF, before, self.weights, **self.options)
+        with torchs_own_kernel():
+            y_TBH, h_1BH, c_1BH = torch.lstm(x_TBF, before, self.weights, **self.options)
         return y_TBH, {"h": h_1BH[0], "c": c_1BH[0]}
+
+
+@contextmanager
+def torchs_own_kernel() -> Iterator[None]:
+    """Keep oneDNN away: its LSTM has other last bits in a sequence than in steps, and on some CPUs no bfloat16."""
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 def initialise(fused: nn.RNNBase) -> None:

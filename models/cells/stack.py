@@ -190,13 +190,18 @@ class EarlyExit(Composite):
             if depth < 0:
                 continue
             left_B1 = 1 - spent_B1
-            p_B1 = self.halt[depth](x).sigmoid() if depth < len(self.halt) else left_B1
+            p_B1 = chance(self.halt[depth](x)) if depth < len(self.halt) else left_B1
             leaves_B1 = spent_B1 + p_B1 >= 1 - self.epsilon
             y_BH = y_BH + torch.where(leaves_B1, left_B1, p_B1) * climbs_B1 * x
             after["ponder"] = torch.where(climbs_B1, depth + 1 + left_B1, after["ponder"])
             spent_B1 = spent_B1 + p_B1 * climbs_B1
             climbs_B1 = climbs_B1 & ~leaves_B1
         return y_BH, after
+
+
+def chance(logit_B1: Tensor) -> Tensor:
+    """Return σ, in bits that do not depend on a row's place; torch's own rounds the last rows of a batch otherwise."""
+    return 0.5 * (1 + (0.5 * logit_B1).tanh())
 
 
 class TwoStreams(Composite):

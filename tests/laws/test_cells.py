@@ -136,10 +136,10 @@ def in_chunks(
 
 
 def distance(one: tuple[Tensor, State], other: tuple[Tensor, State]) -> float:
-    """Return the largest difference between two results, outputs and states."""
+    """Return the largest difference of two results, outputs and states; beyond 1, in units of the largest value."""
     assert one[1].keys() == other[1].keys()
     pairs = [(one[0], other[0]), *((one[1][name], other[1][name]) for name in one[1])]
-    return max(float((a - b).abs().max()) for a, b in pairs)
+    return max(float((a - b).abs().max()) / max(float(b.abs().max()), 1.0) for a, b in pairs)
 
 
 def same_bytes(one: tuple[Tensor, State], other: tuple[Tensor, State]) -> bool:

@@ -45,7 +45,11 @@ over_specs = pytest.mark.parametrize("name", list(SPECS))
 
 TWELVE = tuple("abcdefghijkl")
 
-MAY_BE_MISSING = {"awaiting", *(f"online.{name}" for name in ("observed", "deviation", "cutoff", "places", "pending"))}
+MAY_BE_MISSING = {
+    "awaiting",
+    "ahead",
+    *(f"online.{name}" for name in ("observed", "deviation", "cutoff", "places", "pending")),
+}
 """Arrays of the state that hold NaN."""
 
 
@@ -198,8 +202,9 @@ def test_what_is_discarded_did_not_happen(name: str, data: st.DataObject) -> Non
 
 @over_specs
 def test_a_poll_that_goes_round_every_ring_can_be_discarded(name: str) -> None:
-    columns = len(SPECS[name].series.columns)
-    lines = [Line("a", START + i * MINUTE, (float(i % 7),) * columns) for i in range(260)]
+    spec = SPECS[name]
+    columns, ahead = len(spec.series.columns), (np.nan,) * (len(spec.known_columns) * spec.horizon)
+    lines = [Line("a", START + i * MINUTE, (float(i % 7),) * columns, ahead) for i in range(260)]
     tried = engine(name)
     stage(tried, list(enumerate(lines))[:130], Trace())
     tried.promote()
