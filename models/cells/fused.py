@@ -117,16 +117,20 @@ class LSTM(Fused):
         """Return the outputs [T, B, H] and the last state."""
         del dt_TB
         before = (state["h"][None], state["c"][None])
-        with torchs_own_kernel():
+        with without_onednn_in_training():
             y_TBH, h_1BH, c_1BH = torch.lstm(x_TBF, before, self.weights, **self.options)
         return y_TBH, {"h": h_1BH[0], "c": c_1BH[0]}
 
 
 @contextmanager
-def torchs_own_kernel() -> Iterator[None]:
-    """Keep oneDNN away: its LSTM has other last bits in a sequence than in steps, and on some CPUs no bfloat16."""
+def without_onednn_in_training() -> Iterator[None]:
+    """Keep oneDNN away where gradients are: its LSTM then has other last bits in a sequence than in steps.
+
+    On some CPUs it has no bfloat16 either.  Without gradients its bytes are exact, and stay those of earlier versions.
+    """
     before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    if torch.is_grad_enabled():
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     try:
         yield
     finally:
