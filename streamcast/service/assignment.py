@@ -46,6 +46,11 @@ class Span:
     unwritten: list[Entry]
     swapped: Sequence[str] = ()
 
+    @property
+    def started(self) -> bool:
+        """Whether its start is committed; before, a skip may still change the records that its state was warmed by."""
+        return all(entry.kind != "start" for entry in self.unwritten)
+
 
 class Assignment:
     """Takes partitions over, plans their recovery, and keeps what is not yet in the journal."""

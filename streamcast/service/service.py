@@ -178,8 +178,8 @@ class Service:
             self._telemetry.model_swap(lane)
 
     def _save(self, partition: Partition) -> None:
-        if self._saver is not None:
-            span = self._assignment.spans[partition]
+        span = self._assignment.spans[partition]
+        if self._saver is not None and span.started:
             states = {lane.name: lane.engine.slab.export(partition) for lane in self._lanes}
             self._saver.save(replace(span.header, offset=span.next), by_lane(states))
 

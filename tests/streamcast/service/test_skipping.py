@@ -77,6 +77,20 @@ def test_a_record_that_crashes_the_engine_is_passed_over_with_an_entry_and_a_dea
     assert stand.verify(exactly_once=guarantee == "exactly_once").proven
 
 
+def test_a_record_of_the_warm_up_can_be_passed_over_before_the_first_commit(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    start = Start("latest", warm_from=10)
+    stand.serve(start=start)
+    assert stand.committed() is None
+    stand.stop()
+    assert pass_over(stand, 6)
+    stand.serve(start=start)
+    stand.observe("a", 1.0, 2.0)
+    stand.work()
+    assert answered(stand) == 2
+    assert stand.verify().proven
+
+
 def test_a_replay_passes_over_it_too(stand: Stand) -> None:
     stand.observe("a", *TEN)
     stand.serve()
