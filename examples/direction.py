@@ -44,12 +44,12 @@ def random_walk(bars: int, seed: int, drift: float = 0.0) -> pd.DataFrame:
     return pd.DataFrame({"unique_id": "index", "ds": times, "y": 1000 + np.cumsum(steps) * 0.1, "change": steps})
 
 
-def judged(frame: pd.DataFrame, folds: int, epochs: int) -> HitRate:
+def judged(frame: pd.DataFrame, folds: int, updates: int = 0) -> HitRate:
     """Return the share of right directions one minute ahead: each fold is forecast by a model trained before it."""
     edges = [len(frame) * (folds + i) // (2 * folds) for i in range(folds)]
     found = []
     for edge, end in zip(edges, [*edges[1:], len(frame)], strict=True):
-        options = Options(epochs=epochs, rows=16, burn_in=48, learning_rate=4e-3)
+        options = Options(updates=updates, rows=16, burn_in=48, learning_rate=4e-3)
         forecaster = Forecaster(
             NETWORK, horizon=1, lags=0, season=60, scales=("1h", "1d"), plain=True, options=options, name="median"
         ).fit(frame[:edge])
@@ -66,7 +66,7 @@ def main(
     column: str = "y",
     bars: int = 16_000,
     folds: int = 2,
-    epochs: int = 10,
+    updates: int = 0,
 ) -> None:
     """Judge both walks, and the index of a CSV file if one is given; the file's other columns are inputs."""
     torch.set_num_threads(1)
@@ -75,7 +75,7 @@ def main(
         own = pd.read_csv(file).rename(columns={time_col: "ds", column: "y"})
         walks[column] = own.assign(unique_id=column)
     for name, frame in walks.items():
-        rate = judged(frame, folds, epochs)
+        rate = judged(frame, folds, updates)
         leaks = name == "random walk" and not rate.low <= 0.5 <= rate.high
         show(
             f"{name:13} {rate.rate:.1%} right (95 %: {rate.low:.1%} to {rate.high:.1%}), majority {rate.majority:.1%}"

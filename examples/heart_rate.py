@@ -49,7 +49,7 @@ def heart_rate(bars: int, seed: int, episodes: int) -> tuple[History, Bools]:
     return read(pd.DataFrame({"unique_id": "wearer", "ds": times, "y": rate}), freq="10s"), irregular
 
 
-def main(bars: int = 16_000, epochs: int = 6) -> None:
+def main(bars: int = 16_000, updates: int = 0) -> None:
     """Train on one wearer, choose the threshold there, and judge floats and bytes on another."""
     torch.set_num_threads(1)
     (history, irregular_N), (other, other_irregular_N) = (
@@ -57,7 +57,7 @@ def main(bars: int = 16_000, epochs: int = 6) -> None:
         heart_rate(bars // 2, 1, bars // 800),
     )
     spec = default_spec(history, 1, {"kind": "gru", "layers": 1}, lags=0, season=27, plain=True)
-    model = fit(history, spec, Options(epochs=epochs, learning_rate=4e-3, decay=0.8))
+    model = fit(history, spec, Options(epochs=6, updates=updates, learning_rate=4e-3, decay=0.8))
     small = quantised(model.network)
     bytes_model = replace(model, network=small, spec=spec.model_copy(update={"network": small.spec}))
     threshold = best_threshold(surprises(model, history)[0], irregular_N)

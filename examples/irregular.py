@@ -30,7 +30,7 @@ def readings(series: int, bars: int, seed: int = 0) -> History:
     return read(pd.concat(frames), freq="1min")
 
 
-def main(bars: int = 3_000, epochs: int = 10) -> None:
+def main(bars: int = 3_000, updates: int = 0) -> None:
     """Train each on the first three quarters and compare them on the last."""
     torch.set_num_threads(1)
     history = readings(8, bars)
@@ -38,7 +38,7 @@ def main(bars: int = 3_000, epochs: int = 10) -> None:
     for kind in ("gru", "cfc", "ode-rnn"):
         network = {"kind": kind, "hidden": 32, "layers": 1}
         spec = default_spec(history, 1, network, lags=0, season=10, plain=True).model_copy(update={"half_life": 500})
-        model = fit(history.between(0, from_ms), spec, Options(epochs=epochs, learning_rate=4e-3, decay=0.9))
+        model = fit(history.between(0, from_ms), spec, Options(updates=updates, learning_rate=4e-3, decay=0.9))
         report = backtest(model, history, from_ms, baselines={})
         show(f"{kind:8} mean absolute error {float(report.rows()[0]['mae']):.3f} (the noise alone: 0.040)")
 

@@ -34,7 +34,7 @@ def accounts(bars: int, every: int, seed: int = 0) -> History:
     return read(pd.concat(frames), freq="1h")
 
 
-def main(bars: int = 6_000, epochs: int = 6) -> None:
+def main(bars: int = 6_000, updates: int = 0) -> None:
     """Train both on the first three quarters and compare them on the last."""
     torch.set_num_threads(1)
     history = accounts(bars, every=1_300)
@@ -49,7 +49,9 @@ def main(bars: int = 6_000, epochs: int = 6) -> None:
         model = fit(
             past,
             spec,
-            Options(epochs=epochs, learning_rate=4e-3, decay=0.8, patience=20, chunk=100, rows=8, positions=800),
+            Options(
+                epochs=6, updates=updates, learning_rate=4e-3, decay=0.8, patience=20, chunk=100, rows=8, positions=800
+            ),
         )
         report = backtest(model, history, from_ms, baselines={})
         show(f"{name:24} mean absolute error {float(report.rows()[0]['mae']):.2f} (the scatter alone: 11.97)")

@@ -21,6 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from streamcast.consumers.background import started
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -151,7 +152,7 @@ class LibrdReader:
                 elif time.monotonic() > progress_deadline:
                     raise BrokerUnavailable.silent(partition, start, end, READ_SECONDS)
         finally:
-            client.close()
+            close(client, CONNECT_SECONDS)
 
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """See ``Reader.committed``."""
@@ -168,9 +169,9 @@ class LibrdReader:
         return {Partition(answer.topic, answer.partition): answer.offset for answer in answers if answer.offset >= 0}
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Reader.close``; librdkafka bounds its own closing."""
+        """See ``Reader.close``."""
         if self._offsets_client is not None:
-            self._offsets_client.close()
+            close(self._offsets_client, timeout_seconds)
         self._admin_client = self._offsets_client = None
 
     def _list_offsets(
@@ -271,6 +272,14 @@ class LibrdReader:
                 f"{where} did not answer while {doing} ({error}): "
                 "check kafka.bootstrap_servers and that the broker runs"
             ) from failure
+
+
+def close(consumer: Consumer, timeout_seconds: float) -> None:
+    """Close a consumer in the background: librdkafka may never end it, and a signal does not interrupt the wait."""
+    try:
+        started(consumer.close).result(max(0.0, timeout_seconds))
+    except TimeoutError:
+        log.warning("A consumer did not close within %.0f s: this process goes on without it", timeout_seconds)
 
 
 def consume(consumer: Consumer, timeout_seconds: float, limit: int) -> list[Any]:

@@ -16,13 +16,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from streamcast.consumers.answers import Answers
-from streamcast.consumers.background import started
 from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
     CONSUMER_ONLY,
     FENCED,
     REQUEST_MS,
     LibrdReader,
+    close,
     columns,
     consume,
     log,
@@ -179,12 +179,9 @@ class LibrdTransport(LibrdReader):
                 answer.result()
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Transport.close``; during a rebalance the client's close may never end, and is abandoned."""
+        """See ``Transport.close``."""
         if self._consumer is not None:
-            try:
-                started(self._consumer.close).result(max(0.0, timeout_seconds))
-            except TimeoutError:
-                log.warning("Group %s was not left within %.0f s", self._connection.group, timeout_seconds)
+            close(self._consumer, timeout_seconds)
             self._consumer = None
         self._drop_producer()
         super().close(timeout_seconds)

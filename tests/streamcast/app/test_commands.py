@@ -117,7 +117,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     data = air(folder / "air.parquet")
     said = streamcast(
         "train", data, "--id-col", "station", "--time-col", "time", "--target-col", "PM2.5", "--horizon", 6, "--name",
-        "air", "--epochs", 1, "--lags", 48, "--season", 24, "--models", folder / "models",
+        "air", "--epochs", 1, "--option", "updates=40", "--lags", 48, "--season", 24, "--models", folder / "models",
     )  # fmt: skip
     assert "air@1" in said
     assert "note: times without a zone were read as UTC" in said

@@ -57,7 +57,7 @@ def test_an_unknown_option_is_refused_with_what_was_expected(text: str, said: st
 
 def test_a_model_is_trained_pruned_trained_on_and_imitated(data: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
-    common = ("--models", models, "--option", "rows=8", "--option", "positions=64")
+    common = ("--models", models, "--option", "rows=8", "--option", "positions=64", "--option", "updates=30")
     spec = '{"kind": "lstm", "hidden": 16, "layers": 1}'
     ran("train", data, "--name", "wave", "--model", spec, "--horizon", 4, "--epochs", 4, *common)
     said = ran("model", "compress", "wave@1", "--how", "prune", "--data", data, "--models", models)
@@ -84,7 +84,8 @@ def test_the_spec_of_a_model_that_is_trained_on_is_its_own(data: Path) -> None:
 
 def test_a_compressed_model_that_was_not_measured_claims_no_loss(data: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
-    ran("train", data, "--horizon", 4, "--epochs", 1, "--model", '{"kind": "gru", "hidden": 8}', "--models", models)
+    choice = ("--model", '{"kind": "gru", "hidden": 8}', "--horizon", 4, "--epochs", 1, "--option", "updates=5")
+    ran("train", data, *choice, "--models", models)
     said = ran("model", "compress", "model", "--models", models)
     assert {"needs", "--data"} <= set(said.split())
     assert "validation_loss" not in load_model(models, "model@2").facts
@@ -111,6 +112,7 @@ def test_flags_say_what_is_known_ahead(data: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     ran(
         "train", data, "--model", '{"kind": "gru", "hidden": 8}', "--horizon", 4, "--epochs", 1, "--models", models,
+        "--option", "updates=5",
         "--known", "temp", "--holidays", "AU-VIC", "--calendar-timezone", "Australia/Melbourne", "--lower", 0,
         "--season", "1d,12h",
     )  # fmt: skip
