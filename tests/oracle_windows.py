@@ -95,7 +95,7 @@ class Series:
         self.series = spec.series
         self.applied = -1
         self.known: dict[tuple[int, int], float] = {}  # (known input, number of a bar) -> value
-        self.reach: int | None = None  # known inputs are kept up to a horizon after this bar
+        self.reach: int | None = None  # known inputs are kept for bars after this one
         self.readings: dict[int, list[tuple[int, int, tuple[float, ...]]]] = {}  # ticks: bar -> (time, offset, values)
         self._forget()
 
@@ -175,9 +175,10 @@ class Series:
         return effect
 
     def _note_known(self, bar: int, ahead: tuple[float, ...]) -> None:
-        """Keep the known inputs of bars within reach of the newest step, or else of the first record."""
+        """Keep the known inputs of bars within reach of the newest step, or else of the newest closed bar."""
         horizon = self.spec.horizon
-        self.reach = bar if self.reach is None else self.reach
+        if self.reach is None:
+            self.reach = bar if self.shut is None else self.shut
         for place, value in enumerate(ahead):
             number = bar + 1 + place % horizon
             if 1 <= number - self.reach <= horizon + self.series.open_bars and not math.isnan(value):

@@ -182,6 +182,8 @@ class Cluster:
         self._began = 0
         who = Connection(f"127.0.0.1:{kafka.port}", "", "feeder", "at_least_once")
         self._feeder = KafkaTransport(who)
+        self._spec = model_spec({"max_gap": 4, "ttl": "30min"}, LSTM_ATTENTION, scales=(Scale(every="5min", window=4),))
+        self._source = Source(self._spec.series, SERIES, PARTITIONS)
 
     def _topic(self, name: str) -> str:
         return f"{self._name}-{name}"
@@ -203,14 +205,12 @@ class Cluster:
 
     def deploy(self) -> None:
         """Put a new version of the model into the folder; processes that start from now on run it."""
-        spec = model_spec({"max_gap": 4, "ttl": "30min"}, LSTM_ATTENTION, scales=(Scale(every="5min", window=4),))
-        self._source = getattr(self, "_source", None) or Source(spec.series, SERIES, PARTITIONS)
         torch.manual_seed(self.chance.randrange(1 << 30))
-        network = new_network(spec)
+        network = new_network(self._spec)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.normal_(0, 0.3)
-        save_model(self._folder / "models", "tiny", spec, network, {})
+        save_model(self._folder / "models", "tiny", self._spec, network, {})
 
     def feed(self, records: int) -> None:
         """Produce about this many records, over all partitions; the broker must be there."""

@@ -20,6 +20,7 @@ KILLS_A_ROUND = 5
 SESSION_SECONDS = 3.0
 """As in ``cluster.QUICK``."""
 FREEZE_SECONDS = 120.0
+END_SECONDS = 12.0
 """How long a process may take to freeze; the first one in a new clone compiles kernels."""
 
 Round = Callable[[Cluster], None]
@@ -41,12 +42,13 @@ class Fault:
     settings: Mapping[str, object] = field(default_factory=dict)
     proxied: bool = False
     kills: bool = False
+    small_disk: bool = False
 
 
 def run_round(fault: Fault, kafka: LocalKafka, proxy: Proxy | None, client: Client, tally: Tally, seed: int) -> None:
     """Do a round of a fault to a fresh service, let the service finish, and verify its output."""
     options = fault.options.get(client, {})
-    with small_disk() if fault.name == "disk full" else _nowhere() as store, Cluster(
+    with small_disk() if fault.small_disk else _nowhere() as store, Cluster(
         kafka, client, tally, seed, proxy=proxy, options=options, settings=fault.settings, store=store
     ) as cluster:  # fmt: skip
         cluster.feed(100)
@@ -79,8 +81,8 @@ def _asked_to_stop(cluster: Cluster) -> None:
             told = f"SIGTERM at {point}: the process ended with {worker.process.exitcode}; {cluster.last_words()}"
             cluster.tally.violations.append(told)
             worker.kill()
-        elif worker.told("ended")[0] - worker.told("trapped")[0] > 12.0:
-            cluster.tally.violations.append(f"SIGTERM at {point}: it took more than 10 s to end")
+        elif worker.told("ended")[0] - worker.told("trapped")[0] > END_SECONDS:
+            cluster.tally.violations.append(f"SIGTERM at {point}: it took more than {END_SECONDS:.0f} s to end")
 
 
 def _frozen(cluster: Cluster, point: str, instance: str = "0") -> Worker:
@@ -258,5 +260,5 @@ OTHERS = [
     Fault("cut link", _cut_link, proxied=True),
     Fault("half-open link, answer lost", _deaf("to the client"), IMPATIENT, proxied=True),
     Fault("half-open link, request lost", _deaf("to the broker"), IMPATIENT, proxied=True),
-    Fault("disk full", _full_disk),
+    Fault("disk full", _full_disk, small_disk=True),
 ]

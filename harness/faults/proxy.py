@@ -28,6 +28,7 @@ class Proxy:
         self.swallow: Direction | None = None
         self.cut = False
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True, name="proxy").start()
 
     def __enter__(self) -> Self:
@@ -39,11 +40,12 @@ class Proxy:
 
     def drop(self) -> None:
         """End all present connections."""
-        for pair in self._pairs:
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
             for each in pair:
                 with suppress(OSError):
                     each.shutdown(socket.SHUT_RDWR)
-        self._pairs.clear()
 
     def heal(self) -> None:
         """Pass everything on again; connections that lost bytes are ended."""
@@ -58,14 +60,20 @@ class Proxy:
             except OSError:
                 return
             try:
-                if self.cut:
-                    raise ConnectionRefusedError
                 broker = socket.create_connection(("127.0.0.1", self.target_port), 5.0)
-                broker.settimeout(None)
             except OSError:
                 client.close()
                 continue
-            self._pairs.append((client, broker))
+            broker.settimeout(None)
+            with self._lock:  # whoever cuts the link drops the pairs after that: none may be added between
+                cut = self.cut
+                if not cut:
+                    self._pairs = [pair for pair in self._pairs if pair[0].fileno() >= 0]
+                    self._pairs.append((client, broker))
+            if cut:
+                client.close()
+                broker.close()
+                continue
             ways: tuple[tuple[socket.socket, socket.socket, Direction], ...] = (
                 (client, broker, "to the broker"), (broker, client, "to the client"),
             )  # fmt: skip

@@ -76,6 +76,7 @@ NETWORKS: Sequence[Mapping[str, object]] = (
 
 ZERO = len(NETWORKS)
 """The number of the model without a network."""
+MODELS = ZERO + 1
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.records import Source
 from harness.simulation.doubles import SimulatedCrash, Worldly, Writes
-from harness.simulation.plan import NETWORKS, ROOMS, Event, Plan, model
+from harness.simulation.plan import MODELS, ROOMS, Event, Plan, model
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.loop import BatchLimits, Loop
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryTransport
@@ -141,7 +141,7 @@ class Processes:
     def models(self) -> Mapping[str, Model]:
         """The models that are deployed now, by lane."""
         lanes = ("champion", "challenger")[: self.plan.lanes]
-        numbers = ((self._deployed + place) % len(NETWORKS) for place in range(len(lanes)))
+        numbers = ((self._deployed + place) % MODELS for place in range(len(lanes)))
         return {lane: model(self.plan.mode, number) for lane, number in zip(lanes, numbers, strict=True)}
 
     def iterate(self, chance: random.Random, _event: Event) -> None:
@@ -219,7 +219,7 @@ class Processes:
     def deploy(self, chance: random.Random, _event: Event) -> None:
         """Processes that start from now on have another model, and perhaps room for more series or fewer."""
         if self.plan.guarantee == "exactly_once":  # else another model may answer a record again
-            self._deployed = chance.randrange(len(NETWORKS))
+            self._deployed = chance.randrange(MODELS)
             if chance.random() < 0.3:
                 self.max_series = chance.choice(ROOMS)
 

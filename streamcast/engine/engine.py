@@ -31,7 +31,6 @@ from streamcast.topics.observations import Observations
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
 
 MOST_FIRST_BYTES = 1 << 30
 """Limit on the memory of a new slab."""
@@ -84,10 +83,10 @@ class Engine:
         Series of ``reset`` lose their state first.  ``lap`` is called with the name of each part of the work when it
         ends; it serves telemetry and cannot change the result.
         """
+        ahead = known_ahead(self.spec, observations)
         slots = self.slab.locate(observations, reset)
         lap("window")
         outcomes = np.empty(len(observations), np.uint8)
-        ahead = known_ahead(self.spec, observations)
         steps = self._steps._replace(outcome=outcomes)
         counts = Counts.zeros(len(self.spec.scales))
         chunks: list[tuple[Forecasts, Scores]] = []
@@ -143,10 +142,8 @@ class Engine:
         self, steps: Steps, counts: Counts, outcomes: npt.NDArray[np.uint8], lap: Callable[[str], None]
     ) -> tuple[Forecasts, Scores]:
         k, answers = int(counts.steps[0]), int(counts.answers[0])
-        normalised = self._normalised(steps, counts, answers)
-        forecast = np.empty(normalised.shape)
+        forecast, finite = self._network_forecast(steps, counts, answers)
         lap("inference")
-        finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], self._lower, forecast)
         answer = steps.answer[:k]
         if self._layer is not None:
             finite = self._layer.apply(steps.slot[:k], steps.order[:k], steps.observed[:k], answer, forecast)
@@ -162,11 +159,15 @@ class Engine:
             forecasts = Forecasts(*(getattr(forecasts, name)[finite] for name in Forecasts.__slots__))
         return forecasts, scores
 
-    def _normalised(self, steps: Steps, counts: Counts, answers: int) -> Singles:
-        """Return the network's forecasts of A answers, [A, h, Q], in units of the normaliser; NaN without a network."""
+    def _network_forecast(self, steps: Steps, counts: Counts, answers: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Return the network's forecasts of A answers, [A, h, Q], and which are finite; NaN without a network."""
         if self._inference is None:
-            return np.full((answers, self.spec.horizon, len(self._levels)), np.nan, np.float32)
-        return self._inference.read(self._inference.step(steps, counts), steps, answers)
+            nothing = np.full((answers, self.spec.horizon, len(self._levels)), np.nan)
+            return nothing, np.zeros(answers, np.bool_)
+        normalised = self._inference.read(self._inference.step(steps, counts), steps, answers)
+        forecast = np.empty(normalised.shape)
+        finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], self._lower, forecast)
+        return forecast, finite
 
     def _score(self, steps: Steps, k: int, answer: Ints, forecast: Floats) -> tuple[Floats, Scores]:
         """Score the pending forecasts of K steps; return the anomaly of each answer and the scores."""

@@ -73,7 +73,7 @@ class Slab:
         return self._index.get(partition, {})
 
     def partitions(self) -> Collection[Partition]:
-        """The partitions that have series."""
+        """The partitions whose records were seen."""
         return self._index.keys()
 
     def key_texts(self, slots: Ints) -> list[bytes]:
@@ -105,7 +105,7 @@ class Slab:
             else:
                 here = np.array(found, np.int64)
                 undo.rows("seen", here, self._seen[here])
-                self._seen[here] = offsets
+                np.maximum.at(self._seen, here, offsets)  # a key may occur several times
             slots[start:stop] = found
         changed = np.unique(slots)
         for name, f in self._layout.fields.items():

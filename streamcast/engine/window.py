@@ -62,21 +62,19 @@ def plan(spec: ModelSpec) -> Plan:
 
 def _target_plan(spec: ModelSpec) -> dict[str, Any]:
     """Return the constants of the target bars; seasons and known inputs are empty where the spec has none."""
-    targets, columns = spec.targets, spec.series.columns
+    targets = spec.targets
     local = targets.local if targets else UTC_TIME
     begins, offsets = np.array(local.offsets, np.int64).T
     days = np.array(local.days_off, np.int64)
     day_off = np.zeros(int(days[-1] - days[0]) + 1 if len(days) else 0, np.bool_)
-    day_off[days - days[0] if len(days) else days] = True
+    if len(days):
+        day_off[days - days[0]] = True
     known = targets.known if targets else ()
-    names = features.names(spec)
     return {
         "horizon": spec.horizon,
         "seasons": np.array(spec.season if targets else (), np.int64),
         "back": np.array(targets.back if targets else (), np.int64),
-        "since": next(
-            (i for i, name in enumerate(names[len(columns) :], len(columns)) if name.startswith("since ")), 0
-        ),
+        "since": features.first_since(spec),
         "places": targets.places if targets else 1,
         "week": targets.week if targets else False,
         "zone_from": np.ascontiguousarray(begins),
@@ -120,9 +118,8 @@ def buffers(spec: ModelSpec) -> Steps:
     targets = spec.targets
     target_width = features.target_width(spec, targets) if targets else 0
     tables = len(features.target_tables(spec, targets)) if targets else 0
-    answer_bytes = 4 * (spec.lags + spec.horizon * (target_width + 2 * tables))
-    if answer_bytes:
-        room = max(min(room, ANSWER_BYTES // answer_bytes), spec.series.max_gap + spec.series.open_bars + 3)
+    answer_bytes = 4 * (spec.lags + spec.horizon * (target_width + 2 * tables + 3 * len(spec.quantiles)))
+    room = max(min(room, ANSWER_BYTES // answer_bytes), spec.series.max_gap + spec.series.open_bars + 3)
     room = whole_tiles(room)
 
     def ints(*shape: int) -> Ints:

@@ -572,14 +572,17 @@ def _forget_known(plan: Plan, rows: WindowState, slot: int) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, ahead: Floats) -> None:
-    """Keep the known inputs [I, H] that a record of ``bar`` brings for the bars after it; NaN changes nothing."""
+def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, newest: int, ahead: Floats) -> None:
+    """Keep the known inputs [I, H] that a record of ``bar`` brings for the bars after it; NaN changes nothing.
+
+    ``newest`` is the newest bar that may have stepped: nothing is kept for bars before the one after it.
+    """
     if plan.known.shape[0] == 0:
         return
     if rows.ahead_of[slot, 0] == 0:
         rows.ahead[slot] = math.nan
         rows.ahead_of[slot, 0] = 1
-        rows.ahead_of[slot, 1] = bar
+        rows.ahead_of[slot, 1] = newest
     for i in range(plan.known.shape[0]):
         for h in range(plan.horizon):
             place = bar - rows.ahead_of[slot, 1] + h
@@ -630,7 +633,7 @@ def advance(
                     _step(plan, rows, out, counts, slot, i, absent, label, nothing, filled, missing)
                     counts.gaps[0] += 1
         _step(plan, rows, out, counts, slot, i, bar, time, values[i], filled, missing)
-        _note_known(plan, rows, slot, bar, ahead[i])
+        _note_known(plan, rows, slot, bar, bar, ahead[i])
         clock[EVENT] = time
         clock[OFFSET] = offsets[i]
         _answer(plan, rows, out, counts, slot)
@@ -679,7 +682,7 @@ def _tick(
         if not math.isnan(values[c]):
             _add(part[c], values[c], float(time), plan.reducers[c])
     part[columns, COUNT] += 1.0
-    _note_known(plan, rows, slot, bar, ahead)
+    _note_known(plan, rows, slot, bar, clock[CLOSED], ahead)
     clock[EVENT] = max(clock[EVENT], time)
     clock[OFFSET] = offset
     if counts.steps[0] > steps_before:

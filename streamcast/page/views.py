@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 import numpy as np
-import orjson
 
 from streamcast.page.board import Board, Sample
 from streamcast.page.track import Track
@@ -28,7 +28,14 @@ View = dict[str, Any]
 
 def encode(view: View) -> bytes:
     """Return a view as JSON."""
-    return orjson.dumps(view, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SERIALIZE_DATACLASS)
+    return msgspec.json.encode(view, enc_hook=_plain)
+
+
+def _plain(value: object) -> object:
+    """Return an array or a number of numpy's as Python's own."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"A view holds {value!r}, which JSON has no form for")
 
 
 def sizes(board: Board) -> View:

@@ -45,6 +45,14 @@ def names(spec: ModelSpec) -> list[str]:
     ]
 
 
+def first_since(spec: ModelSpec) -> int:
+    """The place in ``names`` of the first ``since``, behind all that columns and calendar bring."""
+    columns = spec.series.columns
+    numbers = sum(column.categories is None for column in columns)
+    categories = sum(len(column.categories or ()) for column in columns)
+    return numbers + len(columns) + len(["age"]) + categories + 2 * len(spec.calendar)
+
+
 def width(spec: ModelSpec) -> int:
     """The length of a feature row: the names, padded with zeros to a multiple of 8 (see ``engine/tiles.py``)."""
     return _padded(len(names(spec)))

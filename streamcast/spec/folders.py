@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,13 +51,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One line of a model list."""
+    """One line of a model list; ``trouble`` says why a version cannot be read."""
 
     name: str
     version: str
-    aliases: tuple[str, ...]
-    digest: str
-    facts: Mapping[str, Any]
+    aliases: tuple[str, ...] = ()
+    digest: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    trouble: str = ""
 
 
 def new_network(spec: ModelSpec) -> Network:
@@ -79,8 +82,6 @@ def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: 
     if not NAME.fullmatch(name):
         raise ModelError(f"model name {name!r}: use 1 to 64 small letters, digits, - and _, as in load or iot-2")
     folder = root / name
-    folder.mkdir(parents=True, exist_ok=True)
-    version = str(max(_versions(folder), default=0) + 1)
     document = spec.to_json().encode()
     weights = save({key: tensor.contiguous() for key, tensor in network.state_dict().items()})
     digest = _digest(document, weights)
@@ -91,13 +92,31 @@ def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: 
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "facts": dict(facts),
     }
-    aside = folder / f".{version}.{os.getpid()}"
-    aside.mkdir()
-    (aside / "spec.json").write_bytes(document)
-    (aside / "weights.safetensors").write_bytes(weights)
-    (aside / "model.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
-    aside.rename(folder / version)
+    aside = folder / f".{uuid.uuid4().hex}"
+    try:
+        aside.mkdir(parents=True)
+        (aside / "spec.json").write_bytes(document)
+        (aside / "weights.safetensors").write_bytes(weights)
+        (aside / "model.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
+        version = _as_next_version(aside, folder)
+    except OSError as error:
+        raise ModelError(f"model {name} cannot be saved in {folder}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return Model(spec, network, name, version, digest, facts)
+
+
+def _as_next_version(aside: Path, folder: Path) -> str:
+    """Make a complete folder the next version, also when another process takes a number at the same time."""
+    while True:
+        version = str(max(_versions(folder), default=0) + 1)
+        try:
+            aside.rename(folder / version)
+        except OSError:
+            if not (folder / version).exists():
+                raise
+        else:
+            return version
 
 
 def load_model(root: Path, reference: str) -> Model:
@@ -194,14 +213,23 @@ def aliases(root: Path, name: str) -> dict[str, str]:
 
 
 def list_models(root: Path) -> list[Version]:
-    """All versions of all models, newest first within a name."""
+    """All versions of all models, newest first within a name; also those that cannot be read."""
     found = []
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        known = aliases(root, folder.name) if folder.is_dir() else {}
-        for version in sorted(_versions(folder), reverse=True):
-            record = _record(folder / str(version))
-            names = tuple(sorted(a for a, v in known.items() if v == str(version)))
-            found.append(Version(folder.name, str(version), names, record.get("digest", ""), record.get("facts", {})))
+        versions, known, trouble = sorted(_versions(folder), reverse=True), dict[str, str](), ""
+        try:
+            known = aliases(root, folder.name) if versions else {}
+        except ModelError as error:
+            trouble = str(error)
+        for version in map(str, versions):
+            names = tuple(sorted(alias for alias, wanted in known.items() if wanted == version))
+            try:
+                record = _record(folder / version)
+            except ModelError as error:
+                found.append(Version(folder.name, version, names, trouble=str(error)))
+            else:
+                digest, facts = record.get("digest", ""), record.get("facts", {})
+                found.append(Version(folder.name, version, names, digest, facts, trouble))
     return found
 
 

@@ -11,13 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from streamcast.errors import SettingsError
-
-Ints = npt.NDArray[np.int64]
 
 DAY_MS = 86_400_000
 YEARS_AHEAD = 10
@@ -38,7 +34,7 @@ class LocalTime(BaseModel):
     zone: str = Field(max_length=64, description="name of the time zone the offsets come from")
     holidays: str | None = Field(default=None, max_length=64, description="country or region, such as AU-VIC")
     offsets: tuple[tuple[Milliseconds, int], ...] = Field(min_length=1, max_length=10_000)
-    days_off: tuple[int, ...] = Field(default=(), max_length=100_000)
+    days_off: tuple[Annotated[int, Field(ge=-719_162, le=2_932_896)], ...] = Field(default=(), max_length=100_000)
     until: Milliseconds = Field(description="the tables end here, in epoch milliseconds")
 
     @model_validator(mode="after")
@@ -50,12 +46,6 @@ class LocalTime(BaseModel):
         if any(later <= earlier for earlier, later in zip(self.days_off, self.days_off[1:], strict=False)):
             raise ValueError("days_off must rise")
         return self
-
-    def shift(self, times_N: Ints) -> Ints:
-        """Return local wall-clock times [N] of epoch milliseconds [N], in milliseconds."""
-        begins, offsets = np.array(self.offsets, np.int64).T
-        local_N: Ints = times_N + offsets[np.maximum(np.searchsorted(begins, times_N, side="right") - 1, 0)]
-        return local_N
 
 
 UTC_TIME = LocalTime(zone="UTC", offsets=((0, 0),), until=253_402_300_799_999)

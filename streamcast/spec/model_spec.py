@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -19,6 +20,7 @@ _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
 _LONGEST_MS = 10_000 * 366 * 86_400_000
 _MOST_OPEN_BARS = 10_000
+_TTL_MS, _TTL_BARS = 30 * 86_400_000, 30
 
 
 def parse_duration(value: object) -> int:
@@ -101,7 +103,18 @@ class SeriesSpec(Frozen):
     max_gap: int = Field(default=168, ge=0, le=10_000, description="bars; a longer gap restarts the series cold")
     max_ahead: Duration = Field(default=86_400_000, description="event time may lead the Kafka timestamp by this")
     missing: Literal["last", "season"] = Field(default="last", description="the value of a missing bar")
-    ttl: Duration = Field(default=30 * 86_400_000, description="a key that was silent for longer is reset")
+    ttl: Duration = Field(
+        default=_TTL_MS, description="a key that was silent for longer is reset; default: 30 days, or 30 bars if longer"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _allow_long_bars(cls, given: Any) -> Any:
+        """Set the default of ``ttl`` for bars of more than a day."""
+        if isinstance(given, dict) and "ttl" not in given:
+            with suppress(ValueError):
+                return given | {"ttl": max(_TTL_MS, _TTL_BARS * parse_duration(given.get("freq")))}
+        return given
 
     @model_validator(mode="after")
     def _check(self) -> SeriesSpec:
@@ -110,6 +123,11 @@ class SeriesSpec(Frozen):
             raise ValueError(f"columns {names} must have distinct names")
         if self.columns[0].categories is not None:
             raise ValueError(f"the target {names[0]!r} is a category: a target must be a number")
+        if self.ttl < self.freq:
+            raise ValueError(
+                f"ttl {format_duration(self.ttl)} is shorter than a bar of {format_duration(self.freq)}, so every"
+                " record would restart its series: choose a longer ttl"
+            )
         if self.mode == "sample" and self.grace:
             raise ValueError("grace is for ticks: a sample is complete when it arrives")
         if self.grace > _MOST_OPEN_BARS * self.freq:
@@ -134,8 +152,8 @@ class Known(Frozen):
     """A column whose future is published in advance; numbers are given to the model as (value - center) / spread."""
 
     name: str
-    center: float = 0.0
-    spread: float = Field(default=1.0, gt=0)
+    center: float = Field(default=0.0, allow_inf_nan=False)
+    spread: float = Field(default=1.0, gt=0, allow_inf_nan=False)
 
 
 class TargetBars(Frozen):
@@ -155,7 +173,10 @@ class Online(Frozen):
 
     regressions: bool = Field(default=True, description="whether two regressions a step are among the experts")
     network_prior: float = Field(
-        default=5.0, ge=0, allow_inf_nan=False, description="first regret of the network; the seasonal naive's is 6"
+        default=5.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="first regret of the network; the longest season's naive forecast has 6",
     )
     forget: float = Field(default=0.01, ge=0, lt=1, description="share of the regrets that a first season forgets")
     coverage_step: float = Field(
@@ -180,9 +201,12 @@ class ModelSpec(Frozen):
     )
     calendar: tuple[Literal["hour", "half-day", "day", "week", "year"], ...] = ("day", "week")
     half_life: int = Field(
-        default=336, ge=1, description="bars after which an observation has half its weight in the running normaliser"
+        default=336,
+        ge=1,
+        le=1_000_000_000,
+        description="bars after which an observation has half its weight in the running normaliser",
     )
-    warm_up: int = Field(default=64, ge=1, description="bars before forecasts are marked warm")
+    warm_up: int = Field(default=64, ge=1, le=1_000_000_000, description="bars before forecasts are marked warm")
     scored: tuple[int, ...] = Field(
         default=(), description="steps ahead whose forecasts are scored; default 1 and horizon"
     )

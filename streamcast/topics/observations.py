@@ -256,7 +256,7 @@ class Decoder:
 
 def _rows_at(batch: Batch, offsets: Collection[int]) -> list[int]:
     """Return the rows of a batch that have one of these offsets."""
-    if not any(offset < batch.next_offset for offset in offsets):
+    if not len(batch) or not any(batch.offsets[0] <= offset < batch.next_offset for offset in offsets):
         return []
     return [row for row, offset in enumerate(batch.offsets) if offset in offsets]
 

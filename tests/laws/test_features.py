@@ -7,18 +7,19 @@ value.  To float32's last digits (the oracle sums in another order): all normali
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.streams import SPECS, Line, cuts, engine, observations, pieces, streams
+from harness.streams import MINUTE, SPECS, START, Line, cuts, engine, model_spec, observations, pieces, streams
 from streamcast.engine.engine import Engine, known_ahead
 from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.kernels.outcomes import NAMES
 from streamcast.spec import features
-from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.model_spec import Column, ModelSpec, TargetBars
 from tests.oracle_windows import Answer, Bar, Coarse, Effect, Series
 
 law = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -150,6 +151,31 @@ def test_windows_and_features_equal_the_slow_oracle_in_any_batches(name: str, da
         numbered = [(first + i, line) for i, line in enumerate(batch)]
         for got, want in zip(kernel(tried, numbered), oracle(series, spec, numbered), strict=True):
             assert_equal(got, want, ring_is_fresh=False)
+
+
+def test_known_inputs_of_ticks_keep_their_bars_when_an_older_open_bar_closes_first() -> None:
+    spec = SPECS["target bars of ticks"]
+    ahead = [(1.0, 2.0, 3.0), (nan,) * 3, (nan,) * 3]
+    ticks = [
+        Line("a", START + minute * MINUTE, (1.0, 0.0), known) for minute, known in zip((10, 9, 11), ahead, strict=True)
+    ]
+    tried, series = engine("target bars of ticks"), dict[str, Series]()
+    for numbered in enumerate(ticks):
+        got, want = kernel(tried, [numbered]), oracle(series, spec, [numbered])
+        assert_equal(got[0], want[0], ring_is_fresh=True)
+    answer = got[0].answer
+    assert answer is not None
+    assert [bar["load ahead missing"] for bar in answer.targets] == [1.0, 0.0, 0.0]
+
+
+def test_a_column_whose_name_begins_like_a_feature_does_not_take_its_place() -> None:
+    targets = TargetBars(back=(1,))
+    spec = model_spec({"columns": (Column(name="y"), Column(name="since start"))}, targets=targets)
+    names = features.names(spec)
+    assert names[features.first_since(spec)] == f"since {spec.season[0]} bars ago"
+    for other in SPECS.values():
+        if other.targets is not None:
+            assert features.names(other)[features.first_since(other)].startswith("since ")
 
 
 @over_specs

@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from streamcast.app.commands import tables
@@ -35,7 +36,14 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
     found = list_models(folder)
     if as_json:
         rows = [
-            {"name": m.name, "version": m.version, "aliases": m.aliases, "digest": m.digest, "facts": m.facts}
+            {
+                "name": m.name,
+                "version": m.version,
+                "aliases": m.aliases,
+                "digest": m.digest,
+                "facts": m.facts,
+                "trouble": m.trouble,
+            }
             for m in found
         ]
         console.print_json(json.dumps(rows))
@@ -51,6 +59,9 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
             str(m.facts.get("data", "")), f"{loss:.4f}" if isinstance(loss, float) else "",
         )  # fmt: skip
     console.print(table)
+    for m in found:
+        if m.trouble:
+            console.print(f"{m.name}@{m.version} is broken: {escape(m.trouble)}")
     return 0
 
 

@@ -40,7 +40,8 @@ def check(settings: Settings) -> Report:
     topics = Topics(settings.input.topic, output.forecasts, output.dead_letters, output.journal)
     shadows = [lane for lane, chosen in settings.models.lanes.items() if chosen.shadow]
     expect = Expectations(settings.kafka.guarantee == "exactly_once", shadows)
-    by_digest = {found.digest: f"{found.name}@{found.version}" for found in list_models(settings.models.folder)}
+    models = list_models(settings.models.folder)
+    by_digest = {found.digest: f"{found.name}@{found.version}" for found in models if found.digest}
 
     @cache
     def load(digest: str) -> Model | None:

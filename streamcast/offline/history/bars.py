@@ -60,12 +60,11 @@ def walk(history: History, spec: ModelSpec) -> Iterator[KernelCall]:
         series_of_slot = np.zeros(slab.capacity, np.int64)
         series_of_slot[slots] = [number[key] for key in poll.keys]
         steps = steps._replace(outcome=np.empty(len(poll), np.uint8))
-        start = 0
+        ahead, start = known_ahead(spec, poll), 0
         while start < len(poll):
             start = advance(
-                constants, slab.rows, steps, slots, poll.times, poll.offsets, poll.values, known_ahead(spec, poll),
-                start, counts,
-            )  # fmt: skip
+                constants, slab.rows, steps, slots, poll.times, poll.offsets, poll.values, ahead, start, counts
+            )
             yield KernelCall(steps, counts, series_of_slot, slab.rows.ring)
 
 

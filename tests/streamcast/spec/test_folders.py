@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,39 @@ def test_versions_never_change_and_the_same_model_has_the_same_digest(root: Path
     assert (again.version, again.digest) == ("2", first.digest)
     assert load_model(root, "load@1").facts == {"mae": 1.5}
     assert not [path for path in (root / "load").iterdir() if path.name.startswith(".")]
+
+
+def test_what_a_save_left_when_it_was_ended_does_not_stop_the_next(root: Path) -> None:
+    for left in (f".2.{os.getpid()}", ".2.1"):
+        (root / "load" / left).mkdir()
+    assert save_model(root, "load", SPEC, new_network(SPEC), {}).version == "2"
+
+
+def test_two_trainings_that_end_together_are_two_versions(root: Path) -> None:
+    network = new_network(SPEC)
+    with ThreadPoolExecutor(4) as pool:
+        saved = [pool.submit(save_model, root, "load", SPEC, network, {"number": i}) for i in range(8)]
+        made = {model.result().version: model.result().facts for model in saved}
+    assert sorted(made) == [str(version) for version in range(2, 10)]
+    assert all(load_model(root, f"load@{version}").facts == facts for version, facts in made.items())
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "load").write_text("a file")
+    with pytest.raises(ModelError, match="cannot be saved in"):
+        save_model(tmp_path, "load", SPEC, new_network(SPEC), {})
+
+
+def test_a_broken_model_is_listed_as_broken_beside_the_others(root: Path) -> None:
+    save_model(root, "other", SPEC, new_network(SPEC), {})
+    (root / "load" / "1" / "model.json").write_text("{")
+    broken, whole = list_models(root)
+    assert (broken.name, broken.digest) == ("load", "")
+    assert "model.json is not JSON" in broken.trouble
+    assert (whole.name, whole.trouble) == ("other", "")
+    (root / "other" / "aliases.json").write_text("{")
+    assert "aliases.json" in list_models(root)[1].trouble
+    assert list_models(root)[1].digest == whole.digest
 
 
 def test_an_alias_means_a_version_until_it_means_another(root: Path) -> None:

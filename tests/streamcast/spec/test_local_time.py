@@ -3,14 +3,17 @@
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from harness.streams import model_spec
+from streamcast.engine.window import plan
 from streamcast.errors import SettingsError
-from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
+from streamcast.kernels.advance import _zone_offset
+from streamcast.spec.local_time import LocalTime, local_time
+from streamcast.spec.model_spec import TargetBars
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST, LAST = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000) for year in (2014, 2017))
@@ -22,7 +25,10 @@ TABLES = {zone: local_time(zone, None, FIRST, LAST) for zone in ZONES}
 def test_the_tables_give_the_wall_clock_of_the_standard_library(zone: str, time: int) -> None:
     instant = EPOCH + timedelta(milliseconds=time)
     wall = instant.astimezone(ZoneInfo(zone)).replace(tzinfo=UTC)
-    assert TABLES[zone].shift(np.array([time]))[0] == (wall - EPOCH) // timedelta(milliseconds=1)
+    targets = TargetBars(back=(1,), local=TABLES[zone])
+    assert time + _zone_offset(plan(model_spec({}, targets=targets)), time) == (wall - EPOCH) // timedelta(
+        milliseconds=1
+    )
 
 
 def test_days_off_are_those_of_the_region_and_reach_ten_years_ahead() -> None:
@@ -32,11 +38,6 @@ def test_days_off_are_those_of_the_region_and_reach_ten_years_ahead() -> None:
     assert cup_day not in local_time("Australia/Sydney", "AU-NSW", FIRST, LAST).days_off
     assert table.until > LAST + 9 * 365 * 86_400_000
     assert LocalTime.model_validate_json(table.model_dump_json()) == table
-
-
-def test_utc_shifts_nothing() -> None:
-    times = np.array([-(10**12), 0, FIRST])
-    assert (UTC_TIME.shift(times) == times).all()
 
 
 @pytest.mark.parametrize(

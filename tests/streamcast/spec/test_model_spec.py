@@ -135,7 +135,7 @@ def test_everything_in_a_spec_changes_its_digest() -> None:
     changes: list[dict[str, Any]] = [
             {"horizon": 4}, {"quantiles": (0.5,)}, {"window": 9}, {"lags": 8}, {"scales": (Scale(every="1h"),)},
             {"season": (7,)}, {"calendar": ()}, {"half_life": 3}, {"warm_up": 1}, {"scored": (2,)}, {"network": {}},
-            {"series": series(offset=1)}, {"series": series(max_gap=1)}, {"series": series(ttl=1)},
+            {"series": series(offset=1)}, {"series": series(max_gap=1)}, {"series": series(ttl="3d")},
             {"series": series(missing="season")}, {"series": series(mode="ticks")}, {"series": series(max_ahead=1)},
     ]  # fmt: skip
     others = [one.model_copy(update=change) for change in changes]
@@ -153,6 +153,24 @@ def test_the_first_and_the_last_step_are_scored_unless_others_are_named() -> Non
     assert spec(horizon=3).scored_steps == (1, 3)
     assert spec(horizon=1).scored_steps == (1,)
     assert spec(horizon=3, scored=(2, 2)).scored_steps == (2,)
+
+
+@pytest.mark.parametrize(
+    ("freq", "ttl"), [("1h", "30d"), ("1d", "30d"), ("1w", "30w"), ("31d", "930d"), (3_600_000, "30d")]
+)
+def test_a_key_may_be_silent_for_a_month_or_for_thirty_bars(freq: str | int, ttl: str) -> None:
+    assert SeriesSpec(columns=(Column(name="y"),), freq=freq).ttl == parse_duration(ttl)
+
+
+def test_a_ttl_that_restarts_a_series_at_every_record_is_refused() -> None:
+    with pytest.raises(ValidationError, match="ttl 6d is shorter than a bar of 1w"):
+        SeriesSpec(columns=(Column(name="y"),), freq="1w", ttl="6d")
+
+
+def test_a_freq_that_is_none_is_the_only_complaint() -> None:
+    with pytest.raises(ValidationError) as refused:
+        SeriesSpec.model_validate({"columns": [{"name": "y"}], "freq": "soon"})
+    assert [error["loc"] for error in refused.value.errors()] == [("freq",)]
 
 
 def test_a_spec_cannot_be_changed() -> None:
