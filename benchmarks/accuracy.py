@@ -51,7 +51,7 @@ def scaled(path: Path) -> History:
 
 
 def measure(
-    name: str, history: History, network: dict[str, Any], horizon: int, options: Options
+    name: str, history: History, network: str | dict[str, Any], horizon: int, options: Options
 ) -> Iterator[dict[str, Any]]:
     """Train on one set and yield a row for the model and for each baseline."""
     freq, start = history.freq_ms, int(history.ts_N[0])
@@ -72,7 +72,7 @@ def measure(
     for row in report.rows():
         mine = row["forecaster"] == report.model
         yield {
-            "set": name, "horizon": horizon, "forecaster": network["kind"] if mine else row["forecaster"],
+            "set": name, "horizon": horizon, "forecaster": spec.network["kind"] if mine else row["forecaster"],
             "seed": options.seed if mine else None, "mse": row["mse"], "mae": row["mae"],
             "coverage": row.get("coverage"), "points": row["points"],
             "train_seconds": round(seconds, 1) if mine else None,
@@ -80,9 +80,9 @@ def measure(
         }  # fmt: skip
 
 
-def network(name_or_spec: str) -> dict[str, Any]:
-    """Return a network's spec from its name or its JSON."""
-    spec: dict[str, Any] = json.loads(name_or_spec) if name_or_spec.startswith("{") else {"kind": name_or_spec}
+def network(name_or_spec: str) -> str | dict[str, Any]:
+    """Return a network's name, with which the default options go, or its spec."""
+    spec: str | dict[str, Any] = json.loads(name_or_spec) if name_or_spec.startswith("{") else name_or_spec
     return spec
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--horizons", nargs="+", type=int, default=[96])
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument(
-        "--networks", nargs="+", type=network, default=[{"kind": "gru"}], help="names of the zoo, or specs as JSON"
+        "--networks", nargs="+", type=network, default=["gru"], help="names of the zoo, or specs as JSON"
     )
     parser.add_argument("--learning-rate", type=float, default=Options().learning_rate)
     parser.add_argument("--max-seconds", type=float, default=0.0, help="longest training of each model")

@@ -245,9 +245,11 @@ that of always naming the majority class. The slowest models had fewer epochs (`
 def _trained(
     spec: ModelSpec, history: History, epochs: int, initial: Network | None = None, ponder_cost: float = 0.0
 ) -> Model:
+    """Train for passes over the history, of one epoch each."""
     options = Options(
-        epochs=epochs, patience=epochs, rows=16, burn_in=48, learning_rate=4e-3, decay=0.9, ponder_cost=ponder_cost
-    )
+        epochs=epochs, updates=max(len(history) // (16 * Options().chunk), 1), patience=epochs, rows=16, burn_in=48,
+        learning_rate=4e-3, decay=0.9, ponder_cost=ponder_cost,
+    )  # fmt: skip
     return fit(history, spec, options, initial=initial)
 
 

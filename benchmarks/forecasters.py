@@ -50,14 +50,16 @@ def pedestrians(*, named: bool = False) -> tuple[History, int]:
 
 
 def trained(name: str, history: History, until_ms: int, epochs: int) -> Model:
-    """Return a model of the zoo, trained for some epochs on the history before ``until_ms``."""
+    """Return a model of the zoo, trained for so many passes over the history before ``until_ms``."""
     options = inspect.signature(MODELS[name]).parameters
     network = {"kind": name, **{option: value for option, value in SMALL.items() if option in options}}
     spec = default_spec(history, HORIZON, network, lags=168 if name in READ_LAGS else 0, season=24, plain=True)
+    past = history.between(0, until_ms)
     how = Options(
-        epochs=epochs, patience=epochs, rows=64, chunk=24, burn_in=24, positions=768, learning_rate=1e-2, decay=0.95
-    )
-    return fit(history.between(0, until_ms), spec, how)
+        epochs=epochs, updates=max(len(past) // (64 * 24), 1), patience=epochs, rows=64, chunk=24, burn_in=24,
+        positions=768, learning_rate=1e-2, decay=0.95,
+    )  # fmt: skip
+    return fit(past, spec, how)
 
 
 def skill(model: Model, history: History, from_ms: int) -> dict[str, float]:

@@ -114,7 +114,9 @@ def main() -> None:
     parser.add_argument("--gbm", type=Path, help="the script of model gbm (default: FOLDER/../../reference/gbm.py)")
     parser.add_argument("--gbm-results", type=Path, help="keep gbm's forecasts in this folder, and use those it has")
     parser.add_argument("--classical-cutoffs", type=int, default=10, help="cutoffs a series of ets and theta")
-    parser.add_argument("--epochs", type=int, default=Options().epochs, help="most passes over the training part")
+    parser.add_argument(
+        "--epochs", type=int, default=Options().epochs, help="epochs, after each of which a model is validated"
+    )
     parser.add_argument("--max-seconds", type=float, default=Options().max_seconds, help="longest training")
     given = parser.parse_args()
     torch.set_num_threads(1)

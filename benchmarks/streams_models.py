@@ -62,7 +62,7 @@ def streamcast(it: StreamSet, request: Request, network: str | dict[str, Any]) -
         history,
         spec,
         request.options,
-        lambda at: request.say(f"training: epoch {at.epoch} of {at.epochs}, loss {at.validation:.4f}"),
+        lambda at: request.say(f"training: {at.done:.0%}, loss {at.validation:.4f}"),
     )
     seconds = time.perf_counter() - began
     found_KTHQ, us_per_record, state_bytes = _streamed(it, model, request.say)
@@ -82,19 +82,18 @@ def _streamed(it: StreamSet, model: Model, say: Say) -> tuple[list[Floats], floa
     size = (it.horizon, len(LEVELS))
     found = [np.full((len(series.y_T), *size), np.nan) for series in it.series]
     Engine(spec, model.network).stage(next(polls(history, spec, COMPILE_ROWS)))
-    engine, done, spent = Engine(spec, model.network, max(len(history.keys), 1)), 0, 0.0
+    engine, spent = Engine(spec, model.network, max(len(history.keys), 1)), 0.0
     for poll in polls(history, spec):
         began = time.perf_counter()
         forecasts = engine.stage(poll).forecasts
         engine.promote()
         spent += time.perf_counter() - began
-        series_A = series_K[history.series_N[done + forecasts.record]]
+        series_A = series_K[history.series_N[poll.offsets[forecasts.record]]]
         place_A = (forecasts.cutoffs - start_K[series_A]) // it.freq_ms
         for k, values_THQ in enumerate(found):
             mine = series_A == k
             values_THQ[place_A[mine]] = forecasts.values[mine][:, :, level_Q]
-        done += len(poll)
-        say(f"streaming: {done:,} of {len(history):,} records")
+        say(f"streaming: {int(poll.offsets[-1]) + 1:,} of {len(history):,} records")
     return found, 1e6 * spent / len(history), layout(spec, model.network).row_bytes
 
 

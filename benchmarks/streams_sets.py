@@ -18,14 +18,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from streamcast.offline.evaluation.baselines import season_repeated, seasons_back
 from streamcast.offline.history.read import History, read
 from streamcast.spec.model_spec import parse_duration
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-SEASONS_BACK = 4
-"""The seasonal naive forecast looks for an observed value in this many more seasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +129,10 @@ def _series(key: str, part: pd.DataFrame, freq_ms: int) -> Series:
 def seasonal_naive(series: Series, place_A: Ints, season: int, horizon: int) -> Floats:
     """Return the seasonal naive forecasts from places [A, H].
 
-    A step repeats the newest observed value of the same place in the season.  If that season and the three before it
-    have none, it repeats the interpolated value of the newest season.
+    Where no season that is tried has an observed value, a step repeats the interpolated one; there is none before
+    the first whole season (NaN).
     """
     step_H = np.arange(1, horizon + 1)
-    first_AH = place_A[:, None] + step_H - -(-step_H // season) * season
-    found_AH = np.where(first_AH >= 0, series.filled_T[np.maximum(first_AH, 0)], np.nan)
-    for back in reversed(range(SEASONS_BACK)):
-        earlier_AH = first_AH - back * season
-        value_AH = np.where(earlier_AH >= 0, series.y_T[np.maximum(earlier_AH, 0)], np.nan)
-        found_AH = np.where(np.isnan(value_AH), found_AH, value_AH)
-    return found_AH
+    begun_AH = place_A[:, None] + step_H - seasons_back(step_H, season) >= 0
+    found_AH = season_repeated(series.y_T[None], series.filled_T[None], place_A, horizon, season)[0]
+    return np.where(begun_AH, found_AH, np.nan)

@@ -10,11 +10,11 @@ import torch
 
 from streamcast.service.service import rehearse
 from streamcast.spec.folders import Model, new_network
-from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
+from streamcast.spec.model_spec import Column, ModelSpec, Online, Scale, SeriesSpec, TargetBars
 
 HOUR, DAY = 3_600_000, 86_400_000
 NETWORKS = ("gru", "lstm-attention")
-"""Together they use every kernel: a network without attention, and one that attends to past states and scales."""
+"""Together they use every kernel: the default model, and one that attends to past states and scales."""
 
 
 def main() -> None:
@@ -22,7 +22,10 @@ def main() -> None:
     torch.set_num_threads(1)
     series = SeriesSpec(columns=(Column(name="y"),), freq=HOUR)
     for kind in NETWORKS:
-        spec = ModelSpec(series=series, horizon=24, scales=(Scale(every=DAY),), network={"kind": kind})
+        spec = ModelSpec(
+            series=series, horizon=24, season=(24, 168), scales=(Scale(every=DAY),), targets=TargetBars(back=(7, 4)),
+            online=Online(), network={"kind": kind},
+        )  # fmt: skip
         rehearse(Model(spec, new_network(spec).eval()))
 
 

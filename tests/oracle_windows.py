@@ -216,11 +216,21 @@ class Series:
         bar.filled = [self._filled(order, c) for c in range(len(observed))]
         for ahead in self.spec.scored_steps:
             back = math.ceil(ahead / self.spec.naive_season) * self.spec.naive_season
-            bar.naive.append(self.bars[order - back].filled[0] if order >= back else math.nan)
+            bar.naive.append(self._season_before(order - back, order))
         bar.features = self._features(label, bar.filled, [math.isnan(value) for value in observed])
         effect.bars.append(bar)
         for scale in range(len(self.spec.scales)):
             self._close(effect, scale, label)
+
+    def _season_before(self, order: int, newest: int) -> float:
+        """The seasonal naive forecast; with target bars the newest of four seasons that was observed, if one was."""
+        if order < 0:
+            return math.nan
+        seasons = range(order, max(newest - self.spec.ring, -1), -self.spec.naive_season)
+        for earlier in list(seasons)[: 4 if self.spec.targets else 0]:
+            if not math.isnan(self.bars[earlier].observed[0]):
+                return self.bars[earlier].observed[0]
+        return self.bars[order].filled[0]
 
     def _filled(self, order: int, column: int) -> float:
         observed = self.bars[order].observed[column]

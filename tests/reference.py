@@ -23,6 +23,15 @@ def window_with_fill(y_T: Sequence[float], cutoff: int, length: int) -> list[flo
     return ([observed[0]] * length + window)[-length:]
 
 
+def newest_of_the_place(y_T: Sequence[float], cutoff: int, step: int, season: int, seasons: int) -> float | None:
+    """The newest value known at the cutoff that lies whole seasons before a step, looking at so many seasons."""
+    newest = cutoff + step - season * math.ceil(step / season)
+    for bar in [newest - season * older for older in range(seasons)]:
+        if bar >= 0 and not math.isnan(y_T[bar]):
+            return y_T[bar]
+    return None
+
+
 def ridge_on_lags(
     train_KT: Floats, y_T: Sequence[float], cutoff: int, horizon: int, lags: int, penalty: float
 ) -> list[float]:

@@ -6,14 +6,8 @@ H hidden units, N candidates, P numbers of the head.
 
 A recurrent context says what has been going on.  It cannot say what the target bar is: a Monday at nine, a day off, as
 warm as forecast.  Step h therefore reads the values at the same place of earlier seasons, the calendar of its bar and
-the inputs that are known in advance.  The first layer is a sum, so its largest part is computed once an answer:
-
-    x_h = relu(W_c context + W_r [lags; level] + W_a a_h + Σ_c E[code_hc])
-    z_h = relu(W_z x_h)
-    moved_h = Σ_j softmax(W_g z_h)_j v_hj + w z_h,    numbers_h = W_p z_h
-
-with candidates v_h: the last value, the running mean, the J seasonal values and the linear highway.  The softmax over
-candidates keeps a new network near sensible forecasts and follows a level that training never saw.
+the inputs that are known in advance.  The first layer is a sum, so its largest part is computed once an answer;
+``Aligned`` has the equations.
 """
 
 from __future__ import annotations
@@ -63,7 +57,15 @@ class TargetShape:
 
 
 class Aligned(nn.Module):
-    """(context, lags, target bars) -> how far each step moves, and numbers for the head; see the equations above."""
+    """(context, lags, target bars) -> how far each step moves, and numbers for the head.
+
+        x_h = relu(W_c context + W_r [lags; level] + W_a a_h + Σ_c E[code_hc])
+        z_h = relu(W_z x_h)
+        moved_h = Σ_j softmax(W_g z_h)_j v_hj + w z_h,    numbers_h = W_p z_h
+
+    with candidates v_h: the last value, the running mean, the J seasonal values and the linear highway.  The softmax
+    over candidates keeps a new network near sensible forecasts and follows a level that training never saw.
+    """
 
     def __init__(
         self, inputs: int, lags: int, horizon: int, numbers: int, shape: TargetShape, highway: bool,  # noqa: FBT001

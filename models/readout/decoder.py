@@ -3,7 +3,7 @@
 Shapes: B rows, D width of the context and of an entry of the past, R entries of the past, h horizon
 steps, P numbers a step (the head defines their meaning), S segments of L steps.
 
-A decoder starts with small weights, so that a new network forecasts like its linear highway.
+A decoder starts with small weights, so that a new network without target bars forecasts like its linear highway.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from streamcast.models.cells.cell import Exact
-from streamcast.models.cells.fused import LSTM, initialise
+from streamcast.models.cells.fused import LSTM, initialise, without_onednn_in_training
 from streamcast.models.linear import RowLinear
 from streamcast.models.readout.attention import Luong, Temporal, newest
 from streamcast.models.spec import SpecError, multiple_of_eight, within
@@ -57,7 +57,8 @@ class Bidirectional(Temporal):
 
     def encode(self, memory_BRH: Tensor, filled_B: Tensor) -> Tensor:
         """Return both directions' outputs over the window, [B, R, D]."""
-        past_BRD: Tensor = self.fused(led_in(memory_BRH, filled_B))[0]
+        with without_onednn_in_training():
+            past_BRD: Tensor = self.fused(led_in(memory_BRH, filled_B))[0]
         return past_BRD
 
     def forward(self, past_BRD: Tensor, filled_B: Tensor) -> Tensor:

@@ -21,9 +21,10 @@ from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.frames import forecast_frame
 from streamcast.offline.history.polls import SOURCE, observed, polls
 from streamcast.offline.history.read import History, read
+from streamcast.offline.history.timestamps import in_zone
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.spec.folders import Model, read_folder, save_model
-from streamcast.spec.model_spec import Aggregate
+from streamcast.spec.model_spec import Aggregate, ModelSpec
 from streamcast.topics.observations import Observations
 
 
@@ -71,6 +72,7 @@ class Forecaster:
         self._freq, self._options, self._timezone = freq, options, timezone
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
         self._model: Model | None = None
+        self._spec: ModelSpec | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Forecaster:
@@ -81,7 +83,7 @@ class Forecaster:
             model.spec.network, model.spec.horizon, model.spec.quantiles, freq=model.spec.series.freq, name=model.name,
             timezone=str(model.facts.get("timezone", "UTC")),
         )  # fmt: skip
-        forecaster._model = model
+        forecaster._model, forecaster._spec = model, model.spec
         return forecaster
 
     @property
@@ -92,12 +94,13 @@ class Forecaster:
         return self._model
 
     def fit(self, df: pd.DataFrame, on_progress: OnProgress = lambda _progress: None) -> Forecaster:
-        """Train on a frame, with its last part as validation.
+        """Train on a frame, with its last part as validation; after ``load``, with the spec that was loaded.
 
         Raises HistoryError, ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
         """
-        history = read(df, freq=self._freq, ticks=self._choices["mode"] == "ticks", timezone=self._timezone)
-        trained = fit(history, new_spec(history, **self._choices), self._options, on_progress)
+        ticks = self._choices["mode"] == "ticks" if self._spec is None else self._spec.series.mode == "ticks"
+        history = read(df, freq=self._freq, ticks=ticks, timezone=self._timezone)
+        trained = fit(history, self._spec or new_spec(history, **self._choices), self._options, on_progress)
         facts = {**trained.facts, "timezone": self._timezone}
         self._model = replace(trained, name=self.name, facts=facts)
         return self
@@ -125,7 +128,8 @@ class Forecaster:
             newest -= freq  # the bar before has closed
         cutoffs = newest - freq * (spec.horizon + (step_size or spec.horizon) * np.arange(n_windows))
         first = int(cutoffs.min()) + freq
-        return _local(backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist()).frame(), self._timezone)
+        report = backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist())
+        return in_zone(report.frame(), self._timezone)
 
     def save(self, path: str | Path) -> Path:
         """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
@@ -225,7 +229,7 @@ class Stream:
             raise KeyError(f"{key!r} has no forecast yet (of {len(self._newest)} series): update it first")
         cutoff, values_HQ = self._newest[key]
         frame = forecast_frame(self._model.spec, self._model.name, [key], np.array([cutoff]), values_HQ[None])
-        return _local(frame, self._timezone)
+        return in_zone(frame, self._timezone)
 
     def _take(self, observations: Observations) -> bool:
         found = self._engine.stage(observations).forecasts
@@ -249,14 +253,3 @@ def _milliseconds(ts: pd.Timestamp | str | int, timezone: str) -> int:
         return ts
     instant = pd.Timestamp(ts)
     return int((instant if instant.tzinfo else instant.tz_localize(timezone)).timestamp() * 1_000)
-
-
-def _local(frame: pd.DataFrame, timezone: str) -> pd.DataFrame:
-    """Return a frame of forecasts with its times in a time zone, without naming it, as the frames that came in."""
-    if timezone == "UTC":
-        return frame
-    local = {
-        name: frame[name].dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None)
-        for name in ("ds", "cutoff")
-    }
-    return frame.assign(**local)

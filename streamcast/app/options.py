@@ -92,11 +92,20 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column of a file holds what."""
+    """Which column of a file holds what; a model keeps what it was trained with."""
 
-    id_col: Annotated[str, typer.Option(help="Column of the series names ('' for a single series).")] = "unique_id"
-    time_col: Annotated[str, typer.Option(help="Column of the times.")] = "ds"
-    target_col: Annotated[str, typer.Option(help="Column to forecast.")] = "y"
+    id_col: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the series names ('' for a single series).", show_default="the model's, else unique_id"
+        ),
+    ] = None
+    time_col: Annotated[str | None, typer.Option(help="Column of the times.", show_default="the model's, else ds")] = (
+        None
+    )
+    target_col: Annotated[str | None, typer.Option(help="Column to forecast.", show_default="the model's, else y")] = (
+        None
+    )
     columns: Annotated[
         tuple[str, ...] | None,
         Read(names),
@@ -107,8 +116,12 @@ class Columns:
         typer.Option(help="Bar length, such as 15min or 1h.", show_default="the median time between rows"),
     ] = None
     timezone: Annotated[
-        str, typer.Option(help="Time zone of times that name none, and of a new model's calendar (its days and hours).")
-    ] = "UTC"
+        str | None,
+        typer.Option(
+            help="Time zone of times that name none, and of a new model's calendar (its days and hours).",
+            show_default="the model's, else UTC",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +235,14 @@ class TrainingOptions:
             show_default="gru",
         ),
     ] = "gru"
-    epochs: Annotated[int, typer.Option(help="Maximum epochs; the model is validated after each.", min=1)] = 10
+    epochs: Annotated[
+        int,
+        typer.Option(
+            help="Epochs, after each of which the model is validated; the updates of all together follow from the "
+            "length of the history (--option updates=N sets those of one).",
+            min=1,
+        ),
+    ] = 10
     max_seconds: Annotated[float, typer.Option(help="Maximum training time (0: no limit).", min=0)] = 0.0
     seed: Annotated[int, typer.Option(help="Seed for weights and batches.", min=0)] = 0
     hold_out: Annotated[
@@ -267,7 +287,10 @@ class BacktestOptions:
     model: Annotated[str, typer.Option(help="Model to test, such as load@latest.")]
     test_from: Annotated[
         str | None,
-        typer.Option(help="Score forecasts from this time on, such as 2026-01-31.", show_default="the last fifth"),
+        typer.Option(
+            help="Score forecasts from this time on, such as 2026-01-31.",
+            show_default="what training held out, else the last fifth",
+        ),
     ] = None
     frame: Annotated[Path | None, typer.Option(help="Write every forecast to this CSV or Parquet file.")] = None
 

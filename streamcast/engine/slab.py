@@ -253,14 +253,17 @@ class Slab:
     def restore(self, partition: Partition, exported: Mapping[str, Array]) -> None:
         """Replace the series of a partition by those that ``export`` returned.
 
+        Arrays without a cell may be missing: snapshots of earlier versions have no field that this model does not use.
         Raises ValueError, and changes nothing, when the arrays do not fit the layout.
         """
         ends = exported["key_ends"].tolist() if "key_ends" in exported else None
         wanted = {name: (f.shape, np.dtype(f.dtype)) for name, f in self._layout.fields.items()} | {
             "seen": ((), np.dtype(np.int64))
         }
-        if ends is None or set(exported) != wanted.keys() | {"key_bytes", "key_ends"}:
+        needed = {name for name, (shape, _) in wanted.items() if 0 not in shape} | {"key_bytes", "key_ends"}
+        if ends is None or not needed <= set(exported) <= needed | wanted.keys():
             raise ValueError(f"arrays {sorted(exported)} are not those of this model")
+        wanted = {name: wanted[name] for name in wanted.keys() & exported.keys()}
         for name, (shape, dtype) in wanted.items():
             if exported[name].shape != (len(ends), *shape) or exported[name].dtype != dtype:
                 raise ValueError(
@@ -274,7 +277,7 @@ class Slab:
         for key in keys:
             index[key] = self._take(partition, key)
         slots = np.array([index[key] for key in keys], np.int64)
-        for name in self._layout.fields:
+        for name in self._layout.fields.keys() & exported.keys():
             self.arrays[name][slots] = exported[name]
         self._seen[slots] = exported["seen"]
 

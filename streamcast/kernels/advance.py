@@ -326,7 +326,7 @@ def _step(
     out.answer[k] = -1
     for j in range(plan.scored.shape[0]):
         back = -(-plan.scored[j] // plan.season) * plan.season
-        out.naive[k, j] = rows.ring[slot, 0, (n - back) % window] if n >= back else math.nan
+        out.naive[k, j] = _season_before(plan, rows, slot, n - back, max(n + 1 - window, 0))
     _describe(plan, level, filled, missing, label, out.x[k])
     if plan.seasons.shape[0] > 0:
         _align_bar(plan, rows, out, slot, k, n, filled[0], missing[0])
@@ -346,6 +346,17 @@ def _step(
         if label + plan.freq >= start + plan.every[s]:
             _close(plan, rows, out, counts, slot, k, s, base, start, filled)
         base += plan.coarse_windows[s]
+
+
+@njit(cache=True, error_model="numpy")
+def _season_before(plan: Plan, rows: WindowState, slot: int, order: int, oldest: int) -> float:
+    """Return the target of an earlier bar, or of its place in older seasons where it is known to be missing."""
+    if order < 0:
+        return math.nan
+    ring, absent = rows.ring[slot, 0], rows.absent[slot]
+    if absent.shape[0] > 0 and absent[order % absent.shape[0]]:
+        return _older(ring, absent, order, oldest, plan.season)
+    return ring[order % ring.shape[0]]
 
 
 @njit(cache=True, error_model="numpy")

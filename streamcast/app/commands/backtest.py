@@ -12,13 +12,14 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from streamcast.app.commands.reading import read_series
+from streamcast.app.commands.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import BacktestOptions, Columns
 from streamcast.offline.evaluation.backtest import backtest as run
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
+from streamcast.offline.history.timestamps import in_zone
 from streamcast.spec.folders import Model, load_model
 
 TEST_SHARE = 0.2
@@ -36,9 +37,9 @@ def backtest(
 ) -> int:
     """Score every forecast of the file's test part and print the tables; raises HistoryError or ModelError."""
     model = load_model(folder, options.model)
-    history = read_series(data, columns, model.spec.series)
+    history, timezone = read_history(data, columns, model), mapping(columns, model).timezone
     frame = options.frame
-    from_ms = test_part(model, history, options.test_from, columns.timezone)
+    from_ms = test_part(model, history, options.test_from, timezone)
     trained_until = model.facts.get("last")
     if trained_until is not None and from_ms <= trained_until:
         Console(stderr=True).print(
@@ -54,7 +55,7 @@ def backtest(
             on_progress=lambda done, rows: progress.update(task, completed=done, total=rows),
         )  # fmt: skip
     if frame is not None:
-        found = report.frame()
+        found = in_zone(report.frame(), timezone)
         found.to_parquet(frame) if frame.suffix == ".parquet" else found.to_csv(frame, index=False)
         Console(stderr=True).print(f"Wrote {len(found):,} forecast steps to {frame}.")
     if as_json:

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from streamcast.app.commands import tables
-from streamcast.app.commands.reading import read_series
+from streamcast.app.commands.reading import read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import Columns, CompressOptions
 from streamcast.engine.engine import layout
@@ -184,7 +184,7 @@ def compress(
         raise SpecError(f"how is {how!r}: expected int8 or prune")
     model = load_model(folder, reference)
     whole = with_network(model.network, f"compress {model.name}@{model.version}")
-    history = None if data is None else read_series(data, columns, model.spec.series)
+    history = None if data is None else read_history(data, columns, model)
     torch.set_num_threads(1)
     small = compression.quantised(whole) if how == "int8" else compression.pruned(whole, options.keep)
     spec = ModelSpec.model_validate({**model.spec.model_dump(), "network": dict(small.spec)})
@@ -193,7 +193,7 @@ def compress(
         return math.nan if history is None else held_out_loss(network, history, model.spec)
 
     before, after = compression.compare(whole, small, loss)
-    facts = {name: value for name, value in model.facts.items() if name != "validation_loss"}
+    facts = {name: value for name, value in model.facts.items() if name not in ("validation_loss", "quality")}
     facts["compressed"] = f"{how} of {model.name}@{model.version}"
     if history is not None:
         facts |= {"whole_loss": before.loss, "validation_loss": after.loss}

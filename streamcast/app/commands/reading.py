@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from streamcast.app.options import Columns
 from streamcast.offline.history.read import History, read
-from streamcast.spec.model_spec import SeriesSpec
+from streamcast.spec.folders import Model
 
 
-def read_history(data: Path, columns: Columns, *, ticks: bool = False, freq: int | None = None) -> History:
-    """Read a file and print the reader's notes on stderr; ``freq`` is in milliseconds, used where none is named.
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """The columns of a file that hold names ('' for a single series), times and target, and the zone of the times."""
+
+    id_col: str
+    time_col: str
+    target_col: str
+    timezone: str
+
+
+def mapping(columns: Columns, model: Model | None = None) -> Mapping:
+    """Return what each column holds: as given, else as the model was trained, else by the usual names."""
+    usual = {"id_col": "unique_id", "time_col": "ds", "target_col": "y", "timezone": "UTC"}
+    if model is not None:
+        kept = {name: str(model.facts[name]) for name in usual if name in model.facts}
+        usual |= {"target_col": model.spec.series.target} | kept
+    given = {name: getattr(columns, name) for name in usual}
+    return Mapping(**{name: usual[name] if given[name] is None else given[name] for name in usual})
+
+
+def read_history(data: Path, columns: Columns, model: Model | None = None, *, ticks: bool = False) -> History:
+    """Read a file, as the series of a model if one is given, and print the reader's notes on stderr.
 
     Raises HistoryError.
     """
+    series, found = model.spec.series if model else None, mapping(columns, model)
     history = read(
-        data, id_col=columns.id_col or None, time_col=columns.time_col, target_col=columns.target_col,
-        columns=columns.columns, freq=columns.freq or freq, timezone=columns.timezone, ticks=ticks,
+        data, id_col=found.id_col or None, time_col=found.time_col, target_col=found.target_col,
+        columns=columns.columns, freq=columns.freq or (series.freq if series else None), timezone=found.timezone,
+        ticks=series.mode == "ticks" if series else ticks,
     )  # fmt: skip
     for note in history.notes:
         Console(stderr=True, soft_wrap=True).print(f"[dim]note:[/] {note}", highlight=False)
     return history
-
-
-def read_series(data: Path, columns: Columns, series: SeriesSpec) -> History:
-    """Read a file as the series of a model; raises HistoryError."""
-    return read_history(data, columns, ticks=series.mode == "ticks", freq=series.freq)

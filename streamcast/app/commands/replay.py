@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from streamcast.app.commands.connect import connection, load_lanes, new_transport
-from streamcast.app.commands.reading import read_history, read_series
+from streamcast.app.commands.reading import read_history
 from streamcast.app.options import Columns, ReplayOptions
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec, Transport
@@ -39,7 +39,7 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
     models = _readers(settings, topic, console)
     if models:
         champion = models[settings.models.champion_lane]
-        history = arranged(read_series(data, columns, champion.spec.series), champion)
+        history = arranged(read_history(data, columns, champion), champion)
     else:
         history = read_history(data, columns)
     observations = records(history, [model.spec for model in models.values()])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streamcast.app.commands.reading import read_history, read_series
+from streamcast.app.commands.reading import mapping, read_history
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions
 from streamcast.app.specs import new_spec
 from streamcast.models.network import NoNetwork, with_network
@@ -31,13 +32,10 @@ def train(
     Raises HistoryError, ModelError, or SpecError for an option that does not fit.
     """
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
-    settings = training_settings(options)
-    if start is None:
-        history, held_out_from = held_out(read_history(data, columns, ticks=wanted.ticks), options.hold_out)
-        spec = chosen_spec(history, wanted, options.network, columns.timezone)
-    else:
-        history, held_out_from = held_out(read_series(data, columns, start.spec.series), options.hold_out)
-        spec = start.spec
+    settings, read_as = training_settings(options), mapping(columns, start)
+    whole = read_history(data, columns, start, ticks=wanted.ticks)
+    history, held_out_from = held_out(whole, options.hold_out)
+    spec = start.spec if start else chosen_spec(history, wanted, options.network, read_as.timezone)
     with progress_bar(console) as on_progress:
         model = training.fit(
             history,
@@ -47,7 +45,7 @@ def train(
             teacher=teacher,
             initial=with_network(start.network, f"continue training {options.start}") if start else None,
         )
-    facts = {**model.facts, "data": str(data), "timezone": columns.timezone, "held_out_from": held_out_from}
+    facts = {**model.facts, **asdict(read_as), "data": str(data), "held_out_from": held_out_from}
     for part, other in (("from", start), ("teacher", teacher)):
         if other is not None:
             facts[part] = f"{other.name}@{other.version}"
@@ -104,8 +102,9 @@ def quality(model: Model) -> list[str]:
         return ["The history is too short to say how good the model is: run a backtest on later data."]
     better = 1 - found["mae"] / found["naive_mae"]
     verdict = f"{better:.0%} better" if better >= 0 else f"{-better:.0%} WORSE"
+    unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
     first = (
-        f"On the last {found['forecasts']:,} forecasts, which were not trained on: MAE {found['mae']:.4g},"
+        f"On the last {found['forecasts']:,} forecasts, {unseen}: MAE {found['mae']:.4g},"
         f" {verdict} than repeating the season ({found['naive_mae']:.4g});"
         f" the {found['nominal']:.0%} interval held {found['coverage']:.0%}."
     )
@@ -126,7 +125,7 @@ def training_line(model: Model) -> str:
         return "A model without a network: nothing was trained, it learns from every record"
     parameters = sum(p.numel() for p in model.network.parameters())
     if "highway_loss" in facts:
-        began = f"{facts['highway_loss']:.4f} (linear highway only)"
+        began = f"{facts['highway_loss']:.4f} before training"
     else:
         whole = f", {facts['whole_loss']:.4f} before compression" if "whole_loss" in facts else ""
         began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
@@ -146,8 +145,9 @@ def progress_bar(console: Console) -> Iterator[training.OnProgress]:
         def on_progress(at: training.Progress) -> None:
             progress.update(
                 task,
-                completed=((at.epoch - 1) * at.batches + at.batch) / (at.epochs * at.batches),
-                description=f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.4f}  validation {at.validation:.4f}",
+                completed=at.done,
+                description=("on the whole history" if at.refit else f"epoch {at.epoch}/{at.epochs}")
+                + f"  loss {at.loss:.4f}  validation {at.validation:.4f}",
                 left=f"{at.seconds_left:.0f} s left at most",
             )
 

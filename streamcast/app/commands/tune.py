@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streamcast.app.commands.reading import read_history
+from streamcast.app.commands.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.commands.train import chosen_spec, report_saved
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.errors import ModelError
-from streamcast.models.spec import SpecError
+from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
@@ -51,13 +52,14 @@ class _Search:
             learning_rate=trial.suggest_float("learning_rate", 1e-3, 2e-2, log=True),
         )  # fmt: skip
         spec = chosen_spec(self.history, self.wanted, network(trial, kind), self.timezone)
-        task = self.progress.add_task(f"trial {trial.number + 1}: {kind}", total=options.epochs)
+        task, validated = self.progress.add_task(f"trial {trial.number + 1}: {kind}", total=1.0), 0
 
         def follow(now: training.Progress) -> None:
-            done = now.epoch - 1 + now.batch / now.batches
-            self.progress.update(task, completed=done)
-            if now.batch == now.batches and now.epoch > 1:
-                trial.report(now.validation, now.epoch)
+            nonlocal validated
+            self.progress.update(task, completed=now.done)
+            if now.epoch - 1 > validated and not now.refit:
+                validated = now.epoch - 1
+                trial.report(now.validation, validated)
                 if trial.should_prune():
                     raise optuna.TrialPruned
 
@@ -97,25 +99,36 @@ def tune(
         raise SpecError("zero has no network and nothing to tune: make it with `streamcast model new`")
     if unknown := [kind for kind in options.networks if kind not in MODELS]:
         raise ModelError(f"network {unknown[0]!r} is unknown: `streamcast model zoo` lists the names")
-    history = read_history(data, columns, ticks=wanted.ticks)
+    _same_loss(options.networks)
+    history, read_as = read_history(data, columns, ticks=wanted.ticks), mapping(columns)
     optuna.logging.set_verbosity(logging.WARNING)
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=options.seed), pruner=optuna.pruners.MedianPruner(3, 2)
     )
     bars = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*bars, console=console, transient=True) as progress:
-        search = _Search(history, columns.timezone, wanted, options, progress)
+        search = _Search(history, read_as.timezone, wanted, options, progress)
         study.optimize(search, n_trials=options.trials, timeout=options.max_seconds or None)
     if search.best is None:
         console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
     console.print(ranking(study))
     facts = {
-        **search.best.facts, "data": str(data), "timezone": columns.timezone, "tuned": study.best_params,
+        **search.best.facts, **asdict(read_as), "data": str(data), "tuned": study.best_params,
         "trials": len(study.trials),
     }  # fmt: skip
     report_saved(save_model(folder, name, search.best.spec, search.best.network, facts), data, folder, console)
     return 0
+
+
+def _same_loss(networks: Sequence[str]) -> None:
+    """Raise SpecError for networks whose losses cannot be compared: quantiles, densities and classes have their own."""
+    heads = {kind: str(make("model", MODELS, {"kind": kind}).head["kind"]) for kind in networks}
+    if len(set(heads.values())) > 1:
+        named = ", ".join(f"{kind} ({head})" for kind, head in heads.items())
+        raise SpecError(
+            f"networks {named} are trained with different losses, so none of them is the best: tune one sort"
+        )
 
 
 def ranking(study: optuna.Study) -> Table:

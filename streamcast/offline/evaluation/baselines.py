@@ -2,9 +2,10 @@
 
 A baseline is fitted on the training part of a panel and returns a function that forecasts from any bars of it.
 A missing bar is filled with the value before it, and a window that reaches back before a series began with the series'
-first value.  There is no forecast from a cutoff before that value.
+first value; the seasonal naive forecast takes the newest observed value of the same place in the season instead.  There
+is no forecast from a cutoff before a series' first value.
 
-All that this package knows of the seasonal naive forecast is here: the forecast (``SeasonalNaive``), its error at a
+All that this package knows of the seasonal naive forecast is here: the forecast (``season_repeated``), its error at a
 lag of whole seasons (``seasonal_error``), and the unit of the MASE (``seasonal_scale``).  The service scores the same
 forecast online, in kernels/advance.py.
 Shapes: K series, T bars of the panel, N cutoffs (bar numbers of the newest bar known), H steps ahead, L lags.
@@ -30,6 +31,9 @@ Forecast = Callable[[Floats, Integers], Floats]
 
 SEASONAL_NAIVE = "seasonal naive"
 """Its name in reports; skill is relative to it."""
+
+OLDER_SEASONS = 3
+"""How many seasons further back an observed value is looked for."""
 
 _ROWS = 8_192  # windows at once, which bounds memory
 
@@ -63,21 +67,34 @@ class LastValue:
 
 @dataclass(frozen=True, slots=True)
 class SeasonalNaive:
-    """Step h is the value of the newest bar that is known and lies a whole number of seasons before it."""
+    """Step h is the newest known value that lies a whole number of seasons before it; see ``season_repeated``."""
 
     season: int
 
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
         """Return the forecast function."""
-        step_H = np.arange(1, horizon + 1)
-        place_H = step_H - seasons_back(step_H, self.season)
 
         def forecast(y_KT: Floats, cutoffs_N: Integers) -> Floats:
             bars = _Bars.of(y_KT)
-            season_KNH = bars.filled_KT[:, np.maximum(cutoffs_N[:, None] + place_H, 0)]
+            season_KNH = season_repeated(bars.y_KT, bars.filled_KT, cutoffs_N, horizon, self.season)
             return np.where(np.isnan(bars.known(cutoffs_N))[:, :, None], np.nan, season_KNH)
 
         return forecast
+
+
+def season_repeated(y_KT: Floats, filled_KT: Floats, cutoffs_N: Integers, horizon: int, season: int) -> Floats:
+    """Return the seasonal naive forecasts of H steps from N cutoffs [K, N, H]: the newest value of the same place.
+
+    Where that bar is missing, ``OLDER_SEASONS`` earlier ones are tried, and then its filled value is taken.
+    """
+    step_H = np.arange(1, horizon + 1)
+    first_NH = cutoffs_N[:, None] + step_H - seasons_back(step_H, season)
+    found_KNH = filled_KT[:, np.maximum(first_NH, 0)]
+    for older in reversed(range(OLDER_SEASONS + 1)):
+        earlier_NH = first_NH - older * season
+        value_KNH = y_KT[:, np.maximum(earlier_NH, 0)]
+        found_KNH = np.where((earlier_NH < 0) | np.isnan(value_KNH), found_KNH, value_KNH)
+    return found_KNH
 
 
 def seasons_back(step_H: Integers, season: int) -> Integers:

@@ -85,3 +85,14 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
 
 def _milliseconds(utc: pd.Series) -> NDArray[np.int64]:
     return utc.to_numpy().astype("datetime64[ms]").astype(np.int64)
+
+
+def in_zone(frame: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """Return a frame of forecasts, whose times are UTC, with its times in a zone but without naming it."""
+    if timezone == "UTC":
+        return frame
+    local = {
+        name: frame[name].dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None)
+        for name in ("ds", "cutoff")
+    }
+    return frame.assign(**local)

@@ -97,7 +97,7 @@ def default_spec(
     if lags is None:
         lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
     week = WEEK // freq in chosen
-    spec = {"kind": network, **RECOMMENDED.get(network, {})} if isinstance(network, str) else dict(network)
+    spec = dict(network) if not isinstance(network, str) else {"kind": network, **_recommended(network, plain=plain)}
     if scales is None:
         coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
         scales = coarse if spec.get("kind") == "lstm-attention" else ()
@@ -202,14 +202,28 @@ def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats
     return float(np.average(errors, weights=steps))
 
 
+def _recommended(network: str, *, plain: bool) -> Mapping[str, Any]:
+    return {} if plain else RECOMMENDED.get(network, {})
+
+
+def _occurring(history: History, column: int) -> tuple[str, ...] | None:
+    """Return the categories of a column that occur in the history; all where none does, None for numbers."""
+    categories = history.categories.get(history.columns[column])
+    if categories is None:
+        return None
+    codes = history.values_NC[:, column]
+    seen = np.unique(codes[codes >= 0].astype(np.int64)).tolist()
+    return tuple(categories[code] for code in seen) or tuple(categories)
+
+
 def _columns(history: History, aggregates: Mapping[str, Aggregate]) -> tuple[Column, ...]:
     if unknown := set(aggregates) - set(history.columns):
         raise HistoryError(
             f"aggregates are given for {', '.join(sorted(unknown))}; the history has {', '.join(history.columns)}"
         )
     return tuple(
-        Column(name=name, categories=history.categories.get(name), aggregate=aggregates.get(name))
-        for name in history.columns
+        Column(name=name, categories=_occurring(history, place), aggregate=aggregates.get(name))
+        for place, name in enumerate(history.columns)
     )
 
 

@@ -114,15 +114,19 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a training run; losses are in units of the running normaliser."""
+    """The progress of a training run; losses are in units of the running normaliser.
+
+    ``validation`` is the best loss so far; ``refit`` is true in the final training, on the whole history; ``done`` is
+    the share of the whole run.
+    """
 
     epoch: int
     epochs: int
-    batch: int
-    batches: int
     loss: float
     validation: float
     seconds_left: float
+    done: float
+    refit: bool = False
 
 
 OnProgress = Callable[[Progress], None]
@@ -174,7 +178,8 @@ def fit(
         device = device_named(options.device)
         expert = None if teacher is None else taught_by(teacher, spec).to(device)
         first = replace(options, max_seconds=options.max_seconds / (1 + options.refit))
-        run = _Run(network.to(device), seen, train_P, validation_P, first, on_progress, expert)
+        share = (0.0, 1 / (1 + options.refit))
+        run = _Run(network.to(device), seen, train_P, validation_P, first, on_progress, expert, share=share)
         stopped = _layer_by_layer(run) or run.train()
         quality = _quality(Model(spec, copy.deepcopy(run.network).cpu().eval(), facts={}), history, seen, validation_P)
         refitted = 0 if stopped == "interrupted" else _refit(run, options, np.concatenate([train_P, validation_P]))
@@ -209,8 +214,17 @@ def _refit(run: _Run, options: Options, all_P: Ints) -> int:
         options, epochs=1, updates=updates, learning_rate=REFIT_RATE * options.learning_rate, layer_epochs=0,
         max_seconds=left,
     )  # fmt: skip
-    further = _Run(run.network, run.seen, np.sort(all_P), all_P[:0], again, run.on_progress, run.teacher)
-    further.train()
+    further = _Run(
+        run.network, run.seen, np.sort(all_P), all_P[:0], again, run.on_progress, run.teacher, best=run.best,
+        share=(run.share[1], 1.0),
+    )  # fmt: skip
+    kept, mean = copy.deepcopy(run.network.state_dict()), copy.deepcopy(run.network)
+    try:
+        further.one_epoch(mean)
+        kept = mean.state_dict()
+    except KeyboardInterrupt:
+        further.updates = 0
+    run.network.load_state_dict(kept)
     return further.updates
 
 
@@ -239,6 +253,8 @@ class _Run:
     best_epoch: int = 0
     first: float = np.inf
     best: float = np.inf
+    share: tuple[float, float] = (0.0, 1.0)
+    """Where this run begins and ends in the whole training."""
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -275,10 +291,12 @@ class _Run:
         self.network.load_state_dict(best)
         return stopped
 
+    def one_epoch(self, mean: Network) -> None:
+        """Train one epoch without validation, and make ``mean`` the running mean of the weights."""
+        self._epoch(self._optimizer(), self._batches(np.random.default_rng(self.options.seed)), mean)
+
     def loss(self, network: Network) -> float:
-        """Return a network's mean loss on the validation part; without one, less after each epoch."""
-        if len(self.validation_P) == 0:
-            return -float(self.epoch)
+        """Return a network's mean loss on the validation part."""
         rows, burn_in = self.options.rows, 2 * self.options.burn_in
         return validation.evaluate(network, self.seen, self.validation_P, rows, burn_in)
 
@@ -352,8 +370,11 @@ class _Run:
                 left = min(left, options.max_seconds - self.seconds)
             if loss is not None:
                 average = total / done
+                begin, end = self.share
+                whole = begin + (self.epoch + done / wanted) / options.epochs * (end - begin)
+                refit = len(self.validation_P) == 0
                 self.on_progress(
-                    Progress(self.epoch + 1, options.epochs, done, wanted, average, self.best, max(left, 0.0))
+                    Progress(self.epoch + 1, options.epochs, average, self.best, max(left, 0.0), whole, refit)
                 )
             if options.max_seconds and self.seconds > options.max_seconds:
                 return False

@@ -28,7 +28,7 @@ def solve(sequences: Sequences, network: Network, train_P: Ints, validation_P: I
     highway = network.highway
     if highway is None or len(train_P) == 0:
         return
-    held_P = thinned(validation_P if len(validation_P) else train_P, BLOCK)
+    held_P = thinned(validation_P, BLOCK)
     x_PL, y_PH = sequences.lags(held_P).astype(np.float64), sequences.outcomes(held_P)
     equations = _normal_equations(sequences, thinned(train_P, MOST_POSITIONS))
     best = np.inf

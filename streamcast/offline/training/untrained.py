@@ -18,7 +18,7 @@ def untrained(history: History, spec: ModelSpec, held_out: float) -> Model:
     network = new_network(spec)
     layout(spec, network)  # refuses a model whose state no service could hold
     model = Model(spec, network)
-    first = int(history.ts_N[int((1 - held_out) * len(history))]) if 0 < held_out < 1 else int(history.ts_N[-1])
+    first = int(history.ts_N[int((1 - held_out) * len(history))])
     try:
         quality = held_out_quality(model, history, first)
     except HistoryError:  # too short to score

@@ -125,6 +125,12 @@ def test_a_saved_forecaster_loads_and_forecasts_the_same(fitted: Forecaster, tmp
         fitted.save(tmp_path / "load" / "9")
 
 
+def test_a_loaded_forecaster_is_trained_again_with_its_own_choices(knowing: Forecaster, tmp_path: Path) -> None:
+    again = Forecaster.load(knowing.save(tmp_path / "load" / "1"))
+    again._options = OPTIONS
+    assert again.fit(weather_of()).model.spec == knowing.model.spec
+
+
 def test_an_unfitted_forecaster_says_so() -> None:
     with pytest.raises(ModelError, match="call fit"):
         Forecaster().predict(frame_of(10))

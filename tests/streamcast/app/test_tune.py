@@ -14,6 +14,7 @@ from rich.console import Console
 from streamcast.app.commands.tune import tune
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.errors import ModelError
+from streamcast.models.spec import SpecError
 from streamcast.spec.folders import load_model
 
 WANTED = SpecOptions(horizon=3, lags=24, season=(24,))
@@ -51,6 +52,13 @@ def test_a_search_is_repeated_by_its_seed(data: Path, tmp_path: Path) -> None:
         searched(data, replace(SEARCH, trials=2), tmp_path)
     first, second = (load_model(tmp_path, f"tuned@{version}") for version in (1, 2))
     assert first.digest == second.digest
+
+
+def test_networks_whose_losses_cannot_be_compared_are_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        SpecError, match=r"gru \(quantile\), lstm-gaussian \(gaussian\) are trained with different losses"
+    ):
+        searched(data, replace(SEARCH, networks=("gru", "lstm-gaussian")), tmp_path)
 
 
 def test_an_unknown_network_is_named(data: Path, tmp_path: Path) -> None:

@@ -301,6 +301,17 @@ def test_equal_states_are_exported_as_equal_bytes_whatever_their_slots_held_befo
         np.testing.assert_array_equal(exported[field], array, err_msg=field)
 
 
+def test_a_snapshot_from_before_a_field_that_the_model_does_not_use_is_restored() -> None:
+    stayed, returned = engine("gru"), engine("gru")
+    stage(stayed, list(enumerate(Line("a", START + i * MINUTE, (float(i),)) for i in range(20))), Trace())
+    stayed.promote()
+    exported = stayed.slab.export(partition(0))
+    unused = [name for name, array in exported.items() if 0 in array.shape[1:]]
+    assert {"absent", "ahead"} <= set(unused)
+    returned.slab.restore(partition(0), {name: array for name, array in exported.items() if name not in unused})
+    assert digests(returned) == digests(stayed)
+
+
 @pytest.mark.parametrize("broken", ["less", "more", "shape", "type"])
 def test_arrays_of_another_model_are_not_restored(broken: str) -> None:
     tried = engine(NAME)

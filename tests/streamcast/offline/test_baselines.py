@@ -49,9 +49,11 @@ def test_naive_forecasts_are_those_of_a_loop(y_KT: Floats) -> None:
     for series, y_T in enumerate(y_KT.tolist()):
         for place, cutoff in enumerate(CUTOFFS.tolist()):
             season = reference.window_with_fill(y_T, cutoff, SEASON)
+            observed = [reference.newest_of_the_place(y_T, cutoff, h, SEASON, seasons=4) for h in range(1, HORIZON + 1)]
+            repeated = [filled if value is None else value for filled, value in zip(season, observed, strict=False)]
             got = {name: _forecast(BASELINES[name], y_KT)[series, place] for name in list(BASELINES)[:3]}
             np.testing.assert_array_equal(got["last value"], season[-1:] * HORIZON)
-            np.testing.assert_array_equal(got["seasonal naive"], season[:HORIZON])
+            np.testing.assert_array_equal(got["seasonal naive"], [*repeated] if not math.isnan(season[0]) else math.nan)
             np.testing.assert_allclose(got["moving average"], [sum(season) / SEASON] * HORIZON, atol=1e-9)
 
 

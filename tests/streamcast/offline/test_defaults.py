@@ -79,6 +79,21 @@ def test_seasons_are_given_in_bars_or_as_durations() -> None:
         default_spec(history, 24, season="90min")
 
 
+def test_a_plain_model_has_its_networks_own_options() -> None:
+    history = read(series(weekly=True), id_col=None)
+    assert default_spec(history, 24).network == {"kind": "gru", "layers": 1}
+    assert default_spec(history, 24, plain=True).network == {"kind": "gru"}
+
+
+def test_a_category_that_does_not_occur_in_the_training_part_is_unknown_to_the_model() -> None:
+    history = read(
+        series(weekly=True).assign(sky=lambda frame: ["sun"] * (len(frame) - 5) + ["storm"] * 5), id_col=None
+    )
+    trained = history.between(int(history.ts_N[0]), int(history.ts_N[-10]))
+    column = next(column for column in default_spec(trained, 24).series.columns if column.name == "sky")
+    assert column.categories == ("sun",)
+
+
 def test_known_inputs_are_scaled_by_the_history_and_must_be_inputs() -> None:
     history = read(series(weekly=True), id_col=None)
     targets = default_spec(history, 24, known=("temp", "sky"), timezone="Europe/Berlin", holidays="DE-BE").targets

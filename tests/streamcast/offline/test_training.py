@@ -126,14 +126,36 @@ def test_a_time_limit_ends_training_and_says_so() -> None:
     assert fit(history, default_spec(history, 6, SMALL), options).facts["stopped"] == "max_seconds"
 
 
-def test_progress_counts_epochs_and_batches_to_their_end() -> None:
+def test_progress_rises_once_to_its_end_and_the_refit_keeps_the_best_loss() -> None:
     history = history_of(400)
     seen: list[Progress] = []
-    fit(history, default_spec(history, 6, SMALL), QUICK, seen.append)
-    assert [p.epoch for p in seen] == sorted(p.epoch for p in seen)
-    assert seen[-1].epoch == seen[-1].epochs == 2
-    assert seen[-1].batch == seen[-1].batches
+    options = replace(QUICK, average=0.5, refit=0.3)
+    model = fit(history, default_spec(history, 6, SMALL), options, seen.append)
+    assert [p.done for p in seen] == sorted(p.done for p in seen)
+    assert seen[-1].done == pytest.approx(1.0)
     assert all(p.seconds_left >= 0 and np.isfinite(p.loss) for p in seen)
+    first, refit = [p for p in seen if not p.refit], [p for p in seen if p.refit]
+    assert [p.epoch for p in first] == sorted(p.epoch for p in first)
+    assert first[-1].epoch == first[-1].epochs == QUICK.epochs
+    assert len(refit) == model.facts["refit_updates"] > 0
+    assert {p.validation for p in refit} == {model.facts["validation_loss"]}
+
+
+def test_interrupting_the_refit_keeps_what_was_best_before_it() -> None:
+    history = history_of(400)
+    spec = default_spec(history, 6, SMALL)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.refit:
+            raise KeyboardInterrupt
+
+    options = replace(QUICK, average=0.5, refit=0.3)
+    whole, ended = fit(history, spec, replace(options, refit=0)), fit(history, spec, options, interrupt)
+    assert whole.facts["best_epoch"] > 0
+    assert ended.facts["refit_updates"] == 0
+    assert all(
+        torch.equal(a, b) for a, b in zip(*(model.network.parameters() for model in (whole, ended)), strict=True)
+    )
 
 
 def test_a_history_that_is_too_short_is_refused_with_a_remedy() -> None:
