@@ -137,7 +137,7 @@ def layer_fields(spec: ModelSpec, online_spec: Online) -> dict[str, Field]:
         "deviation": Field((deviations,), np.float64, 0, ((deviations, 0),)),
         "cutoff": Field((spec.horizon + 1, online.CUTOFF), np.float64, 0, ((spec.horizon + 1, 0),)),
         "places": Field((sum(rings), online.PLACES), np.float64, 0, tuple((size, 0) for size in rings)),
-        "pending": Field((sum(pending), 2 * quantiles), np.float64, 0, tuple((size, 0) for size in pending)),
+        "pending": Field((sum(pending), quantiles), np.float64, 0, tuple((size, 0) for size in pending)),
         "moments": Field((online.MOMENTS + 2 * parts,), np.float64, scale=0),
         "regression": Field(equations, np.float64, scale=0),
         "mixture": Field((len(pending), row), np.float64, scale=0),

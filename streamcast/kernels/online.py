@@ -122,7 +122,7 @@ class LayerState(NamedTuple):
     deviation: Floats  # slots, bars
     cutoff: Floats  # slots, H + 1, CUTOFF
     places: Floats  # slots, sum of rings, PLACES
-    pending: Floats  # slots, sum of ladder, 2·Q: the network's levels, the issued levels
+    pending: Floats  # slots, sum of ladder, Q: the issued levels, and the network's median in the place of theirs
     moments: Floats  # slots, MOMENTS + 2·B
     regression: Floats  # slots, 2, G, P·(P+1)/2 + 2·P: lower triangle, right side, coefficients
     mixture: Floats  # slots, L, 3·E + 2 + Q: regrets, second moments, weights, sigma, outcomes, theta
@@ -159,7 +159,7 @@ class Overwritten(NamedTuple):
     deviation: Floats  # K
     cutoff: Floats  # K, CUTOFF
     places: Floats  # K, S, PLACES
-    pending: Floats  # K, L, 2·Q
+    pending: Floats  # K, L, Q
 
 
 @njit(cache=True, error_model="numpy")
@@ -383,7 +383,7 @@ def _track_levels(
 ) -> None:  # fmt: skip
     """Move what each level adds after an outcome, by whether the issued level held it."""
     for j in range(levels.shape[0]):
-        level = pending[cell, levels.shape[0] + j]
+        level = pending[cell, j]
         if j != median and not math.isnan(level):
             inside = 1.0 if y < level or (y == level and j > median) else 0.0
             mixture[step, first + j] = _within(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
@@ -591,7 +591,7 @@ def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: 
     """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite."""
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     mixture, moments, pending = row.mixture, row.moments, row.pending
-    experts, quantiles, day = expert.shape[0], plan.levels.shape[0], plan.seasons[0]
+    experts, day = expert.shape[0], plan.seasons[0]
     shares = MOMENTS + (moments.shape[0] - MOMENTS) // 2
     places, at, regression, cutoffs, deviations = row.places, scratch.at, row.regression, row.cutoff, row.deviation
     rungs, rungs_next, rung_shares = plan.rung, plan.rung_next, plan.rung_share
@@ -628,14 +628,14 @@ def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: 
         local *= max(moments[shares + part], LEAST_SHARE)
         cell = pending_start[low] + t % ladder[low] if share == 0.0 else -1
         if cell >= 0:
-            for j in range(quantiles):
-                pending[cell, j] = forecast[a, h - 1, j] if network else math.nan
+            pending[cell, median] = forecast[a, h - 1, median] if network else math.nan
         trust = weights[0] if network else 0.0
         written = _write_levels(normal, median, lower, mixture, low, high, share, mixed, local, trust, forecast, a, h)
         finite = finite and written
         if cell >= 0:
-            for j in range(quantiles):
-                pending[cell, quantiles + j] = forecast[a, h - 1, j]
+            for j in range(forecast.shape[2]):
+                if j != median:
+                    pending[cell, j] = forecast[a, h - 1, j]
     return finite
 
 
