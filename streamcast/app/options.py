@@ -296,19 +296,6 @@ class BacktestOptions:
 
 
 @dataclass(frozen=True)
-class ReplayedLetters:
-    """Which dead letters are sent again."""
-
-    reason: Annotated[str, typer.Option(help="Only dead letters with this reason.", show_default="all")] = ""
-    since: Annotated[
-        str, typer.Option(help="Only records from this time on, such as 2026-01-31T12:00Z.", show_default="all")
-    ] = ""
-    until: Annotated[str, typer.Option(help="Only records before this time.", show_default="all")] = ""
-    again: Annotated[bool, typer.Option("--again", help="Also those that were sent before.")] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would be sent.")] = False
-
-
-@dataclass(frozen=True)
 class ReplayOptions:
     """Where a file's rows go, and how fast."""
 

@@ -11,11 +11,6 @@ from streamcast.consumers.transport import Batch, Headers, Outgoing
 LARGEST_VALUE = 900_000
 """Bytes of a record that are kept; a larger one is cut, with its length and SHA-256 in the headers."""
 
-REPLAYED = "replayed_from"
-"""Header of a record that `streamcast dlq replay` wrote again: topic/partition/offset of the record it repeats."""
-
-LONGEST_ORIGIN = 300
-
 LARGEST_KEY = 32_768
 """Bytes of a key that are kept, so that no dead letter is too large for its topic."""
 
@@ -50,8 +45,6 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
         ]
         if letter.lane:
             listed.append(("lane", letter.lane.encode()))
-        if (origin := origin_of(batch, letter.row)) is not None:
-            listed.append((REPLAYED, origin))
         if value is not None and len(value) > LARGEST_VALUE:
             listed += [
                 ("length", str(len(value)).encode()),
@@ -68,9 +61,3 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
         values=values,
         headers=headers,
     )
-
-
-def origin_of(batch: Batch, row: int) -> bytes | None:
-    """Return what a replayed record says of the one it repeats, None for every other record."""
-    headers = batch.headers[row] if batch.headers else ()
-    return next((value[:LONGEST_ORIGIN] for name, value in headers if name == REPLAYED and value), None)

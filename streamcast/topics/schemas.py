@@ -153,14 +153,13 @@ def dead_letter_headers() -> Schema:
         "source_topic": "Where the record came from.",
         "source_partition": "Its partition, in digits.",
         "source_offset": "Its offset, in digits.",
-        "replayed_from": "Of a replayed record that failed again: topic/partition/offset of the first.",
         "lane": "Only of a forecast that is not finite: its lane; the record's other lanes may have answered it.",
         "length": "Only of a value that was cut: its bytes.",
         "sha256": "Only of a value that was cut: its digest.",
     }
     return {
         "type": "object",
-        "required": [name for name in texts if name not in ("replayed_from", "lane", "length", "sha256")],
+        "required": [name for name in texts if name not in ("lane", "length", "sha256")],
         "properties": {name: {"type": "string", "description": meaning} for name, meaning in texts.items()},
     }
 

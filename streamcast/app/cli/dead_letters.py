@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streamcast.app.cli.spread import spread
 from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
-from streamcast.app.options import ReplayedLetters
 
 app = typer.Typer(help="Inspect dead letters and send them again.", no_args_is_help=True)
 
@@ -29,9 +27,8 @@ def inspect(
 
 
 @app.command("replay")
-@spread
-def replay(chosen: ReplayedLetters, config: Config = SETTINGS) -> int:
-    """Write dead letters to the input topic again, each of them once."""
+def replay(config: Config = SETTINGS, reason: Reason = "") -> int:
+    """Write dead letters to the input topic again."""
     from streamcast.app.commands import dlq as command
 
-    return command.send_again(load(config), chosen, console())
+    return command.send_again(load(config), reason, console())
