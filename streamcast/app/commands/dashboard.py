@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamcast.app.commands.connect import connection, load_lanes, new_reader
-from streamcast.app.commands.ports import listening
 from streamcast.app.commands.serve import log, stop_on_signals
 from streamcast.app.settings import Settings
 from streamcast.page.board import Board
@@ -29,9 +28,7 @@ def dashboard(settings: Settings) -> int:
     )  # fmt: skip
     url = settings.dashboard.telemetry_url
     numbers = Scraper(url) if url else lambda: None
-    address = settings.dashboard.host, settings.dashboard.port
-    with listening("dashboard.port", *address):
-        page = LivePage(board, feed, numbers, *address)
+    page = LivePage(board, feed, numbers, settings.dashboard.host, settings.dashboard.port)
     stop = stop_on_signals()
     log.info("the live page is at %s", page.url)
     while not stop.wait(0.5) and not page.wait(0.0):

@@ -23,7 +23,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from streamcast.app.commands.ports import listening, require_free
 from streamcast.app.commands.replay import outgoing, paced
 from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
 from streamcast.app.commands.train import describe, progress_bar
@@ -80,7 +79,6 @@ class _Forecast(msgspec.Struct):
 
 def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str, port: int, console: Console) -> int:
     """Train, stream and show the live page, until Ctrl-C or for ``seconds``; then score every forecast."""
-    require_free("--port", "127.0.0.1", port)
     torch.set_num_threads(1)
     logging.getLogger("streamcast").setLevel(logging.WARNING)
     parts = load()
@@ -138,8 +136,7 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
         MemoryReader(broker, who), board, observations=TOPICS.observations, forecasts=TOPICS.forecasts,
         dead_letters=TOPICS.dead_letters,
     )  # fmt: skip
-    with listening("--port", "127.0.0.1", port):
-        page = LivePage(board, feed, telemetry.summary, port=port)
+    page = LivePage(board, feed, telemetry.summary, port=port)
     health = LoopHealth()
     serving = threading.Thread(
         target=loop.run, args=(MemoryTransport(broker, who), service), name="service",

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 import torch
 
 from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, partitions_of
-from streamcast.app.commands.ports import listening
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
 from streamcast.consumers.health import Deadlines, LoopHealth
@@ -59,9 +58,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     health = LoopHealth(deadlines.iteration_seconds)
     token = settings.telemetry.token
     control = Control(token.get_secret_value(), service.reset) if token else None
-    address = settings.telemetry.host, settings.telemetry.port
-    with listening("telemetry.port", *address):
-        server = TelemetryServer(telemetry, health, *address, control)
+    server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
     stop = stop_on_signals()
     logging.getLogger("kafka").setLevel(
         logging.ERROR

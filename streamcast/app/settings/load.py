@@ -49,9 +49,9 @@ def _from_file(path: Path | None) -> tuple[Document, Places]:
     if path is None:
         return {}, {}
     try:
-        loader = _PlainLoader(path.read_text(encoding="utf-8"))
-        root = loader.get_single_node()
-        document = None if root is None else loader.construct_document(root)
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, yaml.SafeLoader)
+        document = yaml.safe_load(text)
     except OSError as error:
         raise SettingsError(f"{path}: cannot be read ({error}); `streamcast init` writes one") from None
     except yaml.MarkedYAMLError as error:
@@ -59,8 +59,6 @@ def _from_file(path: Path | None) -> tuple[Document, Places]:
         raise SettingsError(f"{path}:{line}: not valid YAML: {error.problem}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from None
-    except RecursionError:
-        raise SettingsError(f"{path}: is nested too deeply: settings have three levels at most") from None
     if root is None:
         return {}, {}
     if not isinstance(root, yaml.MappingNode):
@@ -72,27 +70,6 @@ def _from_file(path: Path | None) -> tuple[Document, Places]:
             raise SettingsError(f"{place}: {'.'.join(names)} is set twice, first at {places[names]}; remove one")
         places[names] = place
     return {str(name): {} if section is None else section for name, section in document.items()}, places
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Reads YAML without aliases and merge keys: a few nested aliases stand for more than any memory holds."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse an alias; raises MarkedYAMLError."""
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(
-                problem=f"alias *{event.anchor} is not allowed: write the value here", problem_mark=event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuse a merge key; raises MarkedYAMLError."""
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(
-                    problem="the merge key << is not allowed: write the settings here", problem_mark=key.start_mark
-                )
 
 
 def _lines(node: yaml.Node, names: Names) -> Iterator[tuple[Names, int]]:

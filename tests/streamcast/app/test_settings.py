@@ -139,28 +139,6 @@ def test_a_file_that_is_no_settings_file_says_so(tmp_path: Path) -> None:
     assert "0 is not a setting" in _complaint(tmp_path, "0: 1\n")
 
 
-BOMB = "a: &a [x]\n" + "".join(
-    f"{name}: &{name} [*{before}, *{before}, *{before}, *{before}, *{before}, *{before}, *{before}, *{before}]\n"
-    for before, name in zip("abcdefghi", "bcdefghij", strict=True)
-)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (BOMB, r":2: not valid YAML: alias \*a is not allowed: write the value here"),
-        ("kafka: &k\n  options: *k\n", r":2: not valid YAML: alias \*k"),
-        ("kafka: {<<: {group: x}}\n", r":1: not valid YAML: the merge key << is not allowed"),
-        ("[" * 5_000, "nested too deeply"),
-    ],
-    ids=["aliases of aliases", "a self-reference", "a merge key", "depth"],
-)
-def test_yaml_that_stands_for_more_than_it_says_is_refused_at_once(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "settings.yaml").write_text(text)
-    with pytest.raises(SettingsError, match=said):
-        load_settings(tmp_path / "settings.yaml")
-
-
 def test_all_faults_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMCAST__TELEMETRY__PORT", "high")
     monkeypatch.setenv("STREAMCAST__TELEMTRY__HOST", "x")
