@@ -125,6 +125,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(400)
 def test_a_service_that_was_stopped_and_started_wrote_what_one_that_never_stopped_wrote(
     kafka: str, trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_service_that_was_stopped_and_started_wrote_what_one_that_never_stoppe
 
 
 @pytest.mark.kafka
+@pytest.mark.timeout(300)
 def test_a_record_that_cannot_be_read_is_kept_with_its_reason_and_can_be_sent_again(
     kafka: str, trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -161,7 +163,8 @@ def test_a_record_that_cannot_be_read_is_kept_with_its_reason_and_can_be_sent_ag
     good = json.dumps({"key": "a", "ts": now, "values": {"PM2.5": 1.5}}).encode()
     values = [good, b"\xff[/x]", good.replace(b"1.5", b"NaN"), good.replace(b"PM2.5", b"PM25"), None]
     transport = KafkaTransport(Connection(kafka, "", guarantee="at_least_once"))
-    said = streamcast("replay", _one_row(tmp_path), "-c", world.config, "--partitions", PARTITIONS, code=2)
+    usual = ["--id-col", "unique_id", "--time-col", "ds", "--target-col", "y"]
+    said = streamcast("replay", _one_row(tmp_path), "-c", world.config, "--partitions", PARTITIONS, *usual, code=2)
     assert "its target is y, not PM2.5" in " ".join(said.split())
     transport.create([TopicSpec(topic, PARTITIONS)])
     values.append(json.dumps({"key": "b", "ts": now, "values": [1.0]}).encode())
