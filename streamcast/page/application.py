@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from streamcast import hosts
 from streamcast.page import views
 from streamcast.page.board import Board
 
@@ -52,14 +55,15 @@ _TICK_SECONDS: Final = 0.5
 _RANKING_TICKS: Final = 10
 _SEND_SECONDS: Final = 10.0
 _MOST_STREAMS: Final = 64
+_MOST_STREAMS_OF_CLIENT: Final = 16
 _LONGEST_QUERY: Final = 512
 
 
-def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette:
-    """Make the application that shows ``board`` to requests for ``allowed_hosts`` (names in the Host header)."""
+def create_app(board: Board, bound: str) -> Starlette:
+    """Make the application that shows ``board`` at the address ``bound``."""
     page = resources.files("streamcast") / "page" / "static"
     plotly = str(resources.files("plotly") / "package_data" / "plotly.min.js")
-    streams = asyncio.Semaphore(_MOST_STREAMS)
+    streams = _Streams()
 
     def static(path: str) -> Route:
         name, media_type = _FILES[path]
@@ -75,10 +79,10 @@ def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette
 
     async def events(request: Request) -> Response:
         look = _Look(board, request)
-        if streams.locked():
-            text = f"{_MOST_STREAMS} pages are open, the most allowed: close one and reload\n"
-            return Response(text, 503, {"retry-after": "10"})
-        return _EventStream(look.events(streams), media_type="text/event-stream")
+        client = request.client.host if request.client else ""
+        if refusal := streams.refusal(client):
+            return Response(refusal, 503, {"retry-after": "10"})
+        return _EventStream(look.events(), streams, client)
 
     async def wall(request: Request) -> Response:
         return _json(_Look(board, request).wall())
@@ -100,7 +104,7 @@ def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette
             Route("/api/series", wall),
             Route("/api/series/{key:path}", series),
         ],
-        middleware=[Middleware(_SafeHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))],
+        middleware=[Middleware(_SafeHeaders), Middleware(_OwnHosts, bound=bound)],
         exception_handlers={ValueError: refuse},
     )
     app.router.redirect_slashes = False
@@ -133,21 +137,20 @@ class _Look:
         self._since_bar: int | None = None
         self._since_cutoff: dict[str, int] = {}
 
-    async def events(self, streams: asyncio.Semaphore) -> AsyncIterator[bytes]:
+    async def events(self) -> AsyncIterator[bytes]:
         """Yield the changes, twice a second, as server-sent events; the first holds everything."""
-        async with streams:
-            sent_dead_letters = -1
-            for tick in itertools.count():
-                message: views.View = {"stats": views.stats(self._board)}
-                if tick == 0:
-                    message |= {"sizes": views.sizes(self._board), "trend": views.trend(self._board)}
-                if sent_dead_letters != (sent_dead_letters := self._board.counts["dead_letters"]):
-                    message["dead_letters"] = views.dead_letters(self._board)
-                message["wall"] = self.wall() if tick % _RANKING_TICKS == 0 else {"tiles": self._tiles()}
-                if self._key is not None:
-                    message["series"] = self._series(self._key)
-                yield b"data: " + views.encode(message) + b"\n\n"
-                await asyncio.sleep(_TICK_SECONDS)
+        sent_dead_letters = -1
+        for tick in itertools.count():
+            message: views.View = {"stats": views.stats(self._board)}
+            if tick == 0:
+                message |= {"sizes": views.sizes(self._board), "trend": views.trend(self._board)}
+            if sent_dead_letters != (sent_dead_letters := self._board.counts["dead_letters"]):
+                message["dead_letters"] = views.dead_letters(self._board)
+            message["wall"] = self.wall() if tick % _RANKING_TICKS == 0 else {"tiles": self._tiles()}
+            if self._key is not None:
+                message["series"] = self._series(self._key)
+            yield b"data: " + views.encode(message) + b"\n\n"
+            await asyncio.sleep(_TICK_SECONDS)
 
     def wall(self) -> views.View:
         """One page of the ranking, with the tiles that changed; a page number past the end gives the last page."""
@@ -175,8 +178,43 @@ class _Look:
         return view
 
 
+class _Streams:
+    """How many event streams are open, in all and by client."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    def refusal(self, client: str) -> str:
+        """Why a client gets no further stream; empty if it gets one."""
+        if self._open[client] >= _MOST_STREAMS_OF_CLIENT:
+            found = f"{_MOST_STREAMS_OF_CLIENT} pages are open from {client}"
+        elif self._open.total() >= _MOST_STREAMS:
+            found = f"{_MOST_STREAMS} pages are open"
+        else:
+            return ""
+        return f"{found}, the most allowed: close one and reload\n"
+
+    @contextmanager
+    def one(self, client: str) -> Iterator[None]:
+        """Count a stream while it is open."""
+        self._open[client] += 1
+        try:
+            yield
+        finally:
+            self._open[client] -= 1
+            self._open += Counter()  # drops clients without a stream
+
+
 class _EventStream(StreamingResponse):
-    """A stream that disconnects a reader who accepts no data for ten seconds."""
+    """A stream that is counted while it is open, and disconnects a reader who accepts no data for ten seconds."""
+
+    def __init__(self, events: AsyncIterator[bytes], streams: _Streams, client: str) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._streams, self._client = streams, client
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._streams.one(self._client):
+            await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
@@ -184,6 +222,20 @@ class _EventStream(StreamingResponse):
                 await send(message)
 
         await super().stream_response(send_in_time)
+
+
+class _OwnHosts:
+    """Refuses requests whose Host header is not one of ours (see ``streamcast.hosts``)."""
+
+    def __init__(self, app: ASGIApp, bound: str) -> None:
+        self._app, self._bound = app, bound
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if hosts.answers(self._bound, Headers(scope=scope).get("host")):
+            await self._app(scope, receive, send)
+        else:
+            refusal = PlainTextResponse("the Host header must name a loopback address\n", 400)
+            await refusal(scope, receive, send)
 
 
 class _SafeHeaders:

@@ -22,6 +22,7 @@ from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.track import Bars, Forecast, Track, geometric_mean
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
+from streamcast.topics.dead_letters import REPLAYED
 from streamcast.topics.observations import LONGEST_KEY, Decoder
 
 _MOST_LANES: Final = 8
@@ -163,7 +164,8 @@ class Board:
     def take_dead_letters(self, batch: Batch) -> None:
         """Add records of the dead-letter topic: the original bytes, with reason and source in the headers."""
         headers: Sequence[Headers] = batch.headers or [()] * len(batch)
-        rows = list(zip(batch.offsets, batch.timestamps, batch.values, headers, strict=True))
+        columns = zip(batch.offsets, batch.timestamps, batch.values, headers, strict=True)
+        rows = [row for row in columns if REPLAYED not in dict(row[3])]
         with self.lock:
             self.counts["dead_letters"] += len(rows)
             for offset, timestamp, value, header in rows[-_DEAD_LETTERS:]:

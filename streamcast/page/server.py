@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -21,22 +22,52 @@ from streamcast.page.scrape import watch
 
 _RECEIPT_SECONDS: Final = 5.0
 _MOST_CONNECTIONS: Final = 128
+_MOST_OF_CLIENT: Final = 64
 _LONGEST_HEAD: Final = 16_384
 _CLOSE_SECONDS: Final = 5.0
 
 
 class _Bounded(H11Protocol):
-    """HTTP/1.1 with two limits: the number of connections, and the time that a request may take to arrive."""
+    """HTTP/1.1 with limits on connections, in all and by client, and on the time that a request may take to arrive.
+
+    A connection beyond a limit takes the place of the oldest idle one of the client with the most; it is aborted if
+    none is idle.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection, or abort it beyond the limit."""
+        """Accept a connection; beyond a limit, abort an idle one for it, or else itself."""
         super().connection_made(transport)
-        if len(self.connections) > _MOST_CONNECTIONS:
-            transport.abort()
+        self._wait()
+        crowding = self._crowding()
+        if crowding is not None:
+            crowding.transport.abort()
+
+    def _crowding(self) -> _Bounded | None:
+        """The connection that is one too many, if any."""
+        everybody = [
+            each for each in self.connections if isinstance(each, _Bounded) and not each.transport.is_closing()
+        ]
+        count = Counter(each.address for each in everybody)
+        if count[self.address] > _MOST_OF_CLIENT:
+            candidates = [each for each in everybody if each.address == self.address]
+        elif len(everybody) > _MOST_CONNECTIONS:
+            candidates = everybody
         else:
-            self._wait()
+            return None
+        idle = [(-count[each.address], each.idle_until, each) for each in candidates if each is not self]
+        return min((each for each in idle if each[1]), key=lambda each: each[:2], default=(0, 0.0, self))[2]
+
+    @property
+    def address(self) -> str:
+        """The client's address without its port."""
+        return self.client[0] if self.client else ""
+
+    @property
+    def idle_until(self) -> float:
+        """When the wait for a request ends; 0 when the request has arrived."""
+        return self._deadline.when() if self._deadline else 0.0
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; cancel the deadline when the request is complete."""
@@ -79,7 +110,7 @@ class PageServer:
             log_config=None,
             log_level=logging.CRITICAL,
             server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
+            limit_concurrency=2 * _MOST_CONNECTIONS,  # those that are being aborted count, too
             h11_max_incomplete_event_size=_LONGEST_HEAD,
             timeout_graceful_shutdown=1,
         )
@@ -139,8 +170,6 @@ class LivePage:
 def serve_dashboard(board: Board, host: str = "127.0.0.1", port: int = 0) -> PageServer:
     """Start serving ``board`` at ``host``:``port`` (0 picks a free one); raises OSError when the address is taken.
 
-    At a loopback address it answers only requests whose Host is a loopback name. This prevents DNS rebinding: another
-    site cannot point its own name at the page.
+    At a loopback address it answers only requests whose Host is a loopback name (see ``streamcast.hosts``).
     """
-    loopback = ("127.0.0.1", "localhost")
-    return PageServer(create_app(board, loopback if host in loopback else ("*",)), host, port)
+    return PageServer(create_app(board, host), host, port)

@@ -14,6 +14,14 @@ LARGEST_VALUE = 900_000
 LARGEST_KEY = 32_768
 """Bytes of a key that are kept, so that no dead letter is too large for its topic."""
 
+REPLAY_OF = "replay_of"
+"""Header of a record that `dlq replay` sent, and of its dead letter: the place of the first record."""
+
+REPLAYED = "replayed"
+"""Header of a receipt in the dead-letter topic: the place of the record that was sent again."""
+
+_LONGEST_PLACE = 300
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
@@ -45,6 +53,8 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
         ]
         if letter.lane:
             listed.append(("lane", letter.lane.encode()))
+        if batch.headers and (first := dict(batch.headers[letter.row]).get(REPLAY_OF)):
+            listed.append((REPLAY_OF, first[:_LONGEST_PLACE]))
         if value is not None and len(value) > LARGEST_VALUE:
             listed += [
                 ("length", str(len(value)).encode()),

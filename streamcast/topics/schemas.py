@@ -153,13 +153,14 @@ def dead_letter_headers() -> Schema:
         "source_topic": "Where the record came from.",
         "source_partition": "Its partition, in digits.",
         "source_offset": "Its offset, in digits.",
+        "replay_of": "Only of a record that `dlq replay` sent and that failed again: the place of the first record.",
         "lane": "Only of a forecast that is not finite: its lane; the record's other lanes may have answered it.",
         "length": "Only of a value that was cut: its bytes.",
         "sha256": "Only of a value that was cut: its digest.",
     }
     return {
         "type": "object",
-        "required": [name for name in texts if name not in ("lane", "length", "sha256")],
+        "required": [name for name in texts if name not in ("replay_of", "lane", "length", "sha256")],
         "properties": {name: {"type": "string", "description": meaning} for name, meaning in texts.items()},
     }
 

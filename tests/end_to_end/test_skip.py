@@ -44,5 +44,5 @@ def test_a_skipped_record_becomes_a_dead_letter_and_everything_else_is_answered(
         cluster.start("0")
         report = cluster.finish()
         assert (tally.violations, report.records) == ([], tally.records)
-        skipped = [letter.source for letter in dlq.letters(settings) if letter.headers["reason"] == "skipped"]
-        assert skipped == [(partition.topic, "1", str(offset))]
+        skipped = [letter.source for letter in dlq.read(settings).letters if letter.headers["reason"] == "skipped"]
+        assert skipped == [f"{partition.topic}[1]@{offset}"]

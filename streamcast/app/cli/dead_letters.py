@@ -11,24 +11,35 @@ from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
 app = typer.Typer(help="Inspect dead letters and send them again.", no_args_is_help=True)
 
 Reason = Annotated[str, typer.Option(help="Only dead letters with this reason.", show_default="all")]
+Since = Annotated[str, typer.Option(help="Only records from this time on (RFC 3339).", show_default="first")]
+Until = Annotated[str, typer.Option(help="Only records before this time (RFC 3339).", show_default="last")]
 
 
 @app.command("inspect")
 def inspect(
     config: Config = SETTINGS,
     reason: Reason = "",
+    since: Since = "",
+    until: Until = "",
     limit: Annotated[int, typer.Option(help="Print the newest ones, at most this many.", min=1)] = 50,
     as_json: AsJson = False,
 ) -> int:
     """Print dead letters and their reasons."""
     from streamcast.app.commands import dlq as command
 
-    return command.inspect(load(config), reason, limit, as_json, console())
+    return command.inspect(load(config), command.Filter(reason, since, until), limit, as_json, console())
 
 
 @app.command("replay")
-def replay(config: Config = SETTINGS, reason: Reason = "") -> int:
-    """Write dead letters to the input topic again."""
+def replay(
+    config: Config = SETTINGS,
+    reason: Reason = "",
+    since: Since = "",
+    until: Until = "",
+    again: Annotated[bool, typer.Option("--again", help="Also those that failed again after a replay.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them, write nothing.")] = False,
+) -> int:
+    """Write dead letters to the input topic again, each once."""
     from streamcast.app.commands import dlq as command
 
-    return command.send_again(load(config), reason, console())
+    return command.send_again(load(config), command.Filter(reason, since, until), again, dry_run, console())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamcast.app.commands.connect import connection, load_lanes, new_reader
+from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.commands.serve import log, stop_on_signals
 from streamcast.app.settings import Settings
 from streamcast.page.board import Board
@@ -16,6 +17,8 @@ from streamcast.topics.ahead import ahead_of
 
 def dashboard(settings: Settings) -> int:
     """Serve the page until SIGTERM or SIGINT."""
+    port = ("dashboard.port", settings.dashboard.host, settings.dashboard.port)
+    require_free(*port)
     models = load_lanes(settings)
     champion = settings.models.champion_lane
     spec = models[champion].spec
@@ -28,7 +31,8 @@ def dashboard(settings: Settings) -> int:
     )  # fmt: skip
     url = settings.dashboard.telemetry_url
     numbers = Scraper(url) if url else lambda: None
-    page = LivePage(board, feed, numbers, settings.dashboard.host, settings.dashboard.port)
+    with listening(*port):
+        page = LivePage(board, feed, numbers, settings.dashboard.host, settings.dashboard.port)
     stop = stop_on_signals()
     log.info("the live page is at %s", page.url)
     while not stop.wait(0.5) and not page.wait(0.0):

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.commands.replay import outgoing, paced
 from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
 from streamcast.app.commands.train import describe, progress_bar
@@ -51,6 +52,7 @@ from streamcast.topics.names import Topics
 
 HORIZON = 24
 PARTITIONS = 2
+HOST = "127.0.0.1"
 TEST_FROM = pd.Timestamp("2016-07-01", tz="UTC")
 WARM_WEEKS = 4
 SHIFT = pd.Timedelta(weeks=156)
@@ -80,6 +82,7 @@ class _Forecast(msgspec.Struct):
 def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str, port: int, console: Console) -> int:
     """Train, stream and show the live page, until Ctrl-C or for ``seconds``; then score every forecast."""
     torch.set_num_threads(1)
+    require_free("--port", HOST, port)
     logging.getLogger("streamcast").setLevel(logging.WARNING)
     parts = load()
     console.print(
@@ -136,7 +139,8 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
         MemoryReader(broker, who), board, observations=TOPICS.observations, forecasts=TOPICS.forecasts,
         dead_letters=TOPICS.dead_letters,
     )  # fmt: skip
-    page = LivePage(board, feed, telemetry.summary, port=port)
+    with listening("--port", HOST, port):
+        page = LivePage(board, feed, telemetry.summary, HOST, port)
     health = LoopHealth()
     serving = threading.Thread(
         target=loop.run, args=(MemoryTransport(broker, who), service), name="service",

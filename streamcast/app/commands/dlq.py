@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.text import Text
@@ -14,8 +15,32 @@ from streamcast.app.commands.connect import connection, new_reader, new_transpor
 from streamcast.app.commands.tables import lean
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing
+from streamcast.errors import SettingsError
+from streamcast.topics.dead_letters import REPLAY_OF, REPLAYED
 
 SHOWN_BYTES = 60
+SENT_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters: one reason (empty: any), and Kafka timestamps of the record in [``since``, ``until``).
+
+    Times are RFC 3339 with a zone; an empty one is no limit.  Raises SettingsError.
+    """
+
+    reason: str = ""
+    since: str = ""
+    until: str = ""
+
+    def __post_init__(self) -> None:
+        _milliseconds("--since", self.since, 0)
+        _milliseconds("--until", self.until, 0)
+
+    def takes(self, letter: Letter) -> bool:
+        """Whether the letter has the reason and lies within the times."""
+        since, until = _milliseconds("--since", self.since, 0), _milliseconds("--until", self.until, 1 << 62)
+        return since <= letter.timestamp < until and self.reason in ("", letter.headers.get("reason"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +49,7 @@ class Letter:
 
     partition: int
     offset: int
+    timestamp: int
     key: bytes | None
     value: bytes | None
     headers: dict[str, str]
@@ -34,20 +60,33 @@ class Letter:
         return "length" not in self.headers
 
     @property
-    def source(self) -> tuple[str, ...]:
-        """The place of the record: topic, partition and offset."""
-        return tuple(self.headers.get(f"source_{part}", "") for part in ("topic", "partition", "offset"))
+    def source(self) -> str:
+        """The place of the record: topic[partition]@offset."""
+        topic, partition, offset = (
+            self.headers.get(f"source_{part}", "?") for part in ("topic", "partition", "offset")
+        )
+        return f"{topic}[{partition}]@{offset}"
 
 
-def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console: Console) -> int:
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The dead-letter topic: its letters, and the places of the records that were sent again."""
+
+    letters: Sequence[Letter]
+    replayed: frozenset[str]
+
+
+def inspect(settings: Settings, wanted: Filter, limit: int, as_json: bool, console: Console) -> int:
     """Print dead letters, newest last, and how many there are of each reason."""
-    found = [letter for letter in letters(settings) if not reason or letter.headers.get("reason") == reason]
+    box = read(settings)
+    found = [letter for letter in box.letters if wanted.takes(letter)]
     if as_json:
         rows = [
             {
                 "partition": x.partition,
                 "offset": x.offset,
                 **x.headers,
+                "replayed": x.source in box.replayed,
                 "value": (x.value or b"").decode(errors="replace"),
             }
             for x in found[-limit:]
@@ -56,10 +95,9 @@ def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console:
         return 0
     table = lean("reason", "source", "detail", "value")
     for x in found[-limit:]:
-        source = (
-            f"{x.headers.get('source_topic')}[{x.headers.get('source_partition')}]@{x.headers.get('source_offset')}"
-        )
-        cells = x.headers.get("reason", "?"), source, x.headers.get("detail", ""), repr((x.value or b"")[:SHOWN_BYTES])
+        again = "failed again after a replay: " if REPLAY_OF in x.headers else ""
+        detail = again + x.headers.get("detail", "")
+        cells = x.headers.get("reason", "?"), x.source, detail, repr((x.value or b"")[:SHOWN_BYTES])
         table.add_row(*map(Text, cells))
     if found:
         console.print(table)
@@ -68,42 +106,83 @@ def inspect(settings: Settings, reason: str, limit: int, as_json: bool, console:
     return 0
 
 
-def send_again(settings: Settings, reason: str, console: Console) -> int:
-    """Write the records of dead letters to the input topic again, each to the partition it came from.
+def send_again(settings: Settings, wanted: Filter, again: bool, dry_run: bool, console: Console) -> int:
+    """Write the records of dead letters to the input topic again, each once, to the partition it came from.
 
-    Records that the champion has answered are left out, and skipped ones unless ``reason`` asks for them.
+    Left out are records that the champion has answered, those that were sent before, those that failed again after a
+    replay unless ``again``, and skipped ones unless the reason asks for them.  A dry run only counts.
     """
-    found = [letter for letter in letters(settings) if _is_curable(letter, reason, settings.models.champion_lane)]
-    whole = list({letter.source: letter for letter in found if letter.whole}.values())
-    if whole:
-        now = round(time.time() * 1000)
-        again = Outgoing(
-            topic=settings.input.topic,
-            partitions=[letter.partition for letter in whole],
-            timestamps=[now] * len(whole),
-            keys=[letter.key for letter in whole],
-            values=[letter.value for letter in whole],
-        )
-        transport = new_transport(settings, replace(connection(settings), group="", guarantee="at_least_once"))
-        try:
-            transport.commit([again], {})
-        finally:
-            transport.close(10.0)
-    console.print(
-        f"{len(whole)} dead letters were sent to {settings.input.topic} again; they stay in the dead-letter topic."
-    )
-    if cut := sum(not letter.whole for letter in found):
-        console.print(f"[yellow]{cut} were not: their records were too large to be kept whole.[/]")
+    box = read(settings)
+    champion = settings.models.champion_lane
+    curable = [x for x in box.letters if wanted.takes(x) and _is_curable(x, wanted.reason, champion)]
+    found = list({letter.source: letter for letter in curable}.values())
+    fresh = [letter for letter in found if letter.source not in box.replayed]
+    failed = [letter for letter in fresh if REPLAY_OF in letter.headers and not again]
+    chosen = [letter for letter in fresh if letter.whole and letter not in failed]
+    topic = settings.input.topic
+    if dry_run:
+        console.print(f"{len(chosen)} dead letters would be sent to {topic} again; nothing was written.")
+    else:
+        _send(settings, chosen)
+        console.print(f"{len(chosen)} dead letters were sent to {topic} again; they stay in the dead-letter topic.")
+    if before := len(found) - len(fresh):
+        console.print(f"{before} were left out: they were sent before.")
+    if failed:
+        console.print(f"[yellow]{len(failed)} were left out: they failed again after a replay; --again sends them.[/]")
+    if cut := sum(not letter.whole for letter in fresh if letter not in failed):
+        console.print(f"[yellow]{cut} were left out: their records were too large to be kept whole.[/]")
     return 0
 
 
+def _send(settings: Settings, letters: Sequence[Letter]) -> None:
+    """Send records with their receipts; exactly once a record and its receipt are one transaction."""
+    if not letters:
+        return
+    transport = new_transport(settings, replace(connection(settings), instance="dlq-replay"))
+    try:
+        for start in range(0, len(letters), SENT_AT_ONCE):
+            some = letters[start : start + SENT_AT_ONCE]
+            transport.commit([_records(settings.input.topic, some), _receipts(settings.output.dead_letters, some)], {})
+    finally:
+        transport.close(10.0)
+
+
+def _records(topic: str, letters: Sequence[Letter]) -> Outgoing:
+    return Outgoing(
+        topic=topic,
+        partitions=[letter.partition for letter in letters],
+        timestamps=[round(time.time() * 1000)] * len(letters),
+        keys=[letter.key for letter in letters],
+        values=[letter.value for letter in letters],
+        headers=[[(REPLAY_OF, letter.headers.get(REPLAY_OF, letter.source).encode())] for letter in letters],
+        first=True,
+    )
+
+
+def _receipts(topic: str, letters: Sequence[Letter]) -> Outgoing:
+    return Outgoing(
+        topic=topic,
+        partitions=[letter.partition for letter in letters],
+        timestamps=[round(time.time() * 1000)] * len(letters),
+        keys=[None] * len(letters),
+        values=[None] * len(letters),
+        headers=[[(REPLAYED, letter.source.encode())] for letter in letters],
+    )
+
+
 def _is_curable(letter: Letter, reason: str, champion: str) -> bool:
-    why, lane = letter.headers.get("reason"), letter.headers.get("lane", champion)
-    return lane == champion and (why == reason if reason else why != "skipped")
+    lane = letter.headers.get("lane", champion)
+    return lane == champion and (reason == "skipped" or letter.headers.get("reason") != "skipped")
 
 
-def letters(settings: Settings) -> Iterator[Letter]:
+def read(settings: Settings) -> Box:
     """Read all dead letters; raises TopicMissing."""
+    found = list(_records_of(settings))
+    receipts = frozenset(x.headers[REPLAYED] for x in found if REPLAYED in x.headers)
+    return Box([x for x in found if REPLAYED not in x.headers], receipts)
+
+
+def _records_of(settings: Settings) -> Iterator[Letter]:
     topic = settings.output.dead_letters
     reader = new_reader(settings, connection(settings))
     try:
@@ -113,8 +192,21 @@ def letters(settings: Settings) -> Iterator[Letter]:
         for partition, (first, end) in reader.bounds(partitions).items():
             for batch in reader.read_range(partition, first, end):
                 headers = batch.headers or [()] * len(batch)
-                for i, offset in enumerate(batch.offsets):
-                    named = {name: (value or b"").decode(errors="replace") for name, value in headers[i]}
-                    yield Letter(partition.index, offset, batch.keys[i], batch.values[i], named)
+                rows = zip(batch.offsets, batch.timestamps, batch.keys, batch.values, strict=True)
+                for (offset, timestamp, key, value), listed in zip(rows, headers, strict=True):
+                    named = {name: (text or b"").decode(errors="replace") for name, text in listed}
+                    yield Letter(partition.index, offset, timestamp, key, value, named)
     finally:
         reader.close(5.0)
+
+
+def _milliseconds(option: str, text: str, otherwise: int) -> int:
+    if not text:
+        return otherwise
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        instant = datetime.min  # noqa: DTZ901 - has no zone, like a time that must be refused
+    if instant.tzinfo is None:
+        raise SettingsError(f"{option} is {text!r}; expected RFC 3339 with a zone, such as 2026-01-31T08:00:00Z")
+    return round(instant.astimezone(UTC).timestamp() * 1000)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, partitions_of
+from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
 from streamcast.consumers.health import Deadlines, LoopHealth
@@ -36,6 +37,8 @@ YOUNG_OBJECTS = 200_000
 def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: None) -> int:
     """Run until SIGTERM or SIGINT; ``passed`` is called at every point of a commit."""
     torch.set_num_threads(1)
+    port = ("telemetry.port", settings.telemetry.host, settings.telemetry.port)
+    require_free(*port)
     models = load_lanes(settings)
     who = connection(settings, passed)
     reader = new_reader(settings, who)
@@ -58,7 +61,8 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     health = LoopHealth(deadlines.iteration_seconds)
     token = settings.telemetry.token
     control = Control(token.get_secret_value(), service.reset) if token else None
-    server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
+    with listening(*port):
+        server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
     stop = stop_on_signals()
     logging.getLogger("kafka").setLevel(
         logging.ERROR

@@ -22,6 +22,7 @@ from streamcast.app.settings.fields import Settings
 from streamcast.errors import SettingsError
 
 PREFIX = "STREAMCAST__"
+DEEPEST = 20
 
 Names = tuple[str, ...]
 Document = dict[str, Any]
@@ -50,6 +51,7 @@ def _from_file(path: Path | None) -> tuple[Document, Places]:
         return {}, {}
     try:
         text = path.read_text(encoding="utf-8")
+        _refuse_sharing(path, text)
         root = yaml.compose(text, yaml.SafeLoader)
         document = yaml.safe_load(text)
     except OSError as error:
@@ -70,6 +72,25 @@ def _from_file(path: Path | None) -> tuple[Document, Places]:
             raise SettingsError(f"{place}: {'.'.join(names)} is set twice, first at {places[names]}; remove one")
         places[names] = place
     return {str(name): {} if section is None else section for name, section in document.items()}, places
+
+
+def _refuse_sharing(path: Path, text: str) -> None:
+    """Refuse aliases and merge keys, which can make few bytes endless, and nesting beyond what any setting has."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        found = (
+            f"the alias *{event.anchor}"
+            if isinstance(event, yaml.AliasEvent)
+            else "the merge key <<"
+            if isinstance(event, yaml.ScalarEvent) and event.value == "<<"
+            else f"more than {DEEPEST} levels of nesting"
+            if depth > DEEPEST
+            else ""
+        )
+        if found:
+            line = event.start_mark.line + 1
+            raise SettingsError(f"{path}:{line}: {found} is not accepted; expected plain values: write the value out")
 
 
 def _lines(node: yaml.Node, names: Names) -> Iterator[tuple[Names, int]]:

@@ -1,7 +1,8 @@
 """The telemetry port: /metrics for Prometheus, /livez and /readyz for the orchestrator that restarts the service.
 
 Anybody who reaches the port can read it, so it trusts nobody: paths must match exactly, only requests with the token
-may have a body, connections without a request in time are closed, and connections beyond the cap are refused.
+may have a body, and connections without a request in time are closed.  A new connection is always accepted, so that
+probes are always answered: beyond a limit, an older one is closed for it, idle ones first, of the client with the most.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hmac
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,9 +20,11 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from typing import Final, Protocol
 
+from streamcast import hosts
 from streamcast.service.telemetry.telemetry import Telemetry
 
 _MOST_CONNECTIONS: Final = 32
+_MOST_OF_CLIENT: Final = 16
 _CONNECTION_SECONDS: Final = 5.0
 _LONGEST_BODY: Final = 4096
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -46,11 +50,30 @@ class Control:
     reset: Callable[[str], None]
 
 
+@dataclass(slots=True)
+class _Open:
+    """A connection: whose it is, when it is cut, and whether its request has arrived."""
+
+    client: str
+    deadline: float
+    answering: bool = False
+
+
 class _Request(BaseHTTPRequestHandler):
     server: TelemetryServer
     server_version = "streamcast"
     sys_version = ""
     timeout = _CONNECTION_SECONDS
+
+    def parse_request(self) -> bool:
+        """Read the head of a request; refuse it when its Host header is not one of ours."""
+        if not super().parse_request():
+            return False
+        self.server.begin_answer(self.connection)
+        if not hosts.answers(self.server.host, self.headers.get("Host")):
+            self._answer(HTTPStatus.BAD_REQUEST, _TEXT, b"the Host header must name a loopback address\n")
+            return False
+        return True
 
     def do_GET(self) -> None:
         health = self.server.health
@@ -112,39 +135,58 @@ class TelemetryServer(ThreadingTCPServer):
         control: Control | None = None,
     ) -> None:  # fmt: skip
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.host = host
         self.telemetry = telemetry
         self.health = health
         self.control = control
         self._lock = threading.Lock()
-        self._deadlines: dict[_Connection, float] = {}
+        self._open: dict[_Connection, _Open] = {}
         super().__init__((host, port), _Request)
         self.port: int = self.server_address[1]
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="telemetry", daemon=True)
         self._thread.start()
 
-    def verify_request(self, request: _Connection, client_address: object) -> bool:
-        """Refuse a connection beyond the cap, and give the others a deadline."""
-        del client_address
+    def verify_request(self, request: _Connection, client_address: tuple[str, int]) -> bool:
+        """Accept a connection with a deadline; beyond a limit, close an older one for it."""
+        client = client_address[0]
         with self._lock:
-            if len(self._deadlines) >= _MOST_CONNECTIONS:
-                return False
-            self._deadlines[request] = time.monotonic() + _CONNECTION_SECONDS
-            return True
+            crowding = self._crowding(client)
+            if crowding is not None:
+                del self._open[crowding]
+            self._open[request] = _Open(client, time.monotonic() + _CONNECTION_SECONDS)
+        if crowding is not None:
+            _cut(crowding)
+        return True
+
+    def _crowding(self, client: str) -> _Connection | None:
+        """The connection to close for one more of ``client``: idle before answering, of the busiest client, oldest."""
+        count = Counter(opened.client for opened in self._open.values())
+        if count[client] >= _MOST_OF_CLIENT:
+            candidates = [connection for connection, opened in self._open.items() if opened.client == client]
+        elif len(self._open) >= _MOST_CONNECTIONS:
+            candidates = list(self._open)
+        else:
+            return None
+        return min(candidates, key=lambda each: (self._open[each].answering, -count[self._open[each].client]))
+
+    def begin_answer(self, connection: _Connection) -> None:
+        """Note that the request of a connection has arrived."""
+        with self._lock:
+            if connection in self._open:
+                self._open[connection].answering = True
 
     def service_actions(self) -> None:
         """Cut connections that are past their deadline (called ten times a second)."""
         now = time.monotonic()
         with self._lock:
-            late = [connection for connection, deadline in self._deadlines.items() if now > deadline]
+            late = [connection for connection, opened in self._open.items() if now > opened.deadline]
         for connection in late:
-            if isinstance(connection, socket.socket):
-                with suppress(OSError):  # the client closed it first
-                    connection.shutdown(socket.SHUT_RDWR)
+            _cut(connection)
 
     def shutdown_request(self, request: _Connection) -> None:
         """End a connection and free its place."""
         with self._lock:
-            self._deadlines.pop(request, None)
+            self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: _Connection, client_address: object) -> None:
@@ -155,6 +197,12 @@ class TelemetryServer(ThreadingTCPServer):
         self.shutdown()
         self.server_close()
         self._thread.join(timeout=_CONNECTION_SECONDS)
+
+
+def _cut(connection: _Connection) -> None:
+    if isinstance(connection, socket.socket):
+        with suppress(OSError):  # the client closed it first
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def _length(header: str | None) -> int:

@@ -1,5 +1,6 @@
 """What the command line prints, and the exit codes of what it cannot do."""
 
+import socket
 import subprocess
 import sys
 import tomllib
@@ -47,6 +48,33 @@ def test_a_package_that_is_not_installed_is_one_message_with_its_extra(
     said = done.stdout + done.stderr
     assert done.returncode == 2, said
     assert f"pip install 'streamcast-forecasting[{EXTRAS[package]}]'" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [
+        (["serve"], "telemetry.port"),
+        (["dashboard"], "dashboard.port"),
+        (["demo", "--port", "{port}"], "--port"),
+    ],
+)
+def test_a_port_in_use_is_one_message_that_names_it_and_its_setting(
+    command: list[str], setting: str, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        text = SETTINGS + f"telemetry: {{port: {port}}}\ndashboard: {{port: {port}}}\n"
+        (tmp_path / "streamcast.yaml").write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "streamcast.app.cli", *(word.format(port=port) for word in command)],
+            cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+            env={"PYTHONPATH": str(ROOT), "PATH": "", "NUMBA_CACHE_DIR": str(tmp_path)},
+        )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert f"{setting} is {port}: cannot listen on 127.0.0.1, port {port} (address already in use)" in said
+    assert f"end the process that uses port {port}, or choose another one" in said
     assert "Traceback" not in said
 
 

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,24 @@ def test_a_file_that_is_no_settings_file_says_so(tmp_path: Path) -> None:
     assert "streamcast.yaml:2: not valid YAML" in _complaint(tmp_path, "kafka: [\n")
     assert "is not a list of sections such as `kafka:`" in _complaint(tmp_path, "- kafka\n")
     assert "0 is not a setting" in _complaint(tmp_path, "0: 1\n")
+
+
+NESTED_ALIASES = "kafka:\n  a: &a [x, x]\n" + "".join(
+    f"  {name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (NESTED_ALIASES, "streamcast.yaml:3: the alias *a is not accepted; expected plain values"),
+        ("kafka: &k\n  group: *k\n", "streamcast.yaml:2: the alias *k is not accepted"),
+        ("kafka:\n  <<: {group: a}\n", "streamcast.yaml:2: the merge key << is not accepted"),
+        ("kafka: " + "[" * 5_000 + "]" * 5_000, "streamcast.yaml:1: more than 20 levels of nesting is not accepted"),
+    ],
+)
+def test_a_small_file_that_would_never_end_is_refused_in_words(tmp_path: Path, text: str, found: str) -> None:
+    assert found in _complaint(tmp_path, text)
 
 
 def test_all_faults_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

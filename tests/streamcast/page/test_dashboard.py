@@ -218,8 +218,32 @@ def test_pages_beyond_the_limit_get_503_until_another_closes(board: Board, monke
             time.sleep(0.1)
 
 
+def test_the_streams_of_one_client_do_not_lock_out_another(board: Board) -> None:
+    with closing(serve_dashboard(board, "0.0.0.0")) as server, ExitStack() as stack:
+        mine = [stack.enter_context(closing(Events(server))) for _ in range(64)]
+        assert [page.response.status for page in mine] == [200] * 16 + [503] * 48
+        assert b"16 pages are open from 127.0.0.1" in mine[-1].response.read()
+        other = HTTPConnection("127.0.0.1", server.port, timeout=10, source_address=("127.0.0.2", 0))
+        with closing(other):
+            other.request("GET", "/events")
+            assert other.getresponse().status == 200
+
+
+def test_idle_connections_of_one_client_are_dropped_for_another(board: Board) -> None:
+    with closing(serve_dashboard(board, "0.0.0.0")) as server, ExitStack() as stack:
+        for last in (1, 3, 4):
+            for _ in range(100):
+                opened = socket.create_connection(("127.0.0.1", server.port), 10, (f"127.0.0.{last}", 0))
+                stack.enter_context(opened)
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=3, source_address=("127.0.0.2", 0))
+        with closing(connection):
+            connection.request("GET", "/api/series")
+            assert connection.getresponse().status == 200
+
+
 def test_only_local_names_are_answered_on_loopback(still: PageServer) -> None:
     assert ask(still, "/", Host=f"localhost:{still.port}")[0].status == 200
+    assert ask(still, "/", Host=f"[::1]:{still.port}")[0].status == 200
     assert ask(still, "/", Host="attacker.example")[0].status == 400
 
 

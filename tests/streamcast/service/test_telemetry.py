@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 
 import numpy as np
@@ -288,10 +288,12 @@ def server(telemetry: Telemetry, health: SwitchedHealth) -> Iterator[TelemetrySe
         yield running
 
 
-def get(server: TelemetryServer, path: str, method: str = "GET") -> tuple[int, bytes]:
+def get(server: TelemetryServer, path: str, method: str = "GET", host: str = "") -> tuple[int, bytes]:
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     with closing(connection):
         connection.putrequest(method, path, skip_host=True)
+        if host:
+            connection.putheader("Host", host)
         connection.endheaders()
         response = connection.getresponse()
         return response.status, response.read()
@@ -352,23 +354,42 @@ def test_a_request_that_trickles_in_is_cut(server: TelemetryServer, monkeypatch:
             pytest.fail("a request sent byte by byte was never cut")
 
 
-def test_connections_beyond_the_cap_do_not_take_the_probes_away(
-    server: TelemetryServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("clients", [1, 3])
+def test_idle_connections_do_not_take_the_probes_away_for_a_moment(
+    telemetry: Telemetry, health: SwitchedHealth, clients: int
 ) -> None:
-    monkeypatch.setattr("streamcast.service.telemetry.probes._CONNECTION_SECONDS", 1.0)
-    idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(200)]
-    try:
-        until = time.monotonic() + 20
-        while True:
-            try:
-                assert get(server, "/livez")[0] == 200
-                break
-            except ConnectionError:
-                assert time.monotonic() < until
-                time.sleep(0.1)
-    finally:
-        for connection in idle:
-            connection.close()
+    with closing(TelemetryServer(telemetry, health, "0.0.0.0")) as server, ExitStack() as stack:
+        for number in range(64):
+            address = (f"127.0.0.{2 + number % clients}", 0)
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10, address))
+            if number >= 30:
+                assert get(server, "/livez") == (200, b"ok\n")
+
+
+def test_a_client_with_many_connections_loses_its_own_oldest_and_nobody_elses(
+    telemetry: Telemetry, health: SwitchedHealth
+) -> None:
+    with closing(TelemetryServer(telemetry, health, "0.0.0.0")) as server, ExitStack() as stack:
+        patient = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10))
+        greedy = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 10, ("127.0.0.2", 0)))
+            for _ in range(40)
+        ]
+        assert greedy[0].recv(1) == b""
+        patient.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert b" 200 " in patient.recv(200)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/livez"])
+def test_only_local_names_are_answered_on_loopback(server: TelemetryServer, path: str) -> None:
+    for name in (f"localhost:{server.port}", "127.0.0.1", f"[::1]:{server.port}"):
+        assert get(server, path, host=name)[0] == 200
+    assert get(server, path, host=f"attacker.example:{server.port}")[0] == 400
+
+
+def test_any_name_is_answered_at_an_address_that_others_can_reach(telemetry: Telemetry, health: SwitchedHealth) -> None:
+    with closing(TelemetryServer(telemetry, health, "0.0.0.0")) as server:
+        assert get(server, "/metrics", host="worker-3.example:9464")[0] == 200
 
 
 def test_closing_frees_the_port(telemetry: Telemetry, health: SwitchedHealth) -> None:

@@ -1,0 +1,35 @@
+"""Ports that a command listens on: a port that cannot be had is a message with the name of its setting."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from streamcast.errors import SettingsError
+
+_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
+
+
+@contextmanager
+def listening(setting: str, host: str, port: int) -> Iterator[None]:
+    """Turn the failure to listen on ``host``:``port``, which ``setting`` names, into a SettingsError."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno in errno.errorcode else error.strerror
+        remedy = (
+            f"end the process that uses port {port}, or choose another one (0: any free port)"
+            if error.errno in _OF_THE_PORT
+            else f"expected an address of this machine, not {host!r}"
+        )
+        raise SettingsError(f"{setting} is {port}: cannot listen on {host}, port {port} ({reason}); {remedy}") from None
+
+
+def require_free(setting: str, host: str, port: int) -> None:
+    """Raise SettingsError if ``host``:``port`` cannot be listened on now, before a command does long work."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with listening(setting, host, port):
+        socket.create_server((host, port), family=family).close()

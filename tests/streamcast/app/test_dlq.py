@@ -1,0 +1,130 @@
+"""``streamcast dlq`` on a broker in the process: each letter is sent again once, and what fails again says so."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from harness.feeder import SPEC
+from streamcast.app.commands import dlq
+from streamcast.app.commands.dlq import Filter
+from streamcast.app.settings import Settings, load_settings
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec
+from streamcast.errors import SettingsError
+from streamcast.page.board import Board
+from streamcast.topics.dead_letters import Rejected, outgoing
+
+EARLY, LATE = 1_000_000, 2_000_000
+INPUT, LETTERS = "observations", "dead-letters"
+
+
+class World:
+    """A broker, and a service that rejects every record of its input."""
+
+    def __init__(self) -> None:
+        self.broker = MemoryBroker()
+        lanes = {"champion": {"model": "small@1"}}
+        names = {"input.topic": INPUT, "output.dead_letters": LETTERS, "models.lanes": lanes}
+        self.settings: Settings = load_settings(None, names)
+        self.writer = MemoryTransport(self.broker, Connection("memory", "writer", guarantee="at_least_once"))
+        self.writer.create([TopicSpec(INPUT, 2), TopicSpec(LETTERS, 2)])
+        self._read = 0
+
+    def feed(self, timestamp: int, value: bytes) -> None:
+        self.writer.commit([Outgoing(INPUT, [1], [timestamp], [b"a"], [value])], {})
+
+    def reject(self, reason: str = "json") -> None:
+        """Reject what has come since the last call."""
+        records = self.records(self._read)
+        for batch in records:
+            rejected = [Rejected(0, row, reason, "no") for row in range(len(batch))]
+            self.writer.commit([outgoing(LETTERS, [batch], rejected)], {})
+            self._read = batch.next_offset
+
+    def records(self, start: int = 0, topic: str = INPUT) -> list[Batch]:
+        partition = Partition(topic, 1)
+        reader = MemoryReader(self.broker, Connection("memory", "test"))
+        return list(reader.read_range(partition, start, reader.bounds([partition])[partition][1]))
+
+    def sent(self) -> int:
+        return sum(map(len, self.records()))
+
+    def replay(self, wanted: Filter | None = None, *, again: bool = False, dry_run: bool = False) -> str:
+        printed = io.StringIO()
+        console = Console(file=printed, width=400)
+        assert dlq.send_again(self.settings, wanted or Filter(), again, dry_run, console) == 0
+        return printed.getvalue()
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World()
+    monkeypatch.setattr(dlq, "new_reader", lambda _settings, who: MemoryReader(made.broker, who))
+    monkeypatch.setattr(dlq, "new_transport", lambda _settings, who: MemoryTransport(made.broker, who))
+    for timestamp in (EARLY, LATE, LATE):
+        made.feed(timestamp, b"{no json")
+    made.reject()
+    return made
+
+
+def test_letters_that_cannot_be_cured_are_sent_again_once_however_often_one_asks(world: World) -> None:
+    assert "3 dead letters were sent" in world.replay()
+    assert "0 dead letters were sent" in world.replay()  # the service has not read them yet
+    world.reject()
+    told = world.replay()
+    assert "0 dead letters were sent" in told
+    assert "3 were left out: they were sent before" in told
+    assert "3 were left out: they failed again after a replay; --again sends them" in told
+    assert world.sent() == 6
+
+
+def test_a_record_that_failed_again_names_the_first_one_and_is_sent_when_that_is_asked_for(world: World) -> None:
+    world.replay()
+    world.reject()
+    first = {letter.source for letter in dlq.read(world.settings).letters if "replay_of" not in letter.headers}
+    again = [letter for letter in dlq.read(world.settings).letters if "replay_of" in letter.headers]
+    assert {letter.headers["replay_of"] for letter in again} == first
+    assert "3 dead letters were sent" in world.replay(again=True)
+    assert "0 dead letters were sent" in world.replay(again=True)
+    world.reject()
+    newest = dlq.read(world.settings).letters[-3:]
+    assert {letter.headers["replay_of"] for letter in newest} == first
+
+
+def test_a_dry_run_counts_and_writes_nothing(world: World) -> None:
+    assert "3 dead letters would be sent" in world.replay(dry_run=True)
+    assert world.sent() == 3
+    assert "3 dead letters were sent" in world.replay()
+
+
+def test_letters_are_chosen_by_reason_and_by_time(world: World) -> None:
+    world.feed(EARLY, b"{}")
+    world.reject("shape")
+    assert "1 dead letters would be sent" in world.replay(Filter(reason="shape"), dry_run=True)
+    assert "2 dead letters would be sent" in world.replay(Filter(since="1970-01-01T00:33:20Z"), dry_run=True)
+    assert "2 dead letters would be sent" in world.replay(Filter(until="1970-01-01T00:33:20Z"), dry_run=True)
+    assert "1 dead letters were sent" in world.replay(Filter("json", until="1970-01-01T00:33:20+00:00"))
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-01-31T08:00:00"])
+def test_a_time_that_is_none_is_refused_with_an_example(time: str) -> None:
+    with pytest.raises(
+        SettingsError, match=r"--since is .* expected RFC 3339 with a zone, such as 2026-01-31T08:00:00Z"
+    ):
+        Filter(since=time)
+
+
+def test_receipts_are_no_letters_for_the_command_and_the_page(world: World) -> None:
+    world.replay()
+    printed = io.StringIO()
+    dlq.inspect(world.settings, Filter(), 50, as_json=True, console=Console(file=printed, width=400))
+    rows = json.loads(printed.getvalue())
+    assert [row["replayed"] for row in rows] == [True, True, True]
+    board = Board(SPEC, season=24)
+    for batch in world.records(topic=LETTERS):
+        board.take_dead_letters(batch)
+    assert board.counts["dead_letters"] == len(board.dead) == 3
