@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from streamcast.page import words
 from streamcast.page.board import Board, Sample
 from streamcast.page.track import Track
 
@@ -58,6 +59,7 @@ def stats(board: Board) -> View:
             "skipped": board.counts["skipped"],
             "freq": board.spec.freq,
             "season": board.season,
+            "naive": words.naive(board.season, board.spec.freq),
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),
             "trouble": board.trouble,

@@ -1,11 +1,12 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { bars, exact, instant, make, percent, ratio, short } from "./format.js";
+import { exact, instant, make, percent, ratio, short, span } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
 const NARROW = 500;
+const plainNumbers = { exponentformat: "B", minexponent: 6, separatethousands: true, automargin: "left" };
 
 export class Detail {
   constructor(root) {
@@ -90,6 +91,7 @@ export class Detail {
   render() {
     if (!this.lanes.has(this.lane)) this.lane = this.lanes.has(this.stats.champion) ? this.stats.champion : ([...this.lanes.keys()][0] ?? null);
     this.renderLanes();
+    this.part("naive").textContent = `naive: ${this.stats.naive}`;
     this.renderFacts();
     const { place, forecasts } = this.chosen(this.lane);
     const forecast = forecasts[place];
@@ -116,11 +118,11 @@ export class Detail {
 
   renderFacts() {
     const { relative = null, coverage = null } = this.lanes.get(this.lane) ?? {};
-    const { behind } = this.series;
+    const { behind, freq } = this.series;
     const facts = [
       ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1],
       ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal)],
-      ["forecast", behind === null ? "none yet" : behind ? `${bars(behind)} behind` : "up to date", behind > 1],
+      ["forecast", behind === null ? "none yet" : behind ? `${span(behind, freq)} late` : "up to date", behind > 1],
     ];
     this.part("facts").replaceChildren(
       ...facts.map(([name, value, bad]) => make("div", {}, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
@@ -155,7 +157,7 @@ export class Detail {
     const bold = (text) => make("b", {}, text);
     box.replaceChildren(bold(`${known.length} of ${middle.length}`), " steps observed");
     if (known.length) {
-      box.append("; mean error ", bold(exact(error)), ", seasonal naive ", bold(exact(naive)), "; ", bold(`${inside} of ${known.length}`), " inside the interval");
+      box.append("; mean error ", bold(exact(error)), ", naive ", bold(exact(naive)), ` (${this.stats.naive}); `, bold(`${inside} of ${known.length}`), " inside the interval");
     }
     if (!forecast.warm) box.append("; the series was still warming up");
   }
@@ -198,7 +200,7 @@ export class Detail {
       });
     }
     const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4 }, hovertemplate: "%{y:.4~g}" };
-    const naive = { x, y: steps.map((step) => this.naive(forecast.cutoff, step)), name: "seasonal naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
+    const naive = { x, y: steps.map((step) => this.naive(forecast.cutoff, step)), name: "naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
     const others = [...this.lanes].filter(([lane]) => lane !== this.lane).flatMap(([, { forecasts }]) => {
       const other = forecasts.find(({ cutoff }) => cutoff === forecast.cutoff);
       return other ? [{ x: other.values[0].map((_, i) => other.cutoff + (i + 1) * freq), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
@@ -243,9 +245,9 @@ export class Detail {
       hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
       dragmode: "zoom",
       xaxis: { ...axis, type: "date", range, anchor: "y3", hoverformat: "%H:%M:%S, %-d %b UTC", nticks: narrow ? 4 : 9 },
-      yaxis: { ...axis, domain: [0.42, 1], nticks: 6, tickformat: "~s" },
-      yaxis2: { ...axis, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero", tickformat: "~s" },
-      yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticksuffix: " %" },
+      yaxis: { ...axis, ...plainNumbers, domain: [0.42, 1], nticks: 6 },
+      yaxis2: { ...axis, ...plainNumbers, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero" },
+      yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
       annotations: [title("values", 1.005), title("mean absolute error of the forecast made at that time", 0.355), title("inside the interval", 0.125)],
       shapes: [
         ...(nominal ? [rule("y3", nominal * 100)] : []),

@@ -28,9 +28,8 @@ export function duration(seconds) {
 // Whether the coverage is clearly below the nominal one.
 export const short = (coverage, nominal) => given(coverage) && given(nominal) && coverage < nominal - 0.15;
 
-export function bars(number) {
-  return number === 1 ? "1 bar" : `${count(number)} bars`;
-}
+// How far a number of bars reaches, such as "3 days".
+export const span = (bars, freq) => duration((bars * freq) / 1000);
 
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

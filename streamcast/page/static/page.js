@@ -107,7 +107,7 @@ function show(message) {
   showStrip();
   showLanes();
   if (message.dead_letters) showDeadLetters(message.dead_letters);
-  wall.update(message.wall, sizes);
+  wall.update(message.wall, sizes, stats);
   showPager(message.wall);
   neighbours();
   if ("series" in message) detail.update(message.series, fresh, stats, sizes);
@@ -190,13 +190,13 @@ function showLanes() {
     make("td", { class: relative > 1 ? "bad" : null }, ratio(relative)),
     make("td", {}, percent(coverage))));
   part("lanes").replaceChildren(...rows);
-  part("lanes-note").textContent = comparison();
+  part("lanes-note").textContent = `${comparison()} Naive repeats ${stats.naive}.`.trim();
 }
 
 function comparison() {
   const [champion, ...others] = stats.lanes.filter(({ relative }) => relative !== null);
   if (!champion) return stats.lanes.length ? "Errors appear once the first forecast steps have been observed." : "No forecast yet.";
-  if (!others.length) return "Geometric mean over all series of the error relative to seasonal naive; each series counts its newest forecasts.";
+  if (!others.length) return "";
   const best = others.reduce((a, b) => (a.relative <= b.relative ? a : b));
   const by = Math.abs(1 - best.relative / champion.relative);
   if (by < 0.005) return `${best.lane} and ${champion.lane} have equal errors.`;

@@ -1,6 +1,6 @@
 // The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
-import { bars, count, draw, line, make, percent, ratio } from "./format.js";
+import { count, draw, duration, line, make, percent, ratio, span } from "./format.js";
 
 const WIDTH = 180;
 const HEIGHT = 54;
@@ -21,8 +21,9 @@ export class Wall {
   }
 
   // Show the server's message: the tiles that changed and, sometimes, the order.
-  update(wall, sizes) {
+  update(wall, sizes, stats) {
     this.sizes = sizes;
+    this.stats = stats;
     if (wall.order) this.order = wall.order;
     for (const tile of wall.tiles) this.paint(tile);
     if (!this.held()) this.arrange();
@@ -43,9 +44,9 @@ export class Wall {
     sketch(tile, this.sizes, fan, middle, seen);
     error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     late.className = tile.behind ? "late" : "";
-    late.textContent = lateness(tile);
+    late.textContent = lateness(tile, this.stats);
     item.classList.toggle("silent", tile.behind !== 0);
-    link.setAttribute("aria-label", describe(tile));
+    link.setAttribute("aria-label", describe(tile, this.stats));
   }
 }
 
@@ -76,23 +77,22 @@ function sketch(tile, sizes, fan, middle, seen) {
   fan.setAttribute("d", steps ? `${line([...along(high, ahead), ...along(low, ahead).reverse()])}Z` : "");
 }
 
-function lateness(tile) {
+function lateness(tile, { freq }) {
   if (tile.behind === null) return "no forecast yet";
-  if (tile.behind > 0) return `${bars(tile.behind)} behind`;
+  if (tile.behind > 0) return `${span(tile.behind, freq)} late`;
   return tile.warm ? `${percent(tile.coverage)} inside` : "warming up";
 }
 
-function describe(tile) {
-  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} of seasonal naive`;
-  const late = tile.behind === null ? "no forecast yet" : tile.behind ? `${bars(tile.behind)} behind` : "up to date";
+function describe(tile, { freq, naive }) {
+  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} times that of ${naive}`;
+  const late = tile.behind === null ? "no forecast yet" : tile.behind ? `${span(tile.behind, freq)} late` : "up to date";
   return `${tile.key}, ${error}, ${late}`;
 }
 
 // Explain an empty wall: no match, or no record yet.
 export function explainEmpty(box, stats, query) {
-  const silence = Math.round(stats.silence);
   const [title, text] = query
     ? ["No series found", `None of ${count(stats.series)} series has “${query}” in its key.`]
-    : ["Waiting for the first record", `No record for ${count(silence)} s. Series appear as soon as a producer writes to the input topic.`];
+    : ["Waiting for the first record", `No record for ${duration(stats.silence)}. Series appear as soon as a producer writes to the input topic.`];
   box.replaceChildren(make("h2", {}, title), make("p", {}, text));
 }

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 import orjson
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from harness.feeder import FORECASTS, RECORDS, SPEC, START, Feeder, fill, forecast
+from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
 from streamcast.page.server import PageServer, serve_dashboard
@@ -84,6 +84,20 @@ def nothing() -> Iterator[Stage]:
     stage = Stage(series=0, bars=0)
     yield stage
     stage.server.close()
+
+
+def a_series(board: Board, key: str, values: list[float | None], *, error: float, cutoffs: Iterable[int] = ()) -> None:
+    """Give the board the bars of one series, and forecasts of 12 steps that are wrong by ``error``."""
+    bars = [(bar, value) for bar, value in enumerate(values) if value is not None]
+    rows = [orjson.dumps({"key": key, "ts": START + bar * FREQ, "values": [value]}) for bar, value in bars]
+    count = len(rows)
+    board.take_records(Batch(RECORDS, range(count), [START] * count, [None] * count, rows, count))
+    for cutoff in cutoffs:
+        steps = [values[(cutoff + step) % len(values)] or 0.0 for step in range(1, 13)]
+        quantiles = {str(q): [step + error * q * 2 for step in steps] for q in (0.1, 0.5, 0.9)}
+        message = forecast(key, START + cutoff * FREQ, quantiles)
+        board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
+    board.score(10**6)
 
 
 def texts(page: Page, selector: str) -> list[str]:
@@ -167,6 +181,37 @@ def test_past_forecasts_are_compared_with_observations(browser: Browser, many: S
         assert page.locator("#cutoff-label").inner_text() == made
         page.get_by_role("button", name="Latest").click()
         expect(page.locator("#cutoff-label")).to_contain_text("(latest)")
+
+
+def test_axes_have_plain_numbers_and_shares_have_percent_signs(browser: Browser, nothing: Stage) -> None:
+    a_series(nothing.board, "kettle", [0.5 + bar % 24 / 20 for bar in range(72)], error=0.5, cutoffs=range(40, 60))
+    with closing(nothing.open(browser, "#/series/kettle")) as page:
+        expect(page.locator(".y3tick text").last).to_have_text("100 %")
+        assert page.locator(".y3tick text").all_text_contents() == ["0 %", "100 %"]
+        errors = page.locator(".y2tick text").all_text_contents()
+        assert any(number.startswith("0.") for number in errors)
+        assert all(re.fullmatch(r"[\d.]+", number) for number in errors)
+        expect(page.locator("#facts")).to_contain_text("100 % (nominal 80 %)")
+
+
+def test_naive_is_explained_where_it_stands(browser: Browser, many: Stage) -> None:
+    words = "the value 24 minutes earlier"
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        expect(page.locator("#naive")).to_have_text(f"naive: {words}")
+        expect(page.locator("#lanes-note")).to_contain_text(f"Naive repeats {words}.")
+        page.locator("#cutoff").focus()
+        page.keyboard.press("Home")
+        expect(page.locator("#outcome")).to_contain_text(f"({words}); ")
+
+
+def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -> None:
+    for key, cutoff in (("old", 0), ("new", 3 * 1440)):
+        message = forecast(key, START + cutoff * FREQ, {"0.5": [1.0]})
+        nothing.board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
+    with closing(nothing.open(browser, "#/?sort=late")) as page:
+        expect(page.locator(".tile .late")).to_have_text("3 days late")
+        page.get_by_role("link", name="old, error not known yet, 3 days late").click()
+        expect(page.locator("#facts .bad")).to_have_text("3 days late")
 
 
 def test_the_chart_follows_the_stream_and_the_lane(browser: Browser, many: Stage) -> None:
