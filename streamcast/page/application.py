@@ -143,6 +143,8 @@ class _Look:
                     message |= {"sizes": views.sizes(self._board), "trend": views.trend(self._board)}
                 if sent_dead_letters != (sent_dead_letters := self._board.counts["dead_letters"]):
                     message["dead_letters"] = views.dead_letters(self._board)
+                if tick % _RANKING_TICKS == 0:
+                    message["windows"] = views.windows(self._board)
                 message["wall"] = self.wall() if tick % _RANKING_TICKS == 0 else {"tiles": self._tiles()}
                 if self._key is not None:
                     message["series"] = self._series(self._key)

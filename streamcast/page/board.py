@@ -26,11 +26,12 @@ from streamcast.topics.observations import LONGEST_KEY, Decoder
 
 _MOST_LANES: Final = 8
 _MOST_NUMBERS: Final = 20_000
-_RATE_SECONDS: Final = 5.0
-_SAMPLE_SECONDS: Final = 2.0
 _EXCERPT: Final = 400
-_DEAD_LETTERS: Final = 50
-_TREND_SAMPLES: Final = 150
+
+RATE_SECONDS: Final = 5.0
+SAMPLE_SECONDS: Final = 2.0
+TREND_SAMPLES: Final = 150
+DEAD_LETTERS: Final = 50
 
 _Bars = TypeVar("_Bars", int, Bars)
 
@@ -96,8 +97,8 @@ class Flow:
         self.lately.append((now, records))
 
     def rate(self, now: float) -> float:
-        """Records per second over the last five seconds."""
-        return sum(records for when, records in self.lately if now - when <= _RATE_SECONDS) / _RATE_SECONDS
+        """Records per second over the last ``RATE_SECONDS``."""
+        return sum(records for when, records in self.lately if now - when <= RATE_SECONDS) / RATE_SECONDS
 
 
 class Board:
@@ -127,14 +128,14 @@ class Board:
         self.tracks: dict[str, Track] = {}
         self.accuracy: dict[str, dict[str, LaneAccuracy]] = {}
         self.models: dict[str, str] = {}
-        self.dead: deque[ShownDeadLetter] = deque(maxlen=_DEAD_LETTERS)
-        self.samples: deque[Sample] = deque(maxlen=_TREND_SAMPLES)
+        self.dead: deque[ShownDeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self.samples: deque[Sample] = deque(maxlen=TREND_SAMPLES)
         self.records, self.forecasts = Flow(), Flow()
         self.counts = Counter[str]()
         self.watermark: int | None = None
         self.trouble: str | None = None
         self._service: Numbers | None = None
-        self._max_series, self._max_forecasts = max_series, max_forecasts
+        self.max_series, self._max_forecasts = max_series, max_forecasts
         self._decoder = Decoder(spec, ahead)
         self._decode_forecast = msgspec.json.Decoder(_ForecastMessage).decode
         self._unscored: dict[str, None] = {}
@@ -166,7 +167,7 @@ class Board:
         rows = list(zip(batch.offsets, batch.timestamps, batch.values, headers, strict=True))
         with self.lock:
             self.counts["dead_letters"] += len(rows)
-            for offset, timestamp, value, header in rows[-_DEAD_LETTERS:]:
+            for offset, timestamp, value, header in rows[-DEAD_LETTERS:]:
                 named = {name: printable(content) for name, content in header}
                 source = [named.get(f"source_{part}", "?") for part in ("topic", "partition", "offset")]
                 raw = value or b""
@@ -211,10 +212,18 @@ class Board:
                 }
                 track.version += 1
             now = self.clock()
-            if not self.samples or now - self.samples[-1].at >= _SAMPLE_SECONDS:
+            if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
                 lanes = {lane: self._over_all_series(lane) for lane in self.models}
                 rates = self.records.rate(now), self.forecasts.rate(now)
                 self.samples.append(Sample(now, *rates, lanes, self._service))
+
+    def kept_forecasts(self) -> int:
+        """How many forecasts of a series and lane are kept."""
+        return min(96, max(8, self._max_forecasts // max(len(self.models) * len(self.tracks), 1)))
+
+    def service(self) -> Numbers | None:
+        """The service's own numbers; None while it does not answer."""
+        return self._service
 
     def label(self, bars: _Bars) -> _Bars:
         """The labels (epoch ms) of bar numbers."""
@@ -231,7 +240,7 @@ class Board:
         """The track of ``key``, moved to the end of the order; a new one replaces the series silent for longest."""
         track = self.tracks.pop(key, None)
         if track is None:
-            if len(self.tracks) >= self._max_series:
+            if len(self.tracks) >= self.max_series:
                 silent = next(iter(self.tracks))
                 del self.tracks[silent]
                 self.accuracy.pop(silent, None)
@@ -259,8 +268,7 @@ class Board:
             raise ValueError(f"not a forecast of bars of {self.spec.freq} ms: {message.unique_id[:64]!r}")
         self.models[message.lane] = f"{message.model}@{message.model_version}"
         track = self._track(message.unique_id)
-        most = min(96, max(8, self._max_forecasts // (len(lanes) * len(self.tracks))))
-        track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), most)
+        track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), self.kept_forecasts())
         self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
         self._unscored[message.unique_id] = None
 

@@ -71,6 +71,12 @@ def stats(board: Board) -> View:
         }
 
 
+def windows(board: Board) -> Mapping[str, str]:
+    """What each number on the page is, and what it was computed over."""
+    with board.lock:
+        return words.windows(board)
+
+
 def trend(board: Board) -> list[View]:
     """The samples of the last five minutes, oldest first."""
     with board.lock:

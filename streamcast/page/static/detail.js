@@ -120,12 +120,12 @@ export class Detail {
     const { relative = null, coverage = null } = this.lanes.get(this.lane) ?? {};
     const { behind, freq } = this.series;
     const facts = [
-      ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1],
-      ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal)],
-      ["forecast", behind === null ? "none yet" : behind ? `${span(behind, freq)} late` : "up to date", behind > 1],
+      ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
+      ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"],
+      ["forecast", behind === null ? "none yet" : behind ? `${span(behind, freq)} late` : "up to date", behind > 1, "behind"],
     ];
     this.part("facts").replaceChildren(
-      ...facts.map(([name, value, bad]) => make("div", {}, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
+      ...facts.map(([name, value, bad, field]) => make("div", { "data-window": field }, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
     );
   }
 

@@ -18,6 +18,7 @@ let stream = null;
 let stats = null;
 let heard = performance.now();
 let sizes = null; // limits of the server: bars and samples kept, bars and steps on a tile
+let windows = {}; // what each number was computed over, by the data-window of its element
 let trend = [];
 let pages = 1;
 
@@ -106,6 +107,7 @@ function show(message) {
   showState();
   showStrip();
   showLanes();
+  if (message.windows) windows = message.windows;
   if (message.dead_letters) showDeadLetters(message.dead_letters);
   wall.update(message.wall, sizes, stats);
   showPager(message.wall);
@@ -151,21 +153,21 @@ function showStrip() {
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? `median ${rounded(now.latency_p50_ms)} ms`, "latency_p99_ms"],
     ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
-    ["Series", count(stats.series), "", remarks(), null],
+    ["Series", count(stats.series), "", remarks(), "series"],
   ];
   const strip = part("strip");
-  if (!strip.childElementCount) strip.append(...figures.map(([name]) => figure(name)));
+  if (!strip.childElementCount) strip.append(...figures.map(([name, , , , field]) => figure(name, field)));
   figures.forEach(([, value, unit, aside, field, bad], i) => {
     const box = strip.children[i];
     box.querySelector(".value").replaceChildren(value, make("small", {}, value === unknown ? "" : unit));
     box.querySelector(".value").classList.toggle("bad", Boolean(bad));
     box.querySelector(".aside").textContent = aside;
-    box.querySelector("path").setAttribute("d", field ? spark(trend.map((sample) => sample[field])) : "");
+    box.querySelector("path").setAttribute("d", spark(trend.map((sample) => sample[field])));
   });
 }
 
-function figure(name) {
-  return make("div", { class: "figure" }, make("h3", {}, name), make("p", { class: "value" }), make("p", { class: "aside" }),
+function figure(name, field) {
+  return make("div", { class: "figure", "data-window": field }, make("h3", {}, name), make("p", { class: "value" }), make("p", { class: "aside" }),
     draw("svg", { viewBox: "0 0 74 26", "aria-hidden": "true" }, draw("path")));
 }
 
@@ -187,8 +189,8 @@ function spark(values) {
 function showLanes() {
   const rows = stats.lanes.map(({ lane, model, relative, coverage }) => make("tr", { class: lane === stats.champion ? "champion" : null },
     make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), lane, make("small", {}, ` ${model}`)),
-    make("td", { class: relative > 1 ? "bad" : null }, ratio(relative)),
-    make("td", {}, percent(coverage))));
+    make("td", { class: relative > 1 ? "bad" : null, "data-window": "relative" }, ratio(relative)),
+    make("td", { "data-window": "coverage" }, percent(coverage))));
   part("lanes").replaceChildren(...rows);
   part("lanes-note").textContent = `${comparison()} Naive repeats ${stats.naive}.`.trim();
 }
@@ -272,6 +274,11 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "k") step(-1);
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint(document.documentElement.dataset.theme));
+// A number's window is its title; it is set when the pointer comes, as the server may have sent another.
+document.addEventListener("pointerover", (event) => {
+  const number = event.target.closest?.("[data-window]");
+  if (number) number.title = windows[number.dataset.window] ?? "";
+});
 addEventListener("hashchange", go);
 setInterval(showState, 1000);
 

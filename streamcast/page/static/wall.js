@@ -44,6 +44,7 @@ export class Wall {
     sketch(tile, this.sizes, fan, middle, seen);
     error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     late.className = tile.behind ? "late" : "";
+    late.dataset.window = tile.behind === 0 ? "series_coverage" : "behind";
     late.textContent = lateness(tile, this.stats);
     item.classList.toggle("silent", tile.behind !== 0);
     link.setAttribute("aria-label", describe(tile, this.stats));
@@ -53,7 +54,7 @@ export class Wall {
 function build(key) {
   const [fan, middle, seen] = ["fan", "middle", "seen"].map((name) => draw("path", { class: name }));
   const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, fan, middle, seen);
-  const error = make("span");
+  const error = make("span", { "data-window": "series_relative" });
   const late = make("span");
   const name = make("span", { class: "key", title: key }, key);
   const link = make("a", { href: `#/series/${encodeURIComponent(key)}` }, name, picture, make("span", { class: "under" }, error, late));

@@ -447,10 +447,23 @@ def test_the_scraper_reads_the_services_metrics(clock: Clock) -> None:
         first = scraper()
         telemetry.batch(0.2, np.full(300, 1.0), {"answered": 300})
         second = scraper()
-    assert first == {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85), "lag_records": 12}
+    latency = {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85)}
+    assert first == {**latency, "latency_seconds": 60, "lag_records": 12}
     assert second is not None
     assert second["latency_p50_ms"] == pytest.approx(175)
     assert scraper() is None
+
+
+def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> None:
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
+    with closing(TelemetryServer(telemetry, Fine())) as server:
+        scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
+        assert scraper() == {"latency_p50_ms": None, "latency_p99_ms": None, "latency_seconds": 60, "lag_records": 0}
+        telemetry.batch(4.0, np.full(10_000, 4.0), {"answered": 10_000})
+        found = [scraper() for _ in range(40)]
+    assert all(numbers == found[0] for numbers in found)
+    assert found[0] is not None
+    assert found[0]["latency_p50_ms"] == pytest.approx(3_750)
 
 
 @pytest.mark.parametrize(

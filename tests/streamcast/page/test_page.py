@@ -94,7 +94,7 @@ def a_series(board: Board, key: str, values: list[float | None], *, error: float
     board.take_records(Batch(RECORDS, range(count), [START] * count, [None] * count, rows, count))
     for cutoff in cutoffs:
         steps = [values[(cutoff + step) % len(values)] or 0.0 for step in range(1, 13)]
-        quantiles = {str(q): [step + error * q * 2 for step in steps] for q in (0.1, 0.5, 0.9)}
+        quantiles = {str(q): [step + error + 5 * (q - 0.5) for step in steps] for q in (0.1, 0.5, 0.9)}
         message = forecast(key, START + cutoff * FREQ, quantiles)
         board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
     board.score(10**6)
@@ -202,6 +202,21 @@ def test_naive_is_explained_where_it_stands(browser: Browser, many: Stage) -> No
         page.locator("#cutoff").focus()
         page.keyboard.press("Home")
         expect(page.locator("#outcome")).to_contain_text(f"({words}); ")
+
+
+def test_every_number_tells_on_hover_what_it_was_computed_over(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        expect(page.locator("#outcome")).to_contain_text("of 12 steps observed")
+        shown = page.locator("[data-window]:visible")
+        for number in shown.all():
+            number.hover()
+            expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
+        error = page.locator('[data-window="series_relative"]:visible').first
+        expect(error).to_have_attribute("title", re.compile("the value 24 minutes earlier.*at most 96 a lane"))
+        page.get_by_role("link", name="← All series").click()
+        for number in page.locator(".tile").first.locator("[data-window]").all():
+            number.hover()
+            expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
 
 
 def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -> None:
