@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from importlib import resources
 from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -22,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamcast.page import views
 from streamcast.page.board import Board
+from streamcast.page.guard import OPEN, Access, Guard
 
 _FILES: Final = {
     "/": ("index.html", "text/html"),
@@ -55,8 +55,8 @@ _MOST_STREAMS: Final = 64
 _LONGEST_QUERY: Final = 512
 
 
-def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette:
-    """Make the application that shows ``board`` to requests for ``allowed_hosts`` (names in the Host header)."""
+def create_app(board: Board, access: Access = OPEN) -> Starlette:
+    """Make the application that shows ``board`` to those who have ``access``."""
     page = resources.files("streamcast") / "page" / "static"
     plotly = str(resources.files("plotly") / "package_data" / "plotly.min.js")
     streams = asyncio.Semaphore(_MOST_STREAMS)
@@ -100,7 +100,7 @@ def create_app(board: Board, allowed_hosts: Sequence[str] = ("*",)) -> Starlette
             Route("/api/series", wall),
             Route("/api/series/{key:path}", series),
         ],
-        middleware=[Middleware(_SafeHeaders), Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))],
+        middleware=[Middleware(_SafeHeaders), Middleware(Guard, access=access)],
         exception_handlers={ValueError: refuse},
     )
     app.router.redirect_slashes = False

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expec
 from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
+from streamcast.page.guard import OPEN, Access
 from streamcast.page.server import PageServer, serve_dashboard
 
 pytestmark = pytest.mark.browser
@@ -45,18 +46,21 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 class Stage:
     """A board that the test feeds, its server, and the errors that the browser reports."""
 
-    def __init__(self, series: int, bars: int) -> None:
+    def __init__(self, series: int, bars: int, access: Access = OPEN) -> None:
         self.feeder = Feeder(series)
         self.board = Board(SPEC, season=24)
         fill(self.board, self.feeder, bars)
-        self.server: PageServer = serve_dashboard(self.board)
+        self.server: PageServer = serve_dashboard(self.board, access=access)
         self.errors: list[str] = []
 
     def go_on(self) -> None:
         fill(self.board, self.feeder, 1)
 
-    def open(self, browser: Browser, path: str = "", *, phone: bool = False, dark: bool = False) -> Page:
+    def open(
+        self, browser: Browser, path: str = "", *, phone: bool = False, dark: bool = False, token: str | None = None
+    ) -> Page:
         page = browser.new_page(
+            http_credentials={"username": "me", "password": token} if token else None,
             viewport={"width": 390, "height": 844} if phone else {"width": 1440, "height": 900},
             color_scheme="dark" if dark else "light",
         )
@@ -294,6 +298,14 @@ def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
         with closing(serve_dashboard(stage.board, port=stage.server.port)):
             stage.go_on()
             expect(page.locator("#status")).to_have_text("live", timeout=30_000)
+
+
+def test_a_page_with_a_token_works_once_the_browser_has_it(browser: Browser) -> None:
+    stage = Stage(series=3, bars=30, access=Access(token="sesame"))
+    with closing(stage.server), closing(stage.open(browser, "#/series/kiln-00000", token="sesame")) as page:
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        stage.go_on()
+        expect(page.locator("#status")).to_have_text("live")
 
 
 def test_hostile_keys_lanes_and_payloads_are_only_text(browser: Browser, many: Stage) -> None:
