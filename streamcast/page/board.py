@@ -105,9 +105,9 @@ class Board:
     """Everything the page shows; hold ``lock`` while reading it.
 
     ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, ``champion`` names
-    the lane that the wall shows.  The board keeps at most ``max_series`` series (a new one replaces the one silent for
-    longest), ``bars`` bars of each, and about ``max_forecasts`` forecasts in all; ``clock`` returns seconds that only
-    grow.
+    the lane that the wall shows, ``zone`` is the series' time zone.  The board keeps at most ``max_series`` series (a
+    new one replaces the one silent for longest), ``bars`` bars of each, and about ``max_forecasts`` forecasts in all;
+    ``clock`` returns seconds that only grow.
     """
 
     def __init__(
@@ -117,12 +117,13 @@ class Board:
         *,
         ahead: Ahead = NOTHING_AHEAD,
         champion: str = "champion",
+        zone: str = "UTC",
         max_series: int = 20_000,
         bars: int = 512,
         max_forecasts: int = 200_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.spec, self.season, self.champion = spec, season, champion
+        self.spec, self.season, self.champion, self.zone = spec, season, champion, zone
         self.bars, self.clock, self.started = bars, clock, clock()
         self.lock = threading.RLock()
         self.tracks: dict[str, Track] = {}

@@ -60,6 +60,7 @@ def stats(board: Board) -> View:
             "freq": board.spec.freq,
             "season": board.season,
             "naive": words.naive(board.season, board.spec.freq),
+            "zone": board.zone,
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),
             "trouble": board.trouble,

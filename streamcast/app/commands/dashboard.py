@@ -22,7 +22,7 @@ def dashboard(settings: Settings) -> int:
     champion = settings.models.champion_lane
     spec = models[champion].spec
     ahead = ahead_of(model.spec for model in models.values())
-    board = Board(spec.series, spec.naive_season, ahead=ahead, champion=champion)
+    board = Board(spec.series, spec.naive_season, ahead=ahead, champion=champion, zone=spec.zone)
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))
     feed = Feed(
         reader, board, observations=settings.input.topic, forecasts=settings.output.forecasts,

@@ -1,7 +1,7 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { exact, instant, make, percent, ratio, short, span } from "./format.js";
+import { exact, instant, make, percent, ratio, short, span, wallClock, zone } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
@@ -177,20 +177,20 @@ export class Detail {
   chooseAt(label) {
     const { forecasts } = this.chosen(this.lane);
     const wanted = new Date(label.replace?.(" ", "T").concat("Z") ?? label).getTime();
-    const place = forecasts.findIndex((forecast) => forecast.cutoff === wanted);
+    const place = forecasts.findIndex((forecast) => wallClock(forecast.cutoff) === wanted);
     if (place >= 0) this.choose(place);
   }
 
   observed() {
     const labels = [...this.values.keys()].sort((a, b) => a - b);
     const y = labels.map((label) => this.values.get(label));
-    return [{ x: labels, y, name: "observed", mode: "lines", line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
+    return [{ x: labels.map(wallClock), y, name: "observed", mode: "lines", line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
   }
 
   fan(forecast) {
     const { freq } = this.series;
     const steps = forecast.values[0].map((_, i) => i + 1);
-    const x = steps.map((step) => forecast.cutoff + step * freq);
+    const x = steps.map((step) => wallClock(forecast.cutoff + step * freq));
     const { levels, values } = forecast;
     const bands = [];
     for (let low = 0, high = levels.length - 1; low < high; low++, high--) {
@@ -203,14 +203,14 @@ export class Detail {
     const naive = { x, y: steps.map((step) => this.naive(forecast.cutoff, step)), name: "naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
     const others = [...this.lanes].filter(([lane]) => lane !== this.lane).flatMap(([, { forecasts }]) => {
       const other = forecasts.find(({ cutoff }) => cutoff === forecast.cutoff);
-      return other ? [{ x: other.values[0].map((_, i) => other.cutoff + (i + 1) * freq), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
+      return other ? [{ x: other.values[0].map((_, i) => wallClock(other.cutoff + (i + 1) * freq)), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
     });
     return [...bands, naive, ...others, middle];
   }
 
   errors() {
     const panel = (errors, values, colour, axis, name, extra = {}) => ({
-      x: errors.cutoff, y: values, name, yaxis: axis, mode: "lines", line: { color: ink(colour), width: 1.6, ...extra }, hovertemplate: "%{y:.3~g}",
+      x: errors.cutoff.map(wallClock), y: values, name, yaxis: axis, mode: "lines", line: { color: ink(colour), width: 1.6, ...extra }, hovertemplate: "%{y:.3~g}",
     });
     const mine = this.lanes.get(this.lane)?.errors;
     if (!mine) return [];
@@ -230,28 +230,28 @@ export class Detail {
     const steps = forecast?.values[0].length ?? 0;
     const narrow = this.chart.clientWidth < NARROW;
     const shown = Math.max(narrow ? SHOWN_NARROW : SHOWN, 2 * steps);
-    const range = [Math.max(Math.min(...this.values.keys()), newest - shown * freq) - freq, end + (steps + 1) * freq];
+    const range = [Math.max(Math.min(...this.values.keys()), newest - shown * freq) - freq, end + (steps + 1) * freq].map(wallClock);
     const axis = { gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), tickfont: { color: ink("--muted") }, automargin: false };
     const title = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: ink("--muted") } });
     const rule = (yref, y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, yref, y0: y, y1: y, line: { color: ink("--muted"), width: 1, dash: "dot" } });
     const { nominal } = this.stats;
     return {
-      uirevision: this.key,
+      uirevision: `${this.key} ${zone}`,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink("--ink") },
-      margin: { l: 52, r: 14, t: 28, b: 42 },
+      margin: { l: 52, r: 14, t: 28, b: 58 },
       showlegend: false,
       hovermode: "x unified",
       hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
       dragmode: "zoom",
-      xaxis: { ...axis, type: "date", range, anchor: "y3", hoverformat: "%H:%M:%S, %-d %b UTC", nticks: narrow ? 4 : 9 },
+      xaxis: { ...axis, type: "date", range, anchor: "y3", hoverformat: `%H:%M:%S, %-d %b (${zone})`, title: { text: `time in ${zone}`, standoff: 6, font: { size: 12, color: ink("--muted") } }, nticks: narrow ? 4 : 9 },
       yaxis: { ...axis, ...plainNumbers, domain: [0.42, 1], nticks: 6 },
       yaxis2: { ...axis, ...plainNumbers, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero" },
       yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
       annotations: [title("values", 1.005), title("mean absolute error of the forecast made at that time", 0.355), title("inside the interval", 0.125)],
       shapes: [
         ...(nominal ? [rule("y3", nominal * 100)] : []),
-        ...(forecast ? [{ type: "line", x0: forecast.cutoff, x1: forecast.cutoff, yref: "paper", y0: 0, y1: 1, line: { color: ink("--forecast"), width: 1 } }] : []),
+        ...(forecast ? [{ type: "line", x0: wallClock(forecast.cutoff), x1: wallClock(forecast.cutoff), yref: "paper", y0: 0, y1: 1, line: { color: ink("--forecast"), width: 1 } }] : []),
       ],
     };
   }

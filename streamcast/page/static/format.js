@@ -4,8 +4,32 @@
 const figures = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const clock = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" });
+
+// The zone of all times on the page, and the browser's own.
+export let zone;
+export const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+let clock, day, fields;
+
+// Show times in another zone; false for one that the browser does not know.
+export function showTimesIn(name) {
+  try {
+    clock = new Intl.DateTimeFormat("en-GB", { timeZone: name, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  } catch {
+    return false;
+  }
+  day = new Intl.DateTimeFormat("en-GB", { timeZone: name, day: "numeric", month: "short", year: "numeric" });
+  fields = new Intl.DateTimeFormat("en-GB", { timeZone: name, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" });
+  zone = name;
+  return true;
+}
+showTimesIn("UTC");
+
+// The time whose reading in UTC is that of a clock in the zone; for Plotly, which draws all times in UTC.
+export function wallClock(milliseconds) {
+  if (zone === "UTC") return milliseconds;
+  const read = Object.fromEntries(fields.formatToParts(milliseconds).map(({ type, value }) => [type, Number(value)]));
+  return Date.UTC(read.year, read.month - 1, read.day, read.hour, read.minute, read.second) + (milliseconds - Math.floor(milliseconds / 1000) * 1000);
+}
 
 export const unknown = "–";
 const given = (value) => value !== null && value !== undefined;

@@ -1,7 +1,7 @@
 // The page: a stream of events comes in; the last message and the address bar decide what is shown.
 // Addresses: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, draw, duration, instant, line, make, percent, ratio, rounded, short, time, unknown } from "./format.js";
+import { compact, count, draw, duration, here, instant, line, make, percent, ratio, rounded, short, showTimesIn, time, unknown, zone } from "./format.js";
 import { Detail } from "./detail.js";
 import { explainEmpty, Wall } from "./wall.js";
 
@@ -20,6 +20,7 @@ let heard = performance.now();
 let sizes = null; // limits of the server: bars and samples kept, bars and steps on a tile
 let windows = {}; // what each number was computed over, by the data-window of its element
 let trend = [];
+let letters = [];
 let pages = 1;
 
 // The current view, read from the address bar.
@@ -104,11 +105,13 @@ function show(message) {
   stats = message.stats;
   if (fresh) ({ sizes, trend } = message);
   else if (stats.now && stats.now.at !== trend.at(-1)?.at) trend = [...trend, stats.now].slice(-sizes.trend);
+  offerZones();
   showState();
   showStrip();
   showLanes();
   if (message.windows) windows = message.windows;
-  if (message.dead_letters) showDeadLetters(message.dead_letters);
+  if (message.dead_letters) letters = message.dead_letters;
+  if (message.dead_letters) showDeadLetters();
   wall.update(message.wall, sizes, stats);
   showPager(message.wall);
   neighbours();
@@ -129,7 +132,7 @@ function showState() {
   const trouble = stats?.trouble;
   part("trouble").hidden = !trouble;
   if (trouble) part("trouble").textContent = `The topics cannot be read: ${trouble}`;
-  part("upto").textContent = stats?.watermark ? `forecasts up to ${instant(stats.watermark)} UTC` : "";
+  part("upto").textContent = stats?.watermark ? `forecasts up to ${instant(stats.watermark)} ${zone}` : "";
 }
 
 function describe(silent) {
@@ -205,7 +208,7 @@ function comparison() {
   return `The error of ${best.lane} is ${percent(by)} ${best.relative < champion.relative ? "lower" : "higher"} than that of ${champion.lane}.`;
 }
 
-function showDeadLetters(letters) {
+function showDeadLetters() {
   part("dead-note").hidden = letters.length > 0;
   part("dead-tally").textContent = stats.dead_letters ? count(stats.dead_letters) : "";
   const open = new Set(Array.from(document.querySelectorAll("#dead details[open]"), (item) => item.dataset.id));
@@ -242,6 +245,32 @@ function paint(theme) {
   if (look.key !== null && detail.drawn) detail.render();
 }
 
+// The time zone: UTC, the browser's or the series', unless two of them are the same.
+
+function offerZones() {
+  const zones = new Map([["UTC", "utc"]]);
+  for (const [name, choice] of [[here, "here"], [stats.zone, "series"]]) if (!zones.has(name)) zones.set(name, choice);
+  const box = part("zone");
+  if (box.dataset.zones === [...zones.keys()].join()) return;
+  box.dataset.zones = [...zones.keys()].join();
+  const words = { utc: "", here: " (here)", series: " (series)" };
+  box.replaceChildren(...[...zones].map(([name, choice]) => make("option", { value: choice, "data-zone": name }, name + words[choice])));
+  box.hidden = zones.size < 2;
+  box.value = localStorage.getItem("zone") ?? "utc";
+  showZone();
+}
+
+function showZone() {
+  const option = part("zone").selectedOptions[0];
+  if (!option || !showTimesIn(option.dataset.zone)) {
+    part("zone").value = "utc";
+    showTimesIn("UTC");
+  }
+  showState();
+  showDeadLetters();
+  if (look.key !== null && detail.drawn) detail.render();
+}
+
 // Keyboard and pointer.
 
 let typing = 0;
@@ -258,6 +287,10 @@ part("theme").addEventListener("click", () => {
   const theme = themes[(themes.indexOf(document.documentElement.dataset.theme) + 1) % themes.length];
   localStorage.setItem("theme", theme);
   paint(theme);
+});
+part("zone").addEventListener("change", () => {
+  localStorage.setItem("zone", part("zone").value);
+  showZone();
 });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;

@@ -57,10 +57,18 @@ class Stage:
         fill(self.board, self.feeder, 1)
 
     def open(
-        self, browser: Browser, path: str = "", *, phone: bool = False, dark: bool = False, token: str | None = None
+        self,
+        browser: Browser,
+        path: str = "",
+        *,
+        phone: bool = False,
+        dark: bool = False,
+        token: str | None = None,
+        zone: str = "UTC",
     ) -> Page:
         page = browser.new_page(
             http_credentials={"username": "me", "password": token} if token else None,
+            timezone_id=zone,
             viewport={"width": 390, "height": 844} if phone else {"width": 1440, "height": 900},
             color_scheme="dark" if dark else "light",
         )
@@ -381,6 +389,31 @@ def test_the_colours_can_be_chosen_and_are_remembered(browser: Browser, many: St
         assert page.evaluate(background) != light
         page.reload()
         expect(page.locator("#theme")).to_have_text("dark")
+
+
+def test_times_are_shown_in_the_chosen_zone_which_is_named_and_remembered(browser: Browser, many: Stage) -> None:
+    many.board.zone = "Australia/Melbourne"
+    title = "#chart .xtitle"
+    first = "document.getElementById('chart').data.find((trace) => trace.name === 'observed').x[0]"
+    with closing(many.open(browser, "#/series/kiln-00006", zone="America/New_York")) as page:
+        expect(page.locator(title)).to_have_text("time in UTC")
+        assert texts(page, "#zone option") == ["UTC", "America/New_York (here)", "Australia/Melbourne (series)"]
+        assert page.evaluate(first) == START
+        page.locator("#zone").select_option("here")
+        expect(page.locator(title)).to_have_text("time in America/New_York")
+        assert page.evaluate(first) == START - 5 * 3_600_000
+        expect(page.locator("#cutoff-label")).to_contain_text("1 Nov 2026, 07:59:00")
+        page.locator("#zone").select_option("series")
+        expect(page.locator("#upto")).to_have_text("forecasts up to 1 Nov 2026, 23:59:00 Australia/Melbourne")
+        assert page.evaluate(first) == START + 11 * 3_600_000
+        page.reload()
+        expect(page.locator(title)).to_have_text("time in Australia/Melbourne")
+
+
+def test_a_page_with_one_zone_offers_no_choice(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#upto")).to_contain_text("UTC")
+        expect(page.locator("#zone")).to_be_hidden()
 
 
 def test_ten_thousand_series_are_a_page_like_any_other(browser: Browser) -> None:
