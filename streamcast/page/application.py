@@ -129,7 +129,7 @@ class _Look:
             raise ValueError(f"sort={self._sort[:32]!r}, page={number[:32]!r}: {wanted}")
         self._page = max(int(number), 1)
         self._order: list[str] = []
-        self._versions: dict[str, int] = {}
+        self._versions: dict[str, views.Version] = {}
         self._since_bar: int | None = None
         self._since_cutoff: dict[str, int] = {}
 

@@ -31,6 +31,10 @@ _EXCERPT: Final = 400
 RATE_SECONDS: Final = 5.0
 SAMPLE_SECONDS: Final = 2.0
 TREND_SAMPLES: Final = 150
+_REST_SECONDS: Final = 5.0
+_REST_PAUSES: Final = 3
+_REPLAY_BARS: Final = 3
+_REPLAY_MS: Final = 3_600_000
 DEAD_LETTERS: Final = 50
 
 _Bars = TypeVar("_Bars", int, Bars)
@@ -91,8 +95,12 @@ class Flow:
     heard: float | None = None
     lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
+    longest_pause: float = 0.0
+
     def count(self, now: float, records: int) -> None:
         """Count ``records`` that arrived at ``now``."""
+        if self.heard is not None:
+            self.longest_pause = max(self.longest_pause, now - self.heard)
         self.total, self.heard = self.total + records, now
         self.lately.append((now, records))
 
@@ -134,6 +142,8 @@ class Board:
         self.records, self.forecasts = Flow(), Flow()
         self.counts = Counter[str]()
         self.watermark: int | None = None
+        self.newest_bar: int | None = None
+        self._written_ms = 0
         self.trouble: str | None = None
         self._service: Numbers | None = None
         self.max_series, self._max_forecasts = max_series, max_forecasts
@@ -148,6 +158,10 @@ class Board:
         with self.lock:
             self.records.count(self.clock(), len(batch))
             self.counts["unreadable"] += len(poison)
+            if bars:
+                newest = max(bars)
+                self.newest_bar = newest if self.newest_bar is None else max(newest, self.newest_bar)
+                self._written_ms = int(batch.timestamps[-1])
             for key, bar, value in zip(observations.keys, bars, observations.values[:, 0].tolist(), strict=True):
                 if self._track(key).observe(bar, value):
                     self._unscored[key] = None
@@ -236,6 +250,22 @@ class Board:
         if not forecasts or self.watermark is None:
             return math.inf
         return float(self.watermark - forecasts[-1].cutoff)
+
+    def ended(self) -> bool:
+        """Whether the data is a replay that is complete: all of it is answered, and no more comes.
+
+        The bars of a replay are written to the topic at least an hour and three bars away from their own time.
+        """
+        if self.newest_bar is None or self.watermark is None or self.records.heard is None:
+            return False
+        away_ms = abs(self._written_ms - self.label(self.newest_bar))
+        rest = max(_REST_SECONDS, _REST_PAUSES * self.records.longest_pause)
+        return (
+            away_ms > max(_REPLAY_MS, _REPLAY_BARS * self.spec.freq)
+            and self.clock() - self.records.heard > rest
+            and self.watermark >= self.newest_bar - self.spec.open_bars
+            and not (self._service or {}).get("lag_records")
+        )
 
     def _track(self, key: str) -> Track:
         """The track of ``key``, moved to the end of the order; a new one replaces the series silent for longest."""

@@ -25,6 +25,8 @@ _TILE_BARS: Final = 48
 _TILE_STEPS: Final = 24
 
 View = dict[str, Any]
+Version = tuple[int, float]
+"""What a tile shows: the version of its series, and how many bars that is behind."""
 
 
 def encode(view: View) -> bytes:
@@ -64,6 +66,7 @@ def stats(board: Board) -> View:
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),
             "trouble": board.trouble,
+            "ended": board.ended(),
             "silence": now - (board.records.heard or board.started),
             "forecast_silence": now - (board.forecasts.heard or board.started),
             "nominal": _nominal_coverage(board),
@@ -111,11 +114,12 @@ def ranking(board: Board, query: str, sort: str) -> list[str]:
     return keys
 
 
-def tiles(board: Board, keys: Sequence[str], known: Mapping[str, int]) -> list[View]:
+def tiles(board: Board, keys: Sequence[str], known: Mapping[str, Version]) -> list[View]:
     """The wall's tiles of ``keys`` that have changed since their ``known`` version."""
     with board.lock:
         tracks = {key: board.tracks[key] for key in keys if key in board.tracks}
-        return [_tile(board, key, track) for key, track in tracks.items() if known.get(key) != track.version]
+        versions = {key: (track.version, board.behind(track)) for key, track in tracks.items()}
+        return [_tile(board, key, tracks[key], now) for key, now in versions.items() if known.get(key) != now]
 
 
 def series(
@@ -161,17 +165,17 @@ def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> Vi
     return view
 
 
-def _tile(board: Board, key: str, track: Track) -> View:
+def _tile(board: Board, key: str, track: Track, version: Version) -> View:
     first, values = track.last(_TILE_BARS)
     accuracy = board.accuracy.get(key, {}).get(board.champion)
     forecasts = track.forecasts.get(board.champion)
     view: View = {
         "key": key,
-        "version": track.version,
+        "version": version,
         "values": values.astype(np.float32),
         "relative": accuracy and accuracy.relative,
         "coverage": accuracy and accuracy.coverage,
-        "behind": board.behind(track),
+        "behind": version[1],
     }
     if forecasts:
         newest = forecasts[-1]

@@ -1,7 +1,7 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { exact, instant, make, percent, ratio, short, span, wallClock, zone } from "./format.js";
+import { exact, instant, lateness, make, percent, ratio, short, wallClock, zone } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
@@ -49,8 +49,9 @@ export class Detail {
       return;
     }
     this.stats = stats;
-    if (!fresh && series.version === this.version) return;
-    this.version = series.version;
+    const version = [series.version, series.behind, stats.ended].join();
+    if (!fresh && version === this.version) return;
+    this.version = version;
     this.series = series;
     series.labels.forEach((label, i) => this.values.set(label, series.values[i]));
     const oldest = Math.max(...this.values.keys()) - sizes.bars * series.freq;
@@ -118,11 +119,11 @@ export class Detail {
 
   renderFacts() {
     const { relative = null, coverage = null } = this.lanes.get(this.lane) ?? {};
-    const { behind, freq } = this.series;
+    const { behind } = this.series;
     const facts = [
       ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
       ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"],
-      ["forecast", behind === null ? "none yet" : behind ? `${span(behind, freq)} late` : "up to date", behind > 1, "behind"],
+      ["forecast", lateness(behind, this.stats), behind > 1 && !this.stats.ended, "behind"],
     ];
     this.part("facts").replaceChildren(
       ...facts.map(([name, value, bad, field]) => make("div", { "data-window": field }, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),

@@ -52,8 +52,13 @@ export function duration(seconds) {
 // Whether the coverage is clearly below the nominal one.
 export const short = (coverage, nominal) => given(coverage) && given(nominal) && coverage < nominal - 0.15;
 
-// How far a number of bars reaches, such as "3 days".
-export const span = (bars, freq) => duration((bars * freq) / 1000);
+// How far a series is behind the newest forecast of all.
+export function lateness(behind, { freq, ended }) {
+  if (behind === null) return "no forecast yet";
+  if (!behind) return "up to date";
+  const span = duration((behind * freq) / 1000);
+  return ended ? `ended ${span} earlier` : `${span} late`;
+}
 
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

@@ -132,7 +132,7 @@ function showState() {
   const trouble = stats?.trouble;
   part("trouble").hidden = !trouble;
   if (trouble) part("trouble").textContent = `The topics cannot be read: ${trouble}`;
-  part("upto").textContent = stats?.watermark ? `forecasts up to ${instant(stats.watermark)} ${zone}` : "";
+  part("upto").textContent = stats?.watermark ? `${stats.ended ? "the data ends at" : "forecasts up to"} ${instant(stats.watermark)} ${zone}` : "";
 }
 
 function describe(silent) {
@@ -140,6 +140,7 @@ function describe(silent) {
   if (silent > LOST_SECONDS || (broken && silent > BROKEN_SECONDS)) return ["lost", `disconnected for ${duration(silent)}`];
   if (!stats) return ["waiting", "connecting"];
   if (stats.trouble) return ["lost", "topics cannot be read"];
+  if (stats.ended) return ["ended", "finished"];
   if (stats.silence + silent > QUIET_SECONDS) return ["quiet", `no data for ${duration(stats.silence + silent)}`];
   if (stats.forecast_silence + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.forecast_silence + silent)}`];
   return ["live", "live"];
@@ -154,8 +155,8 @@ function showStrip() {
     ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1],
     ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", short(now.coverage, stats.nominal)],
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? `median ${rounded(now.latency_p50_ms)} ms`, "latency_p99_ms"],
-    ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : "keeping up"), "lag_records"],
-    ["Throughput", compact(now.records_rate), "records/s", `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
+    ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
+    ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
     ["Series", count(stats.series), "", remarks(), "series"],
   ];
   const strip = part("strip");

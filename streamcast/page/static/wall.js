@@ -1,6 +1,6 @@
 // The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
-import { count, draw, duration, line, make, percent, ratio, span } from "./format.js";
+import { count, draw, duration, lateness, line, make, percent, ratio } from "./format.js";
 
 const WIDTH = 180;
 const HEIGHT = 54;
@@ -23,7 +23,9 @@ export class Wall {
   // Show the server's message: the tiles that changed and, sometimes, the order.
   update(wall, sizes, stats) {
     this.sizes = sizes;
+    const ended = stats.ended !== this.stats?.ended;
     this.stats = stats;
+    if (ended) for (const { tile } of this.tiles.values()) this.paint(tile);
     if (wall.order) this.order = wall.order;
     for (const tile of wall.tiles) this.paint(tile);
     if (!this.held()) this.arrange();
@@ -40,13 +42,14 @@ export class Wall {
   paint(tile) {
     let parts = this.tiles.get(tile.key);
     if (!parts) this.tiles.set(tile.key, (parts = build(tile.key)));
+    parts.tile = tile;
     const { item, link, fan, middle, seen, error, late } = parts;
     sketch(tile, this.sizes, fan, middle, seen);
     error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
-    late.className = tile.behind ? "late" : "";
+    late.className = tile.behind && !this.stats.ended ? "late" : "";
     late.dataset.window = tile.behind === 0 ? "series_coverage" : "behind";
-    late.textContent = lateness(tile, this.stats);
-    item.classList.toggle("silent", tile.behind !== 0);
+    late.textContent = remark(tile, this.stats);
+    item.classList.toggle("silent", tile.behind !== 0 && !this.stats.ended);
     link.setAttribute("aria-label", describe(tile, this.stats));
   }
 }
@@ -78,16 +81,14 @@ function sketch(tile, sizes, fan, middle, seen) {
   fan.setAttribute("d", steps ? `${line([...along(high, ahead), ...along(low, ahead).reverse()])}Z` : "");
 }
 
-function lateness(tile, { freq }) {
-  if (tile.behind === null) return "no forecast yet";
-  if (tile.behind > 0) return `${span(tile.behind, freq)} late`;
+function remark(tile, stats) {
+  if (tile.behind !== 0) return lateness(tile.behind, stats);
   return tile.warm ? `${percent(tile.coverage)} inside` : "warming up";
 }
 
-function describe(tile, { freq, naive }) {
-  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} times that of ${naive}`;
-  const late = tile.behind === null ? "no forecast yet" : tile.behind ? `${span(tile.behind, freq)} late` : "up to date";
-  return `${tile.key}, ${error}, ${late}`;
+function describe(tile, stats) {
+  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} times that of ${stats.naive}`;
+  return `${tile.key}, ${error}, ${lateness(tile.behind, stats)}`;
 }
 
 // Explain an empty wall: no match, or no record yet.

@@ -306,6 +306,63 @@ def test_silence_is_measured_from_the_last_record(board: Board, clock: Clock) ->
     assert (stats["silence"], stats["forecast_silence"]) == (3, 3)
 
 
+@pytest.fixture
+def replay(board: Board, clock: Clock) -> Board:
+    """A board that has read a replay: records that were written to the topic a day after their own time."""
+    feeder = Feeder(2)
+    for _ in range(3):
+        records = feeder.records()
+        board.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000] * 2))
+        board.take_forecasts(feeder.forecasts())
+        clock.now += 2
+    return board
+
+
+def test_a_replay_has_ended_when_all_is_answered_and_nothing_comes(replay: Board, clock: Clock) -> None:
+    assert not replay.ended()
+    clock.now += 5
+    assert replay.ended()
+    replay.report_service({"lag_records": 3.0})
+    assert not replay.ended()
+    replay.report_service({"lag_records": 0.0})
+    assert replay.ended()
+    records = batch(RECORDS, record("kiln-00000", 9, 1.0))
+    replay.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000]))
+    clock.now += 600
+    assert not replay.ended(), "a record has no forecast"
+
+
+def test_a_slow_replay_has_not_ended_between_its_records(replay: Board, clock: Clock) -> None:
+    feeder = Feeder(1)
+    feeder.bar = 3
+    clock.now += 60
+    records = feeder.records()
+    replay.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000]))
+    replay.take_forecasts(feeder.forecasts())
+    clock.now += 60
+    assert not replay.ended()
+    clock.now += 180
+    assert replay.ended()
+
+
+def test_live_data_that_stops_has_not_ended(board: Board, clock: Clock) -> None:
+    assert not board.ended()
+    fill(board, Feeder(2), 3)
+    clock.now += 1e6
+    assert not board.ended()
+
+
+def test_a_silent_series_falls_behind_on_the_wall(board: Board) -> None:
+    feeder = Feeder(2, silent_after=1)
+    fill(board, feeder, 2)
+    known = {tile["key"]: tile["version"] for tile in views.tiles(board, feeder.keys, {})}
+    fill(board, feeder, 2)
+    assert {tile["key"]: tile["behind"] for tile in views.tiles(board, feeder.keys, known)} == {
+        "kiln-00000": 0,
+        "press-00001": 2,
+    }
+
+
 def test_rates_are_those_of_the_last_seconds(board: Board, clock: Clock) -> None:
     feeder = Feeder(10)
     for _ in range(20):

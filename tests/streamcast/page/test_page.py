@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -281,6 +282,27 @@ def test_a_service_that_stopped_is_distinguished_from_a_quiet_topic(browser: Bro
         many.board.forecasts.heard = heard - 30
         many.board.take_records(Batch(RECORDS, [0], [START], [None], [many.feeder.records().values[0]], 1))
         expect(page.locator("#status")).to_contain_text("no forecasts for 3")
+
+
+def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Stage) -> None:
+    board, feeder = nothing.board, Feeder(3, silent_after=20)
+    for _ in range(30):
+        records = feeder.records()
+        board.take_records(replace(records, timestamps=[START - 10**9] * len(records)))
+        board.take_forecasts(feeder.forecasts())
+    board.score()
+    board.report_service({"lag_records": 0.0})
+    with closing(nothing.open(browser)) as page:
+        expect(page.locator(".tile .late")).to_have_text("9 min late")
+        assert board.records.heard is not None
+        board.records.heard -= 60
+        expect(page.locator("#status")).to_have_text("finished")
+        expect(page.locator("#upto")).to_have_text("the data ends at 1 Nov 2026, 12:29:00 UTC")
+        expect(page.locator(".tile", has_text="chiller")).to_contain_text("ended 9 min earlier")
+        expect(page.locator(".late, .silent, #strip .bad")).to_have_count(0)
+        page.locator(".tile", has_text="chiller").click()
+        expect(page.locator("#facts")).to_contain_text("ended 9 min earlier")
+        expect(page.locator("#facts .bad")).to_have_count(0)
 
 
 def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
