@@ -69,6 +69,7 @@ def stats(board: Board) -> View:
             "ended": board.ended(),
             "silence": now - (board.records.heard or board.started),
             "forecast_silence": now - (board.forecasts.heard or board.started),
+            "scored_ago": now - (newest.at if newest else board.started),
             "nominal": _nominal_coverage(board),
             "now": None if newest is None else _sample(board, newest),
             "lanes": [{"lane": lane, "model": board.models[lane], **_accuracy(newest, lane)} for lane in lanes],

@@ -8,6 +8,7 @@ import { explainEmpty, Wall } from "./wall.js";
 const QUIET_SECONDS = 5;
 const LOST_SECONDS = 5;
 const BROKEN_SECONDS = 1.5;
+const UNREAD_SECONDS = 15;
 
 const part = (id) => document.getElementById(id);
 const wall = new Wall(part("tiles"));
@@ -17,6 +18,8 @@ let look = { query: "", sort: "wrong", page: 1, key: null };
 let stream = null;
 let stats = null;
 let heard = performance.now();
+let arrived = null; // when the last message came, and when the server last scored; epoch ms
+let scored = null;
 let sizes = null; // limits of the server: bars and samples kept, bars and steps on a tile
 let windows = {}; // what each number was computed over, by the data-window of its element
 let trend = [];
@@ -101,6 +104,8 @@ function connect() {
 
 function show(message) {
   heard = performance.now();
+  arrived = Date.now();
+  if (message.stats.now?.at !== stats?.now?.at) scored = arrived - message.stats.scored_ago * 1000;
   const fresh = "trend" in message;
   stats = message.stats;
   if (fresh) ({ sizes, trend } = message);
@@ -129,17 +134,32 @@ function showState() {
   const [state, text] = describe(silent);
   document.body.dataset.state = state;
   if (part("status").textContent !== text) part("status").textContent = text;
-  const trouble = stats?.trouble;
-  part("trouble").hidden = !trouble;
-  if (trouble) part("trouble").textContent = `The topics cannot be read: ${trouble}`;
+  const words = trouble(silent);
+  part("trouble").hidden = !words;
+  if (part("trouble").textContent !== words) part("trouble").textContent = words;
   part("upto").textContent = stats?.watermark ? `${stats.ended ? "the data ends at" : "forecasts up to"} ${instant(stats.watermark)} ${zone}` : "";
 }
 
-function describe(silent) {
+function disconnected(silent) {
   const broken = stream !== null && stream.readyState !== EventSource.OPEN;
-  if (silent > LOST_SECONDS || (broken && silent > BROKEN_SECONDS)) return ["lost", `disconnected for ${duration(silent)}`];
+  return silent > LOST_SECONDS || (broken && silent > BROKEN_SECONDS);
+}
+
+// Why the picture is stale, and of what time it is; empty while it is current.
+function trouble(silent) {
+  if (stats === null) return "";
+  const asOf = (moment) => `everything below is as of ${instant(moment)} ${zone}`;
+  if (disconnected(silent)) return `The page is disconnected from its server: ${asOf(arrived)}.`;
+  if (stats.trouble) return `The topics cannot be read: ${stats.trouble}`;
+  if (stats.scored_ago > UNREAD_SECONDS) return `The page has stopped reading the topics: ${asOf(scored)}.`;
+  return "";
+}
+
+function describe(silent) {
+  if (disconnected(silent)) return ["lost", `disconnected for ${duration(silent)}`];
   if (!stats) return ["waiting", "connecting"];
   if (stats.trouble) return ["lost", "topics cannot be read"];
+  if (stats.scored_ago > UNREAD_SECONDS) return ["lost", `topics not read for ${duration(stats.scored_ago + silent)}`];
   if (stats.ended) return ["ended", "finished"];
   if (stats.silence + silent > QUIET_SECONDS) return ["quiet", `no data for ${duration(stats.silence + silent)}`];
   if (stats.forecast_silence + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.forecast_silence + silent)}`];

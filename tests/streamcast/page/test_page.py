@@ -324,10 +324,13 @@ def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
         expect(page.locator("#status")).to_have_text("live")
         stage.server.close()
         expect(page.locator("#status")).to_contain_text("disconnected for")
+        words = re.compile("disconnected from its server: everything below is as of .* UTC")
+        expect(page.locator("#trouble")).to_have_text(words)
         expect(page.locator(".tile")).to_have_count(3)
         with closing(serve_dashboard(stage.board, port=stage.server.port)):
             stage.go_on()
             expect(page.locator("#status")).to_have_text("live", timeout=30_000)
+            expect(page.locator("#trouble")).to_be_hidden()
 
 
 def test_a_page_with_a_token_works_once_the_browser_has_it(browser: Browser) -> None:
@@ -335,6 +338,19 @@ def test_a_page_with_a_token_works_once_the_browser_has_it(browser: Browser) -> 
     with closing(stage.server), closing(stage.open(browser, "#/series/kiln-00000", token="sesame")) as page:
         expect(page.locator("#chart .scatterlayer").first).to_be_attached()
         stage.go_on()
+        expect(page.locator("#status")).to_have_text("live")
+
+
+def test_a_feed_that_has_stopped_is_named_with_the_time_of_the_picture(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        many.go_on()
+        expect(page.locator("#status")).to_have_text("live")
+        newest = many.board.samples[-1]
+        many.board.samples[-1] = replace(newest, at=newest.at - 90)
+        expect(page.locator("#status")).to_contain_text(re.compile(r"topics not read for \d+ s"))
+        words = re.compile("stopped reading the topics: everything below is as of .* UTC")
+        expect(page.locator("#trouble")).to_have_text(words)
+        many.go_on()
         expect(page.locator("#status")).to_have_text("live")
 
 
