@@ -31,6 +31,7 @@ _EXCERPT: Final = 400
 RATE_SECONDS: Final = 5.0
 SAMPLE_SECONDS: Final = 2.0
 TREND_SAMPLES: Final = 150
+_CLOCK_MS: Final = (7 * 86_400_000, 86_400_000)
 _REST_SECONDS: Final = 5.0
 _REST_PAUSES: Final = 3
 _REPLAY_BARS: Final = 3
@@ -243,6 +244,10 @@ class Board:
     def label(self, bars: _Bars) -> _Bars:
         """The labels (epoch ms) of bar numbers."""
         return bars * self.spec.freq + self.spec.offset
+
+    def periods(self) -> list[int]:
+        """Lengths of the periods that closed hours repeat with, in bars: a week, a day, the season."""
+        return [length // self.spec.freq for length in _CLOCK_MS if length % self.spec.freq == 0] + [self.season]
 
     def behind(self, track: Track) -> float:
         """Bars from the series' newest forecast to the newest of all series; infinite while it has none."""

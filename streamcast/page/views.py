@@ -146,8 +146,23 @@ def series(
             "behind": board.behind(track),
             "labels": labels[fresh],
             "values": values[fresh],
+            "closed": _closed(board, track, first),
             "lanes": {lane: _lane(board, track, lane, (since_cutoff or {}).get(lane)) for lane in track.forecasts},
         }
+
+
+def _closed(board: Board, track: Track, first: int) -> list[list[int]]:
+    """The runs of closed bars from the bar ``first`` to the end of the newest forecasts: labels of first and last."""
+    closed_P = track.closed(board.periods())
+    if not closed_P.any():
+        return []
+    ends = [kept[-1].cutoff + kept[-1].values.shape[1] for kept in track.forecasts.values()]
+    bars = np.arange(first, max([track.newest or first, *ends]) + 1)
+    edges = np.flatnonzero(np.diff(closed_P[bars % len(closed_P)], prepend=False, append=False))
+    return [
+        [int(board.label(bars[start])), int(board.label(bars[end - 1]))]
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    ]
 
 
 def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> View:

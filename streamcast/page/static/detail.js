@@ -89,10 +89,15 @@ export class Detail {
     return this.values.get(cutoff + (step - season * Math.ceil(step / season)) * freq) ?? null;
   }
 
+  closed(label) {
+    return this.series.closed.some(([first, last]) => first <= label && label <= last);
+  }
+
   render() {
     if (!this.lanes.has(this.lane)) this.lane = this.lanes.has(this.stats.champion) ? this.stats.champion : ([...this.lanes.keys()][0] ?? null);
     this.renderLanes();
     this.part("naive").textContent = `naive: ${this.stats.naive}`;
+    this.part("closed").hidden = !this.series.closed.length;
     this.renderFacts();
     const { place, forecasts } = this.chosen(this.lane);
     const forecast = forecasts[place];
@@ -148,7 +153,12 @@ export class Detail {
       return;
     }
     const middle = forecast.values[middleOf(forecast.levels)];
-    const observed = middle.map((_, i) => this.values.get(forecast.cutoff + (i + 1) * this.series.freq) ?? null);
+    const labels = middle.map((_, i) => forecast.cutoff + (i + 1) * this.series.freq);
+    const observed = labels.map((label) => this.values.get(label) ?? null);
+    const newest = Math.max(...this.values.keys());
+    const empty = labels.filter((_, i) => observed[i] === null);
+    const closed = empty.filter((label) => this.closed(label)).length;
+    const missing = empty.filter((label) => label <= newest && !this.closed(label)).length;
     const known = observed.map((value, i) => ({ value, i })).filter(({ value }) => value !== null);
     const mean = (numbers) => (numbers.length ? numbers.reduce((sum, number) => sum + number, 0) / numbers.length : null);
     const error = mean(known.map(({ value, i }) => Math.abs(value - middle[i])));
@@ -160,6 +170,8 @@ export class Detail {
     if (known.length) {
       box.append("; mean error ", bold(exact(error)), ", naive ", bold(exact(naive)), ` (${this.stats.naive}); `, bold(`${inside} of ${known.length}`), " inside the interval");
     }
+    if (closed) box.append("; ", bold(closed === middle.length ? "all of them" : `${closed}`), " in closed hours: nobody can score them");
+    if (missing) box.append("; ", bold(`${missing}`), " without a value: nobody can score them");
     if (!forecast.warm) box.append("; the series was still warming up");
   }
 
@@ -200,7 +212,7 @@ export class Detail {
         fill: "toself", fillcolor: ink("--fan"), mode: "none", hoverinfo: "skip", name: "interval",
       });
     }
-    const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4 }, hovertemplate: "%{y:.4~g}" };
+    const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4, symbol: steps.map((step) => (this.closed(forecast.cutoff + step * freq) ? "circle-open" : "circle")) }, hovertemplate: "%{y:.4~g}" };
     const naive = { x, y: steps.map((step) => this.naive(forecast.cutoff, step)), name: "naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
     const others = [...this.lanes].filter(([lane]) => lane !== this.lane).flatMap(([, { forecasts }]) => {
       const other = forecasts.find(({ cutoff }) => cutoff === forecast.cutoff);
@@ -251,6 +263,7 @@ export class Detail {
       yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
       annotations: [title("values", 1.005), title("mean absolute error of the forecast made at that time", 0.355), title("inside the interval", 0.125)],
       shapes: [
+        ...this.series.closed.map(([first, last]) => ({ type: "rect", layer: "below", x0: wallClock(first - freq / 2), x1: wallClock(last + freq / 2), yref: "y domain", y0: 0, y1: 1, fillcolor: ink("--raised"), line: { width: 0 } })),
         ...(nominal ? [rule("y3", nominal * 100)] : []),
         ...(forecast ? [{ type: "line", x0: wallClock(forecast.cutoff), x1: wallClock(forecast.cutoff), yref: "paper", y0: 0, y1: 1, line: { color: ink("--forecast"), width: 1 } }] : []),
       ],

@@ -122,6 +122,29 @@ def test_errors_equal_those_of_a_plain_loop(data: st.DataObject) -> None:
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def a_track(values: list[float | None]) -> Track:
+    track = Track(64, None, 0)
+    for bar, value in enumerate(values):
+        if value is not None:
+            track.observe(bar, value)
+    return track
+
+
+def test_bars_that_never_have_a_value_are_closed() -> None:
+    shop: list[float | None] = [None, 1.0, 2.0, None, 3.0, 4.0]
+    assert a_track(shop * 3).closed([6]).tolist() == [True, False, False, True, False, False]
+    assert len(a_track(shop * 3).closed([6, 9])) == 6, "nine bars were not seen twice (the first bar is empty)"
+    assert not a_track(shop).closed([6]).any(), "one season is not enough"
+    assert not a_track([1.0, 2.0] * 9).closed([6]).any()
+    assert not Track(64, None, 0).closed([6]).any()
+
+
+def test_irregular_values_do_not_close_hours() -> None:
+    random = np.random.default_rng(1)
+    values = [1.0 if random.random() < 0.5 else None for _ in range(60)]
+    assert not a_track(values).closed([24]).any()
+
+
 def test_an_open_bar_does_not_count_as_an_outcome() -> None:
     track = Track(16, "mean", 1)
     track.observe(1, 5.0)
@@ -222,6 +245,17 @@ def test_a_detail_plus_its_changes_is_the_whole_detail(board: Board) -> None:
         joined = [*before["lanes"][lane]["forecasts"], *news["lanes"][lane]["forecasts"]]
         assert [f["cutoff"] for f in joined] == [f["cutoff"] for f in shown["forecasts"]]
     assert views.series(board, "no such key") is None
+
+
+def test_closed_hours_reach_to_the_end_of_the_forecast(board: Board) -> None:
+    bars = [bar for bar in range(24 * 3 + 20) if 8 <= bar % 24 < 20]
+    board.take_records(batch(RECORDS, *(record("shop", bar, 1.0) for bar in bars)))
+    board.take_forecasts(batch(FORECASTS, forecast("shop", START + 91 * FREQ, {"0.5": [1.0] * 12})))
+    view = views.series(board, "shop")
+    assert view is not None
+    assert [[(label - START) // FREQ for label in run] for run in view["closed"]] == [
+        [20, 31], [44, 55], [68, 79], [92, 103],
+    ]  # fmt: skip
 
 
 def test_memory_is_bounded_in_series_bars_and_forecasts(clock: Clock) -> None:

@@ -454,6 +454,30 @@ def test_a_page_with_one_zone_offers_no_choice(browser: Browser, many: Stage) ->
         expect(page.locator("#zone")).to_be_hidden()
 
 
+def test_closed_hours_and_steps_that_nobody_can_score_are_marked(browser: Browser, nothing: Stage) -> None:
+    open_hours = [10.0 + bar % 24 if 8 <= bar % 24 < 20 else None for bar in range(24 * 4 + 20)]
+    open_hours[57] = None
+    a_series(nothing.board, "shop", open_hours, error=1.0, cutoffs=(55, 60, 91, 115))
+    shaded = "document.getElementById('chart').layout?.shapes?.filter((shape) => shape.type === 'rect').length"
+    with closing(nothing.open(browser, "#/series/shop")) as page:
+        expect(page.locator("#closed")).to_be_visible()
+        until(page, f"{shaded} === 5")
+        expect(page.locator("#outcome")).to_have_text(
+            "0 of 12 steps observed; all of them in closed hours: nobody can score them"
+        )
+        page.locator("#cutoff").focus()
+        page.keyboard.press("Home")
+        expect(page.locator("#outcome")).to_contain_text(re.compile("^11 of 12 steps observed; .*; 1 without a value"))
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#outcome")).to_contain_text("5 in closed hours: nobody can score them")
+
+
+def test_a_series_without_closed_hours_shades_nothing(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        expect(page.locator("#closed")).to_be_hidden()
+
+
 def test_ten_thousand_series_are_a_page_like_any_other(browser: Browser) -> None:
     stage = Stage(series=10_000, bars=1)
     with closing(stage.server), closing(stage.open(browser)) as page:
