@@ -170,7 +170,7 @@ export class Detail {
     if (known.length) {
       box.append("; mean error ", bold(exact(error)), ", naive ", bold(exact(naive)), ` (${this.stats.naive}); `, bold(`${inside} of ${known.length}`), " inside the interval");
     }
-    if (closed) box.append("; ", bold(closed === middle.length ? "all of them" : `${closed}`), " in closed hours: nobody can score them");
+    if (closed) box.append("; ", bold(closed === middle.length ? `all ${closed}` : `${closed}`), " in closed hours: nobody can score them");
     if (missing) box.append("; ", bold(`${missing}`), " without a value: nobody can score them");
     if (!forecast.warm) box.append("; the series was still warming up");
   }
@@ -261,7 +261,7 @@ export class Detail {
       yaxis: { ...axis, ...plainNumbers, domain: [0.42, 1], nticks: 6 },
       yaxis2: { ...axis, ...plainNumbers, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero" },
       yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
-      annotations: [title("values", 1.005), title("mean absolute error of the forecast made at that time", 0.355), title("inside the interval", 0.125)],
+      annotations: [title("values", 1.005), title(`${narrow ? "" : "mean absolute "}error of the forecast made at that time`, 0.355), title("inside the interval", 0.125)],
       shapes: [
         ...this.series.closed.map(([first, last]) => ({ type: "rect", layer: "below", x0: wallClock(first - freq / 2), x1: wallClock(last + freq / 2), yref: "y domain", y0: 0, y1: 1, fillcolor: ink("--raised"), line: { width: 0 } })),
         ...(nominal ? [rule("y3", nominal * 100)] : []),

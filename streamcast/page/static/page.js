@@ -148,7 +148,7 @@ function disconnected(silent) {
 // Why the picture is stale, and of what time it is; empty while it is current.
 function trouble(silent) {
   if (stats === null) return "";
-  const asOf = (moment) => `everything below is as of ${instant(moment)} ${zone}`;
+  const asOf = (moment) => `everything shown is as of ${instant(moment)} ${zone}`;
   if (disconnected(silent)) return `The page is disconnected from its server: ${asOf(arrived)}.`;
   if (stats.trouble) return `The topics cannot be read: ${stats.trouble}`;
   if (stats.scored_ago > UNREAD_SECONDS) return `The page has stopped reading the topics: ${asOf(scored)}.`;

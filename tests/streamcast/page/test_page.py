@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -324,7 +325,7 @@ def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
         expect(page.locator("#status")).to_have_text("live")
         stage.server.close()
         expect(page.locator("#status")).to_contain_text("disconnected for")
-        words = re.compile("disconnected from its server: everything below is as of .* UTC")
+        words = re.compile("disconnected from its server: everything shown is as of .* UTC")
         expect(page.locator("#trouble")).to_have_text(words)
         expect(page.locator(".tile")).to_have_count(3)
         with closing(serve_dashboard(stage.board, port=stage.server.port)):
@@ -348,7 +349,7 @@ def test_a_feed_that_has_stopped_is_named_with_the_time_of_the_picture(browser: 
         newest = many.board.samples[-1]
         many.board.samples[-1] = replace(newest, at=newest.at - 90)
         expect(page.locator("#status")).to_contain_text(re.compile(r"topics not read for \d+ s"))
-        words = re.compile("stopped reading the topics: everything below is as of .* UTC")
+        words = re.compile("stopped reading the topics: everything shown is as of .* UTC")
         expect(page.locator("#trouble")).to_have_text(words)
         many.go_on()
         expect(page.locator("#status")).to_have_text("live")
@@ -386,6 +387,23 @@ def test_nothing_is_wider_than_a_phone_and_text_can_be_read(browser: Browser, ma
             page.locator("#dead summary").click()
             assert page.evaluate("document.documentElement.scrollWidth") == 390
             assert page.evaluate(CONTRASTS) == []
+
+
+def test_the_header_of_a_phone_has_room_for_the_state_and_the_zone(browser: Browser, many: Stage) -> None:
+    many.board.zone = "Australia/Melbourne"
+    with closing(many.open(browser, phone=True, zone="America/New_York")) as page:
+        for state in ("live", "quiet"):
+            many.go_on()
+            many.board.records.heard = many.board.clock() - 3000 * (state == "quiet")
+            expect(page.locator("body")).to_have_attribute("data-state", state)
+            boxes = [page.locator(part).bounding_box() for part in (".brand", ".status", "#zone", "#theme")]
+            places = [(box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]) for box in boxes if box]
+            assert len(places) == 4
+            assert not [
+                (a, b) for a, b in itertools.combinations(places, 2)
+                if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+            ]  # fmt: skip
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 CONTRASTS = """() => {
@@ -463,7 +481,7 @@ def test_closed_hours_and_steps_that_nobody_can_score_are_marked(browser: Browse
         expect(page.locator("#closed")).to_be_visible()
         until(page, f"{shaded} === 5")
         expect(page.locator("#outcome")).to_have_text(
-            "0 of 12 steps observed; all of them in closed hours: nobody can score them"
+            "0 of 12 steps observed; all 12 in closed hours: nobody can score them"
         )
         page.locator("#cutoff").focus()
         page.keyboard.press("Home")
