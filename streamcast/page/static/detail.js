@@ -181,23 +181,21 @@ export class Detail {
     const config = { displayModeBar: false, responsive: false, doubleClick: "reset", scrollZoom: false };
     window.Plotly.react(this.chart, traces, this.layout(forecast), config);
     if (!this.drawn) {
-      this.chart.on("plotly_click", ({ points }) => this.chooseAt(points[0].x));
+      this.chart.on("plotly_click", ({ points }) => this.chooseAt(points.find(({ customdata }) => customdata !== undefined)?.customdata));
       this.drawn = true;
     }
     this.chart.setAttribute("aria-label", `Observations of this series, and its forecast made at ${forecast ? instant(forecast.cutoff) : "no time yet"}`);
   }
 
-  chooseAt(label) {
-    const { forecasts } = this.chosen(this.lane);
-    const wanted = new Date(label.replace?.(" ", "T").concat("Z") ?? label).getTime();
-    const place = forecasts.findIndex((forecast) => wallClock(forecast.cutoff) === wanted);
+  chooseAt(cutoff) {
+    const place = this.chosen(this.lane).forecasts.findIndex((forecast) => forecast.cutoff === cutoff);
     if (place >= 0) this.choose(place);
   }
 
   observed() {
     const labels = [...this.values.keys()].sort((a, b) => a - b);
     const y = labels.map((label) => this.values.get(label));
-    return [{ x: labels.map(wallClock), y, name: "observed", mode: "lines", line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
+    return [{ x: labels.map(wallClock), y, customdata: labels, name: "observed", mode: "lines", line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
   }
 
   fan(forecast) {
@@ -223,7 +221,7 @@ export class Detail {
 
   errors() {
     const panel = (errors, values, colour, axis, name, extra = {}) => ({
-      x: errors.cutoff.map(wallClock), y: values, name, yaxis: axis, mode: "lines", line: { color: ink(colour), width: 1.6, ...extra }, hovertemplate: "%{y:.3~g}",
+      x: errors.cutoff.map(wallClock), y: values, customdata: errors.cutoff, name, yaxis: axis, mode: "lines", line: { color: ink(colour), width: 1.6, ...extra }, hovertemplate: "%{y:.3~g}",
     });
     const mine = this.lanes.get(this.lane)?.errors;
     if (!mine) return [];

@@ -24,11 +24,11 @@ export function showTimesIn(name) {
 }
 showTimesIn("UTC");
 
-// The time whose reading in UTC is that of a clock in the zone; for Plotly, which draws all times in UTC.
+// What a clock in the zone shows, such as 2026-11-01T12:00:00.000. Plotly draws text as it is, but numbers in local time.
 export function wallClock(milliseconds) {
-  if (zone === "UTC") return milliseconds;
   const read = Object.fromEntries(fields.formatToParts(milliseconds).map(({ type, value }) => [type, Number(value)]));
-  return Date.UTC(read.year, read.month - 1, read.day, read.hour, read.minute, read.second) + (milliseconds - Math.floor(milliseconds / 1000) * 1000);
+  const shown = Date.UTC(read.year, read.month - 1, read.day, read.hour, read.minute, read.second, new Date(milliseconds).getUTCMilliseconds());
+  return new Date(shown).toISOString().slice(0, -1);
 }
 
 export const unknown = "–";
