@@ -275,16 +275,15 @@ function offerZones() {
   if (box.dataset.zones === [...zones.keys()].join()) return;
   box.dataset.zones = [...zones.keys()].join();
   const words = { utc: "", here: " (here)", series: " (series)" };
-  box.replaceChildren(...[...zones].map(([name, choice]) => make("option", { value: choice, "data-zone": name }, name + words[choice])));
+  box.replaceChildren(...[...zones].map(([name, choice]) => make("option", { value: name, "data-choice": choice }, name + words[choice])));
   box.hidden = zones.size < 2;
-  box.value = localStorage.getItem("zone") ?? "utc";
+  box.value = { here, series: stats.zone }[localStorage.getItem("zone")] ?? "UTC";
   showZone();
 }
 
 function showZone() {
-  const option = part("zone").selectedOptions[0];
-  if (!option || !showTimesIn(option.dataset.zone)) {
-    part("zone").value = "utc";
+  if (!showTimesIn(part("zone").value)) {
+    part("zone").value = "UTC";
     showTimesIn("UTC");
   }
   showState();
@@ -310,7 +309,7 @@ part("theme").addEventListener("click", () => {
   paint(theme);
 });
 part("zone").addEventListener("change", () => {
-  localStorage.setItem("zone", part("zone").value);
+  localStorage.setItem("zone", part("zone").selectedOptions[0].dataset.choice);
   showZone();
 });
 document.addEventListener("keydown", (event) => {

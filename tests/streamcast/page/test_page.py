@@ -456,17 +456,20 @@ def test_times_are_shown_in_the_chosen_zone_which_is_named_and_remembered(browse
         assert texts(page, "#zone option") == ["UTC", "America/New_York (here)", "Australia/Melbourne (series)"]
         assert page.evaluate(first) == "2026-11-01T12:00:00.000"
         expect(page.locator("#chart .xtick text").first).to_contain_text("12:")
-        page.locator("#zone").select_option("here")
+        page.locator("#zone").select_option("America/New_York")
         expect(page.locator(title)).to_have_text("time in America/New_York")
         assert page.evaluate(first) == "2026-11-01T07:00:00.000"
         expect(page.locator("#chart .xtick text").first).to_contain_text("07:")
         expect(page.locator("#cutoff-label")).to_contain_text("1 Nov 2026, 07:59:00")
-        page.locator("#zone").select_option("series")
+        page.locator("#zone").select_option("Australia/Melbourne")
         expect(page.locator("#upto")).to_have_text("forecasts up to 1 Nov 2026, 23:59:00 Australia/Melbourne")
         assert page.evaluate(first) == "2026-11-01T23:00:00.000"
         expect(page.locator("#chart .xtick text").first).to_contain_text("23:")
         page.reload()
         expect(page.locator(title)).to_have_text("time in Australia/Melbourne")
+        many.board.zone = "America/New_York"
+        page.reload()
+        expect(page.locator(title)).to_have_text("time in America/New_York")
 
 
 def test_a_click_on_the_chart_chooses_the_forecast_of_that_time(browser: Browser, many: Stage) -> None:
@@ -479,6 +482,14 @@ def test_a_click_on_the_chart_chooses_the_forecast_of_that_time(browser: Browser
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         expect(page.locator("#cutoff-label")).not_to_contain_text("(latest)")
+
+
+def test_a_zone_that_the_browser_does_not_know_is_shown_as_utc(browser: Browser, many: Stage) -> None:
+    many.board.zone = "Atlantis/Poseidonis"
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        page.locator("#zone").select_option("Atlantis/Poseidonis")
+        expect(page.locator("#zone")).to_have_value("UTC")
+        expect(page.locator("#chart .xtitle")).to_have_text("time in UTC")
 
 
 def test_a_page_with_one_zone_offers_no_choice(browser: Browser, many: Stage) -> None:
