@@ -1,23 +1,35 @@
-"""Which Host headers an HTTP server of ours answers: the one home of the rule, for the page and the telemetry port.
+"""Host headers: the names that a browser sends, for the page and the telemetry port.
 
-At a loopback address a server answers only requests that name a loopback host.  This prevents DNS rebinding: another
-site, open in a browser on this machine, cannot point its own name at the port.
+A server at a loopback address that answered every name could be read by any other site that is open in a browser on
+this machine: the site points its own name at the port (DNS rebinding).
 """
 
 from __future__ import annotations
 
-from typing import Final
-
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+import ipaddress
 
 
 def answers(bound: str, host: str | None) -> bool:
-    """Whether a server bound to ``bound`` answers a request with this Host header (None: it has none)."""
-    return bound not in LOOPBACK or host is None or _name(host) in LOOPBACK
+    """Whether a server that is bound to ``bound`` answers a request with this Host header (None: it has none)."""
+    return not is_loopback(bound) or host is None or is_loopback(host_of(host))
 
 
-def _name(host: str) -> str:
-    """The name in a Host header, without the port and the brackets of an IPv6 address."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].lower()
+def host_of(header: str) -> str:
+    """The name or address in a Host header, without the port."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.rpartition(":")[0].lower() if ":" in header else header.lower()
+
+
+def is_address(host: str) -> bool:
+    """Whether ``host`` is an IP address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``."""
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)

@@ -15,16 +15,15 @@ from importlib import resources
 from typing import Final
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from streamcast import hosts
 from streamcast.page import views
 from streamcast.page.board import Board
+from streamcast.page.guard import OPEN, Access, Guard
 
 _FILES: Final = {
     "/": ("index.html", "text/html"),
@@ -59,8 +58,8 @@ _MOST_STREAMS_OF_CLIENT: Final = 16
 _LONGEST_QUERY: Final = 512
 
 
-def create_app(board: Board, bound: str) -> Starlette:
-    """Make the application that shows ``board`` at the address ``bound``."""
+def create_app(board: Board, access: Access = OPEN) -> Starlette:
+    """Make the application that shows ``board`` to those who have ``access``."""
     page = resources.files("streamcast") / "page" / "static"
     plotly = str(resources.files("plotly") / "package_data" / "plotly.min.js")
     streams = _Streams()
@@ -104,7 +103,7 @@ def create_app(board: Board, bound: str) -> Starlette:
             Route("/api/series", wall),
             Route("/api/series/{key:path}", series),
         ],
-        middleware=[Middleware(_SafeHeaders), Middleware(_OwnHosts, bound=bound)],
+        middleware=[Middleware(_SafeHeaders), Middleware(Guard, access=access)],
         exception_handlers={ValueError: refuse},
     )
     app.router.redirect_slashes = False
@@ -133,7 +132,7 @@ class _Look:
             raise ValueError(f"sort={self._sort[:32]!r}, page={number[:32]!r}: {wanted}")
         self._page = max(int(number), 1)
         self._order: list[str] = []
-        self._versions: dict[str, int] = {}
+        self._versions: dict[str, views.Version] = {}
         self._since_bar: int | None = None
         self._since_cutoff: dict[str, int] = {}
 
@@ -146,6 +145,8 @@ class _Look:
                 message |= {"sizes": views.sizes(self._board), "trend": views.trend(self._board)}
             if sent_dead_letters != (sent_dead_letters := self._board.counts["dead_letters"]):
                 message["dead_letters"] = views.dead_letters(self._board)
+            if tick % _RANKING_TICKS == 0:
+                message["windows"] = views.windows(self._board)
             message["wall"] = self.wall() if tick % _RANKING_TICKS == 0 else {"tiles": self._tiles()}
             if self._key is not None:
                 message["series"] = self._series(self._key)
@@ -222,20 +223,6 @@ class _EventStream(StreamingResponse):
                 await send(message)
 
         await super().stream_response(send_in_time)
-
-
-class _OwnHosts:
-    """Refuses requests whose Host header is not one of ours (see ``streamcast.hosts``)."""
-
-    def __init__(self, app: ASGIApp, bound: str) -> None:
-        self._app, self._bound = app, bound
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if hosts.answers(self._bound, Headers(scope=scope).get("host")):
-            await self._app(scope, receive, send)
-        else:
-            refusal = PlainTextResponse("the Host header must name a loopback address\n", 400)
-            await refusal(scope, receive, send)
 
 
 class _SafeHeaders:

@@ -27,11 +27,17 @@ from streamcast.topics.observations import LONGEST_KEY, Decoder
 
 _MOST_LANES: Final = 8
 _MOST_NUMBERS: Final = 20_000
-_RATE_SECONDS: Final = 5.0
-_SAMPLE_SECONDS: Final = 2.0
 _EXCERPT: Final = 400
-_DEAD_LETTERS: Final = 50
-_TREND_SAMPLES: Final = 150
+
+RATE_SECONDS: Final = 5.0
+SAMPLE_SECONDS: Final = 2.0
+TREND_SAMPLES: Final = 150
+_CLOCK_MS: Final = (7 * 86_400_000, 86_400_000)
+_REST_SECONDS: Final = 5.0
+_REST_PAUSES: Final = 3
+_REPLAY_BARS: Final = 3
+_REPLAY_MS: Final = 3_600_000
+DEAD_LETTERS: Final = 50
 
 _Bars = TypeVar("_Bars", int, Bars)
 
@@ -91,23 +97,27 @@ class Flow:
     heard: float | None = None
     lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
+    longest_pause: float = 0.0
+
     def count(self, now: float, records: int) -> None:
         """Count ``records`` that arrived at ``now``."""
+        if self.heard is not None:
+            self.longest_pause = max(self.longest_pause, now - self.heard)
         self.total, self.heard = self.total + records, now
         self.lately.append((now, records))
 
     def rate(self, now: float) -> float:
-        """Records per second over the last five seconds."""
-        return sum(records for when, records in self.lately if now - when <= _RATE_SECONDS) / _RATE_SECONDS
+        """Records per second over the last ``RATE_SECONDS``."""
+        return sum(records for when, records in self.lately if now - when <= RATE_SECONDS) / RATE_SECONDS
 
 
 class Board:
     """Everything the page shows; hold ``lock`` while reading it.
 
     ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, ``champion`` names
-    the lane that the wall shows.  The board keeps at most ``max_series`` series (a new one replaces the one silent for
-    longest), ``bars`` bars of each, and about ``max_forecasts`` forecasts in all; ``clock`` returns seconds that only
-    grow.
+    the lane that the wall shows, ``zone`` is the series' time zone.  The board keeps at most ``max_series`` series (a
+    new one replaces the one silent for longest), ``bars`` bars of each, and about ``max_forecasts`` forecasts in all;
+    ``clock`` returns seconds that only grow.
     """
 
     def __init__(
@@ -117,25 +127,28 @@ class Board:
         *,
         ahead: Ahead = NOTHING_AHEAD,
         champion: str = "champion",
+        zone: str = "UTC",
         max_series: int = 20_000,
         bars: int = 512,
         max_forecasts: int = 200_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.spec, self.season, self.champion = spec, season, champion
+        self.spec, self.season, self.champion, self.zone = spec, season, champion, zone
         self.bars, self.clock, self.started = bars, clock, clock()
         self.lock = threading.RLock()
         self.tracks: dict[str, Track] = {}
         self.accuracy: dict[str, dict[str, LaneAccuracy]] = {}
         self.models: dict[str, str] = {}
-        self.dead: deque[ShownDeadLetter] = deque(maxlen=_DEAD_LETTERS)
-        self.samples: deque[Sample] = deque(maxlen=_TREND_SAMPLES)
+        self.dead: deque[ShownDeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self.samples: deque[Sample] = deque(maxlen=TREND_SAMPLES)
         self.records, self.forecasts = Flow(), Flow()
         self.counts = Counter[str]()
         self.watermark: int | None = None
+        self.newest_bar: int | None = None
+        self._written_ms = 0
         self.trouble: str | None = None
         self._service: Numbers | None = None
-        self._max_series, self._max_forecasts = max_series, max_forecasts
+        self.max_series, self._max_forecasts = max_series, max_forecasts
         self._decoder = Decoder(spec, ahead)
         self._decode_forecast = msgspec.json.Decoder(_ForecastMessage).decode
         self._unscored: dict[str, None] = {}
@@ -147,6 +160,10 @@ class Board:
         with self.lock:
             self.records.count(self.clock(), len(batch))
             self.counts["unreadable"] += len(poison)
+            if bars:
+                newest = max(bars)
+                self.newest_bar = newest if self.newest_bar is None else max(newest, self.newest_bar)
+                self._written_ms = int(batch.timestamps[-1])
             for key, bar, value in zip(observations.keys, bars, observations.values[:, 0].tolist(), strict=True):
                 if self._track(key).observe(bar, value):
                     self._unscored[key] = None
@@ -168,7 +185,7 @@ class Board:
         rows = [row for row in columns if REPLAYED not in dict(row[3])]
         with self.lock:
             self.counts["dead_letters"] += len(rows)
-            for offset, timestamp, value, header in rows[-_DEAD_LETTERS:]:
+            for offset, timestamp, value, header in rows[-DEAD_LETTERS:]:
                 named = {name: printable(content) for name, content in header}
                 source = [named.get(f"source_{part}", "?") for part in ("topic", "partition", "offset")]
                 raw = value or b""
@@ -213,14 +230,26 @@ class Board:
                 }
                 track.version += 1
             now = self.clock()
-            if not self.samples or now - self.samples[-1].at >= _SAMPLE_SECONDS:
+            if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
                 lanes = {lane: self._over_all_series(lane) for lane in self.models}
                 rates = self.records.rate(now), self.forecasts.rate(now)
                 self.samples.append(Sample(now, *rates, lanes, self._service))
 
+    def kept_forecasts(self) -> int:
+        """How many forecasts of a series and lane are kept."""
+        return min(96, max(8, self._max_forecasts // max(len(self.models) * len(self.tracks), 1)))
+
+    def service(self) -> Numbers | None:
+        """The service's own numbers; None while it does not answer."""
+        return self._service
+
     def label(self, bars: _Bars) -> _Bars:
         """The labels (epoch ms) of bar numbers."""
         return bars * self.spec.freq + self.spec.offset
+
+    def periods(self) -> list[int]:
+        """Lengths of the periods that closed hours repeat with, in bars: a week, a day, the season."""
+        return [length // self.spec.freq for length in _CLOCK_MS if length % self.spec.freq == 0] + [self.season]
 
     def behind(self, track: Track) -> float:
         """Bars from the series' newest forecast to the newest of all series; infinite while it has none."""
@@ -229,11 +258,27 @@ class Board:
             return math.inf
         return float(self.watermark - forecasts[-1].cutoff)
 
+    def ended(self) -> bool:
+        """Whether the data is a replay that is complete: all of it is answered, and no more comes.
+
+        The bars of a replay are written to the topic at least an hour and three bars away from their own time.
+        """
+        if self.newest_bar is None or self.watermark is None or self.records.heard is None:
+            return False
+        away_ms = abs(self._written_ms - self.label(self.newest_bar))
+        rest = max(_REST_SECONDS, _REST_PAUSES * self.records.longest_pause)
+        return (
+            away_ms > max(_REPLAY_MS, _REPLAY_BARS * self.spec.freq)
+            and self.clock() - self.records.heard > rest
+            and self.watermark >= self.newest_bar - self.spec.open_bars
+            and not (self._service or {}).get("lag_records")
+        )
+
     def _track(self, key: str) -> Track:
         """The track of ``key``, moved to the end of the order; a new one replaces the series silent for longest."""
         track = self.tracks.pop(key, None)
         if track is None:
-            if len(self.tracks) >= self._max_series:
+            if len(self.tracks) >= self.max_series:
                 silent = next(iter(self.tracks))
                 del self.tracks[silent]
                 self.accuracy.pop(silent, None)
@@ -261,8 +306,7 @@ class Board:
             raise ValueError(f"not a forecast of bars of {self.spec.freq} ms: {message.unique_id[:64]!r}")
         self.models[message.lane] = f"{message.model}@{message.model_version}"
         track = self._track(message.unique_id)
-        most = min(96, max(8, self._max_forecasts // (len(lanes) * len(self.tracks))))
-        track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), most)
+        track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), self.kept_forecasts())
         self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
         self._unscored[message.unique_id] = None
 

@@ -19,15 +19,20 @@ _LAG: Final = "streamcast_lag_records"
 _TIMEOUT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 2.0
 _LARGEST: Final = 4_000_000
-_SCRAPES_KEPT: Final = 30
+_WINDOW_SECONDS: Final = 60.0
 
 
 class Scraper:
-    """Reads one service's /metrics; latencies are of the last minute."""
+    """Reads one service's /metrics.
+
+    Latencies are by record, over the last minute before the newest answer.  Answers that are older than the page count
+    since the service started, until newer ones come.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._scrapes: deque[Mapping[float, float]] = deque(maxlen=_SCRAPES_KEPT)
+        self._scrapes: deque[Mapping[float, float]] = deque(maxlen=round(_WINDOW_SECONDS / _PAUSE_SECONDS))
+        self._latency: Numbers = {"latency_p50_ms": None, "latency_p99_ms": None}
 
     def __call__(self) -> Numbers | None:
         """The median and 99th percentile of the latency (ms), and the lag (records); None without a readable answer."""
@@ -44,9 +49,11 @@ class Scraper:
         if any(count < 0 for count in lately.values()):  # the service has restarted
             self._scrapes.clear()
             lately = dict(sorted(buckets.items()))
+        if lately.get(math.inf):
+            self._latency = {"latency_p50_ms": quantile(0.5, lately), "latency_p99_ms": quantile(0.99, lately)}
         return {
-            "latency_p50_ms": quantile(0.5, lately),
-            "latency_p99_ms": quantile(0.99, lately),
+            **self._latency,
+            "latency_seconds": _WINDOW_SECONDS,
             "lag_records": sum(sample.value for sample in samples if sample.name == _LAG),
         }
 

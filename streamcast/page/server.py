@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from streamcast.page.application import create_app
 from streamcast.page.board import Board, Numbers
 from streamcast.page.feed import Feed, follow
+from streamcast.page.guard import OPEN, Access
 from streamcast.page.scrape import watch
 
 _RECEIPT_SECONDS: Final = 5.0
@@ -144,9 +145,10 @@ class LivePage:
         numbers: Callable[[], Numbers | None],
         host: str = "127.0.0.1",
         port: int = 0,
+        access: Access = OPEN,
     ) -> None:
         self._stop = threading.Event()
-        self._server = serve_dashboard(board, host, port)
+        self._server = serve_dashboard(board, host, port, access)
         self.url = self._server.url
         self._threads = [
             threading.Thread(target=follow, args=(feed, board, self._stop), name="page-feed", daemon=True),
@@ -167,9 +169,6 @@ class LivePage:
             thread.join(_CLOSE_SECONDS)
 
 
-def serve_dashboard(board: Board, host: str = "127.0.0.1", port: int = 0) -> PageServer:
-    """Start serving ``board`` at ``host``:``port`` (0 picks a free one); raises OSError when the address is taken.
-
-    At a loopback address it answers only requests whose Host is a loopback name (see ``streamcast.hosts``).
-    """
-    return PageServer(create_app(board, host), host, port)
+def serve_dashboard(board: Board, host: str = "127.0.0.1", port: int = 0, access: Access = OPEN) -> PageServer:
+    """Start serving ``board`` at ``host``:``port`` (0 picks a free one); raises OSError when the address is taken."""
+    return PageServer(create_app(board, access), host, port)

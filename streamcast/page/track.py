@@ -19,7 +19,10 @@ from streamcast.spec.model_spec import Aggregate
 Floats = NDArray[np.float64]
 Bars = NDArray[np.int64]
 
+Flags = NDArray[np.bool_]
+
 _NO_BAR = -(2**62)
+_REGULAR = 0.8
 
 
 class Forecast(NamedTuple):
@@ -151,6 +154,21 @@ class Track:
         held = self._bars_T[self._bars_T > self.newest - min(count, len(self._bars_T))]
         first = int(held.min())
         return first, self.values(np.arange(first, self.newest + 1))
+
+    def closed(self, periods: Sequence[int]) -> Flags:
+        """Which bars of a period never have a value, by bar number modulo its length; [P], empty if none are known.
+
+        The period is the longest of ``periods`` that was seen twice.  Where values are missing irregularly (a fifth of
+        the other bars has none), nothing is closed.
+        """
+        first, values = self.last(len(self._bars_T))
+        period = max((length for length in periods if 2 * length <= len(values)), default=0)
+        known = np.isfinite(values)
+        if not period or not known.any():
+            return np.zeros(0, dtype=bool)
+        phases = np.arange(first, first + len(values)) % period
+        closed_P = np.bincount(phases, weights=known, minlength=period) == 0
+        return closed_P if known[~closed_P[phases]].mean() >= _REGULAR else np.zeros(0, dtype=bool)
 
     def errors(self, lane: str, season: int) -> LaneErrors | None:
         """Errors of the kept forecasts of ``lane`` and of seasonal naive; None without forecasts or bars.

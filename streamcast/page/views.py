@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from streamcast.page import words
 from streamcast.page.board import Board, Sample
 from streamcast.page.track import Track
 
@@ -24,6 +25,8 @@ _TILE_BARS: Final = 48
 _TILE_STEPS: Final = 24
 
 View = dict[str, Any]
+Version = tuple[int, float]
+"""What a tile shows: the version of its series, and how many bars that is behind."""
 
 
 def encode(view: View) -> bytes:
@@ -58,15 +61,25 @@ def stats(board: Board) -> View:
             "skipped": board.counts["skipped"],
             "freq": board.spec.freq,
             "season": board.season,
+            "naive": words.naive(board.season, board.spec.freq),
+            "zone": board.zone,
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),
             "trouble": board.trouble,
+            "ended": board.ended(),
             "silence": now - (board.records.heard or board.started),
             "forecast_silence": now - (board.forecasts.heard or board.started),
+            "scored_ago": now - (newest.at if newest else board.started),
             "nominal": _nominal_coverage(board),
             "now": None if newest is None else _sample(board, newest),
             "lanes": [{"lane": lane, "model": board.models[lane], **_accuracy(newest, lane)} for lane in lanes],
         }
+
+
+def windows(board: Board) -> Mapping[str, str]:
+    """What each number on the page is, and what it was computed over."""
+    with board.lock:
+        return words.windows(board)
 
 
 def trend(board: Board) -> list[View]:
@@ -102,11 +115,12 @@ def ranking(board: Board, query: str, sort: str) -> list[str]:
     return keys
 
 
-def tiles(board: Board, keys: Sequence[str], known: Mapping[str, int]) -> list[View]:
+def tiles(board: Board, keys: Sequence[str], known: Mapping[str, Version]) -> list[View]:
     """The wall's tiles of ``keys`` that have changed since their ``known`` version."""
     with board.lock:
         tracks = {key: board.tracks[key] for key in keys if key in board.tracks}
-        return [_tile(board, key, track) for key, track in tracks.items() if known.get(key) != track.version]
+        versions = {key: (track.version, board.behind(track)) for key, track in tracks.items()}
+        return [_tile(board, key, tracks[key], now) for key, now in versions.items() if known.get(key) != now]
 
 
 def series(
@@ -132,8 +146,23 @@ def series(
             "behind": board.behind(track),
             "labels": labels[fresh],
             "values": values[fresh],
+            "closed": _closed(board, track, first),
             "lanes": {lane: _lane(board, track, lane, (since_cutoff or {}).get(lane)) for lane in track.forecasts},
         }
+
+
+def _closed(board: Board, track: Track, first: int) -> list[list[int]]:
+    """The runs of closed bars from the bar ``first`` to the end of the newest forecasts: labels of first and last."""
+    closed_P = track.closed(board.periods())
+    if not closed_P.any():
+        return []
+    ends = [kept[-1].cutoff + kept[-1].values.shape[1] for kept in track.forecasts.values()]
+    bars = np.arange(first, max([track.newest or first, *ends]) + 1)
+    edges = np.flatnonzero(np.diff(closed_P[bars % len(closed_P)], prepend=False, append=False))
+    return [
+        [int(board.label(bars[start])), int(board.label(bars[end - 1]))]
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+    ]
 
 
 def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> View:
@@ -152,17 +181,17 @@ def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> Vi
     return view
 
 
-def _tile(board: Board, key: str, track: Track) -> View:
+def _tile(board: Board, key: str, track: Track, version: Version) -> View:
     first, values = track.last(_TILE_BARS)
     accuracy = board.accuracy.get(key, {}).get(board.champion)
     forecasts = track.forecasts.get(board.champion)
     view: View = {
         "key": key,
-        "version": track.version,
+        "version": version,
         "values": values.astype(np.float32),
         "relative": accuracy and accuracy.relative,
         "coverage": accuracy and accuracy.coverage,
-        "behind": board.behind(track),
+        "behind": version[1],
     }
     if forecasts:
         newest = forecasts[-1]

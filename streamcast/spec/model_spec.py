@@ -256,6 +256,11 @@ class ModelSpec(Frozen):
         return self.season[0]
 
     @property
+    def zone(self) -> str:
+        """The time zone of the series' calendar; UTC for a model without one."""
+        return self.targets.local.zone if self.targets else UTC_TIME.zone
+
+    @property
     def known_columns(self) -> tuple[int, ...]:
         """The columns whose future is known, in the order of ``targets.known``."""
         names = [column.name for column in self.series.columns]

@@ -8,8 +8,11 @@ from streamcast.app.commands.connect import connection, load_lanes, new_reader
 from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.commands.serve import log, stop_on_signals
 from streamcast.app.settings import Settings
+from streamcast.app.settings.fields import DashboardSettings
+from streamcast.hosts import is_loopback
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed
+from streamcast.page.guard import Access
 from streamcast.page.scrape import Scraper
 from streamcast.page.server import LivePage
 from streamcast.topics.ahead import ahead_of
@@ -23,7 +26,7 @@ def dashboard(settings: Settings) -> int:
     champion = settings.models.champion_lane
     spec = models[champion].spec
     ahead = ahead_of(model.spec for model in models.values())
-    board = Board(spec.series, spec.naive_season, ahead=ahead, champion=champion)
+    board = Board(spec.series, spec.naive_season, ahead=ahead, champion=champion, zone=spec.zone)
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))
     feed = Feed(
         reader, board, observations=settings.input.topic, forecasts=settings.output.forecasts,
@@ -32,7 +35,9 @@ def dashboard(settings: Settings) -> int:
     url = settings.dashboard.telemetry_url
     numbers = Scraper(url) if url else lambda: None
     with listening(*port):
-        page = LivePage(board, feed, numbers, settings.dashboard.host, settings.dashboard.port)
+        page = LivePage(
+            board, feed, numbers, settings.dashboard.host, settings.dashboard.port, access=access(settings.dashboard)
+        )
     stop = stop_on_signals()
     log.info("the live page is at %s", page.url)
     while not stop.wait(0.5) and not page.wait(0.0):
@@ -40,3 +45,14 @@ def dashboard(settings: Settings) -> int:
     page.close()
     reader.close(5.0)
     return 0
+
+
+def access(page: DashboardSettings) -> Access:
+    """Return who may read the page; warn when that is everybody in the network."""
+    if page.token is None and not is_loopback(page.host):
+        log.warning(
+            "dashboard.host is %s and dashboard.token is not set: anyone who reaches port %d can read the page; set"
+            " dashboard.token or dashboard.token_file",
+            page.host, page.port,
+        )  # fmt: skip
+    return Access(page.name, page.token.get_secret_value() if page.token else None)

@@ -134,7 +134,7 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     rehearse(model)
     settle_garbage()
     stop = stop_on_signals()
-    board = Board(model.spec.series, model.spec.naive_season)
+    board = Board(model.spec.series, model.spec.naive_season, zone=model.spec.zone)
     feed = Feed(
         MemoryReader(broker, who), board, observations=TOPICS.observations, forecasts=TOPICS.forecasts,
         dead_letters=TOPICS.dead_letters,

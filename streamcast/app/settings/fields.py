@@ -277,6 +277,17 @@ class DashboardSettings(Section):
     """Port to listen on; 0 picks a free one."""
     telemetry_url: str | None = Field(default="http://127.0.0.1:9464/metrics", pattern=r"^https?://")
     """URL from which the page reads latency and throughput of the service."""
+    name: str | None = Field(default=None, min_length=1, max_length=253)
+    """Name by which browsers reach the page, besides its addresses, localhost and the machine's own name."""
+    token: SecretStr | None = Field(default=None, min_length=1)
+    """Token that the page asks for, as the password with any user name. If unset, anyone who reaches it can read it."""
+    token_file: Path | None = None
+    """File that holds the token."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets(cls, data: object) -> object:
+        return _read_secret(data, "token")
 
 
 class Settings(BaseSettings):

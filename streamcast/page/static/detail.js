@@ -1,11 +1,12 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { bars, exact, instant, make, percent, ratio, short } from "./format.js";
+import { exact, instant, lateness, make, percent, ratio, short, wallClock, zone } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
 const NARROW = 500;
+const plainNumbers = { exponentformat: "B", minexponent: 6, separatethousands: true, automargin: "left" };
 
 export class Detail {
   constructor(root) {
@@ -48,8 +49,9 @@ export class Detail {
       return;
     }
     this.stats = stats;
-    if (!fresh && series.version === this.version) return;
-    this.version = series.version;
+    const version = [series.version, series.behind, stats.ended].join();
+    if (!fresh && version === this.version) return;
+    this.version = version;
     this.series = series;
     series.labels.forEach((label, i) => this.values.set(label, series.values[i]));
     const oldest = Math.max(...this.values.keys()) - sizes.bars * series.freq;
@@ -87,9 +89,15 @@ export class Detail {
     return this.values.get(cutoff + (step - season * Math.ceil(step / season)) * freq) ?? null;
   }
 
+  closed(label) {
+    return this.series.closed.some(([first, last]) => first <= label && label <= last);
+  }
+
   render() {
     if (!this.lanes.has(this.lane)) this.lane = this.lanes.has(this.stats.champion) ? this.stats.champion : ([...this.lanes.keys()][0] ?? null);
     this.renderLanes();
+    this.part("naive").textContent = `naive: ${this.stats.naive}`;
+    this.part("closed").hidden = !this.series.closed.length;
     this.renderFacts();
     const { place, forecasts } = this.chosen(this.lane);
     const forecast = forecasts[place];
@@ -118,12 +126,12 @@ export class Detail {
     const { relative = null, coverage = null } = this.lanes.get(this.lane) ?? {};
     const { behind } = this.series;
     const facts = [
-      ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1],
-      ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal)],
-      ["forecast", behind === null ? "none yet" : behind ? `${bars(behind)} behind` : "up to date", behind > 1],
+      ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
+      ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"],
+      ["forecast", lateness(behind, this.stats), behind > 1 && !this.stats.ended, "behind"],
     ];
     this.part("facts").replaceChildren(
-      ...facts.map(([name, value, bad]) => make("div", {}, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
+      ...facts.map(([name, value, bad, field]) => make("div", { "data-window": field }, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
     );
   }
 
@@ -145,7 +153,12 @@ export class Detail {
       return;
     }
     const middle = forecast.values[middleOf(forecast.levels)];
-    const observed = middle.map((_, i) => this.values.get(forecast.cutoff + (i + 1) * this.series.freq) ?? null);
+    const labels = middle.map((_, i) => forecast.cutoff + (i + 1) * this.series.freq);
+    const observed = labels.map((label) => this.values.get(label) ?? null);
+    const newest = Math.max(...this.values.keys());
+    const empty = labels.filter((_, i) => observed[i] === null);
+    const closed = empty.filter((label) => this.closed(label)).length;
+    const missing = empty.filter((label) => label <= newest && !this.closed(label)).length;
     const known = observed.map((value, i) => ({ value, i })).filter(({ value }) => value !== null);
     const mean = (numbers) => (numbers.length ? numbers.reduce((sum, number) => sum + number, 0) / numbers.length : null);
     const error = mean(known.map(({ value, i }) => Math.abs(value - middle[i])));
@@ -155,8 +168,10 @@ export class Detail {
     const bold = (text) => make("b", {}, text);
     box.replaceChildren(bold(`${known.length} of ${middle.length}`), " steps observed");
     if (known.length) {
-      box.append("; mean error ", bold(exact(error)), ", seasonal naive ", bold(exact(naive)), "; ", bold(`${inside} of ${known.length}`), " inside the interval");
+      box.append("; mean error ", bold(exact(error)), ", naive ", bold(exact(naive)), ` (${this.stats.naive}); `, bold(`${inside} of ${known.length}`), " inside the interval");
     }
+    if (closed) box.append("; ", bold(closed === middle.length ? `all ${closed}` : `${closed}`), " in closed hours: nobody can score them");
+    if (missing) box.append("; ", bold(`${missing}`), " without a value: nobody can score them");
     if (!forecast.warm) box.append("; the series was still warming up");
   }
 
@@ -166,29 +181,27 @@ export class Detail {
     const config = { displayModeBar: false, responsive: false, doubleClick: "reset", scrollZoom: false };
     window.Plotly.react(this.chart, traces, this.layout(forecast), config);
     if (!this.drawn) {
-      this.chart.on("plotly_click", ({ points }) => this.chooseAt(points[0].x));
+      this.chart.on("plotly_click", ({ points }) => this.chooseAt(points.find(({ customdata }) => customdata !== undefined)?.customdata));
       this.drawn = true;
     }
     this.chart.setAttribute("aria-label", `Observations of this series, and its forecast made at ${forecast ? instant(forecast.cutoff) : "no time yet"}`);
   }
 
-  chooseAt(label) {
-    const { forecasts } = this.chosen(this.lane);
-    const wanted = new Date(label.replace?.(" ", "T").concat("Z") ?? label).getTime();
-    const place = forecasts.findIndex((forecast) => forecast.cutoff === wanted);
+  chooseAt(cutoff) {
+    const place = this.chosen(this.lane).forecasts.findIndex((forecast) => forecast.cutoff === cutoff);
     if (place >= 0) this.choose(place);
   }
 
   observed() {
     const labels = [...this.values.keys()].sort((a, b) => a - b);
     const y = labels.map((label) => this.values.get(label));
-    return [{ x: labels, y, name: "observed", mode: "lines", line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
+    return [{ x: labels.map(wallClock), y, customdata: labels, name: "observed", mode: "lines", line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
   }
 
   fan(forecast) {
     const { freq } = this.series;
     const steps = forecast.values[0].map((_, i) => i + 1);
-    const x = steps.map((step) => forecast.cutoff + step * freq);
+    const x = steps.map((step) => wallClock(forecast.cutoff + step * freq));
     const { levels, values } = forecast;
     const bands = [];
     for (let low = 0, high = levels.length - 1; low < high; low++, high--) {
@@ -197,18 +210,18 @@ export class Detail {
         fill: "toself", fillcolor: ink("--fan"), mode: "none", hoverinfo: "skip", name: "interval",
       });
     }
-    const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4 }, hovertemplate: "%{y:.4~g}" };
-    const naive = { x, y: steps.map((step) => this.naive(forecast.cutoff, step)), name: "seasonal naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
+    const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4, symbol: steps.map((step) => (this.closed(forecast.cutoff + step * freq) ? "circle-open" : "circle")) }, hovertemplate: "%{y:.4~g}" };
+    const naive = { x, y: steps.map((step) => this.naive(forecast.cutoff, step)), name: "naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
     const others = [...this.lanes].filter(([lane]) => lane !== this.lane).flatMap(([, { forecasts }]) => {
       const other = forecasts.find(({ cutoff }) => cutoff === forecast.cutoff);
-      return other ? [{ x: other.values[0].map((_, i) => other.cutoff + (i + 1) * freq), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
+      return other ? [{ x: other.values[0].map((_, i) => wallClock(other.cutoff + (i + 1) * freq)), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
     });
     return [...bands, naive, ...others, middle];
   }
 
   errors() {
     const panel = (errors, values, colour, axis, name, extra = {}) => ({
-      x: errors.cutoff, y: values, name, yaxis: axis, mode: "lines", line: { color: ink(colour), width: 1.6, ...extra }, hovertemplate: "%{y:.3~g}",
+      x: errors.cutoff.map(wallClock), y: values, customdata: errors.cutoff, name, yaxis: axis, mode: "lines", line: { color: ink(colour), width: 1.6, ...extra }, hovertemplate: "%{y:.3~g}",
     });
     const mine = this.lanes.get(this.lane)?.errors;
     if (!mine) return [];
@@ -228,28 +241,29 @@ export class Detail {
     const steps = forecast?.values[0].length ?? 0;
     const narrow = this.chart.clientWidth < NARROW;
     const shown = Math.max(narrow ? SHOWN_NARROW : SHOWN, 2 * steps);
-    const range = [Math.max(Math.min(...this.values.keys()), newest - shown * freq) - freq, end + (steps + 1) * freq];
+    const range = [Math.max(Math.min(...this.values.keys()), newest - shown * freq) - freq, end + (steps + 1) * freq].map(wallClock);
     const axis = { gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), tickfont: { color: ink("--muted") }, automargin: false };
     const title = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: ink("--muted") } });
     const rule = (yref, y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, yref, y0: y, y1: y, line: { color: ink("--muted"), width: 1, dash: "dot" } });
     const { nominal } = this.stats;
     return {
-      uirevision: this.key,
+      uirevision: `${this.key} ${zone}`,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink("--ink") },
-      margin: { l: 52, r: 14, t: 28, b: 42 },
+      margin: { l: 52, r: 14, t: 28, b: 58 },
       showlegend: false,
       hovermode: "x unified",
       hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
       dragmode: "zoom",
-      xaxis: { ...axis, type: "date", range, anchor: "y3", hoverformat: "%H:%M:%S, %-d %b UTC", nticks: narrow ? 4 : 9 },
-      yaxis: { ...axis, domain: [0.42, 1], nticks: 6, tickformat: "~s" },
-      yaxis2: { ...axis, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero", tickformat: "~s" },
-      yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticksuffix: " %" },
-      annotations: [title("values", 1.005), title("mean absolute error of the forecast made at that time", 0.355), title("inside the interval", 0.125)],
+      xaxis: { ...axis, type: "date", range, anchor: "y3", hoverformat: `%H:%M:%S, %-d %b (${zone})`, title: { text: `time in ${zone}`, standoff: 6, font: { size: 12, color: ink("--muted") } }, nticks: narrow ? 4 : 9 },
+      yaxis: { ...axis, ...plainNumbers, domain: [0.42, 1], nticks: 6 },
+      yaxis2: { ...axis, ...plainNumbers, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero" },
+      yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
+      annotations: [title("values", 1.005), title(`${narrow ? "" : "mean absolute "}error of the forecast made at that time`, 0.355), title("inside the interval", 0.125)],
       shapes: [
+        ...this.series.closed.map(([first, last]) => ({ type: "rect", layer: "below", x0: wallClock(first - freq / 2), x1: wallClock(last + freq / 2), yref: "y domain", y0: 0, y1: 1, fillcolor: ink("--raised"), line: { width: 0 } })),
         ...(nominal ? [rule("y3", nominal * 100)] : []),
-        ...(forecast ? [{ type: "line", x0: forecast.cutoff, x1: forecast.cutoff, yref: "paper", y0: 0, y1: 1, line: { color: ink("--forecast"), width: 1 } }] : []),
+        ...(forecast ? [{ type: "line", x0: wallClock(forecast.cutoff), x1: wallClock(forecast.cutoff), yref: "paper", y0: 0, y1: 1, line: { color: ink("--forecast"), width: 1 } }] : []),
       ],
     };
   }

@@ -4,8 +4,32 @@
 const figures = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
 const plain = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const clock = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const day = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" });
+
+// The zone of all times on the page, and the browser's own.
+export let zone;
+export const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+let clock, day, fields;
+
+// Show times in another zone; false for one that the browser does not know.
+export function showTimesIn(name) {
+  try {
+    clock = new Intl.DateTimeFormat("en-GB", { timeZone: name, hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  } catch {
+    return false;
+  }
+  day = new Intl.DateTimeFormat("en-GB", { timeZone: name, day: "numeric", month: "short", year: "numeric" });
+  fields = new Intl.DateTimeFormat("en-GB", { timeZone: name, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" });
+  zone = name;
+  return true;
+}
+showTimesIn("UTC");
+
+// What a clock in the zone shows, such as 2026-11-01T12:00:00.000. Plotly draws text as it is, but numbers in local time.
+export function wallClock(milliseconds) {
+  const read = Object.fromEntries(fields.formatToParts(milliseconds).map(({ type, value }) => [type, Number(value)]));
+  const shown = Date.UTC(read.year, read.month - 1, read.day, read.hour, read.minute, read.second, new Date(milliseconds).getUTCMilliseconds());
+  return new Date(shown).toISOString().slice(0, -1);
+}
 
 export const unknown = "–";
 const given = (value) => value !== null && value !== undefined;
@@ -28,8 +52,12 @@ export function duration(seconds) {
 // Whether the coverage is clearly below the nominal one.
 export const short = (coverage, nominal) => given(coverage) && given(nominal) && coverage < nominal - 0.15;
 
-export function bars(number) {
-  return number === 1 ? "1 bar" : `${count(number)} bars`;
+// How far a series is behind the newest forecast of all.
+export function lateness(behind, { freq, ended }) {
+  if (behind === null) return "no forecast yet";
+  if (!behind) return "up to date";
+  const span = duration((behind * freq) / 1000);
+  return ended ? `ended ${span} earlier` : `${span} late`;
 }
 
 export function make(tag, attributes = {}, ...children) {

@@ -1,13 +1,14 @@
 // The page: a stream of events comes in; the last message and the address bar decide what is shown.
 // Addresses: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, draw, duration, instant, line, make, percent, ratio, rounded, short, time, unknown } from "./format.js";
+import { compact, count, draw, duration, here, instant, line, make, percent, ratio, rounded, short, showTimesIn, time, unknown, zone } from "./format.js";
 import { Detail } from "./detail.js";
 import { explainEmpty, Wall } from "./wall.js";
 
 const QUIET_SECONDS = 5;
 const LOST_SECONDS = 5;
 const BROKEN_SECONDS = 1.5;
+const UNREAD_SECONDS = 15;
 
 const part = (id) => document.getElementById(id);
 const wall = new Wall(part("tiles"));
@@ -17,8 +18,12 @@ let look = { query: "", sort: "wrong", page: 1, key: null };
 let stream = null;
 let stats = null;
 let heard = performance.now();
+let arrived = null; // when the last message came, and when the server last scored; epoch ms
+let scored = null;
 let sizes = null; // limits of the server: bars and samples kept, bars and steps on a tile
+let windows = {}; // what each number was computed over, by the data-window of its element
 let trend = [];
+let letters = [];
 let pages = 1;
 
 // The current view, read from the address bar.
@@ -99,15 +104,20 @@ function connect() {
 
 function show(message) {
   heard = performance.now();
+  arrived = Date.now();
+  if (message.stats.now?.at !== stats?.now?.at) scored = arrived - message.stats.scored_ago * 1000;
   const fresh = "trend" in message;
   stats = message.stats;
   if (fresh) ({ sizes, trend } = message);
   else if (stats.now && stats.now.at !== trend.at(-1)?.at) trend = [...trend, stats.now].slice(-sizes.trend);
+  offerZones();
   showState();
   showStrip();
   showLanes();
-  if (message.dead_letters) showDeadLetters(message.dead_letters);
-  wall.update(message.wall, sizes);
+  if (message.windows) windows = message.windows;
+  if (message.dead_letters) letters = message.dead_letters;
+  if (message.dead_letters) showDeadLetters();
+  wall.update(message.wall, sizes, stats);
   showPager(message.wall);
   neighbours();
   if ("series" in message) detail.update(message.series, fresh, stats, sizes);
@@ -124,17 +134,33 @@ function showState() {
   const [state, text] = describe(silent);
   document.body.dataset.state = state;
   if (part("status").textContent !== text) part("status").textContent = text;
-  const trouble = stats?.trouble;
-  part("trouble").hidden = !trouble;
-  if (trouble) part("trouble").textContent = `The topics cannot be read: ${trouble}`;
-  part("upto").textContent = stats?.watermark ? `forecasts up to ${instant(stats.watermark)} UTC` : "";
+  const words = trouble(silent);
+  part("trouble").hidden = !words;
+  if (part("trouble").textContent !== words) part("trouble").textContent = words;
+  part("upto").textContent = stats?.watermark ? `${stats.ended ? "the data ends at" : "forecasts up to"} ${instant(stats.watermark)} ${zone}` : "";
+}
+
+function disconnected(silent) {
+  const broken = stream !== null && stream.readyState !== EventSource.OPEN;
+  return silent > LOST_SECONDS || (broken && silent > BROKEN_SECONDS);
+}
+
+// Why the picture is stale, and of what time it is; empty while it is current.
+function trouble(silent) {
+  if (stats === null) return "";
+  const asOf = (moment) => `everything shown is as of ${instant(moment)} ${zone}`;
+  if (disconnected(silent)) return `The page is disconnected from its server: ${asOf(arrived)}.`;
+  if (stats.trouble) return `The topics cannot be read: ${stats.trouble}`;
+  if (stats.scored_ago > UNREAD_SECONDS) return `The page has stopped reading the topics: ${asOf(scored)}.`;
+  return "";
 }
 
 function describe(silent) {
-  const broken = stream !== null && stream.readyState !== EventSource.OPEN;
-  if (silent > LOST_SECONDS || (broken && silent > BROKEN_SECONDS)) return ["lost", `disconnected for ${duration(silent)}`];
+  if (disconnected(silent)) return ["lost", `disconnected for ${duration(silent)}`];
   if (!stats) return ["waiting", "connecting"];
   if (stats.trouble) return ["lost", "topics cannot be read"];
+  if (stats.scored_ago > UNREAD_SECONDS) return ["lost", `topics not read for ${duration(stats.scored_ago + silent)}`];
+  if (stats.ended) return ["ended", "finished"];
   if (stats.silence + silent > QUIET_SECONDS) return ["quiet", `no data for ${duration(stats.silence + silent)}`];
   if (stats.forecast_silence + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.forecast_silence + silent)}`];
   return ["live", "live"];
@@ -149,23 +175,23 @@ function showStrip() {
     ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1],
     ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", short(now.coverage, stats.nominal)],
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? `median ${rounded(now.latency_p50_ms)} ms`, "latency_p99_ms"],
-    ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : "keeping up"), "lag_records"],
-    ["Throughput", compact(now.records_rate), "records/s", `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
-    ["Series", count(stats.series), "", remarks(), null],
+    ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
+    ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
+    ["Series", count(stats.series), "", remarks(), "series"],
   ];
   const strip = part("strip");
-  if (!strip.childElementCount) strip.append(...figures.map(([name]) => figure(name)));
+  if (!strip.childElementCount) strip.append(...figures.map(([name, , , , field]) => figure(name, field)));
   figures.forEach(([, value, unit, aside, field, bad], i) => {
     const box = strip.children[i];
     box.querySelector(".value").replaceChildren(value, make("small", {}, value === unknown ? "" : unit));
     box.querySelector(".value").classList.toggle("bad", Boolean(bad));
     box.querySelector(".aside").textContent = aside;
-    box.querySelector("path").setAttribute("d", field ? spark(trend.map((sample) => sample[field])) : "");
+    box.querySelector("path").setAttribute("d", spark(trend.map((sample) => sample[field])));
   });
 }
 
-function figure(name) {
-  return make("div", { class: "figure" }, make("h3", {}, name), make("p", { class: "value" }), make("p", { class: "aside" }),
+function figure(name, field) {
+  return make("div", { class: "figure", "data-window": field }, make("h3", {}, name), make("p", { class: "value" }), make("p", { class: "aside" }),
     draw("svg", { viewBox: "0 0 74 26", "aria-hidden": "true" }, draw("path")));
 }
 
@@ -187,23 +213,23 @@ function spark(values) {
 function showLanes() {
   const rows = stats.lanes.map(({ lane, model, relative, coverage }) => make("tr", { class: lane === stats.champion ? "champion" : null },
     make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), lane, make("small", {}, ` ${model}`)),
-    make("td", { class: relative > 1 ? "bad" : null }, ratio(relative)),
-    make("td", {}, percent(coverage))));
+    make("td", { class: relative > 1 ? "bad" : null, "data-window": "relative" }, ratio(relative)),
+    make("td", { "data-window": "coverage" }, percent(coverage))));
   part("lanes").replaceChildren(...rows);
-  part("lanes-note").textContent = comparison();
+  part("lanes-note").textContent = `${comparison()} Naive repeats ${stats.naive}.`.trim();
 }
 
 function comparison() {
   const [champion, ...others] = stats.lanes.filter(({ relative }) => relative !== null);
   if (!champion) return stats.lanes.length ? "Errors appear once the first forecast steps have been observed." : "No forecast yet.";
-  if (!others.length) return "Geometric mean over all series of the error relative to seasonal naive; each series counts its newest forecasts.";
+  if (!others.length) return "";
   const best = others.reduce((a, b) => (a.relative <= b.relative ? a : b));
   const by = Math.abs(1 - best.relative / champion.relative);
   if (by < 0.005) return `${best.lane} and ${champion.lane} have equal errors.`;
   return `The error of ${best.lane} is ${percent(by)} ${best.relative < champion.relative ? "lower" : "higher"} than that of ${champion.lane}.`;
 }
 
-function showDeadLetters(letters) {
+function showDeadLetters() {
   part("dead-note").hidden = letters.length > 0;
   part("dead-tally").textContent = stats.dead_letters ? count(stats.dead_letters) : "";
   const open = new Set(Array.from(document.querySelectorAll("#dead details[open]"), (item) => item.dataset.id));
@@ -240,6 +266,31 @@ function paint(theme) {
   if (look.key !== null && detail.drawn) detail.render();
 }
 
+// The time zone: UTC, the browser's or the series', unless two of them are the same.
+
+function offerZones() {
+  const zones = new Map([["UTC", "utc"]]);
+  for (const [name, choice] of [[here, "here"], [stats.zone, "series"]]) if (!zones.has(name)) zones.set(name, choice);
+  const box = part("zone");
+  if (box.dataset.zones === [...zones.keys()].join()) return;
+  box.dataset.zones = [...zones.keys()].join();
+  const words = { utc: "", here: " (here)", series: " (series)" };
+  box.replaceChildren(...[...zones].map(([name, choice]) => make("option", { value: name, "data-choice": choice }, name + words[choice])));
+  box.hidden = zones.size < 2;
+  box.value = { here, series: stats.zone }[localStorage.getItem("zone")] ?? "UTC";
+  showZone();
+}
+
+function showZone() {
+  if (!showTimesIn(part("zone").value)) {
+    part("zone").value = "UTC";
+    showTimesIn("UTC");
+  }
+  showState();
+  showDeadLetters();
+  if (look.key !== null && detail.drawn) detail.render();
+}
+
 // Keyboard and pointer.
 
 let typing = 0;
@@ -257,6 +308,10 @@ part("theme").addEventListener("click", () => {
   localStorage.setItem("theme", theme);
   paint(theme);
 });
+part("zone").addEventListener("change", () => {
+  localStorage.setItem("zone", part("zone").selectedOptions[0].dataset.choice);
+  showZone();
+});
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape") {
@@ -272,6 +327,11 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "k") step(-1);
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint(document.documentElement.dataset.theme));
+// A number's window is its title; it is set when the pointer comes, as the server may have sent another.
+document.addEventListener("pointerover", (event) => {
+  const number = event.target.closest?.("[data-window]");
+  if (number) number.title = windows[number.dataset.window] ?? "";
+});
 addEventListener("hashchange", go);
 setInterval(showState, 1000);
 

@@ -1,6 +1,6 @@
 // The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
-import { bars, count, draw, line, make, percent, ratio } from "./format.js";
+import { count, draw, duration, lateness, line, make, percent, ratio } from "./format.js";
 
 const WIDTH = 180;
 const HEIGHT = 54;
@@ -21,8 +21,11 @@ export class Wall {
   }
 
   // Show the server's message: the tiles that changed and, sometimes, the order.
-  update(wall, sizes) {
+  update(wall, sizes, stats) {
     this.sizes = sizes;
+    const ended = stats.ended !== this.stats?.ended;
+    this.stats = stats;
+    if (ended) for (const { tile } of this.tiles.values()) this.paint(tile);
     if (wall.order) this.order = wall.order;
     for (const tile of wall.tiles) this.paint(tile);
     if (!this.held()) this.arrange();
@@ -39,20 +42,22 @@ export class Wall {
   paint(tile) {
     let parts = this.tiles.get(tile.key);
     if (!parts) this.tiles.set(tile.key, (parts = build(tile.key)));
+    parts.tile = tile;
     const { item, link, fan, middle, seen, error, late } = parts;
     sketch(tile, this.sizes, fan, middle, seen);
     error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
-    late.className = tile.behind ? "late" : "";
-    late.textContent = lateness(tile);
-    item.classList.toggle("silent", tile.behind !== 0);
-    link.setAttribute("aria-label", describe(tile));
+    late.className = tile.behind && !this.stats.ended ? "late" : "";
+    late.dataset.window = tile.behind === 0 ? "series_coverage" : "behind";
+    late.textContent = remark(tile, this.stats);
+    item.classList.toggle("silent", tile.behind !== 0 && !this.stats.ended);
+    link.setAttribute("aria-label", describe(tile, this.stats));
   }
 }
 
 function build(key) {
   const [fan, middle, seen] = ["fan", "middle", "seen"].map((name) => draw("path", { class: name }));
   const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, fan, middle, seen);
-  const error = make("span");
+  const error = make("span", { "data-window": "series_relative" });
   const late = make("span");
   const name = make("span", { class: "key", title: key }, key);
   const link = make("a", { href: `#/series/${encodeURIComponent(key)}` }, name, picture, make("span", { class: "under" }, error, late));
@@ -76,23 +81,20 @@ function sketch(tile, sizes, fan, middle, seen) {
   fan.setAttribute("d", steps ? `${line([...along(high, ahead), ...along(low, ahead).reverse()])}Z` : "");
 }
 
-function lateness(tile) {
-  if (tile.behind === null) return "no forecast yet";
-  if (tile.behind > 0) return `${bars(tile.behind)} behind`;
+function remark(tile, stats) {
+  if (tile.behind !== 0) return lateness(tile.behind, stats);
   return tile.warm ? `${percent(tile.coverage)} inside` : "warming up";
 }
 
-function describe(tile) {
-  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} of seasonal naive`;
-  const late = tile.behind === null ? "no forecast yet" : tile.behind ? `${bars(tile.behind)} behind` : "up to date";
-  return `${tile.key}, ${error}, ${late}`;
+function describe(tile, stats) {
+  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} times that of ${stats.naive}`;
+  return `${tile.key}, ${error}, ${lateness(tile.behind, stats)}`;
 }
 
 // Explain an empty wall: no match, or no record yet.
 export function explainEmpty(box, stats, query) {
-  const silence = Math.round(stats.silence);
   const [title, text] = query
     ? ["No series found", `None of ${count(stats.series)} series has “${query}” in its key.`]
-    : ["Waiting for the first record", `No record for ${count(silence)} s. Series appear as soon as a producer writes to the input topic.`];
+    : ["Waiting for the first record", `No record for ${duration(stats.silence)}. Series appear as soon as a producer writes to the input topic.`];
   box.replaceChildren(make("h2", {}, title), make("p", {}, text));
 }

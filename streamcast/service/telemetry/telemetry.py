@@ -283,6 +283,7 @@ class Telemetry(Collector):
                 "dead_letters": sum(count for key, count in self._counts.items() if key[0] == "dead_letters"),
                 "records_per_second": recent / _RATE_SECONDS,
                 "lag_records": sum(self._lag_records.values()),
+                "latency_commits": len(self._recent_seconds),
                 "latency_p50_ms": np.quantile(latency_ms, 0.5) if latency_ms.size else np.nan,
                 "latency_p99_ms": np.quantile(latency_ms, 0.99) if latency_ms.size else np.nan,
                 "mae": rows[:, 0].mean() if len(rows) else np.nan,

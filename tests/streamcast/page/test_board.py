@@ -122,6 +122,29 @@ def test_errors_equal_those_of_a_plain_loop(data: st.DataObject) -> None:
             np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def a_track(values: list[float | None]) -> Track:
+    track = Track(64, None, 0)
+    for bar, value in enumerate(values):
+        if value is not None:
+            track.observe(bar, value)
+    return track
+
+
+def test_bars_that_never_have_a_value_are_closed() -> None:
+    shop: list[float | None] = [None, 1.0, 2.0, None, 3.0, 4.0]
+    assert a_track(shop * 3).closed([6]).tolist() == [True, False, False, True, False, False]
+    assert len(a_track(shop * 3).closed([6, 9])) == 6, "nine bars were not seen twice (the first bar is empty)"
+    assert not a_track(shop).closed([6]).any(), "one season is not enough"
+    assert not a_track([1.0, 2.0] * 9).closed([6]).any()
+    assert not Track(64, None, 0).closed([6]).any()
+
+
+def test_irregular_values_do_not_close_hours() -> None:
+    random = np.random.default_rng(1)
+    values = [1.0 if random.random() < 0.5 else None for _ in range(60)]
+    assert not a_track(values).closed([24]).any()
+
+
 def test_an_open_bar_does_not_count_as_an_outcome() -> None:
     track = Track(16, "mean", 1)
     track.observe(1, 5.0)
@@ -224,6 +247,17 @@ def test_a_detail_plus_its_changes_is_the_whole_detail(board: Board) -> None:
     assert views.series(board, "no such key") is None
 
 
+def test_closed_hours_reach_to_the_end_of_the_forecast(board: Board) -> None:
+    bars = [bar for bar in range(24 * 3 + 20) if 8 <= bar % 24 < 20]
+    board.take_records(batch(RECORDS, *(record("shop", bar, 1.0) for bar in bars)))
+    board.take_forecasts(batch(FORECASTS, forecast("shop", START + 91 * FREQ, {"0.5": [1.0] * 12})))
+    view = views.series(board, "shop")
+    assert view is not None
+    assert [[(label - START) // FREQ for label in run] for run in view["closed"]] == [
+        [20, 31], [44, 55], [68, 79], [92, 103],
+    ]  # fmt: skip
+
+
 def test_memory_is_bounded_in_series_bars_and_forecasts(clock: Clock) -> None:
     board = Board(SPEC, season=24, max_series=20, bars=16, max_forecasts=320, clock=clock)
     fill(board, Feeder(50, seed=1), 40)
@@ -304,6 +338,63 @@ def test_silence_is_measured_from_the_last_record(board: Board, clock: Clock) ->
     clock.now += 3
     stats = views.stats(board)
     assert (stats["silence"], stats["forecast_silence"]) == (3, 3)
+
+
+@pytest.fixture
+def replay(board: Board, clock: Clock) -> Board:
+    """A board that has read a replay: records that were written to the topic a day after their own time."""
+    feeder = Feeder(2)
+    for _ in range(3):
+        records = feeder.records()
+        board.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000] * 2))
+        board.take_forecasts(feeder.forecasts())
+        clock.now += 2
+    return board
+
+
+def test_a_replay_has_ended_when_all_is_answered_and_nothing_comes(replay: Board, clock: Clock) -> None:
+    assert not replay.ended()
+    clock.now += 5
+    assert replay.ended()
+    replay.report_service({"lag_records": 3.0})
+    assert not replay.ended()
+    replay.report_service({"lag_records": 0.0})
+    assert replay.ended()
+    records = batch(RECORDS, record("kiln-00000", 9, 1.0))
+    replay.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000]))
+    clock.now += 600
+    assert not replay.ended(), "a record has no forecast"
+
+
+def test_a_slow_replay_has_not_ended_between_its_records(replay: Board, clock: Clock) -> None:
+    feeder = Feeder(1)
+    feeder.bar = 3
+    clock.now += 60
+    records = feeder.records()
+    replay.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000]))
+    replay.take_forecasts(feeder.forecasts())
+    clock.now += 60
+    assert not replay.ended()
+    clock.now += 180
+    assert replay.ended()
+
+
+def test_live_data_that_stops_has_not_ended(board: Board, clock: Clock) -> None:
+    assert not board.ended()
+    fill(board, Feeder(2), 3)
+    clock.now += 1e6
+    assert not board.ended()
+
+
+def test_a_silent_series_falls_behind_on_the_wall(board: Board) -> None:
+    feeder = Feeder(2, silent_after=1)
+    fill(board, feeder, 2)
+    known = {tile["key"]: tile["version"] for tile in views.tiles(board, feeder.keys, {})}
+    fill(board, feeder, 2)
+    assert {tile["key"]: tile["behind"] for tile in views.tiles(board, feeder.keys, known)} == {
+        "kiln-00000": 0,
+        "press-00001": 2,
+    }
 
 
 def test_rates_are_those_of_the_last_seconds(board: Board, clock: Clock) -> None:
@@ -447,10 +538,23 @@ def test_the_scraper_reads_the_services_metrics(clock: Clock) -> None:
         first = scraper()
         telemetry.batch(0.2, np.full(300, 1.0), {"answered": 300})
         second = scraper()
-    assert first == {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85), "lag_records": 12}
+    latency = {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85)}
+    assert first == {**latency, "latency_seconds": 60, "lag_records": 12}
     assert second is not None
     assert second["latency_p50_ms"] == pytest.approx(175)
     assert scraper() is None
+
+
+def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> None:
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
+    with closing(TelemetryServer(telemetry, Fine())) as server:
+        scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
+        assert scraper() == {"latency_p50_ms": None, "latency_p99_ms": None, "latency_seconds": 60, "lag_records": 0}
+        telemetry.batch(4.0, np.full(10_000, 4.0), {"answered": 10_000})
+        found = [scraper() for _ in range(40)]
+    assert all(numbers == found[0] for numbers in found)
+    assert found[0] is not None
+    assert found[0]["latency_p50_ms"] == pytest.approx(3_750)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import time
@@ -16,8 +17,10 @@ import pytest
 from harness.feeder import FORECASTS, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
 from streamcast.consumers.transport import Batch, Connection
+from streamcast.hosts import host_of, is_loopback
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed
+from streamcast.page.guard import Access
 from streamcast.page.server import LivePage, PageServer, serve_dashboard
 
 FILES = ["/", "/page.css", "/page.js", "/wall.js", "/detail.js", "/format.js", "/favicon.svg", "/plotly.min.js"]
@@ -245,6 +248,55 @@ def test_only_local_names_are_answered_on_loopback(still: PageServer) -> None:
     assert ask(still, "/", Host=f"localhost:{still.port}")[0].status == 200
     assert ask(still, "/", Host=f"[::1]:{still.port}")[0].status == 200
     assert ask(still, "/", Host="attacker.example")[0].status == 400
+
+
+def test_a_page_answers_only_to_its_addresses_and_names(board: Board) -> None:
+    with closing(serve_dashboard(board, "0.0.0.0", access=Access(name="Forecasts.example"))) as server:
+        for host in ("localhost", "127.0.0.1", "10.1.2.3", "[::1]", "forecasts.example", socket.gethostname()):
+            for given in (host, f"{host}:{server.port}"):
+                assert ask(server, "/", Host=given)[0].status == 200, given
+        for host in ("attacker.example", "localhost.attacker.example", "127.0.0.1.attacker.example", ""):
+            response, body = ask(server, "/", Host=host)
+            assert response.status == 400, host
+            assert b"set dashboard.name" in body
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def test_a_page_with_a_token_shows_nothing_without_it(board: Board) -> None:
+    with closing(serve_dashboard(board, access=Access(token="open: sesame"))) as server:
+        for path in (*FILES, "/api/series", "/events", "/nothing"):
+            response, body = ask(server, path)
+            assert response.status == 401, path
+            assert response.headers["www-authenticate"].startswith("Basic ")
+            assert response.headers["x-content-type-options"] == "nosniff"
+            assert body == b"this page needs its token: any user name, and dashboard.token as the password\n"
+        for given in (basic("me", "open: sesame"), basic("", "open: sesame"), "Bearer open: sesame"):
+            assert ask(server, "/api/series", Authorization=given)[0].status == 200
+        for given in (
+            basic("me", "open"),
+            basic("open: sesame", ""),
+            "Bearer x",
+            "Basic %%",
+            "Basic",
+            "Digest open: sesame",
+        ):
+            assert ask(server, "/api/series", Authorization=given)[0].status == 401
+
+
+@pytest.mark.parametrize(
+    ("header", "host"),
+    [("a.example:80", "a.example"), ("A.example", "a.example"), ("[::1]:80", "::1"), ("[::1]", "::1"), ("", "")],
+)
+def test_the_host_is_read_without_its_port(header: str, host: str) -> None:
+    assert host_of(header) == host
+
+
+def test_loopback_is_what_only_this_machine_reaches() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.9.9.9", "localhost", "::1")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "10.0.0.1", "host.example")))
 
 
 def test_a_request_that_trickles_in_is_cut(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import orjson
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
-from harness.feeder import FORECASTS, RECORDS, SPEC, START, Feeder, fill, forecast
+from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
+from streamcast.page.guard import OPEN, Access
 from streamcast.page.server import PageServer, serve_dashboard
 
 pytestmark = pytest.mark.browser
@@ -45,18 +48,29 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 class Stage:
     """A board that the test feeds, its server, and the errors that the browser reports."""
 
-    def __init__(self, series: int, bars: int) -> None:
+    def __init__(self, series: int, bars: int, access: Access = OPEN) -> None:
         self.feeder = Feeder(series)
         self.board = Board(SPEC, season=24)
         fill(self.board, self.feeder, bars)
-        self.server: PageServer = serve_dashboard(self.board)
+        self.server: PageServer = serve_dashboard(self.board, access=access)
         self.errors: list[str] = []
 
     def go_on(self) -> None:
         fill(self.board, self.feeder, 1)
 
-    def open(self, browser: Browser, path: str = "", *, phone: bool = False, dark: bool = False) -> Page:
+    def open(
+        self,
+        browser: Browser,
+        path: str = "",
+        *,
+        phone: bool = False,
+        dark: bool = False,
+        token: str | None = None,
+        zone: str = "UTC",
+    ) -> Page:
         page = browser.new_page(
+            http_credentials={"username": "me", "password": token} if token else None,
+            timezone_id=zone,
             viewport={"width": 390, "height": 844} if phone else {"width": 1440, "height": 900},
             color_scheme="dark" if dark else "light",
         )
@@ -84,6 +98,20 @@ def nothing() -> Iterator[Stage]:
     stage = Stage(series=0, bars=0)
     yield stage
     stage.server.close()
+
+
+def a_series(board: Board, key: str, values: list[float | None], *, error: float, cutoffs: Iterable[int] = ()) -> None:
+    """Give the board the bars of one series, and forecasts of 12 steps that are wrong by ``error``."""
+    bars = [(bar, value) for bar, value in enumerate(values) if value is not None]
+    rows = [orjson.dumps({"key": key, "ts": START + bar * FREQ, "values": [value]}) for bar, value in bars]
+    count = len(rows)
+    board.take_records(Batch(RECORDS, range(count), [START] * count, [None] * count, rows, count))
+    for cutoff in cutoffs:
+        steps = [values[(cutoff + step) % len(values)] or 0.0 for step in range(1, 13)]
+        quantiles = {str(q): [step + error + 5 * (q - 0.5) for step in steps] for q in (0.1, 0.5, 0.9)}
+        message = forecast(key, START + cutoff * FREQ, quantiles)
+        board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
+    board.score(10**6)
 
 
 def texts(page: Page, selector: str) -> list[str]:
@@ -169,6 +197,52 @@ def test_past_forecasts_are_compared_with_observations(browser: Browser, many: S
         expect(page.locator("#cutoff-label")).to_contain_text("(latest)")
 
 
+def test_axes_have_plain_numbers_and_shares_have_percent_signs(browser: Browser, nothing: Stage) -> None:
+    a_series(nothing.board, "kettle", [0.5 + bar % 24 / 20 for bar in range(72)], error=0.5, cutoffs=range(40, 60))
+    with closing(nothing.open(browser, "#/series/kettle")) as page:
+        expect(page.locator(".y3tick text").last).to_have_text("100 %")
+        assert page.locator(".y3tick text").all_text_contents() == ["0 %", "100 %"]
+        errors = page.locator(".y2tick text").all_text_contents()
+        assert any(number.startswith("0.") for number in errors)
+        assert all(re.fullmatch(r"[\d.]+", number) for number in errors)
+        expect(page.locator("#facts")).to_contain_text("100 % (nominal 80 %)")
+
+
+def test_naive_is_explained_where_it_stands(browser: Browser, many: Stage) -> None:
+    words = "the value 24 minutes earlier"
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        expect(page.locator("#naive")).to_have_text(f"naive: {words}")
+        expect(page.locator("#lanes-note")).to_contain_text(f"Naive repeats {words}.")
+        page.locator("#cutoff").focus()
+        page.keyboard.press("Home")
+        expect(page.locator("#outcome")).to_contain_text(f"({words}); ")
+
+
+def test_every_number_tells_on_hover_what_it_was_computed_over(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        expect(page.locator("#outcome")).to_contain_text("of 12 steps observed")
+        shown = page.locator("[data-window]:visible")
+        for number in shown.all():
+            number.hover()
+            expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
+        error = page.locator('[data-window="series_relative"]:visible').first
+        expect(error).to_have_attribute("title", re.compile("the value 24 minutes earlier.*at most 96 a lane"))
+        page.get_by_role("link", name="← All series").click()
+        for number in page.locator(".tile").first.locator("[data-window]").all():
+            number.hover()
+            expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
+
+
+def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -> None:
+    for key, cutoff in (("old", 0), ("new", 3 * 1440)):
+        message = forecast(key, START + cutoff * FREQ, {"0.5": [1.0]})
+        nothing.board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
+    with closing(nothing.open(browser, "#/?sort=late")) as page:
+        expect(page.locator(".tile .late")).to_have_text("3 days late")
+        page.get_by_role("link", name="old, error not known yet, 3 days late").click()
+        expect(page.locator("#facts .bad")).to_have_text("3 days late")
+
+
 def test_the_chart_follows_the_stream_and_the_lane(browser: Browser, many: Stage) -> None:
     with closing(many.open(browser, "#/series/kiln-00006")) as page:
         expect(page.locator("#chart .scatterlayer").first).to_be_attached()
@@ -211,6 +285,27 @@ def test_a_service_that_stopped_is_distinguished_from_a_quiet_topic(browser: Bro
         expect(page.locator("#status")).to_contain_text("no forecasts for 3")
 
 
+def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Stage) -> None:
+    board, feeder = nothing.board, Feeder(3, silent_after=20)
+    for _ in range(30):
+        records = feeder.records()
+        board.take_records(replace(records, timestamps=[START - 10**9] * len(records)))
+        board.take_forecasts(feeder.forecasts())
+    board.score()
+    board.report_service({"lag_records": 0.0})
+    with closing(nothing.open(browser)) as page:
+        expect(page.locator(".tile .late")).to_have_text("9 min late")
+        assert board.records.heard is not None
+        board.records.heard -= 60
+        expect(page.locator("#status")).to_have_text("finished")
+        expect(page.locator("#upto")).to_have_text("the data ends at 1 Nov 2026, 12:29:00 UTC")
+        expect(page.locator(".tile", has_text="chiller")).to_contain_text("ended 9 min earlier")
+        expect(page.locator(".late, .silent, #strip .bad")).to_have_count(0)
+        page.locator(".tile", has_text="chiller").click()
+        expect(page.locator("#facts")).to_contain_text("ended 9 min earlier")
+        expect(page.locator("#facts .bad")).to_have_count(0)
+
+
 def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
     with closing(many.open(browser)) as page:
         expect(page.locator("#trouble")).to_be_hidden()
@@ -230,10 +325,34 @@ def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
         expect(page.locator("#status")).to_have_text("live")
         stage.server.close()
         expect(page.locator("#status")).to_contain_text("disconnected for")
+        words = re.compile("disconnected from its server: everything shown is as of .* UTC")
+        expect(page.locator("#trouble")).to_have_text(words)
         expect(page.locator(".tile")).to_have_count(3)
         with closing(serve_dashboard(stage.board, port=stage.server.port)):
             stage.go_on()
             expect(page.locator("#status")).to_have_text("live", timeout=30_000)
+            expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_page_with_a_token_works_once_the_browser_has_it(browser: Browser) -> None:
+    stage = Stage(series=3, bars=30, access=Access(token="sesame"))
+    with closing(stage.server), closing(stage.open(browser, "#/series/kiln-00000", token="sesame")) as page:
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        stage.go_on()
+        expect(page.locator("#status")).to_have_text("live")
+
+
+def test_a_feed_that_has_stopped_is_named_with_the_time_of_the_picture(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        many.go_on()
+        expect(page.locator("#status")).to_have_text("live")
+        newest = many.board.samples[-1]
+        many.board.samples[-1] = replace(newest, at=newest.at - 90)
+        expect(page.locator("#status")).to_contain_text(re.compile(r"topics not read for \d+ s"))
+        words = re.compile("stopped reading the topics: everything shown is as of .* UTC")
+        expect(page.locator("#trouble")).to_have_text(words)
+        many.go_on()
+        expect(page.locator("#status")).to_have_text("live")
 
 
 def test_hostile_keys_lanes_and_payloads_are_only_text(browser: Browser, many: Stage) -> None:
@@ -268,6 +387,23 @@ def test_nothing_is_wider_than_a_phone_and_text_can_be_read(browser: Browser, ma
             page.locator("#dead summary").click()
             assert page.evaluate("document.documentElement.scrollWidth") == 390
             assert page.evaluate(CONTRASTS) == []
+
+
+def test_the_header_of_a_phone_has_room_for_the_state_and_the_zone(browser: Browser, many: Stage) -> None:
+    many.board.zone = "Australia/Melbourne"
+    with closing(many.open(browser, phone=True, zone="America/New_York")) as page:
+        for state in ("live", "quiet"):
+            many.go_on()
+            many.board.records.heard = many.board.clock() - 3000 * (state == "quiet")
+            expect(page.locator("body")).to_have_attribute("data-state", state)
+            boxes = [page.locator(part).bounding_box() for part in (".brand", ".status", "#zone", "#theme")]
+            places = [(box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]) for box in boxes if box]
+            assert len(places) == 4
+            assert not [
+                (a, b) for a, b in itertools.combinations(places, 2)
+                if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+            ]  # fmt: skip
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 CONTRASTS = """() => {
@@ -309,6 +445,81 @@ def test_the_colours_can_be_chosen_and_are_remembered(browser: Browser, many: St
         assert page.evaluate(background) != light
         page.reload()
         expect(page.locator("#theme")).to_have_text("dark")
+
+
+def test_times_are_shown_in_the_chosen_zone_which_is_named_and_remembered(browser: Browser, many: Stage) -> None:
+    many.board.zone = "Australia/Melbourne"
+    title = "#chart .xtitle"
+    first = "document.getElementById('chart').data.find((trace) => trace.name === 'observed').x[0]"
+    with closing(many.open(browser, "#/series/kiln-00006", zone="America/New_York")) as page:
+        expect(page.locator(title)).to_have_text("time in UTC")
+        assert texts(page, "#zone option") == ["UTC", "America/New_York (here)", "Australia/Melbourne (series)"]
+        assert page.evaluate(first) == "2026-11-01T12:00:00.000"
+        expect(page.locator("#chart .xtick text").first).to_contain_text("12:")
+        page.locator("#zone").select_option("America/New_York")
+        expect(page.locator(title)).to_have_text("time in America/New_York")
+        assert page.evaluate(first) == "2026-11-01T07:00:00.000"
+        expect(page.locator("#chart .xtick text").first).to_contain_text("07:")
+        expect(page.locator("#cutoff-label")).to_contain_text("1 Nov 2026, 07:59:00")
+        page.locator("#zone").select_option("Australia/Melbourne")
+        expect(page.locator("#upto")).to_have_text("forecasts up to 1 Nov 2026, 23:59:00 Australia/Melbourne")
+        assert page.evaluate(first) == "2026-11-01T23:00:00.000"
+        expect(page.locator("#chart .xtick text").first).to_contain_text("23:")
+        page.reload()
+        expect(page.locator(title)).to_have_text("time in Australia/Melbourne")
+        many.board.zone = "America/New_York"
+        page.reload()
+        expect(page.locator(title)).to_have_text("time in America/New_York")
+
+
+def test_a_click_on_the_chart_chooses_the_forecast_of_that_time(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006", zone="America/New_York")) as page:
+        panel = page.locator("#chart .xy2 .scatterlayer").first
+        expect(panel).to_be_attached()
+        expect(page.locator("#cutoff-label")).to_contain_text("(latest)")
+        box = page.locator("#chart .nsewdrag[data-subplot='xy2']").bounding_box()
+        assert box is not None
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        expect(page.locator("#cutoff-label")).not_to_contain_text("(latest)")
+
+
+def test_a_zone_that_the_browser_does_not_know_is_shown_as_utc(browser: Browser, many: Stage) -> None:
+    many.board.zone = "Atlantis/Poseidonis"
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        page.locator("#zone").select_option("Atlantis/Poseidonis")
+        expect(page.locator("#zone")).to_have_value("UTC")
+        expect(page.locator("#chart .xtitle")).to_have_text("time in UTC")
+
+
+def test_a_page_with_one_zone_offers_no_choice(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#upto")).to_contain_text("UTC")
+        expect(page.locator("#zone")).to_be_hidden()
+
+
+def test_closed_hours_and_steps_that_nobody_can_score_are_marked(browser: Browser, nothing: Stage) -> None:
+    open_hours = [10.0 + bar % 24 if 8 <= bar % 24 < 20 else None for bar in range(24 * 4 + 20)]
+    open_hours[57] = None
+    a_series(nothing.board, "shop", open_hours, error=1.0, cutoffs=(55, 60, 91, 115))
+    shaded = "document.getElementById('chart').layout?.shapes?.filter((shape) => shape.type === 'rect').length"
+    with closing(nothing.open(browser, "#/series/shop")) as page:
+        expect(page.locator("#closed")).to_be_visible()
+        until(page, f"{shaded} === 5")
+        expect(page.locator("#outcome")).to_have_text(
+            "0 of 12 steps observed; all 12 in closed hours: nobody can score them"
+        )
+        page.locator("#cutoff").focus()
+        page.keyboard.press("Home")
+        expect(page.locator("#outcome")).to_contain_text(re.compile("^11 of 12 steps observed; .*; 1 without a value"))
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#outcome")).to_contain_text("5 in closed hours: nobody can score them")
+
+
+def test_a_series_without_closed_hours_shades_nothing(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser, "#/series/kiln-00006")) as page:
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        expect(page.locator("#closed")).to_be_hidden()
 
 
 def test_ten_thousand_series_are_a_page_like_any_other(browser: Browser) -> None:

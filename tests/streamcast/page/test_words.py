@@ -1,0 +1,55 @@
+"""The page explains its words by the series' own bars."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.feeder import SPEC, Feeder, fill
+from streamcast.page import words
+from streamcast.page.board import Board
+from streamcast.spec.model_spec import parse_duration
+
+
+@pytest.mark.parametrize(
+    ("season", "freq", "expected"),
+    [
+        (168, "1h", "the same hour last week"),
+        (24, "1h", "the same hour yesterday"),
+        (96, "15min", "the same time yesterday"),
+        (7, "1d", "the same weekday last week"),
+        (52, "1w", "the same week last year"),
+        (12, "30d", "the same month last year"),
+        (60, "1min", "the same minute of the last hour"),
+        (24, "1min", "the value 24 minutes earlier"),
+        (5, "7h", "the value 35 hours earlier"),
+        (3, "1d", "the value 3 days earlier"),
+        (1, "1h", "the last value"),
+    ],
+)
+def test_naive_is_named_by_what_it_repeats(season: int, freq: str, expected: str) -> None:
+    assert words.naive(season, parse_duration(freq)) == expected
+
+
+def test_windows_follow_the_limits_of_the_board() -> None:
+    board = Board(SPEC, season=24, max_series=50, max_forecasts=1_000)
+    fill(board, Feeder(50), 2)
+    found = words.windows(board)
+    assert "at most 10 a lane" in found["relative"]
+    assert "at most 50)" in found["series"]
+    assert (
+        found["records_rate"] == "Records and forecasts that came in the last 5 seconds. The line: the last 5 minutes."
+    )
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ({"latency_seconds": 60.0}, "by record, over the last 1 minute before"),
+        ({"latency_commits": 4096.0}, "by commit, over the last 4,096 commits"),
+        (None, "as the service reports it"),
+    ],
+)
+def test_the_window_of_the_latency_is_that_of_its_source(numbers: dict[str, float] | None, expected: str) -> None:
+    board = Board(SPEC, season=24)
+    board.report_service(numbers)
+    assert expected in words.windows(board)["latency_p99_ms"]
