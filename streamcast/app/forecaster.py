@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from streamcast.app.live_values import milliseconds, number
 from streamcast.app.specs import new_spec
 from streamcast.engine.engine import Engine
 from streamcast.errors import ModelError
@@ -35,6 +36,7 @@ class Forecaster:
     are raw readings, several per bar: ``aggregates`` (column to reducer) makes a bar of them, and a bar waits
     ``grace`` for late readings.  ``season`` is a length in bars or a duration such as ``"1d"``, or several.
     ``timezone`` is that of times that name none, also in the frames that come back, and of the model's calendar;
+    ``time_format`` is the form of times that are no ISO 8601;
     ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in
     advance, and no forecast lies below ``lower``.  ``plain`` leaves out target bars and online layer: several times
     faster, worse forecasts.  ``options`` are those of training.  All other parts of the model
@@ -55,6 +57,7 @@ class Forecaster:
         grace: str | int = 0,
         aggregates: Mapping[str, Aggregate] | None = None,
         timezone: str = "UTC",
+        time_format: str | None = None,
         holidays: str | None = None,
         known: Sequence[str] = (),
         lower: float | None = None,
@@ -68,7 +71,7 @@ class Forecaster:
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
             "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "plain": plain,
         }  # fmt: skip
-        self._freq, self._options, self._timezone = freq, options, timezone
+        self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
         self._model: Model | None = None
 
@@ -96,7 +99,10 @@ class Forecaster:
 
         Raises HistoryError, ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
         """
-        history = read(df, freq=self._freq, ticks=self._choices["mode"] == "ticks", timezone=self._timezone)
+        history = read(
+            df, freq=self._freq, ticks=self._choices["mode"] == "ticks", timezone=self._timezone,
+            time_format=self._time_format,
+        )  # fmt: skip
         trained = fit(history, new_spec(history, **self._choices), self._options, on_progress)
         facts = {**trained.facts, "timezone": self._timezone}
         self._model = replace(trained, name=self.name, facts=facts)
@@ -155,7 +161,7 @@ class Forecaster:
         inputs = [column.name for column in spec.columns[1:]]
         return read(
             df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks",
-            timezone=self._timezone,
+            timezone=self._timezone, time_format=self._time_format,
         )  # fmt: skip
 
 
@@ -180,16 +186,18 @@ class Stream:
 
         ``ts`` is a time (in the stream's time zone if it names none) or epoch milliseconds.  ``ahead`` has the known
         inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon are
-        ignored.  Raises TypeError for an unknown input.
+        ignored.  The rules are those of a record in the service: None, NaN and pd.NA are missing.  Raises TypeError for
+        an unknown input or a value of the wrong kind, ValueError for an infinite value or one beyond ±1e100, and for a
+        time in another unit; the stream is then as it was.
         """
         columns = self._model.spec.series.columns
         unknown = set(inputs) - {column.name for column in columns[1:]}
         if unknown:
             known = ", ".join(column.name for column in columns[1:]) or "none"
             raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {known}")
-        numbers = [_number(inputs.get(column.name), column.categories) for column in columns[1:]]
-        values = np.array([[np.nan if y is None else y, *numbers]])
-        time = np.array([_milliseconds(ts, self._timezone)])
+        given = {**inputs, columns[0].name: y}
+        values = np.array([[number(given.get(column.name), column) for column in columns]])
+        time = np.array([milliseconds(ts, self._timezone)])
         answered = self._take(
             Observations(
                 [(SOURCE, 0, 1)], [key], np.array([self._offset]), time, time, values, self._ahead(ahead or {})
@@ -209,7 +217,7 @@ class Stream:
             return None
         ahead = np.full((1, len(columns), spec.horizon), np.nan)
         for place, column in enumerate(columns):
-            values = [_number(value, column.categories) for value in given.get(column.name, ())][: spec.horizon]
+            values = [number(value, column) for value in given.get(column.name, ())][: spec.horizon]
             ahead[0, place, : len(values)] = values
         return ahead
 
@@ -228,27 +236,15 @@ class Stream:
         return _local(frame, self._timezone)
 
     def _take(self, observations: Observations) -> bool:
-        found = self._engine.stage(observations).forecasts
+        try:
+            found = self._engine.stage(observations).forecasts
+        except BaseException:
+            self._engine.discard()
+            raise
         self._engine.promote()
         for record, cutoff, values_HQ in zip(found.record.tolist(), found.cutoffs.tolist(), found.values, strict=True):
             self._newest[observations.keys[record]] = (cutoff, values_HQ)
         return len(found) > 0
-
-
-def _number(value: float | str | None, categories: tuple[str, ...] | None) -> float:
-    """Return a value as a number: NaN when missing; a category as its place, −1 when unknown."""
-    if value is None:
-        return np.nan
-    if categories is None:
-        return float(value)
-    return float(categories.index(str(value))) if value in categories else -1.0
-
-
-def _milliseconds(ts: pd.Timestamp | str | int, timezone: str) -> int:
-    if isinstance(ts, int):
-        return ts
-    instant = pd.Timestamp(ts)
-    return int((instant if instant.tzinfo else instant.tz_localize(timezone)).timestamp() * 1_000)
 
 
 def _local(frame: pd.DataFrame, timezone: str) -> pd.DataFrame:

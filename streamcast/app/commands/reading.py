@@ -18,7 +18,8 @@ def read_history(data: Path, columns: Columns, *, ticks: bool = False, freq: int
     """
     history = read(
         data, id_col=columns.id_col or None, time_col=columns.time_col, target_col=columns.target_col,
-        columns=columns.columns, freq=columns.freq or freq, timezone=columns.timezone, ticks=ticks,
+        columns=columns.columns, freq=columns.freq or freq, timezone=columns.timezone,
+        time_format=columns.time_format, ticks=ticks,
     )  # fmt: skip
     for note in history.notes:
         Console(stderr=True, soft_wrap=True).print(f"[dim]note:[/] {note}", highlight=False)

@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 from streamcast.errors import HistoryError
 from streamcast.offline.history.timestamps import TimestampError, read_timestamps
 from streamcast.spec.model_spec import format_duration, parse_duration
+from streamcast.topics.observations import LARGEST_VALUE
 
 MAX_CATEGORIES = 1_000
+MOST_BARS, MOST_BARS_A_ROW = 20_000_000, 1_000
+"""A history with more bars than both, the second for each row, holds a time that a clock got wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def read(
     order = np.lexsort((series_N, ts_N))
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
     freq_ms = _bar_length(freq) if ticks else _freq(series_N, ts_N, freq, notes)
+    _refuse_a_row_far_away(keys, series_N, ts_N, freq_ms)
     return History(keys, series_N, ts_N, values_NC, names, freq_ms, categories, tuple(notes))
 
 
@@ -206,10 +210,10 @@ def _values(
             values_NC[:, place] = np.where(codes < 0, np.nan, codes)
         else:
             values_NC[:, place] = numbers.to_numpy(np.float64, na_value=np.nan)
-    infinite = np.isinf(values_NC)
-    if infinite.any():
-        notes.append(f"{infinite.sum():,} infinite values were read as missing")
-        values_NC[infinite] = np.nan
+    extreme = np.abs(values_NC) > LARGEST_VALUE
+    if extreme.any():
+        notes.append(f"{extreme.sum():,} values that are infinite or beyond ±{LARGEST_VALUE:g} were read as missing")
+        values_NC[extreme] = np.nan
     return values_NC, categories
 
 
@@ -243,6 +247,28 @@ def _bar_length(freq: str | int | None) -> int:
     if freq_ms <= 0:
         raise HistoryError(f"freq is {freq!r}; expected a positive duration such as 1h")
     return freq_ms
+
+
+def _refuse_a_row_far_away(
+    keys: tuple[str, ...], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq_ms: int
+) -> None:
+    """Raise HistoryError if the times [N], which rise, span more bars than any clock that was set."""
+    bars = ((int(ts_N[-1]) - int(ts_N[0])) // freq_ms + 1) * len(keys)
+    if bars <= max(MOST_BARS, MOST_BARS_A_ROW * len(ts_N)):
+        return
+    steps = np.diff(ts_N)
+    widest = int(steps.argmax())
+    astray, rest = (widest, widest + 1) if widest + 1 <= len(ts_N) // 2 else (widest + 1, widest)
+    count = widest + 1 if astray == widest else len(ts_N) - widest - 1
+    raise HistoryError(
+        f"series {keys[series_N[astray]]!r} has a row at {_words(int(ts_N[astray]))}, far from the others"
+        f" ({count:,} rows lie beyond {_words(int(ts_N[rest]))}): {bars:,} bars of {format_duration(freq_ms)} would lie"
+        " between. Was a clock not set? Remove the rows, or give a longer freq"
+    )
+
+
+def _words(time_ms: int) -> str:
+    return f"{np.datetime64(time_ms, 'ms').astype('datetime64[s]')}".replace("T", " ")
 
 
 def _first(mask: pd.Series) -> int:
