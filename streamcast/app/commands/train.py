@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streamcast.app.commands.reading import read_history, read_series
+from streamcast.app.commands.reading import read_history, read_series, say
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions
 from streamcast.app.specs import new_spec
 from streamcast.models.network import NoNetwork, with_network
@@ -18,6 +18,7 @@ from streamcast.models.spec import make
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
+from streamcast.offline.training.defaults import season_notes
 from streamcast.spec.folders import Model, load_model, save_model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -35,6 +36,7 @@ def train(
     if start is None:
         history, held_out_from = held_out(read_history(data, columns, ticks=wanted.ticks), options.hold_out)
         spec = chosen_spec(history, wanted, options.network, columns.timezone)
+        say(season_notes(spec) if wanted.season is None else ())
     else:
         history, held_out_from = held_out(read_series(data, columns, start.spec.series), options.hold_out)
         spec = start.spec

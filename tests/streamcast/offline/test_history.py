@@ -77,6 +77,7 @@ def test_records_are_input_messages_with_null_for_missing_and_names_for_categori
             st.none() | st.sampled_from(["N", "SW", "ö"]),
         ),
         min_size=1,
+        unique_by=lambda row: row[:2],
     ).filter(lambda rows: any(wind is not None for *_, wind in rows))
 )
 def test_what_is_written_as_records_is_what_was_read(rows: list[tuple[str, int, float | None, str | None]]) -> None:
@@ -157,14 +158,15 @@ def test_a_repeated_hour_is_said_and_a_skipped_one_is_refused() -> None:
         read(spring, id_col=None, timezone="Europe/Berlin")
 
 
-def test_infinite_values_are_missing_and_repeated_times_are_kept_and_both_are_said() -> None:
+def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_both_are_said() -> None:
     frame = pd.DataFrame({"ds": ["2026-01-01", "2026-01-02", "2026-01-02"], "y": [1.0, np.inf, 3.0]})
     history = read(frame, id_col=None)
-    np.testing.assert_array_equal(history.values_NC[:, 0], [1, np.nan, 3])
-    assert {
-        "1 values that are infinite or beyond ±1e+100 were read as missing",
-        "1 rows repeat the time of the row before in their series; all are kept",
-    } <= set(history.notes)
+    np.testing.assert_array_equal(history.values_NC[:, 0], [1, 3])
+    assert " ".join(history.changes) == (
+        "1 values that are infinite or beyond ±1e+100 were read as missing"
+        " 1 of 3 rows have the series and time of a later row and are left out: the last counts. Are they readings of"
+        " one bar? Then use ticks (--ticks)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_infinite_values_are_missing_and_repeated_times_are_kept_and_both_are_sa
         ("unique_id,ds,Y\na,2026-01-01,1\n", {}, "has no column 'y', did you mean 'Y'"),
         ("unique_id,ds,load\na,2026-01-01,1\n", {"target_col": "laod"}, "no column 'laod', did you mean 'load'"),
         ("unique_id,ds,y\n", {}, "holds no rows"),
-        ("unique_id,ds,y\na,2026-01-01,1\na,2026-01-02,x1\n", {}, "the target 'y' is 'x1' in row 2; expected a number"),
+        ("unique_id,ds,y\na,2026-01-01,1\na,2026-01-02,x1\n", {}, "'y' is 'x1' in row 2; expected a number"),
         ("unique_id,ds,y\n,2026-01-01,1\n", {}, "'unique_id' is empty in row 1"),
         ("unique_id,ds,y\na,,1\n", {}, "'ds': row 1 has no time"),
         ("unique_id,ds,y\na,1/2/2026,1\n", {}, "expected ISO 8601, .* give time_format"),
