@@ -6,6 +6,7 @@ frame that follow the last ``y`` of their series hold what is known ahead: they 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +18,13 @@ import pandas as pd
 from streamcast.app.live_values import milliseconds, number
 from streamcast.app.specs import new_spec
 from streamcast.engine.engine import Engine
-from streamcast.errors import ModelError
+from streamcast.errors import HistoryWarning, ModelError
 from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import forecast_frame
-from streamcast.offline.history.polls import SOURCE, observed, polls
+from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
+from streamcast.offline.training.defaults import season_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate
@@ -74,6 +77,7 @@ class Forecaster:
         self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
         self._model: Model | None = None
+        self._notes: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: str | Path) -> Forecaster:
@@ -94,6 +98,11 @@ class Forecaster:
             raise ModelError("this forecaster has no model yet: call fit, or use Forecaster.load")
         return self._model
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What ``fit`` guessed: bar length, start of bars, seasons, time zone, categories."""
+        return self._notes
+
     def fit(self, df: pd.DataFrame, on_progress: OnProgress = lambda _progress: None) -> Forecaster:
         """Train on a frame, with its last part as validation.
 
@@ -103,8 +112,10 @@ class Forecaster:
             df, freq=self._freq, ticks=self._choices["mode"] == "ticks", timezone=self._timezone,
             time_format=self._time_format,
         )  # fmt: skip
+        _warn(history)
         trained = fit(history, new_spec(history, **self._choices), self._options, on_progress)
         facts = {**trained.facts, "timezone": self._timezone}
+        self._notes = (*history.notes, *season_notes(trained.spec))
         self._model = replace(trained, name=self.name, facts=facts)
         return self
 
@@ -120,18 +131,27 @@ class Forecaster:
     def cross_validation(self, df: pd.DataFrame, n_windows: int = 1, step_size: int | None = None) -> pd.DataFrame:
         """Return forecasts and outcomes of ``n_windows`` cutoffs, ``step_size`` bars apart (default: the horizon).
 
-        The last window ends with the frame.  The model is not trained again for each window: on bars that it was
-        trained on, it looks better than it is.
+        A series' last window ends with its last row, and a cutoff is a bar that has a row: the newest one at or before
+        the wanted place.  A HistoryWarning names series with fewer windows.  The model is not trained again for each
+        window: on bars that it was trained on, it looks better than it is.
         """
         spec, history = self.model.spec, self._read(df)
-        freq, origin = spec.series.freq, spec.series.offset
-        last = history.ts_N[observed(history)].max(initial=0) if spec.known_columns else history.ts_N[-1]
-        newest = (int(last) - spec.series.grace - origin) // freq * freq + origin
-        if spec.series.mode == "ticks":
-            newest -= freq  # the bar before has closed
-        cutoffs = newest - freq * (spec.horizon + (step_size or spec.horizon) * np.arange(n_windows))
-        first = int(cutoffs.min()) + freq
-        return _local(backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist()).frame(), self._timezone)
+        wanted = cutoffs_of(history, spec, n_windows, step_size or spec.horizon)
+        first = int(wanted.cutoff.min()) + spec.series.freq
+        keep = wanted.cutoff.unique().tolist()
+        frame = backtest(self.model, history, first, baselines={}, keep=keep).frame()
+        wanted = wanted.assign(cutoff=wanted.cutoff.to_numpy().astype("datetime64[ms]"))
+        frame = frame.merge(wanted, on=["unique_id", "cutoff"])
+        found = frame.groupby("unique_id").cutoff.nunique().reindex(list(history.keys), fill_value=0)
+        if len(short := found[found < n_windows]):
+            warnings.warn(
+                f"{len(short):,} of {len(found):,} series have fewer than the {n_windows} windows asked for, such as"
+                f" {short.index[0]!r} with {short.iloc[0]}: a window needs {spec.warm_up} bars before its cutoff and"
+                f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
+                HistoryWarning,
+                stacklevel=2,
+            )
+        return _local(frame, self._timezone)
 
     def save(self, path: str | Path) -> Path:
         """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
@@ -159,10 +179,12 @@ class Forecaster:
     def _read(self, df: pd.DataFrame) -> History:
         spec = self.model.spec.series
         inputs = [column.name for column in spec.columns[1:]]
-        return read(
+        history = read(
             df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks",
-            timezone=self._timezone, time_format=self._time_format,
+            timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset, kinds=spec.kinds,
         )  # fmt: skip
+        _warn(history)
+        return history
 
 
 class Stream:
@@ -173,6 +195,7 @@ class Stream:
         self._engine = Engine(model.spec, model.network)
         self._offset = 0
         self._newest: dict[str, tuple[int, np.ndarray]] = {}
+        self._observed: set[str] = set()
 
     def series(self) -> list[str]:
         """The series that have a forecast."""
@@ -182,7 +205,9 @@ class Stream:
         self, key: str, ts: pd.Timestamp | str | int, y: float | None,
         ahead: Mapping[str, Sequence[float | str | None]] | None = None, **inputs: float | str | None,
     ) -> bool:  # fmt: skip
-        """Take one observation; return whether it gave a forecast, which it does not for an old or repeated bar.
+        """Take one observation; return whether it gave a forecast.
+
+        It does not for an old or repeated bar, nor before the first value of a series.
 
         ``ts`` is a time (in the stream's time zone if it names none) or epoch milliseconds.  ``ahead`` has the known
         inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon are
@@ -242,9 +267,19 @@ class Stream:
             self._engine.discard()
             raise
         self._engine.promote()
+        given = ~np.isnan(observations.values[:, 0])
+        self._observed.update(key for key, known in zip(observations.keys, given.tolist(), strict=True) if known)
+        answered = False
         for record, cutoff, values_HQ in zip(found.record.tolist(), found.cutoffs.tolist(), found.values, strict=True):
-            self._newest[observations.keys[record]] = (cutoff, values_HQ)
-        return len(found) > 0
+            if (key := observations.keys[record]) in self._observed:
+                self._newest[key] = (cutoff, values_HQ)
+                answered = True
+        return answered
+
+
+def _warn(history: History) -> None:
+    for change in history.changes:
+        warnings.warn(change, HistoryWarning, stacklevel=3)
 
 
 def _local(frame: pd.DataFrame, timezone: str) -> pd.DataFrame:
