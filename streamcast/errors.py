@@ -8,12 +8,17 @@
     └── SnapshotError        1   a snapshot cannot be used
 
 The two wings raise their own, ``streamcast.models.spec.SpecError`` (2) and
-``streamcast.consumers.transport.TransportError`` (3), which carry ``exit_code`` in the same way.
+``streamcast.consumers.transport.TransportError`` (3), which carry ``exit_code`` in the same way.  In a notebook,
+what a command prints as a warning is a ``HistoryWarning``.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+
+class HistoryWarning(UserWarning):
+    """Rows of a data frame were dropped, merged or read as something else, or a window is missing."""
 
 
 class StreamcastError(Exception):

@@ -6,6 +6,7 @@ frame that follow the last ``y`` of their series hold what is known ahead: they 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from streamcast.app.live_values import milliseconds, number
 from streamcast.app.specs import new_spec
 from streamcast.engine.engine import Engine
-from streamcast.errors import ModelError
+from streamcast.errors import HistoryWarning, ModelError
 from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import forecast_frame
-from streamcast.offline.history.polls import SOURCE, observed, polls
+from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import in_zone
+from streamcast.offline.training.defaults import season_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
@@ -36,6 +40,7 @@ class Forecaster:
     are raw readings, several per bar: ``aggregates`` (column to reducer) makes a bar of them, and a bar waits
     ``grace`` for late readings.  ``season`` is a length in bars or a duration such as ``"1d"``, or several.
     ``timezone`` is that of times that name none, also in the frames that come back, and of the model's calendar;
+    ``time_format`` is the form of times that are no ISO 8601;
     ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in
     advance, and no forecast lies below ``lower``.  ``plain`` leaves out target bars and online layer: several times
     faster, worse forecasts.  ``options`` are those of training.  All other parts of the model
@@ -56,6 +61,7 @@ class Forecaster:
         grace: str | int = 0,
         aggregates: Mapping[str, Aggregate] | None = None,
         timezone: str = "UTC",
+        time_format: str | None = None,
         holidays: str | None = None,
         known: Sequence[str] = (),
         lower: float | None = None,
@@ -69,10 +75,11 @@ class Forecaster:
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
             "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "plain": plain,
         }  # fmt: skip
-        self._freq, self._options, self._timezone = freq, options, timezone
+        self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
         self._model: Model | None = None
         self._spec: ModelSpec | None = None
+        self._notes: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: str | Path) -> Forecaster:
@@ -93,15 +100,28 @@ class Forecaster:
             raise ModelError("this forecaster has no model yet: call fit, or use Forecaster.load")
         return self._model
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What ``fit`` guessed: bar length, start of bars, seasons, time zone, categories."""
+        return self._notes
+
     def fit(self, df: pd.DataFrame, on_progress: OnProgress = lambda _progress: None) -> Forecaster:
         """Train on a frame, with its last part as validation; after ``load``, with the spec that was loaded.
 
         Raises HistoryError, ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
         """
-        ticks = self._choices["mode"] == "ticks" if self._spec is None else self._spec.series.mode == "ticks"
-        history = read(df, freq=self._freq, ticks=ticks, timezone=self._timezone)
-        trained = fit(history, self._spec or new_spec(history, **self._choices), self._options, on_progress)
+        if self._spec is None:
+            history = read(
+                df, freq=self._freq, ticks=self._choices["mode"] == "ticks", timezone=self._timezone,
+                time_format=self._time_format,
+            )  # fmt: skip
+            _warn(history)
+            spec = new_spec(history, **self._choices)
+        else:
+            history, spec = self._read(df), self._spec
+        trained = fit(history, spec, self._options, on_progress)
         facts = {**trained.facts, "timezone": self._timezone}
+        self._notes = (*history.notes, *season_notes(trained.spec))
         self._model = replace(trained, name=self.name, facts=facts)
         return self
 
@@ -117,19 +137,27 @@ class Forecaster:
     def cross_validation(self, df: pd.DataFrame, n_windows: int = 1, step_size: int | None = None) -> pd.DataFrame:
         """Return forecasts and outcomes of ``n_windows`` cutoffs, ``step_size`` bars apart (default: the horizon).
 
-        The last window ends with the frame.  The model is not trained again for each window: on bars that it was
-        trained on, it looks better than it is.
+        A series' last window ends with its last row, and a cutoff is a bar that has a row: the newest one at or before
+        the wanted place.  A HistoryWarning names series with fewer windows.  The model is not trained again for each
+        window: on bars that it was trained on, it looks better than it is.
         """
         spec, history = self.model.spec, self._read(df)
-        freq, origin = spec.series.freq, spec.series.offset
-        last = history.ts_N[observed(history)].max(initial=0) if spec.known_columns else history.ts_N[-1]
-        newest = (int(last) - spec.series.grace - origin) // freq * freq + origin
-        if spec.series.mode == "ticks":
-            newest -= freq  # the bar before has closed
-        cutoffs = newest - freq * (spec.horizon + (step_size or spec.horizon) * np.arange(n_windows))
-        first = int(cutoffs.min()) + freq
-        report = backtest(self.model, history, first, baselines={}, keep=cutoffs.tolist())
-        return in_zone(report.frame(), self._timezone)
+        wanted = cutoffs_of(history, spec, n_windows, step_size or spec.horizon)
+        first = int(wanted.cutoff.min()) + spec.series.freq
+        keep = wanted.cutoff.unique().tolist()
+        frame = backtest(self.model, history, first, baselines={}, keep=keep).frame()
+        wanted = wanted.assign(cutoff=wanted.cutoff.to_numpy().astype("datetime64[ms]"))
+        frame = frame.merge(wanted, on=["unique_id", "cutoff"])
+        found = frame.groupby("unique_id").cutoff.nunique().reindex(list(history.keys), fill_value=0)
+        if len(short := found[found < n_windows]):
+            warnings.warn(
+                f"{len(short):,} of {len(found):,} series have fewer than the {n_windows} windows asked for, such as"
+                f" {short.index[0]!r} with {short.iloc[0]}: a window needs {spec.warm_up} bars before its cutoff and"
+                f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
+                HistoryWarning,
+                stacklevel=2,
+            )
+        return in_zone(frame, self._timezone)
 
     def save(self, path: str | Path) -> Path:
         """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
@@ -157,10 +185,12 @@ class Forecaster:
     def _read(self, df: pd.DataFrame) -> History:
         spec = self.model.spec.series
         inputs = [column.name for column in spec.columns[1:]]
-        return read(
+        history = read(
             df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks",
-            timezone=self._timezone,
+            timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset, kinds=spec.kinds,
         )  # fmt: skip
+        _warn(history)
+        return history
 
 
 class Stream:
@@ -171,6 +201,7 @@ class Stream:
         self._engine = Engine(model.spec, model.network)
         self._offset = 0
         self._newest: dict[str, tuple[int, np.ndarray]] = {}
+        self._observed: set[str] = set()
 
     def series(self) -> list[str]:
         """The series that have a forecast."""
@@ -180,20 +211,24 @@ class Stream:
         self, key: str, ts: pd.Timestamp | str | int, y: float | None,
         ahead: Mapping[str, Sequence[float | str | None]] | None = None, **inputs: float | str | None,
     ) -> bool:  # fmt: skip
-        """Take one observation; return whether it gave a forecast, which it does not for an old or repeated bar.
+        """Take one observation; return whether it gave a forecast.
+
+        It does not for an old or repeated bar, nor before the first value of a series.
 
         ``ts`` is a time (in the stream's time zone if it names none) or epoch milliseconds.  ``ahead`` has the known
         inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon are
-        ignored.  Raises TypeError for an unknown input.
+        ignored.  The rules are those of a record in the service: None, NaN and pd.NA are missing.  Raises TypeError for
+        an unknown input or a value of the wrong kind, ValueError for an infinite value or one beyond ±1e100, and for a
+        time in another unit; the stream is then as it was.
         """
         columns = self._model.spec.series.columns
         unknown = set(inputs) - {column.name for column in columns[1:]}
         if unknown:
             known = ", ".join(column.name for column in columns[1:]) or "none"
             raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {known}")
-        numbers = [_number(inputs.get(column.name), column.categories) for column in columns[1:]]
-        values = np.array([[np.nan if y is None else y, *numbers]])
-        time = np.array([_milliseconds(ts, self._timezone)])
+        given = {**inputs, columns[0].name: y}
+        values = np.array([[number(given.get(column.name), column) for column in columns]])
+        time = np.array([milliseconds(ts, self._timezone)])
         answered = self._take(
             Observations(
                 [(SOURCE, 0, 1)], [key], np.array([self._offset]), time, time, values, self._ahead(ahead or {})
@@ -213,7 +248,7 @@ class Stream:
             return None
         ahead = np.full((1, len(columns), spec.horizon), np.nan)
         for place, column in enumerate(columns):
-            values = [_number(value, column.categories) for value in given.get(column.name, ())][: spec.horizon]
+            values = [number(value, column) for value in given.get(column.name, ())][: spec.horizon]
             ahead[0, place, : len(values)] = values
         return ahead
 
@@ -232,24 +267,22 @@ class Stream:
         return in_zone(frame, self._timezone)
 
     def _take(self, observations: Observations) -> bool:
-        found = self._engine.stage(observations).forecasts
+        try:
+            found = self._engine.stage(observations).forecasts
+        except BaseException:
+            self._engine.discard()
+            raise
         self._engine.promote()
+        given = ~np.isnan(observations.values[:, 0])
+        self._observed.update(key for key, known in zip(observations.keys, given.tolist(), strict=True) if known)
+        answered = False
         for record, cutoff, values_HQ in zip(found.record.tolist(), found.cutoffs.tolist(), found.values, strict=True):
-            self._newest[observations.keys[record]] = (cutoff, values_HQ)
-        return len(found) > 0
+            if (key := observations.keys[record]) in self._observed:
+                self._newest[key] = (cutoff, values_HQ)
+                answered = True
+        return answered
 
 
-def _number(value: float | str | None, categories: tuple[str, ...] | None) -> float:
-    """Return a value as a number: NaN when missing; a category as its place, −1 when unknown."""
-    if value is None:
-        return np.nan
-    if categories is None:
-        return float(value)
-    return float(categories.index(str(value))) if value in categories else -1.0
-
-
-def _milliseconds(ts: pd.Timestamp | str | int, timezone: str) -> int:
-    if isinstance(ts, int):
-        return ts
-    instant = pd.Timestamp(ts)
-    return int((instant if instant.tzinfo else instant.tz_localize(timezone)).timestamp() * 1_000)
+def _warn(history: History) -> None:
+    for change in history.changes:
+        warnings.warn(change, HistoryWarning, stacklevel=3)

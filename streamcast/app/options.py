@@ -115,6 +115,10 @@ class Columns:
         str | None,
         typer.Option(help="Bar length, such as 15min or 1h.", show_default="the median time between rows"),
     ] = None
+    time_format: Annotated[
+        str | None,
+        typer.Option(help="Form of the times, such as %d.%m.%Y %H:%M.", show_default="ISO 8601 or epoch numbers"),
+    ] = None
     timezone: Annotated[
         str | None,
         typer.Option(

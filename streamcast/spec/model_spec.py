@@ -18,6 +18,10 @@ from streamcast.spec.local_time import UTC_TIME, LocalTime
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
+_CALENDAR = re.compile(
+    r"\d*\s*(MS|ME|M|mo|months?|BM[SE]?|B?[QYA][SE]?|years?|quarters?|y|B|W)(-[A-Z]{3})?|\d*W-[A-Z]{3}"
+)
+"""Steps of pandas and people that are no number of milliseconds; MS is a month's start, not a millisecond."""
 _LONGEST_MS = 10_000 * 366 * 86_400_000
 _MOST_OPEN_BARS = 10_000
 _TTL_MS, _TTL_BARS = 30 * 86_400_000, 30
@@ -29,6 +33,11 @@ def parse_duration(value: object) -> int:
         raise ValueError(f"{value!r} is not a duration: write a number and a unit, such as 15min or 1h")
     if isinstance(value, int):
         return value
+    if _CALENDAR.fullmatch(value.strip()):
+        raise ValueError(
+            f"{value!r} is a calendar step: bars of calendar months, quarters and years are not supported, only bars of"
+            " one length, such as 1d or 1w, whose start is taken from the data"
+        )
     match = _DURATION.fullmatch(value.strip().lower())
     if match is None:
         raise ValueError(
@@ -141,6 +150,11 @@ class SeriesSpec(Frozen):
     def target(self) -> str:
         """The name of the column that is forecast."""
         return self.columns[0].name
+
+    @property
+    def kinds(self) -> dict[str, bool]:
+        """Whether each column holds categories."""
+        return {column.name: column.categories is not None for column in self.columns}
 
     @property
     def open_bars(self) -> int:

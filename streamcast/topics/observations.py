@@ -31,6 +31,8 @@ LARGEST_RECORD = 1 << 20
 LONGEST_KEY = 512
 EARLIEST_MS = -62_135_596_800_000  # year 1
 LATEST_MS = 253_402_300_799_999  # year 9999
+FIRST_SECONDS, LAST_SECONDS = 10**8, 10**10
+"""Epoch seconds of 1973 to 2286; as milliseconds, times of January to April 1970."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -75,7 +77,8 @@ class Decoder:
     A record is ``{"key": str, "ts": epoch ms or RFC 3339 with a zone, "values": [..] or {name: ..}}``; the
     Kafka key stands in for a missing ``key``; null is a missing value; a number beyond ±1e100, NaN, Infinity,
     a repeated name, a wrong count or type, more than a MiB, and an event time further ahead of the Kafka
-    timestamp than ``max_ahead`` are poison.  Other fields are ignored.
+    timestamp than ``max_ahead`` are poison, and so is a number of January to April 1970 in a record whose Kafka
+    timestamp lies after 1973: it is a time in seconds.  Other fields are ignored.
 
     With known inputs (``ahead``), a record may also have ``"ahead": {name: [..]}``, by the same rules (see
     ``AheadField``); a name that is not a known input is poison.  Without known inputs, the field is ignored.
@@ -182,6 +185,10 @@ class Decoder:
             time, timestamp = int(times[row]), int(timestamps[row])
             lead = f"event time {time} is {time - timestamp} ms after the Kafka timestamp {timestamp}"
             refused[row] = ("ahead", lead)
+        seconds = (times >= FIRST_SECONDS) & (times < LAST_SECONDS) & (timestamps >= _EARLIEST_KAFKA_MS)
+        for row in np.flatnonzero(seconds).tolist():
+            if row not in refused and _is_a_number(batch.values[row]):
+                refused[row] = ("time", f"{times[row]} looks like seconds: write epoch milliseconds, {times[row]}000")
         if not refused:
             return keys, offsets, times, timestamps, values, ahead
         poison += [Poison(number, row, *why) for row, why in sorted(refused.items())]
@@ -274,6 +281,18 @@ def _series_key(key: str | None, kafka_key: bytes | None) -> str:
     return key
 
 
+_EARLIEST_KAFKA_MS = 10**11
+
+
+class _Time(msgspec.Struct, gc=False):
+    ts: int | str
+
+
+def _is_a_number(raw: bytes | None) -> bool:
+    """Whether a message that was read has its time as a number, not in words."""
+    return raw is not None and isinstance(msgspec.json.decode(raw, type=_Time).ts, int)
+
+
 def _event_time(ts: int | str) -> int:
     if isinstance(ts, str):
         try:
@@ -284,10 +303,13 @@ def _event_time(ts: int | str) -> int:
             raise _Refused("time", f"{ts[:64]!r} has no zone: write a Z or an offset")
         ts = (instant - _EPOCH) // _MILLISECOND
     if not EARLIEST_MS <= ts <= LATEST_MS:
-        raise _Refused("time", f"{ts} ms lies outside the years 1 to 9999")
+        unit = next((unit for unit, first, end in _FINER if first <= ts < end), None)
+        remedy = f", and looks like {unit}: write epoch milliseconds" if unit else ""
+        raise _Refused("time", f"{ts} ms lies outside the years 1 to 9999{remedy}")
     return ts
 
 
+_FINER = (("microseconds", 10**14, 10**17), ("nanoseconds", 10**17, 10**19))
 _MILLISECOND = timedelta(milliseconds=1)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from streamcast.app.options import Columns
 from streamcast.offline.history.read import History, read
@@ -33,16 +35,25 @@ def mapping(columns: Columns, model: Model | None = None) -> Mapping:
 
 
 def read_history(data: Path, columns: Columns, model: Model | None = None, *, ticks: bool = False) -> History:
-    """Read a file, as the series of a model if one is given, and print the reader's notes on stderr.
+    """Read a file, as the series of a model if there is one, and print the reader's notes and warnings on stderr.
 
     Raises HistoryError.
     """
     series, found = model.spec.series if model else None, mapping(columns, model)
     history = read(
         data, id_col=found.id_col or None, time_col=found.time_col, target_col=found.target_col,
-        columns=columns.columns, freq=columns.freq or (series.freq if series else None), timezone=found.timezone,
-        ticks=series.mode == "ticks" if series else ticks,
+        columns=columns.columns, freq=columns.freq or (series and series.freq), timezone=found.timezone,
+        time_format=columns.time_format, ticks=series.mode == "ticks" if series else ticks,
+        offset_ms=series and series.offset, kinds=series and series.kinds,
     )  # fmt: skip
-    for note in history.notes:
-        Console(stderr=True, soft_wrap=True).print(f"[dim]note:[/] {note}", highlight=False)
+    say(history.notes, history.changes)
     return history
+
+
+def say(notes: Sequence[str], changes: Sequence[str] = ()) -> None:
+    """Print notes, and what was changed as warnings, on stderr."""
+    console = Console(stderr=True, soft_wrap=True)
+    for note in notes:
+        console.print(f"[dim]note:[/] {escape(note)}", highlight=False)
+    for change in changes:
+        console.print(f"[bold yellow]warning:[/] {escape(change)}", highlight=False)

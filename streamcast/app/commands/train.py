@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from streamcast.app.commands.reading import mapping, read_history
+from streamcast.app.commands.reading import mapping, read_history, say
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions
 from streamcast.app.specs import new_spec
 from streamcast.models.network import NoNetwork, with_network
@@ -19,6 +19,7 @@ from streamcast.models.spec import make
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
+from streamcast.offline.training.defaults import season_notes
 from streamcast.spec.folders import Model, load_model, save_model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -35,7 +36,11 @@ def train(
     settings, read_as = training_settings(options), mapping(columns, start)
     whole = read_history(data, columns, start, ticks=wanted.ticks)
     history, held_out_from = held_out(whole, options.hold_out)
-    spec = start.spec if start else chosen_spec(history, wanted, options.network, read_as.timezone)
+    if start is None:
+        spec = chosen_spec(history, wanted, options.network, read_as.timezone)
+        say(season_notes(spec) if wanted.season is None else ())
+    else:
+        spec = start.spec
     with progress_bar(console) as on_progress:
         model = training.fit(
             history,

@@ -1,12 +1,12 @@
 """Reading a history: CSV, Parquet or a data frame becomes columns, which can be split by time.
 
 Shapes: N rows (observations), C columns (the target first), K series.
-Times are epoch milliseconds.  ``History.notes`` lists everything that was guessed or changed in reading.
+Times are epoch milliseconds.  ``History.notes`` lists everything that was guessed in reading, ``History.changes`` what
+was dropped, merged or read as something else.
 """
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,10 +19,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError
+from streamcast.offline.history.grid import Grid, bar_length, grid_of, refuse_a_row_far_away
+from streamcast.offline.history.sources import ids_of, load, row_counters
 from streamcast.offline.history.timestamps import TimestampError, read_timestamps
-from streamcast.spec.model_spec import format_duration, parse_duration
-
-MAX_CATEGORIES = 1_000
+from streamcast.offline.history.values import values_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class History:
     freq_ms: int
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    offset_ms: int = 0
 
     def __len__(self) -> int:
         return len(self.ts_N)
@@ -62,35 +64,52 @@ def read(
     timezone: str = "UTC",
     time_format: str | None = None,
     ticks: bool = False,
+    offset_ms: int | None = None,
+    kinds: Mapping[str, bool] | None = None,
 ) -> History:
     """Read observations; ``id_col`` None means one series, named after the target.
 
     ``columns`` are the inputs besides the target (default: all others, in the source's order).  ``freq`` is the bar
     length (default: the median step, with a note).  ``timezone`` is the zone of naive times.  ``time_format`` is a
     strftime pattern for times that are not ISO 8601.  ``ticks`` means raw readings, any number a bar; they need a
-    ``freq``.  Raises HistoryError when the source cannot be read as observations.
+    ``freq``.  ``offset_ms`` is where bars start (default: where the rows show), and ``kinds`` says of columns of a
+    model whether they are categories.  Of rows with one series and time the last counts, unless they are ticks.
+    Raises HistoryError when the source cannot be read as observations.
     """
     if ticks and freq is None:
         raise HistoryError("freq is missing: readings do not show how long a bar is; give freq, such as 1min")
-    frame = _load(source, id_col, [time_col, target_col, *(columns or ())], only=columns is not None)
+    kinds = kinds or {}
+    wanted = [*_listed(id_col), time_col, target_col, *(columns or ())]
+    texts = [*_listed(id_col), *(name for name, categories in kinds.items() if categories)]
+    frame = load(source, wanted, texts, only=columns is not None)
+    notes: list[str] = []
+    changes: list[str] = []
     if frame.empty:
         raise HistoryError("the source holds no rows; expected at least one observation")
-    names = (
-        target_col,
-        *(columns if columns is not None else frame.columns.drop([time_col, target_col, *_listed(id_col)])),
-    )
+    if counters := row_counters(frame, wanted):
+        changes.append(f"{', '.join(map(repr, counters))} is left out: it is a written index, not an input")
+    inputs = columns if columns is not None else frame.columns.drop([*dict.fromkeys(wanted), *counters])
+    names = (target_col, *inputs)
     if len(set(names)) < len(names):
         raise HistoryError(f"columns {', '.join(names)} name one twice; leave the target out of the other columns")
-    keys, series_N = _keys(frame, id_col, target_col)
+    keys, series_N = _keys(frame, id_col, target_col, notes)
     try:
-        ts_N, notes = read_timestamps(frame[time_col], series_N, timezone, time_format)
+        ts_N, found = read_timestamps(frame[time_col], series_N, timezone, time_format)
     except TimestampError as error:
         raise HistoryError(f"column {time_col!r}: {error}") from None
-    values_NC, categories = _values(frame, names, notes)
+    notes += found
+    values_NC, categories = values_of(frame, names, kinds, notes, changes)
     order = np.lexsort((series_N, ts_N))
+    if not ticks:
+        order = _corrected(order, series_N, ts_N, changes)
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
-    freq_ms = _bar_length(freq) if ticks else _freq(series_N, ts_N, freq, notes)
-    return History(keys, series_N, ts_N, values_NC, names, freq_ms, categories, tuple(notes))
+    grid = Grid(bar_length(freq)) if ticks else grid_of(keys, series_N, ts_N, freq, offset_ms)
+    refuse_a_row_far_away(keys, series_N, ts_N, grid.freq_ms)
+    _mention_targets(keys, series_N, values_NC[:, 0], notes, changes)
+    notes, changes = notes + grid.notes, changes + grid.changes
+    return History(
+        keys, series_N, ts_N, values_NC, names, grid.freq_ms, categories, tuple(notes), tuple(changes), grid.offset_ms
+    )
 
 
 def cuts(history: History, fractions: Sequence[float]) -> tuple[int, ...]:
@@ -132,118 +151,45 @@ def _listed(name: str | None) -> list[str]:
     return [] if name is None else [name]
 
 
-def _load(source: str | Path | pd.DataFrame, id_col: str | None, named: list[str], *, only: bool) -> pd.DataFrame:
-    """Read the source; with ``only``, no columns but the named ones."""
-    wanted = [*_listed(id_col), *named]
-    if isinstance(source, pd.DataFrame):
-        _require(list(source.columns), wanted, "the data frame")
-        return source[list(dict.fromkeys(wanted))] if only else source
-    path = Path(source)
-    usecols = list(dict.fromkeys(wanted)) if only else None
-    try:
-        if ".csv" in path.suffixes[-2:]:
-            _require(list(pd.read_csv(path, nrows=0).columns), wanted, str(path))
-            return pd.read_csv(path, usecols=usecols, dtype=dict.fromkeys(_listed(id_col), str), low_memory=False)
-        if path.suffix in {".parquet", ".pq"}:
-            frame = pd.read_parquet(path)
-            _require(list(frame.columns), wanted, str(path))
-            return frame[usecols] if usecols else frame
-    except ImportError:
-        raise HistoryError(
-            f"{path} is Parquet, which needs pyarrow; pip install 'streamcast-forecasting[parquet]'"
-        ) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise HistoryError(f"{path} cannot be read: {error}") from None
-    raise HistoryError(f"{path} is neither CSV nor Parquet by its name; expected .csv, .csv.gz, .parquet or .pq")
-
-
-def _require(present: list[str], wanted: list[str], where: str) -> None:
-    for name in wanted:
-        if name not in present:
-            by_folded = {str(column).casefold(): column for column in present}
-            near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
-            hint = f", did you mean {by_folded[near[0]]!r}?" if near else "."
-            raise HistoryError(
-                f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}: say which is"
-                " which with id_col, time_col and target_col"
-            )
-
-
-def _keys(frame: pd.DataFrame, id_col: str | None, target_col: str) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+def _keys(
+    frame: pd.DataFrame, id_col: str | None, target_col: str, notes: list[str]
+) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     if id_col is None:
         return (target_col,), np.zeros(len(frame), np.int32)
     ids = frame[id_col]
     if ids.isna().any():
-        raise HistoryError(
-            f"column {id_col!r} is empty in row {_first(ids.isna())}; expected a series' name in every row"
-        )
-    codes, keys = pd.factorize(ids.astype(str).to_numpy(object), sort=True)
+        row = int(np.flatnonzero(ids.isna())[0]) + 1
+        raise HistoryError(f"column {id_col!r} is empty in row {row}; expected a series' name in every row")
+    codes, keys = pd.factorize(ids_of(ids, notes).to_numpy(object), sort=True)
     return tuple(keys), codes.astype(np.int32)
 
 
-def _values(
-    frame: pd.DataFrame, names: tuple[str, ...], notes: list[str]
-) -> tuple[NDArray[np.float64], dict[str, tuple[str, ...]]]:
-    values_NC = np.empty((len(frame), len(names)))
-    categories: dict[str, tuple[str, ...]] = {}
-    for place, name in enumerate(names):
-        column = frame[name]
-        numbers = pd.to_numeric(column.astype(object), errors="coerce") if _is_text(column) else column
-        unread = numbers.isna() & column.notna()
-        if unread.any() and place == 0:
-            value, row = column[unread].iloc[0], _first(unread)
-            raise HistoryError(
-                f"the target {name!r} is {value!r} in row {row}; expected a number, or nothing for missing"
-            )
-        if unread.any():
-            codes, table = pd.factorize(column.astype(str).where(column.notna(), None).to_numpy(object), sort=True)
-            if len(table) > MAX_CATEGORIES:
-                raise HistoryError(
-                    f"column {name!r} has {len(table):,} distinct texts, such as {table[0]!r}; expected numbers or"
-                    f" at most {MAX_CATEGORIES:,} categories. Leave it out with columns=…, or clean it"
-                )
-            categories[name] = tuple(table)
-            values_NC[:, place] = np.where(codes < 0, np.nan, codes)
-        else:
-            values_NC[:, place] = numbers.to_numpy(np.float64, na_value=np.nan)
-    infinite = np.isinf(values_NC)
-    if infinite.any():
-        notes.append(f"{infinite.sum():,} infinite values were read as missing")
-        values_NC[infinite] = np.nan
-    return values_NC, categories
+def _corrected(
+    order_N: NDArray[np.intp], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], changes: list[str]
+) -> NDArray[np.intp]:
+    """Return rows in order without those that a later row of the same series and time corrects."""
+    again = (np.diff(series_N[order_N]) == 0) & (np.diff(ts_N[order_N]) == 0)
+    if corrected := int(again.sum()):
+        changes.append(
+            f"{corrected:,} of {len(order_N):,} rows have the series and time of a later row and are left out: the last"
+            " counts. Are they readings of one bar? Then use ticks (--ticks)"
+        )
+    return order_N[np.append(~again, True)]
 
 
-def _is_text(column: pd.Series) -> bool:
-    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))
-
-
-def _freq(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None, notes: list[str]) -> int:
-    order = np.argsort(series_N, kind="stable")
-    same = np.diff(series_N[order]) == 0
-    steps = np.diff(ts_N[order])[same]
-    if repeated := int((steps == 0).sum()):
-        notes.append(f"{repeated:,} rows repeat the time of the row before in their series; all are kept")
-    median = int(np.median(steps[steps > 0])) if (steps > 0).any() else None
-    if freq is None:
-        if median is None:
-            raise HistoryError("freq cannot be guessed: no series has two different times; give freq, such as 1h")
-        notes.append(f"freq {format_duration(median)} was guessed: it is the median step")
-        return median
-    freq_ms = _bar_length(freq)
-    if median is not None and median != freq_ms:
-        notes.append(f"the median step is {format_duration(median)}, not {format_duration(freq_ms)}")
-    return freq_ms
-
-
-def _bar_length(freq: str | int | None) -> int:
-    try:
-        freq_ms = parse_duration(freq)
-    except ValueError as error:
-        raise HistoryError(f"freq: {error}") from None
-    if freq_ms <= 0:
-        raise HistoryError(f"freq is {freq!r}; expected a positive duration such as 1h")
-    return freq_ms
-
-
-def _first(mask: pd.Series) -> int:
-    return int(np.flatnonzero(mask.to_numpy())[0]) + 1
+def _mention_targets(
+    keys: tuple[str, ...], series_N: NDArray[np.int32], target_N: NDArray[np.float64],
+    notes: list[str], changes: list[str],
+) -> None:  # fmt: skip
+    """Note series without any target, and rows after the last target of their series."""
+    last_K = np.full(len(keys), -1)
+    given_N = np.flatnonzero(~np.isnan(target_N))
+    np.maximum.at(last_K, series_N[given_N], given_N)
+    if never := int((last_K < 0).sum()):
+        changes.append(f"{never:,} series, such as {keys[int(last_K.argmin())]!r}, have no target at all")
+    after_N = (np.arange(len(target_N)) > last_K[series_N]) & (last_K[series_N] >= 0)
+    if after_N.any():
+        notes.append(
+            f"the last {int(after_N.sum()):,} rows of {len(np.unique(series_N[after_N])):,} series have no target:"
+            " forecasts begin after them, or after the last target if the model has known inputs"
+        )

@@ -11,8 +11,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-_ZONE = r"(?:Z|z|[+-]\d{2}:?\d{2}|[+-]\d{2}| UTC| GMT)$"
-_EARLIEST_MS = 10**11  # 1973 in milliseconds, the year 5138 in seconds
+_ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
+_UNITS = (
+    ("seconds", 10**8, 10**10, 1e3),
+    ("milliseconds", 10**11, 10**14, 1.0),
+    ("microseconds", 10**14, 10**17, 1e-3),
+    ("nanoseconds", 10**17, 10**19, 1e-6),
+)
+"""Each unit of numeric times: its name, the values it is recognised by (1973 to 2286 and later), its milliseconds."""
 
 
 class TimestampError(ValueError):
@@ -24,19 +30,20 @@ def read_timestamps(
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Return epoch milliseconds [N] and notes about assumptions; raises TimestampError.
 
-    Numbers are epoch milliseconds.  In the hour that clocks repeat in autumn, a series' first row with a local time
-    is read as summer time and its second as winter time, in the source's own order.
+    Numbers are epoch seconds, milliseconds, microseconds or nanoseconds: all of them in one unit, which their size
+    shows; with a ``time_format`` they are texts, such as 20260131.  In the hour that clocks repeat in autumn, a series'
+    first row with a local time is read as summer time and its second as winter time, in the source's own order.
     """
     if column.isna().any():
         raise TimestampError(f"row {int(np.flatnonzero(column.isna())[0]) + 1} has no time; expected one in every row")
-    if pd.api.types.is_numeric_dtype(column):
+    if pd.api.types.is_numeric_dtype(column) and time_format is None:
         return _from_numbers(column)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return _milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), []
     if pd.api.types.is_datetime64_dtype(column):
         return _from_naive(column, series_N, timezone)
     texts = column.astype(str)
-    zoned = texts.str.contains(_ZONE, regex=True) & texts.str.contains(":", regex=False)
+    zoned = texts.str.contains(_ZONE, regex=True)
     if zoned.all():
         return _milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None)), []
     if zoned.any():
@@ -46,18 +53,39 @@ def read_timestamps(
 
 
 def _from_numbers(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
-    ts_N = column.to_numpy(np.int64)
-    if int(ts_N.min()) < _EARLIEST_MS:
-        raise TimestampError(f"{int(ts_N.min())} is too small for epoch milliseconds; multiply seconds by 1000")
-    return ts_N, ["numeric times were read as epoch milliseconds"]
+    least, most = column.min(), column.max()
+    for unit, first, end, milliseconds in _UNITS:
+        if first <= least and most < end:
+            ts_N = _scaled(column, milliseconds)
+            span = " to ".join(f"{pd.Timestamp(int(at), unit='ms'):%Y-%m-%d %H:%M}" for at in (ts_N.min(), ts_N.max()))
+            return ts_N, [f"numeric times were read as epoch {unit}: {span} UTC"]
+    raise TimestampError(
+        f"the numbers from {least} to {most} are no epoch seconds, milliseconds, microseconds or nanoseconds of one"
+        " unit from 1973 on; write dates, such as 2026-01-31 13:00:00, or give time_format (--time-format), such as"
+        " %Y%m%d for 20260131 or %Y for years"
+    )
+
+
+def _scaled(column: pd.Series, milliseconds: float) -> NDArray[np.int64]:
+    """Return numbers of a unit as milliseconds, whole ones without a rounding error."""
+    if pd.api.types.is_integer_dtype(column):
+        whole_N = column.to_numpy(np.int64)
+        return whole_N * int(milliseconds) if milliseconds >= 1 else whole_N // round(1 / milliseconds)
+    return np.rint(column.to_numpy(np.float64) * milliseconds).astype(np.int64)
 
 
 def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series:
+    if utc:
+        texts = texts.str.replace(r" (?:UTC|GMT)$", "Z", regex=True)
     try:
         return pd.to_datetime(texts, format=time_format or "ISO8601", utc=utc)
-    except ValueError as error:
-        expected = time_format or "ISO 8601, such as 2026-01-31 13:00:00; give time_format for another form"
-        raise TimestampError(f"{error}; expected {expected}") from None
+    except (ValueError, OverflowError) as error:
+        expected = (
+            time_format
+            or "ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00; give time_format"
+            " (--time-format) for another form, such as %d.%m.%Y %H:%M"
+        )
+        raise TimestampError(f"{str(error).split(' You might')[0].strip()}; expected {expected}") from None
 
 
 def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -> tuple[NDArray[np.int64], list[str]]:

@@ -34,6 +34,8 @@ from streamcast.spec.model_spec import (
 
 HOUR, DAY, WEEK, YEAR = 3_600_000, 86_400_000, 604_800_000, 31_536_000_000
 LONGEST_SEASON = 2_016
+MOST_DRIFT = 0.15
+"""A season may end so many bars beside the period that it stands for: a year is 52 weeks and a day."""
 NEARLY_AS_GOOD = 1.03
 """A week is a second season beside a day if its repetition is at most so many times as wrong."""
 MOST_BACK, FEWER_BACK = 7, 4
@@ -85,7 +87,13 @@ def default_spec(
     season that is no whole number of bars, SettingsError for an unknown time zone or holiday calendar.
     """
     series = SeriesSpec.model_validate(
-        {"columns": _columns(history, aggregates or {}), "freq": history.freq_ms, "mode": mode, "grace": grace}
+        {
+            "columns": _columns(history, aggregates or {}),
+            "freq": history.freq_ms,
+            "offset": history.offset_ms,
+            "mode": mode,
+            "grace": grace,
+        }
     )
     freq, bars = history.freq_ms, _longest(history)
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, freq)
@@ -133,12 +141,15 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     about as good.  The last whole season is repeated over the horizon: an hour that resembles the one before says
     little about tomorrow.  ``series`` says how records make bars (default: a record is a bar).
     """
-    grid = panel(history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms))
+    grid = panel(
+        history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms, offset=history.offset_ms)
+    )
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
     errors: dict[int, float] = {}
     for period in (HOUR, DAY, WEEK, YEAR):
-        season = period // history.freq_ms
-        if period % history.freq_ms == 0 and 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
+        season = round(period / history.freq_ms)
+        drift = abs(season * history.freq_ms - period)
+        if drift <= MOST_DRIFT * history.freq_ms and 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
             error = _error_of_repeating(season, horizon, grid.y_KT, level_K)
             errors[season] = error if np.isfinite(error) else np.inf
     if not errors:
@@ -149,6 +160,25 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     if best == day and errors.get(week, np.inf) <= NEARLY_AS_GOOD * errors[day]:
         return (day, week)
     return (best,)
+
+
+def season_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """Return sentences about the seasons that were chosen for a spec, and about periods that could not be one."""
+    freq, notes = spec.series.freq, []
+    if spec.season == (1,):
+        notes.append(
+            "no season was found, or the history holds none three times: seasonal naive repeats the last value; name"
+            " one with season (--season), in bars"
+        )
+    for name, period in (("a day", DAY), ("a week", WEEK)):
+        if freq < period and abs(round(period / freq) * freq - period) > MOST_DRIFT * freq:
+            notes.append(
+                f"{name} is no whole number of bars of {format_duration(freq)} and was not tried as a season: choose a"
+                " freq that divides it"
+            )
+    if freq > DAY and round(YEAR / freq) in spec.season:
+        notes.append(f"season {round(YEAR / freq)} stands for a year")
+    return tuple(notes)
 
 
 def in_bars(season: int | str | Sequence[int | str], freq: int) -> tuple[int, ...]:
@@ -237,7 +267,7 @@ def _calendar(history: History, *, week: bool) -> tuple[Period, ...]:
 
 def _longest(history: History) -> int:
     """Return the most bars with records of any series."""
-    bar_N = history.ts_N // history.freq_ms
+    bar_N = (history.ts_N - history.offset_ms) // history.freq_ms
     span = int(bar_N[-1] - bar_N[0]) + 1
     places = np.unique(history.series_N.astype(np.int64) * span + (bar_N - bar_N[0]))
     return int(np.bincount(places // span).max())

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness import SHARED_DATA
 from harness.readings import bars_and_readings
 from streamcast import Forecaster
-from streamcast.errors import HistoryError, ModelError, SettingsError
+from streamcast.app.live_values import number
+from streamcast.errors import HistoryError, HistoryWarning, ModelError, SettingsError
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.fit import Options
 
@@ -257,3 +259,81 @@ def test_a_loaded_forecaster_reads_times_in_the_zone_of_its_training(knowing: Fo
 def test_what_cannot_be_known_ahead_is_refused(choice: dict[str, Any], error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said):
         Forecaster(**choice).fit(frame_of())
+
+
+CASES = SHARED_DATA.parent / "cases"
+needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason=f"{CASES} is absent")
+
+
+def naive(frame: pd.DataFrame, horizon: int = 5) -> Forecaster:
+    return Forecaster("zero", horizon=horizon).fit(frame)
+
+
+@needs_cases
+@pytest.mark.parametrize("name", ["mondays", "sundays"])
+def test_forecasts_of_weeks_join_the_rows_of_the_data(name: str) -> None:
+    frame = pd.read_csv(CASES / "02-weekly" / f"{name}.csv", parse_dates=["ds"])
+    forecaster = naive(frame, horizon=4)
+    windows = forecaster.cross_validation(frame, n_windows=2)
+    assert len(windows.merge(frame, on=["unique_id", "ds"])) == len(windows) == 2 * 4 * 3
+    np.testing.assert_array_equal(windows.y, windows.merge(frame, on=["unique_id", "ds"]).y_y)
+    last = frame.ds.max()
+    assert set(forecaster.predict(frame).ds) == {last + pd.Timedelta(weeks=step) for step in range(1, 5)}
+    assert "season 52 stands for a year" in forecaster.notes
+
+
+@needs_cases
+@pytest.mark.parametrize(("windows", "step"), [(4, None), (4, 1), (3, 7)])
+def test_every_series_has_its_windows_over_weekends_and_after_its_end(windows: int, step: int | None) -> None:
+    frame = pd.read_csv(CASES / "04-business-days" / "closes.csv", parse_dates=["ds"])
+    found = naive(frame).cross_validation(frame, n_windows=windows, step_size=step)
+    assert found.groupby("unique_id").cutoff.nunique().to_dict() == dict.fromkeys(["ACME", "BETA", "OLD"], windows)
+
+
+def test_opening_hours_have_all_windows_and_a_short_series_is_warned_of() -> None:
+    hours = pd.date_range("2025-01-01", periods=40 * 24, freq="h")
+    frame = pd.DataFrame({"unique_id": "shop", "ds": hours, "y": np.arange(960.0) % 24})
+    frame = frame[(frame.ds.dt.hour >= 7) & (frame.ds.dt.hour < 17)]
+    forecaster = naive(frame, horizon=6)
+    assert forecaster.cross_validation(frame, n_windows=6).cutoff.nunique() == 6
+    late = pd.concat([frame, frame.tail(8).assign(unique_id="new")])
+    with pytest.warns(HistoryWarning, match=r"1 of 2 series have fewer than the 6 windows .* such as 'new' with 0"):
+        forecaster.cross_validation(late, n_windows=6)
+    with pytest.raises(HistoryError, match="no series has a row 6 bars before its last"):
+        forecaster.cross_validation(frame.head(3))
+    with pytest.raises(HistoryError, match=r"n_windows is 0 .* expected at least 1"):
+        forecaster.cross_validation(frame, n_windows=0)
+
+
+@needs_cases
+def test_a_notebook_says_what_was_dropped_and_learns_from_the_corrections() -> None:
+    frame = pd.read_csv(CASES / "27-corrections" / "first_zero_then_right.csv")
+    with pytest.warns(HistoryWarning, match="960 of 1,920 rows have the series and time of a later row"):
+        forecaster = naive(frame)
+    with pytest.warns(HistoryWarning, match="960 of 1,920 rows"):
+        assert (forecaster.predict(frame).zero > 10).all()
+
+
+def test_a_series_that_was_never_observed_has_no_invented_number(fitted: Forecaster) -> None:
+    frame = frame_of()
+    never = frame[frame.unique_id == "k1"].assign(unique_id="never", y=np.nan)
+    with pytest.warns(HistoryWarning, match="1 series, such as 'never', have no target at all"):
+        assert set(fitted.predict(pd.concat([frame, never])).unique_id) == {"k1", "k2"}
+    stream = fitted.stream()
+    assert not stream.update("k1", "2026-01-01", None)
+    assert stream.series() == []
+    assert stream.update("k1", "2026-01-01 01:00", 1.0)
+
+
+def test_a_models_kind_decides_how_a_column_is_read_and_updated() -> None:
+    frame = frame_of(100).drop(columns="load")
+    frame["kind"] = np.resize(["1", "2", "A"], len(frame))
+    frame["holiday"] = np.resize(["x", None, "y"], len(frame))
+    forecaster = naive(frame)
+    later = frame.assign(kind=np.resize([1, 2], len(frame)), holiday=None)
+    texts = frame.assign(kind=np.resize(["1", "2"], len(frame)), holiday=None)
+    pd.testing.assert_frame_equal(forecaster.predict(later), forecaster.predict(texts))
+    columns = forecaster.model.spec.series.columns
+    places = [number(value, columns[1]) for value in ("1", 1, 1.0, np.int64(1), "A", "B")]
+    assert places == [0, 0, 0, 0, 2, -1]
+    assert np.isnan(number(float("nan"), columns[2]))

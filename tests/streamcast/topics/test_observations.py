@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streamcast.consumers.transport import Batch, Partition
@@ -19,7 +19,9 @@ from streamcast.spec.model_spec import Column, Known, ModelSpec, SeriesSpec, Tar
 from streamcast.topics.ahead import Ahead, ahead_of
 from streamcast.topics.observations import (
     EARLIEST_MS,
+    FIRST_SECONDS,
     LARGEST_RECORD,
+    LAST_SECONDS,
     LATEST_MS,
     LONGEST_KEY,
     Decoder,
@@ -137,6 +139,9 @@ POISON: dict[str, tuple[bytes | None, str]] = {
     "before the year 1 by its zone": (record(ts="0001-01-01T00:00:00+01:00"), "time"),
     "after the year 9999": (record(ts=LATEST_MS + 1), "time"),
     "beyond 64 bits": (raw(ts=str(2**64)), "time"),
+    "seconds": (record(ts=NOW // 1000), "time"),
+    "seconds in another form": (b'{"ts":%d,"key":"a","values":{"y":1}}' % (NOW // 1000), "time"),
+    "microseconds": (record(ts=NOW * 1000), "time"),
     "too far ahead": (record(ts=NOW + SPEC.max_ahead + 1), "ahead"),
     "too far ahead in words": (record(ts="2100-01-01T00:00:00Z"), "ahead"),
     "a comma too many": (raw(values='[1,2,"N",]'), "json"),
@@ -443,6 +448,7 @@ pairs = st.tuples(*[numbers | st.just(math.nan)] * 2)
 def test_an_observation_is_read_as_it_was_written(
     key: str, time: int, values: tuple[float, float], wind: str | None
 ) -> None:
+    assume(not FIRST_SECONDS <= time < LAST_SECONDS)
     seen, poison = DECODER.decode([batch([encode_observation(key, time, [*values, wind])])])
     assert not poison
     want = [None if math.isnan(value) else value for value in values]
@@ -462,3 +468,20 @@ def test_the_limit_of_size_is_that_of_the_whole_record() -> None:
     seen, poison = DECODER.decode([batch([short, long, record()])])
     assert len(seen) == 2
     assert [(p.row, p.reason) for p in poison] == [(1, "size")]
+
+
+def test_times_in_another_unit_are_refused_with_words() -> None:
+    raws = [record(ts=NOW // 1000), record(ts=NOW * 1000), record(ts=NOW * 10**6)]
+    _, poison = DECODER.decode([batch(raws)])
+    assert [letter.detail.partition(" ")[2] for letter in poison] == [
+        f"looks like seconds: write epoch milliseconds, {NOW}",
+        "ms lies outside the years 1 to 9999, and looks like microseconds: write epoch milliseconds",
+        "ms lies outside the years 1 to 9999, and looks like nanoseconds: write epoch milliseconds",
+    ]
+
+
+def test_a_record_of_1970_is_read_in_words_or_with_a_timestamp_of_its_day() -> None:
+    march = 5_184_000_000
+    for raw_record, timestamp in ((record(ts="1970-03-02T00:00:00Z"), NOW), (record(ts=march), march)):
+        seen, poison = DECODER.decode([batch([raw_record], timestamp=timestamp)])
+        assert (seen.times.tolist(), poison) == ([march], [])

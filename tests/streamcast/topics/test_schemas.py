@@ -32,8 +32,9 @@ KNOWING = MODEL.model_copy(update={"targets": KNOWN})
 
 UNSAID = {"empty", "json", "size", "ahead"}
 """Reasons that lie outside of what a schema can say."""
-UNSAID_CASES = re.compile("repeated|null key|no key|by its zone|5000 digits|depth")
-"""What it cannot say of the others: repeated names, the Kafka key, the year in another zone, what no parser takes."""
+UNSAID_CASES = re.compile("repeated|null key|no key|by its zone|5000 digits|depth|^seconds")
+"""What it cannot say of the others: repeated names, the Kafka key and timestamp, the year in another zone, and what no
+parser takes."""
 
 
 def complaints(schema: dict[str, Any], message: object) -> list[str]:

@@ -1,0 +1,51 @@
+"""The cutoffs of a cross-validation: for every series, so many windows that end with its rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from streamcast.errors import HistoryError
+from streamcast.offline.history.polls import observed
+from streamcast.offline.history.read import History
+from streamcast.spec.model_spec import ModelSpec
+
+
+def cutoffs_of(history: History, spec: ModelSpec, n_windows: int, step_size: int) -> pd.DataFrame:
+    """Return up to ``n_windows`` rows of unique_id and cutoff (epoch ms) a series, ``step_size`` bars or more apart.
+
+    The newest leaves room for the horizon before the series' last row.  Raises HistoryError for a number that is not
+    positive, and when no series is long enough.
+    """
+    if n_windows < 1 or step_size < 1:
+        raise HistoryError(f"n_windows is {n_windows} and step_size {step_size}: expected at least 1 of each")
+    series = spec.series
+    rows_N = observed(history) if spec.known_columns else np.ones(len(history), np.bool_)
+    bar_N = (history.ts_N[rows_N] - series.grace - series.offset) // series.freq
+    if series.mode == "ticks":
+        bar_N -= 1  # a row closes the bar before its own
+    whose_N = history.series_N[rows_N]
+    parts = []
+    for place, key in enumerate(history.keys):
+        bars = np.unique(bar_N[whose_N == place])
+        if series.mode == "ticks" and len(bars):
+            bars = np.arange(bars[0], bars[-1] + 1)
+        chosen = _back(bars, spec.horizon, n_windows, step_size)
+        parts.append(
+            pd.DataFrame({"unique_id": key, "cutoff": np.array(chosen, np.int64) * series.freq + series.offset})
+        )
+    found = pd.concat(parts, ignore_index=True)
+    if found.empty:
+        raise HistoryError(f"no series has a row {spec.horizon} bars before its last: give more history for a window")
+    return found
+
+
+def _back(bars: NDArray[np.int64], horizon: int, n_windows: int, step_size: int) -> list[int]:
+    """Return bars of rising ``bars``: the newest at or before each place, going back ``horizon`` from the last."""
+    chosen: list[int] = []
+    place = int(bars[-1]) - horizon if len(bars) else 0
+    while len(chosen) < n_windows and len(bars) and place >= bars[0]:
+        chosen.append(int(bars[np.searchsorted(bars, place, side="right") - 1]))
+        place = chosen[-1] - step_size
+    return chosen

@@ -1,0 +1,118 @@
+"""A CSV, Parquet file or data frame as a frame with the named columns.
+
+As ids and categories, words such as NA are names; ids keep their form, such as 007.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from streamcast.errors import HistoryError
+
+_UNNAMED = re.compile(r"Unnamed: \d+|")
+_INDEX = ("index", "level_0")
+
+
+def load(source: str | Path | pd.DataFrame, wanted: list[str], texts: Collection[str], *, only: bool) -> pd.DataFrame:
+    """Return the source as a frame, the ``texts`` columns as texts; with ``only``, no columns but the wanted ones.
+
+    Raises HistoryError when it cannot be read or a wanted column is absent.
+    """
+    wanted = list(dict.fromkeys(wanted))
+    frame, where = (source, "the data frame") if isinstance(source, pd.DataFrame) else (_file(source, texts), source)
+    frame = _with_index(frame, wanted)
+    _require(list(frame.columns), wanted, str(where))
+    return frame[wanted] if only else frame
+
+
+def row_counters(frame: pd.DataFrame, wanted: list[str]) -> list[str]:
+    """Return the columns that nobody named, and those that only count the rows: a frame's index that was written."""
+    return [
+        name
+        for name in map(str, frame.columns)
+        if name not in wanted and (_UNNAMED.fullmatch(name) or (name in _INDEX and _counts(frame[name])))
+    ]
+
+
+def ids_of(column: pd.Series, notes: list[str]) -> pd.Series:
+    """Return ids as texts, whole numbers without a decimal point."""
+    if pd.api.types.is_float_dtype(column) and (column % 1 == 0).all():
+        notes.append(f"the ids in {column.name!r} are whole numbers with a decimal point: {column.iloc[0]} was read as"
+                     f" {int(column.iloc[0])}")  # fmt: skip
+        return column.astype("int64").astype(str)
+    return column.astype(str)
+
+
+def _counts(column: pd.Series) -> bool:
+    return pd.api.types.is_integer_dtype(column) and bool((column.to_numpy() == np.arange(len(column))).all())
+
+
+def _file(source: str | Path, texts: Collection[str]) -> pd.DataFrame:
+    path = Path(source)
+    try:
+        if ".csv" in path.suffixes[-2:]:
+            frame = pd.read_csv(
+                path, dtype=dict.fromkeys(texts, str), low_memory=False, keep_default_na=False, na_values=[""]
+            )
+            _refuse_other_separators(path, str(frame.columns[0]))
+            return frame
+        if path.suffix in {".parquet", ".pq"}:
+            return pd.read_parquet(path, **_partitioned(path))
+    except ImportError:
+        raise HistoryError(
+            f"{path} is Parquet, which needs pyarrow; pip install 'streamcast-forecasting[parquet]'"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise HistoryError(f"{path} is not UTF-8 ({error}): save it as CSV in UTF-8") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise HistoryError(f"{path} cannot be read: {error}") from None
+    raise HistoryError(f"{path} is neither CSV nor Parquet by its name; expected .csv, .csv.gz, .parquet or .pq")
+
+
+def _refuse_other_separators(path: Path, first: str) -> None:
+    """Raise HistoryError if the name of the first column shows that fields are not separated by commas."""
+    if first.startswith("sep="):
+        raise HistoryError(f"{path} begins with the line {first!r}: remove it, the first line must name the columns")
+    if separators := [mark for mark in (";", "\t", "|") if mark in first]:
+        raise HistoryError(
+            f"{path} separates its columns by {separators[0]!r}, as in {first!r}: save it with commas between columns"
+            " and points in numbers"
+        )
+
+
+def _partitioned(path: Path) -> dict[str, Any]:
+    """Return how to read a folder of ``name=value`` folders: their values are texts, so that 007 stays 007."""
+    if not path.is_dir():
+        return {}
+    import pyarrow as pa
+    from pyarrow import dataset
+
+    parts = [part for file in path.rglob("*.parquet") for part in file.relative_to(path).parts[:-1]]
+    names = dict.fromkeys(part.partition("=")[0] for part in parts if "=" in part)
+    schema = pa.schema([(name, pa.string()) for name in names])
+    return {"partitioning": dataset.partitioning(schema, flavor="hive")} if names else {}
+
+
+def _with_index(frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
+    """Return a frame with the levels of its index that are wanted as columns."""
+    levels = [name for name in frame.index.names if name in wanted and name not in frame.columns]
+    return frame.reset_index(levels) if levels else frame
+
+
+def _require(present: list[str], wanted: list[str], where: str) -> None:
+    for name in wanted:
+        if name not in present:
+            by_folded = {str(column).casefold(): column for column in present}
+            near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+            hint = f", did you mean {by_folded[near[0]]!r}?" if near else "."
+            raise HistoryError(
+                f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}: say which is"
+                " which with id_col, time_col and target_col"
+            )

@@ -1,0 +1,122 @@
+"""The values of a history's columns: numbers, or categories with their table.
+
+A column is numeric if its values are numbers.  Otherwise it holds categories; a column of numbers with other words in
+it, with decimal commas, of dates or of lists is refused.  A model's own columns keep the kind that the model stores.
+
+Shapes: N rows, C columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from streamcast.errors import HistoryError
+from streamcast.topics.observations import LARGEST_VALUE
+
+MAX_CATEGORIES = 1_000
+FEW = 20
+"""Up to so many distinct texts, whole numbers among them may be codes."""
+MISSING = ("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "#N/A")
+"""Words for a missing number; as ids and categories they are names."""
+
+
+def values_of(
+    frame: pd.DataFrame, names: tuple[str, ...], kinds: Mapping[str, bool], notes: list[str], changes: list[str]
+) -> tuple[NDArray[np.float64], dict[str, tuple[str, ...]]]:
+    """Return values [N, C] and the tables of categories; raises HistoryError.
+
+    ``kinds`` says of columns whose kind is known whether they are categories.
+    """
+    values_NC = np.empty((len(frame), len(names)))
+    categories: dict[str, tuple[str, ...]] = {}
+    for place, name in enumerate(names):
+        column = frame[name]
+        known = False if place == 0 else kinds.get(name)
+        numbers = _numbers(column, categories=known)
+        if numbers is not None:
+            values_NC[:, place] = numbers
+            continue
+        if known is None:
+            _refuse_what_is_no_category(column)
+        codes, table = pd.factorize(_texts(column), sort=True)
+        if len(table) > MAX_CATEGORIES and known is None:
+            raise HistoryError(
+                f"column {name!r} has {len(table):,} distinct texts, such as {table[0]!r}; expected numbers or"
+                f" at most {MAX_CATEGORIES:,} categories. Leave it out with columns=…, or clean it"
+            )
+        categories[name] = tuple(table)
+        values_NC[:, place] = np.where(codes < 0, np.nan, codes)
+        if known is None:
+            shown = ", ".join(map(repr, table[:3])) + (", ..." if len(table) > 3 else "")
+            notes.append(f"column {name!r} was read as {len(table)} categories: {shown}")
+    extreme = np.abs(values_NC) > LARGEST_VALUE
+    if extreme.any():
+        changes.append(f"{extreme.sum():,} values that are infinite or beyond ±{LARGEST_VALUE:g} were read as missing")
+        values_NC[extreme] = np.nan
+    return values_NC, categories
+
+
+def _numbers(column: pd.Series, *, categories: bool | None) -> NDArray[np.float64] | None:
+    """Return a column as numbers, None if it holds categories; raises HistoryError if it must be numbers and is not."""
+    if categories:
+        return None
+    if not _is_text(column):
+        return column.to_numpy(np.float64, na_value=np.nan)
+    named = column.astype(object)
+    given = named.where(~named.isin(MISSING), None)
+    numbers = pd.to_numeric(given, errors="coerce")
+    unread = numbers.isna() & given.notna()
+    if not unread.any() and (numbers.notna().any() or given.equals(named)):
+        return numbers.to_numpy(np.float64, na_value=np.nan)
+    if categories is None:
+        return None
+    wrong = unread if unread.any() else column.notna()
+    value, row = column[wrong].iloc[0], int(np.flatnonzero(wrong)[0]) + 1
+    raise HistoryError(f"{column.name!r} is {value!r} in row {row}; expected a number, or nothing for missing")
+
+
+def _texts(column: pd.Series) -> NDArray[np.object_]:
+    """Return names of categories, None where missing; a whole number has no decimal point."""
+    values = column.to_numpy(object)
+    names = [_name(value) if present else None for value, present in zip(values, column.notna(), strict=True)]
+    return np.array(names, object)
+
+
+def _name(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _refuse_what_is_no_category(column: pd.Series) -> None:
+    """Raise HistoryError for numbers with other words in them, decimal commas, dates and lists."""
+    present = column[column.notna()]
+    first = present.iloc[0]
+    if not isinstance(first, str | bool | np.bool_ | float | int) and not pd.api.types.is_scalar(first):
+        raise HistoryError(f"column {column.name!r} holds {first!r}; expected numbers or texts. Leave it out")
+    texts = present.astype(str)
+    distinct = pd.Series(texts.unique())
+    comma = distinct.str.fullmatch(r"\s*[+-]?\d+,\d+\s*")
+    if comma.mean() > 0.5:
+        raise HistoryError(
+            f"column {column.name!r} has decimal commas, such as {distinct[comma].iloc[0]!r}: write points, as in 12.5"
+        )
+    if len(distinct) > 1 and distinct.str.fullmatch(r"\d{4}-\d{2}-\d{2}([T ].*)?").all():
+        raise HistoryError(
+            f"column {column.name!r} holds dates, such as {distinct.iloc[0]!r}; expected numbers or categories. Leave"
+            " it out, or give the number that matters, such as the days until then"
+        )
+    number = pd.to_numeric(distinct, errors="coerce").notna()
+    if number.mean() > 0.5 and (len(distinct) > FEW or distinct[number].str.contains(".", regex=False).any()):
+        unread = pd.to_numeric(texts, errors="coerce").isna()
+        row = int(np.flatnonzero(column.notna())[np.flatnonzero(unread)[0]]) + 1
+        raise HistoryError(
+            f"column {column.name!r} is {texts[unread].iloc[0]!r} in row {row}, among {int((~unread).sum()):,} numbers;"
+            " expected a number, or nothing for missing. Clean it, or leave the column out"
+        )
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))

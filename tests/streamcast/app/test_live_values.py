@@ -1,0 +1,108 @@
+"""A live stream in a notebook: times of every type, and values that the service would refuse."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from streamcast import Forecaster
+from streamcast.app.forecaster import Stream
+
+START = 1_735_689_600_000  # 2025-01-01T00:00Z
+HOUR = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def forecaster() -> Forecaster:
+    y = 10 + np.sin(np.arange(96) / 24 * 2 * np.pi)
+    frame = pd.DataFrame({"unique_id": "a", "ds": START + np.arange(96) * HOUR, "y": y, "temp": y / 2})
+    return Forecaster("zero", horizon=2).fit(frame)
+
+
+def fed(forecaster: Forecaster, bars: int = 60) -> Stream:
+    stream = forecaster.stream()
+    for bar in range(bars):
+        assert stream.update("a", START + bar * HOUR, float(bar % 24), temp=1.0)
+    return stream
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        START, np.int64(START), np.float64(START), float(START), np.datetime64(START, "ms"), "2025-01-01",
+        pd.Timestamp("2025-01-01"), pd.Timestamp("2025-01-01 01:00", tz="Europe/Berlin"),
+    ],
+)  # fmt: skip
+def test_a_time_may_have_any_type(forecaster: Forecaster, time: Any) -> None:
+    stream = forecaster.stream()
+    assert stream.update("a", time, 1.0)
+    assert stream.forecast("a").cutoff.iloc[0] == pd.Timestamp("2025-01-01")
+
+
+@pytest.mark.parametrize("time", [START // 1000, START / 1000, np.int64(START * 1000), START * 10**6, 7, float("nan")])
+def test_a_number_in_another_unit_is_refused_with_the_remedy(forecaster: Forecaster, time: Any) -> None:
+    with pytest.raises(ValueError, match=r"ts is .* must be epoch milliseconds.* Multiply seconds by 1000"):
+        forecaster.stream().update("a", time, 1.0)
+
+
+@pytest.mark.parametrize("time", [None, True, [START]])
+def test_what_is_no_time_is_refused(forecaster: Forecaster, time: Any) -> None:
+    with pytest.raises(TypeError, match=r"ts is .* expected a time"):
+        forecaster.stream().update("a", time, 1.0)
+    with pytest.raises(ValueError, match="ts is NaT: expected a time"):
+        forecaster.stream().update("a", pd.NaT, 1.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e200, Decimal("1e200"), "12", True, [1.0]])
+def test_a_value_that_the_service_refuses_is_an_error_and_leaves_the_stream_as_it_was(
+    forecaster: Forecaster, value: Any
+) -> None:
+    stream, other = fed(forecaster), fed(forecaster)
+    for inputs in ({"y": value, "temp": 1.0}, {"y": 1.0, "temp": value}):
+        with pytest.raises((TypeError, ValueError), match=r"(y|temp) is "):
+            stream.update("a", START + 60 * HOUR, **inputs)
+    assert all(one.update("a", START + 60 * HOUR, 12.0, temp=1.0) for one in (stream, other))
+    pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
+
+
+@pytest.mark.parametrize("value", [None, pd.NA, pd.NaT, float("nan"), np.float32("nan"), Decimal("nan")])
+def test_every_kind_of_missing_is_missing(forecaster: Forecaster, value: Any) -> None:
+    stream, other = fed(forecaster), fed(forecaster)
+    assert stream.update("a", START + 60 * HOUR, value, temp=value)
+    assert other.update("a", START + 60 * HOUR, None)
+    pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
+
+
+def test_a_decimal_and_numpys_numbers_are_numbers(forecaster: Forecaster) -> None:
+    stream, other = fed(forecaster), fed(forecaster)
+    assert stream.update("a", START + 60 * HOUR, Decimal("12.5"), temp=np.int32(1))
+    assert other.update("a", START + 60 * HOUR, 12.5, temp=1.0)
+    pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
+
+
+def test_an_update_that_fails_within_the_engine_leaves_the_stream_as_it_was(
+    forecaster: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, other = fed(forecaster), fed(forecaster)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("streamcast.engine.engine.advance", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stream.update("a", START + 60 * HOUR, 3.0)
+    assert all(one.update("a", START + 60 * HOUR, 12.0, temp=1.0) for one in (stream, other))
+    pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
+
+
+def test_a_frame_with_a_huge_value_is_forecast_from_its_last_row(forecaster: Forecaster) -> None:
+    y = np.where(np.arange(72) == 40, np.finfo(float).max, 5.0)
+    frame = pd.DataFrame({"unique_id": "a", "ds": START + np.arange(72) * HOUR, "y": y, "temp": 1.0})
+    found = forecaster.predict(frame)
+    assert found.cutoff.iloc[0] == pd.Timestamp("2025-01-03 23:00")
+    assert np.isfinite(found.zero).all()
