@@ -47,9 +47,9 @@ export class Wall {
     sketch(tile, this.sizes, fan, middle, seen);
     error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     late.className = tile.behind && !this.stats.ended ? "late" : "";
-    late.dataset.window = tile.behind === 0 ? "series_coverage" : "behind";
+    late.dataset.window = isLate(tile, this.stats) ? "behind" : "series_coverage";
     late.textContent = remark(tile, this.stats);
-    item.classList.toggle("silent", tile.behind !== 0 && !this.stats.ended);
+    item.classList.toggle("silent", isLate(tile, this.stats));
     link.setAttribute("aria-label", describe(tile, this.stats));
   }
 }
@@ -81,8 +81,11 @@ function sketch(tile, sizes, fan, middle, seen) {
   fan.setAttribute("d", steps ? `${line([...along(high, ahead), ...along(low, ahead).reverse()])}Z` : "");
 }
 
+// Whether forecasts of the series are missing; at the end of a replay, series may end at different times.
+const isLate = ({ behind }, { ended }) => behind === null || (behind > 0 && !ended);
+
 function remark(tile, stats) {
-  if (tile.behind !== 0) return lateness(tile.behind, stats);
+  if (isLate(tile, stats)) return lateness(tile.behind, stats);
   return tile.warm ? `${percent(tile.coverage)} inside` : "warming up";
 }
 

@@ -299,7 +299,7 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
         board.records.heard -= 60
         expect(page.locator("#status")).to_have_text("finished")
         expect(page.locator("#upto")).to_have_text("the data ends at 1 Nov 2026, 12:29:00 UTC")
-        expect(page.locator(".tile", has_text="chiller")).to_contain_text("ended 9 min earlier")
+        expect(page.locator(".tile", has_text="chiller")).to_contain_text(" % inside")
         expect(page.locator(".late, .silent, #strip .bad")).to_have_count(0)
         page.locator(".tile", has_text="chiller").click()
         expect(page.locator("#facts")).to_contain_text("ended 9 min earlier")
