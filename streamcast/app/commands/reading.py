@@ -42,9 +42,9 @@ def read_history(data: Path, columns: Columns, model: Model | None = None, *, ti
     series, found = model.spec.series if model else None, mapping(columns, model)
     history = read(
         data, id_col=found.id_col or None, time_col=found.time_col, target_col=found.target_col,
-        columns=columns.columns, freq=columns.freq or (series and series.freq), timezone=found.timezone,
+        columns=columns.columns, freq=columns.freq or (series.freq if series else None), timezone=found.timezone,
         time_format=columns.time_format, ticks=series.mode == "ticks" if series else ticks,
-        offset_ms=series and series.offset, kinds=series and series.kinds,
+        offset_ms=series.offset if series else None, kinds=series.kinds if series else None,
     )  # fmt: skip
     say(history.notes, history.changes)
     return history
