@@ -75,11 +75,14 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic's partitions, replication factor and broker-side configuration."""
+    """A topic's partitions, replication factor and broker-side configuration (defaults included, when described).
+
+    A replication factor of -1 asks the broker for its default when the topic is created.
+    """
 
     name: str
     partitions: int
-    replication: int = 1
+    replication: int = -1
     config: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@
     ├── ModelError           2   a model folder is wrong, or the model does not fit
     ├── HistoryError         2   a file or data frame cannot be read as a history
     └── SnapshotError        1   a snapshot cannot be used
+        └── StoreError       1   the store of snapshots failed
 
 The two wings raise their own, ``streamcast.models.spec.SpecError`` (2) and
 ``streamcast.consumers.transport.TransportError`` (3), which carry ``exit_code`` in the same way.  In a notebook,
@@ -33,6 +34,10 @@ class ServiceError(StreamcastError):
 
 class SnapshotError(StreamcastError):
     """A snapshot cannot be used: damaged, or of another topic, model or version."""
+
+
+class StoreError(SnapshotError):
+    """The store of snapshots failed: it is away, too slow, or refuses."""
 
 
 class SettingsError(StreamcastError):

@@ -16,7 +16,6 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
-    ConfigSource,
     OffsetSpec,
     ResourceType,
 )
@@ -100,11 +99,7 @@ class LibrdReader:
                 name,
                 partitions=len(partitions),
                 replication=len(partitions[0].replicas),
-                config={
-                    key: entry.value
-                    for key, entry in configs[name].items()
-                    if entry.source == ConfigSource.DYNAMIC_TOPIC_CONFIG.value
-                },
+                config={key: entry.value for key, entry in configs[name].items() if entry.value is not None},
             )
             for name, partitions in found.items()
         }

@@ -15,7 +15,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -230,10 +230,10 @@ class MemoryBroker:
     # Topics
 
     def create(self, spec: TopicSpec) -> None:
-        """Create a topic unless it exists."""
+        """Create a topic unless it exists; this broker's default replication factor is 1."""
         with self.changed:
             if spec.name not in self._topics:
-                self._topics[spec.name] = spec
+                self._topics[spec.name] = replace(spec, replication=max(spec.replication, 1))
                 self._logs.update({Partition(spec.name, index): Log() for index in range(spec.partitions)})
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:

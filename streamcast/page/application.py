@@ -83,6 +83,10 @@ def create_app(board: Board, access: Access = OPEN) -> Starlette:
             return Response(refusal, 503, {"retry-after": "10"})
         return _EventStream(look.events(), streams, client)
 
+    async def livez(_: Request) -> Response:
+        found = "".join(f"{' '.join(stopped.split())}\n" for stopped in board.stopped)
+        return PlainTextResponse(found or "ok\n", 503 if found else 200)
+
     async def wall(request: Request) -> Response:
         return _json(_Look(board, request).wall())
 
@@ -100,6 +104,7 @@ def create_app(board: Board, access: Access = OPEN) -> Starlette:
             *map(static, _FILES),
             Route("/plotly.min.js", plotly_js),
             Route("/events", events),
+            Route("/livez", livez),
             Route("/api/series", wall),
             Route("/api/series/{key:path}", series),
         ],

@@ -147,6 +147,7 @@ class Board:
         self.newest_bar: int | None = None
         self._written_ms = 0
         self.trouble: str | None = None
+        self.stopped: list[str] = []
         self._service: Numbers | None = None
         self.max_series, self._max_forecasts = max_series, max_forecasts
         self._decoder = Decoder(spec, ahead)
@@ -209,6 +210,11 @@ class Board:
         """Set the reason why the topics cannot be read; None when they can."""
         with self.lock:
             self.trouble = what
+
+    def report_stopped(self, what: str) -> None:
+        """Note that a reader of the page has ended by an error: from now on a part of the board does not change."""
+        with self.lock:
+            self.stopped.append(what)
 
     def report_service(self, numbers: Numbers | None) -> None:
         """Set the service's own numbers (``Telemetry.summary``); None while it does not answer."""

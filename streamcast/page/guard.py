@@ -34,7 +34,7 @@ class Guard:
 
     A Host that is an address is always accepted: to point a name of its own at the page (DNS rebinding), another site
     needs a name.  Browsers send the token as the password of HTTP Basic, with any user name; programs may send it as a
-    Bearer token.
+    Bearer token.  The probe needs none.
     """
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
@@ -47,7 +47,7 @@ class Guard:
         if not (is_address(host) or host in self._names):
             text = f"{host[:64]!r} is not a name of this page: use its address, or set dashboard.name to the name\n"
             await PlainTextResponse(text, 400)(scope, receive, send)
-        elif self._token is not None and not self._knows(self._token, headers.get("authorization", "")):
+        elif self._token is not None and scope["path"] != "/livez" and not self._knows(self._token, headers.get("authorization", "")):
             text = "this page needs its token: any user name, and dashboard.token as the password\n"
             await PlainTextResponse(text, 401, _ASK)(scope, receive, send)
         else:

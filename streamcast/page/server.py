@@ -8,6 +8,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import h11
@@ -20,6 +21,8 @@ from streamcast.page.board import Board, Numbers
 from streamcast.page.feed import Feed, follow
 from streamcast.page.guard import OPEN, Access
 from streamcast.page.scrape import watch
+
+log = logging.getLogger("streamcast")
 
 _RECEIPT_SECONDS: Final = 5.0
 _MOST_CONNECTIONS: Final = 128
@@ -151,8 +154,13 @@ class LivePage:
         self._server = serve_dashboard(board, host, port, access)
         self.url = self._server.url
         self._threads = [
-            threading.Thread(target=follow, args=(feed, board, self._stop), name="page-feed", daemon=True),
-            threading.Thread(target=watch, args=(numbers, board, self._stop), name="page-service", daemon=True),
+            _reader("the topics", board, partial(follow, feed, board, self._stop), board.report_trouble),
+            _reader(
+                "the service's numbers",
+                board,
+                partial(watch, numbers, board, self._stop),
+                lambda _: board.report_service(None),
+            ),
         ]
         for thread in self._threads:
             thread.start()
@@ -167,6 +175,21 @@ class LivePage:
         self._server.close()
         for thread in self._threads:
             thread.join(_CLOSE_SECONDS)
+
+
+def _reader(what: str, board: Board, read: Callable[[], None], show: Callable[[str], None]) -> threading.Thread:
+    """Return a thread that reads for the page; if an error ends it, ``show`` says so, and the page's probe does."""
+
+    def run() -> None:
+        try:
+            read()
+        except Exception as error:
+            log.exception("the page's reader of %s has stopped", what)
+            reason = f"the reader of {what} has stopped ({type(error).__name__}: {error}): restart the page"
+            board.report_stopped(reason)
+            show(reason)
+
+    return threading.Thread(target=run, name=f"page reads {what}", daemon=True)
 
 
 def serve_dashboard(board: Board, host: str = "127.0.0.1", port: int = 0, access: Access = OPEN) -> PageServer:

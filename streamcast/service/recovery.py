@@ -15,7 +15,7 @@ from typing import Protocol
 
 from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
 from streamcast.engine.engine import Engine
-from streamcast.errors import SnapshotError
+from streamcast.errors import SnapshotError, StoreError
 from streamcast.service.snapshots import Header, Store, fingerprint, of_lane
 from streamcast.topics.journal import Entry, Journal
 from streamcast.topics.observations import Decoder
@@ -36,6 +36,9 @@ class Watcher(Protocol):
 
     def snapshot(self, partition: Partition) -> None:
         """The state of a partition equals its newest snapshot."""
+
+    def store_failed(self, action: str) -> None:
+        """The store could not do this: "list" or "read"."""
 
 
 @dataclass(slots=True)
@@ -69,13 +72,15 @@ class Recovery:
         self.drop([partition])
         if self._store is None:
             return wanted.begin
-        for path, offset in self._store.newest(wanted, wanted.offset):
+        for path, offset in self._listed(self._store, wanted):
             began = time.perf_counter()
             try:
                 header, arrays = self._store.read(path, wanted)
                 for lane, engine in self._engines.items():
                     engine.slab.restore(partition, of_lane(lane, arrays))
             except (SnapshotError, ValueError) as error:
+                if isinstance(error, StoreError):
+                    self._watcher.store_failed("read")
                 log.error("snapshot %s is ignored: %s", path, error)
                 for engine in self._engines.values():
                     engine.slab.forget(partition)
@@ -89,6 +94,18 @@ class Recovery:
             self._watcher.snapshot(partition)
             return offset
         return wanted.begin
+
+    def _listed(self, store: Store, wanted: Header) -> list[tuple[str, int]]:
+        """Return the snapshots to try; none when the store fails, because the log alone is enough."""
+        try:
+            return list(store.newest(wanted, wanted.offset))
+        except StoreError as error:
+            self._watcher.store_failed("list")
+            log.warning(
+                "%s[%d]: no snapshot can be used: %s; replaying the records instead, which takes longer; check"
+                " state.store", wanted.topic, wanted.partition, error,
+            )  # fmt: skip
+            return []
 
     def plan(self, partition: Partition, start: int, end: int, journal: Journal) -> None:
         """Prepare to bring a partition's state from ``start``, where ``restore`` left it, to ``end``."""

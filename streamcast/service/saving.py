@@ -23,6 +23,9 @@ class Saved(Protocol):
     def snapshot(self, partition: Partition) -> None:
         """The snapshot of a partition was written just now."""
 
+    def store_failed(self, action: str) -> None:
+        """The store could not do this: "write"."""
+
 
 class Saver:
     """Decides which partition's snapshot is due, and writes it; a failed write is logged and tried again later."""
@@ -63,10 +66,11 @@ class Saver:
         began = time.perf_counter()
         try:
             size = self._store.write(header, arrays)
-        except OSError as error:
-            log.error(
-                "snapshot of %s[%d] at offset %d was not written (%s): recovery will take longer until one is;"
-                " check state.store", partition.topic, partition.index, header.offset, error,
+        except Exception as error:  # noqa: BLE001 an object store raises its client's own errors
+            self._observer.store_failed("write")
+            log.warning(
+                "snapshot of %s[%d] at offset %d was not written (%s: %s): recovery will take longer until one is;"
+                " check state.store", *partition, header.offset, type(error).__name__, error,
             )  # fmt: skip
             return
         self._observer.snapshot(partition)

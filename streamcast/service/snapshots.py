@@ -13,6 +13,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from streamcast.consumers.transport import Partition
-from streamcast.errors import SnapshotError
+from streamcast.errors import SettingsError, SnapshotError, StoreError
 
 VERSION = 1
 _MAGIC = b"streamcast snapshot 1\n"
@@ -106,10 +107,14 @@ def of_lane(lane: str, arrays: Arrays) -> Arrays:
 
 
 class Store:
-    """Snapshots under one fsspec URL, a folder for each partition."""
+    """Snapshots under one fsspec URL, a folder for each partition; raises SettingsError if nothing handles the URL."""
 
     def __init__(self, url: str, retention: int) -> None:
-        self._files, self._root = fsspec.core.url_to_fs(url)
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            expected = "expected a folder, or an fsspec URL whose package is installed"
+            raise SettingsError(f"state.store is {url!r}: {error}; {expected}") from None
         self._retention = retention
         self._local = "file" in (
             [self._files.protocol] if isinstance(self._files.protocol, str) else self._files.protocol
@@ -118,7 +123,7 @@ class Store:
     def write(self, header: Header, arrays: Arrays) -> int:
         """Keep a snapshot unless it is there already, and drop those beyond the retention; return its bytes.
 
-        Raises OSError when the store cannot write it.
+        Raises whatever the store raises when it cannot write: an OSError, or an object store's own error.
         """
         folder = self._folder(Partition(header.topic, header.partition))
         path = f"{folder}/{header.name}"
@@ -134,20 +139,24 @@ class Store:
         return len(data)
 
     def newest(self, wanted: Header, at_most: int) -> Iterator[tuple[str, int]]:
-        """Yield (path, offset) of the snapshots of ``wanted``'s family at or below an offset, newest first."""
-        for path, offset, family in self._listed(self._folder(Partition(wanted.topic, wanted.partition))):
+        """Yield (path, offset) of the snapshots of ``wanted``'s family at or below an offset, newest first.
+
+        Raises StoreError when the store cannot list them.
+        """
+        with _asking("list its files"):
+            listed = self._listed(self._folder(Partition(wanted.topic, wanted.partition)))
+        for path, offset, family in listed:
             if family == wanted.family and wanted.begin <= offset <= at_most:
                 yield path, offset
 
     def read(self, path: str, wanted: Header) -> tuple[Header, Arrays]:
         """Return a snapshot that agrees with ``wanted`` (but for offset and fingerprint).
 
-        Raises SnapshotError.
+        Raises SnapshotError, and StoreError when the store cannot read it.
         """
-        try:
-            header, arrays = decode(self._files.cat_file(path))
-        except OSError as error:
-            raise SnapshotError(f"it cannot be read: {error}") from error
+        with _asking("read it"):
+            data = self._files.cat_file(path)
+        header, arrays = decode(data)
         for name in ("topic", "journal", "partition", "partitions", "begin", "models", "max_series", "version"):
             if getattr(header, name) != getattr(wanted, name):
                 raise SnapshotError(f"its {name} is {getattr(header, name)!r}, not {getattr(wanted, name)!r}")
@@ -176,6 +185,15 @@ class Store:
         others = [path for path, _, family in listed if family != header.family]
         for path in own[self._retention :] + others[self._retention :]:
             self._files.rm_file(path)
+
+
+@contextmanager
+def _asking(action: str) -> Iterator[None]:
+    """Turn any error of a file system into a StoreError: object stores raise their client's own."""
+    try:
+        yield
+    except Exception as error:
+        raise StoreError(f"the store could not {action} ({type(error).__name__}: {error})") from error
 
 
 def _write_aside(path: Path, data: bytes) -> None:

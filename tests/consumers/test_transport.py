@@ -546,6 +546,12 @@ def test_topics_are_created_once_and_described(world: World) -> None:
     assert described[name].config["retention.ms"] == "60000"
 
 
+def test_the_broker_decides_the_replication_of_a_topic_that_names_none(world: World) -> None:
+    name = f"default-{uuid.uuid4().hex}"
+    world.admin.create([TopicSpec(name, 2)])
+    assert world.reader().describe([name])[name].replication == 1  # every broker of the tests stands alone
+
+
 def test_a_missing_topic_is_an_error_and_is_not_created(world: World) -> None:
     missing = f"typo-{uuid.uuid4().hex}"
     with pytest.raises(TopicMissing, match=missing):

@@ -83,6 +83,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     for number in range(4):
         telemetry.progress(Partition("observations", number), time.time() - 1, time.time() - 60)
         telemetry.snapshot(Partition("observations", number))
+    telemetry.store_failed("read")
     telemetry.model_swap("challenger")
     for lane in ("champion", "challenger"):
         telemetry.forecasts(lane, 960)

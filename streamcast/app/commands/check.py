@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +19,8 @@ from streamcast.spec.model_spec import ModelSpec, format_duration
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 """Keep the journal for ever: it is small, and replay needs all of it."""
 
+IN_SYNC = "min.insync.replicas"
+
 SETTINGS_FAULT, BROKER_FAULT = 2, 3
 
 
@@ -30,6 +31,8 @@ def check(settings: Settings, create: bool, console: Console) -> int:
     broker = _broker(settings, create, say) and _transactions(settings, say)
     if say.faults:
         console.print(f"[red]{say.faults} of {say.lines} checks failed.[/]")
+    elif say.warnings:
+        console.print(f"[yellow]All {say.lines} checks passed, with {say.warnings} warnings.[/]")
     else:
         console.print(f"[green]All {say.lines} checks passed.[/] Start with [bold]streamcast serve[/].")
     return 0 if models and broker else SETTINGS_FAULT if not models else BROKER_FAULT
@@ -38,7 +41,7 @@ def check(settings: Settings, create: bool, console: Console) -> int:
 class _Say:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self.lines = self.faults = 0
+        self.lines = self.faults = self.warnings = 0
 
     def __call__(self, good: bool, what: str, remedy: str = "") -> bool:
         self.lines += 1
@@ -46,6 +49,11 @@ class _Say:
         mark = "[green]ok  [/]" if good else "[red]FAIL[/]"
         self._console.print(f"{mark} {what}" + ("" if good or not remedy else f"\n     [yellow]remedy:[/] {remedy}"))
         return good
+
+    def warn(self, what: str, remedy: str) -> None:
+        """Print what works and is weaker than it should be."""
+        self.warnings += 1
+        self._console.print(f"[yellow]warn[/] {what}\n     [yellow]remedy:[/] {remedy}")
 
     def note(self, what: str) -> None:
         """Print a line that is no check."""
@@ -103,11 +111,7 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
     output = settings.output
     needed = [settings.input.topic, output.forecasts, output.dead_letters, output.journal]
     try:
-        reader = new_reader(settings, connection(settings))
-        try:
-            found = reader.describe(needed)
-        finally:
-            reader.close(5.0)
+        found = _described(settings, needed)
     except TransportError as error:
         return say(False, f"broker {servers}: {error}", "start it, or correct kafka.bootstrap_servers")
     say(True, f"broker {servers} answers")
@@ -121,8 +125,8 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
     missing = [topic for topic in needed if topic not in found]
     if missing and create:
         _create(settings, missing, found[settings.input.topic])
-        found |= {topic: replace(found[settings.input.topic], name=topic) for topic in missing}
-    good, replication = True, found[settings.input.topic].replication
+        found = _described(settings, needed)
+    good = True
     for topic in needed:
         if topic not in found:
             good &= say(False, f"topic {topic} does not exist", "run again with --create")
@@ -133,22 +137,45 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
                 f"topic {topic}: {count} partitions" + (" (just created)" if topic in missing else ""),
                 f"give it {partitions}, like {settings.input.topic}: a forecast goes to the partition of its record",
             )
-            if found[topic].replication < replication:
-                good &= say(
-                    False,
-                    f"topic {topic} has replication factor {found[topic].replication}, {settings.input.topic} has"
-                    f" {replication}: one broker less stops all answers",
-                    f"raise its replication factor to {replication} (kafka-reassign-partitions.sh)",
-                )
+            _strength(found[topic], found[settings.input.topic], say)
     return good
 
 
+def _described(settings: Settings, topics: list[str]) -> dict[str, TopicSpec]:
+    reader = new_reader(settings, connection(settings))
+    try:
+        return reader.describe(topics)
+    finally:
+        reader.close(5.0)
+
+
+def _strength(topic: TopicSpec, source: TopicSpec, say: _Say) -> None:
+    """Warn when a topic survives the loss of fewer brokers than the input does."""
+    if topic.replication < source.replication:
+        say.warn(
+            f"topic {topic.name} has replication factor {topic.replication}, {source.name} has {source.replication}:"
+            " the loss of a broker that the input survives stops all answers",
+            f"raise it to {source.replication} (kafka-reassign-partitions.sh)",
+        )
+    if _in_sync(topic) < _in_sync(source):
+        say.warn(
+            f"topic {topic.name} has {IN_SYNC} {_in_sync(topic)}, {source.name} has {_in_sync(source)}: answers may be"
+            " acknowledged by fewer brokers than their records",
+            f"kafka-configs.sh --alter --topic {topic.name} --add-config {IN_SYNC}={_in_sync(source)}",
+        )
+
+
+def _in_sync(topic: TopicSpec) -> int:
+    return int(topic.config.get(IN_SYNC, 1))
+
+
 def _create(settings: Settings, topics: list[str], source: TopicSpec) -> None:
-    """Create topics with the partitions and the replication factor of the input topic."""
-    config: Callable[[str], dict[str, str]] = lambda topic: JOURNAL_CONFIG if topic == settings.output.journal else {}  # noqa: E731
+    """Create topics with the partitions, the replication factor and the min.insync.replicas of the input topic."""
+    shared = {name: value for name, value in source.config.items() if name == IN_SYNC}
+    config = {topic: shared | (JOURNAL_CONFIG if topic == settings.output.journal else {}) for topic in topics}
     transport = new_transport(settings, replace(connection(settings), guarantee="at_least_once"))
     try:
-        transport.create([replace(source, name=topic, config=config(topic)) for topic in topics])
+        transport.create([replace(source, name=topic, config=config[topic]) for topic in topics])
     finally:
         transport.close(10.0)
 

@@ -19,10 +19,11 @@ def listening(setting: str, host: str, port: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno in errno.errorcode else error.strerror
+        number = error.errno or 0
+        reason = os.strerror(number).lower() if number in errno.errorcode else error.strerror
         remedy = (
             f"end the process that uses port {port}, or choose another one (0: any free port)"
-            if error.errno in _OF_THE_PORT
+            if number in _OF_THE_PORT
             else f"expected an address of this machine, not {host!r}"
         )
         raise SettingsError(f"{setting} is {port}: cannot listen on {host}, port {port} ({reason}); {remedy}") from None

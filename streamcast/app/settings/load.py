@@ -89,7 +89,7 @@ def _refuse_sharing(path: Path, text: str) -> None:
             else ""
         )
         if found:
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             raise SettingsError(f"{path}:{line}: {found} is not accepted; expected plain values: write the value out")
 
 

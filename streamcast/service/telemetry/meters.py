@@ -44,6 +44,7 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "commits": ("Batches committed.", ()),
     "aborts": ("Batches rolled back.", ()),
     "rebalances": ("Times that partitions came or went.", ()),
+    "store_failures": ("Times that the store of snapshots failed to list, read or write.", ("action",)),
     "model_swaps": ("Partitions that a lane answers with another model than before.", ("lane",)),
 }
 

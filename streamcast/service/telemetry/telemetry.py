@@ -204,6 +204,11 @@ class Telemetry(Collector):
         with self._lock:
             self._saved[partition] = self._clock()
 
+    def store_failed(self, action: str) -> None:
+        """The store of snapshots could not do this: "list", "read" or "write"."""
+        with self._lock:
+            self._add("store_failures", action)
+
     def recovering(self, records_left: int) -> None:
         """A recovery still has ``records_left`` to replay."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""What ``streamcast check`` says of models."""
+"""What ``streamcast check`` says of models and topics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ import pytest
 from rich.console import Console
 
 from harness.streams import SPECS, network
-from streamcast.app.commands.check import _models, _Say
+from streamcast.app.commands import check
+from streamcast.app.commands.check import _broker, _models, _Say
 from streamcast.app.settings import load_settings
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import TopicSpec
 from streamcast.spec.folders import save_model
 
 
@@ -39,3 +42,47 @@ def test_more_memory_than_is_allowed_is_refused_with_the_arithmetic(folder: Path
     assert "are more than the 1,048,576 bytes of state.max_bytes" in told
     assert "ring 1 ×" in told
     assert "remedy: lower state.max_series" in told
+
+
+OUTPUTS = ("forecasts", "dead-letters", "forecast-journal")
+SAFE = {"min.insync.replicas": "2"}
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
+    """A broker whose input has three replicas, two of them in sync."""
+    made = MemoryBroker()
+    monkeypatch.setattr(check, "new_reader", lambda _settings, who: MemoryReader(made, who))
+    monkeypatch.setattr(check, "new_transport", lambda _settings, who: MemoryTransport(made, who))
+    made.create(TopicSpec("observations", 4, 3, {**SAFE, "retention.ms": "60000"}))
+    return made
+
+
+def checked(*, create: bool) -> str:
+    """What is printed about the topics; all checks must pass."""
+    lanes = {"models.lanes": {"champion": {"model": "small@1"}}, "input.topic": "observations"}
+    names = dict(zip(("forecasts", "dead_letters", "journal"), OUTPUTS, strict=True))
+    settings = load_settings(None, lanes | {f"output.{name}": topic for name, topic in names.items()})
+    printed = io.StringIO()
+    assert _broker(settings, create, _Say(Console(file=printed, width=400)))
+    return printed.getvalue()
+
+
+def test_topics_are_created_as_strong_as_the_input(broker: MemoryBroker) -> None:
+    assert "warn" not in checked(create=True)
+    made = broker.describe(OUTPUTS)
+    assert {(topic.partitions, topic.replication) for topic in made.values()} == {(4, 3)}
+    assert made["forecasts"].config == made["dead-letters"].config == SAFE
+    assert made["forecast-journal"].config == {**SAFE, "retention.ms": "-1", "retention.bytes": "-1"}
+
+
+def test_topics_that_are_weaker_than_the_input_are_a_warning_with_its_remedy(broker: MemoryBroker) -> None:
+    broker.create(TopicSpec("forecasts", 4, 1, SAFE))
+    broker.create(TopicSpec("dead-letters", 4, 3))
+    broker.create(TopicSpec("forecast-journal", 4, 3, SAFE))
+    told = checked(create=False)
+    assert "warn topic forecasts has replication factor 1, observations has 3" in told
+    assert "remedy: raise it to 3 (kafka-reassign-partitions.sh)" in told
+    assert "warn topic dead-letters has min.insync.replicas 1, observations has 2" in told
+    assert "remedy: kafka-configs.sh --alter --topic dead-letters --add-config min.insync.replicas=2" in told
+    assert told.count("warn") == 2

@@ -7,7 +7,7 @@ import json
 import socket
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
@@ -16,9 +16,9 @@ import pytest
 
 from harness.feeder import FORECASTS, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
-from streamcast.consumers.transport import Batch, Connection
+from streamcast.consumers.transport import Batch, Connection, TopicSpec
 from streamcast.hosts import host_of, is_loopback
-from streamcast.page.board import Board
+from streamcast.page.board import Board, Numbers
 from streamcast.page.feed import Feed
 from streamcast.page.guard import Access
 from streamcast.page.server import LivePage, PageServer, serve_dashboard
@@ -369,3 +369,42 @@ def test_a_live_page_feeds_itself() -> None:
                 assert time.monotonic() < until
         assert stats["now"]["lag_records"] == 7
         assert stats["trouble"] == "there is no topic observations, forecasts, dead-letters"
+
+
+class Torn(MemoryReader):
+    """A reader whose client fails in a way that nobody expected."""
+
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+        raise RuntimeError("the client is torn")
+
+
+def test_a_reader_that_dies_says_so_on_the_page_and_in_the_probe() -> None:
+    board = Board(SPEC, season=24)
+    reader = Torn(MemoryBroker(), Connection("memory", "page"))
+    feed = Feed(reader, board, observations="observations", forecasts="forecasts", dead_letters="dead-letters")
+    words = "the reader of the topics has stopped (RuntimeError: the client is torn): restart the page"
+    with closing(LivePage(board, feed, lambda: None)) as page, closing(Events(page._server)) as events:
+        until = time.monotonic() + 10
+        while not (trouble := events.next()["stats"]["trouble"]):
+            assert time.monotonic() < until
+        assert trouble == words
+        response, body = ask(page._server, "/livez")
+        assert (response.status, body.decode()) == (503, f"{trouble}\n")
+
+
+def test_numbers_of_a_reader_that_died_are_not_shown_any_more() -> None:
+    answers: list[Numbers] = [{"lag_records": 7.0}]
+    board = Board(SPEC, season=24)
+    feed = Feed(
+        MemoryReader(MemoryBroker(), Connection("memory", "page")), board,
+        observations="observations", forecasts="forecasts", dead_letters="dead-letters",
+    )  # fmt: skip
+    with closing(LivePage(board, feed, answers.pop)) as page, closing(Events(page._server)) as events:
+        assert ask(page._server, "/livez")[0].status == 200
+        until = time.monotonic() + 20
+        while ask(page._server, "/livez")[0].status == 200:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        while (now := events.next()["stats"]["now"]) is None or now["service"]:
+            assert time.monotonic() < until
+        assert b"the reader of the service's numbers has stopped (IndexError" in ask(page._server, "/livez")[1]

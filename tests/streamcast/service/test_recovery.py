@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +17,10 @@ from harness.simulation.plan import model
 from harness.simulation.stand import GROUP, Stand
 from streamcast.consumers.memory.transport import MemoryReader
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition
-from streamcast.errors import ServiceError
+from streamcast.errors import ServiceError, SettingsError
 from streamcast.service.fold import Fold
 from streamcast.service.recovery import Recovery
+from streamcast.service.snapshots import Store
 from streamcast.topics.journal import Journal
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
@@ -38,6 +42,48 @@ class Watching:
 
     def snapshot(self, partition: Partition) -> None:
         self.restored.append(partition)
+
+    def store_failed(self, action: str) -> None:
+        raise AssertionError(action)
+
+
+class BucketGone(Exception):
+    """An object store's own error, which is no OSError."""
+
+
+class Bucket(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """An object store that fails in its own way in the operations of ``broken``."""
+
+    protocol = "bucket"
+    store: ClassVar[dict[str, object]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    broken: ClassVar[set[str]] = set()
+
+    def ls(self, path: str, detail: bool = True, **options: object) -> object:  # noqa: FBT001, FBT002
+        self._asked("ls")
+        return super().ls(path, detail, **options)
+
+    def cat_file(self, path: str, *range_: object, **options: object) -> object:
+        self._asked("cat_file")
+        return super().cat_file(path, *range_, **options)
+
+    def pipe_file(self, path: str, value: bytes, *mode: object, **options: object) -> object:
+        self._asked("pipe_file")
+        return super().pipe_file(path, value, *mode, **options)
+
+    def _asked(self, operation: str) -> None:
+        if operation in self.broken:
+            raise BucketGone("could not connect to the endpoint")
+
+
+@pytest.fixture
+def bucket(stand: Stand) -> Iterator[set[str]]:
+    """The operations that fail, of the object store that the stand uses."""
+    fsspec.register_implementation("bucket", Bucket, clobber=True)
+    Bucket.store.clear()
+    stand.store = Store("bucket://snapshots", 3)
+    yield Bucket.broken
+    Bucket.broken.clear()
 
 
 class Troubled(MemoryReader):
@@ -134,6 +180,43 @@ def test_a_damaged_snapshot_is_passed_over_loudly_for_the_one_before(
     assert "checksum" in caplog.text
     assert reader.read[0] == 10
     assert state(stand) == by_law(stand)
+
+
+@pytest.mark.parametrize(("operation", "action"), [("ls", "list"), ("cat_file", "read")])
+def test_a_store_that_cannot_be_read_costs_a_replay_and_no_more(
+    stand: Stand, bucket: set[str], operation: str, action: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    stand.observe("a", *TEN)
+    bucket.add(operation)
+    reader = Troubled(stand)
+    service = stand.serve(reader=reader)
+    assert reader.read[0] == 0
+    assert state(stand) == by_law(stand)
+    assert "BucketGone: could not connect to the endpoint" in caplog.text
+    assert f'streamcast_store_failures_total{{action="{action}"}} 1.0' in service._telemetry.exposition().decode()
+    assert stand.verify().proven
+
+
+def test_a_store_that_cannot_be_written_to_costs_no_revoke(
+    stand: Stand, bucket: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    stand.observe("a", *TEN)
+    service = stand.serve()
+    bucket.add("pipe_file")
+    stand.stop()
+    assert service._assignment.spans == {}
+    assert "at offset 10 was not written (BucketGone: could not connect to the endpoint)" in caplog.text
+    assert 'streamcast_store_failures_total{action="write"} 1.0' in service._telemetry.exposition().decode()
+
+
+def test_a_store_that_nothing_handles_is_a_wrong_setting() -> None:
+    with pytest.raises(
+        SettingsError, match=r"state\.store is 'nothing://here': .* expected a folder, or an fsspec URL"
+    ):
+        Store("nothing://here", 3)
 
 
 def test_a_snapshot_above_the_committed_offset_is_left_alone(stand: Stand) -> None:

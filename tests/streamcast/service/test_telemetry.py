@@ -87,6 +87,7 @@ def feed(telemetry: Telemetry) -> None:
     telemetry.evicted(1)
     telemetry.progress(PARTITION, 999_990.0, 999_000.0)
     telemetry.snapshot(PARTITION)
+    telemetry.store_failed("write")
     telemetry.state(40, 65_536, 1.25)
     telemetry.model_swap("challenger")
     for lane in ("champion", "challenger"):
