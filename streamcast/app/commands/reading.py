@@ -20,8 +20,9 @@ def read_history(data: Path, columns: Columns, *, ticks: bool = False, series: S
     """
     history = read(
         data, id_col=columns.id_col or None, time_col=columns.time_col, target_col=columns.target_col,
-        columns=columns.columns, freq=columns.freq or (series and series.freq), timezone=columns.timezone,
-        time_format=columns.time_format, ticks=ticks, offset_ms=series and series.offset, kinds=series and series.kinds,
+        columns=columns.columns, freq=columns.freq or (series.freq if series else None), timezone=columns.timezone,
+        time_format=columns.time_format, ticks=ticks, offset_ms=series.offset if series else None,
+        kinds=series.kinds if series else None,
     )  # fmt: skip
     say(history.notes, history.changes)
     return history
