@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from streamcast.app.live_values import milliseconds, number
+from streamcast.app.live_values import Number, Time, milliseconds, number
 from streamcast.app.specs import new_spec
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryWarning, ModelError
@@ -208,8 +208,8 @@ class Stream:
         return list(self._newest)
 
     def update(
-        self, key: str, ts: pd.Timestamp | str | int, y: float | None,
-        ahead: Mapping[str, Sequence[float | str | None]] | None = None, **inputs: float | str | None,
+        self, key: str, ts: Time, y: Number | None,
+        ahead: Mapping[str, Sequence[Number | str | None]] | None = None, **inputs: Number | str | None,
     ) -> bool:  # fmt: skip
         """Take one observation; return whether it gave a forecast.
 
@@ -237,7 +237,7 @@ class Stream:
         self._offset += 1
         return answered
 
-    def _ahead(self, given: Mapping[str, Sequence[float | str | None]]) -> np.ndarray | None:
+    def _ahead(self, given: Mapping[str, Sequence[Number | str | None]]) -> np.ndarray | None:
         """Return known inputs as the engine takes them [1, I, H], NaN where not given; raises TypeError."""
         spec = self._model.spec
         columns = [spec.series.columns[place] for place in spec.known_columns]

@@ -152,9 +152,9 @@ class SeriesSpec(Frozen):
         return self.columns[0].name
 
     @property
-    def kinds(self) -> dict[str, bool]:
-        """Whether each column holds categories."""
-        return {column.name: column.categories is not None for column in self.columns}
+    def kinds(self) -> dict[str, tuple[str, ...] | None]:
+        """The categories of each column, None for numbers."""
+        return {column.name: column.categories for column in self.columns}
 
     @property
     def open_bars(self) -> int:

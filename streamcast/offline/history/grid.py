@@ -101,8 +101,9 @@ def refuse_a_row_far_away(
 def _steps(series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the times from each row to the next of its series, where they differ."""
     order = np.argsort(series_N, kind="stable")
-    steps = np.diff(ts_N[order])[np.diff(series_N[order]) == 0]
-    return steps[steps > 0]
+    steps: NDArray[np.int64] = np.diff(ts_N[order])[np.diff(series_N[order]) == 0]
+    later: NDArray[np.int64] = steps[steps > 0]
+    return later
 
 
 def _guessed(steps: NDArray[np.int64]) -> int:

@@ -65,22 +65,22 @@ def read(
     time_format: str | None = None,
     ticks: bool = False,
     offset_ms: int | None = None,
-    kinds: Mapping[str, bool] | None = None,
+    kinds: Mapping[str, tuple[str, ...] | None] | None = None,
 ) -> History:
     """Read observations; ``id_col`` None means one series, named after the target.
 
     ``columns`` are the inputs besides the target (default: all others, in the source's order).  ``freq`` is the bar
     length (default: the median step, with a note).  ``timezone`` is the zone of naive times.  ``time_format`` is a
     strftime pattern for times that are not ISO 8601.  ``ticks`` means raw readings, any number a bar; they need a
-    ``freq``.  ``offset_ms`` is where bars start (default: where the rows show), and ``kinds`` says of columns of a
-    model whether they are categories.  Of rows with one series and time the last counts, unless they are ticks.
+    ``freq``.  ``offset_ms`` is where bars start (default: where the rows show), and ``kinds`` has the categories of a
+    model's columns, None for numbers.  Of rows with one series and time the last counts, unless they are ticks.
     Raises HistoryError when the source cannot be read as observations.
     """
     if ticks and freq is None:
         raise HistoryError("freq is missing: readings do not show how long a bar is; give freq, such as 1min")
     kinds = kinds or {}
     wanted = [*_listed(id_col), time_col, target_col, *(columns or ())]
-    texts = [*_listed(id_col), *(name for name, categories in kinds.items() if categories)]
+    texts = [*_listed(id_col), *(name for name, table in kinds.items() if table)]
     frame = load(source, wanted, texts, only=columns is not None)
     notes: list[str] = []
     changes: list[str] = []
@@ -174,7 +174,8 @@ def _corrected(
             f"{corrected:,} of {len(order_N):,} rows have the series and time of a later row and are left out: the last"
             " counts. Are they readings of one bar? Then use ticks (--ticks)"
         )
-    return order_N[np.append(~again, True)]
+    kept: NDArray[np.intp] = order_N[np.append(~again, [True])]
+    return kept
 
 
 def _mention_targets(

@@ -32,7 +32,8 @@ def read_timestamps(
 
     Numbers are epoch seconds, milliseconds, microseconds or nanoseconds: all of them in one unit, which their size
     shows; with a ``time_format`` they are texts, such as 20260131.  In the hour that clocks repeat in autumn, a series'
-    first row with a local time is read as summer time and its second as winter time, in the source's own order.
+    first row with a local time is read as summer time and its second as winter time, in the source's own order; in a
+    series whose newest row comes first it is the other way round.
     """
     if column.isna().any():
         raise TimestampError(f"row {int(np.flatnonzero(column.isna())[0]) + 1} has no time; expected one in every row")
@@ -95,13 +96,17 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
         raise TimestampError(f"{timezone!r} is not a time zone; expected one such as UTC or Europe/Berlin") from None
     notes = [f"times without a zone were read as {timezone}"]
     local = column.reset_index(drop=True)
-    summer = pd.DataFrame({"series": series_N, "local": local}).groupby(["series", "local"]).cumcount() == 0
-    probe = local.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
+    summer = _earlier(series_N, local)
+    try:
+        probe = local.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
+    except (NotImplementedError, OverflowError):
+        times = f"the times from {local.min()} to {local.max()}"
+        raise TimestampError(f"{times} lie outside the years 1 to 9999 in {timezone}; remove such rows") from None
     if repeated := int(probe.isna().sum()):
         notes.append(
             f"{repeated:,} rows lie in a repeated hour: a series' first was read as summer, its next as winter time"
         )
-    zoned = local.dt.tz_localize(zone, ambiguous=summer.to_numpy(), nonexistent="NaT")
+    zoned = local.dt.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
     if zoned.isna().any():
         missing = local[zoned.isna()].iloc[0]
         raise TimestampError(
@@ -109,6 +114,16 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
             " written, such as UTC or a fixed one like Etc/GMT-1"
         )
     return _milliseconds(zoned.dt.tz_convert("UTC").dt.tz_localize(None)), notes
+
+
+def _earlier(series_N: NDArray[np.int32], local: pd.Series) -> NDArray[np.bool_]:
+    """Return whether a row is the earliest of its series with its local time [N]."""
+    rows = pd.DataFrame({"series": series_N, "local": local})
+    same = rows.groupby(["series", "local"])
+    in_series = rows.groupby("series").local
+    newest_first = in_series.transform("first") > in_series.transform("last")
+    earlier = np.where(newest_first, same.cumcount(ascending=False) == 0, same.cumcount() == 0)
+    return earlier.astype(np.bool_)
 
 
 def _milliseconds(utc: pd.Series) -> NDArray[np.int64]:

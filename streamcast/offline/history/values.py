@@ -25,34 +25,42 @@ MISSING = ("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "No
 
 
 def values_of(
-    frame: pd.DataFrame, names: tuple[str, ...], kinds: Mapping[str, bool], notes: list[str], changes: list[str]
+    frame: pd.DataFrame,
+    names: tuple[str, ...],
+    kinds: Mapping[str, tuple[str, ...] | None],
+    notes: list[str],
+    changes: list[str],
 ) -> tuple[NDArray[np.float64], dict[str, tuple[str, ...]]]:
     """Return values [N, C] and the tables of categories; raises HistoryError.
 
-    ``kinds`` says of columns whose kind is known whether they are categories.
+    ``kinds`` has the categories of columns whose kind is known, None for numbers.
     """
     values_NC = np.empty((len(frame), len(names)))
     categories: dict[str, tuple[str, ...]] = {}
     for place, name in enumerate(names):
         column = frame[name]
-        known = False if place == 0 else kinds.get(name)
-        numbers = _numbers(column, categories=known)
+        known = place == 0 or name in kinds
+        numbers = _numbers(column, categories=kinds.get(name) is not None if known else None)
         if numbers is not None:
             values_NC[:, place] = numbers
             continue
-        if known is None:
+        if not known:
             _refuse_what_is_no_category(column)
         codes, table = pd.factorize(_texts(column), sort=True)
-        if len(table) > MAX_CATEGORIES and known is None:
+        if len(table) > MAX_CATEGORIES and not known:
             raise HistoryError(
                 f"column {name!r} has {len(table):,} distinct texts, such as {table[0]!r}; expected numbers or"
                 f" at most {MAX_CATEGORIES:,} categories. Leave it out with columns=…, or clean it"
             )
         categories[name] = tuple(table)
         values_NC[:, place] = np.where(codes < 0, np.nan, codes)
-        if known is None:
+        if not known:
             shown = ", ".join(map(repr, table[:3])) + (", ..." if len(table) > 3 else "")
             notes.append(f"column {name!r} was read as {len(table)} categories: {shown}")
+        elif unseen := sorted(set(table) - set(kinds[name] or ())):
+            notes.append(
+                f"{len(unseen)} categories of column {name!r}, such as {unseen[0]!r}, are unknown to the model"
+            )
     extreme = np.abs(values_NC) > LARGEST_VALUE
     if extreme.any():
         changes.append(f"{extreme.sum():,} values that are infinite or beyond ±{LARGEST_VALUE:g} were read as missing")

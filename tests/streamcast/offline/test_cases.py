@@ -87,6 +87,21 @@ def test_a_date_without_a_time_has_no_zone() -> None:
     assert "times without a zone were read as UTC" in history.notes
 
 
+@pytest.mark.parametrize("name", ["oldest_first", "newest_first"])
+def test_the_repeated_hour_is_read_in_the_order_of_the_file(name: str) -> None:
+    history = read(case(f"35-dst/{name}.csv"), timezone="Europe/Berlin")
+    np.testing.assert_array_equal(history.values_NC[:, 0], np.arange(len(history)))
+    assert (np.diff(history.ts_N) == HOUR).all()
+    assert history.changes == ()
+
+
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_the_first_and_the_last_year_are_times_or_a_message(timezone: str) -> None:
+    for when in ("0001-01-01", "9999-12-31 23:59"):
+        with pytest.raises(HistoryError):
+            read(frame_of([when, "2025-01-01 00:00", "2025-01-01 00:01"]), timezone=timezone, freq="1min")
+
+
 # -- 36: a clock that was not set ---------------------------------------------------------------------------------
 
 
@@ -357,6 +372,9 @@ def test_the_models_kind_decides_how_a_column_is_read(kinds: list[object]) -> No
     times = START + np.arange(4) * HOUR
     series = default_spec(read(frame_of(times, kind=["A", "1", "2", "A"], holiday=["x", "", "y", "x"])), 1).series
     later = read(frame_of(times, kind=kinds, holiday=None), freq="1h", kinds=series.kinds)
+    assert not any("unknown to the model" in note for note in later.notes)
+    other = read(frame_of(times, kind=[1, 2, 3, 4], holiday="x"), freq="1h", kinds=series.kinds)
+    assert "2 categories of column 'kind', such as '3', are unknown to the model" in other.notes
     np.testing.assert_array_equal(columns(later, series)[:, 1], [0, 1, 0, 1])
     assert np.isnan(columns(later, series)[:, 2]).all()
 

@@ -273,6 +273,7 @@ def test_a_page_with_a_token_shows_nothing_without_it(board: Board) -> None:
             assert response.headers["www-authenticate"].startswith("Basic ")
             assert response.headers["x-content-type-options"] == "nosniff"
             assert body == b"this page needs its token: any user name, and dashboard.token as the password\n"
+        assert ask(server, "/livez")[0].status == 200
         for given in (basic("me", "open: sesame"), basic("", "open: sesame"), "Bearer open: sesame"):
             assert ask(server, "/api/series", Authorization=given)[0].status == 200
         for given in (
