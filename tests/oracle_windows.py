@@ -177,8 +177,8 @@ class Series:
     def _note_known(self, bar: int, ahead: tuple[float, ...]) -> None:
         """Keep the known inputs of bars within reach of the newest step, or else of the newest closed bar."""
         horizon = self.spec.horizon
-        if self.reach is None:
-            self.reach = bar if self.shut is None else self.shut
+        newest = bar if self.shut is None else self.shut
+        self.reach = newest if self.reach is None else max(self.reach, newest)
         for place, value in enumerate(ahead):
             number = bar + 1 + place % horizon
             if 1 <= number - self.reach <= horizon + self.series.open_bars and not math.isnan(value):

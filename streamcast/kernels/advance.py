@@ -586,7 +586,7 @@ def _forget_known(plan: Plan, rows: WindowState, slot: int) -> None:
 def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, newest: int, ahead: Floats) -> None:
     """Keep the known inputs [I, H] that a record of ``bar`` brings for the bars after it; NaN changes nothing.
 
-    ``newest`` is the newest bar that may have stepped: nothing is kept for bars before the one after it.
+    ``newest`` is the newest bar that is closed, whether it stepped or not: nothing is kept for it and bars before.
     """
     if plan.known.shape[0] == 0:
         return
@@ -594,6 +594,8 @@ def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, newest: int,
         rows.ahead[slot] = math.nan
         rows.ahead_of[slot, 0] = 1
         rows.ahead_of[slot, 1] = newest
+    _shift_known(rows.ahead[slot], newest - rows.ahead_of[slot, 1])
+    rows.ahead_of[slot, 1] = max(newest, rows.ahead_of[slot, 1])
     for i in range(plan.known.shape[0]):
         for h in range(plan.horizon):
             place = bar - rows.ahead_of[slot, 1] + h

@@ -49,7 +49,7 @@ READINGS = st.sampled_from([0, 0.1, 0.25, 0.4, 1, 2.5, 9])
 
 
 @st.composite
-def histories(draw: st.DrawFn, steps: st.SearchStrategy[float] = SAMPLES) -> History:
+def histories(draw: st.DrawFn, steps: st.SearchStrategy[float] = SAMPLES, *, ticks: bool = False) -> History:
     """Series with gaps (some long enough for a cold restart), missing values, unknown categories and repeated bars.
 
     ``steps`` are hours from one record to the next.
@@ -66,10 +66,10 @@ def histories(draw: st.DrawFn, steps: st.SearchStrategy[float] = SAMPLES) -> His
     frame["wind"] = frame["wind"].astype(object).fillna("W")
     frame["y"] = frame["y"].astype(float)
     assume(frame["y"].notna().any())
-    return read(frame, freq="1h")
+    return read(frame, freq="1h", ticks=ticks)
 
 
-MODES = {"sample": histories(), "ticks": histories(READINGS)}
+MODES = {"sample": histories(), "ticks": histories(READINGS, ticks=True)}
 
 
 Read = tuple[list[Tensor], list[Tensor], list[Tensor]]
