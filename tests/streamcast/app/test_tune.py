@@ -15,10 +15,17 @@ from streamcast.app.commands.tune import tune
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.errors import ModelError
 from streamcast.models.spec import SpecError
+from streamcast.offline.training import fit
 from streamcast.spec.folders import load_model
 
 WANTED = SpecOptions(horizon=3, lags=24, season=(24,))
 SEARCH = SearchOptions(networks=("gru", "linear"), trials=4, max_seconds=0.0, epochs=1)
+
+
+@pytest.fixture(autouse=True)
+def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch has at least 400 updates; a tenth is enough to compare losses."""
+    monkeypatch.setattr(fit, "FEWEST_UPDATES", 40)
 
 
 @pytest.fixture(scope="module")
