@@ -18,7 +18,7 @@ FIND_PYTHON := for name in python3 python3.13 python3.12 python3.11; do \
 
 help:
 	@echo "make demo    train on real series, stream them through an embedded broker, serve the live page (DEMO='--seconds 60')"
-	@echo "make quick   lint, types, and the tests that need no broker, browser or long programme: under two minutes"
+	@echo "make quick   lint, types, and the tests that need no broker, browser or long programme: about three minutes"
 	@echo "make test    all tests, on WORKERS=2 workers (TESTS=tests/streamcast/offline/test_history.py for some)"
 	@echo "make lint    ruff, import contracts and types"
 	@echo "make types   mypy alone"

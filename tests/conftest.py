@@ -30,6 +30,7 @@ LONG_PROGRAMMES = (
     "tests/streamcast/engine/test_bounds.py",
     "tests/streamcast/offline/test_accuracy.py::test_errors_agree_with_utilsforecast",
     "tests/streamcast/offline/test_backtest.py",
+    "tests/streamcast/offline/test_sequences.py",
     "tests/streamcast/offline/test_training.py",
 )
 """Tests that train, stream, start programs or draw many examples: marked ``slow``, and left out by `make quick`."""
