@@ -66,9 +66,17 @@ class Service:
     def on_assigned(
         self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
     ) -> Positions:
-        """See ``Handler``; raises ServiceError when records that the state is built from are gone."""
+        """See ``Handler``; raises ServiceError when records that the state is built from are gone.
+
+        After an error none of the partitions is held: one whose state is not rebuilt must never be saved.
+        """
         self._assigned = self._clock()
-        return {p: self._assignment.take(p, position, bounds[p]) for p, position in committed.items()}
+        try:
+            return {p: self._assignment.take(p, position, bounds[p]) for p, position in committed.items()}
+        except BaseException:
+            self._recovery.drop(list(committed))
+            self._assignment.drop(committed)
+            raise
 
     def recover_some(self, budget_seconds: float) -> bool:
         """See ``Handler``; raises ServiceError when records that the state is built from are gone."""

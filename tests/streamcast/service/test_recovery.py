@@ -275,3 +275,30 @@ def test_records_that_go_while_they_are_read_again_are_a_refusal(stand: Stand) -
     stand.broker.delete_records(stand.partitions[0], 3)
     with pytest.raises(ServiceError, match="retention has deleted it"):
         service.recover_some(1.0)
+
+
+class Away(MemoryReader):
+    """A reader that cannot read the journal of partition 1."""
+
+    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
+        if partition.topic == "journal" and partition.index == 1:
+            raise BrokerUnavailable("the leader of journal[1] is away")
+        yield from super().read_range(partition, start, end)
+
+
+def test_a_take_over_that_fails_half_way_holds_no_partition_whose_state_is_not_rebuilt(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, partitions=2)
+    for index in (0, 1):
+        stand.observe(f"k{index}", *TEN, partition=index)
+    stand.serve()
+    stand.loop.abandon()
+    for path in stand.folder.rglob("*.snapshot"):
+        path.unlink()
+    away = Away(stand.broker, Connection("memory", GROUP, "reader"))
+    service = stand.serve(reader=away, working=False)
+    bounds = dict.fromkeys(stand.partitions, (0, 10))
+    with pytest.raises(BrokerUnavailable, match=r"journal\[1\] is away"):
+        service.on_assigned(dict.fromkeys(stand.partitions, 10), bounds)
+    assert service._assignment.spans == {}
+    assert service.recover_some(1.0)
+    assert not any(service._lanes[0].engine.slab.series(partition) for partition in stand.partitions)
