@@ -88,7 +88,7 @@ class Forecaster:
         model = read_folder(folder, folder.parent.name, folder.name)
         forecaster = cls(
             model.spec.network, model.spec.horizon, model.spec.quantiles, freq=model.spec.series.freq, name=model.name,
-            timezone=str(model.facts.get("timezone", "UTC")),
+            timezone=str(model.facts.get("timezone", "UTC")), time_format=model.facts.get("time_format"),
         )  # fmt: skip
         forecaster._model, forecaster._spec = model, model.spec
         return forecaster
@@ -120,7 +120,7 @@ class Forecaster:
         else:
             history, spec = self._read(df), self._spec
         trained = fit(history, spec, self._options, on_progress)
-        facts = {**trained.facts, "timezone": self._timezone}
+        facts = {**trained.facts, "timezone": self._timezone, "time_format": self._time_format}
         self._notes = (*history.notes, *season_notes(trained.spec))
         self._model = replace(trained, name=self.name, facts=facts)
         return self

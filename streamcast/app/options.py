@@ -117,7 +117,9 @@ class Columns:
     ] = None
     time_format: Annotated[
         str | None,
-        typer.Option(help="Form of the times, such as %d.%m.%Y %H:%M.", show_default="ISO 8601 or epoch numbers"),
+        typer.Option(
+            help="Form of the times, such as %d.%m.%Y %H:%M.", show_default="the model's, else ISO 8601 or epoch"
+        ),
     ] = None
     timezone: Annotated[
         str | None,

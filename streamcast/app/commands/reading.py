@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,23 +16,25 @@ from streamcast.spec.folders import Model
 
 
 @dataclass(frozen=True, slots=True)
-class Mapping:
-    """The columns of a file that hold names ('' for a single series), times and target, and the zone of the times."""
+class ColumnMap:
+    """The columns of a file that hold names ('' for a single series), times and target, and how its times are read."""
 
     id_col: str
     time_col: str
     target_col: str
     timezone: str
+    time_format: str | None
 
 
-def mapping(columns: Columns, model: Model | None = None) -> Mapping:
+def mapping(columns: Columns, model: Model | None = None) -> ColumnMap:
     """Return what each column holds: as given, else as the model was trained, else by the usual names."""
-    usual = {"id_col": "unique_id", "time_col": "ds", "target_col": "y", "timezone": "UTC"}
+    names: dict[str, Any] = {"id_col": "unique_id", "time_col": "ds", "target_col": "y", "timezone": "UTC"}
+    names["time_format"] = None
     if model is not None:
-        kept = {name: str(model.facts[name]) for name in usual if name in model.facts}
-        usual |= {"target_col": model.spec.series.target} | kept
-    given = {name: getattr(columns, name) for name in usual}
-    return Mapping(**{name: usual[name] if given[name] is None else given[name] for name in usual})
+        kept = {name: model.facts[name] for name in names if name in model.facts}
+        names |= {"target_col": model.spec.series.target} | kept
+    names |= {name: given for name in names if (given := getattr(columns, name)) is not None}
+    return ColumnMap(**names)
 
 
 def read_history(data: Path, columns: Columns, model: Model | None = None, *, ticks: bool = False) -> History:
@@ -43,7 +46,7 @@ def read_history(data: Path, columns: Columns, model: Model | None = None, *, ti
     history = read(
         data, id_col=found.id_col or None, time_col=found.time_col, target_col=found.target_col,
         columns=columns.columns, freq=columns.freq or (series.freq if series else None), timezone=found.timezone,
-        time_format=columns.time_format, ticks=series.mode == "ticks" if series else ticks,
+        time_format=found.time_format, ticks=series.mode == "ticks" if series else ticks,
         offset_ms=series.offset if series else None, kinds=series.kinds if series else None,
     )  # fmt: skip
     say(history.notes, history.changes)

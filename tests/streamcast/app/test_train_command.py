@@ -79,19 +79,21 @@ def test_a_model_is_trained_pruned_trained_on_and_imitated(data: Path, tmp_path:
 def test_a_model_keeps_how_its_file_was_read_and_later_commands_use_it(data: Path, tmp_path: Path) -> None:
     frame = pd.read_csv(data)
     local = pd.to_datetime(frame["ds"]).dt.tz_convert("Australia/Brisbane").dt.tz_localize(None)
-    frame = frame.assign(ds=local).rename(columns={"unique_id": "sensor", "ds": "when", "y": "load"})
+    written = local.dt.strftime("%d.%m.%Y %H:%M")
+    frame = frame.assign(ds=written).rename(columns={"unique_id": "sensor", "ds": "when", "y": "load"})
     frame.to_csv(data, index=False)
     models, scored = tmp_path / "models", tmp_path / "scored.csv"
     said = ran(
         "train", data, "--id-col", "sensor", "--time-col", "when", "--target-col", "load", "--timezone",
-        "Australia/Brisbane", "--horizon", 4, "--epochs", 1, "--option", "updates=5", "--models", models,
+        "Australia/Brisbane", "--time-format", "%d.%m.%Y %H:%M", "--horizon", 4, "--epochs", 1,
+        "--option", "updates=5", "--models", models,
         "--model", '{"kind": "gru", "hidden": 8}',
     )  # fmt: skip
     facts = load_model(models, "model").facts
     said = ran("backtest", data, "--model", "model@1", "--models", models, "--frame", scored)
     assert "trained on bars up to" not in said
     times = pd.to_datetime(pd.read_csv(scored)["cutoff"])
-    assert set(times) <= set(frame["when"])
+    assert set(times) <= set(local)
     first = pd.Timestamp(facts["held_out_from"], unit="ms", tz="UTC").tz_convert("Australia/Brisbane").tz_localize(None)
     assert times.min() >= first - pd.Timedelta(hours=1)
     ran("model", "compress", "model@1", "--data", data, "--models", models)
