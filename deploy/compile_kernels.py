@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from streamcast.service.service import rehearse
+from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, ModelSpec, Online, Scale, SeriesSpec, TargetBars
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -14,13 +13,13 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
 
+from harness.commands import fork_server
 from harness.faults.proxy import Proxy
 from harness.faults.serve import Trap, bound, run
 from harness.local_kafka import LocalKafka
@@ -69,14 +68,6 @@ IMPATIENT: Mapping[Client, Mapping[str, object]] = {
 
 class NotDrainedError(Exception):
     """The service did not answer everything in time; the message holds the ends of its processes' logs."""
-
-
-@cache
-def fork_server() -> ForkServerContext:
-    """The process that forks service processes: it has imported everything already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["harness.faults.serve"])
-    return context
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ import pytest
 
 PROGRAMME = """
 import os, signal, time
-from harness.faults.cluster import fork_server
+from harness.commands import fork_server
 from harness.faults.serve import bound
 children = [fork_server().Process(target=bound, args=(time.sleep, 600)) for _ in range(2)]
 for child in children:

@@ -19,23 +19,13 @@ import pytest
 import yaml
 
 from harness import SHARED_DATA
+from harness.commands import RUN_SECONDS, start, streamcast
 from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 
 BEIJING = SHARED_DATA / "beijing" / "prsa_2013_2017.parquet"
 STATIONS, HOURS, PARTITIONS = 12, 400, 4
-RUN_SECONDS = 120.0
-
-
-def streamcast(*arguments: object, code: int = 0, folder: Path | None = None) -> str:
-    """Run a command to its end and return what it printed; it must end with ``code``."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "streamcast.app.cli", *map(str, arguments)],
-        check=False, capture_output=True, text=True, timeout=RUN_SECONDS, cwd=folder, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert ran.returncode == code, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
 
 
 def air(path: Path) -> Path:
@@ -82,14 +72,12 @@ class World:
 
     def serve(self, until: int) -> str:
         """Serve until so many records are committed, then ask for the end; return what was logged."""
-        command = [sys.executable, "-m", "streamcast.app.cli", "serve", "-c", str(self.config)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        serving = start("serve", "-c", self.config)
         deadline = time.monotonic() + RUN_SECONDS
-        while self.committed() < until and process.poll() is None and time.monotonic() < deadline:
+        while self.committed() < until and serving.is_running() and time.monotonic() < deadline:
             time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        logged, _ = process.communicate(timeout=30)
-        assert process.returncode == 0, logged
+        serving.signal(signal.SIGTERM)
+        logged = serving.end(seconds=30)
         assert self.committed() >= until, logged
         return logged
 
@@ -236,6 +224,19 @@ def test_every_mistake_is_answered_by_one_message_that_names_the_remedy(tmp_path
         said = streamcast(*arguments, code=code, folder=tmp_path)
         assert named in said, (arguments, said)
         assert "Traceback" not in said, (arguments, said)
+
+
+def test_a_command_starts_in_a_process_of_its_own_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "streamcast.app.cli", "model", "show", "load@3"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 2
+    assert "no such model" in done.stderr
 
 
 def test_help_needs_nothing_heavy() -> None:

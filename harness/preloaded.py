@@ -1,0 +1,18 @@
+"""What the fork server of ``commands`` imports once for all commands."""
+
+import torch
+
+import streamcast.app.cli
+import streamcast.app.commands.backtest
+import streamcast.app.commands.check
+import streamcast.app.commands.demo
+import streamcast.app.commands.dlq
+import streamcast.app.commands.replay
+import streamcast.app.commands.state
+import streamcast.app.commands.train
+import streamcast.app.commands.verify
+import streamcast.app.forecaster
+
+__all__ = ["streamcast", "torch"]
+
+torch.set_num_threads(1)
