@@ -35,9 +35,11 @@ quick: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python deploy/compile_kernels.py
 	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -q -m '$(QUICK)' $(TESTS) || { kill $$types 2>/dev/null; exit 1; }; wait $$types
 
 test: $(VENV)/.dev
+	@$(BIN)/python deploy/compile_kernels.py
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 lint: types

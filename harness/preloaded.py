@@ -1,6 +1,4 @@
-"""What the fork server of ``commands`` imports once for all commands."""
-
-import torch
+"""What the fork server of ``commands`` imports and compiles once for all commands."""
 
 import streamcast.app.cli
 import streamcast.app.commands.backtest
@@ -12,7 +10,8 @@ import streamcast.app.commands.state
 import streamcast.app.commands.train
 import streamcast.app.commands.verify
 import streamcast.app.forecaster
+from deploy import compile_kernels
 
-__all__ = ["streamcast", "torch"]
+__all__ = ["streamcast"]
 
-torch.set_num_threads(1)
+compile_kernels.compile_all()
