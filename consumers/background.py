@@ -48,6 +48,15 @@ def started(call: Callable[[], T]) -> Future[T]:
     return outcome
 
 
+def ended_within(seconds: float, call: Callable[[], object]) -> bool:
+    """Make a single call in the background; whether it ended in time.  One that did not is left behind."""
+    try:
+        started(call).result(max(0.0, seconds))
+    except TimeoutError:
+        return False
+    return True
+
+
 def _settle(outcome: Future[T], call: Callable[[], T]) -> None:
     try:
         outcome.set_result(call())

@@ -128,6 +128,18 @@ class TopicMissing(TransportError):
     """A topic that must exist does not."""
 
 
+class NotAllowed(TransportError):
+    """The broker's access control refuses an operation."""
+
+    @classmethod
+    def to(cls, operation: str, what: str) -> NotAllowed:
+        """This connection's user may not do ``operation`` on ``what`` ("topic forecasts")."""
+        return cls(
+            f"The broker does not allow this user to {operation} {what}: `streamcast check` prints the command that"
+            " grants it"
+        )
+
+
 class InDoubt(TransportError):
     """Nobody knows whether a commit happened: call ``settle`` and compare positions."""
 
@@ -173,7 +185,19 @@ class Reader(Protocol):
     """
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
-        """The topics that exist among ``topics``."""
+        """The topics that exist among ``topics``; raises NotAllowed where the broker does not say whether one exists.
+
+        The configuration is empty where this user may not describe it.
+        """
+
+    def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
+        """What the broker allows this user to do, by topic ("READ", "WRITE", "DESCRIBE", "CREATE"…).
+
+        A topic that does not exist is missing; one of which the broker does not say so has no operations.
+        """
+
+    def group_operations(self) -> frozenset[str]:
+        """What the broker allows this user to do with the connection's group ("READ", "DESCRIBE"…)."""
 
     def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
         """The first offset held and the offset after the last readable one (read_committed), by partition."""

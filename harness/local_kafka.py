@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -68,15 +68,17 @@ class LocalKafka:
 
     Clients connect to ``advertised_port`` instead of the node's own port, when a proxy listens there.  Without a
     ``folder`` the node uses a temporary one, which ``stop`` removes.  A ``measured`` node takes longer to warm up, and
-    is then faster, with shorter pauses.
+    is then faster, with shorter pauses.  ``settings`` change those of the node.
     """
 
     def __init__(
-        self, folder: Path | None = None, *, advertised_port: int | None = None, measured: bool = False
-    ) -> None:
-        self.port, self._controller_port = _free_ports(2)
+        self, folder: Path | None = None, *, advertised_port: int | None = None, measured: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self.port, self._controller_port = free_ports(2)
         self._advertised_port = advertised_port or self.port
         self._options = MEASURED if measured else QUICKLY_STARTED
+        self._changed = dict(settings or {})
         self._owns_folder = folder is None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="streamcast-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -161,16 +163,18 @@ class LocalKafka:
     def _format(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         properties = self._folder / "formatting.properties"
-        properties.write_text(self._properties())
+        settings = self._settings() | self._changed
+        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         cluster = "c3RyZWFtY2FzdC10ZXN0cw"  # a base64 of 16 bytes, as Kafka wants cluster ids
-        command = _java(QUICKLY_STARTED, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
-        done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
-        if done.returncode:
-            raise BrokerError(f"Kafka's storage could not be formatted in {self._folder}: {done.stderr or done.stdout}")
+        run_tool("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), *self._credentials())
         properties.rename(self._folder / "server.properties")
 
-    def _properties(self) -> str:
-        settings = {
+    def _credentials(self) -> list[str]:
+        """Arguments that give the storage its first users."""
+        return []
+
+    def _settings(self) -> dict[str, str]:
+        return {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
@@ -196,7 +200,6 @@ class LocalKafka:
             "broker.session.timeout.ms": "1500",
             "broker.heartbeat.interval.ms": "300",
         }
-        return "".join(f"{name}={value}\n" for name, value in settings.items())
 
     def _wait_until_started(self, process: subprocess.Popen[bytes], already_logged: int) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -211,6 +214,15 @@ class LocalKafka:
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
         self.kill()
         raise BrokerError(f"Kafka did not start within {START_SECONDS:.0f} s; its log {self.log} ends with:\n{tail}")
+
+
+def run_tool(main: str, *arguments: str) -> str:
+    """Run one of Kafka's own tools by its class, and return what it prints; raises BrokerError."""
+    command = _java(QUICKLY_STARTED, main, *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
+    if done.returncode:
+        raise BrokerError(f"{main} {' '.join(arguments)} failed: {done.stderr or done.stdout}")
+    return done.stdout
 
 
 def _java(options: Sequence[str], main: str, *arguments: str) -> list[str]:
@@ -245,7 +257,7 @@ def _fetch_jars() -> Path:
     return folder
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Choose unused ports; all are open at the same time, so that they differ."""
     sockets = [socket.socket() for _ in range(count)]
     try:

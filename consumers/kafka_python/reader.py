@@ -13,12 +13,15 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.net.compat import KafkaNetClient
 
-from streamcast.consumers.background import started
+from streamcast.consumers.background import ended_within, started
+from streamcast.consumers.handshake import Security, require_accepted
+from streamcast.consumers.kafka_python.complaints import condense
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,
     Fenced,
+    NotAllowed,
     Partition,
     Positions,
     RecordsGone,
@@ -36,17 +39,30 @@ REQUEST_MS = 8_000
 READ_SECONDS = 15.0
 """How long ``read_range`` waits for the next records."""
 RANGE_RECORDS = 5_000
+NOT_ALLOWED = errors.TopicAuthorizationFailedError.errno
 
 CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
 
-FENCED = (errors.ProducerFencedError, errors.FencedInstanceIdError)
+SECURITY = {
+    "protocol": "security_protocol",
+    "mechanism": "sasl_mechanism",
+    "username": "sasl_plain_username",
+    "password": "sasl_plain_password",
+    "ca_file": "ssl_cafile",
+    "certificate_file": "ssl_certfile",
+    "key_file": "ssl_keyfile",
+    "key_password": "ssl_password",
+}
+"""The client's name of each field of ``Security``."""
 
 
 class KafkaReader:
     """Reads topics without joining a group; see ``Reader``.  Clients connect when they are first needed."""
 
     def __init__(self, connection: Connection) -> None:
+        condense()
         self._connection = connection
+        self._accepted = False
         self._admin_client: KafkaAdminClient | None = None
         self._offsets_client: KafkaConsumer | None = None
         known = {name for client in CLIENTS for name in client.DEFAULT_CONFIG}
@@ -57,22 +73,35 @@ class KafkaReader:
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
         """See ``Reader.describe``."""
-        if not topics:
-            return {}
-        with self._talking("describing topics"):
-            admin = self._admin()
-            found = {topic["name"]: topic for topic in admin.describe_topics(list(topics)) if topic["error_code"] == 0}
-            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in found]
-            configs = admin.describe_configs(resources)["topic"] if resources else {}
+        found = self._found(topics)
+        configs = self._configs(list(found))
         return {
             name: TopicSpec(
                 name,
                 partitions=len(topic["partitions"]),
                 replication=len(topic["partitions"][0]["replica_nodes"]),
-                config={key: entry["value"] for key, entry in configs[name].items()},
+                config=configs.get(name, {}),
             )
             for name, topic in found.items()
         }
+
+    def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
+        """See ``Reader.topic_operations``."""
+        return {
+            topic["name"]: frozenset(topic["authorized_operations"] if topic["error_code"] == 0 else ())
+            for topic in self._metadata(topics)
+            if topic["error_code"] in (0, NOT_ALLOWED)
+        }
+
+    def group_operations(self) -> frozenset[str]:
+        """See ``Reader.group_operations``."""
+        group = self._connection.group
+        with self._talking("describing the group"):
+            try:
+                described = self._admin().describe_groups([group])[group]
+            except errors.GroupAuthorizationFailedError:
+                return frozenset()
+        return frozenset(described.get("authorized_operations") or ())
 
     def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
         """See ``Reader.bounds``."""
@@ -116,7 +145,7 @@ class KafkaReader:
             client.seek(name, start)
             progress_deadline = time.monotonic() + READ_SECONDS
             while start < end:
-                with self._talking(f"reading {partition.topic}[{partition.index}]"):
+                with self._talking(f"reading {partition.topic}[{partition.index}]", "READ"):
                     polled = client.poll(250, max_records=RANGE_RECORDS)
                     position = client.position(name, timeout_ms=0)
                 records = [record for record in polled.get(name, ()) if record.offset < end]
@@ -141,10 +170,12 @@ class KafkaReader:
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``; a connection that does not close in time is abandoned."""
+        servers = self._connection.bootstrap_servers
         try:
-            started(self._close).result(max(0.0, timeout_seconds))
-        except (TimeoutError, errors.KafkaError) as error:
-            log.warning("Closing the connection to %s: %r", self._connection.bootstrap_servers, error)
+            if not ended_within(timeout_seconds, self._close):
+                log.warning("The connection to %s did not close in time: this process goes on without it", servers)
+        except errors.KafkaError as error:
+            log.warning("Closing the connection to %s: %r", servers, error)
 
     def _close(self) -> None:
         if self._admin_client is not None:
@@ -162,13 +193,40 @@ class KafkaReader:
         if offsets is not None:
             started(partial(offsets.close, autocommit=False, timeout_ms=REQUEST_MS))
 
+    def _metadata(self, topics: Sequence[str]) -> list[dict[str, Any]]:
+        if not topics:
+            return []
+        with self._talking("describing topics"):
+            described: list[dict[str, Any]] = self._admin().describe_topics(list(topics))
+            return described
+
+    def _found(self, topics: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The metadata of the topics that exist; raises NotAllowed where the broker does not say."""
+        described = self._metadata(topics)
+        if hidden := [topic["name"] for topic in described if topic["error_code"] == NOT_ALLOWED]:
+            raise NotAllowed.to("DESCRIBE", f"topic {', '.join(sorted(hidden))}")
+        return {topic["name"]: topic for topic in described if topic["error_code"] == 0}
+
+    def _configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The configuration of topics; empty where this user may not describe it."""
+        if not topics:
+            return {}
+        with self._talking("describing topics"):
+            resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
+            try:
+                configs = self._admin().describe_configs(resources)["topic"]
+            except errors.AuthorizationError:
+                return {}
+        return {name: {key: entry["value"] for key, entry in config.items()} for name, config in configs.items()}
+
     def _require(self, topics: set[str]) -> None:
-        if missing := sorted(topics - set(self.describe(sorted(topics)))):
+        if missing := sorted(topics - set(self._found(sorted(topics)))):
             where = self._connection.bootstrap_servers
             raise TopicMissing(f"There is no topic {', '.join(missing)} on {where}: create it first")
 
     def _admin(self) -> KafkaAdminClient:
         if self._admin_client is None:
+            self._require_accepted()
             self._admin_client = connected(
                 KafkaAdminClient, self._settings(KafkaAdminClient, {"request_timeout_ms": REQUEST_MS})
             )
@@ -189,7 +247,16 @@ class KafkaReader:
             "auto_offset_reset": "none",
             "allow_auto_create_topics": False,
         }
+        self._require_accepted()
         return connected(KafkaConsumer, self._settings(KafkaConsumer, tuned | more, fixed))
+
+    def _require_accepted(self) -> None:
+        """Before the first client is made, raise Refused if the broker refuses the connection."""
+        if not self._accepted:
+            require_accepted(
+                self._connection.bootstrap_servers, Security.from_options(self._connection.options, SECURITY)
+            )
+            self._accepted = True
 
     def _settings(
         self, client: type[Any], tuned: dict[str, object], fixed: dict[str, object] | None = None
@@ -200,8 +267,8 @@ class KafkaReader:
         return where | tuned | options | (fixed or {})
 
     @contextmanager
-    def _talking(self, doing: str) -> Iterator[None]:
-        """Turn the client's errors into ours."""
+    def _talking(self, doing: str, operation: str = "DESCRIBE") -> Iterator[None]:
+        """Turn the client's errors into ours; ``operation`` is what it needs on its topics."""
         try:
             yield
         except errors.OffsetOutOfRangeError as error:
@@ -210,9 +277,11 @@ class KafkaReader:
             ) from error
         except errors.UnknownTopicOrPartitionError as error:
             raise TopicMissing(f"A topic is missing ({error}): create it first") from error
-        except FENCED as error:
+        except errors.FencedInstanceIdError as error:
             raise Fenced.replaced(self._connection, error) from error
-        except (errors.RetriableError, TimeoutError) as error:
+        except errors.AuthorizationError as error:
+            raise self._refused(error, doing, operation) from error
+        except (errors.RetriableError, errors.ProducerFencedError, TimeoutError) as error:
             self._renew_clients()
             raise BrokerUnavailable(
                 f"{self._connection.bootstrap_servers} did not answer while {doing} ({error}): "
@@ -220,6 +289,17 @@ class KafkaReader:
             ) from error
         except errors.KafkaError as error:
             raise TransportError(f"Kafka refused {doing}: {error}") from error
+
+    def _refused(self, error: errors.AuthorizationError, doing: str, operation: str) -> TransportError:
+        """Our error for one of access control."""
+        if isinstance(error, errors.TopicAuthorizationFailedError):
+            named = error.args[0] if error.args and isinstance(error.args[0], set | frozenset) else error.args[:1]
+            return NotAllowed.to(operation, f"topic {', '.join(sorted(map(str, named)))}")
+        if isinstance(error, errors.GroupAuthorizationFailedError):
+            return NotAllowed.to("READ", f"group {self._connection.group}")
+        if isinstance(error, errors.TransactionalIdAuthorizationFailedError):
+            return NotAllowed.to("WRITE", f"transactional id {self._connection.group}-{self._connection.instance}")
+        return TransportError(f"Kafka refused {doing}: {error}")
 
 
 def columns(partition: Partition, records: Sequence[Any], position: int) -> Batch:

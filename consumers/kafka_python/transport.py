@@ -3,12 +3,13 @@
 Faults of the client, and how this module avoids each (docs/reliability.md has the details):
 
     a send may expire and the commit still succeed      we check every future before we end the transaction
-    commit and send_offsets have no deadline            they run in a background thread; we wait until our deadline
+    init, commit and send_offsets have no deadline      they run in a background thread; we wait until our deadline
     a producer that failed once may fail for ever       we drop it after any error; ``settle`` makes a new one
     a deserializer that raises stops its partition      we use bytes only
     auto_offset_reset skips records in silence          we turn it off: positions come from ``seek``
     a missing topic is created on use                   we describe topics before we use them
     a generation below 0 is accepted                    we refuse it
+    any epoch that is over counts as a rival's          we ask the group whether another member has our name
     poll() drops a rebalance for new metadata if it     we request the rebalance again until it has ended, and fetch
     returns early                                       the metadata before the first poll
     poll() drops a join that was answered between two   we keep the answer for the next poll; otherwise two members
@@ -23,8 +24,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -33,16 +34,13 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
-from streamcast.consumers.answers import Answers
-from streamcast.consumers.background import Background, started
-from streamcast.consumers.kafka_python.reader import CONNECT_MS, FENCED, REQUEST_MS, KafkaReader, columns, connected
+from streamcast.consumers.background import started
+from streamcast.consumers.committing import DELIVERY_MS, TRANSACTION_MS, Answers, Committing
+from streamcast.consumers.kafka_python.reader import CONNECT_MS, REQUEST_MS, KafkaReader, columns, connected
 from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, resume_rebalance
-from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
     Batch,
     Connection,
-    Fenced,
-    InDoubt,
     Listener,
     Outgoing,
     Partition,
@@ -53,28 +51,21 @@ from streamcast.consumers.transport import (
 
 log = logging.getLogger(__name__)
 
-DELIVERY_MS = 20_000
-TRANSACTION_MS = 30_000
-COMMIT_SECONDS = 25.0
-"""How long a commit may take in all before it is in doubt."""
-
-IN_DOUBT = (errors.KafkaError, TransportError, TimeoutError, ValueError)
-"""What the client raises when a commit may have failed; ValueError for a partition that it does not know."""
-
 ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 
 
-class KafkaTransport(KafkaReader):
+class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
     """A group member and producer; see ``Transport``.  Call it from one thread."""
 
+    IN_DOUBT = (errors.KafkaError, TransportError, TimeoutError, ValueError)
+    """ValueError is raised for a partition that the client does not know."""
+
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
+        KafkaReader.__init__(self, connection)
+        Committing.__init__(self, connection)
         self._consumer: KafkaConsumer | None = None
-        self._producer: KafkaProducer | None = None
-        self._background = Background()
         self._listener: Listener | None = None
         self._listener_error: Exception | None = None
-        self._membership = Membership(self._ask)
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
@@ -101,38 +92,13 @@ class KafkaTransport(KafkaReader):
         """See ``Transport.poll``."""
         consumer = self._joined()
         try:
-            with self._talking("polling"):
+            with self._talking("polling", "READ"):
                 self._membership.pending.ask()
                 polled = consumer.poll(timeout_seconds * 1000, max_records=max_records)
         finally:
             self._raise_listener_error()
         resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
-        return [
-            columns(Partition(*name), records, consumer.position(name, timeout_ms=0))
-            for name, records in polled.items()
-        ]
-
-    def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
-        """See ``Transport.commit``."""
-        deadline, answers = time.monotonic() + COMMIT_SECONDS, Answers(outgoing)
-        with self._committing(answers, positions):
-            producer = self._producer = self._producer or self._new_producer()
-            if self._connection.guarantee == "exactly_once":
-                self._commit_transaction(producer, answers, positions, deadline)
-            else:
-                self._commit_plainly(producer, answers, positions)
-            self._connection.passed("committed")
-
-    def settle(self) -> Positions:
-        """See ``Transport.settle``."""
-        self._drop_producer()
-        self._membership.pending.clear()
-        with self._talking("settling a transaction"):
-            self._producer = self._new_producer()
-        stable = self._membership.settled(self.committed(list(self._membership.sought)))
-        if stable:
-            self.seek(stable)
-        return stable
+        return [columns(Partition(*name), records, _position(consumer, name)) for name, records in polled.items()]
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""
@@ -155,7 +121,7 @@ class KafkaTransport(KafkaReader):
         for partition in self._membership.sought:
             name = TopicPartition(*partition)
             if (end := consumer.highwater(name)) is not None:
-                lag[partition] = max(0, end - consumer.position(name, timeout_ms=0))
+                lag[partition] = max(0, end - _position(consumer, name))
         return lag
 
     def create(self, topics: Sequence[TopicSpec]) -> None:
@@ -230,14 +196,15 @@ class KafkaTransport(KafkaReader):
             "metrics_enabled": False,
         }
         fixed: dict[str, object] = {"acks": "all", "enable_idempotence": True, "allow_auto_create_topics": False}
-        if self._connection.guarantee == "exactly_once":
-            fixed["transactional_id"] = f"{self._connection.group}-{self._connection.instance}"
+        if self._exactly_once:
+            fixed["transactional_id"] = self._transactional_id
             tuned["transaction_timeout_ms"] = TRANSACTION_MS
+        self._require_accepted()
         producer = connected(KafkaProducer, self._settings(KafkaProducer, tuned, fixed))
-        if self._connection.guarantee == "exactly_once":
+        if self._exactly_once:
             try:
-                producer.init_transactions()
-            except errors.KafkaError:
+                started(producer.init_transactions).result(CONNECT_MS / 1000)
+            except (errors.KafkaError, TimeoutError):
                 _abandon(producer)
                 raise
         return producer
@@ -249,38 +216,32 @@ class KafkaTransport(KafkaReader):
             started(partial(consumer.close, autocommit=False, timeout_ms=REQUEST_MS))
         self._drop_producer()
 
-    def _drop_producer(self) -> None:
-        if self._producer is not None:
-            _abandon(self._producer)
-            self._producer = None
-            self._background.end()
-            self._background = Background()
+    def _abandon(self, producer: KafkaProducer) -> None:
+        _abandon(producer)
 
-    @contextmanager
-    def _committing(self, answers: Answers, positions: Positions) -> Iterator[None]:
-        """Sort the errors of a commit: the handler's are raised as they are, the client's leave it in doubt."""
-        try:
-            yield
-        except Exception as error:
-            if answers.error is not None:
-                self._abort()
-                raise answers.error  # noqa: B904 - the client's error, if it is one, is a consequence
-            if isinstance(error, FENCED):
-                self._drop_producer()
-                raise Fenced.replaced(self._connection, error) from error
-            if isinstance(error, IN_DOUBT):
-                self._drop_producer()
-                raise InDoubt(
-                    f"The commit of {len(positions)} partitions is in doubt ({error!r}): settle it"
-                ) from error
-            raise
+    def _abort_transaction(self, producer: KafkaProducer) -> None:
+        producer.abort_transaction()
 
-    def _abort(self) -> None:
-        """Abort the open transaction if the broker answers soon; otherwise the next producer, or its timeout, does."""
-        if self._producer is not None and self._connection.guarantee == "exactly_once":
-            with suppress(errors.KafkaError, TimeoutError):
-                self._background.started(self._producer.abort_transaction).result(REQUEST_MS / 1000)
-        self._drop_producer()
+    def _refusal(self, failure: Exception, topics: Iterable[str]) -> TransportError | None:
+        if isinstance(failure, errors.TopicAuthorizationFailedError):
+            return self._not_allowed(topics)
+        return self._refused(failure, "a commit", "WRITE") if isinstance(failure, errors.AuthorizationError) else None
+
+    def _is_fenced(self, failure: Exception) -> bool:
+        return isinstance(failure, errors.ProducerFencedError | errors.FencedInstanceIdError)
+
+    def _has_rival(self) -> bool:
+        """Whether the group has given this instance's name to another member; before it joined, only a rival fences."""
+        if self._consumer is None:
+            return True
+        group, ours = self._connection.group, self._consumer.group_metadata().member_id
+        with suppress(errors.KafkaError, TimeoutError):
+            members = self._admin().describe_groups([group])[group]["members"]
+            return any(
+                member["group_instance_id"] == self._connection.instance and member["member_id"] != ours
+                for member in members
+            )
+        return False
 
     def _commit_transaction(
         self, producer: KafkaProducer, answers: Answers, positions: Positions, deadline: float
@@ -293,10 +254,9 @@ class KafkaTransport(KafkaReader):
         finally:  # if adding the offsets failed, raise that error, not the send errors it causes
             offsets.result(max(0.0, deadline - time.monotonic()))
         self._connection.passed("offsets")
-        _await_sent(producer, futures)  # step 3
+        _await_sent(producer, futures, deadline)  # step 3
         self._connection.passed("sent")
-        # Step 4.
-        self._background.started(producer.commit_transaction).result(max(0.0, deadline - time.monotonic()))
+        self._within(deadline, producer.commit_transaction)  # step 4
 
     def _add_offsets(self, producer: KafkaProducer, positions: Positions) -> None:
         if positions:
@@ -305,15 +265,15 @@ class KafkaTransport(KafkaReader):
                 raise TransportError(f"this member has left group {self._connection.group}")
             producer.send_offsets_to_transaction(_offsets(positions), member)
 
-    def _commit_plainly(self, producer: KafkaProducer, answers: Answers, positions: Positions) -> None:
+    def _commit_plainly(self, producer: KafkaProducer, answers: Answers, positions: Positions, deadline: float) -> None:
         """Step 4 only starts the commit of the positions: a broker takes 5 ms for it, to write many groups' at once."""
         self._membership.pending.check()  # step 1
         futures = []
         for records in answers:  # step 2
             futures += self._send(producer, [records])
             if records.first:
-                _await_sent(producer, futures)
-        _await_sent(producer, futures)  # step 3
+                _await_sent(producer, futures, deadline)
+        _await_sent(producer, futures, deadline)  # step 3
         self._connection.passed("sent")
         self._membership.pending.add(positions)  # step 4
         self._connection.passed("offsets")
@@ -339,12 +299,18 @@ class KafkaTransport(KafkaReader):
         return futures
 
 
-def _await_sent(producer: KafkaProducer, futures: Sequence[Any]) -> None:
+def _await_sent(producer: KafkaProducer, futures: Sequence[Any], deadline: float) -> None:
     """Wait, and check that every record was acknowledged."""
-    producer.flush(COMMIT_SECONDS)
+    producer.flush(max(0.0, deadline - time.monotonic()))
     for future in futures:
         if not future.succeeded():
             future.get(0)
+
+
+def _position(consumer: KafkaConsumer, name: TopicPartition) -> int:
+    """The offset of the next record.  The client's own ``position`` looks at every partition at each call."""
+    position: int = consumer._subscription.assignment[name].position.offset  # noqa: SLF001
+    return position
 
 
 def _names(partitions: Iterable[Partition]) -> list[TopicPartition]:

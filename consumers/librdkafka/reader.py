@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     ConfigResource,
@@ -20,12 +20,14 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
-from streamcast.consumers.background import started
+from streamcast.consumers.background import ended_within
+from streamcast.consumers.handshake import Security, require_accepted
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,
     Fenced,
+    NotAllowed,
     Partition,
     Positions,
     RecordsGone,
@@ -45,9 +47,21 @@ RANGE_RECORDS = 5_000
 CONSUMER_ONLY = ("session.", "heartbeat.", "max.poll.", "fetch.", "queued.", "check.crcs")
 PRODUCER_ONLY = ("delivery.", "message.", "transaction.", "linger.", "batch.", "compression.", "queue.buffering.")
 
+SECURITY = {
+    "protocol": "security.protocol",
+    "mechanism": "sasl.mechanism",
+    "username": "sasl.username",
+    "password": "sasl.password",
+    "ca_file": "ssl.ca.location",
+    "certificate_file": "ssl.certificate.location",
+    "key_file": "ssl.key.location",
+    "key_password": "ssl.key.password",
+}
+"""The client's name of each field of ``Security``."""
+
 END_REACHED = KafkaError._PARTITION_EOF
-FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.FENCED_INSTANCE_ID}
-"""INVALID_PRODUCER_EPOCH is missing: a moving transaction coordinator sends it, too.  The commit is then in doubt."""
+EPOCH_OVER = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
+"""Errors of a producer whose epoch was bumped: by a rival, but also by a timeout or a moving coordinator."""
 MOVED = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.FENCED_LEADER_EPOCH,
@@ -75,7 +89,7 @@ REFUSED = {
     KafkaError.POLICY_VIOLATION,
     KafkaError.TOPIC_EXCEPTION,
 }
-REPORTED = FENCED | GONE | MISSING | REFUSED | {KafkaError._FATAL}
+REPORTED = {KafkaError.FENCED_INSTANCE_ID} | GONE | MISSING | REFUSED | {KafkaError._FATAL}
 
 
 class LibrdReader:
@@ -83,26 +97,41 @@ class LibrdReader:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._accepted = False
         self._admin_client: AdminClient | None = None
         self._offsets_client: Consumer | None = None
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
         """See ``Reader.describe``."""
-        with self._talking("describing topics"):
-            known = self._admin().list_topics(timeout=CONNECT_SECONDS).topics
-            found = {name: known[name].partitions for name in topics if name in known and known[name].error is None}
-            resources = [ConfigResource(ResourceType.TOPIC, name) for name in found]
-            answers = self._admin().describe_configs(resources, request_timeout=CONNECT_SECONDS) if resources else {}
-            configs = {resource.name: answer.result() for resource, answer in answers.items()}
+        found = self._found(topics)
+        configs = self._configs(list(found))
         return {
             name: TopicSpec(
                 name,
-                partitions=len(partitions),
-                replication=len(partitions[0].replicas),
-                config={key: entry.value for key, entry in configs[name].items() if entry.value is not None},
+                partitions=len(topic.partitions),
+                replication=len(topic.partitions[0].replicas),
+                config=configs.get(name, {}),
             )
-            for name, partitions in found.items()
+            for name, topic in found.items()
         }
+
+    def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
+        """See ``Reader.topic_operations``."""
+        return {
+            name: frozenset() if topic is None else frozenset(each.name for each in topic.authorized_operations)
+            for name, topic in self._described(topics).items()
+        }
+
+    def group_operations(self) -> frozenset[str]:
+        """See ``Reader.group_operations``."""
+        with self._talking("describing the group"):
+            try:
+                described = self._described_group()
+            except KafkaException as failure:
+                if failure.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                    return frozenset()
+                raise
+        return frozenset(each.name for each in described.authorized_operations or ())
 
     def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
         """See ``Reader.bounds``."""
@@ -189,13 +218,64 @@ class LibrdReader:
                 self._admin_client = None  # it would ask the old leader for minutes
                 time.sleep(0.5)
 
+    def _described(self, topics: Sequence[str]) -> dict[str, Any]:
+        """The topics that exist, by name; None where the broker does not say whether one does."""
+        if not topics:
+            return {}
+        found: dict[str, Any] = {}
+        with self._talking("describing topics"):
+            answers = self._admin().describe_topics(
+                TopicCollection(list(topics)), include_authorized_operations=True, request_timeout=CONNECT_SECONDS
+            )
+            for name, answer in answers.items():
+                try:
+                    found[name] = answer.result()
+                except KafkaException as failure:
+                    if failure.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                        found[name] = None
+                    elif failure.args[0].code() not in MISSING:
+                        raise
+        return found
+
+    def _found(self, topics: Sequence[str]) -> dict[str, Any]:
+        """The descriptions of the topics that exist; raises NotAllowed where the broker does not say."""
+        described = self._described(topics)
+        if hidden := [name for name, topic in described.items() if topic is None]:
+            raise NotAllowed.to("DESCRIBE", f"topic {', '.join(sorted(hidden))}")
+        return described
+
+    def _configs(self, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The configuration of topics; empty where this user may not describe it."""
+        if not topics:
+            return {}
+        configs = {}
+        with self._talking("describing topics"):
+            resources = [ConfigResource(ResourceType.TOPIC, name) for name in topics]
+            for resource, answer in self._admin().describe_configs(resources, request_timeout=CONNECT_SECONDS).items():
+                try:
+                    entries = answer.result()
+                except KafkaException as failure:
+                    if failure.args[0].code() != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                        raise
+                    entries = {}
+                configs[resource.name] = {key: entry.value for key, entry in entries.items() if entry.value is not None}
+        return configs
+
+    def _described_group(self) -> Any:
+        group = self._connection.group
+        answers = self._admin().describe_consumer_groups(
+            [group], include_authorized_operations=True, request_timeout=CONNECT_SECONDS
+        )
+        return answers[group].result()
+
     def _require(self, topics: set[str]) -> None:
-        if missing := sorted(topics - set(self.describe(sorted(topics)))):
+        if missing := sorted(topics - set(self._found(sorted(topics)))):
             where = self._connection.bootstrap_servers
             raise TopicMissing(f"There is no topic {', '.join(missing)} on {where}: create it first")
 
     def _admin(self) -> AdminClient:
         if self._admin_client is None:
+            self._require_accepted()
             self._admin_client = AdminClient(self._settings({}, CONSUMER_ONLY + PRODUCER_ONLY, {}))
         return self._admin_client
 
@@ -209,7 +289,16 @@ class LibrdReader:
             "auto.offset.reset": "error",
             "allow.auto.create.topics": False,
         }
+        self._require_accepted()
         return Consumer(self._settings(tuned | more, PRODUCER_ONLY, fixed))
+
+    def _require_accepted(self) -> None:
+        """Before the first client is made, raise Refused if the broker refuses the connection."""
+        if not self._accepted:
+            require_accepted(
+                self._connection.bootstrap_servers, Security.from_options(self._connection.options, SECURITY)
+            )
+            self._accepted = True
 
     def _settings(self, tuned: dict[str, Any], unknown: tuple[str, ...], fixed: dict[str, Any]) -> dict[str, Any]:
         """Our defaults, the connection's options that this client knows, and the settings that nobody may change."""
@@ -234,6 +323,8 @@ class LibrdReader:
                 names[name].append(message)
             elif error.code() == END_REACHED:
                 ends[Partition(message.topic(), message.partition())] = message.offset()
+            elif error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise NotAllowed.to("READ", f"topic {message.topic()}")
             elif error.fatal() or error.code() in REPORTED:
                 raise KafkaException(error)
         return records, ends
@@ -245,8 +336,10 @@ class LibrdReader:
             yield
         except KafkaException as failure:
             error: KafkaError = failure.args[0]
-            if error.code() in FENCED:
+            if error.code() == KafkaError.FENCED_INSTANCE_ID:
                 raise Fenced.replaced(self._connection, error) from failure
+            if (refused := self._refused(error)) is not None:
+                raise refused from failure
             if error.code() in GONE:
                 gone = (
                     f"Retention has deleted the records at a position ({error}): start later, or from a newer snapshot"
@@ -256,7 +349,7 @@ class LibrdReader:
                 raise TopicMissing(f"A topic is missing ({error}): create it first") from failure
             if error.code() in REFUSED:
                 raise TransportError(f"Kafka refused {doing}: {error}") from failure
-            if error.fatal() or error.code() == KafkaError._FATAL:
+            if (error.fatal() or error.code() == KafkaError._FATAL) and error.code() not in EPOCH_OVER:
                 raise TransportError(
                     f"The client failed for good while {doing} ({error}): restart this process"
                 ) from failure
@@ -268,12 +361,18 @@ class LibrdReader:
                 "check kafka.bootstrap_servers and that the broker runs"
             ) from failure
 
+    def _refused(self, error: KafkaError) -> NotAllowed | None:
+        """Our error for one of access control to the group or the transactional id; None for any other."""
+        if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+            return NotAllowed.to("READ", f"group {self._connection.group}")
+        if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+            return NotAllowed.to("WRITE", f"transactional id {self._connection.group}-{self._connection.instance}")
+        return None
+
 
 def close(consumer: Consumer, timeout_seconds: float) -> None:
     """Close a consumer in the background: librdkafka may never end it, and a signal does not interrupt the wait."""
-    try:
-        started(consumer.close).result(max(0.0, timeout_seconds))
-    except TimeoutError:
+    if not ended_within(timeout_seconds, consumer.close):
         log.warning("A consumer did not close within %.0f s: this process goes on without it", timeout_seconds)
 
 

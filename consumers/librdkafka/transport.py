@@ -3,23 +3,26 @@
 It is an extra: ``pip install 'streamcast-forecasting[librdkafka]'``.
 
 ``seek`` assigns the partitions again at the new positions: librdkafka's own seek may fail soon after an assignment.
+Calls that end a transaction run in a background thread: the client does not keep the timeout that it is given while a
+coordinator moves.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
-from streamcast.consumers.answers import Answers
+from streamcast.consumers import committing
+from streamcast.consumers.committing import DELIVERY_MS, TRANSACTION_MS, Answers, Committing
 from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
     CONSUMER_ONLY,
-    FENCED,
+    EPOCH_OVER,
     REQUEST_MS,
     LibrdReader,
     close,
@@ -27,12 +30,9 @@ from streamcast.consumers.librdkafka.reader import (
     consume,
     log,
 )
-from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
     Batch,
     Connection,
-    Fenced,
-    InDoubt,
     Listener,
     Outgoing,
     Partition,
@@ -41,25 +41,20 @@ from streamcast.consumers.transport import (
     TransportError,
 )
 
-DELIVERY_MS = 20_000
-TRANSACTION_MS = 30_000
-COMMIT_SECONDS = 25.0
-"""How long a commit may take in all before it is in doubt."""
 MANY = 1_000
 """At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not."""
-IN_DOUBT = (KafkaException, BufferError, TransportError, TimeoutError)
-"""What the client raises when a commit may have failed."""
 
 
-class LibrdTransport(LibrdReader):
+class LibrdTransport(LibrdReader, Committing[Producer]):
     """A group member and producer; see ``Transport``.  Call it from one thread."""
 
+    IN_DOUBT = (KafkaException, BufferError, TransportError, TimeoutError)
+
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
+        LibrdReader.__init__(self, connection)
+        Committing.__init__(self, connection)
         self._consumer: Consumer | None = None
-        self._producer: Producer | None = None
         self._failures: list[KafkaError] = []
-        self._membership = Membership(self._ask)
         self._working = False
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
@@ -114,31 +109,7 @@ class LibrdTransport(LibrdReader):
             if batches or (not pending.held and time.monotonic() >= deadline):
                 return batches
             with self._committing(Answers([]), pending.held):
-                self._await_held(time.monotonic() + COMMIT_SECONDS)
-
-    def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
-        """See ``Transport.commit``."""
-        deadline, answers = time.monotonic() + COMMIT_SECONDS, Answers(outgoing)
-        with self._committing(answers, positions):
-            if not self._membership.holds(positions):
-                raise TransportError(f"this member no longer holds all of {sorted(positions)}")
-            producer = self._producer = self._producer or self._new_producer()
-            if self._connection.guarantee == "exactly_once":
-                self._commit_transaction(producer, answers, positions, deadline)
-            else:
-                self._commit_plainly(producer, answers, positions, deadline)
-            self._connection.passed("committed")
-
-    def settle(self) -> Positions:
-        """See ``Transport.settle``."""
-        self._drop_producer()
-        self._membership.pending.clear()
-        with self._talking("settling a transaction"):
-            self._producer = self._new_producer()
-        stable = self._membership.settled(self.committed(list(self._membership.sought)))
-        if stable:
-            self.seek(stable)
-        return stable
+                self._await_held(time.monotonic() + committing.COMMIT_SECONDS)
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""
@@ -215,7 +186,6 @@ class LibrdTransport(LibrdReader):
         self._membership.give_up(partitions)
 
     def _new_producer(self) -> Producer:
-        exactly_once = self._connection.guarantee == "exactly_once"
         tuned: dict[str, Any] = {
             "linger.ms": 5,
             "delivery.timeout.ms": DELIVERY_MS,
@@ -223,44 +193,44 @@ class LibrdTransport(LibrdReader):
             "queue.buffering.max.messages": 1_000_000,
         }
         fixed: dict[str, Any] = {"enable.idempotence": True, "delivery.report.only.error": True}
-        if exactly_once:
-            fixed["transactional.id"] = f"{self._connection.group}-{self._connection.instance}"
+        if self._exactly_once:
+            fixed["transactional.id"] = self._transactional_id
             tuned["transaction.timeout.ms"] = TRANSACTION_MS
         self._failures = []
+        self._require_accepted()
         producer = Producer(self._settings(tuned, CONSUMER_ONLY, fixed))
-        if exactly_once:
+        if self._exactly_once:
             producer.init_transactions(CONNECT_SECONDS)
         return producer
 
-    def _drop_producer(self) -> None:
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer, self._working = None, False
+    def _abandon(self, producer: Producer) -> None:
+        producer.purge()
+        self._working = False
 
-    @contextmanager
-    def _committing(self, answers: Answers, positions: Positions) -> Iterator[None]:
-        """Sort the errors of a commit: the handler's are raised as they are, the client's leave it in doubt."""
-        try:
-            yield
-        except Exception as failure:
-            if answers.error is not None:
-                self._abort()
-                raise answers.error  # noqa: B904 - the client's error, if it is one, is a consequence
-            if not isinstance(failure, IN_DOUBT):
-                raise
-            self._drop_producer()
-            if isinstance(failure, KafkaException) and failure.args[0].code() in FENCED:
-                raise Fenced.replaced(self._connection, failure.args[0]) from failure
-            raise InDoubt(
-                f"The commit of {len(positions)} partitions is in doubt ({failure!r}): settle it"
-            ) from failure
+    def _abort_transaction(self, producer: Producer) -> None:
+        producer.abort_transaction(REQUEST_MS / 1000)
 
-    def _abort(self) -> None:
-        """Abort the open transaction if the broker answers soon; otherwise the next producer, or its timeout, does."""
-        if self._producer is not None and self._connection.guarantee == "exactly_once":
-            with suppress(KafkaException):
-                self._producer.abort_transaction(REQUEST_MS / 1000)
-        self._drop_producer()
+    def _refusal(self, failure: Exception, topics: Iterable[str]) -> TransportError | None:
+        if not isinstance(failure, KafkaException):
+            return None
+        error: KafkaError = failure.args[0]
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return self._not_allowed(topics)
+        return self._refused(error)
+
+    def _is_fenced(self, failure: Exception) -> bool:
+        codes = EPOCH_OVER | {KafkaError.FENCED_INSTANCE_ID}
+        return isinstance(failure, KafkaException) and failure.args[0].code() in codes
+
+    def _has_rival(self) -> bool:
+        """Whether the group has given this instance's name to another member; before it joined, only a rival fences."""
+        if self._consumer is None:
+            return True
+        ours, name = self._consumer.memberid(), self._connection.instance
+        with suppress(KafkaException, TimeoutError):
+            members = self._described_group().members
+            return any(member.group_instance_id == name and member.member_id != ours for member in members)
+        return False
 
     def _offsets(self, positions: Positions) -> list[TopicPartition]:
         return [TopicPartition(*partition, offset) for partition, offset in positions.items()]
@@ -273,16 +243,16 @@ class LibrdTransport(LibrdReader):
         """
         producer.begin_transaction()
         if positions:  # step 1
-            member = self._joined().consumer_group_metadata()
-            producer.send_offsets_to_transaction(
-                self._offsets(positions), member, max(0.0, deadline - time.monotonic())
-            )
+            member, offsets = self._joined().consumer_group_metadata(), self._offsets(positions)
+            left = max(0.0, deadline - time.monotonic())
+            self._within(deadline, lambda: producer.send_offsets_to_transaction(offsets, member, left))
         self._connection.passed("offsets")
         for records in answers:  # step 2
             self._send(producer, records)
         self._flush(producer, deadline)  # step 3
         self._connection.passed("sent")
-        producer.commit_transaction(max(0.0, deadline - time.monotonic()))  # step 4
+        left = max(0.0, deadline - time.monotonic())
+        self._within(deadline, lambda: producer.commit_transaction(left))  # step 4
 
     def _commit_plainly(self, producer: Producer, answers: Answers, positions: Positions, deadline: float) -> None:
         """See ``Transport.commit`` for the steps.
@@ -355,13 +325,13 @@ class LibrdTransport(LibrdReader):
         except KeyboardInterrupt:
             raise
         except:  # noqa: E722 - a fatal error is raised as a KafkaError, which is no BaseException
-            if self._connection.guarantee == "exactly_once":
+            if self._exactly_once:
                 return  # the transaction failed: its next call raises the reason
             raise TransportError("the producer failed for good: it is made again") from None
         if self._failures:
             raise KafkaException(self._failures[0])
         if waiting:
-            raise TimeoutError(f"{waiting} records were not acknowledged within {COMMIT_SECONDS:.0f} s")
+            raise TimeoutError(f"{waiting} records were not acknowledged within {committing.COMMIT_SECONDS:.0f} s")
         self._working = True
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
-from streamcast.consumers.answers import Answers
+from streamcast.consumers.committing import Answers
 from streamcast.consumers.membership import Membership
 from streamcast.consumers.memory.broker import (
     Fault,
@@ -50,6 +50,14 @@ class MemoryReader:
     def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
         """See ``Reader.describe``."""
         return self._broker.describe(topics)
+
+    def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
+        """See ``Reader.topic_operations``: here everything is allowed."""
+        return dict.fromkeys(self._broker.describe(topics), frozenset({"READ", "WRITE", "DESCRIBE", "CREATE"}))
+
+    def group_operations(self) -> frozenset[str]:
+        """See ``Reader.group_operations``."""
+        return frozenset({"READ", "DESCRIBE"})
 
     def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
         """See ``Reader.bounds``."""

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from kafka.errors import KafkaTimeoutError
 
 from harness.local_kafka import LocalKafka
+from streamcast.consumers import committing
 from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.librdkafka.reader import LibrdReader
@@ -567,7 +568,7 @@ def test_a_commit_while_the_broker_is_away_leaves_nothing_and_is_done_again(
     source, sink = world.topic(), world.topic()
     world.admin.commit([numbered(source, 0, 10)], {})
     transport = world.connect(options=IMPATIENT.get(world.client))
-    monkeypatch.setattr(f"{type(transport).__module__}.COMMIT_SECONDS", 5.0, raising=False)
+    monkeypatch.setattr(committing, "COMMIT_SECONDS", 5.0)
     join(transport, source)
     transport.commit([numbered(sink, 0, 10)], {})
     batches = take(transport, 10)
@@ -700,7 +701,7 @@ def test_at_least_once_answers_that_a_broker_never_took_are_given_again_with_not
     source, sink = world.topic(), world.topic()
     world.admin.commit([numbered(source, 0, 10)], {})
     transport = world.connect(at_least_once=True, options=IMPATIENT.get(world.client))
-    monkeypatch.setattr(f"{type(transport).__module__}.COMMIT_SECONDS", 5.0, raising=False)
+    monkeypatch.setattr(committing, "COMMIT_SECONDS", 5.0)
     join(transport, source)
     first = positions(take(transport, 10))
     transport.commit([numbered(sink, 0, 10)], first)

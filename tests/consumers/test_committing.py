@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamcast.consumers.answers import Answers
+from streamcast.consumers.committing import Answers
 from streamcast.consumers.transport import Outgoing
 
 RECORDS = Outgoing("out", [0], [1], [None], [b"v"])
