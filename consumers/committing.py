@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import ClassVar, Generic, TypeVar
 
 from streamcast.consumers.background import Background
+from streamcast.consumers.handshake import Refused
 from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
     Connection,
@@ -118,7 +119,7 @@ class Committing(ABC, Generic[P]):
             if answers.error is not None:
                 self._abort()
                 raise answers.error  # noqa: B904 - the client's error, if it is one, is a consequence
-            if not isinstance(failure, self.IN_DOUBT):
+            if not isinstance(failure, self.IN_DOUBT) or isinstance(failure, NotAllowed | Refused):
                 raise
             if (refused := self._refusal(failure, answers.topics)) is not None:
                 self._abort()

@@ -104,11 +104,12 @@ def _shake_hands(host: str, port: int, security: Security) -> None:
 
 
 def _connected(host: str, port: int, server: str, security: Security) -> socket.socket:
+    context = _context(security) if security.encrypted else None  # its files are looked at first
     plain = socket.create_connection((host, port), STEP_SECONDS)
-    if not security.encrypted:
+    if context is None:
         return plain
     try:
-        return _context(security).wrap_socket(plain, server_hostname=host)
+        return context.wrap_socket(plain, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         if not (security.ca_file or _has_system_store()):  # the client may know where the system keeps its own
             raise

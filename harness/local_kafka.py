@@ -221,7 +221,7 @@ def run_tool(main: str, *arguments: str) -> str:
     command = _java(QUICKLY_STARTED, main, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
     if done.returncode:
-        raise BrokerError(f"{main} {' '.join(arguments)} failed: {done.stderr or done.stdout}")
+        raise BrokerError(f"{main} {' '.join(arguments)} failed: {(done.stderr or done.stdout)[-2000:]}")
     return done.stdout
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from harness.local_kafka import BrokerError, LocalKafka, free_ports
 
-STORE_PASSWORD = "of-a-test"  # noqa: S105 - of key stores that live as long as a test
 MECHANISM = "SCRAM-SHA-256"
 
 
@@ -23,9 +22,9 @@ class SecuredKafka(LocalKafka):
         super().__init__()
         self.plain_port, self.expired_port = free_ports(2)
         self._users = users
-        self.ca_file = make_certificate(self._folder, "broker", starts="-1d", days=30)
+        self.ca_file = make_certificate(self._folder, "broker", days=30)
         """The certificate to trust; it signed itself."""
-        self.expired_ca_file = make_certificate(self._folder, "expired", starts="-10d", days=5)
+        self.expired_ca_file = make_certificate(self._folder, "expired", days=-1)
         """The certificate to trust at ``expired_port``."""
 
     def _credentials(self) -> list[str]:
@@ -49,9 +48,8 @@ class SecuredKafka(LocalKafka):
         }
         for listener, name in (("secured", "broker"), ("expired", "expired")):
             changed |= {
-                f"listener.name.{listener}.ssl.keystore.location": str(self._folder / f"{name}.p12"),
-                f"listener.name.{listener}.ssl.keystore.password": STORE_PASSWORD,
-                f"listener.name.{listener}.ssl.keystore.type": "PKCS12",
+                f"listener.name.{listener}.ssl.keystore.location": str(self._folder / f"{name}-store.pem"),
+                f"listener.name.{listener}.ssl.keystore.type": "PEM",
                 f"listener.name.{listener}.{MECHANISM.lower()}.sasl.jaas.config": (
                     "org.apache.kafka.common.security.scram.ScramLoginModule required;"
                 ),
@@ -59,19 +57,24 @@ class SecuredKafka(LocalKafka):
         return super()._settings() | changed
 
 
-def make_certificate(folder: Path, name: str, *, starts: str, days: int) -> Path:
-    """Make ``name.p12``, a key with a certificate for 127.0.0.1 that signed itself; return the certificate as PEM."""
-    store = ("-keystore", str(folder / f"{name}.p12"), "-storepass", STORE_PASSWORD, "-alias", name)
-    certificate = folder / f"{name}.pem"
-    _keytool(
-        "-genkeypair", *store, "-storetype", "PKCS12", "-keyalg", "RSA", "-keysize", "2048", "-dname", f"CN={name}",
-        "-ext", "san=ip:127.0.0.1", "-startdate", starts, "-validity", str(days),
+def make_certificate(folder: Path, name: str, *, days: int) -> Path:
+    """Make ``name-store.pem``, a key with a certificate for 127.0.0.1 that signed itself; return the certificate.
+
+    With -1 days it has expired.
+    """
+    key, certificate = folder / f"{name}-key.pem", folder / f"{name}.pem"
+    asked, extension = folder / f"{name}.csr", folder / f"{name}.ext"
+    extension.write_text("subjectAltName=IP:127.0.0.1\n")
+    _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", asked, "-subj", f"/CN={name}")
+    _openssl(
+        "x509", "-req", "-in", asked, "-signkey", key, "-days", days, "-extfile", extension, "-out", certificate
     )  # fmt: skip
-    _keytool("-exportcert", *store, "-rfc", "-file", str(certificate))
+    (folder / f"{name}-store.pem").write_text(key.read_text() + certificate.read_text())
     return certificate
 
 
-def _keytool(*arguments: str) -> None:
-    done = subprocess.run(["keytool", *arguments], capture_output=True, text=True, timeout=60, check=False)
+def _openssl(*arguments: object) -> None:
+    command = ["openssl", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
-        raise BrokerError(f"keytool {' '.join(arguments)} failed: {done.stdout}{done.stderr}")
+        raise BrokerError(f"{' '.join(command)} failed: {done.stderr}")

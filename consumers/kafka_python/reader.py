@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.net.compat import KafkaNetClient
+from kafka.protocol.admin import DescribeGroupsRequest
 
 from streamcast.consumers.background import ended_within, started
 from streamcast.consumers.handshake import Security, require_accepted
@@ -95,10 +96,9 @@ class KafkaReader:
 
     def group_operations(self) -> frozenset[str]:
         """See ``Reader.group_operations``."""
-        group = self._connection.group
         with self._talking("describing the group"):
             try:
-                described = self._admin().describe_groups([group])[group]
+                described = self._described_group()
             except errors.GroupAuthorizationFailedError:
                 return frozenset()
         return frozenset(described.get("authorized_operations") or ())
@@ -218,6 +218,30 @@ class KafkaReader:
             except errors.AuthorizationError:
                 return {}
         return {name: {key: entry["value"] for key, entry in config.items()} for name, config in configs.items()}
+
+    def _described_group(self) -> dict[str, Any]:
+        """What the broker says of the group; a new cluster needs a moment until it has a coordinator.
+
+        Since version 6 of the request a broker does not say what is allowed with a group that has had no member yet.
+        """
+
+        def before_version_6(groups: Sequence[str]) -> DescribeGroupsRequest:
+            return DescribeGroupsRequest(groups=list(groups), include_authorized_operations=True, max_version=5)
+
+        group, deadline = self._connection.group, time.monotonic() + CONNECT_MS / 1000
+        while True:
+            admin = self._admin()
+            admin._describe_groups_request = before_version_6  # noqa: SLF001 - the client offers no other way
+            try:
+                described: dict[str, Any] = admin.describe_groups([group])[group]
+                if described["error"] is None:
+                    return described
+                trouble = errors.KafkaTimeoutError(f"group {group}: {described['error']}")
+            except errors.CoordinatorNotAvailableError as error:
+                trouble = error
+            if time.monotonic() > deadline:
+                raise trouble
+            time.sleep(0.1)
 
     def _require(self, topics: set[str]) -> None:
         if missing := sorted(topics - set(self._found(sorted(topics)))):

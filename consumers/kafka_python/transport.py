@@ -42,6 +42,7 @@ from streamcast.consumers.transport import (
     Batch,
     Connection,
     Listener,
+    NotAllowed,
     Outgoing,
     Partition,
     Positions,
@@ -134,7 +135,10 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
                 "configs": dict(topic.config),
             }
             with self._talking(f"creating {name}"):
-                self._admin().create_topics({name: shape}, wait_for_metadata=True)
+                try:
+                    self._admin().create_topics({name: shape}, wait_for_metadata=True)
+                except errors.TopicAuthorizationFailedError as error:
+                    raise NotAllowed.to("CREATE", f"topic {name}") from error
 
     def _close(self) -> None:
         if self._consumer is not None:
@@ -234,9 +238,9 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         """Whether the group has given this instance's name to another member; before it joined, only a rival fences."""
         if self._consumer is None:
             return True
-        group, ours = self._connection.group, self._consumer.group_metadata().member_id
-        with suppress(errors.KafkaError, TimeoutError):
-            members = self._admin().describe_groups([group])[group]["members"]
+        ours = self._consumer.group_metadata().member_id
+        with suppress(errors.KafkaError, TimeoutError, TransportError):
+            members = self._described_group()["members"]
             return any(
                 member["group_instance_id"] == self._connection.instance and member["member_id"] != ours
                 for member in members

@@ -34,6 +34,7 @@ from streamcast.consumers.transport import (
     Batch,
     Connection,
     Listener,
+    NotAllowed,
     Outgoing,
     Partition,
     Positions,
@@ -143,11 +144,16 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             for topic in topics
             if topic.name not in existing
         ]
+        if not wanted:
+            return
         with self._talking("creating topics"):
-            for answer in (
-                self._admin().create_topics(wanted, request_timeout=CONNECT_SECONDS).values() if wanted else ()
-            ):
-                answer.result()
+            for name, answer in self._admin().create_topics(wanted, request_timeout=CONNECT_SECONDS).items():
+                try:
+                    answer.result()
+                except KafkaException as failure:
+                    if failure.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                        raise NotAllowed.to("CREATE", f"topic {name}") from failure
+                    raise
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Transport.close``."""
@@ -328,8 +334,11 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             if self._exactly_once:
                 return  # the transaction failed: its next call raises the reason
             raise TransportError("the producer failed for good: it is made again") from None
+        reasons = [failure for failure in self._failures if failure.code() != KafkaError._PURGE_QUEUE]
+        if self._failures and not reasons and self._exactly_once:
+            return  # the client dropped them because the transaction had failed: the same
         if self._failures:
-            raise KafkaException(self._failures[0])
+            raise KafkaException((reasons or self._failures)[0])
         if waiting:
             raise TimeoutError(f"{waiting} records were not acknowledged within {committing.COMMIT_SECONDS:.0f} s")
         self._working = True

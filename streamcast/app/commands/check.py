@@ -1,16 +1,20 @@
-"""``streamcast check``: check everything a service needs; print one line each, with a remedy for each fault."""
+"""``streamcast check``: check everything a service needs; print one line each, with a remedy for each fault.
+
+What the broker allows is asked first: a topic that this user may not describe looks like one that does not exist.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport
+from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.commands.train import quality
 from streamcast.app.settings import Settings
-from streamcast.consumers.transport import TopicSpec, TransportError
+from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Reader, TopicSpec, TransportError
 from streamcast.engine.engine import layout
 from streamcast.errors import ModelError
 from streamcast.spec.local_time import UTC_TIME
@@ -28,7 +32,7 @@ def check(settings: Settings, create: bool, console: Console) -> int:
     """Check models, broker, topics and transactions; return 0, 2 (settings) or 3 (broker)."""
     say = _Say(console)
     models = _models(settings, say)
-    broker = _broker(settings, create, say) and _transactions(settings, say)
+    broker = _broker(settings, create, say)
     if say.faults:
         console.print(f"[red]{say.faults} of {say.lines} checks failed.[/]")
     elif say.warnings:
@@ -107,27 +111,88 @@ def _calendar(lane: str, spec: ModelSpec, say: _Say) -> bool:
 
 
 def _broker(settings: Settings, create: bool, say: _Say) -> bool:
-    servers = settings.kafka.bootstrap_servers
-    output = settings.output
-    needed = [settings.input.topic, output.forecasts, output.dead_letters, output.journal]
+    servers, reader = settings.kafka.bootstrap_servers, new_reader(settings, connection(settings))
     try:
-        found = _described(settings, needed)
-    except TransportError as error:
-        return say(False, f"broker {servers}: {error}", "start it, or correct kafka.bootstrap_servers")
-    say(True, f"broker {servers} answers")
-    if settings.input.topic not in found:
-        return say(
-            False, f"topic {settings.input.topic} does not exist",
-            f"create it with at least as many partitions as processes; `streamcast replay --topic"
-            f" {settings.input.topic} --partitions 4` creates it too",
-        )  # fmt: skip
-    partitions = found[settings.input.topic].partitions
-    missing = [topic for topic in needed if topic not in found]
-    if missing and create:
-        _create(settings, missing, found[settings.input.topic])
-        found = _described(settings, needed)
+        try:
+            allowed, group = reader.topic_operations(list(_needed(settings))), reader.group_operations()
+        except BrokerUnavailable as error:
+            return say(False, f"broker {servers}: {error}", "start it, or correct kafka.bootstrap_servers")
+        except TransportError as error:  # names its remedy
+            return say(False, f"broker {servers}: {error}")
+        say(True, f"broker {servers} answers")
+        good = _permissions(settings, allowed, group, say)
+        good &= _transactions(settings, say)
+        return _topics(settings, reader, allowed, create, say) and good
+    finally:
+        reader.close(5.0)
+
+
+def _needed(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """The operations that the service needs on each topic; the first one includes the right to describe it."""
+    topics = topics_of(settings)
+    return {
+        topics.observations: ("READ",),
+        topics.forecasts: ("WRITE",),
+        topics.dead_letters: ("WRITE",),
+        topics.journal: ("READ", "WRITE"),
+    }
+
+
+def _permissions(settings: Settings, allowed: dict[str, frozenset[str]], group: frozenset[str], say: _Say) -> bool:
+    """Name each operation that is missing, with the command that grants it."""
     good = True
-    for topic in needed:
+    for topic, operations in _needed(settings).items():
+        if missing := [each for each in operations if topic in allowed and each not in allowed[topic]]:
+            good &= say(
+                False,
+                f"topic {topic}: the broker does not allow this user to {' or '.join(missing)}",
+                _grant(settings, missing, f"--topic {topic}"),
+            )
+    if "READ" not in group:
+        name = settings.kafka.group
+        good &= say(
+            False,
+            f"group {name}: the broker does not allow this user to READ",
+            _grant(settings, ["READ"], f"--group {name}"),
+        )
+    return good
+
+
+def _grant(settings: Settings, operations: Iterable[str], resource: str) -> str:
+    """The command with which an administrator allows operations."""
+    security = settings.kafka.security
+    user = security.username or ("CN=…, as in its certificate" if security.certificate_file else "ANONYMOUS")
+    named = " ".join(f"--operation {operation.capitalize()}" for operation in operations)
+    return (
+        f"kafka-acls.sh --bootstrap-server {settings.kafka.bootstrap_servers} --command-config admin.properties --add"
+        f" --allow-principal 'User:{user}' {named} {resource} (docs/security.md has them all)"
+    )
+
+
+def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str]], create: bool, say: _Say) -> bool:
+    """Check the topics that this user may describe."""
+    source, needed = settings.input.topic, list(_needed(settings))
+    if source not in allowed:
+        return say(
+            False, f"topic {source} does not exist",
+            f"create it with at least as many partitions as processes; `streamcast replay --topic"
+            f" {source} --partitions 4` creates it too",
+        )  # fmt: skip
+    seen = [topic for topic in needed if allowed.get(topic)]
+    found = reader.describe(seen)
+    if source not in found:  # said already
+        return False
+    missing = [topic for topic in needed if topic not in allowed]
+    if missing and create:
+        try:
+            _create(settings, missing, found[source])
+        except NotAllowed as error:
+            return say(
+                False, f"topics {', '.join(missing)}: {error}", _create_commands(settings, missing, found[source])
+            )
+        found = reader.describe([*seen, *missing])
+    partitions, good = found[source].partitions, True
+    for topic in [*seen, *missing]:
         if topic not in found:
             good &= say(False, f"topic {topic} does not exist", "run again with --create")
         else:
@@ -135,18 +200,20 @@ def _broker(settings: Settings, create: bool, say: _Say) -> bool:
             good &= say(
                 count == partitions,
                 f"topic {topic}: {count} partitions" + (" (just created)" if topic in missing else ""),
-                f"give it {partitions}, like {settings.input.topic}: a forecast goes to the partition of its record",
+                f"give it {partitions}, like {source}: a forecast goes to the partition of its record",
             )
-            _strength(found[topic], found[settings.input.topic], say)
+            _strength(found[topic], found[source], say)
     return good
 
 
-def _described(settings: Settings, topics: list[str]) -> dict[str, TopicSpec]:
-    reader = new_reader(settings, connection(settings))
-    try:
-        return reader.describe(topics)
-    finally:
-        reader.close(5.0)
+def _create_commands(settings: Settings, topics: Iterable[str], source: TopicSpec) -> str:
+    """The commands with which an administrator creates topics."""
+    return "; ".join(
+        f"kafka-topics.sh --bootstrap-server {settings.kafka.bootstrap_servers} --command-config admin.properties"
+        f" --create --topic {topic} --partitions {source.partitions} --replication-factor {source.replication}"
+        + "".join(f" --config {name}={value}" for name, value in _config(settings, topic, source).items())
+        for topic in topics
+    )
 
 
 def _strength(topic: TopicSpec, source: TopicSpec, say: _Say) -> None:
@@ -171,13 +238,19 @@ def _in_sync(topic: TopicSpec) -> int:
 
 def _create(settings: Settings, topics: list[str], source: TopicSpec) -> None:
     """Create topics with the partitions, the replication factor and the min.insync.replicas of the input topic."""
-    shared = {name: value for name, value in source.config.items() if name == IN_SYNC}
-    config = {topic: shared | (JOURNAL_CONFIG if topic == settings.output.journal else {}) for topic in topics}
     transport = new_transport(settings, replace(connection(settings), guarantee="at_least_once"))
     try:
-        transport.create([replace(source, name=topic, config=config[topic]) for topic in topics])
+        transport.create([
+            replace(source, name=topic, config=_config(settings, topic, source)) for topic in topics
+        ])  # fmt: skip
     finally:
         transport.close(10.0)
+
+
+def _config(settings: Settings, topic: str, source: TopicSpec) -> dict[str, str]:
+    """The configuration of a topic of ours: as careful as the input's, and the journal is kept."""
+    shared = {name: value for name, value in source.config.items() if name == IN_SYNC}
+    return shared | (JOURNAL_CONFIG if topic == settings.output.journal else {})
 
 
 def _transactions(settings: Settings, say: _Say) -> bool:
@@ -190,6 +263,9 @@ def _transactions(settings: Settings, say: _Say) -> bool:
             transport.commit([], {})
         finally:
             transport.close(10.0)
+    except NotAllowed as error:
+        prefix = f"--transactional-id '{settings.kafka.group}-' --resource-pattern-type prefixed"
+        return say(False, f"transactions: {error}", _grant(settings, ["WRITE"], prefix))
     except TransportError as error:
         return say(False, f"transactions: {error}", "allow them for this user, or set kafka.guarantee: at_least_once")
     return say(True, "transactions work: exactly once")

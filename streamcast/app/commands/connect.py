@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Connection, Partition, Reader, Transport
 from streamcast.spec.folders import Model, load_model
+from streamcast.topics.names import Topics
 
 
 def connection(settings: Settings, passed: Callable[[str], None] = lambda _point: None) -> Connection:
@@ -21,6 +22,12 @@ def connection(settings: Settings, passed: Callable[[str], None] = lambda _point
         options=kafka.client_options(),
         passed=passed,
     )
+
+
+def topics_of(settings: Settings) -> Topics:
+    """Return the topics that the service uses."""
+    output = settings.output
+    return Topics(settings.input.topic, output.forecasts, output.dead_letters, output.journal)
 
 
 def new_transport(settings: Settings, connection: Connection) -> Transport:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, partitions_of
+from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, partitions_of, topics_of
 from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
@@ -26,7 +26,7 @@ from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
-from streamcast.topics.names import Topics, champion_of
+from streamcast.topics.names import champion_of
 
 log = logging.getLogger("streamcast")
 
@@ -42,7 +42,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     models = load_lanes(settings)
     who = connection(settings, passed)
     reader = new_reader(settings, who)
-    topics = _topics(settings)
+    topics = topics_of(settings)
     for topic in (topics.observations, topics.forecasts, topics.dead_letters, topics.journal):
         if not partitions_of(reader, topic):
             raise TopicMissing(f"topic {topic!r} does not exist: `streamcast check --create` creates missing topics")
@@ -64,9 +64,6 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     with listening(*port):
         server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
     stop = stop_on_signals()
-    logging.getLogger("kafka").setLevel(
-        logging.ERROR
-    )  # on a quiet stream only the client notices that the broker is gone
     log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
     try:
         loop.run(
@@ -117,11 +114,6 @@ def _give_up(reason: str) -> None:
     log.critical("%s: ending the process, so that the group can go on without it", reason)
     logging.shutdown()
     os._exit(1)
-
-
-def _topics(settings: Settings) -> Topics:
-    output = settings.output
-    return Topics(settings.input.topic, output.forecasts, output.dead_letters, output.journal)
 
 
 def _start(settings: Settings) -> Start:

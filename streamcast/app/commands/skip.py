@@ -7,12 +7,11 @@ import re
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.connect import connection, new_transport, partitions_of
+from streamcast.app.commands.connect import connection, new_transport, partitions_of, topics_of
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Partition, TopicMissing
 from streamcast.errors import SettingsError
 from streamcast.service.skipping import skip
-from streamcast.topics.names import Topics
 
 CLOSE_SECONDS = 10.0
 
@@ -22,8 +21,7 @@ def skip_record(settings: Settings, named: str, offset: int, console: Console) -
 
     Raises SettingsError, TopicMissing, ServiceError and TransportError.
     """
-    output = settings.output
-    topics = Topics(settings.input.topic, output.forecasts, output.dead_letters, output.journal)
+    topics = topics_of(settings)
     partition = read_partition(named, topics.observations)
     transport = new_transport(settings, connection(settings))
     try:

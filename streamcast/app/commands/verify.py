@@ -8,11 +8,10 @@ from functools import cache
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.connect import connection, new_reader
+from streamcast.app.commands.connect import connection, new_reader, topics_of
 from streamcast.app.settings import Settings
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
-from streamcast.topics.names import Topics
 
 CLOSE_SECONDS = 10.0
 
@@ -36,8 +35,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
 
 def check(settings: Settings) -> Report:
     """Verify the topics that the settings name; raises TransportError and ModelError."""
-    output = settings.output
-    topics = Topics(settings.input.topic, output.forecasts, output.dead_letters, output.journal)
+    topics = topics_of(settings)
     shadows = [lane for lane, chosen in settings.models.lanes.items() if chosen.shadow]
     expect = Expectations(settings.kafka.guarantee == "exactly_once", shadows)
     models = list_models(settings.models.folder)
