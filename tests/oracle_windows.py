@@ -146,8 +146,15 @@ class Series:
         self._step(effect, bar, time, list(values))
         self._note_known(bar, ahead)
         self.event = time
-        effect.answer = self._answer()
+        if self._may_answer():
+            effect.answer = self._answer()
+        else:
+            effect.outcome = "absorbed"
         return effect
+
+    def _may_answer(self) -> bool:
+        """Whether the target has been observed since the series began; version 1 does not ask."""
+        return self.spec.schema_version == 1 or any(not math.isnan(bar.observed[0]) for bar in self.bars)
 
     def _tick(self, offset: int, time: int, values: tuple[float, ...], ahead: tuple[float, ...]) -> Effect:
         bar, effect = self._number(time), Effect("absorbed")
@@ -170,7 +177,7 @@ class Series:
         self.readings.setdefault(bar, []).append((time, offset, values))
         self._note_known(bar, ahead)
         self.event = time if self.event is None else max(self.event, time)
-        if len(effect.bars) > effect.forgotten:
+        if len(effect.bars) > effect.forgotten and self._may_answer():
             effect.outcome, effect.answer = "answered", self._answer()
         return effect
 
@@ -275,7 +282,8 @@ class Series:
             weights = [*(weight * (1 - a) for weight in weights), a]
         mean = sum(weight * value for weight, value in zip(weights, values, strict=True))
         variance = sum(weight * (value - mean) ** 2 for weight, value in zip(weights, values, strict=True))
-        return mean, max(math.sqrt(variance), 1e-6 * abs(mean), 1e-9)
+        least, tiny = (1e-6, 1e-9) if self.spec.schema_version == 1 else (1e-13, 1e-100)
+        return mean, max(math.sqrt(variance), least * abs(mean), tiny)
 
     def _features(self, label: int, values: list[float], missing: list[bool]) -> Mapping[str, float]:
         features: dict[str, float] = {}

@@ -143,7 +143,8 @@ class Forecaster:
         """
         spec, history = self.model.spec, self._read(df)
         wanted = cutoffs_of(history, spec, n_windows, step_size or spec.horizon)
-        first = int(wanted.cutoff.min()) + spec.series.freq
+        grid = spec.series.grid
+        first = grid.start(grid.bar(int(wanted.cutoff.min())) + 1)
         keep = wanted.cutoff.unique().tolist()
         frame = backtest(self.model, history, first, baselines={}, keep=keep).frame()
         wanted = wanted.assign(cutoff=wanted.cutoff.to_numpy().astype("datetime64[ms]"))
@@ -187,7 +188,8 @@ class Forecaster:
         inputs = [column.name for column in spec.columns[1:]]
         history = read(
             df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks",
-            timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset, kinds=spec.kinds,
+            timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset, calendar=spec.calendar,
+            kinds=spec.kinds,
         )  # fmt: skip
         _warn(history)
         return history

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 
 from streamcast.spec.model_spec import Column
+from streamcast.topics.epochs import MILLISECONDS
 from streamcast.topics.observations import LARGEST_VALUE, LATEST_MS
 
 Number = float | Decimal | np.integer[Any] | np.floating[Any]
 Time = date | str | float | np.integer[Any] | np.floating[Any] | np.datetime64
-EARLIEST_NUMBER_MS = 10**11
-"""March 1973; a smaller number is no time in milliseconds, but one in seconds, or a counter."""
 
 
 def number(value: object, column: Column) -> float:
@@ -58,7 +57,7 @@ def milliseconds(ts: object, timezone: str) -> int:
 
 def _epoch(ts: float | np.integer[Any] | np.floating[Any]) -> int:
     whole = isinstance(ts, int | np.integer) or ts.is_integer()
-    if not whole or not EARLIEST_NUMBER_MS <= int(ts) <= LATEST_MS:
+    if not whole or not MILLISECONDS.first <= int(ts) <= LATEST_MS:
         raise ValueError(
             f"ts is {ts!r}: a number must be epoch milliseconds, such as 1767225600000. Multiply seconds by 1000,"
             " divide microseconds; for a time before 1973 give a pd.Timestamp"

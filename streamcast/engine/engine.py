@@ -69,6 +69,7 @@ class Engine:
         self._plan = plan(spec)
         self.slab = Slab(layout(spec, network), max_series)
         self._steps = buffers(spec)
+        self._grid = spec.series.grid
         self._inference = None if isinstance(network, NoNetwork) else Inference(spec, network, self.slab)
         self._layer = Layer(spec, spec.online, self.slab) if spec.online else None
         self._levels = np.array(spec.quantiles)
@@ -85,6 +86,7 @@ class Engine:
         """
         ahead = known_ahead(self.spec, observations)
         slots = self.slab.locate(observations, reset)
+        times = self._grid.to_grid(observations.times)
         lap("window")
         outcomes = np.empty(len(observations), np.uint8)
         steps = self._steps._replace(outcome=outcomes)
@@ -93,7 +95,7 @@ class Engine:
         gaps = restarts = start = 0
         while start < len(observations):
             start = advance(
-                self._plan, self.slab.rows, steps, slots, observations.times, observations.offsets,
+                self._plan, self.slab.rows, steps, slots, times, observations.offsets,
                 observations.values, ahead, start, counts,
             )  # fmt: skip
             gaps += int(counts.gaps[0])
@@ -154,7 +156,8 @@ class Engine:
             answer[at[~finite]] = -1
         anomaly, scores = self._score(steps, k, answer, forecast)
         lap("calibrate")
-        forecasts = Forecasts(records, steps.label[at], forecast, steps.warm[:answers].copy(), anomaly)
+        cutoffs = self._grid.from_grid(steps.label[at])
+        forecasts = Forecasts(records, cutoffs, forecast, steps.warm[:answers].copy(), anomaly)
         if not finite.all():
             forecasts = Forecasts(*(getattr(forecasts, name)[finite] for name in Forecasts.__slots__))
         return forecasts, scores

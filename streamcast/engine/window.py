@@ -25,12 +25,17 @@ Singles = npt.NDArray[np.float32]
 STEPS_AT_ONCE = 8_192
 """Steps of a chunk, unless one record may need more."""
 
+LEAST, LEAST_OF_VERSION_1 = 1e-13, 1e-6
+"""The normaliser's least unit as a share of the level: what float64 resolves in it some hundred times."""
+TINY, TINY_OF_VERSION_1 = 1e-100, 1e-9
+"""The normaliser's least unit."""
+
 ANSWER_BYTES = 64 << 20
 """Limit on the read-out's inputs of a chunk, unless one record needs more."""
 
 
 def plan(spec: ModelSpec) -> Plan:
-    """Return the constants of a spec for the kernels.
+    """Return the constants of a spec for the kernels, which count in the grid's time (see ``Grid``).
 
     The moments of base bars normalise coarse bars, too.  So the coarse value of a sum or count is its mean a base bar.
     """
@@ -46,6 +51,9 @@ def plan(spec: ModelSpec) -> Plan:
         ttl=series.ttl,
         fill_season=series.missing == "season",
         alpha=1.0 - 0.5 ** (1.0 / spec.half_life),
+        least=LEAST if spec.follows_spread else LEAST_OF_VERSION_1,
+        tiny=TINY if spec.follows_spread else TINY_OF_VERSION_1,
+        before_first=spec.schema_version == 1,
         season=spec.naive_season,
         lags=spec.lags,
         warm_up=spec.warm_up,
@@ -61,10 +69,13 @@ def plan(spec: ModelSpec) -> Plan:
 
 
 def _target_plan(spec: ModelSpec) -> dict[str, Any]:
-    """Return the constants of the target bars; seasons and known inputs are empty where the spec has none."""
+    """Return the constants of the target bars; seasons and known inputs are empty where the spec has none.
+
+    The grid time of a calendar's bars is local time already.
+    """
     targets = spec.targets
     local = targets.local if targets else UTC_TIME
-    begins, offsets = np.array(local.offsets, np.int64).T
+    begins, offsets = np.array((UTC_TIME if spec.series.calendar else local).offsets, np.int64).T
     days = np.array(local.days_off, np.int64)
     day_off = np.zeros(int(days[-1] - days[0]) + 1 if len(days) else 0, np.bool_)
     if len(days):

@@ -56,7 +56,10 @@ OLDER_SEASONS = 3
 
 
 class Plan(NamedTuple):
-    """The constants of a model spec that the loops need; durations in milliseconds."""
+    """The constants of a model spec that the loops need; durations in milliseconds.
+
+    All times in this file are those of the grid: bars of a calendar have one length there (``spec/calendar_bars.py``).
+    """
 
     freq: int
     origin: int
@@ -66,6 +69,9 @@ class Plan(NamedTuple):
     ttl: int
     fill_season: bool
     alpha: float
+    least: float  # the unit of a column is at least this share of its mean
+    tiny: float  # and at least this
+    before_first: bool  # whether a series is answered before the first value of its target
     season: int
     lags: int
     warm_up: int
@@ -112,7 +118,7 @@ class Steps(NamedTuple):
     slot: Ints  # K
     record: Ints  # K: the observation that caused the step
     order: Ints  # K: number of steps of the series before this one
-    label: Ints  # K: the start of the bar, epoch ms
+    label: Ints  # K: the start of the bar, in the grid's time
     cold: npt.NDArray[np.bool_]  # K: reset the state before this step
     dt: Singles  # K: bars since the previous step
     x: Singles  # K, F
@@ -154,14 +160,14 @@ class Counts(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy")
-def _unit(level: Floats) -> float:
+def _unit(level: Floats, least: float, tiny: float) -> float:
     """The running standard deviation, kept away from zero."""
-    return max(math.sqrt(level[VARIANCE]), 1e-6 * abs(level[MEAN]), 1e-9)
+    return max(math.sqrt(level[VARIANCE]), least * abs(level[MEAN]), tiny)
 
 
 @njit(cache=True, error_model="numpy")
-def _normalised(value: float, level: Floats) -> float:
-    return min(max((value - level[MEAN]) / _unit(level), -CLIP), CLIP)
+def _normalised(value: float, level: Floats, least: float, tiny: float) -> float:
+    return min(max((value - level[MEAN]) / _unit(level, least, tiny), -CLIP), CLIP)
 
 
 @njit(cache=True, error_model="numpy")
@@ -212,7 +218,7 @@ def _describe(
     f = 0
     for c in range(columns):
         if plan.sizes[c] == 0:
-            x[f] = _normalised(filled[c], level[c])
+            x[f] = _normalised(filled[c], level[c], plan.least, plan.tiny)
             f += 1
     for c in range(columns):
         x[f] = 1.0 if missing[c] else 0.0
@@ -368,7 +374,7 @@ def _align_bar(
     cell = n % window
     out.absent_before[k] = rows.absent[slot, cell]
     rows.absent[slot, cell] = missing
-    reciprocal = 1.0 / _unit(rows.level[slot, 0])
+    reciprocal = 1.0 / _unit(rows.level[slot, 0], plan.least, plan.tiny)
     for s in range(plan.seasons.shape[0]):
         if n >= plan.seasons[s]:
             change = (value - rows.ring[slot, 0, (n - plan.seasons[s]) % window]) * reciprocal
@@ -428,7 +434,7 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
     n = rows.clock[slot, STEPS]
     window, lags = rows.ring.shape[2], plan.lags
     ring = rows.ring[slot, 0]
-    last, unit = ring[(n - 1) % window], _unit(rows.level[slot, 0])
+    last, unit = ring[(n - 1) % window], _unit(rows.level[slot, 0], plan.least, plan.tiny)
     out.answer[k] = a
     out.answer_step[a] = k
     out.answer_order[0, a] = n
@@ -440,7 +446,7 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
     if plan.seasons.shape[0] > 0:
         mean, absent = rows.level[slot, 0, MEAN], rows.absent[slot]
         out.mean[a] = mean
-        out.level[a] = _normalised(last, rows.level[slot, 0])
+        out.level[a] = _normalised(last, rows.level[slot, 0], plan.least, plan.tiny)
         oldest = max(n - window, 0)
         _align_targets(
             plan, ring, absent, oldest, mean, unit, rows.ahead[slot], n, out.label[k], out.target_x[a],
@@ -649,8 +655,11 @@ def advance(
         _note_known(plan, rows, slot, bar, bar, ahead[i])
         clock[EVENT] = time
         clock[OFFSET] = offsets[i]
-        _answer(plan, rows, out, counts, slot)
-        out.outcome[i] = ANSWERED
+        if plan.before_first or rows.level[slot, 0, WEIGHT] > 0.0:
+            _answer(plan, rows, out, counts, slot)
+            out.outcome[i] = ANSWERED
+        else:
+            out.outcome[i] = ABSORBED
     return slots.shape[0]
 
 
@@ -698,7 +707,7 @@ def _tick(
     _note_known(plan, rows, slot, bar, clock[CLOSED], ahead)
     clock[EVENT] = max(clock[EVENT], time)
     clock[OFFSET] = offset
-    if counts.steps[0] > steps_before:
+    if counts.steps[0] > steps_before and (plan.before_first or rows.level[slot, 0, WEIGHT] > 0.0):
         _answer(plan, rows, out, counts, slot)
         out.outcome[record] = ANSWERED
     else:

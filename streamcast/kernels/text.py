@@ -1,6 +1,7 @@
 """Forecasts as JSON bytes: one pass over all answers into one buffer.
 
-Numbers are rounded to 6 significant digits through an integer mantissa and written without trailing zeros.
+Numbers are rounded to 6 significant digits, or to as many more as resolve the width of the forecast's interval, through
+an integer mantissa, and written without trailing zeros.
 Legend: A answers, H horizon, Q quantiles.
 """
 
@@ -16,16 +17,21 @@ Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-DIGITS = 6
+DIGITS, MOST_DIGITS = 6, 15
 LONGEST_NUMBER = 24
+LEAST_FINE, LARGEST_FINE = 1e-280, 1e280
+"""Beyond them, more digits would need powers that float64 does not have."""
+RESOLUTION = 0.01
+"""A number is rounded to this share of the width between the outer quantiles, or finer."""
 
 _POWERS = np.array([10.0**e for e in range(23)])
-_MINUS, _POINT, _ZERO, _COMMA, _E = (ord(c) for c in "-.0,e")
+_MINUS, _POINT, _ZERO, _COMMA, _E, _END = (ord(c) for c in "-.0,e]")
 _TRIPLES = np.array([[ord(c) for c in f"{n:03d}"] for n in range(1000)], np.uint8)
 _TRAILING = np.array([3 - len(f"{n:03d}".rstrip("0")) for n in range(1000)])
 _NULL = np.frombuffer(b"null", np.uint8)
 _TRUE = np.frombuffer(b"true", np.uint8)
 _FALSE = np.frombuffer(b"false", np.uint8)
+_STARTS = np.frombuffer(b',"ds":[', np.uint8)
 
 
 @njit(cache=True, error_model="numpy")
@@ -57,8 +63,11 @@ def write_integer(buffer: Bytes, at: int, value: int) -> int:
 
 
 @njit(cache=True, error_model="numpy")
-def write_number(buffer: Bytes, at: int, value: float) -> int:
-    """Write a finite number rounded to 6 significant digits; return the position after it."""
+def write_number(buffer: Bytes, at: int, value: float, resolution: float) -> int:
+    """Write a finite number rounded to 6 significant digits; return the position after it.
+
+    Where their unit is larger than ``resolution``, more digits are written, at most 15.
+    """
     if value == 0.0:
         buffer[at] = _ZERO
         return at + 1
@@ -74,6 +83,8 @@ def write_number(buffer: Bytes, at: int, value: float) -> int:
     if mantissa >= 1_000_000:
         exponent += 1
         mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
+    if value > mantissa * resolution and LEAST_FINE < value < LARGEST_FINE:
+        return _write_fine(buffer, at, value, exponent, resolution)
     if exponent < -5 or exponent > 15:
         at = _write_digits(buffer, at, mantissa, 1)
         buffer[at] = _E
@@ -87,6 +98,46 @@ def write_number(buffer: Bytes, at: int, value: float) -> int:
         buffer[at] = _ZERO
         at += 1
     return _write_digits(buffer, at, mantissa, 0)
+
+
+@njit(cache=True, error_model="numpy")
+def _write_fine(buffer: Bytes, at: int, value: float, exponent: int, resolution: float) -> int:
+    """Write a positive number with as many digits as make their unit at most ``resolution``, in any form of JSON."""
+    if value < _times_power(1.0, exponent):  # six digits were rounded up to the next power of ten
+        exponent -= 1
+    digits = DIGITS
+    while digits < MOST_DIGITS and _times_power(1.0, exponent + 1 - digits) > resolution:
+        digits += 1
+    mantissa = int(_times_power(value, digits - 1 - exponent) + 0.5)
+    if mantissa >= int(_POWERS[digits]):
+        exponent += 1
+        mantissa = int(_times_power(value, digits - 1 - exponent) + 0.5)
+    while mantissa % 10 == 0:
+        mantissa //= 10
+        digits -= 1
+    if exponent < -5 or exponent > 15:
+        at = write_integer(buffer, at, mantissa)
+        buffer[at] = _E
+        return write_integer(buffer, at + 1, exponent + 1 - digits)
+    if exponent >= digits - 1:
+        at = write_integer(buffer, at, mantissa)
+        for _ in range(exponent + 1 - digits):
+            buffer[at] = _ZERO
+            at += 1
+        return at
+    if exponent < 0:
+        buffer[at] = _ZERO
+        buffer[at + 1] = _POINT
+        for _ in range(-exponent - 1):
+            buffer[at + 2] = _ZERO
+            at += 1
+        return write_integer(buffer, at + 2, mantissa)
+    for i in range(digits, exponent + 1, -1):
+        buffer[at + i] = _ZERO + mantissa % 10
+        mantissa //= 10
+    buffer[at + exponent + 1] = _POINT
+    write_integer(buffer, at, mantissa)
+    return at + digits + 1
 
 
 @njit(cache=True, error_model="numpy")
@@ -128,9 +179,13 @@ def _write_bytes(buffer: Bytes, at: int, text: Bytes) -> int:
 @njit(cache=True, error_model="numpy")
 def write_forecasts(
     buffer: Bytes, pieces: Bytes, piece_ends: Ints, keys: Bytes, key_ends: Ints,
-    cutoffs: Ints, forecast: Floats, warm: npt.NDArray[np.bool_], anomaly: Floats, partitions: Ints, offsets: Ints,
+    cutoffs: Ints, starts: Ints, forecast: Floats, fine: bool, warm: npt.NDArray[np.bool_], anomaly: Floats,
+    partitions: Ints, offsets: Ints,
 ) -> Ints:  # fmt: skip
     """Write A forecasts one after the other; return where each ends.
+
+    ``starts`` [A, H] are the starts of the bars that are forecast; with no columns they are left out.  ``fine`` says
+    whether digits follow the width of the interval.
 
     ``pieces`` are the constant parts of a forecast, in order: before the key, the cutoff, each quantile's
     numbers, warm, anomaly, partition, offset, and the end.  ``keys`` are JSON strings.
@@ -143,18 +198,30 @@ def write_forecasts(
         at = _write_bytes(buffer, at, keys[key_ends[a - 1] if a else 0 : key_ends[a]])
         at = _write_bytes(buffer, at, pieces[piece_ends[0] : piece_ends[1]])
         at = write_integer(buffer, at, cutoffs[a])
+        if starts.shape[1] > 0:
+            at = _write_bytes(buffer, at, _STARTS)
+            for h in range(horizon):
+                at = write_integer(buffer, at, starts[a, h])
+                buffer[at] = _COMMA
+                at += 1
+            buffer[at - 1] = _END
         for q in range(quantiles):
             at = _write_bytes(buffer, at, pieces[piece_ends[1 + q] : piece_ends[2 + q]])
             for h in range(horizon):
                 if h:
                     buffer[at] = _COMMA
                     at += 1
-                at = write_number(buffer, at, forecast[a, h, q])
+                width = abs(forecast[a, h, quantiles - 1] - forecast[a, h, 0])
+                at = write_number(buffer, at, forecast[a, h, q], RESOLUTION * width if fine else math.inf)
         p = 1 + quantiles
         at = _write_bytes(buffer, at, pieces[piece_ends[p] : piece_ends[p + 1]])
         at = _write_bytes(buffer, at, _TRUE if warm[a] else _FALSE)
         at = _write_bytes(buffer, at, pieces[piece_ends[p + 1] : piece_ends[p + 2]])
-        at = _write_bytes(buffer, at, _NULL) if math.isnan(anomaly[a]) else write_number(buffer, at, anomaly[a])
+        at = (
+            _write_bytes(buffer, at, _NULL)
+            if math.isnan(anomaly[a])
+            else write_number(buffer, at, anomaly[a], math.inf)
+        )
         at = _write_bytes(buffer, at, pieces[piece_ends[p + 2] : piece_ends[p + 3]])
         at = write_integer(buffer, at, partitions[a])
         at = _write_bytes(buffer, at, pieces[piece_ends[p + 3] : piece_ends[p + 4]])

@@ -49,7 +49,7 @@ class _ForecastMessage(msgspec.Struct, gc=False):
 
     unique_id: str
     cutoff: int
-    freq_ms: int
+    freq_ms: int | None
     quantiles: dict[str, list[float]]
     lane: str
     model: str = ""
@@ -157,7 +157,7 @@ class Board:
     def take_records(self, batch: Batch) -> None:
         """Add records of the input topic; count those that the service would reject as unreadable."""
         observations, poison = self._decoder.decode([batch])
-        bars = ((observations.times - self.spec.offset) // self.spec.freq).tolist()
+        bars = self.spec.grid.bar(observations.times).tolist()
         with self.lock:
             self.records.count(self.clock(), len(batch))
             self.counts["unreadable"] += len(poison)
@@ -251,7 +251,7 @@ class Board:
 
     def label(self, bars: _Bars) -> _Bars:
         """The labels (epoch ms) of bar numbers."""
-        return bars * self.spec.freq + self.spec.offset
+        return self.spec.grid.start(bars)
 
     def periods(self) -> list[int]:
         """Lengths of the periods that closed hours repeat with, in bars: a week, a day, the season."""
@@ -298,10 +298,10 @@ class Board:
         levels = _levels(tuple(message.quantiles))
         values = np.array(list(message.quantiles.values()), dtype=np.float32)
         lanes = self.models.keys() | {message.lane}
-        cutoff, between = divmod(message.cutoff - self.spec.offset, self.spec.freq)
+        cutoff = self.spec.grid.bar(message.cutoff)
         if (
-            message.freq_ms != self.spec.freq
-            or between
+            message.freq_ms != (None if self.spec.calendar else self.spec.freq)
+            or self.label(cutoff) != message.cutoff
             or values.ndim != 2
             or not 0 < values.size <= _MOST_NUMBERS
             or not np.isfinite(values).all()
@@ -309,7 +309,7 @@ class Board:
             or not 0 < len(message.unique_id) <= LONGEST_KEY
             or len(lanes) > _MOST_LANES
         ):
-            raise ValueError(f"not a forecast of bars of {self.spec.freq} ms: {message.unique_id[:64]!r}")
+            raise ValueError(f"not a forecast of bars of {self.spec.bar}: {message.unique_id[:64]!r}")
         self.models[message.lane] = f"{message.model}@{message.model_version}"
         track = self._track(message.unique_id)
         track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), self.kept_forecasts())

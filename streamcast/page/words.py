@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from streamcast.page.board import DEAD_LETTERS, RATE_SECONDS, SAMPLE_SECONDS, TREND_SAMPLES, Board
+from streamcast.spec.calendar_bars import MONTH_MS
 
 _DAY: Final = 86_400_000
 _BARS: Final = {
@@ -16,6 +17,8 @@ _BARS: Final = {
     7 * _DAY: "week",
     **dict.fromkeys(range(28 * _DAY, 31 * _DAY + 1, _DAY), "month"),
     **dict.fromkeys(range(90 * _DAY, 92 * _DAY + 1, _DAY), "quarter"),
+    MONTH_MS: "month",
+    3 * MONTH_MS: "quarter",
 }
 _SEASONS: Final = {
     60_000: "of the last minute",
@@ -23,6 +26,7 @@ _SEASONS: Final = {
     _DAY: "yesterday",
     7 * _DAY: "last week",
     **dict.fromkeys(range(360 * _DAY, 372 * _DAY + 1, _DAY), "last year"),
+    12 * MONTH_MS: "last year",
 }
 _UNITS: Final = ((_DAY, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"), (1, "millisecond"))
 

@@ -10,21 +10,20 @@ import hashlib
 import json
 import re
 from contextlib import suppress
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from streamcast.spec.calendar_bars import Calendar, Grid, parse_step
 from streamcast.spec.local_time import UTC_TIME, LocalTime
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
-_CALENDAR = re.compile(
-    r"\d*\s*(MS|ME|M|mo|months?|BM[SE]?|B?[QYA][SE]?|years?|quarters?|y|B|W)(-[A-Z]{3})?|\d*W-[A-Z]{3}"
-)
-"""Steps of pandas and people that are no number of milliseconds; MS is a month's start, not a millisecond."""
 _LONGEST_MS = 10_000 * 366 * 86_400_000
 _MOST_OPEN_BARS = 10_000
 _TTL_MS, _TTL_BARS = 30 * 86_400_000, 30
+_AHEAD_MS = 86_400_000
 
 
 def parse_duration(value: object) -> int:
@@ -33,10 +32,10 @@ def parse_duration(value: object) -> int:
         raise ValueError(f"{value!r} is not a duration: write a number and a unit, such as 15min or 1h")
     if isinstance(value, int):
         return value
-    if _CALENDAR.fullmatch(value.strip()):
+    if parse_step(value):
         raise ValueError(
-            f"{value!r} is a calendar step: bars of calendar months, quarters and years are not supported, only bars of"
-            " one length, such as 1d or 1w, whose start is taken from the data"
+            f"{value!r} is a step of the calendar, which has no one length: write a number and one of"
+            f" {', '.join(_UNITS_MS)}, such as 30d"
         )
     match = _DURATION.fullmatch(value.strip().lower())
     if match is None:
@@ -50,6 +49,11 @@ def format_duration(milliseconds: int) -> str:
     """Return the shortest text that ``parse_duration`` reads back, such as ``1h``."""
     unit = next(unit for unit, size in reversed(_UNITS_MS.items()) if milliseconds % size == 0)
     return f"{milliseconds // _UNITS_MS[unit]}{unit}"
+
+
+def bar_name(grid: Grid) -> str:
+    """Return what a bar is, in words, such as ``1h`` or ``1 month``."""
+    return format_duration(grid.freq) if grid.calendar is None else grid.calendar.bar
 
 
 Duration = Annotated[int, BeforeValidator(parse_duration), Field(gt=0, le=_LONGEST_MS)]
@@ -107,10 +111,16 @@ class SeriesSpec(Frozen):
     offset: int = Field(
         default=0, ge=-_LONGEST_MS, le=_LONGEST_MS, description="bars start at epoch + offset + k·freq, in milliseconds"
     )
+    calendar: Calendar | None = Field(
+        default=None, description="where bars start whose lengths differ; freq and offset then count in grid time"
+    )
     mode: Literal["sample", "ticks"] = "sample"
     grace: Grace = 0
     max_gap: int = Field(default=168, ge=0, le=10_000, description="bars; a longer gap restarts the series cold")
-    max_ahead: Duration = Field(default=86_400_000, description="event time may lead the Kafka timestamp by this")
+    max_ahead: Duration = Field(
+        default=_AHEAD_MS,
+        description="event time may lead the Kafka timestamp by this; default: a day, or a bar if longer",
+    )
     missing: Literal["last", "season"] = Field(default="last", description="the value of a missing bar")
     ttl: Duration = Field(
         default=_TTL_MS, description="a key that was silent for longer is reset; default: 30 days, or 30 bars if longer"
@@ -119,10 +129,11 @@ class SeriesSpec(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _allow_long_bars(cls, given: Any) -> Any:
-        """Set the default of ``ttl`` for bars of more than a day."""
-        if isinstance(given, dict) and "ttl" not in given:
+        """Set the defaults of ``ttl`` and ``max_ahead`` for bars of more than a day."""
+        if isinstance(given, dict):
             with suppress(ValueError):
-                return given | {"ttl": max(_TTL_MS, _TTL_BARS * parse_duration(given.get("freq")))}
+                freq = parse_duration(given.get("freq"))
+                return {"ttl": max(_TTL_MS, _TTL_BARS * freq), "max_ahead": max(_AHEAD_MS, freq)} | given
         return given
 
     @model_validator(mode="after")
@@ -134,7 +145,7 @@ class SeriesSpec(Frozen):
             raise ValueError(f"the target {names[0]!r} is a category: a target must be a number")
         if self.ttl < self.freq:
             raise ValueError(
-                f"ttl {format_duration(self.ttl)} is shorter than a bar of {format_duration(self.freq)}, so every"
+                f"ttl {format_duration(self.ttl)} is shorter than a bar of {self.bar}, so every"
                 " record would restart its series: choose a longer ttl"
             )
         if self.mode == "sample" and self.grace:
@@ -142,9 +153,19 @@ class SeriesSpec(Frozen):
         if self.grace > _MOST_OPEN_BARS * self.freq:
             raise ValueError(
                 f"grace {format_duration(self.grace)} keeps more than {_MOST_OPEN_BARS} bars of"
-                f" {format_duration(self.freq)} open: choose a shorter grace or longer bars"
+                f" {self.bar} open: choose a shorter grace or longer bars"
             )
         return self
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Where bars start."""
+        return Grid(self.freq, self.offset, self.calendar)
+
+    @property
+    def bar(self) -> str:
+        """What a bar is, in words."""
+        return bar_name(self.grid)
 
     @property
     def target(self) -> str:
@@ -201,7 +222,11 @@ class Online(Frozen):
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = Field(
+        default=2,
+        description="1: digits and the normaliser's least unit follow the level of values, not their spread, and a"
+        " series is answered before its first value",
+    )
     series: SeriesSpec
     horizon: int = Field(ge=1, le=2_000, description="bars ahead")
     quantiles: tuple[float, ...] = (0.1, 0.5, 0.9)
@@ -263,6 +288,11 @@ class ModelSpec(Frozen):
             raise ValueError(f"known inputs {unknown} must be columns other than the target; there are {list(columns)}")
         if len(set(names)) < len(names):
             raise ValueError(f"known inputs {names} must be distinct")
+
+    @property
+    def follows_spread(self) -> bool:
+        """Whether digits and the normaliser's least unit follow the spread of values; before version 2, their level."""
+        return self.schema_version > 1
 
     @property
     def naive_season(self) -> int:

@@ -39,17 +39,21 @@ class Forecasts:
 
 
 class Encoder:
-    """Writes the forecasts of one lane as JSON: fields in a fixed order, numbers of 6 significant digits."""
+    """Writes the forecasts of one lane as JSON: fields in a fixed order, numbers of 6 significant digits or more.
+
+    Where bars differ in length, a forecast has the starts of its bars, and no ``freq_ms``.
+    """
 
     def __init__(self, spec: ModelSpec, model: str, version: str, digest: str, lane: str, topic: str) -> None:
         def literal(value: object) -> str:
             return msgspec.json.encode(value).decode()
 
         quantiles = [literal(str(q)) for q in spec.quantiles]
+        freq = literal(None if spec.series.calendar else spec.series.freq)
         pieces = [
             '{"unique_id":',
             ',"cutoff":',
-            f',"freq_ms":{spec.series.freq},"horizon":{spec.horizon},"quantiles":{{{quantiles[0]}:[',
+            f',"freq_ms":{freq},"horizon":{spec.horizon},"quantiles":{{{quantiles[0]}:[',
             *(f"],{quantile}:[" for quantile in quantiles[1:]),
             (
                 f']}},"model":{literal(model)},"model_version":{literal(version)},"model_hash":{literal(digest[:16])}'
@@ -64,6 +68,9 @@ class Encoder:
         self._pieces = np.frombuffer(b"".join(raw), np.uint8)
         self._ends = np.cumsum([len(piece) for piece in raw])
         self._numbers = spec.horizon * len(spec.quantiles) * (text.LONGEST_NUMBER + 1)
+        self._numbers += spec.horizon * (text.LONGEST_NUMBER + 1) if spec.series.calendar else 0
+        self._grid, self._fine = spec.series.grid, spec.follows_spread
+        self._ahead = np.arange(1, spec.horizon + 1)
 
     def encode(self, keys: Sequence[bytes], forecasts: Forecasts, partitions: Ints, offsets: Ints) -> list[bytes]:
         """Return A records; ``keys`` [A] are JSON strings, partitions and offsets [A] those of the sources."""
@@ -71,8 +78,11 @@ class Encoder:
         joined = np.frombuffer(b"".join(keys), np.uint8)
         row = len(self._pieces) + self._numbers + 4 * text.LONGEST_NUMBER
         buffer = np.empty(len(keys) * row + len(joined), np.uint8)
+        starts = np.empty((len(keys), 0), np.int64)
+        if self._grid.calendar:
+            starts = self._grid.start(self._grid.bar(forecasts.cutoffs)[:, None] + self._ahead)
         ends = text.write_forecasts(
-            buffer, self._pieces, self._ends, joined, lengths, forecasts.cutoffs, forecasts.values,
+            buffer, self._pieces, self._ends, joined, lengths, forecasts.cutoffs, starts, forecasts.values, self._fine,
             forecasts.warm, forecasts.anomaly, partitions, offsets,
         )  # fmt: skip
         data = buffer[: ends[-1] if len(ends) else 0].tobytes()

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead, AheadField
+from streamcast.topics.epochs import FINER, MILLISECONDS, SECONDS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,8 +32,6 @@ LARGEST_RECORD = 1 << 20
 LONGEST_KEY = 512
 EARLIEST_MS = -62_135_596_800_000  # year 1
 LATEST_MS = 253_402_300_799_999  # year 9999
-FIRST_SECONDS, LAST_SECONDS = 10**8, 10**10
-"""Epoch seconds of 1973 to 2286; as milliseconds, times of January to April 1970."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -185,7 +184,7 @@ class Decoder:
             time, timestamp = int(times[row]), int(timestamps[row])
             lead = f"event time {time} is {time - timestamp} ms after the Kafka timestamp {timestamp}"
             refused[row] = ("ahead", lead)
-        seconds = (times >= FIRST_SECONDS) & (times < LAST_SECONDS) & (timestamps >= _EARLIEST_KAFKA_MS)
+        seconds = (times >= SECONDS.first) & (times < SECONDS.end) & (timestamps >= MILLISECONDS.first)
         for row in np.flatnonzero(seconds).tolist():
             if row not in refused and _is_a_number(batch.values[row]):
                 refused[row] = ("time", f"{times[row]} looks like seconds: write epoch milliseconds, {times[row]}000")
@@ -281,9 +280,6 @@ def _series_key(key: str | None, kafka_key: bytes | None) -> str:
     return key
 
 
-_EARLIEST_KAFKA_MS = 10**11
-
-
 class _Time(msgspec.Struct, gc=False):
     ts: int | str
 
@@ -303,13 +299,12 @@ def _event_time(ts: int | str) -> int:
             raise _Refused("time", f"{ts[:64]!r} has no zone: write a Z or an offset")
         ts = (instant - _EPOCH) // _MILLISECOND
     if not EARLIEST_MS <= ts <= LATEST_MS:
-        unit = next((unit for unit, first, end in _FINER if first <= ts < end), None)
-        remedy = f", and looks like {unit}: write epoch milliseconds" if unit else ""
+        unit = next((unit for unit in FINER if unit.first <= ts < unit.end), None)
+        remedy = f", and looks like {unit.name}: write epoch milliseconds" if unit else ""
         raise _Refused("time", f"{ts} ms lies outside the years 1 to 9999{remedy}")
     return ts
 
 
-_FINER = (("microseconds", 10**14, 10**17), ("nanoseconds", 10**17, 10**19))
 _MILLISECOND = timedelta(milliseconds=1)
 
 

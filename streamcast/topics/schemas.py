@@ -97,8 +97,9 @@ def forecast(spec: ModelSpec | None = None) -> Schema:
     """Return the JSON Schema of a forecast; later versions may add fields, and keep these."""
     steps: Schema = {"type": "array", "items": {"type": "number"}}
     quantiles: Schema = {"type": "object", "additionalProperties": steps, "required": ["0.5"]}
-    freq: Schema = {"type": "integer", "exclusiveMinimum": 0}
+    freq: Schema = {"type": ["integer", "null"], "exclusiveMinimum": 0}
     horizon: Schema = {"type": "integer", "minimum": 1}
+    starts: Schema = {"type": "array", "items": TIME}
     if spec is not None:
         names = [str(quantile) for quantile in spec.quantiles]
         steps |= {"minItems": spec.horizon, "maxItems": spec.horizon}
@@ -106,11 +107,15 @@ def forecast(spec: ModelSpec | None = None) -> Schema:
             "type": "object", "properties": dict.fromkeys(names, steps), "required": names,
             "additionalProperties": False,
         }  # fmt: skip
-        freq, horizon = {"const": spec.series.freq}, {"const": spec.horizon}
+        freq = {"const": None if spec.series.calendar else spec.series.freq}
+        horizon = {"const": spec.horizon}
+        starts |= {"minItems": spec.horizon, "maxItems": spec.horizon}
+    ds: Schema = {"description": "Starts of the bars that are forecast; only where bars differ in length."} | starts
     fields: dict[str, Schema] = {
         "unique_id": {"description": "The series.", "type": "string"},
         "cutoff": {"description": "The newest bar that was seen, epoch ms; step 1 is one bar later."} | TIME,
-        "freq_ms": {"description": "Length of a bar."} | freq,
+        **({} if spec is not None and spec.series.calendar is None else {"ds": ds}),
+        "freq_ms": {"description": "Length of a bar; null where bars differ in length."} | freq,
         "horizon": {"description": "Bars ahead."} | horizon,
         "quantiles": {"description": "Quantile to its forecast of every step, in the target's unit."} | quantiles,
         "model": {"type": "string"},
@@ -140,7 +145,7 @@ def forecast(spec: ModelSpec | None = None) -> Schema:
         "title": "Forecast",
         "description": "The answer of one lane to one record; key, partition and timestamp are the record's.",
         "type": "object",
-        "required": list(fields),
+        "required": [name for name in fields if name != "ds" or spec is not None],
         "properties": fields,
     }
 

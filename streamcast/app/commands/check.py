@@ -18,7 +18,7 @@ from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Reader
 from streamcast.engine.engine import layout
 from streamcast.errors import ModelError
 from streamcast.spec.local_time import UTC_TIME
-from streamcast.spec.model_spec import ModelSpec, format_duration
+from streamcast.spec.model_spec import ModelSpec
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 """Keep the journal for ever: it is small, and replay needs all of it."""
@@ -79,7 +79,7 @@ def _models(settings: Settings, say: _Say) -> bool:
         good &= say(
             same,
             f"lane {lane}: {model.name}@{model.version}, {spec.series.target} every"
-            f" {format_duration(spec.series.freq)}, {spec.horizon} steps ahead, {size:,} bytes per series"
+            f" {spec.series.bar}, {spec.horizon} steps ahead, {size:,} bytes per series"
             f" (at most {size * room / 2**30:.1f} GiB per partition)",
             "train all lanes with the same series spec (columns, freq, mode, gaps)",
         )
@@ -96,12 +96,20 @@ def _models(settings: Settings, say: _Say) -> bool:
 
 
 def _calendar(lane: str, spec: ModelSpec, say: _Say) -> bool:
-    """Check that the tables of local time and days off reach far enough; they end on a date that the spec names."""
+    """Check that the tables of bars, local time and days off reach far enough; the spec names the dates they end on."""
+    good, bars = True, spec.series.calendar
+    if bars is not None:
+        ends = datetime.fromtimestamp(bars.until / 1000, UTC)
+        good = say(
+            ends > datetime.now(UTC) + timedelta(days=365),
+            f"lane {lane}: the table of bars of {bars.bar} in {bars.zone} reaches to {ends:%Y-%m-%d}",
+            "train the model again: a new spec has a table that reaches fifty years further",
+        )
     local = spec.targets.local if spec.targets else None
     if local is None or local == UTC_TIME:
-        return True
+        return good
     until = datetime.fromtimestamp(local.until / 1000, UTC)
-    return say(
+    return good & say(
         until > datetime.now(UTC) + timedelta(days=365),
         f"lane {lane}: the calendar of {local.zone}"
         + (f" with days off of {local.holidays}" if local.holidays else "")

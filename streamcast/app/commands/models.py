@@ -74,7 +74,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
         "digest": model.digest,
         "target": spec.series.target,
         "columns": [column.name for column in spec.series.columns],
-        "freq": format_duration(spec.series.freq),
+        "freq": spec.series.bar,
         "scales": [format_duration(scale.every) for scale in spec.scales],
         "horizon": spec.horizon,
         "quantiles": list(spec.quantiles),

@@ -13,9 +13,11 @@ from streamcast.app.options import NewOptions
 from streamcast.app.specs import sentences
 from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
+from streamcast.offline.history.grid import without_rows
 from streamcast.offline.training.defaults import DAY, WEEK, in_bars
+from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.folders import Model, load_model, new_network, save_model
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration, parse_duration
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
 from streamcast.spec.zero import challenger_of, zero_spec
 
 
@@ -47,10 +49,7 @@ def chosen(wanted: NewOptions) -> ModelSpec:
     """Return the spec that the options describe; raises SpecError or HistoryError."""
     if wanted.freq is None:
         raise SpecError("--freq is missing: give the bar length, such as --freq 1h, or --like a model")
-    try:
-        freq = parse_duration(wanted.freq)
-    except ValueError as error:
-        raise SpecError(f"--freq: {error}") from None
+    grid = without_rows(wanted.freq)
     aggregates = dict(wanted.aggregates or {})
     if unknown := sorted(aggregates.keys() - set(wanted.columns)):
         raise SpecError(f"--aggregates names {', '.join(unknown)}; the columns are {', '.join(wanted.columns)}")
@@ -58,12 +57,14 @@ def chosen(wanted: NewOptions) -> ModelSpec:
         series = SeriesSpec.model_validate(
             {
                 "columns": [{"name": name, "aggregate": aggregates.get(name)} for name in wanted.columns],
-                "freq": freq,
+                "freq": grid.freq,
+                "offset": grid.offset,
+                "calendar": grid.calendar,
                 "mode": "ticks" if wanted.ticks else "sample",
                 "grace": wanted.grace,
             }
         )
-        season = usual_seasons(freq) if wanted.season is None else in_bars(_numbers(wanted.season), freq)
+        season = usual_seasons(grid) if wanted.season is None else in_bars(_numbers(wanted.season), grid)
         return zero_spec(series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, lower=wanted.lower)
     except ValidationError as error:
         raise SpecError(sentences(error)) from None
@@ -71,28 +72,36 @@ def chosen(wanted: NewOptions) -> ModelSpec:
         raise SpecError(f"--season: {error}") from None
 
 
-def usual_seasons(freq: int) -> tuple[int, ...]:
-    """Return a day and a week in bars of ``freq`` milliseconds, where they are several whole bars; else (1,)."""
-    return tuple(period // freq for period in (DAY, WEEK) if period > freq and period % freq == 0) or (1,)
+def usual_seasons(grid: Grid) -> tuple[int, ...]:
+    """Return a day and a week where they are several whole bars, a year of months; else (1,)."""
+    periods = (DAY, WEEK, 12 * MONTH_MS) if grid.calendar else (DAY, WEEK)
+    whole = [period for period in periods if period > grid.freq and period % grid.freq == 0]
+    return tuple(period // grid.freq for period in whole) or (1,)
 
 
 def answers(spec: ModelSpec) -> list[tuple[str, str, str]]:
     """Return for each phase of a new series: from which record on, what is forecast, whether it is marked warm."""
-    freq, rows = spec.series.freq, {1: "the last value; intervals from the errors so far, all steps together"}
+    rows = {1: "the last value; intervals from the errors so far, all steps together"}
     for season in sorted(season for season in spec.season if season > 1):
-        rows[season + 1] = f"also the value {format_duration(season * freq)} earlier, and means of such values"
+        rows[season + 1] = f"also the value {_length(spec, season)} earlier, and means of such values"
     rows.setdefault(spec.warm_up, "the experts' weights and the intervals follow the errors of their own step")
     return [(f"from {at:,}", what, "true" if at >= spec.warm_up else "false") for at, what in sorted(rows.items())]
 
 
 def _summary(spec: ModelSpec, size: int) -> str:
     series = spec.series
-    seasons = ", ".join(f"{format_duration(season * series.freq)} ({season} bars)" for season in spec.season)
+    seasons = ", ".join(f"{_length(spec, season)} ({season} bars)" for season in spec.season)
     return (
         f"A model without a network: nothing is trained, it learns from every record. It forecasts {series.target}"
-        f" every {format_duration(series.freq)}, {spec.horizon} bars ahead, with the seasons {seasons}; a series takes"
+        f" every {series.bar}, {spec.horizon} bars ahead, with the seasons {seasons}; a series takes"
         f" {size:,} bytes."
     )
+
+
+def _length(spec: ModelSpec, season: int) -> str:
+    """Return how long a season is, in words."""
+    series = spec.series
+    return f"{season} × {series.bar}" if series.calendar else format_duration(season * series.freq)
 
 
 def _next(saved: Model, folder: Path, like: str | None, console: Console) -> None:

@@ -47,7 +47,8 @@ def read_history(data: Path, columns: Columns, model: Model | None = None, *, ti
         data, id_col=found.id_col or None, time_col=found.time_col, target_col=found.target_col,
         columns=columns.columns, freq=columns.freq or (series.freq if series else None), timezone=found.timezone,
         time_format=found.time_format, ticks=series.mode == "ticks" if series else ticks,
-        offset_ms=series.offset if series else None, kinds=series.kinds if series else None,
+        offset_ms=series.offset if series else None, calendar=series.calendar if series else None,
+        kinds=series.kinds if series else None,
     )  # fmt: skip
     say(history.notes, history.changes)
     return history

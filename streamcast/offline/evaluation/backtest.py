@@ -48,14 +48,17 @@ class Scoreboard:
     def __init__(self, history: History, spec: ModelSpec, from_ms: int, to_ms: int | None = None) -> None:
         self._spec, self._keys = spec, history.keys
         grid = panel(history, spec.series)
-        self._start_ms, self._freq_ms, self._y_KT = grid.start_ms, grid.freq_ms, grid.y_KT
-        self._first = max(-(-(from_ms - grid.start_ms) // grid.freq_ms) - 1, 0)
-        self._last = grid.y_KT.shape[1] - 2 if to_ms is None else (to_ms - 1 - grid.start_ms) // grid.freq_ms - 1
+        self._start, self._y_KT = spec.series.grid.bar(grid.start_ms), grid.y_KT
+        self._first = max(spec.series.grid.bar(from_ms - 1) - self._start, 0)
+        self._last = grid.y_KT.shape[1] - 2
+        if to_ms is not None:
+            self._last = spec.series.grid.bar(to_ms - 1) - self._start - 1
         n = self._last - self._first + 1
         if n < 1 or self._first < 1:
+            begin, end = grid.start_ms, int(history.ts_N[-1])
             raise HistoryError(
                 f"nothing to score from {pd.Timestamp(from_ms, unit='ms')} on: the history goes from "
-                f"{pd.Timestamp(grid.start_ms, unit='ms')} to {pd.Timestamp(int(history.ts_N[-1]), unit='ms')}"
+                f"{pd.Timestamp(begin, unit='ms')} to {pd.Timestamp(end, unit='ms')}"
             )
         beyond_KH = np.full((len(self._keys), spec.horizon), np.nan)
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
@@ -65,7 +68,7 @@ class Scoreboard:
     def add(self, series_A: Integers, cutoffs_A: Integers, values_AHQ: Floats, warm_A: Bools) -> Bools:
         """Score the forecasts of warm series within the test part; return which those are [A]."""
         bar_A = self._bars(cutoffs_A)
-        mine = warm_A & (bar_A >= self._first) & (bar_A <= self._last)
+        mine: Bools = warm_A & (bar_A >= self._first) & (bar_A <= self._last)
         self._tally.add(series_A[mine], self._outcomes(series_A[mine], bar_A[mine]), values_AHQ[mine])
         self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
         return mine
@@ -105,7 +108,7 @@ class Scoreboard:
         )
 
     def _bars(self, cutoffs_A: Integers) -> Integers:
-        return (cutoffs_A - self._start_ms) // self._freq_ms
+        return self._spec.series.grid.bar(cutoffs_A) - self._start
 
     def _outcomes(self, series_A: Integers, bar_A: Integers) -> Floats:
         """Return what followed bars of series [A, H]; NaN where none was observed."""

@@ -22,7 +22,7 @@ def cutoffs_of(history: History, spec: ModelSpec, n_windows: int, step_size: int
         raise HistoryError(f"n_windows is {n_windows} and step_size {step_size}: expected at least 1 of each")
     series = spec.series
     rows_N = observed(history) if spec.known_columns else np.ones(len(history), np.bool_)
-    bar_N = (history.ts_N[rows_N] - series.grace - series.offset) // series.freq
+    bar_N = series.grid.bar(history.ts_N[rows_N] - series.grace)
     if series.mode == "ticks":
         bar_N -= 1  # a row closes the bar before its own
     whose_N = history.series_N[rows_N]
@@ -32,9 +32,7 @@ def cutoffs_of(history: History, spec: ModelSpec, n_windows: int, step_size: int
         if series.mode == "ticks" and len(bars):
             bars = np.arange(bars[0], bars[-1] + 1)
         chosen = _back(bars, spec.horizon, n_windows, step_size)
-        parts.append(
-            pd.DataFrame({"unique_id": key, "cutoff": np.array(chosen, np.int64) * series.freq + series.offset})
-        )
+        parts.append(pd.DataFrame({"unique_id": key, "cutoff": series.grid.start(np.array(chosen, np.int64))}))
     found = pd.concat(parts, ignore_index=True)
     if found.empty:
         raise HistoryError(f"no series has a row {spec.horizon} bars before its last: give more history for a window")

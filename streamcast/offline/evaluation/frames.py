@@ -18,10 +18,11 @@ def forecast_frame(
     spec: ModelSpec, name: str, keys: Sequence[str], cutoffs_A: NDArray[np.int64], values_AHQ: NDArray[np.float64]
 ) -> pd.DataFrame:
     """Return a row for each forecast and step; ``<name>`` is the median, ``<name>-lo-80`` the 0.1 quantile; UTC."""
-    steps_H = np.arange(1, spec.horizon + 1) * spec.series.freq
+    grid = spec.series.grid
+    bars_AH = grid.bar(cutoffs_A)[:, None] + np.arange(1, spec.horizon + 1)
     columns = {
         "unique_id": np.repeat(np.array(keys, object), spec.horizon),
-        "ds": (cutoffs_A[:, None] + steps_H).ravel().astype("datetime64[ms]"),
+        "ds": grid.start(bars_AH).ravel().astype("datetime64[ms]"),
         "cutoff": np.repeat(cutoffs_A, spec.horizon).astype("datetime64[ms]"),
     }
     order = sorted(range(len(spec.quantiles)), key=lambda q: (abs(spec.quantiles[q] - 0.5), spec.quantiles[q]))

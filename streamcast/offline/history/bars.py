@@ -25,14 +25,17 @@ from streamcast.errors import HistoryError
 from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.offline.history.polls import columns, polls
 from streamcast.offline.history.read import History
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 class KernelCall(NamedTuple):
-    """The output of one call of the window kernel: its buffers, which the next call reuses, and how full they are."""
+    """The output of one call of the window kernel: its buffers, which the next call reuses, and how full they are.
+
+    Labels are in the grid's time (see ``Grid``).
+    """
 
     steps: Steps
     counts: Counts
@@ -60,11 +63,9 @@ def walk(history: History, spec: ModelSpec) -> Iterator[KernelCall]:
         series_of_slot = np.zeros(slab.capacity, np.int64)
         series_of_slot[slots] = [number[key] for key in poll.keys]
         steps = steps._replace(outcome=np.empty(len(poll), np.uint8))
-        ahead, start = known_ahead(spec, poll), 0
+        times, ahead, start = spec.series.grid.to_grid(poll.times), known_ahead(spec, poll), 0
         while start < len(poll):
-            start = advance(
-                constants, slab.rows, steps, slots, poll.times, poll.offsets, poll.values, ahead, start, counts
-            )
+            start = advance(constants, slab.rows, steps, slots, times, poll.offsets, poll.values, ahead, start, counts)
             yield KernelCall(steps, counts, series_of_slot, slab.rows.ring)
 
 
@@ -73,37 +74,35 @@ def panel(history: History, series: SeriesSpec) -> Panel:
 
     Raises HistoryError when the columns are not those of ``series`` or no bar closes.
     """
-    whose_N, label_N, value_N = _samples(history, series) if series.mode == "sample" else _closed(history, series)
-    if not len(label_N):
-        raise HistoryError(
-            f"the history closes no bar of {format_duration(series.freq)}: give more of it, or a smaller freq or grace"
-        )
-    start, freq = int(label_N.min()), series.freq
-    y_KT = np.full((len(history.keys), (int(label_N.max()) - start) // freq + 1), np.nan)
-    y_KT[whose_N, (label_N - start) // freq] = value_N
-    return Panel(start, freq, y_KT)
+    whose_N, bar_N, value_N = _samples(history, series) if series.mode == "sample" else _closed(history, series)
+    if not len(bar_N):
+        raise HistoryError(f"the history closes no bar of {series.bar}: give more of it, or a smaller freq or grace")
+    first = int(bar_N.min())
+    y_KT = np.full((len(history.keys), int(bar_N.max()) - first + 1), np.nan)
+    y_KT[whose_N, bar_N - first] = value_N
+    return Panel(series.grid.start(first), series.freq, y_KT)
 
 
 def _samples(history: History, series: SeriesSpec) -> tuple[Ints, Ints, Floats]:
-    """Return series, label and target of every bar of samples [N]: the first row of a bar is the bar.
+    """Return series, number and target of every bar of samples [N]: the first row of a bar is the bar.
 
     Rows are in order of time, so none is late, and a bar that no row fills stays missing.
     """
     value_N = columns(history, series)[:, 0]
-    whose_N, bar_N = history.series_N.astype(np.int64), (history.ts_N - series.offset) // series.freq
+    whose_N, bar_N = history.series_N.astype(np.int64), series.grid.bar(history.ts_N)
     order = np.lexsort((bar_N, whose_N))  # stable: rows of one bar stay in the history's order
     whose_N, bar_N = whose_N[order], bar_N[order]
     first_N = (np.diff(whose_N, prepend=-1) != 0) | (np.diff(bar_N, prepend=-1) != 0)
-    return whose_N[first_N], series.offset + bar_N[first_N] * series.freq, value_N[order][first_N]
+    return whose_N[first_N], bar_N[first_N], value_N[order][first_N]
 
 
 def _closed(history: History, series: SeriesSpec) -> tuple[Ints, Ints, Floats]:
-    """Return series, label and target of every bar of ticks that closes, missing bars included [N]."""
+    """Return series, number and target of every bar of ticks that closes, missing bars included [N]."""
     spec = ModelSpec(series=series, horizon=1, lags=0, season=1, calendar=(), network={})
-    whose, labels, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
+    whose, bars, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
     for call in walk(history, spec):
         used = slice(int(call.counts.steps[0]))
         whose.append(call.series_of_slot[call.steps.slot[used]])
-        labels.append(call.steps.label[used].copy())
+        bars.append((call.steps.label[used] - series.offset) // series.freq)
         values.append(call.steps.observed[used].copy())
-    return np.concatenate(whose), np.concatenate(labels), np.concatenate(values)
+    return np.concatenate(whose), np.concatenate(bars), np.concatenate(values)

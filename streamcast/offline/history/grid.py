@@ -5,15 +5,18 @@ Shapes: N rows, in order of time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError
-from streamcast.spec.model_spec import format_duration, parse_duration
+from streamcast.spec.calendar_bars import LAST_DAY, Grid, Step, calendar_of, parse_step, resolved
+from streamcast.spec.model_spec import bar_name, format_duration, parse_duration
 
 SECOND, MINUTE, HOUR, DAY, WEEK = 1_000, 60_000, 3_600_000, 86_400_000, 604_800_000
 MEANT = (
@@ -24,68 +27,97 @@ MEANT = (
 SCATTER = 0.02
 MOST, SOME = 0.95, 0.1
 """Bars start where most rows do; a place that some rows share exactly is a start."""
-CALENDAR = (("months", 28, 31, 12), ("quarters", 90, 92, 4), ("half-years", 181, 184, 2), ("years", 365, 366, 1))
-"""Calendar steps: their name, their days, and how many make a year."""
+MONTHS = ((1, 28, 31), (2, 59, 62), (3, 89, 92), (6, 180, 184), (12, 365, 366))
+"""Calendar steps: their months, and their days."""
+NAMES = re.compile(r"(\d*)\s*(?:(T|D|H|W|S)|(minute|hour|day|week)s?)", re.IGNORECASE)
+UNITS = {"t": "min", "minute": "min", "hour": "h", "day": "d", "week": "w"}
+"""Bar lengths as pandas and people write them: ``D``, ``5T``, ``2 weeks``."""
 MOST_BARS, MOST_BARS_A_ROW = 20_000_000, 1_000
 """A history with more bars than both, the second for each row, holds a time that a clock got wrong."""
 
 
 @dataclass
-class Grid:
-    """Bars start at ``offset_ms`` + k·``freq_ms``; ``notes`` are guesses, ``changes`` what the grid does to rows."""
+class Found:
+    """The grid of a history; ``notes`` are guesses, ``changes`` what the grid does to rows."""
 
-    freq_ms: int
-    offset_ms: int = 0
+    grid: Grid
     notes: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
 
+    @property
+    def bar(self) -> str:
+        """What a bar is, in words."""
+        return bar_name(self.grid)
+
 
 def grid_of(
-    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None,
-    offset_ms: int | None,
-) -> Grid:  # fmt: skip
-    """Return the grid of samples; ``freq`` and ``offset_ms`` are guessed where they are None.
+    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None, timezone: str
+) -> Found:
+    """Return the grid of samples; ``freq`` is guessed where it is None, and ``timezone`` is that of days and months.
 
-    Raises HistoryError for calendar steps, and when the bar length cannot be guessed.
+    Raises HistoryError when the bar length cannot be guessed, and for one that stands for months.
     """
     steps = _steps(series_N, ts_N)
     median = int(np.median(steps)) if len(steps) else None
-    grid = Grid(_guessed(steps) if freq is None else bar_length(freq))
-    if len(steps) and offset_ms is None and (freq is None or grid.freq_ms >= 28 * DAY):
-        _refuse_calendar(steps)
-    if freq is None and grid.freq_ms == median:
-        grid.notes.append(f"freq {format_duration(median)} was guessed: it is the median step")
+    step = _given_step(freq) if freq is not None else _months_apart(steps)
+    found = Found(Grid(step.freq if step else _guessed(steps) if freq is None else bar_length(freq)))
+    if freq is None and step is not None:
+        found.notes.append(f"bars of {step.name} were guessed from the steps between rows")
+    elif freq is None and found.grid.freq == median:
+        found.notes.append(f"freq {format_duration(median)} was guessed: it is the median step")
     elif freq is None:
-        grid.notes.append(f"freq {format_duration(grid.freq_ms)} was guessed: steps scatter around it")
-    elif median is not None and median != grid.freq_ms:
-        grid.notes.append(f"the median step is {format_duration(median)}, not {format_duration(grid.freq_ms)}")
-    if offset_ms is not None:
-        grid.offset_ms = offset_ms
-    elif median is not None and 2 * median >= grid.freq_ms:
-        grid.offset_ms = _start(ts_N % grid.freq_ms, grid.freq_ms)
-        if grid.offset_ms:
-            grid.notes.append(f"bars of {format_duration(grid.freq_ms)} start at times such as {_example(ts_N, grid)}")
-    _mention_other_steps(keys, series_N, ts_N, grid)
-    _mention_shared_bars(series_N, ts_N, grid)
-    return grid
+        found.notes.append(f"freq {format_duration(found.grid.freq)} was guessed: steps scatter around it")
+    elif median is not None and median != found.grid.freq and (step is None or step.unit == "day"):
+        found.notes.append(f"the median step is {format_duration(median)}, not {found.bar}")
+    if step is None and found.grid.freq >= 28 * DAY and (months := _months_apart(steps)):
+        raise HistoryError(
+            f"freq is {format_duration(found.grid.freq)}, but the rows are {months.name} apart: leave freq out, or give"
+            f" {months.count}MS for bars of {months.name}"
+        )
+    long = median is not None and 2 * median >= found.grid.freq
+    found.grid = _placed(step, found.grid.freq, ts_N, timezone, shown=long)
+    if found.grid.offset or found.grid.calendar:
+        found.notes.append(f"bars of {found.bar} start at times such as {_example(ts_N, found.grid, timezone)}")
+    _mention_weekends(ts_N, found, timezone)
+    _mention_other_steps(keys, series_N, ts_N, found)
+    _mention_shared_bars(series_N, ts_N, found)
+    return found
+
+
+def grid_of_ticks(ts_N: NDArray[np.int64], freq: str | int | None, timezone: str) -> Grid:
+    """Return the grid of readings: bars start where days, months and years of the zone do, or at multiples of freq.
+
+    Raises HistoryError.
+    """
+    step = None if freq is None else _given_step(freq)
+    return _placed(step, step.freq if step else bar_length(freq), ts_N, timezone, shown=False)
+
+
+def without_rows(freq: str) -> Grid:
+    """Return the grid of a bar length or a step of the calendar, from 1970 on, in UTC; raises HistoryError."""
+    now = np.datetime64("2026-01-01", "ms").astype(np.int64)
+    return grid_of_ticks(np.array([0, now]), freq, "UTC")
 
 
 def bar_length(freq: str | int | None) -> int:
     """Return a bar length in milliseconds; raises HistoryError."""
+    if isinstance(freq, str) and (named := NAMES.fullmatch(freq.strip())):
+        unit = (named[2] or named[3]).lower()
+        freq = f"{named[1] or 1}{UNITS.get(unit, unit)}"
     try:
         freq_ms = parse_duration(freq)
     except ValueError as error:
-        raise HistoryError(f"freq: {error}") from None
+        raise HistoryError(f"freq: {error}; or a step of the calendar, such as MS or W-MON") from None
     if freq_ms <= 0:
         raise HistoryError(f"freq is {freq!r}; expected a positive duration such as 1h")
     return freq_ms
 
 
 def refuse_a_row_far_away(
-    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq_ms: int
+    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found
 ) -> None:
     """Raise HistoryError if the times [N] span more bars than any clock that was set."""
-    bars = ((int(ts_N[-1]) - int(ts_N[0])) // freq_ms + 1) * len(keys)
+    bars = ((int(ts_N[-1]) - int(ts_N[0])) // found.grid.freq + 1) * len(keys)
     if bars <= max(MOST_BARS, MOST_BARS_A_ROW * len(ts_N)):
         return
     last = int(np.diff(ts_N).argmax())  # before the widest step
@@ -93,9 +125,13 @@ def refuse_a_row_far_away(
     astray, rest, count = (last, last + 1, last + 1) if early else (last + 1, last, len(ts_N) - last - 1)
     raise HistoryError(
         f"series {keys[series_N[astray]]!r} has a row at {_words(int(ts_N[astray]))}, far from the others"
-        f" ({count:,} rows lie beyond {_words(int(ts_N[rest]))}): {bars:,} bars of {format_duration(freq_ms)} would lie"
+        f" ({count:,} rows lie beyond {_words(int(ts_N[rest]))}): {bars:,} bars of {found.bar} would lie"
         " between. Was a clock not set? Remove the rows, or give a longer freq"
     )
+
+
+def _given_step(freq: str | int) -> Step | None:
+    return parse_step(freq) if isinstance(freq, str) else None
 
 
 def _steps(series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -116,18 +152,80 @@ def _guessed(steps: NDArray[np.int64]) -> int:
     return near if scattered else median
 
 
-def _refuse_calendar(steps: NDArray[np.int64]) -> None:
+def _months_apart(steps: NDArray[np.int64]) -> Step | None:
+    """Return months, quarters or years if most steps have their lengths, and not all the same; a year may."""
     days = np.rint(steps / DAY)
-    for name, least, most, season in CALENDAR:
+    for months, least, most in MONTHS if len(steps) else ():
         inside = (days >= least) & (days <= most)
-        if inside.mean() >= 0.8 and (season == 1 or len(np.unique(days[inside])) > 1):
-            repeated = f" --season {season}" if season > 1 else ""
-            raise HistoryError(
-                f"the rows are {name} apart ({least} to {most} days): bars of calendar {name} are not supported, only"
-                f" bars of one length, such as 1d or 1w. Give daily or weekly values; or number the {name} as days"
-                f" (2000-01-01, 2000-01-02, ...), use freq 1d{repeated}, and read each day of a forecast as one of the"
-                f" {name}"
-            )
+        if inside.mean() >= 0.8 and (months == 12 or len(np.unique(days[inside])) > 1):
+            return Step("month", months)
+    return None
+
+
+def _placed(step: Step | None, freq_ms: int, ts_N: NDArray[np.int64], timezone: str, *, shown: bool) -> Grid:
+    """Return the grid of bars that start where the rows are, if their places are ``shown``.
+
+    Else they start with the day, the week (on Monday), the month or the year.  Days are local ones.
+    """
+    if step is None and freq_ms % DAY:
+        return Grid(freq_ms, _start(ts_N % freq_ms, freq_ms) if shown else 0)
+    step = step or Step("day", freq_ms // DAY)
+    step = resolved(_shown(step, _local(ts_N, timezone)) if shown else step)
+    calendar = calendar_of(step, timezone, int(ts_N.min()), int(ts_N.max()))
+    if len(calendar.lengths) == 1:
+        return Grid(step.freq, calendar.start % step.freq)
+    return Grid(step.freq, step.offset, calendar)
+
+
+def _shown(step: Step, local_N: NDArray[np.int64]) -> Step:
+    """Return a step with what it leaves open taken from the local times of the rows."""
+    if step.unit == "day" and step.phase is None:
+        phase, time_ms = divmod(_start(local_N % step.freq, step.freq), DAY)
+        return replace(step, phase=phase, time_ms=time_ms)
+    time_ms, share = _most_common(local_N % DAY)
+    if share >= MOST:
+        step = replace(step, time_ms=time_ms)
+    if step.unit == "month":
+        dates_N = (local_N // DAY).astype("datetime64[D]")
+        months_N = dates_N.astype("datetime64[M]")
+        if step.day is None:
+            day, weekdays = _day_of_month(dates_N, months_N)
+            step = replace(step, day=day, weekdays=weekdays)
+        if step.phase is None:
+            step = replace(step, phase=_most_common(months_N.astype(np.int64) % step.count)[0])
+    return step
+
+
+def _day_of_month(dates_N: NDArray[np.datetime64], months_N: NDArray[np.datetime64]) -> tuple[int, bool]:
+    """Return the day of the month that most rows have, and whether it is the nearest weekday; the first if none is."""
+    begins_N, ends_N = months_N.astype("datetime64[D]"), (months_N + 1).astype("datetime64[D]") - 1
+    common = _most_common((dates_N - begins_N).astype(np.int64) + 1)[0]
+    for day in (common, LAST_DAY, 30, 29):
+        if np.mean(dates_N == np.minimum(begins_N + (day - 1), ends_N)) >= MOST:
+            return day, False
+    if np.mean(dates_N == np.busday_offset(begins_N, 0, roll="forward")) >= MOST:
+        return 1, True
+    if np.mean(dates_N == np.busday_offset(ends_N, 0, roll="backward")) >= MOST:
+        return LAST_DAY, True
+    return 1, False
+
+
+def _most_common(values_N: NDArray[np.int64]) -> tuple[int, float]:
+    """Return the most common value, and its share."""
+    values, counts = np.unique(values_N, return_counts=True)
+    return int(values[counts.argmax()]), float(counts.max() / len(values_N))
+
+
+def _local(ts_N: NDArray[np.int64], timezone: str) -> NDArray[np.int64]:
+    """Return local times in milliseconds since 1970-01-01T00:00 local time."""
+    if timezone == "UTC":
+        return ts_N
+    utc = pd.DatetimeIndex(ts_N.astype("datetime64[ms]")).tz_localize("UTC")
+    try:
+        local = utc.tz_convert(ZoneInfo(timezone)).tz_localize(None)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise HistoryError(f"{timezone!r} is not a time zone; expected one such as UTC or Europe/Berlin") from None
+    return local.to_numpy().astype("datetime64[ms]").astype(np.int64)
 
 
 def _start(phase_N: NDArray[np.int64], freq: int) -> int:
@@ -159,30 +257,46 @@ def _arc(phase_N: NDArray[np.int64], freq: int, share: float) -> tuple[int, int]
     return int(phase_N[widths.argmin()]), int(widths.min())
 
 
-def _mention_other_steps(keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], grid: Grid) -> None:
+def _mention_weekends(ts_N: NDArray[np.int64], found: Found, timezone: str) -> None:
+    if found.grid.freq == DAY and len(ts_N) >= 14 and ((_local(ts_N, timezone) // DAY + 3) % 7 < 5).all():
+        found.notes.append(
+            "no row lies on a Saturday or a Sunday, whose bars count as missing: with freq B (--freq B), bars are"
+            " weekdays, and forecasts leave weekends out"
+        )
+
+
+def _mention_other_steps(
+    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found
+) -> None:
     rows = pd.Series(ts_N).groupby(series_N)
     median_K = rows.diff().groupby(series_N).median()
-    slow = median_K[(median_K >= 2 * grid.freq_ms) & (rows.size() > 2)]
+    slow = median_K[(median_K >= 2 * found.grid.freq) & (rows.size() > 2)]
     if len(slow):
-        grid.changes.append(
-            f"{len(slow):,} of {len(keys):,} series have longer steps than bars of {format_duration(grid.freq_ms)},"
+        found.changes.append(
+            f"{len(slow):,} of {len(keys):,} series have longer steps than bars of {found.bar},"
             f" such as {keys[int(slow.index[0])]!r} with {format_duration(int(slow.iloc[0]))}: the bars between count"
             " as missing. Give these series a file and a model of their own"
         )
 
 
-def _mention_shared_bars(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], grid: Grid) -> None:
-    places = pd.DataFrame({"series": series_N, "bar": (ts_N - grid.offset_ms) // grid.freq_ms})
-    if shared := int(places.duplicated().sum()):
-        grid.changes.append(
-            f"{shared:,} of {len(ts_N):,} rows share a bar of {format_duration(grid.freq_ms)} with an earlier row of"
+def _mention_shared_bars(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found) -> None:
+    bar_N = found.grid.bar(ts_N)
+    if shared := int(pd.DataFrame({"series": series_N, "bar": bar_N}).duplicated().sum()):
+        found.changes.append(
+            f"{shared:,} of {len(ts_N):,} rows share a bar of {found.bar} with an earlier row of"
             " their series, and the first counts: give a shorter freq, or ticks (--ticks) to use them all"
+        )
+    if found.grid.calendar and (beside := int((found.grid.start(bar_N) != ts_N).sum())):
+        found.notes.append(
+            f"{beside:,} of {len(ts_N):,} rows do not lie at the start of their bar of {found.bar}: forecasts carry"
+            " the starts of bars"
         )
 
 
-def _example(ts_N: NDArray[np.int64], grid: Grid) -> str:
-    label = (int(ts_N[-1]) - grid.offset_ms) // grid.freq_ms * grid.freq_ms + grid.offset_ms
-    return f"{pd.Timestamp(label, unit='ms'):%A} {_words(label)} UTC"
+def _example(ts_N: NDArray[np.int64], grid: Grid, timezone: str) -> str:
+    label = grid.start(grid.bar(int(ts_N[-1])))
+    shown = int(_local(np.array([label]), timezone)[0]) if grid.calendar else label
+    return f"{pd.Timestamp(shown, unit='ms'):%A} {_words(shown)} {timezone if grid.calendar else 'UTC'}"
 
 
 def _words(time_ms: int) -> str:

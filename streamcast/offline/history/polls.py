@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamcast.consumers.transport import Partition
 from streamcast.errors import HistoryError
 from streamcast.offline.history.read import History
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec
 from streamcast.topics.observations import Observations
 
 SOURCE = Partition("history", 0)
@@ -37,7 +37,7 @@ def polls(history: History, spec: ModelSpec, rows: int = POLL_ROWS) -> Iterator[
         yield Observations(
             [(SOURCE, 0, len(part))], names[history.series_N[part]].tolist(), part, times_N, times_N,
             np.ascontiguousarray(values_NC[part]),
-            None if known is None else known.ahead(history.series_N[part], times_N),
+            None if known is None else known.ahead(history.series_N[part], spec.series.grid.bar(times_N)),
         )  # fmt: skip
 
 
@@ -59,9 +59,8 @@ class KnownInputs:
     """
 
     def __init__(self, history: History, spec: ModelSpec, values_NC: NDArray[np.float64]) -> None:
-        series = spec.series
-        self._series, self._horizon = series, spec.horizon
-        bar_N = (history.ts_N - series.offset) // series.freq
+        series, bar_N = spec.series, spec.series.grid.bar(history.ts_N)
+        self._horizon = spec.horizon
         self._first, self._bars = int(bar_N.min()), int(np.ptp(bar_N)) + 1
         self._values_KTI = np.full((len(history.keys), self._bars + spec.horizon + 1, len(spec.known_columns)), np.nan)
         rows = slice(None, None, -1) if series.mode == "sample" else slice(None)  # the row that is written last counts
@@ -70,10 +69,10 @@ class KnownInputs:
             given_N = ~np.isnan(values_NC[rows, column])
             self._values_KTI[series_N[given_N], place_N[given_N], i] = values_NC[rows, column][given_N]
 
-    def ahead(self, series_N: NDArray[np.integer[Any]], times_N: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the known inputs of the H bars after those of ``times_N`` [N, I, H], NaN where there is none."""
-        bar_N = (times_N - self._series.offset) // self._series.freq - self._first
-        place_NH = np.clip(bar_N[:, None] + np.arange(1, self._horizon + 1), 0, self._bars + self._horizon)
+    def ahead(self, series_N: NDArray[np.integer[Any]], bar_N: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the known inputs of the H bars after those of these numbers [N, I, H], NaN where there is none."""
+        place_N = bar_N - self._first
+        place_NH = np.clip(place_N[:, None] + np.arange(1, self._horizon + 1), 0, self._bars + self._horizon)
         return np.ascontiguousarray(self._values_KTI[np.asarray(series_N)[:, None], place_NH].transpose(0, 2, 1))
 
 
@@ -82,10 +81,9 @@ def columns(history: History, series: SeriesSpec) -> NDArray[np.float64]:
 
     Raises HistoryError when the bar length, a column or its kind is not the spec's.
     """
-    if history.freq_ms != series.freq:
+    if (history.freq_ms, history.calendar) != (series.freq, series.calendar):
         raise HistoryError(
-            f"the history has bars of {format_duration(history.freq_ms)}, the model of {format_duration(series.freq)};"
-            " read the history with the model's freq"
+            f"the history has bars of {history.bar}, the model of {series.bar}; read the history with the model's freq"
         )
     values_NC = np.empty((len(history), len(series.columns)))
     for place, column in enumerate(series.columns):

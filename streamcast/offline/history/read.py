@@ -19,10 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError
-from streamcast.offline.history.grid import Grid, bar_length, grid_of, refuse_a_row_far_away
+from streamcast.offline.history.grid import Found, bar_length, grid_of, grid_of_ticks, refuse_a_row_far_away
 from streamcast.offline.history.sources import ids_of, load, row_counters
 from streamcast.offline.history.timestamps import TimestampError, read_timestamps
 from streamcast.offline.history.values import values_of
+from streamcast.spec.calendar_bars import Calendar, Grid
+from streamcast.spec.model_spec import bar_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,17 @@ class History:
     notes: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
     offset_ms: int = 0
+    calendar: Calendar | None = None
+
+    @property
+    def grid(self) -> Grid:
+        """Where bars start."""
+        return Grid(self.freq_ms, self.offset_ms, self.calendar)
+
+    @property
+    def bar(self) -> str:
+        """What a bar is, in words."""
+        return bar_name(self.grid)
 
     def __len__(self) -> int:
         return len(self.ts_N)
@@ -65,15 +78,17 @@ def read(
     time_format: str | None = None,
     ticks: bool = False,
     offset_ms: int | None = None,
+    calendar: Calendar | None = None,
     kinds: Mapping[str, tuple[str, ...] | None] | None = None,
 ) -> History:
     """Read observations; ``id_col`` None means one series, named after the target.
 
     ``columns`` are the inputs besides the target (default: all others, in the source's order).  ``freq`` is the bar
-    length (default: the median step, with a note).  ``timezone`` is the zone of naive times.  ``time_format`` is a
-    strftime pattern for times that are not ISO 8601.  ``ticks`` means raw readings, any number a bar; they need a
-    ``freq``.  ``offset_ms`` is where bars start (default: where the rows show), and ``kinds`` has the categories of a
-    model's columns, None for numbers.  Of rows with one series and time the last counts, unless they are ticks.
+    length, or a step of the calendar such as ``MS`` or ``W-MON`` (default: the median step, with a note).  ``timezone``
+    is the zone of naive times and of days, weeks and months.  ``time_format`` is a strftime pattern for times that are
+    not ISO 8601.  ``ticks`` means raw readings, any number a bar; they need a ``freq``.  ``offset_ms`` and ``calendar``
+    are where a model's bars start (default: where the rows show), and ``kinds`` has the categories of its columns, None
+    for numbers.  Of rows with one series and time the last counts, unless they are ticks.
     Raises HistoryError when the source cannot be read as observations.
     """
     if ticks and freq is None:
@@ -103,13 +118,19 @@ def read(
     if not ticks:
         order = _corrected(order, series_N, ts_N, changes)
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
-    grid = Grid(bar_length(freq)) if ticks else grid_of(keys, series_N, ts_N, freq, offset_ms)
-    refuse_a_row_far_away(keys, series_N, ts_N, grid.freq_ms)
+    if offset_ms is not None:
+        found_grid = Found(Grid(bar_length(freq), offset_ms, calendar))
+    elif ticks:
+        found_grid = Found(grid_of_ticks(ts_N, freq, timezone))
+    else:
+        found_grid = grid_of(keys, series_N, ts_N, freq, timezone)
+    refuse_a_row_far_away(keys, series_N, ts_N, found_grid)
     _mention_targets(keys, series_N, values_NC[:, 0], notes, changes)
-    notes, changes = notes + grid.notes, changes + grid.changes
+    grid = found_grid.grid
     return History(
-        keys, series_N, ts_N, values_NC, names, grid.freq_ms, categories, tuple(notes), tuple(changes), grid.offset_ms
-    )
+        keys, series_N, ts_N, values_NC, names, grid.freq, categories, tuple(notes + found_grid.notes),
+        tuple(changes + found_grid.changes), grid.offset, grid.calendar,
+    )  # fmt: skip
 
 
 def cuts(history: History, fractions: Sequence[float]) -> tuple[int, ...]:

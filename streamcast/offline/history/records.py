@@ -39,7 +39,7 @@ def records(history: History, specs: Sequence[ModelSpec] = ()) -> Iterator[Obser
     for first in range(0, len(rows), POLL_ROWS):
         part = rows[first : first + POLL_ROWS]
         series_N, times_N = history.series_N[part], history.ts_N[part]
-        ahead = [(spec, inputs.ahead(series_N, times_N)) for spec, inputs in known]
+        ahead = [(spec, inputs.ahead(series_N, spec.series.grid.bar(times_N))) for spec, inputs in known]
         for n, (series, ts, numbers) in enumerate(
             zip(series_N.tolist(), times_N.tolist(), history.values_NC[part].tolist(), strict=True)
         ):

@@ -11,14 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from streamcast.topics.epochs import UNITS
+
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
-_UNITS = (
-    ("seconds", 10**8, 10**10, 1e3),
-    ("milliseconds", 10**11, 10**14, 1.0),
-    ("microseconds", 10**14, 10**17, 1e-3),
-    ("nanoseconds", 10**17, 10**19, 1e-6),
-)
-"""Each unit of numeric times: its name, the values it is recognised by (1973 to 2286 and later), its milliseconds."""
 
 
 class TimestampError(ValueError):
@@ -55,7 +50,7 @@ def read_timestamps(
 
 def _from_numbers(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
     least, most = column.min(), column.max()
-    for unit, first, end, milliseconds in _UNITS:
+    for unit, first, end, milliseconds in UNITS:
         if first <= least and most < end:
             ts_N = _scaled(column, milliseconds)
             span = " to ".join(f"{pd.Timestamp(int(at), unit='ms'):%Y-%m-%d %H:%M}" for at in (ts_N.min(), ts_N.max()))

@@ -17,6 +17,7 @@ from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
 from streamcast.spec import zero
+from streamcast.spec.calendar_bars import Grid, parse_step
 from streamcast.spec.features import CALENDAR_MS
 from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
 from streamcast.spec.model_spec import (
@@ -28,7 +29,7 @@ from streamcast.spec.model_spec import (
     Scale,
     SeriesSpec,
     TargetBars,
-    format_duration,
+    bar_name,
     parse_duration,
 )
 
@@ -91,12 +92,13 @@ def default_spec(
             "columns": _columns(history, aggregates or {}),
             "freq": history.freq_ms,
             "offset": history.offset_ms,
+            "calendar": history.calendar,
             "mode": mode,
             "grace": grace,
         }
     )
     freq, bars = history.freq_ms, _longest(history)
-    chosen = seasons(history, series, horizon) if season is None else in_bars(season, freq)
+    chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
     if network in (zero.NAME, {"kind": zero.KIND}):
         if lags or scales:
             raise SpecError("lags and scales are inputs of a network, and zero has none: leave them out")
@@ -141,9 +143,7 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     about as good.  The last whole season is repeated over the horizon: an hour that resembles the one before says
     little about tomorrow.  ``series`` says how records make bars (default: a record is a bar).
     """
-    grid = panel(
-        history, series or SeriesSpec(columns=_columns(history, {}), freq=history.freq_ms, offset=history.offset_ms)
-    )
+    grid = panel(history, series or _samples(history))
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
     errors: dict[int, float] = {}
     for period in (HOUR, DAY, WEEK, YEAR):
@@ -164,7 +164,7 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
 
 def season_notes(spec: ModelSpec) -> tuple[str, ...]:
     """Return sentences about the seasons that were chosen for a spec, and about periods that could not be one."""
-    freq, notes = spec.series.freq, []
+    freq, notes, bar = spec.series.freq, [], spec.series.bar
     if spec.season == (1,):
         notes.append(
             "no season was found, or the history holds none three times: seasonal naive repeats the last value; name"
@@ -173,7 +173,7 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
     for name, period in (("a day", DAY), ("a week", WEEK)):
         if freq < period and abs(round(period / freq) * freq - period) > MOST_DRIFT * freq:
             notes.append(
-                f"{name} is no whole number of bars of {format_duration(freq)} and was not tried as a season: choose a"
+                f"{name} is no whole number of bars of {bar} and was not tried as a season: choose a"
                 " freq that divides it"
             )
     if freq > DAY and round(YEAR / freq) in spec.season:
@@ -181,21 +181,32 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def in_bars(season: int | str | Sequence[int | str], freq: int) -> tuple[int, ...]:
-    """Return seasons in bars; raises HistoryError for a duration that is no whole number of bars."""
+def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, ...]:
+    """Return seasons in bars; a year of months is 12.  Raises HistoryError for one that is no whole number of bars."""
     given = (season,) if isinstance(season, int | str) else tuple(season)
     found = []
     for one in given:
-        length = one * freq if isinstance(one, int) else parse_duration(one)
-        if length % freq:
+        step = parse_step(one) if isinstance(one, str) else None
+        length = step.freq if step else one * grid.freq if isinstance(one, int) else parse_duration(one)
+        if length % grid.freq:
             raise HistoryError(
-                f"season {one} is no whole number of bars of {format_duration(freq)}: choose a freq that divides it"
+                f"season {one} is no whole number of bars of {bar_name(grid)}: choose a freq that divides it, or give"
+                " the season in bars"
             )
-        found.append(length // freq)
+        found.append(length // grid.freq)
     return tuple(dict.fromkeys(found))
 
 
+def _samples(history: History) -> SeriesSpec:
+    """Return the series spec of a history whose rows are bars."""
+    return SeriesSpec(
+        columns=_columns(history, {}), freq=history.freq_ms, offset=history.offset_ms, calendar=history.calendar
+    )
+
+
 def _local(history: History, timezone: str | None, holidays: str | None) -> LocalTime:
+    if holidays is not None and history.calendar is not None and history.freq_ms > DAY:
+        raise HistoryError(f"holidays are days: leave them out (--holidays), bars of {history.bar} are longer")
     if timezone in (None, "UTC") and holidays is None:
         return UTC_TIME
     return local_time(timezone or "UTC", holidays, int(history.ts_N[0]), int(history.ts_N[-1]))
@@ -267,7 +278,7 @@ def _calendar(history: History, *, week: bool) -> tuple[Period, ...]:
 
 def _longest(history: History) -> int:
     """Return the most bars with records of any series."""
-    bar_N = (history.ts_N - history.offset_ms) // history.freq_ms
+    bar_N = history.grid.bar(history.ts_N)
     span = int(bar_N[-1] - bar_N[0]) + 1
     places = np.unique(history.series_N.astype(np.int64) * span + (bar_N - bar_N[0]))
     return int(np.bincount(places // span).max())

@@ -196,7 +196,9 @@ def fit(
 def _quality(model: Model, history: History, seen: Sequences, validation_P: Ints) -> dict[str, Any] | None:
     """Return how good a model is on its validation part; None if that is too short to score."""
     try:
-        return held_out_quality(model, history, int(seen.cutoff_K[validation_P].min()) + model.spec.series.freq)
+        series = model.spec.series
+        newest_bar = (int(seen.cutoff_K[validation_P].min()) - series.offset) // series.freq
+        return held_out_quality(model, history, series.grid.start(newest_bar + 1))
     except HistoryError:
         return None
 

@@ -45,7 +45,8 @@ class Sequences:
     ``scales`` holds the base scale first.  ``closed_SK`` counts the bars of each scale up to and including each base
     bar, over all runs, so the bars of scale s within base bars i to j are ``closed_SK[s, i - 1]:closed_SK[s, j]``.
     ``starts_R1`` is the first bar of each run, then the number of bars; ``series_R`` is the series of each run.
-    ``last_K``, ``scale_K``, ``mean_K`` and ``level_K`` are NaN at a bar without an answer.  ``filled_K`` is the
+    ``cutoff_K`` are labels in the grid's time.  ``last_K``, ``scale_K``, ``mean_K`` and ``level_K`` are NaN at a bar
+    without an answer.  ``filled_K`` is the
     target with gaps filled; ``observed_K`` has NaN there.  ``weight_K`` is the weight of a position in the loss: the
     unit of its forecast over its series' mean unit, from 0.1 to 5.  It turns a loss in units of the running normaliser
     into an error in the unit of the series.
@@ -106,7 +107,8 @@ class Sequences:
         ahead_PIH = np.empty((len(at_P), 0, 0))
         if self.known is not None:
             run_P = np.searchsorted(self.starts_R1, at_P, side="right") - 1
-            ahead_PIH = self.known.ahead(self.series_R[run_P], labels_P)
+            bars_P = (labels_P - spec.series.offset) // spec.series.freq
+            ahead_PIH = self.known.ahead(self.series_R[run_P], bars_P)
         align_positions(
             plan(spec), spec.ring, self.filled_K, np.isnan(self.observed_K), self.run_starts(at_P), at_P, labels_P,
             self.mean_K[at_P], self.scale_K[at_P], ahead_PIH, x_PHG, codes_PHT,

@@ -14,6 +14,8 @@ from streamcast import Forecaster
 from streamcast.app.cli import app
 from streamcast.app.commands.new import usual_seasons
 from streamcast.models.spec import SpecError
+from streamcast.offline.history.grid import without_rows
+from streamcast.spec.calendar_bars import Grid
 from streamcast.spec.folders import load_model, new_network, save_model
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec
 
@@ -59,7 +61,8 @@ def test_columns_and_ticks_make_the_series_spec(tmp_path: Path) -> None:
 
 def test_a_day_and_a_week_are_seasons_where_they_are_several_whole_bars() -> None:
     hour = 3_600_000
-    assert [usual_seasons(n * hour) for n in (1, 24, 5, 168)] == [(24, 168), (7,), (1,), (1,)]
+    assert [usual_seasons(Grid(n * hour)) for n in (1, 24, 5, 168)] == [(24, 168), (7,), (1,), (1,)]
+    assert [usual_seasons(without_rows(step)) for step in ("MS", "QS", "Y", "B")] == [(12,), (4,), (1,), (5,)]
 
 
 @pytest.mark.parametrize(

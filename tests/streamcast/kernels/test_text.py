@@ -15,9 +15,9 @@ from streamcast.kernels.text import LONGEST_NUMBER, write_integer, write_number
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
-def number(value: float) -> str:
+def number(value: float, resolution: float = math.inf) -> str:
     buffer = np.zeros(LONGEST_NUMBER, np.uint8)
-    return buffer[: write_number(buffer, 0, value)].tobytes().decode()
+    return buffer[: write_number(buffer, 0, value, resolution)].tobytes().decode()
 
 
 def integer(value: int) -> str:

@@ -112,7 +112,7 @@ def test_every_column_name_that_a_spec_takes_can_be_decoded(names: list[str]) ->
         ({"scored": (4,)}, "between 1 and the horizon 3"),
         ({"scored": (0,)}, "between 1 and the horizon 3"),
         ({"calendar": ("fortnight",)}, "'hour', 'half-day', 'day', 'week' or 'year'"),
-        ({"schema_version": 2}, "Input should be 1"),
+        ({"schema_version": 3}, "Input should be 1 or 2"),
     ],
 )
 def test_a_model_spec_that_makes_no_sense_is_refused(given: dict[str, Any], said: str) -> None:

@@ -17,11 +17,10 @@ from hypothesis import strategies as st
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.spec.model_spec import Column, Known, ModelSpec, SeriesSpec, TargetBars
 from streamcast.topics.ahead import Ahead, ahead_of
+from streamcast.topics.epochs import SECONDS
 from streamcast.topics.observations import (
     EARLIEST_MS,
-    FIRST_SECONDS,
     LARGEST_RECORD,
-    LAST_SECONDS,
     LATEST_MS,
     LONGEST_KEY,
     Decoder,
@@ -448,7 +447,7 @@ pairs = st.tuples(*[numbers | st.just(math.nan)] * 2)
 def test_an_observation_is_read_as_it_was_written(
     key: str, time: int, values: tuple[float, float], wind: str | None
 ) -> None:
-    assume(not FIRST_SECONDS <= time < LAST_SECONDS)
+    assume(not SECONDS.first <= time < SECONDS.end)
     seen, poison = DECODER.decode([batch([encode_observation(key, time, [*values, wind])])])
     assert not poison
     want = [None if math.isnan(value) else value for value in values]
