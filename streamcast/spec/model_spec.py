@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from contextlib import suppress
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -157,7 +156,7 @@ class SeriesSpec(Frozen):
             )
         return self
 
-    @cached_property
+    @property
     def grid(self) -> Grid:
         """Where bars start."""
         return Grid(self.freq, self.offset, self.calendar)

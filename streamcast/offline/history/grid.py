@@ -25,10 +25,10 @@ MEANT = (
 )  # fmt: skip
 """Bar lengths that people mean when steps scatter around them."""
 SCATTER = 0.02
-MOST, SOME = 0.95, 0.1
+MOST, SURE, SOME = 0.95, 0.8, 0.1
 """Bars start where most rows do; a place that some rows share exactly is a start."""
-MONTHS = ((1, 28, 31), (2, 59, 62), (3, 89, 92), (6, 180, 184), (12, 365, 366))
-"""Calendar steps: their months, and their days."""
+MONTHS, DAYS_A_MONTH = (1, 2, 3, 6, 12), 30.44
+"""Steps of the calendar that are recognised, in months."""
 NAMES = re.compile(r"(\d*)\s*(?:(T|D|H|W|S)|(minute|hour|day|week)s?)", re.IGNORECASE)
 UNITS = {"t": "min", "minute": "min", "hour": "h", "day": "d", "week": "w"}
 """Bar lengths as pandas and people write them: ``D``, ``5T``, ``2 weeks``."""
@@ -59,7 +59,8 @@ def grid_of(
     """
     steps = _steps(series_N, ts_N)
     median = int(np.median(steps)) if len(steps) else None
-    step = _given_step(freq) if freq is not None else _months_apart(steps)
+    apart = _months_apart(series_N, ts_N)
+    step = _given_step(freq) if freq is not None else apart
     found = Found(Grid(step.freq if step else _guessed(steps) if freq is None else bar_length(freq)))
     if freq is None and step is not None:
         found.notes.append(f"bars of {step.name} were guessed from the steps between rows")
@@ -69,10 +70,10 @@ def grid_of(
         found.notes.append(f"freq {format_duration(found.grid.freq)} was guessed: steps scatter around it")
     elif median is not None and median != found.grid.freq and (step is None or step.unit == "day"):
         found.notes.append(f"the median step is {format_duration(median)}, not {found.bar}")
-    if step is None and found.grid.freq >= 28 * DAY and (months := _months_apart(steps)):
+    if step is None and found.grid.freq >= 28 * DAY and apart is not None:
         raise HistoryError(
-            f"freq is {format_duration(found.grid.freq)}, but the rows are {months.name} apart: leave freq out, or give"
-            f" {months.count}MS for bars of {months.name}"
+            f"freq is {format_duration(found.grid.freq)}, but the rows are {apart.name} apart: leave freq out, or give"
+            f" {apart.count}MS for bars of {apart.name}"
         )
     long = median is not None and 2 * median >= found.grid.freq
     found.grid = _placed(step, found.grid.freq, ts_N, timezone, shown=long)
@@ -152,13 +153,19 @@ def _guessed(steps: NDArray[np.int64]) -> int:
     return near if scattered else median
 
 
-def _months_apart(steps: NDArray[np.int64]) -> Step | None:
-    """Return months, quarters or years if most steps have their lengths, and not all the same; a year may."""
-    days = np.rint(steps / DAY)
-    for months, least, most in MONTHS if len(steps) else ():
-        inside = (days >= least) & (days <= most)
-        if inside.mean() >= 0.8 and (months == 12 or len(np.unique(days[inside])) > 1):
-            return Step("month", months)
+def _months_apart(series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> Step | None:
+    """Return so many months if most rows are in the month so many after that of the row before, and days differ."""
+    order = np.argsort(series_N, kind="stable")
+    dates_N = (ts_N[order] // DAY).astype("datetime64[D]")
+    later = (np.diff(series_N[order]) == 0) & (np.diff(ts_N[order]) > 0)
+    days = np.diff(dates_N.astype(np.int64))[later]
+    months = np.diff(dates_N.astype("datetime64[M]").astype(np.int64))[later]
+    for count in MONTHS if len(days) else ():
+        near = np.abs(days - count * DAYS_A_MONTH) <= count * DAYS_A_MONTH / 4
+        lengths = np.unique(days[near])
+        differ = len(lengths) > 1 or (count == 12 and lengths.tolist() in ([365], [366]))
+        if differ and np.mean(near & (months == count)) >= SURE:
+            return Step("month", count)
     return None
 
 

@@ -96,9 +96,9 @@ def read(
     kinds = kinds or {}
     wanted = [*_listed(id_col), time_col, target_col, *(columns or ())]
     texts = [*_listed(id_col), *(name for name, table in kinds.items() if table)]
-    frame = load(source, wanted, texts, only=columns is not None)
     notes: list[str] = []
     changes: list[str] = []
+    frame = load(source, wanted, texts, only=columns is not None, notes=notes, changes=changes)
     if frame.empty:
         raise HistoryError("the source holds no rows; expected at least one observation")
     if counters := row_counters(frame, wanted):

@@ -15,20 +15,28 @@ import numpy as np
 import pandas as pd
 
 from streamcast.errors import HistoryError
+from streamcast.offline.history.csv_files import read_csv
 
 _UNNAMED = re.compile(r"Unnamed: \d+|")
 _INDEX = ("index", "level_0")
 
 
-def load(source: str | Path | pd.DataFrame, wanted: list[str], texts: Collection[str], *, only: bool) -> pd.DataFrame:
+def load(
+    source: str | Path | pd.DataFrame, wanted: list[str], texts: Collection[str], *, only: bool, notes: list[str],
+    changes: list[str],
+) -> pd.DataFrame:  # fmt: skip
     """Return the source as a frame, the ``texts`` columns as texts; with ``only``, no columns but the wanted ones.
 
-    Raises HistoryError when it cannot be read or a wanted column is absent.
+    What was guessed goes into ``notes``, what was read as something else into ``changes``.  Raises HistoryError when it
+    cannot be read or a wanted column is absent.
     """
     wanted = list(dict.fromkeys(wanted))
-    frame, where = (source, "the data frame") if isinstance(source, pd.DataFrame) else (_file(source, texts), source)
+    if isinstance(source, pd.DataFrame):
+        frame, where = source, "the data frame"
+    else:
+        frame, where = _file(source, texts, notes, changes), str(source)
     frame = _with_index(frame, wanted)
-    _require(list(frame.columns), wanted, str(where))
+    _require(list(frame.columns), wanted, where)
     return frame[wanted] if only else frame
 
 
@@ -54,37 +62,20 @@ def _counts(column: pd.Series) -> bool:
     return pd.api.types.is_integer_dtype(column) and bool((column.to_numpy() == np.arange(len(column))).all())
 
 
-def _file(source: str | Path, texts: Collection[str]) -> pd.DataFrame:
+def _file(source: str | Path, texts: Collection[str], notes: list[str], changes: list[str]) -> pd.DataFrame:
     path = Path(source)
     try:
-        if ".csv" in path.suffixes[-2:]:
-            frame = pd.read_csv(
-                path, dtype=dict.fromkeys(texts, str), low_memory=False, keep_default_na=False, na_values=[""]
-            )
-            _refuse_other_separators(path, str(frame.columns[0]))
-            return frame
-        if path.suffix in {".parquet", ".pq"}:
+        if ".csv" in map(str.lower, path.suffixes[-2:]):
+            return read_csv(path, texts, notes, changes)
+        if path.suffix.lower() in {".parquet", ".pq"}:
             return pd.read_parquet(path, **_partitioned(path))
     except ImportError:
         raise HistoryError(
             f"{path} is Parquet, which needs pyarrow; pip install 'streamcast-forecasting[parquet]'"
         ) from None
-    except UnicodeDecodeError as error:
-        raise HistoryError(f"{path} is not UTF-8 ({error}): save it as CSV in UTF-8") from None
     except (OSError, ValueError, EOFError) as error:
         raise HistoryError(f"{path} cannot be read: {error}") from None
     raise HistoryError(f"{path} is neither CSV nor Parquet by its name; expected .csv, .csv.gz, .parquet or .pq")
-
-
-def _refuse_other_separators(path: Path, first: str) -> None:
-    """Raise HistoryError if the name of the first column shows that fields are not separated by commas."""
-    if first.startswith("sep="):
-        raise HistoryError(f"{path} begins with the line {first!r}: remove it, the first line must name the columns")
-    if separators := [mark for mark in (";", "\t", "|") if mark in first]:
-        raise HistoryError(
-            f"{path} separates its columns by {separators[0]!r}, as in {first!r}: save it with commas between columns"
-            " and points in numbers"
-        )
 
 
 def _partitioned(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from decimal import Decimal
 
@@ -100,3 +101,46 @@ def test_numbers_are_written_as_people_would(value: float, text: str) -> None:
 @example(-(2**63) + 1)
 def test_an_integer_is_written_in_decimal(value: int) -> None:
     assert integer(value) == str(value)
+
+
+# -- more digits where an interval is narrow ------------------------------------------------------------------------
+
+
+@given(st.floats(1e-200, 1e200), st.floats(-18, 1))
+@example(999_999.9999999, -12.0)
+@example(999_999_999.9999968, -16.0)
+@example(48_254_312.345, -9.0)
+@example(1e15, -15.0)
+@settings(max_examples=500)
+def test_a_number_is_rounded_to_its_resolution_or_to_six_digits_or_to_fifteen(value: float, share: float) -> None:
+    resolution = value * 10**share
+    for signed in (value, -value):
+        text = number(signed, resolution)
+        assert len(text) <= LONGEST_NUMBER
+        assert float(text) == json.loads(text)
+        digits = Decimal(text).normalize().as_tuple().digits
+        assert len(digits) <= 15
+        unit = Decimal(10) ** Decimal(value).adjusted()
+        coarsest = max(min(Decimal(resolution), unit / 10**5), unit / 10**14)
+        assert abs(Decimal(text) - Decimal(signed)) <= coarsest * Decimal("0.5000001") + abs(Decimal(value)) / 10**15
+
+
+@pytest.mark.parametrize(
+    ("value", "resolution", "text"),
+    [
+        (48_254_312.345, 0.06, "48254312.35"), (48_254_312.345, 1e3, "48254300"), (1e12 + 1, 0.01, "1000000000001"),
+        (-999_999.9999999, 1e-9, "-999999.9999999"), (0.000123456789, 1e-12, "0.000123456789"), (1.5e-9, 0.0, "15e-10"),
+        (1.2345678e20, 1e3, "12345678e13"), (100_000.0, 0.0, "100000"), (0.1, 0.0, "0.1"),
+        (3e15, 0.0, "3000000000000000"),
+        (5e-324, 0.0, "5e-324"), (1.7976931348623157e308, 0.0, "1.79769e308"),
+    ],
+)  # fmt: skip
+def test_digits_follow_the_resolution(value: float, resolution: float, text: str) -> None:
+    assert float(number(value, resolution)) == float(text)
+    if "e" not in text:
+        assert number(value, resolution) == text
+
+
+def test_ordinary_intervals_change_no_digit() -> None:
+    for value in (0.123456789, 1.23456789, 4821.98765, 99_999.987, 512_345.678):
+        assert number(value, 1e-3 * value * 0.01 * 10) == number(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 
 from harness import SHARED_DATA
 from streamcast.errors import HistoryError
+from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import columns
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec, season_notes
+from streamcast.spec.folders import Model, new_network
+from streamcast.spec.model_spec import ModelSpec
 
 CASES = SHARED_DATA.parent / "cases"
 START = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -197,12 +201,51 @@ def test_whole_numbers_as_ids_have_no_decimal_point_and_lists_are_refused() -> N
 
 
 @pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("semicolon_comma", "commas in 'y' were read as decimal commas"),
+        ("sep_line", ""),
+        ("utf16", ""),
+        ("latin1", "latin1.csv is not UTF-8: it was read as Windows-1252"),
+    ],
+)
+def test_a_spreadsheets_file_is_read_and_what_was_guessed_is_said(name: str, said: str) -> None:
+    history, plain = read(case(f"08-excel/{name}.csv")), read(case("08-excel/bom.csv"))
+    np.testing.assert_array_equal(history.values_NC, plain.values_NC)
+    np.testing.assert_array_equal(history.ts_N, plain.ts_N)
+    assert history.keys == (("Köln",) if name == "latin1" else ("heat",))
+    assert said in "\n".join((*history.notes, *history.changes))
+
+
+ROWS = "unique_id{0}ds{0}y{0}price\na{0}2025-01-01{0}1{0}1.234,5\na{0}2025-01-02{0}2{0}NA\na{0}2025-01-03{0}3{0}-7,25\n"
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
+def test_separators_decimal_commas_and_encodings_are_read(tmp_path: Path, mark: str, encoding: str) -> None:
+    path = tmp_path / "DATA.CSV"
+    path.write_bytes(ROWS.format(mark).encode(encoding))
+    history = read(path)
+    np.testing.assert_array_equal(history.values_NC, [[1, 1234.5], [2, np.nan], [3, -7.25]])
+    assert "commas in 'price' were read as decimal commas" in history.notes
+
+
+def test_a_compressed_file_and_one_with_words_beside_numbers_keep_the_rules(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "a.csv.gz", "wt", encoding="cp1252") as file:
+        file.write(ROWS.format(";").replace("a;", "Zürich;"))
+    assert read(tmp_path / "a.csv.gz").keys == ("Zürich",)
+    mixed = ROWS.format(";").replace("1.234,5", "2,5 EUR").replace("NA", "8,5")
+    (tmp_path / "b.csv").write_text(mixed, encoding="utf-8")
+    with pytest.raises(HistoryError, match="'price' has decimal commas"):
+        read(tmp_path / "b.csv")
+    (tmp_path / "c.csv").write_bytes(ROWS.format(",").encode("utf-16-le"))
+    with pytest.raises(HistoryError, match="looks like UTF-16 without a byte order mark: save it as CSV in UTF-8"):
+        read(tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("semicolon_comma", "separates its columns by ';'.* save it with commas"),
-        ("sep_line", "begins with the line 'sep=.*': remove it"),
-        ("latin1", "is not UTF-8 .* save it as CSV in UTF-8"),
-        ("utf16", "is not UTF-8 .* save it as CSV in UTF-8"),
         ("day_first", r"expected ISO 8601.*give time_format \(--time-format\)"),
         ("spaces", "has no column 'ds', did you mean ' ds '"),
     ],
@@ -245,12 +288,36 @@ def test_bars_start_where_most_rows_do(times: np.ndarray, offset: int) -> None:
     assert default_spec(history, 2).series.offset == offset
 
 
-def test_a_days_bars_over_a_change_of_the_clock_lose_no_row() -> None:
-    days = pd.date_range("2025-01-01", "2025-12-31", freq="D")
+@pytest.mark.parametrize("hour", [0, 6])
+def test_days_are_local_ones_over_a_change_of_the_clock(hour: int) -> None:
+    days = pd.date_range("2025-01-01", "2025-12-31", freq="D") + pd.Timedelta(hours=hour)
     history = read(frame_of(days), timezone="Europe/Berlin")
-    assert history.freq_ms == DAY
-    assert history.offset_ms == 22 * HOUR
+    assert (history.freq_ms, history.offset_ms, history.bar) == (DAY, hour * HOUR, "1 day")
+    bars = history.grid.bar(history.ts_N)
+    np.testing.assert_array_equal(history.grid.start(bars), history.ts_N)
+    assert (np.diff(bars) == 1).all()
     assert not history.changes
+    assert read(frame_of(days), timezone="Asia/Tokyo").calendar is None, "where clocks do not change, days are equal"
+
+
+def test_weeks_are_local_ones_and_start_where_the_rows_do() -> None:
+    sundays = pd.date_range("2024-01-07", periods=60, freq="7D")
+    history = read(frame_of(sundays), timezone="America/New_York")
+    assert history.bar == "1 week"
+    np.testing.assert_array_equal(history.grid.start(history.grid.bar(history.ts_N)), history.ts_N)
+
+
+@pytest.mark.parametrize(("freq", "bar"), [("1d", "1 day"), ("MS", "1 month")])
+def test_ticks_make_local_days_and_months(freq: str, bar: str) -> None:
+    hours = pd.date_range("2024-01-01", "2024-12-31 23:00", freq="7h")
+    history = read(frame_of(hours), timezone="Europe/Berlin", freq=freq, ticks=True)
+    assert history.bar == bar
+    spec = default_spec(history, 2, "zero", mode="ticks", season=7)
+    found = panel(history, spec.series)
+    midnight = pd.Timestamp(found.start_ms, unit="ms", tz="UTC").tz_convert("Europe/Berlin")
+    assert (midnight.hour, midnight.day) == (0, 1)
+    assert found.y_KT.shape[1] == (365 if freq == "1d" else 11)
+    assert np.isfinite(found.y_KT).all()
 
 
 def test_a_longer_bar_than_the_steps_starts_at_midnight() -> None:
@@ -258,36 +325,116 @@ def test_a_longer_bar_than_the_steps_starts_at_midnight() -> None:
     assert read(frame_of(hours), freq="1d").offset_ms == 0
 
 
+def forecasts_of(history: History, horizon: int, season: int | None = None) -> tuple[ModelSpec, pd.DataFrame]:
+    """Return the spec of a model without a network, and all its forecasts of a history with their outcomes."""
+    spec = default_spec(history, horizon, "zero", season=season)
+    model = Model(spec, new_network(spec), "m")
+    first = history.grid.start(history.grid.bar(int(history.ts_N[0])) + 30)
+    return spec, backtest(model, history, first, baselines={}, keep=None).frame()
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 @pytest.mark.parametrize(
-    ("name", "word", "season"), [("month_start", "months", 12), ("month_end", "months", 12), ("quarter", "quarters", 4)]
+    ("name", "bar", "season"),
+    [("month_start", "1 month", 12), ("month_end", "1 month", 12), ("quarter", "1 quarter", 4), ("year", "1 year", 1)],
 )
-def test_calendar_steps_are_refused_and_the_remedy_works(name: str, word: str, season: int) -> None:
+def test_months_quarters_and_years_are_bars_and_their_forecasts_join_the_rows(
+    name: str, bar: str, season: int, zone: str
+) -> None:
     path = case(f"01-monthly/{name}.csv")
-    for freq in (None, "31d"):
-        with pytest.raises(HistoryError, match=f"the rows are {word} apart .* freq 1d --season {season}"):
-            read(path, freq=freq)
-    frame = pd.read_csv(path)
-    frame["ds"] = pd.Timestamp("2000-01-01") + pd.to_timedelta(frame.groupby("unique_id").cumcount(), unit="D")
-    history = read(frame, freq="1d")
-    spec = default_spec(history, 12, season=season)
-    assert (spec.season, history.changes) == ((season,), ())
-    assert np.isfinite(panel(history, spec.series).y_KT).all()
+    history = read(path, timezone=zone)
+    assert (history.bar, history.changes) == (bar, ())
+    assert any(f"bars of {bar} were guessed" in note for note in history.notes)
+    spec, forecasts = forecasts_of(history, 4)
+    assert spec.season == (season,)
+    rows = pd.DataFrame({
+        "unique_id": np.array(history.keys, object)[history.series_N], "ds": history.ts_N.astype("datetime64[ms]"),
+        "truth": history.values_NC[:, 0],
+    })  # fmt: skip
+    joined = forecasts.dropna(subset="y").merge(rows, on=["unique_id", "ds"])
+    assert len(joined) == forecasts.y.notna().sum() > 0
+    np.testing.assert_array_equal(joined.y, joined.truth)
+    assert forecasts.ds.max() > rows.ds.max()
+    if name.startswith("month"):
+        naive = rows.assign(ds=rows.ds + pd.DateOffset(years=1))
+        naive.loc[naive.ds.dt.is_leap_year & (naive.ds.dt.month == 2) & (naive.ds.dt.day == 28), "ds"] += DAYS
+        both = joined.merge(naive, on=["unique_id", "ds"], suffixes=("", "_before"))
+        assert (both.y - both.m).abs().mean() < (both.y - both.truth_before).abs().mean()
 
 
-def test_years_are_refused_and_four_weeks_or_thirty_days_are_a_bar() -> None:
-    with pytest.raises(HistoryError, match="the rows are years apart"):
-        read(case("01-monthly/year.csv"))
+DAYS = pd.Timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("freq", "days", "bar"),
+    [
+        ("1MS", "MS", "1 month"), ("M", "ME", "1 month"), ("ME", "ME", "1 month"), ("month", "MS", "1 month"),
+        ("3MS", "QS-FEB", "1 quarter"), ("Q", "QE-JAN", "1 quarter"), ("QS", "QS", "1 quarter"),
+        ("1YE", "YE-JUN", "1 year"), ("y", "YS", "1 year"), ("2 months", "2MS", "2 months"), (None, "BME", "1 month"),
+        (None, "BMS", "1 month"), ("BM", "BME", "1 month"), (None, "SMS-10", None), ("W-MON", "W-MON", "1w"),
+        ("W", "W-THU", "1w"), ("D", "D", "1d"), ("B", "B", "1 weekday"), ("5T", "5min", "5min"),
+        ("2 hours", "2h", "2h"),
+    ],
+)  # fmt: skip
+def test_a_frequency_is_read_as_people_write_it_and_rows_are_the_starts_of_bars(
+    freq: str | None, days: str, bar: str | None
+) -> None:
+    history = read(frame_of(pd.date_range("2019-01-01", periods=40, freq=days)), freq=freq)
+    if bar is None:  # twice a month is no step of the calendar
+        assert history.calendar is None
+        return
+    assert history.bar == bar
+    np.testing.assert_array_equal(history.grid.start(history.grid.bar(history.ts_N)), history.ts_N)
+    assert history.changes == ()
+
+
+def test_days_of_the_month_that_scatter_are_bars_of_whole_months_and_it_is_said() -> None:
+    random = np.random.default_rng(3)
+    billed = pd.date_range("2019-01-01", periods=40, freq="MS") + pd.to_timedelta(random.integers(2, 9, 40), unit="D")
+    history = read(frame_of(billed))
+    assert history.bar == "1 month"
+    assert "40 of 40 rows do not lie at the start of their bar of 1 month: forecasts carry the starts" in "".join(
+        history.notes
+    )
+    assert pd.Timestamp(history.grid.start(history.grid.bar(int(history.ts_N[0]))), unit="ms").day == 1
+
+
+def test_days_that_stand_for_months_are_refused_and_four_weeks_or_thirty_days_are_a_bar() -> None:
+    with pytest.raises(HistoryError, match=r"freq is 30d, but the rows are 1 month apart: .* give 1MS"):
+        read(case("01-monthly/month_start.csv"), freq="30d")
     for days in (28, 30):
         assert read(frame_of(START + np.arange(20) * days * DAY)).freq_ms == days * DAY
 
 
-@pytest.mark.parametrize("freq", ["1MS", "3MS", "ME", "M", "Q", "QS", "1YE", "W-MON", "month"])
-def test_a_calendar_frequency_is_refused_with_what_works(freq: str) -> None:
-    with pytest.raises(
-        HistoryError, match=f"freq: '{freq}' is a calendar step: .* only bars of one length, such as 1d"
-    ):
-        read(frame_of([START, START + HOUR]), freq=freq)
-    assert read(frame_of([START, START + HOUR]), freq="60MIN").freq_ms == HOUR
+def test_weekdays_are_bars_and_forecasts_leave_weekends_out() -> None:
+    path = case("04-business-days/closes.csv")
+    assert "with freq B (--freq B), bars are weekdays" in "".join(read(path).notes)
+    history = read(path, freq="B")
+    assert history.changes == ()
+    spec, forecasts = forecasts_of(history, 5)
+    assert spec.season == (5,)
+    assert (forecasts.ds.dt.day_of_week < 5).all()
+    ended = forecasts[forecasts.cutoff == forecasts.cutoff.max()]
+    assert len(ended) >= 5
+
+
+def test_holidays_of_longer_bars_are_refused_and_a_season_may_be_a_year() -> None:
+    history = read(case("01-monthly/month_start.csv"))
+    with pytest.raises(HistoryError, match="holidays are days: leave them out"):
+        default_spec(history, 2, holidays="US")
+    assert default_spec(history, 2, season="1y").season == (12,)
+    with pytest.raises(HistoryError, match="season 1w is no whole number of bars of 1 month"):
+        default_spec(history, 2, season="1w")
+
+
+def test_a_model_of_months_reads_later_rows_on_its_own_table() -> None:
+    history = read(case("01-monthly/month_end.csv"))
+    series = default_spec(history, 2, "zero").series
+    days = frame_of(["2024-01-31", "2024-02-29"])
+    later = read(days, freq=series.freq, offset_ms=series.offset, calendar=series.calendar)
+    assert columns(later, series).shape == (2, 1)
+    with pytest.raises(HistoryError, match="the history has bars of 1d, the model of 1 month"):
+        columns(read(frame_of(["2024-01-31", "2024-02-01"])), series)
 
 
 def test_daily_series_beside_hourly_ones_are_said() -> None:

@@ -7,6 +7,7 @@ import math
 import threading
 import time
 from contextlib import closing
+from datetime import UTC, datetime
 from io import BytesIO
 
 import numpy as np
@@ -18,13 +19,14 @@ from hypothesis import strategies as st
 from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, TransportError
-from streamcast.page import views
+from streamcast.page import views, words
 from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow
 from streamcast.page.scrape import Scraper, quantile
 from streamcast.page.track import Forecast, Track, geometric_mean
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
 
 REDUCERS: dict[Aggregate, object] = {
@@ -272,6 +274,25 @@ def test_a_new_series_replaces_the_one_silent_for_longest(clock: Clock) -> None:
     for bar, key in enumerate(["a", "b", "a", "c"]):
         board.take_records(batch(RECORDS, record(key, bar, 1.0)))
     assert set(board.tracks) == {"a", "c"}
+
+
+def test_bars_of_the_calendar_have_their_own_labels(clock: Clock) -> None:
+    months = [int(month.timestamp() * 1_000) for month in (datetime(2025, m, 1, tzinfo=UTC) for m in range(1, 13))]
+    calendar = calendar_of(Step("month", 1), "UTC", months[0], months[-1])
+    spec = SPEC.model_copy(update={"freq": MONTH_MS, "offset": 0, "calendar": calendar})
+    board = Board(spec, season=12, clock=clock)
+    for number, start in enumerate(months[:4]):
+        value = orjson.dumps({"key": "a", "ts": start, "values": [float(number)] * len(spec.columns)})
+        board.take_records(batch(RECORDS, value))
+    board.take_forecasts(batch(FORECASTS, forecast("a", months[3], {"0.5": [1.0, 2.0]}, freq_ms=None)))
+    assert board.counts["unreadable"] == 0
+    newest = board.newest_bar
+    assert newest is not None
+    assert board.label(np.arange(newest - 3, newest + 2)).tolist() == months[:5]
+    board.take_forecasts(batch(FORECASTS, forecast("a", months[3], {"0.5": [1.0]}, freq_ms=MONTH_MS)))
+    assert board.counts["unreadable"] == 1
+    assert words.windows(board)["outcome"]
+    assert words.naive(12, MONTH_MS) == "the same month last year"
 
 
 NOT_FORECASTS = {

@@ -18,6 +18,7 @@ from harness import ROOT
 from streamcast.app.commands import models as command
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.models.spec import SpecError
+from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.folders import new_network, save_model
 from streamcast.spec.model_spec import Column, Known, ModelSpec, SeriesSpec, TargetBars
 from streamcast.topics import schemas
@@ -97,6 +98,25 @@ def test_a_forecast_is_what_its_schema_says(anomaly: float) -> None:
     assert set(message) == set(schemas.forecast(MODEL)["properties"]), "every field is described"
     shorter = MODEL.model_copy(update={"horizon": 1})
     assert complaints(schemas.forecast(shorter), message) != []
+
+
+def test_a_forecast_of_months_has_the_starts_of_its_bars_and_its_schema_says_so() -> None:
+    calendar = calendar_of(Step("month", 1), "UTC", 1_767_225_600_000, 1_767_225_600_000)
+    series = SeriesSpec(columns=(Column(name="y"),), freq=MONTH_MS, calendar=calendar)
+    model = MODEL.model_copy(update={"series": series})
+    forecasts = Forecasts(
+        np.array([0]), np.array([1_767_225_600_000]), np.zeros((1, model.horizon, len(model.quantiles))),
+        np.array([False]), np.array([0.5]),
+    )  # fmt: skip
+    encoder = Encoder(model, "load", "3", "0123456789abcdef" * 4, "champion", "observations")
+    (written,) = encoder.encode([encode_key("a")], forecasts, np.array([2]), np.array([918]))
+    message = json.loads(written)
+    assert message["ds"][0] == 1_769_904_000_000  # 2026-02-01
+    assert set(message) == set(schemas.forecast()["properties"])
+    assert complaints(schemas.forecast(model), message) == complaints(schemas.forecast(), message) == []
+    assert complaints(schemas.forecast(MODEL), message) != []
+    del message["ds"]
+    assert complaints(schemas.forecast(model), message) != []
 
 
 def test_the_examples_of_the_page_are_messages() -> None:

@@ -1,0 +1,80 @@
+"""CSV files as people have them: their encoding, separator and decimal mark are read off the file, and said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from streamcast.errors import HistoryError
+from streamcast.offline.history.values import MISSING
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_NUMBER = r"\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
+"""A number with a decimal comma, and points between thousands."""
+_HEAD_LINES = 20
+
+
+def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list[str]) -> pd.DataFrame:
+    """Return a CSV file as a frame, the ``texts`` columns as texts; raises OSError, ValueError or HistoryError."""
+    for encoding in _encodings(path):
+        try:
+            head = _head(path, encoding)
+            named = head[0].removeprefix("sep=") if head[0].startswith("sep=") else None
+            if "\0" in head[0]:
+                raise HistoryError(f"{path} looks like UTF-16 without a byte order mark: save it as CSV in UTF-8")
+            separator = named or _separator(head[0])
+            frame = pd.read_csv(
+                path, sep=separator, skiprows=1 if named else 0, encoding=encoding, dtype=dict.fromkeys(texts, str),
+                low_memory=False, keep_default_na=False, na_values=[""],
+            )  # fmt: skip
+        except UnicodeError:
+            continue
+        if encoding == "cp1252":
+            changes.append(
+                f"{path.name} is not UTF-8: it was read as Windows-1252, as Western European programs write it"
+            )
+        if separator != ",":
+            notes.append(f"columns are separated by {SEPARATORS.get(separator, repr(separator))}")
+            _read_decimal_commas(frame, texts, notes)
+        return frame
+    raise HistoryError(f"{path} is neither UTF-8 nor UTF-16 nor Windows-1252: save it as CSV in UTF-8")
+
+
+def _encodings(path: Path) -> Iterator[str]:
+    """Yield the encodings to try, in order; UTF-16 is recognised by its first two bytes."""
+    if path.suffix.lower() == ".csv":
+        with path.open("rb") as file:
+            if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                yield "utf-16"
+    yield "utf-8-sig"
+    yield "cp1252"
+
+
+def _head(path: Path, encoding: str) -> list[str]:
+    """Return the first lines as they are; raises ValueError for an empty file."""
+    lines = pd.read_csv(path, sep="\x01", header=None, nrows=_HEAD_LINES, encoding=encoding, quoting=3, dtype=str)
+    return lines[0].fillna("").tolist()
+
+
+def _separator(line: str) -> str:
+    """Return the separator that a header has most often; a comma unless another is more frequent."""
+    return max(SEPARATORS, key=line.count)
+
+
+def _read_decimal_commas(frame: pd.DataFrame, texts: Collection[str], notes: list[str]) -> None:
+    """Turn columns of numbers with decimal commas into numbers, in place."""
+    found = []
+    for name in frame.columns:
+        column = frame[name]
+        if name in texts or pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+            continue
+        missing = column.isna() | column.isin(MISSING)
+        given = column[~missing].astype(str)
+        if given.str.contains(",", regex=False).any() and given.str.fullmatch(_NUMBER).all():
+            points = given.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+            frame[name] = pd.to_numeric(points).reindex(column.index)
+            found.append(str(name))
+    if found:
+        notes.append(f"commas in {', '.join(map(repr, found))} were read as decimal commas")
