@@ -6,9 +6,11 @@ of a ``Handler``; ``consumers/loop.py`` is the only caller of both.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple, Protocol
+from uuid import UUID
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -77,13 +79,21 @@ class Outgoing:
 class TopicSpec:
     """A topic's partitions, replication factor and broker-side configuration (defaults included, when described).
 
-    A replication factor of -1 asks the broker for its default when the topic is created.
+    A replication factor of -1 asks the broker for its default when the topic is created.  ``id`` is the identity that
+    the broker gave to a described topic: one that is deleted and made again has another.  It is empty for a broker
+    that gives none (Kafka before 2.8).
     """
 
     name: str
     partitions: int
     replication: int = -1
     config: Mapping[str, str] = field(default_factory=dict)
+    id: str = ""
+
+
+def topic_id(uuid: UUID) -> str:
+    """Return a topic's identity as Kafka's own tools write it; empty where the broker gives none."""
+    return base64.urlsafe_b64encode(uuid.bytes).decode().rstrip("=") if uuid.int else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +131,14 @@ class BrokerUnavailable(TransportError):
         return cls(
             f"{partition.topic}[{partition.index}] delivered nothing at offset {offset} for {seconds:.0f} s; expected "
             f"records up to offset {end}: the broker is away, or a transaction there is still open; try again"
+        )
+
+    @classmethod
+    def refused_first(cls, positions: Positions, error: object) -> BrokerUnavailable:
+        """The group did not accept the first ``positions``, for the reason ``error``."""
+        return cls(
+            f"The group did not accept the first positions of {len(positions)} partitions ({error}): they are not "
+            "answered until it does"
         )
 
 
@@ -214,6 +232,12 @@ class Reader(Protocol):
         Waits for open transactions before ``end``, and raises BrokerUnavailable when they stay open.
         """
 
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        """Read the ranges [start, end) of many partitions at once, as ``read_range`` reads one.
+
+        Each list holds the records that arrived together, in offset order within a partition.
+        """
+
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """The stable committed positions of the connection's group; a partition without one is missing."""
 
@@ -268,6 +292,14 @@ class Transport(Reader, Protocol):
 
         Reading continues from those positions.  A partition without a committed position goes back to where it was
         last sought to; one that was never sought is missing.  Raises BrokerUnavailable (try again) or Fenced.
+        """
+
+    def begin(self, positions: Positions) -> None:
+        """Commit the first positions of partitions, before any of their records is answered, and wait for the broker.
+
+        The group accepts them only from the member that holds the partitions now, so a member that was frozen and
+        replaced cannot choose another beginning.  Raises BrokerUnavailable when the group did not accept them: poll,
+        since the partitions may have moved, and try again.
         """
 
     def seek(self, positions: Positions) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
+from uuid import UUID
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
@@ -29,6 +30,7 @@ from streamcast.consumers.transport import (
     TopicMissing,
     TopicSpec,
     TransportError,
+    topic_id,
 )
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class KafkaReader:
                 partitions=len(topic["partitions"]),
                 replication=len(topic["partitions"][0]["replica_nodes"]),
                 config=configs.get(name, {}),
+                id=topic_id(UUID(topic["topic_id"] or "0" * 32)),
             )
             for name, topic in found.items()
         }
@@ -132,41 +135,57 @@ class KafkaReader:
 
     def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
         """See ``Reader.read_range``."""
-        if start >= end:
+        for batches in self.read_ranges({partition: (start, end)}):
+            yield from batches
+
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        """See ``Reader.read_ranges``."""
+        at = {partition: start for partition, (start, end) in ranges.items() if start < end}
+        if not at:
             return
-        name = TopicPartition(*partition)
-        first, _ = self.bounds([partition])[partition]
-        if start < first:
-            raise RecordsGone.before(partition, first, start)
+        for partition, (first, _) in self.bounds(list(at)).items():
+            if at[partition] < first:
+                raise RecordsGone.before(partition, first, at[partition])
         with self._talking("connecting"):
             client = self._new_consumer(None)
         try:
-            client.assign([name])
-            client.seek(name, start)
+            client.assign([TopicPartition(*partition) for partition in at])
+            for partition, start in at.items():
+                client.seek(TopicPartition(*partition), start)
             progress_deadline = time.monotonic() + READ_SECONDS
-            while start < end:
-                with self._talking(f"reading {partition.topic}[{partition.index}]", "READ"):
+            while at:
+                with self._talking(f"reading {', '.join(sorted({partition.topic for partition in at}))}", "READ"):
                     polled = client.poll(250, max_records=RANGE_RECORDS)
-                    position = client.position(name, timeout_ms=0)
-                records = [record for record in polled.get(name, ()) if record.offset < end]
-                if records:
-                    yield columns(partition, records, min(position, end))
-                if position > start:
-                    start, progress_deadline = position, time.monotonic() + READ_SECONDS
-                elif time.monotonic() > progress_deadline:
-                    raise BrokerUnavailable.silent(partition, start, end, READ_SECONDS)
+                    positions = {each: client.position(TopicPartition(*each), timeout_ms=0) for each in at}
+                batches = []
+                for partition, position in positions.items():
+                    end = ranges[partition][1]
+                    records = [record for record in polled.get(partition, ()) if record.offset < end]
+                    if records:
+                        batches.append(columns(partition, records, min(position, end)))
+                    if position > at[partition]:
+                        at[partition], progress_deadline = position, time.monotonic() + READ_SECONDS
+                    if position >= end:
+                        del at[partition]
+                        client.pause(TopicPartition(*partition))
+                if batches:
+                    yield batches
+                    progress_deadline = time.monotonic() + READ_SECONDS
+                elif at and time.monotonic() > progress_deadline:
+                    partition, start = next(iter(at.items()))
+                    raise BrokerUnavailable.silent(partition, start, ranges[partition][1], READ_SECONDS)
         finally:
             client.close(autocommit=False, timeout_ms=REQUEST_MS)
 
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """See ``Reader.committed``."""
+        if not partitions:
+            return {}
         with self._talking("asking for committed positions"):
-            client = self._offsets()
-            offsets = {
-                partition: client.committed(TopicPartition(*partition), timeout_ms=CONNECT_MS)
-                for partition in partitions
-            }
-        return {partition: offset for partition, offset in offsets.items() if offset is not None}
+            names = [TopicPartition(*partition) for partition in partitions]
+            coordinator = self._offsets()._coordinator  # noqa: SLF001 - the client's own call asks for one at a time
+            offsets = coordinator.fetch_committed_offsets(names, timeout_ms=CONNECT_MS)
+        return {Partition(*name): found.offset for name, found in offsets.items() if found.offset >= 0}
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``; a connection that does not close in time is abandoned."""

@@ -40,7 +40,9 @@ from streamcast.consumers.kafka_python.reader import CONNECT_MS, REQUEST_MS, Kaf
 from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, resume_rebalance
 from streamcast.consumers.transport import (
     Batch,
+    BrokerUnavailable,
     Connection,
+    Fenced,
     Listener,
     NotAllowed,
     Outgoing,
@@ -52,6 +54,8 @@ from streamcast.consumers.transport import (
 
 log = logging.getLogger(__name__)
 
+METADATA_MS = 30_000
+"""How soon a member notices partitions that were added to its topics."""
 ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 
 
@@ -82,6 +86,7 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
                 heartbeat_interval_ms=3_000,
                 max_poll_interval_ms=300_000,
                 max_partition_fetch_bytes=4 << 20,
+                metadata_max_age_ms=METADATA_MS,
             )
             self._listener = listener
             rebalances = Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
@@ -100,6 +105,16 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
             self._raise_listener_error()
         resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
         return [columns(Partition(*name), records, _position(consumer, name)) for name, records in polled.items()]
+
+    def begin(self, positions: Positions) -> None:
+        """See ``Transport.begin``."""
+        try:
+            with self._talking("committing first positions"):
+                self._joined().commit(_offsets(positions), timeout_ms=CONNECT_MS)
+        except TransportError as refused:
+            if isinstance(refused, Fenced | NotAllowed):
+                raise
+            raise BrokerUnavailable.refused_first(positions, refused) from refused
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
@@ -34,6 +35,7 @@ from streamcast.consumers.transport import (
     TopicMissing,
     TopicSpec,
     TransportError,
+    topic_id,
 )
 
 log = logging.getLogger("librdkafka")
@@ -111,6 +113,7 @@ class LibrdReader:
                 partitions=len(topic.partitions),
                 replication=len(topic.partitions[0].replicas),
                 config=configs.get(name, {}),
+                id=_identity(topic.topic_id),
             )
             for name, topic in found.items()
         }
@@ -152,29 +155,42 @@ class LibrdReader:
 
     def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
         """See ``Reader.read_range``."""
-        if start >= end:
+        for batches in self.read_ranges({partition: (start, end)}):
+            yield from batches
+
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        """See ``Reader.read_ranges``."""
+        at = {partition: start for partition, (start, end) in ranges.items() if start < end}
+        if not at:
             return
-        first, _ = self.bounds([partition])[partition]
-        if start < first:
-            raise RecordsGone.before(partition, first, start)
+        for partition, (first, _) in self.bounds(list(at)).items():
+            if at[partition] < first:
+                raise RecordsGone.before(partition, first, at[partition])
         with self._talking("connecting"):
             client = self._new_consumer({"enable.partition.eof": True})
         try:
-            client.assign([TopicPartition(*partition, start)])
+            client.assign([TopicPartition(*partition, start) for partition, start in at.items()])
             progress_deadline = time.monotonic() + READ_SECONDS
-            while start < end:
-                with self._talking(f"reading {partition.topic}[{partition.index}]"):
+            while at:
+                with self._talking(f"reading {', '.join(sorted({partition.topic for partition in at}))}"):
                     records, ends = self._sorted(consume(client, 0.25, RANGE_RECORDS))
-                wanted = [record for record in records.get(partition, ()) if record.offset() < end]
-                position = max(
-                    ends.get(partition, 0), *(record.offset() + 1 for record in records.get(partition, ())), start
-                )
-                if wanted:
-                    yield columns(partition, wanted, min(position, end))
-                if position > start:
-                    start, progress_deadline = position, time.monotonic() + READ_SECONDS
-                elif time.monotonic() > progress_deadline:
-                    raise BrokerUnavailable.silent(partition, start, end, READ_SECONDS)
+                batches = []
+                for partition in sorted(at.keys() & (records.keys() | ends.keys())):
+                    mine, end = records.get(partition, []), ranges[partition][1]
+                    position = max(ends.get(partition, 0), at[partition], *(record.offset() + 1 for record in mine))
+                    if wanted := [record for record in mine if record.offset() < end]:
+                        batches.append(columns(partition, wanted, min(position, end)))
+                    if position > at[partition]:
+                        at[partition], progress_deadline = position, time.monotonic() + READ_SECONDS
+                    if position >= end:
+                        del at[partition]
+                        client.pause([TopicPartition(*partition)])
+                if batches:
+                    yield batches
+                    progress_deadline = time.monotonic() + READ_SECONDS
+                elif at and time.monotonic() > progress_deadline:
+                    partition, start = next(iter(at.items()))
+                    raise BrokerUnavailable.silent(partition, start, ranges[partition][1], READ_SECONDS)
         finally:
             close(client, CONNECT_SECONDS)
 
@@ -368,6 +384,12 @@ class LibrdReader:
         if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             return NotAllowed.to("WRITE", f"transactional id {self._connection.group}-{self._connection.instance}")
         return None
+
+
+def _identity(known: Any) -> str:
+    """A topic's identity, from the client's own type."""
+    bits = known.get_most_significant_bits() % 2**64 << 64 | known.get_least_significant_bits() % 2**64
+    return topic_id(UUID(int=bits))
 
 
 def close(consumer: Consumer, timeout_seconds: float) -> None:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from streamcast.consumers import committing
+from streamcast.consumers.background import started
 from streamcast.consumers.committing import DELIVERY_MS, TRANSACTION_MS, Answers, Committing
 from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
@@ -32,6 +34,7 @@ from streamcast.consumers.librdkafka.reader import (
 )
 from streamcast.consumers.transport import (
     Batch,
+    BrokerUnavailable,
     Connection,
     Listener,
     NotAllowed,
@@ -42,6 +45,8 @@ from streamcast.consumers.transport import (
     TransportError,
 )
 
+METADATA_MS = 30_000
+"""How soon a member notices partitions that were added to its topics."""
 MANY = 1_000
 """At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not."""
 
@@ -70,6 +75,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": 300_000,
                 "enable.partition.eof": True,
+                "topic.metadata.refresh.interval.ms": METADATA_MS,
                 "on_commit": self._on_positions,
             })  # fmt: skip
 
@@ -111,6 +117,15 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 return batches
             with self._committing(Answers([]), pending.held):
                 self._await_held(time.monotonic() + committing.COMMIT_SECONDS)
+
+    def begin(self, positions: Positions) -> None:
+        """See ``Transport.begin``."""
+        commit = partial(self._joined().commit, offsets=self._offsets(positions), asynchronous=False)
+        try:
+            with self._talking("committing first positions"):
+                started(commit).result(CONNECT_SECONDS)  # the client's own call has no deadline
+        except (BrokerUnavailable, TimeoutError) as refused:
+            raise BrokerUnavailable.refused_first(positions, refused or "no answer") from refused
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""

@@ -233,8 +233,29 @@ class MemoryBroker:
         """Create a topic unless it exists; this broker's default replication factor is 1."""
         with self.changed:
             if spec.name not in self._topics:
-                self._topics[spec.name] = replace(spec, replication=max(spec.replication, 1))
+                made = f"topic-{next(self._ids)}"
+                self._topics[spec.name] = replace(spec, replication=max(spec.replication, 1), id=made)
                 self._logs.update({Partition(spec.name, index): Log() for index in range(spec.partitions)})
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic, and the positions of groups in it."""
+        with self.changed:
+            for partition in [Partition(topic, index) for index in range(self._topics.pop(topic).partitions)]:
+                del self._logs[partition]
+                for group in self._groups.values():
+                    group.committed.pop(partition, None)
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Add partitions to a topic, up to this many; groups that read it share them out at once."""
+        with self.changed:
+            known = self._topics[topic]
+            added = range(known.partitions, partitions)
+            self._topics[topic] = replace(known, partitions=partitions)
+            self._logs.update({Partition(topic, index): Log() for index in added})
+            for group in self._groups.values():
+                if any(topic in member.topics for member in group.members.values()):
+                    self._rebalance(group)
+            self.changed.notify_all()
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
         """The topics that exist among ``topics``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
@@ -80,6 +80,12 @@ class MemoryReader:
                 first = next((offset for offset, timestamp in rows if timestamp >= timestamp_ms), log.end)
                 found[partition] = min(first, log.stable_end)
         return found
+
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        """See ``Reader.read_ranges``."""
+        for partition, (start, end) in ranges.items():
+            for batch in self.read_range(partition, start, end):
+                yield [batch]
 
     def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
         """See ``Reader.read_range``."""
@@ -170,6 +176,11 @@ class MemoryTransport(MemoryReader):
         stable = self._membership.settled(self.committed(list(self._membership.sought)))
         self.seek(stable)
         return stable
+
+    def begin(self, positions: Positions) -> None:
+        """See ``Transport.begin``."""
+        if (refused := self._commit_positions(positions)) is not None:
+            raise BrokerUnavailable.refused_first(positions, refused)
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""

@@ -467,6 +467,44 @@ def test_a_member_that_stalled_while_the_group_moved_on_cannot_commit(world: Wor
     until(lambda: {*held.lost, *held.revoked} == {Partition(source, 0), Partition(source, 1)}, stalled, other)
 
 
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_only_the_member_that_holds_a_partition_may_begin_it(world: World, guarantee: str) -> None:
+    source, at_least_once = world.topic(partitions=2), guarantee == "at-least-once"
+    stalled = world.connect("1", at_least_once=at_least_once, options=STALLING.get(world.client))
+    other = world.connect("2", at_least_once=at_least_once)
+    held, taken = Heard(), Heard()
+    stalled.subscribe([source], held)
+    until(lambda: len(held.assigned) == 2, stalled)
+    other.subscribe([source], taken)
+    until(lambda: len(taken.assigned) == 2, other)
+    other.begin(dict.fromkeys(taken.assigned, 7))
+    assert world.reader().committed(taken.assigned) == dict.fromkeys(taken.assigned, 7)
+    with pytest.raises(BrokerUnavailable, match="did not accept the first positions of 2 partitions"):
+        stalled.begin(dict.fromkeys(held.assigned, 3))
+    assert world.reader().committed(taken.assigned) == dict.fromkeys(taken.assigned, 7)
+
+
+def test_a_topic_that_is_made_again_has_another_identity(world: World) -> None:
+    topic, reader = world.topic(), world.reader()
+    first = reader.describe([topic])[topic].id
+    assert first
+    assert world.connect("other").describe([topic])[topic].id == first
+    delete_topic(world, topic)
+    assert any(topic not in reader.describe([topic]) for _ in range(POLLS))
+    world.admin.create([TopicSpec(topic, 1)])
+    assert reader.describe([topic])[topic].id not in {"", first}
+
+
+@pytest.mark.kafka
+def test_both_clients_name_a_topic_alike(kafka: str) -> None:
+    readers: list[Reader] = [KafkaTransport(Connection(kafka, "group")), LibrdReader(Connection(kafka, "group"))]
+    topic = f"topic-{uuid.uuid4().hex}"
+    readers[0].create([TopicSpec(topic, 1)])  # type: ignore[attr-defined]
+    assert len({reader.describe([topic])[topic].id for reader in readers}) == 1
+    for reader in readers:
+        reader.close(10)
+
+
 def test_paused_partitions_deliver_nothing_and_the_group_keeps_its_member(world: World) -> None:
     topic = world.topic(partitions=2)
     transport = world.connect()
@@ -508,6 +546,21 @@ def test_a_range_is_read_exactly(world: World) -> None:
     reader, partition = world.reader(), Partition(topic, 0)
     assert values(list(reader.read_range(partition, 20, 30))) == [b"%d" % number for number in range(20, 30)]
     assert list(reader.read_range(partition, 20, 20)) == []
+
+
+def test_ranges_of_many_partitions_are_read_at_once_and_exactly(world: World) -> None:
+    topic = world.topic(partitions=4)
+    world.admin.commit([numbered(topic, 0, 200, partitions=4)], {})
+    ranges = {Partition(topic, 0): (10, 40), Partition(topic, 1): (0, 50), Partition(topic, 2): (7, 7)}
+    read: dict[Partition, list[bytes | None]] = {}
+    for batches in world.reader().read_ranges(ranges):
+        for batch in batches:
+            read.setdefault(batch.partition, []).extend(batch.values)
+            assert batch.next_offset <= ranges[batch.partition][1]
+    assert read == {
+        Partition(topic, 0): [b"%d" % (4 * row) for row in range(10, 40)],
+        Partition(topic, 1): [b"%d" % (4 * row + 1) for row in range(50)],
+    }
 
 
 def test_records_that_retention_has_passed_are_reported_as_gone(world: World) -> None:
@@ -821,6 +874,16 @@ def test_columns_of_different_lengths_are_refused_before_anything_is_sent() -> N
         Outgoing("forecasts", [0, 0], [1], [None, None], [b"a", b"b"])
     with pytest.raises(ValueError, match="1 headers"):
         Outgoing("forecasts", [0, 0], [1, 2], [None, None], [b"a", b"b"], [[]])
+
+
+def delete_topic(world: World, topic: str) -> None:
+    if isinstance(world.admin, MemoryTransport):
+        world.admin._broker.delete(topic)
+        return
+    from kafka.admin import KafkaAdminClient
+
+    with KafkaAdminClient(bootstrap_servers=world._bootstrap) as admin:
+        admin.delete_topics([topic])
 
 
 def settled(transport: Transport) -> Positions:
