@@ -15,7 +15,7 @@ import re
 import resource
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ import torch
 from benchmarks.children import end_with_parent
 from streamcast.app.commands.serve import new_telemetry, settle_garbage
 from streamcast.consumers import loop
-from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, Transport
+from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, Positions, TopicSpec, Transport
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
@@ -90,9 +90,9 @@ class Stopwatch:
         """See ``loop.Observer``."""
         self._telemetry.on_abort()
 
-    def on_rebalance(self) -> None:
+    def on_rebalance(self, held: Collection[Partition]) -> None:
         """See ``loop.Observer``."""
-        self._telemetry.on_rebalance()
+        self._telemetry.on_rebalance(held)
 
 
 class Watched(Service):
@@ -109,11 +109,11 @@ class Watched(Service):
             self.polls += [(arrived, batch.partition.index, batch.next_offset) for batch in batches]
         return super().on_batch(batches)
 
-    def recover_some(self, budget_seconds: float) -> bool:
+    def recover_some(self, budget_seconds: float) -> Positions | None:
         """See ``Handler``."""
         if self.until is not None and not self.until.exists():
             time.sleep(0.02)
-            return False
+            return None
         return super().recover_some(budget_seconds)
 
 

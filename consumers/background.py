@@ -18,14 +18,15 @@ class Background:
     A thread for each call would take a twentieth of an iteration that has few records.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "kafka-calls") -> None:
+        self._name = name
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def started(self, call: Callable[[], T]) -> Future[T]:
         """Queue a call; the future holds the value it returns or the error it raises."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._make, daemon=True, name="kafka-calls")
+            self._thread = threading.Thread(target=self._make, daemon=True, name=self._name)
             self._thread.start()
         outcome: Future[T] = Future()
         self._calls.put(partial(_settle, outcome, call))

@@ -48,6 +48,8 @@ class LoopHealth:
         self._last_beat = clock()
         self.assigned = self.recovered = False
         self.trouble: str | None = None
+        self.topics: Sequence[str] = ()
+        """What is wrong with the topics."""
         self.in_hand: Sequence[Batch] = ()
         """The batches that are being answered."""
 
@@ -78,7 +80,7 @@ class LoopHealth:
             found.append("state is being recovered")
         if self.trouble is not None:
             found.append(self.trouble)
-        return found
+        return [*found, *self.topics]
 
 
 def named(batches: Sequence[Batch]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -31,6 +31,8 @@ from streamcast.consumers.transport import (
 log = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_SECONDS = 5.0
+OFFER_SECONDS = 30.0
+"""How often partitions that the handler could not serve are offered again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class Observer(Protocol):
     def on_abort(self) -> None:
         """A commit failed or is in doubt."""
 
-    def on_rebalance(self) -> None:
-        """Partitions were assigned, revoked or lost."""
+    def on_rebalance(self, held: Collection[Partition]) -> None:
+        """Partitions were assigned, revoked or lost; ``held`` are those that this member has now."""
 
 
 class Unobserved:
@@ -70,7 +72,7 @@ class Unobserved:
     def on_abort(self) -> None:
         """See ``Observer.on_abort``."""
 
-    def on_rebalance(self) -> None:
+    def on_rebalance(self, held: Collection[Partition]) -> None:
         """See ``Observer.on_rebalance``."""
 
 
@@ -94,6 +96,10 @@ class Loop:
         self._passed, self._clock = passed, clock
         self._arrived: list[Partition] = []
         self._held: list[Partition] = []
+        self._unserved: list[Partition] = []
+        self._offered = 0.0
+        self._unsought: dict[Partition, int | None] = {}
+        """The committed positions of partitions that are recovered, until reading continues there."""
         self._recovering = False
         self._doubt: Positions | None = None
         self.failing = False
@@ -113,6 +119,8 @@ class Loop:
         if self._doubt is not None:
             self._settle(self._doubt)
         unavailable: BrokerUnavailable | None = None
+        if self._unserved and self._clock() - self._offered >= OFFER_SECONDS:
+            self._arrived, self._unserved = self._arrived + self._unserved, []
         try:
             if self._arrived:
                 self._take_over()
@@ -129,16 +137,21 @@ class Loop:
 
     def close(self, timeout_seconds: float) -> None:
         """Give all partitions back in good order; a commit in doubt is settled now, or its state is dropped."""
-        if self._doubt is not None:
-            try:
+        try:
+            if self._doubt is not None:
                 self._settle(self._doubt)
-            except (BrokerUnavailable, Fenced):
-                self.abandon()
-        self._transport.close(timeout_seconds)
+        except (BrokerUnavailable, Fenced):
+            self.abandon()
+        except BaseException:
+            self.abandon()
+            raise
+        finally:
+            self._transport.close(timeout_seconds)
 
     def abandon(self) -> None:
         """Drop all state and write nothing more."""
-        held, self._held, self._arrived, self._doubt = self._held, [], [], None
+        held, self._held, self._arrived, self._unserved, self._doubt = self._held, [], [], [], None
+        self._unsought.clear()
         self._note_assignment()
         if held:
             self._handler.on_lost(held)
@@ -169,32 +182,52 @@ class Loop:
         given = [partition for partition in partitions if partition in self._held]
         self._held = [partition for partition in self._held if partition not in partitions]
         self._arrived = [partition for partition in self._arrived if partition not in partitions]
+        self._unserved = [partition for partition in self._unserved if partition not in partitions]
+        for partition in partitions:
+            self._unsought.pop(partition, None)
         self._note_assignment()
         return given
 
     def _note_assignment(self) -> None:
-        self._health.assigned = bool(self._held or self._arrived)
-        self._health.recovered = not self._busy
-        self._observer.on_rebalance()
+        held = [*self._held, *self._arrived, *self._unserved]
+        self._health.assigned, self._health.recovered = bool(held), not self._busy
+        self._observer.on_rebalance(held)
 
     def _take_over(self) -> None:
         arrived = list(self._arrived)
-        committed, bounds = self._transport.committed(arrived), self._transport.bounds(arrived)
-        positions = self._handler.on_assigned({partition: committed.get(partition) for partition in arrived}, bounds)
+        committed = self._transport.committed(arrived)
+        self._health.beat()
+        bounds = self._transport.bounds(arrived)
+        self._health.beat()
+        unserved = self._handler.on_assigned({partition: committed.get(partition) for partition in arrived}, bounds)
+        self._passed("assigned")
+        self._health.beat()
+        served = [partition for partition in arrived if partition not in unserved]
         self._arrived.clear()
-        self._held.extend(arrived)
-        self._transport.seek(positions)
-        self._begin_recovery()
+        self._unserved, self._offered = [*self._unserved, *unserved], self._clock()
+        self._held.extend(served)
+        self._unsought |= {partition: committed.get(partition) for partition in served}
+        if served:
+            self._begin_recovery()
+        self._health.recovered = not self._busy
 
     def _begin_recovery(self) -> None:
         self._recovering, self._health.recovered = True, False
         self._transport.pause(self._held)
 
     def _recover(self) -> None:
-        if self._handler.recover_some(self._limits.recovery_slice_seconds):
-            self._recovering, self._health.recovered = False, True
-            self._transport.resume(self._held)
+        positions = self._handler.recover_some(self._limits.recovery_slice_seconds)
         self._health.beat()
+        if positions is None:
+            return
+        positions = {partition: positions[partition] for partition in self._unsought}
+        if new := {each: position for each, position in positions.items() if self._unsought[each] != position}:
+            self._transport.begin(new)
+            self._passed("begun")
+        self._transport.seek({partition: positions[partition] for partition in self._unsought})
+        self._unsought.clear()
+        self._recovering, self._health.recovered = False, True
+        self._transport.resume(self._held)
 
     def _poll(self) -> list[Batch]:
         try:
@@ -237,6 +270,7 @@ class Loop:
         self.failing = any(stable.get(partition, position) < position for partition, position in doubt.items())
         self._handler.on_in_doubt(stable)
         self._doubt = None
+        self._unsought |= {partition: stable[partition] for partition in self._held if partition in stable}
         self._begin_recovery()
 
 
@@ -256,7 +290,8 @@ def run(
 ) -> None:
     """Run until ``stop`` is set; then finish the current batch, give the partitions back and return.
 
-    ``passed`` is called at the points "polled" and "stepped" (a transport calls its own at the rest).  The watchdog
+    ``passed`` is called at the points "assigned" and "begun" of a take-over, and "polled" and "stepped" of an iteration
+    (a transport calls its own at the rest).  The watchdog
     calls ``on_stall`` from another thread when the loop has been silent for ``deadlines.stall_seconds``: it should end
     the process.
     Raises Fenced when another process took over, a TransportError that lasted longer than ``deadlines`` allow, and

@@ -7,7 +7,7 @@ of a ``Handler``; ``consumers/loop.py`` is the only caller of both.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NamedTuple, Protocol
 from uuid import UUID
@@ -323,11 +323,17 @@ class Handler(Protocol):
 
     def on_assigned(
         self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
-    ) -> Positions:
-        """New partitions, with their committed positions; returns where reading continues after recovery."""
+    ) -> Collection[Partition]:
+        """New partitions, with their committed positions; returns those that cannot be served yet.
 
-    def recover_some(self, budget_seconds: float) -> bool:
-        """Rebuild state for about ``budget_seconds``; True when all state is rebuilt."""
+        They deliver nothing, and are offered again after a while.
+        """
+
+    def recover_some(self, budget_seconds: float) -> Positions | None:
+        """Rebuild state for about ``budget_seconds``; None while some is left, then where each partition is read next.
+
+        A position that the group does not have is committed before anything is answered from it.
+        """
 
     def on_batch(self, batches: Sequence[Batch]) -> Iterable[Outgoing]:
         """Answer the batches; changes of state stay on a stage until ``on_committed``."""

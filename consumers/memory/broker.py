@@ -47,7 +47,7 @@ class Fault(Enum):
 
 
 Faults = Callable[[str, str], Fault]
-"""Chooses the fault of a request ("init", "produce", "offsets", "end", "committed") from an instance."""
+"""Chooses the fault of a request ("init", "begin", "produce", "offsets", "end", "committed") from an instance."""
 
 
 class RequestTimedOut(TimeoutError):

@@ -179,7 +179,7 @@ class MemoryTransport(MemoryReader):
 
     def begin(self, positions: Positions) -> None:
         """See ``Transport.begin``."""
-        if (refused := self._commit_positions(positions)) is not None:
+        if (refused := self._commit_positions(positions, "begin")) is not None:
             raise BrokerUnavailable.refused_first(positions, refused)
 
     def seek(self, positions: Positions) -> None:
@@ -300,10 +300,10 @@ class MemoryTransport(MemoryReader):
             pending.answered(self._commit_positions(pending.in_flight))
         pending.ask()
 
-    def _commit_positions(self, positions: Positions) -> Exception | None:
+    def _commit_positions(self, positions: Positions, request: str = "offsets") -> Exception | None:
         group, member = self._connection.group, self._member or -1
         try:
-            self._request("offsets", lambda: self._broker.commit_offsets(group, member, self._generation, positions))
+            self._request(request, lambda: self._broker.commit_offsets(group, member, self._generation, positions))
         except (RequestTimedOut, StaleMember) as refused:
             return refused
         return None

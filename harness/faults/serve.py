@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -67,7 +68,7 @@ def run(overrides: Mapping[str, object], report: Path, trap: Trap | None) -> Non
     os.dup2(log, sys.stderr.fileno())
     os.dup2(log, sys.stdout.fileno())
     told = os.open(report, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    passes = dict.fromkeys(POINTS, 0)
+    passes: defaultdict[str, int] = defaultdict(int)
     lock = threading.Lock()
 
     def tell(what: str) -> None:

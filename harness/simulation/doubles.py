@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
-from typing import Any
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
+from streamcast.consumers.background import Background
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
 from streamcast.consumers.transport import Batch, Connection, Partition, TopicSpec
+
+T = TypeVar("T")
 
 READ_RECORDS = 9
 """Records of one batch of a replay; small, so that faults happen in the middle."""
@@ -17,31 +20,32 @@ class SimulatedCrash(BaseException):
     """The process is dead: none of its objects may be used again."""
 
 
-class Written(Future[None]):
+class Written(Future[T]):
     """A snapshot that is written when somebody waits for it, or when the world decides; never after a crash."""
 
-    def __init__(self, task: Callable[[], None]) -> None:
+    def __init__(self, task: Callable[[], T]) -> None:
         super().__init__()
         self._task = task
 
-    def result(self, timeout: float | None = None) -> None:
+    def result(self, timeout: float | None = None) -> T:
         """Write now."""
         if not self.done():
-            self._task()
-            self.set_result(None)
+            self.set_result(self._task())
+        return super().result(timeout)
 
 
-class Writes(Executor):
+class Writes(Background):
     """The thread that writes a member's snapshots, a task at a time."""
 
     def __init__(self) -> None:
-        self.waiting: list[Written] = []
+        super().__init__()
+        self.waiting: list[Written[Any]] = []
 
-    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+    def started(self, call: Callable[[], T]) -> Future[T]:
         """Keep a task for later."""
-        self.waiting = [task for task in self.waiting if not task.done()]
-        self.waiting.append(Written(lambda: call(*arguments, **named)))
-        return self.waiting[-1]
+        task = Written(call)
+        self.waiting = [*(each for each in self.waiting if not each.done()), task]
+        return task
 
 
 class Worldly(MemoryReader):

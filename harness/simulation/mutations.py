@@ -127,7 +127,7 @@ def replay_ends_when_the_broker_is_away(patch: Patch) -> None:
         try:
             return some(self, budget_seconds)
         except Exception:
-            self._replays.pop(0)
+            self._replays.popitem()
             raise
 
     patch.setattr(Recovery, "some", interrupted)
@@ -149,6 +149,11 @@ def positions_go_ahead_of_their_answers(patch: Patch) -> None:
 def positions_do_not_wait_for_their_answers(patch: Patch) -> None:
     """At least once, a position is committed as soon as its answers are sent, acknowledged or not."""
     patch.setattr(PendingPositions, "hold", PendingPositions.add)
+
+
+def answers_before_the_first_position_is_committed(patch: Patch) -> None:
+    """A partition is answered from its first position, though the group has not accepted it."""
+    patch.setattr(MemoryTransport, "begin", lambda *_positions: None)
 
 
 def zombies_are_not_fenced(patch: Patch) -> None:
@@ -201,6 +206,7 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         replay_ends_when_the_broker_is_away,
         positions_go_ahead_of_their_answers,
         positions_do_not_wait_for_their_answers,
+        answers_before_the_first_position_is_committed,
         zombies_are_not_fenced,
         the_online_layer_learns_before_the_commit,
         the_online_layer_peeks_at_the_next_outcome,

@@ -114,10 +114,10 @@ class Processes:
         writes, store = Writes(), Store(str(self.folder), 3)
         telemetry = Telemetry({lane: (each.name, each.version) for lane, each in models.items()}, 0.8)
         start = Start(self.plan.start.at, self.plan.start.warm_from, self.allow_cold)
-        saver = Saver(store, self.plan.interval_seconds, telemetry, clock=self._now, executor=writes)
+        saver = Saver(store, self.plan.interval_seconds, telemetry, clock=self._now, background=writes)
         service = Service(
             models, self._reader, telemetry, TOPICS, start, max_series=self.max_series, store=store,
-            saver=saver, clock=self._now,
+            saver=saver, clock=self._now, timer=self._now,
         )  # fmt: skip
 
         def passed(point: str) -> None:
@@ -197,7 +197,8 @@ class Processes:
         """A process will freeze at one of the points it passes, while the world goes on."""
         if awake := self._awake():
             member = chance.choice(awake)
-            member.freeze_after, member.frozen_while = chance.randint(0, 9), event.within
+            member.freeze_after = min(chance.randint(0, 9), chance.randint(0, 9))
+            member.frozen_while = event.within
 
     def freeze(self, chance: random.Random, _event: Event) -> None:
         """A process freezes between two iterations, or goes on if it was frozen."""
@@ -263,7 +264,7 @@ class Processes:
         """The next request of a kind is lost, unanswered, doubled or late."""
         exactly_once = self.plan.guarantee == "exactly_once"
         commit = ["offsets", "end", "end", "end"] if exactly_once else ["produce", "offsets", "offsets"]
-        request = chance.choice(["produce", *commit, "init", "committed"])
+        request = chance.choice(["produce", *commit, "init", "committed", "begin"])
         kinds = [Fault.LOST, Fault.UNANSWERED]
         if request in {"produce", "end"}:
             kinds += [Fault.TWICE, Fault.LATE]

@@ -47,6 +47,11 @@ EVENTS = {
 }
 """How often each event is drawn."""
 
+FIRST_STARTS = 0.4
+"""How often a run begins with a process that freezes in its first step."""
+MEANWHILE = ("produce", "expire", "expire", "start", "iterate", "iterate", "iterate", "produce", "iterate", "iterate")
+"""What happens then, before anything else: another process takes its place."""
+
 MEMORY = "/dev/shm"
 
 
@@ -65,7 +70,17 @@ def drawn(seed: int) -> tuple[Plan, list[Event]]:
     chance = random.Random(seed)
     plan = Plan.drawn(chance)
     first = [Event("start", chance.getrandbits(32)) for _ in range(2)]
+    if chance.random() < FIRST_STARTS:
+        first += _first_start(chance)
     return plan, first + list(_events(chance, chance.randint(15, 75), nested=False))
+
+
+def _first_start(chance: random.Random) -> Iterator[Event]:
+    """A process freezes in its first step, while another one may take its place."""
+    meanwhile = [Event(what, chance.getrandbits(32)) for what in MEANWHILE]
+    meanwhile += _events(chance, chance.randint(3, 25), nested=True)
+    for what in ("iterate", "produce", "freeze_at", "iterate", "iterate"):
+        yield Event(what, chance.getrandbits(32), tuple(meanwhile) if what == "freeze_at" else ())
 
 
 def _events(chance: random.Random, count: int, *, nested: bool) -> Iterator[Event]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from harness.simulation.plan import load, model
 from harness.streams import MINUTE, START
+from streamcast.consumers.background import Background
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.loop import BatchLimits, Loop
 from streamcast.consumers.memory.broker import Rows
@@ -29,14 +30,16 @@ from streamcast.topics.observations import encode_observation
 GROUP, TOPICS = "group", Topics()
 IDLE_ITERATIONS = 3
 
+T = TypeVar("T")
 
-class Immediately(Executor):
-    """Runs each task at once."""
 
-    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        """Run the task."""
-        done: Future[Any] = Future()
-        done.set_result(call(*arguments, **named))
+class Immediately(Background):
+    """Makes each call at once."""
+
+    def started(self, call: Callable[[], T]) -> Future[T]:
+        """Make the call."""
+        done: Future[T] = Future()
+        done.set_result(call())
         return done
 
 
@@ -68,10 +71,10 @@ class Stand:
         telemetry = Telemetry(
             {lane: (each.name, each.version) for lane, each in models.items()}, 0.8, champion=champion
         )
-        saver = Saver(self.store, interval_seconds, telemetry, clock=self._now, executor=Immediately())
+        saver = Saver(self.store, interval_seconds, telemetry, clock=self._now, background=Immediately())
         self.service = Service(
             models, reader or self.reader, telemetry, TOPICS, start or Start(), champion=champion,
-            max_series=max_series, shadows=shadows, store=self.store, saver=saver, clock=self._now,
+            max_series=max_series, shadows=shadows, store=self.store, saver=saver, clock=self._now, timer=self._now,
         )  # fmt: skip
         transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee))
         self.loop = Loop(
@@ -114,6 +117,13 @@ class Stand:
         )
         here = self.partitions[partition]
         self.broker.produce(self._producer, 0, here, rows, self._producer.sequences.get(here, 0))
+
+    def make_again(self, topic: str) -> None:
+        """Delete a topic, and make it again with as many partitions."""
+        spec = self.broker.describe([topic])[topic]
+        self.broker.delete(topic)
+        self.broker.create(TopicSpec(topic, spec.partitions))
+        self._producer, _ = self.broker.init_producer(None)
 
     def committed(self, partition: int = 0) -> int | None:
         """The group's position."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from streamcast.consumers.transport import Batch, Partition, Positions, Reader
+from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
 from streamcast.service.recovery import Recovery
 from streamcast.service.snapshots import Header, fingerprint
-from streamcast.topics.journal import Entry, Journal, Kind, read_journal
+from streamcast.topics.journal import Entry, Journal, Kind, read_journals
 from streamcast.topics.names import Topics
+
+log = logging.getLogger("streamcast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +55,80 @@ class Span:
         return all(entry.kind != "start" for entry in self.unwritten)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A partition whose state is still to be restored: where it begins, and the first offset that the topic holds."""
+
+    journal: Journal
+    begin: int
+    held: int
+
+
 class Assignment:
-    """Takes partitions over, plans their recovery, and keeps what is not yet in the journal."""
+    """Takes partitions over, rebuilds their state a slice at a time, and keeps what is not yet in the journal.
+
+    ``timer`` gives seconds that never step; ``beat`` is called as the work of ``take`` goes on.
+    """
 
     def __init__(
-        self, reader: Reader, topics: Topics, start: Start, deployment: Deployment, recovery: Recovery
-    ) -> None:
+        self, reader: Reader, topics: Topics, start: Start, deployment: Deployment, recovery: Recovery, *,
+        timer: Callable[[], float], beat: Callable[[], None],
+    ) -> None:  # fmt: skip
         self.spans: dict[Partition, Span] = {}
         self._reader, self._topics, self._start = reader, topics, start
         self._deployment, self._recovery = deployment, recovery
+        self._timer, self._beat = timer, beat
+        self._plans: dict[Partition, _Plan] = {}
+        self._found: Mapping[str, TopicSpec] = {}
+        self._refused: frozenset[Partition] = frozenset()
 
-    def take(self, partition: Partition, position: int | None, bounds: tuple[int, int]) -> int:
-        """Plan a partition's recovery up to its committed position, and return the position to read from.
+    def take(
+        self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
+    ) -> list[Partition]:
+        """Plan the recovery of partitions up to their committed positions; return those that cannot be served yet.
 
-        ``bounds`` are the first offset held and the end.  Raises ServiceError when records that the state is built
-        from are gone.
+        ``bounds`` are the first offset held and the end.  Raises ServiceError when a topic is not the one that the
+        state was made from, or when records that the state is built from are gone.
         """
-        journal = read_journal(self._reader, self._topics.journal, partition)
-        position, begin, unwritten = self._decide(journal, partition, position, bounds)
-        header = self.header(partition, begin, position)
-        start = self._recovery.restore(header)
-        if start < bounds[0]:
-            begin = self._cold_start(partition, start, bounds[0])
-            position = max(position, begin)
-            unwritten.append(self.entry("cold", partition, position, position - begin))
-            header = self.header(partition, begin, position)
-            start = self._recovery.restore(header)
-        self.spans[partition] = Span(header, position, journal.skips(), unwritten, self._swapped(journal))
-        self._recovery.plan(partition, start, position, journal)
-        return position
+        self._found = self._described()
+        served, unserved = self._sorted(committed)
+        self._beat()
+        journals = read_journals(self._reader, self._topics.journal, served, self._beat)
+        new = [each for each in served if committed[each] is None and journals[each].start is None]
+        first = self._first_positions(new, bounds)
+        self._beat()
+        for partition in served:
+            journal, held = journals[partition], bounds[partition][0]
+            position = first.get(partition, committed[partition])
+            # At least once, under older versions: the first answers were written, their position was not.
+            position = journal.start if position is None else position
+            position, begin, unwritten, journal = self._decide(partition, journal, position or 0, held)
+            header = self.header(partition, begin, position, journal)
+            self.spans[partition] = Span(header, position, journal.skips(), unwritten, self._swapped(journal))
+            self._plans[partition] = _Plan(journal, begin, held)
+        return unserved
+
+    def recover_some(self, budget_seconds: float) -> Positions | None:
+        """Restore and replay for about ``budget_seconds``; None while some is left, then every partition's position.
+
+        Raises ServiceError when records that the state is built from are gone, and RecordsGone.
+        """
+        until = self._timer() + budget_seconds
+        while self._plans:
+            partition, plan = next(iter(self._plans.items()))
+            self._restore(partition, plan)
+            del self._plans[partition]
+            if self._timer() >= until:
+                return None
+        if not self._recovery.some(until - self._timer()):
+            return None
+        return {partition: span.next for partition, span in self.spans.items()}
 
     def drop(self, partitions: Iterable[Partition]) -> None:
         """Forget partitions that another process gets."""
         for partition in partitions:
             self.spans.pop(partition, None)
+            self._plans.pop(partition, None)
 
     def written(self, after: Positions) -> list[str]:
         """Note that these positions are committed, and the entries with them; return the lanes that changed models."""
@@ -108,39 +151,97 @@ class Assignment:
         """Return a journal entry of this deployment."""
         now = self._deployment
         return Entry(
-            kind, partition.topic, partition.index, offset, warm, dict(now.models), now.max_series, key, now.champion
-        )
-
-    def header(self, partition: Partition, begin: int, offset: int) -> Header:
-        """Return the identity of a partition's state at an offset."""
-        count = self._reader.describe([partition.topic])[partition.topic].partitions
-        now = self._deployment
-        return Header(
-            partition.topic, self._topics.journal, partition.index, count, begin, offset, dict(now.models),
-            now.max_series, fingerprint(),
+            kind, partition.topic, partition.index, offset, warm, dict(now.models), now.max_series, key, now.champion,
+            self._found[partition.topic].id,
         )  # fmt: skip
 
-    def _decide(
-        self, journal: Journal, partition: Partition, position: int | None, bounds: tuple[int, int]
-    ) -> tuple[int, int, list[Entry]]:
-        """Return the position, where state begins, and the entry to write if this start or its models are new."""
-        now, begin = self._deployment, journal.begin
-        if position is None and journal.start is not None:
-            position = journal.start  # at least once: the first answers were written, their position was not
-        if position is None or begin is None:
-            position = self._first_position(partition, bounds) if position is None else position
-            begin = max(position - self._start.warm_from, bounds[0])
-            return position, begin, [self.entry("start", partition, position, position - begin)]
-        if (journal.models, journal.champion, journal.max_series) != (now.models, now.champion, now.max_series):
-            return position, begin, [self.entry("models", partition, position)]
-        return position, begin, []
+    def header(self, partition: Partition, begin: int, offset: int, journal: Journal) -> Header:
+        """Return the identity of a partition's state at an offset, which began as the journal says, or begins now."""
+        now, here = self._deployment, self._found[partition.topic]
+        topic_id = here.id if journal.begin is None else journal.begun_in
+        return Header(
+            partition.topic, self._topics.journal, partition.index, 0 if topic_id else here.partitions, begin, offset,
+            dict(now.models), now.max_series, fingerprint(), topic_id=topic_id,
+            journal_id=self._found[self._topics.journal].id if topic_id else "",
+        )  # fmt: skip
 
-    def _first_position(self, partition: Partition, bounds: tuple[int, int]) -> int:
+    def _described(self) -> Mapping[str, TopicSpec]:
+        """Describe the topics; raises TopicMissing."""
+        wanted = [self._topics.observations, *self._outputs()]
+        found = self._reader.describe(wanted)
+        if missing := [name for name in wanted if name not in found]:
+            raise TopicMissing(
+                f"topic {missing[0]!r} does not exist: `streamcast check --create` creates missing topics"
+            )
+        return found
+
+    def _outputs(self) -> list[str]:
+        return [self._topics.forecasts, self._topics.dead_letters, self._topics.journal]
+
+    def _sorted(self, partitions: Iterable[Partition]) -> tuple[list[Partition], list[Partition]]:
+        """Return the partitions whose outputs exist, and the others, which are logged when they change."""
+        short = {name: self._found[name].partitions for name in self._outputs()}
+        room = min(short.values())
+        served = [partition for partition in partitions if partition.index < room]
+        unserved = [partition for partition in partitions if partition.index >= room]
+        if unserved and self._refused != frozenset(unserved):
+            log.error("%s", too_few(self._topics, self._found))
+        self._refused = frozenset(unserved)
+        return served, unserved
+
+    def _decide(
+        self, partition: Partition, journal: Journal, position: int, held: int
+    ) -> tuple[int, int, list[Entry], Journal]:
+        """Return the position, where state begins, the entry that this start or its models need, and what counts."""
+        now, topic_id = self._deployment, self._found[partition.topic].id
+        if journal.topic_id and topic_id and journal.topic_id != topic_id:
+            self._allow_another_topic(partition, journal.topic_id, topic_id)
+            return held, held, [self.entry("cold", partition, held)], Journal()
+        if journal.begin is None:
+            position = position if position >= held else self._cold_start(partition, position, held)
+            begin = max(position - self._start.warm_from, held)
+            return position, begin, [self.entry("start", partition, position, position - begin)], journal
+        if (journal.models, journal.champion, journal.max_series) != (now.models, now.champion, now.max_series) or (
+            topic_id and not journal.topic_id
+        ):
+            return position, journal.begin, [self.entry("models", partition, position)], journal
+        return position, journal.begin, [], journal
+
+    def _first_positions(
+        self, partitions: Sequence[Partition], bounds: Mapping[Partition, tuple[int, int]]
+    ) -> Positions:
         if self._start.at == "earliest":
-            return bounds[0]
+            return {partition: bounds[partition][0] for partition in partitions}
         if self._start.at == "latest":
-            return bounds[1]
-        return self._reader.offsets_at([partition], round(self._start.at.timestamp() * 1000))[partition]
+            return {partition: bounds[partition][1] for partition in partitions}
+        at = round(self._start.at.timestamp() * 1000)
+        return self._reader.offsets_at(partitions, at) if partitions else {}
+
+    def _restore(self, partition: Partition, plan: _Plan) -> None:
+        """Load a partition's newest snapshot, and plan the replay of what came after; or begin with empty state."""
+        span = self.spans[partition]
+        start = self._recovery.restore(span.header)
+        if start < plan.held:
+            begin = self._cold_start(partition, start, plan.held)
+            span.next = max(span.next, begin)
+            span.unwritten.append(self.entry("cold", partition, span.next, span.next - begin))
+            span.header = self.header(partition, begin, span.next, Journal())
+            start = self._recovery.restore(span.header)
+        self._recovery.plan(partition, start, span.next, plan.journal)
+
+    def _allow_another_topic(self, partition: Partition, known: str, found: str) -> None:
+        """Raise ServiceError unless a topic that was made again may begin with empty state."""
+        if not self._start.allow_cold_start:
+            raise ServiceError(
+                f"topic {partition.topic!r} is not the one that this service answered: its id is {found}, the journal"
+                f" has {known}, so it was deleted and made again. Give the service new output topics and another group"
+                " (output.forecasts, output.dead_letters, output.journal, kafka.group), or begin at the start of the"
+                " new topic with empty state (state.allow_cold_start: true)"
+            )
+        log.warning(
+            "%s[%d] was deleted and made again (its id is %s, it was %s): its state begins empty, at its start",
+            *partition, found, known,
+        )  # fmt: skip
 
     def _cold_start(self, partition: Partition, wanted: int, held: int) -> int:
         if not self._start.allow_cold_start:
@@ -153,3 +254,18 @@ class Assignment:
 
     def _swapped(self, journal: Journal) -> list[str]:
         return [lane for lane, new in self._deployment.models.items() if journal.models.get(lane, new) != new]
+
+
+def too_few(topics: Topics, found: Mapping[str, TopicSpec]) -> str:
+    """Say which outputs have fewer partitions than the input, and how to add them."""
+    wanted = found[topics.observations].partitions
+    short = [
+        name for name in (topics.forecasts, topics.dead_letters, topics.journal) if found[name].partitions < wanted
+    ]
+    room = min(found[name].partitions for name in short)
+    grow = " and ".join(f"`kafka-topics.sh --alter --topic {name} --partitions {wanted}`" for name in short)
+    return (
+        f"{topics.observations}[{room}] to [{wanted - 1}] are not answered: {', '.join(short)} must have {wanted}"
+        f" partitions, as the input has (now {', '.join(str(found[name].partitions) for name in short)}): run {grow};"
+        " the service notices within a minute"
+    )

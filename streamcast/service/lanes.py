@@ -36,7 +36,7 @@ class Lane:
 class Poll:
     """The outcome of a poll: ``results`` by lane; ``after`` has the positions that its commit writes.
 
-    ``began`` is the time of the poll, in epoch seconds.
+    ``began`` is when the poll came, by a timer that never steps.
     """
 
     began: float
@@ -67,7 +67,7 @@ def new_lanes(models: Mapping[str, Model], max_series: int, shadows: Sequence[st
 
 
 def answers(
-    lane: Lane, observations: Observations, result: Result, topic: str, *, clock: Callable[[], float],
+    lane: Lane, observations: Observations, result: Result, topic: str, *, timer: Callable[[], float],
     encoded: Callable[[float], None],
 ) -> Iterator[Outgoing]:  # fmt: skip
     """Yield the forecasts of a lane, a piece at a time; ``encoded`` gets the seconds that each piece took."""
@@ -75,7 +75,7 @@ def answers(
     for partition, start, stop in observations.runs:
         partitions[start:stop] = partition.index
     for first in range(0, len(result.forecasts), SENT_AT_ONCE):
-        began = clock()
+        began = timer()
         forecasts = result.forecasts.part(slice(first, first + SENT_AT_ONCE))
         record = forecasts.record
         keys = lane.engine.slab.key_texts(result.slots[record])
@@ -87,18 +87,20 @@ def answers(
             keys=[observations.keys[i].encode() for i in record.tolist()],
             values=values,
         )
-        encoded(clock() - began)
+        encoded(timer() - began)
         yield part
 
 
 def not_finite(lane: str, observations: Observations, batches: Sequence[Batch], result: Result) -> list[Rejected]:
     """Return the records whose forecast in this lane was not finite."""
-    found = []
-    for i in np.flatnonzero(result.outcomes == NOT_FINITE).tolist():
-        number = next(n for n, (_, start, stop) in enumerate(observations.runs) if start <= i < stop)
-        row = list(batches[number].offsets).index(int(observations.offsets[i]))
-        detail = f"the forecast of lane {lane} for this record is not finite"
-        found.append(Rejected(number, row, "not finite", detail, lane))
+    spoilt = np.flatnonzero(result.outcomes == NOT_FINITE)
+    if not len(spoilt):
+        return []
+    found, detail = list[Rejected](), f"the forecast of lane {lane} for this record is not finite"
+    for number, (_, start, stop) in enumerate(observations.runs):
+        here = spoilt[(spoilt >= start) & (spoilt < stop)]
+        rows = np.searchsorted(np.asarray(batches[number].offsets), observations.offsets[here])
+        found += [Rejected(number, row, "not finite", detail, lane) for row in rows.tolist()]
     return found
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol
 
 from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
@@ -32,7 +32,7 @@ class Watcher(Protocol):
         """``records_left`` records are still to be replayed."""
 
     def recovered(self, seconds: float) -> None:
-        """Recovery ended after ``seconds``."""
+        """A recovery that had something to do ended after ``seconds``."""
 
     def snapshot(self, partition: Partition) -> None:
         """The state of a partition equals its newest snapshot."""
@@ -43,33 +43,44 @@ class Watcher(Protocol):
 
 @dataclass(slots=True)
 class _Replay:
-    """The replay of a partition's records: from ``at`` to ``end``, with the journal's resets and skips."""
+    """The replay of a partition's records: from ``at`` to ``end``, with the resets that are left and the skips."""
 
-    partition: Partition
     at: int
     end: int
-    resets: Sequence[Entry]
+    resets: deque[Entry]
     skips: frozenset[int]
-    steps: Iterator[Batch | Entry]
+
+    @property
+    def stop(self) -> int:
+        """Where the next reset or the end is."""
+        return min(self.resets[0].offset, self.end) if self.resets else self.end
+
+    @property
+    def done(self) -> bool:
+        """Whether the state is at the end."""
+        return self.at >= self.end and not self.resets
 
 
 class Recovery:
-    """Rebuilds the state of partitions, a slice at a time."""
+    """Rebuilds the state of partitions, a slice at a time; ``timer`` gives seconds that never step."""
 
     def __init__(
         self, engines: dict[str, Engine], decoder: Decoder, reader: Reader, store: Store | None, watcher: Watcher,
-        clock: Callable[[], float],
+        timer: Callable[[], float],
     ) -> None:  # fmt: skip
         self._engines, self._decoder, self._reader = engines, decoder, reader
-        self._store, self._watcher, self._clock = store, watcher, clock
-        self._replays: list[_Replay] = []
-        self._began = self._reported = clock()
-        self._total = 0
+        self._store, self._watcher, self._timer = store, watcher, timer
+        self._replays: dict[Partition, _Replay] = {}
+        self._steps: Iterator[list[Batch] | Entry] | None = None
+        self._began: float | None = None
+        self._reported = 0.0
+        self._total, self._restored = 0, False
 
     def restore(self, wanted: Header) -> int:
         """Replace a partition's state by the newest snapshot that can be trusted; return where the replay starts."""
         partition = Partition(wanted.topic, wanted.partition)
         self.drop([partition])
+        self._busy()
         if self._store is None:
             return wanted.begin
         for path, offset in self._listed(self._store, wanted):
@@ -92,6 +103,7 @@ class Recovery:
                 )  # fmt: skip
             log.info("%s[%d]: state restored at offset %d in %.2f s", *partition, offset, time.perf_counter() - began)
             self._watcher.snapshot(partition)
+            self._restored = True
             return offset
         return wanted.begin
 
@@ -108,66 +120,84 @@ class Recovery:
             return []
 
     def plan(self, partition: Partition, start: int, end: int, journal: Journal) -> None:
-        """Prepare to bring a partition's state from ``start``, where ``restore`` left it, to ``end``."""
-        if not self._replays:
-            self._began, self._total = self._clock(), 0
-        resets = journal.resets()
-        steps = self._steps(partition, start, end, resets)
-        self._replays.append(_Replay(partition, start, end, resets, journal.skips(), steps))
+        """Prepare to bring a partition's state from ``start``, where ``restore`` left it, to ``end``.
+
+        A reset at either end is done as well: the snapshot may have been taken before it.
+        """
+        self._busy()
+        due = sorted((e for e in journal.resets() if start <= e.offset <= end), key=lambda entry: entry.offset)
+        self._replays[partition] = _Replay(start, end, deque(due), journal.skips())
         self._total += end - start
+        self._steps = None
 
     def drop(self, partitions: Sequence[Partition]) -> None:
         """Forget the state of partitions, and their replays."""
-        self._replays = [replay for replay in self._replays if replay.partition not in partitions]
-        for engine in self._engines.values():
-            for partition in partitions:
+        for partition in partitions:
+            self._replays.pop(partition, None)
+            for engine in self._engines.values():
                 engine.slab.forget(partition)
+        self._steps = None
 
     def some(self, budget_seconds: float) -> bool:
         """Replay for about ``budget_seconds``; return True when nothing is left.  Raises RecordsGone."""
-        until = self._clock() + budget_seconds
+        until = self._timer() + budget_seconds
         while self._replays:
-            replay = self._replays[0]
+            self._steps = self._steps or self._read()
             try:
-                step = next(replay.steps, None)
+                step = next(self._steps, None)
             except TransportError:  # a generator that raised is at its end: the next slice needs another
-                replay.steps = self._steps(replay.partition, replay.at, replay.end, replay.resets)
+                self._steps = None
                 raise
             if step is None:
-                self._replays.pop(0)
+                self._replays.clear()
+                self._steps = None
             elif isinstance(step, Entry):
                 for engine in self._engines.values():
-                    engine.slab.forget_key(replay.partition, step.key)
+                    engine.slab.forget_key(Partition(step.topic, step.partition), step.key)
             else:
-                observations, _ = self._decoder.decode([step], {replay.partition: replay.skips})
+                skips = {batch.partition: self._replays[batch.partition].skips for batch in step}
+                observations, _ = self._decoder.decode(step, skips)
                 for engine in self._engines.values():
                     engine.stage(self._decoder.seen_by(engine.spec, observations))
                     engine.promote()
-                replay.at = step.next_offset
-            if self._clock() >= until:
+                for batch in step:
+                    self._replays[batch.partition].at = batch.next_offset
+            if self._timer() >= until:
                 break
         self._report()
         return not self._replays
 
+    def _busy(self) -> None:
+        """Note that there is something to recover."""
+        if self._began is None:
+            self._began = self._reported = self._timer()
+            self._total = 0
+
     def _report(self) -> None:
-        left = sum(replay.end - replay.at for replay in self._replays)
+        left = sum(replay.end - replay.at for replay in self._replays.values())
         self._watcher.recovering(left)
-        now = self._clock()
+        if self._began is None:
+            return
+        now = self._timer()
         if not self._replays:
-            self._watcher.recovered(now - self._began)
+            if self._total or self._restored:
+                self._watcher.recovered(now - self._began)
             if self._total:
                 log.info("recovered: %d records replayed in %.1f s", self._total, now - self._began)
+            self._began, self._restored = None, False
         elif now - self._reported > REPORT_SECONDS:
             self._reported = now
             done = self._total - left
             eta = (now - self._began) * left / done if done else float("nan")
             log.info("recovering: %d of %d records replayed, about %.0f s left", done, self._total, eta)
 
-    def _steps(self, partition: Partition, start: int, end: int, resets: Sequence[Entry]) -> Iterator[Batch | Entry]:
-        """Yield the records and resets from ``start`` to ``end``, in order; a reset at either end counts once."""
-        due = {entry.offset: [e for e in resets if e.offset == entry.offset] for entry in resets}
-        marks = sorted({start, end} | {offset for offset in due if start < offset < end})
-        for first, stop in pairwise(marks):
-            yield from due.get(first, ())
-            yield from self._reader.read_range(partition, first, stop)
-        yield from due.get(end, ())
+    def _read(self) -> Iterator[list[Batch] | Entry]:
+        """Yield the records and resets that are left, of all partitions at once, each partition's in order."""
+        while any(not replay.done for replay in self._replays.values()):
+            for replay in self._replays.values():
+                while replay.resets and replay.resets[0].offset <= replay.at:
+                    yield replay.resets.popleft()
+            stops = {partition: replay.stop for partition, replay in self._replays.items()}
+            yield from self._reader.read_ranges({p: (self._replays[p].at, stop) for p, stop in stops.items()})
+            for partition, stop in stops.items():
+                self._replays[partition].at = max(stop, self._replays[partition].at)

@@ -1,6 +1,7 @@
 """When snapshots are written: at an interval, one partition at a time, while the stream goes on.
 
-A partition's rows are copied between two batches; hashing, writing and syncing happen in a thread of their own.
+A partition's rows are copied between two batches; hashing, writing and syncing happen in a thread of their own, which
+a process that ends does not wait for: a store that hangs keeps nobody.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import Protocol
 
+from streamcast.consumers.background import Background
 from streamcast.consumers.transport import Partition
 from streamcast.service.snapshots import Arrays, Header, Store
 
@@ -32,10 +35,10 @@ class Saver:
 
     def __init__(
         self, store: Store, interval_seconds: float, observer: Saved, *,
-        clock: Callable[[], float] = time.monotonic, executor: Executor | None = None,
+        clock: Callable[[], float] = time.monotonic, background: Background | None = None,
     ) -> None:  # fmt: skip
         self._store, self._interval_seconds, self._observer, self._clock = store, interval_seconds, observer, clock
-        self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="snapshots")
+        self._background = background or Background("snapshots")
         self._last: dict[Partition, float] = {}
         self._writing: Future[None] | None = None
 
@@ -52,7 +55,7 @@ class Saver:
         """Write a snapshot, after the one that is being written."""
         partition = Partition(header.topic, header.partition)
         self._last[partition] = self._clock()
-        self._writing = self._executor.submit(self._write, partition, header, arrays)
+        self._writing = self._background.started(partial(self._write, partition, header, arrays))
 
     def finish(self, timeout_seconds: float) -> None:
         """Wait for the present write, at most for the timeout."""

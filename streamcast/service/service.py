@@ -8,10 +8,10 @@ begins, to where the group is committed.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions, Reader, RecordsGone
+from streamcast.consumers.transport import Batch, InDoubt, Outgoing, Partition, Positions, Reader, RecordsGone
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import Assignment, Deployment, Start
 from streamcast.service.lanes import Poll, answers, new_lanes, not_finite
@@ -35,13 +35,15 @@ LAST_SNAPSHOT_SECONDS = 3.0
 class Service:
     """Answers records with the forecasts of every lane; implements ``streamcast.consumers.transport.Handler``.
 
-    ``champion`` names the lane whose outcome is a record's outcome; see ``champion_of`` for its default.
+    ``champion`` names the lane whose outcome is a record's outcome; see ``champion_of`` for its default.  ``clock``
+    gives epoch seconds, ``timer`` seconds that never step; ``beat`` is called while partitions are taken over.
     """
 
     def __init__(
         self, models: Mapping[str, Model], reader: Reader, telemetry: Telemetry, topics: Topics, start: Start,
         *, champion: str = "", max_series: int = 100_000, shadows: Sequence[str] = (), store: Store | None = None,
         saver: Saver | None = None, clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic, beat: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         try:
             champion = champion_of(models, champion)
@@ -51,13 +53,13 @@ class Service:
         self._champion = next(lane for lane in self._lanes if lane.name == champion)
         specs = [lane.model.spec for lane in self._lanes]
         self._decoder = Decoder(self._champion.model.spec.series, ahead_of(specs))
-        self._reader, self._telemetry, self._topics, self._clock, self._saver = reader, telemetry, topics, clock, saver
+        self._reader, self._telemetry, self._topics, self._timer, self._saver = reader, telemetry, topics, timer, saver
         engines = {lane.name: lane.engine for lane in self._lanes}
-        self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, clock)
+        self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, timer)
         deployment = Deployment({lane.name: lane.model.digest for lane in self._lanes}, champion, max_series)
-        self._assignment = Assignment(reader, topics, start, deployment, self._recovery)
+        self._assignment = Assignment(reader, topics, start, deployment, self._recovery, timer=timer, beat=beat)
         self._resets = Resets(self._champion.engine.slab.series)
-        self._reporter = Reporter(telemetry, self._lanes, self._champion, clock)
+        self._reporter = Reporter(telemetry, self._lanes, self._champion, clock, timer)
         self._poll: Poll | None = None
         self._assigned: float | None = None
 
@@ -65,29 +67,32 @@ class Service:
 
     def on_assigned(
         self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
-    ) -> Positions:
-        """See ``Handler``; raises ServiceError when records that the state is built from are gone.
+    ) -> Collection[Partition]:
+        """See ``Handler``; raises ServiceError when a topic is not the one that the state was made from.
 
         After an error none of the partitions is held: one whose state is not rebuilt must never be saved.
         """
-        self._assigned = self._clock()
+        began = self._timer()
         try:
-            return {p: self._assignment.take(p, position, bounds[p]) for p, position in committed.items()}
+            unserved = self._assignment.take(committed, bounds)
         except BaseException:
             self._recovery.drop(list(committed))
             self._assignment.drop(committed)
             raise
+        if len(unserved) < len(committed):
+            self._assigned = began
+        return unserved
 
-    def recover_some(self, budget_seconds: float) -> bool:
+    def recover_some(self, budget_seconds: float) -> Positions | None:
         """See ``Handler``; raises ServiceError when records that the state is built from are gone."""
         try:
-            done = self._recovery.some(budget_seconds)
+            positions = self._assignment.recover_some(budget_seconds)
         except RecordsGone as error:
             raise ServiceError(f"recovery: {error}") from error
-        if done and self._assigned is not None:
-            self._telemetry.rebalanced(self._clock() - self._assigned)
+        if positions is not None and self._assigned is not None:
+            self._telemetry.rebalanced(self._timer() - self._assigned)
             self._assigned = None
-        return done
+        return positions
 
     def on_revoked(self, partitions: Sequence[Partition]) -> None:
         """See ``Handler``: write a last snapshot, so that the next process need not replay much."""
@@ -105,16 +110,23 @@ class Service:
         self._assignment.drop(partitions)
         self._poll = None
 
-    def reset(self, key: str) -> None:
-        """Reset a series with the next batch of its partition; safe from other threads."""
-        self._resets.ask([key])
+    def reset(self, key: str) -> bool:
+        """Reset a series with the next batch of its partition; safe from other threads.
+
+        Returns False, and does nothing, when no partition of this process has a series of that key.
+        """
+        series = self._champion.engine.slab.series
+        known = any(key in series(partition) for partition in list(self._assignment.spans))
+        if known:
+            self._resets.ask([key])
+        return known
 
     # -- records ---------------------------------------------------------------------------------------
 
     def on_batch(self, batches: Sequence[Batch]) -> Iterator[Outgoing]:
         """See ``Handler``; answers are encoded as they are taken, so the first are sent while the next are encoded."""
-        began = self._clock()
-        lap = _Lap(self._telemetry, self._clock)
+        began = self._timer()
+        lap = _Lap(self._telemetry, self._timer)
         observations, poison = self._decoder.decode(batches, self._assignment.skips(batches))
         lap("decode")
         due = self._resets.due(batches, self._assignment.spans)
@@ -136,12 +148,12 @@ class Service:
         """Yield the records of a poll, decisions first: without transactions, no answer may precede its decision."""
         if entries:
             yield journal.outgoing(self._topics.journal, entries, batches[0].timestamps[0] if batches[0] else 0)
-        if self._poll is not poll:  # its partitions were lost meanwhile
-            return
+        if self._poll is not poll:
+            raise InDoubt("The partitions of this batch were lost while it was answered: nothing of it is committed")
         for lane in self._lanes:
             if not lane.shadow:
                 yield from answers(
-                    lane, poll.observations, poll.results[lane.name], self._topics.forecasts, clock=self._clock,
+                    lane, poll.observations, poll.results[lane.name], self._topics.forecasts, timer=self._timer,
                     encoded=self._telemetry.encoding,
                 )  # fmt: skip
         if poll.rejected:
@@ -162,17 +174,20 @@ class Service:
         undone = {p for p, end in after.items() if stable.get(p, spans[p].next) != end}
         for lane in self._lanes:
             lane.engine.discard(undone)
+        moved: dict[Partition, int | None] = {}
         for partition, span in list(spans.items()):
             position = stable.get(partition, span.next)
             if partition in after and partition not in undone:
                 self._written({partition: after[partition]})
             elif position != span.next:
-                self._assignment.take(partition, position, self._reader.bounds([partition])[partition])
+                moved[partition] = position
         if poll:
             self._resets.undone(poll.resets, undone)
         if poll and not undone:
             self._poll = poll
             self._finish()
+        if moved:
+            self._assignment.take(moved, self._reader.bounds(list(moved)))
 
     def _finish(self) -> None:
         """Note and report that the present poll is committed."""
@@ -195,11 +210,11 @@ class Service:
 class _Lap:
     """Reports to telemetry how long each stage took."""
 
-    def __init__(self, telemetry: Telemetry, clock: Callable[[], float]) -> None:
-        self._telemetry, self._clock = telemetry, clock
-        self._last = clock()
+    def __init__(self, telemetry: Telemetry, timer: Callable[[], float]) -> None:
+        self._telemetry, self._timer = telemetry, timer
+        self._last = timer()
 
     def __call__(self, stage: str) -> None:
-        now = self._clock()
+        now = self._timer()
         self._telemetry.stage(stage, now - self._last)
         self._last = now

@@ -70,7 +70,8 @@ def skip(
 
 def _check(transport: Transport, journal: Journal, partition: Partition, offset: int, position: int | None) -> None:
     """Raise ServiceError unless there is a record at the offset whose outcome is not yet committed."""
-    first_open = journal.start if position is None else position
+    # Before the first answer a position is only where answers will begin: the records before it warm the state.
+    first_open = None if journal.start is None else journal.start if position is None else position
     if first_open is not None and offset < first_open:
         raise ServiceError(
             f"{_name(partition)}: offset {offset} has its outcome, since the group is committed up to {first_open}:"

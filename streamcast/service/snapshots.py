@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,8 +29,13 @@ from streamcast.consumers.transport import Partition
 from streamcast.errors import SettingsError, SnapshotError, StoreError
 
 VERSION = 1
+IDENTITY = (
+    "topic", "topic_id", "journal", "journal_id", "partition", "partitions", "begin", "models", "max_series", "version",
+)  # fmt: skip
+"""What a snapshot must agree in before it may be loaded."""
 _MAGIC = b"streamcast snapshot 1\n"
 _DIGEST_BYTES = 32
+ABANDONED_SECONDS = 3600.0
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -40,7 +46,9 @@ class Header:
 
     State is the fold of the partition's records, and of the decisions in the topic ``journal``, from ``begin`` up to
     ``offset`` under ``models`` (lane to digest) with room for ``max_series``.  ``fingerprint`` names the machine and
-    the version of torch that computed it.
+    the version of torch that computed it.  ``topic_id`` and ``journal_id`` are the identities of the two topics; they
+    are empty where state began under a version that did not know them, and only there ``partitions`` counts those of
+    the topic (a topic that is made again had better not have as many): else it is 0.
     """
 
     topic: str
@@ -53,13 +61,16 @@ class Header:
     max_series: int
     fingerprint: str
     version: int = VERSION
+    topic_id: str = ""
+    journal_id: str = ""
 
     @property
     def family(self) -> str:
         """A hash that snapshots of one partition share when they differ in nothing but the offset."""
         models = sorted(self.models.items())
-        kind = json.dumps([self.version, self.journal, self.begin, self.partitions, models, self.max_series])
-        return hashlib.sha256(kind.encode()).hexdigest()[:16]
+        kind = [self.version, self.journal, self.begin, self.partitions, models, self.max_series]
+        kind += [self.topic_id, self.journal_id] if self.topic_id or self.journal_id else []
+        return hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
@@ -157,7 +168,7 @@ class Store:
         with _asking("read it"):
             data = self._files.cat_file(path)
         header, arrays = decode(data)
-        for name in ("topic", "journal", "partition", "partitions", "begin", "models", "max_series", "version"):
+        for name in IDENTITY:
             if getattr(header, name) != getattr(wanted, name):
                 raise SnapshotError(f"its {name} is {getattr(header, name)!r}, not {getattr(wanted, name)!r}")
         if f"/{header.name}" != path[path.rfind("/") :]:
@@ -185,6 +196,8 @@ class Store:
         others = [path for path, _, family in listed if family != header.family]
         for path in own[self._retention :] + others[self._retention :]:
             self._files.rm_file(path)
+        if self._local:
+            _forget_abandoned(Path(folder))
 
 
 @contextmanager
@@ -194,6 +207,14 @@ def _asking(action: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise StoreError(f"the store could not {action} ({type(error).__name__}: {error})") from error
+
+
+def _forget_abandoned(folder: Path) -> None:
+    """Remove what processes that died had written of a snapshot; a younger file may still be one in the making."""
+    for aside in folder.glob("*.part"):
+        with suppress(OSError):  # another process removes them as well
+            if time.time() - aside.stat().st_mtime > ABANDONED_SECONDS:
+                aside.unlink()
 
 
 def _write_aside(path: Path, data: bytes) -> None:

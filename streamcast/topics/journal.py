@@ -8,7 +8,7 @@ forecasts that it first affects; `streamcast skip` writes its entry while no ser
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: these models (lane to digest) answer, with room for ``max_series`` and this champion; so they do from a
     start on.  (Entries of older versions name no champion: it was the first lane.)
     reset: the state of ``key`` is reset.  skip: the one record at ``offset`` is rejected unread.
+    ``topic_id`` is the identity of the topic, empty in entries of older versions and of `streamcast skip`.
     """
 
     kind: Kind
@@ -40,25 +41,67 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_series: int = 0
     key: str = ""
     champion: str = ""
+    topic_id: str = ""
     v: int = 1
+
+    @property
+    def begins(self) -> bool:
+        """Whether state begins with this entry."""
+        return self.kind in ("start", "cold")
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """The entries of one input partition, in the order they were written."""
+    """The entries of one input partition, in the order they were written: those that count, see ``Journal.of``.
+
+    ``repeated`` counts the starts that were passed over, ``former`` the topics of this name that were deleted.
+    """
 
     entries: Sequence[Entry] = ()
+    repeated: int = 0
+    former: int = 0
+
+    @classmethod
+    def of(cls, written: Iterable[Entry]) -> Journal:
+        """Return the entries that count, of those that were written.
+
+        Only the first start counts: at least once, a process that was frozen in its first step may write another when
+        others have answered long since.  What was decided for a topic does not count for the next one of its name.
+        """
+        entries: list[Entry] = []
+        repeated = former = 0
+        topic_id = ""
+        for entry in written:
+            if entry.begins and topic_id and entry.topic_id not in ("", topic_id):
+                entries, repeated, former = [], 0, former + 1
+            topic_id = entry.topic_id or topic_id
+            if entry.kind == "start" and any(earlier.begins for earlier in entries):
+                repeated += 1
+            else:
+                entries.append(entry)
+        return cls(entries, repeated, former)
 
     @property
     def start(self) -> int | None:
         """Where answers began, None before the first start."""
-        return next((entry.offset for entry in self.entries if entry.kind == "start"), None)
+        return next((entry.offset for entry in self.entries if entry.begins), None)
 
     @property
     def begin(self) -> int | None:
         """Where state begins: at the newest cold start, or where the first start's warm-up begins."""
-        begins = [entry.offset - entry.warm_from for entry in self.entries if entry.kind in ("start", "cold")]
-        return begins[-1] if begins else None
+        newest = self._newest_begin
+        return None if newest is None else newest.offset - newest.warm_from
+
+    @property
+    def begun_in(self) -> str:
+        """The identity of the topic that state begins in; empty where an older version wrote that entry."""
+        newest = self._newest_begin
+        return "" if newest is None else newest.topic_id
+
+    @property
+    def topic_id(self) -> str:
+        """The newest identity of the topic that an entry names; empty where none does."""
+        return next((entry.topic_id for entry in reversed(self.entries) if entry.topic_id), "")
 
     @property
     def models(self) -> Mapping[str, str]:
@@ -83,23 +126,42 @@ class Journal:
         """The offsets of records that are rejected unread."""
         return frozenset(entry.offset for entry in self.entries if entry.kind == "skip")
 
+    @property
+    def _newest_begin(self) -> Entry | None:
+        return next((entry for entry in reversed(self.entries) if entry.begins), None)
+
 
 def read_journal(reader: Reader, journal_topic: str, partition: Partition) -> Journal:
-    """Read the entries of an input partition; raises TransportError, and ServiceError for an entry of a newer version.
+    """Read the entries of one input partition, as ``read_journals`` does."""
+    return read_journals(reader, journal_topic, [partition])[partition]
+
+
+def read_journals(
+    reader: Reader, journal_topic: str, partitions: Iterable[Partition], beat: Callable[[], None] = lambda: None
+) -> dict[Partition, Journal]:
+    """Read the entries of input partitions; raises TransportError, and ServiceError for an entry of a newer version.
 
     Waits for open transactions: one whose positions are committed may not have reached the journal yet, and one that
-    hangs hides all entries after it.  A record that is no entry is logged and ignored.
+    hangs hides all entries after it.  A record that is no entry is logged and ignored.  ``beat`` is called as the work
+    goes on.
     """
-    source = Partition(journal_topic, partition.index)
-    first, _ = reader.bounds([source])[source]
-    end = reader.ends([source])[source]
-    found = []
-    for batch in reader.read_range(source, first, end):
-        for offset, value in zip(batch.offsets, batch.values, strict=True):
-            entry = _decode(value or b"", f"{journal_topic}[{partition.index}] at offset {offset}")
-            if entry is not None and entry.topic == partition.topic:
-                found.append(entry)
-    return Journal(found)
+    homes = {Partition(journal_topic, partition.index): partition for partition in partitions}
+    if not homes:
+        return {}
+    bounds = reader.bounds(list(homes))
+    beat()
+    ends = reader.ends(list(homes))
+    beat()
+    found: dict[Partition, list[Entry]] = {partition: [] for partition in homes.values()}
+    for batches in reader.read_ranges({source: (bounds[source][0], end) for source, end in ends.items()}):
+        for batch in batches:
+            home = homes[batch.partition]
+            for offset, value in zip(batch.offsets, batch.values, strict=True):
+                entry = _decode(value or b"", f"{journal_topic}[{home.index}] at offset {offset}")
+                if entry is not None and entry.topic == home.topic:
+                    found[home].append(entry)
+        beat()
+    return {partition: Journal.of(entries) for partition, entries in found.items()}
 
 
 class _Any(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -44,13 +44,12 @@ class Ledger:
 
     def on_assigned(
         self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
-    ) -> Positions:
+    ) -> Sequence[Partition]:
         self.calls.append("assigned")
-        positions = {partition: committed[partition] or bounds[partition][0] for partition in committed}
-        self._to_recover.update(positions)
-        return positions
+        self._to_recover.update({each: committed[each] or bounds[each][0] for each in committed})
+        return ()
 
-    def recover_some(self, budget_seconds: float) -> bool:
+    def recover_some(self, budget_seconds: float) -> Positions | None:
         assert budget_seconds > 0
         for partition, committed in list(self._to_recover.items()):
             batches = self._reader.read_range(partition, 0, committed)
@@ -58,7 +57,7 @@ class Ledger:
             self.next[partition] = self._to_recover.pop(partition)
             self.calls.append("recovered")
             break
-        return not self._to_recover
+        return None if self._to_recover else self.next
 
     def on_batch(self, batches: Sequence[Batch]) -> Sequence[Outgoing]:
         assert not self._to_recover, "records came before the state was there"
@@ -152,7 +151,7 @@ class Watching:
     def on_abort(self) -> None:
         self.aborted += 1
 
-    def on_rebalance(self) -> None:
+    def on_rebalance(self, _held: Collection[Partition]) -> None:
         self.rebalanced += 1
 
 
@@ -224,7 +223,7 @@ def test_a_batch_passes_its_points_in_order() -> None:
     produce(broker, 0, 5)
     with running(broker, passed=points.append):
         eventually(answered(broker, 5))
-    assert points[:5] == ["polled", "stepped", "offsets", "sent", "committed"]
+    assert points[:7] == ["assigned", "begun", "polled", "stepped", "offsets", "sent", "committed"]
 
 
 def test_a_restart_recovers_the_state_before_it_goes_on() -> None:
@@ -449,9 +448,9 @@ def test_partitions_stay_paused_while_recovery_works_in_slices() -> None:
     class Slow(Ledger):
         slices = 0
 
-        def recover_some(self, budget_seconds: float) -> bool:
+        def recover_some(self, budget_seconds: float) -> Positions | None:
             self.slices += 1
-            return self.slices > 5 and super().recover_some(budget_seconds)
+            return super().recover_some(budget_seconds) if self.slices > 5 else None
 
     slow = Slow(MemoryReader(broker, Connection("", "group")))
     observer = Watching()
@@ -553,7 +552,7 @@ class Simulation:
 @pytest.mark.parametrize("request_name", ["committed", "recover"])
 def test_a_member_that_cannot_take_over_goes_on_polling_so_that_its_group_gets_on(request_name: str) -> None:
     class Unreachable(Ledger):
-        def recover_some(self, budget_seconds: float) -> bool:
+        def recover_some(self, budget_seconds: float) -> Positions | None:
             if request_name == "recover":
                 raise BrokerUnavailable("in[0] gave nothing")
             return super().recover_some(budget_seconds)

@@ -73,7 +73,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     telemetry.dead_letter("json", 3)
     telemetry.dead_letter("ahead", 2)
     telemetry.on_abort()
-    telemetry.on_rebalance()
+    telemetry.on_rebalance([Partition("observations", number) for number in range(4)])
     telemetry.rebalanced(0.3)
     telemetry.recovering(500)
     telemetry.recovered(2.0)

@@ -9,10 +9,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
 import torch
 
-from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, partitions_of, topics_of
+from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
@@ -25,6 +26,7 @@ from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.service.watch import TopicWatch
 from streamcast.spec.folders import Model
 from streamcast.topics.names import champion_of
 
@@ -43,26 +45,30 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     who = connection(settings, passed)
     reader = new_reader(settings, who)
     topics = topics_of(settings)
+    known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
     for topic in (topics.observations, topics.forecasts, topics.dead_letters, topics.journal):
-        if not partitions_of(reader, topic):
+        if topic not in known:
             raise TopicMissing(f"topic {topic!r} does not exist: `streamcast check --create` creates missing topics")
     telemetry = new_telemetry(models, settings.models.champion_lane)
+    deadlines = Deadlines()
+    health = LoopHealth(deadlines.iteration_seconds)
     store = Store(settings.state.store, settings.state.retention)
     service = Service(
         models, reader, telemetry, topics, _start(settings),
         champion=settings.models.champion_lane, max_series=settings.state.max_series,
         shadows=[lane for lane, chosen in settings.models.lanes.items() if chosen.shadow],
         store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
+        beat=health.beat,
     )  # fmt: skip
     for model in models.values():
         rehearse(model)
     settle_garbage()
-    deadlines = Deadlines()
-    health = LoopHealth(deadlines.iteration_seconds)
     token = settings.telemetry.token
     control = Control(token.get_secret_value(), service.reset) if token else None
     with listening(*port):
         server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
+    watch = TopicWatch(new_reader(settings, who), topics, known, health, _give_up)
+    watch.start()
     stop = stop_on_signals()
     log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
     try:
@@ -72,8 +78,10 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
             deadlines=deadlines, health=health, observer=telemetry, passed=passed, on_stall=_give_up,
         )  # fmt: skip
     finally:
-        server.close()
-        reader.close(deadlines.shutdown_seconds)
+        with ExitStack() as parts:  # one that fails to close keeps no other open
+            parts.callback(reader.close, deadlines.shutdown_seconds)
+            parts.callback(watch.close, deadlines.shutdown_seconds)
+            parts.callback(server.close)
     log.info("stopped")
     return 0
 

@@ -16,7 +16,7 @@ from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError
 from streamcast.kernels.advance import EVENT, OFFSET, STEPS
 from streamcast.service.snapshots import Header, Store, fingerprint, of_lane
-from streamcast.topics.journal import read_journal
+from streamcast.topics.journal import read_journals
 
 
 def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
@@ -29,14 +29,17 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
     reader = new_reader(settings, connection(settings))
     try:
         partitions = partitions_of(reader, settings.input.topic)
-        for partition in partitions:
-            begin = read_journal(reader, settings.output.journal, partition).begin
+        journals = read_journals(reader, settings.output.journal, partitions)
+        journal_id = reader.describe([settings.output.journal])[settings.output.journal].id
+        for partition, journal in journals.items():
+            begin, topic_id = journal.begin, journal.begun_in
             if begin is None:
                 continue
             digests = {lane: m.digest for lane, m in models.items()}
             wanted = Header(
-                partition.topic, settings.output.journal, partition.index, len(partitions), begin, 0, digests,
-                settings.state.max_series, fingerprint(),
+                partition.topic, settings.output.journal, partition.index, 0 if topic_id else len(partitions), begin, 0,
+                digests, settings.state.max_series, fingerprint(), topic_id=topic_id,
+                journal_id=journal_id if topic_id else "",
             )  # fmt: skip
             for path, offset in store.newest(wanted, 2**62):
                 try:

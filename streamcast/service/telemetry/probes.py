@@ -47,7 +47,8 @@ class Control:
     """The requests that change the service, for those who know the token."""
 
     token: str
-    reset: Callable[[str], None]
+    reset: Callable[[str], bool]
+    """Resets the series of a key; False when this process has none."""
 
 
 @dataclass(slots=True)
@@ -98,9 +99,15 @@ class _Request(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.FORBIDDEN, _TEXT, b"the token is missing or wrong\n")
         elif not 0 < (length := _length(self.headers.get("Content-Length"))) <= _LONGEST_BODY:
             self._answer(HTTPStatus.BAD_REQUEST, _TEXT, b"send the series key as the body\n")
-        else:
-            control.reset(self.rfile.read(length).decode(errors="replace"))
+        elif control.reset(self.rfile.read(length).decode(errors="replace")):
             self._answer(HTTPStatus.ACCEPTED, _TEXT, b"the series is reset with the next batch of its partition\n")
+        else:
+            self._answer(
+                HTTPStatus.NOT_FOUND,
+                _TEXT,
+                b"this process has no series of that key: check the key's spelling, and ask the process that holds its"
+                b" partition\n",
+            )
 
     def _probe(self, problems: Sequence[str]) -> None:
         """Answer "ok", or 503 with the problems, a line each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -18,10 +19,17 @@ ANOMALOUS = 0.9999
 
 
 class Reporter:
-    """Reports committed polls to telemetry; records are counted by the champion's outcome."""
+    """Reports committed polls to telemetry; records are counted by the champion's outcome.
 
-    def __init__(self, telemetry: Telemetry, lanes: Sequence[Lane], champion: Lane, clock: Callable[[], float]) -> None:
-        self._telemetry, self._lanes, self._champion, self._clock = telemetry, lanes, champion, clock
+    ``clock`` gives epoch seconds, ``timer`` seconds that never step.
+    """
+
+    def __init__(
+        self, telemetry: Telemetry, lanes: Sequence[Lane], champion: Lane, clock: Callable[[], float],
+        timer: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._telemetry, self._lanes, self._champion = telemetry, lanes, champion
+        self._clock, self._timer = clock, timer
         self._drifts = {lane.name: Drift() for lane in lanes}
         self._norm, self._normed = 0.0, -np.inf
 
@@ -34,17 +42,16 @@ class Reporter:
         self._state(poll)
 
     def _records(self, poll: Poll) -> None:
-        now = self._clock()
         outcomes = poll.results[self._champion.name].outcomes
         counts = np.bincount(outcomes, minlength=len(NAMES)).tolist()
         self._telemetry.batch(
-            now - poll.began,
-            now - poll.observations.times[outcomes == ANSWERED] / 1000.0,
+            self._timer() - poll.began,
+            self._clock() - poll.observations.times[outcomes == ANSWERED] / 1000.0,
             {name: counts[code] for code, name in enumerate(NAMES) if code != NOT_FINITE},
         )
-        for letter in poll.rejected:
-            if letter.lane in ("", self._champion.name):
-                self._telemetry.dead_letter(letter.reason)
+        reasons = Counter(letter.reason for letter in poll.rejected if letter.lane in ("", self._champion.name))
+        for reason, count in reasons.items():
+            self._telemetry.dead_letter(reason, count)
 
     def _progress(self, poll: Poll) -> None:
         for partition, start, stop in poll.observations.runs:
@@ -64,7 +71,7 @@ class Reporter:
             telemetry.forecasts(lane.name, len(result.forecasts))
 
     def _state(self, poll: Poll) -> None:
-        now, result, engine = self._clock(), poll.results[self._champion.name], self._champion.engine
+        now, result, engine = self._timer(), poll.results[self._champion.name], self._champion.engine
         if now - self._normed >= NORM_SECONDS:
             self._normed, self._norm = now, engine.norm(result)
         self._telemetry.gaps_filled(result.gaps)

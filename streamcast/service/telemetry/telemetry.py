@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
@@ -94,14 +94,11 @@ class Telemetry(Collector):
     # Reported by the loop.
 
     def on_poll(self, records: int, lag: Mapping[Partition, int]) -> None:
-        """A poll returned ``records``; ``lag`` holds every assigned partition, and others are forgotten."""
+        """A poll returned ``records``; ``lag`` holds the partitions whose lag is known."""
         del records  # counted when they are committed
         with self._lock:
             self._gauges["last_poll_timestamp_seconds"] = self._clock()
             self._lag_records = dict(lag)
-            for times in (self._record_timestamps, self._watermarks, self._saved):
-                for gone in times.keys() - lag.keys():
-                    del times[gone]
 
     def on_commit(self, seconds: float, records: int) -> None:
         """A batch of ``records`` was committed in ``seconds``; they include the time reported to ``encoding``."""
@@ -120,10 +117,13 @@ class Telemetry(Collector):
             self._encoding = 0.0
             self._add("aborts")
 
-    def on_rebalance(self) -> None:
-        """Partitions were assigned, revoked or lost."""
+    def on_rebalance(self, held: Collection[Partition]) -> None:
+        """Partitions were assigned, revoked or lost; those that are not ``held`` any more are forgotten."""
         with self._lock:
             self._add("rebalances")
+            for known in (self._record_timestamps, self._watermarks, self._saved):
+                for gone in known.keys() - set(held):
+                    del known[gone]
 
     # Reported by the service.
 
@@ -183,10 +183,13 @@ class Telemetry(Collector):
         self._lanes[lane]
         outcomes_N4 = np.column_stack((absolute_error_N, naive_error_N, pinball_N, covered_N))
         horizons_N = np.broadcast_to(horizon_N, len(outcomes_N4))
+        order_N = np.argsort(horizons_N, kind="stable")
+        horizons, firsts = np.unique(horizons_N[order_N], return_index=True)
+        ordered_N4, ends = outcomes_N4[order_N], [*firsts[1:], len(order_N)]
         with self._lock:
-            for horizon in sorted(set(horizons_N.tolist())):
+            for horizon, first, end in zip(horizons.tolist(), firsts, ends[: len(horizons)], strict=True):
                 track = self._outcomes.setdefault((lane, horizon), Outcomes(self._window))
-                track.extend(outcomes_N4[horizons_N == horizon])
+                track.extend(ordered_N4[first:end])
 
     def progress(self, partition: Partition, record_timestamp_seconds: float, watermark_seconds: float) -> None:
         """The newest consumed record of ``partition``: its Kafka timestamp, and the newest event time (epoch s)."""
@@ -332,12 +335,13 @@ class Telemetry(Collector):
     def _partition_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         now = self._clock()
         for partition, records in self._lag_records.items():
-            labels = (partition.topic, str(partition.index))
-            yield "lag_records", labels, records
+            yield "lag_records", _place(partition), records
             age = max(now - self._record_timestamps.get(partition, now), 0.0)
-            yield "lag_seconds", labels, age if records else 0.0
-            yield "watermark_timestamp_seconds", labels, self._watermarks.get(partition, np.nan)
-            yield "snapshot_age_seconds", labels, now - self._saved.get(partition, np.nan)
+            yield "lag_seconds", _place(partition), age if records else 0.0
+        for partition, watermark in self._watermarks.items():
+            yield "watermark_timestamp_seconds", _place(partition), watermark
+        for partition, saved in self._saved.items():
+            yield "snapshot_age_seconds", _place(partition), now - saved
 
     def _accuracy_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         for (lane, horizon), track in sorted(self._outcomes.items()):
@@ -350,3 +354,7 @@ class Telemetry(Collector):
             yield "forecast_pinball", labels, pinball
             yield "forecast_coverage", labels, coverage
             yield "forecast_skill", labels, 1.0 - relative
+
+
+def _place(partition: Partition) -> tuple[str, str]:
+    return partition.topic, str(partition.index)

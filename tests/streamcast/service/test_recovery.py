@@ -245,7 +245,7 @@ def test_recovery_goes_in_slices_and_tells_how_much_is_left(stand: Stand) -> Non
     watching, lane = Watching(), service._lanes[0]
     recovery = Recovery({"champion": lane.engine}, service._decoder, Troubled(stand), None, watching, stand._now)
     partition = stand.partitions[0]
-    assert recovery.restore(service._assignment.header(partition, 0, 10)) == 0
+    assert recovery.restore(service._assignment.header(partition, 0, 10, stand.journal())) == 0
     recovery.plan(partition, 0, 10, Journal())
     slices = 1
     while not recovery.some(1.5):
@@ -300,5 +300,5 @@ def test_a_take_over_that_fails_half_way_holds_no_partition_whose_state_is_not_r
     with pytest.raises(BrokerUnavailable, match=r"journal\[1\] is away"):
         service.on_assigned(dict.fromkeys(stand.partitions, 10), bounds)
     assert service._assignment.spans == {}
-    assert service.recover_some(1.0)
+    assert service.recover_some(1.0) == {}
     assert not any(service._lanes[0].engine.slab.series(partition) for partition in stand.partitions)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from harness.simulation.stand import TOPICS, Stand
 from harness.streams import START
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault
-from streamcast.consumers.transport import BrokerUnavailable, InDoubt, Partition
+from streamcast.consumers.transport import Batch, BrokerUnavailable, Fenced, InDoubt, Outgoing, Partition
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import Start
 from streamcast.service.service import Service
@@ -86,9 +88,35 @@ def test_first_answers_whose_position_was_not_written_are_repeated_from_the_star
     stand.observe("a", *TEN)
     stand.loop.iterate()
     assert sources(stand) == [*range(5)]
-    assert stand.committed() is None
+    assert stand.committed() == 0
     stand.serve(start=Start("latest"), guarantee="at_least_once")
     assert sources(stand) == [*range(5), *range(10)]
+    assert stand.verify(exactly_once=False).proven
+
+
+def test_at_least_once_a_process_that_froze_in_its_first_step_answers_like_the_one_that_took_its_place(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how: dict[str, Any] = {"start": Start("latest"), "guarantee": "at_least_once"}
+    stand.observe("a", *TEN)
+    zombie = stand.serve(**how)
+    frozen, on_batch = stand.loop, zombie.on_batch
+
+    def freeze(batches: Sequence[Batch]) -> Iterator[Outgoing]:
+        made = on_batch(batches)
+        stand.serve(**how)
+        stand.observe("a", *TEN)
+        stand.work()
+        return made
+
+    monkeypatch.setattr(zombie, "on_batch", freeze)
+    stand.observe("a", *TEN[:5])
+    with suppress(InDoubt):  # the group refuses its position
+        frozen.iterate()
+    with pytest.raises(Fenced):
+        frozen.iterate()
+    assert sorted(set(sources(stand))) == [*range(10, 25)]
+    assert stand.journal().start == 10
     assert stand.verify(exactly_once=False).proven
 
 
@@ -99,7 +127,7 @@ def test_positions_that_are_refused_once_are_sent_again_also_when_nothing_more_a
     stand.loop.iterate()
     stand.loop.iterate()
     stand.loop.iterate()
-    assert stand.committed() is None
+    assert stand.committed() == 0
     stand.loop.iterate()
     assert (stand.committed(), sources(stand)) == (10, [*range(10)])
 
@@ -378,14 +406,17 @@ def test_two_processes_that_snapshot_the_same_offset_write_the_same_bytes(tmp_pa
     assert written[0] == written[1]
 
 
-def test_a_changed_number_of_partitions_does_not_load_the_old_snapshots(stand: Stand) -> None:
+def test_where_no_topic_has_an_identity_another_number_of_partitions_does_not_load_the_old_snapshots(
+    stand: Stand,
+) -> None:
+    for name, spec in stand.broker._topics.items():
+        stand.broker._topics[name] = replace(spec, id="")
     stand.observe("a", *TEN)
     stand.serve()
     stand.stop()
-    spec = stand.broker._topics[TOPICS.observations]
-    stand.broker._topics[TOPICS.observations] = replace(spec, partitions=7)
-    header = stand.service._assignment.header(stand.partitions[0], 0, 10)
-    assert list(stand.store.newest(header, 10)) == []
+    header = stand.service._assignment.header(stand.partitions[0], 0, 10, stand.journal())
+    assert [offset for _, offset in stand.store.newest(header, 10)] == [10]
+    assert list(stand.store.newest(replace(header, partitions=7), 10)) == []
 
 
 def test_telemetry_counts_each_record_once(stand: Stand) -> None:

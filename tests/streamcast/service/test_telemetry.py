@@ -72,7 +72,7 @@ def value(telemetry: Telemetry, name: str, *labels: str) -> float:
 
 def feed(telemetry: Telemetry) -> None:
     """Report everything that can be reported, once."""
-    telemetry.on_rebalance()
+    telemetry.on_rebalance([PARTITION])
     telemetry.rebalanced(0.2)
     telemetry.recovering(10)
     telemetry.recovered(1.5)
@@ -218,11 +218,24 @@ def test_a_watermark_never_goes_back(telemetry: Telemetry) -> None:
 
 def test_a_partition_that_went_elsewhere_is_no_longer_shown(telemetry: Telemetry) -> None:
     feed(telemetry)
-    telemetry.on_poll(0, {Partition("observations", 5): 0})
+    other = Partition("observations", 5)
+    telemetry.on_rebalance([other])
+    telemetry.on_poll(0, {other: 0})
+    telemetry.snapshot(other)
     partitions = {
         labels for name, labels in samples(telemetry) if name.endswith(("lag_records", "snapshot_age_seconds"))
     }
     assert partitions == {("observations", "5")}
+
+
+def test_the_age_of_a_restored_snapshot_is_shown_while_the_lag_is_not_known_yet(
+    telemetry: Telemetry, clock: Clock
+) -> None:
+    telemetry.on_rebalance([PARTITION])
+    telemetry.snapshot(PARTITION)
+    telemetry.on_poll(0, {})
+    clock.now += 7
+    assert value(telemetry, "snapshot_age_seconds", "observations", "2") == 7
 
 
 def test_made_up_reasons_cannot_grow_the_metrics_without_bound(telemetry: Telemetry) -> None:

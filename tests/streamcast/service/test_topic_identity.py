@@ -1,0 +1,209 @@
+"""Topics that are deleted, made again, or grown under a service: nothing of the former topic is taken for the next."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.simulation.stand import GROUP, TOPICS, Stand
+from streamcast.consumers.health import LoopHealth
+from streamcast.consumers.loop import OFFER_SECONDS
+from streamcast.consumers.transport import Partition, TopicMissing, TopicSpec
+from streamcast.errors import ServiceError
+from streamcast.service.assignment import Start
+from streamcast.service.watch import WATCH_SECONDS, TopicWatch
+from streamcast.topics.journal import Entry, Journal
+
+TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
+FAR = tuple(value + 500.0 for value in TEN)
+COLD = Start(allow_cold_start=True)
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    return Stand(tmp_path)
+
+
+def restored_from_a_snapshot(stand: Stand) -> None:
+    """A service that has a snapshot at offset 10, and has ended; the group remembers its position."""
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+
+
+@pytest.mark.parametrize("remembered", [None, 10])
+def test_a_successor_of_the_input_is_refused_with_the_remedy(stand: Stand, remembered: int | None) -> None:
+    restored_from_a_snapshot(stand)
+    former = stand.broker.describe([TOPICS.observations])[TOPICS.observations].id
+    stand.make_again(TOPICS.observations)
+    if remembered is not None:
+        stand.broker._group(GROUP).committed[stand.partitions[0]] = remembered
+    stand.observe("a", *FAR, *FAR)
+    with pytest.raises(ServiceError, match=rf"the journal has {former}, .*allow_cold_start: true") as refused:
+        stand.serve()
+    assert stand.broker.describe([TOPICS.observations])[TOPICS.observations].id in str(refused.value)
+    assert len(stand.values(TOPICS.forecasts)) == 10
+    assert "deleted and made again" in stand.verify().unknown[0]
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize("outputs", ["kept", "made again"])
+def test_a_successor_begins_empty_at_its_start_where_cold_starts_are_allowed(
+    stand: Stand, guarantee: str, outputs: str
+) -> None:
+    restored_from_a_snapshot(stand)
+    stand.make_again(TOPICS.observations)
+    if outputs == "made again":
+        stand.make_again(TOPICS.forecasts)
+    stand.broker._group(GROUP).committed[stand.partitions[0]] = 10
+    stand.observe("a", *FAR, *FAR)
+    stand.serve(start=COLD, guarantee=guarantee)  # type: ignore[arg-type]
+    assert stand.committed() == 20
+    journal = stand.journal()
+    assert [(entry.kind, entry.offset) for entry in journal.entries] == [("cold", 0)]
+    assert (journal.begin, journal.former) == (0, 1)
+    report = stand.verify(exactly_once=guarantee == "exactly_once")
+    assert (report.violations, report.forecasts) == ([], 20)
+    assert report.unknown == []
+
+    stand.stop()
+    stand.serve()
+    assert stand.verify(exactly_once=guarantee == "exactly_once").violations == []
+
+
+def test_what_a_deleted_topic_leaves_in_the_outputs_is_not_taken_for_the_next_ones(stand: Stand) -> None:
+    restored_from_a_snapshot(stand)
+    stand.make_again(TOPICS.observations)
+    stand.observe("a", *FAR[:4])
+    stand.serve(start=COLD)
+    report = stand.verify()
+    assert (report.violations, report.forecasts) == ([], 4)
+    assert report.unknown == [
+        "observations[0]: 6 outputs belong to a topic of this name that was deleted, or to no record"
+    ]
+
+
+def test_decisions_for_a_deleted_topic_do_not_count_for_the_next() -> None:
+    def entry(kind: str, offset: int, topic_id: str = "") -> Entry:
+        return Entry(kind, "in", 0, offset, topic_id=topic_id)  # type: ignore[arg-type]
+
+    journal = Journal.of([entry("start", 0, "A"), entry("skip", 7), entry("cold", 3, "B"), entry("reset", 5, "B")])
+    assert (journal.skips(), journal.begin, journal.topic_id) == (frozenset(), 3, "B")
+    assert [each.offset for each in journal.resets()] == [5]
+
+
+def test_only_the_first_start_counts() -> None:
+    starts = [Entry("start", "in", 0, offset, warm_from=2) for offset in (10, 30)]
+    journal = Journal.of([starts[0], Entry("reset", "in", 0, 12, key="a"), starts[1]])
+    assert (journal.start, journal.begin, journal.repeated) == (10, 8, 1)
+
+
+def test_a_journal_that_is_made_again_loads_no_snapshot_of_the_former(stand: Stand) -> None:
+    restored_from_a_snapshot(stand)
+    held = stand.store.newest(stand.service._assignment.header(stand.partitions[0], 0, 10, stand.journal()), 10)
+    assert [offset for _, offset in held] == [10]
+    stand.make_again(TOPICS.journal)
+    stand.serve(working=False)
+    stand.service.on_assigned({stand.partitions[0]: 10}, {stand.partitions[0]: (0, 10)})
+    header = stand.service._assignment.header(stand.partitions[0], 0, 10, Journal())
+    assert list(stand.store.newest(header, 10)) == []
+
+
+def test_a_service_that_older_versions_began_keeps_its_snapshots_and_learns_the_identity(stand: Stand) -> None:
+    known = dict(stand.broker._topics)
+    for name, spec in known.items():
+        stand.broker._topics[name] = replace(spec, id="")
+    restored_from_a_snapshot(stand)
+    stand.broker._topics.update(known)
+    stand.observe("a", *TEN)
+    stand.broker.delete_records(stand.partitions[0], 5)  # so that only the snapshot makes a start possible
+    stand.serve()
+    assert stand.committed() == 20
+    assert stand.journal().topic_id == known[TOPICS.observations].id
+    stand.stop()
+    stand.make_again(TOPICS.observations)
+    with pytest.raises(ServiceError, match="deleted and made again"):
+        stand.serve()
+
+
+def test_partitions_that_only_the_input_has_wait_until_the_outputs_grow_while_the_others_are_answered(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand.observe("a", *TEN[:5])
+    stand.serve()
+    stand.broker.grow(TOPICS.observations, 3)
+    stand.partitions = [Partition(TOPICS.observations, index) for index in range(3)]
+    stand.observe("b", *TEN, partition=2)
+    stand.observe("a", *TEN[5:])
+    with caplog.at_level(logging.ERROR, "streamcast"):
+        stand.work()
+    assert (stand.committed(0), stand.committed(2)) == (10, None)
+    assert "observations[1] to [2] are not answered: forecasts, dead-letters, journal must have 3" in caplog.text
+    assert "kafka-topics.sh --alter --topic forecasts --partitions 3" in caplog.text
+
+    stand.serve()  # a restart serves the old ones as well
+    stand.observe("a", 3.0)
+    stand.work()
+    assert (stand.committed(0), stand.committed(2)) == (11, None)
+
+    for topic in (TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal):
+        stand.broker.grow(topic, 3)
+    stand.seconds += OFFER_SECONDS
+    stand.work()
+    assert (stand.committed(0), stand.committed(2)) == (11, 10)
+    assert stand.verify().proven
+
+
+def test_snapshots_outlive_partitions_that_are_added(stand: Stand) -> None:
+    restored_from_a_snapshot(stand)
+    for topic in (TOPICS.observations, TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal):
+        stand.broker.grow(topic, 2)
+    stand.broker.delete_records(stand.partitions[0], 10)
+    stand.observe("a", *TEN)
+    stand.serve()
+    assert stand.committed() == 20
+
+
+def watching(stand: Stand, health: LoopHealth, changed: list[str]) -> TopicWatch:
+    known = stand.reader.describe([TOPICS.observations, TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal])
+    return TopicWatch(stand.reader, TOPICS, known, health, changed.append)
+
+
+@pytest.mark.parametrize("topic", [TOPICS.observations, TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal])
+def test_a_topic_that_is_deleted_makes_the_service_unready_within_a_minute(stand: Stand, topic: str) -> None:
+    health, changed = LoopHealth(), list[str]()
+    watch = watching(stand, health, changed)
+    stand.broker.delete(topic)
+    for _ in range(int(60 / WATCH_SECONDS)):
+        watch.look()
+    assert [problem for problem in health.problems() if f"topic '{topic}' is gone" in problem]
+    stand.broker.create(TopicSpec(topic, 1))
+    watch.look()
+    assert not [problem for problem in health.problems() if "is gone" in problem]
+    assert len(changed) == (topic in (TOPICS.observations, TOPICS.journal))
+
+
+def test_outputs_that_are_too_small_are_a_reason_to_be_unready_until_they_grow(stand: Stand) -> None:
+    health = LoopHealth()
+    watch = watching(stand, health, [])
+    stand.broker.grow(TOPICS.observations, 2)
+    for _ in range(2):
+        watch.look()
+    assert "observations[1] to [1] are not answered" in health.problems()[-1]
+    for topic in (TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal):
+        stand.broker.grow(topic, 2)
+    watch.look()
+    assert not [problem for problem in health.problems() if "answered" in problem]
+
+
+def test_a_start_without_an_output_names_it(stand: Stand) -> None:
+    stand.broker.delete(TOPICS.dead_letters)
+    with pytest.raises(TopicMissing, match="topic 'dead-letters' does not exist: `streamcast check --create`"):
+        stand.serve()
+    stand.broker.create(TopicSpec(TOPICS.dead_letters, 1))
+    stand.observe("a", *TEN)
+    stand.serve()
+    assert stand.committed() == 10
