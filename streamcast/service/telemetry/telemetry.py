@@ -181,7 +181,7 @@ class Telemetry(Collector):
         horizons (those that the model's spec lists).  Raises KeyError for an unknown lane.
         """
         self._lanes[lane]
-        outcomes_N4 = np.column_stack((absolute_error_N, naive_error_N, pinball_N, covered_N))
+        outcomes_N4 = np.column_stack((absolute_error_N, naive_error_N, pinball_N, covered_N)).astype(np.float64)
         horizons_N = np.broadcast_to(horizon_N, len(outcomes_N4))
         order_N = np.argsort(horizons_N, kind="stable")
         horizons, firsts = np.unique(horizons_N[order_N], return_index=True)
