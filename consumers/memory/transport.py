@@ -83,9 +83,15 @@ class MemoryReader:
 
     def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
         """See ``Reader.read_ranges``."""
+        together: list[Batch] = []
         for partition, (start, end) in ranges.items():
             for batch in self.read_range(partition, start, end):
-                yield [batch]
+                together.append(batch)
+                if sum(map(len, together)) >= RANGE_RECORDS:
+                    yield together
+                    together = []
+        if together:
+            yield together
 
     def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
         """See ``Reader.read_range``."""

@@ -70,6 +70,12 @@ class Worldly(MemoryReader):
         self._asked("bounds")
         return super().ends(partitions)
 
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        """See ``Reader``."""
+        for partition, (start, end) in ranges.items():
+            for batch in self.read_range(partition, start, end):
+                yield [batch]
+
     def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
         """See ``Reader``."""
         for first in range(start, end, READ_RECORDS):

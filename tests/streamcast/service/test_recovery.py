@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -93,6 +93,11 @@ class Troubled(MemoryReader):
         super().__init__(stand.broker, Connection("memory", GROUP, "reader"))
         self._stand, self._fails_at = stand, list(fails_at)
         self.read: list[int] = []
+
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        for partition, (start, end) in ranges.items():
+            for batch in self.read_range(partition, start, end):
+                yield [batch]
 
     def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
         for first in range(start, end, 2):
