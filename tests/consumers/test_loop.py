@@ -28,6 +28,7 @@ from streamcast.consumers.transport import (
     TopicSpec,
 )
 
+READER = Connection("", "group")
 PARTITIONS = [Partition("in", 0), Partition("in", 1)]
 
 
@@ -348,6 +349,24 @@ def test_a_commit_that_fails_for_ever_ends_the_loop_with_its_error() -> None:
     assert "in doubt" in health.problems()[-1]
     assert ledger.calls[-1] == "lost"
     assert readable(broker, "out") == {0: [], 1: []}
+
+
+def test_a_loop_whose_last_doubt_cannot_be_settled_closes_its_transport_all_the_same() -> None:
+    class Broken(Ledger):
+        def on_in_doubt(self, stable: Positions) -> None:
+            raise ValueError(f"cannot settle {len(stable)} partitions")
+
+    broker = make_broker()
+    produce(broker, 0, 5)
+    transport, ledger = MemoryTransport(broker, Connection("", "group", "0")), Broken(MemoryReader(broker, READER))
+    loop = Loop(transport, ledger, ["in"], limits=BatchLimits(), health=LoopHealth(), observer=Unobserved())
+    for _ in range(3):
+        loop.iterate()
+    loop._note_doubt({})
+    with pytest.raises(ValueError, match="cannot settle 2 partitions"):
+        loop.close(1.0)
+    assert ledger.calls[-1] == "lost"
+    assert transport._listener is None, "closed"
 
 
 def test_joining_is_tried_again_while_the_broker_does_not_answer(caplog: pytest.LogCaptureFixture) -> None:

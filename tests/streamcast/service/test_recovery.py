@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 
 from harness.simulation.plan import model
 from harness.simulation.stand import GROUP, Stand
-from streamcast.consumers.memory.transport import MemoryReader
-from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition
+from streamcast.consumers.memory.transport import Fault, MemoryReader
+from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition, TopicSpec
 from streamcast.errors import ServiceError, SettingsError
 from streamcast.service.fold import Fold
 from streamcast.service.recovery import Recovery
@@ -307,3 +308,72 @@ def test_a_take_over_that_fails_half_way_holds_no_partition_whose_state_is_not_r
     assert service._assignment.spans == {}
     assert service.recover_some(1.0) == {}
     assert not any(service._lanes[0].engine.slab.series(partition) for partition in stand.partitions)
+
+
+class Counting(MemoryReader):
+    """A reader that counts its requests."""
+
+    def __init__(self, stand: Stand) -> None:
+        super().__init__(stand.broker, Connection("memory", GROUP, "reader"))
+        self.requests: Counter[str] = Counter()
+
+    def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+        self.requests["describe"] += 1
+        return super().describe(topics)
+
+    def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
+        self.requests["bounds"] += 1
+        return super().bounds(partitions)
+
+    def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        self.requests["ends"] += 1
+        return super().ends(partitions)
+
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        self.requests["read"] += 1
+        return super().read_ranges(ranges)
+
+
+@pytest.mark.parametrize("partitions", [1, 40])
+def test_taking_partitions_over_costs_as_many_requests_for_many_as_for_one(tmp_path: Path, partitions: int) -> None:
+    stand = Stand(tmp_path, partitions)
+    for index in range(partitions):
+        stand.observe(f"k{index}", *TEN, partition=index)
+    stand.serve(max_records=1_000)
+    for index in range(partitions):
+        assert stand.committed(index) == 10
+    stand.loop.abandon()
+    reader = Counting(stand)
+    stand.serve(reader=reader)
+    assert reader.requests == {"describe": 1, "bounds": 1, "ends": 1, "read": 2}, "the journals, and the records"
+    assert stand.verify().proven
+
+
+def test_a_take_over_gives_signs_of_life_while_it_reads_journals_and_returns_between_two_states(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, partitions=3)
+    for index in range(3):
+        stand.observe(f"k{index}", *TEN, partition=index)
+    stand.serve()
+    stand.stop()
+    service, beats = stand.serve(working=False), list[float]()
+    service._assignment._beat = lambda: beats.append(0.0)
+    service.on_assigned(dict.fromkeys(stand.partitions, 10), dict.fromkeys(stand.partitions, (0, 10)))
+    assert len(beats) >= 4
+    slices = 1
+    while (positions := service.recover_some(0.0)) is None:
+        slices += 1
+    assert slices == 4
+    assert positions == dict.fromkeys(stand.partitions, 10)
+
+
+def test_a_recovery_that_has_nothing_to_do_is_no_recovery(stand: Stand) -> None:
+    service = stand.serve()
+    stand.observe("a", *TEN[:5])
+    stand.faults = [("end", Fault.LOST)]
+    stand.work()
+    exposition = service._telemetry.exposition().decode()
+    assert "streamcast_aborts_total 1.0" in exposition
+    assert "streamcast_recovery_seconds_count 0.0" in exposition
+    assert "streamcast_recovery_records_left 0.0" in exposition
+    service = stand.serve()
+    assert "streamcast_recovery_seconds_count 1.0" in service._telemetry.exposition().decode()

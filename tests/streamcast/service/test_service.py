@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harness.simulation.plan import model
-from harness.simulation.stand import TOPICS, Stand
+from harness.simulation.stand import GROUP, TOPICS, Stand
 from harness.streams import START
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault
@@ -417,6 +417,45 @@ def test_where_no_topic_has_an_identity_another_number_of_partitions_does_not_lo
     header = stand.service._assignment.header(stand.partitions[0], 0, 10, stand.journal())
     assert [offset for _, offset in stand.store.newest(header, 10)] == [10]
     assert list(stand.store.newest(replace(header, partitions=7), 10)) == []
+
+
+@pytest.mark.parametrize("cold", [False, True])
+def test_a_position_whose_records_are_gone_and_an_empty_journal_begin_cold_only_where_that_is_allowed(
+    stand: Stand, *, cold: bool
+) -> None:
+    stand.observe("a", *TEN)
+    stand.broker._group(GROUP).committed[stand.partitions[0]] = 2
+    stand.broker.delete_records(stand.partitions[0], 6)
+    if not cold:
+        with pytest.raises(ServiceError, match="from offset 2 on, but the topic holds them only from 6"):
+            stand.serve()
+        return
+    stand.serve(start=Start(warm_from=3, allow_cold_start=True))
+    assert sources(stand) == [6, 7, 8, 9]
+    assert stand.journal().begin == 6
+    assert stand.verify().proven
+
+
+def test_a_batch_whose_partitions_are_lost_while_it_is_answered_is_in_doubt_and_nothing_of_it_is_committed(
+    stand: Stand,
+) -> None:
+    service = stand.serve()
+    stand.observe("a", *TEN[:5])
+    batches = list(stand.batches(TOPICS.observations))
+    outgoing = service.on_batch(batches)
+    service.on_lost(stand.partitions)
+    with pytest.raises(InDoubt, match="lost while it was answered"):
+        list(outgoing)
+
+
+def test_a_reset_of_a_key_that_no_series_has_is_not_accepted(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    service = stand.serve()
+    assert service.reset("a")
+    assert not service.reset("b")
+    stand.observe("a", *TEN)
+    stand.work()
+    assert [entry.key for entry in stand.journal().resets()] == ["a"]
 
 
 def test_telemetry_counts_each_record_once(stand: Stand) -> None:

@@ -6,6 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ import streamcast.service.snapshots
 from harness.streams import SPECS, Line, digests, drive, engine, partition, streams
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SnapshotError
-from streamcast.service.snapshots import Arrays, Header, Store, decode, encode
+from streamcast.service.snapshots import ABANDONED_SECONDS, Arrays, Header, Store, decode, encode
 
 HEADER = Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
 SMALL = encode(HEADER, {"champion/level": np.arange(12.0).reshape(3, 4), "champion/seen": np.arange(3)})
@@ -207,3 +210,34 @@ def test_the_folder_of_a_partition_names_topic_and_number(store: Store, tmp_path
     store.write(replace(HEADER, topic="load", partition=3), arrays())
     assert [path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.snapshot")] == ["state/load/3"]
     assert Partition("load", 3) == ("load", 3)
+
+
+def test_what_a_process_that_died_had_begun_to_write_is_removed_an_hour_later(store: Store, tmp_path: Path) -> None:
+    store.write(replace(HEADER, offset=1), arrays())
+    folder = next((tmp_path / "state").rglob("*.snapshot")).parent
+    old, young = folder / "1.7.part", folder / "1.8.part"
+    for aside in (old, young):
+        aside.write_bytes(b"half")
+    os.utime(old, (0, time.time() - ABANDONED_SECONDS - 1))
+    store.write(replace(HEADER, offset=2), arrays())
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_a_process_ends_although_its_store_hangs() -> None:
+    hangs = """
+import threading
+from streamcast.consumers.transport import Partition
+from streamcast.service.saving import Saver
+from streamcast.service.snapshots import Header
+class Hangs:
+    def write(self, header, arrays):
+        threading.Event().wait()
+saver = Saver(Hangs(), 1.0, None)
+saver.save(Header("in", "journal", 0, 1, 0, 5, {}, 1, ""), {})
+saver.finish(0.05)
+"""
+    ended = subprocess.run([sys.executable, "-c", hangs], timeout=60, check=False, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (
+        0,
+        b"the last snapshot was not written within 0 s; the one before is kept\n",
+    )

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+import time
+import uuid
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
+from kafka.admin import KafkaAdminClient
 
+from harness.simulation.plan import model
 from harness.simulation.stand import GROUP, TOPICS, Stand
+from harness.streams import MINUTE, START
 from streamcast.consumers.health import LoopHealth
-from streamcast.consumers.loop import OFFER_SECONDS
-from streamcast.consumers.transport import Partition, TopicMissing, TopicSpec
+from streamcast.consumers.kafka_python.reader import KafkaReader
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.loop import OFFER_SECONDS, BatchLimits, Loop, Unobserved
+from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import Start
+from streamcast.service.saving import Saver
+from streamcast.service.service import Service
+from streamcast.service.snapshots import Store
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.service.verification import Expectations, verify
 from streamcast.service.watch import WATCH_SECONDS, TopicWatch
 from streamcast.topics.journal import Entry, Journal
+from streamcast.topics.names import Topics
+from streamcast.topics.observations import encode_observation
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 FAR = tuple(value + 500.0 for value in TEN)
@@ -197,6 +211,55 @@ def test_outputs_that_are_too_small_are_a_reason_to_be_unready_until_they_grow(s
         stand.broker.grow(topic, 2)
     watch.look()
     assert not [problem for problem in health.problems() if "answered" in problem]
+
+
+@pytest.mark.kafka
+def test_on_a_real_kafka_a_successor_is_refused_or_begins_empty_at_its_start(kafka: str, tmp_path: Path) -> None:
+    names = (f"{topic}-{uuid.uuid4().hex}" for topic in ("observations", "forecasts", "dead-letters", "journal"))
+    who, topics = Connection(kafka, uuid.uuid4().hex), Topics(*names)
+    writer = KafkaTransport(replace(who, group=f"{who.group}-writer", guarantee="at_least_once"))
+    writer.create([TopicSpec(name, 1) for name in astuple(topics)])
+    reader, partition = KafkaReader(who), Partition(topics.observations, 0)
+
+    def observe(values: tuple[float, ...]) -> None:
+        times = [START + bar * MINUTE for bar in range(len(values))]
+        made = [encode_observation("a", time, [value]) for time, value in zip(times, values, strict=True)]
+        writer.commit([Outgoing(topics.observations, [0] * len(made), times, [b"a"] * len(made), made)], {})
+
+    def serve(until: int, start: Start) -> None:
+        tiny, store = model("sample", 0), Store(str(tmp_path), 3)
+        telemetry = Telemetry({"champion": ("tiny", "0")}, 0.8)
+        transport = KafkaTransport(who)
+        saver = Saver(store, 1e9, telemetry)
+        service = Service({"champion": tiny}, reader, telemetry, topics, start, store=store, saver=saver)
+        limits = BatchLimits(max_wait_seconds=0.05)
+        loop = Loop(
+            transport, service, [topics.observations], limits=limits, health=LoopHealth(), observer=Unobserved()
+        )
+        try:
+            while reader.committed([partition]).get(partition) != until:
+                loop.iterate()
+        except BaseException:
+            loop.abandon()
+            raise
+        finally:
+            loop.close(10.0)
+
+    observe(TEN)
+    serve(10, Start())
+    with KafkaAdminClient(bootstrap_servers=kafka) as admin:
+        admin.delete_topics([topics.observations])
+    while topics.observations in writer.describe([topics.observations]):
+        time.sleep(0.1)
+    writer.create([TopicSpec(topics.observations, 1)])
+    observe(FAR + FAR)
+    with pytest.raises(ServiceError, match="was deleted and made again"):
+        serve(20, Start())
+    serve(20, COLD)
+    report = verify(reader, topics, lambda _digest: model("sample", 0), Expectations())
+    assert (report.violations, report.forecasts) == ([], 20)
+    for each in (writer, reader):
+        each.close(10.0)
 
 
 def test_a_start_without_an_output_names_it(stand: Stand) -> None:
