@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
-from streamcast.service.telemetry.probes import TelemetryServer
+from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 
 LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action")
@@ -317,6 +317,21 @@ def test_metrics_are_served_as_text(server: TelemetryServer) -> None:
     status, body = get(server, "/metrics")
     assert status == 200
     assert b'streamcast_model_info{lane="champion",model="load",model_version="3"} 1.0' in body
+
+
+def test_a_reset_of_a_key_that_no_series_has_is_said(telemetry: Telemetry, health: SwitchedHealth) -> None:
+    def post(key: bytes) -> tuple[int, bytes]:
+        with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+            connection.request("POST", "/reset", key, {"Authorization": "Bearer t"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+    control = Control("t", lambda key: key == "known")
+    with closing(TelemetryServer(telemetry, health, control=control)) as server:
+        assert post(b"known") == (202, b"the series is reset with the next batch of its partition\n")
+        status, said = post(b"unknown")
+    assert status == 404
+    assert b"this process has no series of that key" in said
 
 
 def test_probes_follow_the_health_of_the_loop(server: TelemetryServer, health: SwitchedHealth) -> None:
