@@ -125,7 +125,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             with self._talking("committing first positions"):
                 started(commit).result(CONNECT_SECONDS)  # the client's own call has no deadline
         except (BrokerUnavailable, TimeoutError) as refused:
-            raise BrokerUnavailable.refused_first(positions, refused or "no answer") from refused
+            raise BrokerUnavailable.refused_first(positions, str(refused) or "no answer") from refused
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""

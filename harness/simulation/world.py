@@ -122,9 +122,10 @@ class World(Processes):
     def header(self, partition: Partition, begin: int, offset: int, models: Mapping[str, Model]) -> Header:
         """The header of a snapshot."""
         digests = {lane: each.digest for lane, each in models.items()}
+        ids = {name: spec.id for name, spec in self.broker.describe([partition.topic, TOPICS.journal]).items()}
         return Header(
-            partition.topic, TOPICS.journal, partition.index, self.plan.partitions, begin, offset, digests,
-            self.max_series, fingerprint(),
+            partition.topic, TOPICS.journal, partition.index, 0, begin, offset, digests, self.max_series,
+            fingerprint(), topic_id=ids[partition.topic], journal_id=ids[TOPICS.journal],
         )  # fmt: skip
 
     def _snapshots(self, partition: Partition) -> list[Path]:

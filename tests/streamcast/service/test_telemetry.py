@@ -321,13 +321,13 @@ def test_metrics_are_served_as_text(server: TelemetryServer) -> None:
 
 def test_a_reset_of_a_key_that_no_series_has_is_said(telemetry: Telemetry, health: SwitchedHealth) -> None:
     def post(key: bytes) -> tuple[int, bytes]:
-        with closing(HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        with closing(HTTPConnection("127.0.0.1", running.port, timeout=10)) as connection:
             connection.request("POST", "/reset", key, {"Authorization": "Bearer t"})
             answer = connection.getresponse()
             return answer.status, answer.read()
 
     control = Control("t", lambda key: key == "known")
-    with closing(TelemetryServer(telemetry, health, control=control)) as server:
+    with closing(TelemetryServer(telemetry, health, control=control)) as running:
         assert post(b"known") == (202, b"the series is reset with the next batch of its partition\n")
         status, said = post(b"unknown")
     assert status == 404
