@@ -57,10 +57,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """A partition whose state is still to be restored: where it begins, and the first offset that the topic holds."""
+    """A partition whose state is still to be restored: its decisions, and the first offset that the topic holds."""
 
     journal: Journal
-    begin: int
     held: int
 
 
@@ -105,7 +104,7 @@ class Assignment:
             position, begin, unwritten, journal = self._decide(partition, journal, position or 0, held)
             header = self.header(partition, begin, position, journal)
             self.spans[partition] = Span(header, position, journal.skips(), unwritten, self._swapped(journal))
-            self._plans[partition] = _Plan(journal, begin, held)
+            self._plans[partition] = _Plan(journal, held)
         return unserved
 
     def recover_some(self, budget_seconds: float) -> Positions | None:
@@ -195,8 +194,10 @@ class Assignment:
         """Return the position, where state begins, the entry that this start or its models need, and what counts."""
         now, topic_id = self._deployment, self._found[partition.topic].id
         if journal.topic_id and topic_id and journal.topic_id != topic_id:
-            self._allow_another_topic(partition, journal.topic_id, topic_id)
-            return held, held, [self.entry("cold", partition, held)], Journal()
+            journal = Journal(former=[*journal.former, journal.topic_id])
+        if journal.former and journal.begin is None:
+            self._allow_another_topic(partition, journal.former[-1], topic_id)
+            return held, held, [self.entry("cold", partition, held)], journal
         if journal.begin is None:
             position = position if position >= held else self._cold_start(partition, position, held)
             begin = max(position - self._start.warm_from, held)

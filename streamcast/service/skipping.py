@@ -60,7 +60,8 @@ def skip(
     if offset in journal.skips():
         return False
     _check(transport, journal, partition, offset, position)
-    entry = Entry("skip", partition.topic, partition.index, offset)
+    topic_id = transport.describe([partition.topic])[partition.topic].id
+    entry = Entry("skip", partition.topic, partition.index, offset, topic_id=topic_id)
     records = outgoing(topics.journal, [entry], round(time.time() * 1000))
     positions = {} if position is None else {partition: position}
     transport.seek(positions)  # a member commits positions only of partitions that it has sought

@@ -108,7 +108,7 @@ class _PartitionCheck:
     def run(self) -> None:
         """Read what was written, fold what should have been, and compare."""
         before = self._reader.committed([self._partition])
-        self._former = read_journal(self._reader, self._topics.journal, self._partition).former
+        self._former = len(read_journal(self._reader, self._topics.journal, self._partition).former)
         self._read_forecasts()
         self._read_dead_letters()
         after = self._reader.committed([self._partition])

@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: these models (lane to digest) answer, with room for ``max_series`` and this champion; so they do from a
     start on.  (Entries of older versions name no champion: it was the first lane.)
     reset: the state of ``key`` is reset.  skip: the one record at ``offset`` is rejected unread.
-    ``topic_id`` is the identity of the topic, empty in entries of older versions and of `streamcast skip`.
+    ``topic_id`` is the identity of the topic, empty in entries of older versions.
     """
 
     kind: Kind
@@ -54,12 +54,13 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Journal:
     """The entries of one input partition, in the order they were written: those that count, see ``Journal.of``.
 
-    ``repeated`` counts the starts that were passed over, ``former`` the topics of this name that were deleted.
+    ``repeated`` counts the starts that were passed over; ``former`` has the identities of the topics of this name that
+    were deleted.
     """
 
     entries: Sequence[Entry] = ()
     repeated: int = 0
-    former: int = 0
+    former: Sequence[str] = ()
 
     @classmethod
     def of(cls, written: Iterable[Entry]) -> Journal:
@@ -69,11 +70,12 @@ class Journal:
         others have answered long since.  What was decided for a topic does not count for the next one of its name.
         """
         entries: list[Entry] = []
-        repeated = former = 0
-        topic_id = ""
+        former: list[str] = []
+        repeated, topic_id = 0, ""
         for entry in written:
-            if entry.begins and topic_id and entry.topic_id not in ("", topic_id):
-                entries, repeated, former = [], 0, former + 1
+            if topic_id and entry.topic_id not in ("", topic_id):
+                entries, repeated = [], 0
+                former.append(topic_id)
             topic_id = entry.topic_id or topic_id
             if entry.kind == "start" and any(earlier.begins for earlier in entries):
                 repeated += 1
