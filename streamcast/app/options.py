@@ -113,7 +113,9 @@ class Columns:
     ] = None
     freq: Annotated[
         str | None,
-        typer.Option(help="Bar length, such as 15min or 1h.", show_default="the median time between rows"),
+        typer.Option(
+            help="Bar length, such as 15min, 1h, or MS for months.", show_default="the median time between rows"
+        ),
     ] = None
     time_format: Annotated[
         str | None,
@@ -192,7 +194,9 @@ class SpecOptions:
 class NewOptions:
     """What a model without a network forecasts."""
 
-    freq: Annotated[str | None, typer.Option(help="Bar length, such as 15min or 1h. Required without --like.")] = None
+    freq: Annotated[
+        str | None, typer.Option(help="Bar length, such as 15min, or MS for months. Required without --like.")
+    ] = None
     horizon: Annotated[int, typer.Option(help="How many bars to forecast.", min=1, max=2_000)] = 24
     season: Annotated[
         tuple[str, ...] | None,

@@ -14,7 +14,10 @@ from streamcast.app.commands.check import _broker, _models, _Say
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import TopicSpec
-from streamcast.spec.folders import save_model
+from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
+from streamcast.spec.folders import new_network, save_model
+from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.spec.zero import zero_spec
 
 
 @pytest.fixture
@@ -42,6 +45,18 @@ def test_more_memory_than_is_allowed_is_refused_with_the_arithmetic(folder: Path
     assert "are more than the 1,048,576 bytes of state.max_bytes" in told
     assert "ring 1 ×" in told
     assert "remedy: lower state.max_series" in told
+
+
+@pytest.mark.parametrize(("last_ms", "mark"), [(4_000_000_000_000, "ok  "), (0, "FAIL")])
+def test_the_end_of_the_table_of_bars_is_checked(tmp_path: Path, last_ms: int, mark: str) -> None:
+    calendar = calendar_of(Step("month", 1), "UTC", 0, last_ms)
+    series = SeriesSpec(columns=(Column(name="y"),), freq=MONTH_MS, calendar=calendar)
+    spec = zero_spec(series, 3, (12,))
+    save_model(tmp_path, "small", spec, new_network(spec), {})
+    told = said(tmp_path)
+    assert "small@1, y every 1 month, 3 steps ahead" in told
+    assert f"{mark} lane champion: the table of bars of 1 month in UTC reaches to" in told
+    assert ("remedy: train the model again" in told) == (mark == "FAIL")
 
 
 OUTPUTS = ("forecasts", "dead-letters", "forecast-journal")
