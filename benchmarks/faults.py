@@ -1,13 +1,18 @@
-"""Real faults on a real Kafka: ``python -m benchmarks.faults --kills N [--rounds N] [--json FILE]``.
+"""Real faults on a real Kafka: ``python -m benchmarks.faults --kills N [--rounds N] [--brokers 3] [--json FILE]``.
 
 Service processes are killed at each point of the commit (N times over points and clients), stopped, stalled and fenced;
 the broker is killed and frozen, the link slowed, cut and blocked.  After each round the verifier computes every
 forecast again from the topics and compares.
+
+With ``--brokers 3`` the kills happen on a cluster of three, and then the cluster has its own faults (client "both": two
+processes, one of each): brokers restart, are killed and frozen, lose their quorum, and partitions move, while records
+arrive all the time.  ``stalled_s`` is the longest time in which records arrived and none was answered.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -24,13 +29,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.printing import show
+from harness.faults.brokers import BROKER_FAULTS, BrokerFault, run_broker_round
 from harness.faults.cluster import Client, Tally
 from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
 from harness.faults.proxy import Proxy
+from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
 
 COLUMNS = (
-    "fault", "client", "rounds", "kills", "rebalances", "records", "violations", "recovery_p50_s", "recovery_p99_s",
+    "fault", "client", "brokers", "rounds", "kills", "rebalances", "records", "violations", "recovery_p50_s",
+    "recovery_p99_s", "stalled_s",
 )  # fmt: skip
 
 
@@ -41,22 +49,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=1, help="rounds of each other fault and client")
     parser.add_argument("--faults", nargs="*", help="only faults whose name holds one of these")
     parser.add_argument("--clients", nargs="*", default=get_args(Client), choices=get_args(Client))
+    parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     console = Console()
-    chosen = [f for f in KILLS + OTHERS if not given.faults or any(part in f.name for part in given.faults)]
-    killing = len(given.clients) * sum(fault.kills for fault in chosen)
-    rounds = math.ceil(given.kills / KILLS_A_ROUND / max(1, killing))
     rows = []
-    for client in given.clients:
-        for fault in chosen:
-            row = measured(fault, client, rounds if fault.kills else given.rounds, given.seed, console)
-            rows.append(row)
-            console.print(" ".join(f"{name}={row[name]}" for name in COLUMNS), highlight=False)
-            if given.json:
-                given.json.write_text(json.dumps(rows, indent=2) + "\n")
+    for row in _rows(given, console):
+        rows.append(row)
+        console.print(" ".join(f"{name}={row[name]}" for name in COLUMNS), highlight=False)
+        if given.json:
+            given.json.write_text(json.dumps(rows, indent=2) + "\n")
     table = Table(*COLUMNS)
     for row in rows:
         table.add_row(*(str(row[name]) for name in COLUMNS))
@@ -64,12 +68,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if any(row["violations"] for row in rows) else 0
 
 
-def measured(fault: Fault, client: Client, rounds: int, seed: int, console: Console) -> dict[str, Any]:
-    """Run the rounds of one fault, and return its row."""
+def _rows(given: argparse.Namespace, console: Console) -> Iterator[dict[str, Any]]:
+    """Run every fault that was asked for, and yield its row."""
+
+    def wanted(name: str) -> bool:
+        return not given.faults or any(part in name for part in given.faults)
+
+    chosen = [fault for fault in (KILLS if given.brokers > 1 else KILLS + OTHERS) if wanted(fault.name)]
+    killing = len(given.clients) * sum(fault.kills for fault in chosen)
+    kills = math.ceil(given.kills / KILLS_A_ROUND / max(1, killing))
+    with ExitStack() as stack:
+        cluster = stack.enter_context(LocalCluster(given.brokers)) if given.brokers > 1 else None
+        for client, fault in itertools.product(given.clients, chosen):
+            rounds = kills if fault.kills else given.rounds
+            if rounds:
+                yield measured(fault, client, rounds, given.seed, console, cluster)
+        if cluster is not None:
+            for broker_fault in BROKER_FAULTS:
+                if wanted(broker_fault.name):
+                    yield struck(broker_fault, cluster, given.rounds, given.seed, console)
+
+
+def measured(
+    fault: Fault, client: Client, rounds: int, seed: int, console: Console, cluster: LocalCluster | None = None
+) -> dict[str, Any]:
+    """Run the rounds of one fault, on a broker of their own or on the cluster, and return its row."""
     tally, done = Tally(), 0
     for number in range(rounds):
         began = time.monotonic()
-        with _broker(fault) as (kafka, proxy):
+        with _broker(fault, cluster) as (kafka, proxy):
             try:
                 run_round(fault, kafka, proxy, client, tally, seed + 1000 * number)
             except PermissionError as error:
@@ -77,17 +104,38 @@ def measured(fault: Fault, client: Client, rounds: int, seed: int, console: Cons
                 break
         done += 1
         console.print(f"[dim]{fault.name}, {client}, round {number + 1}: {time.monotonic() - began:.0f} s[/]")
+    return _row(fault.name, client, 1 if cluster is None else len(cluster.nodes), done, tally, console)
+
+
+def struck(fault: BrokerFault, cluster: LocalCluster, rounds: int, seed: int, console: Console) -> dict[str, Any]:
+    """Run the rounds of one fault of the cluster, and return its row."""
+    tally = Tally()
+    for number in range(rounds):
+        began = time.monotonic()
+        run_broker_round(fault, cluster, tally, seed + 1000 * number)
+        console.print(f"[dim]{fault.name}, round {number + 1}: {time.monotonic() - began:.0f} s[/]")
+    return _row(fault.name, "both", len(cluster.nodes), rounds, tally, console)
+
+
+def _row(fault: str, client: str, brokers: int, rounds: int, tally: Tally, console: Console) -> dict[str, Any]:
     for sentence in tally.violations:
-        console.print(f"[red]{fault.name}, {client}:[/] {escape(sentence)}", highlight=False)
+        console.print(f"[red]{fault}, {client}:[/] {escape(sentence)}", highlight=False)
     timed = tally.recovery_seconds
     p50, p99 = (round(float(np.quantile(timed, share)), 2) if timed else None for share in (0.5, 0.99))
-    values = fault.name, client, done, tally.kills, tally.rebalances, tally.records, len(tally.violations), p50, p99
+    stalled = round(max(tally.stalled_seconds), 1) if tally.stalled_seconds else None
+    values = (
+        fault, client, brokers, rounds, tally.kills, tally.rebalances, tally.records, len(tally.violations), p50, p99,
+        stalled,
+    )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
 
 @contextmanager
-def _broker(fault: Fault) -> Iterator[tuple[LocalKafka, Proxy | None]]:
-    """A fresh Kafka, behind a proxy if the fault is in the link."""
+def _broker(fault: Fault, cluster: LocalCluster | None) -> Iterator[tuple[LocalKafka | LocalCluster, Proxy | None]]:
+    """The cluster, or a fresh Kafka, behind a proxy if the fault is in the link."""
+    if cluster is not None:
+        yield cluster, None
+        return
     with ExitStack() as stack:
         proxy = stack.enter_context(Proxy()) if fault.proxied else None
         kafka = stack.enter_context(LocalKafka(advertised_port=proxy.port if proxy else None))

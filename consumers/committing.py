@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +13,11 @@ from streamcast.consumers.background import Background
 from streamcast.consumers.handshake import Refused
 from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
+    BrokerUnavailable,
     Connection,
     Fenced,
     InDoubt,
+    Listener,
     NotAllowed,
     Outgoing,
     Partition,
@@ -22,11 +25,16 @@ from streamcast.consumers.transport import (
     TransportError,
 )
 
+log = logging.getLogger(__name__)
+
 COMMIT_SECONDS = 25.0
 """How long a commit may take in all before it is in doubt."""
 DELIVERY_MS = 20_000
 TRANSACTION_MS = 30_000
 ABORT_SECONDS = 8.0
+SESSION_MS = 15_000
+SLACK_SECONDS = 3.0
+"""After a session's timeout, until the group has dropped its member."""
 
 P = TypeVar("P")
 """A client's producer."""
@@ -67,6 +75,10 @@ class Committing(ABC, Generic[P]):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._fenced_at: float | None = None
+        """Since when the group has known this instance by another member than ours."""
+        self._topics: Sequence[str] = ()
+        self._listener: Listener | None = None
         self._producer: P | None = None
         self._background = Background()
         self._membership = Membership(self._ask)
@@ -94,6 +106,29 @@ class Committing(ABC, Generic[P]):
         if stable:
             self.seek(stable)
         return stable
+
+    def _rejoin(self, fenced: Fenced) -> None:
+        """Join the group as a new member after it has fenced this one, if nobody else works under its name.
+
+        When the answer to a join is lost while a coordinator moves, the group knows this member by another id than it
+        does itself.  That other one is silent, and the group drops it after the session timeout; a rival stays.
+        Raises BrokerUnavailable until that is known, and ``fenced`` when there is a rival.
+        """
+        self._fenced_at = self._fenced_at or time.monotonic()
+        if self._has_rival():
+            if time.monotonic() - self._fenced_at > self._session_seconds + SLACK_SECONDS:
+                raise fenced
+            raise BrokerUnavailable(
+                f"Group {self._connection.group} knows instance {self._connection.instance} as another member: if that"
+                f" one is not silent for {self._session_seconds:.0f} s, it is another process, and this one ends"
+            ) from fenced
+        log.warning("Group %s has fenced this member and there is no other: it joins again", self._connection.group)
+        held = sorted(self._membership.sought.keys() | self._membership.waiting)
+        self._membership.clear()
+        if held and self._listener is not None:
+            self._listener.on_lost(held)
+        self._join()
+        self._fenced_at = None
 
     @property
     def _exactly_once(self) -> bool:
@@ -125,8 +160,9 @@ class Committing(ABC, Generic[P]):
                 self._abort()
                 raise refused from failure
             self._drop_producer()
-            if self._is_fenced(failure) and self._has_rival():
-                raise Fenced.replaced(self._connection, failure) from failure
+            with suppress(BrokerUnavailable):  # then nobody knows, and ``settle`` asks again
+                if self._is_fenced(failure) and self._has_rival():
+                    raise Fenced.replaced(self._connection, failure) from failure
             raise InDoubt(
                 f"The commit of {len(positions)} partitions is in doubt ({failure!r}): settle it"
             ) from failure
@@ -188,11 +224,20 @@ class Committing(ABC, Generic[P]):
 
     @abstractmethod
     def _is_fenced(self, failure: Exception) -> bool:
-        """Whether the broker says that this producer's epoch is over: by a rival, a timeout or a moved coordinator."""
+        """Whether this producer's epoch is over: by a rival, a timeout or a moved coordinator."""
 
     @abstractmethod
     def _has_rival(self) -> bool:
-        """Whether another process is known to work under this instance's name."""
+        """Whether the group knows this instance by another member than ours; raises BrokerUnavailable."""
+
+    @property
+    @abstractmethod
+    def _session_seconds(self) -> float:
+        """After how long the group drops a member that is silent."""
+
+    @abstractmethod
+    def _join(self) -> None:
+        """Become a member of the group with a new consumer, leaving an earlier one behind."""
 
     @abstractmethod
     def _commit_transaction(self, producer: P, answers: Answers, positions: Positions, deadline: float) -> None:

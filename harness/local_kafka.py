@@ -27,7 +27,7 @@ STOP_SECONDS = 15.0
 FETCH_SECONDS = 300.0
 OLDEST_JAVA = 17
 
-QUICKLY_STARTED = ("-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+QUICKLY_STARTED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 MEASURED = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC")
 
 # Each node has a shell that kills it: the shell's input ends with the process that started both, also after SIGKILL.
@@ -68,17 +68,17 @@ class LocalKafka:
 
     Clients connect to ``advertised_port`` instead of the node's own port, when a proxy listens there.  Without a
     ``folder`` the node uses a temporary one, which ``stop`` removes.  A ``measured`` node takes longer to warm up, and
-    is then faster, with shorter pauses.  ``settings`` change those of the node.
+    is then faster, with shorter pauses.
     """
 
     def __init__(
         self, folder: Path | None = None, *, advertised_port: int | None = None, measured: bool = False,
-        settings: Mapping[str, str] | None = None,
+        heap: str = "512m",
     ) -> None:  # fmt: skip
-        self.port, self._controller_port = free_ports(2)
+        self.port, self.controller_port = free_ports(2)
         self._advertised_port = advertised_port or self.port
-        self._options = MEASURED if measured else QUICKLY_STARTED
-        self._changed = dict(settings or {})
+        self._options = MEASURED if measured else (f"-Xmx{heap}", *QUICKLY_STARTED)
+        self._changed: dict[str, str] = {}
         self._owns_folder = folder is None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="streamcast-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,16 +94,22 @@ class LocalKafka:
         """The node's own log; a restart appends to it."""
         return self._folder / "kafka.log"
 
+    def change(self, settings: Mapping[str, str]) -> None:
+        """Use other settings from the first start on."""
+        self._changed |= settings
+
     def start(self) -> None:
         """Start the node on its data (formatted at the first start) and wait until it serves; raises BrokerError."""
         if (reason := available()) is not None:
             raise BrokerError(f"A local Kafka cannot run here: {reason}.")
+        if self._process is not None and self._process.poll() is None:
+            return
         if not (self._folder / "server.properties").exists():
             self._format()
         with self.log.open("ab") as log:
             already_logged = log.tell()
             self._process = subprocess.Popen(
-                _java(self._options, "kafka.Kafka", str(self._folder / "server.properties")),
+                java(self._options, "kafka.Kafka", str(self._folder / "server.properties")),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._keeper = subprocess.Popen(
@@ -114,12 +120,7 @@ class LocalKafka:
 
     def stop(self) -> None:
         """End the node in good order, and remove its folder if it was temporary."""
-        if self._process is not None:
-            self.thaw()
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
-            self.kill()
+        self.end()
         if self._owns_folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -133,6 +134,15 @@ class LocalKafka:
             self._process.kill()
             self._process.wait(STOP_SECONDS)
             self._process = None
+
+    def end(self) -> None:
+        """End the node in good order (SIGTERM), keeping its data."""
+        if self._process is not None:
+            self.thaw()
+            self._process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+        self.kill()
 
     def restart(self) -> None:
         """Start the node again on the same data and ports, killing it first if it runs."""
@@ -177,9 +187,9 @@ class LocalKafka:
         return {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
             "controller.listener.names": "CONTROLLER",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             # Records have event times, which may lie in the past: retention would delete them soon after a start.
@@ -218,14 +228,14 @@ class LocalKafka:
 
 def run_tool(main: str, *arguments: str) -> str:
     """Run one of Kafka's own tools by its class, and return what it prints; raises BrokerError."""
-    command = _java(QUICKLY_STARTED, main, *arguments)
+    command = java(QUICKLY_STARTED, main, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
     if done.returncode:
         raise BrokerError(f"{main} {' '.join(arguments)} failed: {(done.stderr or done.stdout)[-2000:]}")
     return done.stdout
 
 
-def _java(options: Sequence[str], main: str, *arguments: str) -> list[str]:
+def java(options: Sequence[str], main: str, *arguments: str) -> list[str]:
     logging = "-Dorg.slf4j.simpleLogger.showDateTime=true"
     return ["java", *options, logging, "-cp", f"{_fetch_jars()}/*", main, *arguments]
 

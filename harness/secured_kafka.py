@@ -38,7 +38,7 @@ class SecuredKafka(LocalKafka):
         ports = {"SECURED": self.port, "EXPIRED": self.expired_port, "PLAIN": self.plain_port}
         reached = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
         changed = {
-            "listeners": f"{reached},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "listeners": f"{reached},CONTROLLER://127.0.0.1:{self.controller_port}",
             "advertised.listeners": reached,
             "listener.security.protocol.map": "SECURED:SASL_SSL,EXPIRED:SASL_SSL,PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAIN",

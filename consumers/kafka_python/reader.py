@@ -42,6 +42,8 @@ REQUEST_MS = 8_000
 READ_SECONDS = 15.0
 """How long ``read_range`` waits for the next records."""
 RANGE_RECORDS = 5_000
+METADATA_MS = 30_000
+"""How old what a client knows of the topics may become: after that it sees new partitions and new leaders."""
 NOT_ALLOWED = errors.TopicAuthorizationFailedError.errno
 
 CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
@@ -233,7 +235,7 @@ class KafkaReader:
         with self._talking("describing topics"):
             resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in topics]
             try:
-                configs = self._admin().describe_configs(resources)["topic"]
+                configs = self._admin().describe_configs(resources, config_filter="all")["topic"]
             except errors.AuthorizationError:
                 return {}
         return {name: {key: entry["value"] for key, entry in config.items()} for name, config in configs.items()}
@@ -306,7 +308,11 @@ class KafkaReader:
     ) -> dict[str, object]:
         """Our defaults, the connection's options that this client knows, and the settings that nobody may change."""
         options = {name: value for name, value in self._connection.options.items() if name in client.DEFAULT_CONFIG}
-        where = {"bootstrap_servers": self._connection.bootstrap_servers, "bootstrap_timeout_ms": CONNECT_MS}
+        where = {
+            "bootstrap_servers": self._connection.bootstrap_servers,
+            "bootstrap_timeout_ms": CONNECT_MS,
+            "metadata_max_age_ms": METADATA_MS,
+        }
         return where | tuned | options | (fixed or {})
 
     @contextmanager

@@ -1,11 +1,11 @@
-"""Rebalances of kafka-python: a listener with plain partitions, and two faults of the client that stall a group."""
+"""Rebalances of kafka-python: a listener with plain partitions, and three faults of the client that stall a group."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from kafka import TopicPartition
+from kafka import TopicPartition, errors
 from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 
 from streamcast.consumers.transport import Partition
@@ -53,6 +53,21 @@ def keep_joins(coordinator: Any) -> None:
         return answers[0]
 
     coordinator._do_join_and_sync_async = join_or_use_answer  # noqa: SLF001
+
+
+def remember_fencing(coordinator: Any) -> list[errors.FencedInstanceIdError]:
+    """Return a list that will hold the error of a heartbeat that was fenced: the client only stops its heartbeats."""
+    send, fenced = coordinator._send_heartbeat_request, list[errors.FencedInstanceIdError]()  # noqa: SLF001
+
+    async def send_and_remember() -> None:
+        try:
+            await send()
+        except errors.FencedInstanceIdError as error:
+            fenced.append(error)
+            raise
+
+    coordinator._send_heartbeat_request = send_and_remember  # noqa: SLF001
+    return fenced
 
 
 def _sorted(names: Iterable[TopicPartition]) -> list[Partition]:

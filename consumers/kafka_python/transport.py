@@ -10,6 +10,7 @@ Faults of the client, and how this module avoids each (docs/reliability.md has t
     a missing topic is created on use                   we describe topics before we use them
     a generation below 0 is accepted                    we refuse it
     any epoch that is over counts as a rival's          we ask the group whether another member has our name
+    a member that is fenced goes on in silence          we remember the error of its heartbeat
     poll() drops a rebalance for new metadata if it     we request the rebalance again until it has ended, and fetch
     returns early                                       the metadata before the first poll
     poll() drops a join that was answered between two   we keep the answer for the next poll; otherwise two members
@@ -35,9 +36,9 @@ from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from streamcast.consumers.background import started
-from streamcast.consumers.committing import DELIVERY_MS, TRANSACTION_MS, Answers, Committing
+from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
 from streamcast.consumers.kafka_python.reader import CONNECT_MS, REQUEST_MS, KafkaReader, columns, connected
-from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, resume_rebalance
+from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, remember_fencing, resume_rebalance
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -69,8 +70,8 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         KafkaReader.__init__(self, connection)
         Committing.__init__(self, connection)
         self._consumer: KafkaConsumer | None = None
-        self._listener: Listener | None = None
         self._listener_error: Exception | None = None
+        self._fencing: list[errors.FencedInstanceIdError] = []
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
@@ -78,25 +79,56 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         self._drop_clients()
         with self._talking("joining the group"):
             self._producer = self._new_producer()
-            self._consumer = self._new_consumer(
+        self._topics, self._listener = list(topics), listener
+        self._join()
+
+    def _join(self) -> None:
+        former = self._consumer
+        with self._talking("joining the group"):
+            consumer = self._consumer = self._new_consumer(
                 self._connection.group,
                 group_instance_id=self._connection.instance,
                 partition_assignment_strategy=[ASSIGNORS[self._connection.assignor]],
-                session_timeout_ms=15_000,
+                session_timeout_ms=SESSION_MS,
                 heartbeat_interval_ms=3_000,
                 max_poll_interval_ms=300_000,
                 max_partition_fetch_bytes=4 << 20,
                 metadata_max_age_ms=METADATA_MS,
             )
-            self._listener = listener
-            rebalances = Rebalances(self._on_assigned, self._on_revoked, self._on_lost)
-            self._consumer.subscribe(list(topics), listener=rebalances)
-            keep_joins(self._consumer._coordinator)  # noqa: SLF001 - the client offers no other way
-            self._consumer.topics()  # fetch the metadata, so that the first assignment has the partitions
+            if former is not None:
+                started(partial(former.close, autocommit=False, timeout_ms=REQUEST_MS))
+
+            def on_assigned(partitions: list[Partition]) -> None:
+                if consumer is self._consumer:  # and not of a former membership
+                    self._on_assigned(partitions)
+
+            async def on_revoked(partitions: list[Partition]) -> None:
+                if consumer is self._consumer:
+                    await self._on_revoked(partitions)
+
+            def on_lost(partitions: list[Partition]) -> None:
+                if consumer is self._consumer:
+                    self._on_lost(partitions)
+
+            consumer.subscribe(list(self._topics), listener=Rebalances(on_assigned, on_revoked, on_lost))
+            self._fencing = remember_fencing(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
+            keep_joins(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
+            consumer.topics()  # fetch the metadata, so that the first assignment has the partitions
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         """See ``Transport.poll``."""
+        try:
+            if self._fenced_at is not None:
+                raise Fenced.replaced(self._connection, "its member was replaced")
+            return self._polled(timeout_seconds, max_records)
+        except Fenced as fenced:
+            self._rejoin(fenced)
+            return []
+
+    def _polled(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         consumer = self._joined()
+        if self._fencing:
+            raise Fenced.replaced(self._connection, self._fencing[0])
         try:
             with self._talking("polling", "READ"):
                 self._membership.pending.ask()
@@ -247,20 +279,20 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         return self._refused(failure, "a commit", "WRITE") if isinstance(failure, errors.AuthorizationError) else None
 
     def _is_fenced(self, failure: Exception) -> bool:
-        return isinstance(failure, errors.ProducerFencedError | errors.FencedInstanceIdError)
+        return isinstance(failure, errors.ProducerFencedError)
 
     def _has_rival(self) -> bool:
-        """Whether the group has given this instance's name to another member; before it joined, only a rival fences."""
+        """See ``Committing``; before this member has joined, only a rival can have fenced it."""
         if self._consumer is None:
             return True
-        ours = self._consumer.group_metadata().member_id
-        with suppress(errors.KafkaError, TimeoutError, TransportError):
+        with self._talking("asking for the members of the group"):
             members = self._described_group()["members"]
-            return any(
-                member["group_instance_id"] == self._connection.instance and member["member_id"] != ours
-                for member in members
-            )
-        return False
+        name, ours = self._connection.instance, self._consumer.group_metadata().member_id
+        return any(member["group_instance_id"] == name and member["member_id"] != ours for member in members)
+
+    @property
+    def _session_seconds(self) -> float:
+        return float(str(self._connection.options.get("session_timeout_ms", SESSION_MS))) / 1000
 
     def _commit_transaction(
         self, producer: KafkaProducer, answers: Answers, positions: Positions, deadline: float

@@ -45,6 +45,8 @@ REQUEST_MS = 8_000
 READ_SECONDS = 15.0
 """How long ``read_range`` waits for the next records."""
 RANGE_RECORDS = 5_000
+METADATA_MS = 30_000
+"""How old what a client knows of the topics may become: after that it sees new partitions and new leaders."""
 
 CONSUMER_ONLY = ("session.", "heartbeat.", "max.poll.", "fetch.", "queued.", "check.crcs")
 PRODUCER_ONLY = ("delivery.", "message.", "transaction.", "linger.", "batch.", "compression.", "queue.buffering.")
@@ -62,6 +64,8 @@ SECURITY = {
 """The client's name of each field of ``Security``."""
 
 END_REACHED = KafkaError._PARTITION_EOF
+FENCED_MEMBER = KafkaError(KafkaError.FENCED_INSTANCE_ID).str()
+"""The text in a fatal error of a member that was fenced: its code only says that it is fatal."""
 EPOCH_OVER = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 """Errors of a producer whose epoch was bumped: by a rival, but also by a timeout or a moving coordinator."""
 MOVED = {
@@ -322,6 +326,7 @@ class LibrdReader:
         where = {
             "bootstrap.servers": self._connection.bootstrap_servers,
             "socket.timeout.ms": REQUEST_MS,
+            "topic.metadata.refresh.interval.ms": METADATA_MS,
             "logger": log,
         }
         return where | tuned | options | fixed
@@ -352,7 +357,7 @@ class LibrdReader:
             yield
         except KafkaException as failure:
             error: KafkaError = failure.args[0]
-            if error.code() == KafkaError.FENCED_INSTANCE_ID:
+            if error.code() == KafkaError.FENCED_INSTANCE_ID or FENCED_MEMBER in error.str():
                 raise Fenced.replaced(self._connection, error) from failure
             if (refused := self._refused(error)) is not None:
                 raise refused from failure

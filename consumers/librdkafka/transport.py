@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -20,7 +19,7 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from streamcast.consumers import committing
 from streamcast.consumers.background import started
-from streamcast.consumers.committing import DELIVERY_MS, TRANSACTION_MS, Answers, Committing
+from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
 from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
     CONSUMER_ONLY,
@@ -36,6 +35,7 @@ from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,
+    Fenced,
     Listener,
     NotAllowed,
     Outgoing,
@@ -68,38 +68,63 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         self._require(set(topics))
         with self._talking("joining the group"):
             self._producer = self._new_producer()
-            self._consumer = self._new_consumer({
+        self._topics, self._listener = list(topics), listener
+        self._join()
+
+    def _join(self) -> None:
+        former, listener = self._consumer, self._listener
+        if listener is None:
+            raise TransportError("This transport has no listener yet: call subscribe first")
+        with self._talking("joining the group"):
+            consumer = self._consumer = self._new_consumer({
                 "group.instance.id": self._connection.instance,
                 "partition.assignment.strategy": self._connection.assignor,
-                "session.timeout.ms": 15_000,
+                "session.timeout.ms": SESSION_MS,
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": 300_000,
                 "enable.partition.eof": True,
                 "topic.metadata.refresh.interval.ms": METADATA_MS,
                 "on_commit": self._on_positions,
             })  # fmt: skip
+        if former is not None:
+            started(former.close)
 
-        def on_assign(_consumer: Consumer, names: list[TopicPartition]) -> None:
+        def on_assign(member: Consumer, names: list[TopicPartition]) -> None:
+            if member is not self._consumer:  # of a former membership
+                return
             self._place({})  # nothing is fetched until ``seek``
             self._membership.assign(_partitions(names))
             if names:
                 listener.on_assigned(_partitions(names))
 
-        def on_revoke(_consumer: Consumer, names: list[TopicPartition]) -> None:
+        def on_revoke(member: Consumer, names: list[TopicPartition]) -> None:
+            if member is not self._consumer:  # of a former membership
+                return
             self._commit_last(_partitions(names))
             self._give_up(_partitions(names))
             if names:
                 listener.on_revoked(_partitions(names))
 
-        def on_lost(_consumer: Consumer, names: list[TopicPartition]) -> None:
+        def on_lost(member: Consumer, names: list[TopicPartition]) -> None:
+            if member is not self._consumer:  # of a former membership
+                return
             self._give_up(_partitions(names))
             if names:
                 listener.on_lost(_partitions(names))
 
-        self._consumer.subscribe(list(topics), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
+        consumer.subscribe(list(self._topics), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
 
     def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         """See ``Transport.poll``."""
+        try:
+            if self._fenced_at is not None:
+                raise Fenced.replaced(self._connection, "its member was replaced")
+            return self._polled(timeout_seconds, max_records)
+        except Fenced as fenced:
+            self._rejoin(fenced)
+            return []
+
+    def _polled(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         consumer, deadline = self._joined(), time.monotonic() + timeout_seconds
         pending = self._membership.pending
         while True:
@@ -240,18 +265,20 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         return self._refused(error)
 
     def _is_fenced(self, failure: Exception) -> bool:
-        codes = EPOCH_OVER | {KafkaError.FENCED_INSTANCE_ID}
-        return isinstance(failure, KafkaException) and failure.args[0].code() in codes
+        return isinstance(failure, KafkaException) and failure.args[0].code() in EPOCH_OVER
 
     def _has_rival(self) -> bool:
-        """Whether the group has given this instance's name to another member; before it joined, only a rival fences."""
+        """See ``Committing``; before this member has joined, only a rival can have fenced it."""
         if self._consumer is None:
             return True
-        ours, name = self._consumer.memberid(), self._connection.instance
-        with suppress(KafkaException, TimeoutError):
+        with self._talking("asking for the members of the group"):
             members = self._described_group().members
-            return any(member.group_instance_id == name and member.member_id != ours for member in members)
-        return False
+        name, ours = self._connection.instance, self._consumer.memberid()
+        return any(member.group_instance_id == name and member.member_id != ours for member in members)
+
+    @property
+    def _session_seconds(self) -> float:
+        return float(str(self._connection.options.get("session.timeout.ms", SESSION_MS))) / 1000
 
     def _offsets(self, positions: Positions) -> list[TopicPartition]:
         return [TopicPartition(*partition, offset) for partition, offset in positions.items()]

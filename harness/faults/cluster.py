@@ -22,8 +22,9 @@ import torch
 from harness.commands import fork_server
 from harness.faults.proxy import Proxy
 from harness.faults.serve import Trap, bound, run
+from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
-from harness.records import Source
+from harness.records import Raw, Source
 from harness.streams import LSTM_ATTENTION, model_spec
 from streamcast.app.commands.connect import connection, new_reader
 from streamcast.app.commands.verify import check
@@ -77,6 +78,8 @@ class Worker:
     instance: str
     process: ForkServerProcess
     report: Path
+    asked: bool = False
+    """Whether the programme has ended it, or has asked it to end."""
 
     def told(self, what: str) -> list[float]:
         """When this process reported ``what``, in monotonic seconds."""
@@ -110,6 +113,7 @@ class Worker:
 
     def stop(self) -> int | None:
         """Ask the process to end (SIGTERM), and return its exit code; None when it had to be killed."""
+        self.asked = True
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
         self.process.join(STOP_SECONDS)
@@ -120,6 +124,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the process at once."""
+        self.asked = True
         self.process.kill()
         self.process.join()
 
@@ -132,31 +137,31 @@ class Tally:
     rebalances: int = 0
     records: int = 0
     recovery_seconds: list[float] = field(default_factory=list)
+    stalled_seconds: list[float] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
 
 class Cluster:
-    """One service on one broker, with topics, models and snapshots of its own; a context manager."""
+    """One service on a broker or several, with topics, models and snapshots of its own; a context manager."""
 
     def __init__(
-        self, kafka: LocalKafka, client: Client, tally: Tally, seed: int, *, proxy: Proxy | None = None,
+        self, kafka: LocalKafka | LocalCluster, client: Client, tally: Tally, seed: int, *, proxy: Proxy | None = None,
         options: Mapping[str, object] | None = None, settings: Mapping[str, object] | None = None,
         store: Path | None = None,
     ) -> None:  # fmt: skip
         self.kafka, self.client, self.tally, self.proxy = kafka, client, tally, proxy
         self.chance = random.Random(seed)
         self._folder = Path(tempfile.mkdtemp(prefix="streamcast-faults-"))
-        self._name = uuid.uuid4().hex[:12]
-        port = proxy.port if proxy else kafka.port
+        self.group = uuid.uuid4().hex[:12]
         self._settings: dict[str, object] = {
-            "kafka.bootstrap_servers": f"127.0.0.1:{port}",
-            "kafka.group": self._name,
+            "kafka.bootstrap_servers": kafka.bootstrap_servers,
+            "kafka.group": self.group,
             "kafka.client": client,
             "kafka.options": {**QUICK[client], **(options or {})},
-            "input.topic": self._topic("observations"),
-            "output.forecasts": self._topic("forecasts"),
-            "output.dead_letters": self._topic("dead-letters"),
-            "output.journal": self._topic("journal"),
+            "input.topic": self.topic("observations"),
+            "output.forecasts": self.topic("forecasts"),
+            "output.dead_letters": self.topic("dead-letters"),
+            "output.journal": self.topic("journal"),
             "batch.max_records": 40,
             "batch.max_wait": "50ms",
             "state.store": str(store or self._folder / "state"),
@@ -168,19 +173,22 @@ class Cluster:
             **(settings or {}),
         }
         self.workers: list[Worker] = []
+        self.before = tally.records
+        """The records of earlier rounds."""
         self._died: dict[str, float] = {}
         self._successors: list[tuple[float, Worker]] = []
         self._began = 0
-        who = Connection(f"127.0.0.1:{kafka.port}", "", "feeder", "at_least_once")
+        who = Connection(kafka.bootstrap_servers, "", "feeder", "at_least_once")
         self._feeder = KafkaTransport(who)
         self._spec = model_spec({"max_gap": 4, "ttl": "30min"}, LSTM_ATTENTION, scales=(Scale(every="5min", window=4),))
         self._source = Source(self._spec.series, SERIES, PARTITIONS)
 
-    def _topic(self, name: str) -> str:
-        return f"{self._name}-{name}"
+    def topic(self, name: str) -> str:
+        """The name of one of the service's topics (see ``TOPICS``)."""
+        return f"{self.group}-{name}"
 
     def __enter__(self) -> Self:
-        self._feeder.create([TopicSpec(self._topic(name), PARTITIONS) for name in TOPICS])
+        self._feeder.create([TopicSpec(self.topic(name), PARTITIONS) for name in TOPICS])
         self.deploy()
         return self
 
@@ -207,18 +215,24 @@ class Cluster:
         """Produce about this many records, over all partitions; the broker must be there."""
         each = max(1, records // PARTITIONS)
         for index in range(PARTITIONS):
-            drawn = [raw for _ in range(each) for raw in self._source.draw(self.chance, index, 1)]
+            drawn = [raw for _ in range(each) for raw in self.draw(index)]
             timestamps, keys, values = (list(column) for column in zip(*drawn, strict=True))
-            outgoing = Outgoing(self._topic("observations"), [index] * len(drawn), timestamps, keys, values)
+            outgoing = Outgoing(self.topic("observations"), [index] * len(drawn), timestamps, keys, values)
             with suppress(InDoubt):  # they are there or they are not: the verifier reads the topic
                 self._feeder.commit([outgoing], {})
             self.tally.records += len(drawn)
 
-    def start(self, instance: str = "0", trap: Trap | None = None) -> Worker:
-        """Start a process."""
+    def draw(self, partition: int) -> list[Raw]:
+        """Some records of one partition."""
+        return self._source.draw(self.chance, partition, 1)
+
+    def start(self, instance: str = "0", trap: Trap | None = None, client: Client | None = None) -> Worker:
+        """Start a process, which uses the service's client or another one."""
         self._began += 1
         report = self._folder / f"{self._began:04d}-{instance}"
         overrides = {**self._settings, "kafka.instance": instance}
+        if client is not None:
+            overrides |= {"kafka.client": client, "kafka.options": {**QUICK[client]}}
         process = fork_server().Process(target=bound, args=(run, overrides, report, trap), daemon=True)
         process.start()
         worker = Worker(instance, process, report)
@@ -272,7 +286,7 @@ class Cluster:
             return self._behind(reader)
 
     def _behind(self, reader: Reader) -> int:
-        partitions = [Partition(self._topic("observations"), index) for index in range(PARTITIONS)]
+        partitions = [Partition(self.topic("observations"), index) for index in range(PARTITIONS)]
         ends = {partition: end for partition, (_, end) in reader.bounds(partitions).items()}
         committed = reader.committed(partitions)
         return sum(end - committed.get(partition, 0) for partition, end in ends.items())
@@ -286,10 +300,10 @@ class Cluster:
             with suppress(TransportError):
                 reader.close(5.0)
 
-    def finish(self) -> Report:
+    def finish(self, drain_seconds: float = DRAIN_SECONDS) -> Report:
         """Drain, stop every process in good order, and verify; violations go to the tally."""
         try:
-            self.drain(keep_frozen=False)
+            self.drain(drain_seconds, keep_frozen=False)
         except NotDrainedError as error:
             self.tally.violations.append(f"not everything was answered in time: {error}")
         for worker in self.alive:
@@ -313,6 +327,18 @@ class Cluster:
             except BrokerUnavailable:
                 if time.monotonic() > deadline:
                     raise
+
+    def answered_at(self) -> list[float]:
+        """When records were committed, by any process, in monotonic seconds."""
+        return sorted(when for worker in self.workers for when in worker.told("committed"))
+
+    def note_ends(self) -> None:
+        """A process that has ended although nobody asked it to is a violation: nothing here is its rival."""
+        for worker in self.workers:
+            if not worker.asked and not worker.process.is_alive():
+                code, log = worker.process.exitcode, worker.report.with_suffix(".log")
+                said = log.read_text(errors="replace")[-1500:] if log.exists() else ""
+                self.tally.violations.append(f"process {worker.instance} ended by itself with {code}: {said}")
 
     def last_words(self) -> str:
         """The ends of the logs of the last processes."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.faults.cluster import IMPATIENT, Client, Cluster, Tally, Worker
 from harness.faults.proxy import Direction, Proxy
 from harness.faults.serve import POINTS, Trap
+from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
 
 KILLS_A_ROUND = 5
@@ -45,7 +46,9 @@ class Fault:
     small_disk: bool = False
 
 
-def run_round(fault: Fault, kafka: LocalKafka, proxy: Proxy | None, client: Client, tally: Tally, seed: int) -> None:
+def run_round(
+    fault: Fault, kafka: LocalKafka | LocalCluster, proxy: Proxy | None, client: Client, tally: Tally, seed: int
+) -> None:
     """Do a round of a fault to a fresh service, let the service finish, and verify its output."""
     options = fault.options.get(client, {})
     with small_disk() if fault.small_disk else _nowhere() as store, Cluster(
@@ -102,10 +105,10 @@ def _broker_killed(point: str) -> Round:
 
     def round_(cluster: Cluster) -> None:
         worker = _frozen(cluster, point)
-        cluster.kafka.kill()
+        _broker(cluster).kill()
         worker.signal(signal.SIGCONT)
         time.sleep(1.0)
-        cluster.kafka.start()
+        _broker(cluster).start()
 
     return round_
 
@@ -113,10 +116,10 @@ def _broker_killed(point: str) -> Round:
 def _broker_frozen(seconds: float) -> Round:
     def round_(cluster: Cluster) -> None:
         worker = _frozen(cluster, "stepped")
-        cluster.kafka.freeze()
+        _broker(cluster).freeze()
         worker.signal(signal.SIGCONT)
         time.sleep(seconds)
-        cluster.kafka.thaw()
+        _broker(cluster).thaw()
 
     return round_
 
@@ -160,6 +163,12 @@ def _storm(cluster: Cluster) -> None:
             running[0].stop()
         cluster.feed(60)
         time.sleep(cluster.chance.uniform(0.0, 6.0))
+
+
+def _broker(cluster: Cluster) -> LocalKafka:
+    if not isinstance(cluster.kafka, LocalKafka):
+        raise TypeError("this fault is one of a single broker")
+    return cluster.kafka
 
 
 def _proxy(cluster: Cluster) -> Proxy:

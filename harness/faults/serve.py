@@ -77,7 +77,7 @@ def run(overrides: Mapping[str, object], report: Path, trap: Trap | None) -> Non
     def passed(point: str) -> None:
         with lock:
             passes[point] += 1
-        if point == "committed" and passes[point] == 1:
+        if point == "committed":
             tell("committed")
         if trap is not None and trap.point == point and trap.nth == passes[point]:
             tell("trapped")

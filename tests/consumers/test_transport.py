@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,8 +10,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
-from kafka.errors import KafkaTimeoutError
+from confluent_kafka import KafkaError, KafkaException
+from kafka.errors import KafkaTimeoutError, ProducerFencedError
 
 from harness.local_kafka import LocalKafka
 from streamcast.consumers import committing
@@ -794,34 +795,114 @@ def test_at_least_once_nothing_is_sent_after_what_comes_first_and_fails(world: W
     assert len(values(everything(world.reader(), sink, 10))) == 10
 
 
-class BumpedEpoch:
-    """A librdkafka producer whose transaction cannot be committed because the coordinator has bumped its epoch."""
+class Changed:
+    """A client's producer, one of whose calls does something else."""
 
-    def __init__(self, producer: Producer) -> None:
-        self._producer = producer
+    def __init__(self, producer: object, **calls: Callable[..., None]) -> None:
+        self._producer, self._calls = producer, calls
 
     def __getattr__(self, name: str) -> object:
-        return getattr(self._producer, name)
-
-    def commit_transaction(self, _timeout: float) -> None:
-        raise KafkaException(KafkaError(KafkaError.INVALID_PRODUCER_EPOCH))
+        return self._calls.get(name) or getattr(self._producer, name)
 
 
-@pytest.mark.parametrize("world", [pytest.param("librdkafka", marks=pytest.mark.kafka)], indirect=True)
-def test_an_epoch_that_was_bumped_without_a_rival_is_settled(world: World) -> None:
-    source, sink = world.topic(), world.topic()
+def joined_with(world: World, **calls: Callable[..., None]) -> tuple[Transport, str, Positions]:
+    """A member that has read ten records, whose producer is changed; its input, and the positions after them."""
+    source = world.topic()
     world.admin.commit([numbered(source, 0, 10)], {})
     transport = world.connect()
     join(transport, source)
-    assert isinstance(transport, LibrdTransport)
-    assert transport._producer is not None
-    transport._producer = BumpedEpoch(transport._producer)  # type: ignore[assignment]
     after = positions(take(transport, 10))
-    with pytest.raises(InDoubt, match="INVALID_PRODUCER_EPOCH"):
+    assert isinstance(transport, KafkaTransport | LibrdTransport)
+    transport._producer = Changed(transport._producer, **calls)
+    return transport, source, after
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+@pytest.mark.parametrize("code", [KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED, KafkaError._FENCED])
+def test_an_epoch_that_was_bumped_without_a_rival_is_settled(world: World, code: int) -> None:
+    def fenced(*_: object) -> None:
+        if world.client == "kafka-python":  # which makes one error of them all
+            raise ProducerFencedError
+        raise KafkaException(KafkaError(code))
+
+    sink = world.topic()
+    transport, source, after = joined_with(world, commit_transaction=fenced)
+    with pytest.raises(InDoubt, match=r"(?i)fenced|INVALID_PRODUCER_EPOCH"):
         transport.commit([numbered(sink, 0, 10)], after)
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
     assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]
+
+
+def replaced_by(world: World) -> tuple[Transport, Heard, Transport]:
+    """A member that has read, another one that has taken its name, and what the first one hears."""
+    source = world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    first, second = world.connect(), world.connect()
+    heard = join(first, source)
+    take(first, 10)
+    join(second, source)
+    return first, heard, second
+
+
+def polled_through(transport: Transport, reached: Callable[[], bool]) -> None:
+    """Poll as the loop does, going on while the broker is unavailable."""
+    for _ in range(POLLS):
+        if reached():
+            return
+        try:
+            transport.poll(0.1, 100)
+        except BrokerUnavailable:
+            time.sleep(0.1)
+    raise AssertionError("not reached")
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+def test_a_member_whose_name_nobody_else_uses_any_more_joins_again(world: World) -> None:
+    first, heard, second = replaced_by(world)
+    second.close(10)  # a static member does not leave its group: it is silent, like one whose join was never answered
+    polled_through(first, lambda: bool(heard.lost))
+    polled_through(first, lambda: bool(heard.assigned))
+    first.seek(dict.fromkeys(heard.assigned, 0))
+    assert len(values(take(first, 10))) == 10
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+def test_a_member_whose_name_another_process_uses_ends(world: World) -> None:
+    first, _, _ = replaced_by(world)
+    with pytest.raises(Fenced):
+        polled_through(first, lambda: False)
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+@pytest.mark.parametrize("call", ["send_offsets_to_transaction", "commit_transaction"])
+def test_a_call_that_does_not_keep_its_deadline_leaves_the_commit_in_doubt(
+    world: World, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+
+    def never(*_: object) -> None:
+        over.wait(120)
+
+    sink = world.topic()
+    transport, source, after = joined_with(world, **{call: never})
+    monkeypatch.setattr(committing, "COMMIT_SECONDS", 2.0)
+    with pytest.raises(InDoubt, match="TimeoutError"):
+        transport.commit([numbered(sink, 0, 10)], after)
+    assert not over.is_set()
+    monkeypatch.undo()
+    assert settled(transport) == {Partition(source, 0): 0}
+    transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
+    assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]
+    over.set()
+
+
+def test_where_nothing_is_forbidden_everything_that_a_service_needs_is_allowed(world: World) -> None:
+    topic, reader = world.topic(), world.reader()
+    allowed = reader.topic_operations([topic, "no-such-topic"])
+    assert list(allowed) == [topic]
+    assert allowed[topic] >= {"READ", "WRITE", "DESCRIBE"}
+    assert "READ" in reader.group_operations(), "of a group that has had no member"
 
 
 @pytest.mark.kafka

@@ -5,12 +5,17 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
+from harness.faults.brokers import BROKER_FAULTS, run_broker_round
 from harness.faults.cluster import Client, Cluster, Tally
 from harness.faults.drivers import KILLS, OTHERS, run_round
 from harness.faults.proxy import Proxy
 from harness.faults.serve import POINTS, Trap
+from harness.local_cluster import GROUPS, LocalCluster
 from harness.local_kafka import LocalKafka
 from streamcast.app.commands.verify import verify_service
+from streamcast.consumers.kafka_python.reader import KafkaReader
+from streamcast.consumers.librdkafka.reader import LibrdReader
+from streamcast.consumers.transport import Connection
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -51,3 +56,17 @@ def test_a_commit_whose_answer_is_lost_is_settled() -> None:
         proxy.target_port = kafka.port
         run_round(NAMED["half-open link, answer lost"], kafka, proxy, "kafka-python", tally, seed=4)
     assert tally.violations == []
+
+
+def test_a_cluster_that_loses_a_leader_loses_and_doubles_nothing_and_no_process_ends() -> None:
+    tally = Tally()
+    (fault,) = (fault for fault in BROKER_FAULTS if fault.name == "leader killed")
+    with LocalCluster() as brokers:
+        run_broker_round(fault, brokers, tally, seed=5)
+        connection = Connection(brokers.bootstrap_servers, "reader")
+        for reader in (KafkaReader(connection), LibrdReader(connection)):
+            described = reader.describe([GROUPS])[GROUPS]
+            assert (described.replication, described.config["min.insync.replicas"]) == (3, "2"), "a broker's default"
+            reader.close(5)
+    assert tally.violations == []
+    assert tally.records > 0

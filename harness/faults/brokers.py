@@ -1,0 +1,132 @@
+"""Faults of a cluster of three brokers, under a service of two processes, one of each client, and steady traffic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.faults.checker import counted
+from harness.faults.cluster import PARTITIONS, TOPICS, Cluster, Tally
+from harness.faults.traffic import Traffic, longest_stall
+from harness.local_cluster import GROUPS, TRANSACTIONS, LocalCluster
+from harness.local_kafka import LocalKafka
+
+QUIET_SECONDS = 4.0
+"""Of traffic before and after a fault."""
+AWAY_SECONDS = 10.0
+BEGIN_SECONDS = 300.0
+DRAIN_SECONDS = 150.0
+
+Chosen = Callable[[Cluster, LocalCluster], LocalKafka]
+
+
+@dataclass(frozen=True)
+class BrokerFault:
+    """One kind of fault of a cluster."""
+
+    name: str
+    strike: Callable[[Cluster, LocalCluster], None]
+
+
+def run_broker_round(fault: BrokerFault, brokers: LocalCluster, tally: Tally, seed: int) -> None:
+    """Strike while records arrive and two processes answer them; then mend the cluster, drain, and check twice."""
+    with Cluster(brokers, "kafka-python", tally, seed) as cluster:
+        cluster.feed(100)
+        begun = [cluster.start("0"), cluster.start("1", client="librdkafka")]
+        for worker in begun:
+            if not worker.wait_for("committed", BEGIN_SECONDS):
+                tally.violations.append(f"process {worker.instance} did not begin: {cluster.last_words()}")
+                return
+        source = cluster.topic("observations")
+        with Traffic(brokers.bootstrap_servers, source, PARTITIONS, cluster.draw) as traffic:
+            time.sleep(QUIET_SECONDS)
+            try:
+                fault.strike(cluster, brokers)
+            finally:
+                brokers.start()
+            time.sleep(QUIET_SECONDS)
+        tally.records += len(traffic.arrived)
+        cluster.note_ends()
+        report = cluster.finish(DRAIN_SECONDS)
+        tally.stalled_seconds.append(longest_stall(traffic.arrived, cluster.answered_at()))
+        outputs = cluster.topic("forecasts"), cluster.topic("dead-letters")
+        for client in ("kafka-python", "librdkafka"):
+            tally.violations += counted(brokers.bootstrap_servers, *outputs, PARTITIONS, client)
+        if report.records != tally.records - cluster.before:
+            tally.violations.append(f"{report.records} records were verified of {tally.records - cluster.before}")
+
+
+def _rolled(how: Callable[[LocalKafka], None]) -> Callable[[Cluster, LocalCluster], None]:
+    """Each broker in turn goes and comes back, the next one when all replicas are in sync again."""
+
+    def strike(_cluster: Cluster, brokers: LocalCluster) -> None:
+        for node in brokers.nodes.values():
+            how(node)
+            time.sleep(1.0)
+            brokers.start()
+
+    return strike
+
+
+def _killed(chosen: Chosen) -> Callable[[Cluster, LocalCluster], None]:
+    def strike(cluster: Cluster, brokers: LocalCluster) -> None:
+        chosen(cluster, brokers).kill()
+        time.sleep(AWAY_SECONDS)
+
+    return strike
+
+
+def _frozen(chosen: Chosen) -> Callable[[Cluster, LocalCluster], None]:
+    def strike(cluster: Cluster, brokers: LocalCluster) -> None:
+        node = chosen(cluster, brokers)
+        node.freeze()
+        time.sleep(AWAY_SECONDS)
+        node.thaw()
+
+    return strike
+
+
+def _without_quorum(_cluster: Cluster, brokers: LocalCluster) -> None:
+    """Two of three brokers are gone: nothing can be written, and no leader elected."""
+    for node in list(brokers.nodes.values())[:2]:
+        node.kill()
+    time.sleep(AWAY_SECONDS)
+
+
+def _reassigned(cluster: Cluster, brokers: LocalCluster) -> None:
+    """Every partition moves to another leader, twice, the internal topics too."""
+    for _ in range(2):
+        brokers.reassign([*map(cluster.topic, TOPICS), GROUPS, TRANSACTIONS])
+        time.sleep(AWAY_SECONDS / 2)
+
+
+def leader(cluster: Cluster, brokers: LocalCluster) -> LocalKafka:
+    """The broker that leads the first partition of the forecasts."""
+    return brokers.leader(cluster.topic("forecasts"), 0)
+
+
+def group_coordinator(cluster: Cluster, brokers: LocalCluster) -> LocalKafka:
+    """The broker that coordinates the service's group."""
+    return brokers.coordinator(GROUPS, cluster.group)
+
+
+def transaction_coordinator(cluster: Cluster, brokers: LocalCluster) -> LocalKafka:
+    """The broker that coordinates the transactions of the librdkafka process."""
+    return brokers.coordinator(TRANSACTIONS, f"{cluster.group}-1")
+
+
+CHOSEN: dict[str, Chosen] = {
+    "leader": leader,
+    "group coordinator": group_coordinator,
+    "transaction coordinator": transaction_coordinator,
+}
+
+BROKER_FAULTS = [
+    BrokerFault("rolling restart", _rolled(LocalKafka.end)),
+    BrokerFault("rolling kill -9", _rolled(LocalKafka.kill)),
+    *(BrokerFault(f"{name} killed", _killed(chosen)) for name, chosen in CHOSEN.items()),
+    *(BrokerFault(f"{name} frozen", _frozen(chosen)) for name, chosen in CHOSEN.items()),
+    BrokerFault("no quorum and back", _without_quorum),
+    BrokerFault("reassignment", _reassigned),
+]

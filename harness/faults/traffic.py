@@ -1,0 +1,72 @@
+"""Records that arrive all the time, also while brokers are away, and how long nobody answered any of them."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from harness.records import Raw
+
+PAUSE_SECONDS = 0.05
+FLUSH_SECONDS = 60.0
+
+
+class Traffic:
+    """Produces a few records of each partition twenty times a second, in its own thread; a context manager.
+
+    It waits for no acknowledgement: ``arrived`` is when a broker said that it holds a record (monotonic seconds).
+    """
+
+    def __init__(
+        self, bootstrap_servers: str, topic: str, partitions: int, draw: Callable[[int], Sequence[Raw]]
+    ) -> None:
+        self._topic, self._partitions, self._draw = topic, partitions, draw
+        self._producer = Producer({
+            "bootstrap.servers": bootstrap_servers,
+            "enable.idempotence": True,
+            "delivery.timeout.ms": 120_000,
+            "topic.metadata.refresh.interval.ms": 10_000,
+            "linger.ms": 5,
+        })  # fmt: skip
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._feed, daemon=True, name="traffic")
+        self.arrived: list[float] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._producer.flush(FLUSH_SECONDS)
+
+    def _feed(self) -> None:
+        while not self._ended.wait(PAUSE_SECONDS):
+            for partition in range(self._partitions):
+                for raw in self._draw(partition):
+                    self._producer.produce(
+                        self._topic, raw.value, raw.key, partition, self._note, timestamp=raw.timestamp
+                    )
+            self._producer.poll(0)
+
+    def _note(self, error: KafkaError | None, _message: Message) -> None:
+        if error is None:
+            self.arrived.append(time.monotonic())
+
+
+def longest_stall(arrived: Sequence[float], answered: Sequence[float]) -> float:
+    """The longest time in which records arrived and none was answered; all times in seconds, ``answered`` sorted."""
+    arrived = sorted(arrived)
+    longest = 0.0
+    for before, after in itertools.pairwise(answered):
+        first = bisect.bisect_right(arrived, before)
+        if first < len(arrived) and arrived[first] < after:
+            longest = max(longest, after - arrived[first])
+    return longest
