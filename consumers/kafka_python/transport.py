@@ -55,8 +55,6 @@ from streamcast.consumers.transport import (
 
 log = logging.getLogger(__name__)
 
-METADATA_MS = 30_000
-"""How soon a member notices partitions that were added to its topics."""
 ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 
 
@@ -93,7 +91,6 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
                 heartbeat_interval_ms=3_000,
                 max_poll_interval_ms=300_000,
                 max_partition_fetch_bytes=4 << 20,
-                metadata_max_age_ms=METADATA_MS,
             )
             if former is not None:
                 started(partial(former.close, autocommit=False, timeout_ms=REQUEST_MS))

@@ -45,8 +45,6 @@ from streamcast.consumers.transport import (
     TransportError,
 )
 
-METADATA_MS = 30_000
-"""How soon a member notices partitions that were added to its topics."""
 MANY = 1_000
 """At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not."""
 
@@ -83,7 +81,6 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 "heartbeat.interval.ms": 3_000,
                 "max.poll.interval.ms": 300_000,
                 "enable.partition.eof": True,
-                "topic.metadata.refresh.interval.ms": METADATA_MS,
                 "on_commit": self._on_positions,
             })  # fmt: skip
         if former is not None:

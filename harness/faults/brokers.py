@@ -34,12 +34,12 @@ def run_broker_round(fault: BrokerFault, brokers: LocalCluster, tally: Tally, se
     with Cluster(brokers, "kafka-python", tally, seed) as cluster:
         cluster.feed(100)
         begun = [cluster.start("0"), cluster.start("1", client="librdkafka")]
-        for worker in begun:
-            if not worker.wait_for("committed", BEGIN_SECONDS):
-                tally.violations.append(f"process {worker.instance} did not begin: {cluster.last_words()}")
-                return
         source = cluster.topic("observations")
         with Traffic(brokers.bootstrap_servers, source, PARTITIONS, cluster.draw) as traffic:
+            for worker in begun:
+                if not worker.wait_for("committed", BEGIN_SECONDS):
+                    tally.violations.append(f"process {worker.instance} did not begin: {cluster.last_words()}")
+                    return
             time.sleep(QUIET_SECONDS)
             try:
                 fault.strike(cluster, brokers)
