@@ -83,7 +83,8 @@ def _models(settings: Settings, say: _Say) -> bool:
             f" (at most {size * room / 2**30:.1f} GiB per partition)",
             "train all lanes with the same series spec (columns, freq, mode, gaps)",
         )
-        good &= _calendar(lane, spec, say)
+        good &= _bars(lane, spec, say)
+        _calendar(lane, spec, say)
         say.note(f"lane {lane}: {quality(model)[0]}")
         if size * room > settings.state.max_bytes:
             good &= say(
@@ -95,27 +96,33 @@ def _models(settings: Settings, say: _Say) -> bool:
     return good
 
 
-def _calendar(lane: str, spec: ModelSpec, say: _Say) -> bool:
-    """Check that the tables of bars, local time and days off reach far enough; the spec names the dates they end on."""
-    good, bars = True, spec.series.calendar
-    if bars is not None:
-        ends = datetime.fromtimestamp(bars.until / 1000, UTC)
-        good = say(
-            ends > datetime.now(UTC) + timedelta(days=365),
-            f"lane {lane}: the table of bars of {bars.bar} in {bars.zone} reaches to {ends:%Y-%m-%d}",
-            "train the model again: a new spec has a table that reaches fifty years further",
-        )
-    local = spec.targets.local if spec.targets else None
-    if local is None or local == UTC_TIME:
-        return good
-    until = datetime.fromtimestamp(local.until / 1000, UTC)
-    return good & say(
-        until > datetime.now(UTC) + timedelta(days=365),
-        f"lane {lane}: the calendar of {local.zone}"
-        + (f" with days off of {local.holidays}" if local.holidays else "")
-        + f" reaches to {until:%Y-%m-%d}",
-        "train the model again: a new spec has a calendar that reaches ten years further",
+def _bars(lane: str, spec: ModelSpec, say: _Say) -> bool:
+    """Check that the table of bars of the calendar reaches far enough; the spec names the date it ends on."""
+    bars = spec.series.calendar
+    if bars is None:
+        return True
+    ends = datetime.fromtimestamp(bars.until / 1000, UTC)
+    return say(
+        ends > datetime.now(UTC) + timedelta(days=365),
+        f"lane {lane}: the table of bars of {bars.bar} in {bars.zone} reaches to {ends:%Y-%m-%d}",
+        "train the model again: a new spec has a table that reaches fifty years further",
     )
+
+
+def _calendar(lane: str, spec: ModelSpec, say: _Say) -> None:
+    """Warn when the tables of local time and days off end within a year; they end on a date that the spec names."""
+    local = spec.targets.local if spec.targets else None
+    if local is None or local == UTC_TIME or not (len(local.offsets) > 1 or local.holidays):
+        return
+    until = datetime.fromtimestamp(local.until / 1000, UTC)
+    if until <= datetime.now(UTC) + timedelta(days=365):
+        say.warn(
+            f"lane {lane}: the calendar of {local.zone}"
+            + (f" with days off of {local.holidays}" if local.holidays else "")
+            + f" ends on {until:%Y-%m-%d}, ten years after the data that the model was trained on: later bars have no"
+            " clock changes and no days off",
+            "if the stream has later bars, train again on newer data",
+        )
 
 
 def _broker(settings: Settings, create: bool, say: _Say) -> bool:

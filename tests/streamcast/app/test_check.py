@@ -16,7 +16,8 @@ from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, Me
 from streamcast.consumers.transport import TopicSpec
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.folders import new_network, save_model
-from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.spec.local_time import local_time
+from streamcast.spec.model_spec import Column, SeriesSpec, TargetBars
 from streamcast.spec.zero import zero_spec
 
 
@@ -57,6 +58,21 @@ def test_the_end_of_the_table_of_bars_is_checked(tmp_path: Path, last_ms: int, m
     assert "small@1, y every 1 month, 3 steps ahead" in told
     assert f"{mark} lane champion: the table of bars of 1 month in UTC reaches to" in told
     assert ("remedy: train the model again" in told) == (mark == "FAIL")
+
+
+FIRST_MS, LAST_MS = 1_451_606_400_000, 1_483_142_400_000
+"""A history of the year 2016."""
+
+
+@pytest.mark.parametrize(("zone", "warns"), [("Europe/Paris", True), ("Etc/GMT-1", False)])
+def test_a_model_of_old_data_is_good_and_a_calendar_that_ends_is_a_warning(zone: str, *, warns: bool) -> None:
+    targets = TargetBars(back=(1,), local=local_time(zone, None, FIRST_MS, LAST_MS))
+    spec = SPECS["gru"].model_copy(update={"targets": targets})
+    printed = io.StringIO()
+    say = _Say(Console(file=printed, width=400))
+    check._calendar("champion", spec, say)
+    assert say.faults == 0
+    assert ("train again on newer data" in printed.getvalue()) is warns
 
 
 OUTPUTS = ("forecasts", "dead-letters", "forecast-journal")
