@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -69,12 +69,15 @@ class Command:
         return printed
 
 
-def start(*arguments: object, folder: Path | None = None) -> Command:
-    """Start ``streamcast`` with these arguments in a folder, without a terminal and without input."""
+def start(*arguments: object, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Command:
+    """Start ``streamcast`` with these arguments in a folder, without a terminal and without input.
+
+    ``environment`` has variables beside those that the server of forks was started with.
+    """
     words = [str(argument) for argument in arguments]
     number, name = tempfile.mkstemp(prefix="streamcast-command-")
     os.close(number)
-    process = fork_server().Process(target=_run, args=(words, name, str(folder or Path.cwd())))
+    process = fork_server().Process(target=_run, args=(words, name, str(folder or Path.cwd()), dict(environment or {})))
     process.start()
     return Command(words, process, Path(name))
 
@@ -84,9 +87,10 @@ def streamcast(*arguments: object, code: int = 0, folder: Path | None = None, se
     return start(*arguments, folder=folder).end(code, seconds)
 
 
-def _run(words: list[str], output: str, folder: str) -> None:
+def _run(words: list[str], output: str, folder: str, environment: Mapping[str, str]) -> None:
     from harness.faults.serve import bound
 
+    os.environ.update(environment)
     bound(_main, words, output, folder)
 
 
