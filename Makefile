@@ -23,7 +23,7 @@ help:
 	@echo "make lint    ruff, import contracts and types"
 	@echo "make types   mypy alone"
 	@echo "make format  let ruff format and sort imports"
-	@echo "make docs    write the generated pages of docs/"
+	@echo "make docs    write the generated pages of docs/, and build the site into site/"
 	@echo "make bench   the throughput benchmark against a real Kafka (BENCH='--json FILE')"
 	@echo "make clean   remove the environment and everything built"
 
@@ -55,13 +55,14 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff format .
 
 docs: $(VENV)/.dev
-	@$(BIN)/python -c 'from pathlib import Path; from streamcast.app import settings; from streamcast.topics import schemas; schemas.write_docs(Path("docs")); settings.write_docs(Path("docs"))'
+	@$(BIN)/python -m harness.documentation
+	@$(BIN)/zensical build --strict
 
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.throughput $(BENCH)
 
 clean:
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: an extra is installed once, and again when pyproject.toml or constraints.txt changes. torch is installed first,

@@ -22,6 +22,8 @@ LONG_PROGRAMMES = (
     "tests/laws/",
     "tests/end_to_end/",
     "tests/consumers/test_loop.py::test_no_sequence_of_faults_loses_or_doubles_a_record_or_spoils_a_state",
+    "tests/test_docs.py::test_a_page_does",
+    "tests/test_docs_notebooks.py::test_a_notebook_runs",
     "tests/streamcast/app/test_cli.py",
     "tests/streamcast/app/test_commands.py",
     "tests/streamcast/app/test_forecaster.py",
