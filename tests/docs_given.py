@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from examples.counts import counts
-from streamcast.app.forecaster import Forecaster
+from harness.commands import streamcast
 
 HOURS = 24 * 28
 
@@ -28,11 +28,12 @@ def _people(folder: Path) -> None:
 
 @cache
 def _trained(parent: str) -> Path:
-    frame = counts().rename(columns={"place": "unique_id", "hour": "ds", "people": "y"})
-    forecaster = Forecaster("zero", timezone="Australia/Melbourne", lower=0, name="people").fit(frame)
-    folder = Path(parent) / "given-trained"
-    forecaster.save(folder / "people")
-    return folder
+    folder = Path(parent) / "given"
+    folder.mkdir()
+    _counts(folder)
+    columns = ("--id-col", "place", "--time-col", "hour", "--target-col", "people", "--timezone", "Australia/Melbourne")
+    streamcast("train", "counts.csv", "--model", "zero", "--name", "people", "--lower", 0, *columns, folder=folder)
+    return folder / "trained"
 
 
 def _load(folder: Path) -> None:

@@ -36,6 +36,9 @@ def executed(path: Path, before: str = "") -> Any:
     ``before`` is code that the kernel runs first, of which nothing is kept.
     """
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
     notebook.cells.insert(0, nbformat.v4.new_code_cell(before))
     drawing = "module://matplotlib_inline.backend_inline"
     os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": drawing}
