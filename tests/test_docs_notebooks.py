@@ -15,7 +15,10 @@ from harness.documentation.session import SHORT_TRAINING
 def outputs(notebook: Any) -> list[tuple[str, list[str]]]:
     """Return the kinds of output of each cell: what a reader sees of it, without its numbers."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    return [(cell.source, [kind for each in cell.outputs for kind in each.get("data", {"text": ""})]) for cell in cells]
+    return [
+        (cell.source, [kind for each in cell.outputs for kind in sorted(each.get("data", {"text": ""}))])
+        for cell in cells
+    ]
 
 
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
