@@ -16,6 +16,9 @@ import typer
 
 from streamcast.spec.model_spec import parse_duration
 
+MODELS = Path("trained")
+"""The folder of models that commands use unless ``--models`` names another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -199,8 +202,8 @@ class NewOptions:
     ] = None
     horizon: Annotated[int, typer.Option(help="How many bars to forecast.", min=1, max=2_000)] = 24
     season: Annotated[
-        tuple[str, ...] | None,
-        Read(names),
+        tuple[int | str, ...] | None,
+        Read(seasons),
         typer.Option(
             help="Season lengths, such as 1d,1w, or in bars, such as 24,168; the first is the baseline's.",
             show_default="a day and a week, where they are whole bars",
@@ -303,6 +306,9 @@ class BacktestOptions:
         ),
     ] = None
     frame: Annotated[Path | None, typer.Option(help="Write every forecast to this CSV or Parquet file.")] = None
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report with charts to this HTML file, which needs no network.")
+    ] = None
 
 
 @dataclass(frozen=True)

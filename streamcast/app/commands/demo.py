@@ -21,12 +21,14 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from streamcast.app.commands.listening import listening, require_free
+from streamcast.app.commands.outputs import require_writable
 from streamcast.app.commands.replay import outgoing, paced
 from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
-from streamcast.app.commands.train import describe, progress_bar
+from streamcast.app.commands.train import describe, measured, progress_bar
 from streamcast.app.demo_data import read_series
 from streamcast.consumers import loop
 from streamcast.consumers.health import LoopHealth
@@ -83,14 +85,15 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
     """Train, stream and show the live page, until Ctrl-C or for ``seconds``; then score every forecast."""
     torch.set_num_threads(1)
     require_free("--port", HOST, port)
+    require_writable("--json", json_file)
     logging.getLogger("streamcast").setLevel(logging.WARNING)
     parts = load()
     console.print(
-        f"[bold]Training[/] {kind} on {len(parts.train):,} hours of {len(parts.train.keys)} series,"
+        f"[bold]Training[/] {escape(kind)} on {len(parts.train):,} hours of {len(parts.train.keys)} series,"
         f" up to {TEST_FROM:%d %B %Y} (at most {train_seconds:.0f} s; Ctrl-C keeps the best so far) ..."
     )
     model = train(parts.train, kind, train_seconds, console)
-    console.print(describe(model), highlight=False)
+    console.print(escape(describe(model)), highlight=False)
     measured = stream(model, parts, seconds, port, console)
     if json_file is not None:
         json_file.write_text(json.dumps(measured, indent=2) + "\n")
@@ -134,7 +137,10 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     rehearse(model)
     settle_garbage()
     stop = stop_on_signals()
-    board = Board(model.spec.series, model.spec.naive_season, zone=model.spec.zone)
+    board = Board(
+        model.spec.series, model.spec.naive_season, scored=model.spec.scored_steps,
+        trained=f"Training: {measured(model)}.", zone=model.spec.zone,
+    )  # fmt: skip
     feed = Feed(
         MemoryReader(broker, who), board, observations=TOPICS.observations, forecasts=TOPICS.forecasts,
         dead_letters=TOPICS.dead_letters,

@@ -16,15 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from streamcast.engine.engine import Engine
+from streamcast.engine.engine import Engine, Scores
 from streamcast.errors import HistoryError
 from streamcast.kernels.outcomes import NAMES
+from streamcast.offline.evaluation.accuracy import covered
 from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers, seasonal_scale, standard
 from streamcast.offline.evaluation.frames import forecast_frame
-from streamcast.offline.evaluation.report import BacktestReport, Tally
+from streamcast.offline.evaluation.report import BacktestReport, Calendar, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
+from streamcast.quality import Tally as Quality
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -64,14 +66,27 @@ class Scoreboard:
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
         self._scored_KN = np.zeros((len(self._keys), n), np.bool_)
         self._tally = Tally.empty(len(self._keys), spec.horizon, spec.quantiles)
+        self._quality = Quality()
+        self._calendar, self._counts = self._empty_calendar(), np.array(spec.scored_steps) - 1
 
     def add(self, series_A: Integers, cutoffs_A: Integers, values_AHQ: Floats, warm_A: Bools) -> Bools:
         """Score the forecasts of warm series within the test part; return which those are [A]."""
         bar_A = self._bars(cutoffs_A)
-        mine: Bools = warm_A & (bar_A >= self._first) & (bar_A <= self._last)
-        self._tally.add(series_A[mine], self._outcomes(series_A[mine], bar_A[mine]), values_AHQ[mine])
+        mine = warm_A & (bar_A >= self._first) & (bar_A <= self._last)
+        actual_AH, found_AHQ = self._outcomes(series_A[mine], bar_A[mine]), values_AHQ[mine]
+        inside_AH = covered(actual_AH, found_AHQ[:, :, 0], found_AHQ[:, :, -1])
+        self._tally.add(series_A[mine], actual_AH, found_AHQ)
+        counts = self._counts
+        middle_AH = found_AHQ[:, counts, self._spec.median]
+        self._calendar.add(cutoffs_A[mine], actual_AH[:, counts], middle_AH, inside_AH[:, counts])
         self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
         return mine
+
+    def count(self, scores: Scores) -> None:
+        """Count what the engine found of the same forecasts, as a service counts it."""
+        bar_M = self._bars(scores.cutoffs)
+        mine = scores.warm & (bar_M >= self._first) & (bar_M <= self._last)
+        self._quality.add(scores.ahead[mine], scores.outcomes()[mine])
 
     def actual(self, series_A: Integers, cutoffs_A: Integers) -> Floats:
         """Return the outcomes of forecasts [A, H]; NaN where none was observed."""
@@ -92,18 +107,20 @@ class Scoreboard:
             warm_up = self._spec.warm_up
             raise HistoryError(f"nothing to score: no series is warm (after {warm_up} bars) within the test part")
         training_KT = self._y_KT[:, : self._first + 1]
-        tallies = {name: self._tally}
+        tallies, calendars = {name: self._tally}, {name: self._calendar}
         if baselines is None:
             baselines = standard(self._spec.naive_season, self._spec.lags or 336)
         for other, baseline in baselines.items():
-            tallies[other] = self._scored(baseline, training_KT)
+            tallies[other], calendars[other] = self._scored(baseline, training_KT)
         return BacktestReport(
             model=name,
             keys=self._keys,
             tallies=tallies,
+            calendars=calendars,
             scale_K=np.array([seasonal_scale(y_T, self._spec.naive_season) for y_T in training_KT]),
             outcomes=outcomes or {},
             forecasts=int(self._scored_KN.sum()),
+            quality=self._quality,
             kept=kept,
         )
 
@@ -115,11 +132,15 @@ class Scoreboard:
         actual_AH: Floats = self._later_KT[series_A[:, None], bar_A[:, None] + np.arange(1, self._spec.horizon + 1)]
         return actual_AH
 
-    def _scored(self, baseline: Baseline, training_KT: Floats) -> Tally:
+    def _empty_calendar(self) -> Calendar:
+        first, last = (self._spec.series.grid.start(self._start + bar) for bar in (self._first, self._last))
+        return Calendar.empty(first, last, self._spec.series.freq)
+
+    def _scored(self, baseline: Baseline, training_KT: Floats) -> tuple[Tally, Calendar]:
         """Return a baseline's errors at the points where the model was scored."""
         series, horizon = len(self._keys), self._spec.horizon
         forecast = baseline.fit(training_KT, horizon)
-        tally = Tally.empty(series, horizon, ())
+        tally, calendar = Tally.empty(series, horizon, ()), self._empty_calendar()
         block = max(BLOCK_NUMBERS // (series * horizon), 1)
         for start in range(0, self._scored_KN.shape[1], block):
             stop = min(start + block, self._scored_KN.shape[1])
@@ -129,8 +150,11 @@ class Scoreboard:
             cutoffs_N = np.arange(self._first + start, self._first + stop)
             forecast_KNH = forecast(self._y_KT, cutoffs_N)
             actual_AH = self._outcomes(series_A, cutoffs_N[number_A])
-            tally.add(series_A, actual_AH, forecast_KNH[series_A, number_A][:, :, None])
-        return tally
+            forecast_AH = forecast_KNH[series_A, number_A]
+            tally.add(series_A, actual_AH, forecast_AH[:, :, None])
+            counts, cutoffs_A = self._counts, self._spec.series.grid.start(self._start + cutoffs_N[number_A])
+            calendar.add(cutoffs_A, actual_AH[:, counts], forecast_AH[:, counts], None)
+        return tally, calendar
 
 
 def backtest(
@@ -158,6 +182,7 @@ def backtest(
         result = engine.stage(poll)
         engine.promote()
         counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(NAMES)).tolist())))
+        board.count(result.scores)
         found = result.forecasts
         series_A = history.series_N[poll.offsets[found.record]].astype(np.int64)
         chosen = board.add(series_A, found.cutoffs, found.values, found.warm)
