@@ -211,7 +211,7 @@ class Forecaster:
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history = self._history(frame, names)
         wanted, grid = cutoffs_of(history, spec, n_windows, step_size or spec.horizon), spec.series.grid
-        windows = wanted.sort_values("cutoff").groupby("unique_id").cumcount(ascending=False)
+        windows = wanted.sort_values("cutoff").groupby("unique_id").cumcount(ascending=False).sort_index()
         parts, model = [], self.model
         for place, window in enumerate(range(int(windows.max()), -1, -1) if refit else [-1]):
             some = wanted if window < 0 else wanted[windows == window]

@@ -44,6 +44,11 @@ def numbers(text: str) -> tuple[float, ...]:
         raise ValueError(f"{text!r} is not a list of numbers: expected such as 0.1,0.5,0.9") from None
 
 
+def duration(text: str) -> int:
+    """Return the milliseconds of "30d"; raises ValueError."""
+    return parse_duration(text)
+
+
 def repeated(texts: Sequence[str]) -> tuple[str, ...]:
     """Return the names of an option that can be repeated; each may also be a list, as in "a,b"."""
     return tuple(name for text in texts for name in names(text))
@@ -306,6 +311,13 @@ class BacktestOptions:
         ),
     ] = None
     frame: Annotated[Path | None, typer.Option(help="Write every forecast to this CSV or Parquet file.")] = None
+    refit: Annotated[
+        int | None,
+        Read(duration),
+        typer.Option(
+            help="Train again so often within the test, such as 30d, on all rows before.", show_default="never"
+        ),
+    ] = None
     report: Annotated[
         Path | None, typer.Option(help="Write a report with charts to this HTML file, which needs no network.")
     ] = None

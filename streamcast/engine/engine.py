@@ -140,8 +140,7 @@ class Engine:
         k = int(counts.steps[0])
         ring = self.slab.rows.ring.shape[2]
         self.slab.overwrote("ring", steps.slot[:k], steps.order[:k] % ring, steps.ring_before[:k])
-        if self.spec.targets is not None:
-            self.slab.overwrote("absent", steps.slot[:k], steps.order[:k] % ring, steps.absent_before[:k])
+        self.slab.overwrote("absent", steps.slot[:k], steps.order[:k] % ring, steps.absent_before[:k])
         base = 0
         for s, scale in enumerate(self.spec.scales):
             n = int(counts.steps[1 + s])

@@ -106,9 +106,10 @@ class Flow:
 class Board:
     """Everything the page shows; hold ``lock`` while reading it.
 
-    ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, ``scored`` are the
-    steps ahead that count (all, if there are none), ``champion`` names the lane that the wall shows, ``trained`` says
-    how good its training found it, ``zone`` is the series' time zone.  The board keeps at most ``max_series`` series (a
+    ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, which looks back at
+    most ``reach`` bars (0: any number), ``scored`` are the steps ahead that count (all, if there are none),
+    ``champion`` names the lane that the wall shows, ``trained`` says how good its training found it, ``zone`` is the
+    series' time zone.  The board keeps at most ``max_series`` series (a
     new one replaces the one silent for longest), ``bars`` bars of each, and about ``max_forecasts`` forecasts in all;
     ``clock`` returns seconds that only grow.
     """
@@ -120,6 +121,7 @@ class Board:
         *,
         ahead: Ahead = NOTHING_AHEAD,
         scored: Sequence[int] = (),
+        reach: int = 0,
         champion: str = "champion",
         trained: str = "",
         zone: str = "UTC",
@@ -129,7 +131,7 @@ class Board:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec, self.season, self.champion, self.zone = spec, season, champion, zone
-        self.scored, self.trained = tuple(scored), trained
+        self.scored, self.reach, self.trained = tuple(scored), reach, trained
         self.bars, self.clock, self.started = bars, clock, clock()
         self.lock = threading.RLock()
         self.tracks: dict[str, Track] = {}
@@ -227,7 +229,7 @@ class Board:
             for key in list(self._unscored)[:most]:
                 del self._unscored[key]
                 track = self.tracks[key]
-                errors = {lane: track.errors(lane, self.season, self.scored) for lane in track.forecasts}
+                errors = {lane: track.errors(lane, self.season, self.scored, self.reach) for lane in track.forecasts}
                 self.sums[key] = {lane: found.sums() for lane, found in errors.items() if found}
                 track.version += 1
             now = self.clock()

@@ -207,12 +207,13 @@ class Track:
         closed_P = np.bincount(phases, weights=known, minlength=period) == 0
         return closed_P if known[~closed_P[phases]].mean() >= _REGULAR else np.zeros(0, dtype=bool)
 
-    def errors(self, lane: str, season: int, scored: Sequence[int] = ()) -> LaneErrors | None:
+    def errors(self, lane: str, season: int, scored: Sequence[int] = (), reach: int = 0) -> LaneErrors | None:
         """Errors of the kept forecasts of ``lane`` and of seasonal naive; None without forecasts or bars.
 
         Seasonal naive forecasts bar c + h as the bar a whole number of seasons before it, the last at or before c
         (Hyndman & Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2); where that has no value,
-        older seasons are tried.  ``scored`` are the steps that count; all, if there are none.
+        older seasons are tried, within the last ``reach`` bars (0: any).  ``scored`` are the steps that count; all, if
+        there are none.
         """
         kept = self.forecasts.get(lane)
         if not kept or self.newest is None:
@@ -223,7 +224,7 @@ class Track:
         cutoffs_F = np.array([forecast.cutoff for forecast in alike])
         bars_FH = cutoffs_F[:, None] + steps_H
         observed_FH = np.where(bars_FH <= self.newest - self._open_bars, self.values(bars_FH), np.nan)
-        naive_FH = self._season_before(bars_FH - season * -(-steps_H // season), season)
+        naive_FH = self._season_before(bars_FH, season * -(-steps_H // season), season, reach)
         low_FH, high_FH = values_FQH[:, 0], values_FQH[:, -1]
         covered_FH = np.where(np.isfinite(observed_FH), (low_FH <= observed_FH) & (observed_FH <= high_FH), np.nan)
         error_FH = np.abs(observed_FH - values_FQH[:, kept[-1].middle])
@@ -231,12 +232,14 @@ class Track:
         counted_FH = np.array([forecast.warm for forecast in alike])[:, None] & counts_H
         return LaneErrors(cutoffs_F, error_FH, np.abs(observed_FH - naive_FH), covered_FH, counted_FH)
 
-    def _season_before(self, bars: Bars, season: int) -> Floats:
-        """The values of ``bars``, or of the same place in the next older season that has one."""
-        found = self.values(bars)
-        for older in range(1, _OLDER_SEASONS + 1):
-            found = np.where(np.isnan(found), self.values(bars - older * season), found)
-        return found
+    def _season_before(self, bars_FH: Bars, back_H: Bars, season: int, reach: int) -> Floats:
+        """The values ``back_H`` before ``bars_FH``, or at the same place of the next older season that has one."""
+        found_FH = np.full(bars_FH.shape, np.nan)
+        for older in range(_OLDER_SEASONS + 1):
+            further_H = back_H + older * season
+            allowed_H = further_H < reach if reach else np.ones(len(back_H), dtype=bool)
+            found_FH = np.where(np.isnan(found_FH) & allowed_H, self.values(bars_FH - further_H), found_FH)
+        return found_FH
 
 
 def _alike(one: Forecast, other: Forecast) -> bool:

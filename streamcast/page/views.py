@@ -176,7 +176,7 @@ def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> Vi
         for label, forecast in zip(labels, kept, strict=True)
         if since_cutoff is None or label > since_cutoff
     ]
-    errors = track.errors(lane, board.season, board.scored)
+    errors = track.errors(lane, board.season, board.scored, board.reach)
     view: View = {"oldest": labels[0], "forecasts": fresh, "model": board.models[lane]}
     if errors is not None:
         view["errors"] = errors.by_cutoff() | {"cutoff": board.label(errors.cutoffs)}

@@ -18,14 +18,18 @@ from streamcast.app.commands.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.commands.train import baseline
 from streamcast.app.options import BacktestOptions, Columns
+from streamcast.models.spec import SpecError
+from streamcast.offline.evaluation.backtest import Refit
 from streamcast.offline.evaluation.backtest import backtest as run
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.history.timestamps import in_zone
+from streamcast.offline.training.fit import Options, fit
 from streamcast.quality import facts_of, lines
 from streamcast.spec.folders import Model, load_model
-from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.model_spec import ModelSpec, format_duration
+from streamcast.spec.zero import has_no_network
 
 TEST_SHARE = 0.2
 MOST_SERIES = 20
@@ -44,6 +48,7 @@ def backtest(
     require_table("--frame", options.frame)
     require_page("--report", options.report)
     model = load_model(folder, options.model)
+    refit = _refit(model, options)
     history, timezone = read_history(data, columns, model), mapping(columns, model).timezone
     frame = options.frame
     from_ms = test_part(model, history, options.test_from, timezone)
@@ -56,7 +61,10 @@ def backtest(
             highlight=False,
         )
     with counting("records streamed", Console(stderr=True)) as on_rows:
-        report = run(model, history, from_ms, keep=_kept(model.spec, history, options), on_progress=on_rows)
+        report = run(
+            model, history, from_ms, keep=_kept(model.spec, history, options), refit=refit,
+            on_progress=on_rows,
+        )  # fmt: skip
     if frame is not None:
         found = in_zone(report.frame(), timezone)
         found.to_parquet(frame) if frame.suffix == ".parquet" else found.to_csv(frame, index=False)
@@ -80,6 +88,18 @@ def backtest(
     return 0
 
 
+def _refit(model: Model, options: BacktestOptions) -> Refit | None:
+    """Return how the model is trained within the test; raises SpecError for one that is not trained at all."""
+    if options.refit is None:
+        return None
+    if has_no_network(model.spec):
+        raise SpecError("--refit trains again, and a model without a network learns from every record: leave it out")
+    if options.refit < model.spec.series.freq:
+        raise SpecError(f"--refit is {format_duration(options.refit)}: expected at least a bar of the model")
+    seed = int(model.facts.get("seed", 0))
+    return Refit(lambda past: fit(past, model.spec, Options(seed=seed)), options.refit)
+
+
 def _kept(spec: ModelSpec, history: History, options: BacktestOptions) -> Sequence[int] | None:
     """Return the cutoffs whose forecasts are kept (None: all), for the table or for the charts of the report."""
     if options.frame is not None:
@@ -88,9 +108,7 @@ def _kept(spec: ModelSpec, history: History, options: BacktestOptions) -> Sequen
         return ()
     from streamcast.offline.evaluation.html_report import cutoffs_to_draw
 
-    series = spec.series
-    bar = int(history.ts_N[-1] - series.offset) // series.freq * series.freq + series.offset
-    return cutoffs_to_draw(bar, series.freq, spec.horizon, len(history.keys))
+    return cutoffs_to_draw(spec, int(history.ts_N[-1]), len(history.keys))
 
 
 def _write_page(report: BacktestReport, model: Model, data: Path, scored: tuple[int, int], path: Path) -> None:

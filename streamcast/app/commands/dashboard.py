@@ -28,7 +28,7 @@ def dashboard(settings: Settings) -> int:
     spec = models[champion].spec
     ahead = ahead_of(model.spec for model in models.values())
     board = Board(
-        spec.series, spec.naive_season, ahead=ahead, scored=spec.scored_steps, champion=champion,
+        spec.series, spec.naive_season, ahead=ahead, scored=spec.scored_steps, reach=spec.ring, champion=champion,
         trained=f"Training: {measured(models[champion])}.", zone=spec.zone,
     )  # fmt: skip
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))

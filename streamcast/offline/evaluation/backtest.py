@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +40,13 @@ OnRows = Callable[[int, int], None]
 """Receives how many rows are done, and how many there are."""
 
 Bools = npt.NDArray[np.bool_]
+
+
+class Refit(NamedTuple):
+    """A training in the course of a test: what trains a model of the same spec on a history, and how often."""
+
+    train: Callable[[History], Model]
+    every_ms: int
 
 
 class Scoreboard:
@@ -72,7 +82,7 @@ class Scoreboard:
     def add(self, series_A: Integers, cutoffs_A: Integers, values_AHQ: Floats, warm_A: Bools) -> Bools:
         """Score the forecasts of warm series within the test part; return which those are [A]."""
         bar_A = self._bars(cutoffs_A)
-        mine = warm_A & (bar_A >= self._first) & (bar_A <= self._last)
+        mine: Bools = warm_A & (bar_A >= self._first) & (bar_A <= self._last)
         actual_AH, found_AHQ = self._outcomes(series_A[mine], bar_A[mine]), values_AHQ[mine]
         inside_AH = covered(actual_AH, found_AHQ[:, :, 0], found_AHQ[:, :, -1])
         self._tally.add(series_A[mine], actual_AH, found_AHQ)
@@ -82,10 +92,10 @@ class Scoreboard:
         self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
         return mine
 
-    def count(self, scores: Scores) -> None:
-        """Count what the engine found of the same forecasts, as a service counts it."""
+    def count(self, scores: Scores, chosen_M: Bools) -> None:
+        """Count what the engine found of the same forecasts, as a service counts it, where ``chosen_M``."""
         bar_M = self._bars(scores.cutoffs)
-        mine = scores.warm & (bar_M >= self._first) & (bar_M <= self._last)
+        mine = chosen_M & scores.warm & (bar_M >= self._first) & (bar_M <= self._last)
         self._quality.add(scores.ahead[mine], scores.outcomes()[mine])
 
     def actual(self, series_A: Integers, cutoffs_A: Integers) -> Floats:
@@ -165,34 +175,49 @@ def backtest(
     to_ms: int | None = None,
     baselines: Mapping[str, Baseline] | None = None,
     keep: Collection[int] | None = (),
+    refit: Refit | None = None,
     on_progress: OnRows = lambda _done, _rows: None,
 ) -> BacktestReport:
     """Return the errors of a model and of baselines on forecasts whose first step lies in [``from_ms``, ``to_ms``).
 
     ``baselines`` (default ``baselines.standard``) are fitted on the bars before ``from_ms``.  The forecasts of the
-    cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  Raises
-    HistoryError when the history's columns are not the model's, or there is nothing to score.
+    cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  With
+    ``refit`` the model answers the first part of the test, and each later part is answered by a model that was trained
+    on all rows before it.  Raises HistoryError when the history's columns are not the model's, or there is nothing to
+    score.
     """
     spec = model.spec
     board = Scoreboard(history, spec, from_ms, to_ms)
+    end = int(history.ts_N[-1]) + 1 if to_ms is None else to_ms
+    starts, grid = [from_ms] if refit is None else list(range(from_ms, end, refit.every_ms)), spec.series.grid
     counts: Counter[int] = Counter()
     kept, wanted = [], None if keep is None else np.array(sorted(keep), np.int64)
-    engine, done = Engine(spec, model.network, max(len(history.keys), 1)), 0
-    for poll in polls(history, spec):
-        result = engine.stage(poll)
-        engine.promote()
-        counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(NAMES)).tolist())))
-        board.count(result.scores)
-        found = result.forecasts
-        series_A = history.series_N[poll.offsets[found.record]].astype(np.int64)
-        chosen = board.add(series_A, found.cutoffs, found.values, found.warm)
-        if wanted is None or len(wanted):
-            chosen = chosen if wanted is None else chosen & np.isin(found.cutoffs, wanted)
-            names = [history.keys[k] for k in series_A[chosen]]
-            frame = forecast_frame(spec, model.name, names, found.cutoffs[chosen], found.values[chosen])
-            frame.insert(3, "y", board.actual(series_A[chosen], found.cutoffs[chosen]).ravel())
-            kept.append(frame)
-        done += len(poll)
-        on_progress(done, len(history))
+    for part, (start, stop) in enumerate(pairwise([*starts, end])):
+        last = part == len(starts) - 1
+        if refit is not None and part:
+            model = replace(refit.train(history.between(int(history.ts_N[0]), start)), name=model.name)
+        tail = (2 * spec.horizon + 2) * spec.series.freq + spec.series.grace
+        rows = history if last else history.between(int(history.ts_N[0]), stop + tail)
+        engine, done = Engine(spec, model.network, max(len(history.keys), 1)), 0
+        first_bar, end_bar = grid.bar(start - 1), np.inf if last else grid.bar(stop - 1)
+        counts.clear()
+        for poll in polls(rows, spec):
+            result = engine.stage(poll)
+            engine.promote()
+            counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(NAMES)).tolist())))
+            bar_M, bar_A = grid.bar(result.scores.cutoffs), grid.bar(result.forecasts.cutoffs)
+            board.count(result.scores, (first_bar <= bar_M) & (bar_M < end_bar))
+            found = result.forecasts
+            mine = found.warm & (first_bar <= bar_A) & (bar_A < end_bar)
+            series_A = history.series_N[poll.offsets[found.record]].astype(np.int64)
+            chosen = board.add(series_A, found.cutoffs, found.values, mine)
+            if wanted is None or len(wanted):
+                chosen = chosen if wanted is None else chosen & np.isin(found.cutoffs, wanted)
+                names = [history.keys[k] for k in series_A[chosen]]
+                frame = forecast_frame(spec, model.name, names, found.cutoffs[chosen], found.values[chosen])
+                frame.insert(3, "y", board.actual(series_A[chosen], found.cutoffs[chosen]).ravel())
+                kept.append(frame)
+            done += len(poll)
+            on_progress(done, len(rows))
     outcomes = {NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count}
     return board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None)

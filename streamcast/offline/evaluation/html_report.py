@@ -213,6 +213,8 @@ def _ranking_words(report: BacktestReport) -> str:
 
 def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
     frame = report.frame()
+    drawn = cutoffs_to_draw(facts.spec, facts.until_ms, len(report.keys))
+    frame = frame[frame["cutoff"].isin(np.array(drawn).astype("datetime64[ms]"))]
     chosen = [key for key in _drawn_series(report) if key in set(frame["unique_id"])]
     figure = go.Figure()
     low, high = (quantile_column(report.model, level) for level in (facts.spec.quantiles[0], facts.spec.quantiles[-1]))
@@ -374,10 +376,14 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
-def cutoffs_to_draw(last_bar_ms: int, freq_ms: int, horizon: int, series: int) -> list[int]:
-    """Return the cutoffs whose forecasts the report draws: the newest with all outcomes, a horizon apart."""
-    windows = int(np.clip(MOST_STEPS_KEPT // max(series * horizon, 1), 1, MOST_WINDOWS))
-    return [last_bar_ms - (1 + number) * horizon * freq_ms for number in range(windows)]
+def cutoffs_to_draw(spec: ModelSpec, last_ms: int, series: int) -> list[int]:
+    """Return the cutoffs whose forecasts the report draws: the newest with all outcomes, a horizon apart.
+
+    ``last_ms`` is the time of the last row of ``series`` series.
+    """
+    grid = spec.series.grid
+    windows = int(np.clip(MOST_STEPS_KEPT // max(series * spec.horizon, 1), 1, MOST_WINDOWS))
+    return [grid.start(grid.bar(last_ms) - (1 + number) * spec.horizon) for number in range(windows)]
 
 
 _PAGE = """<!doctype html>

@@ -44,7 +44,9 @@ GIVEN = {"id_col": "meter", "time_col": "when", "target_col": "kWh"}
 def test_own_names_are_taken_everywhere_and_come_back(fitted: Forecaster, tmp_path: Path) -> None:
     expected = fitted.predict(frame_of())
     own, backward = frame_of().rename(columns=RENAMED), {name: plain for plain, name in RENAMED.items()}
-    for forecaster in (new(**GIVEN).fit(own), new().fit(own, **GIVEN), fitted):  # type: ignore[arg-type]:
+    by_method = new()
+    by_method.fit(own, id_col="meter", time_col="when", target_col="kWh")
+    for forecaster in (new(**GIVEN).fit(own), by_method, fitted):
         given = GIVEN if forecaster is fitted else {}
         found = forecaster.predict(own, **given)  # type: ignore[arg-type]
         assert list(found.columns[:2]) == ["meter", "when"]

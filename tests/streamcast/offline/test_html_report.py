@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import numpy as np
@@ -36,7 +37,7 @@ def report() -> BacktestReport:
     for series, name in enumerate(history.keys):
         values_AHQ = 50 + np.tile([-1.28, 0.0, 1.28], (len(cutoffs), 3, 1))
         board.add(np.full(len(cutoffs), series), cutoffs, values_AHQ, np.ones(len(cutoffs), np.bool_))
-        some = cutoffs[-9::3]
+        some = np.array(cutoffs_to_draw(SPEC, int(times[-1]), 2)[2::-1])
         steps = pd.DataFrame({"cutoff": np.repeat(some, 3), "ds": (some[:, None] + HOUR * np.arange(1, 4)).ravel()})
         kept.append(
             steps.astype("datetime64[ms]").assign(unique_id=name, y=50.0, m=50.0, **{"m-lo-80": 49, "m-hi-80": 51})
@@ -60,7 +61,7 @@ def test_the_file_needs_no_other_and_names_are_text(report: BacktestReport) -> N
 
 
 def test_the_numbers_are_those_of_the_tables(report: BacktestReport) -> None:
-    page = write(report, facts())
+    page = html.unescape(write(report, facts()))
     _, by_series = report.relative_mae()
     assert all(f"<td>{ratio:.3f}</td>" in page for ratio in by_series.values())
     mine, naive = (report.calendars[name] for name in ("m", SEASONAL_NAIVE))
@@ -92,6 +93,6 @@ def test_an_interval_holds_the_ratio_and_grows_with_the_noise() -> None:
 
 
 def test_the_drawn_forecasts_follow_one_another_and_are_few_where_series_are_many() -> None:
-    assert cutoffs_to_draw(100 * HOUR, HOUR, 24, 1)[:3] == [76 * HOUR, 52 * HOUR, 28 * HOUR]
-    assert len(cutoffs_to_draw(0, HOUR, 24, 1)) == 28
-    assert len(cutoffs_to_draw(0, HOUR, 24, 10_000)) == 1
+    assert cutoffs_to_draw(SPEC, 100 * HOUR + 5, 1)[:3] == [97 * HOUR, 94 * HOUR, 91 * HOUR]
+    assert len(cutoffs_to_draw(SPEC, 0, 1)) == 28
+    assert len(cutoffs_to_draw(SPEC, 0, 100_000)) == 1

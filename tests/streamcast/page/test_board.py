@@ -24,6 +24,7 @@ from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow
 from streamcast.page.scrape import Scraper, quantile
 from streamcast.page.track import Accuracy, Forecast, Sums, Track, total
+from streamcast.quality import naive_name
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
@@ -310,7 +311,7 @@ def test_bars_of_the_calendar_have_their_own_labels(clock: Clock) -> None:
     board.take_forecasts(batch(FORECASTS, forecast("a", months[3], {"0.5": [1.0]}, freq_ms=MONTH_MS)))
     assert board.counts["unreadable"] == 1
     assert words.windows(board)["outcome"]
-    assert words.naive(12, MONTH_MS) == "the same month last year"
+    assert naive_name(12, MONTH_MS) == "the same month last year"
 
 
 NOT_FORECASTS = {
