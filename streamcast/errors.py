@@ -10,7 +10,7 @@
 
 The two wings raise their own, ``streamcast.models.spec.SpecError`` (2) and
 ``streamcast.consumers.transport.TransportError`` (3), which carry ``exit_code`` in the same way.  In a notebook,
-what a command prints as a warning is a ``HistoryWarning``.
+what a command prints as a warning is a ``HistoryWarning`` or a ``TrainingWarning``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from typing import ClassVar
 
 class HistoryWarning(UserWarning):
     """Rows of a data frame were dropped, merged or read as something else, or a window is missing."""
+
+
+class TrainingWarning(UserWarning):
+    """A model was trained so shortly that its forecasts may be poor and its intervals wrong."""
 
 
 class StreamcastError(Exception):

@@ -1,4 +1,4 @@
-"""Host headers: the names that a browser sends, for the page and the telemetry port.
+"""Hosts: the names that a browser sends to the page and the telemetry port, and the way to a service of our own.
 
 A server at a loopback address that answered every name could be read by any other site that is open in a browser on
 this machine: the site points its own name at the port (DNS rebinding).
@@ -7,6 +7,7 @@ this machine: the site points its own name at the port (DNS rebinding).
 from __future__ import annotations
 
 import ipaddress
+from urllib.request import OpenerDirector, ProxyHandler, build_opener
 
 
 def answers(bound: str, host: str | None) -> bool:
@@ -33,3 +34,8 @@ def is_address(host: str) -> bool:
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches ``host``."""
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def direct() -> OpenerDirector:
+    """Return an opener that asks a service itself: ``http_proxy`` of the environment is for other hosts."""
+    return build_opener(ProxyHandler({}))

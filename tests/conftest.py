@@ -27,6 +27,7 @@ LONG_PROGRAMMES = (
     "tests/streamcast/app/test_cli.py",
     "tests/streamcast/app/test_commands.py",
     "tests/streamcast/app/test_forecaster.py",
+    "tests/streamcast/app/test_frames.py",
     "tests/streamcast/app/test_train_command.py",
     "tests/streamcast/app/test_tune.py",
     "tests/streamcast/engine/test_bounds.py",

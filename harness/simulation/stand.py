@@ -58,6 +58,7 @@ class Stand:
             self.broker.create(TopicSpec(topic, partitions))
         self._producer, _ = self.broker.init_producer(None)
         self._bars: dict[str, int] = {}
+        self.telemetry: Telemetry
         self.service: Service
         self.loop: Loop
 
@@ -68,7 +69,7 @@ class Stand:
     ) -> Service:  # fmt: skip
         """Start a process in place of the previous one, and let it finish its work."""
         models = models or {"champion": model("sample", 0)}
-        telemetry = Telemetry(
+        self.telemetry = telemetry = Telemetry(
             {lane: (each.name, each.version) for lane, each in models.items()}, 0.8, champion=champion
         )
         saver = Saver(self.store, interval_seconds, telemetry, clock=self._now, background=Immediately())

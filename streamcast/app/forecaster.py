@@ -1,50 +1,66 @@
 """Forecasting in a notebook: from data frames to data frames, through the engine of the service.
 
-Frames have Nixtla's columns ``unique_id``, ``ds`` and ``y``; all other columns are inputs of the model.  The rows of a
-frame that follow the last ``y`` of their series hold what is known ahead: they are no observations.
+Frames have Nixtla's columns ``unique_id``, ``ds`` and ``y``, or the names that ``id_col``, ``time_col`` and
+``target_col`` give; all other columns are inputs of the model.  A frame without an id column is one series; its times
+may be its index.  Frames of polars and other Arrow tables are read, too; what comes back is pandas.  The rows of a
+frame that follow the last target of their series hold what is known ahead: they are no observations.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from streamcast.app.frames import Names, as_pandas
 from streamcast.app.live_values import Number, Time, milliseconds, number
 from streamcast.app.specs import new_spec
 from streamcast.engine.engine import Engine
-from streamcast.errors import HistoryWarning, ModelError
+from streamcast.errors import HistoryWarning, ModelError, TrainingWarning
+from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
-from streamcast.offline.evaluation.frames import forecast_frame
+from streamcast.offline.evaluation.frames import forecast_frame, quantile_column
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import in_zone
 from streamcast.offline.training.defaults import season_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
+from streamcast.quality import Tally, naive_name, sentence
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
 from streamcast.topics.observations import Observations
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+MOST_PLOTTED = 8
+"""Series that a plot shows unless they are named."""
 
 
 class Forecaster:
     """A model, from training to live forecasts.
 
     ``model`` is a name from the model zoo, a network spec, or ``"zero"``: a model without a network, which trains
-    nothing.  ``freq`` is a bar length such as ``"1h"`` (default: the median time between rows).  With ``ticks``, rows
-    are raw readings, several per bar: ``aggregates`` (column to reducer) makes a bar of them, and a bar waits
-    ``grace`` for late readings.  ``season`` is a length in bars or a duration such as ``"1d"``, or several.
+    nothing.  ``horizon`` is how many bars are forecast; the intervals follow from ``quantiles``, or from ``level`` in
+    percent, such as ``[80, 95]``.  ``freq`` is a bar length such as ``"1h"`` (default: the median time between rows).
+    With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to reducer) makes a bar of them, and
+    a bar waits ``grace`` for late readings.  ``season`` is a length in bars or a duration such as ``"1d"``, or several.
     ``timezone`` is that of times that name none, also in the frames that come back, and of the model's calendar;
-    ``time_format`` is the form of times that are no ISO 8601;
+    ``time_format`` is the form of times that are no ISO 8601.
     ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in
     advance, and no forecast lies below ``lower``.  ``plain`` leaves out target bars and online layer: several times
-    faster, worse forecasts.  ``options`` are those of training.  All other parts of the model
-    spec are chosen from the data.
+    faster, worse forecasts.  ``options`` are those of training.  ``id_col``, ``time_col`` and ``target_col`` name the
+    columns of every frame, unless a method is given others; None as ``id_col`` is one series.  All other parts of the
+    model spec are chosen from the data.
+
+    ``save`` writes a model folder, which ``load`` and the service read; a forecaster need not be pickled.
     """
 
     def __init__(
@@ -53,6 +69,10 @@ class Forecaster:
         horizon: int = 24,
         quantiles: Sequence[float] = (0.1, 0.5, 0.9),
         *,
+        level: Sequence[float] | None = None,
+        id_col: str | None = "unique_id",
+        time_col: str = "ds",
+        target_col: str = "y",
         freq: str | int | None = None,
         lags: int | None = None,
         season: int | str | Sequence[int | str] | None = None,
@@ -70,12 +90,13 @@ class Forecaster:
         name: str | None = None,
     ) -> None:
         self._choices: dict[str, Any] = {
-            "horizon": horizon, "network": model, "quantiles": quantiles,
+            "horizon": horizon, "network": model, "quantiles": quantiles if level is None else quantiles_of(level),
             "lags": lags, "season": season, "scales": scales,
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
             "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "plain": plain,
         }  # fmt: skip
         self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
+        self._names = Names(id_col, time_col, target_col)
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
         self._model: Model | None = None
         self._spec: ModelSpec | None = None
@@ -83,15 +104,31 @@ class Forecaster:
 
     @classmethod
     def load(cls, path: str | Path) -> Forecaster:
-        """Return the forecaster of a model folder, such as ``models/load/3``; raises ModelError."""
+        """Return the forecaster of a model folder, such as ``models/load/3``, that ``save`` or a command wrote.
+
+        It reads frames with the columns, time zone and form of times of its training.  Raises ModelError.
+        """
         folder = Path(path)
         model = read_folder(folder, folder.parent.name, folder.name)
         forecaster = cls(
             model.spec.network, model.spec.horizon, model.spec.quantiles, freq=model.spec.series.freq, name=model.name,
             timezone=str(model.facts.get("timezone", "UTC")), time_format=model.facts.get("time_format"),
         )  # fmt: skip
+        forecaster._names = Names.of_facts(model.facts, model.spec.series.target)
         forecaster._model, forecaster._spec = model, model.spec
         return forecaster
+
+    def __repr__(self) -> str:
+        if self._model is None:
+            return f"Forecaster({self.name!r}, horizon {self._choices['horizon']}: not trained yet)"
+        spec, found = self._model.spec, self._model.facts.get("quality") or {}
+        season = ", ".join(map(str, spec.season))
+        naive = naive_name(spec.naive_season, spec.series.freq)
+        measured = sentence(Tally.of_facts(found).over_all(), found.get("nominal", 0.0), naive)
+        return (
+            f"Forecaster({self.name!r}, {spec.series.target} every {spec.series.bar}, {spec.horizon} bars ahead,"
+            f" season {season} bars; {measured})"
+        )
 
     @property
     def model(self) -> Model:
@@ -105,65 +142,124 @@ class Forecaster:
         """What ``fit`` guessed: bar length, start of bars, seasons, time zone, categories."""
         return self._notes
 
-    def fit(self, df: pd.DataFrame, on_progress: OnProgress = lambda _progress: None) -> Forecaster:
+    def fit(
+        self, df: Any, on_progress: OnProgress | None = None, *, id_col: str | None = None,
+        time_col: str | None = None, target_col: str | None = None, progress: bool = False,
+    ) -> Forecaster:  # fmt: skip
         """Train on a frame, with its last part as validation; after ``load``, with the spec that was loaded.
 
-        Raises HistoryError, ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
+        The names of columns that are given here hold for all later frames.  ``progress`` shows epochs and losses.  A
+        TrainingWarning says that training ended before its first epoch did.  Raises HistoryError, ModelError,
+        SpecError, or SettingsError for an unknown time zone or holiday calendar.
         """
+        frame, self._names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         if self._spec is None:
+            names = self._names
             history = read(
-                df, freq=self._freq, ticks=self._choices["mode"] == "ticks", timezone=self._timezone,
-                time_format=self._time_format,
+                frame, id_col=names.id_col, time_col=names.time_col, target_col=names.target_col, freq=self._freq,
+                ticks=self._choices["mode"] == "ticks", timezone=self._timezone, time_format=self._time_format,
             )  # fmt: skip
             _warn(history)
             spec = new_spec(history, **self._choices)
         else:
-            history, spec = self._read(df), self._spec
-        trained = fit(history, spec, self._options, on_progress)
-        facts = {**trained.facts, "timezone": self._timezone, "time_format": self._time_format}
+            history, spec = self._history(frame, self._names), self._spec
+        with _shown(on_progress, progress=progress) as follow:
+            trained = fit(history, spec, self._options, follow)
+        facts = {**trained.facts, "timezone": self._timezone, "time_format": self._time_format, **self._names.facts()}
         self._notes = (*history.notes, *season_notes(trained.spec))
         self._model = replace(trained, name=self.name, facts=facts)
+        if not facts.get("whole_epochs", 1):
+            warnings.warn(
+                f"training ended ({facts['stopped']}) before its first epoch was finished: the forecasts may be poor"
+                " and the intervals wrong. Give it more time: Options(max_seconds=...)",
+                TrainingWarning,
+                stacklevel=2,
+            )
         return self
 
-    def predict(self, df: pd.DataFrame) -> pd.DataFrame:
-        """Return the forecast of every series from its newest bar: ``horizon`` rows per series.
+    def predict(
+        self, df: Any, h: int | None = None, level: Sequence[float] | None = None, *, id_col: str | None = None,
+        time_col: str | None = None, target_col: str | None = None,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return the forecast of every series from its newest bar: ``h`` rows per series (default: the horizon).
 
-        With known inputs, a series' newest bar is that of its last ``y``; the rows after it bring the known inputs of
-        the bars to forecast.
+        ``level`` chooses intervals by their percentage, such as ``[80]`` (default: all that the model has).  With known
+        inputs, a series' newest bar is that of its last target; the rows after it bring the known inputs of the bars to
+        forecast.  Raises SpecError for steps or levels that the model does not have.
         """
-        live = self.stream(df)
-        return pd.concat([live.forecast(key) for key in live.series()], ignore_index=True)
+        steps, kept = self._steps(h), self._columns(level)
+        frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
+        live = Stream(self.model, self._timezone)
+        live.extend(self._history(frame, names))
+        if not (keys := live.series()):
+            return names.back(live.empty())
+        found = pd.concat([live.forecast(key).head(steps) for key in keys], ignore_index=True)
+        return names.back(found[["unique_id", "ds", "cutoff", *kept]])
 
-    def cross_validation(self, df: pd.DataFrame, n_windows: int = 1, step_size: int | None = None) -> pd.DataFrame:
+    def cross_validation(
+        self, df: Any, n_windows: int = 1, step_size: int | None = None, *, refit: bool | int = False,
+        id_col: str | None = None, time_col: str | None = None, target_col: str | None = None, progress: bool = False,
+    ) -> pd.DataFrame:  # fmt: skip
         """Return forecasts and outcomes of ``n_windows`` cutoffs, ``step_size`` bars apart (default: the horizon).
 
         A series' last window ends with its last row, and a cutoff is a bar that has a row: the newest one at or before
-        the wanted place.  A HistoryWarning names series with fewer windows.  The model is not trained again for each
-        window: on bars that it was trained on, it looks better than it is.
+        the wanted place.  A HistoryWarning names series with fewer windows.  With ``refit`` the model is trained again
+        for each window (or for every ``refit``-th one) on the rows up to its first cutoff, with the spec of this
+        forecaster.  Without it the model is used as it is: on bars that it was trained on, it looks better than it is.
         """
-        spec, history = self.model.spec, self._read(df)
-        wanted = cutoffs_of(history, spec, n_windows, step_size or spec.horizon)
-        grid = spec.series.grid
-        first = grid.start(grid.bar(int(wanted.cutoff.min())) + 1)
-        keep = wanted.cutoff.unique().tolist()
-        frame = backtest(self.model, history, first, baselines={}, keep=keep).frame()
-        wanted = wanted.assign(cutoff=wanted.cutoff.to_numpy().astype("datetime64[ms]"))
-        frame = frame.merge(wanted, on=["unique_id", "cutoff"])
-        found = frame.groupby("unique_id").cutoff.nunique().reindex(list(history.keys), fill_value=0)
-        if len(short := found[found < n_windows]):
-            warnings.warn(
-                f"{len(short):,} of {len(found):,} series have fewer than the {n_windows} windows asked for, such as"
-                f" {short.index[0]!r} with {short.iloc[0]}: a window needs {spec.warm_up} bars before its cutoff and"
-                f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
-                HistoryWarning,
-                stacklevel=2,
-            )
-        return in_zone(frame, self._timezone)
+        spec = self.model.spec
+        frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
+        history = self._history(frame, names)
+        wanted, grid = cutoffs_of(history, spec, n_windows, step_size or spec.horizon), spec.series.grid
+        windows = wanted.sort_values("cutoff").groupby("unique_id").cumcount(ascending=False).sort_index()
+        parts, model = [], self.model
+        for place, window in enumerate(range(int(windows.max()), -1, -1) if refit else [-1]):
+            some = wanted if window < 0 else wanted[windows == window]
+            first = grid.start(grid.bar(int(some.cutoff.min())) + 1)
+            if refit and place % int(refit) == 0:
+                with _shown(None, progress=progress) as follow:
+                    past = history.between(int(history.ts_N[0]), first)
+                    model = replace(fit(past, spec, self._options, follow), name=self.name)
+            found = backtest(model, history, first, baselines={}, keep=some.cutoff.unique().tolist()).frame()
+            some = some.assign(cutoff=some.cutoff.to_numpy().astype("datetime64[ms]"))
+            parts.append(found.merge(some, on=["unique_id", "cutoff"]))
+        joined = pd.concat(parts, ignore_index=True)
+        _warn_of_few(joined, history, spec, n_windows)
+        return names.back(in_zone(joined, self._timezone))
+
+    def plot(
+        self, df: Any, h: int | None = None, level: Sequence[float] | None = None, *,
+        series: Sequence[str] | None = None, bars: int | None = None, id_col: str | None = None,
+        time_col: str | None = None, target_col: str | None = None,
+    ) -> go.Figure:  # fmt: skip
+        """Return a Plotly figure: the last ``bars`` of each series (default: four horizons) and its forecast.
+
+        ``series`` names those to show (default: the first eight); the rest is as in ``predict``.  It needs the extra
+        ``dashboard``.
+        """
+        from streamcast.app.plots import forecast_figure
+
+        frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
+        history, spec = self._history(frame, names), self.model.spec
+        live = Stream(self.model, self._timezone)
+        live.extend(history)
+        chosen = list(series) if series else live.series()[:MOST_PLOTTED]
+        steps, columns, back = self._steps(h), self._columns(level), (bars or 4 * spec.horizon) * spec.series.freq
+        parts = {}
+        for key in chosen:
+            mine = history.series_N == history.keys.index(key)
+            times, values = history.ts_N[mine], history.values_NC[mine, 0]
+            recent = (times > times.max() - back) & ~np.isnan(values)
+            seen = pd.DataFrame({"ds": times[recent].astype("datetime64[ms]"), "y": values[recent]})
+            parts[key] = (in_zone(seen, self._timezone), live.forecast(key).head(steps))
+        return forecast_figure(parts, columns, spec.series.target)
 
     def save(self, path: str | Path) -> Path:
         """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
 
-        Raises ModelError if the path ends with a version, as in ``models/load/3``, that is not the next one.
+        The folder holds the spec, the weights, and what training measured; ``Forecaster.load`` reads it, and so does
+        the service (``models.lanes`` in its settings).  Raises ModelError if the path ends with a version, as in
+        ``models/load/3``, that is not the next one.
         """
         folder = Path(path)
         wanted = folder.name if folder.name.isdigit() else None
@@ -176,23 +272,87 @@ class Forecaster:
         self._model = save_model(folder.parent, folder.name, self.model.spec, self.model.network, self.model.facts)
         return folder / self._model.version
 
-    def stream(self, df: pd.DataFrame | None = None) -> Stream:
+    def stream(
+        self, df: Any = None, *, id_col: str | None = None, time_col: str | None = None, target_col: str | None = None
+    ) -> Stream:
         """Return a live stream; its state is that after the rows of ``df``."""
         live = Stream(self.model, self._timezone)
         if df is not None:
-            live.extend(self._read(df))
+            live.extend(self._history(*as_pandas(df, self._names.given(id_col, time_col, target_col))))
         return live
 
-    def _read(self, df: pd.DataFrame) -> History:
-        spec = self.model.spec.series
+    def _history(self, frame: pd.DataFrame, names: Names) -> History:
+        """Read a frame as the model's series."""
+        spec = (self._spec or self.model.spec).series
         inputs = [column.name for column in spec.columns[1:]]
+        if names.target_col != spec.target:
+            frame = frame.rename(columns={names.target_col: spec.target})
         history = read(
-            df, target_col=spec.target, columns=inputs, freq=spec.freq, ticks=spec.mode == "ticks",
-            timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset, calendar=spec.calendar,
-            kinds=spec.kinds,
+            frame, id_col=names.id_col, time_col=names.time_col, target_col=spec.target, columns=inputs, freq=spec.freq,
+            ticks=spec.mode == "ticks", timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset,
+            calendar=spec.calendar, kinds=spec.kinds,
         )  # fmt: skip
         _warn(history)
         return history
+
+    def _steps(self, h: int | None) -> int:
+        """Return how many steps are wanted; raises SpecError for none, or for more than the horizon."""
+        horizon = self.model.spec.horizon
+        if h is not None and not 1 <= h <= horizon:
+            raise SpecError(
+                f"h is {h}: expected 1 to {horizon}, the model's horizon; train one with a longer horizon for more"
+            )
+        return h or horizon
+
+    def _columns(self, level: Sequence[float] | None) -> list[str]:
+        """Return the columns of the median and of the intervals of these levels; raises SpecError for other levels."""
+        spec, name = self.model.spec, self.model.name
+        order = sorted(spec.quantiles, key=lambda quantile: (abs(quantile - 0.5), quantile))
+        if level is None:
+            return [quantile_column(name, quantile) for quantile in order]
+        wanted = [quantile_column(name, quantile) for quantile in quantiles_of(level)]
+        known = {quantile_column(name, quantile): quantile for quantile in order}
+        if missing := [column for column in wanted if column not in known]:
+            levels = sorted({round(100 * abs(1 - 2 * quantile), 4) for quantile in order if quantile != 0.5})
+            raise SpecError(
+                f"the model has no {', '.join(missing)}; its levels are {', '.join(f'{each:g}' for each in levels)}:"
+                " train one with level=[...] for others"
+            )
+        return [column for column in known if column in wanted]
+
+
+def quantiles_of(level: Sequence[float]) -> tuple[float, ...]:
+    """Return the quantiles of intervals in percent, and the median; raises SpecError for what is no percentage."""
+    if wrong := [each for each in level if not 0 < each < 100]:
+        raise SpecError(f"level is {wrong[0]!r}: expected percentages between 0 and 100, such as [80, 95]")
+    sides = {round(side, 6) for each in level for side in (0.5 - each / 200, 0.5 + each / 200)}
+    return tuple(sorted({0.5, *sides}))
+
+
+@contextmanager
+def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProgress]:
+    """Return what follows a training: the caller's function, a bar in the notebook, or nothing."""
+    if on_progress is not None or not progress:
+        yield on_progress or (lambda _progress: None)
+        return
+    from rich.console import Console
+
+    from streamcast.app.commands.train import progress_bar
+
+    with progress_bar(Console()) as follow:
+        yield follow
+
+
+def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windows: int) -> None:
+    found = frame.groupby("unique_id").cutoff.nunique().reindex(list(history.keys), fill_value=0)
+    if len(short := found[found < n_windows]):
+        warnings.warn(
+            f"{len(short):,} of {len(found):,} series have fewer than the {n_windows} windows asked for, such as"
+            f" {short.index[0]!r} with {short.iloc[0]}: a window needs {spec.warm_up} bars before its cutoff and"
+            f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
+            HistoryWarning,
+            stacklevel=3,
+        )
 
 
 class Stream:
@@ -259,6 +419,13 @@ class Stream:
         for poll in polls(history, self._model.spec):
             self._take(replace(poll, offsets=poll.offsets + self._offset))
         self._offset += len(history)
+
+    def empty(self) -> pd.DataFrame:
+        """Return a forecast without rows."""
+        nothing = np.empty((0, self._model.spec.horizon, len(self._model.spec.quantiles)))
+        return in_zone(
+            forecast_frame(self._model.spec, self._model.name, [], np.empty(0, np.int64), nothing), self._timezone
+        )
 
     def forecast(self, key: str) -> pd.DataFrame:
         """Return the newest forecast of a series; raises KeyError when there is none."""

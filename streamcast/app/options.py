@@ -16,6 +16,9 @@ import typer
 
 from streamcast.spec.model_spec import parse_duration
 
+MODELS = Path("trained")
+"""The folder of models that commands use unless ``--models`` names another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -39,6 +42,11 @@ def numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in names(text))
     except ValueError:
         raise ValueError(f"{text!r} is not a list of numbers: expected such as 0.1,0.5,0.9") from None
+
+
+def duration(text: str) -> int:
+    """Return the milliseconds of "30d"; raises ValueError."""
+    return parse_duration(text)
 
 
 def repeated(texts: Sequence[str]) -> tuple[str, ...]:
@@ -199,8 +207,8 @@ class NewOptions:
     ] = None
     horizon: Annotated[int, typer.Option(help="How many bars to forecast.", min=1, max=2_000)] = 24
     season: Annotated[
-        tuple[str, ...] | None,
-        Read(names),
+        tuple[int | str, ...] | None,
+        Read(seasons),
         typer.Option(
             help="Season lengths, such as 1d,1w, or in bars, such as 24,168; the first is the baseline's.",
             show_default="a day and a week, where they are whole bars",
@@ -303,6 +311,16 @@ class BacktestOptions:
         ),
     ] = None
     frame: Annotated[Path | None, typer.Option(help="Write every forecast to this CSV or Parquet file.")] = None
+    refit: Annotated[
+        int | None,
+        Read(duration),
+        typer.Option(
+            help="Train again so often within the test, such as 30d, on all rows before.", show_default="never"
+        ),
+    ] = None
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report with charts to this HTML file, which needs no network.")
+    ] = None
 
 
 @dataclass(frozen=True)

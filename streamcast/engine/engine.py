@@ -38,10 +38,19 @@ MOST_FIRST_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Forecasts of bars that are now observed: ``ahead`` [M] steps, ``values`` [M, 4] as in ``kernels.scoring``."""
+    """Forecasts of bars that are now observed: made at ``cutoffs`` [M] by series that were ``warm`` [M] or not.
+
+    ``ahead`` [M] is in steps; ``values`` [M, 4] are as in ``kernels.scoring``.
+    """
 
     ahead: Ints
+    cutoffs: Ints
+    warm: npt.NDArray[np.bool_]
     values: Floats
+
+    def outcomes(self) -> Floats:
+        """Return the columns that a quality is made of [M, 4]; see ``streamcast.quality``."""
+        return self.values[:, [scoring.ERROR, scoring.NAIVE, scoring.PINBALL, scoring.COVERED]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +140,7 @@ class Engine:
         k = int(counts.steps[0])
         ring = self.slab.rows.ring.shape[2]
         self.slab.overwrote("ring", steps.slot[:k], steps.order[:k] % ring, steps.ring_before[:k])
-        if self.spec.targets is not None:
-            self.slab.overwrote("absent", steps.slot[:k], steps.order[:k] % ring, steps.absent_before[:k])
+        self.slab.overwrote("absent", steps.slot[:k], steps.order[:k] % ring, steps.absent_before[:k])
         base = 0
         for s, scale in enumerate(self.spec.scales):
             n = int(counts.steps[1 + s])
@@ -189,7 +197,9 @@ class Engine:
             slab.overwrote("awaiting", slots, base + orders % step, before[:, j])
             base += step
         due = ~np.isnan(scores[:, :, scoring.ERROR])
-        return anomaly, Scores(np.broadcast_to(ahead, due.shape)[due], scores[due])
+        cutoffs = self._grid.from_grid(steps.label[:k, None] - ahead * self.spec.series.freq)
+        warm = orders[:, None] - ahead + 1 >= self.spec.warm_up
+        return anomaly, Scores(np.broadcast_to(ahead, due.shape)[due], cutoffs[due], warm[due], scores[due])
 
 
 def known_ahead(spec: ModelSpec, observations: Observations) -> Floats:
@@ -248,8 +258,7 @@ def _joined(forecasts: list[Forecasts], spec: ModelSpec) -> Forecasts:
 
 def _scores(chunks: list[tuple[Forecasts, Scores]]) -> Scores:
     if not chunks:
-        return Scores(np.empty(0, np.int64), np.empty((0, 4)))
-    return Scores(
-        np.concatenate([scores.ahead for _, scores in chunks]),
-        np.concatenate([scores.values for _, scores in chunks]),
-    )
+        ints = np.empty(0, np.int64)
+        return Scores(ints, ints, np.empty(0, np.bool_), np.empty((0, 4)))
+    names = Scores.__slots__
+    return Scores(*(np.concatenate([getattr(scores, name) for _, scores in chunks]) for name in names))

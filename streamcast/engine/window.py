@@ -102,7 +102,6 @@ def window_layout(spec: ModelSpec) -> StateLayout:
     """Return the layout of the window kernel's state of one series."""
     columns, scales = len(spec.series.columns), len(spec.scales)
     coarse = [scale.window for scale in spec.scales]
-    absent = spec.ring if spec.targets else 0
     reach = spec.horizon + spec.series.open_bars if spec.known_columns else 0
     return StateLayout(
         {
@@ -115,7 +114,7 @@ def window_layout(spec: ModelSpec) -> StateLayout:
             "coarse_ring": Field(
                 (columns, sum(coarse)), np.float64, 1, tuple((window, 1 + s) for s, window in enumerate(coarse))
             ),
-            "absent": Field((absent,), np.bool_, 0, ((absent, 0),) if absent else ()),
+            "absent": Field((spec.ring,), np.bool_, 0, ((spec.ring, 0),)),
             "ahead": Field((len(spec.known_columns), reach), np.float64),
             "ahead_of": Field((2 if spec.known_columns else 0,), np.int64),
         }

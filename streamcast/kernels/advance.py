@@ -107,7 +107,7 @@ class WindowState(NamedTuple):
     ticks: Floats  # slots, open bars, C + 1, PART: open base bars; the last column counts the records
     ring: Floats  # slots, C, W
     coarse_ring: Floats  # slots, C, sum of coarse W
-    absent: npt.NDArray[np.bool_]  # slots, W: whether the target of a bar was not observed; W is 0 without target bars
+    absent: npt.NDArray[np.bool_]  # slots, W: whether the target of a bar was not observed
     ahead: Floats  # slots, I, H + open bars: the known inputs of the bars after bar ``ahead_of``; NaN is not known
     ahead_of: Ints  # slots, 2: whether there is such a bar, and its number; no columns without known inputs
 
@@ -333,9 +333,11 @@ def _step(
     for j in range(plan.scored.shape[0]):
         back = -(-plan.scored[j] // plan.season) * plan.season
         out.naive[k, j] = _season_before(plan, rows, slot, n - back, max(n + 1 - window, 0))
+    out.absent_before[k] = rows.absent[slot, n % window]
+    rows.absent[slot, n % window] = missing[0]
     _describe(plan, level, filled, missing, label, out.x[k])
     if plan.seasons.shape[0] > 0:
-        _align_bar(plan, rows, out, slot, k, n, filled[0], missing[0])
+        _align_bar(plan, rows, out, slot, k, n, filled[0])
         if plan.known.shape[0] > 0 and rows.ahead_of[slot, 0] == 1:
             _shift_known(rows.ahead[slot], bar - rows.ahead_of[slot, 1])
             rows.ahead_of[slot, 1] = max(bar, rows.ahead_of[slot, 1])
@@ -356,24 +358,23 @@ def _step(
 
 @njit(cache=True, error_model="numpy")
 def _season_before(plan: Plan, rows: WindowState, slot: int, order: int, oldest: int) -> float:
-    """Return the target of an earlier bar, or of its place in older seasons where it is known to be missing."""
+    """Return the target of an earlier bar, or of its place in older seasons where it is missing; NaN if all are."""
     if order < 0:
         return math.nan
     ring, absent = rows.ring[slot, 0], rows.absent[slot]
-    if absent.shape[0] > 0 and absent[order % absent.shape[0]]:
-        return _older(ring, absent, order, oldest, plan.season)
-    return ring[order % ring.shape[0]]
+    for older in range(OLDER_SEASONS + 1):
+        before = order - older * plan.season
+        if before < oldest:
+            break
+        if not absent[before % absent.shape[0]]:
+            return ring[before % ring.shape[0]]
+    return math.nan
 
 
 @njit(cache=True, error_model="numpy")
-def _align_bar(
-    plan: Plan, rows: WindowState, out: Steps, slot: int, k: int, n: int, value: float, missing: np.bool_
-) -> None:
-    """Keep what later answers read of this bar, and write its change since earlier seasons."""
+def _align_bar(plan: Plan, rows: WindowState, out: Steps, slot: int, k: int, n: int, value: float) -> None:
+    """Write the change of this bar since earlier seasons."""
     window = rows.absent.shape[1]
-    cell = n % window
-    out.absent_before[k] = rows.absent[slot, cell]
-    rows.absent[slot, cell] = missing
     reciprocal = 1.0 / _unit(rows.level[slot, 0], plan.least, plan.tiny)
     for s in range(plan.seasons.shape[0]):
         if n >= plan.seasons[s]:

@@ -19,13 +19,13 @@ import msgspec
 import numpy as np
 
 from streamcast.consumers.transport import Batch, Headers
-from streamcast.page.track import Bars, Forecast, Track, geometric_mean
+from streamcast.page.track import Accuracy, Bars, Forecast, Sums, Track, total
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
 from streamcast.topics.dead_letters import REPLAYED
+from streamcast.topics.names import MOST_LANES
 from streamcast.topics.observations import LONGEST_KEY, Decoder
 
-_MOST_LANES: Final = 8
 _MOST_NUMBERS: Final = 20_000
 _EXCERPT: Final = 400
 
@@ -71,21 +71,13 @@ class ShownDeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneAccuracy:
-    """A lane's error relative to seasonal naive, and its coverage; NaN while unknown."""
-
-    relative: float = math.nan
-    coverage: float = math.nan
-
-
-@dataclass(frozen=True, slots=True)
 class Sample:
     """Rates (per second), accuracy and the service's numbers at one moment (seconds of the board's clock)."""
 
     at: float
     records_rate: float
     forecasts_rate: float
-    lanes: Mapping[str, LaneAccuracy]
+    lanes: Mapping[str, Accuracy]
     service: Numbers | None
 
 
@@ -114,8 +106,10 @@ class Flow:
 class Board:
     """Everything the page shows; hold ``lock`` while reading it.
 
-    ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, ``champion`` names
-    the lane that the wall shows, ``zone`` is the series' time zone.  The board keeps at most ``max_series`` series (a
+    ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, which looks back at
+    most ``reach`` bars (0: any number), ``scored`` are the steps ahead that count (all, if there are none),
+    ``champion`` names the lane that the wall shows, ``trained`` says how good its training found it, ``zone`` is the
+    series' time zone.  The board keeps at most ``max_series`` series (a
     new one replaces the one silent for longest), ``bars`` bars of each, and about ``max_forecasts`` forecasts in all;
     ``clock`` returns seconds that only grow.
     """
@@ -126,7 +120,10 @@ class Board:
         season: int,
         *,
         ahead: Ahead = NOTHING_AHEAD,
+        scored: Sequence[int] = (),
+        reach: int = 0,
         champion: str = "champion",
+        trained: str = "",
         zone: str = "UTC",
         max_series: int = 20_000,
         bars: int = 512,
@@ -134,12 +131,13 @@ class Board:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec, self.season, self.champion, self.zone = spec, season, champion, zone
+        self.scored, self.reach, self.trained = tuple(scored), reach, trained
         self.bars, self.clock, self.started = bars, clock, clock()
         self.lock = threading.RLock()
         self.tracks: dict[str, Track] = {}
-        self.accuracy: dict[str, dict[str, LaneAccuracy]] = {}
+        self.sums: dict[str, dict[str, Sums]] = {}
         self.models: dict[str, str] = {}
-        self.dead: deque[ShownDeadLetter] = deque(maxlen=DEAD_LETTERS)
+        self.dead: list[ShownDeadLetter] = []
         self.samples: deque[Sample] = deque(maxlen=TREND_SAMPLES)
         self.records, self.forecasts = Flow(), Flow()
         self.counts = Counter[str]()
@@ -180,13 +178,16 @@ class Board:
                     self.counts["unreadable"] += 1
 
     def take_dead_letters(self, batch: Batch) -> None:
-        """Add records of the dead-letter topic: the original bytes, with reason and source in the headers."""
+        """Add records of the dead-letter topic: the original bytes, with reason and source in the headers.
+
+        The newest are kept, by time: partitions are read one after the other.
+        """
         headers: Sequence[Headers] = batch.headers or [()] * len(batch)
         columns = zip(batch.offsets, batch.timestamps, batch.values, headers, strict=True)
         rows = [row for row in columns if REPLAYED not in dict(row[3])]
         with self.lock:
             self.counts["dead_letters"] += len(rows)
-            for offset, timestamp, value, header in rows[-DEAD_LETTERS:]:
+            for offset, timestamp, value, header in sorted(rows, key=lambda row: row[1])[-DEAD_LETTERS:]:
                 named = {name: printable(content) for name, content in header}
                 source = [named.get(f"source_{part}", "?") for part in ("topic", "partition", "offset")]
                 raw = value or b""
@@ -200,6 +201,7 @@ class Board:
                     bytes=len(raw),
                 )
                 self.dead.append(letter)
+            self.dead = sorted(self.dead, key=lambda letter: letter.time)[-DEAD_LETTERS:]
 
     def count_skipped(self, records: int) -> None:
         """Count ``records`` that the feed skipped to keep up with the topics."""
@@ -222,22 +224,17 @@ class Board:
             self._service = numbers
 
     def score(self, most: int = 250) -> None:
-        """Score up to ``most`` changed series, those that wait longest first; then add a sample to the trend.
-
-        A lane's error over all series is the geometric mean of the series' relative errors; its coverage is the mean.
-        """
+        """Score up to ``most`` changed series, those that wait longest first; then add a sample to the trend."""
         with self.lock:
             for key in list(self._unscored)[:most]:
                 del self._unscored[key]
                 track = self.tracks[key]
-                errors = {lane: track.errors(lane, self.season) for lane in track.forecasts}
-                self.accuracy[key] = {
-                    lane: LaneAccuracy(found.relative(), found.coverage()) for lane, found in errors.items() if found
-                }
+                errors = {lane: track.errors(lane, self.season, self.scored, self.reach) for lane in track.forecasts}
+                self.sums[key] = {lane: found.sums() for lane, found in errors.items() if found}
                 track.version += 1
             now = self.clock()
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
-                lanes = {lane: self._over_all_series(lane) for lane in self.models}
+                lanes = {lane: self.accuracy(lane) for lane in self.models}
                 rates = self.records.rate(now), self.forecasts.rate(now)
                 self.samples.append(Sample(now, *rates, lanes, self._service))
 
@@ -248,6 +245,15 @@ class Board:
     def service(self) -> Numbers | None:
         """The service's own numbers; None while it does not answer."""
         return self._service
+
+    def accuracy(self, lane: str) -> Accuracy:
+        """The accuracy of a lane over all series: as the service reports it, else over the kept forecasts."""
+        mine = total(lanes[lane] for lanes in self.sums.values() if lane in lanes)
+        return self._reported(lane) or mine.accuracy()
+
+    def is_reported(self) -> bool:
+        """Whether the champion's accuracy is the service's own number."""
+        return self._reported(self.champion) is not None
 
     def label(self, bars: _Bars) -> _Bars:
         """The labels (epoch ms) of bar numbers."""
@@ -287,7 +293,7 @@ class Board:
             if len(self.tracks) >= self.max_series:
                 silent = next(iter(self.tracks))
                 del self.tracks[silent]
-                self.accuracy.pop(silent, None)
+                self.sums.pop(silent, None)
                 self._unscored.pop(silent, None)
             ticks = self.spec.mode == "ticks"
             track = Track(self.bars, self.spec.columns[0].reducer if ticks else None, self.spec.open_bars)
@@ -307,7 +313,7 @@ class Board:
             or not np.isfinite(values).all()
             or list(levels) != sorted(set(levels))
             or not 0 < len(message.unique_id) <= LONGEST_KEY
-            or len(lanes) > _MOST_LANES
+            or len(lanes) > MOST_LANES
         ):
             raise ValueError(f"not a forecast of bars of {self.spec.bar}: {message.unique_id[:64]!r}")
         self.models[message.lane] = f"{message.model}@{message.model_version}"
@@ -316,11 +322,15 @@ class Board:
         self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
         self._unscored[message.unique_id] = None
 
-    def _over_all_series(self, lane: str) -> LaneAccuracy:
-        known = [lanes[lane] for lanes in self.accuracy.values() if lane in lanes]
-        shares = [accuracy.coverage for accuracy in known if math.isfinite(accuracy.coverage)]
-        relative = geometric_mean([accuracy.relative for accuracy in known])
-        return LaneAccuracy(relative, sum(shares) / len(shares) if shares else math.nan)
+    def _reported(self, lane: str) -> Accuracy | None:
+        """The accuracy of a lane as the service reports it; None if it does not."""
+        numbers = self._service or {}
+        if not (outcomes := numbers.get(f"{lane}.outcomes")):
+            return None
+        relative, coverage = numbers.get(f"{lane}.relative_mae"), numbers.get(f"{lane}.coverage")
+        return Accuracy(
+            math.nan if relative is None else relative, math.nan if coverage is None else coverage, int(outcomes)
+        )
 
 
 @lru_cache(maxsize=64)

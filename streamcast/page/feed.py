@@ -7,19 +7,20 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TransportError
-from streamcast.page.board import Board
+from streamcast.page.board import DEAD_LETTERS, Board
 
 _CHUNK: Final = 20_000
+_OLD_DEAD_LETTERS: Final = 4 * DEAD_LETTERS  # offsets: the marks of transactions take some
 _PAUSE_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 2.0
-_DEAD_LETTERS: Final = 50
 
 
 class Feed:
     """Reads a service's topics to their ends, a chunk at a time, and stays at most ``backlog`` records behind.
 
     It skips older records, at the start and whenever the topics grow faster than it reads.  The board counts the
-    records that are skipped after the start.
+    records that are skipped after the start.  Of the dead letters from before the start it reads a few of each
+    partition: all that the board lists may lie in one.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Feed:
         backlog: int = 200_000,
     ) -> None:
         self._reader, self._board = reader, board
-        self._backlog = {observations: backlog, forecasts: backlog, dead_letters: _DEAD_LETTERS}
+        self._backlog, self._dead_letters = backlog, dead_letters
         self._take: Mapping[str, Callable[[Batch], None]] = {
             observations: board.take_records,
             forecasts: board.take_forecasts,
@@ -48,7 +49,7 @@ class Feed:
         for topic, spec in described.items():
             partitions = [Partition(topic, index) for index in range(spec.partitions)]
             for partition, (first, end) in self._reader.bounds(partitions).items():
-                start = self._start(partition, max(first, end - self._backlog[topic] // spec.partitions), end)
+                start = self._start(partition, first, end, max(self._backlog // spec.partitions, 1))
                 stop = min(end, start + _CHUNK)
                 for batch in self._reader.read_range(partition, start, stop):
                     self._take[topic](batch)
@@ -58,11 +59,12 @@ class Feed:
         self._board.report_trouble(f"there is no topic {', '.join(missing)}" if missing else None)
         return more
 
-    def _start(self, partition: Partition, earliest: int, end: int) -> int:
+    def _start(self, partition: Partition, first: int, end: int, most: int) -> int:
         """The next offset to read: the last position, unless it is too far back or the topic has been recreated."""
         position = self._positions.get(partition)
         if position is None or position > end:
-            return earliest
+            return max(first, end - (_OLD_DEAD_LETTERS if partition.topic == self._dead_letters else most))
+        earliest = max(first, end - most)
         self._board.count_skipped(max(earliest - position, 0))
         return max(position, earliest)
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-import urllib.request
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException
 from typing import Final
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
+from streamcast.hosts import direct
 from streamcast.page.board import Board, Numbers
+from streamcast.quality import OVER_ALL
 
 _LATENCY: Final = "streamcast_consume_to_forecast_seconds_bucket"
 _LAG: Final = "streamcast_lag_records"
@@ -35,9 +37,12 @@ class Scraper:
         self._latency: Numbers = {"latency_p50_ms": None, "latency_p99_ms": None}
 
     def __call__(self) -> Numbers | None:
-        """The median and 99th percentile of the latency (ms), and the lag (records); None without a readable answer."""
+        """The median and 99th percentile of the latency (ms), the lag (records), the accuracy of each lane.
+
+        None without a readable answer.
+        """
         try:
-            with urllib.request.urlopen(self._url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - from the settings
+            with direct().open(self._url, timeout=_TIMEOUT_SECONDS) as answer:
                 text = answer.read(_LARGEST).decode()
             samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
             buckets = {float(sample.labels["le"]): sample.value for sample in samples if sample.name == _LATENCY}
@@ -53,9 +58,20 @@ class Scraper:
             self._latency = {"latency_p50_ms": quantile(0.5, lately), "latency_p99_ms": quantile(0.99, lately)}
         return {
             **self._latency,
+            **_accuracy(samples),
             "latency_seconds": _WINDOW_SECONDS,
             "lag_records": sum(sample.value for sample in samples if sample.name == _LAG),
         }
+
+
+def _accuracy(samples: Iterable[Sample]) -> Numbers:
+    """Return the accuracy of each lane over all scored steps, named as ``Telemetry.summary`` names it."""
+    names = {f"streamcast_quality_{name}": name for name in ("relative_mae", "coverage", "outcomes")}
+    return {
+        f"{sample.labels['lane']}.{names[sample.name]}": sample.value
+        for sample in samples
+        if sample.name in names and sample.labels.get("horizon") == OVER_ALL and "lane" in sample.labels
+    }
 
 
 def quantile(share: float, buckets: Mapping[float, float]) -> float | None:

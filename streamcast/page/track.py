@@ -6,8 +6,9 @@ A bar's number is (label - offset) / freq; everything here counts in bar numbers
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ Flags = NDArray[np.bool_]
 
 _NO_BAR = -(2**62)
 _REGULAR = 0.8
+_OLDER_SEASONS = 3
 
 
 class Forecast(NamedTuple):
@@ -40,26 +42,61 @@ class Forecast(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A lane's error relative to seasonal naive's, and its coverage, over so many outcomes; NaN while unknown."""
+
+    relative: float = math.nan
+    coverage: float = math.nan
+    outcomes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What an ``Accuracy`` is made of: sums over outcomes, the errors where seasonal naive has a forecast."""
+
+    outcomes: int = 0
+    covered: float = 0.0
+    error: float = 0.0
+    naive: float = 0.0
+
+    def accuracy(self) -> Accuracy:
+        """The accuracy over these outcomes."""
+        return Accuracy(
+            self.error / self.naive if self.naive > 0 else math.nan,
+            self.covered / self.outcomes if self.outcomes else math.nan,
+            self.outcomes,
+        )
+
+
+def total(parts: Iterable[Sums]) -> Sums:
+    """The sums over the outcomes of all parts."""
+    outcomes, covered, error, naive = 0, 0.0, 0.0, 0.0
+    for part in parts:
+        outcomes, covered = outcomes + part.outcomes, covered + part.covered
+        error, naive = error + part.error, naive + part.naive
+    return Sums(outcomes, covered, error, naive)
+
+
+@dataclass(frozen=True, slots=True)
 class LaneErrors:
     """Errors of one lane's forecasts; NaN where no value has been observed (or seasonal naive has none).
 
-    ``cutoffs`` is [F]; ``error`` and ``naive`` (absolute errors) and ``covered`` (0 or 1) are [F, H].
+    ``cutoffs`` is [F]; ``error`` and ``naive`` (absolute errors) and ``covered`` (0 or 1) are [F, H]; ``counted``
+    [F, H] marks the scored steps of warm forecasts.
     """
 
     cutoffs: Bars
     error: Floats
     naive: Floats
     covered: Floats
+    counted: Flags
 
-    def relative(self) -> float:
-        """The mean absolute error divided by seasonal naive's on the same outcomes; NaN if there are none."""
-        both = np.isfinite(self.error) & np.isfinite(self.naive)
-        naive = self.naive[both].sum()
-        return float(self.error[both].sum() / naive) if naive > 0 else float("nan")
-
-    def coverage(self) -> float:
-        """The share of outcomes inside the outermost quantiles; NaN if there are none."""
-        return float(_mean(self.covered.ravel()[None])[0])
+    def sums(self) -> Sums:
+        """The sums over the outcomes that count; see ``streamcast.quality``."""
+        observed = self.counted & np.isfinite(self.error)
+        both = observed & np.isfinite(self.naive)
+        inside = float(self.covered[observed].sum())
+        return Sums(int(observed.sum()), inside, float(self.error[both].sum()), float(self.naive[both].sum()))
 
     def by_cutoff(self) -> dict[str, Floats | Bars]:
         """Mean error, seasonal naive's mean error, and coverage of each cutoff; [F] each."""
@@ -170,11 +207,13 @@ class Track:
         closed_P = np.bincount(phases, weights=known, minlength=period) == 0
         return closed_P if known[~closed_P[phases]].mean() >= _REGULAR else np.zeros(0, dtype=bool)
 
-    def errors(self, lane: str, season: int) -> LaneErrors | None:
+    def errors(self, lane: str, season: int, scored: Sequence[int] = (), reach: int = 0) -> LaneErrors | None:
         """Errors of the kept forecasts of ``lane`` and of seasonal naive; None without forecasts or bars.
 
         Seasonal naive forecasts bar c + h as the bar a whole number of seasons before it, the last at or before c
-        (Hyndman & Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2).
+        (Hyndman & Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2); where that has no value,
+        older seasons are tried, within the last ``reach`` bars (0: any).  ``scored`` are the steps that count; all, if
+        there are none.
         """
         kept = self.forecasts.get(lane)
         if not kept or self.newest is None:
@@ -185,22 +224,23 @@ class Track:
         cutoffs_F = np.array([forecast.cutoff for forecast in alike])
         bars_FH = cutoffs_F[:, None] + steps_H
         observed_FH = np.where(bars_FH <= self.newest - self._open_bars, self.values(bars_FH), np.nan)
-        naive_FH = self.values(bars_FH - season * -(-steps_H // season))
+        naive_FH = self._season_before(bars_FH, season * -(-steps_H // season), season, reach)
         low_FH, high_FH = values_FQH[:, 0], values_FQH[:, -1]
         covered_FH = np.where(np.isfinite(observed_FH), (low_FH <= observed_FH) & (observed_FH <= high_FH), np.nan)
         error_FH = np.abs(observed_FH - values_FQH[:, kept[-1].middle])
-        return LaneErrors(cutoffs_F, error_FH, np.abs(observed_FH - naive_FH), covered_FH)
+        counts_H = np.isin(steps_H, scored) if len(scored) else np.ones(len(steps_H), dtype=bool)
+        counted_FH = np.array([forecast.warm for forecast in alike])[:, None] & counts_H
+        return LaneErrors(cutoffs_F, error_FH, np.abs(observed_FH - naive_FH), covered_FH, counted_FH)
+
+    def _season_before(self, bars_FH: Bars, back_H: Bars, season: int, reach: int) -> Floats:
+        """The values ``back_H`` before ``bars_FH``, or at the same place of the next older season that has one."""
+        found_FH = np.full(bars_FH.shape, np.nan)
+        for older in range(_OLDER_SEASONS + 1):
+            further_H = back_H + older * season
+            allowed_H = further_H < reach if reach else np.ones(len(back_H), dtype=bool)
+            found_FH = np.where(np.isnan(found_FH) & allowed_H, self.values(bars_FH - further_H), found_FH)
+        return found_FH
 
 
 def _alike(one: Forecast, other: Forecast) -> bool:
     return one.levels == other.levels and one.values.shape == other.values.shape
-
-
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """The geometric mean of the positive ratios; NaN if there are none.
-
-    Applied to the relative errors of all series it is AvgRelMAE, in which a large series weighs no more than a small
-    one (Davydenko & Fildes 2013).
-    """
-    positive = np.array([ratio for ratio in ratios if ratio > 0])
-    return float(np.exp(np.log(positive).mean())) if positive.size else float("nan")

@@ -15,6 +15,7 @@ import numpy as np
 from streamcast.page import words
 from streamcast.page.board import Board, Sample
 from streamcast.page.track import Track
+from streamcast.quality import naive_name
 
 PAGE: Final = 60
 """Tiles on one page of the wall."""
@@ -61,7 +62,7 @@ def stats(board: Board) -> View:
             "skipped": board.counts["skipped"],
             "freq": board.spec.freq,
             "season": board.season,
-            "naive": words.naive(board.season, board.spec.freq),
+            "naive": naive_name(board.season, board.spec.freq),
             "zone": board.zone,
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),
@@ -107,7 +108,9 @@ def ranking(board: Board, query: str, sort: str) -> list[str]:
         keys = sorted(key for key in board.tracks if wanted in key.casefold())
         if sort == "wrong":
             known = {
-                key: lanes[board.champion].relative for key, lanes in board.accuracy.items() if board.champion in lanes
+                key: lanes[board.champion].accuracy().relative
+                for key, lanes in board.sums.items()
+                if board.champion in lanes
             }
             keys.sort(key=lambda key: _nan_last(known.get(key, math.nan)), reverse=True)
         elif sort == "late":
@@ -173,17 +176,19 @@ def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> Vi
         for label, forecast in zip(labels, kept, strict=True)
         if since_cutoff is None or label > since_cutoff
     ]
-    errors = track.errors(lane, board.season)
+    errors = track.errors(lane, board.season, board.scored, board.reach)
     view: View = {"oldest": labels[0], "forecasts": fresh, "model": board.models[lane]}
     if errors is not None:
         view["errors"] = errors.by_cutoff() | {"cutoff": board.label(errors.cutoffs)}
-        view |= {"relative": errors.relative(), "coverage": errors.coverage()}
+        accuracy = errors.sums().accuracy()
+        view |= {"relative": accuracy.relative, "coverage": accuracy.coverage}
     return view
 
 
 def _tile(board: Board, key: str, track: Track, version: Version) -> View:
     first, values = track.last(_TILE_BARS)
-    accuracy = board.accuracy.get(key, {}).get(board.champion)
+    sums = board.sums.get(key, {}).get(board.champion)
+    accuracy = sums and sums.accuracy()
     forecasts = track.forecasts.get(board.champion)
     view: View = {
         "key": key,

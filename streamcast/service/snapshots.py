@@ -124,7 +124,7 @@ class Store:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
-            expected = "expected a folder, or an fsspec URL whose package is installed"
+            expected = "expected a folder, or an fsspec URL whose package is installed (s3://: the extra s3)"
             raise SettingsError(f"state.store is {url!r}: {error}; {expected}") from None
         self._retention = retention
         self._local = "file" in (

@@ -19,6 +19,7 @@ import numpy as np
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader
 from streamcast.engine.engine import Result
 from streamcast.kernels.outcomes import NOT_FINITE
+from streamcast.quality import Tally
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
@@ -29,6 +30,9 @@ from streamcast.topics.observations import Observations
 
 MOST_SENTENCES = 100
 """Violations of one partition that are reported in full; the others are counted."""
+
+OnRecords = Callable[[int], None]
+"""Receives how many records were compared so far."""
 
 Load = Callable[[str], Model | None]
 """Returns the model of a digest, or None when there is none."""
@@ -43,6 +47,8 @@ class Report:
     dead_letters: int = 0
     violations: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    quality: dict[str, Tally] = field(default_factory=dict, compare=False)
+    """How good the computed forecasts are, by lane."""
 
     @property
     def proven(self) -> bool:
@@ -58,7 +64,9 @@ class Expectations:
     shadows: Sequence[str] = ()
 
 
-def verify(reader: Reader, topics: Topics, load: Load, expect: Expectations) -> Report:
+def verify(
+    reader: Reader, topics: Topics, load: Load, expect: Expectations, on_records: OnRecords = lambda _done: None
+) -> Report:
     """Compare everything that the service wrote with what it should have written; raises TransportError.
 
     It may run beside the service: records committed meanwhile are compared as far as they are seen.
@@ -66,7 +74,7 @@ def verify(reader: Reader, topics: Topics, load: Load, expect: Expectations) -> 
     report = Report()
     count = reader.describe([topics.observations])[topics.observations].partitions
     for partition in [Partition(topics.observations, index) for index in range(count)]:
-        _PartitionCheck(reader, topics, load, expect, partition, report).run()
+        _PartitionCheck(reader, topics, load, expect, partition, report, on_records).run()
     return report
 
 
@@ -94,10 +102,11 @@ class _PartitionCheck:
     """The check of one input partition."""
 
     def __init__(
-        self, reader: Reader, topics: Topics, load: Load, expect: Expectations, partition: Partition, report: Report
-    ) -> None:
+        self, reader: Reader, topics: Topics, load: Load, expect: Expectations, partition: Partition, report: Report,
+        on_records: OnRecords,
+    ) -> None:  # fmt: skip
         self._reader, self._topics, self._load, self._expect = reader, topics, load, expect
-        self._partition, self._report = partition, report
+        self._partition, self._report, self._on_records = partition, report, on_records
         self._told = 0
         self._former = 0
         """Topics of this name that were deleted: their outputs are still there, before those of the present one."""
@@ -271,6 +280,11 @@ class _PartitionCheck:
         }
         for batch, observations, poison, results in fold.advance(era.until):
             self._report.records += len(batch)
+            self._on_records(self._report.records)
+            for lane, result in results.items():
+                scores = result.scores
+                tally = self._report.quality.setdefault(lane, Tally())
+                tally.add(scores.ahead[scores.warm], scores.outcomes()[scores.warm])
             for lane, encoder in encoders.items():
                 self._compare_forecasts(lane, _answers(encoder, fold, lane, observations, results[lane]), sure)
             reasons = {("", batch.offsets[each.row]): each.reason for each in poison}

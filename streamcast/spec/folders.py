@@ -77,10 +77,15 @@ def new_network(spec: ModelSpec) -> Network:
         raise ModelError(f"network {spec.network}: {error}") from error
 
 
-def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: Mapping[str, Any]) -> Model:
-    """Write the next version of a model; the folder appears whole or not at all."""
+def require_name(name: str) -> None:
+    """Raise ModelError for a name that no model may have."""
     if not NAME.fullmatch(name):
         raise ModelError(f"model name {name!r}: use 1 to 64 small letters, digits, - and _, as in load or iot-2")
+
+
+def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: Mapping[str, Any]) -> Model:
+    """Write the next version of a model; the folder appears whole or not at all."""
+    require_name(name)
     folder = root / name
     document = spec.to_json().encode()
     weights = save({key: tensor.contiguous() for key, tensor in network.state_dict().items()})
@@ -170,8 +175,7 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
 
 def resolve(root: Path, name: str, wanted: str) -> str:
     """Resolve a version, an alias or ``latest`` to a version; raises ModelError."""
-    if not NAME.fullmatch(name):
-        raise ModelError(f"model name {name!r}: use 1 to 64 small letters, digits, - and _, as in load or iot-2")
+    require_name(name)
     versions = _versions(root / name)
     if wanted == "latest" and versions:
         return str(max(versions))

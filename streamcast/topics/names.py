@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 CHAMPION = "champion"
 """The lane that is the champion unless the settings name another."""
+MOST_LANES = 16
+"""Lanes of a service."""
 
 
 @dataclass(frozen=True, slots=True)

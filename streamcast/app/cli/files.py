@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from streamcast.app.cli.spread import spread
-from streamcast.app.cli.terminal import MODELS, SETTINGS, AsJson, Config, Data, Folder, console, load
+from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, Data, Folder, console, load
 from streamcast.app.options import (
+    MODELS,
     BacktestOptions,
     Columns,
     ReplayOptions,

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from streamcast.app.cli.spread import spread
-from streamcast.app.cli.terminal import MODELS, AsJson, Folder, Reference, console
-from streamcast.app.options import Columns, CompressOptions, NewOptions
+from streamcast.app.cli.terminal import AsJson, Folder, Reference, console
+from streamcast.app.options import MODELS, Columns, CompressOptions, NewOptions
 
 app = typer.Typer(help="Make, list, compare, compress and promote models.", no_args_is_help=True)
 

@@ -29,13 +29,19 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> int:
     """Write a settings file with comments."""
+    from rich.markup import escape
+
+    from streamcast.app.commands.outputs import require_writable
     from streamcast.app.settings import write_template
 
     if path.exists() and not force:
-        console().print(f"[red]{path} already exists:[/] --force replaces it")
+        console().print(f"[red]{escape(str(path))} already exists:[/] --force replaces it")
         return WRONG_INPUT
+    require_writable("PATH", path)
     path.write_text(write_template(), encoding="utf-8")
-    console().print(f"Wrote {path}. Set models.lanes to your model, then run: streamcast check -c {path}")
+    console().print(
+        escape(f"Wrote {path}. Set models.lanes to your model, then run: streamcast check -c {path}"), highlight=False
+    )
     return 0
 
 

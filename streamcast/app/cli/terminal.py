@@ -19,7 +19,6 @@ Data = Annotated[Path, typer.Argument(help="CSV or Parquet file of observations.
 Reference = Annotated[str, typer.Argument(help="Model, such as load@3 or load@latest.")]
 
 SETTINGS = Path("streamcast.yaml")
-MODELS = Path("trained")
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -8,26 +8,35 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from streamcast.app.commands.outputs import require_page, require_table
+from streamcast.app.commands.progress import counting
 from streamcast.app.commands.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
+from streamcast.app.commands.train import baseline
 from streamcast.app.options import BacktestOptions, Columns
+from streamcast.models.spec import SpecError
+from streamcast.offline.evaluation.backtest import Refit
 from streamcast.offline.evaluation.backtest import backtest as run
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.history.timestamps import in_zone
+from streamcast.offline.training.fit import Options, fit
+from streamcast.quality import facts_of, lines
 from streamcast.spec.folders import Model, load_model
+from streamcast.spec.model_spec import ModelSpec, format_duration
+from streamcast.spec.zero import has_no_network
 
 TEST_SHARE = 0.2
 MOST_SERIES = 20
 """With more series than this, the table of series is not printed; --json has it."""
 
-MEASURES = ("mae", "mse", "mase", "skill", "crps", "coverage", "width")
-SHARES = ("skill", "coverage")
+MEASURES = ("mae", "relative", "mse", "mase", "crps", "coverage", "width")
+SHARES = ("coverage",)
 WHOLE, HUGE = 1_000, 10_000_000
 """From WHOLE on, a number is printed without decimals; from HUGE on, with an exponent."""
 
@@ -36,7 +45,10 @@ def backtest(
     data: Path, columns: Columns, options: BacktestOptions, folder: Path, as_json: bool, console: Console
 ) -> int:
     """Score every forecast of the file's test part and print the tables; raises HistoryError or ModelError."""
+    require_table("--frame", options.frame)
+    require_page("--report", options.report)
     model = load_model(folder, options.model)
+    refit = _refit(model, options)
     history, timezone = read_history(data, columns, model), mapping(columns, model).timezone
     frame = options.frame
     from_ms = test_part(model, history, options.test_from, timezone)
@@ -48,19 +60,21 @@ def backtest(
             " with --hold-out.",
             highlight=False,
         )
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("streaming", total=len(history))
+    with counting("records streamed", Console(stderr=True)) as on_rows:
         report = run(
-            model, history, from_ms, keep=None if frame else (),
-            on_progress=lambda done, rows: progress.update(task, completed=done, total=rows),
+            model, history, from_ms, keep=_kept(model.spec, history, options), refit=refit,
+            on_progress=on_rows,
         )  # fmt: skip
     if frame is not None:
         found = in_zone(report.frame(), timezone)
         found.to_parquet(frame) if frame.suffix == ".parquet" else found.to_csv(frame, index=False)
-        Console(stderr=True).print(f"Wrote {len(found):,} forecast steps to {frame}.")
+        Console(stderr=True).print(f"Wrote {len(found):,} forecast steps to {escape(str(frame))}.")
+    if options.report is not None:
+        _write_page(report, model, data, (from_ms, int(history.ts_N[-1])), options.report)
     if as_json:
         tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
-        console.print_json(json.dumps({**tables, "forecasts": report.forecasts, "verdict": report.verdict()}))
+        told = {"forecasts": report.forecasts, "quality": facts_of(report.quality), "verdict": report.verdict()}
+        console.print_json(json.dumps({**tables, **told}))
         return 0
     console.print(_overall(report))
     console.print(_by_step(report, _some_steps(model.spec.horizon)))
@@ -68,9 +82,48 @@ def backtest(
         console.print(_by_series(report))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
     console.print(f"{report.forecasts:,} forecasts scored; records: {outcomes}", highlight=False)
+    console.print(escape(_quality(report, model.spec, int(history.ts_N[-1]), from_ms)), highlight=False)
     for sentence in report.verdict():
-        console.print(sentence, highlight=False)
+        console.print(escape(sentence), highlight=False)
     return 0
+
+
+def _refit(model: Model, options: BacktestOptions) -> Refit | None:
+    """Return how the model is trained within the test; raises SpecError for one that is not trained at all."""
+    if options.refit is None:
+        return None
+    if has_no_network(model.spec):
+        raise SpecError("--refit trains again, and a model without a network learns from every record: leave it out")
+    if options.refit < model.spec.series.freq:
+        raise SpecError(f"--refit is {format_duration(options.refit)}: expected at least a bar of the model")
+    seed = int(model.facts.get("seed", 0))
+    return Refit(lambda past: fit(past, model.spec, Options(seed=seed)), options.refit)
+
+
+def _kept(spec: ModelSpec, history: History, options: BacktestOptions) -> Sequence[int] | None:
+    """Return the cutoffs whose forecasts are kept (None: all), for the table or for the charts of the report."""
+    if options.frame is not None:
+        return None
+    if options.report is None:
+        return ()
+    from streamcast.offline.evaluation.html_report import cutoffs_to_draw
+
+    return cutoffs_to_draw(spec, int(history.ts_N[-1]), len(history.keys))
+
+
+def _write_page(report: BacktestReport, model: Model, data: Path, scored: tuple[int, int], path: Path) -> None:
+    from streamcast.offline.evaluation.html_report import Facts, write
+
+    facts = Facts(f"{model.name}@{model.version}", data.name, model.spec, *scored)
+    path.write_text(write(report, facts), encoding="utf-8")
+    Console(stderr=True).print(f"Wrote the report to {escape(str(path))}.", highlight=False)
+
+
+def _quality(report: BacktestReport, spec: ModelSpec, last: int, from_ms: int) -> str:
+    """Return the quality as training, the service and the page count it."""
+    nominal = spec.quantiles[-1] - spec.quantiles[0]
+    first, *steps = lines(report.quality, nominal, baseline(spec))
+    return "\n".join([f"Quality from {moment(from_ms)} to {moment(last)}: {first}", *steps])
 
 
 def test_part(model: Model, history: History, test_from: str | None, timezone: str) -> int:
@@ -97,7 +150,7 @@ def _some_steps(horizon: int) -> list[int]:
 def _overall(report: BacktestReport) -> Table:
     table = lean("forecaster", *MEASURES, numbers=MEASURES, title="All series and steps, in the series' own units")
     for row in report.rows():
-        table.add_row(row["forecaster"], *_measures(row))
+        table.add_row(Text(row["forecaster"]), *_measures(row))
     return table
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
+from rich.markup import escape
 
 from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.commands.train import quality
@@ -51,17 +52,18 @@ class _Say:
         self.lines += 1
         self.faults += not good
         mark = "[green]ok  [/]" if good else "[red]FAIL[/]"
+        what, remedy = escape(what), escape(remedy)
         self._console.print(f"{mark} {what}" + ("" if good or not remedy else f"\n     [yellow]remedy:[/] {remedy}"))
         return good
 
     def warn(self, what: str, remedy: str) -> None:
         """Print what works and is weaker than it should be."""
         self.warnings += 1
-        self._console.print(f"[yellow]warn[/] {what}\n     [yellow]remedy:[/] {remedy}")
+        self._console.print(f"[yellow]warn[/] {escape(what)}\n     [yellow]remedy:[/] {escape(remedy)}")
 
     def note(self, what: str) -> None:
         """Print a line that is no check."""
-        self._console.print(f"     {what}", highlight=False)
+        self._console.print(f"     {escape(what)}", highlight=False)
 
 
 def _models(settings: Settings, say: _Say) -> bool:

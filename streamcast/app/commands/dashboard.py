@@ -7,6 +7,7 @@ from dataclasses import replace
 from streamcast.app.commands.connect import connection, load_lanes, new_reader
 from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.commands.serve import log, stop_on_signals
+from streamcast.app.commands.train import measured
 from streamcast.app.settings import Settings
 from streamcast.app.settings.fields import DashboardSettings
 from streamcast.hosts import is_loopback
@@ -26,7 +27,10 @@ def dashboard(settings: Settings) -> int:
     champion = settings.models.champion_lane
     spec = models[champion].spec
     ahead = ahead_of(model.spec for model in models.values())
-    board = Board(spec.series, spec.naive_season, ahead=ahead, champion=champion, zone=spec.zone)
+    board = Board(
+        spec.series, spec.naive_season, ahead=ahead, scored=spec.scored_steps, reach=spec.ring, champion=champion,
+        trained=f"Training: {measured(models[champion])}.", zone=spec.zone,
+    )  # fmt: skip
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))
     feed = Feed(
         reader, board, observations=settings.input.topic, forecasts=settings.output.forecasts,

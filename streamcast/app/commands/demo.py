@@ -21,12 +21,14 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from streamcast.app.commands.listening import listening, require_free
+from streamcast.app.commands.outputs import require_writable
 from streamcast.app.commands.replay import outgoing, paced
 from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
-from streamcast.app.commands.train import describe, progress_bar
+from streamcast.app.commands.train import baseline, describe, measured, progress_bar
 from streamcast.app.demo_data import read_series
 from streamcast.consumers import loop
 from streamcast.consumers.health import LoopHealth
@@ -83,14 +85,15 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
     """Train, stream and show the live page, until Ctrl-C or for ``seconds``; then score every forecast."""
     torch.set_num_threads(1)
     require_free("--port", HOST, port)
+    require_writable("--json", json_file)
     logging.getLogger("streamcast").setLevel(logging.WARNING)
     parts = load()
     console.print(
-        f"[bold]Training[/] {kind} on {len(parts.train):,} hours of {len(parts.train.keys)} series,"
+        f"[bold]Training[/] {escape(kind)} on {len(parts.train):,} hours of {len(parts.train.keys)} series,"
         f" up to {TEST_FROM:%d %B %Y} (at most {train_seconds:.0f} s; Ctrl-C keeps the best so far) ..."
     )
     model = train(parts.train, kind, train_seconds, console)
-    console.print(describe(model), highlight=False)
+    console.print(escape(describe(model)), highlight=False)
     measured = stream(model, parts, seconds, port, console)
     if json_file is not None:
         json_file.write_text(json.dumps(measured, indent=2) + "\n")
@@ -134,7 +137,10 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     rehearse(model)
     settle_garbage()
     stop = stop_on_signals()
-    board = Board(model.spec.series, model.spec.naive_season, zone=model.spec.zone)
+    board = Board(
+        model.spec.series, model.spec.naive_season, scored=model.spec.scored_steps, reach=model.spec.ring,
+        trained=f"Training: {measured(model)}.", zone=model.spec.zone,
+    )  # fmt: skip
     feed = Feed(
         MemoryReader(broker, who), board, observations=TOPICS.observations, forecasts=TOPICS.forecasts,
         dead_letters=TOPICS.dead_letters,
@@ -165,6 +171,7 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     serving.join(15.0)
     page.close()
     report = scored(model, parts, MemoryReader(broker, who))
+    console.print(counted(telemetry, model.spec), highlight=False)
     console.print(verdict(report), highlight=False)
     return measurements(telemetry, report)
 
@@ -187,25 +194,33 @@ def _summary(telemetry: Telemetry, sending: threading.Thread) -> Table:
         value = found[name]
         return "–" if value is None else format(value, form)
 
-    skill = _skill(found)
+    relative = found["champion.relative_mae"]
     table = Table(show_header=False, box=None, padding=(0, 3, 0, 0))
     table.add_row("records", number("records", ",.0f"), "forecasts", number("forecasts", ",.0f"))
     table.add_row("records/s", number("records_per_second", ",.0f"), "lag", number("lag_records", ",.0f"))
     table.add_row(
         "latency p50", number("latency_p50_ms", ".1f") + " ms", "p99", number("latency_p99_ms", ".1f") + " ms"
     )
-    table.add_row("MAE, recent", number("mae", ",.1f"), "seasonal naive", number("naive_mae", ",.1f"))
+    table.add_row("MAE since the start", number("mae", ",.1f"), "seasonal naive", number("naive_mae", ",.1f"))
     table.add_row(
-        "error avoided", "–" if skill is None else f"{skill:.0%}", "80 % interval holds", number("coverage", ".1%")
+        "relative MAE", "–" if relative is None else f"{relative:.3f}", "80 % interval holds", number("coverage", ".1%")
     )
     if not sending.is_alive():
         table.add_row("[dim]the data has ended; the page stays[/]")
     return table
 
 
-def _skill(found: dict[str, float | None]) -> float | None:
-    mae, naive = found["mae"], found["naive_mae"]
-    return None if mae is None or not naive else 1.0 - mae / naive
+def counted(telemetry: Telemetry, spec: ModelSpec) -> str:
+    """Return how good the forecasts were as metrics and page count it: at the scored steps, all series together."""
+    found = telemetry.summary()
+    if found["champion.relative_mae"] is None:
+        return "No forecast has met its outcome yet."
+    steps = ", ".join(map(str, spec.scored_steps))
+    return (
+        f"As the page and the metrics count it: MAE {found['mae']:.4g}, {found['champion.relative_mae']:.3f} of"
+        f" seasonal naive's ({baseline(spec)}); the 80 % interval held {found['coverage']:.1%}"
+        f" ({found['champion.outcomes']:,.0f} outcomes, steps ahead {steps})."
+    )
 
 
 def scored(model: Model, parts: Parts, reader: MemoryReader) -> BacktestReport:

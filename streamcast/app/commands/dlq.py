@@ -70,7 +70,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """The dead-letter topic: its letters, and the places of the records that were sent again."""
+    """The dead-letter topic: its letters by time, and the places of the records that were sent again."""
 
     letters: Sequence[Letter]
     replayed: frozenset[str]
@@ -179,7 +179,8 @@ def read(settings: Settings) -> Box:
     """Read all dead letters; raises TopicMissing."""
     found = list(_records_of(settings))
     receipts = frozenset(x.headers[REPLAYED] for x in found if REPLAYED in x.headers)
-    return Box([x for x in found if REPLAYED not in x.headers], receipts)
+    letters = [x for x in found if REPLAYED not in x.headers]
+    return Box(sorted(letters, key=lambda x: (x.timestamp, x.partition, x.offset)), receipts)
 
 
 def _records_of(settings: Settings) -> Iterator[Letter]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +13,12 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
+from rich.text import Text
 
 from streamcast.app.commands import tables
 from streamcast.app.commands.reading import read_history
 from streamcast.app.commands.tables import lean
+from streamcast.app.commands.train import quality
 from streamcast.app.options import Columns, CompressOptions
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
@@ -26,7 +27,8 @@ from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
 from streamcast.offline.training.fit import held_out_loss
-from streamcast.spec.folders import list_models, load_model, promote, save_model
+from streamcast.quality import Tally
+from streamcast.spec.folders import Model, list_models, load_model, promote, save_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.topics import schemas
 
@@ -49,20 +51,29 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
         console.print_json(json.dumps(rows))
         return 0
     if not found:
-        console.print(f"No models in {folder}: [bold]streamcast train[/] or [bold]streamcast model new[/] makes one")
+        console.print(
+            f"No models in {escape(str(folder))}: [bold]streamcast train[/] or [bold]streamcast model new[/] makes one"
+        )
         return 0
-    table = lean("model", "aliases", "digest", "trained on", "validation loss", numbers=["validation loss"])
+    numbers = ["MAE", "of naive's", "interval held"]
+    table = lean("model", "aliases", "digest", "trained on", *numbers, numbers=numbers)
     for m in found:
-        loss = m.facts.get("validation_loss")
-        table.add_row(
+        measured = Tally.of_facts(m.facts.get("quality") or {}).over_all()
+        cells = (
             f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:12],
-            str(m.facts.get("data", "")), f"{loss:.4f}" if isinstance(loss, float) else "",
+            str(m.facts.get("data", "")), _number(measured.mae, ".4g"), _number(measured.relative, ".3f"),
+            _number(measured.coverage, ".1%"),
         )  # fmt: skip
+        table.add_row(*map(Text, cells))
     console.print(table)
     for m in found:
         if m.trouble:
-            console.print(f"{m.name}@{m.version} is broken: {escape(m.trouble)}")
+            console.print(escape(f"{m.name}@{m.version} is broken: {m.trouble}"))
     return 0
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else ""
 
 
 def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
@@ -89,12 +100,13 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
     if as_json:
         console.print_json(json.dumps(facts))
         return 0
-    console.print(tables.facts({**facts, **_readable(spec, model.facts)}))
+    console.print(tables.facts({**facts, **_readable(model)}))
     return 0
 
 
-def _readable(spec: ModelSpec, facts: Mapping[str, Any]) -> dict[str, object]:
-    """Return lists and times as a terminal shows them."""
+def _readable(model: Model) -> dict[str, object]:
+    """Return lists, times and the quality as a terminal shows them."""
+    spec, facts = model.spec, model.facts
     times = {
         f"training {name}": datetime.fromtimestamp(facts[name] / 1000, UTC).isoformat()
         for name in ("first", "last")
@@ -103,6 +115,7 @@ def _readable(spec: ModelSpec, facts: Mapping[str, Any]) -> dict[str, object]:
     return {
         "columns": ", ".join(column.name for column in spec.series.columns),
         "quantiles": ", ".join(f"{level:g}" for level in spec.quantiles),
+        "training quality": "\n".join(quality(model)),
         **times,
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import NewOptions
@@ -36,7 +37,7 @@ def new(name: str, wanted: NewOptions, folder: Path, console: Console) -> int:
     network = new_network(spec)
     size = layout(spec, network).row_bytes
     saved = save_model(folder, name, spec, network, facts)
-    console.print(_summary(spec, size), highlight=False)
+    console.print(escape(_summary(spec, size)), highlight=False)
     table = lean("records of a series", "what it forecasts", "warm")
     for row in answers(spec):
         table.add_row(*row)
@@ -64,7 +65,7 @@ def chosen(wanted: NewOptions) -> ModelSpec:
                 "grace": wanted.grace,
             }
         )
-        season = usual_seasons(grid) if wanted.season is None else in_bars(_numbers(wanted.season), grid)
+        season = usual_seasons(grid) if wanted.season is None else in_bars(wanted.season, grid)
         return zero_spec(series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, lower=wanted.lower)
     except ValidationError as error:
         raise SpecError(sentences(error)) from None
@@ -105,7 +106,7 @@ def _length(spec: ModelSpec, season: int) -> str:
 
 
 def _next(saved: Model, folder: Path, like: str | None, console: Console) -> None:
-    console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {folder / saved.name / saved.version}")
+    console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {escape(str(folder / saved.name / saved.version))}")
     lane = "challenger" if like else "champion"
     extra = ", shadow: true" if like else ""
     console.print(
@@ -113,8 +114,3 @@ def _next(saved: Model, folder: Path, like: str | None, console: Console) -> Non
         " then [bold]streamcast check --create[/] and [bold]streamcast serve[/]",
         highlight=False,
     )
-
-
-def _numbers(texts: tuple[str, ...]) -> tuple[int | str, ...]:
-    """Return numbers of bars as numbers, durations as texts."""
-    return tuple(int(text) if text.isdecimal() else text for text in texts)

@@ -13,9 +13,10 @@ from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.markup import escape
 
 from streamcast.app.commands.connect import connection, load_lanes, new_transport
+from streamcast.app.commands.progress import counting
 from streamcast.app.commands.reading import read_history
 from streamcast.app.options import Columns, ReplayOptions
 from streamcast.app.settings import Settings
@@ -47,13 +48,12 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
     transport = new_transport(settings, who)
     try:
         partitions = _partitions(transport, topic, options.partitions)
-        with Progress(console=console) as progress:
-            task = progress.add_task("records written", total=len(history))
-            written = 0
+        written = 0
+        with counting("records written", Console(stderr=True)) as on_written:
             for chunk in paced(observations, options.speed):
                 transport.commit([outgoing(topic, chunk, partitions)], {})
-                progress.advance(task, len(chunk))
                 written += len(chunk)
+                on_written(written, len(history))
     finally:
         transport.close(10.0)
     console.print(f"Wrote {written:,} records of {len(history.keys):,} series to {topic}.")
@@ -73,7 +73,7 @@ def _readers(settings: Settings, topic: str, console: Console) -> Mapping[str, M
     try:
         return load_lanes(settings)
     except ModelError as error:
-        console.print(f"[dim]note:[/] the columns are not compared with a model: {error}", highlight=False)
+        console.print(f"[dim]note:[/] the columns are not compared with a model: {escape(str(error))}", highlight=False)
         return {}
 
 

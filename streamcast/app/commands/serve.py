@@ -13,12 +13,12 @@ from contextlib import ExitStack
 
 import torch
 
-from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, topics_of
+from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport
 from streamcast.app.commands.listening import listening, require_free
+from streamcast.app.commands.topics import require_topics
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
 from streamcast.consumers.health import Deadlines, LoopHealth
-from streamcast.consumers.transport import TopicMissing
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
@@ -44,11 +44,8 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     models = load_lanes(settings)
     who = connection(settings, passed)
     reader = new_reader(settings, who)
-    topics = topics_of(settings)
+    topics = require_topics(reader, settings)
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
-    for topic in (topics.observations, topics.forecasts, topics.dead_letters, topics.journal):
-        if topic not in known:
-            raise TopicMissing(f"topic {topic!r} does not exist: `streamcast check --create` creates missing topics")
     telemetry = new_telemetry(models, settings.models.champion_lane)
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
@@ -91,7 +88,8 @@ def new_telemetry(models: Mapping[str, Model], champion: str = "") -> Telemetry:
     champion = champion_of(models, champion)
     quantiles = models[champion].spec.quantiles
     lanes = {lane: (model.name, model.version) for lane, model in models.items()}
-    return Telemetry(lanes, quantiles[-1] - quantiles[0], champion=champion)
+    trained = {lane: model.facts.get("quality") or {} for lane, model in models.items()}
+    return Telemetry(lanes, quantiles[-1] - quantiles[0], champion=champion, trained=trained)
 
 
 def settle_garbage() -> None:

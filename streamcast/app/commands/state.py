@@ -11,9 +11,13 @@ from rich.markup import escape
 
 from streamcast.app.commands import tables
 from streamcast.app.commands.connect import connection, load_lanes, new_reader, partitions_of
+from streamcast.app.commands.progress import counting
+from streamcast.app.commands.topics import require_topics
 from streamcast.app.settings import Settings
+from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError
+from streamcast.hosts import direct
 from streamcast.kernels.advance import EVENT, OFFSET, STEPS
 from streamcast.service.snapshots import Header, Store, fingerprint, of_lane
 from streamcast.topics.journal import read_journals
@@ -26,37 +30,51 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
     model = models[champion]
     engine = Engine(model.spec, model.network)
     store = Store(settings.state.store, settings.state.retention)
-    reader = new_reader(settings, connection(settings))
+    reader, unread = new_reader(settings, connection(settings)), list[str]()
+    digests = {lane: m.digest for lane, m in models.items()}
     try:
+        require_topics(reader, settings)
         partitions = partitions_of(reader, settings.input.topic)
         journals = read_journals(reader, settings.output.journal, partitions)
         journal_id = reader.describe([settings.output.journal])[settings.output.journal].id
-        for partition, journal in journals.items():
-            begin, topic_id = journal.begin, journal.begun_in
-            if begin is None:
-                continue
-            digests = {lane: m.digest for lane, m in models.items()}
-            wanted = Header(
-                partition.topic, settings.output.journal, partition.index, 0 if topic_id else len(partitions), begin, 0,
-                digests, settings.state.max_series, fingerprint(), topic_id=topic_id,
-                journal_id=journal_id if topic_id else "",
-            )  # fmt: skip
-            for path, offset in store.newest(wanted, 2**62):
-                try:
-                    _, arrays = store.read(path, wanted)
-                except SnapshotError:
+        with counting("partitions searched", Console(stderr=True)) as on_searched:
+            for done, (partition, journal) in enumerate(journals.items()):
+                on_searched(done, len(partitions))
+                begin, topic_id = journal.begin, journal.begun_in
+                if begin is None:
                     continue
-                engine.slab.restore(partition, of_lane(champion, arrays))
-                if key in engine.slab.series(partition):
+                wanted = Header(
+                    partition.topic, settings.output.journal, partition.index, 0 if topic_id else len(partitions),
+                    begin, 0, digests, settings.state.max_series, fingerprint(), topic_id=topic_id,
+                    journal_id=journal_id if topic_id else "",
+                )  # fmt: skip
+                offset = _restored(engine, store, wanted, partition, champion, unread)
+                if offset is not None and key in engine.slab.series(partition):
                     return _print(engine, partition.index, offset, key, as_json, console)
-                break
     finally:
         reader.close(5.0)
+    for reason in unread:
+        console.print(f"[yellow]not readable:[/] {escape(reason)}", highlight=False)
     console.print(
-        f"No snapshot in {settings.state.store} has the series {escape(repr(key))}; one is written every"
-        f" {settings.state.interval / 1000:g} s (state.interval)."
+        f"No{' readable' if unread else ''} snapshot in {escape(settings.state.store)} has the series"
+        f" {escape(repr(key))}; one is written every {settings.state.interval / 1000:g} s (state.interval)."
     )
     return 1
+
+
+def _restored(
+    engine: Engine, store: Store, wanted: Header, partition: Partition, lane: str, unread: list[str]
+) -> int | None:
+    """Restore the newest snapshot that fits; return its offset, None if none does, and note those that do not."""
+    for path, offset in store.newest(wanted, 2**62):
+        try:
+            _, arrays = store.read(path, wanted)
+            engine.slab.restore(partition, of_lane(lane, arrays))
+        except (SnapshotError, ValueError) as error:  # ValueError: of a version with another layout
+            unread.append(f"{path}: {error}")
+            continue
+        return offset
+    return None
 
 
 def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool, console: Console) -> int:
@@ -91,14 +109,14 @@ def reset(settings: Settings, key: str, console: Console) -> int:
             "[red]telemetry.token is not set:[/] set it (or telemetry.token_file) here and where the service runs"
         )
         return 2
-    host = "127.0.0.1" if telemetry.host == "0.0.0.0" else telemetry.host  # noqa: S104 compared, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(telemetry.host, telemetry.host)  # noqa: S104 compared, not bound
     request = urllib.request.Request(
-        f"http://{host}:{telemetry.port}/reset",
+        f"http://{f'[{host}]' if ':' in host else host}:{telemetry.port}/reset",
         key.encode(),
         {"Authorization": f"Bearer {telemetry.token.get_secret_value()}"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=5.0) as answer:  # noqa: S310
+        with direct().open(request, timeout=5.0) as answer:
             console.print(escape(answer.read(1_000).decode().strip()))
     except urllib.error.HTTPError as error:
         why = escape(error.read(1_000).decode(errors="replace").strip())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streamcast.app.commands.outputs import require_folder
 from streamcast.app.commands.reading import mapping, read_history, say
-from streamcast.app.options import Columns, SpecOptions, TrainingOptions
+from streamcast.app.options import MODELS, Columns, SpecOptions, TrainingOptions
 from streamcast.app.specs import new_spec
 from streamcast.models.network import NoNetwork, with_network
 from streamcast.models.spec import make
@@ -20,7 +23,8 @@ from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
 from streamcast.offline.training.defaults import season_notes
-from streamcast.spec.folders import Model, load_model, save_model
+from streamcast.quality import Tally, lines, naive_name, sentence
+from streamcast.spec.folders import Model, load_model, require_name, save_model
 from streamcast.spec.model_spec import ModelSpec
 
 
@@ -32,6 +36,8 @@ def train(
 
     Raises HistoryError, ModelError, or SpecError for an option that does not fit.
     """
+    require_folder("--models", folder)
+    require_name(name or "model")
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
     settings, read_as = training_settings(options), mapping(columns, start)
     whole = read_history(data, columns, start, ticks=wanted.ticks)
@@ -90,37 +96,61 @@ def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[st
 
 def report_saved(saved: Model, data: Path, folder: Path, console: Console) -> None:
     """Print what the training reached, where the model is, and the command to test it."""
-    console.print(describe(saved), highlight=False)
-    console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {folder / saved.name / saved.version}")
-    console.print(f"Next: [bold]streamcast backtest {data} --model {saved.name}@{saved.version}[/]", highlight=False)
+    where = escape(str(folder / saved.name / saved.version))
+    console.print(escape(describe(saved)), highlight=False)
+    console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {where}")
+    following = shlex.join(
+        ["streamcast", "backtest", str(data), "--model", f"{saved.name}@{saved.version}", *_elsewhere(folder)]
+    )
+    console.print(f"Next: [bold]{escape(following)}[/]", highlight=False)
+
+
+def _elsewhere(folder: Path) -> list[str]:
+    """Return the option that names the folder of models, where it is not the default."""
+    return [] if folder == MODELS else ["--models", str(folder)]
 
 
 def describe(model: Model) -> str:
     """Return a few sentences: how good the model is on the data it was not trained on, its size, its training."""
-    return "\n".join([*quality(model), training_line(model)])
+    return "\n".join([*unfinished(model.facts), *quality(model), training_line(model)])
 
 
 def quality(model: Model) -> list[str]:
-    """Return how good a model is beside seasonal naive on the held-out part, over all steps and by step."""
-    found = model.facts.get("quality")
-    if not found or found["mae"] is None or not found["naive_mae"]:
+    """Return how good a model is beside seasonal naive on the held-out part, over all scored steps and by step."""
+    found = model.facts.get("quality") or {}
+    tally = Tally.of_facts(found)
+    if not tally.over_all().outcomes:
         return ["The history is too short to say how good the model is: run a backtest on later data."]
-    better = 1 - found["mae"] / found["naive_mae"]
-    verdict = f"{better:.0%} better" if better >= 0 else f"{-better:.0%} WORSE"
     unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
-    first = (
-        f"On the last {found['forecasts']:,} forecasts, {unseen}: MAE {found['mae']:.4g},"
-        f" {verdict} than repeating the season ({found['naive_mae']:.4g});"
-        f" the {found['nominal']:.0%} interval held {found['coverage']:.0%}."
+    first, *steps = lines(tally, found["nominal"], baseline(model.spec))
+    said = [f"On the last {found['forecasts']:,} forecasts, {unseen}: {first}.", *steps]
+    if tally.over_all().relative > 1:
+        said.insert(1, "This is WORSE than repeating the season.")
+    if found.get("by_series") is not None:
+        said.append(f"Geometric mean over series of the ratio to seasonal naive: {found['by_series']:.3f}.")
+    return said
+
+
+def measured(model: Model) -> str:
+    """Return what training measured, over all scored steps, in a few words."""
+    found = model.facts.get("quality") or {}
+    return sentence(Tally.of_facts(found).over_all(), found.get("nominal", 0.0), baseline(model.spec))
+
+
+def baseline(spec: ModelSpec) -> str:
+    """Return what the seasonal naive forecast of a model repeats."""
+    return naive_name(spec.naive_season, spec.series.freq)
+
+
+def unfinished(facts: Mapping[str, Any]) -> list[str]:
+    """Return a warning if training ended before its first epoch did."""
+    if facts.get("whole_epochs", 1):
+        return []
+    warning = (
+        f"WARNING: training ended ({facts['stopped']}) before its first epoch was finished. The forecasts may be poor"
+        " and the intervals wrong: give it more time (--max-seconds, max_seconds)."
     )
-    lines = [first]
-    if found["relative_mae"] is not None:
-        lines.append(f"Geometric mean over series of the ratio to seasonal naive: {found['relative_mae']:.3f}.")
-    for step, row in found["steps"].items():
-        if row["mae"] is not None and row["naive_mae"]:
-            ratio, held = row["mae"] / row["naive_mae"], row["coverage"]
-            lines.append(f"  step {step}: MAE {row['mae']:.4g}, {ratio:.2f} x seasonal naive, interval held {held:.0%}")
-    return lines
+    return [warning]
 
 
 def training_line(model: Model) -> str:
@@ -142,7 +172,10 @@ def training_line(model: Model) -> str:
 
 @contextmanager
 def progress_bar(console: Console) -> Iterator[training.OnProgress]:
-    """Show epoch, losses and time left while training."""
+    """Show epoch, losses and time left while training: a bar on a terminal, else a line an epoch."""
+    if not console.is_terminal:
+        yield _line_an_epoch(console)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("preparing", total=1.0, left="")
@@ -157,3 +190,19 @@ def progress_bar(console: Console) -> Iterator[training.OnProgress]:
             )
 
         yield on_progress
+
+
+def _line_an_epoch(console: Console) -> training.OnProgress:
+    """Return what prints a line when an epoch begins, with the losses up to then."""
+    begun: set[tuple[bool, int]] = set()
+
+    def on_progress(at: training.Progress) -> None:
+        if (at.refit, at.epoch) in begun:
+            return
+        begun.add((at.refit, at.epoch))
+        part = "final training on the whole history" if at.refit else f"epoch {at.epoch}/{at.epochs}"
+        console.print(
+            f"{part}: validation loss so far {at.validation:.4f}, at most {at.seconds_left:.0f} s left", highlight=False
+        )
+
+    return on_progress

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from streamcast.app.commands.outputs import require_folder
 from streamcast.app.commands.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.commands.train import chosen_spec, report_saved
@@ -24,7 +25,7 @@ from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
 from streamcast.spec import zero
-from streamcast.spec.folders import Model, save_model
+from streamcast.spec.folders import Model, require_name, save_model
 
 WIDTHS = (16, 32, 64, 128)
 MOST_LAYERS = 3
@@ -100,6 +101,8 @@ def tune(
     if unknown := [kind for kind in options.networks if kind not in MODELS]:
         raise ModelError(f"network {unknown[0]!r} is unknown: `streamcast model zoo` lists the names")
     _same_loss(options.networks)
+    require_folder("--models", folder)
+    require_name(name)
     history, read_as = read_history(data, columns, ticks=wanted.ticks), mapping(columns)
     optuna.logging.set_verbosity(logging.WARNING)
     study = optuna.create_study(

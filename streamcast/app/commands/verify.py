@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import fields
 from functools import cache
 
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.connect import connection, new_reader, topics_of
+from streamcast.app.commands.connect import connection, new_reader
+from streamcast.app.commands.progress import counting
+from streamcast.app.commands.topics import require_topics
+from streamcast.app.commands.train import baseline
 from streamcast.app.settings import Settings
-from streamcast.service.verification import Expectations, Report, verify
+from streamcast.errors import ModelError
+from streamcast.quality import facts_of, lines
+from streamcast.service.verification import Expectations, OnRecords, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
+from streamcast.spec.model_spec import ModelSpec
 
 CLOSE_SECONDS = 10.0
 
 
 def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     """Print the report; return 0 when everything is proven, else 1."""
-    report = check(settings)
+    with counting("records compared", Console(stderr=True)) as on_records:
+        report = check(settings, lambda done: on_records(done, None))
     if as_json:
-        console.print_json(data=asdict(report))
+        found = {field.name: getattr(report, field.name) for field in fields(report)}
+        found["quality"] = {lane: facts_of(tally) for lane, tally in report.quality.items()}
+        console.print_json(data=found)
         return 0 if report.proven else 1
     for sentence in report.violations:
         console.print(f"[red]wrong:[/] {escape(sentence)}", highlight=False)
@@ -30,12 +40,28 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         f"{report.records:,} records, {report.forecasts:,} forecasts and {report.dead_letters:,} dead letters compared:"
         f" {len(report.violations)} violations" + (", complete, unique, in order and equal" if report.proven else "")
     )
+    specs = _specs(settings)
+    for lane, tally in report.quality.items():
+        spec = specs.get(lane)
+        nominal = spec.quantiles[-1] - spec.quantiles[0] if spec else 0.0
+        first, *steps = lines(tally, nominal, baseline(spec) if spec else "of its model")
+        console.print(escape(f"Quality of lane {lane}, of all that was computed: {first}"), highlight=False)
+        for line in steps:
+            console.print(escape(line), highlight=False)
     return 0 if report.proven else 1
 
 
-def check(settings: Settings) -> Report:
-    """Verify the topics that the settings name; raises TransportError and ModelError."""
-    topics = topics_of(settings)
+def _specs(settings: Settings) -> dict[str, ModelSpec]:
+    """Return the specs of the lanes that the settings name, as far as their models can be read."""
+    found = {}
+    for lane, chosen in settings.models.lanes.items():
+        with suppress(ModelError):
+            found[lane] = load_model(settings.models.folder, chosen.model).spec
+    return found
+
+
+def check(settings: Settings, on_records: OnRecords = lambda _done: None) -> Report:
+    """Verify the topics that the settings name; raises TransportError, TopicMissing and ModelError."""
     shadows = [lane for lane, chosen in settings.models.lanes.items() if chosen.shadow]
     expect = Expectations(settings.kafka.guarantee == "exactly_once", shadows)
     models = list_models(settings.models.folder)
@@ -47,6 +73,6 @@ def check(settings: Settings) -> Report:
 
     reader = new_reader(settings, connection(settings))
     try:
-        return verify(reader, topics, load, expect)
+        return verify(reader, require_topics(reader, settings), load, expect, on_records)
     finally:
         reader.close(CLOSE_SECONDS)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -24,7 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamcast.spec import model_spec as spec
-from streamcast.topics.names import champion_of
+from streamcast.topics.names import MOST_LANES, champion_of
 
 
 def with_unit(value: object) -> int:
@@ -43,6 +44,18 @@ Duration = Annotated[
     ),
 ]
 """Milliseconds, written with a unit; the defaults below are numbers, and are not validated."""
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    """Refuse a token that an HTTP header cannot carry as it is, or that is soon guessed."""
+    text = token.get_secret_value()
+    if not (text.isascii() and text.isprintable() and text.strip() == text and len(text) >= SHORTEST_TOKEN):
+        raise ValueError(f"expected at least {SHORTEST_TOKEN} printable ASCII characters, with no space at either end")
+    return token
+
+
+SHORTEST_TOKEN = 8
+Token = Annotated[SecretStr, AfterValidator(_sendable)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Reference = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}@[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -197,7 +210,7 @@ class ModelSettings(Section):
 
     folder: Path = Path("trained")
     """Folder of trained models; `streamcast train` writes it."""
-    lanes: dict[LaneName, Lane] = Field(min_length=1, max_length=16, examples=["champion"])
+    lanes: dict[LaneName, Lane] = Field(min_length=1, max_length=MOST_LANES, examples=["champion"])
     """The models to run, by lane; every lane forecasts for every record. Usual names are champion and challenger."""
     champion: str | None = None
     """The lane whose outcome is a record's outcome; by default the lane named champion, else the only lane."""
@@ -237,7 +250,7 @@ class StateSettings(Section):
     """How much state to keep, and where to store snapshots of it."""
 
     store: str = Field(default="state", min_length=1)
-    """Where to write snapshots: a folder or any fsspec URL, such as s3://bucket/prefix."""
+    """Where to write snapshots: a folder or any fsspec URL, such as s3://bucket/prefix (extra `s3`)."""
     interval: Duration = 300_000
     """Time between two snapshots of a partition."""
     retention: int = Field(default=3, ge=1, le=1_000)
@@ -257,8 +270,9 @@ class TelemetrySettings(Section):
     """Address to listen on; 0.0.0.0 is every interface."""
     port: Port = 9464
     """Port to listen on; 0 picks a free one."""
-    token: SecretStr | None = None
-    """Token for requests that change state, such as `streamcast state reset`. If unset, all of them are rejected."""
+    token: Token | None = None
+    """Token for requests that change state, such as `streamcast state reset`: at least 8 printable ASCII characters.
+    If unset, all of them are rejected."""
     token_file: Path | None = None
     """File that holds the token."""
 
@@ -279,8 +293,9 @@ class DashboardSettings(Section):
     """URL from which the page reads latency and throughput of the service."""
     name: str | None = Field(default=None, min_length=1, max_length=253)
     """Name by which browsers reach the page, besides its addresses, localhost and the machine's own name."""
-    token: SecretStr | None = Field(default=None, min_length=1)
-    """Token that the page asks for, as the password with any user name. If unset, anyone who reaches it can read it."""
+    token: Token | None = None
+    """Token that the page asks for, as the password with any user name: at least 8 printable ASCII characters. If
+    unset, anyone who reaches it can read it."""
     token_file: Path | None = None
     """File that holds the token."""
 

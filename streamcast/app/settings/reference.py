@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, SecretStr
@@ -126,6 +126,8 @@ def _kind(info: FieldInfo) -> str:
 
 
 def _name_of(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        return _name_of(get_args(kind)[0])
     if get_origin(kind) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(kind))
     if get_origin(kind) is dict:

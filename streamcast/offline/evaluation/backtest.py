@@ -11,20 +11,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from streamcast.engine.engine import Engine
+from streamcast.engine.engine import Engine, Scores
 from streamcast.errors import HistoryError
 from streamcast.kernels.outcomes import NAMES
+from streamcast.offline.evaluation.accuracy import covered
 from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers, seasonal_scale, standard
 from streamcast.offline.evaluation.frames import forecast_frame
-from streamcast.offline.evaluation.report import BacktestReport, Tally
+from streamcast.offline.evaluation.report import BacktestReport, Calendar, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
+from streamcast.quality import Tally as Quality
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -35,6 +40,13 @@ OnRows = Callable[[int, int], None]
 """Receives how many rows are done, and how many there are."""
 
 Bools = npt.NDArray[np.bool_]
+
+
+class Refit(NamedTuple):
+    """A training in the course of a test: what trains a model of the same spec on a history, and how often."""
+
+    train: Callable[[History], Model]
+    every_ms: int
 
 
 class Scoreboard:
@@ -64,14 +76,27 @@ class Scoreboard:
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
         self._scored_KN = np.zeros((len(self._keys), n), np.bool_)
         self._tally = Tally.empty(len(self._keys), spec.horizon, spec.quantiles)
+        self._quality = Quality()
+        self._calendar, self._counts = self._empty_calendar(), np.array(spec.scored_steps) - 1
 
     def add(self, series_A: Integers, cutoffs_A: Integers, values_AHQ: Floats, warm_A: Bools) -> Bools:
         """Score the forecasts of warm series within the test part; return which those are [A]."""
         bar_A = self._bars(cutoffs_A)
         mine: Bools = warm_A & (bar_A >= self._first) & (bar_A <= self._last)
-        self._tally.add(series_A[mine], self._outcomes(series_A[mine], bar_A[mine]), values_AHQ[mine])
+        actual_AH, found_AHQ = self._outcomes(series_A[mine], bar_A[mine]), values_AHQ[mine]
+        inside_AH = covered(actual_AH, found_AHQ[:, :, 0], found_AHQ[:, :, -1])
+        self._tally.add(series_A[mine], actual_AH, found_AHQ)
+        counts = self._counts
+        middle_AH = found_AHQ[:, counts, self._spec.median]
+        self._calendar.add(cutoffs_A[mine], actual_AH[:, counts], middle_AH, inside_AH[:, counts])
         self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
         return mine
+
+    def count(self, scores: Scores, chosen_M: Bools) -> None:
+        """Count what the engine found of the same forecasts, as a service counts it, where ``chosen_M``."""
+        bar_M = self._bars(scores.cutoffs)
+        mine = chosen_M & scores.warm & (bar_M >= self._first) & (bar_M <= self._last)
+        self._quality.add(scores.ahead[mine], scores.outcomes()[mine])
 
     def actual(self, series_A: Integers, cutoffs_A: Integers) -> Floats:
         """Return the outcomes of forecasts [A, H]; NaN where none was observed."""
@@ -92,18 +117,20 @@ class Scoreboard:
             warm_up = self._spec.warm_up
             raise HistoryError(f"nothing to score: no series is warm (after {warm_up} bars) within the test part")
         training_KT = self._y_KT[:, : self._first + 1]
-        tallies = {name: self._tally}
+        tallies, calendars = {name: self._tally}, {name: self._calendar}
         if baselines is None:
             baselines = standard(self._spec.naive_season, self._spec.lags or 336)
         for other, baseline in baselines.items():
-            tallies[other] = self._scored(baseline, training_KT)
+            tallies[other], calendars[other] = self._scored(baseline, training_KT)
         return BacktestReport(
             model=name,
             keys=self._keys,
             tallies=tallies,
+            calendars=calendars,
             scale_K=np.array([seasonal_scale(y_T, self._spec.naive_season) for y_T in training_KT]),
             outcomes=outcomes or {},
             forecasts=int(self._scored_KN.sum()),
+            quality=self._quality,
             kept=kept,
         )
 
@@ -115,11 +142,15 @@ class Scoreboard:
         actual_AH: Floats = self._later_KT[series_A[:, None], bar_A[:, None] + np.arange(1, self._spec.horizon + 1)]
         return actual_AH
 
-    def _scored(self, baseline: Baseline, training_KT: Floats) -> Tally:
+    def _empty_calendar(self) -> Calendar:
+        first, last = (self._spec.series.grid.start(self._start + bar) for bar in (self._first, self._last))
+        return Calendar.empty(first, last, self._spec.series.freq)
+
+    def _scored(self, baseline: Baseline, training_KT: Floats) -> tuple[Tally, Calendar]:
         """Return a baseline's errors at the points where the model was scored."""
         series, horizon = len(self._keys), self._spec.horizon
         forecast = baseline.fit(training_KT, horizon)
-        tally = Tally.empty(series, horizon, ())
+        tally, calendar = Tally.empty(series, horizon, ()), self._empty_calendar()
         block = max(BLOCK_NUMBERS // (series * horizon), 1)
         for start in range(0, self._scored_KN.shape[1], block):
             stop = min(start + block, self._scored_KN.shape[1])
@@ -129,8 +160,11 @@ class Scoreboard:
             cutoffs_N = np.arange(self._first + start, self._first + stop)
             forecast_KNH = forecast(self._y_KT, cutoffs_N)
             actual_AH = self._outcomes(series_A, cutoffs_N[number_A])
-            tally.add(series_A, actual_AH, forecast_KNH[series_A, number_A][:, :, None])
-        return tally
+            forecast_AH = forecast_KNH[series_A, number_A]
+            tally.add(series_A, actual_AH, forecast_AH[:, :, None])
+            counts, cutoffs_A = self._counts, self._spec.series.grid.start(self._start + cutoffs_N[number_A])
+            calendar.add(cutoffs_A, actual_AH[:, counts], forecast_AH[:, counts], None)
+        return tally, calendar
 
 
 def backtest(
@@ -141,33 +175,49 @@ def backtest(
     to_ms: int | None = None,
     baselines: Mapping[str, Baseline] | None = None,
     keep: Collection[int] | None = (),
+    refit: Refit | None = None,
     on_progress: OnRows = lambda _done, _rows: None,
 ) -> BacktestReport:
     """Return the errors of a model and of baselines on forecasts whose first step lies in [``from_ms``, ``to_ms``).
 
     ``baselines`` (default ``baselines.standard``) are fitted on the bars before ``from_ms``.  The forecasts of the
-    cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  Raises
-    HistoryError when the history's columns are not the model's, or there is nothing to score.
+    cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  With
+    ``refit`` the model answers the first part of the test, and each later part is answered by a model that was trained
+    on all rows before it.  Raises HistoryError when the history's columns are not the model's, or there is nothing to
+    score.
     """
     spec = model.spec
     board = Scoreboard(history, spec, from_ms, to_ms)
+    end = int(history.ts_N[-1]) + 1 if to_ms is None else to_ms
+    starts, grid = [from_ms] if refit is None else list(range(from_ms, end, refit.every_ms)), spec.series.grid
     counts: Counter[int] = Counter()
     kept, wanted = [], None if keep is None else np.array(sorted(keep), np.int64)
-    engine, done = Engine(spec, model.network, max(len(history.keys), 1)), 0
-    for poll in polls(history, spec):
-        result = engine.stage(poll)
-        engine.promote()
-        counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(NAMES)).tolist())))
-        found = result.forecasts
-        series_A = history.series_N[poll.offsets[found.record]].astype(np.int64)
-        chosen = board.add(series_A, found.cutoffs, found.values, found.warm)
-        if wanted is None or len(wanted):
-            chosen = chosen if wanted is None else chosen & np.isin(found.cutoffs, wanted)
-            names = [history.keys[k] for k in series_A[chosen]]
-            frame = forecast_frame(spec, model.name, names, found.cutoffs[chosen], found.values[chosen])
-            frame.insert(3, "y", board.actual(series_A[chosen], found.cutoffs[chosen]).ravel())
-            kept.append(frame)
-        done += len(poll)
-        on_progress(done, len(history))
+    for part, (start, stop) in enumerate(pairwise([*starts, end])):
+        last = part == len(starts) - 1
+        if refit is not None and part:
+            model = replace(refit.train(history.between(int(history.ts_N[0]), start)), name=model.name)
+        tail = (2 * spec.horizon + 2) * spec.series.freq + spec.series.grace
+        rows = history if last else history.between(int(history.ts_N[0]), stop + tail)
+        engine, done = Engine(spec, model.network, max(len(history.keys), 1)), 0
+        first_bar, end_bar = grid.bar(start - 1), np.inf if last else grid.bar(stop - 1)
+        counts.clear()
+        for poll in polls(rows, spec):
+            result = engine.stage(poll)
+            engine.promote()
+            counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(NAMES)).tolist())))
+            bar_M, bar_A = grid.bar(result.scores.cutoffs), grid.bar(result.forecasts.cutoffs)
+            board.count(result.scores, (first_bar <= bar_M) & (bar_M < end_bar))
+            found = result.forecasts
+            mine = found.warm & (first_bar <= bar_A) & (bar_A < end_bar)
+            series_A = history.series_N[poll.offsets[found.record]].astype(np.int64)
+            chosen = board.add(series_A, found.cutoffs, found.values, mine)
+            if wanted is None or len(wanted):
+                chosen = chosen if wanted is None else chosen & np.isin(found.cutoffs, wanted)
+                names = [history.keys[k] for k in series_A[chosen]]
+                frame = forecast_frame(spec, model.name, names, found.cutoffs[chosen], found.values[chosen])
+                frame.insert(3, "y", board.actual(series_A[chosen], found.cutoffs[chosen]).ravel())
+                kept.append(frame)
+            done += len(poll)
+            on_progress(done, len(rows))
     outcomes = {NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count}
     return board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None)

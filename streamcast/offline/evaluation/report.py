@@ -23,7 +23,9 @@ from streamcast.offline.evaluation.accuracy import (
     width,
 )
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, Integers
+from streamcast.quality import Tally as Quality
 
+DAY_MS = 86_400_000
 Row = dict[str, Any]
 """One line of a table, by column."""
 
@@ -70,26 +72,66 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Calendar:
+    """Sums of all series and scored steps by the period of the cutoff: a day, or a bar if that is longer.
+
+    Period d begins at ``start_ms + d · every_ms``.  ``absolute_D`` and ``covered_D`` are sums over ``count_D`` points.
+    """
+
+    start_ms: int
+    every_ms: int
+    count_D: Floats
+    absolute_D: Floats
+    covered_D: Floats
+
+    @classmethod
+    def empty(cls, from_ms: int, to_ms: int, freq_ms: int) -> Calendar:
+        """Return sums without points for cutoffs from one time to another (included)."""
+        every = max(DAY_MS, freq_ms)
+        start = from_ms // every * every
+        count, absolute, covered = np.zeros((3, (to_ms - start) // every + 1))
+        return cls(start, every, count, absolute, covered)
+
+    def add(self, cutoffs_A: Integers, actual_AH: Floats, forecast_AH: Floats, covered_AH: Floats | None) -> None:
+        """Score A forecasts; NaN is not scored."""
+        absolute_AH = absolute_error(actual_AH, forecast_AH)
+        place_A, periods = (cutoffs_A - self.start_ms) // self.every_ms, len(self.count_D)
+        for into, values_AH in (
+            (self.count_D, ~np.isnan(absolute_AH)), (self.absolute_D, absolute_AH), (self.covered_D, covered_AH),
+        ):  # fmt: skip
+            if values_AH is not None:
+                np.add(into, np.bincount(place_A, np.nan_to_num(values_AH).sum(1), periods), out=into)
+
+    @property
+    def starts(self) -> Integers:
+        """The begin of each period, epoch ms [D]."""
+        return self.start_ms + self.every_ms * np.arange(len(self.count_D))
+
+
+@dataclass(frozen=True, slots=True)
 class BacktestReport:
-    """The result of a backtest; ``tallies`` holds the model first, then the baselines.
+    """The result of a backtest; ``tallies`` holds the model first, then the baselines, ``calendars`` the same by time.
 
     ``scale_K`` is the in-sample seasonal naive error of each series, ``outcomes`` counts the records by outcome,
-    ``forecasts`` is how many were scored, ``kept`` the forecasts that the caller asked to keep.
+    ``forecasts`` is how many were scored, ``quality`` what the engine counted of them as the service does (their scored
+    steps), ``kept`` the forecasts that the caller asked to keep.
     """
 
     model: str
     keys: tuple[str, ...]
     tallies: Mapping[str, Tally]
+    calendars: Mapping[str, Calendar]
     scale_K: Floats
     outcomes: Mapping[str, int]
     forecasts: int
+    quality: Quality
     kept: pd.DataFrame | None
 
     def rows(self) -> list[Row]:
         """Return a row for each forecaster, over all series and steps; point forecasts have no quantile scores.
 
         mae, mse and width are means over all points in the series' own units; mase divides by each series' scale
-        (series without one are left out); skill is the part of seasonal naive's mase that the forecaster avoids.
+        (series without one are left out); relative is the mae over seasonal naive's, skill 1 less that.
         """
         return self._table({}, slice(None), slice(None))
 
@@ -164,8 +206,10 @@ class BacktestReport:
 
     def _table(self, head: Row, series: slice, steps: slice) -> list[Row]:
         rows = [{**head, "forecaster": name, **self._row(tally, series, steps)} for name, tally in self.tallies.items()]
-        reference = next((row["mase"] for row in rows if row["forecaster"] == SEASONAL_NAIVE), np.nan)
-        return [{**row, "skill": skill(row["mase"], reference)} for row in rows]
+        reference = next((row["mae"] for row in rows if row["forecaster"] == SEASONAL_NAIVE), np.nan)
+        for row in rows:
+            row |= {"relative": _ratio(row["mae"], reference), "skill": skill(row["mae"], reference)}
+        return rows
 
     def _row(self, tally: Tally, series: slice, steps: slice) -> dict[str, float]:
         count_KH, scale_K = tally.count_KH[series, steps], self.scale_K[series]

@@ -184,7 +184,8 @@ def fit(
         quality = _quality(Model(spec, copy.deepcopy(run.network).cpu().eval(), facts={}), history, seen, validation_P)
         refitted = 0 if stopped == "interrupted" else _refit(run, options, np.concatenate([train_P, validation_P]))
     facts = {
-        "epochs": run.epoch, "best_epoch": run.best_epoch, "validation_loss": run.best,
+        "epochs": run.epoch, "whole_epochs": run.whole_epochs, "best_epoch": run.best_epoch,
+        "validation_loss": run.best,
         "highway_loss" if initial is None else "initial_loss": run.first,
         "seconds": round(run.seconds, 1), "stopped": stopped, "series": len(history.keys), "rows": len(history),
         "bars_trained": len(train_P), "refit_updates": refitted, "quality": quality,
@@ -251,6 +252,7 @@ class _Run:
     on_progress: OnProgress
     teacher: Network | None
     epoch: int = 0
+    whole_epochs: int = 0
     updates: int = 0
     best_epoch: int = 0
     first: float = np.inf
@@ -278,6 +280,7 @@ class _Run:
             while self.epoch < options.epochs:
                 finished = self._epoch(optimizer, batches, mean)
                 self.epoch += 1
+                self.whole_epochs += finished
                 loss = self.loss(mean)
                 if loss < self.best:
                     self.best, self.best_epoch = loss, self.epoch

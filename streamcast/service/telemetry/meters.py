@@ -60,12 +60,19 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "last_poll_timestamp_seconds": ("When the loop last polled.", ()),
     "model_info": ("1 for the model that each lane runs.", ("lane", "model", "model_version")),
     "forecast_coverage_target": ("The share of outcomes that the interval promises to hold.", ()),
-    "forecast_outcomes": ("Outcomes behind the lane's accuracy at a horizon.", ("lane", "horizon")),
-    "forecast_mae": ("Mean absolute error of the last outcomes.", ("lane", "horizon")),
-    "forecast_mase": ("That error over seasonal naive's on the same outcomes.", ("lane", "horizon")),
-    "forecast_pinball": ("Mean pinball loss of the last outcomes.", ("lane", "horizon")),
-    "forecast_coverage": ("Share of the last outcomes inside the interval.", ("lane", "horizon")),
-    "forecast_skill": ("1 less forecast_mase: above 0 is better than seasonal naive.", ("lane", "horizon")),
+    "forecast_outcomes": ("Outcomes behind the next five: at most the newest 4,096 of a step.", ("lane", "horizon")),
+    "forecast_mae": ("Mean absolute error of these outcomes.", ("lane", "horizon")),
+    "forecast_relative_mae": ("That error over seasonal naive's on the same outcomes.", ("lane", "horizon")),
+    "forecast_pinball": ("Mean pinball loss of these outcomes.", ("lane", "horizon")),
+    "forecast_coverage": ("Share of these outcomes inside the interval.", ("lane", "horizon")),
+    "forecast_skill": ("1 less forecast_relative_mae: above 0 is better than seasonal naive.", ("lane", "horizon")),
+    "quality_outcomes": ("Outcomes since the process started; the horizon all is all steps.", ("lane", "horizon")),
+    "quality_mae": ("Mean absolute error since the process started.", ("lane", "horizon")),
+    "quality_naive_mae": ("Seasonal naive's mean absolute error since the process started.", ("lane", "horizon")),
+    "quality_relative_mae": ("quality_mae over quality_naive_mae, on the same outcomes.", ("lane", "horizon")),
+    "quality_coverage": ("Share of outcomes inside the interval since the process started.", ("lane", "horizon")),
+    "trained_relative_mae": ("The relative MAE that training measured, all steps.", ("lane",)),
+    "trained_coverage": ("The coverage that training measured, all steps.", ("lane",)),
 }
 
 STAGES: Final = ("decode", "window", "features", "inference", "calibrate", "encode", "commit")
@@ -97,7 +104,7 @@ class Histogram:
 
 
 class Outcomes:
-    """The last W outcomes of one lane at one horizon; columns are error, seasonal naive's error, pinball, covered."""
+    """The last W outcomes of one lane at one horizon; columns are those of ``streamcast.quality``."""
 
     def __init__(self, window: int) -> None:
         self._rows = np.empty((window, 4))
@@ -114,10 +121,3 @@ class Outcomes:
     def rows(self) -> Floats:
         """Return what is kept, in no particular order."""
         return self._rows[: self._seen]
-
-
-def relative_error(rows: Floats) -> float:
-    """Return the mean error over seasonal naive's mean error, where seasonal naive has one (NaN when it never has)."""
-    known = rows[np.isfinite(rows[:, 1])]
-    naive = known[:, 1].sum()
-    return float(known[:, 0].sum() / naive) if naive > 0 else float("nan")

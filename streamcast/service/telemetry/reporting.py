@@ -61,9 +61,11 @@ class Reporter:
 
     def _lane(self, lane: Lane, poll: Poll) -> None:
         result, telemetry = poll.results[lane.name], self._telemetry
-        error, pinball, covered, naive = result.scores.values.T
-        telemetry.scores(lane.name, result.scores.ahead, error, naive, pinball, covered.astype(bool))
-        nearest = result.scores.ahead == lane.model.spec.scored_steps[0]
+        scores = result.scores
+        error, naive, pinball, covered = scores.outcomes()[scores.warm].T
+        telemetry.scores(lane.name, scores.ahead[scores.warm], error, naive, pinball, covered.astype(bool))
+        error = scores.outcomes()[:, 0]
+        nearest = scores.ahead == lane.model.spec.scored_steps[0]
         telemetry.drift(lane.name, self._drifts[lane.name].observe(error[nearest]))
         telemetry.anomalies(lane.name, int((result.forecasts.anomaly > ANOMALOUS).sum()))
         telemetry.not_finite(lane.name, int((result.outcomes == NOT_FINITE).sum()))

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streamcast import quality
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import (
     COUNTERS,
@@ -31,7 +32,6 @@ from streamcast.service.telemetry.meters import (
     Floats,
     Histogram,
     Outcomes,
-    relative_error,
 )
 from streamcast.topics.names import champion_of
 
@@ -50,9 +50,10 @@ _RATE_SECONDS: Final = 10.0
 class Telemetry(Collector):
     """Counts what the loop and the service report; thread-safe; is the loop's ``Observer``.
 
-    ``lanes`` maps each lane to its (model, version); ``champion`` names the lane whose accuracy ``summary`` shows (see
-    ``champion_of`` for its default); ``coverage_target`` is the share of outcomes that the forecast interval promises
-    to hold; ``window`` bounds the outcomes kept per lane and horizon; ``clock`` gives epoch seconds.
+    ``lanes`` maps each lane to its (model, version), ``trained`` to what its training measured (``facts_of``);
+    ``champion`` names the lane whose accuracy ``summary`` shows (see ``champion_of`` for its default);
+    ``coverage_target`` is the share of outcomes that the forecast interval promises to hold; ``window`` bounds the
+    outcomes kept per lane and horizon; ``clock`` gives epoch seconds.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Telemetry(Collector):
         coverage_target: float,
         *,
         champion: str = "",
+        trained: Mapping[str, Mapping[str, float | None]] | None = None,
         window: int = 4096,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -82,6 +84,8 @@ class Telemetry(Collector):
         self._watermarks: dict[Partition, float] = {}
         self._saved: dict[Partition, float] = {}
         self._outcomes: dict[tuple[str, int], Outcomes] = {}
+        self._trained = dict(trained or {})
+        self._quality = {lane: quality.Tally() for lane in lanes}
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_BATCHES)
         self._encoding = 0.0
         self._recent_totals: deque[tuple[float, float]] = deque(maxlen=_RECENT_BATCHES)
@@ -175,7 +179,7 @@ class Telemetry(Collector):
         pinball_N: Floats,
         covered_N: NDArray[np.bool_],
     ) -> None:
-        """N outcomes of ``lane`` arrived, at one horizon or at one each (in steps).
+        """N outcomes of ``lane`` arrived, at one horizon or at one each (in steps); see ``streamcast.quality``.
 
         ``naive_error_N`` is seasonal naive's absolute error, NaN where it has no forecast yet.  The caller bounds the
         horizons (those that the model's spec lists).  Raises KeyError for an unknown lane.
@@ -187,6 +191,7 @@ class Telemetry(Collector):
         horizons, firsts = np.unique(horizons_N[order_N], return_index=True)
         ordered_N4, ends = outcomes_N4[order_N], [*firsts[1:], len(order_N)]
         with self._lock:
+            self._quality[lane].add(horizons_N, outcomes_N4)
             for horizon, first, end in zip(horizons.tolist(), firsts, ends[: len(horizons)], strict=True):
                 track = self._outcomes.setdefault((lane, horizon), Outcomes(self._window))
                 track.extend(ordered_N4[first:end])
@@ -277,14 +282,15 @@ class Telemetry(Collector):
     def summary(self) -> dict[str, float | None]:
         """Return the few numbers that a terminal or the live page shows; accuracy is the champion's, None until known.
 
-        The rate is over the last 10 s, the latencies (milliseconds) over the last 4,096 batches.
+        The rate is over the last 10 s, the latencies (milliseconds) over the last 4,096 batches, the accuracy over all
+        outcomes since the process started; that of every lane has the lane's name before a dot.
         """
         with self._lock:
             now = self._clock()
             recent = sum(records for when, records in self._recent_totals if now - when <= _RATE_SECONDS)
             latency_ms = np.array(self._recent_seconds) * 1000.0
-            tracks = [track.rows() for (lane, _), track in self._outcomes.items() if lane == self._champion]
-            rows = np.concatenate(tracks) if tracks else np.empty((0, 4))
+            found = {lane: tally.over_all() for lane, tally in self._quality.items()}
+            champion = found[self._champion]
             numbers = {
                 "records": self._counts["records_consumed",],
                 "forecasts": sum(count for key, count in self._counts.items() if key[0] == "forecasts_produced"),
@@ -294,10 +300,13 @@ class Telemetry(Collector):
                 "latency_commits": len(self._recent_seconds),
                 "latency_p50_ms": np.quantile(latency_ms, 0.5) if latency_ms.size else np.nan,
                 "latency_p99_ms": np.quantile(latency_ms, 0.99) if latency_ms.size else np.nan,
-                "mae": rows[:, 0].mean() if len(rows) else np.nan,
-                "naive_mae": rows[np.isfinite(rows[:, 1]), 1].mean() if np.isfinite(rows[:, 1]).any() else np.nan,
-                "coverage": rows[:, 3].mean() if len(rows) else np.nan,
+                "mae": champion.mae,
+                "naive_mae": champion.naive_mae,
+                "coverage": champion.coverage,
             }
+            for lane, each in found.items():
+                numbers |= {f"{lane}.relative_mae": each.relative, f"{lane}.coverage": each.coverage}
+                numbers[f"{lane}.outcomes"] = each.outcomes
         return {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
 
     def _collect_histograms(self) -> Iterator[Metric]:
@@ -321,7 +330,9 @@ class Telemetry(Collector):
             name: GaugeMetricFamily(f"streamcast_{name}", meaning, labels=labels)
             for name, (meaning, labels) in GAUGES.items()
         }
-        for name, labels, value in chain(self._plain_gauges(), self._partition_gauges(), self._accuracy_gauges()):
+        for name, labels, value in chain(
+            self._plain_gauges(), self._partition_gauges(), self._accuracy_gauges(), self._quality_gauges()
+        ):
             if np.isfinite(value):
                 families[name].add_metric(labels, value)
         yield from families.values()
@@ -346,14 +357,31 @@ class Telemetry(Collector):
     def _accuracy_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         for (lane, horizon), track in sorted(self._outcomes.items()):
             labels, rows = (lane, str(horizon)), track.rows()
-            relative = relative_error(rows)
-            error, _, pinball, coverage = rows.mean(axis=0).tolist()
-            yield "forecast_outcomes", labels, len(rows)
-            yield "forecast_mae", labels, error
-            yield "forecast_mase", labels, relative
-            yield "forecast_pinball", labels, pinball
-            yield "forecast_coverage", labels, coverage
-            yield "forecast_skill", labels, 1.0 - relative
+            found = quality.quality_of(rows)
+            yield "forecast_outcomes", labels, found.outcomes
+            yield "forecast_mae", labels, found.mae
+            yield "forecast_relative_mae", labels, found.relative
+            yield "forecast_pinball", labels, found.pinball
+            yield "forecast_coverage", labels, found.coverage
+            yield "forecast_skill", labels, 1.0 - found.relative
+
+    def _quality_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        for lane, tally in self._quality.items():
+            steps = {str(step): found for step, found in tally.by_step().items()}
+            for horizon, found in {quality.OVER_ALL: tally.over_all(), **steps}.items():
+                labels = (lane, horizon)
+                yield "quality_outcomes", labels, found.outcomes
+                yield "quality_mae", labels, found.mae
+                yield "quality_naive_mae", labels, found.naive_mae
+                yield "quality_relative_mae", labels, found.relative
+                yield "quality_coverage", labels, found.coverage
+        for lane, measured in self._trained.items():
+            yield "trained_relative_mae", (lane,), _known(measured.get("relative_mae"))
+            yield "trained_coverage", (lane,), _known(measured.get("coverage"))
+
+
+def _known(number: float | None) -> float:
+    return np.nan if number is None else number
 
 
 def _place(partition: Partition) -> tuple[str, str]:

@@ -99,6 +99,25 @@ def test_an_error_carries_its_exit_code_and_is_printed_as_one_message(
     assert capsys.readouterr().err == f"{type(error).__name__}: {error}\n"
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("which with id_col, time_col and target_col", "which with --id-col, --time-col and --target-col"),
+        ("give time_format (--time-format) for another form", "give --time-format for another form"),
+        ("freq is missing: give freq, such as 1min", "--freq is missing: give --freq, such as 1min"),
+        ("Remove the rows, or give a longer freq", "Remove the rows, or give a longer --freq"),
+        ("Then use ticks (--ticks)", "Then use --ticks"),
+        ("the column 'id_col' of the freq", "the column 'id_col' of the freq"),
+        ("horizon is 0: expected at least 1 bar", "--horizon is 0: expected at least 1 bar"),
+    ],
+)
+def test_a_message_names_the_flag_that_a_person_types(
+    written: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(HistoryError(written)) == 2
+    assert capsys.readouterr().err == f"HistoryError: {shown}\n"
+
+
 def test_an_unexpected_error_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         explain(ZeroDivisionError())

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from streamcast.app.commands.dashboard import access
-from streamcast.app.settings.fields import DashboardSettings
+from streamcast.app.settings.fields import DashboardSettings, TelemetrySettings
 from streamcast.page.guard import Access
 
 
@@ -19,7 +19,7 @@ from streamcast.page.guard import Access
         ({"host": "10.0.0.1"}, True),
         ({"host": "::1"}, False),
         ({}, False),
-        ({"host": "0.0.0.0", "token": "sesame"}, False),
+        ({"host": "0.0.0.0", "token": "open sesame"}, False),
     ],
 )
 def test_a_page_that_others_reach_without_a_token_warns(
@@ -29,11 +29,22 @@ def test_a_page_that_others_reach_without_a_token_warns(
     assert ("set dashboard.token or dashboard.token_file" in caplog.text) == warned
 
 
-def test_the_token_comes_from_its_file_and_is_never_empty(tmp_path: Path) -> None:
+@pytest.mark.parametrize("section", [DashboardSettings, TelemetrySettings])
+def test_a_token_is_one_that_a_header_carries_and_nobody_guesses(
+    section: type[DashboardSettings | TelemetrySettings], tmp_path: Path
+) -> None:
     file = tmp_path / "token"
-    file.write_text("sesame\n")
-    page = DashboardSettings.model_validate({"token_file": file, "name": "forecasts.example"})
-    assert access(page) == Access("forecasts.example", "sesame")
-    file.write_text("\n")
-    with pytest.raises(ValidationError, match="token"):
-        DashboardSettings.model_validate({"token_file": file})
+    file.write_text("open sesame\n")
+    for given in ({"token_file": file}, {"token": "open sesame"}):
+        token = section.model_validate(given).token
+        assert token is not None
+        assert token.get_secret_value() == "open sesame"
+    for refused in ("", "short", "schlüssel-ähnlich", "line\nbreak and more", " open sesame", "open\tsesame"):
+        with pytest.raises(ValidationError, match="at least 8 printable ASCII characters") as error:
+            section.model_validate({"token": refused})
+        assert not refused or refused not in str(error.value)
+
+
+def test_the_page_has_the_name_and_token_of_its_settings() -> None:
+    page = DashboardSettings.model_validate({"token": "open sesame", "name": "forecasts.example"})
+    assert access(page) == Access("forecasts.example", "open sesame")

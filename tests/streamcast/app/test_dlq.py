@@ -128,3 +128,12 @@ def test_receipts_are_no_letters_for_the_command_and_the_page(world: World) -> N
     for batch in world.records(topic=LETTERS):
         board.take_dead_letters(batch)
     assert board.counts["dead_letters"] == len(board.dead) == 3
+
+
+def test_the_newest_letters_are_the_newest_of_all_partitions(world: World) -> None:
+    headers = [[("reason", b"json"), ("source_topic", INPUT.encode())]]
+    world.writer.commit([Outgoing(LETTERS, [0], [LATE + 1], [b"a"], [b"newest"], headers)], {})
+    printed = io.StringIO()
+    dlq.inspect(world.settings, Filter(), 2, True, Console(file=printed))
+    values = [row["value"] for row in json.loads(printed.getvalue())]
+    assert values == ["{no json", "newest"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from streamcast.consumers.transport import Batch
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.kernels.outcomes import NAMES
-from streamcast.offline.evaluation.backtest import Scoreboard, backtest
+from streamcast.offline.evaluation.backtest import Refit, Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history.polls import SOURCE, polls
@@ -268,3 +269,37 @@ def test_a_history_with_other_bars_or_columns_is_refused(history: History) -> No
         backtest(model, read(frame, target_col="load", freq="1h"), START + 50 * HOUR)
     with pytest.raises(HistoryError, match="bars of 2h, the model of 1h"):
         backtest(model, read(frame.rename(columns={"load": "y"}), freq="2h"), START + 50 * HOUR)
+
+
+def test_a_refitted_model_answers_only_what_came_after_its_training(history: History, report: BacktestReport) -> None:
+    trained: list[int] = []
+
+    def train(past: History) -> Model:
+        trained.append(int(past.ts_N[-1]))
+        return model_of(history, highway=float(len(trained)))
+
+    starts = [START + hour * HOUR for hour in (300, 340, 380, 400)]
+    rolling = backtest(
+        model_of(history), history, starts[0], baselines=BASELINES, keep=None, refit=Refit(train, 40 * HOUR)
+    )
+    assert len(trained) == 2
+    assert all(last < start for last, start in zip(trained, starts[1:3], strict=True))
+    joined = rolling.frame().sort_values(["unique_id", "cutoff", "ds"]).reset_index(drop=True)
+    firsts = joined.cutoff + pd.Timedelta(hours=1)
+    for number, (start, stop) in enumerate(pairwise(starts)):
+        alone = backtest(model_of(history, highway=float(number)), history, starts[0], baselines={}, keep=None).frame()
+        alone = alone.sort_values(["unique_id", "cutoff", "ds"]).reset_index(drop=True)
+        mine = (firsts >= pd.Timestamp(start, unit="ms")) & (firsts < pd.Timestamp(stop, unit="ms"))
+        assert mine.any()
+        pd.testing.assert_frame_equal(joined[mine], alone[mine])
+    assert rolling.forecasts == report.forecasts
+    assert rolling.outcomes == report.outcomes
+    assert rolling.quality.over_all().outcomes == report.quality.over_all().outcomes
+
+
+def test_what_the_engine_counts_is_what_the_tables_say(history: History, report: BacktestReport) -> None:
+    rows = {row["step"]: row for row in report.by_horizon() if row["forecaster"] == "gru"}
+    for step, found in report.quality.by_step().items():
+        assert found.outcomes == rows[step]["points"]
+        assert found.mae == pytest.approx(rows[step]["mae"])
+        assert found.coverage == pytest.approx(rows[step]["coverage"])

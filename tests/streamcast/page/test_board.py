@@ -23,11 +23,13 @@ from streamcast.page import views, words
 from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow
 from streamcast.page.scrape import Scraper, quantile
-from streamcast.page.track import Forecast, Track, geometric_mean
+from streamcast.page.track import Accuracy, Forecast, Sums, Track, total
+from streamcast.quality import naive_name
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
+from streamcast.topics.names import MOST_LANES
 
 REDUCERS: dict[Aggregate, object] = {
     "mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max, "count": len,
@@ -117,6 +119,8 @@ def test_errors_equal_those_of_a_plain_loop(data: st.DataObject) -> None:
             before = cutoff + step
             while before > cutoff:
                 before -= season
+            older = (before - older * season for older in range(4))
+            before = next((bar for bar in older if bar in seen), before)
             low, middle, high = values[:, step - 1].tolist()
             found = errors.error[row, step - 1], errors.naive[row, step - 1], errors.covered[row, step - 1]
             covered = math.nan if math.isnan(came) else float(low <= came <= high)
@@ -167,10 +171,25 @@ def test_a_forecast_seen_twice_is_kept_once() -> None:
     assert [kept.cutoff for kept in track.forecasts["champion"]] == [1, 2, 3]
 
 
-def test_lanes_are_compared_by_a_mean_that_no_series_dominates() -> None:
-    assert geometric_mean([0.5, 2.0, 1.0]) == pytest.approx(1.0)
-    assert math.isnan(geometric_mean([]))
-    assert math.isnan(geometric_mean([math.nan]))
+def test_accuracy_over_series_is_that_of_all_their_outcomes_together() -> None:
+    parts = Sums(4, 3.0, 6.0, 8.0), Sums(1, 1.0, 6.0, 2.0), Sums(3, 0.0, 0.0, 0.0)
+    assert total(parts).accuracy() == Accuracy(relative=1.2, coverage=0.5, outcomes=8)
+    nothing = total([]).accuracy()
+    assert math.isnan(nothing.relative)
+    assert math.isnan(nothing.coverage)
+
+
+def test_only_scored_steps_of_warm_forecasts_count() -> None:
+    track = a_track([0.0, 0.0, 0.0, 3.0, 5.0])
+    for cutoff, warm in ((0, False), (1, True), (2, True)):
+        forecast = Forecast(cutoff, (0.5,), np.ones((1, 2), np.float32), warm=warm)
+        track.add_forecast("champion", forecast, 9)
+    found = {steps: track.errors("champion", 1, steps) for steps in ((), (1,), (2,))}
+    assert {steps: errors and errors.sums() for steps, errors in found.items()} == {
+        (): Sums(4, 0.0, 1 + 2 + 2 + 4, 0 + 3 + 3 + 5),
+        (1,): Sums(2, 0.0, 1 + 2, 0 + 3),
+        (2,): Sums(2, 0.0, 2 + 4, 3 + 5),
+    }
 
 
 # All series.
@@ -264,7 +283,7 @@ def test_memory_is_bounded_in_series_bars_and_forecasts(clock: Clock) -> None:
     board = Board(SPEC, season=24, max_series=20, bars=16, max_forecasts=320, clock=clock)
     fill(board, Feeder(50, seed=1), 40)
     assert len(board.tracks) == 20
-    assert len(board.accuracy) <= 20
+    assert len(board.sums) <= 20
     assert all(len(track.last(1000)[1]) <= 16 for track in board.tracks.values())
     assert max(len(kept) for track in board.tracks.values() for kept in track.forecasts.values()) <= 8
 
@@ -292,7 +311,7 @@ def test_bars_of_the_calendar_have_their_own_labels(clock: Clock) -> None:
     board.take_forecasts(batch(FORECASTS, forecast("a", months[3], {"0.5": [1.0]}, freq_ms=MONTH_MS)))
     assert board.counts["unreadable"] == 1
     assert words.windows(board)["outcome"]
-    assert words.naive(12, MONTH_MS) == "the same month last year"
+    assert naive_name(12, MONTH_MS) == "the same month last year"
 
 
 NOT_FORECASTS = {
@@ -329,10 +348,10 @@ def test_no_bytes_break_the_board(value: bytes) -> None:
     views.encode({"stats": views.stats(board), "dead": views.dead_letters(board), "trend": views.trend(board)})
 
 
-def test_lanes_beyond_eight_are_rejected(board: Board) -> None:
+def test_the_page_takes_as_many_lanes_as_a_service_has_and_no_more(board: Board) -> None:
     board.take_forecasts(batch(FORECASTS, *(forecast("k", START, {"0.5": [1.0]}, lane=f"lane {n}") for n in range(20))))
-    assert len(board.models) == 8
-    assert board.counts["unreadable"] == 12
+    assert len(board.models) == MOST_LANES == 16
+    assert board.counts["unreadable"] == 4
 
 
 def test_a_dead_letter_is_shown_as_text_without_control_characters(board: Board) -> None:
@@ -504,6 +523,29 @@ def test_a_page_that_is_too_slow_skips_records_and_reports_it(broker: MemoryBrok
     assert views.stats(board)["skipped"] > 100
 
 
+def test_a_burst_of_dead_letters_over_many_partitions_is_counted_whole(broker: MemoryBroker, board: Board) -> None:
+    writer = MemoryTransport(broker, Connection("memory", "feeder"))
+    writer.create([TopicSpec(topic, 40) for topic in ("observations", "forecasts", "dead-letters")])
+    feed = make_feed(MemoryReader(broker, Connection("memory", "page")), board)
+
+    def reject(partition: int, times: list[int]) -> None:
+        values = [b"%d" % time for time in times]
+        count = len(times)
+        writer.commit([Outgoing("dead-letters", [partition] * count, times, [None] * count, values)], {})
+
+    reject(3, list(range(1_000, 1_500)))
+    feed.read_some()
+    assert [letter.value for letter in board.dead] == [str(time) for time in range(1_450, 1_500)]
+    before = board.counts["dead_letters"]
+    assert before < 500
+    reject(7, list(range(2_000, 2_090)))
+    reject(39, [1_600, 2_500])
+    feed.read_some()
+    assert board.counts["dead_letters"] == before + 92
+    assert board.counts["skipped"] == 0
+    assert [letter.value for letter in board.dead] == [*(str(time) for time in range(2_041, 2_090)), "2500"]
+
+
 def test_a_missing_topic_is_named_and_the_others_are_read(broker: MemoryBroker, feed: Feed, board: Board) -> None:
     assert feed.read_some() is False
     assert views.stats(board)["trouble"] == "there is no topic observations, forecasts, dead-letters"
@@ -550,17 +592,28 @@ class Fine:
         return []
 
 
+def test_a_proxy_of_the_environment_is_not_asked_for_the_services_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    telemetry = Telemetry({"champion": ("m", "1")}, 0.8)
+    with closing(TelemetryServer(telemetry, Fine())) as server:
+        assert Scraper(f"http://127.0.0.1:{server.port}/metrics")() is not None
+
+
 def test_the_scraper_reads_the_services_metrics(clock: Clock) -> None:
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
     telemetry.on_poll(0, {Partition("o", 0): 5, Partition('o"} 9 le="1', 1): 7})
     telemetry.batch(0.02, np.full(100, 1.0), {"answered": 100})
+    telemetry.scores("champion", np.array([1, 24]), np.ones(2), np.full(2, 4.0), np.ones(2), np.array([True, False]))
     with closing(TelemetryServer(telemetry, Fine())) as server:
         scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
         first = scraper()
         telemetry.batch(0.2, np.full(300, 1.0), {"answered": 300})
         second = scraper()
     latency = {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85)}
-    assert first == {**latency, "latency_seconds": 60, "lag_records": 12}
+    accuracy = {"champion.relative_mae": 0.25, "champion.coverage": 0.5, "champion.outcomes": 2}
+    assert first == {**latency, **accuracy, "latency_seconds": 60, "lag_records": 12}
     assert second is not None
     assert second["latency_p50_ms"] == pytest.approx(175)
     assert scraper() is None
@@ -570,7 +623,8 @@ def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> No
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
     with closing(TelemetryServer(telemetry, Fine())) as server:
         scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
-        assert scraper() == {"latency_p50_ms": None, "latency_p99_ms": None, "latency_seconds": 60, "lag_records": 0}
+        unknown = {"latency_p50_ms": None, "latency_p99_ms": None, "champion.outcomes": 0}
+        assert scraper() == {**unknown, "latency_seconds": 60, "lag_records": 0}
         telemetry.batch(4.0, np.full(10_000, 4.0), {"answered": 10_000})
         found = [scraper() for _ in range(40)]
     assert all(numbers == found[0] for numbers in found)
@@ -582,7 +636,7 @@ def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> No
     "text", [b"\xff", b"streamcast_lag_records{", b'x{le="1" 2', b"streamcast_lag_records nobody", b"# TYPE a b c d\n}"]
 )
 def test_an_unreadable_answer_is_none(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: BytesIO(text))
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", lambda *_, **__: BytesIO(text))
     assert Scraper("http://service/metrics")() is None
 
 

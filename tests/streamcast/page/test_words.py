@@ -7,6 +7,7 @@ import pytest
 from harness.feeder import SPEC, Feeder, fill
 from streamcast.page import words
 from streamcast.page.board import Board
+from streamcast.quality import naive_name
 from streamcast.spec.model_spec import parse_duration
 
 
@@ -27,14 +28,18 @@ from streamcast.spec.model_spec import parse_duration
     ],
 )
 def test_naive_is_named_by_what_it_repeats(season: int, freq: str, expected: str) -> None:
-    assert words.naive(season, parse_duration(freq)) == expected
+    assert naive_name(season, parse_duration(freq)) == expected
 
 
 def test_windows_follow_the_limits_of_the_board() -> None:
     board = Board(SPEC, season=24, max_series=50, max_forecasts=1_000)
     fill(board, Feeder(50), 2)
     found = words.windows(board)
-    assert "at most 10 a lane" in found["relative"]
+    assert "at most 10 a lane" in found["series_relative"]
+    assert (
+        "over the newest forecasts of each series that the page keeps (warm forecasts, steps ahead: all)"
+        in found["relative"]
+    )
     assert "at most 50)" in found["series"]
     assert (
         found["records_rate"] == "Records and forecasts that came in the last 5 seconds. The line: the last 5 minutes."

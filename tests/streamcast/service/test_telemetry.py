@@ -54,7 +54,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def telemetry(clock: Clock) -> Telemetry:
-    return Telemetry({"champion": ("load", "3"), "challenger": ("load", "4")}, coverage_target=0.8, clock=clock)
+    lanes = {"champion": ("load", "3"), "challenger": ("load", "4")}
+    return Telemetry(lanes, 0.8, trained={"champion": {"relative_mae": 0.8, "coverage": 0.8}}, clock=clock)
 
 
 def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -184,9 +185,27 @@ def test_accuracy_is_relative_to_seasonal_naive_on_the_same_outcomes(telemetry: 
     error, naive = np.array([1.0, 3.0, 100.0]), np.array([4.0, 4.0, np.nan])
     telemetry.scores("champion", 12, error, naive, error / 2, np.array([True, False, True]))
     assert value(telemetry, "forecast_mae", "champion", "12") == pytest.approx(104 / 3)
-    assert value(telemetry, "forecast_mase", "champion", "12") == pytest.approx(0.5)
+    assert value(telemetry, "forecast_relative_mae", "champion", "12") == pytest.approx(0.5)
     assert value(telemetry, "forecast_skill", "champion", "12") == pytest.approx(0.5)
     assert value(telemetry, "forecast_coverage", "champion", "12") == pytest.approx(2 / 3)
+
+
+def test_quality_is_over_all_outcomes_since_the_start_by_step_and_over_all(clock: Clock) -> None:
+    trained = {"champion": {"relative_mae": 0.8, "coverage": None}}
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, window=2, trained=trained, clock=clock)
+    for error in (1.0, 2.0, 3.0, 6.0):
+        ones = np.ones(1)
+        telemetry.scores("champion", 1, error * ones, 4 * ones, ones, np.array([error < 3]))
+    telemetry.scores("champion", 12, 8 * ones, 4 * ones, ones, np.array([True]))
+    assert value(telemetry, "forecast_relative_mae", "champion", "1") == pytest.approx(9 / 8)
+    assert value(telemetry, "quality_relative_mae", "champion", "1") == pytest.approx(12 / 16)
+    assert value(telemetry, "quality_relative_mae", "champion", "all") == pytest.approx(20 / 20)
+    assert value(telemetry, "quality_coverage", "champion", "all") == pytest.approx(3 / 5)
+    assert value(telemetry, "quality_outcomes", "champion", "all") == 5
+    assert value(telemetry, "trained_relative_mae", "champion") == 0.8
+    assert ("streamcast_trained_coverage", ("champion",)) not in samples(telemetry)
+    summary = telemetry.summary()
+    assert (summary["champion.relative_mae"], summary["champion.outcomes"]) == (1.0, 5)
 
 
 def test_what_is_not_known_is_left_out_and_not_shown_as_nan(telemetry: Telemetry) -> None:

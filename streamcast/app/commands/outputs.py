@@ -1,0 +1,56 @@
+"""Files that a command writes at its end: checked before its work, so that an hour's result has a place to go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from streamcast.errors import HistoryError, SettingsError
+
+
+def require_writable(option: str, path: Path | None) -> None:
+    """Raise SettingsError if the file that ``option`` names cannot be written now; None needs nothing."""
+    if path is None:
+        return
+    parent = path.absolute().parent
+    if path.is_dir():
+        fault = "it is a folder: give the name of a file"
+    elif not parent.is_dir():
+        fault = f"there is no folder {parent}: make it, or choose another place"
+    elif not os.access(path if path.exists() else parent, os.W_OK):
+        fault = f"this user may not write {path if path.exists() else parent}"
+    else:
+        return
+    raise SettingsError(f"{option} is {path}: it cannot be written: {fault}")
+
+
+def require_table(option: str, path: Path | None) -> None:
+    """Raise as ``require_writable`` does, HistoryError for a table of neither kind; Parquet needs its package."""
+    require_writable(option, path)
+    if path is None:
+        return
+    if path.suffix not in (".csv", ".parquet"):
+        raise HistoryError(f"{option} is {path}: expected a name that ends with .csv or .parquet")
+    if path.suffix == ".parquet":
+        import pyarrow as pa  # noqa: F401 a missing package is found before the work
+
+
+def require_page(option: str, path: Path | None) -> None:
+    """Raise as ``require_writable`` does, HistoryError for a name that is none of HTML; charts need their package."""
+    require_writable(option, path)
+    if path is None:
+        return
+    if path.suffix not in (".html", ".htm"):
+        raise HistoryError(f"{option} is {path}: expected a name that ends with .html")
+    import plotly  # noqa: F401 a missing package is found before the work
+
+
+def require_folder(option: str, folder: Path) -> None:
+    """Raise SettingsError if nothing can be written into ``folder``, or it cannot be made where it does not exist."""
+    place = folder.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise SettingsError(f"{option} is {folder}: {place} is a file; expected a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise SettingsError(f"{option} is {folder}: this user may not write into {place}")

@@ -1,0 +1,85 @@
+"""Data frames as people have them: own column names, an index as time, one series without a name, Arrow tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from streamcast.errors import HistoryError
+
+ID, TIME, TARGET = "unique_id", "ds", "y"
+"""Nixtla's names, which are used where nobody gives others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The columns of a frame that hold the series' names (None: it is one series), times and target."""
+
+    id_col: str | None = ID
+    time_col: str = TIME
+    target_col: str = TARGET
+
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any], target: str) -> Names:
+        """Return the names that a model was trained with."""
+        names = {"id_col": ID, "time_col": TIME, "target_col": target} | {
+            name: facts[name] for name in ("id_col", "time_col", "target_col") if name in facts
+        }
+        return cls(names["id_col"] or None, names["time_col"], names["target_col"])
+
+    def facts(self) -> dict[str, str]:
+        """Return what a model keeps of the names; '' is a single series."""
+        return {"id_col": self.id_col or "", "time_col": self.time_col, "target_col": self.target_col}
+
+    def given(self, id_col: str | None, time_col: str | None, target_col: str | None) -> Names:
+        """Return these names with those that are given; '' as ``id_col`` means one series."""
+        named = self if id_col is None else replace(self, id_col=id_col or None)
+        named = named if time_col is None else replace(named, time_col=time_col)
+        return named if target_col is None else replace(named, target_col=target_col)
+
+    def back(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return a frame with Nixtla's columns under these names, without the name of a single series."""
+        if self.id_col is None:
+            frame = frame.drop(columns=ID)
+        names = {ID: self.id_col or ID, TIME: self.time_col, TARGET: self.target_col}
+        return frame.rename(columns=names)
+
+
+def as_pandas(source: Any, names: Names) -> tuple[pd.DataFrame, Names]:
+    """Return a pandas frame with the time as a column, and the names; a frame without an id column is one series.
+
+    ``source`` is a pandas frame or series, or any table that speaks the Arrow interface (polars, pyarrow, DuckDB).
+    Raises HistoryError for anything else.
+    """
+    frame = _pandas(source, names)
+    if names.time_col not in frame.columns and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        index = frame.index.to_timestamp() if isinstance(frame.index, pd.PeriodIndex) else frame.index
+        frame = frame.set_axis(index.rename(names.time_col)).reset_index()
+    if names.id_col == ID and ID not in frame.columns and ID not in frame.index.names:
+        names = replace(names, id_col=None)
+    return frame, names
+
+
+def _pandas(source: Any, names: Names) -> pd.DataFrame:
+    if isinstance(source, pd.Series):
+        return source.to_frame(names.target_col)
+    if isinstance(source, pd.DataFrame):
+        return source
+    if hasattr(source, "collect") and not hasattr(source, "__arrow_c_stream__"):  # a lazy frame of polars
+        source = source.collect()
+    if not hasattr(source, "__arrow_c_stream__"):
+        raise HistoryError(
+            f"df is a {type(source).__name__}: expected a frame of pandas or polars, or another table with the Arrow"
+            " interface"
+        )
+    try:
+        import pyarrow as pa
+    except ModuleNotFoundError:
+        raise HistoryError(
+            f"df is a {type(source).__name__}, which needs pyarrow; pip install 'streamcast-forecasting[parquet]'"
+        ) from None
+    table: pd.DataFrame = pa.RecordBatchReader.from_stream(source).read_all().to_pandas()
+    return table

@@ -1,0 +1,409 @@
+"""A backtest as one HTML file that a manager can read: no network, no other file, no program but a browser.
+
+In reading order: the verdict, forecasts beside outcomes, error by step and over time, coverage by month, a table of the
+series, and what the words mean.  Plotly's script is part of the file.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from streamcast import quality
+from streamcast.offline.evaluation.accuracy import Floats
+from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE
+from streamcast.offline.evaluation.frames import quantile_column
+from streamcast.offline.evaluation.intervals import Ratio, relative_error
+from streamcast.offline.evaluation.report import BacktestReport, Calendar
+from streamcast.spec.model_spec import ModelSpec
+
+MODEL_COLOUR, NAIVE_COLOUR, OTHER_COLOUR, OUTCOME_COLOUR = "#1f6feb", "#d97706", "#9aa4b2", "#111827"
+MOST_SERIES_DRAWN = 12
+"""Series with a chart of their own: the best, the worst, and some between."""
+MOST_ROWS = 200
+"""Rows of the table of series: the worst first."""
+FEW_OUTCOMES = 100
+"""A month with fewer outcomes than this has no bar."""
+MOST_WINDOWS, MOST_STEPS_KEPT = 28, 400_000
+"""Forecasts of a series that are drawn, and steps of all series in memory."""
+_CONFIDENCE = 0.9
+_CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the report is about: the model's name and spec, the file, and the scored part (epoch ms)."""
+
+    model: str
+    data: str
+    spec: ModelSpec
+    from_ms: int
+    until_ms: int
+
+    @property
+    def nominal(self) -> float:
+        """The share of outcomes that the interval promises to hold."""
+        return self.spec.quantiles[-1] - self.spec.quantiles[0]
+
+    @property
+    def naive(self) -> str:
+        """What seasonal naive repeats."""
+        return quality.naive_name(self.spec.naive_season, self.spec.series.freq)
+
+
+def write(report: BacktestReport, facts: Facts) -> str:
+    """Return the report as HTML; ``report`` keeps the forecasts that are drawn."""
+    parts = [
+        *_head(report, facts),
+        *_section("Which forecast is best?", _ranking(report), _ranking_words(report)),
+        *_section(
+            "Forecasts and what came", _examples(report, facts),
+            f"Black: what came. Blue: what was forecast, {facts.spec.horizon} bars at a time, with the interval that"
+            f" should hold {facts.nominal:.0%} of the outcomes. Choose a series on the left; they are ordered by their"
+            " error relative to seasonal naive, the worst first.",
+        ),
+        *_section(
+            "Error by step ahead", _by_step(report),
+            "The mean absolute error of forecasts 1, 2, … bars ahead, in the data's own unit. A click on a grey name in"
+            " the legend shows that forecast, too.",
+        ),
+        *_section(
+            "Error over time", _over_time(report),
+            "The mean absolute error by week of the forecast. Where the blue line lies below the orange one, the model"
+            " is better than repeating the season.",
+        ),
+        *_section(
+            "Does the interval keep its promise?", _coverage(report, facts),
+            "The share of outcomes inside the interval, by month of the forecast. It should be near"
+            f" {facts.nominal:.0%}: lower means that the interval is too narrow, higher that it is wider than needed."
+            f" Months with fewer than {FEW_OUTCOMES} outcomes are left out.",
+        ),
+        *_section(
+            "By series", _series_table(report), f"The worst first; all {facts.spec.horizon} steps." + _left_out(report)
+        ),
+        _glossary(facts),
+    ]  # fmt: skip
+    return _PAGE.format(
+        title=html.escape(f"{facts.model} on {facts.data}"), script=get_plotlyjs(), body="\n".join(parts)
+    )
+
+
+# -- parts of the page -----------------------------------------------------------------------------------
+
+
+def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
+    found = report.quality.over_all()
+    better = 1 - found.relative
+    if math.isnan(better):
+        verdict, kind = "There is no seasonal naive forecast to compare with.", "neutral"
+    elif better > 0:
+        verdict, kind = f"The model's error is {better:.0%} smaller than repeating {facts.naive}.", "good"
+    else:
+        verdict, kind = f"The model's error is {-better:.0%} LARGER than repeating {facts.naive}.", "bad"
+    yield f"<h1>{html.escape(facts.model)}</h1>"
+    yield (
+        f"<p class='sub'>Backtest on {html.escape(facts.data)}: {report.forecasts:,} forecasts of"
+        f" {_count(len(report.by_series()) // len(report.tallies), 'series', 'series')}, every"
+        f" {facts.spec.series.bar}, {facts.spec.horizon} bars ahead,"
+        f" from {_day(facts.from_ms)} to {_day(facts.until_ms)} (UTC).</p>"
+    )
+    yield f"<p class='verdict {kind}'>{html.escape(verdict)}</p>"
+    cards = {
+        "Mean absolute error": f"{found.mae:.4g}",
+        f"of seasonal naive's ({found.naive_mae:.4g})": _text(found.relative, ".3f"),
+        f"inside the {facts.nominal:.0%} interval": _text(found.coverage, ".1%"),
+        "outcomes scored": f"{found.outcomes:,}",
+    }
+    yield "<div class='cards'>"
+    for name, value in cards.items():
+        yield f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>"
+    yield "</div><ul>"
+    for sentence in report.verdict():
+        yield f"<li>{html.escape(sentence)}</li>"
+    yield "</ul>"
+
+
+def _section(title: str, content: go.Figure | str, words: str) -> Iterator[str]:
+    yield f"<section><h2>{html.escape(title)}</h2><p>{html.escape(words)}</p>"
+    if isinstance(content, str):
+        yield content
+    else:
+        yield content.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
+    yield "</section>"
+
+
+def _glossary(facts: Facts) -> str:
+    steps = ", ".join(map(str, facts.spec.scored_steps))
+    rows = {
+        "Seasonal naive": f"The forecast that repeats {facts.naive}. Whoever does better than it has learnt something.",
+        "Relative error": "The model's mean absolute error divided by that of seasonal naive, for the same outcomes."
+        " Below 1 is better than repeating the season.",
+        "Steps that count": "The numbers at the top, the ranking and the charts by time are over the steps ahead"
+        f" {steps}, as the service counts them in its metrics and on its page; the rest has all steps.",
+        "Interval": f"The range between the lowest and the highest quantile; it should hold {facts.nominal:.0%} of the"
+        " outcomes.",
+        "Confidence": f"The lines of the ranking hold the relative error with {_CONFIDENCE:.0%} confidence: weeks were"
+        " drawn again and again from the test, and the error was computed of each draw.",
+    }
+    items = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items())
+    return f"<section><h2>What the words mean</h2><dl>{items}</dl></section>"
+
+
+# -- charts ----------------------------------------------------------------------------------------------
+
+
+def _ranking_of(report: BacktestReport) -> list[tuple[str, Ratio]]:
+    """Return each forecaster's relative error, the best first."""
+    naive = report.calendars[SEASONAL_NAIVE]
+    found = {
+        name: relative_error(calendar.absolute_D, naive.absolute_D, _CONFIDENCE)
+        for name, calendar in report.calendars.items()
+    }
+    return sorted(found.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
+
+
+def _ranking(report: BacktestReport) -> go.Figure:
+    ranked = _ranking_of(report)[::-1]
+    figure = go.Figure()
+    for name, ratio in ranked:
+        below, above = (
+            (0.0, 0.0) if math.isnan(ratio.low) else (max(ratio.value - ratio.low, 0), max(ratio.high - ratio.value, 0))
+        )
+        figure.add_scatter(
+            x=[ratio.value], y=[name], mode="markers+text", text=[f"{ratio.value:.3f}"], textposition="top center",
+            marker={"size": 13, "color": _colour(report, name)}, showlegend=False, name=name,
+            error_x={"type": "data", "symmetric": False, "array": [above], "arrayminus": [below], "thickness": 2},
+        )  # fmt: skip
+    figure.add_vline(x=1, line={"dash": "dot", "color": NAIVE_COLOUR})
+    ticks = [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10, 20]
+    figure.update_xaxes(
+        title="error relative to seasonal naive (smaller is better; each doubling has the same width)", type="log",
+        tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
+    )  # fmt: skip
+    return _styled(figure, 90 + 55 * len(ranked))
+
+
+def _ranking_words(report: BacktestReport) -> str:
+    ranked = _ranking_of(report)
+    mine = dict(ranked)[report.model]
+    best = ranked[0][0]
+    place = f"{best} has the smallest error." if best != report.model else f"{best} has the smallest error of all."
+    if math.isnan(mine.low):
+        return f"{place} The test is too short to say how sure that is."
+    if mine.high < 1:
+        sure = "It is better than seasonal naive, and that is no accident."
+    elif mine.low < 1:
+        sure = "The difference from seasonal naive may be an accident of these weeks."
+    else:
+        sure = "It is worse than seasonal naive, and that is no accident."
+    return (
+        f"{place} The model's error is {mine.value:.3f} of seasonal naive's, with {_CONFIDENCE:.0%} confidence between"
+        f" {mine.low:.3f} and {mine.high:.3f}. {sure}"
+    )
+
+
+def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
+    frame = report.frame()
+    drawn = cutoffs_to_draw(facts.spec, facts.until_ms, len(report.keys))
+    frame = frame[frame["cutoff"].isin(np.array(drawn).astype("datetime64[ms]"))]
+    chosen = [key for key in _drawn_series(report) if key in set(frame["unique_id"])]
+    figure = go.Figure()
+    low, high = (quantile_column(report.model, level) for level in (facts.spec.quantiles[0], facts.spec.quantiles[-1]))
+    for number, key in enumerate(chosen):
+        mine = frame[frame["unique_id"] == key].sort_values(["cutoff", "ds"])
+        apart = _gaps(mine)
+        first = number == 0
+        for column, fill, name, width in (
+            (high, None, None, 0), (low, "tonexty", f"{facts.nominal:.0%} interval", 0),
+            (report.model, None, "forecast", 2),
+        ):  # fmt: skip
+            figure.add_scatter(
+                x=apart["ds"], y=apart[column], mode="lines", fill=fill, visible=first, name=name, connectgaps=False,
+                fillcolor="rgba(31,111,235,0.18)", line={"width": width, "color": MODEL_COLOUR},
+                showlegend=name is not None, hoverinfo="skip" if width == 0 else None,
+            )  # fmt: skip
+        seen = mine.dropna(subset=["y"]).drop_duplicates("ds").sort_values("ds")
+        figure.add_scatter(
+            x=seen["ds"], y=seen["y"], mode="lines+markers", name="what came", visible=first,
+            line={"width": 1.2, "color": OUTCOME_COLOUR}, marker={"size": 3},
+        )  # fmt: skip
+    _, by_series = report.relative_mae()
+    buttons = [
+        {
+            "label": html.escape(f"{key[:28]}  ({_text(by_series.get(key, math.nan), '.2f')}× naive)"),
+            "method": "update",
+            "args": [{"visible": [place // 4 == number for place in range(4 * len(chosen))]}],
+        }
+        for number, key in enumerate(chosen)
+    ]
+    if len(chosen) > 1:
+        figure.update_layout(updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.18, "yanchor": "top"}])
+    return _styled(figure, 460)
+
+
+def _gaps(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return forecasts with an empty row after each, so that no line joins one forecast with the next."""
+    ends = frame.groupby("cutoff", as_index=False).last()
+    ends["ds"] += pd.Timedelta(1, "ms")
+    for name in ends.columns.difference(["unique_id", "ds", "cutoff"]):
+        ends[name] = np.nan
+    return pd.concat([frame, ends], ignore_index=True).sort_values(["cutoff", "ds"], kind="stable")
+
+
+def _drawn_series(report: BacktestReport) -> list[str]:
+    """Return series to draw, the worst first: all, or as many from the worst to the best."""
+    _, by_series = report.relative_mae()
+    scored = [row["unique_id"] for row in report.by_series() if row["forecaster"] == report.model]
+    ordered = sorted(scored, key=lambda key: -by_series.get(key, 0.0))
+    places = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MOST_SERIES_DRAWN)).round().astype(int))
+    return [ordered[place] for place in places.tolist()]
+
+
+def _by_step(report: BacktestReport) -> go.Figure:
+    figure = go.Figure()
+    rows = pd.DataFrame(report.by_horizon())
+    rest = [name for name, _ in _ranking_of(report) if name not in (report.model, SEASONAL_NAIVE)]
+    shown = (report.model, SEASONAL_NAIVE, *rest[:1])
+    for name in report.tallies:
+        mine = rows[rows["forecaster"] == name]
+        figure.add_scatter(
+            x=mine["step"], y=mine["mae"], mode="lines+markers", name=name, marker={"size": 4},
+            line=_line(report, name), visible=True if name in shown else "legendonly",
+        )  # fmt: skip
+    figure.update_xaxes(title="bars ahead")
+    figure.update_yaxes(title="mean absolute error", rangemode="tozero")
+    return _styled(figure, 380)
+
+
+def _over_time(report: BacktestReport) -> go.Figure:
+    figure = go.Figure()
+    for name, calendar in report.calendars.items():
+        weeks = _summed(calendar, "W-MON")
+        figure.add_scatter(
+            x=weeks.index, y=weeks["absolute"] / weeks["count"], mode="lines+markers", name=name, marker={"size": 4},
+            line=_line(report, name), visible=True if name in (report.model, SEASONAL_NAIVE) else "legendonly",
+        )  # fmt: skip
+    figure.update_yaxes(title="mean absolute error", rangemode="tozero")
+    return _styled(figure, 340)
+
+
+def _coverage(report: BacktestReport, facts: Facts) -> go.Figure:
+    months = _summed(report.calendars[report.model], "MS")
+    months = months[months["count"] >= FEW_OUTCOMES]
+    share = months["covered"] / months["count"]
+    colours = [MODEL_COLOUR if abs(value - facts.nominal) <= 0.05 else NAIVE_COLOUR for value in share]
+    figure = go.Figure()
+    figure.add_bar(
+        x=[f"{month:%b %Y}" for month in months.index], y=share, marker={"color": colours}, showlegend=False,
+        text=[f"{value:.0%}" for value in share], textposition="outside",
+    )  # fmt: skip
+    figure.add_hline(
+        y=facts.nominal, line={"dash": "dot", "color": OUTCOME_COLOUR}, annotation_text=f"promised: {facts.nominal:.0%}"
+    )
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.08])
+    return _styled(figure, 320)
+
+
+def _summed(calendar: Calendar, rule: str) -> pd.DataFrame:
+    """Return the sums of a calendar by week or month, of those with outcomes."""
+    times = pd.to_datetime(calendar.starts, unit="ms")
+    columns: Mapping[str, Floats] = {
+        "count": calendar.count_D, "absolute": calendar.absolute_D, "covered": calendar.covered_D
+    }  # fmt: skip
+    found = pd.DataFrame(columns, index=times).resample(rule, label="left", closed="left").sum()
+    return found[found["count"] > 0]
+
+
+def _series_table(report: BacktestReport) -> str:
+    _, by_series = report.relative_mae()
+    rows = {row["unique_id"]: row for row in report.by_series() if row["forecaster"] == report.model}
+    naive = {row["unique_id"]: row for row in report.by_series() if row["forecaster"] == SEASONAL_NAIVE}
+    ordered = sorted(rows, key=lambda key: -by_series.get(key, 0.0))[:MOST_ROWS]
+    heads = ("series", "outcomes", "error", "seasonal naive's", "relative", "inside the interval")
+    lines = [f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"]
+    for key in ordered:
+        relative = by_series.get(key, math.nan)
+        cells = (
+            html.escape(key), f"{rows[key]['points']:,.0f}", f"{rows[key]['mae']:.4g}", f"{naive[key]['mae']:.4g}",
+            _text(relative, ".3f"), f"{rows[key]['coverage']:.1%}",
+        )  # fmt: skip
+        kind = " class='worse'" if relative > 1 else ""
+        lines.append(f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _left_out(report: BacktestReport) -> str:
+    more = len(report.by_series()) // len(report.tallies) - MOST_ROWS
+    return f" {more:,} better ones are left out." if more > 0 else ""
+
+
+def _line(report: BacktestReport, name: str) -> dict[str, Any]:
+    main = name in (report.model, SEASONAL_NAIVE)
+    return {"color": _colour(report, name), "width": 2.5 if main else 1.2, "dash": "solid" if main else "dot"}
+
+
+def _colour(report: BacktestReport, name: str) -> str:
+    return {report.model: MODEL_COLOUR, SEASONAL_NAIVE: NAIVE_COLOUR}.get(name, OTHER_COLOUR)
+
+
+def _styled(figure: go.Figure, height: int) -> go.Figure:
+    figure.update_layout(
+        template="plotly_white", height=height, margin={"l": 60, "r": 20, "t": 40, "b": 50}, hovermode="closest",
+        font={"family": "system-ui, sans-serif", "size": 13},
+        legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
+    )  # fmt: skip
+    return figure
+
+
+def _text(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "–"
+
+
+def _day(time_ms: int) -> str:
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%d %B %Y}"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def cutoffs_to_draw(spec: ModelSpec, last_ms: int, series: int) -> list[int]:
+    """Return the cutoffs whose forecasts the report draws: the newest with all outcomes, a horizon apart.
+
+    ``last_ms`` is the time of the last row of ``series`` series.
+    """
+    grid = spec.series.grid
+    windows = int(np.clip(MOST_STEPS_KEPT // max(series * spec.horizon, 1), 1, MOST_WINDOWS))
+    return [grid.start(grid.bar(last_ms) - (1 + number) * spec.horizon) for number in range(windows)]
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; color: #111827; max-width: 1080px; margin: 32px auto; padding: 0 20px; }}
+h1 {{ margin: 0; font-size: 30px; }} h2 {{ margin: 40px 0 4px; font-size: 21px; }}
+p {{ margin: 4px 0 10px; max-width: 78ch; }} .sub, section > p {{ color: #4b5563; }}
+.verdict {{ font-size: 20px; font-weight: 600; padding: 12px 16px; border-radius: 8px; max-width: none; }}
+.good {{ background: #e7f5ec; color: #14532d; }} .bad {{ background: #fdecea; color: #7f1d1d; }}
+.neutral {{ background: #f3f4f6; }}
+.cards {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 12px; margin: 16px 0; }}
+.cards div {{ border: 1px solid #e5e7eb; border-radius: 8px; padding: 12px 14px; }}
+.cards b {{ display: block; font-size: 26px; }} .cards span {{ color: #4b5563; font-size: 14px; }}
+table {{ border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }}
+th, td {{ text-align: right; padding: 5px 10px; border-bottom: 1px solid #e5e7eb; }}
+th:first-child, td:first-child {{ text-align: left; overflow-wrap: anywhere; }} .worse td {{ color: #b91c1c; }}
+dt {{ font-weight: 600; margin-top: 8px; }} dd {{ margin: 0; color: #4b5563; max-width: 78ch; }}
+</style><script>{script}</script></head><body>
+{body}
+</body></html>
+"""

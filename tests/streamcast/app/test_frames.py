@@ -1,0 +1,136 @@
+"""Frames as people have them: own names, an index as time, one series, Arrow tables; and what a notebook shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from streamcast.app.forecaster import Forecaster, quantiles_of
+from streamcast.errors import HistoryError, TrainingWarning
+from streamcast.models.spec import SpecError
+from streamcast.offline.training.fit import Options
+
+BARS = 120
+NIXTLA = ["unique_id", "ds", "cutoff", "m", "m-lo-80", "m-hi-80", "m-lo-95", "m-hi-95"]
+
+
+def frame_of(series: int = 2) -> pd.DataFrame:
+    random, wave = np.random.default_rng(0), np.sin(2 * np.pi * np.arange(BARS) / 24)
+    times = pd.date_range("2026-01-01", periods=BARS, freq="h")
+    parts = [
+        pd.DataFrame({"unique_id": f"k{n}", "ds": times, "y": 10 * n + wave + 0.1 * random.standard_normal(BARS)})
+        for n in range(series)
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def new(**given: object) -> Forecaster:
+    return Forecaster("zero", 6, level=[80, 95], season=24, name="m", **given)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Forecaster:
+    return new().fit(frame_of())
+
+
+RENAMED = {"unique_id": "meter", "ds": "when", "y": "kWh"}
+GIVEN = {"id_col": "meter", "time_col": "when", "target_col": "kWh"}
+
+
+def test_own_names_are_taken_everywhere_and_come_back(fitted: Forecaster, tmp_path: Path) -> None:
+    expected = fitted.predict(frame_of())
+    own, backward = frame_of().rename(columns=RENAMED), {name: plain for plain, name in RENAMED.items()}
+    by_method = new()
+    by_method.fit(own, id_col="meter", time_col="when", target_col="kWh")
+    for forecaster in (new(**GIVEN).fit(own), by_method, fitted):
+        given = GIVEN if forecaster is fitted else {}
+        found = forecaster.predict(own, **given)  # type: ignore[arg-type]
+        assert list(found.columns[:2]) == ["meter", "when"]
+        pd.testing.assert_frame_equal(found.rename(columns=backward), expected)
+        tested = forecaster.cross_validation(own, n_windows=2, **given)  # type: ignore[arg-type]
+        assert list(tested.columns[:4]) == ["meter", "when", "cutoff", "kWh"]
+    kept = new(**GIVEN).fit(own)
+    loaded = Forecaster.load(kept.save(tmp_path / "m"))
+    pd.testing.assert_frame_equal(loaded.predict(own), kept.predict(own))
+
+
+def test_one_series_needs_no_name_and_its_times_may_be_the_index(fitted: Forecaster) -> None:
+    one = frame_of(1)
+    expected = fitted.predict(one).drop(columns="unique_id")
+    indexed = one.set_index("ds")[["y"]]
+    for frame in (one.drop(columns="unique_id"), indexed, indexed["y"], indexed.rename_axis(None)):
+        pd.testing.assert_frame_equal(fitted.predict(frame), expected)
+    alone = new().fit(indexed)
+    assert list(alone.predict(indexed).columns) == NIXTLA[1:]
+    assert "unique_id" not in alone.cross_validation(indexed)
+
+
+def test_an_arrow_table_is_a_frame(fitted: Forecaster) -> None:
+    expected = fitted.predict(frame_of())
+    pd.testing.assert_frame_equal(fitted.predict(pa.Table.from_pandas(frame_of())), expected)
+    with pytest.raises(HistoryError, match="df is a list: expected a frame of pandas or polars"):
+        fitted.predict([1, 2, 3])
+
+
+def test_fewer_steps_and_some_levels_can_be_asked_for(fitted: Forecaster) -> None:
+    whole = fitted.predict(frame_of())
+    assert list(whole.columns) == NIXTLA
+    some = fitted.predict(frame_of(), h=2, level=[80])
+    assert list(some.columns) == NIXTLA[:6]
+    assert len(some) == 4
+    assert some["m"].tolist() == whole.groupby("unique_id").head(2)["m"].tolist()
+    with pytest.raises(SpecError, match="h is 7: expected 1 to 6, the model's horizon"):
+        fitted.predict(frame_of(), h=7)
+    with pytest.raises(SpecError, match="the model has no m-lo-50, m-hi-50; its levels are 80, 95"):
+        fitted.predict(frame_of(), level=[50])
+
+
+def test_levels_are_quantiles() -> None:
+    assert quantiles_of([80, 95]) == (0.025, 0.1, 0.5, 0.9, 0.975)
+    with pytest.raises(SpecError, match="level is 120: expected percentages"):
+        quantiles_of([120])
+
+
+def test_a_forecaster_says_what_it_is(fitted: Forecaster) -> None:
+    assert repr(new()) == "Forecaster('m', horizon 6: not trained yet)"
+    assert repr(fitted).startswith("Forecaster('m', y every 1h, 6 bars ahead, season 24 bars; MAE ")
+    assert "of seasonal naive's (the same hour yesterday)" in repr(fitted)
+
+
+def test_a_plot_has_what_came_and_what_is_forecast(fitted: Forecaster) -> None:
+    figure = fitted.plot(frame_of(), h=3, level=[80], bars=10)
+    by_name = {trace.name: trace for trace in figure.data[:3]}
+    assert list(by_name) == ["80 % interval", "y", "forecast"]
+    assert by_name["y"].y[-1] == frame_of(1)["y"].iloc[-1]
+    assert len(by_name["y"].y) == 10
+    assert list(by_name["forecast"].y) == fitted.predict(frame_of(), h=3)["m"].tolist()[:3]
+    assert [note.text for note in figure.layout.annotations] == ["k0", "k1"]
+
+
+OPTIONS = Options(epochs=1, updates=6, rows=2, chunk=8, positions=16, refit=0)
+SMALL = {"kind": "gru", "hidden": 8, "layers": 1}
+
+
+def test_a_window_is_forecast_by_a_model_that_has_not_seen_it() -> None:
+    df = frame_of(1)
+    forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=OPTIONS, name="m").fit(df)
+    refitted = forecaster.cross_validation(df, n_windows=2, refit=True)
+    known = df.copy()
+    known.loc[known.ds > refitted.cutoff.min(), "y"] += 5.0  # what the first window's model must not see
+    again = forecaster.cross_validation(known, n_windows=2, refit=True)
+    first = refitted.cutoff == refitted.cutoff.min()
+    assert first.sum() == 6
+    assert refitted[first]["m"].tolist() == again[first]["m"].tolist()
+    assert refitted[~first]["m"].tolist() != again[~first]["m"].tolist()
+    assert refitted["m"].tolist() != forecaster.cross_validation(df, n_windows=2)["m"].tolist()
+
+
+def test_a_training_that_ends_before_its_first_epoch_warns() -> None:
+    options = Options(epochs=5, updates=10_000, rows=2, chunk=8, positions=16, max_seconds=0.05)
+    forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=options)
+    with pytest.warns(TrainingWarning, match="before its first epoch was finished"):
+        forecaster.fit(frame_of(1))

@@ -1,0 +1,89 @@
+"""``streamcast state`` and ``streamcast verify`` on a broker in the process: what mistyped names and old files say."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from harness.simulation.stand import GROUP, TOPICS, Stand
+from harness.streams import SPECS, network
+from streamcast.app.commands import state, verify
+from streamcast.app.settings import Settings, load_settings
+from streamcast.consumers.health import LoopHealth
+from streamcast.consumers.memory.transport import MemoryReader
+from streamcast.consumers.transport import TopicMissing
+from streamcast.service.snapshots import decode, encode
+from streamcast.service.telemetry.probes import Control, TelemetryServer
+from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.folders import save_model
+
+NAMES = {"input.topic": TOPICS.observations} | {
+    f"output.{name}": getattr(TOPICS, name) for name in ("forecasts", "dead_letters", "journal")
+}
+
+
+@pytest.fixture
+def stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    """A service that has answered two series and saved its state."""
+    made = Stand(tmp_path)
+    saved = save_model(tmp_path / "trained", "small", SPECS["gru"], network("gru"), {})
+    made.observe("a", 1, 2, 3, 4, 5, 6)
+    made.observe("b", 1, 2, 3, 4, 5, 6)
+    made.serve({"champion": saved})
+    made.stop()
+    for command in (state, verify):
+        monkeypatch.setattr(command, "new_reader", lambda _settings, who: MemoryReader(made.broker, who))
+    return made
+
+
+def settings_of(folder: Path, **given: object) -> Settings:
+    lanes = {"models.folder": str(folder / "trained"), "models.lanes": {"champion": {"model": "small@1"}}}
+    store = {"state.store": str(folder / "state"), "state.max_series": 100, "kafka.group": GROUP}
+    return load_settings(None, {**NAMES, **lanes, **store, **given})
+
+
+def shown(settings: Settings, key: str, code: int = 0) -> str:
+    printed = io.StringIO()
+    assert state.show(settings, key, False, Console(file=printed, width=400)) == code
+    return printed.getvalue()
+
+
+def test_the_state_of_a_series_is_shown(stand: Stand, tmp_path: Path) -> None:
+    assert "last applied offset" in shown(settings_of(tmp_path), "b")
+    assert "has the series 'c'" in shown(settings_of(tmp_path), "c", code=1)
+
+
+def test_a_snapshot_of_another_layout_is_named_with_the_reason(stand: Stand, tmp_path: Path) -> None:
+    file = next((tmp_path / "state").rglob("*.snapshot"))
+    header, arrays = decode(file.read_bytes())
+    file.write_bytes(encode(header, {name: array for name, array in arrays.items() if name != "champion/clock"}))
+    told = shown(settings_of(tmp_path), "a", code=1)
+    assert f"not readable: {file}: arrays " in told
+    assert "No readable snapshot in" in told
+
+
+@pytest.mark.parametrize("setting", ["input.topic", "output.forecasts", "output.dead_letters", "output.journal"])
+def test_a_mistyped_topic_is_named_with_its_setting(stand: Stand, tmp_path: Path, setting: str) -> None:
+    settings = settings_of(tmp_path, **{setting: "mistyped"})
+    for ask in (lambda: verify.check(settings), lambda: shown(settings, "a")):
+        with pytest.raises(TopicMissing, match=rf"topic 'mistyped' \({setting}\) does not exist: correct the setting"):
+            ask()
+    assert verify.check(settings_of(tmp_path)).proven
+
+
+def test_a_reset_asks_the_service_and_not_a_proxy(
+    stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    control = Control("open sesame", lambda key: key == "a")
+    telemetry = Telemetry({"champion": ("small", "1")}, 0.8)
+    with closing(TelemetryServer(telemetry, LoopHealth(), control=control)) as server:
+        given = {"telemetry.port": server.port, "telemetry.token": "open sesame"}
+        printed = io.StringIO()
+        assert state.reset(settings_of(tmp_path, **given), "a", Console(file=printed)) == 0
+    assert "is reset with the next batch" in printed.getvalue()

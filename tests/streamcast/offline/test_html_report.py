@@ -1,0 +1,98 @@
+"""The report of a backtest: one file without any other, with the numbers of the tables and the names as they are."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.histories import HOUR, START
+from streamcast.offline.evaluation.backtest import Scoreboard
+from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, LastValue, SeasonalNaive
+from streamcast.offline.evaluation.html_report import Facts, cutoffs_to_draw, write
+from streamcast.offline.evaluation.intervals import relative_error
+from streamcast.offline.evaluation.report import BacktestReport
+from streamcast.offline.history.read import read
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
+from streamcast.spec.zero import zero_spec
+
+SPEC = zero_spec(SeriesSpec(columns=(Column(name="y"),), freq="1h"), 3, (24,), scored=(1, 3))
+BARS, FROM = 1_200, START + 200 * HOUR
+NAMES = ("<b>bold</b>", "plain")
+
+
+@pytest.fixture(scope="module")
+def report() -> BacktestReport:
+    """A model that is half as wrong as the last value, on two series of hours."""
+    random = np.random.default_rng(0)
+    times = START + HOUR * np.arange(BARS)
+    frames = [pd.DataFrame({"unique_id": name, "ds": times, "y": 50 + random.normal(size=BARS)}) for name in NAMES]
+    history = read(pd.concat(frames), freq="1h")
+    board = Scoreboard(history, SPEC, FROM)
+    cutoffs = np.arange(FROM, START + (BARS - 3) * HOUR, HOUR)
+    kept = []
+    for series, name in enumerate(history.keys):
+        values_AHQ = 50 + np.tile([-1.28, 0.0, 1.28], (len(cutoffs), 3, 1))
+        board.add(np.full(len(cutoffs), series), cutoffs, values_AHQ, np.ones(len(cutoffs), np.bool_))
+        some = np.array(cutoffs_to_draw(SPEC, int(times[-1]), 2)[2::-1])
+        steps = pd.DataFrame({"cutoff": np.repeat(some, 3), "ds": (some[:, None] + HOUR * np.arange(1, 4)).ravel()})
+        kept.append(
+            steps.astype("datetime64[ms]").assign(unique_id=name, y=50.0, m=50.0, **{"m-lo-80": 49, "m-hi-80": 51})
+        )
+    return board.report("m", {SEASONAL_NAIVE: SeasonalNaive(24), "last value": LastValue()}, kept=pd.concat(kept))
+
+
+def facts(spec: ModelSpec = SPEC) -> Facts:
+    return Facts("m@1", "a <file>.csv", spec, FROM, START + (BARS - 1) * HOUR)
+
+
+def test_the_file_needs_no_other_and_names_are_text(report: BacktestReport) -> None:
+    page = write(report, facts())
+    body = page[page.index("</script></head>") :]
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", body)
+    assert "<b>bold</b>" not in body
+    assert "&lt;b&gt;bold&lt;/b&gt;" in body
+    assert "a &lt;file&gt;.csv" in body
+    for section in ("Which forecast is best?", "Error by step", "Error over time", "keep its promise", "By series"):
+        assert section in body
+
+
+def test_the_numbers_are_those_of_the_tables(report: BacktestReport) -> None:
+    page = html.unescape(write(report, facts()))
+    _, by_series = report.relative_mae()
+    assert all(f"<td>{ratio:.3f}</td>" in page for ratio in by_series.values())
+    mine, naive = (report.calendars[name] for name in ("m", SEASONAL_NAIVE))
+    ratio = mine.absolute_D.sum() / naive.absolute_D.sum()
+    assert f"error is {ratio:.3f} of seasonal naive's" in page
+    assert "It is better than seasonal naive, and that is no accident." in page
+
+
+def test_sums_by_day_are_those_of_the_scored_steps(report: BacktestReport) -> None:
+    tally, calendar = report.tallies["m"], report.calendars["m"]
+    scored = np.array(SPEC.scored_steps) - 1
+    assert calendar.count_D.sum() == tally.count_KH[:, scored].sum()
+    assert calendar.absolute_D.sum() == pytest.approx(tally.absolute_KH[:, scored].sum())
+    assert calendar.covered_D.sum() == tally.covered_KH[:, scored].sum()
+    assert calendar.count_D[1:-1].tolist() == [2 * 2 * 24] * (len(calendar.count_D) - 2)
+
+
+def test_an_interval_holds_the_ratio_and_grows_with_the_noise() -> None:
+    random = np.random.default_rng(1)
+    calm, wild = (100 + spread * random.normal(size=200) for spread in (1, 30))
+    narrow, wide = (relative_error(0.8 * part, np.full(200, 100.0)) for part in (calm, wild))
+    assert narrow.low < narrow.value < narrow.high < 1
+    assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
+    assert np.isnan(relative_error(np.ones(2), np.ones(2)).low)
+    assert np.isnan(relative_error(np.ones(9), np.zeros(9)).value)
+    draws = [random.gamma(2, 1, (2, 140)) for _ in range(60)]
+    truth = [relative_error(part, whole, seed=seed) for seed, (part, whole) in enumerate(draws)]
+    assert 0.75 < np.mean([ratio.low < 1 < ratio.high for ratio in truth]) <= 1
+
+
+def test_the_drawn_forecasts_follow_one_another_and_are_few_where_series_are_many() -> None:
+    assert cutoffs_to_draw(SPEC, 100 * HOUR + 5, 1)[:3] == [97 * HOUR, 94 * HOUR, 91 * HOUR]
+    assert len(cutoffs_to_draw(SPEC, 0, 1)) == 28
+    assert len(cutoffs_to_draw(SPEC, 0, 100_000)) == 1
