@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -323,6 +324,13 @@ class BacktestOptions:
     ] = None
 
 
+class Partitioner(StrEnum):
+    """How a key chooses its partition: as Java's clients and kafka-python do, or as librdkafka does."""
+
+    MURMUR2 = "murmur2"
+    CRC32 = "crc32"
+
+
 @dataclass(frozen=True)
 class ReplayOptions:
     """Where a file's rows go, and how fast."""
@@ -334,6 +342,12 @@ class ReplayOptions:
     partitions: Annotated[
         int, typer.Option(help="If the topic does not exist, create it with this many partitions.", min=0)
     ] = 0
+    partitioner: Annotated[
+        Partitioner,
+        typer.Option(
+            help="How keys choose partitions: murmur2 as Java's clients and kafka-python, crc32 as librdkafka."
+        ),
+    ] = Partitioner.MURMUR2
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,8 +18,9 @@ from rich.markup import escape
 from streamcast.app.commands.connect import connection, load_lanes, new_transport
 from streamcast.app.commands.progress import counting
 from streamcast.app.commands.reading import read_history
-from streamcast.app.options import Columns, ReplayOptions
+from streamcast.app.options import Columns, Partitioner, ReplayOptions
 from streamcast.app.settings import Settings
+from streamcast.consumers.kafka_python.partitioning import partition_of
 from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec, Transport
 from streamcast.errors import HistoryError, ModelError
 from streamcast.offline.history.read import History
@@ -28,6 +29,10 @@ from streamcast.spec.folders import Model
 
 CHUNK = 2_000
 PACE_SECONDS = 0.05
+PARTITION_OF: Mapping[Partitioner, Callable[[bytes, int], int]] = {
+    Partitioner.MURMUR2: partition_of,
+    Partitioner.CRC32: lambda key, partitions: zlib.crc32(key) % partitions,
+}
 
 
 def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOptions, console: Console) -> int:
@@ -51,7 +56,7 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
         written = 0
         with counting("records written", Console(stderr=True)) as on_written:
             for chunk in paced(observations, options.speed):
-                transport.commit([outgoing(topic, chunk, partitions)], {})
+                transport.commit([outgoing(topic, chunk, partitions, options.partitioner)], {})
                 written += len(chunk)
                 on_written(written, len(history))
     finally:
@@ -111,12 +116,14 @@ def _partitions(transport: Transport, topic: str, wanted: int) -> int:
     return transport.describe([topic])[topic].partitions
 
 
-def outgoing(topic: str, chunk: list[Observation], partitions: int) -> Outgoing:
+def outgoing(
+    topic: str, chunk: list[Observation], partitions: int, partitioner: Partitioner = Partitioner.MURMUR2
+) -> Outgoing:
     """Return observations as records; the key alone decides the partition."""
-    now = round(time.time() * 1000)
+    now, place = round(time.time() * 1000), PARTITION_OF[partitioner]
     return Outgoing(
         topic=topic,
-        partitions=[zlib.crc32(record.key) % partitions for record in chunk],
+        partitions=[place(record.key, partitions) for record in chunk],
         timestamps=[now] * len(chunk),
         keys=[record.key for record in chunk],
         values=[record.value for record in chunk],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ import yaml
 from rich.console import Console
 
 from streamcast.app.commands import replay as command
-from streamcast.app.options import Columns, ReplayOptions
+from streamcast.app.options import Columns, Partitioner, ReplayOptions
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.transport import Outgoing, Positions, TopicSpec
 from streamcast.errors import HistoryError
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
-from streamcast.offline.history.records import records
+from streamcast.offline.history.records import Observation, records
 from streamcast.spec.folders import Model, new_network, save_model
 from streamcast.spec.model_spec import Column, Known, ModelSpec, SeriesSpec, TargetBars
 from streamcast.topics.ahead import ahead_of
@@ -174,3 +175,12 @@ def test_replayed_records_say_what_the_history_says() -> None:
     (wanted,) = polls(history, spec)
     assert [row[:1] + row[2:] for row in rows(seen)] == [row[:1] + row[2:] for row in rows(wanted)]
     assert known(seen) == known(wanted)
+
+
+@pytest.mark.parametrize(
+    ("key", "murmur2"), [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536)]
+)  # as Java's client hashes them
+def test_keys_choose_the_partitions_that_other_clients_choose(key: bytes, murmur2: int) -> None:
+    record = Observation(key, 0, b"{}")
+    assert command.outgoing("topic", [record], 5).partitions == [(murmur2 & 0x7FFFFFFF) % 5]
+    assert command.outgoing("topic", [record], 5, Partitioner.CRC32).partitions == [zlib.crc32(key) % 5]
