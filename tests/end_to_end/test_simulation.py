@@ -28,7 +28,7 @@ TRIED_FIRST = {
     "discard_forgets_when_a_series_was_seen": 183,
     "answers_before_the_first_position_is_committed": 145,
 }
-"""Where a search from the first seed was long, the seed that it found; when the draws change, the whole search is made."""
+"""Where the search was long, the seed that it found; the whole search is made where that seed finds nothing."""
 
 OFTEN = [name for name, weight in EVENTS.items() for _ in range(min(weight, 5))]
 
