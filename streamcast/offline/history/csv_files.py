@@ -10,6 +10,7 @@ import pandas as pd
 from streamcast.errors import HistoryError
 from streamcast.offline.history.values import MISSING
 
+NAMES = (".csv", ".tsv")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _NUMBER = r"\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
 """A number with a decimal comma, and points between thousands."""
@@ -44,7 +45,7 @@ def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list
 
 def _encodings(path: Path) -> Iterator[str]:
     """Yield the encodings to try, in order; UTF-16 is recognised by its first two bytes."""
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in NAMES:
         with path.open("rb") as file:
             if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
                 yield "utf-16"

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from streamcast.errors import HistoryError
-from streamcast.offline.history.csv_files import read_csv
+from streamcast.offline.history.csv_files import NAMES, read_csv
 
 _UNNAMED = re.compile(r"Unnamed: \d+|")
 _INDEX = ("index", "level_0")
@@ -65,7 +65,7 @@ def _counts(column: pd.Series) -> bool:
 def _file(source: str | Path, texts: Collection[str], notes: list[str], changes: list[str]) -> pd.DataFrame:
     path = Path(source)
     try:
-        if ".csv" in map(str.lower, path.suffixes[-2:]):
+        if any(suffix.lower() in NAMES for suffix in path.suffixes[-2:]):
             return read_csv(path, texts, notes, changes)
         if path.suffix.lower() in {".parquet", ".pq"}:
             return pd.read_parquet(path, **_partitioned(path))
@@ -75,7 +75,9 @@ def _file(source: str | Path, texts: Collection[str], notes: list[str], changes:
         ) from None
     except (OSError, ValueError, EOFError) as error:
         raise HistoryError(f"{path} cannot be read: {error}") from None
-    raise HistoryError(f"{path} is neither CSV nor Parquet by its name; expected .csv, .csv.gz, .parquet or .pq")
+    raise HistoryError(
+        f"{path} is neither CSV nor Parquet by its name; expected .csv, .tsv, either with .gz, .parquet or .pq"
+    )
 
 
 def _partitioned(path: Path) -> dict[str, Any]:

@@ -223,7 +223,7 @@ ROWS = "unique_id{0}ds{0}y{0}price\na{0}2025-01-01{0}1{0}1.234,5\na{0}2025-01-02
 @pytest.mark.parametrize("mark", [";", "\t", "|"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-8-sig"])
 def test_separators_decimal_commas_and_encodings_are_read(tmp_path: Path, mark: str, encoding: str) -> None:
-    path = tmp_path / "DATA.CSV"
+    path = tmp_path / ("data.tsv" if mark == "\t" else "DATA.CSV")
     path.write_bytes(ROWS.format(mark).encode(encoding))
     history = read(path)
     np.testing.assert_array_equal(history.values_NC, [[1, 1234.5], [2, np.nan], [3, -7.25]])
