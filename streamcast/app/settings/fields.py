@@ -191,7 +191,7 @@ class InputSettings(Section):
     """Topic of the observations."""
     start: Literal["earliest", "latest"] | AwareDatetime = "earliest"
     """Where forecasts start when the service runs for the first time: earliest, latest, or a time with a zone, such as
-    2026-01-31T00:00:00Z."""
+    2026-01-31T00:00:00Z. Without effect once a partition was taken over."""
     warm_from: int = Field(default=0, ge=0)
     """Records before the start, per partition, that build up state without a forecast."""
 
@@ -260,7 +260,8 @@ class StateSettings(Section):
     max_bytes: int = Field(default=16 << 30, ge=1 << 20)
     """Maximum memory for the state of a partition; `streamcast check` rejects models that could need more."""
     allow_cold_start: bool = False
-    """If the records needed to rebuild the state are gone: true starts with empty state, false refuses to start."""
+    """If the records needed to rebuild the state are gone, or the topic was deleted and made again: true starts with empty
+    state, false refuses to start."""
 
 
 class TelemetrySettings(Section):

@@ -76,7 +76,7 @@ def _file(source: str | Path, texts: Collection[str], notes: list[str], changes:
     except (OSError, ValueError, EOFError) as error:
         raise HistoryError(f"{path} cannot be read: {error}") from None
     raise HistoryError(
-        f"{path} is neither CSV nor Parquet by its name; expected .csv, .tsv, either with .gz, .parquet or .pq"
+        f"{path} is neither CSV nor Parquet by its name; expected .csv or .tsv (also .gz), .parquet or .pq"
     )
 
 
