@@ -260,8 +260,8 @@ class StateSettings(Section):
     max_bytes: int = Field(default=16 << 30, ge=1 << 20)
     """Maximum memory for the state of a partition; `streamcast check` rejects models that could need more."""
     allow_cold_start: bool = False
-    """If the records needed to rebuild the state are gone, or the topic was deleted and made again: true starts with empty
-    state, false refuses to start."""
+    """If the records needed to rebuild the state are gone, or the topic was deleted and made again: true starts with
+    empty state, false refuses to start."""
 
 
 class TelemetrySettings(Section):
