@@ -230,14 +230,14 @@ class Series:
             self._close(effect, scale, label)
 
     def _season_before(self, order: int, newest: int) -> float:
-        """The seasonal naive forecast; with target bars the newest of four seasons that was observed, if one was."""
+        """The seasonal naive forecast: the newest of four seasons that was observed, if one was."""
         if order < 0:
             return math.nan
         seasons = range(order, max(newest - self.spec.ring, -1), -self.spec.naive_season)
-        for earlier in list(seasons)[: 4 if self.spec.targets else 0]:
+        for earlier in list(seasons)[:4]:
             if not math.isnan(self.bars[earlier].observed[0]):
                 return self.bars[earlier].observed[0]
-        return self.bars[order].filled[0]
+        return math.nan
 
     def _filled(self, order: int, column: int) -> float:
         observed = self.bars[order].observed[column]
