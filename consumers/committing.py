@@ -1,4 +1,4 @@
-"""How a client of Kafka commits: the steps and the sorting of errors that both clients share."""
+"""How a client of Kafka commits and stays a member: the steps and the sorting of errors that both clients share."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streamcast.consumers.background import Background
 from streamcast.consumers.handshake import Refused
 from streamcast.consumers.membership import Membership
 from streamcast.consumers.transport import (
+    Batch,
     BrokerUnavailable,
     Connection,
     Fenced,
@@ -65,7 +66,7 @@ class Answers:
 
 
 class Committing(ABC, Generic[P]):
-    """The part of a transport that commits and settles, over what each client does in its own way.
+    """The part of a transport that polls, commits and settles, over what each client does in its own way.
 
     Every call of the client that has no deadline of its own, or does not keep it, goes through ``_within``.
     """
@@ -82,6 +83,16 @@ class Committing(ABC, Generic[P]):
         self._producer: P | None = None
         self._background = Background()
         self._membership = Membership(self._ask)
+
+    def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
+        """See ``Transport.poll``; a member that was fenced without a rival joins again."""
+        try:
+            if self._fenced_at is not None:
+                raise Fenced.replaced(self._connection, "its member was replaced")
+            return self._polled(timeout_seconds, max_records)
+        except Fenced as fenced:
+            self._rejoin(fenced)
+            return []
 
     def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
         """See ``Transport.commit``."""
@@ -189,6 +200,10 @@ class Committing(ABC, Generic[P]):
             allowed = self.topic_operations(sorted(topics))
             topics = [topic for topic, operations in allowed.items() if "WRITE" not in operations] or topics
         return NotAllowed.to("WRITE", f"topic {', '.join(sorted(topics))}")
+
+    @abstractmethod
+    def _polled(self, timeout_seconds: float, max_records: int) -> list[Batch]:
+        """Poll the group's member; raises Fenced where the group knows another one."""
 
     @abstractmethod
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:

@@ -56,9 +56,7 @@ class Security:
         An option about security that has no field here may change what is accepted: then only the client can tell.
         """
         ours = {theirs: field for field, theirs in names.items()}
-        if any(
-            name not in ours and name.startswith(("ssl", "sasl", "proxy", "socks", "enable.ssl")) for name in options
-        ):
+        if any(name not in ours and name.startswith(ABOUT_SECURITY) for name in options):
             return None
         return cls(**{ours[name]: str(value) for name, value in options.items() if name in ours})
 

@@ -38,80 +38,92 @@ class Quality:
     outcomes for which seasonal naive has a forecast: all, but for the first season of a series.
     """
 
-    outcomes: int
-    compared: int
-    mae: float
-    compared_mae: float
-    naive_mae: float
-    relative: float
-    pinball: float
-    coverage: float
+    outcomes: int = 0
+    compared: int = 0
+    mae: float = math.nan
+    compared_mae: float = math.nan
+    naive_mae: float = math.nan
+    relative: float = math.nan
+    pinball: float = math.nan
+    coverage: float = math.nan
 
 
-class Tally:
-    """Sums over outcomes by step ahead: what a ``Quality`` is made of."""
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over outcomes: what a ``Quality`` is made of.
+
+    ``compared_error`` and ``naive`` are over the ``compared`` outcomes for which seasonal naive has a forecast.
+    """
+
+    outcomes: float = 0.0
+    error: float = 0.0
+    pinball: float = 0.0
+    covered: float = 0.0
+    compared: float = 0.0
+    compared_error: float = 0.0
+    naive: float = 0.0
+
+    @classmethod
+    def of(cls, outcomes_NC: Floats) -> Sums:
+        """Return the sums over N outcomes; ``COLUMNS`` names the columns."""
+        error_N, naive_N, pinball_N, covered_N = outcomes_NC.T
+        known_N = np.isfinite(naive_N)
+        return cls(
+            len(outcomes_NC), float(error_N.sum()), float(pinball_N.sum()), float(covered_N.sum()),
+            float(known_N.sum()), float(error_N[known_N].sum()), float(naive_N[known_N].sum()),
+        )  # fmt: skip
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(
+            self.outcomes + other.outcomes, self.error + other.error, self.pinball + other.pinball,
+            self.covered + other.covered, self.compared + other.compared,
+            self.compared_error + other.compared_error, self.naive + other.naive,
+        )  # fmt: skip
+
+    def quality(self) -> Quality:
+        """Return the quality over these outcomes."""
+        return Quality(
+            outcomes=int(self.outcomes),
+            compared=int(self.compared),
+            mae=_ratio(self.error, self.outcomes),
+            compared_mae=_ratio(self.compared_error, self.compared),
+            naive_mae=_ratio(self.naive, self.compared),
+            relative=_ratio(self.compared_error, self.naive),
+            pinball=_ratio(self.pinball, self.outcomes),
+            coverage=_ratio(self.covered, self.outcomes),
+        )
+
+
+class SumsByStep:
+    """Sums over outcomes by step ahead."""
 
     def __init__(self) -> None:
-        self._sums: dict[int, Floats] = {}
+        self._sums: dict[int, Sums] = {}
 
     def add(self, step_N: Integers, outcomes_NC: Floats) -> None:
         """Count N outcomes, each of its step."""
-        if not len(step_N):
-            return
-        naive_N = outcomes_NC[:, 1]
-        known_N = np.isfinite(naive_N)
-        columns = (
-            np.ones(len(step_N)), outcomes_NC[:, 0], outcomes_NC[:, 2], outcomes_NC[:, 3],
-            known_N.astype(np.float64), np.where(known_N, outcomes_NC[:, 0], 0.0), np.where(known_N, naive_N, 0.0),
-        )  # fmt: skip
         for step in np.unique(step_N).tolist():
-            mine_N = step_N == step
-            sums = np.array([column[mine_N].sum() for column in columns])
-            self._sums[step] = self._sums.get(step, np.zeros(len(sums))) + sums
+            self._sums[step] = self._sums.get(step, Sums()) + Sums.of(outcomes_NC[step_N == step])
 
     @classmethod
-    def of_facts(cls, facts: Mapping[str, Any]) -> Tally:
-        """Return the tally whose ``facts_of`` these are; without pinball loss, and empty without facts."""
-        tally = cls()
+    def of_facts(cls, facts: Mapping[str, Any]) -> SumsByStep:
+        """Return the sums whose ``facts_of`` these are; without pinball loss, and empty without facts."""
+        found = cls()
         for step, fact in (facts.get("steps") or {}).items():
-            count = float(fact.get("outcomes") or 0)
-            known = float(fact.get("compared") or 0)
-            tally._sums[int(step)] = np.array(
-                [
-                    count, count * (fact.get("mae") or 0.0), math.nan, count * (fact.get("coverage") or 0.0),
-                    known, known * (fact.get("compared_mae") or 0.0), known * (fact.get("naive_mae") or 0.0),
-                ]
+            count, known = float(fact.get("outcomes") or 0), float(fact.get("compared") or 0)
+            found._sums[int(step)] = Sums(
+                count, count * (fact.get("mae") or 0.0), math.nan, count * (fact.get("coverage") or 0.0),
+                known, known * (fact.get("compared_mae") or 0.0), known * (fact.get("naive_mae") or 0.0),
             )  # fmt: skip
-        return tally
+        return found
 
     def over_all(self) -> Quality:
         """Return the quality over the outcomes of all steps."""
-        return _quality(sum(self._sums.values(), np.zeros(7)))
+        return sum(self._sums.values(), Sums()).quality()
 
     def by_step(self) -> dict[int, Quality]:
         """Return the quality by step ahead, of the steps that have outcomes."""
-        return {step: _quality(sums) for step, sums in sorted(self._sums.items())}
-
-
-def quality_of(outcomes_NC: Floats) -> Quality:
-    """Return the quality over N outcomes."""
-    tally = Tally()
-    tally.add(np.zeros(len(outcomes_NC), np.int64), outcomes_NC)
-    return tally.over_all()
-
-
-def _quality(sums: Floats) -> Quality:
-    count, error, pinball, covered, known, error_known, naive = sums.tolist()
-    return Quality(
-        outcomes=int(count),
-        compared=int(known),
-        mae=_ratio(error, count),
-        compared_mae=_ratio(error_known, known),
-        naive_mae=_ratio(naive, known),
-        relative=_ratio(error_known, naive),
-        pinball=_ratio(pinball, count),
-        coverage=_ratio(covered, count),
-    )
+        return {step: sums.quality() for step, sums in sorted(self._sums.items())}
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -169,9 +181,9 @@ def sentence(found: Quality, nominal: float, naive: str) -> str:
     return f"MAE {found.mae:.4g}{ratio}; the {nominal:.0%} interval held {found.coverage:.1%}"
 
 
-def lines(tally: Tally, nominal: float, naive: str) -> list[str]:
+def lines(sums: SumsByStep, nominal: float, naive: str) -> list[str]:
     """Return the quality over all scored steps and at each, a line each."""
-    found, by_step = tally.over_all(), tally.by_step()
+    found, by_step = sums.over_all(), sums.by_step()
     if not found.outcomes:
         return [sentence(found, nominal, naive)]
     over = f"{found.outcomes:,} outcomes, steps ahead {', '.join(map(str, by_step))}"
@@ -186,9 +198,9 @@ def _short(found: Quality) -> str:
     return f"MAE {found.mae:.4g}{ratio}, interval held {found.coverage:.1%}"
 
 
-def facts_of(tally: Tally) -> dict[str, Any]:
-    """Return the quality over all and by step as JSON has it: null for what is not known; see ``Tally.of_facts``."""
-    return {**_fact(tally.over_all()), "steps": {str(step): _fact(found) for step, found in tally.by_step().items()}}
+def facts_of(sums: SumsByStep) -> dict[str, Any]:
+    """Return the quality over all and by step as JSON has it, null for what is not known; ``of_facts`` reads it."""
+    return {**_fact(sums.over_all()), "steps": {str(step): _fact(found) for step, found in sums.by_step().items()}}
 
 
 def _fact(found: Quality) -> dict[str, object]:

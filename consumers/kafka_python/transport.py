@@ -112,16 +112,6 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
             keep_joins(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
             consumer.topics()  # fetch the metadata, so that the first assignment has the partitions
 
-    def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
-        """See ``Transport.poll``."""
-        try:
-            if self._fenced_at is not None:
-                raise Fenced.replaced(self._connection, "its member was replaced")
-            return self._polled(timeout_seconds, max_records)
-        except Fenced as fenced:
-            self._rejoin(fenced)
-            return []
-
     def _polled(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         consumer = self._joined()
         if self._fencing:

@@ -35,7 +35,6 @@ from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
     Connection,
-    Fenced,
     Listener,
     NotAllowed,
     Outgoing,
@@ -110,16 +109,6 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 listener.on_lost(_partitions(names))
 
         consumer.subscribe(list(self._topics), on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
-
-    def poll(self, timeout_seconds: float, max_records: int) -> list[Batch]:
-        """See ``Transport.poll``."""
-        try:
-            if self._fenced_at is not None:
-                raise Fenced.replaced(self._connection, "its member was replaced")
-            return self._polled(timeout_seconds, max_records)
-        except Fenced as fenced:
-            self._rejoin(fenced)
-            return []
 
     def _polled(self, timeout_seconds: float, max_records: int) -> list[Batch]:
         consumer, deadline = self._joined(), time.monotonic() + timeout_seconds

@@ -32,7 +32,7 @@ from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import in_zone
 from streamcast.offline.training.defaults import season_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
-from streamcast.quality import Tally, naive_name, sentence
+from streamcast.quality import SumsByStep, naive_name, sentence
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
 from streamcast.topics.observations import Observations
@@ -124,7 +124,7 @@ class Forecaster:
         spec, found = self._model.spec, self._model.facts.get("quality") or {}
         season = ", ".join(map(str, spec.season))
         naive = naive_name(spec.naive_season, spec.series.freq)
-        measured = sentence(Tally.of_facts(found).over_all(), found.get("nominal", 0.0), naive)
+        measured = sentence(SumsByStep.of_facts(found).over_all(), found.get("nominal", 0.0), naive)
         return (
             f"Forecaster({self.name!r}, {spec.series.target} every {spec.series.bar}, {spec.horizon} bars ahead,"
             f" season {season} bars; {measured})"

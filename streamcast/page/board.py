@@ -19,7 +19,8 @@ import msgspec
 import numpy as np
 
 from streamcast.consumers.transport import Batch, Headers
-from streamcast.page.track import Accuracy, Bars, Forecast, Sums, Track, total
+from streamcast.page.track import Bars, Forecast, Track
+from streamcast.quality import Quality, Sums
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
 from streamcast.topics.dead_letters import REPLAYED
@@ -77,7 +78,7 @@ class Sample:
     at: float
     records_rate: float
     forecasts_rate: float
-    lanes: Mapping[str, Accuracy]
+    lanes: Mapping[str, Quality]
     service: Numbers | None
 
 
@@ -234,7 +235,7 @@ class Board:
                 track.version += 1
             now = self.clock()
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
-                lanes = {lane: self.accuracy(lane) for lane in self.models}
+                lanes = {lane: self.quality(lane) for lane in self.models}
                 rates = self.records.rate(now), self.forecasts.rate(now)
                 self.samples.append(Sample(now, *rates, lanes, self._service))
 
@@ -246,13 +247,13 @@ class Board:
         """The service's own numbers; None while it does not answer."""
         return self._service
 
-    def accuracy(self, lane: str) -> Accuracy:
-        """The accuracy of a lane over all series: as the service reports it, else over the kept forecasts."""
-        mine = total(lanes[lane] for lanes in self.sums.values() if lane in lanes)
-        return self._reported(lane) or mine.accuracy()
+    def quality(self, lane: str) -> Quality:
+        """The quality of a lane over all series: as the service reports it, else over the kept forecasts."""
+        mine = sum((lanes[lane] for lanes in self.sums.values() if lane in lanes), Sums())
+        return self._reported(lane) or mine.quality()
 
     def is_reported(self) -> bool:
-        """Whether the champion's accuracy is the service's own number."""
+        """Whether the champion's quality is the service's own number."""
         return self._reported(self.champion) is not None
 
     def label(self, bars: _Bars) -> _Bars:
@@ -322,14 +323,16 @@ class Board:
         self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
         self._unscored[message.unique_id] = None
 
-    def _reported(self, lane: str) -> Accuracy | None:
-        """The accuracy of a lane as the service reports it; None if it does not."""
+    def _reported(self, lane: str) -> Quality | None:
+        """The quality of a lane as the service reports it; None if it does not."""
         numbers = self._service or {}
         if not (outcomes := numbers.get(f"{lane}.outcomes")):
             return None
         relative, coverage = numbers.get(f"{lane}.relative_mae"), numbers.get(f"{lane}.coverage")
-        return Accuracy(
-            math.nan if relative is None else relative, math.nan if coverage is None else coverage, int(outcomes)
+        return Quality(
+            int(outcomes),
+            relative=math.nan if relative is None else relative,
+            coverage=math.nan if coverage is None else coverage,
         )
 
 

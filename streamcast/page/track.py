@@ -6,15 +6,15 @@ A bar's number is (label - offset) / freq; everything here counts in bar numbers
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcast.quality import Sums
 from streamcast.spec.model_spec import Aggregate
 
 Floats = NDArray[np.float64]
@@ -42,42 +42,6 @@ class Forecast(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Accuracy:
-    """A lane's error relative to seasonal naive's, and its coverage, over so many outcomes; NaN while unknown."""
-
-    relative: float = math.nan
-    coverage: float = math.nan
-    outcomes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """What an ``Accuracy`` is made of: sums over outcomes, the errors where seasonal naive has a forecast."""
-
-    outcomes: int = 0
-    covered: float = 0.0
-    error: float = 0.0
-    naive: float = 0.0
-
-    def accuracy(self) -> Accuracy:
-        """The accuracy over these outcomes."""
-        return Accuracy(
-            self.error / self.naive if self.naive > 0 else math.nan,
-            self.covered / self.outcomes if self.outcomes else math.nan,
-            self.outcomes,
-        )
-
-
-def total(parts: Iterable[Sums]) -> Sums:
-    """The sums over the outcomes of all parts."""
-    outcomes, covered, error, naive = 0, 0.0, 0.0, 0.0
-    for part in parts:
-        outcomes, covered = outcomes + part.outcomes, covered + part.covered
-        error, naive = error + part.error, naive + part.naive
-    return Sums(outcomes, covered, error, naive)
-
-
-@dataclass(frozen=True, slots=True)
 class LaneErrors:
     """Errors of one lane's forecasts; NaN where no value has been observed (or seasonal naive has none).
 
@@ -92,11 +56,11 @@ class LaneErrors:
     counted: Flags
 
     def sums(self) -> Sums:
-        """The sums over the outcomes that count; see ``streamcast.quality``."""
-        observed = self.counted & np.isfinite(self.error)
-        both = observed & np.isfinite(self.naive)
-        inside = float(self.covered[observed].sum())
-        return Sums(int(observed.sum()), inside, float(self.error[both].sum()), float(self.naive[both].sum()))
+        """The sums over the outcomes that count, without pinball loss; see ``streamcast.quality``."""
+        counts = self.counted & np.isfinite(self.error)
+        error_N = self.error[counts]
+        unknown_N = np.full(len(error_N), np.nan)
+        return Sums.of(np.column_stack((error_N, self.naive[counts], unknown_N, self.covered[counts])))
 
     def by_cutoff(self) -> dict[str, Floats | Bars]:
         """Mean error, seasonal naive's mean error, and coverage of each cutoff; [F] each."""

@@ -73,7 +73,7 @@ def stats(board: Board) -> View:
             "scored_ago": now - (newest.at if newest else board.started),
             "nominal": _nominal_coverage(board),
             "now": None if newest is None else _sample(board, newest),
-            "lanes": [{"lane": lane, "model": board.models[lane], **_accuracy(newest, lane)} for lane in lanes],
+            "lanes": [{"lane": lane, "model": board.models[lane], **_quality(newest, lane)} for lane in lanes],
         }
 
 
@@ -108,7 +108,7 @@ def ranking(board: Board, query: str, sort: str) -> list[str]:
         keys = sorted(key for key in board.tracks if wanted in key.casefold())
         if sort == "wrong":
             known = {
-                key: lanes[board.champion].accuracy().relative
+                key: lanes[board.champion].quality().relative
                 for key, lanes in board.sums.items()
                 if board.champion in lanes
             }
@@ -180,22 +180,22 @@ def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> Vi
     view: View = {"oldest": labels[0], "forecasts": fresh, "model": board.models[lane]}
     if errors is not None:
         view["errors"] = errors.by_cutoff() | {"cutoff": board.label(errors.cutoffs)}
-        accuracy = errors.sums().accuracy()
-        view |= {"relative": accuracy.relative, "coverage": accuracy.coverage}
+        found = errors.sums().quality()
+        view |= {"relative": found.relative, "coverage": found.coverage}
     return view
 
 
 def _tile(board: Board, key: str, track: Track, version: Version) -> View:
     first, values = track.last(_TILE_BARS)
     sums = board.sums.get(key, {}).get(board.champion)
-    accuracy = sums and sums.accuracy()
+    found = sums and sums.quality()
     forecasts = track.forecasts.get(board.champion)
     view: View = {
         "key": key,
         "version": version,
         "values": values.astype(np.float32),
-        "relative": accuracy and accuracy.relative,
-        "coverage": accuracy and accuracy.coverage,
+        "relative": found and found.relative,
+        "coverage": found and found.coverage,
         "behind": version[1],
     }
     if forecasts:
@@ -216,13 +216,13 @@ def _sample(board: Board, sample: Sample) -> View:
         "latency_p99_ms": service.get("latency_p99_ms"),
         "lag_records": service.get("lag_records"),
         "service": sample.service is not None,
-        **_accuracy(sample, board.champion),
+        **_quality(sample, board.champion),
     }
 
 
-def _accuracy(sample: Sample | None, lane: str) -> View:
-    accuracy = sample and sample.lanes.get(lane)
-    return {"relative": accuracy and accuracy.relative, "coverage": accuracy and accuracy.coverage}
+def _quality(sample: Sample | None, lane: str) -> View:
+    found = sample and sample.lanes.get(lane)
+    return {"relative": found and found.relative, "coverage": found and found.coverage}
 
 
 def _nominal_coverage(board: Board) -> float | None:

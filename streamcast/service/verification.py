@@ -19,7 +19,7 @@ import numpy as np
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader
 from streamcast.engine.engine import Result
 from streamcast.kernels.outcomes import NOT_FINITE
-from streamcast.quality import Tally
+from streamcast.quality import SumsByStep
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
@@ -47,7 +47,7 @@ class Report:
     dead_letters: int = 0
     violations: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    quality: dict[str, Tally] = field(default_factory=dict, compare=False)
+    quality: dict[str, SumsByStep] = field(default_factory=dict, compare=False)
     """How good the computed forecasts are, by lane."""
 
     @property
@@ -283,8 +283,8 @@ class _PartitionCheck:
             self._on_records(self._report.records)
             for lane, result in results.items():
                 scores = result.scores
-                tally = self._report.quality.setdefault(lane, Tally())
-                tally.add(scores.ahead[scores.warm], scores.outcomes()[scores.warm])
+                sums = self._report.quality.setdefault(lane, SumsByStep())
+                sums.add(scores.ahead[scores.warm], scores.outcomes()[scores.warm])
             for lane, encoder in encoders.items():
                 self._compare_forecasts(lane, _answers(encoder, fold, lane, observations, results[lane]), sure)
             reasons = {("", batch.offsets[each.row]): each.reason for each in poison}

@@ -1,4 +1,4 @@
-"""A broker with TLS, users and an authorizer: every refusal is told apart, and the page's rights are enough."""
+"""A broker with TLS, users and an authorizer: each refusal has its own message, and the page's rights are enough."""
 
 from __future__ import annotations
 

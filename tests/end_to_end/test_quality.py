@@ -67,7 +67,7 @@ def world(
     return stand, model, folder
 
 
-def backtested(model: Model, history: History) -> quality.Tally:
+def backtested(model: Model, history: History) -> quality.SumsByStep:
     return backtest(model, history, int(history.ts_N[0]) + 2 * model.spec.series.freq, baselines={}).quality
 
 

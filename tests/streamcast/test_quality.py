@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcast.quality import Tally, facts_of, lines, quality_of, sentence
+from streamcast.quality import Sums, SumsByStep, facts_of, lines, sentence
 
 NAN = math.nan
 
 
-def tally_of(rows: list[tuple[int, float, float, float, float]]) -> Tally:
-    """The tally of rows: step, error, seasonal naive's error, pinball loss, covered."""
-    tally = Tally()
-    tally.add(np.array([row[0] for row in rows]), np.array([row[1:] for row in rows]))
-    return tally
+def sums_of(rows: list[tuple[int, float, float, float, float]]) -> SumsByStep:
+    """The sums of rows: step, error, seasonal naive's error, pinball loss, covered."""
+    sums = SumsByStep()
+    sums.add(np.array([row[0] for row in rows]), np.array([row[1:] for row in rows]))
+    return sums
 
 
 def test_errors_are_compared_on_the_outcomes_that_both_forecasts_have() -> None:
-    found = tally_of([(1, 1.0, 4.0, 0.5, 1.0), (1, 3.0, 4.0, 1.5, 0.0), (1, 100.0, NAN, 50.0, 1.0)]).over_all()
+    found = sums_of([(1, 1.0, 4.0, 0.5, 1.0), (1, 3.0, 4.0, 1.5, 0.0), (1, 100.0, NAN, 50.0, 1.0)]).over_all()
     assert (found.outcomes, found.compared) == (3, 2)
     assert found.mae == pytest.approx(104 / 3)
     assert found.naive_mae == 4
@@ -32,11 +32,11 @@ def test_errors_are_compared_on_the_outcomes_that_both_forecasts_have() -> None:
 
 
 def test_without_outcomes_nothing_is_known() -> None:
-    nothing = Tally().over_all()
+    nothing = SumsByStep().over_all()
     assert nothing.outcomes == 0
     assert math.isnan(nothing.relative)
     assert sentence(nothing, 0.8, "the last value") == "no forecast has met its outcome yet"
-    assert facts_of(Tally())["mae"] is None
+    assert facts_of(SumsByStep())["mae"] is None
 
 
 ERRORS = st.one_of(st.just(0.0), st.floats(1e-3, 1e6))
@@ -50,13 +50,13 @@ Rows = st.lists(
 
 
 @given(Rows, st.integers(0, 30))
-def test_a_tally_is_the_same_however_its_outcomes_arrive(
+def test_sums_are_the_same_however_its_outcomes_arrive(
     rows: list[tuple[int, float, float, float, float]], cut: int
 ) -> None:
-    whole, parts = tally_of(rows), Tally()
+    whole, parts = sums_of(rows), SumsByStep()
     for part in (rows[:cut], rows[cut:]):
         parts.add(np.array([row[0] for row in part], np.int64), np.array([row[1:] for row in part]).reshape(-1, 4))
-    alone = quality_of(np.array([row[1:] for row in rows]))
+    alone = Sums.of(np.array([row[1:] for row in rows])).quality()
     for other in (parts.over_all(), alone):
         for name in ("outcomes", "compared", "mae", "naive_mae", "relative", "coverage"):
             assert getattr(other, name) == pytest.approx(getattr(whole.over_all(), name), nan_ok=True)
@@ -65,14 +65,14 @@ def test_a_tally_is_the_same_however_its_outcomes_arrive(
 
 @given(Rows)
 def test_facts_of_a_model_say_what_its_training_said(rows: list[tuple[int, float, float, float, float]]) -> None:
-    tally = tally_of(rows)
-    kept = Tally.of_facts(json.loads(json.dumps(facts_of(tally))))
-    assert lines(kept, 0.8, "the same hour last week") == lines(tally, 0.8, "the same hour last week")
+    sums = sums_of(rows)
+    kept = SumsByStep.of_facts(json.loads(json.dumps(facts_of(sums))))
+    assert lines(kept, 0.8, "the same hour last week") == lines(sums, 0.8, "the same hour last week")
 
 
 def test_the_words_name_baseline_steps_and_number_of_outcomes() -> None:
-    tally = tally_of([(1, 1.0, 4.0, 0.5, 1.0), (24, 3.0, 4.0, 1.5, 0.0)])
-    over_all, first, last = lines(tally, 0.8, "the same hour last week")
+    sums = sums_of([(1, 1.0, 4.0, 0.5, 1.0), (24, 3.0, 4.0, 1.5, 0.0)])
+    over_all, first, last = lines(sums, 0.8, "the same hour last week")
     assert over_all == (
         "MAE 2, 0.500 of seasonal naive's (the same hour last week); the 80% interval held 50.0% (2 outcomes, steps"
         " ahead 1, 24)"

@@ -27,7 +27,7 @@ from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
 from streamcast.offline.training.fit import held_out_loss
-from streamcast.quality import Tally
+from streamcast.quality import SumsByStep
 from streamcast.spec.folders import Model, list_models, load_model, promote, save_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.topics import schemas
@@ -58,7 +58,7 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
     numbers = ["MAE", "of naive's", "interval held"]
     table = lean("model", "aliases", "digest", "trained on", *numbers, numbers=numbers)
     for m in found:
-        measured = Tally.of_facts(m.facts.get("quality") or {}).over_all()
+        measured = SumsByStep.of_facts(m.facts.get("quality") or {}).over_all()
         cells = (
             f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:12],
             str(m.facts.get("data", "")), _number(measured.mae, ".4g"), _number(measured.relative, ".3f"),

@@ -26,23 +26,22 @@ def require_writable(option: str, path: Path | None) -> None:
 
 def require_table(option: str, path: Path | None) -> None:
     """Raise as ``require_writable`` does, HistoryError for a table of neither kind; Parquet needs its package."""
-    require_writable(option, path)
-    if path is None:
-        return
-    if path.suffix not in (".csv", ".parquet"):
-        raise HistoryError(f"{option} is {path}: expected a name that ends with .csv or .parquet")
-    if path.suffix == ".parquet":
+    _require_named(option, path, ".csv", ".parquet")
+    if path is not None and path.suffix == ".parquet":
         import pyarrow as pa  # noqa: F401 a missing package is found before the work
 
 
 def require_page(option: str, path: Path | None) -> None:
     """Raise as ``require_writable`` does, HistoryError for a name that is none of HTML; charts need their package."""
+    _require_named(option, path, ".html", ".htm")
+    if path is not None:
+        import plotly  # noqa: F401 a missing package is found before the work
+
+
+def _require_named(option: str, path: Path | None, *endings: str) -> None:
     require_writable(option, path)
-    if path is None:
-        return
-    if path.suffix not in (".html", ".htm"):
-        raise HistoryError(f"{option} is {path}: expected a name that ends with .html")
-    import plotly  # noqa: F401 a missing package is found before the work
+    if path is not None and path.suffix not in endings:
+        raise HistoryError(f"{option} is {path}: expected a name that ends with {' or '.join(endings)}")
 
 
 def require_folder(option: str, folder: Path) -> None:

@@ -23,7 +23,7 @@ from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
 from streamcast.offline.training.defaults import season_notes
-from streamcast.quality import Tally, lines, naive_name, sentence
+from streamcast.quality import SumsByStep, lines, naive_name, sentence
 from streamcast.spec.folders import Model, load_model, require_name, save_model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -118,13 +118,13 @@ def describe(model: Model) -> str:
 def quality(model: Model) -> list[str]:
     """Return how good a model is beside seasonal naive on the held-out part, over all scored steps and by step."""
     found = model.facts.get("quality") or {}
-    tally = Tally.of_facts(found)
-    if not tally.over_all().outcomes:
+    sums = SumsByStep.of_facts(found)
+    if not sums.over_all().outcomes:
         return ["The history is too short to say how good the model is: run a backtest on later data."]
     unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
-    first, *steps = lines(tally, found["nominal"], baseline(model.spec))
+    first, *steps = lines(sums, found["nominal"], baseline(model.spec))
     said = [f"On the last {found['forecasts']:,} forecasts, {unseen}: {first}.", *steps]
-    if tally.over_all().relative > 1:
+    if sums.over_all().relative > 1:
         said.insert(1, "This is WORSE than repeating the season.")
     if found.get("by_series") is not None:
         said.append(f"Geometric mean over series of the ratio to seasonal naive: {found['by_series']:.3f}.")
@@ -134,7 +134,7 @@ def quality(model: Model) -> list[str]:
 def measured(model: Model) -> str:
     """Return what training measured, over all scored steps, in a few words."""
     found = model.facts.get("quality") or {}
-    return sentence(Tally.of_facts(found).over_all(), found.get("nominal", 0.0), baseline(model.spec))
+    return sentence(SumsByStep.of_facts(found).over_all(), found.get("nominal", 0.0), baseline(model.spec))
 
 
 def baseline(spec: ModelSpec) -> str:

@@ -29,7 +29,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         report = check(settings, lambda done: on_records(done, None))
     if as_json:
         found = {field.name: getattr(report, field.name) for field in fields(report)}
-        found["quality"] = {lane: facts_of(tally) for lane, tally in report.quality.items()}
+        found["quality"] = {lane: facts_of(sums) for lane, sums in report.quality.items()}
         console.print_json(data=found)
         return 0 if report.proven else 1
     for sentence in report.violations:
@@ -41,10 +41,10 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         f" {len(report.violations)} violations" + (", complete, unique, in order and equal" if report.proven else "")
     )
     specs = _specs(settings)
-    for lane, tally in report.quality.items():
+    for lane, sums in report.quality.items():
         spec = specs.get(lane)
         nominal = spec.quantiles[-1] - spec.quantiles[0] if spec else 0.0
-        first, *steps = lines(tally, nominal, baseline(spec) if spec else "of its model")
+        first, *steps = lines(sums, nominal, baseline(spec) if spec else "of its model")
         console.print(escape(f"Quality of lane {lane}, of all that was computed: {first}"), highlight=False)
         for line in steps:
             console.print(escape(line), highlight=False)

@@ -25,11 +25,11 @@ from streamcast.kernels.outcomes import NAMES
 from streamcast.offline.evaluation.accuracy import covered
 from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers, seasonal_scale, standard
 from streamcast.offline.evaluation.frames import forecast_frame
-from streamcast.offline.evaluation.report import BacktestReport, Calendar, Tally
+from streamcast.offline.evaluation.report import BacktestReport, Periods, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
-from streamcast.quality import Tally as Quality
+from streamcast.quality import SumsByStep
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -76,8 +76,8 @@ class Scoreboard:
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
         self._scored_KN = np.zeros((len(self._keys), n), np.bool_)
         self._tally = Tally.empty(len(self._keys), spec.horizon, spec.quantiles)
-        self._quality = Quality()
-        self._calendar, self._counts = self._empty_calendar(), np.array(spec.scored_steps) - 1
+        self._quality = SumsByStep()
+        self._periods, self._counts = self._empty_periods(), np.array(spec.scored_steps) - 1
 
     def add(self, series_A: Integers, cutoffs_A: Integers, values_AHQ: Floats, warm_A: Bools) -> Bools:
         """Score the forecasts of warm series within the test part; return which those are [A]."""
@@ -88,7 +88,7 @@ class Scoreboard:
         self._tally.add(series_A[mine], actual_AH, found_AHQ)
         counts = self._counts
         middle_AH = found_AHQ[:, counts, self._spec.median]
-        self._calendar.add(cutoffs_A[mine], actual_AH[:, counts], middle_AH, inside_AH[:, counts])
+        self._periods.add(cutoffs_A[mine], actual_AH[:, counts], middle_AH, inside_AH[:, counts])
         self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
         return mine
 
@@ -117,16 +117,16 @@ class Scoreboard:
             warm_up = self._spec.warm_up
             raise HistoryError(f"nothing to score: no series is warm (after {warm_up} bars) within the test part")
         training_KT = self._y_KT[:, : self._first + 1]
-        tallies, calendars = {name: self._tally}, {name: self._calendar}
+        tallies, periods = {name: self._tally}, {name: self._periods}
         if baselines is None:
             baselines = standard(self._spec.naive_season, self._spec.lags or 336)
         for other, baseline in baselines.items():
-            tallies[other], calendars[other] = self._scored(baseline, training_KT)
+            tallies[other], periods[other] = self._scored(baseline, training_KT)
         return BacktestReport(
             model=name,
             keys=self._keys,
             tallies=tallies,
-            calendars=calendars,
+            periods=periods,
             scale_K=np.array([seasonal_scale(y_T, self._spec.naive_season) for y_T in training_KT]),
             outcomes=outcomes or {},
             forecasts=int(self._scored_KN.sum()),
@@ -142,15 +142,15 @@ class Scoreboard:
         actual_AH: Floats = self._later_KT[series_A[:, None], bar_A[:, None] + np.arange(1, self._spec.horizon + 1)]
         return actual_AH
 
-    def _empty_calendar(self) -> Calendar:
+    def _empty_periods(self) -> Periods:
         first, last = (self._spec.series.grid.start(self._start + bar) for bar in (self._first, self._last))
-        return Calendar.empty(first, last, self._spec.series.freq)
+        return Periods.empty(first, last, self._spec.series.freq)
 
-    def _scored(self, baseline: Baseline, training_KT: Floats) -> tuple[Tally, Calendar]:
+    def _scored(self, baseline: Baseline, training_KT: Floats) -> tuple[Tally, Periods]:
         """Return a baseline's errors at the points where the model was scored."""
         series, horizon = len(self._keys), self._spec.horizon
         forecast = baseline.fit(training_KT, horizon)
-        tally, calendar = Tally.empty(series, horizon, ()), self._empty_calendar()
+        tally, periods = Tally.empty(series, horizon, ()), self._empty_periods()
         block = max(BLOCK_NUMBERS // (series * horizon), 1)
         for start in range(0, self._scored_KN.shape[1], block):
             stop = min(start + block, self._scored_KN.shape[1])
@@ -163,8 +163,8 @@ class Scoreboard:
             forecast_AH = forecast_KNH[series_A, number_A]
             tally.add(series_A, actual_AH, forecast_AH[:, :, None])
             counts, cutoffs_A = self._counts, self._spec.series.grid.start(self._start + cutoffs_N[number_A])
-            calendar.add(cutoffs_A, actual_AH[:, counts], forecast_AH[:, counts], None)
-        return tally, calendar
+            periods.add(cutoffs_A, actual_AH[:, counts], forecast_AH[:, counts], None)
+        return tally, periods
 
 
 def backtest(

@@ -23,7 +23,7 @@ from streamcast.offline.evaluation.accuracy import Floats
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE
 from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.evaluation.intervals import Ratio, relative_error
-from streamcast.offline.evaluation.report import BacktestReport, Calendar
+from streamcast.offline.evaluation.report import BacktestReport, Periods
 from streamcast.spec.model_spec import ModelSpec
 
 MODEL_COLOUR, NAIVE_COLOUR, OTHER_COLOUR, OUTCOME_COLOUR = "#1f6feb", "#d97706", "#9aa4b2", "#111827"
@@ -163,10 +163,10 @@ def _glossary(facts: Facts) -> str:
 
 def _ranking_of(report: BacktestReport) -> list[tuple[str, Ratio]]:
     """Return each forecaster's relative error, the best first."""
-    naive = report.calendars[SEASONAL_NAIVE]
+    naive = report.periods[SEASONAL_NAIVE]
     found = {
-        name: relative_error(calendar.absolute_D, naive.absolute_D, _CONFIDENCE)
-        for name, calendar in report.calendars.items()
+        name: relative_error(periods.absolute_D, naive.absolute_D, _CONFIDENCE)
+        for name, periods in report.periods.items()
     }
     return sorted(found.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
 
@@ -286,8 +286,8 @@ def _by_step(report: BacktestReport) -> go.Figure:
 
 def _over_time(report: BacktestReport) -> go.Figure:
     figure = go.Figure()
-    for name, calendar in report.calendars.items():
-        weeks = _summed(calendar, "W-MON")
+    for name, periods in report.periods.items():
+        weeks = _summed(periods, "W-MON")
         figure.add_scatter(
             x=weeks.index, y=weeks["absolute"] / weeks["count"], mode="lines+markers", name=name, marker={"size": 4},
             line=_line(report, name), visible=True if name in (report.model, SEASONAL_NAIVE) else "legendonly",
@@ -297,7 +297,7 @@ def _over_time(report: BacktestReport) -> go.Figure:
 
 
 def _coverage(report: BacktestReport, facts: Facts) -> go.Figure:
-    months = _summed(report.calendars[report.model], "MS")
+    months = _summed(report.periods[report.model], "MS")
     months = months[months["count"] >= FEW_OUTCOMES]
     share = months["covered"] / months["count"]
     colours = [MODEL_COLOUR if abs(value - facts.nominal) <= 0.05 else NAIVE_COLOUR for value in share]
@@ -313,11 +313,11 @@ def _coverage(report: BacktestReport, facts: Facts) -> go.Figure:
     return _styled(figure, 320)
 
 
-def _summed(calendar: Calendar, rule: str) -> pd.DataFrame:
-    """Return the sums of a calendar by week or month, of those with outcomes."""
-    times = pd.to_datetime(calendar.starts, unit="ms")
+def _summed(periods: Periods, rule: str) -> pd.DataFrame:
+    """Return the sums by week or month, of those with outcomes."""
+    times = pd.to_datetime(periods.starts, unit="ms")
     columns: Mapping[str, Floats] = {
-        "count": calendar.count_D, "absolute": calendar.absolute_D, "covered": calendar.covered_D
+        "count": periods.count_D, "absolute": periods.absolute_D, "covered": periods.covered_D
     }  # fmt: skip
     found = pd.DataFrame(columns, index=times).resample(rule, label="left", closed="left").sum()
     return found[found["count"] > 0]

@@ -23,7 +23,7 @@ from streamcast.offline.evaluation.accuracy import (
     width,
 )
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, Integers
-from streamcast.quality import Tally as Quality
+from streamcast.quality import SumsByStep
 
 DAY_MS = 86_400_000
 Row = dict[str, Any]
@@ -72,7 +72,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Calendar:
+class Periods:
     """Sums of all series and scored steps by the period of the cutoff: a day, or a bar if that is longer.
 
     Period d begins at ``start_ms + d · every_ms``.  ``absolute_D`` and ``covered_D`` are sums over ``count_D`` points.
@@ -85,7 +85,7 @@ class Calendar:
     covered_D: Floats
 
     @classmethod
-    def empty(cls, from_ms: int, to_ms: int, freq_ms: int) -> Calendar:
+    def empty(cls, from_ms: int, to_ms: int, freq_ms: int) -> Periods:
         """Return sums without points for cutoffs from one time to another (included)."""
         every = max(DAY_MS, freq_ms)
         start = from_ms // every * every
@@ -110,7 +110,7 @@ class Calendar:
 
 @dataclass(frozen=True, slots=True)
 class BacktestReport:
-    """The result of a backtest; ``tallies`` holds the model first, then the baselines, ``calendars`` the same by time.
+    """The result of a backtest; ``tallies`` holds the model first, then the baselines, ``periods`` the same by time.
 
     ``scale_K`` is the in-sample seasonal naive error of each series, ``outcomes`` counts the records by outcome,
     ``forecasts`` is how many were scored, ``quality`` what the engine counted of them as the service does (their scored
@@ -120,11 +120,11 @@ class BacktestReport:
     model: str
     keys: tuple[str, ...]
     tallies: Mapping[str, Tally]
-    calendars: Mapping[str, Calendar]
+    periods: Mapping[str, Periods]
     scale_K: Floats
     outcomes: Mapping[str, int]
     forecasts: int
-    quality: Quality
+    quality: SumsByStep
     kept: pd.DataFrame | None
 
     def rows(self) -> list[Row]:

@@ -62,10 +62,11 @@ class Reporter:
     def _lane(self, lane: Lane, poll: Poll) -> None:
         result, telemetry = poll.results[lane.name], self._telemetry
         scores = result.scores
-        error, naive, pinball, covered = scores.outcomes()[scores.warm].T
-        telemetry.scores(lane.name, scores.ahead[scores.warm], error, naive, pinball, covered.astype(bool))
-        error = scores.outcomes()[:, 0]
-        nearest = scores.ahead == lane.model.spec.scored_steps[0]
+        error, naive, pinball, covered = scores.outcomes().T
+        warm, nearest = scores.warm, scores.ahead == lane.model.spec.scored_steps[0]
+        telemetry.scores(
+            lane.name, scores.ahead[warm], error[warm], naive[warm], pinball[warm], covered[warm].astype(bool)
+        )
         telemetry.drift(lane.name, self._drifts[lane.name].observe(error[nearest]))
         telemetry.anomalies(lane.name, int((result.forecasts.anomaly > ANOMALOUS).sum()))
         telemetry.not_finite(lane.name, int((result.outcomes == NOT_FINITE).sum()))

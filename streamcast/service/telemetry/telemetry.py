@@ -85,7 +85,7 @@ class Telemetry(Collector):
         self._saved: dict[Partition, float] = {}
         self._outcomes: dict[tuple[str, int], Outcomes] = {}
         self._trained = dict(trained or {})
-        self._quality = {lane: quality.Tally() for lane in lanes}
+        self._quality = {lane: quality.SumsByStep() for lane in lanes}
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_BATCHES)
         self._encoding = 0.0
         self._recent_totals: deque[tuple[float, float]] = deque(maxlen=_RECENT_BATCHES)
@@ -357,7 +357,7 @@ class Telemetry(Collector):
     def _accuracy_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         for (lane, horizon), track in sorted(self._outcomes.items()):
             labels, rows = (lane, str(horizon)), track.rows()
-            found = quality.quality_of(rows)
+            found = quality.Sums.of(rows).quality()
             yield "forecast_outcomes", labels, found.outcomes
             yield "forecast_mae", labels, found.mae
             yield "forecast_relative_mae", labels, found.relative

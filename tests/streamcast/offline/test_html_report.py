@@ -64,19 +64,19 @@ def test_the_numbers_are_those_of_the_tables(report: BacktestReport) -> None:
     page = html.unescape(write(report, facts()))
     _, by_series = report.relative_mae()
     assert all(f"<td>{ratio:.3f}</td>" in page for ratio in by_series.values())
-    mine, naive = (report.calendars[name] for name in ("m", SEASONAL_NAIVE))
+    mine, naive = (report.periods[name] for name in ("m", SEASONAL_NAIVE))
     ratio = mine.absolute_D.sum() / naive.absolute_D.sum()
     assert f"error is {ratio:.3f} of seasonal naive's" in page
     assert "It is better than seasonal naive, and that is no accident." in page
 
 
 def test_sums_by_day_are_those_of_the_scored_steps(report: BacktestReport) -> None:
-    tally, calendar = report.tallies["m"], report.calendars["m"]
+    tally, periods = report.tallies["m"], report.periods["m"]
     scored = np.array(SPEC.scored_steps) - 1
-    assert calendar.count_D.sum() == tally.count_KH[:, scored].sum()
-    assert calendar.absolute_D.sum() == pytest.approx(tally.absolute_KH[:, scored].sum())
-    assert calendar.covered_D.sum() == tally.covered_KH[:, scored].sum()
-    assert calendar.count_D[1:-1].tolist() == [2 * 2 * 24] * (len(calendar.count_D) - 2)
+    assert periods.count_D.sum() == tally.count_KH[:, scored].sum()
+    assert periods.absolute_D.sum() == pytest.approx(tally.absolute_KH[:, scored].sum())
+    assert periods.covered_D.sum() == tally.covered_KH[:, scored].sum()
+    assert periods.count_D[1:-1].tolist() == [2 * 2 * 24] * (len(periods.count_D) - 2)
 
 
 def test_an_interval_holds_the_ratio_and_grows_with_the_noise() -> None:

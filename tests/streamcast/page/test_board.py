@@ -23,8 +23,8 @@ from streamcast.page import views, words
 from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow
 from streamcast.page.scrape import Scraper, quantile
-from streamcast.page.track import Accuracy, Forecast, Sums, Track, total
-from streamcast.quality import naive_name
+from streamcast.page.track import Forecast, Track
+from streamcast.quality import Sums, naive_name
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
@@ -172,9 +172,14 @@ def test_a_forecast_seen_twice_is_kept_once() -> None:
 
 
 def test_accuracy_over_series_is_that_of_all_their_outcomes_together() -> None:
-    parts = Sums(4, 3.0, 6.0, 8.0), Sums(1, 1.0, 6.0, 2.0), Sums(3, 0.0, 0.0, 0.0)
-    assert total(parts).accuracy() == Accuracy(relative=1.2, coverage=0.5, outcomes=8)
-    nothing = total([]).accuracy()
+    parts = (
+        Sums(outcomes=4, covered=3.0, compared=4, compared_error=6.0, naive=8.0),
+        Sums(outcomes=1, covered=1.0, compared=1, compared_error=6.0, naive=2.0),
+        Sums(outcomes=3),
+    )
+    found = sum(parts, Sums()).quality()
+    assert (found.relative, found.coverage, found.outcomes) == (1.2, 0.5, 8)
+    nothing = Sums().quality()
     assert math.isnan(nothing.relative)
     assert math.isnan(nothing.coverage)
 
@@ -185,10 +190,11 @@ def test_only_scored_steps_of_warm_forecasts_count() -> None:
         forecast = Forecast(cutoff, (0.5,), np.ones((1, 2), np.float32), warm=warm)
         track.add_forecast("champion", forecast, 9)
     found = {steps: track.errors("champion", 1, steps) for steps in ((), (1,), (2,))}
-    assert {steps: errors and errors.sums() for steps, errors in found.items()} == {
-        (): Sums(4, 0.0, 1 + 2 + 2 + 4, 0 + 3 + 3 + 5),
-        (1,): Sums(2, 0.0, 1 + 2, 0 + 3),
-        (2,): Sums(2, 0.0, 2 + 4, 3 + 5),
+    sums = {steps: errors.sums() for steps, errors in found.items() if errors is not None}
+    assert {steps: (each.outcomes, each.covered, each.compared_error, each.naive) for steps, each in sums.items()} == {
+        (): (4, 0.0, 1 + 2 + 2 + 4, 0 + 3 + 3 + 5),
+        (1,): (2, 0.0, 1 + 2, 0 + 3),
+        (2,): (2, 0.0, 2 + 4, 3 + 5),
     }
 
 
