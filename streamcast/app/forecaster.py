@@ -21,6 +21,7 @@ import pandas as pd
 from streamcast.app.frames import Names, as_pandas
 from streamcast.app.live_values import Number, Time, milliseconds, number
 from streamcast.app.specs import new_spec
+from streamcast.app.trained import measured
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryWarning, ModelError, TrainingWarning
 from streamcast.models.spec import SpecError
@@ -32,7 +33,6 @@ from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import in_zone
 from streamcast.offline.training.defaults import season_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
-from streamcast.quality import SumsByStep, naive_name, sentence
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
 from streamcast.topics.observations import Observations
@@ -121,13 +121,11 @@ class Forecaster:
     def __repr__(self) -> str:
         if self._model is None:
             return f"Forecaster({self.name!r}, horizon {self._choices['horizon']}: not trained yet)"
-        spec, found = self._model.spec, self._model.facts.get("quality") or {}
+        spec = self._model.spec
         season = ", ".join(map(str, spec.season))
-        naive = naive_name(spec.naive_season, spec.series.freq)
-        measured = sentence(SumsByStep.of_facts(found).over_all(), found.get("nominal", 0.0), naive)
         return (
             f"Forecaster({self.name!r}, {spec.series.target} every {spec.series.bar}, {spec.horizon} bars ahead,"
-            f" season {season} bars; {measured})"
+            f" season {season} bars; {measured(self._model)})"
         )
 
     @property
@@ -337,7 +335,7 @@ def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProg
         return
     from rich.console import Console
 
-    from streamcast.app.commands.train import progress_bar
+    from streamcast.app.commands.progress import progress_bar
 
     with progress_bar(Console()) as follow:
         yield follow

@@ -16,8 +16,8 @@ from streamcast.app.commands.outputs import require_page, require_table
 from streamcast.app.commands.progress import counting
 from streamcast.app.commands.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
-from streamcast.app.commands.train import baseline
 from streamcast.app.options import BacktestOptions, Columns
+from streamcast.app.trained import baseline
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import Refit
 from streamcast.offline.evaluation.backtest import backtest as run

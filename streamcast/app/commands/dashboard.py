@@ -7,9 +7,9 @@ from dataclasses import replace
 from streamcast.app.commands.connect import connection, load_lanes, new_reader
 from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.commands.serve import log, stop_on_signals
-from streamcast.app.commands.train import measured
 from streamcast.app.settings import Settings
 from streamcast.app.settings.fields import DashboardSettings
+from streamcast.app.trained import measured
 from streamcast.hosts import is_loopback
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed

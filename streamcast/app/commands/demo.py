@@ -26,10 +26,11 @@ from rich.table import Table
 
 from streamcast.app.commands.listening import listening, require_free
 from streamcast.app.commands.outputs import require_writable
+from streamcast.app.commands.progress import progress_bar
 from streamcast.app.commands.replay import outgoing, paced
 from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
-from streamcast.app.commands.train import baseline, describe, measured, progress_bar
 from streamcast.app.demo_data import read_series
+from streamcast.app.trained import baseline, describe, measured
 from streamcast.consumers import loop
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport

@@ -18,8 +18,8 @@ from rich.text import Text
 from streamcast.app.commands import tables
 from streamcast.app.commands.reading import read_history
 from streamcast.app.commands.tables import lean
-from streamcast.app.commands.train import quality
 from streamcast.app.options import Columns, CompressOptions
+from streamcast.app.trained import quality
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
 from streamcast.models.guide.advisor import Resources, Task

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+if TYPE_CHECKING:
+    from streamcast.offline.training import fit as training
 
 LINE_SECONDS = 10.0
 """Between two lines, where there is no terminal."""
@@ -35,3 +39,41 @@ def counting(what: str, console: Console, clock: Callable[[], float] = time.mono
             console.print(f"{what}: {done:,}{of} after {now - began:.0f} s", highlight=False, markup=False)
 
     yield print_line
+
+
+@contextmanager
+def progress_bar(console: Console) -> Iterator[training.OnProgress]:
+    """Show epoch, losses and time left while training: a bar on a terminal, else a line an epoch."""
+    if not console.is_terminal:
+        yield _line_an_epoch(console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[left]}"))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("preparing", total=1.0, left="")
+
+        def on_progress(at: training.Progress) -> None:
+            progress.update(
+                task,
+                completed=at.done,
+                description=("on the whole history" if at.refit else f"epoch {at.epoch}/{at.epochs}")
+                + f"  loss {at.loss:.4f}  validation {at.validation:.4f}",
+                left=f"{at.seconds_left:.0f} s left at most",
+            )
+
+        yield on_progress
+
+
+def _line_an_epoch(console: Console) -> training.OnProgress:
+    """Return what prints a line when an epoch begins, with the losses up to then."""
+    begun: set[tuple[bool, int]] = set()
+
+    def on_progress(at: training.Progress) -> None:
+        if (at.refit, at.epoch) in begun:
+            return
+        begun.add((at.refit, at.epoch))
+        part = "final training on the whole history" if at.refit else f"epoch {at.epoch}/{at.epochs}"
+        console.print(
+            f"{part}: validation loss so far {at.validation:.4f}, at most {at.seconds_left:.0f} s left", highlight=False
+        )
+
+    return on_progress

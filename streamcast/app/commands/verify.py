@@ -12,8 +12,8 @@ from rich.markup import escape
 from streamcast.app.commands.connect import connection, new_reader
 from streamcast.app.commands.progress import counting
 from streamcast.app.commands.topics import require_topics
-from streamcast.app.commands.train import baseline
 from streamcast.app.settings import Settings
+from streamcast.app.trained import baseline
 from streamcast.errors import ModelError
 from streamcast.quality import facts_of, lines
 from streamcast.service.verification import Expectations, OnRecords, Report, verify

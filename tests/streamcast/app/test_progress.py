@@ -6,8 +6,7 @@ import io
 
 from rich.console import Console
 
-from streamcast.app.commands.progress import counting
-from streamcast.app.commands.train import progress_bar
+from streamcast.app.commands.progress import counting, progress_bar
 from streamcast.offline.training.fit import Progress
 
 

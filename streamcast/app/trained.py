@@ -1,0 +1,71 @@
+"""What a trained model says about itself: how good it is, its size, and how its training went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamcast.models.network import NoNetwork
+from streamcast.quality import SumsByStep, lines, naive_name, sentence
+from streamcast.spec.folders import Model
+from streamcast.spec.model_spec import ModelSpec
+
+
+def describe(model: Model) -> str:
+    """Return a few sentences: how good the model is on the data it was not trained on, its size, its training."""
+    return "\n".join([*unfinished(model.facts), *quality(model), training_line(model)])
+
+
+def quality(model: Model) -> list[str]:
+    """Return how good a model is beside seasonal naive on the held-out part, over all scored steps and by step."""
+    found = model.facts.get("quality") or {}
+    sums = SumsByStep.of_facts(found)
+    if not sums.over_all().outcomes:
+        return ["The history is too short to say how good the model is: run a backtest on later data."]
+    unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
+    first, *steps = lines(sums, found["nominal"], baseline(model.spec))
+    said = [f"On the last {found['forecasts']:,} forecasts, {unseen}: {first}.", *steps]
+    if sums.over_all().relative > 1:
+        said.insert(1, "This is WORSE than repeating the season.")
+    if found.get("by_series") is not None:
+        said.append(f"Geometric mean over series of the ratio to seasonal naive: {found['by_series']:.3f}.")
+    return said
+
+
+def measured(model: Model) -> str:
+    """Return what training measured, over all scored steps, in a few words."""
+    found = model.facts.get("quality") or {}
+    return sentence(SumsByStep.of_facts(found).over_all(), found.get("nominal", 0.0), baseline(model.spec))
+
+
+def baseline(spec: ModelSpec) -> str:
+    """Return what the seasonal naive forecast of a model repeats."""
+    return naive_name(spec.naive_season, spec.series.freq)
+
+
+def unfinished(facts: Mapping[str, Any]) -> list[str]:
+    """Return a warning if training ended before its first epoch did."""
+    if facts.get("whole_epochs", 1):
+        return []
+    warning = (
+        f"WARNING: training ended ({facts['stopped']}) before its first epoch was finished. The forecasts may be poor"
+        " and the intervals wrong: give it more time (--max-seconds, max_seconds)."
+    )
+    return [warning]
+
+
+def training_line(model: Model) -> str:
+    """Return one sentence: size, loss before and after, and why training stopped."""
+    facts = model.facts
+    if isinstance(model.network, NoNetwork):
+        return "A model without a network: nothing was trained, it learns from every record"
+    parameters = sum(p.numel() for p in model.network.parameters())
+    if "highway_loss" in facts:
+        began = f"{facts['highway_loss']:.4f} before training"
+    else:
+        whole = f", {facts['whole_loss']:.4f} before compression" if "whole_loss" in facts else ""
+        began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
+    return (
+        f"{parameters:,} parameters; the validation loss fell from {began} to {facts['validation_loss']:.4f} in epoch"
+        f" {facts['best_epoch']} of {facts['epochs']} ({facts['seconds']:.0f} s; stopped by {facts['stopped']})"
+    )
