@@ -315,7 +315,7 @@ class Transport(Reader, Protocol):
         """Records between the position and the end of each assigned partition, as last known; no round trip."""
 
     def create(self, topics: Sequence[TopicSpec]) -> None:
-        """Create the topics that do not exist yet."""
+        """Create the topics that do not exist yet; returns when the brokers describe them, with their leaders."""
 
 
 class Handler(Protocol):

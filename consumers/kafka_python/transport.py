@@ -170,9 +170,12 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
             }
             with self._talking(f"creating {name}"):
                 try:
-                    self._admin().create_topics({name: shape}, wait_for_metadata=True)
+                    self._admin().create_topics({name: shape})
                 except errors.TopicAuthorizationFailedError as error:
                     raise NotAllowed.to("CREATE", f"topic {name}") from error
+                except errors.TopicAlreadyExistsError:
+                    pass  # somebody else was faster
+                self._admin().wait_for_topics([name], CONNECT_MS)
 
     def _close(self) -> None:
         if self._consumer is not None:

@@ -44,6 +44,8 @@ from streamcast.consumers.transport import (
     TransportError,
 )
 
+DESCRIBE_SECONDS = 0.05
+"""How long to wait before asking again whether the brokers describe a new topic."""
 MANY = 1_000
 """At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not."""
 
@@ -177,9 +179,12 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 try:
                     answer.result()
                 except KafkaException as failure:
-                    if failure.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    code = failure.args[0].code()
+                    if code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                         raise NotAllowed.to("CREATE", f"topic {name}") from failure
-                    raise
+                    if code != KafkaError.TOPIC_ALREADY_EXISTS:
+                        raise
+        self._await_described({topic.topic for topic in wanted})
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Transport.close``."""
@@ -188,6 +193,17 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             self._consumer = None
         self._drop_producer()
         super().close(timeout_seconds)
+
+    def _await_described(self, names: set[str]) -> None:
+        """Wait until the brokers describe new topics with their leaders; they know them only some time after."""
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while missing := sorted(names - {name for name, topic in self._found(sorted(names)).items() if _is_led(topic)}):
+            if time.monotonic() > deadline:
+                raise BrokerUnavailable(
+                    f"The brokers accepted {', '.join(missing)} and did not describe the partitions with their leaders"
+                    f" within {CONNECT_SECONDS:g} s: see the brokers' logs, then try again"
+                )
+            time.sleep(DESCRIBE_SECONDS)
 
     def _joined(self) -> Consumer:
         if self._consumer is None:
@@ -370,6 +386,11 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         if waiting:
             raise TimeoutError(f"{waiting} records were not acknowledged within {committing.COMMIT_SECONDS:.0f} s")
         self._working = True
+
+
+def _is_led(topic: Any) -> bool:
+    """Whether every partition of a topic's description has a leader."""
+    return all(partition.leader is not None and partition.leader.id >= 0 for partition in topic.partitions)
 
 
 def _partitions(names: Sequence[TopicPartition]) -> list[Partition]:

@@ -493,7 +493,7 @@ def test_a_topic_that_is_made_again_has_another_identity(world: World) -> None:
     delete_topic(world, topic)
     assert any(topic not in reader.describe([topic]) for _ in range(POLLS))
     world.admin.create([TopicSpec(topic, 1)])
-    assert reader.describe([topic])[topic].id not in {"", first}
+    assert reader.describe([topic])[topic].id not in {"", first}, "create returned before the brokers knew the topic"
 
 
 @pytest.mark.kafka
