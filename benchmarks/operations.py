@@ -29,7 +29,7 @@ from benchmarks.printing import show
 from benchmarks.service import benchmark_model, new_transport
 from benchmarks.throughput import PARTITIONS, Case, observation, result, start
 from harness.local_kafka import LocalKafka
-from streamcast.app.commands.serve import new_telemetry, settle_garbage
+from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 from streamcast.service.assignment import Start

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.children import end_with_parent
-from streamcast.app.commands.serve import new_telemetry, settle_garbage
+from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage
 from streamcast.consumers import loop
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, Positions, TopicSpec, Transport
 from streamcast.service.assignment import Start

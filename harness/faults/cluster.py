@@ -26,8 +26,8 @@ from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
 from harness.records import Raw, Source
 from harness.streams import LSTM_ATTENTION, model_spec
-from streamcast.app.commands.connect import connection, new_reader
-from streamcast.app.commands.verify import check
+from streamcast.app.commands.deployment.connect import connection, new_reader
+from streamcast.app.commands.deployment.verify import check
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import (

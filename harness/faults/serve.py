@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from streamcast.app.commands.serve import serve
+from streamcast.app.commands.deployment.serve import serve
 from streamcast.app.settings import load_settings
 from streamcast.consumers.loop import Loop
 from streamcast.consumers.transport import Partition

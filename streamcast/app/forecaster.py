@@ -335,7 +335,7 @@ def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProg
         return
     from rich.console import Console
 
-    from streamcast.app.commands.progress import progress_bar
+    from streamcast.app.progress import progress_bar
 
     with progress_bar(Console()) as follow:
         yield follow

@@ -12,7 +12,7 @@ from harness.faults.proxy import Proxy
 from harness.faults.serve import POINTS, Trap
 from harness.local_cluster import GROUPS, LocalCluster
 from harness.local_kafka import LocalKafka
-from streamcast.app.commands.verify import verify_service
+from streamcast.app.commands.deployment.verify import verify_service
 from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.librdkafka.reader import LibrdReader
 from streamcast.consumers.transport import Connection

@@ -18,7 +18,7 @@ from harness.simulation.stand import GROUP, TOPICS, Stand
 from harness.streams import model_spec
 from streamcast import quality
 from streamcast.app.cli import app
-from streamcast.app.commands import verify
+from streamcast.app.commands.deployment import verify
 from streamcast.app.settings import load_settings
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.transport import MemoryReader

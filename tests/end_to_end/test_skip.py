@@ -9,9 +9,9 @@ from rich.console import Console
 
 from harness.faults.cluster import Client, Cluster, Tally
 from harness.local_kafka import LocalKafka
-from streamcast.app.commands import dlq
-from streamcast.app.commands.connect import connection, new_reader
-from streamcast.app.commands.skip import skip_record
+from streamcast.app.commands.deployment import dlq
+from streamcast.app.commands.deployment.connect import connection, new_reader
+from streamcast.app.commands.deployment.skip import skip_record
 from streamcast.consumers.transport import Partition
 
 CLIENTS: tuple[Client, ...] = ("kafka-python", "librdkafka")

@@ -25,7 +25,7 @@ def inspect(
     as_json: AsJson = False,
 ) -> int:
     """Print dead letters and their reasons."""
-    from streamcast.app.commands import dlq as command
+    from streamcast.app.commands.deployment import dlq as command
 
     return command.inspect(load(config), command.Filter(reason, since, until), limit, as_json, console())
 
@@ -40,6 +40,6 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them, write nothing.")] = False,
 ) -> int:
     """Write dead letters to the input topic again, each once."""
-    from streamcast.app.commands import dlq as command
+    from streamcast.app.commands.deployment import dlq as command
 
     return command.send_again(load(config), command.Filter(reason, since, until), again, dry_run, console())

@@ -34,7 +34,7 @@ def train(
     models: Folder = MODELS,
 ) -> int:
     """Train a model on a file; Ctrl-C keeps the best weights so far."""
-    from streamcast.app.commands.train import train as run
+    from streamcast.app.commands.files.train import train as run
 
     if training.start:
         _keeps_spec(context, training.start)
@@ -61,7 +61,7 @@ def tune(
     models: Folder = MODELS,
 ) -> int:
     """Search for the network and training options that forecast a file best."""
-    from streamcast.app.commands.tune import tune as run
+    from streamcast.app.commands.files.tune import tune as run
 
     return run(data, columns, spec, search, name, models, console())
 
@@ -71,7 +71,7 @@ def backtest(
     data: Data, *, test: BacktestOptions, as_json: AsJson = False, columns: Columns, models: Folder = MODELS
 ) -> int:
     """Compare a model's forecasts of a file with simple baselines."""
-    from streamcast.app.commands.backtest import backtest as run
+    from streamcast.app.commands.files.backtest import backtest as run
 
     return run(data, columns, test, models, as_json, console())
 
@@ -79,6 +79,6 @@ def backtest(
 @spread
 def replay(data: Data, *, replay: ReplayOptions, config: Config = SETTINGS, columns: Columns) -> int:
     """Write a file's observations to a topic, in time order."""
-    from streamcast.app.commands.replay import replay as run
+    from streamcast.app.commands.files.replay import replay as run
 
     return run(load(config), data, columns, replay, console())

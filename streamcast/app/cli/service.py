@@ -31,7 +31,7 @@ def init(
     """Write a settings file with comments."""
     from rich.markup import escape
 
-    from streamcast.app.commands.outputs import require_writable
+    from streamcast.app.commands.files.outputs import require_writable
     from streamcast.app.settings import write_template
 
     if path.exists() and not force:
@@ -50,14 +50,14 @@ def check(
     create: Annotated[bool, typer.Option("--create", help="Create missing output topics.")] = False,
 ) -> int:
     """Check broker, topics and models; print a remedy for each fault."""
-    from streamcast.app.commands.check import check as run
+    from streamcast.app.commands.deployment.check import check as run
 
     return run(load(config), create, console())
 
 
 def serve(config: Config = SETTINGS) -> int:
     """Forecast for every record of a topic until SIGTERM or Ctrl-C."""
-    from streamcast.app.commands.serve import serve as run
+    from streamcast.app.commands.deployment.serve import serve as run
 
     return run(load(config))
 
@@ -68,20 +68,20 @@ def skip(
     config: Config = SETTINGS,
 ) -> int:
     """Pass over one record that stops the service: it becomes a dead letter."""
-    from streamcast.app.commands.skip import skip_record
+    from streamcast.app.commands.deployment.skip import skip_record
 
     return skip_record(load(config), partition, offset, console())
 
 
 def dashboard(config: Config = SETTINGS) -> int:
     """Serve the live page: a separate process that only reads topics."""
-    from streamcast.app.commands.dashboard import dashboard as run
+    from streamcast.app.commands.deployment.dashboard import dashboard as run
 
     return run(load(config))
 
 
 def verify(config: Config = SETTINGS, as_json: AsJson = False) -> int:
     """Compute every forecast again from the topics and compare all bytes."""
-    from streamcast.app.commands.verify import verify_service
+    from streamcast.app.commands.deployment.verify import verify_service
 
     return verify_service(load(config), as_json, console())

@@ -16,7 +16,7 @@ Key = Annotated[str, typer.Argument(help="Key of the series.")]
 @app.command("show")
 def show(key: Key, config: Config = SETTINGS, as_json: AsJson = False) -> int:
     """Print the state of a series from the newest snapshot."""
-    from streamcast.app.commands import state as command
+    from streamcast.app.commands.deployment import state as command
 
     return command.show(load(config), key, as_json, console())
 
@@ -24,6 +24,6 @@ def show(key: Key, config: Config = SETTINGS, as_json: AsJson = False) -> int:
 @app.command("reset")
 def reset(key: Key, config: Config = SETTINGS) -> int:
     """Reset the state of a series; the journal records from which record on."""
-    from streamcast.app.commands import state as command
+    from streamcast.app.commands.deployment import state as command
 
     return command.reset(load(config), key, console())

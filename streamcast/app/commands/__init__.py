@@ -1,5 +1,5 @@
-"""One file per command: a function that runs the command and returns its exit code.
+"""A function for each command: it runs the command and returns its exit code.
 
-They share ``connect`` (from settings to transports, readers and models), ``reading`` (from files to histories) and
-``tables`` (how tables look).  ``streamcast.app.cli`` declares the commands and handles exceptions.
+``files`` has the commands that read a file of observations, ``deployment`` those that read a settings file; ``tables``
+says how their tables look.  ``streamcast.app.cli`` declares the commands and handles exceptions.
 """

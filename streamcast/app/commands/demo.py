@@ -24,12 +24,12 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from streamcast.app.commands.listening import listening, require_free
-from streamcast.app.commands.outputs import require_writable
-from streamcast.app.commands.progress import progress_bar
-from streamcast.app.commands.replay import outgoing, paced
-from streamcast.app.commands.serve import new_telemetry, settle_garbage, stop_on_signals
+from streamcast.app.commands.deployment.listening import listening, require_free
+from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage, stop_on_signals
+from streamcast.app.commands.files.outputs import require_writable
+from streamcast.app.commands.files.replay import outgoing, paced
 from streamcast.app.demo_data import read_series
+from streamcast.app.progress import progress_bar
 from streamcast.app.trained import baseline, describe, measured
 from streamcast.consumers import loop
 from streamcast.consumers.health import LoopHealth

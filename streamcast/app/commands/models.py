@@ -16,7 +16,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from streamcast.app.commands import tables
-from streamcast.app.commands.reading import read_history
+from streamcast.app.commands.files.reading import read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import Columns, CompressOptions
 from streamcast.app.trained import quality

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from harness.streams import SPECS, network
-from streamcast.app.commands import check
-from streamcast.app.commands.check import _broker, _models, _Say
+from streamcast.app.commands.deployment import check
+from streamcast.app.commands.deployment.check import _broker, _models, _Say
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import TopicSpec

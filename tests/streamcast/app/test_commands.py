@@ -249,7 +249,7 @@ def test_help_needs_nothing_heavy() -> None:
 
 def test_the_serving_process_imports_no_data_frames_and_no_terminal() -> None:
     script = (
-        "import sys, streamcast.app.commands.serve;"
+        "import sys, streamcast.app.commands.deployment.serve;"
         "print([m for m in ('pandas', 'rich', 'typer', 'streamcast.offline') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=120)

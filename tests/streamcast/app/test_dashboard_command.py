@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from streamcast.app.commands.dashboard import access
+from streamcast.app.commands.deployment.dashboard import access
 from streamcast.app.settings.fields import DashboardSettings, TelemetrySettings
 from streamcast.page.guard import Access
 

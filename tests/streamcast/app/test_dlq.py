@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from harness.feeder import SPEC
-from streamcast.app.commands import dlq
-from streamcast.app.commands.dlq import Filter
+from streamcast.app.commands.deployment import dlq
+from streamcast.app.commands.deployment.dlq import Filter
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec

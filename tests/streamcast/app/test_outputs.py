@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from harness.streams import SPECS, network
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import explain
-from streamcast.app.commands import models, outputs
-from streamcast.app.commands.check import _Say
-from streamcast.app.commands.train import report_saved
+from streamcast.app.commands import models
+from streamcast.app.commands.deployment.check import _Say
+from streamcast.app.commands.files import outputs
+from streamcast.app.commands.files.train import report_saved
 from streamcast.errors import SettingsError
 from streamcast.spec.folders import save_model
 

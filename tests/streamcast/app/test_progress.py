@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from streamcast.app.commands.progress import counting, progress_bar
+from streamcast.app.progress import counting, progress_bar
 from streamcast.offline.training.fit import Progress
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from streamcast.app.commands import replay as command
+from streamcast.app.commands.files import replay as command
 from streamcast.app.options import Columns, Partitioner, ReplayOptions
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.transport import Outgoing, Positions, TopicSpec

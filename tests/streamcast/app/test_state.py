@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness.simulation.stand import GROUP, TOPICS, Stand
 from harness.streams import SPECS, network
-from streamcast.app.commands import state, verify
+from streamcast.app.commands.deployment import state, verify
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.transport import MemoryReader

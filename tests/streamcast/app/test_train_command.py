@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from harness.histories import history_of
 from streamcast.app.cli import app
-from streamcast.app.commands.train import training_settings
+from streamcast.app.commands.files.train import training_settings
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.fit import Options

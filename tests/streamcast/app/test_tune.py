@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from streamcast.app.commands.tune import tune
+from streamcast.app.commands.files.tune import tune
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.errors import ModelError
 from streamcast.models.spec import SpecError

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from streamcast.app.commands.connect import connection, new_reader, new_transport, partitions_of
+from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport, partitions_of
 from streamcast.app.commands.tables import lean
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing

@@ -15,10 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.connect import connection, load_lanes, new_transport
-from streamcast.app.commands.progress import counting
-from streamcast.app.commands.reading import read_history
+from streamcast.app.commands.deployment.connect import connection, load_lanes, new_transport
+from streamcast.app.commands.files.reading import read_history
 from streamcast.app.options import Columns, Partitioner, ReplayOptions
+from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
 from streamcast.consumers.kafka_python.partitioning import partition_of
 from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec, Transport

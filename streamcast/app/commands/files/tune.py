@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streamcast.app.commands.outputs import require_folder
-from streamcast.app.commands.reading import mapping, read_history
+from streamcast.app.commands.files.outputs import require_folder
+from streamcast.app.commands.files.reading import mapping, read_history
+from streamcast.app.commands.files.train import chosen_spec, report_saved
 from streamcast.app.commands.tables import lean
-from streamcast.app.commands.train import chosen_spec, report_saved
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.errors import ModelError
 from streamcast.models.spec import SpecError, make

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from streamcast.app.commands.outputs import require_page, require_table
-from streamcast.app.commands.progress import counting
-from streamcast.app.commands.reading import mapping, read_history
+from streamcast.app.commands.files.outputs import require_page, require_table
+from streamcast.app.commands.files.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import BacktestOptions, Columns
+from streamcast.app.progress import counting
 from streamcast.app.trained import baseline
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import Refit

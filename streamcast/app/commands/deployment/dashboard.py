@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from streamcast.app.commands.connect import connection, load_lanes, new_reader
-from streamcast.app.commands.listening import listening, require_free
-from streamcast.app.commands.serve import log, stop_on_signals
+from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader
+from streamcast.app.commands.deployment.listening import listening, require_free
+from streamcast.app.commands.deployment.serve import log, stop_on_signals
 from streamcast.app.settings import Settings
 from streamcast.app.settings.fields import DashboardSettings
 from streamcast.app.trained import measured

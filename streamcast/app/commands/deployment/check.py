@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport, topics_of
+from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.settings import Settings
 from streamcast.app.trained import quality
 from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Reader, TopicSpec, TransportError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamcast.app.commands.connect import topics_of
+from streamcast.app.commands.deployment.connect import topics_of
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Reader, TopicMissing
 from streamcast.topics.names import Topics

@@ -7,7 +7,7 @@ import re
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.connect import connection, new_transport, partitions_of, topics_of
+from streamcast.app.commands.deployment.connect import connection, new_transport, partitions_of, topics_of
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Partition, TopicMissing
 from streamcast.errors import SettingsError

@@ -13,9 +13,9 @@ from contextlib import ExitStack
 
 import torch
 
-from streamcast.app.commands.connect import connection, load_lanes, new_reader, new_transport
-from streamcast.app.commands.listening import listening, require_free
-from streamcast.app.commands.topics import require_topics
+from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport
+from streamcast.app.commands.deployment.listening import listening, require_free
+from streamcast.app.commands.deployment.topics import require_topics
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
 from streamcast.consumers.health import Deadlines, LoopHealth

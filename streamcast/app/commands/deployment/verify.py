@@ -9,9 +9,9 @@ from functools import cache
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.connect import connection, new_reader
-from streamcast.app.commands.progress import counting
-from streamcast.app.commands.topics import require_topics
+from streamcast.app.commands.deployment.connect import connection, new_reader
+from streamcast.app.commands.deployment.topics import require_topics
+from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
 from streamcast.app.trained import baseline
 from streamcast.errors import ModelError

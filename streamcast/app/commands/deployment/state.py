@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands import tables
-from streamcast.app.commands.connect import connection, load_lanes, new_reader, partitions_of
-from streamcast.app.commands.progress import counting
-from streamcast.app.commands.topics import require_topics
+from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, partitions_of
+from streamcast.app.commands.deployment.topics import require_topics
+from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine

@@ -11,10 +11,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.outputs import require_folder
-from streamcast.app.commands.progress import progress_bar
-from streamcast.app.commands.reading import mapping, read_history, say
+from streamcast.app.commands.files.outputs import require_folder
+from streamcast.app.commands.files.reading import mapping, read_history, say
 from streamcast.app.options import MODELS, Columns, SpecOptions, TrainingOptions
+from streamcast.app.progress import progress_bar
 from streamcast.app.specs import new_spec
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
