@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from streamcast.consumers.transport import Batch, Headers
-from streamcast.page.track import Bars, Forecast, Track
+from streamcast.page.track import OLDEST_SEASON, Bars, Forecast, Track
 from streamcast.quality import Quality, Sums
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
@@ -39,6 +39,10 @@ _REST_PAUSES: Final = 3
 _REPLAY_BARS: Final = 3
 _REPLAY_MS: Final = 3_600_000
 DEAD_LETTERS: Final = 50
+MOST_CUTOFFS: Final = 96
+"""Forecasts kept of a series and lane."""
+_MOST_BARS: Final = 16_000_000
+"""Bars kept of all series, 16 bytes each."""
 
 _Bars = TypeVar("_Bars", int, Bars)
 
@@ -110,9 +114,9 @@ class Board:
     ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, which looks back at
     most ``reach`` bars (0: any number), ``scored`` are the steps ahead that count (all, if there are none),
     ``champion`` names the lane that the wall shows, ``trained`` says how good its training found it, ``zone`` is the
-    series' time zone.  The board keeps at most ``max_series`` series (a
-    new one replaces the one silent for longest), ``bars`` bars of each, and about ``max_forecasts`` forecasts in all;
-    ``clock`` returns seconds that only grow.
+    series' time zone.  The page shows ``bars`` bars of a series; the board keeps as many as seasonal naive needs too,
+    at most ``max_series`` series (fewer where seasons are long; a new one replaces the one silent for longest), and
+    about ``max_forecasts`` forecasts in all; ``clock`` returns seconds that only grow.
     """
 
     def __init__(
@@ -148,7 +152,10 @@ class Board:
         self.trouble: str | None = None
         self.stopped: list[str] = []
         self._service: Numbers | None = None
-        self.max_series, self._max_forecasts = max_series, max_forecasts
+        past = min(reach or OLDEST_SEASON * season, OLDEST_SEASON * season)
+        self._kept_bars = max(bars, past + MOST_CUTOFFS + max(scored, default=0) + spec.open_bars)
+        self.max_series = max(1, min(max_series, _MOST_BARS // self._kept_bars))
+        self._max_forecasts = max_forecasts
         self._decoder = Decoder(spec, ahead)
         self._decode_forecast = msgspec.json.Decoder(_ForecastMessage).decode
         self._unscored: dict[str, None] = {}
@@ -241,7 +248,7 @@ class Board:
 
     def kept_forecasts(self) -> int:
         """How many forecasts of a series and lane are kept."""
-        return min(96, max(8, self._max_forecasts // max(len(self.models) * len(self.tracks), 1)))
+        return min(MOST_CUTOFFS, max(8, self._max_forecasts // max(len(self.models) * len(self.tracks), 1)))
 
     def service(self) -> Numbers | None:
         """The service's own numbers; None while it does not answer."""
@@ -297,7 +304,7 @@ class Board:
                 self.sums.pop(silent, None)
                 self._unscored.pop(silent, None)
             ticks = self.spec.mode == "ticks"
-            track = Track(self.bars, self.spec.columns[0].reducer if ticks else None, self.spec.open_bars)
+            track = Track(self._kept_bars, self.spec.columns[0].reducer if ticks else None, self.spec.open_bars)
         self.tracks[key] = track
         return track
 

@@ -24,7 +24,8 @@ Flags = NDArray[np.bool_]
 
 _NO_BAR = -(2**62)
 _REGULAR = 0.8
-_OLDER_SEASONS = 3
+OLDEST_SEASON = 4
+"""Seasonal naive repeats the newest value of the same place in this many seasons."""
 
 
 class Forecast(NamedTuple):
@@ -199,7 +200,7 @@ class Track:
     def _season_before(self, bars_FH: Bars, back_H: Bars, season: int, reach: int) -> Floats:
         """The values ``back_H`` before ``bars_FH``, or at the same place of the next older season that has one."""
         found_FH = np.full(bars_FH.shape, np.nan)
-        for older in range(_OLDER_SEASONS + 1):
+        for older in range(OLDEST_SEASON):
             further_H = back_H + older * season
             allowed_H = further_H < reach if reach else np.ones(len(back_H), dtype=bool)
             found_FH = np.where(np.isnan(found_FH) & allowed_H, self.values(bars_FH - further_H), found_FH)

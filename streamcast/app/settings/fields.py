@@ -255,10 +255,11 @@ class StateSettings(Section):
     """Time between two snapshots of a partition."""
     retention: int = Field(default=3, ge=1, le=1_000)
     """Snapshots to keep per partition."""
-    max_series: int = Field(default=100_000, ge=1)
-    """Maximum series per partition; above it, the state of the least recently seen series is dropped."""
+    max_series: int | None = Field(default=None, ge=1)
+    """Maximum series per partition; above it, the state of the least recently seen series is dropped.  Unset: what
+    max_bytes holds, at most 100,000."""
     max_bytes: int = Field(default=16 << 30, ge=1 << 20)
-    """Maximum memory for the state of a partition; `streamcast check` rejects models that could need more."""
+    """Maximum memory for the state of a partition; `streamcast check` rejects a max_series that could need more."""
     allow_cold_start: bool = False
     """If the records needed to rebuild the state are gone, or the topic was deleted and made again: true starts with
     empty state, false refuses to start."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def said(folder: Path, **overrides: object) -> str:
 
 def test_a_model_that_fits_is_said_to_fit(folder: Path) -> None:
     assert "ok   lane champion: small@1, y every 1min" in said(folder)
+
+
+def test_the_room_for_series_is_what_the_memory_holds(folder: Path) -> None:
+    assert "(room for 100,000 in a partition" in said(folder)
+    told = said(folder, **{"state.max_bytes": 1 << 20})
+    size = int(re.search(r"([\d,]+) bytes per series", told)[1].replace(",", ""))  # type: ignore[index]
+    assert f"(room for {(1 << 20) // size:,} in a partition" in told
+    assert "FAIL" not in told
 
 
 def test_more_memory_than_is_allowed_is_refused_with_the_arithmetic(folder: Path) -> None:

@@ -286,12 +286,25 @@ def test_closed_hours_reach_to_the_end_of_the_forecast(board: Board) -> None:
 
 
 def test_memory_is_bounded_in_series_bars_and_forecasts(clock: Clock) -> None:
-    board = Board(SPEC, season=24, max_series=20, bars=16, max_forecasts=320, clock=clock)
+    board = Board(SPEC, season=2, max_series=20, bars=16, max_forecasts=320, clock=clock)
     fill(board, Feeder(50, seed=1), 40)
     assert len(board.tracks) == 20
     assert len(board.sums) <= 20
-    assert all(len(track.last(1000)[1]) <= 16 for track in board.tracks.values())
+    assert all(len(track.last(1000)[1]) <= 16 + 96 for track in board.tracks.values())
     assert max(len(kept) for track in board.tracks.values() for kept in track.forecasts.values()) <= 8
+
+
+def test_series_with_a_long_season_are_scored_beside_seasonal_naive_and_fewer_are_kept(clock: Clock) -> None:
+    board = Board(SPEC, season=1_008, scored=[1, 12], reach=2_100, clock=clock)
+    board.take_records(batch(RECORDS, *(record("a", bar, float(bar % 11)) for bar in range(1_300))))
+    for bar in range(1_200, 1_299):
+        board.take_forecasts(batch(FORECASTS, forecast("a", START + bar * FREQ, {"0.5": [1.0] * 12})))
+    board.score()
+    assert math.isfinite(board.quality("champion").relative)
+    view = views.series(board, "a")
+    assert view is not None
+    assert len(view["values"]) == board.bars
+    assert board.max_series < Board(SPEC, season=24).max_series
 
 
 def test_a_new_series_replaces_the_one_silent_for_longest(clock: Clock) -> None:

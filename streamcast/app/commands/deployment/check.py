@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 from rich.markup import escape
 
+from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.settings import Settings
 from streamcast.app.trained import quality
@@ -71,27 +72,27 @@ def _models(settings: Settings, say: _Say) -> bool:
         models = load_lanes(settings)
     except ModelError as error:
         return say(False, f"models: {error}", "`streamcast model ls` lists models; models.folder names their folder")
-    first = next(iter(models.values()))
+    first, most = next(iter(models.values())), room(settings, models)
     good = True
     for lane, model in models.items():
         spec = model.spec
         remembered = layout(spec, model.network)
-        size, room = remembered.row_bytes, settings.state.max_series
+        size = remembered.row_bytes
         same = spec.series == first.spec.series
         good &= say(
             same,
             f"lane {lane}: {model.name}@{model.version}, {spec.series.target} every"
             f" {spec.series.bar}, {spec.horizon} steps ahead, {size:,} bytes per series"
-            f" (at most {size * room / 2**30:.1f} GiB per partition)",
+            f" (room for {most:,} in a partition, {size * most / 2**30:.1f} GiB)",
             "train all lanes with the same series spec (columns, freq, mode, gaps)",
         )
         good &= _bars(lane, spec, say)
         _calendar(lane, spec, say)
         say.note(f"lane {lane}: {quality(model)[0]}")
-        if size * room > settings.state.max_bytes:
+        if size * most > settings.state.max_bytes:
             good &= say(
                 False,
-                f"lane {lane}: {room:,} series of {size:,} bytes are more than the {settings.state.max_bytes:,} bytes"
+                f"lane {lane}: {most:,} series of {size:,} bytes are more than the {settings.state.max_bytes:,} bytes"
                 f" of state.max_bytes; the largest parts of a series: {remembered.arithmetic()}",
                 "lower state.max_series, raise state.max_bytes, or train a model with a smaller window",
             )

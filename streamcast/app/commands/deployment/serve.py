@@ -13,6 +13,7 @@ from contextlib import ExitStack
 
 import torch
 
+from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport
 from streamcast.app.commands.deployment.listening import listening, require_free
 from streamcast.app.commands.deployment.topics import require_topics
@@ -52,7 +53,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     store = Store(settings.state.store, settings.state.retention)
     service = Service(
         models, reader, telemetry, topics, _start(settings),
-        champion=settings.models.champion_lane, max_series=settings.state.max_series,
+        champion=settings.models.champion_lane, max_series=room(settings, models),
         shadows=[lane for lane, chosen in settings.models.lanes.items() if chosen.shadow],
         store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
         beat=health.beat,

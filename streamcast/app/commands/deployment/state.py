@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands import tables
+from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, partitions_of
 from streamcast.app.commands.deployment.topics import require_topics
 from streamcast.app.progress import counting
@@ -45,7 +46,7 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
                     continue
                 wanted = Header(
                     partition.topic, settings.output.journal, partition.index, 0 if topic_id else len(partitions),
-                    begin, 0, digests, settings.state.max_series, fingerprint(), topic_id=topic_id,
+                    begin, 0, digests, room(settings, models), fingerprint(), topic_id=topic_id,
                     journal_id=journal_id if topic_id else "",
                 )  # fmt: skip
                 offset = _restored(engine, store, wanted, partition, champion, unread)
