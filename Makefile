@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test lint types format docs bench clean
+.PHONY: help demo quick test lint types format docs bench release clean
 
 DEMO ?=
 TESTS ?= tests
@@ -25,6 +25,7 @@ help:
 	@echo "make format  let ruff format and sort imports"
 	@echo "make docs    write the generated pages of docs/, and build the site into site/"
 	@echo "make bench   the throughput benchmark against a real Kafka (BENCH='--json FILE')"
+	@echo "make release lock the image's packages with their hashes, and write its bill of materials"
 	@echo "make clean   remove the environment and everything built"
 
 demo: $(VENV)/.demo
@@ -61,13 +62,23 @@ docs: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks.throughput $(BENCH)
 
+# The packages of the image, with the hashes of their files on every platform; and what they are, as CycloneDX.
+release: $(VENV)/.release
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-annotate \
+		--extra librdkafka --extra dashboard --extra parquet --constraint constraints.txt \
+		--output-file deploy/requirements.txt pyproject.toml
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+		--output-file dist/sbom.json deploy/requirements.txt
+	@echo "Wrote deploy/requirements.txt and dist/sbom.json"
+
 clean:
 	@rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: an extra is installed once, and again when pyproject.toml or constraints.txt changes. torch is installed first,
 # alone: pip deletes its downloads before it fetches the rest, so the peak on disk is 8.3 GB instead of 9.9.
-$(VENV)/.demo $(VENV)/.dev: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.demo $(VENV)/.dev $(VENV)/.release: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing streamcast[$*] into $(VENV): once, a few minutes (torch is large) ..."
 	@for packages in torch '--editable .[$*]'; do \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 --timeout 60 \

@@ -64,6 +64,20 @@ def test_every_dependency_is_pinned_exactly_and_without_an_address() -> None:
     assert {_distribution(line) for line in wanted} - {_distribution(line) for line in lines} == {project["name"]}
 
 
+def test_the_image_installs_the_pinned_versions_with_hashes() -> None:
+    text = (ROOT / "deploy" / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+    locked = {_distribution(line): line for line in text.splitlines()}
+    assert [line for line in locked.values() if "--hash=sha256:" not in line] == []
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {_distribution(line): line.partition("==")[2] for line in pins}
+    versions = {name: line.split()[0].partition("==")[2] for name, line in locked.items()}
+    assert {name for name, version in versions.items() if pinned.get(name, version) != version} == set()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["librdkafka"], *extras["dashboard"], *extras["parquet"]]
+    assert {_distribution(line) for line in wanted} - set(locked) == set()
+
+
 def test_no_file_names_this_machine_or_a_package_registry() -> None:
     machine = re.compile(r"(^|[^A-Za-z0-9_.-])/(work|root|farm|home)/[a-z]")
     registry = re.compile(
