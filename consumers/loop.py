@@ -300,6 +300,7 @@ def run(
     deadlines = deadlines or Deadlines()
     health = health or LoopHealth(deadlines.iteration_seconds, clock)
     ended = threading.Event()
+    health.beat()  # the start before this was no silence of the loop
     if on_stall is not None:
         watched = (health, deadlines, stop, on_stall, ended)
         threading.Thread(target=watch, args=watched, daemon=True, name="loop-watchdog").start()

@@ -36,6 +36,8 @@ TREND_SAMPLES: Final = 150
 _CLOCK_MS: Final = (7 * 86_400_000, 86_400_000)
 _REST_SECONDS: Final = 5.0
 _REST_PAUSES: Final = 3
+_LONGEST_REST_SECONDS: Final = 180.0
+"""After so long a replay has ended, however long the pause before it was: the longest may lie between two replays."""
 _REPLAY_BARS: Final = 3
 _REPLAY_MS: Final = 3_600_000
 DEAD_LETTERS: Final = 50
@@ -113,10 +115,11 @@ class Board:
 
     ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, which looks back at
     most ``reach`` bars (0: any number), ``scored`` are the steps ahead that count (all, if there are none),
-    ``champion`` names the lane that the wall shows, ``trained`` says how good its training found it, ``zone`` is the
-    series' time zone.  The page shows ``bars`` bars of a series; the board keeps as many as seasonal naive needs too,
-    at most ``max_series`` series (fewer where seasons are long; a new one replaces the one silent for longest), and
-    about ``max_forecasts`` forecasts in all; ``clock`` returns seconds that only grow.
+    ``champion`` names the lane that the wall shows, ``trained`` says how good its training found it, on data up to
+    ``trained_until`` (epoch ms), ``zone`` is the series' time zone.  The page shows ``bars`` bars of a series; the
+    board keeps as many as seasonal naive needs too, at most ``max_series`` series (fewer where seasons are long; a
+    new one replaces the one silent for longest), and about ``max_forecasts`` forecasts in all; ``clock`` returns
+    seconds that only grow.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class Board:
         reach: int = 0,
         champion: str = "champion",
         trained: str = "",
+        trained_until: int | None = None,
         zone: str = "UTC",
         max_series: int = 20_000,
         bars: int = 512,
@@ -136,7 +140,8 @@ class Board:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.spec, self.season, self.champion, self.zone = spec, season, champion, zone
-        self.scored, self.reach, self.trained = tuple(scored), reach, trained
+        self.scored, self.reach = tuple(scored), reach
+        self.trained, self.trained_until = trained, trained_until
         self.bars, self.clock, self.started = bars, clock, clock()
         self.lock = threading.RLock()
         self.tracks: dict[str, Track] = {}
@@ -148,6 +153,7 @@ class Board:
         self.counts = Counter[str]()
         self.watermark: int | None = None
         self.newest_bar: int | None = None
+        self.oldest_cutoff: int | None = None
         self._written_ms = 0
         self.trouble: str | None = None
         self.stopped: list[str] = []
@@ -286,7 +292,7 @@ class Board:
         if self.newest_bar is None or self.watermark is None or self.records.heard is None:
             return False
         away_ms = abs(self._written_ms - self.label(self.newest_bar))
-        rest = max(_REST_SECONDS, _REST_PAUSES * self.records.longest_pause)
+        rest = min(max(_REST_SECONDS, _REST_PAUSES * self.records.longest_pause), _LONGEST_REST_SECONDS)
         return (
             away_ms > max(_REPLAY_MS, _REPLAY_BARS * self.spec.freq)
             and self.clock() - self.records.heard > rest
@@ -328,6 +334,7 @@ class Board:
         track = self._track(message.unique_id)
         track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), self.kept_forecasts())
         self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
+        self.oldest_cutoff = cutoff if self.oldest_cutoff is None else min(cutoff, self.oldest_cutoff)
         self._unscored[message.unique_id] = None
 
     def _reported(self, lane: str) -> Quality | None:

@@ -63,6 +63,8 @@ def stats(board: Board) -> View:
             "freq": board.spec.freq,
             "season": board.season,
             "naive": naive_name(board.season, board.spec.freq),
+            "scope": words.scope(board),
+            "series_scope": words.series_scope(board),
             "zone": board.zone,
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),

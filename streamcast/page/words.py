@@ -36,6 +36,22 @@ def windows(board: Board) -> Mapping[str, str]:
     }
 
 
+def scope(board: Board) -> str:
+    """What the numbers beside the lanes and on the tiles are of, in a sentence or two."""
+    lanes = "all outcomes since the service started" if board.is_reported() else "the newest forecasts of each series"
+    said = f"These numbers are of {lanes}; a tile's are of {series_scope(board)}."
+    until, oldest, newest = board.trained_until, board.oldest_cutoff, board.watermark
+    if until is None or oldest is None or newest is None or board.label(oldest) > until:
+        return said
+    share = "All" if board.label(newest) <= until else "Some"
+    return f"{said} {share} of this data is what the model was trained on: on new data errors are larger."
+
+
+def series_scope(board: Board) -> str:
+    """What the numbers of one series are of."""
+    return f"its newest {board.kept_forecasts()} forecasts"
+
+
 def _latency_window(board: Board) -> str:
     numbers = board.service() or {}
     if seconds := numbers.get("latency_seconds"):

@@ -49,6 +49,8 @@ class Report:
     unknown: list[str] = field(default_factory=list)
     quality: dict[str, SumsByStep] = field(default_factory=dict, compare=False)
     """How good the computed forecasts are, by lane."""
+    unseen: dict[str, SumsByStep] = field(default_factory=dict, compare=False)
+    """The same of those that were made after the data that their model was trained on."""
 
     @property
     def proven(self) -> bool:
@@ -283,8 +285,9 @@ class _PartitionCheck:
             self._on_records(self._report.records)
             for lane, result in results.items():
                 scores = result.scores
-                sums = self._report.quality.setdefault(lane, SumsByStep())
-                sums.add(scores.ahead[scores.warm], scores.outcomes()[scores.warm])
+                new_M = scores.warm & (scores.cutoffs >= models[lane].facts.get("last", 0))
+                for found, chosen_M in ((self._report.quality, scores.warm), (self._report.unseen, new_M)):
+                    found.setdefault(lane, SumsByStep()).add(scores.ahead[chosen_M], scores.outcomes()[chosen_M])
             for lane, encoder in encoders.items():
                 self._compare_forecasts(lane, _answers(encoder, fold, lane, observations, results[lane]), sure)
             reasons = {("", batch.offsets[each.row]): each.reason for each in poison}

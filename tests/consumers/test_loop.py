@@ -21,6 +21,7 @@ from streamcast.consumers.transport import (
     Connection,
     Fenced,
     InDoubt,
+    Listener,
     Outgoing,
     Partition,
     Positions,
@@ -439,6 +440,21 @@ def test_a_loop_that_hangs_is_given_up_by_the_watchdog() -> None:
         released.set()
     assert "silent" in given_up[0]
     assert given_up[0].endswith("while it answered in[0] offsets 0-2, in[1] offsets 0-1")
+
+
+def test_a_slow_start_before_the_loop_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, given_up, join = make_broker(), list[str](), MemoryTransport.subscribe
+
+    def slowly(transport: MemoryTransport, topics: Sequence[str], listener: Listener) -> None:
+        threading.Event().wait(0.5)  # the watchdog looks every tenth of a second
+        join(transport, topics, listener)
+
+    monkeypatch.setattr(MemoryTransport, "subscribe", slowly)
+    health = LoopHealth()
+    health._last_beat -= 3_600
+    with running(broker, health=health, deadlines=Deadlines(stall_seconds=2), on_stall=given_up.append):
+        eventually(lambda: health.assigned)
+    assert given_up == []
 
 
 def test_a_shutdown_that_takes_too_long_is_given_up_by_the_watchdog() -> None:

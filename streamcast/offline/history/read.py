@@ -88,7 +88,8 @@ def read(
     is the zone of naive times and of days, weeks and months.  ``time_format`` is a strftime pattern for times that are
     not ISO 8601.  ``ticks`` means raw readings, any number a bar; they need a ``freq``.  ``offset_ms`` and ``calendar``
     are where a model's bars start (default: where the rows show), and ``kinds`` has the categories of its columns, None
-    for numbers.  Of rows with one series and time the last counts, unless they are ticks.
+    for numbers: columns that a model has not are left out, with a note, unless ``columns`` names them.  Of rows with
+    one series and time the last counts, unless they are ticks.
     Raises HistoryError when the source cannot be read as observations.
     """
     if ticks and freq is None:
@@ -103,7 +104,10 @@ def read(
         raise HistoryError("the source holds no rows; expected at least one observation")
     if counters := row_counters(frame, wanted):
         changes.append(f"{', '.join(map(repr, counters))} is left out: it is a written index, not an input")
-    inputs = columns if columns is not None else frame.columns.drop([*dict.fromkeys(wanted), *counters])
+    inputs = list(columns if columns is not None else frame.columns.drop([*dict.fromkeys(wanted), *counters]))
+    if kinds and columns is None and (others := [name for name in inputs if name not in kinds]):
+        notes.append(f"{', '.join(map(repr, others))}: left out, the model was trained without")
+        inputs = [name for name in inputs if name in kinds]
     names = (target_col, *inputs)
     if len(set(names)) < len(names):
         raise HistoryError(f"columns {', '.join(names)} name one twice; leave the target out of the other columns")

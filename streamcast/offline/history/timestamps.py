@@ -106,9 +106,19 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
         missing = local[zoned.isna()].iloc[0]
         raise TimestampError(
             f"{missing} does not exist in {timezone}, where clocks went forward; name the zone in which the times were"
-            " written, such as UTC or a fixed one like Etc/GMT-1"
+            f" written, such as UTC{_fixed(zone, missing)}"
         )
     return _milliseconds(zoned.dt.tz_convert("UTC").dt.tz_localize(None)), notes
+
+
+def _fixed(zone: ZoneInfo, missing: pd.Timestamp) -> str:
+    """Return how to name a zone's winter time all the year, if a whole hour; the signs of such names are reversed."""
+    offset = (missing - pd.Timedelta(hours=3)).tz_localize(zone).utcoffset()
+    hours = offset.total_seconds() / 3_600
+    if hours == 0 or hours != round(hours):
+        return ""
+    side = "ahead of" if hours > 0 else "behind"
+    return f", or Etc/GMT{-hours:+.0f} for clocks that stay {abs(hours):.0f} h {side} UTC"
 
 
 def _earlier(series_N: NDArray[np.int32], local: pd.Series) -> NDArray[np.bool_]:

@@ -128,6 +128,7 @@ export class Detail {
     const facts = [
       ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
       ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"],
+      ["over", this.stats.series_scope, false, "series_relative"],
       ["forecast", lateness(behind, this.stats), behind > 1 && !this.stats.ended, "behind"],
     ];
     this.part("facts").replaceChildren(

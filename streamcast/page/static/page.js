@@ -216,7 +216,7 @@ function showLanes() {
     make("td", { class: relative > 1 ? "bad" : null, "data-window": "relative" }, ratio(relative)),
     make("td", { "data-window": "coverage" }, percent(coverage))));
   part("lanes").replaceChildren(...rows);
-  part("lanes-note").textContent = `${comparison()} Naive repeats ${stats.naive}.`.trim();
+  part("lanes-note").textContent = `${comparison()} Naive repeats ${stats.naive}. ${stats.scope}`.trim();
 }
 
 function comparison() {
@@ -266,7 +266,7 @@ function paint(theme) {
   if (look.key !== null && detail.drawn) detail.render();
 }
 
-// The time zone: UTC, the browser's or the series', unless two of them are the same.
+// The time zone: the series' at first, UTC or the browser's; two that are the same are one.
 
 function offerZones() {
   const zones = new Map([["UTC", "utc"]]);
@@ -277,7 +277,7 @@ function offerZones() {
   const words = { utc: "", here: " (here)", series: " (series)" };
   box.replaceChildren(...[...zones].map(([name, choice]) => make("option", { value: name, "data-choice": choice }, name + words[choice])));
   box.hidden = zones.size < 2;
-  box.value = { here, series: stats.zone }[localStorage.getItem("zone")] ?? "UTC";
+  box.value = { here, series: stats.zone }[localStorage.getItem("zone") ?? "series"] ?? "UTC";
   showZone();
 }
 

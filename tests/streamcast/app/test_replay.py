@@ -122,8 +122,8 @@ def test_records_bring_what_the_lanes_of_the_topic_know_ahead(tmp_path: Path, tr
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"note": 1.0}, "the model does not read note"),
         ({"temp": None}, "it has no temp"),
+        ({"sky": None, "weather": "sun"}, "it has no sky"),
     ],
 )
 def test_a_file_with_other_columns_is_refused_before_anything_is_written(
@@ -136,6 +136,17 @@ def test_a_file_with_other_columns_is_refused_before_anything_is_written(
         replayed(settings_of(tmp_path, champion=model_spec(2)), frame)
     assert "load, sky, temp" in str(error.value)
     assert (transport.written, transport.topics) == ([], {})
+
+
+def test_columns_that_the_model_was_trained_without_are_left_out(
+    tmp_path: Path, transport: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = replayed(settings_of(tmp_path, champion=model_spec(2)), frame_of().assign(clerk="Ann", note="x"))
+    assert "Wrote 10 records of 2 series" in printed
+    assert next(iter(messages(transport)))["values"] == [1.0, "sun", 10.0]
+    said = capsys.readouterr().err
+    assert "'clerk', 'note': left out, the model was trained without" in said
+    assert "categories" not in said
 
 
 def test_a_word_among_a_models_numbers_is_refused_before_anything_is_written(

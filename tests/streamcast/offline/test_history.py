@@ -158,6 +158,28 @@ def test_a_repeated_hour_is_said_and_a_skipped_one_is_refused() -> None:
         read(spring, id_col=None, timezone="Europe/Berlin")
 
 
+@pytest.mark.parametrize(
+    ("zone", "skipped", "remedy"),
+    [
+        ("Europe/Berlin", "2025-03-30 02:30", "such as UTC, or Etc/GMT-1 for clocks that stay 1 h ahead of UTC"),
+        ("America/New_York", "2018-03-11 02:00", "such as UTC, or Etc/GMT+5 for clocks that stay 5 h behind UTC"),
+        ("Europe/London", "2025-03-30 01:30", "such as UTC"),
+        ("Australia/Adelaide", "2025-10-05 02:30", "such as UTC"),
+    ],
+)
+def test_the_remedy_for_a_skipped_hour_is_the_winter_time_of_the_zone(zone: str, skipped: str, remedy: str) -> None:
+    times = [pd.Timestamp(skipped) + pd.Timedelta(hours=hour) for hour in range(-24, 2)]
+    frame = pd.DataFrame({"ds": times, "y": 1.0})
+    with pytest.raises(HistoryError) as refused:
+        read(frame, id_col=None, timezone=zone)
+    assert str(refused.value).endswith(remedy)
+    if "Etc/" in remedy:
+        fixed = remedy.partition("Etc/")[2].split()[0]
+        history = read(frame, id_col=None, timezone=f"Etc/{fixed}")
+        first = times[0].tz_localize(zone)
+        assert history.ts_N[0] == first.value // 1_000_000
+
+
 def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_both_are_said() -> None:
     frame = pd.DataFrame({"ds": ["2026-01-01", "2026-01-02", "2026-01-02"], "y": [1.0, np.inf, 3.0]})
     history = read(frame, id_col=None)

@@ -438,6 +438,20 @@ def test_a_slow_replay_has_not_ended_between_its_records(replay: Board, clock: C
     assert replay.ended()
 
 
+def test_a_second_replay_ends_although_a_long_pause_lay_before_it(replay: Board, clock: Clock) -> None:
+    clock.now += 600
+    assert replay.ended()
+    feeder = Feeder(2)
+    feeder.bar = 3
+    records = feeder.records()
+    replay.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000] * 2))
+    replay.take_forecasts(feeder.forecasts())
+    clock.now += 10
+    assert not replay.ended()
+    clock.now += 180
+    assert replay.ended()
+
+
 def test_live_data_that_stops_has_not_ended(board: Board, clock: Clock) -> None:
     assert not board.ended()
     fill(board, Feeder(2), 3)

@@ -213,6 +213,8 @@ def test_naive_is_explained_where_it_stands(browser: Browser, many: Stage) -> No
     with closing(many.open(browser, "#/series/kiln-00006")) as page:
         expect(page.locator("#naive")).to_have_text(f"naive: {words}")
         expect(page.locator("#lanes-note")).to_contain_text(f"Naive repeats {words}.")
+        expect(page.locator("#lanes-note")).to_contain_text("a tile's are of its newest 96 forecasts.")
+        expect(page.locator("#facts")).to_contain_text("over its newest 96 forecasts")
         page.locator("#cutoff").focus()
         page.keyboard.press("Home")
         expect(page.locator("#outcome")).to_contain_text(f"({words}); ")
@@ -453,8 +455,10 @@ def test_times_are_shown_in_the_chosen_zone_which_is_named_and_remembered(browse
     title = "#chart .xtitle"
     first = "document.getElementById('chart').data.find((trace) => trace.name === 'observed').x[0]"
     with closing(many.open(browser, "#/series/kiln-00006", zone="America/New_York")) as page:
-        expect(page.locator(title)).to_have_text("time in UTC")
+        expect(page.locator(title)).to_have_text("time in Australia/Melbourne")
         assert texts(page, "#zone option") == ["UTC", "America/New_York (here)", "Australia/Melbourne (series)"]
+        page.locator("#zone").select_option("UTC")
+        expect(page.locator(title)).to_have_text("time in UTC")
         assert page.evaluate(first) == "2026-11-01T12:00:00.000"
         expect(page.locator("#chart .xtick text").first).to_contain_text("12:")
         page.locator("#zone").select_option("America/New_York")

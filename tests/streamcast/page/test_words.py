@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.feeder import SPEC, Feeder, fill
+from harness.feeder import FREQ, SPEC, START, Feeder, fill
 from streamcast.page import words
 from streamcast.page.board import Board
 from streamcast.quality import naive_name
@@ -44,6 +44,21 @@ def test_windows_follow_the_limits_of_the_board() -> None:
     assert (
         found["records_rate"] == "Records and forecasts that came in the last 5 seconds. The line: the last 5 minutes."
     )
+
+
+def test_the_scope_says_what_the_numbers_are_of_and_that_training_data_flatters() -> None:
+    newest = START + 2 * FREQ
+    cases = {None: "", START - FREQ: "", START: "Some of this data is", newest: "All of this data is"}
+    for until, said in cases.items():
+        board = Board(SPEC, season=24, trained_until=until)
+        assert "trained on" not in words.scope(board), "no forecast yet"
+        fill(board, Feeder(2), 3)
+        found = words.scope(board)
+        assert "of the newest forecasts of each series; a tile's are of its newest 96 forecasts." in found
+        assert said in found
+        assert ("trained on" in found) == bool(said)
+        board.report_service({"champion.outcomes": 5.0})
+        assert "all outcomes since the service started" in words.scope(board)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         report = check(settings, lambda done: on_records(done, None))
     if as_json:
         found = {field.name: getattr(report, field.name) for field in fields(report)}
-        found["quality"] = {lane: facts_of(sums) for lane, sums in report.quality.items()}
+        for name in ("quality", "unseen"):
+            found[name] = {lane: facts_of(sums) for lane, sums in found[name].items()}
         console.print_json(data=found)
         return 0 if report.proven else 1
     for sentence in report.violations:
@@ -44,10 +45,17 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     for lane, sums in report.quality.items():
         spec = specs.get(lane)
         nominal = spec.quantiles[-1] - spec.quantiles[0] if spec else 0.0
-        first, *steps = lines(sums, nominal, baseline(spec) if spec else "of its model")
+        names = baseline(spec) if spec else "of its model"
+        first, *steps = lines(sums, nominal, names)
         console.print(escape(f"Quality of lane {lane}, of all that was computed: {first}"), highlight=False)
         for line in steps:
             console.print(escape(line), highlight=False)
+        unseen = report.unseen[lane].over_all()
+        if not unseen.outcomes:
+            console.print("All of it is data that the model was trained on: on new data errors are larger.")
+        elif unseen.outcomes < sums.over_all().outcomes:
+            told = sentence(unseen, nominal, names)
+            console.print(escape(f"Of the data that the model was not trained on: {told}."), highlight=False)
     return 0 if report.proven else 1
 
 
