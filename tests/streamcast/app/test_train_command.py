@@ -42,8 +42,8 @@ def test_options_are_texts_of_the_fields_of_options() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("acumulate=4", "Did you mean 'accumulate'"),
-        ("accumulate=four", "expected a whole number"),
+        ("acumulate=4", "--option names 'acumulate': .* Did you mean 'accumulate'"),
+        ("accumulate=four", "--option accumulate is 'four': expected a whole number"),
         ("precision=float16", "'float32' or 'bfloat16'"),
         ("clip=", "expected a number"),
         ("accumulate=0", "expected a number from 1"),
