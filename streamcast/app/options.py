@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from streamcast.errors import Message, Option, SettingsError
+from streamcast.spec.calendar_bars import parse_step
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import parse_duration
 
@@ -89,9 +90,9 @@ def repeated(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def seasons(text: str) -> tuple[int | str, ...]:
-    """Return the seasons of "1d,1w" or "24,168": bars as numbers, durations as they are; raises ValueError."""
+    """Return the seasons of "1d,1w", "24,168" or "1y": bars as numbers, lengths as they are; raises ValueError."""
     found = [int(part) if part.isdecimal() else part for part in names(text)]
-    if not found or any(parse_duration(part) < 1 for part in found):
+    if not found or not all((isinstance(part, str) and parse_step(part)) or parse_duration(part) > 0 for part in found):
         raise ValueError(f"{text!r} is not a list of seasons: expected bars or durations, such as 24 or 1d,1w")
     return tuple(found)
 
