@@ -20,6 +20,10 @@ class SpecError(ValueError):
 
     exit_code: ClassVar[int] = 2
 
+    def __str__(self) -> str:
+        """Join the parts of the message, which are the arguments."""
+        return "".join(map(str, self.args))
+
 
 def make(place: str, table: Mapping[str, Callable[..., T]], spec: object, /, **given: object) -> T:
     """Call the entry of ``table`` that ``spec`` names with the spec's options and with ``given``.
@@ -32,20 +36,20 @@ def make(place: str, table: Mapping[str, Callable[..., T]], spec: object, /, **g
     options = dict(spec)
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or kind not in table:
-        message = f"{place}.kind is {_listed(kind, table)}"
+        message = f"{place}.kind is {listed(kind, table)}"
         raise SpecError(message)
     parameters = inspect.signature(table[kind], eval_str=True).parameters
     wanted = {name: parameter for name, parameter in parameters.items() if name not in given}
     for name, value in options.items():
         if name not in wanted:
-            message = f"an option of {place} (kind {kind!r}) is {_listed(name, wanted)}"
+            message = f"an option of {place} (kind {kind!r}) is {listed(name, wanted)}"
             raise SpecError(message)
-        if not _fits(value, wanted[name].annotation):
-            message = f"{place}.{name} is {value!r}: expected {_told(wanted[name].annotation)}."
+        if not fits(value, wanted[name].annotation):
+            message = f"{place}.{name} is {value!r}: expected {in_words(wanted[name].annotation)}."
             raise SpecError(message)
     for name, parameter in wanted.items():
         if parameter.default is parameter.empty and name not in options:
-            message = f"{place}.{name} is missing: kind {kind!r} needs it, {_told(parameter.annotation)}."
+            message = f"{place}.{name} is missing: kind {kind!r} needs it, {in_words(parameter.annotation)}."
             raise SpecError(message)
     return table[kind](**options, **given)
 
@@ -64,36 +68,39 @@ def multiple_of_eight(name: str, value: int, least: int = 8) -> None:
         raise SpecError(message)
 
 
-def _listed(value: object, known: Iterable[str]) -> str:
+def listed(value: object, known: Iterable[str]) -> str:
+    """Return a value that is not among the known names, with these, and the nearest of them."""
     names = sorted(known)
     near = get_close_matches(str(value), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{value!r}: expected {' or '.join(map(repr, names)) or 'no option at all'}.{hint}"
 
 
-def _fits(value: object, hint: object) -> bool:
+def fits(value: object, hint: object) -> bool:
+    """Return whether a value of JSON has the type of an annotation."""
     origin = get_origin(hint) or hint
     if origin in (Union, types.UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
+        return any(fits(value, part) for part in get_args(hint))
     if origin is Literal:
         return value in get_args(hint)
     if origin is Mapping:
         return isinstance(value, Mapping)
     if origin is Sequence:
-        return isinstance(value, list | tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
+        return isinstance(value, list | tuple) and all(fits(item, get_args(hint)[0]) for item in value)
     if isinstance(value, bool):
         return origin is bool
     return isinstance(value, int | float if origin is float else origin)  # type: ignore[arg-type]
 
 
-def _told(hint: object) -> str:
+def in_words(hint: object) -> str:
+    """Return an annotation in words."""
     origin = get_origin(hint) or hint
     if origin in (Union, types.UnionType):
-        return " or ".join(_told(part) for part in get_args(hint))
+        return " or ".join(in_words(part) for part in get_args(hint))
     if origin is Literal:
         return " or ".join(map(repr, get_args(hint)))
     if origin is Sequence:
-        return f"a list, each {_told(get_args(hint)[0])}"
+        return f"a list, each {in_words(get_args(hint)[0])}"
     names: dict[object, str] = {
         bool: "true or false",
         int: "a whole number",

@@ -5,17 +5,81 @@
     ├── SettingsError        2   a setting is wrong
     ├── ModelError           2   a model folder is wrong, or the model does not fit
     ├── HistoryError         2   a file or data frame cannot be read as a history
+    ├── OptionError          2   an option does not fit, within a check of pydantic
     └── SnapshotError        1   a snapshot cannot be used
         └── StoreError       1   the store of snapshots failed
 
 The two wings raise their own, ``streamcast.models.spec.SpecError`` (2) and
 ``streamcast.consumers.transport.TransportError`` (3), which carry ``exit_code`` in the same way.  In a notebook,
 what a command prints as a warning is a ``HistoryWarning`` or a ``TrainingWarning``.
+
+The arguments of an error are the parts of its message.  An option is a part of its own, because each front door has
+its own name for it: ``HistoryError(Option.FREQ, " is missing")`` is ``freq is missing`` in Python, and the command line
+prints ``--freq is missing``.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from enum import Enum
+from typing import ClassVar, Self
+
+
+class Option(Enum):
+    """An option that a message names; the value is its name in Python.
+
+    Those above the line are parameters of ``Forecaster`` and ``Forecaster.fit``, those below it are fields of the
+    training ``Options``.  ``streamcast.app.options.flag`` is the name on the command line.
+    """
+
+    ID_COL = "id_col"
+    TIME_COL = "time_col"
+    TARGET_COL = "target_col"
+    COLUMNS = "df"  # a frame has the columns that are to be read, and no others
+    FREQ = "freq"
+    TIMEZONE = "timezone"
+    TIME_FORMAT = "time_format"
+    HORIZON = "horizon"
+    QUANTILES = "quantiles"
+    SEASON = "season"
+    LAGS = "lags"
+    SCALES = "scales"
+    TICKS = "ticks"
+    GRACE = "grace"
+    AGGREGATES = "aggregates"
+    KNOWN = "known"
+    HOLIDAYS = "holidays"
+    LOWER = "lower"
+    # ---
+    EPOCHS = "epochs"
+    VALIDATION = "validation"
+    REFIT = "refit"
+    AVERAGE = "average"
+    DECAY_EVERY = "decay_every"
+    ACCUMULATE = "accumulate"
+    CELL_PENALTY = "cell_penalty"
+    PONDER_COST = "ponder_cost"
+    IMITATE = "imitate"
+    DEVICE = "device"
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __format__(self, form: str) -> str:
+        """Refuse to become a piece of an f-string, where the command line could not find it any more."""
+        raise TypeError(f"{self!r} in an f-string: make it a part of its own, as in Error({self!r}, ' is missing')")
+
+
+class Message(str):
+    """A sentence of several parts, as an error has them: in Python a text, for the command line its parts."""
+
+    __slots__ = ("parts",)
+    parts: tuple[str | Option, ...]
+
+    def __new__(cls, *parts: str | Option) -> Self:
+        """Join the parts in Python's words."""
+        message = super().__new__(cls, "".join(map(str, parts)))
+        message.parts = parts
+        return message
 
 
 class HistoryWarning(UserWarning):
@@ -30,6 +94,12 @@ class StreamcastError(Exception):
     """Base of the errors below; the message names the thing, the value, what was expected and the remedy."""
 
     exit_code: ClassVar[int] = 1
+
+    def __init__(self, *parts: str | Option) -> None:
+        super().__init__(*parts)
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.args))
 
 
 class ServiceError(StreamcastError):
@@ -58,5 +128,11 @@ class ModelError(StreamcastError):
 
 class HistoryError(StreamcastError):
     """A file or data frame cannot be read as a history."""
+
+    exit_code = 2
+
+
+class OptionError(StreamcastError, ValueError):
+    """A value does not fit; pydantic collects it, as any ValueError, with the others of its kind."""
 
     exit_code = 2

@@ -1,7 +1,8 @@
 """The groups of command-line options, each one declared once as a frozen dataclass and passed on whole.
 
 A field's default is the option's default.  ``Read`` marks a field whose value is made from the option's text;
-``spread`` in ``streamcast.app.cli`` makes them parameters of a command.
+``spread`` in ``streamcast.app.cli`` makes them parameters of a command.  ``typed`` writes a message that names options
+as a person types them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,34 @@ from typing import Annotated, Any
 
 import typer
 
+from streamcast.errors import Message, Option, SettingsError
+from streamcast.spec.calendar_bars import parse_step
+from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import parse_duration
 
 MODELS = Path("trained")
 """The folder of models that commands use unless ``--models`` names another."""
+
+
+_FLAGS = {Option.COLUMNS: "--columns"} | {
+    option: f"--option {option.value}"
+    for option in (
+        Option.VALIDATION, Option.REFIT, Option.AVERAGE, Option.DECAY_EVERY, Option.ACCUMULATE, Option.CELL_PENALTY,
+        Option.PONDER_COST, Option.IMITATE, Option.DEVICE,
+    )
+}  # fmt: skip
+"""What is typed for options that have no flag of their own name."""
+
+
+def flag(option: Option) -> str:
+    """Return what a person types for an option, such as ``--id-col`` or ``--option validation``."""
+    return _FLAGS.get(option, "--" + option.value.replace("_", "-"))
+
+
+def typed(*parts: object) -> str:
+    """Return a message with its options as a person types them."""
+    pieces = (piece for part in parts for piece in (part.parts if isinstance(part, Message) else (part,)))
+    return "".join(flag(piece) if isinstance(piece, Option) else str(piece) for piece in pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +75,24 @@ def duration(text: str) -> int:
     return parse_duration(text)
 
 
+def zone(text: str) -> str:
+    """Return the name of a time zone as it is; raises ValueError."""
+    try:
+        zone_named(text)
+    except SettingsError:
+        raise ValueError(f"{text!r} is not a time zone: expected a name such as Europe/Berlin or UTC") from None
+    return text
+
+
 def repeated(texts: Sequence[str]) -> tuple[str, ...]:
     """Return the names of an option that can be repeated; each may also be a list, as in "a,b"."""
     return tuple(name for text in texts for name in names(text))
 
 
 def seasons(text: str) -> tuple[int | str, ...]:
-    """Return the seasons of "1d,1w" or "24,168": bars as numbers, durations as they are; raises ValueError."""
+    """Return the seasons of "1d,1w", "24,168" or "1y": bars as numbers, lengths as they are; raises ValueError."""
     found = [int(part) if part.isdecimal() else part for part in names(text)]
-    if not found or any(parse_duration(part) < 1 for part in found):
+    if not found or not all((isinstance(part, str) and parse_step(part)) or parse_duration(part) > 0 for part in found):
         raise ValueError(f"{text!r} is not a list of seasons: expected bars or durations, such as 24 or 1d,1w")
     return tuple(found)
 
@@ -134,6 +168,7 @@ class Columns:
     ] = None
     timezone: Annotated[
         str | None,
+        Read(zone),
         typer.Option(
             help="Time zone of times that name none, and of a new model's calendar (its days and hours).",
             show_default="the model's, else UTC",
@@ -188,7 +223,9 @@ class SpecOptions:
         str | None, typer.Option(help="Country or region whose public holidays count, such as US or AU-VIC.")
     ] = None
     calendar_timezone: Annotated[
-        str | None, typer.Option(help="Time zone of the model's calendar.", show_default="that of --timezone")
+        str | None,
+        Read(zone),
+        typer.Option(help="Time zone of the model's calendar.", show_default="that of --timezone"),
     ] = None
     lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0.")] = None
     plain: Annotated[

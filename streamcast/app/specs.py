@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from streamcast.errors import Option, OptionError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec.model_spec import Aggregate, ModelSpec
+
+CHOSEN_BY = {
+    "freq": Option.FREQ, "horizon": Option.HORIZON, "quantiles": Option.QUANTILES, "season": Option.SEASON,
+    "lags": Option.LAGS, "every": Option.SCALES, "grace": Option.GRACE, "aggregate": Option.AGGREGATES,
+    "lower": Option.LOWER,
+}  # fmt: skip
+"""The option that chooses each field of a spec and of its parts."""
 
 
 def new_spec(
@@ -37,7 +46,7 @@ def new_spec(
     holiday calendar.
     """
     if horizon < 1:
-        raise SpecError(f"horizon is {horizon}: expected at least 1 bar")
+        raise SpecError(Option.HORIZON, f" is {horizon}: expected at least 1 bar")
     try:
         return default_spec(
             history, horizon, network, quantiles=quantiles, lags=lags, season=season, scales=scales, mode=mode,
@@ -45,17 +54,24 @@ def new_spec(
             plain=plain,
         )  # fmt: skip
     except ValidationError as error:
-        raise SpecError(sentences(error)) from None
+        raise wrong_spec(error) from None
 
 
-def sentences(error: ValidationError) -> str:
-    """Return the faults that pydantic found, a sentence each."""
-    return "\n".join(map(_sentence, error.errors(include_url=False)))
+def wrong_spec(error: ValidationError) -> SpecError:
+    """Return the faults that pydantic found as an error, a sentence each, with the options that chose the values."""
+    return SpecError(*[part for fault in error.errors(include_url=False) for part in ("\n", *_sentence(fault))][1:])
 
 
-def _sentence(fault: Mapping[str, Any]) -> str:
-    """Return one fault of pydantic as a sentence with the name, the value and what was expected."""
-    name = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "value_error":
-        return ": ".join(filter(None, [name, str(fault["ctx"]["error"])]))
-    return f"{name} is {fault['input']!r}: {fault['msg'].replace('Input should', 'it should')}"
+def _sentence(fault: Mapping[str, Any]) -> tuple[str | Option, ...]:
+    """Return one fault of pydantic as the parts of a sentence: the name, the value and what was expected."""
+    name: str | Option = next(
+        (CHOSEN_BY[field] for field in fault["loc"] if field in CHOSEN_BY), ".".join(map(str, fault["loc"]))
+    )
+    if fault["type"] == "string_pattern_mismatch":  # the only pattern is that of a column's name
+        return (f"column {fault['input']!r}: expected a name without quotes, backslashes and control characters",)
+    if fault["type"] != "value_error":
+        return name, f" is {fault['input']!r}: {re.sub('^(Input|String) should', 'it should', fault['msg'])}"
+    reason = fault["ctx"]["error"]
+    if isinstance(reason, OptionError):
+        return reason.args
+    return (name, f": {reason}") if name else (str(reason),)

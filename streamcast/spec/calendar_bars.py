@@ -13,14 +13,13 @@ from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from itertools import groupby, pairwise
 from typing import Annotated, Any, Literal, overload
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from streamcast.errors import SettingsError
-from streamcast.spec.local_time import DAY_MS, Milliseconds
+from streamcast.spec.local_time import DAY_MS, Milliseconds, zone_named
 
 Ints = npt.NDArray[np.int64]
 
@@ -202,10 +201,7 @@ def calendar_of(step: Step, zone: str, first_ms: int, last_ms: int) -> Calendar:
     What the step leaves open is the start of the day, the month and the year, and Monday; ``resolved`` says the same.
     Raises SettingsError for an unknown zone.
     """
-    try:
-        clock = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise SettingsError(f"time zone {zone!r}: not known; use a name such as Europe/Berlin or UTC") from error
+    clock = zone_named(zone)
     step = resolved(step)
     begin = max(_date(first_ms) - timedelta(days=2), date(2, 1, 1))
     end = min(_date(last_ms) + timedelta(days=366 * YEARS_AHEAD), date(9990, 1, 1))

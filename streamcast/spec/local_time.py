@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from streamcast.errors import SettingsError
+from streamcast.errors import Option, SettingsError
 
 DAY_MS = 86_400_000
 YEARS_AHEAD = 10
@@ -51,6 +51,14 @@ class LocalTime(BaseModel):
 UTC_TIME = LocalTime(zone="UTC", offsets=((0, 0),), until=253_402_300_799_999)
 
 
+def zone_named(name: str) -> ZoneInfo:
+    """Return the time zone of a name; raises SettingsError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise SettingsError(Option.TIMEZONE, f" is {name!r}: expected a name such as Europe/Berlin or UTC") from error
+
+
 def local_time(zone: str, holidays: str | None, first_ms: int, last_ms: int) -> LocalTime:
     """Return the tables of a time zone and a holiday calendar for a history from ``first_ms`` to ``last_ms``.
 
@@ -58,10 +66,7 @@ def local_time(zone: str, holidays: str | None, first_ms: int, last_ms: int) -> 
     ``holidays``, with a subdivision where one is wanted: ``US``, ``AU-VIC``.  Raises SettingsError for a zone or a
     calendar that is not known, and for a missing package.
     """
-    try:
-        clock = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise SettingsError(f"time zone {zone!r}: not known; use a name such as Europe/Berlin or UTC") from error
+    clock = zone_named(zone)
     year = timedelta(days=366)
     begin = _instant(first_ms) - year
     end = min(_instant(last_ms) + YEARS_AHEAD * year, datetime(9998, 12, 31, tzinfo=UTC))
@@ -93,12 +98,14 @@ def _days_off(calendar: str, begin: date, end: date) -> tuple[int, ...]:
     try:
         import holidays
     except ModuleNotFoundError as error:
-        raise SettingsError("holidays need a package: pip install 'streamcast-forecasting[holidays]'") from error
+        raise SettingsError(
+            Option.HOLIDAYS, " needs a package: pip install 'streamcast-forecasting[holidays]'"
+        ) from error
     country, _, part = calendar.partition("-")
     try:
         days = holidays.country_holidays(country, subdiv=part or None, years=range(begin.year, end.year + 1))
     except NotImplementedError as error:
-        raise SettingsError(f"holidays {calendar!r}: {error}; use a code such as US or AU-VIC") from error
+        raise SettingsError(Option.HOLIDAYS, f" is {calendar!r}: {error}; use a code such as US or AU-VIC") from error
     epoch = date(1970, 1, 1)
     return tuple(sorted((day - epoch).days for day in days if begin <= day <= end))
 

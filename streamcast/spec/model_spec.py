@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from streamcast.errors import Option, OptionError
 from streamcast.spec.calendar_bars import Calendar, Grid, parse_step
 from streamcast.spec.local_time import UTC_TIME, LocalTime
 
@@ -148,12 +149,12 @@ class SeriesSpec(Frozen):
                 " record would restart its series: choose a longer ttl"
             )
         if self.mode == "sample" and self.grace:
-            raise ValueError("grace is for ticks: a sample is complete when it arrives")
+            raise OptionError(Option.GRACE, " is for ", Option.TICKS, ": a sample is complete when it arrives")
         if self.grace > _MOST_OPEN_BARS * self.freq:
-            raise ValueError(
-                f"grace {format_duration(self.grace)} keeps more than {_MOST_OPEN_BARS} bars of"
-                f" {self.bar} open: choose a shorter grace or longer bars"
-            )
+            raise OptionError(
+                Option.GRACE, f" {format_duration(self.grace)} keeps more than {_MOST_OPEN_BARS} bars of {self.bar}"
+                " open: choose a shorter one or longer bars",
+            )  # fmt: skip
         return self
 
     @property
@@ -262,18 +263,18 @@ class ModelSpec(Frozen):
         if self.targets is not None:
             self._check_targets(self.targets)
         if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):
-            raise ValueError(f"quantiles {self.quantiles} must rise strictly between 0 and 1")
+            raise OptionError(Option.QUANTILES, f" {self.quantiles} must rise strictly between 0 and 1")
         if 0.5 not in self.quantiles:
-            raise ValueError(f"quantiles {self.quantiles} must hold 0.5: errors are measured at the median")
+            raise OptionError(Option.QUANTILES, f" {self.quantiles} must hold 0.5: errors are measured at the median")
         if self.lags % 8:
-            raise ValueError(f"lags {self.lags} must be a multiple of 8, such as {-(-self.lags // 8) * 8}")
+            raise OptionError(Option.LAGS, f" {self.lags} must be a multiple of 8, such as {-(-self.lags // 8) * 8}")
         base = self.series.freq
         for finer, scale in zip([base, *(s.every for s in self.scales)], self.scales, strict=False):
             if scale.every <= finer or scale.every % base:
-                raise ValueError(
-                    f"scale {format_duration(scale.every)} must be a multiple of the base {format_duration(base)}"
-                    f" and coarser than {format_duration(finer)}"
-                )
+                raise OptionError(
+                    Option.SCALES, f" {format_duration(scale.every)} must be a multiple of the base"
+                    f" {format_duration(base)} and coarser than {format_duration(finer)}",
+                )  # fmt: skip
         if any(not 1 <= step <= self.horizon for step in self.scored):
             raise ValueError(f"scored steps {self.scored} must lie between 1 and the horizon {self.horizon}")
         return self
@@ -284,9 +285,11 @@ class ModelSpec(Frozen):
         columns = {column.name: column for column in self.series.columns}
         names = [known.name for known in targets.known]
         if unknown := sorted({*names} - {*columns} | {*names} & {self.series.target}):
-            raise ValueError(f"known inputs {unknown} must be columns other than the target; there are {list(columns)}")
+            raise OptionError(
+                Option.KNOWN, f" names {unknown}: expected columns other than the target; there are {list(columns)}"
+            )
         if len(set(names)) < len(names):
-            raise ValueError(f"known inputs {names} must be distinct")
+            raise OptionError(Option.KNOWN, f" names {names}: each must be there once")
 
     @property
     def follows_spread(self) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Annotated
 
 import typer
 
-from streamcast.app.cli.spread import spread
+from streamcast.app.cli.spread import given, spread
 from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, Data, Folder, console, load
 from streamcast.app.options import (
     MODELS,
@@ -43,11 +42,9 @@ def train(
 
 def _keeps_spec(context: typer.Context, start: str) -> None:
     """Raise BadParameter when an option contradicts the spec of the model that training continues."""
-    for field in ("network", *(field.name for field in fields(SpecOptions))):
-        source = context.get_parameter_source(field)
-        if source and source.name == "COMMANDLINE":
-            flag = "model" if field == "network" else field.replace("_", "-")
-            raise typer.BadParameter(f"--from {start} keeps the spec of that model: leave out --{flag}")
+    contradicting = [flag for flag in given(context, TrainingOptions) if flag == "--model"]
+    if contradicting := contradicting + given(context, SpecOptions):
+        raise typer.BadParameter(f"--from {start} keeps the spec of that model: leave out {', '.join(contradicting)}")
 
 
 @spread

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from streamcast.app.cli.spread import spread
+from streamcast.app.cli.spread import given, spread
 from streamcast.app.cli.terminal import AsJson, Folder, Reference, console
 from streamcast.app.options import MODELS, Columns, CompressOptions, NewOptions
 
@@ -34,10 +33,10 @@ def new(
 
 def _takes_all_from(context: typer.Context, like: str) -> None:
     """Raise BadParameter when an option contradicts the model that a new one is made like."""
-    for field in fields(NewOptions):
-        source = context.get_parameter_source(field.name)
-        if field.name != "like" and source and source.name == "COMMANDLINE":
-            raise typer.BadParameter(f"--like {like} takes everything from that model: leave out --{field.name}")
+    if contradicting := [flag for flag in given(context, NewOptions) if flag != "--like"]:
+        raise typer.BadParameter(
+            f"--like {like} takes everything from that model: leave out {', '.join(contradicting)}"
+        )
 
 
 @app.command("ls")

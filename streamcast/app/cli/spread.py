@@ -82,6 +82,12 @@ def _group(group: Any, given: dict[str, Any]) -> Any:
     return group(**values)
 
 
+def given(context: typer.Context, group: Any) -> list[str]:
+    """Return the flags of a group's options that the command line gives."""
+    sources = ((field, context.get_parameter_source(field.name)) for field in _fields(group))
+    return [_flag(field) for field, source in sources if source and source.name == "COMMANDLINE"]
+
+
 def _flag(field: _Field) -> str:
     """Return the option's name: in an annotation, typer keeps a name that is given as the option's default."""
     given = field.option.default

@@ -128,7 +128,7 @@ def schema(folder: Path, reference: str, of: str, console: Console) -> int:
     elif of == "forecast":
         found = schemas.forecast(spec)
     else:
-        raise SpecError(f"--of {of!r} is neither observation nor forecast")
+        raise SpecError(f"--of is {of!r}: expected observation or forecast")
     console.print_json(json.dumps(found))
     return 0
 
@@ -167,7 +167,7 @@ def advise(steps: int, resources: str, task: str, as_json: bool, console: Consol
     """Recommend an architecture for a task, with reasons and its spec."""
     for name, value, known in (("resources", resources, Resources), ("task", task, Task)):
         if value not in get_args(known):
-            raise SpecError(f"{name} is {value!r}: expected one of {', '.join(get_args(known))}")
+            raise SpecError(f"--{name} is {value!r}: expected one of {', '.join(get_args(known))}")
     advice = advisor.advise(steps, cast("Resources", resources), cast("Task", task))
     if as_json:
         console.print_json(json.dumps(asdict(advice)))
@@ -194,7 +194,7 @@ def compress(
     """
     how = options.how
     if how not in ("int8", "prune"):
-        raise SpecError(f"how is {how!r}: expected int8 or prune")
+        raise SpecError(f"--how is {how!r}: expected int8 or prune")
     model = load_model(folder, reference)
     whole = with_network(model.network, f"compress {model.name}@{model.version}")
     history = None if data is None else read_history(data, columns, model)

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import NewOptions
-from streamcast.app.specs import sentences
+from streamcast.app.specs import wrong_spec
 from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import without_rows
@@ -50,6 +50,8 @@ def chosen(wanted: NewOptions) -> ModelSpec:
     """Return the spec that the options describe; raises SpecError or HistoryError."""
     if wanted.freq is None:
         raise SpecError("--freq is missing: give the bar length, such as --freq 1h, or --like a model")
+    if len(set(wanted.columns)) < len(wanted.columns):
+        raise SpecError(f"--columns names one twice: {', '.join(wanted.columns)}")
     grid = without_rows(wanted.freq)
     aggregates = dict(wanted.aggregates or {})
     if unknown := sorted(aggregates.keys() - set(wanted.columns)):
@@ -68,9 +70,7 @@ def chosen(wanted: NewOptions) -> ModelSpec:
         season = usual_seasons(grid) if wanted.season is None else in_bars(wanted.season, grid)
         return zero_spec(series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, lower=wanted.lower)
     except ValidationError as error:
-        raise SpecError(sentences(error)) from None
-    except ValueError as error:
-        raise SpecError(f"--season: {error}") from None
+        raise wrong_spec(error) from None
 
 
 def usual_seasons(grid: Grid) -> tuple[int, ...]:

@@ -76,7 +76,7 @@ def panel(history: History, series: SeriesSpec) -> Panel:
     """
     whose_N, bar_N, value_N = _samples(history, series) if series.mode == "sample" else _closed(history, series)
     if not len(bar_N):
-        raise HistoryError(f"the history closes no bar of {series.bar}: give more of it, or a smaller freq or grace")
+        raise HistoryError(f"the history closes no bar of {series.bar}: give more of it, or train with shorter bars")
     first = int(bar_N.min())
     y_KT = np.full((len(history.keys), int(bar_N.max()) - first + 1), np.nan)
     y_KT[whose_N, bar_N - first] = value_N

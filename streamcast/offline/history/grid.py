@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Message, Option
 from streamcast.spec.calendar_bars import LAST_DAY, Grid, Step, calendar_of, parse_step, resolved
+from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name, format_duration, parse_duration
 
 SECOND, MINUTE, HOUR, DAY, WEEK = 1_000, 60_000, 3_600_000, 86_400_000, 604_800_000
@@ -65,16 +65,17 @@ def grid_of(
     if freq is None and step is not None:
         found.notes.append(f"bars of {step.name} were guessed from the steps between rows")
     elif freq is None and found.grid.freq == median:
-        found.notes.append(f"freq {format_duration(median)} was guessed: it is the median step")
+        found.notes.append(Message(Option.FREQ, f" {format_duration(median)} was guessed: it is the median step"))
     elif freq is None:
-        found.notes.append(f"freq {format_duration(found.grid.freq)} was guessed: steps scatter around it")
+        guess = format_duration(found.grid.freq)
+        found.notes.append(Message(Option.FREQ, f" {guess} was guessed: steps scatter around it"))
     elif median is not None and median != found.grid.freq and (step is None or step.unit == "day"):
         found.notes.append(f"the median step is {format_duration(median)}, not {found.bar}")
     if step is None and found.grid.freq >= 28 * DAY and apart is not None:
         raise HistoryError(
-            f"freq is {format_duration(found.grid.freq)}, but the rows are {apart.name} apart: leave freq out, or give"
-            f" {apart.count}MS for bars of {apart.name}"
-        )
+            Option.FREQ, f" is {format_duration(found.grid.freq)}, but the rows are {apart.name} apart: leave it out,"
+            f" or give {apart.count}MS for bars of {apart.name}",
+        )  # fmt: skip
     long = median is not None and 2 * median >= found.grid.freq
     found.grid = _placed(step, found.grid.freq, ts_N, timezone, shown=long)
     if found.grid.offset or found.grid.calendar:
@@ -108,9 +109,9 @@ def bar_length(freq: str | int | None) -> int:
     try:
         freq_ms = parse_duration(freq)
     except ValueError as error:
-        raise HistoryError(f"freq: {error}; or a step of the calendar, such as MS or W-MON") from None
+        raise HistoryError(Option.FREQ, f": {error}; or a step of the calendar, such as MS or W-MON") from None
     if freq_ms <= 0:
-        raise HistoryError(f"freq is {freq!r}; expected a positive duration such as 1h")
+        raise HistoryError(Option.FREQ, f" is {freq!r}; expected a positive duration such as 1h")
     return freq_ms
 
 
@@ -127,8 +128,8 @@ def refuse_a_row_far_away(
     raise HistoryError(
         f"series {keys[series_N[astray]]!r} has a row at {_words(int(ts_N[astray]))}, far from the others"
         f" ({count:,} rows lie beyond {_words(int(ts_N[rest]))}): {bars:,} bars of {found.bar} would lie"
-        " between. Was a clock not set? Remove the rows, or give a longer freq"
-    )
+        " between. Was a clock not set? Remove the rows, or train with a longer ", Option.FREQ,
+    )  # fmt: skip
 
 
 def _given_step(freq: str | int) -> Step | None:
@@ -146,7 +147,7 @@ def _steps(series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> NDArray[np.i
 def _guessed(steps: NDArray[np.int64]) -> int:
     """Return the median step, or the length that people mean where steps scatter around it."""
     if not len(steps):
-        raise HistoryError("freq cannot be guessed: no series has two different times; give freq, such as 1h")
+        raise HistoryError(Option.FREQ, " cannot be guessed: no series has two different times; give it, such as 1h")
     median = int(np.median(steps))
     near = min(MEANT, key=lambda length: abs(length - median))
     scattered = np.mean(steps == median) < 0.5 and abs(near - median) <= SCATTER * near
@@ -228,10 +229,7 @@ def _local(ts_N: NDArray[np.int64], timezone: str) -> NDArray[np.int64]:
     if timezone == "UTC":
         return ts_N
     utc = pd.DatetimeIndex(ts_N.astype("datetime64[ms]")).tz_localize("UTC")
-    try:
-        local = utc.tz_convert(ZoneInfo(timezone)).tz_localize(None)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise HistoryError(f"{timezone!r} is not a time zone; expected one such as UTC or Europe/Berlin") from None
+    local = utc.tz_convert(zone_named(timezone)).tz_localize(None)
     return local.to_numpy().astype("datetime64[ms]").astype(np.int64)
 
 
@@ -266,10 +264,10 @@ def _arc(phase_N: NDArray[np.int64], freq: int, share: float) -> tuple[int, int]
 
 def _mention_weekends(ts_N: NDArray[np.int64], found: Found, timezone: str) -> None:
     if found.grid.freq == DAY and len(ts_N) >= 14 and ((_local(ts_N, timezone) // DAY + 3) % 7 < 5).all():
-        found.notes.append(
-            "no row lies on a Saturday or a Sunday, whose bars count as missing: with freq B (--freq B), bars are"
-            " weekdays, and forecasts leave weekends out"
-        )
+        found.notes.append(Message(
+            "no row lies on a Saturday or a Sunday, whose bars count as missing: with ", Option.FREQ,
+            " B, bars are weekdays, and forecasts leave weekends out",
+        ))  # fmt: skip
 
 
 def _mention_other_steps(
@@ -289,10 +287,10 @@ def _mention_other_steps(
 def _mention_shared_bars(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found) -> None:
     bar_N = found.grid.bar(ts_N)
     if shared := int(pd.DataFrame({"series": series_N, "bar": bar_N}).duplicated().sum()):
-        found.changes.append(
-            f"{shared:,} of {len(ts_N):,} rows share a bar of {found.bar} with an earlier row of"
-            " their series, and the first counts: give a shorter freq, or ticks (--ticks) to use them all"
-        )
+        found.changes.append(Message(
+            f"{shared:,} of {len(ts_N):,} rows share a bar of {found.bar} with an earlier row of their series, and"
+            " the first counts: train with a shorter ", Option.FREQ, ", or with ", Option.TICKS, " to use them all",
+        ))  # fmt: skip
     if found.grid.calendar and (beside := int((found.grid.start(bar_N) != ts_N).sum())):
         found.notes.append(
             f"{beside:,} of {len(ts_N):,} rows do not lie at the start of their bar of {found.bar}: forecasts carry"

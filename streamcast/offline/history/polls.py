@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcast.consumers.transport import Partition
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Option
 from streamcast.offline.history.read import History
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec
 from streamcast.topics.observations import Observations
@@ -83,8 +83,9 @@ def columns(history: History, series: SeriesSpec) -> NDArray[np.float64]:
     """
     if (history.freq_ms, history.calendar) != (series.freq, series.calendar):
         raise HistoryError(
-            f"the history has bars of {history.bar}, the model of {series.bar}; read the history with the model's freq"
-        )
+            f"the history has bars of {history.bar}, the model of {series.bar}; leave ", Option.FREQ, " out, or give"
+            " the model's",
+        )  # fmt: skip
     values_NC = np.empty((len(history), len(series.columns)))
     for place, column in enumerate(series.columns):
         if column.name not in history.columns:

@@ -12,18 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Message, Option
 from streamcast.offline.history.grid import Found, bar_length, grid_of, grid_of_ticks, refuse_a_row_far_away
 from streamcast.offline.history.sources import ids_of, load, row_counters
 from streamcast.offline.history.timestamps import TimestampError, read_timestamps
 from streamcast.offline.history.values import values_of
 from streamcast.spec.calendar_bars import Calendar, Grid
+from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name
 
 
@@ -90,32 +90,34 @@ def read(
     are where a model's bars start (default: where the rows show), and ``kinds`` has the categories of its columns, None
     for numbers: columns that a model has not are left out, with a note, unless ``columns`` names them.  Of rows with
     one series and time the last counts, unless they are ticks.
-    Raises HistoryError when the source cannot be read as observations.
+    Raises HistoryError when the source cannot be read as observations, SettingsError for an unknown time zone.
     """
     if ticks and freq is None:
-        raise HistoryError("freq is missing: readings do not show how long a bar is; give freq, such as 1min")
+        raise HistoryError(Option.FREQ, " is missing: readings do not show how long a bar is; give it, such as 1min")
     kinds = kinds or {}
-    wanted = [*_listed(id_col), time_col, target_col, *(columns or ())]
+    named = [*_listed(id_col), time_col, target_col]
     texts = [*_listed(id_col), *(name for name, table in kinds.items() if table)]
     notes: list[str] = []
     changes: list[str] = []
-    frame = load(source, wanted, texts, only=columns is not None, notes=notes, changes=changes)
+    frame = load(source, named, columns, texts, notes, changes)
     if frame.empty:
         raise HistoryError("the source holds no rows; expected at least one observation")
-    if counters := row_counters(frame, wanted):
+    if counters := row_counters(frame, [*named, *(columns or ())]):
         changes.append(f"{', '.join(map(repr, counters))} is left out: it is a written index, not an input")
-    inputs = list(columns if columns is not None else frame.columns.drop([*dict.fromkeys(wanted), *counters]))
+    inputs = list(columns if columns is not None else frame.columns.drop([*dict.fromkeys(named), *counters]))
     if kinds and columns is None and (others := [name for name in inputs if name not in kinds]):
         notes.append(f"{', '.join(map(repr, others))}: left out, the model was trained without")
         inputs = [name for name in inputs if name in kinds]
     names = (target_col, *inputs)
     if len(set(names)) < len(names):
-        raise HistoryError(f"columns {', '.join(names)} name one twice; leave the target out of the other columns")
+        raise HistoryError(
+            f"the target and the inputs, {', '.join(names)}, name one column twice: leave it out of ", Option.COLUMNS
+        )
     keys, series_N = _keys(frame, id_col, target_col, notes)
     try:
         ts_N, found = read_timestamps(frame[time_col], series_N, timezone, time_format)
     except TimestampError as error:
-        raise HistoryError(f"column {time_col!r}: {error}") from None
+        raise HistoryError(f"column {time_col!r}: ", *error.args) from None
     notes += found
     values_NC, categories = values_of(frame, names, kinds, notes, changes)
     order = np.lexsort((series_N, ts_N))
@@ -162,11 +164,15 @@ def split(history: History, instants_ms: Sequence[int]) -> list[History]:
 
 
 def instant_ms(text: str, timezone: str = "UTC") -> int:
-    """Return the epoch milliseconds of an ISO 8601 time, read in ``timezone`` when naive; raises HistoryError."""
+    """Return the epoch milliseconds of an ISO 8601 time, read in ``timezone`` when naive.
+
+    Raises HistoryError for a text that is no time, SettingsError for an unknown zone.
+    """
+    zone = zone_named(timezone)
     try:
         instant = datetime.fromisoformat(text)
-        return round((instant if instant.tzinfo else instant.replace(tzinfo=ZoneInfo(timezone))).timestamp() * 1_000)
-    except (ValueError, ZoneInfoNotFoundError) as error:
+        return round((instant if instant.tzinfo else instant.replace(tzinfo=zone)).timestamp() * 1_000)
+    except (ValueError, OverflowError) as error:
         raise HistoryError(
             f"{text!r} is not a time: {error}; expected such as 2026-01-31 or 2026-01-31T12:00Z"
         ) from None
@@ -195,10 +201,10 @@ def _corrected(
     """Return rows in order without those that a later row of the same series and time corrects."""
     again = (np.diff(series_N[order_N]) == 0) & (np.diff(ts_N[order_N]) == 0)
     if corrected := int(again.sum()):
-        changes.append(
-            f"{corrected:,} of {len(order_N):,} rows have the series and time of a later row and are left out: the last"
-            " counts. Are they readings of one bar? Then use ticks (--ticks)"
-        )
+        changes.append(Message(
+            f"{corrected:,} of {len(order_N):,} rows have the series and time of a later row and are left out: the"
+            " last counts. Are they readings of one bar? Then train with ", Option.TICKS,
+        ))  # fmt: skip
     kept: NDArray[np.intp] = order_N[np.append(~again, [True])]
     return kept
 

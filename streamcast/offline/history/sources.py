@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Option
 from streamcast.offline.history.csv_files import NAMES, read_csv
 
 _UNNAMED = re.compile(r"Unnamed: \d+|")
@@ -22,22 +22,23 @@ _INDEX = ("index", "level_0")
 
 
 def load(
-    source: str | Path | pd.DataFrame, wanted: list[str], texts: Collection[str], *, only: bool, notes: list[str],
-    changes: list[str],
+    source: str | Path | pd.DataFrame, named: Collection[str], inputs: Collection[str] | None, texts: Collection[str],
+    notes: list[str], changes: list[str],
 ) -> pd.DataFrame:  # fmt: skip
-    """Return the source as a frame, the ``texts`` columns as texts; with ``only``, no columns but the wanted ones.
+    """Return the source as a frame, the ``texts`` columns as texts; where ``inputs`` are given, no other columns.
 
+    ``named`` are the columns that hold series, times and target, each with an option of its own.
     What was guessed goes into ``notes``, what was read as something else into ``changes``.  Raises HistoryError when it
     cannot be read or a wanted column is absent.
     """
-    wanted = list(dict.fromkeys(wanted))
+    wanted = list(dict.fromkeys([*named, *(inputs or ())]))
     if isinstance(source, pd.DataFrame):
         frame, where = source, "the data frame"
     else:
         frame, where = _file(source, texts, notes, changes), str(source)
     frame = _with_index(frame, wanted)
-    _require(list(frame.columns), wanted, where)
-    return frame[wanted] if only else frame
+    _require(list(frame.columns), wanted, named, where)
+    return frame if inputs is None else frame[wanted]
 
 
 def row_counters(frame: pd.DataFrame, wanted: list[str]) -> list[str]:
@@ -74,7 +75,8 @@ def _file(source: str | Path, texts: Collection[str], notes: list[str], changes:
             f"{path} is Parquet, which needs pyarrow; pip install 'streamcast-forecasting[parquet]'"
         ) from None
     except (OSError, ValueError, EOFError) as error:
-        raise HistoryError(f"{path} cannot be read: {error}") from None
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
+        raise HistoryError(f"{path} cannot be read: {reason}") from None
     raise HistoryError(
         f"{path} is neither CSV nor Parquet by its name; expected .csv or .tsv (also .gz), .parquet or .pq"
     )
@@ -99,13 +101,16 @@ def _with_index(frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
     return frame.reset_index(levels) if levels else frame
 
 
-def _require(present: list[str], wanted: list[str], where: str) -> None:
+def _require(present: list[str], wanted: list[str], named: Collection[str], where: str) -> None:
+    """Raise HistoryError for a wanted column that is not present; one that is ``named`` has an option that names it."""
     for name in wanted:
         if name not in present:
             by_folded = {str(column).casefold(): column for column in present}
             near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
             hint = f", did you mean {by_folded[near[0]]!r}?" if near else "."
+            has = f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}"
+            if name not in named:
+                raise HistoryError(has)
             raise HistoryError(
-                f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}: say which is"
-                " which with id_col, time_col and target_col"
+                f"{has}: say which is which with ", Option.ID_COL, ", ", Option.TIME_COL, " and ", Option.TARGET_COL
             )

@@ -5,25 +5,25 @@ Shapes: N rows.
 
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from streamcast.errors import HistoryError, Option
+from streamcast.spec.local_time import zone_named
 from streamcast.topics.epochs import UNITS
 
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
 
 
-class TimestampError(ValueError):
-    """A time cannot be read; the message names it and what was expected."""
+class TimestampError(HistoryError):
+    """A time cannot be read; the message names it and what was expected, but not its column."""
 
 
 def read_timestamps(
     column: pd.Series, series_N: NDArray[np.int32], timezone: str, time_format: str | None = None
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Return epoch milliseconds [N] and notes about assumptions; raises TimestampError.
+    """Return epoch milliseconds [N] and notes about assumptions; raises TimestampError, SettingsError for the zone.
 
     Numbers are epoch seconds, milliseconds, microseconds or nanoseconds: all of them in one unit, which their size
     shows; with a ``time_format`` they are texts, such as 20260131.  In the hour that clocks repeat in autumn, a series'
@@ -57,9 +57,9 @@ def _from_numbers(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
             return ts_N, [f"numeric times were read as epoch {unit}: {span} UTC"]
     raise TimestampError(
         f"the numbers from {least} to {most} are no epoch seconds, milliseconds, microseconds or nanoseconds of one"
-        " unit from 1973 on; write dates, such as 2026-01-31 13:00:00, or give time_format (--time-format), such as"
-        " %Y%m%d for 20260131 or %Y for years"
-    )
+        " unit from 1973 on; write dates, such as 2026-01-31 13:00:00, or give ", Option.TIME_FORMAT, ", such as"
+        " %Y%m%d for 20260131 or %Y for years",
+    )  # fmt: skip
 
 
 def _scaled(column: pd.Series, milliseconds: float) -> NDArray[np.int64]:
@@ -76,19 +76,17 @@ def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series
     try:
         return pd.to_datetime(texts, format=time_format or "ISO8601", utc=utc)
     except (ValueError, OverflowError) as error:
-        expected = (
-            time_format
-            or "ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00; give time_format"
-            " (--time-format) for another form, such as %d.%m.%Y %H:%M"
-        )
-        raise TimestampError(f"{str(error).split(' You might')[0].strip()}; expected {expected}") from None
+        fault = str(error).split(" You might")[0].strip()
+        if time_format is not None:
+            raise TimestampError(f"{fault}; expected ", Option.TIME_FORMAT, f" {time_format}") from None
+        raise TimestampError(
+            f"{fault}; expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00; give ",
+            Option.TIME_FORMAT, " for another form, such as %d.%m.%Y %H:%M",
+        ) from None  # fmt: skip
 
 
 def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -> tuple[NDArray[np.int64], list[str]]:
-    try:
-        zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise TimestampError(f"{timezone!r} is not a time zone; expected one such as UTC or Europe/Berlin") from None
+    zone = zone_named(timezone)
     notes = [f"times without a zone were read as {timezone}"]
     local = column.reset_index(drop=True)
     summer = _earlier(series_N, local)
@@ -105,9 +103,9 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
     if zoned.isna().any():
         missing = local[zoned.isna()].iloc[0]
         raise TimestampError(
-            f"{missing} does not exist in {timezone}, where clocks went forward; name the zone in which the times were"
-            f" written, such as UTC{_fixed(zone, missing)}"
-        )
+            f"{missing} does not exist in {timezone}, where clocks went forward; give ", Option.TIMEZONE,
+            f" as that in which the times were written, such as UTC{_fixed(zone, missing)}",
+        )  # fmt: skip
     return _milliseconds(zoned.dt.tz_convert("UTC").dt.tz_localize(None)), notes
 
 

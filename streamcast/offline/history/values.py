@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Option
 from streamcast.topics.observations import LARGEST_VALUE
 
 MAX_CATEGORIES = 1_000
@@ -50,8 +50,8 @@ def values_of(
         if len(table) > MAX_CATEGORIES and not known:
             raise HistoryError(
                 f"column {name!r} has {len(table):,} distinct texts, such as {table[0]!r}; expected numbers or"
-                f" at most {MAX_CATEGORIES:,} categories. Leave it out with columns=…, or clean it"
-            )
+                f" at most {MAX_CATEGORIES:,} categories. Leave it out of ", Option.COLUMNS, ", or clean it",
+            )  # fmt: skip
         categories[name] = tuple(table)
         values_NC[:, place] = np.where(codes < 0, np.nan, codes)
         if not known:
@@ -103,7 +103,9 @@ def _refuse_what_is_no_category(column: pd.Series) -> None:
     present = column[column.notna()]
     first = present.iloc[0]
     if not isinstance(first, str | bool | np.bool_ | float | int) and not pd.api.types.is_scalar(first):
-        raise HistoryError(f"column {column.name!r} holds {first!r}; expected numbers or texts. Leave it out")
+        raise HistoryError(
+            f"column {column.name!r} holds {first!r}; expected numbers or texts. Leave it out of ", Option.COLUMNS
+        )
     texts = present.astype(str)
     distinct = pd.Series(texts.unique())
     comma = distinct.str.fullmatch(r"\s*[+-]?\d+,\d+\s*")
@@ -114,16 +116,16 @@ def _refuse_what_is_no_category(column: pd.Series) -> None:
     if len(distinct) > 1 and distinct.str.fullmatch(r"\d{4}-\d{2}-\d{2}([T ].*)?").all():
         raise HistoryError(
             f"column {column.name!r} holds dates, such as {distinct.iloc[0]!r}; expected numbers or categories. Leave"
-            " it out, or give the number that matters, such as the days until then"
-        )
+            " it out of ", Option.COLUMNS, ", or give the number that matters, such as the days until then",
+        )  # fmt: skip
     number = pd.to_numeric(distinct, errors="coerce").notna()
     if number.mean() > 0.5 and (len(distinct) > FEW or distinct[number].str.contains(".", regex=False).any()):
         unread = pd.to_numeric(texts, errors="coerce").isna()
         row = int(np.flatnonzero(column.notna())[np.flatnonzero(unread)[0]]) + 1
         raise HistoryError(
             f"column {column.name!r} is {texts[unread].iloc[0]!r} in row {row}, among {int((~unread).sum()):,} numbers;"
-            " expected a number, or nothing for missing. Clean it, or leave the column out"
-        )
+            " expected a number, or nothing for missing. Clean it, or leave the column out of ", Option.COLUMNS,
+        )  # fmt: skip
 
 
 def _is_text(column: pd.Series) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Message, Option
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
@@ -101,7 +101,9 @@ def default_spec(
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
     if network in (zero.NAME, {"kind": zero.KIND}):
         if lags or scales:
-            raise SpecError("lags and scales are inputs of a network, and zero has none: leave them out")
+            raise SpecError(
+                Option.LAGS, " and ", Option.SCALES, " are inputs of a network, and zero has none: leave them out"
+            )
         return zero.zero_spec(series, horizon, chosen, quantiles=quantiles, lower=lower)
     shortest = min(chosen)
     if lags is None:
@@ -164,35 +166,42 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
 
 def season_notes(spec: ModelSpec) -> tuple[str, ...]:
     """Return sentences about the seasons that were chosen for a spec, and about periods that could not be one."""
-    freq, notes, bar = spec.series.freq, [], spec.series.bar
+    freq, bar = spec.series.freq, spec.series.bar
+    notes: list[str] = []
     if spec.season == (1,):
-        notes.append(
-            "no season was found, or the history holds none three times: seasonal naive repeats the last value; name"
-            " one with season (--season), in bars"
-        )
+        notes.append(Message(
+            "no season was found, or the history holds none three times: seasonal naive repeats the last value;"
+            " name one with ", Option.SEASON, ", in bars",
+        ))  # fmt: skip
     for name, period in (("a day", DAY), ("a week", WEEK)):
         if freq < period and abs(round(period / freq) * freq - period) > MOST_DRIFT * freq:
-            notes.append(
-                f"{name} is no whole number of bars of {bar} and was not tried as a season: choose a"
-                " freq that divides it"
-            )
+            notes.append(Message(
+                f"{name} is no whole number of bars of {bar} and was not tried as a season: choose a ", Option.FREQ,
+                " that divides it",
+            ))  # fmt: skip
     if freq > DAY and round(YEAR / freq) in spec.season:
         notes.append(f"season {round(YEAR / freq)} stands for a year")
     return tuple(notes)
 
 
 def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, ...]:
-    """Return seasons in bars; a year of months is 12.  Raises HistoryError for one that is no whole number of bars."""
+    """Return seasons in bars; a year of months is 12.
+
+    Raises HistoryError for one that is no duration, or no whole number of bars.
+    """
     given = (season,) if isinstance(season, int | str) else tuple(season)
     found = []
     for one in given:
         step = parse_step(one) if isinstance(one, str) else None
-        length = step.freq if step else one * grid.freq if isinstance(one, int) else parse_duration(one)
+        try:
+            length = step.freq if step else one * grid.freq if isinstance(one, int) else parse_duration(one)
+        except ValueError as error:
+            raise HistoryError(Option.SEASON, f": {error}, or a number of bars") from None
         if length % grid.freq:
             raise HistoryError(
-                f"season {one} is no whole number of bars of {bar_name(grid)}: choose a freq that divides it, or give"
-                " the season in bars"
-            )
+                Option.SEASON, f" {one} is no whole number of bars of {bar_name(grid)}: choose a ", Option.FREQ,
+                " that divides it, or give the season in bars",
+            )  # fmt: skip
         found.append(length // grid.freq)
     return tuple(dict.fromkeys(found))
 
@@ -206,7 +215,7 @@ def _samples(history: History) -> SeriesSpec:
 
 def _local(history: History, timezone: str | None, holidays: str | None) -> LocalTime:
     if holidays is not None and history.calendar is not None and history.freq_ms > DAY:
-        raise HistoryError(f"holidays are days: leave them out (--holidays), bars of {history.bar} are longer")
+        raise HistoryError(Option.HOLIDAYS, f" are days, and bars of {history.bar} are longer: leave them out")
     if timezone in (None, "UTC") and holidays is None:
         return UTC_TIME
     return local_time(timezone or "UTC", holidays, int(history.ts_N[0]), int(history.ts_N[-1]))
@@ -217,7 +226,7 @@ def _known(history: History, names: Sequence[str]) -> tuple[Known, ...]:
     inputs = history.columns[1:]
     if unknown := set(names) - set(inputs):
         raise HistoryError(
-            f"known inputs {', '.join(sorted(unknown))} are not among the input columns {', '.join(inputs) or '(none)'}"
+            Option.KNOWN, f" names {', '.join(sorted(unknown))}; the input columns are {', '.join(inputs) or '(none)'}"
         )
     found = []
     for name in names:
@@ -260,7 +269,7 @@ def _occurring(history: History, column: int) -> tuple[str, ...] | None:
 def _columns(history: History, aggregates: Mapping[str, Aggregate]) -> tuple[Column, ...]:
     if unknown := set(aggregates) - set(history.columns):
         raise HistoryError(
-            f"aggregates are given for {', '.join(sorted(unknown))}; the history has {', '.join(history.columns)}"
+            Option.AGGREGATES, f" names {', '.join(sorted(unknown))}; the columns are {', '.join(history.columns)}"
         )
     return tuple(
         Column(name=name, categories=_occurring(history, place), aggregate=aggregates.get(name))

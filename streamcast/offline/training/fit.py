@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -29,9 +29,9 @@ import numpy as np
 import torch
 
 from streamcast.engine.engine import layout
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Option
 from streamcast.models.network import Network
-from streamcast.models.spec import SpecError, within
+from streamcast.models.spec import SpecError
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
 from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
@@ -44,6 +44,12 @@ from streamcast.offline.training.untrained import untrained
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.spec.zero import has_no_network
+
+LIMITS: Mapping[Option, tuple[float, float]] = {
+    Option.DECAY_EVERY: (1, 4096), Option.ACCUMULATE: (1, 4096), Option.VALIDATION: (0.001, 0.99),
+    Option.IMITATE: (0, 1), Option.AVERAGE: (0, 0.9999), Option.REFIT: (0, 10), Option.EPOCHS: (0, 1_000_000),
+}  # fmt: skip
+"""The least and the largest value of options that have both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +109,10 @@ class Options:
 
     def __post_init__(self) -> None:
         """Raise SpecError for values that would divide by zero or reverse the sign of a loss."""
-        within("decay_every", self.decay_every, 1, 4096)
-        within("accumulate", self.accumulate, 1, 4096)
-        within("validation", self.validation, 0.001, 0.99)
-        within("imitate", self.imitate, 0, 1)
-        within("average", self.average, 0, 0.9999)
-        within("refit", self.refit, 0, 10)
-        within("epochs", self.epochs, 0, 1_000_000)
+        for option, (low, high) in LIMITS.items():
+            value = getattr(self, option.value)
+            if not low <= value <= high:
+                raise SpecError(option, f" is {value!r}: expected a number from {low} to {high}")
 
 
 @dataclass(frozen=True, slots=True)

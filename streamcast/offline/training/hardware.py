@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from streamcast.errors import Option
 from streamcast.models.spec import SpecError
 
 
@@ -14,7 +15,7 @@ def device_named(name: str) -> torch.device:
     """Return the device to train on; raises SpecError when ``name`` is cuda and there is no GPU."""
     there = torch.cuda.is_available()
     if name == "cuda" and not there:
-        raise SpecError("device is 'cuda', but torch sees no GPU here: choose 'auto' or 'cpu'")
+        raise SpecError(Option.DEVICE, " is 'cuda', but torch sees no GPU here: choose 'auto' or 'cpu'")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 

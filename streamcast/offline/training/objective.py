@@ -10,7 +10,7 @@ import copy
 import torch
 from torch import Tensor
 
-from streamcast.errors import ModelError
+from streamcast.errors import ModelError, Option
 from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import imitation
@@ -37,9 +37,11 @@ class Objective:
         self._streams = Streams(network, seen, rows)
         self._teacher = None if teacher is None else (teacher, Streams(teacher, seen, rows))
         if cell_penalty and not self._streams.reached("c"):
-            raise SpecError(f"cell_penalty is {cell_penalty!r}, but this network has no cell state: set it to 0")
+            raise SpecError(
+                Option.CELL_PENALTY, f" is {cell_penalty!r}, but this network has no cell state: set it to 0"
+            )
         if ponder_cost and not self._streams.reached("ponder"):
-            raise SpecError(f"ponder_cost is {ponder_cost!r}, but no row leaves this stack early: set it to 0")
+            raise SpecError(Option.PONDER_COST, f" is {ponder_cost!r}, but no row leaves this stack early: set it to 0")
 
     def advance(self, chunk: Chunk) -> None:
         """Step every stream through its next bars."""

@@ -30,7 +30,7 @@ def parts(seen: Sequences, validation: float) -> tuple[Ints, Ints]:
     if len(answered) == 0:
         raise HistoryError(
             f"no series has more than {seen.spec.warm_up} bars, the model's warm-up, so there is nothing to train on;"
-            " give more history or a smaller warm_up"
+            " give more history"
         )
     cutoffs = np.sort(seen.cutoff_K[answered])
     start = int(cutoffs[int(len(cutoffs) * (1.0 - validation))])
@@ -39,8 +39,8 @@ def parts(seen: Sequences, validation: float) -> tuple[Ints, Ints]:
     validation_P = answered[seen.cutoff_K[answered] >= start]
     if len(train_P) == 0:
         raise HistoryError(
-            f"no forecast of {seen.spec.horizon} bars ends before the validation part; give more history, or a smaller"
-            " horizon, warm_up or validation"
+            f"no forecast of {seen.spec.horizon} bars ends before the validation part; give more history, or train with"
+            " a shorter horizon"
         )
     return train_P, validation_P
 

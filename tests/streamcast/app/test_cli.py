@@ -99,25 +99,6 @@ def test_an_error_carries_its_exit_code_and_is_printed_as_one_message(
     assert capsys.readouterr().err == f"{type(error).__name__}: {error}\n"
 
 
-@pytest.mark.parametrize(
-    ("written", "shown"),
-    [
-        ("which with id_col, time_col and target_col", "which with --id-col, --time-col and --target-col"),
-        ("give time_format (--time-format) for another form", "give --time-format for another form"),
-        ("freq is missing: give freq, such as 1min", "--freq is missing: give --freq, such as 1min"),
-        ("Remove the rows, or give a longer freq", "Remove the rows, or give a longer --freq"),
-        ("Then use ticks (--ticks)", "Then use --ticks"),
-        ("the column 'id_col' of the freq", "the column 'id_col' of the freq"),
-        ("horizon is 0: expected at least 1 bar", "--horizon is 0: expected at least 1 bar"),
-    ],
-)
-def test_a_message_names_the_flag_that_a_person_types(
-    written: str, shown: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert explain(HistoryError(written)) == 2
-    assert capsys.readouterr().err == f"HistoryError: {shown}\n"
-
-
 def test_an_unexpected_error_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         explain(ZeroDivisionError())
@@ -135,6 +116,8 @@ def test_the_version_is_that_of_the_distribution() -> None:
         (["--epochs", "0"], "--epochs"),
         (["--max-seconds", "-1"], "--max-seconds"),
         (["--quantiles", "0.1;0.5"], "'--quantiles': '0.1;0.5' is not a list of numbers"),
+        (["--timezone", "Mars/Base"], "'--timezone': 'Mars/Base' is not a time zone"),
+        (["--calendar-timezone", "Mars"], "'--calendar-timezone': 'Mars' is not a time zone"),
         (["--aggregates", "sum"], "'--aggregates': 'sum' is not a pair"),
         (["--model", "{gru}"], "'--model': not JSON"),
         (["--option", "rows"], "'--option': 'rows' is not a training option"),

@@ -250,10 +250,11 @@ def test_a_loaded_forecaster_reads_times_in_the_zone_of_its_training(knowing: Fo
 @pytest.mark.parametrize(
     ("choice", "error", "said"),
     [
-        ({"known": ["temp"]}, HistoryError, "known inputs temp are not among the input columns load"),
-        ({"timezone": "Melbourne"}, HistoryError, "'Melbourne' is not a time zone"),
-        ({"holidays": "ZZ"}, SettingsError, "holidays 'ZZ'"),
+        ({"known": ["temp"]}, HistoryError, "known names temp; the input columns are load"),
+        ({"timezone": "Melbourne"}, SettingsError, "timezone is 'Melbourne': expected a name"),
+        ({"holidays": "ZZ"}, SettingsError, "holidays is 'ZZ'"),
         ({"season": "90min"}, HistoryError, "season 90min is no whole number of bars of 1h"),
+        ({"season": "daily"}, HistoryError, "season: 'daily' is not a duration: .*, or a number of bars"),
     ],
 )
 def test_what_cannot_be_known_ahead_is_refused(choice: dict[str, Any], error: type[Exception], said: str) -> None:

@@ -87,6 +87,8 @@ def test_an_error_of_a_file_is_a_message_with_its_name(tmp_path: Path, capsys: p
         (tmp_path / "missing").read_bytes()
     assert explain(caught.value) == 2
     assert capsys.readouterr().err == f"File: {tmp_path / 'missing'}: no such file or directory\n"
+    assert explain(OSError(28, "No space left on device")) == 1  # writing names no file
+    assert capsys.readouterr().err.startswith("Disk: no space left on device: what was being written is incomplete")
     with pytest.raises(OSError, match="reset"):
         explain(OSError(104, "Connection reset by peer"))  # of no file: nobody expected it
 

@@ -40,7 +40,7 @@ def test_readings_become_bars_by_the_aggregates_that_were_given() -> None:
 
 def test_what_does_not_fit_is_named() -> None:
     readings = ragged_readings()
-    with pytest.raises(HistoryError, match="aggregates are given for load, wind; the history has y"):
+    with pytest.raises(HistoryError, match="aggregates names load, wind; the columns are y"):
         default_spec(readings, 6, mode="ticks", aggregates={"load": "sum", "wind": "last"})
     with pytest.raises(ValidationError, match="grace is for ticks"):
         default_spec(readings, 6, grace="2min")
@@ -103,5 +103,5 @@ def test_known_inputs_are_scaled_by_the_history_and_must_be_inputs() -> None:
     assert len(targets.local.offsets) > 1
     assert targets.local.days_off
     for wrong in ("y", "rain"):
-        with pytest.raises(HistoryError, match=f"known inputs {wrong} are not among the input columns temp, sky"):
+        with pytest.raises(HistoryError, match=f"known names {wrong}; the input columns are temp, sky"):
             default_spec(history, 24, known=(wrong,))

@@ -136,5 +136,5 @@ def test_durations_of_a_months_series_are_in_bars() -> None:
 def test_a_table_that_is_too_long_and_an_unknown_zone_are_refused() -> None:
     with pytest.raises(ValueError, match="at most 1,000,000"):
         Calendar(bar="1 second", zone="UTC", first=0, start=0, lengths=((1_000, 600_000), (999, 600_000)))
-    with pytest.raises(SettingsError, match="'Mars/Base': not known"):
+    with pytest.raises(SettingsError, match="timezone is 'Mars/Base': expected a name such as"):
         calendar_of(Step("day", 1), "Mars/Base", FIRST, LAST)

@@ -18,6 +18,7 @@ from streamcast.app.commands.tables import lean
 from streamcast.app.options import BacktestOptions, Columns
 from streamcast.app.progress import counting
 from streamcast.app.trained import baseline
+from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import Refit
 from streamcast.offline.evaluation.backtest import backtest as run
@@ -129,7 +130,10 @@ def _quality(report: BacktestReport, spec: ModelSpec, last: int, from_ms: int) -
 def test_part(model: Model, history: History, test_from: str | None, timezone: str) -> int:
     """Return the time from which forecasts are scored: as given, else what training held out, else the last fifth."""
     if test_from:
-        return histories.instant_ms(test_from, timezone)
+        try:
+            return histories.instant_ms(test_from, timezone)
+        except HistoryError as error:
+            raise HistoryError("--test-from: ", *error.args) from None
     last_fifth = histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
     held_out_from, trained_until = model.facts.get("held_out_from"), model.facts.get("last")
     unseen = held_out_from or (None if trained_until is None else trained_until + 1)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.options import Columns
+from streamcast.app.options import Columns, typed
 from streamcast.offline.history.read import History, read
 from streamcast.spec.folders import Model
 
@@ -58,6 +58,6 @@ def say(notes: Sequence[str], changes: Sequence[str] = ()) -> None:
     """Print notes, and what was changed as warnings, on stderr."""
     console = Console(stderr=True, soft_wrap=True)
     for note in notes:
-        console.print(f"[dim]note:[/] {escape(note)}", highlight=False)
+        console.print(f"[dim]note:[/] {escape(typed(note))}", highlight=False)
     for change in changes:
-        console.print(f"[bold yellow]warning:[/] {escape(change)}", highlight=False)
+        console.print(f"[bold yellow]warning:[/] {escape(typed(change))}", highlight=False)

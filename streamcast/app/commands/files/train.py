@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +18,7 @@ from streamcast.app.progress import progress_bar
 from streamcast.app.specs import new_spec
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
-from streamcast.models.spec import make
+from streamcast.models.spec import SpecError, fits, in_words, listed
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
@@ -76,8 +76,14 @@ def held_out(history: History, share: float) -> tuple[History, int | None]:
 
 def training_settings(options: TrainingOptions) -> training.Options:
     """Return the options of a training run; raises SpecError."""
+    hints, more = get_type_hints(training.Options), options.more or {}
+    for name, value in more.items():
+        if name not in hints:
+            raise SpecError(f"--option names {listed(name, hints)}")
+        if not fits(value, hints[name]):
+            raise SpecError(f"--option {name} is {value!r}: expected {in_words(hints[name])}")
     given = {"epochs": options.epochs, "max_seconds": options.max_seconds, "seed": options.seed}
-    return make("option", {"training": training.Options}, {"kind": "training", **given, **(options.more or {})})
+    return training.Options(**{**given, **more})
 
 
 def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[str, Any], timezone: str) -> ModelSpec:

@@ -97,9 +97,9 @@ def tune(
     Raises HistoryError, ModelError for an unknown network, SpecError for an option that does not fit.
     """
     if zero.NAME in options.networks:
-        raise SpecError("zero has no network and nothing to tune: make it with `streamcast model new`")
+        raise SpecError("--networks names zero, which has nothing to tune: make it with `streamcast model new`")
     if unknown := [kind for kind in options.networks if kind not in MODELS]:
-        raise ModelError(f"network {unknown[0]!r} is unknown: `streamcast model zoo` lists the names")
+        raise ModelError(f"--networks names {unknown[0]!r}, which is unknown: `streamcast model zoo` lists the names")
     _same_loss(options.networks)
     require_folder("--models", folder)
     require_name(name)
@@ -130,7 +130,7 @@ def _same_loss(networks: Sequence[str]) -> None:
     if len(set(heads.values())) > 1:
         named = ", ".join(f"{kind} ({head})" for kind, head in heads.items())
         raise SpecError(
-            f"networks {named} are trained with different losses, so none of them is the best: tune one sort"
+            f"--networks: {named} are trained with different losses, so none of them is the best: tune one sort"
         )
 
 
