@@ -183,12 +183,14 @@ class Forecaster:
 
         ``level`` chooses intervals by their percentage, such as ``[80]`` (default: all that the model has).  With known
         inputs, a series' newest bar is that of its last target; the rows after it bring the known inputs of the bars to
-        forecast.  Raises SpecError for steps or levels that the model does not have.
+        forecast.  Times come back as those of ``df``: local in the forecaster's time zone, and with that zone if they
+        named one.  Raises SpecError for steps or levels that the model does not have.
         """
         steps, kept = self._steps(h), self._columns(level)
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
-        live = Stream(self.model, self._timezone)
-        live.extend(self._history(frame, names))
+        history = self._history(frame, names)
+        live = Stream(self.model, self._timezone, zoned=history.zoned)
+        live.extend(history)
         if not (keys := live.series()):
             return names.back(live.empty())
         found = pd.concat([live.forecast(key).head(steps) for key in keys], ignore_index=True)
@@ -223,7 +225,7 @@ class Forecaster:
             parts.append(found.merge(some, on=["unique_id", "cutoff"]))
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
-        return names.back(in_zone(joined, self._timezone))
+        return names.back(in_zone(joined, self._timezone, named=history.zoned))
 
     def plot(
         self, df: Any, h: int | None = None, level: Sequence[float] | None = None, *,
@@ -239,7 +241,7 @@ class Forecaster:
 
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history, spec = self._history(frame, names), self.model.spec
-        live = Stream(self.model, self._timezone)
+        live = Stream(self.model, self._timezone, zoned=history.zoned)
         live.extend(history)
         chosen = list(series) if series else live.series()[:MOST_PLOTTED]
         steps, columns, back = self._steps(h), self._columns(level), (bars or 4 * spec.horizon) * spec.series.freq
@@ -249,7 +251,7 @@ class Forecaster:
             times, values = history.ts_N[mine], history.values_NC[mine, 0]
             recent = (times > times.max() - back) & ~np.isnan(values)
             seen = pd.DataFrame({"ds": times[recent].astype("datetime64[ms]"), "y": values[recent]})
-            parts[key] = (in_zone(seen, self._timezone), live.forecast(key).head(steps))
+            parts[key] = (in_zone(seen, self._timezone, named=history.zoned), live.forecast(key).head(steps))
         return forecast_figure(parts, columns, spec.series.target)
 
     def save(self, path: str | Path) -> Path:
@@ -354,10 +356,13 @@ def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windo
 
 
 class Stream:
-    """An engine that takes one observation at a time; ``timezone`` is that of times that name none."""
+    """An engine that takes one observation at a time.
 
-    def __init__(self, model: Model, timezone: str = "UTC") -> None:
-        self._model, self._timezone = model, timezone
+    ``timezone`` is that of times that name none, and of those of its forecasts, which name it if ``zoned``.
+    """
+
+    def __init__(self, model: Model, timezone: str = "UTC", *, zoned: bool = False) -> None:
+        self._model, self._timezone, self._zoned = model, timezone, zoned
         self._engine = Engine(model.spec, model.network)
         self._offset = 0
         self._newest: dict[str, tuple[int, np.ndarray]] = {}
@@ -421,9 +426,8 @@ class Stream:
     def empty(self) -> pd.DataFrame:
         """Return a forecast without rows."""
         nothing = np.empty((0, self._model.spec.horizon, len(self._model.spec.quantiles)))
-        return in_zone(
-            forecast_frame(self._model.spec, self._model.name, [], np.empty(0, np.int64), nothing), self._timezone
-        )
+        frame = forecast_frame(self._model.spec, self._model.name, [], np.empty(0, np.int64), nothing)
+        return in_zone(frame, self._timezone, named=self._zoned)
 
     def forecast(self, key: str) -> pd.DataFrame:
         """Return the newest forecast of a series; raises KeyError when there is none."""
@@ -431,7 +435,7 @@ class Stream:
             raise KeyError(f"{key!r} has no forecast yet (of {len(self._newest)} series): update it first")
         cutoff, values_HQ = self._newest[key]
         frame = forecast_frame(self._model.spec, self._model.name, [key], np.array([cutoff]), values_HQ[None])
-        return in_zone(frame, self._timezone)
+        return in_zone(frame, self._timezone, named=self._zoned)
 
     def _take(self, observations: Observations) -> bool:
         try:

@@ -27,8 +27,11 @@ def quality(model: Model) -> list[str]:
     said = [f"On the last {found['forecasts']:,} forecasts, {unseen}: {first}.", *steps]
     if sums.over_all().relative > 1:
         said.insert(1, "This is WORSE than repeating the season.")
-    if found.get("by_series") is not None:
-        said.append(f"Geometric mean over series of the ratio to seasonal naive: {found['by_series']:.3f}.")
+    if found.get("by_series") is not None and model.facts.get("series", 0) > 1:
+        said.append(
+            f"By series, over all steps: {found['by_series']:.3f} of seasonal naive's error (geometric mean, in which"
+            " large series count as much as small ones)."
+        )
     return said
 
 

@@ -44,7 +44,7 @@ def scope(board: Board) -> str:
     if until is None or oldest is None or newest is None or board.label(oldest) > until:
         return said
     share = "All" if board.label(newest) <= until else "Some"
-    return f"{said} {share} of this data is what the model was trained on: on new data errors are larger."
+    return f"{said} {share} of this data is what the model was trained on: on new data errors are usually larger."
 
 
 def series_scope(board: Board) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -131,6 +132,32 @@ def test_backtest_metrics_page_and_verify_show_the_same_numbers(
     said = quality.lines(tally, 0.8, NAIVE)
     told = verified(stand, folder, monkeypatch)
     assert all(line in told for line in said), (told, said)
+
+
+def test_verify_says_which_part_the_model_was_trained_on(
+    world: tuple[Stand, Model, Path], history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand, model, folder = world
+    record = folder / "models" / "small" / "1" / "model.json"
+    untouched = record.read_text()
+    try:
+        for last, said in [
+            (int(history.ts_N[0]), None),
+            (int(history.ts_N[len(history) // 2]), "Of the data that the model was not trained on: "),
+            (
+                int(history.ts_N[-1]),
+                "All of it is data that the model was trained on: ",
+            ),
+        ]:
+            record.write_text(json.dumps(json.loads(untouched) | {"facts": {"last": last}}))
+            told = verified(stand, folder, monkeypatch)
+            assert "trained on" in told if said else "trained on" not in told
+            assert said is None or said in told
+        half = backtest(model, history, int(history.ts_N[len(history) // 2]) + 1, baselines={}).quality.over_all()
+        record.write_text(json.dumps(json.loads(untouched) | {"facts": {"last": int(history.ts_N[len(history) // 2])}}))
+        assert quality.sentence(half, 0.8, NAIVE) in verified(stand, folder, monkeypatch)
+    finally:
+        record.write_text(untouched)
 
 
 def test_the_commands_say_it_in_the_same_words(

@@ -5,6 +5,8 @@ Shapes: N rows.
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -48,6 +50,17 @@ def read_timestamps(
     return _from_naive(_parse(texts, time_format, utc=False), series_N, timezone)
 
 
+def name_a_zone(column: pd.Series) -> bool:
+    """Whether times are instants with a zone or an offset, and not local times."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return True
+    return (
+        not pd.api.types.is_numeric_dtype(column)
+        and not pd.api.types.is_datetime64_dtype(column)
+        and bool(column.astype(str).str.contains(_ZONE, regex=True).all())
+    )
+
+
 def _from_numbers(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
     least, most = column.min(), column.max()
     for unit, first, end, milliseconds in UNITS:
@@ -76,7 +89,7 @@ def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series
     try:
         return pd.to_datetime(texts, format=time_format or "ISO8601", utc=utc)
     except (ValueError, OverflowError) as error:
-        fault = str(error).split(" You might")[0].strip()
+        fault = str(error).split(" You might")[0].strip().removesuffix(".")
         if time_format is not None:
             raise TimestampError(f"{fault}; expected ", Option.TIME_FORMAT, f" {time_format}") from None
         raise TimestampError(
@@ -111,8 +124,8 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
 
 def _fixed(zone: ZoneInfo, missing: pd.Timestamp) -> str:
     """Return how to name a zone's winter time all the year, if a whole hour; the signs of such names are reversed."""
-    offset = (missing - pd.Timedelta(hours=3)).tz_localize(zone).utcoffset()
-    hours = offset.total_seconds() / 3_600
+    before = missing - pd.Timedelta(hours=3)
+    hours = (before - before.tz_localize(zone).tz_convert("UTC").tz_localize(None)) / pd.Timedelta(hours=1)
     if hours == 0 or hours != round(hours):
         return ""
     side = "ahead of" if hours > 0 else "behind"
@@ -133,12 +146,11 @@ def _milliseconds(utc: pd.Series) -> NDArray[np.int64]:
     return utc.to_numpy().astype("datetime64[ms]").astype(np.int64)
 
 
-def in_zone(frame: pd.DataFrame, timezone: str) -> pd.DataFrame:
-    """Return a frame of forecasts, whose times are UTC, with its times in a zone but without naming it."""
-    if timezone == "UTC":
+def in_zone(frame: pd.DataFrame, timezone: str, *, named: bool = False) -> pd.DataFrame:
+    """Return a frame of forecasts, whose times are UTC, with its times in a zone, which they name if they shall."""
+    if timezone == "UTC" and not named:
         return frame
-    local = {
-        name: frame[name].dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None)
-        for name in ("ds", "cutoff")
+    zoned = {
+        name: frame[name].dt.tz_localize("UTC").dt.tz_convert(timezone) for name in ("ds", "cutoff") if name in frame
     }
-    return frame.assign(**local)
+    return frame.assign(**(zoned if named else {name: times.dt.tz_localize(None) for name, times in zoned.items()}))

@@ -59,7 +59,8 @@ def values_of(
             notes.append(f"column {name!r} was read as {len(table)} categories: {shown}")
         elif unseen := sorted(set(table) - set(kinds[name] or ())):
             notes.append(
-                f"{len(unseen)} categories of column {name!r}, such as {unseen[0]!r}, are unknown to the model"
+                f"column {name!r} has values that the model does not know, {len(unseen)} of {len(table)}: such as"
+                f" {unseen[0]!r}"
             )
     extreme = np.abs(values_NC) > LARGEST_VALUE
     if extreme.any():

@@ -193,6 +193,21 @@ def test_what_is_known_ahead_becomes_part_of_the_spec(knowing: Forecaster) -> No
     assert (spec.season, spec.lower) == ((24,), 0.0)
 
 
+@pytest.mark.parametrize("form", ["aware", "texts"])
+def test_times_that_name_a_zone_come_back_as_instants(knowing: Forecaster, form: str) -> None:
+    local = weather_of()
+    aware = local.assign(ds=local.ds.dt.tz_localize(ZONE, ambiguous=local.index % 306 < 267))
+    given = aware if form == "aware" else aware.assign(ds=aware.ds.map(pd.Timestamp.isoformat))
+    found, plain = knowing.predict(given), knowing.predict(local)
+    assert str(found.ds.dt.tz) == str(found.cutoff.dt.tz) == ZONE
+    assert found.ds.dt.tz_localize(None).tolist() == plain.ds.tolist()
+    assert found["load"].tolist() == plain["load"].tolist()
+    future = given.assign(ds=pd.to_datetime(given.ds, utc=True)) if form == "texts" else given
+    assert len(found.merge(future, on=["unique_id", "ds"])) == len(found)
+    assert str(knowing.cross_validation(given).ds.dt.tz) == ZONE
+    assert knowing.plot(given, bars=24)
+
+
 def test_rows_after_the_last_y_are_what_the_future_is_made_of(knowing: Forecaster) -> None:
     df = weather_of()
     found = knowing.predict(df)

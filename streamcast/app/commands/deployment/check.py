@@ -38,7 +38,8 @@ def check(settings: Settings, create: bool, console: Console) -> int:
     if say.faults:
         console.print(f"[red]{say.faults} of {say.lines} checks failed.[/]")
     elif say.warnings:
-        console.print(f"[yellow]All {say.lines} checks passed, with {say.warnings} warnings.[/]")
+        noun = "warning" if say.warnings == 1 else "warnings"
+        console.print(f"[yellow]All {say.lines} checks passed, with {say.warnings} {noun}.[/]")
     else:
         console.print(f"[green]All {say.lines} checks passed.[/] Start with [bold]streamcast serve[/].")
     return 0 if models and broker else SETTINGS_FAULT if not models else BROKER_FAULT
@@ -193,8 +194,8 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
     if source not in allowed:
         return say(
             False, f"topic {source} does not exist",
-            f"create it with at least as many partitions as processes; `streamcast replay --topic"
-            f" {source} --partitions 4` creates it too",
+            f"create it with at least as many partitions as processes; `streamcast replay FILE --topic"
+            f" {source} --partitions 4` creates it and writes a file's rows to it",
         )  # fmt: skip
     seen = [topic for topic in needed if allowed.get(topic)]
     found = reader.describe(seen)

@@ -15,7 +15,7 @@ from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
 from streamcast.app.trained import baseline
 from streamcast.errors import ModelError
-from streamcast.quality import facts_of, lines
+from streamcast.quality import facts_of, lines, sentence
 from streamcast.service.verification import Expectations, OnRecords, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
 from streamcast.spec.model_spec import ModelSpec
@@ -33,10 +33,10 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
             found[name] = {lane: facts_of(sums) for lane, sums in found[name].items()}
         console.print_json(data=found)
         return 0 if report.proven else 1
-    for sentence in report.violations:
-        console.print(f"[red]wrong:[/] {escape(sentence)}", highlight=False)
-    for sentence in report.unknown:
-        console.print(f"[yellow]unknown:[/] {escape(sentence)}", highlight=False)
+    for violation in report.violations:
+        console.print(f"[red]wrong:[/] {escape(violation)}", highlight=False)
+    for gap in report.unknown:
+        console.print(f"[yellow]unknown:[/] {escape(gap)}", highlight=False)
     console.print(
         f"{report.records:,} records, {report.forecasts:,} forecasts and {report.dead_letters:,} dead letters compared:"
         f" {len(report.violations)} violations" + (", complete, unique, in order and equal" if report.proven else "")
@@ -52,7 +52,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
             console.print(escape(line), highlight=False)
         unseen = report.unseen[lane].over_all()
         if not unseen.outcomes:
-            console.print("All of it is data that the model was trained on: on new data errors are larger.")
+            console.print("All of it is data that the model was trained on: on new data errors are usually larger.")
         elif unseen.outcomes < sums.over_all().outcomes:
             told = sentence(unseen, nominal, names)
             console.print(escape(f"Of the data that the model was not trained on: {told}."), highlight=False)
