@@ -89,6 +89,12 @@ SPECS: Mapping[str, ModelSpec] = {
         scales=SCALES[:1],
         targets=TargetBars(back=(3,), week=False, known=(Known(name="load"),)),
     ),
+    "days alike": model_spec(
+        {"freq": "8h", "ttl": "30d"},
+        horizon=5,
+        season=(3, 21),
+        targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3),
+    ),
     "online": model_spec({}, horizon=5, season=(4, 9), online=Online()),
     "zero": zero_spec(
         SeriesSpec.model_validate({"columns": (Y, LOAD), "freq": MINUTE, "max_gap": 30, "ttl": "2h"}),

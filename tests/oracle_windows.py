@@ -364,12 +364,33 @@ class Series:
                     label = self.bars[-1].label + (order - len(self.bars) + 1) * self.series.freq
                     features[f"{place} day off"] = float(self._is_off(label))
         label = self.bars[-1].label + h * self.series.freq
+        for k, order in enumerate(self._alike(h)):
+            value, missing = self._aligned(order, 7 * DAY // self.series.freq)
+            features[f"alike −{k + 1}"], features[f"alike −{k + 1} missing"] = value, float(missing)
         for i, (known, column) in enumerate(zip(targets.known, self.spec.known_columns, strict=True)):
             if self.series.columns[column].categories is None:
                 value = self.known.get((i, self._number(label)), math.nan)
                 features[f"{known.name} ahead"] = self._as_known(known, value)
                 features[f"{known.name} ahead missing"] = float(math.isnan(value))
         return features
+
+    def _alike(self, h: int) -> list[int]:
+        """The bars at a target bar's place on the newest earlier days of its kind; −1 for a bar before the first."""
+        assert self.spec.targets is not None
+        day, bars = self._local(self.bars[-1].label + h * self.series.freq) // DAY, DAY // self.series.freq
+        newest = len(self.bars) - 1
+        found = [
+            newest + h - before * bars
+            for before in range(math.ceil(h / bars), math.ceil(h / bars) + self.spec.ring)
+            if self._kind(day - before) == self._kind(day)
+        ]
+        return [max(order, -1) for order in found[: self.spec.targets.alike]]
+
+    def _kind(self, day: int) -> str:
+        assert self.spec.targets is not None
+        if day in self.spec.targets.local.days_off:
+            return "rest"
+        return ["work", "work", "work", "work", "work", "saturday", "rest"][(day + 3) % 7]
 
     def _aligned(self, order: int, season: int) -> tuple[float, bool]:
         """The value at a bar, else the newest observed value up to three seasons before it, else the filled one."""

@@ -13,7 +13,7 @@ import torch
 
 from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.tiles import whole_tiles
-from streamcast.kernels.advance import CLOCK, LEVEL, PART, REDUCERS, Plan, Steps
+from streamcast.kernels.advance import CLOCK, DAY_MS, LEVEL, PART, REDUCERS, Plan, Steps
 from streamcast.spec import features
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
@@ -85,6 +85,8 @@ def _target_plan(spec: ModelSpec) -> dict[str, Any]:
         "horizon": spec.horizon,
         "seasons": np.array(spec.season if targets else (), np.int64),
         "back": np.array(targets.back if targets else (), np.int64),
+        "alike": targets.alike if targets else 0,
+        "day": DAY_MS // spec.series.freq,
         "since": features.first_since(spec),
         "places": targets.places if targets else 1,
         "week": targets.week if targets else False,

@@ -85,6 +85,8 @@ class Plan(NamedTuple):
     horizon: int
     seasons: Ints  # of aligned values; none without target bars
     back: Ints  # how many earlier seasons are read, by season
+    alike: int  # how many earlier days of the same kind are read
+    day: int  # bars of a day, where such days are read
     since: int  # the feature of the change since the first season
     places: int  # entries of the time-of-day table
     week: bool  # whether days of the week differ
@@ -474,9 +476,10 @@ def _align_targets(
 
     ``ring`` and ``absent`` hold the n bars of the series at their number modulo the ring's length, from ``oldest`` on.
     """
-    aligned = 0
+    seasonal = 0
     for s in range(plan.seasons.shape[0]):
-        aligned += plan.back[s]
+        seasonal += plan.back[s]
+    aligned = seasonal + plan.alike
     window, reciprocal, j = ring.shape[0], 1.0 / unit, 0
     for s in range(plan.seasons.shape[0]):
         season = plan.seasons[s]
@@ -508,7 +511,63 @@ def _align_targets(
                     off = _is_day_off(plan, (then + _zone_offset(plan, then)) // DAY_MS)
                     x_HG[h, 2 * aligned + j] = 1.0 if off else 0.0
             j += 1
-    _align_known(plan, ahead, label, 2 * aligned if plan.day_off.shape[0] == 0 else 3 * aligned, x_HG, codes_HT)
+    if plan.alike > 0:
+        _align_alike(plan, ring, absent, oldest, mean, reciprocal, n, label, seasonal, x_HG)
+    _align_known(plan, ahead, label, 2 * aligned + (seasonal if plan.day_off.shape[0] > 0 else 0), x_HG, codes_HT)
+
+
+@njit(cache=True, error_model="numpy")
+def _kind_of_day(plan: Plan, day: int) -> int:
+    """Return 0 for a working day, 1 for a Saturday, 2 for a Sunday and a day off, which people spend alike."""
+    if _is_day_off(plan, day):
+        return 2
+    return max((day + 3) % 7 - 4, 0)
+
+
+@njit(cache=True, error_model="numpy")
+def _align_alike(
+    plan: Plan, ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, mean: float, reciprocal: float, n: int,
+    label: int, first: int, x_HG: Singles,
+) -> None:  # fmt: skip
+    """Write the target at the place of each target bar on earlier days of its kind, from feature ``first`` on.
+
+    A day before counts as the local day before, also where the clock was changed in between.
+    """
+    window, missed, h = ring.shape[0], 2 * first + plan.alike, 0
+    while h < plan.horizon:  # a run of bars of one local day that begin as many days after known bars
+        day = _local_day(plan, label + (h + 1) * plan.freq)
+        most = min((h // plan.day + 1) * plan.day, plan.horizon)
+        stop = h + 1
+        while stop < most and _local_day(plan, label + (stop + 1) * plan.freq) == day:
+            stop += 1
+        kind, back = _kind_of_day(plan, day), h // plan.day
+        for k in range(plan.alike):
+            back += 1
+            while n + stop - 1 - back * plan.day >= oldest and _kind_of_day(plan, day - back) != kind:
+                back += 1
+            order = n + h - back * plan.day
+            cell = order % window
+            for step in range(h, stop):
+                value, missing = 0.0, 1.0
+                if order >= oldest:
+                    value, missing = ring[cell], 0.0
+                    if absent[cell]:
+                        value, missing = _older(ring, absent, order, oldest, 7 * plan.day), 1.0
+                    value = (value - mean) * reciprocal
+                    value = CLIP if value > CLIP else value
+                    value = -CLIP if value < -CLIP else value
+                x_HG[step, first + k] = value
+                x_HG[step, missed + k] = missing
+                cell += 1
+                if cell == window:
+                    cell = 0
+                order += 1
+        h = stop
+
+
+@njit(cache=True, error_model="numpy")
+def _local_day(plan: Plan, time: int) -> int:
+    return (time + _zone_offset(plan, time)) // DAY_MS
 
 
 @njit(cache=True, error_model="numpy")

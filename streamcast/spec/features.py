@@ -69,20 +69,29 @@ def target_names(spec: ModelSpec, targets: TargetBars) -> list[str]:
 
     ``season 24 −2`` is the target two seasons of 24 bars before the bar (counted from the newest that is known at the
     cutoff); ``missing`` is 1 where that bar was not observed; ``day off`` where it lies on one.
+    ``alike −2`` is the second newest observed value at the bar's place on a day of its kind: a working day, a Saturday,
+    or a Sunday or day off; ``missing`` is 1 where no such day is known.
     """
     places = [
         f"season {season} −{k}"
         for season, back in zip(spec.season, targets.back, strict=True)
         for k in range(1, back + 1)
     ]
+    alike = [f"alike −{k}" for k in range(1, targets.alike + 1)]
     numbers = known_numbers(spec, targets)
     return [
         *places,
-        *(f"{place} missing" for place in places),
+        *alike,
+        *(f"{place} missing" for place in (*places, *alike)),
         *(f"{place} day off" for place in (places if targets.local.days_off else [])),
         *(f"{name} ahead" for name in numbers),
         *(f"{name} ahead missing" for name in numbers),
     ]
+
+
+def seasonal_values(targets: TargetBars) -> int:
+    """How many of ``target_names`` are values of the target in earlier seasons: the first so many."""
+    return sum(targets.back) + targets.alike
 
 
 def target_width(spec: ModelSpec, targets: TargetBars) -> int:

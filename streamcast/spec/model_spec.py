@@ -23,7 +23,7 @@ _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
 _LONGEST_MS = 10_000 * 366 * 86_400_000
 _MOST_OPEN_BARS = 10_000
 _TTL_MS, _TTL_BARS = 30 * 86_400_000, 30
-_AHEAD_MS = 86_400_000
+_AHEAD_MS = DAY_MS = 86_400_000
 
 
 def parse_duration(value: object) -> int:
@@ -197,6 +197,9 @@ class TargetBars(Frozen):
     back: tuple[Annotated[int, Field(ge=1, le=32)], ...] = Field(
         min_length=1, max_length=8, description="how many earlier seasons are read, for each entry of season"
     )
+    alike: int = Field(
+        default=0, ge=0, le=8, description="how many earlier days of the target bar's kind are read at its place"
+    )
     local: LocalTime = Field(default=UTC_TIME, description="the wall clock of calendar features, and days off")
     places: int = Field(default=48, ge=1, le=288, description="entries of the time-of-day table")
     week: bool = Field(default=True, description="whether days of the week and days off differ")
@@ -282,6 +285,11 @@ class ModelSpec(Frozen):
     def _check_targets(self, targets: TargetBars) -> None:
         if len(targets.back) != len(self.season):
             raise ValueError(f"targets.back {targets.back} needs one number for each season of {self.season}")
+        if targets.alike and not (targets.week and DAY_MS in (season * self.series.freq for season in self.season)):
+            raise ValueError(
+                f"targets.alike {targets.alike} reads days of the same kind, so it needs targets.week and a season of a"
+                f" day; season is {self.season} in bars of {self.series.bar}: set alike to 0"
+            )
         columns = {column.name: column for column in self.series.columns}
         names = [known.name for known in targets.known]
         if unknown := sorted({*names} - {*columns} | {*names} & {self.series.target}):

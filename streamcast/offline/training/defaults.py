@@ -41,6 +41,8 @@ NEARLY_AS_GOOD = 1.03
 """A week is a second season beside a day if its repetition is at most so many times as wrong."""
 MOST_BACK, FEWER_BACK = 7, 4
 """How many earlier seasons the model reads: of the shortest season, and of each other."""
+ALIKE = 3
+"""How many earlier days of the same kind the model reads, where days of the week differ."""
 MOST_PLACES = 48
 RECOMMENDED: Mapping[str, Mapping[str, Any]] = {"gru": {"layers": 1}}
 """Options of a network that is given by its name alone: beside the aligned read-out one layer is enough."""
@@ -129,6 +131,7 @@ def default_spec(
         if plain
         else TargetBars(
             back=tuple(MOST_BACK if one == shortest else FEWER_BACK for one in chosen),
+            alike=ALIKE if week and DAY // freq in chosen else 0,
             local=_local(history, timezone, holidays),
             places=max(min(DAY // freq, MOST_PLACES), 1),
             week=week,

@@ -61,14 +61,14 @@ def test_a_week_and_a_day_are_found_where_weeks_matter_and_a_day_alone_where_not
     weekly = default_spec(read(series(weekly=True), id_col=None), 24)
     assert weekly.season == (168, 24)
     assert weekly.targets is not None
-    assert (weekly.targets.back, weekly.targets.week) == ((4, 7), True)
+    assert (weekly.targets.back, weekly.targets.week, weekly.targets.alike) == ((4, 7), True, 3)
     assert weekly.calendar == ("half-day", "day", "week")
     random = np.random.default_rng(2)
     wandering = series(weekly=False).assign(y=lambda frame: frame["y"] + random.normal(size=len(frame)).cumsum() / 4)
     daily = default_spec(read(wandering, id_col=None), 24)
     assert daily.season == (24,)
     assert daily.targets is not None
-    assert (daily.targets.back, daily.targets.week) == ((7,), False)
+    assert (daily.targets.back, daily.targets.week, daily.targets.alike) == ((7,), False, 0)
 
 
 def test_seasons_are_given_in_bars_or_as_durations() -> None:
