@@ -204,7 +204,7 @@ def test_what_is_discarded_did_not_happen(name: str, data: st.DataObject) -> Non
 def test_a_poll_that_goes_round_every_ring_can_be_discarded(name: str) -> None:
     spec = SPECS[name]
     columns, ahead = len(spec.series.columns), (np.nan,) * (len(spec.known_columns) * spec.horizon)
-    lines = [Line("a", START + i * MINUTE, (float(i % 7),) * columns, ahead) for i in range(260)]
+    lines = [Line("a", START + i * spec.series.freq, (float(i % 7),) * columns, ahead) for i in range(260)]
     tried = engine(name)
     stage(tried, list(enumerate(lines))[:130], Trace())
     tried.promote()
@@ -290,7 +290,8 @@ def test_a_long_silence_restarts_a_series_as_if_it_were_new(name: str, data: st.
     before = drawn(data, name, ("a",), 25)
     newest = max(line.time for line in before)
     silence = data.draw(
-        st.sampled_from([series.ttl + MINUTE, (series.max_gap + 2) * MINUTE + series.grace + MINUTE]), label="silence"
+        st.sampled_from([series.ttl + MINUTE, (series.max_gap + 2) * series.freq + series.grace + MINUTE]),
+        label="silence",
     )
     after = [
         line._replace(time=line.time - START + newest + silence)
@@ -337,7 +338,7 @@ def test_a_constant_series_is_forecast_near_its_constant(name: str, value: float
     spec = SPECS[name]
     value = value if spec.lower is None else max(value, spec.lower)
     values, ahead = (value,) * len(spec.series.columns), (np.nan,) * (len(spec.known_columns) * spec.horizon)
-    lines = [Line("a", START + i * MINUTE, values, ahead) for i in range(12)]
+    lines = [Line("a", START + i * spec.series.freq, values, ahead) for i in range(12)]
     forecasts = drive(engine(name), lines).forecasts.values()
     assert forecasts
     for forecast in forecasts:

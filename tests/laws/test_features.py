@@ -19,6 +19,8 @@ from streamcast.engine.engine import Engine, known_ahead
 from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.kernels.outcomes import NAMES
 from streamcast.spec import features
+from streamcast.spec.folders import new_network
+from streamcast.spec.local_time import LocalTime
 from streamcast.spec.model_spec import Column, ModelSpec, TargetBars
 from tests.oracle_windows import Answer, Bar, Coarse, Effect, Series
 
@@ -166,6 +168,25 @@ def test_known_inputs_of_ticks_keep_their_bars_when_an_older_open_bar_closes_fir
     answer = got[0].answer
     assert answer is not None
     assert [bar["load ahead missing"] for bar in answer.targets] == [1.0, 0.0, 0.0]
+
+
+def test_a_day_off_reads_sunday_and_the_working_day_after_it_the_working_days_before_it() -> None:
+    day, saturday = 24 * 60 * MINUTE, 20_456  # 2026-01-03
+    local = LocalTime(zone="UTC", offsets=((0, 0),), days_off=(saturday + 4,), until=(saturday + 99) * day)
+    targets = TargetBars(back=(1, 1), alike=2, local=local, places=3)
+    spec = model_spec({"freq": "8h", "ttl": "30d"}, horizon=6, season=(3, 21), half_life=10**9, targets=targets)
+    # Three bars a day from Saturday to Tuesday; the value counts the days.  Wednesday is off.
+    days = np.arange(12) // 3
+    lines = [Line("a", saturday * day + bar * day // 3, (float(value),)) for bar, value in enumerate(days)]
+    answer = kernel(Engine(spec, new_network(spec)), list(enumerate(lines)))[-1].answer
+    assert answer is not None
+    unit = np.sqrt(np.var(days))
+    wednesday, thursday = answer.targets[:3], answer.targets[3:]
+    for bar in wednesday:
+        assert (bar["alike −1"] * unit + 1.5, bar["alike −1 missing"]) == (pytest.approx(1.0), 0.0)
+        assert (bar["alike −2"], bar["alike −2 missing"]) == (0.0, 1.0)
+    for bar in thursday:
+        assert [bar[f"alike −{k}"] * unit + 1.5 for k in (1, 2)] == pytest.approx([3.0, 2.0])
 
 
 def test_a_column_whose_name_begins_like_a_feature_does_not_take_its_place() -> None:

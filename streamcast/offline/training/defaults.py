@@ -131,7 +131,7 @@ def default_spec(
         if plain
         else TargetBars(
             back=tuple(MOST_BACK if one == shortest else FEWER_BACK for one in chosen),
-            alike=ALIKE if week and DAY // freq in chosen else 0,
+            alike=ALIKE if week and DAY in (one * freq for one in chosen) else 0,
             local=_local(history, timezone, holidays),
             places=max(min(DAY // freq, MOST_PLACES), 1),
             week=week,

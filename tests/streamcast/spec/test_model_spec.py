@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.streams import SPECS
-from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec, format_duration, parse_duration
+from streamcast.spec.model_spec import (
+    Column,
+    ModelSpec,
+    Scale,
+    SeriesSpec,
+    TargetBars,
+    format_duration,
+    parse_duration,
+)
 from streamcast.topics.observations import Decoder
 
 
@@ -113,6 +121,12 @@ def test_every_column_name_that_a_spec_takes_can_be_decoded(names: list[str]) ->
         ({"scored": (0,)}, "between 1 and the horizon 3"),
         ({"calendar": ("fortnight",)}, "'hour', 'half-day', 'day', 'week' or 'year'"),
         ({"schema_version": 3}, "Input should be 1 or 2"),
+        ({"season": (4, 9), "targets": TargetBars(back=(1,))}, "needs one number for each season"),
+        (
+            {"season": (4,), "targets": TargetBars(back=(1,), alike=2)},
+            r"\(4,\) in bars of 1min: set alike to 0",
+        ),
+        ({"season": (1440,), "targets": TargetBars(back=(1,), alike=2, week=False)}, "needs targets.week"),
     ],
 )
 def test_a_model_spec_that_makes_no_sense_is_refused(given: dict[str, Any], said: str) -> None:
