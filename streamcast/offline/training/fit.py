@@ -59,7 +59,7 @@ class Options:
     epochs: int = 10
     """Most epochs; after each the network is validated."""
     updates: int = 0
-    """Updates in an epoch; 0 for a share of the training part's bars / 20, from 400 to 1,600 in all epochs."""
+    """Updates in an epoch; 0 for a share of the training part's bars / 10, from 400 to 2,000 in all epochs."""
     patience: int = 4
     """Epochs without a better validation loss after which training stops."""
     max_seconds: float = 0.0
@@ -139,7 +139,7 @@ WARM_UP = 0.1
 NOTHING_TO_TRAIN = "a model without a network takes no first weights and no teacher: leave both out"
 REFIT_RATE = 0.3
 """The step size of a refit, relative to the run before it."""
-BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 20, 400, 1_600
+BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 10, 400, 2_000
 FEWEST_CHUNKS = 4
 """Chunks of a stream: a small history has fewer streams."""
 
