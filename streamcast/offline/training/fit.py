@@ -59,7 +59,10 @@ class Options:
     epochs: int = 10
     """Most epochs; after each the network is validated."""
     updates: int = 0
-    """Updates in an epoch; 0 for a share of the training part's bars / 10, from 400 to 2,000 in all epochs."""
+    """Updates in an epoch; 0 for a share of the training part's bars / 10, from 400 to 2,000 in all epochs.
+
+    Of a horizon beyond 24 steps they are fewer in proportion, because each update learns from as many more outcomes.
+    """
     patience: int = 4
     """Epochs without a better validation loss after which training stops."""
     max_seconds: float = 0.0
@@ -140,6 +143,8 @@ NOTHING_TO_TRAIN = "a model without a network takes no first weights and no teac
 REFIT_RATE = 0.3
 """The step size of a refit, relative to the run before it."""
 BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 10, 400, 2_000
+STEPS_AN_UPDATE = 24
+"""The longest horizon with an update for so many bars; a longer one has an update for as many more bars."""
 FEWEST_CHUNKS = 4
 """Chunks of a stream: a small history has fewer streams."""
 
@@ -311,7 +316,8 @@ class _Run:
     @property
     def epoch_updates(self) -> int:
         """The updates of one epoch."""
-        whole = min(max(len(self.train_P) // BARS_AN_UPDATE, FEWEST_UPDATES), MOST_UPDATES)
+        bars = BARS_AN_UPDATE * max(self.seen.spec.horizon / STEPS_AN_UPDATE, 1.0)
+        whole = min(max(int(len(self.train_P) / bars), FEWEST_UPDATES), MOST_UPDATES)
         return self.options.updates or -(-whole // max(self.options.epochs, 1))
 
     def _rate(self) -> float:
