@@ -16,6 +16,9 @@ FIND_PYTHON := for name in python3 python3.13 python3.12 python3.11; do \
 	if "$$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1; then command -v "$$name"; exit; fi; done; \
 	echo "streamcast needs Python 3.11, 3.12 or 3.13; found: $$(python3 --version 2>&1 || echo none). Install one and run make again." >&2; exit 1
 
+# Tests start many processes: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 help:
 	@echo "make demo    train on real series, stream them through an embedded broker, serve the live page (DEMO='--seconds 60')"
 	@echo "make quick   lint, types, and the tests that need no broker, browser or long programme: about three minutes"

@@ -17,6 +17,8 @@ from functools import cache
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+from harness.bound import bound
+
 PRELOADED = ("harness.faults.serve", "harness.preloaded")
 RUN_SECONDS = 120.0
 
@@ -69,32 +71,38 @@ class Command:
         return printed
 
 
-def start(*arguments: object, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> Command:
+def start(
+    *arguments: object, folder: Path | None = None, environment: Mapping[str, str] | None = None, without: str = ""
+) -> Command:
     """Start ``streamcast`` with these arguments in a folder, without a terminal and without input.
 
-    ``environment`` has variables beside those that the server of forks was started with.
+    ``environment`` has variables beside those that the server of forks was started with.  The process cannot import
+    the package ``without``, as if it were not installed.
     """
     words = [str(argument) for argument in arguments]
     number, name = tempfile.mkstemp(prefix="streamcast-command-")
     os.close(number)
-    process = fork_server().Process(target=_run, args=(words, name, str(folder or Path.cwd()), dict(environment or {})))
+    place = str(folder or Path.cwd())
+    process = fork_server().Process(target=_run, args=(words, name, place, dict(environment or {}), without))
     process.start()
     return Command(words, process, Path(name))
 
 
-def streamcast(*arguments: object, code: int = 0, folder: Path | None = None, seconds: float = RUN_SECONDS) -> str:
+def streamcast(
+    *arguments: object, code: int = 0, folder: Path | None = None, seconds: float = RUN_SECONDS, without: str = ""
+) -> str:
     """Run a command to its end and return what it printed; raises CommandError unless it ended with ``code``."""
-    return start(*arguments, folder=folder).end(code, seconds)
+    return start(*arguments, folder=folder, without=without).end(code, seconds)
 
 
-def _run(words: list[str], output: str, folder: str, environment: Mapping[str, str]) -> None:
-    from harness.faults.serve import bound
-
+def _run(words: list[str], output: str, folder: str, environment: Mapping[str, str], without: str) -> None:
     os.environ.update(environment)
-    bound(_main, words, output, folder)
+    bound(_main, words, output, folder, without)
 
 
-def _main(words: list[str], output: str, folder: str) -> None:
+def _main(words: list[str], output: str, folder: str, without: str) -> None:
+    if without:
+        _uninstall(without)
     from streamcast.app.cli import main
 
     for stream, path, flags in ((0, os.devnull, os.O_RDONLY), (1, output, os.O_WRONLY | os.O_APPEND)):
@@ -105,3 +113,11 @@ def _main(words: list[str], output: str, folder: str) -> None:
     os.chdir(folder)
     sys.argv = ["streamcast", *words]
     main()
+
+
+def _uninstall(package: str) -> None:
+    """Make ``package`` impossible to import, and forget all modules of the service, which may have imported it."""
+    for name in list(sys.modules):
+        if name.partition(".")[0] in {package, "streamcast"}:
+            del sys.modules[name]
+    sys.modules[package] = None  # type: ignore[assignment]

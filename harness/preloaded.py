@@ -1,5 +1,8 @@
 """What the fork server of ``commands`` imports and compiles once for all commands."""
 
+import kafka
+import torch._dynamo  # loading a model imports it: three seconds
+
 import streamcast.app.cli
 import streamcast.app.commands.demo
 import streamcast.app.commands.deployment.check
@@ -12,6 +15,6 @@ import streamcast.app.commands.files.train
 import streamcast.app.forecaster
 from deploy import compile_kernels
 
-__all__ = ["streamcast"]
+__all__ = ["kafka", "streamcast", "torch"]
 
 compile_kernels.compile_all()

@@ -21,9 +21,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from harness import ROOT
+from harness.bound import bound
 from harness.commands import Command, CommandError, fork_server, start
 from harness.documentation.blocks import commands
-from harness.faults.serve import bound
 
 TRAIN_UPDATES = 40
 SHORT_TRAINING = f"""

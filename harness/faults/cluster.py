@@ -19,9 +19,10 @@ from typing import Literal, Self
 
 import torch
 
+from harness.bound import bound
 from harness.commands import fork_server
 from harness.faults.proxy import Proxy
-from harness.faults.serve import Trap, bound, run
+from harness.faults.serve import Trap, run
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
 from harness.records import Raw, Source

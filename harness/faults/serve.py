@@ -6,9 +6,7 @@ clients, and gets real signals.  None outlives the programme that started it.
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -18,7 +16,6 @@ import traceback
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from pathlib import Path
 
 import torch
@@ -30,7 +27,6 @@ from streamcast.consumers.transport import Partition
 from streamcast.service import snapshots as snapshot
 
 STALL_SECONDS = 5.0
-SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 POINTS = ("polled", "stepped", "sent", "offsets", "committed", "renamed")
 
@@ -45,20 +41,6 @@ class Trap:
     point: str
     nth: int
     signal: signal.Signals | None = signal.SIGKILL
-
-
-def bound(target: Callable[..., object], *arguments: object) -> None:
-    """Call ``target`` in a process of the fork server, which the kernel kills when the programme dies.
-
-    The fork server ends when the last copy of a pipe is closed, which multiprocessing hands to every child; without
-    these copies it ends with the programme, and SIGKILL follows its end, also to a frozen process (SIGSTOP).
-    """
-    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]
-    if ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL) != 0:
-        raise OSError("prctl(PR_SET_PDEATHSIG) failed: this process could outlive the programme that started it")
-    programme = multiprocessing.parent_process()
-    if programme is not None and programme.is_alive():
-        target(*arguments)
 
 
 def run(overrides: Mapping[str, object], report: Path, trap: Trap | None) -> None:

@@ -1,8 +1,6 @@
 """What the command line prints, and the exit codes of what it cannot do."""
 
 import socket
-import subprocess
-import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness import ROOT
+from harness.commands import streamcast
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import EXTRAS, explain
 from streamcast.consumers.transport import TransportError
@@ -18,12 +17,6 @@ from streamcast.errors import HistoryError, ModelError, ServiceError, SettingsEr
 from streamcast.models.spec import SpecError
 
 SETTINGS = "kafka: {client: librdkafka}\nmodels: {lanes: {champion: {model: load@latest}}}\n"
-RUN = """
-import sys
-sys.modules[sys.argv.pop(1)] = None  # as if it were not installed
-from streamcast.app.cli import main
-main()
-"""
 
 
 @pytest.mark.parametrize(
@@ -41,12 +34,7 @@ def test_a_package_that_is_not_installed_is_one_message_with_its_extra(
 ) -> None:
     (tmp_path / "streamcast.yaml").write_text(SETTINGS, encoding="utf-8")
     (tmp_path / "data.csv").write_text("id,ds,y\na,2024-01-01,1\na,2024-01-02,2\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, package, *command], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-        check=False, env={"PYTHONPATH": str(ROOT), "PATH": "", "NUMBA_CACHE_DIR": str(tmp_path)},
-    )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert done.returncode == 2, said
+    said = streamcast(*command, code=2, folder=tmp_path, without=package)
     assert f"pip install 'streamcast-forecasting[{EXTRAS[package]}]'" in said
     assert "Traceback" not in said
 
@@ -66,13 +54,7 @@ def test_a_port_in_use_is_one_message_that_names_it_and_its_setting(
         port = taken.getsockname()[1]
         text = SETTINGS + f"telemetry: {{port: {port}}}\ndashboard: {{port: {port}}}\n"
         (tmp_path / "streamcast.yaml").write_text(text, encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-m", "streamcast.app.cli", *(word.format(port=port) for word in command)],
-            cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
-            env={"PYTHONPATH": str(ROOT), "PATH": "", "NUMBA_CACHE_DIR": str(tmp_path)},
-        )  # fmt: skip
-    said = done.stdout + done.stderr
-    assert done.returncode == 2, said
+        said = streamcast(*(word.format(port=port) for word in command), code=2, folder=tmp_path)
     assert f"{setting} is {port}: cannot listen on 127.0.0.1, port {port} (address already in use)" in said
     assert f"end the process that uses port {port}, or choose another one" in said
     assert "Traceback" not in said

@@ -267,7 +267,7 @@ def test_a_settings_file_is_written_once_and_can_be_read(tmp_path: Path) -> None
 @pytest.mark.slow
 def test_the_demo_trains_streams_and_beats_seasonal_naive(tmp_path: Path) -> None:
     measured = tmp_path / "demo.json"
-    said = streamcast("demo", "--seconds", 15, "--train-seconds", 20, "--port", 0, "--json", measured)
+    said = streamcast("demo", "--seconds", 15, "--train-seconds", 10, "--port", 0, "--json", measured)
     found = json.loads(measured.read_text())
     assert "The live page is at http://127.0.0.1:" in said
     assert found["records"] == found["forecasts"] > 10_000

@@ -24,14 +24,14 @@ SEARCH = SearchOptions(networks=("gru", "linear"), trials=4, max_seconds=0.0, ep
 
 @pytest.fixture(autouse=True)
 def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An epoch has at least 400 updates; a tenth is enough to compare losses."""
-    monkeypatch.setattr(fit, "FEWEST_UPDATES", 40)
+    """An epoch has at least 400 updates; some are enough to compare losses."""
+    monkeypatch.setattr(fit, "FEWEST_UPDATES", 10)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    hours = pd.date_range("2024-01-01", periods=500, freq="h")
-    y = np.sin(np.arange(500) * 2 * np.pi / 24) + np.random.default_rng(0).normal(0, 0.1, 500)
+    hours = pd.date_range("2024-01-01", periods=300, freq="h")
+    y = np.sin(np.arange(300) * 2 * np.pi / 24) + np.random.default_rng(0).normal(0, 0.1, 300)
     path = tmp_path_factory.mktemp("data") / "data.csv"
     pd.DataFrame({"unique_id": "a", "ds": hours, "y": y}).to_csv(path, index=False)
     return path

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, ViewportSize, expect, sync_playwright
 
 from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.transport import Batch, Partition
@@ -24,6 +24,8 @@ pytestmark = pytest.mark.browser
 
 expect.set_options(timeout=15_000)
 
+WIDE: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 HOSTILE = '<img src=x onerror="window.owned=1">/<script>window.owned=1</script>'
 
 
@@ -71,7 +73,7 @@ class Stage:
         page = browser.new_page(
             http_credentials={"username": "me", "password": token} if token else None,
             timezone_id=zone,
-            viewport={"width": 390, "height": 844} if phone else {"width": 1440, "height": 900},
+            viewport=PHONE if phone else WIDE,
             color_scheme="dark" if dark else "light",
         )
         page.set_default_timeout(15_000)
@@ -90,6 +92,25 @@ def many() -> Iterator[Stage]:
     stage = Stage(series=70, bars=60)
     yield stage
     stage.server.close()
+    assert stage.errors == []
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser) -> Iterator[tuple[Stage, Page]]:
+    """A stage and its page, for tests that only look and walk: opening a page takes five seconds of processor time."""
+    stage = Stage(series=70, bars=60)
+    with closing(stage.server), closing(stage.open(browser)) as page:
+        yield stage, page
+
+
+@pytest.fixture
+def page(opened: tuple[Stage, Page]) -> Iterator[Page]:
+    """The page of ``opened``, at its wall."""
+    stage, page = opened
+    page.set_viewport_size(WIDE)
+    walk(page, "#/")
+    expect(page.locator(".tile")).to_have_count(60)
+    yield page
     assert stage.errors == []
 
 
@@ -114,6 +135,11 @@ def a_series(board: Board, key: str, values: list[float | None], *, error: float
     board.score(10**6)
 
 
+def walk(page: Page, address: str) -> None:
+    """Go to another address of the page that is open."""
+    page.evaluate("(address) => { document.activeElement.blur(); location.hash = address; }", address)
+
+
 def texts(page: Page, selector: str) -> list[str]:
     return page.locator(selector).all_inner_texts()
 
@@ -127,31 +153,29 @@ def until(page: Page, condition: str) -> None:
     pytest.fail(f"still false after 15 s: {condition}")
 
 
-def test_the_wall_shows_the_most_wrong_series_first_and_can_be_reordered(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser)) as page:
-        expect(page.locator(".tile")).to_have_count(60)
-        expect(page.locator("#count")).to_have_text("70 series")
-        errors = [float(text.split("×")[0]) for text in texts(page, ".tile .under b")]
-        assert errors == sorted(errors, reverse=True)
-        page.get_by_role("radio", name="Name").check()
-        expect(page.locator(".tile .key").first).to_have_text("chiller-00002")
-        page.get_by_role("button", name="Next →").click()
-        expect(page.locator(".tile")).to_have_count(10)
-        expect(page.locator("#page-number")).to_have_text("2 of 2")
+def test_the_wall_shows_the_most_wrong_series_first_and_can_be_reordered(page: Page) -> None:
+    expect(page.locator(".tile")).to_have_count(60)
+    expect(page.locator("#count")).to_have_text("70 series")
+    errors = [float(text.split("×")[0]) for text in texts(page, ".tile .under b")]
+    assert errors == sorted(errors, reverse=True)
+    page.get_by_role("radio", name="Name").check()
+    expect(page.locator(".tile .key").first).to_have_text("chiller-00002")
+    page.get_by_role("button", name="Next →").click()
+    expect(page.locator(".tile")).to_have_count(10)
+    expect(page.locator("#page-number")).to_have_text("2 of 2")
 
 
-def test_search_narrows_the_wall_and_survives_a_visit_to_a_series(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser)) as page:
-        expect(page.locator(".tile")).to_have_count(60)
-        page.keyboard.press("/")
-        page.keyboard.type("pump-0000")
-        expect(page.locator("#count")).to_have_text("2 of 70 series")
-        page.locator(".tile a").first.click()
-        expect(page.get_by_role("heading", level=1)).to_contain_text("line-a/pump-0000")
-        page.keyboard.press("Escape")
-        expect(page.locator(".tile")).to_have_count(2)
-        page.locator("#query").fill("no such thing")
-        expect(page.locator("#empty")).to_contain_text("None of 70 series has “no such thing” in its key.")
+def test_search_narrows_the_wall_and_survives_a_visit_to_a_series(page: Page) -> None:
+    expect(page.locator(".tile")).to_have_count(60)
+    page.keyboard.press("/")
+    page.keyboard.type("pump-0000")
+    expect(page.locator("#count")).to_have_text("2 of 70 series")
+    page.locator(".tile a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("line-a/pump-0000")
+    page.keyboard.press("Escape")
+    expect(page.locator(".tile")).to_have_count(2)
+    page.locator("#query").fill("no such thing")
+    expect(page.locator("#empty")).to_contain_text("None of 70 series has “no such thing” in its key.")
 
 
 def test_everything_is_reachable_by_keyboard(browser: Browser, many: Stage) -> None:
@@ -172,12 +196,12 @@ def test_everything_is_reachable_by_keyboard(browser: Browser, many: Stage) -> N
         expect(page.locator("#detail-key")).to_have_text(first)
 
 
-def test_a_window_that_becomes_narrow_is_drawn_for_its_width(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser, "#/series/kiln-00006")) as page:
-        ticks = "document.getElementById('chart').layout?.xaxis?.nticks"
-        until(page, f"{ticks} > 4")
-        page.set_viewport_size({"width": 390, "height": 844})
-        until(page, f"{ticks} === 4")
+def test_a_window_that_becomes_narrow_is_drawn_for_its_width(page: Page) -> None:
+    walk(page, "#/series/kiln-00006")
+    ticks = "document.getElementById('chart').layout?.xaxis?.nticks"
+    until(page, f"{ticks} > 4")
+    page.set_viewport_size(PHONE)
+    until(page, f"{ticks} === 4")
 
 
 def test_past_forecasts_are_compared_with_observations(browser: Browser, many: Stage) -> None:
@@ -208,31 +232,31 @@ def test_axes_have_plain_numbers_and_shares_have_percent_signs(browser: Browser,
         expect(page.locator("#facts")).to_contain_text("100 % (nominal 80 %)")
 
 
-def test_naive_is_explained_where_it_stands(browser: Browser, many: Stage) -> None:
+def test_naive_is_explained_where_it_stands(page: Page) -> None:
     words = "the value 24 minutes earlier"
-    with closing(many.open(browser, "#/series/kiln-00006")) as page:
-        expect(page.locator("#naive")).to_have_text(f"naive: {words}")
-        expect(page.locator("#lanes-note")).to_contain_text(f"Naive repeats {words}.")
-        expect(page.locator("#lanes-note")).to_contain_text("a tile's are of its newest 96 forecasts.")
-        expect(page.locator("#facts")).to_contain_text("over its newest 96 forecasts")
-        page.locator("#cutoff").focus()
-        page.keyboard.press("Home")
-        expect(page.locator("#outcome")).to_contain_text(f"({words}); ")
+    walk(page, "#/series/kiln-00006")
+    expect(page.locator("#naive")).to_have_text(f"naive: {words}")
+    expect(page.locator("#lanes-note")).to_contain_text(f"Naive repeats {words}.")
+    expect(page.locator("#lanes-note")).to_contain_text("a tile's are of its newest 96 forecasts.")
+    expect(page.locator("#facts")).to_contain_text("over its newest 96 forecasts")
+    page.locator("#cutoff").focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#outcome")).to_contain_text(f"({words}); ")
 
 
-def test_every_number_tells_on_hover_what_it_was_computed_over(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser, "#/series/kiln-00006")) as page:
-        expect(page.locator("#outcome")).to_contain_text("of 12 steps observed")
-        shown = page.locator("[data-window]:visible")
-        for number in shown.all():
-            number.hover()
-            expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
-        error = page.locator('[data-window="series_relative"]:visible').first
-        expect(error).to_have_attribute("title", re.compile("the value 24 minutes earlier.*at most 96 a lane"))
-        page.get_by_role("link", name="← All series").click()
-        for number in page.locator(".tile").first.locator("[data-window]").all():
-            number.hover()
-            expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
+def test_every_number_tells_on_hover_what_it_was_computed_over(page: Page) -> None:
+    walk(page, "#/series/kiln-00006")
+    expect(page.locator("#outcome")).to_contain_text("of 12 steps observed")
+    shown = page.locator("[data-window]:visible")
+    for number in shown.all():
+        number.hover()
+        expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
+    error = page.locator('[data-window="series_relative"]:visible').first
+    expect(error).to_have_attribute("title", re.compile("the value 24 minutes earlier.*at most 96 a lane"))
+    page.get_by_role("link", name="← All series").click()
+    for number in page.locator(".tile").first.locator("[data-window]").all():
+        number.hover()
+        expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
 
 
 def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -> None:
@@ -309,16 +333,14 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
         expect(page.locator("#facts .bad")).to_have_count(0)
 
 
-def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser)) as page:
-        expect(page.locator("#trouble")).to_be_hidden()
-        many.board.report_trouble("the broker at kafka:9092 does not answer")
-        expect(page.locator("#trouble")).to_have_text(
-            "The topics cannot be read: the broker at kafka:9092 does not answer"
-        )
-        expect(page.locator("#status")).to_have_text("topics cannot be read")
-        many.board.report_trouble(None)
-        expect(page.locator("#trouble")).to_be_hidden()
+def test_trouble_with_the_topics_is_shown_in_words(opened: tuple[Stage, Page], page: Page) -> None:
+    board = opened[0].board
+    expect(page.locator("#trouble")).to_be_hidden()
+    board.report_trouble("the broker at kafka:9092 does not answer")
+    expect(page.locator("#trouble")).to_have_text("The topics cannot be read: the broker at kafka:9092 does not answer")
+    expect(page.locator("#status")).to_have_text("topics cannot be read")
+    board.report_trouble(None)
+    expect(page.locator("#trouble")).to_be_hidden()
 
 
 def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
@@ -497,10 +519,9 @@ def test_a_zone_that_the_browser_does_not_know_is_shown_as_utc(browser: Browser,
         expect(page.locator("#chart .xtitle")).to_have_text("time in UTC")
 
 
-def test_a_page_with_one_zone_offers_no_choice(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser)) as page:
-        expect(page.locator("#upto")).to_contain_text("UTC")
-        expect(page.locator("#zone")).to_be_hidden()
+def test_a_page_with_one_zone_offers_no_choice(page: Page) -> None:
+    expect(page.locator("#upto")).to_contain_text("UTC")
+    expect(page.locator("#zone")).to_be_hidden()
 
 
 def test_closed_hours_and_steps_that_nobody_can_score_are_marked(browser: Browser, nothing: Stage) -> None:
@@ -521,10 +542,10 @@ def test_closed_hours_and_steps_that_nobody_can_score_are_marked(browser: Browse
         expect(page.locator("#outcome")).to_contain_text("5 in closed hours: nobody can score them")
 
 
-def test_a_series_without_closed_hours_shades_nothing(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser, "#/series/kiln-00006")) as page:
-        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
-        expect(page.locator("#closed")).to_be_hidden()
+def test_a_series_without_closed_hours_shades_nothing(page: Page) -> None:
+    walk(page, "#/series/kiln-00006")
+    expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+    expect(page.locator("#closed")).to_be_hidden()
 
 
 def test_ten_thousand_series_are_a_page_like_any_other(browser: Browser) -> None:
