@@ -177,7 +177,7 @@ class TestInFloat64:
     ) -> None:
         x_TBF, state, mask_TB, dt_TB = drawn(precise, steps, rows, seed)
         y_TBH, after = precise.scan(x_TBF, state, mask_TB, dt_TB)
-        for row in {0, seed % rows, rows - 1}:
+        for row in range(rows):
             one = torch.tensor([row])
             alone = precise.scan(x_TBF[:, one], rows_of(state, one), mask_TB[:, one], dt_TB[:, one])
             assert distance(alone, (y_TBH[:, one], rows_of(after, one))) <= 1e-12
