@@ -238,7 +238,7 @@ def test_naive_is_explained_where_it_stands(page: Page) -> None:
     expect(page.locator("#naive")).to_have_text(f"naive: {words}")
     expect(page.locator("#lanes-note")).to_contain_text(f"Naive repeats {words}.")
     expect(page.locator("#lanes-note")).to_contain_text("a tile's are of its newest 96 forecasts.")
-    expect(page.locator("#facts")).to_contain_text("over its newest 96 forecasts")
+    expect(page.locator("#facts")).to_contain_text("its newest 96 forecasts")
     page.locator("#cutoff").focus()
     page.keyboard.press("Home")
     expect(page.locator("#outcome")).to_contain_text(f"({words}); ")
