@@ -333,14 +333,16 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
         expect(page.locator("#facts .bad")).to_have_count(0)
 
 
-def test_trouble_with_the_topics_is_shown_in_words(opened: tuple[Stage, Page], page: Page) -> None:
-    board = opened[0].board
-    expect(page.locator("#trouble")).to_be_hidden()
-    board.report_trouble("the broker at kafka:9092 does not answer")
-    expect(page.locator("#trouble")).to_have_text("The topics cannot be read: the broker at kafka:9092 does not answer")
-    expect(page.locator("#status")).to_have_text("topics cannot be read")
-    board.report_trouble(None)
-    expect(page.locator("#trouble")).to_be_hidden()
+def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#trouble")).to_be_hidden()
+        many.board.report_trouble("the broker at kafka:9092 does not answer")
+        expect(page.locator("#trouble")).to_have_text(
+            "The topics cannot be read: the broker at kafka:9092 does not answer"
+        )
+        expect(page.locator("#status")).to_have_text("topics cannot be read")
+        many.board.report_trouble(None)
+        expect(page.locator("#trouble")).to_be_hidden()
 
 
 def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
