@@ -1,7 +1,6 @@
 """What the fork server of ``commands`` imports and compiles once for all commands."""
 
 import kafka
-import torch._dynamo  # loading a model imports it: three seconds
 
 import streamcast.app.cli
 import streamcast.app.commands.demo
@@ -15,6 +14,6 @@ import streamcast.app.commands.files.train
 import streamcast.app.forecaster
 from deploy import compile_kernels
 
-__all__ = ["kafka", "streamcast", "torch"]
+__all__ = ["kafka", "streamcast"]
 
 compile_kernels.compile_all()

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load, save
+from torch.overrides import TorchFunctionMode
 
 from streamcast.errors import ModelError
 from streamcast.models.network import Network, NoNetwork, Shape, build
@@ -35,6 +36,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
 LARGEST_SPEC = 4 << 20
 LARGEST_WEIGHTS = 4 << 30
+MOST_NUMBERS, SPARE_NUMBERS = 16, 1_000_000
+"""How many numbers a network may write while it is built, for each of its weights and besides; usually 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,32 @@ class Version:
     digest: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     trouble: str = ""
+
+
+class _TooLarge(Exception):
+    """A network that is being built has too many numbers."""
+
+
+class _Building(TorchFunctionMode):
+    """While a network is built, raises _TooLarge at the tensor that exceeds ``most`` numbers, before it is written to.
+
+    A spec must not take more memory than its weights need.  (On the meta device nothing is allocated, but its
+    arithmetic imports torch's compiler: 150 MB and 2.6 s in every process that loads a model.)
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._left = most
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, torch.Tensor):
+            self._left -= made.numel()
+            if self._left < 0:
+                raise _TooLarge
+        return made
 
 
 def new_network(spec: ModelSpec) -> Network:
@@ -161,14 +190,21 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
         tensors = load(weights)
     except Exception as error:  # safetensors raises its own, unexported type
         raise ModelError(f"{folder / 'weights.safetensors'} is not a safetensors file: {error}") from error
-    with torch.device("meta"):  # a spec must not allocate more memory than its weights need
-        wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in new_network(spec).state_dict().items()}
+    numbers = sum(tensor.numel() for tensor in tensors.values())
+    try:
+        with _Building(SPARE_NUMBERS + MOST_NUMBERS * numbers):
+            network = new_network(spec)
+    except (_TooLarge, RuntimeError) as error:  # RuntimeError: one matrix larger than all memory
+        raise ModelError(
+            f"{folder}: the weights do not fit the spec: its network is much larger than the {numbers:,} numbers of the"
+            " weights; copy the folder again or retrain"
+        ) from error
+    wanted = {name: (tensor.shape, tensor.dtype) for name, tensor in network.state_dict().items()}
     if wanted != (found := {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}):
         differing = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
         raise ModelError(f"{folder}: the weights do not fit the spec: they differ in {', '.join(differing[:8])}")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError(f"{folder / 'weights.safetensors'} holds NaN or infinite weights: retrain the model")
-    network = new_network(spec)
     network.load_state_dict(tensors)
     return Model(spec, network.eval(), name, version, _digest(document, weights), record.get("facts", {}))
 

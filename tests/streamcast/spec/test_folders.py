@@ -7,6 +7,8 @@ import json
 import os
 import pickle
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -260,6 +262,36 @@ def test_weights_that_are_no_safetensors_are_refused(root: Path, weights: bytes)
     rewrite(root / "load" / "1", weights=weights)
     with pytest.raises(ModelError, match=r"not a safetensors file|do not fit the spec"):
         load_model(root, "load")
+
+
+LOADED = """
+import resource, sys
+from pathlib import Path
+from streamcast.errors import ModelError
+from streamcast.spec.folders import load_model
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    load_model(Path(sys.argv[1]), "load")
+except ModelError as error:
+    print(error)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, "torch._dynamo" in sys.modules)
+"""
+
+
+def test_loading_takes_the_memory_of_the_weights_and_nothing_of_torchs_compiler(root: Path, tmp_path: Path) -> None:
+    def loaded(folder: Path) -> list[str]:
+        command = [sys.executable, "-c", LOADED, str(folder)]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.splitlines()
+
+    aligned = SPECS["days alike"]
+    save_model(tmp_path / "aligned", "load", aligned, new_network(aligned), {})
+    megabytes, compiler = loaded(tmp_path / "aligned")[-1].split()
+    assert int(megabytes) < 60
+    assert compiler == "False"
+    rewrite(root / "load" / "1", spec=_changed(network={"kind": "gru", "hidden": 4096, "layers": 4}))  # 1.2 GB
+    refused, measured = loaded(root)
+    assert "its network is much larger than the" in refused
+    assert int(measured.split()[0]) < 60
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 100_000, b"{}", b'{"facts":1}'])
