@@ -55,7 +55,7 @@ def judged(frame: pd.DataFrame, folds: int, updates: int = 0) -> HitRate:
         ).fit(frame[:edge])
         found.append(forecaster.cross_validation(frame[:end], n_windows=end - edge, step_size=1))
     forecasts = pd.concat(found)
-    times = pd.to_datetime(frame["ds"], utc=True).dt.tz_localize(None)
+    times = pd.to_datetime(frame["ds"], utc=True)
     origin_N = pd.Series(frame["y"].to_numpy(), times).reindex(forecasts["cutoff"]).to_numpy()
     return hit_rate(forecasts["y"], forecasts["median"], origin_N)
 

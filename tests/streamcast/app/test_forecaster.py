@@ -51,7 +51,7 @@ def fitted() -> Forecaster:
         ({"horizon": 3_000}, "horizon is 3000: it should be less than or equal to 2000"),
         ({"quantiles": [0.1, 0.9]}, r"quantiles .* must hold 0.5"),
         ({"ticks": True, "freq": "1h", "grace": "soon"}, "grace: 'soon' is not a duration"),
-        ({"ticks": True, "freq": "1h", "aggregates": {"y": "median"}}, "aggregate is 'median': it should be 'mean',"),
+        ({"ticks": True, "freq": "1h", "aggregates": {"y": "median"}}, "aggregates is 'median': it should be 'mean',"),
     ],
 )
 def test_a_choice_that_does_not_fit_is_one_message(choice: dict[str, Any], said: str) -> None:

@@ -159,5 +159,5 @@ def test_a_models_own_schema_is_printed(tmp_path: Path, of: str, expected: dict[
 
 def test_there_is_no_schema_of_anything_else(tmp_path: Path) -> None:
     save_model(tmp_path, "load", MODEL, new_network(MODEL), {})
-    with pytest.raises(SpecError, match="neither observation nor forecast"):
+    with pytest.raises(SpecError, match="expected observation or forecast"):
         command.schema(tmp_path, "load@1", "everything", Console(file=io.StringIO()))
