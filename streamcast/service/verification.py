@@ -285,7 +285,7 @@ class _PartitionCheck:
             self._on_records(self._report.records)
             for lane, result in results.items():
                 scores = result.scores
-                new_M = scores.warm & (scores.cutoffs >= (models[lane].facts.get("last") or 0))
+                new_M = scores.warm & (scores.cutoffs >= (models[lane].trained_until or 0))
                 for found, chosen_M in ((self._report.quality, scores.warm), (self._report.unseen, new_M)):
                     found.setdefault(lane, SumsByStep()).add(scores.ahead[chosen_M], scores.outcomes()[chosen_M])
             for lane, encoder in encoders.items():

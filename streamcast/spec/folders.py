@@ -51,6 +51,11 @@ class Model:
     digest: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def trained_until(self) -> int | None:
+        """The time (epoch ms) of the newest row that weights were trained on; None where nothing was trained."""
+        return None if isinstance(self.network, NoNetwork) else self.facts.get("last")
+
 
 @dataclass(frozen=True, slots=True)
 class Version:

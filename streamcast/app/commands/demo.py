@@ -140,7 +140,7 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     stop = stop_on_signals()
     board = Board(
         model.spec.series, model.spec.naive_season, scored=model.spec.scored_steps, reach=model.spec.ring,
-        trained=f"Training: {measured(model)}.", trained_until=model.facts.get("last"),
+        trained=f"Training: {measured(model)}.", trained_until=model.trained_until,
         zone=model.spec.zone,
     )  # fmt: skip
     feed = Feed(

@@ -5,6 +5,7 @@ Shapes: N rows.
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,14 +19,22 @@ from streamcast.topics.epochs import UNITS
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
 
 
+class Times(NamedTuple):
+    """Epoch milliseconds [N], notes about assumptions, and whether the source's times name a zone or an offset."""
+
+    ts_N: NDArray[np.int64]
+    notes: list[str]
+    zoned: bool = False
+
+
 class TimestampError(HistoryError):
     """A time cannot be read; the message names it and what was expected, but not its column."""
 
 
 def read_timestamps(
     column: pd.Series, series_N: NDArray[np.int32], timezone: str, time_format: str | None = None
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Return epoch milliseconds [N] and notes about assumptions; raises TimestampError, SettingsError for the zone.
+) -> Times:
+    """Return the times of N rows; raises TimestampError, SettingsError for the zone.
 
     Numbers are epoch seconds, milliseconds, microseconds or nanoseconds: all of them in one unit, which their size
     shows; with a ``time_format`` they are texts, such as 20260131.  In the hour that clocks repeat in autumn, a series'
@@ -35,30 +44,19 @@ def read_timestamps(
     if column.isna().any():
         raise TimestampError(f"row {int(np.flatnonzero(column.isna())[0]) + 1} has no time; expected one in every row")
     if pd.api.types.is_numeric_dtype(column) and time_format is None:
-        return _from_numbers(column)
+        return Times(*_from_numbers(column))
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return _milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), []
+        return Times(_milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), [], zoned=True)
     if pd.api.types.is_datetime64_dtype(column):
-        return _from_naive(column, series_N, timezone)
+        return Times(*_from_naive(column, series_N, timezone))
     texts = column.astype(str)
     zoned = texts.str.contains(_ZONE, regex=True)
     if zoned.all():
-        return _milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None)), []
+        return Times(_milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None)), [], zoned=True)
     if zoned.any():
         with_zone, without = texts[zoned].iloc[0], texts[~zoned].iloc[0]
         raise TimestampError(f"{with_zone!r} has a zone and {without!r} has none; expected all or none")
-    return _from_naive(_parse(texts, time_format, utc=False), series_N, timezone)
-
-
-def name_a_zone(column: pd.Series) -> bool:
-    """Whether times are instants with a zone or an offset, and not local times."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return True
-    return (
-        not pd.api.types.is_numeric_dtype(column)
-        and not pd.api.types.is_datetime64_dtype(column)
-        and bool(column.astype(str).str.contains(_ZONE, regex=True).all())
-    )
+    return Times(*_from_naive(_parse(texts, time_format, utc=False), series_N, timezone))
 
 
 def _from_numbers(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:

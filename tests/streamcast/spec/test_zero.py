@@ -13,12 +13,18 @@ from streamcast.errors import ModelError
 from streamcast.models.network import NoNetwork, with_network
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.objective import taught_by
-from streamcast.spec.folders import load_model, new_network, save_model
+from streamcast.spec.folders import Model, load_model, new_network, save_model
 from streamcast.spec.model_spec import Online, Scale, SeriesSpec
 from streamcast.spec.zero import WARM_BARS, challenger_of, zero_spec
 
 SERIES = SeriesSpec.model_validate({"columns": [{"name": "y"}], "freq": "1h"})
 SPEC = zero_spec(SERIES, 24, (24, 168), lower=0.0)
+
+
+def test_nothing_was_trained_on_although_a_history_measured_it() -> None:
+    assert Model(SPEC, new_network(SPEC), facts={"last": 5}).trained_until is None
+    trained = SPECS["gru"]
+    assert Model(trained, new_network(trained), facts={"last": 5}).trained_until == 5
 
 
 def test_its_folder_holds_a_spec_and_no_weights(tmp_path: Path) -> None:

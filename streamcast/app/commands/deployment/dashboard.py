@@ -29,7 +29,7 @@ def dashboard(settings: Settings) -> int:
     ahead = ahead_of(model.spec for model in models.values())
     board = Board(
         spec.series, spec.naive_season, ahead=ahead, scored=spec.scored_steps, reach=spec.ring, champion=champion,
-        trained=f"Training: {measured(models[champion])}.", trained_until=models[champion].facts.get("last"),
+        trained=f"Training: {measured(models[champion])}.", trained_until=models[champion].trained_until,
         zone=spec.zone,
     )  # fmt: skip
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))
