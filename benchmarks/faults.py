@@ -30,7 +30,8 @@ from rich.table import Table
 
 from benchmarks.printing import show
 from harness.faults.brokers import BROKER_FAULTS, BrokerFault, run_broker_round
-from harness.faults.cluster import Client, Tally
+from harness.faults.checker import Client
+from harness.faults.cluster import Tally
 from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
 from harness.faults.proxy import Proxy
 from harness.local_cluster import LocalCluster

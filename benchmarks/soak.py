@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from harness.faults.cluster import Client, Cluster, Tally, Worker
+from harness.faults.checker import Client
+from harness.faults.cluster import Cluster, Tally, Worker
 from harness.local_kafka import LocalKafka
 
 SETTLING_SHARE = 0.25
@@ -51,7 +52,7 @@ def run(cluster: Cluster, seconds: float, console: Console) -> dict[str, Any]:
     while (age := time.monotonic() - began) < seconds:
         seen.append((age, resident_mb(worker)))
         if len(seen) % 30 == 0:
-            console.print(f"{age:.0f} s: {seen[-1][1]:.1f} MB, {cluster.tally.records:,} records fed")
+            console.print(f"{age:.0f} s: {seen[-1][1]:.1f} MB, {cluster.acknowledged:,} records fed")
         time.sleep(1.0)
     code = worker.stop()
     at, memory = np.array([each for each in seen if each[0] > SETTLING_SHARE * seconds]).T

@@ -1,19 +1,18 @@
-"""Counts what was answered, with plain consumers and no code of the service: a second opinion on ``verify``."""
+"""Counts what there is and what was answered, with plain consumers and no code of the service: against ``verify``."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 from kafka import KafkaConsumer
 from kafka import TopicPartition as Name
 
-from harness.faults.cluster import Client
-
+Client = Literal["kafka-python", "librdkafka"]
 QUIET_SECONDS = 60.0
 """How long a consumer waits for the next record before it gives up."""
 
@@ -21,14 +20,23 @@ Source = tuple[str, int, int]
 """Topic, partition and offset of an input record."""
 
 
+def held(bootstrap_servers: str, topic: str, partitions: int, client: Client) -> int:
+    """How many records a topic holds, read with the *other* client than ``client``."""
+    return sum(1 for _ in _other(client)(bootstrap_servers, topic, partitions))
+
+
 def counted(bootstrap_servers: str, forecasts: str, dead_letters: str, partitions: int, client: Client) -> list[str]:
     """What is wrong with the sources of forecasts and dead letters, read with the *other* client than ``client``."""
-    read = _with_librdkafka if client == "kafka-python" else _with_kafka_python
+    read = _other(client)
     answered = Counter(_source(value) for value, _ in read(bootstrap_servers, forecasts, partitions))
     rejected = Counter(_rejected(headers) for _, headers in read(bootstrap_servers, dead_letters, partitions))
     twice = [f"{count} forecasts for {source}" for source, count in answered.items() if count > 1]
     twice += [f"{count} dead letters for {source}" for source, count in rejected.items() if count > 1]
     return twice + [f"a forecast and a dead letter for {source}" for source in answered.keys() & rejected.keys()]
+
+
+def _other(client: Client) -> Callable[[str, str, int], Iterator[tuple[bytes, Any]]]:
+    return _with_librdkafka if client == "kafka-python" else _with_kafka_python
 
 
 def _source(value: bytes) -> Source:

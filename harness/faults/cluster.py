@@ -15,12 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import torch
 
 from harness.bound import bound
 from harness.commands import fork_server
+from harness.faults.checker import Client, held
 from harness.faults.proxy import Proxy
 from harness.faults.serve import Trap, run
 from harness.local_cluster import LocalCluster
@@ -44,8 +45,6 @@ from streamcast.consumers.transport import (
 from streamcast.service.verification import Report
 from streamcast.spec.folders import new_network, save_model
 from streamcast.spec.model_spec import Scale
-
-Client = Literal["kafka-python", "librdkafka"]
 
 PARTITIONS = 4
 SERIES = 24
@@ -174,8 +173,8 @@ class Cluster:
             **(settings or {}),
         }
         self.workers: list[Worker] = []
-        self.before = tally.records
-        """The records of earlier rounds."""
+        self.acknowledged = 0
+        """The records that a broker said it holds; there may be more, whose acknowledgement was lost."""
         self._died: dict[str, float] = {}
         self._successors: list[tuple[float, Worker]] = []
         self._began = 0
@@ -219,9 +218,9 @@ class Cluster:
             drawn = [raw for _ in range(each) for raw in self.draw(index)]
             timestamps, keys, values = (list(column) for column in zip(*drawn, strict=True))
             outgoing = Outgoing(self.topic("observations"), [index] * len(drawn), timestamps, keys, values)
-            with suppress(InDoubt):  # they are there or they are not: the verifier reads the topic
+            with suppress(InDoubt):  # they are there or they are not
                 self._feeder.commit([outgoing], {})
-            self.tally.records += len(drawn)
+                self.acknowledged += len(drawn)
 
     def draw(self, partition: int) -> list[Raw]:
         """Some records of one partition."""
@@ -302,7 +301,7 @@ class Cluster:
                 reader.close(5.0)
 
     def finish(self, drain_seconds: float = DRAIN_SECONDS) -> Report:
-        """Drain, stop every process in good order, and verify; violations go to the tally."""
+        """Drain, stop every process in good order, verify, and count the input; violations go to the tally."""
         try:
             self.drain(drain_seconds, keep_frozen=False)
         except NotDrainedError as error:
@@ -317,6 +316,12 @@ class Cluster:
         self.tally.rebalances += sum(len(worker.told("assigned")) for worker in self.workers)
         report = self._checked()
         self.tally.violations += report.violations + report.unknown
+        records = held(self.kafka.bootstrap_servers, self.topic("observations"), PARTITIONS, self.client)
+        self.tally.records += records
+        if report.records != records:
+            self.tally.violations.append(f"{report.records} records were verified of the {records} in the input")
+        if records < self.acknowledged:
+            self.tally.violations.append(f"the input holds {records} of {self.acknowledged} acknowledged records")
         return report
 
     def _checked(self) -> Report:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.faults.cluster import IMPATIENT, Client, Cluster, Tally, Worker
+from harness.faults.checker import Client
+from harness.faults.cluster import IMPATIENT, Cluster, Tally, Worker
 from harness.faults.proxy import Direction, Proxy
 from harness.faults.serve import POINTS, Trap
 from harness.local_cluster import LocalCluster

@@ -21,6 +21,7 @@ class Traffic:
     """Produces a few records of each partition twenty times a second, in its own thread; a context manager.
 
     It waits for no acknowledgement: ``arrived`` is when a broker said that it holds a record (monotonic seconds).
+    A broker may hold more: a leader that dies may have written a record whose acknowledgement never came.
     """
 
     def __init__(

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from harness.faults.brokers import BROKER_FAULTS, run_broker_round
-from harness.faults.cluster import Client, Cluster, Tally
+from harness.faults.checker import Client
+from harness.faults.cluster import Cluster, Tally
 from harness.faults.drivers import KILLS, OTHERS, run_round
 from harness.faults.proxy import Proxy
 from harness.faults.serve import POINTS, Trap

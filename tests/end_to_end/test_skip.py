@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.faults.cluster import Client, Cluster, Tally
+from harness.faults.checker import Client
+from harness.faults.cluster import Cluster, Tally
 from harness.local_kafka import LocalKafka
 from streamcast.app.commands.deployment import dlq
 from streamcast.app.commands.deployment.connect import connection, new_reader
