@@ -5,8 +5,8 @@ the broker is killed and frozen, the link slowed, cut and blocked.  After each r
 forecast again from the topics and compares.
 
 With ``--brokers 3`` the kills happen on a cluster of three, and then the cluster has its own faults (client "both": two
-processes, one of each): brokers restart, are killed and frozen, lose their quorum, and partitions move, while records
-arrive all the time.  ``stalled_s`` is the longest time in which records arrived and none was answered.
+processes, one of each): brokers restart, are killed, frozen and upgraded, lose their quorum, partitions move and become
+more, links to single brokers are cut, slow and deaf, while records arrive all the time.  ``stalled_s`` is the longest time in which records arrived and none was answered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,9 +33,9 @@ from harness.faults.brokers import BROKER_FAULTS, BrokerFault, run_broker_round
 from harness.faults.checker import Client
 from harness.faults.cluster import Tally
 from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
-from harness.faults.proxy import Proxy
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
+from harness.proxy import Proxy
 
 COLUMNS = (
     "fault", "client", "brokers", "rounds", "kills", "rebalances", "records", "violations", "recovery_p50_s",
@@ -109,11 +109,12 @@ def measured(
 
 
 def struck(fault: BrokerFault, cluster: LocalCluster, rounds: int, seed: int, console: Console) -> dict[str, Any]:
-    """Run the rounds of one fault of the cluster, and return its row."""
+    """Run the rounds of one fault of the cluster, or of clusters that it needs for itself, and return its row."""
     tally = Tally()
     for number in range(rounds):
         began = time.monotonic()
-        run_broker_round(fault, cluster, tally, seed + 1000 * number)
+        with nullcontext(cluster) if fault.on_any else fault.cluster() as brokers:
+            run_broker_round(fault, brokers, tally, seed + 1000 * number)
         console.print(f"[dim]{fault.name}, round {number + 1}: {time.monotonic() - began:.0f} s[/]")
     return _row(fault.name, "both", len(cluster.nodes), rounds, tally, console)
 

@@ -13,7 +13,8 @@ from kafka import TopicPartition, errors
 from kafka.admin import KafkaAdminClient
 from kafka.protocol.admin import ElectionType
 
-from harness.local_kafka import BrokerError, LocalKafka
+from harness.local_kafka import VERSION, BrokerError, LocalKafka, free_ports
+from harness.proxy import Proxy
 
 HEALTHY_SECONDS = 120.0
 ADMIN_MS = 10_000
@@ -23,10 +24,15 @@ GROUPS, TRANSACTIONS = "__consumer_offsets", "__transaction_state"
 
 
 class LocalCluster:
-    """Nodes 1 to ``count`` with replication 3 and min.insync.replicas 2; a context manager."""
+    """Nodes 1 to ``count`` with replication 3 and min.insync.replicas 2; a context manager.
 
-    def __init__(self, count: int = 3) -> None:
-        nodes = {number: LocalKafka(heap="256m") for number in range(1, count + 1)}
+    Where it is ``linked``, clients reach each node through a proxy of its own; nodes reach each other directly.
+    """
+
+    def __init__(self, count: int = 3, *, linked: bool = False, version: str = VERSION) -> None:
+        numbers = range(1, count + 1)
+        self.links: Mapping[int, Proxy] = {number: Proxy() for number in numbers if linked}
+        nodes = {number: _node(self.links.get(number), version) for number in numbers}
         voters = ",".join(f"{number}@127.0.0.1:{node.controller_port}" for number, node in nodes.items())
         copies = str(min(3, count))
         for number, node in nodes.items():
@@ -51,7 +57,9 @@ class LocalCluster:
         return ",".join(node.bootstrap_servers for node in self.nodes.values())
 
     def start(self) -> None:
-        """Start the nodes that do not run, continue those that are frozen, and wait until all partitions are whole."""
+        """Start the nodes that do not run, continue those that are frozen, heal links, and wait until all is whole."""
+        for link in self.links.values():
+            link.heal()
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(LocalKafka.start, self.nodes.values()))
         for node in self.nodes.values():
@@ -62,6 +70,8 @@ class LocalCluster:
         """End all nodes and remove their folders."""
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(LocalKafka.stop, self.nodes.values()))
+        for link in self.links.values():
+            link.close()
 
     def wait_until_whole(self) -> None:
         """Wait until every partition has a leader and all its replicas in sync; raises BrokerError."""
@@ -93,6 +103,10 @@ class LocalCluster:
             yield client
         finally:
             client.close()
+
+    def link(self, node: LocalKafka) -> Proxy:
+        """The link between clients and a node of a ``linked`` cluster."""
+        return next(link for number, link in self.links.items() if self.nodes[number] is node)
 
     def leader(self, topic: str, partition: int) -> LocalKafka:
         """The node that leads a partition."""
@@ -131,6 +145,22 @@ class LocalCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _node(link: Proxy | None, version: str) -> LocalKafka:
+    """A node, which clients reach through ``link``, and others of the cluster at a port that no client knows."""
+    node = LocalKafka(heap="256m", advertised_port=link.port if link else None, version=version)
+    if link is not None:
+        link.target_port = node.port
+        (between,) = free_ports(1)
+        node.change({
+            "listeners": f"PLAINTEXT://127.0.0.1:{node.port},BETWEEN://127.0.0.1:{between},"
+            f"CONTROLLER://127.0.0.1:{node.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{node.bootstrap_servers},BETWEEN://127.0.0.1:{between}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,BETWEEN:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "BETWEEN",
+        })  # fmt: skip
+    return node
 
 
 def _hash_code(text: str) -> int:

@@ -22,6 +22,8 @@ from types import TracebackType
 from typing import Self
 
 VERSION = "4.1.0"
+OLDER = "4.0.0"
+"""The version before, from which a cluster is upgraded."""
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 FETCH_SECONDS = 300.0
@@ -33,11 +35,11 @@ MEASURED = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC")
 # Each node has a shell that kills it: the shell's input ends with the process that started both, also after SIGKILL.
 KEEPER = 'cat; kill -9 "$1"; sleep 1; [ -z "$2" ] || rm -rf "$2"'
 
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>streamcast</groupId><artifactId>kafka-jars</artifactId><version>1</version>
   <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>VERSION</version></dependency>
     <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
   </dependencies>
 </project>
@@ -73,12 +75,14 @@ class LocalKafka:
 
     def __init__(
         self, folder: Path | None = None, *, advertised_port: int | None = None, measured: bool = False,
-        heap: str = "512m",
+        heap: str = "512m", version: str = VERSION,
     ) -> None:  # fmt: skip
         self.port, self.controller_port = free_ports(2)
         self._advertised_port = advertised_port or self.port
         self._options = MEASURED if measured else (f"-Xmx{heap}", *QUICKLY_STARTED)
         self._changed: dict[str, str] = {}
+        self.version = version
+        """The version of the next start."""
         self._owns_folder = folder is None
         self._folder = folder or Path(tempfile.mkdtemp(prefix="streamcast-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -109,7 +113,7 @@ class LocalKafka:
         with self.log.open("ab") as log:
             already_logged = log.tell()
             self._process = subprocess.Popen(
-                java(self._options, "kafka.Kafka", str(self._folder / "server.properties")),
+                java(self._options, "kafka.Kafka", str(self._folder / "server.properties"), version=self.version),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._keeper = subprocess.Popen(
@@ -176,7 +180,8 @@ class LocalKafka:
         settings = self._settings() | self._changed
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         cluster = "c3RyZWFtY2FzdC10ZXN0cw"  # a base64 of 16 bytes, as Kafka wants cluster ids
-        run_tool("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), *self._credentials())
+        arguments = ("format", "-t", cluster, "-c", str(properties), *self._credentials())
+        run_tool("kafka.tools.StorageTool", *arguments, version=self.version)
         properties.rename(self._folder / "server.properties")
 
     def _credentials(self) -> list[str]:
@@ -226,39 +231,39 @@ class LocalKafka:
         raise BrokerError(f"Kafka did not start within {START_SECONDS:.0f} s; its log {self.log} ends with:\n{tail}")
 
 
-def run_tool(main: str, *arguments: str) -> str:
+def run_tool(main: str, *arguments: str, version: str = VERSION) -> str:
     """Run one of Kafka's own tools by its class, and return what it prints; raises BrokerError."""
-    command = java(QUICKLY_STARTED, main, *arguments)
+    command = java(QUICKLY_STARTED, main, *arguments, version=version)
     done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, check=False)
     if done.returncode:
         raise BrokerError(f"{main} {' '.join(arguments)} failed: {(done.stderr or done.stdout)[-2000:]}")
     return done.stdout
 
 
-def java(options: Sequence[str], main: str, *arguments: str) -> list[str]:
+def java(options: Sequence[str], main: str, *arguments: str, version: str = VERSION) -> list[str]:
     logging = "-Dorg.slf4j.simpleLogger.showDateTime=true"
-    return ["java", *options, logging, "-cp", f"{_fetch_jars()}/*", main, *arguments]
+    return ["java", *options, logging, "-cp", f"{_fetch_jars(version)}/*", main, *arguments]
 
 
-def _jar_folder() -> Path:
+def _jar_folder(version: str = VERSION) -> Path:
     cache = os.environ.get("STREAMCAST_CACHE") or Path.home() / ".cache" / "streamcast"
-    return Path(cache) / f"kafka-{VERSION}"
+    return Path(cache) / f"kafka-{version}"
 
 
-def _fetch_jars() -> Path:
+def _fetch_jars(version: str) -> Path:
     """Return the folder of Kafka's jars, fetching them through Maven when they are not cached yet."""
-    folder = _jar_folder()
+    folder = _jar_folder(version)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-        (Path(work) / "pom.xml").write_text(POM)
+        (Path(work) / "pom.xml").write_text(POM.replace("VERSION", version))
         jars = Path(work) / "jars"
         goal = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}", "-DincludeScope=runtime"]
         command = ["mvn", "-q", "-B", "-f", f"{work}/pom.xml", *goal]
         done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS, check=False)
         if done.returncode:
-            raise BrokerError(f"Maven could not fetch Kafka {VERSION}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise BrokerError(f"Maven could not fetch Kafka {version}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         try:
             jars.rename(folder)
         except OSError:  # another process was first; use its copy

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.faults.checker import counted
-from harness.faults.cluster import PARTITIONS, TOPICS, Cluster, Tally
+from harness.faults.cluster import TOPICS, Cluster, Tally
 from harness.faults.traffic import Traffic, longest_stall
 from harness.local_cluster import GROUPS, TRANSACTIONS, LocalCluster
-from harness.local_kafka import LocalKafka
+from harness.local_kafka import OLDER, VERSION, LocalKafka
+from harness.proxy import Direction
 
 QUIET_SECONDS = 4.0
 """Of traffic before and after a fault."""
 AWAY_SECONDS = 10.0
+SLOW_SECONDS = 0.05
+"""By which slow links delay each piece."""
 BEGIN_SECONDS = 300.0
 DRAIN_SECONDS = 150.0
 
@@ -23,10 +26,23 @@ Chosen = Callable[[Cluster, LocalCluster], LocalKafka]
 
 @dataclass(frozen=True)
 class BrokerFault:
-    """One kind of fault of a cluster."""
+    """One kind of fault of a cluster, and what is special about that cluster."""
 
     name: str
     strike: Callable[[Cluster, LocalCluster], None]
+    linked: bool = False
+    """Clients reach its nodes through links that can be cut."""
+    version: str = VERSION
+    """Of its nodes, before the fault."""
+
+    @property
+    def on_any(self) -> bool:
+        """Whether a cluster that had other faults before will do."""
+        return not self.linked and self.version == VERSION
+
+    def cluster(self) -> LocalCluster:
+        """Return a cluster for this fault."""
+        return LocalCluster(linked=self.linked, version=self.version)
 
 
 def run_broker_round(fault: BrokerFault, brokers: LocalCluster, tally: Tally, seed: int) -> None:
@@ -35,7 +51,7 @@ def run_broker_round(fault: BrokerFault, brokers: LocalCluster, tally: Tally, se
         cluster.feed(100)
         begun = [cluster.start("0"), cluster.start("1", client="librdkafka")]
         source = cluster.topic("observations")
-        with Traffic(brokers.bootstrap_servers, source, PARTITIONS, cluster.draw) as traffic:
+        with Traffic(brokers.bootstrap_servers, source, lambda: cluster.partitions, cluster.draw) as traffic:
             for worker in begun:
                 if not worker.wait_for("committed", BEGIN_SECONDS):
                     tally.violations.append(f"process {worker.instance} did not begin: {cluster.last_words()}")
@@ -52,7 +68,7 @@ def run_broker_round(fault: BrokerFault, brokers: LocalCluster, tally: Tally, se
         tally.stalled_seconds.append(longest_stall(traffic.arrived, cluster.answered_at()))
         outputs = cluster.topic("forecasts"), cluster.topic("dead-letters")
         for client in ("kafka-python", "librdkafka"):
-            tally.violations += counted(brokers.bootstrap_servers, *outputs, PARTITIONS, client)
+            tally.violations += counted(brokers.bootstrap_servers, *outputs, cluster.partitions, client)
 
 
 def _rolled(how: Callable[[LocalKafka], None]) -> Callable[[Cluster, LocalCluster], None]:
@@ -99,6 +115,42 @@ def _reassigned(cluster: Cluster, brokers: LocalCluster) -> None:
         time.sleep(AWAY_SECONDS / 2)
 
 
+def _grown(cluster: Cluster, brokers: LocalCluster) -> None:
+    """All topics get more partitions, and records arrive in them at once."""
+    cluster.grow(brokers)
+    time.sleep(AWAY_SECONDS)
+
+
+def _upgraded(_cluster: Cluster, brokers: LocalCluster) -> None:
+    """Each broker in turn ends, and comes back as the newer version."""
+    for node in brokers.nodes.values():
+        node.end()
+        node.version = VERSION
+        brokers.start()
+
+
+def _cut(chosen: Chosen) -> Callable[[Cluster, LocalCluster], None]:
+    def strike(cluster: Cluster, brokers: LocalCluster) -> None:
+        brokers.link(chosen(cluster, brokers)).cut()
+        time.sleep(AWAY_SECONDS)
+
+    return strike
+
+
+def _deaf(chosen: Chosen, direction: Direction) -> Callable[[Cluster, LocalCluster], None]:
+    def strike(cluster: Cluster, brokers: LocalCluster) -> None:
+        brokers.link(chosen(cluster, brokers)).swallow = direction
+        time.sleep(AWAY_SECONDS)
+
+    return strike
+
+
+def _slow(_cluster: Cluster, brokers: LocalCluster) -> None:
+    for link in brokers.links.values():
+        link.delay_seconds = SLOW_SECONDS
+    time.sleep(AWAY_SECONDS)
+
+
 def leader(cluster: Cluster, brokers: LocalCluster) -> LocalKafka:
     """The broker that leads the first partition of the forecasts."""
     return brokers.leader(cluster.topic("forecasts"), 0)
@@ -127,4 +179,12 @@ BROKER_FAULTS = [
     *(BrokerFault(f"{name} frozen", _frozen(chosen)) for name, chosen in CHOSEN.items()),
     BrokerFault("no quorum and back", _without_quorum),
     BrokerFault("reassignment", _reassigned),
+    BrokerFault("partitions added", _grown),
+    BrokerFault(f"rolling upgrade from {OLDER}", _upgraded, version=OLDER),
+    *(BrokerFault(f"link to the {name} cut", _cut(chosen), linked=True) for name, chosen in CHOSEN.items()),
+    *(
+        BrokerFault(f"link to the {name}, answers lost", _deaf(chosen, "to the client"), linked=True)
+        for name, chosen in CHOSEN.items()
+    ),
+    BrokerFault("slow links", _slow, linked=True),
 ]

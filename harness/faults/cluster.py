@@ -22,10 +22,10 @@ import torch
 from harness.bound import bound
 from harness.commands import fork_server
 from harness.faults.checker import Client, held
-from harness.faults.proxy import Proxy
 from harness.faults.serve import Trap, run
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
+from harness.proxy import Proxy
 from harness.records import Raw, Source
 from harness.streams import LSTM_ATTENTION, model_spec
 from streamcast.app.commands.deployment.connect import connection, new_reader
@@ -173,6 +173,8 @@ class Cluster:
             **(settings or {}),
         }
         self.workers: list[Worker] = []
+        self.partitions = PARTITIONS
+        """Of each topic; see ``grow``."""
         self.acknowledged = 0
         """The records that a broker said it holds; there may be more, whose acknowledgement was lost."""
         self._died: dict[str, float] = {}
@@ -213,14 +215,22 @@ class Cluster:
 
     def feed(self, records: int) -> None:
         """Produce about this many records, over all partitions; the broker must be there."""
-        each = max(1, records // PARTITIONS)
-        for index in range(PARTITIONS):
+        each = max(1, records // self.partitions)
+        for index in range(self.partitions):
             drawn = [raw for _ in range(each) for raw in self.draw(index)]
             timestamps, keys, values = (list(column) for column in zip(*drawn, strict=True))
             outgoing = Outgoing(self.topic("observations"), [index] * len(drawn), timestamps, keys, values)
             with suppress(InDoubt):  # they are there or they are not
                 self._feeder.commit([outgoing], {})
                 self.acknowledged += len(drawn)
+
+    def grow(self, brokers: LocalCluster) -> None:
+        """Give each topic two more partitions, the input last; ``draw`` fills them from now on."""
+        count = self.partitions + 2
+        with brokers.admin() as admin:
+            for name in reversed(TOPICS):
+                admin.create_partitions({self.topic(name): count})
+        self.partitions = count
 
     def draw(self, partition: int) -> list[Raw]:
         """Some records of one partition."""
@@ -286,7 +296,7 @@ class Cluster:
             return self._behind(reader)
 
     def _behind(self, reader: Reader) -> int:
-        partitions = [Partition(self.topic("observations"), index) for index in range(PARTITIONS)]
+        partitions = [Partition(self.topic("observations"), index) for index in range(self.partitions)]
         ends = {partition: end for partition, (_, end) in reader.bounds(partitions).items()}
         committed = reader.committed(partitions)
         return sum(end - committed.get(partition, 0) for partition, end in ends.items())
@@ -316,7 +326,7 @@ class Cluster:
         self.tally.rebalances += sum(len(worker.told("assigned")) for worker in self.workers)
         report = self._checked()
         self.tally.violations += report.violations + report.unknown
-        records = held(self.kafka.bootstrap_servers, self.topic("observations"), PARTITIONS, self.client)
+        records = held(self.kafka.bootstrap_servers, self.topic("observations"), self.partitions, self.client)
         self.tally.records += records
         if report.records != records:
             self.tally.violations.append(f"{report.records} records were verified of the {records} in the input")

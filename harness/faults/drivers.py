@@ -13,10 +13,10 @@ from pathlib import Path
 
 from harness.faults.checker import Client
 from harness.faults.cluster import IMPATIENT, Cluster, Tally, Worker
-from harness.faults.proxy import Direction, Proxy
 from harness.faults.serve import POINTS, Trap
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
+from harness.proxy import Direction, Proxy
 
 KILLS_A_ROUND = 5
 SESSION_SECONDS = 3.0
@@ -191,8 +191,7 @@ def _cut_link(cluster: Cluster) -> None:
     proxy = _proxy(cluster)
     for point in ("sent", "offsets"):
         worker = _frozen(cluster, point)
-        proxy.cut = True
-        proxy.drop()
+        proxy.cut()
         worker.signal(signal.SIGCONT)
         time.sleep(2.0)
         proxy.heal()

@@ -25,7 +25,7 @@ class Traffic:
     """
 
     def __init__(
-        self, bootstrap_servers: str, topic: str, partitions: int, draw: Callable[[int], Sequence[Raw]]
+        self, bootstrap_servers: str, topic: str, partitions: Callable[[], int], draw: Callable[[int], Sequence[Raw]]
     ) -> None:
         self._topic, self._partitions, self._draw = topic, partitions, draw
         self._producer = Producer({
@@ -50,7 +50,7 @@ class Traffic:
 
     def _feed(self) -> None:
         while not self._ended.wait(PAUSE_SECONDS):
-            for partition in range(self._partitions):
+            for partition in range(self._partitions()):
                 for raw in self._draw(partition):
                     self._producer.produce(
                         self._topic, raw.value, raw.key, partition, self._note, timestamp=raw.timestamp

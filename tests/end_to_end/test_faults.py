@@ -9,10 +9,10 @@ from harness.faults.brokers import BROKER_FAULTS, run_broker_round
 from harness.faults.checker import Client
 from harness.faults.cluster import Cluster, Tally
 from harness.faults.drivers import KILLS, OTHERS, run_round
-from harness.faults.proxy import Proxy
 from harness.faults.serve import POINTS, Trap
 from harness.local_cluster import GROUPS, LocalCluster
 from harness.local_kafka import LocalKafka
+from harness.proxy import Proxy
 from streamcast.app.commands.deployment.verify import verify_service
 from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.librdkafka.reader import LibrdReader

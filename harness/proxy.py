@@ -16,8 +16,7 @@ Direction = Literal["to the broker", "to the client"]
 class Proxy:
     """Listens on a free port and passes bytes on to ``target_port``; a context manager.
 
-    ``delay_seconds`` delays each piece; ``swallow`` names the direction whose bytes are lost; while ``cut``, new
-    connections are refused.
+    ``delay_seconds`` delays each piece; ``swallow`` names the direction whose bytes are lost.
     """
 
     def __init__(self) -> None:
@@ -26,7 +25,7 @@ class Proxy:
         self.target_port = 0
         self.delay_seconds = 0.0
         self.swallow: Direction | None = None
-        self.cut = False
+        self._cut = False
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True, name="proxy").start()
@@ -35,7 +34,16 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Accept no more connections, and end the present ones."""
         self._server.close()
+        self.drop()
+
+    def cut(self) -> None:
+        """Refuse new connections, and end all present ones."""
+        self._cut = True
         self.drop()
 
     def drop(self) -> None:
@@ -49,7 +57,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Pass everything on again; connections that lost bytes are ended."""
-        lost, self.swallow, self.cut, self.delay_seconds = self.swallow, None, False, 0.0
+        lost, self.swallow, self._cut, self.delay_seconds = self.swallow, None, False, 0.0
         if lost:
             self.drop()
 
@@ -66,7 +74,7 @@ class Proxy:
                 continue
             broker.settimeout(None)
             with self._lock:  # whoever cuts the link drops the pairs after that: none may be added between
-                cut = self.cut
+                cut = self._cut
                 if not cut:
                     self._pairs = [pair for pair in self._pairs if pair[0].fileno() >= 0]
                     self._pairs.append((client, broker))
