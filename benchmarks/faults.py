@@ -5,8 +5,9 @@ the broker is killed and frozen, the link slowed, cut and blocked.  After each r
 forecast again from the topics and compares.
 
 With ``--brokers 3`` the kills happen on a cluster of three, and then the cluster has its own faults (client "both": two
-processes, one of each): brokers restart, are killed, frozen and upgraded, lose their quorum, partitions move and become
-more, links to single brokers are cut, slow and deaf, while records arrive all the time.  ``stalled_s`` is the longest time in which records arrived and none was answered.
+processes, one of each), while records arrive all the time: brokers restart, are killed, frozen and upgraded, lose their
+quorum; partitions move and become more; links to single brokers are cut, slow and deaf.  ``stalled_s`` is the longest
+time in which records arrived and none was answered.
 """
 
 from __future__ import annotations
