@@ -79,16 +79,18 @@ def _rows(given: argparse.Namespace, console: Console) -> Iterator[dict[str, Any
     chosen = [fault for fault in (KILLS if given.brokers > 1 else KILLS + OTHERS) if wanted(fault.name)]
     killing = len(given.clients) * sum(fault.kills for fault in chosen)
     kills = math.ceil(given.kills / KILLS_A_ROUND / max(1, killing))
-    with ExitStack() as stack:
-        cluster = stack.enter_context(LocalCluster(given.brokers)) if given.brokers > 1 else None
+    of_brokers = [fault for fault in BROKER_FAULTS if given.brokers > 1 and wanted(fault.name)]
+    shared = [fault for fault in of_brokers if fault.on_any]
+    with LocalCluster(given.brokers) if given.brokers > 1 and (chosen or shared) else nullcontext() as cluster:
         for client, fault in itertools.product(given.clients, chosen):
             rounds = kills if fault.kills else given.rounds
             if rounds:
                 yield measured(fault, client, rounds, given.seed, console, cluster)
-        if cluster is not None:
-            for broker_fault in BROKER_FAULTS:
-                if wanted(broker_fault.name):
-                    yield struck(broker_fault, cluster, given.rounds, given.seed, console)
+        for broker_fault in shared:
+            yield struck(broker_fault, cluster, given.rounds, given.seed, console)
+    for broker_fault in of_brokers:
+        if not broker_fault.on_any:
+            yield struck(broker_fault, None, given.rounds, given.seed, console)
 
 
 def measured(
@@ -109,15 +111,17 @@ def measured(
     return _row(fault.name, client, 1 if cluster is None else len(cluster.nodes), done, tally, console)
 
 
-def struck(fault: BrokerFault, cluster: LocalCluster, rounds: int, seed: int, console: Console) -> dict[str, Any]:
-    """Run the rounds of one fault of the cluster, or of clusters that it needs for itself, and return its row."""
+def struck(
+    fault: BrokerFault, cluster: LocalCluster | None, rounds: int, seed: int, console: Console
+) -> dict[str, Any]:
+    """Run the rounds of one fault, on a cluster or on one of its own for each round, and return its row."""
     tally = Tally()
     for number in range(rounds):
         began = time.monotonic()
-        with nullcontext(cluster) if fault.on_any else fault.cluster() as brokers:
+        with fault.cluster() if cluster is None else nullcontext(cluster) as brokers:
             run_broker_round(fault, brokers, tally, seed + 1000 * number)
         console.print(f"[dim]{fault.name}, round {number + 1}: {time.monotonic() - began:.0f} s[/]")
-    return _row(fault.name, "both", len(cluster.nodes), rounds, tally, console)
+    return _row(fault.name, "both", 3, rounds, tally, console)
 
 
 def _row(fault: str, client: str, brokers: int, rounds: int, tally: Tally, console: Console) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from harness.records import Raw
 
@@ -32,30 +33,36 @@ class Traffic:
             "bootstrap.servers": bootstrap_servers,
             "enable.idempotence": True,
             "delivery.timeout.ms": 120_000,
-            "topic.metadata.refresh.interval.ms": 10_000,
+            "topic.metadata.refresh.interval.ms": 1000,
             "linger.ms": 5,
         })  # fmt: skip
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._feed, daemon=True, name="traffic")
+        self._pool = ThreadPoolExecutor(1, "traffic")
         self.arrived: list[float] = []
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._fed = self._pool.submit(self._feed)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
+        self._pool.shutdown()
         self._producer.flush(FLUSH_SECONDS)
+        self._fed.result()
 
     def _feed(self) -> None:
         while not self._ended.wait(PAUSE_SECONDS):
             for partition in range(self._partitions()):
                 for raw in self._draw(partition):
-                    self._producer.produce(
-                        self._topic, raw.value, raw.key, partition, self._note, timestamp=raw.timestamp
-                    )
+                    self._send(raw, partition)
             self._producer.poll(0)
+
+    def _send(self, raw: Raw, partition: int) -> None:
+        try:
+            self._producer.produce(self._topic, raw.value, raw.key, partition, self._note, timestamp=raw.timestamp)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._UNKNOWN_PARTITION:  # one that was added: soon it is known
+                raise
 
     def _note(self, error: KafkaError | None, _message: Message) -> None:
         if error is None:
