@@ -24,7 +24,7 @@ from typing import Self
 VERSION = "4.1.0"
 OLDER = "4.0.0"
 """The version before, from which a cluster is upgraded."""
-START_SECONDS = 60.0
+START_SECONDS = 150.0
 STOP_SECONDS = 15.0
 FETCH_SECONDS = 300.0
 OLDEST_JAVA = 17

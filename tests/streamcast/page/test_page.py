@@ -22,7 +22,7 @@ from streamcast.page.server import PageServer, serve_dashboard
 
 pytestmark = pytest.mark.browser
 
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=40_000)
 
 WIDE: ViewportSize = {"width": 1440, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -76,7 +76,7 @@ class Stage:
             viewport=PHONE if phone else WIDE,
             color_scheme="dark" if dark else "light",
         )
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(40_000)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._hear)
         page.goto(self.server.url + path)
