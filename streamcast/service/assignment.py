@@ -99,9 +99,7 @@ class Assignment:
         for partition in served:
             journal, held = journals[partition], bounds[partition][0]
             position = first.get(partition, committed[partition])
-            # At least once, under older versions: the first answers were written, their position was not.
-            position = journal.start if position is None else position
-            position, begin, unwritten, journal = self._decide(partition, journal, position or 0, held)
+            position, begin, unwritten, journal = self._decide(partition, journal, position, held)
             header = self.header(partition, begin, position, journal)
             self.spans[partition] = Span(header, position, journal.skips(), unwritten, self._swapped(journal))
             self._plans[partition] = _Plan(journal, held)
@@ -189,7 +187,7 @@ class Assignment:
         return served, unserved
 
     def _decide(
-        self, partition: Partition, journal: Journal, position: int, held: int
+        self, partition: Partition, journal: Journal, position: int | None, held: int
     ) -> tuple[int, int, list[Entry], Journal]:
         """Return the position, where state begins, the entry that this start or its models need, and what counts."""
         now, topic_id = self._deployment, self._found[partition.topic].id
@@ -198,6 +196,8 @@ class Assignment:
         if journal.former and journal.begin is None:
             self._allow_another_topic(partition, journal.former[-1], topic_id)
             return held, held, [self.entry("cold", partition, held)], journal
+        if position is None:
+            raise ServiceError(f"{answered_already([partition], self._topics.journal)}: {OWN_JOURNAL}")
         if journal.begin is None:
             position = position if position >= held else self._cold_start(partition, position, held)
             begin = max(position - self._start.warm_from, held)
@@ -255,6 +255,23 @@ class Assignment:
 
     def _swapped(self, journal: Journal) -> list[str]:
         return [lane for lane, new in self._deployment.models.items() if journal.models.get(lane, new) != new]
+
+
+OWN_JOURNAL = (
+    "for a second service, `streamcast init --name NAME` writes settings with a group, topics and state of its own; if"
+    " this is the service that answered, set kafka.group to the group that it had, or give the group its positions back"
+    " (`kafka-consumer-groups.sh --reset-offsets`)"
+)
+"""What to do about ``answered_already``."""
+
+
+def answered_already(partitions: Sequence[Partition], journal_topic: str) -> str:
+    """Say that the journal has answers of partitions in which the group has no position: it would answer them again."""
+    names = ", ".join(f"{topic}[{index}]" for topic, index in partitions)
+    return (
+        f"the journal (topic {journal_topic}) says that {names} is answered already, and this group has no position"
+        " there: another group answers it, or the broker has forgotten the group's positions"
+    )
 
 
 def too_few(topics: Topics, found: Mapping[str, TopicSpec]) -> str:

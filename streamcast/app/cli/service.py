@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from streamcast.app.cli.faults import WRONG_INPUT
 from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
 
 
@@ -25,24 +25,25 @@ def demo(
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = SETTINGS,
+    path: Annotated[
+        Path | None, typer.Argument(help="File to write.", show_default="streamcast.yaml, or NAME.yaml")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of a service beside another: its group, topics, state and ports are its own."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model to run, such as load@latest.", show_default="NAME@latest")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--input", help="Topic of the observations.", show_default="observations")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> int:
     """Write a settings file with comments."""
-    from rich.markup import escape
+    from streamcast.app.commands.init import init as run
 
-    from streamcast.app.commands.files.outputs import require_writable
-    from streamcast.app.settings import write_template
-
-    if path.exists() and not force:
-        console().print(f"[red]{escape(str(path))} already exists:[/] --force replaces it")
-        return WRONG_INPUT
-    require_writable("PATH", path)
-    path.write_text(write_template(), encoding="utf-8")
-    console().print(
-        escape(f"Wrote {path}. Set models.lanes to your model, then run: streamcast check -c {path}"), highlight=False
-    )
-    return 0
+    return run(path, name, model, source, force, console())
 
 
 def check(
@@ -52,7 +53,8 @@ def check(
     """Check broker, topics and models; print a remedy for each fault."""
     from streamcast.app.commands.deployment.check import check as run
 
-    return run(load(config), create, console())
+    following = "streamcast serve" if config == SETTINGS else f"streamcast serve -c {shlex.quote(str(config))}"
+    return run(load(config), create, console(), following)
 
 
 def serve(config: Config = SETTINGS) -> int:

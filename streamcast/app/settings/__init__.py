@@ -5,7 +5,7 @@ In reading order: ``fields.py`` (every setting, its default and its meaning), ``
 """
 
 from streamcast.app.settings.fields import Lane, Settings
-from streamcast.app.settings.load import load_settings
+from streamcast.app.settings.load import load_settings, require_valid, settings_in
 from streamcast.app.settings.reference import write_docs, write_reference, write_schema, write_template
 from streamcast.errors import SettingsError
 
@@ -14,6 +14,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "load_settings",
+    "require_valid",
+    "settings_in",
     "write_docs",
     "write_reference",
     "write_schema",

@@ -40,6 +40,22 @@ def load_settings(path: Path | None, overrides: Mapping[str, object] | None = No
     for source, written in (_from_file(path), _from_environment(), _from_overrides(overrides or {})):
         document = _merge(document, source)
         places |= written
+    return _validated(document, places)
+
+
+def settings_in(path: Path) -> Settings:
+    """Read a YAML file alone, without the environment; raises SettingsError."""
+    document, places = _from_file(path)
+    return _validated(document, {(): str(path)} | places)
+
+
+def require_valid(values: Mapping[str, object], options: Mapping[str, str]) -> None:
+    """Raise SettingsError for values, by dotted name, that no file may have; it names the options they come from."""
+    document, _ = _from_overrides(values)
+    _validated(document, {(): "settings"} | {tuple(dotted.split(".")): option for dotted, option in options.items()})
+
+
+def _validated(document: Document, places: Places) -> Settings:
     try:
         return Settings(**document)
     except ValidationError as error:

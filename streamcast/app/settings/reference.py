@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -23,10 +23,13 @@ from streamcast.spec import model_spec as spec
 _KINDS = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", SecretStr: "secret"}
 
 
-def write_template() -> str:
-    """Return a YAML file with every setting at its default and a comment; ``load_settings`` reads it."""
+def write_template(values: Mapping[str, object] | None = None) -> str:
+    """Return a YAML file with a comment for every setting; ``load_settings`` reads it.
+
+    Settings have their defaults, except those that ``values`` gives by dotted name.
+    """
     head = "# Settings of streamcast. STREAMCAST__SECTION__NAME in the environment overrides a line of this file.\n"
-    return head + "\n".join(_template(Settings, "")) + "\n"
+    return head + "\n".join(_template(Settings, (), values or {})) + "\n"
 
 
 def write_reference() -> str:
@@ -53,23 +56,25 @@ def write_docs(folder: Path) -> None:
     (folder / "settings.schema.json").write_text(write_schema(), encoding="utf-8")
 
 
-def _template(section: type[BaseModel], indent: str) -> Iterator[str]:
+def _template(section: type[BaseModel], above: tuple[str, ...], values: Mapping[str, object]) -> Iterator[str]:
+    indent = "  " * len(above)
     for name, info in section.model_fields.items():
-        inner = _inner(info)
+        names, inner = (*above, name), _inner(info)
         if not indent:
             yield ""
         yield from textwrap.wrap(_meaning(info), 110, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
         if inner is None:
-            mark = "# " if info.default is None else ""
-            yield f"{indent}{mark}{name}: {_default(info)}".rstrip()
+            dotted = ".".join(names)
+            mark = "# " if dotted not in values and info.default is None else ""
+            shown = _as_yaml(values[dotted]) if dotted in values else _default(info)
+            yield f"{indent}{mark}{name}: {shown}".rstrip()
             continue
         yield f"{indent}{name}:"
         for example in info.examples or ():
-            indent_of_example = f"{indent}  "
-            yield f"{indent_of_example}{example}:"
-            yield from _template(inner, f"{indent_of_example}  ")
+            yield f"{indent}  {example}:"
+            yield from _template(inner, (*names, example), values)
         if not info.examples:
-            yield from _template(inner, f"{indent}  ")
+            yield from _template(inner, names, values)
 
 
 def _section_page(name: str, info: FieldInfo) -> str:
@@ -111,6 +116,10 @@ def _default(info: FieldInfo) -> str:
         return ""
     if _is_duration(info):
         return spec.format_duration(value)
+    return _as_yaml(value)
+
+
+def _as_yaml(value: object) -> str:
     text: str = yaml.safe_dump(str(value) if isinstance(value, Path) else value, default_flow_style=True, width=1_000)
     return text.removesuffix("...\n").strip()
 

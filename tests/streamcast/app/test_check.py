@@ -14,12 +14,13 @@ from streamcast.app.commands.deployment import check
 from streamcast.app.commands.deployment.check import _broker, _models, _Say
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
-from streamcast.consumers.transport import TopicSpec
+from streamcast.consumers.transport import Connection, Partition, TopicSpec
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.folders import new_network, save_model
 from streamcast.spec.local_time import local_time
 from streamcast.spec.model_spec import Column, SeriesSpec, TargetBars
 from streamcast.spec.zero import zero_spec
+from streamcast.topics.journal import Entry, outgoing
 
 
 @pytest.fixture
@@ -98,13 +99,13 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     return made
 
 
-def checked(*, create: bool) -> str:
-    """What is printed about the topics; all checks must pass."""
+def checked(*, create: bool, good: bool = True) -> str:
+    """What is printed about the topics; all checks must pass, or not if they are not ``good``."""
     lanes = {"models.lanes": {"champion": {"model": "small@1"}}, "input.topic": "observations"}
     names = dict(zip(("forecasts", "dead_letters", "journal"), OUTPUTS, strict=True))
     settings = load_settings(None, lanes | {f"output.{name}": topic for name, topic in names.items()})
     printed = io.StringIO()
-    assert _broker(settings, create, _Say(Console(file=printed, width=400)))
+    assert _broker(settings, create, _Say(Console(file=printed, width=800))) is good
     return printed.getvalue()
 
 
@@ -126,3 +127,15 @@ def test_topics_that_are_weaker_than_the_input_are_a_warning_with_its_remedy(bro
     assert "warn topic dead-letters has min.insync.replicas 1, observations has 2" in told
     assert "remedy: kafka-configs.sh --alter --topic dead-letters --add-config min.insync.replicas=2" in told
     assert told.count("warn") == 2
+
+
+def test_the_journal_of_another_group_is_found_with_the_remedy(broker: MemoryBroker) -> None:
+    checked(create=True)
+    begun = Entry("start", "observations", 2, 0, models={"champion": "x"})
+    writer = MemoryTransport(broker, Connection("memory", "another"))
+    writer.commit([outgoing("forecast-journal", [begun], timestamp=0)], {})
+    told = checked(create=False, good=False)
+    assert "FAIL group streamcast: the journal (topic forecast-journal) says that observations[2] is answered" in told
+    assert "remedy: for a second service, `streamcast init --name NAME` writes settings with a group" in told
+    broker._group("streamcast").committed[Partition("observations", 2)] = 5
+    assert "FAIL" not in checked(create=False)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 from harness import ROOT
 from streamcast.app import settings
+from streamcast.app.cli import app
 from streamcast.app.settings import load_settings
 from streamcast.app.settings.fields import Settings
 from streamcast.errors import SettingsError
@@ -34,6 +36,47 @@ def _complaint(folder: Path, text: str) -> str:
 def test_the_template_holds_every_default(tmp_path: Path) -> None:
     from_template = load_settings(_write(tmp_path, settings.write_template()))
     assert from_template == load_settings(_write(tmp_path, MINIMAL))
+
+
+def test_two_services_of_one_folder_share_nothing_and_have_all_comments(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {kafka: {ports: ['9465:9465']}}\n", encoding="utf-8")
+    for arguments in ([], ["--name", "load"], ["--name", "iot-2", "--model", "load@3", "--input", "meters"]):
+        path = tmp_path / (arguments[1] if arguments else "plain")
+        told = CliRunner().invoke(app, ["init", f"{path}.yaml", *arguments])
+        assert told.exit_code == 0, told.output
+    files = [tmp_path / f"{name}.yaml" for name in ("plain", "load", "iot-2")]
+    found = [load_settings(path) for path in files]
+    for own in (
+        lambda each: each.kafka.group,
+        lambda each: each.output.forecasts,
+        lambda each: each.output.dead_letters,
+        lambda each: each.output.journal,
+        lambda each: each.state.store,
+    ):
+        assert len(set(map(own, found))) == 3
+    assert len({port for each in found for port in (each.telemetry.port, each.dashboard.port)}) == 6
+    assert all(each.dashboard.telemetry_url == f"http://127.0.0.1:{each.telemetry.port}/metrics" for each in found)
+    assert [each.models.lanes["champion"].model for each in found] == ["load@latest", "load@latest", "load@3"]
+    assert [each.input.topic for each in found] == ["observations", "observations", "meters"]
+    comments = [[line for line in path.read_text().splitlines() if "#" in line] for path in files]
+    assert comments[0] == comments[1] == comments[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--name", "My Load"], "--name is 'My Load': expected 1 to 64 small letters"),
+        (["--name", "../load"], "--name is '../load': expected 1 to 64 small letters"),
+        (["--name", "load", "--input", "a b"], "--input: input.topic is 'a b'; expected text"),
+        (["--name", "load", "--input", "load-journal"], "input.topic and the topics of output must differ"),
+        (["--model", "load"], "--model: models.lanes.champion.model is 'load'; expected text"),
+    ],
+)
+def test_a_name_that_no_topic_or_folder_may_have_is_refused(tmp_path: Path, arguments: list[str], named: str) -> None:
+    told = CliRunner().invoke(app, ["init", str(tmp_path / "x.yaml"), *arguments])
+    assert isinstance(told.exception, SettingsError), told.output
+    assert named in str(told.exception)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_template_names_every_setting() -> None:

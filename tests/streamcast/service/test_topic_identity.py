@@ -66,6 +66,17 @@ def test_a_successor_of_the_input_is_refused_with_the_remedy(stand: Stand, remem
 
 
 @pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_a_group_without_positions_does_not_answer_again_what_its_journal_has_answered(
+    stand: Stand, guarantee: str
+) -> None:
+    restored_from_a_snapshot(stand)
+    del stand.broker._group(GROUP).committed[stand.partitions[0]]  # as another group, or one that Kafka forgot
+    with pytest.raises(ServiceError, match=r"is answered already, .*`streamcast init --name NAME`"):
+        stand.serve(guarantee=guarantee)  # type: ignore[arg-type]
+    assert len(stand.values(TOPICS.forecasts)) == 10
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
 @pytest.mark.parametrize("outputs", ["kept", "made again"])
 def test_a_successor_begins_empty_at_its_start_where_cold_starts_are_allowed(
     stand: Stand, guarantee: str, outputs: str

@@ -16,22 +16,30 @@ from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.settings import Settings
 from streamcast.app.trained import quality
-from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Reader, TopicSpec, TransportError
+from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Partition, Reader, TopicSpec, TransportError
 from streamcast.engine.engine import layout
 from streamcast.errors import ModelError
+from streamcast.service.assignment import OWN_JOURNAL, answered_already
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.topics.journal import read_journals
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 """Keep the journal for ever: it is small, and replay needs all of it."""
+
+MOST_NAMED = 3
+"""Partitions that a message names."""
 
 IN_SYNC = "min.insync.replicas"
 
 SETTINGS_FAULT, BROKER_FAULT = 2, 3
 
 
-def check(settings: Settings, create: bool, console: Console) -> int:
-    """Check models, broker, topics and transactions; return 0, 2 (settings) or 3 (broker)."""
+def check(settings: Settings, create: bool, console: Console, following: str = "streamcast serve") -> int:
+    """Check models, broker, topics and transactions; return 0, 2 (settings) or 3 (broker).
+
+    ``following`` is the command that starts what was checked.
+    """
     say = _Say(console)
     models = _models(settings, say)
     broker = _broker(settings, create, say)
@@ -41,7 +49,7 @@ def check(settings: Settings, create: bool, console: Console) -> int:
         noun = "warning" if say.warnings == 1 else "warnings"
         console.print(f"[yellow]All {say.lines} checks passed, with {say.warnings} {noun}.[/]")
     else:
-        console.print(f"[green]All {say.lines} checks passed.[/] Start with [bold]streamcast serve[/].")
+        console.print(f"[green]All {say.lines} checks passed.[/] Start with [bold]{escape(following)}[/].")
     return 0 if models and broker else SETTINGS_FAULT if not models else BROKER_FAULT
 
 
@@ -95,7 +103,8 @@ def _models(settings: Settings, say: _Say) -> bool:
                 False,
                 f"lane {lane}: {most:,} series of {size:,} bytes are more than the {settings.state.max_bytes:,} bytes"
                 f" of state.max_bytes; the largest parts of a series: {remembered.arithmetic()}",
-                "lower state.max_series, raise state.max_bytes, or train a model with a smaller window",
+                "lower state.max_series, raise state.max_bytes, or train a model with fewer --lags or a shorter"
+                " --season",
             )
     return good
 
@@ -222,7 +231,23 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
                 f"give it {partitions}, like {source}: a forecast goes to the partition of its record",
             )
             _strength(found[topic], found[source], say)
-    return good
+    return good and _own_journal(settings, reader, found[source], say)
+
+
+def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> bool:
+    """Check that the group has a position wherever the journal has answers: else it would answer them again."""
+    group, topic = settings.kafka.group, settings.output.journal
+    own = [Partition(source.name, index) for index in range(source.partitions)]
+    try:
+        journals = read_journals(reader, topic, own)
+        of_former = {each for each in own if source.id and journals[each].topic_id not in ("", source.id)}
+        begun = [each for each in own if journals[each].start is not None and each not in of_former]
+        committed = reader.committed(begun) if begun else {}
+    except TransportError as error:
+        return say(False, f"topic {topic}: {error}", "check that brokers and network are well, and run again")
+    if unknown := [partition for partition in begun if partition not in committed]:
+        return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", OWN_JOURNAL)
+    return True
 
 
 def _create_commands(settings: Settings, topics: Iterable[str], source: TopicSpec) -> str:

@@ -1,0 +1,93 @@
+"""``streamcast init``: write a settings file; with a name, one that shares nothing with another service's."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from streamcast.app.commands.files.outputs import require_writable
+from streamcast.app.settings import SettingsError, require_valid, settings_in, write_template
+
+WRONG_INPUT = 2
+FILE = "streamcast.yaml"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+"""What may begin the names of topics, groups, folders and models alike."""
+METRICS_PORT, PAGE_PORT = 9464, 8080
+"""The ports of a file without a name; those of a named one follow."""
+
+GROUP, STORE, METRICS, PAGE = "kafka.group", "state.store", "telemetry.port", "dashboard.port"
+MODEL, INPUT = "models.lanes.champion.model", "input.topic"
+OUTPUTS = {
+    "output.forecasts": "forecasts", "output.dead_letters": "dead-letters", "output.journal": "journal",
+}  # fmt: skip
+
+
+def init(
+    path: Path | None, name: str | None, model: str | None, source: str | None, force: bool, console: Console
+) -> int:
+    """Write a file of settings, by default ``NAME.yaml`` or ``streamcast.yaml``; raises SettingsError."""
+    if name is not None and not NAME.fullmatch(name):
+        raise SettingsError(
+            f"--name is {name!r}: expected 1 to 64 small letters, digits, - and _, as in load or iot-2, because the"
+            " names of topics, group and folder are made from it"
+        )
+    path = path or Path(FILE if name is None else f"{name}.yaml")
+    if path.exists() and not force:
+        console.print(f"[red]{escape(str(path))} already exists:[/] --force replaces it")
+        return WRONG_INPUT
+    require_writable("PATH", path)
+    values = {MODEL: model, INPUT: source}
+    if name is not None:
+        values[MODEL] = model or f"{name}@latest"
+    given: dict[str, object] = {dotted: value for dotted, value in values.items() if value is not None}
+    if name is not None:
+        given |= of_its_own(name, path)
+    require_valid({MODEL: "load@latest", **given}, {MODEL: "--model", INPUT: "--input"})
+    path.write_text(write_template(given), encoding="utf-8")
+    console.print(escape(_report(path, given)), highlight=False)
+    return 0
+
+
+def of_its_own(name: str, path: Path) -> dict[str, object]:
+    """Return the settings by dotted name that two services on one broker and one machine must not share.
+
+    The ports are the first ones after the defaults that no settings file beside ``path`` has.
+    """
+    taken = _ports_beside(path)
+    step = next(step for step in count(1) if taken.isdisjoint({METRICS_PORT + step, PAGE_PORT + step}))
+    return {
+        GROUP: f"streamcast-{name}",
+        **{setting: f"{name}-{topic}" for setting, topic in OUTPUTS.items()},
+        STORE: f"{name}-state",
+        METRICS: METRICS_PORT + step,
+        PAGE: PAGE_PORT + step,
+        "dashboard.telemetry_url": f"http://127.0.0.1:{METRICS_PORT + step}/metrics",
+    }
+
+
+def _ports_beside(path: Path) -> set[int]:
+    """Return the ports of the other settings files in the folder of ``path``; other YAML files have none."""
+    ports: set[int] = set()
+    for other in {*path.parent.glob("*.yaml"), *path.parent.glob("*.yml")} - {path}:
+        try:
+            settings = settings_in(other)
+        except SettingsError:
+            continue
+        ports |= {settings.telemetry.port, settings.dashboard.port}
+    return ports
+
+
+def _report(path: Path, given: dict[str, object]) -> str:
+    if MODEL not in given:
+        return f"Wrote {path}. Set models.lanes to your model, then run: streamcast check -c {path}"
+    if GROUP not in given:
+        return f"Wrote {path} for model {given[MODEL]}. Then run: streamcast check -c {path}"
+    topics = ", ".join(str(given[setting]) for setting in OUTPUTS)
+    return (
+        f"Wrote {path} for model {given[MODEL]}: group {given[GROUP]}, topics {topics}, state in {given[STORE]},"
+        f" metrics on port {given[METRICS]}, page on port {given[PAGE]}. Then run: streamcast check --create -c {path}"
+    )
