@@ -8,9 +8,10 @@ frame that follow the last target of their series hold what is known ahead: they
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from streamcast.app.specs import new_spec
 from streamcast.app.trained import measured
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryWarning, ModelError, TrainingWarning
+from streamcast.kernels.compiling import compiling
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
@@ -39,6 +41,8 @@ from streamcast.topics.observations import Observations
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+log = logging.getLogger("streamcast")
 
 MOST_PLOTTED = 8
 """Series that a plot shows unless they are named."""
@@ -220,7 +224,8 @@ class Forecaster:
                 with _shown(None, progress=progress) as follow:
                     past = history.between(int(history.ts_N[0]), first)
                     model = replace(fit(past, spec, self._options, follow), name=self.name)
-            found = backtest(model, history, first, baselines={}, keep=some.cutoff.unique().tolist()).frame()
+            with _compiling():
+                found = backtest(model, history, first, baselines={}, keep=some.cutoff.unique().tolist()).frame()
             some = some.assign(cutoff=some.cutoff.to_numpy().astype("datetime64[ms]"))
             parts.append(found.merge(some, on=["unique_id", "cutoff"]))
         joined = pd.concat(parts, ignore_index=True)
@@ -333,7 +338,8 @@ def quantiles_of(level: Sequence[float]) -> tuple[float, ...]:
 def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProgress]:
     """Return what follows a training: the caller's function, a bar in the notebook, or nothing."""
     if on_progress is not None or not progress:
-        yield on_progress or (lambda _progress: None)
+        with _compiling():
+            yield on_progress or (lambda _progress: None)
         return
     from rich.console import Console
 
@@ -341,6 +347,11 @@ def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProg
 
     with progress_bar(Console()) as follow:
         yield follow
+
+
+def _compiling() -> AbstractContextManager[None]:
+    """Log when kernels are compiled within: as a warning, which a notebook without logging shows, too."""
+    return compiling(log.warning)
 
 
 def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windows: int) -> None:
@@ -439,7 +450,8 @@ class Stream:
 
     def _take(self, observations: Observations) -> bool:
         try:
-            found = self._engine.stage(observations).forecasts
+            with nullcontext() if self._newest else _compiling():
+                found = self._engine.stage(observations).forecasts
         except BaseException:
             self._engine.discard()
             raise

@@ -42,8 +42,23 @@ def counting(what: str, console: Console, clock: Callable[[], float] = time.mono
 
 
 @contextmanager
+def compiling_said() -> Iterator[None]:
+    """Print a line on standard error when kernels are compiled within, which nobody expects to take a minute."""
+    from streamcast.kernels.compiling import compiling
+
+    with compiling(lambda notice: Console(stderr=True).print(notice, highlight=False)):
+        yield
+
+
+@contextmanager
 def progress_bar(console: Console) -> Iterator[training.OnProgress]:
     """Show epoch, losses and time left while training: a bar on a terminal, else a line an epoch."""
+    with compiling_said(), _losses(console) as on_progress:
+        yield on_progress
+
+
+@contextmanager
+def _losses(console: Console) -> Iterator[training.OnProgress]:
     if not console.is_terminal:
         yield _line_an_epoch(console)
         return

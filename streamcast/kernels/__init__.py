@@ -2,7 +2,8 @@
 
 In the order of a record's way: ``advance`` (bars, windows, features), ``waves`` (steps that can run together),
 ``rings`` (past outputs for the read-out), ``online`` (the online layer), ``scoring`` (forecasts compared with their
-outcome), ``text`` (forecasts as JSON bytes).  ``outcomes`` has the outcome codes of records.
+outcome), ``text`` (forecasts as JSON bytes).  ``outcomes`` has the outcome codes of records;
+``compiling`` tells when numba compiles instead of taking a kernel from its cache.
 
 Every kernel is one plain loop in the offset order of each series.  It changes only its arguments.
 """

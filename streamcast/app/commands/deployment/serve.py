@@ -20,6 +20,7 @@ from streamcast.app.commands.deployment.topics import require_topics
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
 from streamcast.consumers.health import Deadlines, LoopHealth
+from streamcast.kernels.compiling import compiling
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
@@ -58,8 +59,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
         store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
         beat=health.beat,
     )  # fmt: skip
-    for model in models.values():
-        rehearse(model)
+    rehearse_all(models)
     settle_garbage()
     token = settings.telemetry.token
     control = Control(token.get_secret_value(), service.reset) if token else None
@@ -82,6 +82,13 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
             parts.callback(server.close)
     log.info("stopped")
     return 0
+
+
+def rehearse_all(models: Mapping[str, Model]) -> None:
+    """Answer made-up records with every model, and log if that compiles kernels: the first start takes long then."""
+    with compiling(log.info):
+        for model in models.values():
+            rehearse(model)
 
 
 def new_telemetry(models: Mapping[str, Model], champion: str = "") -> Telemetry:

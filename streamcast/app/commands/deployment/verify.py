@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from streamcast.app.commands.deployment.connect import connection, new_reader
 from streamcast.app.commands.deployment.topics import require_topics
-from streamcast.app.progress import counting
+from streamcast.app.progress import compiling_said, counting
 from streamcast.app.settings import Settings
 from streamcast.app.trained import baseline
 from streamcast.errors import ModelError
@@ -25,7 +25,7 @@ CLOSE_SECONDS = 10.0
 
 def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     """Print the report; return 0 when everything is proven, else 1."""
-    with counting("records compared", Console(stderr=True)) as on_records:
+    with compiling_said(), counting("records compared", Console(stderr=True)) as on_records:
         report = check(settings, lambda done: on_records(done, None))
     if as_json:
         found = {field.name: getattr(report, field.name) for field in fields(report)}

@@ -16,7 +16,7 @@ from streamcast.app.commands.files.outputs import require_page, require_table
 from streamcast.app.commands.files.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import BacktestOptions, Columns
-from streamcast.app.progress import counting
+from streamcast.app.progress import compiling_said, counting
 from streamcast.app.trained import baseline
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
@@ -61,7 +61,7 @@ def backtest(
             " with --hold-out.",
             highlight=False,
         )
-    with counting("records streamed", Console(stderr=True)) as on_rows:
+    with compiling_said(), counting("records streamed", Console(stderr=True)) as on_rows:
         report = run(
             model, history, from_ms, keep=_kept(model.spec, history, options), refit=refit,
             on_progress=on_rows,

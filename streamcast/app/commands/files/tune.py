@@ -19,6 +19,7 @@ from streamcast.app.commands.files.reading import mapping, read_history
 from streamcast.app.commands.files.train import chosen_spec, report_saved
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
+from streamcast.app.progress import compiling_said
 from streamcast.errors import ModelError
 from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import MODELS
@@ -109,7 +110,7 @@ def tune(
         sampler=optuna.samplers.TPESampler(seed=options.seed), pruner=optuna.pruners.MedianPruner(3, 2)
     )
     bars = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with Progress(*bars, console=console, transient=True) as progress:
+    with compiling_said(), Progress(*bars, console=console, transient=True) as progress:
         search = _Search(history, read_as.timezone, wanted, options, progress)
         study.optimize(search, n_trials=options.trials, timeout=options.max_seconds or None)
     if search.best is None:
