@@ -27,8 +27,9 @@ from typing import ClassVar, Self
 class Option(Enum):
     """An option that a message names; the value is its name in Python.
 
-    Those above the line are parameters of ``Forecaster`` and ``Forecaster.fit``, those below it are fields of the
-    training ``Options``.  ``streamcast.app.options.flag`` is the name on the command line.
+    Those above the first line are parameters of ``Forecaster`` and ``Forecaster.fit``, those below it are fields of the
+    training ``Options``, and the last ones are parameters of the functions ``fit`` and ``backtest``.
+    ``streamcast.app.options.flag`` is the name on the command line.
     """
 
     ID_COL = "id_col"
@@ -60,6 +61,10 @@ class Option(Enum):
     PONDER_COST = "ponder_cost"
     IMITATE = "imitate"
     DEVICE = "device"
+    # ---
+    INITIAL = "initial"
+    TEACHER = "teacher"
+    TEST_FROM = "from_ms"
 
     def __str__(self) -> str:
         return str(self.value)

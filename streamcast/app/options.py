@@ -25,7 +25,7 @@ MODELS = Path("trained")
 """The folder of models that commands use unless ``--models`` names another."""
 
 
-_FLAGS = {Option.COLUMNS: "--columns"} | {
+_FLAGS = {Option.COLUMNS: "--columns", Option.INITIAL: "--from", Option.TEST_FROM: "--test-from"} | {
     option: f"--option {option.value}"
     for option in (
         Option.VALIDATION, Option.REFIT, Option.AVERAGE, Option.DECAY_EVERY, Option.ACCUMULATE, Option.CELL_PENALTY,

@@ -20,6 +20,7 @@ from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.online import Layer, layer_fields
 from streamcast.engine.slab import FIRST_SLOTS, Slab
 from streamcast.engine.window import buffers, plan, window_layout
+from streamcast.errors import Option
 from streamcast.kernels import scoring
 from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.kernels.outcomes import NOT_FINITE
@@ -240,8 +241,13 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
         raise SpecError(
             f"the spec needs {found.row_bytes:,} bytes a series ({found.arithmetic()}, …);"
             f" the first {FIRST_SLOTS} series alone would take {FIRST_SLOTS * found.row_bytes / 2**30:.1f} GiB,"
-            f" of at most {MOST_FIRST_BYTES / 2**30:.0f}: choose a smaller window, fewer columns, or a coarser scale"
-            " for distant bars"
+            f" of at most {MOST_FIRST_BYTES / 2**30:.0f}: choose fewer columns, fewer ",
+            Option.LAGS,
+            ", a shorter ",
+            Option.SEASON,
+            ", or coarser bars for distant ones (",
+            Option.SCALES,
+            ")",
         )
     return found
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from streamcast.engine.engine import Engine, Scores
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Option
 from streamcast.kernels.outcomes import NAMES
 from streamcast.offline.evaluation.accuracy import covered
 from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers, seasonal_scale, standard
@@ -70,7 +70,8 @@ class Scoreboard:
             begin, end = grid.start_ms, int(history.ts_N[-1])
             raise HistoryError(
                 f"nothing to score from {pd.Timestamp(from_ms, unit='ms')} on: the history goes from "
-                f"{pd.Timestamp(begin, unit='ms')} to {pd.Timestamp(end, unit='ms')}"
+                f"{pd.Timestamp(begin, unit='ms')} to {pd.Timestamp(end, unit='ms')}; choose a time between them with ",
+                Option.TEST_FROM,
             )
         beyond_KH = np.full((len(self._keys), spec.horizon), np.nan)
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
@@ -115,7 +116,10 @@ class Scoreboard:
         """
         if not self._scored_KN.any():
             warm_up = self._spec.warm_up
-            raise HistoryError(f"nothing to score: no series is warm (after {warm_up} bars) within the test part")
+            raise HistoryError(
+                f"nothing to score: no series is warm (after {warm_up} bars) within the test part; give more history"
+                " before it, or choose a later time with ", Option.TEST_FROM,
+            )  # fmt: skip
         training_KT = self._y_KT[:, : self._first + 1]
         tallies, periods = {name: self._tally}, {name: self._periods}
         if baselines is None:

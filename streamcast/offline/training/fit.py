@@ -139,7 +139,6 @@ OnProgress = Callable[[Progress], None]
 
 WARM_UP = 0.1
 """The share of a run in which the step size rises."""
-NOTHING_TO_TRAIN = "a model without a network takes no first weights and no teacher: leave both out"
 REFIT_RATE = 0.3
 """The step size of a refit, relative to the run before it."""
 BARS_AN_UPDATE, FEWEST_UPDATES, MOST_UPDATES = 10, 400, 2_000
@@ -171,8 +170,9 @@ def fit(
     """
     options = options or Options()
     if has_no_network(spec):
-        if initial is not None or teacher is not None:
-            raise SpecError(NOTHING_TO_TRAIN)
+        for option, given in ((Option.INITIAL, initial), (Option.TEACHER, teacher)):
+            if given is not None:
+                raise SpecError(option, " is given, but a model without a network has nothing to train: leave it out")
         return untrained(history, spec, options.validation)
     with one_thread(options.seed):
         network = new_network(spec)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from streamcast.errors import ModelError, Option
-from streamcast.models.network import Network, with_network
+from streamcast.models.network import Network, NoNetwork
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import imitation
 from streamcast.offline.training.sequences import Ints, Sequences
@@ -73,11 +73,18 @@ class Objective:
 
 
 def taught_by(teacher: Model, spec: ModelSpec) -> Network:
-    """Return a copy of a teacher's network; raises ModelError if its spec differs from ``spec`` beyond the network."""
+    """Return a copy of a teacher's network.
+
+    Raises SpecError if it has none, ModelError if its spec differs from ``spec`` beyond the network.
+    """
+    name = f"{teacher.name}@{teacher.version}"
+    if isinstance(teacher.network, NoNetwork):
+        raise SpecError(Option.TEACHER, f" is {name}, which has no network to imitate: choose a model that has one")
     theirs, ours = teacher.spec.model_dump(exclude={"network"}), spec.model_dump(exclude={"network"})
-    if differing := sorted(name for name in ours if ours[name] != theirs[name]):
+    if differing := sorted(part for part in ours if ours[part] != theirs[part]):
         raise ModelError(
-            f"teacher {teacher.name}@{teacher.version} differs from the model to train in {', '.join(differing)}:"
-            " expected the same spec apart from the network; train a teacher with this spec"
+            Option.TEACHER,
+            f" is {name}, which differs from the model to train in {', '.join(differing)}:"
+            " expected the same spec apart from the network; train a teacher with this spec",
         )
-    return copy.deepcopy(with_network(teacher.network, "imitate this teacher")).eval()
+    return copy.deepcopy(teacher.network).eval()

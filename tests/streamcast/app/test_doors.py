@@ -16,13 +16,16 @@ import typer.main
 from typer.testing import CliRunner
 
 from harness import ROOT
+from harness.streams import SPECS, network
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import explain
 from streamcast.app.forecaster import Forecaster
 from streamcast.app.options import flag, typed
 from streamcast.errors import HistoryError, Message, Option, SettingsError
 from streamcast.models.spec import SpecError
-from streamcast.offline.training.fit import Options
+from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.training.fit import Options, fit
+from streamcast.spec.folders import save_model
 
 HOURS = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=48, freq="h"), "y": range(48)})
 ODD = HOURS.assign(id_col="freq", freq=1).rename(columns={"y": "target_col"})
@@ -65,9 +68,11 @@ def named(path: str) -> set[Option]:
 
 
 def test_every_option_is_a_parameter_in_python_and_a_flag_of_training() -> None:
-    python = {*signature(Forecaster).parameters, *signature(Forecaster.fit).parameters}
-    settings, typed_in = {field.name for field in fields(Options)}, flags_of("train")
+    doors = (Forecaster, Forecaster.fit, fit, backtest)
+    python = {name for door in doors for name in signature(door).parameters}
+    settings = {field.name for field in fields(Options)}
     for option in Option:
+        typed_in = flags_of("backtest" if option is Option.TEST_FROM else "train")
         assert option.value in python | settings
         name, _, value = flag(option).partition(" ")
         assert name in typed_in
@@ -85,7 +90,8 @@ def test_every_option_is_a_parameter_in_python_and_a_flag_of_training() -> None:
     ],
 )
 def test_what_a_room_names_is_an_option_of_every_command_that_reaches_it(room: str, commands: tuple[str, ...]) -> None:
-    others = {Option.TICKS} if commands == READING else set()  # "train with --ticks" is said of another command
+    # "Train with --ticks" is said of another command, and only a backtest has a part to score.
+    others = {Option.TICKS, Option.TEST_FROM} if commands == READING else set()
     for command in commands:
         assert {flag(option) for option in named(room) - others} <= flags_of(command)
     assert {flag(option) for option in NEW} <= flags_of("model new")
@@ -230,6 +236,14 @@ def test_the_other_commands_on_files_name_flags(tmp_path: Path, capsys: pytest.C
     assert which in printed(capsys, "tune", odd, "--id-col", "", "--models", tmp_path)
     assert which in printed(capsys, "replay", odd, "--id-col", "", "--config", settings)
     assert "has no column 'w'. Its columns are ds, y\n" in printed(capsys, *test, "--columns", "w")
+    assert "choose a time between them with --test-from\n" in printed(capsys, *test, "--test-from", "2030-01-01")
+    assert "choose a later time with --test-from\n" in printed(capsys, *test, "--test-from", "2026-01-01T02:00")
+    save_model(tmp_path, "small", SPECS["gru"], network("gru"), {})
+    again = ["train", data, "--models", tmp_path, "--id-col", ""]
+    assert "Error: --teacher is given, but" in printed(capsys, *again, "--model", "zero", "--teacher", "load@1")
+    assert "cannot continue training --from load@1" in printed(capsys, *again, "--from", "load@1")
+    assert "Error: --teacher is load@1, which has no network" in printed(capsys, *again, "--teacher", "load@1")
+    assert "Error: --teacher is small@1, which differs from the" in printed(capsys, *again, "--teacher", "small@1")
 
 
 def test_notes_name_options_in_both_doors(tmp_path: Path) -> None:

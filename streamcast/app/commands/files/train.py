@@ -53,7 +53,7 @@ def train(
             settings,
             on_progress,
             teacher=teacher,
-            initial=with_network(start.network, f"continue training {options.start}") if start else None,
+            initial=with_network(start.network, f"continue training --from {options.start}") if start else None,
         )
     facts = {**model.facts, **asdict(read_as), "data": str(data), "held_out_from": held_out_from}
     for part, other in (("from", start), ("teacher", teacher)):
