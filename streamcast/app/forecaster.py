@@ -64,6 +64,9 @@ class Forecaster:
     columns of every frame, unless a method is given others; None as ``id_col`` is one series.  All other parts of the
     model spec are chosen from the data.
 
+    Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
+    those that come back are of pandas.
+
     ``save`` writes a model folder, which ``load`` and the service read; a forecaster need not be pickled.
     """
 

@@ -81,5 +81,11 @@ def _pandas(source: Any, names: Names) -> pd.DataFrame:
         raise HistoryError(
             f"df is a {type(source).__name__}, which needs pyarrow; pip install 'streamcast-forecasting[parquet]'"
         ) from None
-    table: pd.DataFrame = pa.RecordBatchReader.from_stream(source).read_all().to_pandas()
+    try:
+        table: pd.DataFrame = pa.RecordBatchReader.from_stream(source).read_all().to_pandas()
+    except pa.ArrowException as error:
+        raise HistoryError(
+            f"df is a {type(source).__name__} that Arrow does not read as a table ({error}): expected a frame whose"
+            " columns are numbers, texts and times; cast the others, or leave them out"
+        ) from None
     return table

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from numba.core import event as events
 
-NOTICE = "Compiling the kernels: once on this machine, for about a minute"
+NOTICE = "Compiling the kernels: once on this machine, for a minute or two"
 
 
 @contextmanager

@@ -76,6 +76,66 @@ def test_an_arrow_table_is_a_frame(fitted: Forecaster) -> None:
         fitted.predict([1, 2, 3])
 
 
+class Polars:
+    """A frame as polars gives it to others: nothing but the Arrow interface."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+class Lazy:
+    """A lazy frame of polars."""
+
+    def __init__(self, frame: Polars) -> None:
+        self._frame = frame
+
+    def collect(self) -> Polars:
+        return self._frame
+
+
+POLARS = {
+    "unique_id": pa.string_view(), "ds": pa.timestamp("us"), "y": pa.float64(), "cost": pa.decimal128(38, 2),
+    "kind": pa.dictionary(pa.uint32(), pa.string_view()), "open": pa.bool_(),
+}  # fmt: skip
+"""The types in which polars 2 exports texts, times, numbers, decimals, categories and flags."""
+
+
+def with_every_kind() -> pd.DataFrame:
+    frame, numbers = frame_of(), np.arange(2 * BARS)
+    frame["cost"] = (numbers % 11) / 4
+    frame["kind"] = np.where(numbers % 7 < 3, "sun", "rain")
+    frame["open"] = numbers % 24 > 8
+    frame.loc[[5, 6], "y"] = np.nan
+    return frame
+
+
+def as_polars(frame: pd.DataFrame) -> Polars:
+    whole = pa.table(
+        {name: pa.array(frame[name].tolist(), from_pandas=True).cast(kind) for name, kind in POLARS.items()}
+    )
+    return Polars(pa.concat_tables([whole[:100], whole[100:]]))
+
+
+def test_frames_of_polars_give_the_bytes_of_pandas() -> None:
+    frame = with_every_kind()
+    given = as_polars(frame)
+    expected, found = new().fit(frame), new().fit(given)
+    pd.testing.assert_frame_equal(found.predict(given), expected.predict(frame))
+    pd.testing.assert_frame_equal(found.predict(Lazy(given)), expected.predict(frame))
+    windows = found.cross_validation(given, n_windows=2)
+    pd.testing.assert_frame_equal(windows, expected.cross_validation(frame, n_windows=2))
+    live, other = found.stream(given), expected.stream(frame)
+    pd.testing.assert_frame_equal(live.forecast("k1"), other.forecast("k1"))
+
+
+def test_what_arrow_does_not_read_as_a_table_is_one_message(fitted: Forecaster) -> None:
+    with pytest.raises(HistoryError, match="df is a ChunkedArray that Arrow does not read as a table"):
+        fitted.predict(pa.chunked_array([[1.0, 2.0]]))  # as a series of polars
+
+
 def test_fewer_steps_and_some_levels_can_be_asked_for(fitted: Forecaster) -> None:
     whole = fitted.predict(frame_of())
     assert list(whole.columns) == NIXTLA
