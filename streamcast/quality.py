@@ -118,7 +118,7 @@ class SumsByStep:
         return found
 
     def over_all(self) -> Quality:
-        """Return the quality over the outcomes of all steps."""
+        """Return the quality over the outcomes of all scored steps."""
         return sum(self._sums.values(), Sums()).quality()
 
     def by_step(self) -> dict[int, Quality]:

@@ -222,6 +222,11 @@ class Online(Frozen):
     )
 
 
+def spread(horizon: int) -> tuple[int, ...]:
+    """Return five steps ahead from 1 to the horizon, evenly: together their errors are about those of all steps."""
+    return tuple(sorted({1, *(round(horizon * quarter / 4) or 1 for quarter in range(1, 5))}))
+
+
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""
 
@@ -250,7 +255,8 @@ class ModelSpec(Frozen):
     )
     warm_up: int = Field(default=64, ge=1, le=1_000_000_000, description="bars before forecasts are marked warm")
     scored: tuple[int, ...] = Field(
-        default=(), description="steps ahead whose forecasts are scored; default 1 and horizon"
+        default=(),
+        description="steps ahead whose forecasts are scored; default 1 and horizon; specs that are chosen have five",
     )
     lower: float | None = Field(default=None, allow_inf_nan=False, description="no forecast lies below this")
     targets: TargetBars | None = Field(

@@ -117,7 +117,6 @@ def load() -> Parts:
 def train(history: History, kind: str, train_seconds: float, console: Console) -> Model:
     """Train the demo's model."""
     spec = default_spec(history, HORIZON, kind, season=("1w", "1d"))
-    spec = ModelSpec.model_validate({**spec.model_dump(), "scored": (1, 6, 12, HORIZON)})
     with progress_bar(console) as on_progress:
         model = fit(history, spec, Options(max_seconds=train_seconds), on_progress)
     return Model(model.spec, model.network, "demo", "1", model.spec.digest(), model.facts)

@@ -18,7 +18,7 @@ from streamcast.offline.history.grid import without_rows
 from streamcast.offline.training.defaults import DAY, WEEK, in_bars
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.folders import Model, load_model, new_network, save_model
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration, spread
 from streamcast.spec.zero import challenger_of, zero_spec
 
 
@@ -68,7 +68,10 @@ def chosen(wanted: NewOptions) -> ModelSpec:
             }
         )
         season = usual_seasons(grid) if wanted.season is None else in_bars(wanted.season, grid)
-        return zero_spec(series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, lower=wanted.lower)
+        return zero_spec(
+            series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, scored=spread(wanted.horizon),
+            lower=wanted.lower,
+        )  # fmt: skip
     except ValidationError as error:
         raise wrong_spec(error) from None
 

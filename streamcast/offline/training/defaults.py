@@ -31,6 +31,7 @@ from streamcast.spec.model_spec import (
     TargetBars,
     bar_name,
     parse_duration,
+    spread,
 )
 
 HOUR, DAY, WEEK, YEAR = 3_600_000, 86_400_000, 604_800_000, 31_536_000_000
@@ -106,7 +107,7 @@ def default_spec(
             raise SpecError(
                 Option.LAGS, " and ", Option.SCALES, " are inputs of a network, and zero has none: leave them out"
             )
-        return zero.zero_spec(series, horizon, chosen, quantiles=quantiles, lower=lower)
+        return zero.zero_spec(series, horizon, chosen, quantiles=quantiles, scored=spread(horizon), lower=lower)
     shortest = min(chosen)
     if lags is None:
         lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
@@ -125,6 +126,7 @@ def default_spec(
         calendar=_calendar(history, week=week),
         half_life=HALF_LIFE,
         warm_up=max(min(WARM_UP, bars // 8), 2),
+        scored=spread(horizon),
         lower=lower,
         online=None if plain else Online(),
         targets=None

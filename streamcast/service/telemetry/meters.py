@@ -66,13 +66,19 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "forecast_pinball": ("Mean pinball loss of these outcomes.", ("lane", "horizon")),
     "forecast_coverage": ("Share of these outcomes inside the interval.", ("lane", "horizon")),
     "forecast_skill": ("1 less forecast_relative_mae: above 0 is better than seasonal naive.", ("lane", "horizon")),
-    "quality_outcomes": ("Outcomes since the process started; the horizon all is all steps.", ("lane", "horizon")),
+    "quality_outcomes": (
+        "Outcomes since the process started, of the steps that the model's spec names in scored; all is all of these.",
+        ("lane", "horizon"),
+    ),
     "quality_mae": ("Mean absolute error since the process started.", ("lane", "horizon")),
     "quality_naive_mae": ("Seasonal naive's mean absolute error since the process started.", ("lane", "horizon")),
-    "quality_relative_mae": ("quality_mae over quality_naive_mae, on the same outcomes.", ("lane", "horizon")),
+    "quality_relative_mae": (
+        "The model's mean absolute error over seasonal naive's, both of outcomes that naive has a forecast of.",
+        ("lane", "horizon"),
+    ),
     "quality_coverage": ("Share of outcomes inside the interval since the process started.", ("lane", "horizon")),
-    "trained_relative_mae": ("The relative MAE that training measured, all steps.", ("lane",)),
-    "trained_coverage": ("The coverage that training measured, all steps.", ("lane",)),
+    "trained_relative_mae": ("The relative MAE that training measured, all scored steps.", ("lane",)),
+    "trained_coverage": ("The coverage that training measured, all scored steps.", ("lane",)),
 }
 
 STAGES: Final = ("decode", "window", "features", "inference", "calibrate", "encode", "commit")

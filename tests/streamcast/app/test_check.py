@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.streams import SPECS, network
+from harness.streams import LSTM_ATTENTION, SPECS, model_spec, network
 from streamcast.app.commands.deployment import check
 from streamcast.app.commands.deployment.check import _broker, _models, _Say
+from streamcast.app.options import MODELS
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Connection, Partition, TopicSpec
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
-from streamcast.spec.folders import new_network, save_model
+from streamcast.spec.folders import Model, new_network, save_model
 from streamcast.spec.local_time import local_time
 from streamcast.spec.model_spec import Column, SeriesSpec, TargetBars
 from streamcast.spec.zero import zero_spec
@@ -139,3 +140,27 @@ def test_the_journal_of_another_group_is_found_with_the_remedy(broker: MemoryBro
     assert "remedy: for a second service, `streamcast init --name NAME` writes settings with a group" in told
     broker._group("streamcast").committed[Partition("observations", 2)] = 5
     assert "FAIL" not in checked(create=False)
+
+
+def test_a_model_that_goes_on_where_another_one_answered_is_named(
+    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = model_spec({}, LSTM_ATTENTION)
+    other, first, second = (save_model(MODELS, name, spec, new_network(spec), {}) for name in ("big", "small", "small"))
+    checked(create=True)
+    writer = MemoryTransport(broker, Connection("memory", "streamcast"))
+    broker._group("streamcast").committed[Partition("observations", 2)] = 5
+
+    def told_after(model: Model) -> str:
+        begun = Entry("cold", "observations", 2, 0, models={"champion": model.digest})
+        writer.commit([outgoing("forecast-journal", [begun], timestamp=0)], {})
+        return checked(create=False)
+
+    assert "answered so far" not in told_after(first)
+    told = told_after(other)
+    assert "warn lane champion: big@1 answered so far, small@1 goes on where it stopped" in told
+    assert "for a second service, `streamcast init --name NAME`" in told
+    told = told_after(second)
+    assert "     lane champion: small@2 answered so far, small@1 goes on where it stopped" in told
+    assert "warn" not in told

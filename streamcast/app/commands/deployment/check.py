@@ -5,7 +5,8 @@ What the broker allows is asked first: a topic that this user may not describe l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +21,7 @@ from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Partit
 from streamcast.engine.engine import layout
 from streamcast.errors import ModelError
 from streamcast.service.assignment import OWN_JOURNAL, answered_already
+from streamcast.spec.folders import list_models
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.journal import read_journals
@@ -247,7 +249,26 @@ def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Sa
         return say(False, f"topic {topic}: {error}", "check that brokers and network are well, and run again")
     if unknown := [partition for partition in begun if partition not in committed]:
         return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", OWN_JOURNAL)
+    _swaps(settings, [journals[partition].models for partition in begun], say)
     return True
+
+
+def _swaps(settings: Settings, answered: Iterable[Mapping[str, str]], say: _Say) -> None:
+    """Say which models answered so far, where they are others; warn where the name, too, is another."""
+    names = {found.digest: f"{found.name}@{found.version}" for found in list_models(settings.models.folder)}
+    with suppress(ModelError):  # it has its line already
+        for lane, model in load_lanes(settings).items():
+            new = f"{model.name}@{model.version}"
+            for digest in sorted({models.get(lane, model.digest) for models in answered} - {model.digest}):
+                old = names.get(digest, f"a model that is not in {settings.models.folder}")
+                what = f"lane {lane}: {old} answered so far, {new} goes on where it stopped"
+                if old.startswith(f"{model.name}@"):
+                    say.note(what)
+                else:
+                    say.warn(
+                        what, "nothing, if you swap the model; for a second service, `streamcast init --name NAME`"
+                        " writes settings with a group, topics and state of its own",
+                    )  # fmt: skip
 
 
 def _create_commands(settings: Settings, topics: Iterable[str], source: TopicSpec) -> str:
