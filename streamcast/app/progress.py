@@ -70,7 +70,7 @@ def _losses(console: Console) -> Iterator[training.OnProgress]:
             progress.update(
                 task,
                 completed=at.done,
-                description=("on the whole history" if at.refit else f"epoch {at.epoch}/{at.epochs}")
+                description=("on the newest bars too" if at.refit else f"epoch {at.epoch}/{at.epochs}")
                 + f"  loss {at.loss:.4f}  validation {at.validation:.4f}",
                 left=f"{at.seconds_left:.0f} s left at most",
             )
@@ -86,7 +86,7 @@ def _line_an_epoch(console: Console) -> training.OnProgress:
         if (at.refit, at.epoch) in begun:
             return
         begun.add((at.refit, at.epoch))
-        part = "final training on the whole history" if at.refit else f"epoch {at.epoch}/{at.epochs}"
+        part = "final training, on the newest bars too" if at.refit else f"epoch {at.epoch}/{at.epochs}"
         console.print(
             f"{part}: validation loss so far {at.validation:.4f}, at most {at.seconds_left:.0f} s left", highlight=False
         )

@@ -78,7 +78,8 @@ def editable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A user's project with packages named as two folders of ours."""
+    """A user's project with packages named as two folders of ours, and a clone of ours beside them."""
+    (tmp_path / "streamcast" / "streamcast").mkdir(parents=True)
     for name in ("models", "consumers"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text(f"NAME = 'my {name}.'\n")

@@ -38,5 +38,5 @@ def test_training_prints_a_line_an_epoch() -> None:
     assert printed.getvalue().splitlines() == [
         "epoch 1/2: validation loss so far 0.4000, at most 30 s left",
         "epoch 2/2: validation loss so far 0.4000, at most 30 s left",
-        "final training on the whole history: validation loss so far 0.4000, at most 30 s left",
+        "final training, on the newest bars too: validation loss so far 0.4000, at most 30 s left",
     ]
