@@ -245,6 +245,8 @@ def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Sa
         of_former = {each for each in own if source.id and journals[each].topic_id not in ("", source.id)}
         begun = [each for each in own if journals[each].start is not None and each not in of_former]
         committed = reader.committed(begun) if begun else {}
+    except NotAllowed:  # it has its line already
+        return True
     except TransportError as error:
         return say(False, f"topic {topic}: {error}", "check that brokers and network are well, and run again")
     if unknown := [partition for partition in begun if partition not in committed]:
