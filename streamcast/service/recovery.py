@@ -7,6 +7,7 @@ not answered: their answers were committed with the offset that the replay ends 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,8 @@ from streamcast.topics.observations import Decoder
 log = logging.getLogger("streamcast")
 
 REPORT_SECONDS = 5.0
+REST_SECONDS = 60.0
+"""How long a store that failed is not asked again: a take-over of many partitions must not wait for it each time."""
 
 
 class Watcher(Protocol):
@@ -75,6 +78,7 @@ class Recovery:
         self._began: float | None = None
         self._reported = 0.0
         self._total, self._restored = 0, False
+        self._asked_again = -math.inf
 
     def restore(self, wanted: Header) -> int:
         """Replace a partition's state by the newest snapshot that can be trusted; return where the replay starts."""
@@ -90,11 +94,12 @@ class Recovery:
                 for lane, engine in self._engines.items():
                     engine.slab.restore(partition, of_lane(lane, arrays))
             except (SnapshotError, ValueError) as error:
-                if isinstance(error, StoreError):
-                    self._watcher.store_failed("read")
                 log.error("snapshot %s is ignored: %s", path, error)
                 for engine in self._engines.values():
                     engine.slab.forget(partition)
+                if isinstance(error, StoreError):
+                    self._failed("read")
+                    break
                 continue
             if header.fingerprint != fingerprint():
                 log.warning(
@@ -109,15 +114,23 @@ class Recovery:
 
     def _listed(self, store: Store, wanted: Header) -> list[tuple[str, int]]:
         """Return the snapshots to try; none when the store fails, because the log alone is enough."""
+        if self._timer() < self._asked_again:
+            return []
         try:
             return list(store.newest(wanted, wanted.offset))
         except StoreError as error:
-            self._watcher.store_failed("list")
+            self._failed("list")
             log.warning(
-                "%s[%d]: no snapshot can be used: %s; replaying the records instead, which takes longer; check"
-                " state.store", wanted.topic, wanted.partition, error,
+                "%s[%d]: no snapshot can be used: %s; replaying the records instead, which takes longer, here and for"
+                " %.0f s wherever a partition is taken over; check state.store",
+                wanted.topic, wanted.partition, error, REST_SECONDS,
             )  # fmt: skip
             return []
+
+    def _failed(self, action: str) -> None:
+        """Note that the store could not do this, and leave it alone for a while."""
+        self._watcher.store_failed(action)
+        self._asked_again = self._timer() + REST_SECONDS
 
     def plan(self, partition: Partition, start: int, end: int, journal: Journal) -> None:
         """Prepare to bring a partition's state from ``start``, where ``restore`` left it, to ``end``.

@@ -19,6 +19,9 @@ from streamcast.service.snapshots import Arrays, Header, Store
 
 log = logging.getLogger("streamcast")
 
+SLOW_SECONDS = 60.0
+"""A write that takes longer is logged: the client of an object store tries for minutes before it fails."""
+
 
 class Saved(Protocol):
     """Is notified of every snapshot that was written."""
@@ -41,12 +44,15 @@ class Saver:
         self._background = background or Background("snapshots")
         self._last: dict[Partition, float] = {}
         self._writing: Future[None] | None = None
+        self._present: Partition | None = None
+        """The partition of that write, until it is logged as slow."""
 
     def due(self, partitions: Iterable[Partition]) -> Partition | None:
         """Return the partition that has waited longest beyond the interval, if the last write has ended."""
-        if self._writing is not None and not self._writing.done():
-            return None
         now = self._clock()
+        if self._writing is not None and not self._writing.done():
+            self._mention_slow(now)
+            return None
         waiting = [(self._last.setdefault(partition, now), partition) for partition in partitions]
         since, partition = min(waiting, default=(now, None))
         return partition if now - since >= self._interval_seconds else None
@@ -54,8 +60,19 @@ class Saver:
     def save(self, header: Header, arrays: Arrays) -> None:
         """Write a snapshot, after the one that is being written."""
         partition = Partition(header.topic, header.partition)
-        self._last[partition] = self._clock()
+        self._last[partition], self._present = self._clock(), partition
         self._writing = self._background.started(partial(self._write, partition, header, arrays))
+
+    def _mention_slow(self, now: float) -> None:
+        """Log a write that takes long, once."""
+        partition = self._present
+        if partition is not None and now - self._last[partition] >= SLOW_SECONDS:
+            self._present = None
+            self._observer.store_failed("write")
+            log.warning(
+                "the snapshot of %s[%d] is not written after %.0f s: the store is away or slow, and recovery will take"
+                " longer until one is; check state.store", *partition, now - self._last[partition],
+            )  # fmt: skip
 
     def finish(self, timeout_seconds: float) -> None:
         """Wait for the present write, at most for the timeout."""

@@ -13,10 +13,13 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import fsspec
 import numpy as np
@@ -25,6 +28,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from streamcast.consumers.background import started
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SettingsError, SnapshotError, StoreError
 
@@ -36,6 +40,11 @@ IDENTITY = (
 _MAGIC = b"streamcast snapshot 1\n"
 _DIGEST_BYTES = 32
 ABANDONED_SECONDS = 3600.0
+LIST_SECONDS, READ_SECONDS = 10.0, 120.0
+"""How long an object store may take to list a folder and to read a snapshot; its client tries for minutes."""
+BEAT_SECONDS = 1.0
+
+T = TypeVar("T")
 
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 
@@ -118,15 +127,18 @@ def of_lane(lane: str, arrays: Arrays) -> Arrays:
 
 
 class Store:
-    """Snapshots under one fsspec URL, a folder for each partition; raises SettingsError if nothing handles the URL."""
+    """Snapshots under one fsspec URL, a folder for each partition; raises SettingsError if nothing handles the URL.
 
-    def __init__(self, url: str, retention: int) -> None:
+    ``beat`` is called while an object store is waited for.
+    """
+
+    def __init__(self, url: str, retention: int, *, beat: Callable[[], None] = lambda: None) -> None:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
             expected = "expected a folder, or an fsspec URL whose package is installed (s3://: the extra s3)"
             raise SettingsError(f"state.store is {url!r}: {error}; {expected}") from None
-        self._retention = retention
+        self._retention, self._beat = retention, beat
         self._local = "file" in (
             [self._files.protocol] if isinstance(self._files.protocol, str) else self._files.protocol
         )
@@ -154,8 +166,8 @@ class Store:
 
         Raises StoreError when the store cannot list them.
         """
-        with _asking("list its files"):
-            listed = self._listed(self._folder(Partition(wanted.topic, wanted.partition)))
+        folder = self._folder(Partition(wanted.topic, wanted.partition))
+        listed = self._asked("list its files", partial(self._listed, folder), LIST_SECONDS)
         for path, offset, family in listed:
             if family == wanted.family and wanted.begin <= offset <= at_most:
                 yield path, offset
@@ -165,8 +177,7 @@ class Store:
 
         Raises SnapshotError, and StoreError when the store cannot read it.
         """
-        with _asking("read it"):
-            data = self._files.cat_file(path)
+        data: bytes = self._asked("read it", partial(self._files.cat_file, path), READ_SECONDS)
         header, arrays = decode(data)
         for name in IDENTITY:
             if getattr(header, name) != getattr(wanted, name):
@@ -174,6 +185,22 @@ class Store:
         if f"/{header.name}" != path[path.rfind("/") :]:
             raise SnapshotError(f"its content belongs under the name {header.name}")
         return header, arrays
+
+    def _asked(self, action: str, call: Callable[[], T], seconds: float) -> T:
+        """Return what a file system answers; raises StoreError for any error, and when an object store takes longer."""
+        try:
+            return call() if self._local else self._in_time(call, seconds)
+        except Exception as error:  # object stores raise their client's own
+            raise StoreError(f"the store could not {action} ({type(error).__name__}: {error})") from error
+
+    def _in_time(self, call: Callable[[], T], seconds: float) -> T:
+        """Make a call in the background; raises TimeoutError and leaves it behind when it takes longer."""
+        answer, deadline = started(call), time.monotonic() + seconds
+        while not wait([answer], BEAT_SECONDS).done:
+            self._beat()
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"no answer within {seconds:.0f} s")
+        return answer.result()
 
     def _folder(self, partition: Partition) -> str:
         return f"{self._root}/{partition.topic}/{partition.index}"
@@ -198,15 +225,6 @@ class Store:
             self._files.rm_file(path)
         if self._local:
             _forget_abandoned(Path(folder))
-
-
-@contextmanager
-def _asking(action: str) -> Iterator[None]:
-    """Turn any error of a file system into a StoreError: object stores raise their client's own."""
-    try:
-        yield
-    except Exception as error:
-        raise StoreError(f"the store could not {action} ({type(error).__name__}: {error})") from error
 
 
 def _forget_abandoned(folder: Path) -> None:

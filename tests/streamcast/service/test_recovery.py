@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Event
 from typing import ClassVar
 
 import fsspec
@@ -19,8 +20,9 @@ from harness.simulation.stand import GROUP, Stand
 from streamcast.consumers.memory.transport import Fault, MemoryReader
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition, TopicSpec
 from streamcast.errors import ServiceError, SettingsError
+from streamcast.service import snapshots
 from streamcast.service.fold import Fold
-from streamcast.service.recovery import Recovery
+from streamcast.service.recovery import REST_SECONDS, Recovery
 from streamcast.service.snapshots import Store
 from streamcast.topics.journal import Journal
 
@@ -59,6 +61,8 @@ class Bucket(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
     store: ClassVar[dict[str, object]] = {}
     pseudo_dirs: ClassVar[list[str]] = [""]
     broken: ClassVar[set[str]] = set()
+    asked: ClassVar[Counter[str]] = Counter()
+    silent: ClassVar[Event | None] = None
 
     def ls(self, path: str, detail: bool = True, **options: object) -> object:  # noqa: FBT001, FBT002
         self._asked("ls")
@@ -73,6 +77,9 @@ class Bucket(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
         return super().pipe_file(path, value, *mode, **options)
 
     def _asked(self, operation: str) -> None:
+        self.asked[operation] += 1
+        if operation in self.broken and self.silent is not None:
+            self.silent.wait(60.0)
         if operation in self.broken:
             raise BucketGone("could not connect to the endpoint")
 
@@ -82,6 +89,7 @@ def bucket(stand: Stand) -> Iterator[set[str]]:
     """The operations that fail, of the object store that the stand uses."""
     fsspec.register_implementation("bucket", Bucket, clobber=True)
     Bucket.store.clear()
+    Bucket.asked.clear()
     stand.store = Store("bucket://snapshots", 3)
     yield Bucket.broken
     Bucket.broken.clear()
@@ -204,6 +212,53 @@ def test_a_store_that_cannot_be_read_costs_a_replay_and_no_more(
     assert "BucketGone: could not connect to the endpoint" in caplog.text
     assert f'streamcast_store_failures_total{{action="{action}"}} 1.0' in service._telemetry.exposition().decode()
     assert stand.verify().proven
+
+
+@pytest.mark.parametrize(("operation", "action"), [("ls", "list"), ("cat_file", "read")])
+def test_a_store_that_does_not_answer_costs_a_replay_and_gives_signs_of_life(
+    stand: Stand, bucket: set[str], operation: str, action: str, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    for name, seconds in (("LIST_SECONDS", 0.3), ("READ_SECONDS", 0.3), ("BEAT_SECONDS", 0.1)):
+        monkeypatch.setattr(snapshots, name, seconds)
+    beats: list[int] = []
+    stand.store = Store("bucket://snapshots", 3, beat=lambda: beats.append(1))
+    bucket.add(operation)
+    answers = Event()
+    monkeypatch.setattr(Bucket, "silent", answers)
+    try:
+        service = stand.serve()
+    finally:
+        answers.set()
+    assert state(stand) == by_law(stand)
+    assert len(beats) >= 2
+    assert f"the store could not {action} " in caplog.text
+    assert "(TimeoutError: no answer within " in caplog.text
+    assert f'streamcast_store_failures_total{{action="{action}"}} 1.0' in service._telemetry.exposition().decode()
+
+
+def test_a_store_that_is_away_is_asked_once_for_many_partitions_and_again_after_a_while(
+    tmp_path: Path, bucket: set[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    stand = Stand(tmp_path, partitions=5)
+    stand.store = Store("bucket://snapshots", 3)
+    for index in range(5):
+        stand.observe(f"k{index}", *TEN, partition=index)
+    stand.serve()
+    stand.stop()
+    Bucket.asked.clear()
+    bucket.add("ls")
+    service = stand.serve()
+    assert Bucket.asked["ls"] == 1
+    assert 'streamcast_store_failures_total{action="list"} 1.0' in service._telemetry.exposition().decode()
+    bucket.clear()
+    header = service._assignment.spans[stand.partitions[0]].header
+    assert service._recovery.restore(header) == 0
+    stand.seconds += REST_SECONDS
+    assert service._recovery.restore(header) == header.offset > 0
 
 
 def test_a_store_that_cannot_be_written_to_costs_no_revoke(

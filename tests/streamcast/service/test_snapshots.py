@@ -9,8 +9,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -19,9 +22,14 @@ from hypothesis import strategies as st
 
 import streamcast.service.snapshots
 from harness.streams import SPECS, Line, digests, drive, engine, partition, streams
+from streamcast.consumers.background import Background
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SnapshotError
+from streamcast.service.saving import SLOW_SECONDS, Saver
 from streamcast.service.snapshots import ABANDONED_SECONDS, Arrays, Header, Store, decode, encode
+from streamcast.service.telemetry.telemetry import Telemetry
+
+T = TypeVar("T")
 
 HEADER = Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
 SMALL = encode(HEADER, {"champion/level": np.arange(12.0).reshape(3, 4), "champion/seen": np.arange(3)})
@@ -241,3 +249,24 @@ saver.finish(0.05)
         0,
         b"the last snapshot was not written within 0 s; the one before is kept\n",
     )
+
+
+class Stuck(Background):
+    """A background in which no call ends."""
+
+    def started(self, call: Callable[[], T]) -> Future[T]:
+        del call
+        return Future()
+
+
+def test_a_write_that_does_not_end_is_logged_and_counted_once(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    telemetry, times = Telemetry({"champion": ("m", "1")}, 0.8), [0.0]
+    saver = Saver(store, 1.0, telemetry, clock=lambda: times[-1], background=Stuck())
+    partition = Partition("in", 0)
+    saver.save(Header("in", "journal", 0, 1, 0, 5, {}, 1, ""), {})
+    for seconds in (SLOW_SECONDS - 1, SLOW_SECONDS, 2 * SLOW_SECONDS):
+        times.append(seconds)
+        assert saver.due([partition]) is None
+    assert len(caplog.messages) == 1
+    assert "the snapshot of in[0] is not written after 60 s: the store is away or slow" in caplog.text
+    assert 'streamcast_store_failures_total{action="write"} 1.0' in telemetry.exposition().decode()

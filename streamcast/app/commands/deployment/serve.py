@@ -51,7 +51,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     telemetry = new_telemetry(models, settings.models.champion_lane)
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
-    store = Store(settings.state.store, settings.state.retention)
+    store = Store(settings.state.store, settings.state.retention, beat=health.beat)
     service = Service(
         models, reader, telemetry, topics, _start(settings),
         champion=settings.models.champion_lane, max_series=room(settings, models),
