@@ -29,8 +29,8 @@ from rich.table import Table
 from benchmarks.printing import show
 from harness.faults.checker import Client
 from harness.faults.cluster import Cluster, Tally, Worker
-from harness.faults.proxy import Proxy
 from harness.local_kafka import LocalKafka, free_ports
+from harness.proxy import Proxy
 
 BUCKET = "snapshots"
 COLUMNS = ("phase", "drained_s", "restored", "replayed", "written", "store_said")
@@ -83,8 +83,7 @@ def phases(cluster: Cluster, proxy: Proxy) -> Iterator[dict[str, Any]]:
 def break_off(proxy: Proxy, fault: str) -> None:
     """Let the store refuse connections, or keep its answers."""
     if fault == "refuses":
-        proxy.cut = True
-        proxy.drop()
+        proxy.cut()
     else:
         proxy.swallow = "to the client"
 
