@@ -77,7 +77,7 @@ def phases(cluster: Cluster, proxy: Proxy) -> Iterator[dict[str, Any]]:
         worker = cluster.start()
         yield row(cluster, worker, f"killed, started while the store {fault}")
         proxy.heal()
-        yield row(cluster, worker, "the store is back", 10.0)
+        yield row(cluster, worker, "the store is back", WATCHED_SECONDS)
 
 
 def break_off(proxy: Proxy, fault: str) -> None:
