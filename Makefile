@@ -36,13 +36,13 @@ help:
 demo: $(VENV)/.demo
 	@$(BIN)/streamcast demo $(DEMO)
 
-# mypy and the tests run side by side, one core each.
+# mypy runs beside the tests.
 quick: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python deploy/compile_kernels.py
-	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -q -m '$(QUICK)' $(TESTS) || { kill $$types 2>/dev/null; exit 1; }; wait $$types
+	@$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m '$(QUICK)' $(TESTS) || { kill $$types 2>/dev/null; exit 1; }; wait $$types
 
 test: $(VENV)/.dev
 	@$(BIN)/python deploy/compile_kernels.py
