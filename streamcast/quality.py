@@ -169,8 +169,12 @@ def naive_name(season: int, freq: int) -> str:
 def duration_name(milliseconds: int) -> str:
     """Return a duration in words, such as "36 hours"."""
     size, unit = next((size, unit) for size, unit in _UNITS if milliseconds % size == 0)
-    number = milliseconds // size
-    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+    return counted(milliseconds // size, unit)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as "1 record" or "1,200 records"; ``many`` is the plural (default: s)."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def sentence(found: Quality, nominal: float, naive: str) -> str:
@@ -186,7 +190,7 @@ def lines(sums: SumsByStep, nominal: float, naive: str) -> list[str]:
     found, by_step = sums.over_all(), sums.by_step()
     if not found.outcomes:
         return [sentence(found, nominal, naive)]
-    over = f"{found.outcomes:,} outcomes, steps ahead {', '.join(map(str, by_step))}"
+    over = f"{counted(found.outcomes, 'outcome')}, steps ahead {', '.join(map(str, by_step))}"
     return [
         f"{sentence(found, nominal, naive)} ({over})",
         *(f"  step {step}: {_short(each)}" for step, each in by_step.items() if len(by_step) > 1),

@@ -16,6 +16,7 @@ from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import without_rows
 from streamcast.offline.training.defaults import DAY, WEEK, in_bars
+from streamcast.quality import counted
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.folders import Model, load_model, new_network, save_model
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration, spread
@@ -94,10 +95,10 @@ def answers(spec: ModelSpec) -> list[tuple[str, str, str]]:
 
 def _summary(spec: ModelSpec, size: int) -> str:
     series = spec.series
-    seasons = ", ".join(f"{_length(spec, season)} ({season} bars)" for season in spec.season)
+    seasons = ", ".join(f"{_length(spec, season)} ({counted(season, 'bar')})" for season in spec.season)
     return (
         f"A model without a network: nothing is trained, it learns from every record. It forecasts {series.target}"
-        f" every {series.bar}, {spec.horizon} bars ahead, with the seasons {seasons}; a series takes"
+        f" every {series.bar}, {counted(spec.horizon, 'bar')} ahead, with the seasons {seasons}; a series takes"
         f" {size:,} bytes."
     )
 

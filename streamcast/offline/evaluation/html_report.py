@@ -112,7 +112,7 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     yield f"<h1>{html.escape(facts.model)}</h1>"
     yield (
         f"<p class='sub'>Backtest on {html.escape(facts.data)}: {report.forecasts:,} forecasts of"
-        f" {_count(len(report.by_series()) // len(report.tallies), 'series', 'series')}, every"
+        f" {quality.counted(len(report.by_series()) // len(report.tallies), 'series', 'series')}, every"
         f" {facts.spec.series.bar}, {facts.spec.horizon} bars ahead,"
         f" from {_day(facts.from_ms)} to {_day(facts.until_ms)} (UTC).</p>"
     )
@@ -370,10 +370,6 @@ def _text(value: float, form: str) -> str:
 
 def _day(time_ms: int) -> str:
     return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%d %B %Y}"
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def cutoffs_to_draw(spec: ModelSpec, last_ms: int, series: int) -> list[int]:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Option
+from streamcast.quality import counted
 from streamcast.spec.local_time import zone_named
 from streamcast.topics.epochs import UNITS
 
@@ -108,7 +109,8 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
         raise TimestampError(f"{times} lie outside the years 1 to 9999 in {timezone}; remove such rows") from None
     if repeated := int(probe.isna().sum()):
         notes.append(
-            f"{repeated:,} rows lie in a repeated hour: a series' first was read as summer, its next as winter time"
+            f"{counted(repeated, 'row')} in a repeated hour: a series' first was read as summer, its next as winter"
+            " time"
         )
     zoned = local.dt.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
     if zoned.isna().any():

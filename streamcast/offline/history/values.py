@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Option
+from streamcast.quality import counted
 from streamcast.topics.observations import LARGEST_VALUE
 
 MAX_CATEGORIES = 1_000
@@ -56,7 +57,7 @@ def values_of(
         values_NC[:, place] = np.where(codes < 0, np.nan, codes)
         if not known:
             shown = ", ".join(map(repr, table[:3])) + (", ..." if len(table) > 3 else "")
-            notes.append(f"column {name!r} was read as {len(table)} categories: {shown}")
+            notes.append(f"column {name!r} was read as {counted(len(table), 'category', 'categories')}: {shown}")
         elif unseen := sorted(set(table) - set(kinds[name] or ())):
             notes.append(
                 f"column {name!r} has values that the model does not know, {len(unseen)} of {len(table)}: such as"
@@ -64,7 +65,7 @@ def values_of(
             )
     extreme = np.abs(values_NC) > LARGEST_VALUE
     if extreme.any():
-        changes.append(f"{extreme.sum():,} values that are infinite or beyond ±{LARGEST_VALUE:g} were read as missing")
+        changes.append(f"read as missing: {counted(int(extreme.sum()), 'value')} infinite or beyond ±{LARGEST_VALUE:g}")
         values_NC[extreme] = np.nan
     return values_NC, categories
 

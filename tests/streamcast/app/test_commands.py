@@ -164,8 +164,8 @@ def test_a_record_that_cannot_be_read_is_kept_with_its_reason_and_can_be_sent_ag
     letters = json.loads(streamcast("dlq", "inspect", "-c", world.config, "--json"))
     assert sorted(letter["reason"] for letter in letters) == ["empty", "json", "json", "shape", "shape"]
     assert all(letter["source_topic"] == topic for letter in letters)
-    assert "2 dead letters were sent" in streamcast("dlq", "replay", "-c", world.config, "--reason", "json")
-    assert "2 were left out: they were sent before" in streamcast(
+    assert "Sent 2 dead letters to" in streamcast("dlq", "replay", "-c", world.config, "--reason", "json")
+    assert "Left out because it was sent before: 2." in streamcast(
         "dlq", "replay", "-c", world.config, "--reason", "json"
     )
     assert json.loads(streamcast("verify", "-c", world.config, "--json"))["violations"] == []

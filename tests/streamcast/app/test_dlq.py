@@ -72,13 +72,13 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_letters_that_cannot_be_cured_are_sent_again_once_however_often_one_asks(world: World) -> None:
-    assert "3 dead letters were sent" in world.replay()
-    assert "0 dead letters were sent" in world.replay()  # the service has not read them yet
+    assert "Sent 3 dead letters to" in world.replay()
+    assert "Sent 0 dead letters to" in world.replay()  # the service has not read them yet
     world.reject()
     told = world.replay()
-    assert "0 dead letters were sent" in told
-    assert "3 were left out: they were sent before" in told
-    assert "3 were left out: they failed again after a replay; --again sends them" in told
+    assert "Sent 0 dead letters to" in told
+    assert "Left out because it was sent before: 3." in told
+    assert "Left out because it failed again after a replay: 3; --again sends them." in told
     assert world.sent() == 6
 
 
@@ -88,26 +88,34 @@ def test_a_record_that_failed_again_names_the_first_one_and_is_sent_when_that_is
     first = {letter.source for letter in dlq.read(world.settings).letters if "replay_of" not in letter.headers}
     again = [letter for letter in dlq.read(world.settings).letters if "replay_of" in letter.headers]
     assert {letter.headers["replay_of"] for letter in again} == first
-    assert "3 dead letters were sent" in world.replay(again=True)
-    assert "0 dead letters were sent" in world.replay(again=True)
+    assert "Sent 3 dead letters to" in world.replay(again=True)
+    assert "Sent 0 dead letters to" in world.replay(again=True)
     world.reject()
     newest = dlq.read(world.settings).letters[-3:]
     assert {letter.headers["replay_of"] for letter in newest} == first
 
 
 def test_a_dry_run_counts_and_writes_nothing(world: World) -> None:
-    assert "3 dead letters would be sent" in world.replay(dry_run=True)
+    assert "Would send 3 dead letters to" in world.replay(dry_run=True)
     assert world.sent() == 3
-    assert "3 dead letters were sent" in world.replay()
+    assert "Sent 3 dead letters to" in world.replay()
+
+
+def test_one_letter_is_no_plural(world: World) -> None:
+    printed = io.StringIO()
+    world.feed(EARLY, b"{}")
+    world.reject("shape")
+    dlq.inspect(world.settings, Filter("shape"), 5, False, Console(file=printed, width=400))
+    assert printed.getvalue().endswith("1 dead letter: 1 shape\n")
 
 
 def test_letters_are_chosen_by_reason_and_by_time(world: World) -> None:
     world.feed(EARLY, b"{}")
     world.reject("shape")
-    assert "1 dead letters would be sent" in world.replay(Filter(reason="shape"), dry_run=True)
-    assert "2 dead letters would be sent" in world.replay(Filter(since="1970-01-01T00:33:20Z"), dry_run=True)
-    assert "2 dead letters would be sent" in world.replay(Filter(until="1970-01-01T00:33:20Z"), dry_run=True)
-    assert "1 dead letters were sent" in world.replay(Filter("json", until="1970-01-01T00:33:20+00:00"))
+    assert "Would send 1 dead letter to" in world.replay(Filter(reason="shape"), dry_run=True)
+    assert "Would send 2 dead letters to" in world.replay(Filter(since="1970-01-01T00:33:20Z"), dry_run=True)
+    assert "Would send 2 dead letters to" in world.replay(Filter(until="1970-01-01T00:33:20Z"), dry_run=True)
+    assert "Sent 1 dead letter to" in world.replay(Filter("json", until="1970-01-01T00:33:20+00:00"))
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-01-31T08:00:00"])

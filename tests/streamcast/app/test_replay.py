@@ -111,7 +111,7 @@ def test_records_bring_what_the_lanes_of_the_topic_know_ahead(tmp_path: Path, tr
     settings = settings_of(tmp_path, champion=model_spec(2, "temp"), other=model_spec(3, "sky", "temp"))
     printed = replayed(settings, frame_of())
     assert "Wrote 8 records of 2 series" in printed
-    assert "2 rows after the last target" in printed
+    assert "known inputs: 2 rows after the last target" in printed
     by_key = {key: [each for each in messages(transport) if each["key"] == key] for key in "ab"}
     assert by_key["a"][0]["ahead"] == {"temp": [11.0, 12.0, 13.0], "sky": ["rain", "fog", "sun"]}
     assert by_key["a"][-1]["ahead"] == {"temp": [15.0, 16.0], "sky": ["sun", "rain"]}

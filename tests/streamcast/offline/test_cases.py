@@ -135,7 +135,7 @@ def test_a_value_that_the_service_refuses_is_missing_and_it_is_said() -> None:
     frame = pd.DataFrame({"ds": START + np.arange(4) * HOUR, "y": [1.0, 1e200, -np.inf, 2.0]})
     history = read(frame, id_col=None)
     np.testing.assert_array_equal(history.values_NC[:, 0], [1, np.nan, np.nan, 2])
-    assert "2 values that are infinite or beyond ±1e+100 were read as missing" in history.changes
+    assert "read as missing: 2 values infinite or beyond ±1e+100" in history.changes
 
 
 # -- 27, 37: corrections, ids, indexes, parts ---------------------------------------------------------------------

@@ -152,7 +152,7 @@ def test_a_repeated_hour_is_said_and_a_skipped_one_is_refused() -> None:
     autumn = pd.DataFrame({"ds": ["2025-10-26 02:30", "2025-10-26 02:30"], "y": [1.0, 2.0]})
     history = read(autumn, id_col=None, timezone="Europe/Berlin")
     assert np.diff(history.ts_N) == HOUR
-    assert "2 rows lie in a repeated hour" in " ".join(history.notes)
+    assert "2 rows in a repeated hour" in " ".join(history.notes)
     spring = autumn.assign(ds="2025-03-30 02:30")
     with pytest.raises(HistoryError, match=r"'ds': 2025-03-30 02:30:00 does not exist in Europe/Berlin"):
         read(spring, id_col=None, timezone="Europe/Berlin")
@@ -185,7 +185,7 @@ def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_b
     history = read(frame, id_col=None)
     np.testing.assert_array_equal(history.values_NC[:, 0], [1, 3])
     assert " ".join(history.changes) == (
-        "1 values that are infinite or beyond ±1e+100 were read as missing"
+        "read as missing: 1 value infinite or beyond ±1e+100"
         " 1 of 3 rows have the series and time of a later row and are left out: the last counts. Are they readings of"
         " one bar? Then train with ticks"
     )

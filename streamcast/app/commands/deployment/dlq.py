@@ -16,6 +16,7 @@ from streamcast.app.commands.tables import lean
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing
 from streamcast.errors import SettingsError
+from streamcast.quality import counted
 from streamcast.topics.dead_letters import REPLAY_OF, REPLAYED
 
 SHOWN_BYTES = 60
@@ -102,7 +103,8 @@ def inspect(settings: Settings, wanted: Filter, limit: int, as_json: bool, conso
     if found:
         console.print(table)
     counts = Counter(x.headers.get("reason", "?") for x in found)
-    console.print(f"{len(found)} dead letters: " + (", ".join(f"{n} {r}" for r, n in counts.most_common()) or "none"))
+    reasons = ", ".join(f"{n} {r}" for r, n in counts.most_common())
+    console.print(f"{counted(len(found), 'dead letter')}: {reasons or 'none'}")
     return 0
 
 
@@ -121,16 +123,17 @@ def send_again(settings: Settings, wanted: Filter, again: bool, dry_run: bool, c
     chosen = [letter for letter in fresh if letter.whole and letter not in failed]
     topic = settings.input.topic
     if dry_run:
-        console.print(f"{len(chosen)} dead letters would be sent to {topic} again; nothing was written.")
+        console.print(f"Would send {counted(len(chosen), 'dead letter')} to {topic} again; nothing was written.")
     else:
         _send(settings, chosen)
-        console.print(f"{len(chosen)} dead letters were sent to {topic} again; they stay in the dead-letter topic.")
+        sent = counted(len(chosen), "dead letter")
+        console.print(f"Sent {sent} to {topic} again; the dead-letter topic keeps what it has.")
     if before := len(found) - len(fresh):
-        console.print(f"{before} were left out: they were sent before.")
+        console.print(f"Left out because it was sent before: {before}.")
     if failed:
-        console.print(f"[yellow]{len(failed)} were left out: they failed again after a replay; --again sends them.[/]")
+        console.print(f"[yellow]Left out because it failed again after a replay: {len(failed)}; --again sends them.[/]")
     if cut := sum(not letter.whole for letter in fresh if letter not in failed):
-        console.print(f"[yellow]{cut} were left out: their records were too large to be kept whole.[/]")
+        console.print(f"[yellow]Left out because the record was too large to be kept whole: {cut}.[/]")
     return 0
 
 

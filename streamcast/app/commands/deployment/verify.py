@@ -15,7 +15,7 @@ from streamcast.app.progress import compiling_said, counting
 from streamcast.app.settings import Settings
 from streamcast.app.trained import baseline
 from streamcast.errors import ModelError
-from streamcast.quality import facts_of, lines, sentence
+from streamcast.quality import counted, facts_of, lines, sentence
 from streamcast.service.verification import Expectations, OnRecords, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
 from streamcast.spec.model_spec import ModelSpec
@@ -37,9 +37,11 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         console.print(f"[red]wrong:[/] {escape(violation)}", highlight=False)
     for gap in report.unknown:
         console.print(f"[yellow]unknown:[/] {escape(gap)}", highlight=False)
+    compared = counted(report.records, "record"), counted(report.forecasts, "forecast")
     console.print(
-        f"{report.records:,} records, {report.forecasts:,} forecasts and {report.dead_letters:,} dead letters compared:"
-        f" {len(report.violations)} violations" + (", complete, unique, in order and equal" if report.proven else "")
+        f"{', '.join(compared)} and {counted(report.dead_letters, 'dead letter')} compared:"
+        f" {counted(len(report.violations), 'violation')}"
+        + (", complete, unique, in order and equal" if report.proven else "")
     )
     specs = _specs(settings)
     for lane, sums in report.quality.items():

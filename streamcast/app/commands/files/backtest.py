@@ -27,7 +27,7 @@ from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.history.timestamps import in_zone
 from streamcast.offline.training.fit import Options, fit
-from streamcast.quality import facts_of, lines
+from streamcast.quality import counted, facts_of, lines
 from streamcast.spec.folders import Model, load_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.spec.zero import has_no_network
@@ -82,7 +82,7 @@ def backtest(
     if len(history.keys) <= MOST_SERIES:
         console.print(_by_series(report))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
-    console.print(f"{report.forecasts:,} forecasts scored; records: {outcomes}", highlight=False)
+    console.print(f"{counted(report.forecasts, 'forecast')} scored; records: {outcomes}", highlight=False)
     console.print(escape(_quality(report, model.spec, int(history.ts_N[-1]), from_ms)), highlight=False)
     for sentence in report.verdict():
         console.print(escape(sentence), highlight=False)

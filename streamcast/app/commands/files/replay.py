@@ -25,6 +25,7 @@ from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec, Tr
 from streamcast.errors import HistoryError, ModelError
 from streamcast.offline.history.read import History
 from streamcast.offline.history.records import Observation, records
+from streamcast.quality import counted
 from streamcast.spec.folders import Model
 
 CHUNK = 2_000
@@ -61,11 +62,11 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
                 on_written(written, len(history))
     finally:
         transport.close(10.0)
-    console.print(f"Wrote {written:,} records of {len(history.keys):,} series to {topic}.")
+    console.print(f"Wrote {counted(written, 'record')} of {len(history.keys):,} series to {topic}.")
     if written < len(history):
         console.print(
-            f"{len(history) - written:,} rows after the last target of their series were not written: they only gave"
-            " known inputs.",
+            f"Not written, because they only give known inputs: {counted(len(history) - written, 'row')} after the last"
+            " target of a series.",
             highlight=False,
         )
     return 0
