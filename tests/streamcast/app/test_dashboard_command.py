@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from streamcast.app.commands.deployment.dashboard import access
+from streamcast.app.commands.deployment.serve import stop_on_signals
 from streamcast.app.settings.fields import DashboardSettings, TelemetrySettings
 from streamcast.page.guard import Access
 
@@ -27,6 +29,19 @@ def test_a_page_that_others_reach_without_a_token_warns(
 ) -> None:
     access(DashboardSettings.model_validate(page))
     assert ("set dashboard.token or dashboard.token_file" in caplog.text) == warned
+
+
+def test_a_page_that_is_asked_to_stop_says_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    caplog.set_level("INFO")
+    try:
+        stop = stop_on_signals("closing the page")
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stop.is_set()
+    assert "SIGTERM: closing the page (Ctrl-C: end at once)" in caplog.text
 
 
 @pytest.mark.parametrize("section", [DashboardSettings, TelemetrySettings])

@@ -43,7 +43,7 @@ def dashboard(settings: Settings) -> int:
         page = LivePage(
             board, feed, numbers, settings.dashboard.host, settings.dashboard.port, access=access(settings.dashboard)
         )
-    stop = stop_on_signals()
+    stop = stop_on_signals("closing the page")
     log.info("the live page is at %s", page.url)
     while not stop.wait(0.5) and not page.wait(0.0):
         pass

@@ -108,13 +108,13 @@ def settle_garbage() -> None:
     gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
-def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set; a second Ctrl-C ends the process at once."""
+def stop_on_signals(doing: str = "finishing the present batch") -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set, which say ``doing``; a second Ctrl-C ends the process at once."""
     stop = threading.Event()
 
     def ask(number: int, _frame: object) -> None:
         if not stop.is_set():
-            log.info("%s: finishing the present batch (Ctrl-C: end at once)", signal.Signals(number).name)
+            log.info("%s: %s (Ctrl-C: end at once)", signal.Signals(number).name, doing)
             stop.set()
         elif number == signal.SIGINT:
             os._exit(130)
