@@ -77,6 +77,10 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         ("lane", "horizon"),
     ),
     "quality_coverage": ("Share of outcomes inside the interval since the process started.", ("lane", "horizon")),
+    "quality_trained_outcomes": (
+        "Those of quality_outcomes whose bars the model was trained on; the horizon is all.",
+        ("lane", "horizon"),
+    ),
     "trained_relative_mae": ("The relative MAE that training measured, all scored steps.", ("lane",)),
     "trained_coverage": ("The coverage that training measured, all scored steps.", ("lane",)),
 }

@@ -67,6 +67,10 @@ class Reporter:
         telemetry.scores(
             lane.name, scores.ahead[warm], error[warm], naive[warm], pinball[warm], covered[warm].astype(bool)
         )
+        if (until := lane.model.trained_until) is not None:
+            grid = lane.model.spec.series.grid
+            trained = grid.bar(scores.cutoffs) + scores.ahead <= grid.bar(until)
+            telemetry.trained_outcomes(lane.name, int((warm & trained).sum()))
         telemetry.drift(lane.name, self._drifts[lane.name].observe(error[nearest]))
         telemetry.anomalies(lane.name, int((result.forecasts.anomaly > ANOMALOUS).sum()))
         telemetry.not_finite(lane.name, int((result.outcomes == NOT_FINITE).sum()))

@@ -86,6 +86,7 @@ class Telemetry(Collector):
         self._outcomes: dict[tuple[str, int], Outcomes] = {}
         self._trained = dict(trained or {})
         self._quality = {lane: quality.SumsByStep() for lane in lanes}
+        self._trained_outcomes = dict.fromkeys(lanes, 0)
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_BATCHES)
         self._encoding = 0.0
         self._recent_totals: deque[tuple[float, float]] = deque(maxlen=_RECENT_BATCHES)
@@ -195,6 +196,11 @@ class Telemetry(Collector):
             for horizon, first, end in zip(horizons.tolist(), firsts, ends[: len(horizons)], strict=True):
                 track = self._outcomes.setdefault((lane, horizon), Outcomes(self._window))
                 track.extend(ordered_N4[first:end])
+
+    def trained_outcomes(self, lane: str, count: int) -> None:
+        """``count`` of the outcomes given to ``scores`` are of bars that the lane's model was trained on."""
+        with self._lock:
+            self._trained_outcomes[lane] += count
 
     def progress(self, partition: Partition, record_timestamp_seconds: float, watermark_seconds: float) -> None:
         """The newest consumed record of ``partition``: its Kafka timestamp, and the newest event time (epoch s)."""
@@ -306,7 +312,7 @@ class Telemetry(Collector):
             }
             for lane, each in found.items():
                 numbers |= {f"{lane}.relative_mae": each.relative, f"{lane}.coverage": each.coverage}
-                numbers[f"{lane}.outcomes"] = each.outcomes
+                numbers |= {f"{lane}.outcomes": each.outcomes, f"{lane}.trained_outcomes": self._trained_outcomes[lane]}
         return {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}
 
     def _collect_histograms(self) -> Iterator[Metric]:
@@ -375,6 +381,7 @@ class Telemetry(Collector):
                 yield "quality_naive_mae", labels, found.naive_mae
                 yield "quality_relative_mae", labels, found.relative
                 yield "quality_coverage", labels, found.coverage
+            yield "quality_trained_outcomes", (lane, quality.OVER_ALL), self._trained_outcomes[lane]
         for lane, measured in self._trained.items():
             yield "trained_relative_mae", (lane,), _known(measured.get("relative_mae"))
             yield "trained_coverage", (lane,), _known(measured.get("coverage"))

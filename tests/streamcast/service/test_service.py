@@ -15,7 +15,7 @@ import torch
 
 from harness.simulation.plan import model
 from harness.simulation.stand import GROUP, TOPICS, Stand
-from harness.streams import START
+from harness.streams import MINUTE, START
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Fenced, InDoubt, Outgoing, Partition
@@ -456,6 +456,22 @@ def test_a_reset_of_a_key_that_no_series_has_is_not_accepted(stand: Stand) -> No
     stand.observe("a", *TEN)
     stand.work()
     assert [entry.key for entry in stand.journal().resets()] == ["a"]
+
+
+def test_outcomes_of_bars_that_the_model_was_trained_on_are_counted_apart(stand: Stand) -> None:
+    def serve(until: int | None) -> tuple[float | None, float | None]:
+        stand.observe("a", *range(12))
+        stand.serve({"champion": replace(model("sample", 0), facts={} if until is None else {"last": until})})
+        found = stand.telemetry.summary()
+        return found["champion.outcomes"], found["champion.trained_outcomes"]
+
+    assert serve(START + 11 * MINUTE)[1]
+    outcomes, trained = serve(START + 11 * MINUTE)
+    assert outcomes
+    assert trained == 0, "forecasts made before the end of the training data have outcomes after it"
+    outcomes, trained = serve(START + 10**9)
+    assert outcomes == trained
+    assert serve(None)[1] == 0
 
 
 def test_telemetry_counts_each_record_once(stand: Stand) -> None:
