@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from typing import Final
@@ -144,14 +144,15 @@ class _Look:
     async def events(self) -> AsyncIterator[bytes]:
         """Yield the changes, twice a second, as server-sent events; the first holds everything."""
         sent_dead_letters = -1
+        sent_windows: Mapping[str, str] = {}
         for tick in itertools.count():
             message: views.View = {"stats": views.stats(self._board)}
             if tick == 0:
                 message |= {"sizes": views.sizes(self._board), "trend": views.trend(self._board)}
             if sent_dead_letters != (sent_dead_letters := self._board.counts["dead_letters"]):
                 message["dead_letters"] = views.dead_letters(self._board)
-            if tick % _RANKING_TICKS == 0:
-                message["windows"] = views.windows(self._board)
+            if sent_windows != (sent_windows := views.windows(self._board)):
+                message["windows"] = sent_windows
             message["wall"] = self.wall() if tick % _RANKING_TICKS == 0 else {"tiles": self._tiles()}
             if self._key is not None:
                 message["series"] = self._series(self._key)

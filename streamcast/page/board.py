@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, TypeVar
 
 import msgspec
@@ -38,6 +39,10 @@ _REST_SECONDS: Final = 5.0
 _REST_PAUSES: Final = 3
 _LONGEST_REST_SECONDS: Final = 180.0
 """After so long a replay has ended, however long the pause before it was: the longest may lie between two replays."""
+_QUIET_SECONDS: Final = 5.0
+_DUE: Final = 1.5
+"""Bars, and pauses between arrivals, after which the next record is due: it may come a little later than the last."""
+_ARRIVALS: Final = 10
 _REPLAY_BARS: Final = 3
 _REPLAY_MS: Final = 3_600_000
 DEAD_LETTERS: Final = 50
@@ -79,12 +84,18 @@ class ShownDeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Rates (per second), accuracy and the service's numbers at one moment (seconds of the board's clock)."""
+    """Rates (per second), accuracy and the service's numbers at one moment (seconds of the board's clock).
+
+    ``reported`` says whether the accuracy is the service's own; of the champion's outcomes in it, ``trained_outcomes``
+    are of bars that its model was trained on.
+    """
 
     at: float
     records_rate: float
     forecasts_rate: float
     lanes: Mapping[str, Quality]
+    reported: bool
+    trained_outcomes: int
     service: Numbers | None
 
 
@@ -97,6 +108,8 @@ class Flow:
     lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=1000))
 
     longest_pause: float = 0.0
+    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_ARRIVALS))
+    """The times of the latest arrivals; those within a second are one, as several partitions are read then."""
 
     def count(self, now: float, records: int) -> None:
         """Count ``records`` that arrived at ``now``."""
@@ -104,6 +117,12 @@ class Flow:
             self.longest_pause = max(self.longest_pause, now - self.heard)
         self.total, self.heard = self.total + records, now
         self.lately.append((now, records))
+        if not self.arrivals or now - self.arrivals[-1] >= 1.0:
+            self.arrivals.append(now)
+
+    def pace(self) -> float:
+        """The longest of the latest pauses between arrivals, in seconds; 0 while there is none."""
+        return max((after - before for before, after in pairwise(self.arrivals)), default=0.0)
 
     def rate(self, now: float) -> float:
         """Records per second over the last ``RATE_SECONDS``."""
@@ -152,8 +171,9 @@ class Board:
         self.records, self.forecasts = Flow(), Flow()
         self.counts = Counter[str]()
         self.watermark: int | None = None
+        self.first_bar: int | None = None
         self.newest_bar: int | None = None
-        self.oldest_cutoff: int | None = None
+        self.unanswered_since: float | None = None
         self._written_ms = 0
         self.trouble: str | None = None
         self.stopped: list[str] = []
@@ -165,6 +185,8 @@ class Board:
         self._decoder = Decoder(spec, ahead)
         self._decode_forecast = msgspec.json.Decoder(_ForecastMessage).decode
         self._unscored: dict[str, None] = {}
+        self._trained_outcomes: dict[str, int] = {}
+        self._last_trained = None if trained_until is None else spec.grid.bar(trained_until)
 
     def take_records(self, batch: Batch) -> None:
         """Add records of the input topic; count those that the service would reject as unreadable."""
@@ -176,6 +198,8 @@ class Board:
             if bars:
                 newest = max(bars)
                 self.newest_bar = newest if self.newest_bar is None else max(newest, self.newest_bar)
+                self.first_bar = min(bars) if self.first_bar is None else self.first_bar
+                self._note_answers()
                 self._written_ms = int(batch.timestamps[-1])
             for key, bar, value in zip(observations.keys, bars, observations.values[:, 0].tolist(), strict=True):
                 if self._track(key).observe(bar, value):
@@ -190,6 +214,7 @@ class Board:
                     self._add_forecast(self._decode_forecast(value or b""))
                 except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
                     self.counts["unreadable"] += 1
+            self._note_answers()
 
     def take_dead_letters(self, batch: Batch) -> None:
         """Add records of the dead-letter topic: the original bytes, with reason and source in the headers.
@@ -245,12 +270,15 @@ class Board:
                 track = self.tracks[key]
                 errors = {lane: track.errors(lane, self.season, self.scored, self.reach) for lane in track.forecasts}
                 self.sums[key] = {lane: found.sums() for lane, found in errors.items() if found}
+                if self._last_trained is not None and (mine := errors.get(self.champion)):
+                    self._trained_outcomes[key] = mine.outcomes_until(self._last_trained)
                 track.version += 1
             now = self.clock()
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
                 lanes = {lane: self.quality(lane) for lane in self.models}
                 rates = self.records.rate(now), self.forecasts.rate(now)
-                self.samples.append(Sample(now, *rates, lanes, self._service))
+                reported, trained = self.is_reported(), self._counted_trained_outcomes()
+                self.samples.append(Sample(now, *rates, lanes, reported, trained, self._service))
 
     def kept_forecasts(self) -> int:
         """How many forecasts of a series and lane are kept."""
@@ -261,9 +289,13 @@ class Board:
         return self._service
 
     def quality(self, lane: str) -> Quality:
-        """The quality of a lane over all series: as the service reports it, else over the kept forecasts."""
-        mine = sum((lanes[lane] for lanes in self.sums.values() if lane in lanes), Sums())
-        return self._reported(lane) or mine.quality()
+        """The quality of a lane over all series: as the service reports it, else over the kept forecasts.
+
+        All lanes have theirs over the same kind of outcomes, that of the champion.
+        """
+        if self.is_reported():
+            return self._reported(lane) or Quality()
+        return sum((lanes[lane] for lanes in self.sums.values() if lane in lanes), Sums()).quality()
 
     def is_reported(self) -> bool:
         """Whether the champion's quality is the service's own number."""
@@ -284,6 +316,18 @@ class Board:
             return math.inf
         return float(self.watermark - forecasts[-1].cutoff)
 
+    def patience(self) -> float:
+        """Seconds without a record after which the stream is silent: a bar is due by its length and by the pace."""
+        if self.records.heard is None:
+            return _QUIET_SECONDS
+        return max(_QUIET_SECONDS, _DUE * max(self.spec.freq / 1000, self.records.pace()))
+
+    def unanswered(self) -> float:
+        """Seconds for which records have waited while no forecast came; 0 while none is due."""
+        if self.unanswered_since is None:
+            return 0.0
+        return self.clock() - max(self.unanswered_since, self.forecasts.heard or self.started)
+
     def ended(self) -> bool:
         """Whether the data is a replay that is complete: all of it is answered, and no more comes.
 
@@ -296,9 +340,19 @@ class Board:
         return (
             away_ms > max(_REPLAY_MS, _REPLAY_BARS * self.spec.freq)
             and self.clock() - self.records.heard > rest
-            and self.watermark >= self.newest_bar - self.spec.open_bars
+            and self.unanswered_since is None
             and not (self._service or {}).get("lag_records")
         )
+
+    def _note_answers(self) -> None:
+        """Note since when a bar that is closed has no forecast."""
+        if self.newest_bar is None or self.first_bar is None:
+            return
+        answered = self.first_bar - 1 if self.watermark is None else self.watermark
+        if answered >= self.newest_bar - self.spec.open_bars:
+            self.unanswered_since = None
+        elif self.unanswered_since is None:
+            self.unanswered_since = self.clock()
 
     def _track(self, key: str) -> Track:
         """The track of ``key``, moved to the end of the order; a new one replaces the series silent for longest."""
@@ -309,6 +363,7 @@ class Board:
                 del self.tracks[silent]
                 self.sums.pop(silent, None)
                 self._unscored.pop(silent, None)
+                self._trained_outcomes.pop(silent, None)
             ticks = self.spec.mode == "ticks"
             track = Track(self._kept_bars, self.spec.columns[0].reducer if ticks else None, self.spec.open_bars)
         self.tracks[key] = track
@@ -334,8 +389,12 @@ class Board:
         track = self._track(message.unique_id)
         track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), self.kept_forecasts())
         self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
-        self.oldest_cutoff = cutoff if self.oldest_cutoff is None else min(cutoff, self.oldest_cutoff)
         self._unscored[message.unique_id] = None
+
+    def _counted_trained_outcomes(self) -> int:
+        if self.is_reported():
+            return int((self._service or {}).get(f"{self.champion}.trained_outcomes") or 0)
+        return sum(self._trained_outcomes.values())
 
     def _reported(self, lane: str) -> Quality | None:
         """The quality of a lane as the service reports it; None if it does not."""

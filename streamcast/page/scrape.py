@@ -66,7 +66,9 @@ class Scraper:
 
 def _accuracy(samples: Iterable[Sample]) -> Numbers:
     """Return the accuracy of each lane over all scored steps, named as ``Telemetry.summary`` names it."""
-    names = {f"streamcast_quality_{name}": name for name in ("relative_mae", "coverage", "outcomes")}
+    names = {
+        f"streamcast_quality_{name}": name for name in ("relative_mae", "coverage", "outcomes", "trained_outcomes")
+    }
     return {
         f"{sample.labels['lane']}.{names[sample.name]}": sample.value
         for sample in samples

@@ -48,7 +48,7 @@ def sizes(board: Board) -> View:
 
 
 def stats(board: Board) -> View:
-    """The numbers above the wall, the lanes (champion first), and the seconds since the last record and forecast."""
+    """The numbers above the wall, the lanes (champion first), and since when records or forecasts are missing."""
     with board.lock:
         now = board.clock()
         newest = board.samples[-1] if board.samples else None
@@ -60,10 +60,13 @@ def stats(board: Board) -> View:
             "dead_letters": board.counts["dead_letters"],
             "unreadable": board.counts["unreadable"],
             "skipped": board.counts["skipped"],
+            "target": board.spec.target,
             "freq": board.spec.freq,
             "season": board.season,
             "naive": naive_name(board.season, board.spec.freq),
             "scope": words.scope(board),
+            "headline": words.headline(board),
+            "steps": words.steps(board),
             "series_scope": words.series_scope(board),
             "zone": board.zone,
             "champion": board.champion,
@@ -71,7 +74,8 @@ def stats(board: Board) -> View:
             "trouble": board.trouble,
             "ended": board.ended(),
             "silence": now - (board.records.heard or board.started),
-            "forecast_silence": now - (board.forecasts.heard or board.started),
+            "patience": board.patience(),
+            "unanswered": board.unanswered(),
             "scored_ago": now - (newest.at if newest else board.started),
             "nominal": _nominal_coverage(board),
             "now": None if newest is None else _sample(board, newest),
@@ -212,6 +216,7 @@ def _sample(board: Board, sample: Sample) -> View:
     service = sample.service or {}
     return {
         "at": sample.at,
+        "reported": sample.reported,
         "records_rate": sample.records_rate,
         "forecasts_rate": sample.forecasts_rate,
         "latency_p50_ms": service.get("latency_p50_ms"),

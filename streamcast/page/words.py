@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from streamcast.page.board import DEAD_LETTERS, RATE_SECONDS, SAMPLE_SECONDS, TREND_SAMPLES, Board
-from streamcast.quality import duration_name, naive_name
+from streamcast.quality import counted, duration_name, naive_name
+
+_LISTED_STEPS: Final = 6
 
 
 def windows(board: Board) -> Mapping[str, str]:
     """What each number on the page is, and over which bars or forecasts it was computed."""
     names = naive_name(board.season, board.spec.freq)
     newest = f"its newest forecasts (at most {board.kept_forecasts()} a lane)"
-    every = "the newest forecasts of each series that the page keeps"
-    every = "all since the service started, by its own account" if board.is_reported() else every
-    steps = ", ".join(map(str, board.scored)) if board.scored else "all"
-    which = f"warm forecasts, {'steps' if len(board.scored) != 1 else 'step'} ahead: {steps}"
+    every = "all since the service started, by its own account" if _is_reported(board) else f"the {headline(board)}"
+    which = f"warm forecasts, {steps(board)}"
     error = f"The mean absolute error divided by that of seasonal naive ({names}) for the same values"
     inside = "The share of observed values between the outermost quantiles"
     line = f" The line: the last {_seconds(TREND_SAMPLES * SAMPLE_SECONDS)}."
@@ -25,7 +26,8 @@ def windows(board: Board) -> Mapping[str, str]:
         "coverage": f"{inside}, over {every} ({which}).{trained}{line}",
         "series_relative": f"{error}, of this series over {newest} ({which}).",
         "series_coverage": f"{inside}, of this series over {newest} ({which}).",
-        "behind": "From the newest forecast of this series to the newest of all series, in the time of the data.",
+        "behind": "From the newest forecast of this series to the newest of all series, in the time of the data; one"
+        " bar is not late yet.",
         "outcome": "Only the forecast that is shown, over its steps that were observed so far.",
         "latency_p99_ms": f"From a record's poll to its committed forecast, {_latency_window(board)}.{line}",
         "lag_records": f"Records that the service had not read yet, when it last said so.{line}",
@@ -36,15 +38,35 @@ def windows(board: Board) -> Mapping[str, str]:
     }
 
 
+def headline(board: Board) -> str:
+    """What the numbers above the wall and beside the lanes are of, in a few words."""
+    return (
+        "since the service started" if _is_reported(board) else f"newest {board.kept_forecasts()} forecasts per series"
+    )
+
+
+def steps(board: Board) -> str:
+    """The steps ahead that count, such as "steps 1, 48 ahead"; many are shortened to their number."""
+    ahead = board.scored
+    if not ahead:
+        return "all steps ahead"
+    if len(ahead) <= _LISTED_STEPS:
+        return f"{'step' if len(ahead) == 1 else 'steps'} {', '.join(map(str, ahead))} ahead"
+    every = len(ahead) == ahead[-1] - ahead[0] + 1
+    return f"{'steps' if every else f'{len(ahead)} steps from'} {ahead[0]} to {ahead[-1]} ahead"
+
+
 def scope(board: Board) -> str:
     """What the numbers beside the lanes and on the tiles are of, in a sentence or two."""
-    lanes = "all outcomes since the service started" if board.is_reported() else "the newest forecasts of each series"
-    said = f"These numbers are of {lanes}; a tile's are of {series_scope(board)}."
-    until, oldest, newest = board.trained_until, board.oldest_cutoff, board.watermark
-    if until is None or oldest is None or newest is None or board.label(oldest) > until:
+    lanes = "all outcomes since the service started" if _is_reported(board) else f"the {headline(board)}"
+    said = f"These numbers are of {lanes}; a tile's are of {series_scope(board)}. Both count {steps(board)}."
+    newest = board.samples[-1] if board.samples else None
+    mine = newest and newest.lanes.get(board.champion)
+    if newest is None or not mine or not newest.trained_outcomes:
         return said
-    share = "All" if board.label(newest) <= until else "Some"
-    return f"{said} {share} of this data is what the model was trained on: on new data errors are usually larger."
+    share = "All" if newest.trained_outcomes == mine.outcomes else "Some"
+    flattering = "of these outcomes are of data that the model was trained on: on new data errors are usually larger."
+    return f"{said} {share} {flattering}"
 
 
 def series_scope(board: Board) -> str:
@@ -52,12 +74,17 @@ def series_scope(board: Board) -> str:
     return f"its newest {board.kept_forecasts()} forecasts"
 
 
+def _is_reported(board: Board) -> bool:
+    """Whether the numbers that are shown, those of the newest sample, are the service's own."""
+    return board.samples[-1].reported if board.samples else board.is_reported()
+
+
 def _latency_window(board: Board) -> str:
     numbers = board.service() or {}
     if seconds := numbers.get("latency_seconds"):
         return f"by record, over the last {_seconds(seconds)} before the newest answer"
     if commits := numbers.get("latency_commits"):
-        return f"by commit, over the last {commits:,.0f} commits"
+        return f"by commit, over the last {counted(round(commits), 'commit')}"
     return "as the service reports it"
 
 

@@ -129,7 +129,7 @@ def test_backtest_metrics_page_and_verify_show_the_same_numbers(
         assert champion["coverage"] == pytest.approx(found.coverage, rel=1e-12)
         assert ("by its own account" in window) == by_the_service
         assert f"seasonal naive ({NAIVE})" in window
-        assert "steps ahead: 1, 2, 6" in window
+        assert "steps 1, 2, 6 ahead" in window
     said = quality.lines(tally, 0.8, NAIVE)
     told = verified(stand, folder, monkeypatch)
     assert all(line in told for line in said), (told, said)

@@ -1,11 +1,19 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { exact, instant, lateness, make, percent, ratio, short, wallClock, zone } from "./format.js";
+import { exact, instant, lateness, make, percent, plural, ratio, short, wallClock, zone } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
 const NARROW = 500;
+const TICKS = [
+  { dtickrange: [null, 1000], value: "%H:%M:%S.%L\n%-d %b %Y" },
+  { dtickrange: [1000, 60000], value: "%H:%M:%S\n%-d %b %Y" },
+  { dtickrange: [60000, 86400000], value: "%H:%M\n%-d %b %Y" },
+  { dtickrange: [86400000, "M1"], value: "%-d %b\n%Y" },
+  { dtickrange: ["M1", "M12"], value: "%b\n%Y" },
+  { dtickrange: ["M12", null], value: "%Y" },
+];
 const plainNumbers = { exponentformat: "B", minexponent: 6, separatethousands: true, automargin: "left" };
 
 export class Detail {
@@ -128,7 +136,7 @@ export class Detail {
     const facts = [
       ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
       ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"],
-      ["over", this.stats.series_scope, false, "series_relative"],
+      ["over", `${this.stats.series_scope}, ${this.stats.steps}`, false, "series_relative"],
       ["forecast", lateness(behind, this.stats), behind > 1 && !this.stats.ended, "behind"],
     ];
     this.part("facts").replaceChildren(
@@ -167,7 +175,7 @@ export class Detail {
       .map(([value, before]) => Math.abs(value - before)));
     const inside = known.filter(({ value, i }) => forecast.values[0][i] <= value && value <= forecast.values.at(-1)[i]).length;
     const bold = (text) => make("b", {}, text);
-    box.replaceChildren(bold(`${known.length} of ${middle.length}`), " steps observed");
+    box.replaceChildren(bold(`${known.length} of ${middle.length}`), ` ${plural(middle.length, "step")} observed`);
     if (known.length) {
       box.append("; mean error ", bold(exact(error)), ", naive ", bold(exact(naive)), ` (${this.stats.naive}); `, bold(`${inside} of ${known.length}`), " inside the interval");
     }
@@ -256,11 +264,11 @@ export class Detail {
       hovermode: "x unified",
       hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
       dragmode: "zoom",
-      xaxis: { ...axis, type: "date", range, anchor: "y3", hoverformat: `%H:%M:%S, %-d %b (${zone})`, title: { text: `time in ${zone}`, standoff: 6, font: { size: 12, color: ink("--muted") } }, nticks: narrow ? 4 : 9 },
+      xaxis: { ...axis, type: "date", range, anchor: "y3", tickformatstops: TICKS, hoverformat: `%-d %b %Y, %H:%M:%S (${zone})`, title: { text: `time in ${zone}`, standoff: 6, font: { size: 12, color: ink("--muted") } }, nticks: narrow ? 4 : 9 },
       yaxis: { ...axis, ...plainNumbers, domain: [0.42, 1], nticks: 6 },
       yaxis2: { ...axis, ...plainNumbers, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero" },
       yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
-      annotations: [title("values", 1.005), title(`${narrow ? "" : "mean absolute "}error of the forecast made at that time`, 0.355), title("inside the interval", 0.125)],
+      annotations: [title(plainText(this.stats.target), 1.005), title(`${narrow ? "" : "mean absolute "}error of the forecast made at that time, all steps`, 0.355), title("inside the interval, all steps", 0.125)],
       shapes: [
         ...this.series.closed.map(([first, last]) => ({ type: "rect", layer: "below", x0: wallClock(first - freq / 2), x1: wallClock(last + freq / 2), yref: "y domain", y0: 0, y1: 1, fillcolor: ink("--raised"), line: { width: 0 } })),
         ...(nominal ? [rule("y3", nominal * 100)] : []),
@@ -268,6 +276,11 @@ export class Detail {
       ],
     };
   }
+}
+
+// Plotly draws a few tags and entities of its own; this shows them as they are.
+function plainText(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
 function middleOf(levels) {

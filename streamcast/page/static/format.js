@@ -17,7 +17,7 @@ export function showTimesIn(name) {
   } catch {
     return false;
   }
-  day = new Intl.DateTimeFormat("en-GB", { timeZone: name, day: "numeric", month: "short", year: "numeric" });
+  day = new Intl.DateTimeFormat("en-US", { timeZone: name, day: "numeric", month: "short", year: "numeric" });
   fields = new Intl.DateTimeFormat("en-GB", { timeZone: name, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" });
   zone = name;
   return true;
@@ -37,11 +37,19 @@ const given = (value) => value !== null && value !== undefined;
 export const compact = (value) => (given(value) ? figures.format(value) : unknown);
 export const exact = (value) => (given(value) ? plain.format(value) : unknown);
 export const count = (value) => (given(value) ? whole.format(value) : unknown);
+export const plural = (value, noun) => (value === 1 ? noun : `${noun}s`);
+export const counted = (value, noun, form = count) => `${form(value)} ${plural(value, noun)}`;
 export const rounded = (value) => (given(value) ? exact(Number(value.toPrecision(3))) : unknown);
 export const ratio = (value) => (given(value) ? value.toFixed(2) : unknown);
 export const percent = (value) => (given(value) ? `${Math.round(value * 100)} %` : unknown);
 export const time = (milliseconds) => (given(milliseconds) ? clock.format(milliseconds) : unknown);
-export const instant = (milliseconds) => (given(milliseconds) ? `${day.format(milliseconds)}, ${time(milliseconds)}` : unknown);
+export const instant = (milliseconds) => (given(milliseconds) ? `${date(milliseconds)}, ${time(milliseconds)}` : unknown);
+
+// A date as the axis of a chart has it, such as 1 Sep 2026.
+function date(milliseconds) {
+  const read = Object.fromEntries(day.formatToParts(milliseconds).map(({ type, value }) => [type, value]));
+  return `${read.day} ${read.month} ${read.year}`;
+}
 
 export function duration(seconds) {
   if (seconds < 100) return `${Math.round(seconds)} s`;
@@ -56,6 +64,7 @@ export const short = (coverage, nominal) => given(coverage) && given(nominal) &&
 export function lateness(behind, { freq, ended }) {
   if (behind === null) return "no forecast yet";
   if (!behind) return "up to date";
+  if (behind === 1 && !ended) return "up to date"; // its bar may still come
   const span = duration((behind * freq) / 1000);
   return ended ? `ended ${span} earlier` : `${span} late`;
 }

@@ -1,7 +1,7 @@
 // The page: a stream of events comes in; the last message and the address bar decide what is shown.
 // Addresses: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, draw, duration, here, instant, line, make, percent, ratio, rounded, short, showTimesIn, time, unknown, zone } from "./format.js";
+import { compact, count, counted, draw, duration, here, instant, line, make, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, zone } from "./format.js";
 import { Detail } from "./detail.js";
 import { explainEmpty, Wall } from "./wall.js";
 
@@ -114,13 +114,14 @@ function show(message) {
   showState();
   showStrip();
   showLanes();
-  if (message.windows) windows = message.windows;
   if (message.dead_letters) letters = message.dead_letters;
   if (message.dead_letters) showDeadLetters();
   wall.update(message.wall, sizes, stats);
   showPager(message.wall);
   neighbours();
   if ("series" in message) detail.update(message.series, fresh, stats, sizes);
+  if (message.windows) windows = message.windows;
+  if (message.windows) document.querySelectorAll("[data-window]").forEach(explain);
   if (stats.series === 1 && look.key === null && !look.query && !show.alone) {
     show.alone = true;
     location.replace(`#/series/${encodeURIComponent(wall.order[0])}`);
@@ -161,8 +162,9 @@ function describe(silent) {
   if (stats.trouble) return ["lost", "topics cannot be read"];
   if (stats.scored_ago > UNREAD_SECONDS) return ["lost", `topics not read for ${duration(stats.scored_ago + silent)}`];
   if (stats.ended) return ["ended", "finished"];
-  if (stats.silence + silent > QUIET_SECONDS) return ["quiet", `no data for ${duration(stats.silence + silent)}`];
-  if (stats.forecast_silence + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.forecast_silence + silent)}`];
+  if (stats.unanswered && stats.unanswered + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.unanswered + silent)}`];
+  if (stats.silence + silent > stats.patience) return ["quiet", `no data for ${duration(stats.silence + silent)}`];
+  if (stats.silence + silent > QUIET_SECONDS) return ["waiting", "waiting for the next bar"];
   return ["live", "live"];
 }
 
@@ -171,34 +173,36 @@ function showStrip() {
   const better = now.relative === null || now.relative === undefined ? "not known yet" : now.relative <= 1
     ? `${percent(1 - now.relative)} better than naive` : `${percent(now.relative - 1)} worse than naive`;
   const served = now.service ? null : "no answer from /metrics";
+  const of = `${stats.headline}\n${stats.steps}`;
   const figures = [
-    ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1],
-    ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", short(now.coverage, stats.nominal)],
+    ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1, of],
+    ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", short(now.coverage, stats.nominal), of],
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? `median ${rounded(now.latency_p50_ms)} ms`, "latency_p99_ms"],
-    ["Lag", compact(now.lag_records), "records", served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
+    ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
     ["Series", count(stats.series), "", remarks(), "series"],
   ];
   const strip = part("strip");
   if (!strip.childElementCount) strip.append(...figures.map(([name, , , , field]) => figure(name, field)));
-  figures.forEach(([, value, unit, aside, field, bad], i) => {
+  figures.forEach(([, value, unit, aside, field, bad, of = ""], i) => {
     const box = strip.children[i];
     box.querySelector(".value").replaceChildren(value, make("small", {}, value === unknown ? "" : unit));
     box.querySelector(".value").classList.toggle("bad", Boolean(bad));
     box.querySelector(".aside").textContent = aside;
-    box.querySelector("path").setAttribute("d", spark(trend.map((sample) => sample[field])));
+    box.querySelector(".of").textContent = of;
+    box.querySelector("path").setAttribute("d", spark(trend.map((sample) => (of && sample.reported !== now.reported ? null : sample[field]))));
   });
 }
 
 function figure(name, field) {
-  return make("div", { class: "figure", "data-window": field }, make("h3", {}, name), make("p", { class: "value" }), make("p", { class: "aside" }),
+  return make("div", { class: "figure", "data-window": field }, make("h3", {}, name), make("p", { class: "value" }), make("p", { class: "aside" }), make("p", { class: "of" }),
     draw("svg", { viewBox: "0 0 74 26", "aria-hidden": "true" }, draw("path")));
 }
 
 function remarks() {
-  if (stats.skipped) return `${compact(stats.skipped)} records skipped to keep up`;
-  if (stats.unreadable) return `${compact(stats.unreadable)} records could not be read`;
-  return `${compact(stats.records)} records read`;
+  if (stats.skipped) return `${counted(stats.skipped, "record", compact)} skipped to keep up`;
+  if (stats.unreadable) return `${counted(stats.unreadable, "record", compact)} could not be read`;
+  return `${counted(stats.records, "record", compact)} read`;
 }
 
 function spark(values) {
@@ -235,9 +239,9 @@ function showDeadLetters() {
   const open = new Set(Array.from(document.querySelectorAll("#dead details[open]"), (item) => item.dataset.id));
   part("dead").replaceChildren(...letters.map((letter) => {
     const head = make("summary", {}, make("b", {}, letter.reason || "no reason given"), make("time", { title: instant(letter.time) }, time(letter.time)),
-      make("code", {}, letter.value || "(empty)"));
+      make("span", { class: "detail" }, letter.detail), make("code", {}, letter.value || "(empty)"));
     const item = make("details", { "data-id": letter.id }, head,
-      make("p", {}, [letter.detail, `from ${letter.source}`, `${count(letter.bytes)} bytes`].filter(Boolean).join(" · ")));
+      make("p", {}, `from ${letter.source} · ${counted(letter.bytes, "byte")}`));
     item.open = open.has(letter.id);
     return make("li", {}, item);
   }));
@@ -327,10 +331,13 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "k") step(-1);
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => paint(document.documentElement.dataset.theme));
-// A number's window is its title; it is set when the pointer comes, as the server may have sent another.
+// A number's window is its title; it is set when the server sends another, and on new elements when the pointer comes.
+function explain(number) {
+  number.title = windows[number.dataset.window] ?? "";
+}
 document.addEventListener("pointerover", (event) => {
   const number = event.target.closest?.("[data-window]");
-  if (number) number.title = windows[number.dataset.window] ?? "";
+  if (number) explain(number);
 });
 addEventListener("hashchange", go);
 setInterval(showState, 1000);

@@ -46,7 +46,7 @@ export class Wall {
     const { item, link, fan, middle, seen, error, late } = parts;
     sketch(tile, this.sizes, fan, middle, seen);
     error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
-    late.className = tile.behind && !this.stats.ended ? "late" : "";
+    late.className = tile.behind > 1 && !this.stats.ended ? "late" : "";
     late.dataset.window = isLate(tile, this.stats) ? "behind" : "series_coverage";
     late.textContent = remark(tile, this.stats);
     item.classList.toggle("silent", isLate(tile, this.stats));
@@ -81,8 +81,8 @@ function sketch(tile, sizes, fan, middle, seen) {
   fan.setAttribute("d", steps ? `${line([...along(high, ahead), ...along(low, ahead).reverse()])}Z` : "");
 }
 
-// Whether forecasts of the series are missing; at the end of a replay, series may end at different times.
-const isLate = ({ behind }, { ended }) => behind === null || (behind > 0 && !ended);
+// Whether forecasts of the series are missing: one bar may still come, and a replay's series may end at different times.
+const isLate = ({ behind }, { ended }) => behind === null || (behind > 1 && !ended);
 
 function remark(tile, stats) {
   if (isLate(tile, stats)) return lateness(tile.behind, stats);
@@ -90,7 +90,7 @@ function remark(tile, stats) {
 }
 
 function describe(tile, stats) {
-  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} times that of ${stats.naive}`;
+  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} times that of ${stats.naive} (${stats.series_scope}, ${stats.steps})`;
   return `${tile.key}, ${error}, ${lateness(tile.behind, stats)}`;
 }
 

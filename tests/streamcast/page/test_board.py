@@ -396,7 +396,45 @@ def test_silence_is_measured_from_the_last_record(board: Board, clock: Clock) ->
     fill(board, Feeder(1), 1)
     clock.now += 3
     stats = views.stats(board)
-    assert (stats["silence"], stats["forecast_silence"]) == (3, 3)
+    assert (stats["silence"], stats["unanswered"]) == (3, 0)
+
+
+def test_a_stream_is_silent_when_a_bar_is_due_by_its_length_and_by_the_pace(board: Board, clock: Clock) -> None:
+    assert board.patience() == 5, "before the first record nothing says when one is due"
+    feeder = Feeder(2)
+    fill(board, feeder, 1)
+    assert board.patience() == 90, "bars of a minute"
+    for _ in range(3):
+        clock.now += 300
+        fill(board, feeder, 1)
+    assert board.patience() == 450, "they come slower than they happened"
+    for _ in range(10):
+        clock.now += 2
+        fill(board, feeder, 1)
+    assert board.patience() == 90, "an old pause does not count"
+
+
+def test_forecasts_are_missing_only_when_a_closed_bar_waits_for_one(board: Board, clock: Clock) -> None:
+    feeder = Feeder(2)
+    assert board.unanswered() == 0
+    board.take_records(feeder.records())
+    clock.now += 7
+    assert board.unanswered() == 7
+    board.take_forecasts(feeder.forecasts())
+    clock.now += 3600
+    assert board.unanswered() == 0
+    board.take_records(feeder.records())
+    clock.now += 2
+    assert board.unanswered() == 2, "an hour without a record is not an hour without an answer"
+
+
+def test_ticks_of_an_open_bar_wait_for_no_forecast(clock: Clock) -> None:
+    spec = SeriesSpec(columns=(Column(name="y"),), freq=FREQ, mode="ticks", grace=FREQ)
+    board = Board(spec, season=1, clock=clock)
+    for bar, waited in ((0, 0), (1, 0), (2, 9)):
+        board.take_records(batch(RECORDS, record("a", bar, 1.0)))
+        clock.now += 9
+        assert board.unanswered() == waited
 
 
 @pytest.fixture
@@ -639,13 +677,15 @@ def test_the_scraper_reads_the_services_metrics(clock: Clock) -> None:
     telemetry.on_poll(0, {Partition("o", 0): 5, Partition('o"} 9 le="1', 1): 7})
     telemetry.batch(0.02, np.full(100, 1.0), {"answered": 100})
     telemetry.scores("champion", np.array([1, 24]), np.ones(2), np.full(2, 4.0), np.ones(2), np.array([True, False]))
+    telemetry.trained_outcomes("champion", 1)
     with closing(TelemetryServer(telemetry, Fine())) as server:
         scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
         first = scraper()
         telemetry.batch(0.2, np.full(300, 1.0), {"answered": 300})
         second = scraper()
     latency = {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85)}
-    accuracy = {"champion.relative_mae": 0.25, "champion.coverage": 0.5, "champion.outcomes": 2}
+    outcomes = {"champion.outcomes": 2, "champion.trained_outcomes": 1}
+    accuracy = {"champion.relative_mae": 0.25, "champion.coverage": 0.5, **outcomes}
     assert first == {**latency, **accuracy, "latency_seconds": 60, "lag_records": 12}
     assert second is not None
     assert second["latency_p50_ms"] == pytest.approx(175)
@@ -656,8 +696,9 @@ def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> No
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
     with closing(TelemetryServer(telemetry, Fine())) as server:
         scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
-        unknown = {"latency_p50_ms": None, "latency_p99_ms": None, "champion.outcomes": 0}
-        assert scraper() == {**unknown, "latency_seconds": 60, "lag_records": 0}
+        unknown = {"latency_p50_ms": None, "latency_p99_ms": None}
+        outcomes = {"champion.outcomes": 0, "champion.trained_outcomes": 0}
+        assert scraper() == {**unknown, **outcomes, "latency_seconds": 60, "lag_records": 0}
         telemetry.batch(4.0, np.full(10_000, 4.0), {"answered": 10_000})
         found = [scraper() for _ in range(40)]
     assert all(numbers == found[0] for numbers in found)

@@ -19,6 +19,7 @@ from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
 from streamcast.page.guard import OPEN, Access
 from streamcast.page.server import PageServer, serve_dashboard
+from streamcast.spec.model_spec import Column
 
 pytestmark = pytest.mark.browser
 
@@ -52,7 +53,7 @@ class Stage:
 
     def __init__(self, series: int, bars: int, access: Access = OPEN) -> None:
         self.feeder = Feeder(series)
-        self.board = Board(SPEC, season=24)
+        self.board = Board(SPEC, season=24, scored=[1, 6])
         fill(self.board, self.feeder, bars)
         self.server: PageServer = serve_dashboard(self.board, access=access)
         self.errors: list[str] = []
@@ -222,9 +223,14 @@ def test_past_forecasts_are_compared_with_observations(browser: Browser, many: S
 
 
 def test_axes_have_plain_numbers_and_shares_have_percent_signs(browser: Browser, nothing: Stage) -> None:
+    nothing.board.spec = SPEC.model_copy(update={"columns": (Column(name="Last <b>MW</b> & °C"),)})
     a_series(nothing.board, "kettle", [0.5 + bar % 24 / 20 for bar in range(72)], error=0.5, cutoffs=range(40, 60))
     with closing(nothing.open(browser, "#/series/kettle")) as page:
         expect(page.locator(".y3tick text").last).to_have_text("100 %")
+        expect(page.locator("#chart .annotation-text").first).to_have_text("Last <b>MW</b> & °C")
+        assert not page.locator("#chart .annotation-text tspan").count()
+        dates = [line for line in page.locator(".xtick text tspan").all_text_contents() if "2026" in line]
+        assert dates[0] == "1 Nov 2026"
         assert page.locator(".y3tick text").all_text_contents() == ["0 %", "100 %"]
         errors = page.locator(".y2tick text").all_text_contents()
         assert any(number.startswith("0.") for number in errors)
@@ -238,7 +244,9 @@ def test_naive_is_explained_where_it_stands(page: Page) -> None:
     expect(page.locator("#naive")).to_have_text(f"naive: {words}")
     expect(page.locator("#lanes-note")).to_contain_text(f"Naive repeats {words}.")
     expect(page.locator("#lanes-note")).to_contain_text("a tile's are of its newest 96 forecasts.")
-    expect(page.locator("#facts")).to_contain_text("its newest 96 forecasts")
+    expect(page.locator("#facts")).to_contain_text("its newest 96 forecasts, steps 1, 6 ahead")
+    expect(page.locator("#lanes-note")).to_contain_text("Both count steps 1, 6 ahead.")
+    expect(page.locator("#strip .of").first).to_have_text("newest 96 forecasts per series steps 1, 6 ahead")
     page.locator("#cutoff").focus()
     page.keyboard.press("Home")
     expect(page.locator("#outcome")).to_contain_text(f"({words}); ")
@@ -252,11 +260,42 @@ def test_every_number_tells_on_hover_what_it_was_computed_over(page: Page) -> No
         number.hover()
         expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
     error = page.locator('[data-window="series_relative"]:visible').first
-    expect(error).to_have_attribute("title", re.compile("the value 24 minutes earlier.*at most 96 a lane"))
+    words = re.compile("the value 24 minutes earlier.*at most 96 a lane.*steps 1, 6 ahead")
+    expect(error).to_have_attribute("title", words)
     page.get_by_role("link", name="← All series").click()
     for number in page.locator(".tile").first.locator("[data-window]").all():
         number.hover()
         expect(number).to_have_attribute("title", re.compile(r"\w.*\.$"))
+    name = re.compile(r"error \d.* times that of the value 24 minutes earlier \(its newest 96.*, steps 1, 6 ahead\)")
+    expect(page.locator(".tile a").first).to_have_attribute("aria-label", name)
+
+
+def test_a_number_has_its_words_before_a_pointer_comes(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#strip .figure").first).to_have_attribute("title", re.compile("steps 1, 6 ahead"))
+
+
+def test_a_headline_of_other_outcomes_says_so_and_begins_another_line(browser: Browser, many: Stage) -> None:
+    board, line = many.board, "document.querySelector('#strip path').getAttribute('d')"
+    for sample in range(1, 4):
+        board.samples.append(replace(board.samples[-1], at=board.samples[-1].at + sample / 100))
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#strip .of").first).to_have_text("newest 96 forecasts per series steps 1, 6 ahead")
+        until(page, f"{line} !== ''")
+        board.samples.append(replace(board.samples[-1], at=board.samples[-1].at + 1, reported=True))
+        expect(page.locator("#strip .of").first).to_have_text("since the service started steps 1, 6 ahead")
+        until(page, f"{line} === ''")
+
+
+def test_a_dead_letter_shows_its_detail_and_one_is_no_plural(browser: Browser, many: Stage) -> None:
+    detail = "Expected `array` of length 2 - at `$.values`"
+    many.board.take_dead_letters(many.feeder.dead_letters([(b"x", "shape", detail)]))
+    many.board.counts["unreadable"] = 1
+    with closing(many.open(browser)) as page:
+        expect(page.locator("#dead .detail")).to_have_text(detail)
+        expect(page.locator("#strip")).to_contain_text("1 record could not be read")
+        page.locator("#dead summary").click()
+        expect(page.locator("#dead p")).to_have_text("from observations[0]@17 · 1 byte")
 
 
 def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -> None:
@@ -304,11 +343,30 @@ def test_a_service_that_stopped_is_distinguished_from_a_quiet_topic(browser: Bro
     with closing(many.open(browser)) as page:
         many.go_on()
         expect(page.locator("#status")).to_have_text("live")
-        heard = many.board.forecasts.heard
-        assert heard is not None
-        many.board.forecasts.heard = heard - 30
         many.board.take_records(Batch(RECORDS, [0], [START], [None], [many.feeder.records().values[0]], 1))
+        heard, since = many.board.forecasts.heard, many.board.unanswered_since
+        assert heard is not None
+        assert since is not None
+        many.board.forecasts.heard, many.board.unanswered_since = heard - 30, since - 30
         expect(page.locator("#status")).to_contain_text("no forecasts for 3")
+
+
+def test_between_two_bars_the_page_waits_and_one_bar_late_is_not_late(browser: Browser) -> None:
+    stage = Stage(series=2, bars=5)
+    board = stage.board
+    ahead = orjson.dumps({"key": "kiln-00000", "ts": START + 5 * FREQ, "values": [1.0]})
+    board.take_records(Batch(RECORDS, [0], [START], [None], [ahead], 1))
+    answer = forecast("kiln-00000", START + 5 * FREQ, {"0.5": [1.0]})
+    board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [answer], 1))
+    assert board.records.heard is not None
+    board.records.heard -= 30
+    with closing(stage.server), closing(stage.open(browser)) as page:
+        expect(page.locator("#status")).to_have_text("waiting for the next bar")
+        expect(page.locator(".tile")).to_have_count(2)
+        expect(page.locator(".late, .silent")).to_have_count(0)
+        expect(page.get_by_role("link", name="press-00001")).to_have_attribute("aria-label", re.compile("up to date$"))
+        board.records.heard -= 120
+        expect(page.locator("#status")).to_contain_text("no data for")
 
 
 def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Stage) -> None:
@@ -397,6 +455,7 @@ def test_hostile_keys_lanes_and_payloads_are_only_text(browser: Browser, many: S
         expect(page.locator(".tile .key")).to_have_text(HOSTILE)
         expect(page.locator("#dead b")).to_have_text(HOSTILE)
         expect(page.locator("#dead code")).to_have_text(HOSTILE)
+        expect(page.locator("#dead .detail")).to_have_text(HOSTILE)
         expect(page.locator("#lanes")).to_contain_text(HOSTILE)
         page.locator(".tile a").click()
         expect(page.locator("#detail-key")).to_have_text(HOSTILE)
@@ -419,9 +478,9 @@ def test_nothing_is_wider_than_a_phone_and_text_can_be_read(browser: Browser, ma
 def test_the_header_of_a_phone_has_room_for_the_state_and_the_zone(browser: Browser, many: Stage) -> None:
     many.board.zone = "Australia/Melbourne"
     with closing(many.open(browser, phone=True, zone="America/New_York")) as page:
-        for state in ("live", "quiet"):
+        for state, ago in (("live", 0), ("waiting", 30), ("quiet", 3000)):
             many.go_on()
-            many.board.records.heard = many.board.clock() - 3000 * (state == "quiet")
+            many.board.records.heard = many.board.clock() - ago
             expect(page.locator("body")).to_have_attribute("data-state", state)
             boxes = [page.locator(part).bounding_box() for part in (".brand", ".status", "#zone", "#theme")]
             places = [(box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]) for box in boxes if box]

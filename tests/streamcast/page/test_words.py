@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from harness.feeder import FREQ, SPEC, START, Feeder, fill
-from streamcast.page import words
+from streamcast.page import views, words
 from streamcast.page.board import Board
 from streamcast.quality import naive_name
 from streamcast.spec.model_spec import parse_duration
@@ -36,29 +38,75 @@ def test_windows_follow_the_limits_of_the_board() -> None:
     fill(board, Feeder(50), 2)
     found = words.windows(board)
     assert "at most 10 a lane" in found["series_relative"]
-    assert (
-        "over the newest forecasts of each series that the page keeps (warm forecasts, steps ahead: all)"
-        in found["relative"]
-    )
+    assert "over the newest 10 forecasts per series (warm forecasts, all steps ahead)" in found["relative"]
     assert "at most 50)" in found["series"]
     assert (
         found["records_rate"] == "Records and forecasts that came in the last 5 seconds. The line: the last 5 minutes."
     )
 
 
-def test_the_scope_says_what_the_numbers_are_of_and_that_training_data_flatters() -> None:
-    newest = START + 2 * FREQ
-    cases = {None: "", START - FREQ: "", START: "Some of this data is", newest: "All of this data is"}
-    for until, said in cases.items():
-        board = Board(SPEC, season=24, trained_until=until)
-        assert "trained on" not in words.scope(board), "no forecast yet"
-        fill(board, Feeder(2), 3)
-        found = words.scope(board)
-        assert "of the newest forecasts of each series; a tile's are of its newest 96 forecasts." in found
-        assert said in found
-        assert ("trained on" in found) == bool(said)
-        board.report_service({"champion.outcomes": 5.0})
-        assert "all outcomes since the service started" in words.scope(board)
+@pytest.mark.parametrize(
+    ("scored", "expected"),
+    [
+        ([], "all steps ahead"),
+        ([1], "step 1 ahead"),
+        ([1, 6, 12, 18, 24], "steps 1, 6, 12, 18, 24 ahead"),
+        (range(1, 25), "steps 1 to 24 ahead"),
+        ([1, 2, 3, 4, 6, 8, 12], "7 steps from 1 to 12 ahead"),
+    ],
+)
+def test_the_steps_that_count_are_named(scored: Sequence[int], expected: str) -> None:
+    assert words.steps(Board(SPEC, season=24, scored=scored)) == expected
+
+
+@pytest.mark.parametrize(
+    ("until", "share"),
+    [(None, ""), (START - 1, ""), (START, ""), (START + FREQ, "Some"), (START + 2 * FREQ, "All"), (2 * START, "All")],
+)
+def test_the_scope_says_how_much_of_what_was_counted_the_model_was_trained_on(until: int | None, share: str) -> None:
+    """The second and the third of three bars are outcomes."""
+    board = Board(SPEC, season=24, scored=[1, 12], trained_until=until)
+    assert "trained on" not in words.scope(board), "no forecast yet"
+    fill(board, Feeder(2), 3)
+    found = words.scope(board)
+    assert "of the newest 96 forecasts per series; a tile's are of its newest 96 forecasts." in found
+    assert "Both count steps 1, 12 ahead." in found
+    assert f"{share} of these outcomes are of data that" in found if share else "trained on" not in found
+
+
+def test_after_a_restart_of_the_service_the_numbers_and_their_words_change_together() -> None:
+    now = [1_000.0]
+    board = Board(SPEC, season=24, trained_until=START - 1, clock=lambda: now[0])
+    fill(board, Feeder(2), 3)
+
+    def hear(**numbers: float) -> tuple[object, str, str]:
+        board.report_service({f"champion.{name}": number for name, number in numbers.items()})
+        now[0] += 10
+        board.score()
+        (lane, *_) = views.stats(board)["lanes"]
+        return lane["relative"], words.headline(board), words.scope(board)
+
+    ratio, headline, scope = hear(outcomes=9, trained_outcomes=5, relative_mae=0.35, coverage=0.8)
+    assert (ratio, headline) == (0.35, "since the service started")
+    assert "of all outcomes since the service started; a tile's" in scope
+    assert "Some of these outcomes are of data that" in scope
+    ratio, headline, scope = hear(outcomes=0, trained_outcomes=0)
+    assert ratio != 0.35
+    assert headline == "newest 96 forecasts per series"
+    assert "trained on" not in scope
+    board.report_service({"champion.outcomes": 9, "champion.trained_outcomes": 9})
+    assert words.headline(board) == headline, "the next sample has not been made"
+    assert [sample["reported"] for sample in views.trend(board)] == [False, True, False]
+    assert "All of these outcomes" in hear(outcomes=9, trained_outcomes=9, relative_mae=0.3, coverage=0.8)[2]
+
+
+def test_all_lanes_are_compared_on_the_same_kind_of_outcomes() -> None:
+    board = Board(SPEC, season=24)
+    fill(board, Feeder(2), 30)
+    assert board.quality("challenger").outcomes
+    board.report_service({"champion.outcomes": 9, "champion.relative_mae": 0.3})
+    assert board.quality("champion").outcomes == 9
+    assert not board.quality("challenger").outcomes
 
 
 @pytest.mark.parametrize(
