@@ -72,7 +72,7 @@ def _losses(console: Console) -> Iterator[training.OnProgress]:
                 completed=at.done,
                 description=("on the newest bars too" if at.refit else f"epoch {at.epoch}/{at.epochs}")
                 + f"  loss {at.loss:.4f}  validation {at.validation:.4f}",
-                left=f"{at.seconds_left:.0f} s left at most",
+                left=f"{at.seconds_left:.0f} s left",
             )
 
         yield on_progress
@@ -88,7 +88,7 @@ def _line_an_epoch(console: Console) -> training.OnProgress:
         begun.add((at.refit, at.epoch))
         part = "final training, on the newest bars too" if at.refit else f"epoch {at.epoch}/{at.epochs}"
         console.print(
-            f"{part}: validation loss so far {at.validation:.4f}, at most {at.seconds_left:.0f} s left", highlight=False
+            f"{part}: validation loss so far {at.validation:.4f}, about {at.seconds_left:.0f} s left", highlight=False
         )
 
     return on_progress

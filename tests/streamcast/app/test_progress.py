@@ -36,7 +36,7 @@ def test_training_prints_a_line_an_epoch() -> None:
             for done in (0.1, 0.2):
                 on_progress(Progress(epoch, 2, 0.5, 0.4, 30.0, done, refit))
     assert printed.getvalue().splitlines() == [
-        "epoch 1/2: validation loss so far 0.4000, at most 30 s left",
-        "epoch 2/2: validation loss so far 0.4000, at most 30 s left",
-        "final training, on the newest bars too: validation loss so far 0.4000, at most 30 s left",
+        "epoch 1/2: validation loss so far 0.4000, about 30 s left",
+        "epoch 2/2: validation loss so far 0.4000, about 30 s left",
+        "final training, on the newest bars too: validation loss so far 0.4000, about 30 s left",
     ]
