@@ -111,7 +111,8 @@ def read(
         notes.append(f"{', '.join(map(repr, others))}: left out, the model was trained without")
         inputs = [name for name in inputs if name in kinds]
     if inputs and columns is None and not kinds:
-        notes.append(Message(f"inputs besides the target: {', '.join(map(repr, inputs))}; ", Option.COLUMNS, " chooses"))
+        listed = ", ".join(map(repr, inputs))
+        notes.append(Message(f"inputs besides the target: {listed}; ", Option.COLUMNS, " chooses"))
     names = (target_col, *inputs)
     if len(set(names)) < len(names):
         raise HistoryError(
