@@ -51,6 +51,9 @@ LONG_PROGRAMMES = (
 )
 """Tests that train, stream, start programs or draw many examples: marked ``slow``, and left out by `make quick`."""
 
+OWN_BROKER = "tests/end_to_end/test_faults.py"
+"""The longest file that needs a Kafka, and mostly waits: a worker of its own starts one for it."""
+
 SPREAD = ("tests/laws/", "tests/end_to_end/test_simulation.py")
 """Tests without a shared fixture that take long: both workers run them."""
 
@@ -75,7 +78,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         needs = [name for name in ("kafka", "browser", "prometheus") if item.get_closest_marker(name)]
         if needs or not file.startswith(SPREAD):
-            item.add_marker(pytest.mark.xdist_group(needs[0] if needs else file))
+            item.add_marker(pytest.mark.xdist_group(file if not needs or file == OWN_BROKER else needs[0]))
 
 
 @pytest.fixture(scope="session")
