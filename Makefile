@@ -23,7 +23,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make demo    train on real series, stream them through an embedded broker, serve the live page (DEMO='--seconds 60')"
-	@echo "make quick   lint, types, and the tests that need no broker, browser or long programme: three to four minutes"
+	@echo "make quick   lint, types, and the tests that need no broker, browser or long programme: two minutes"
 	@echo "make test    all tests, on WORKERS=4 workers, of which two mostly wait for Kafka (TESTS=tests/streamcast/offline/test_history.py for some)"
 	@echo "make lint    ruff, import contracts and types"
 	@echo "make types   mypy alone"
