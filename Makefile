@@ -81,8 +81,8 @@ clean:
 	@rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Stamps: an extra is installed once, and again when pyproject.toml or constraints.txt changes.  uv takes one minute where
-# pip takes five.  Its cache lies in the environment, so that files are linked and not copied.  pip follows for machines
+# Stamps: an extra is installed once, and again when pyproject.toml or constraints.txt changes.  uv takes one to three
+# minutes where pip takes five.  Its cache lies in the environment, so that files are linked and not copied.  pip follows for machines
 # where only pip knows the package index.
 $(VENV)/.demo $(VENV)/.dev $(VENV)/.release: $(VENV)/.%: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing streamcast[$*] into $(VENV): once, one to five minutes (torch is large) ..."

@@ -55,7 +55,7 @@ OWN_BROKER = "tests/end_to_end/test_faults.py"
 """The longest file that needs a Kafka, and mostly waits: a worker of its own starts one for it."""
 
 SPREAD = ("tests/laws/", "tests/end_to_end/test_simulation.py")
-"""Tests without a shared fixture that take long: both workers run them."""
+"""Tests without a shared fixture that take long: all workers run them."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -257,10 +257,14 @@ class Assignment:
         return [lane for lane, new in self._deployment.models.items() if journal.models.get(lane, new) != new]
 
 
+SECOND_SERVICE = (
+    "for a second service, `streamcast init --name NAME` writes settings with a group, topics and state of its own"
+)
+"""What to do when two services would share what each needs for itself."""
+
 OWN_JOURNAL = (
-    "for a second service, `streamcast init --name NAME` writes settings with a group, topics and state of its own; if"
-    " this is the service that answered, set kafka.group to the group that it had, or give the group its positions back"
-    " (`kafka-consumer-groups.sh --reset-offsets`)"
+    f"{SECOND_SERVICE}; if this is the service that answered, set kafka.group to the group that it had, or give the"
+    " group its positions back (`kafka-consumer-groups.sh --reset-offsets`)"
 )
 """What to do about ``answered_already``."""
 

@@ -223,7 +223,7 @@ class Online(Frozen):
 
 
 def spread(horizon: int) -> tuple[int, ...]:
-    """Return five steps ahead from 1 to the horizon, evenly: together their errors are about those of all steps."""
+    """Return at most five steps from 1 to the horizon, evenly: their errors together are about those of all steps."""
     return tuple(sorted({1, *(round(horizon * quarter / 4) or 1 for quarter in range(1, 5))}))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from streamcast.spec.model_spec import (
     TargetBars,
     format_duration,
     parse_duration,
+    spread,
 )
 from streamcast.topics.observations import Decoder
 
@@ -167,6 +169,19 @@ def test_the_first_and_the_last_step_are_scored_unless_others_are_named() -> Non
     assert spec(horizon=3).scored_steps == (1, 3)
     assert spec(horizon=1).scored_steps == (1,)
     assert spec(horizon=3, scored=(2, 2)).scored_steps == (2,)
+
+
+@pytest.mark.parametrize("horizon", [*range(1, 60), 2_000])
+def test_at_most_five_steps_are_spread_evenly_over_a_horizon(horizon: int) -> None:
+    steps = spread(horizon)
+    assert steps == spec(horizon=horizon, scored=steps).scored_steps
+    assert (steps[0], steps[-1]) == (1, horizon)
+    assert min(horizon, 4) <= len(steps) <= 5
+    assert max((after - before for before, after in pairwise(steps)), default=0) <= horizon / 4 + 1
+
+
+def test_the_steps_of_a_day_are_each_quarter() -> None:
+    assert spread(24) == (1, 6, 12, 18, 24)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from streamcast.app.trained import quality
 from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Partition, Reader, TopicSpec, TransportError
 from streamcast.engine.engine import layout
 from streamcast.errors import ModelError
-from streamcast.service.assignment import OWN_JOURNAL, answered_already
+from streamcast.service.assignment import OWN_JOURNAL, SECOND_SERVICE, answered_already
 from streamcast.spec.folders import list_models
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
@@ -267,10 +267,7 @@ def _swaps(settings: Settings, answered: Iterable[Mapping[str, str]], say: _Say)
                 if old.startswith(f"{model.name}@"):
                     say.note(what)
                 else:
-                    say.warn(
-                        what, "nothing, if you swap the model; for a second service, `streamcast init --name NAME`"
-                        " writes settings with a group, topics and state of its own",
-                    )  # fmt: skip
+                    say.warn(what, f"nothing, if you swap the model; {SECOND_SERVICE}")
 
 
 def _create_commands(settings: Settings, topics: Iterable[str], source: TopicSpec) -> str:
