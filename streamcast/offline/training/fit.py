@@ -161,7 +161,7 @@ def fit(
 
     ``initial`` gives the first weights (a warm start, such as of a model with more data or of a pruned one);
     ``teacher`` is a model that the network imitates while it learns from the outcomes.  The same history, spec,
-    options and networks give the same weights on one kind of machine, unless ``max_seconds`` is set.
+    options and networks give the same weights on one kind of processor, unless ``max_seconds`` is set.
     KeyboardInterrupt ends the run and keeps the best weights so far; ``facts["stopped"]`` names what ended it.
 
     Raises HistoryError when there is nothing to train on, ModelError when the spec names no network or the teacher's
