@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from streamcast.hosts import direct
+from streamcast.latency import quantile_ms
 from streamcast.page.board import Board, Numbers
 from streamcast.quality import OVER_ALL
 
@@ -55,7 +56,7 @@ class Scraper:
             self._scrapes.clear()
             lately = dict(sorted(buckets.items()))
         if lately.get(math.inf):
-            self._latency = {"latency_p50_ms": quantile(0.5, lately), "latency_p99_ms": quantile(0.99, lately)}
+            self._latency = {"latency_p50_ms": quantile_ms(0.5, lately), "latency_p99_ms": quantile_ms(0.99, lately)}
         return {
             **self._latency,
             **_accuracy(samples),
@@ -74,21 +75,6 @@ def _accuracy(samples: Iterable[Sample]) -> Numbers:
         for sample in samples
         if sample.name in names and sample.labels.get("horizon") == OVER_ALL and "lane" in sample.labels
     }
-
-
-def quantile(share: float, buckets: Mapping[float, float]) -> float | None:
-    """Return a quantile in milliseconds from cumulative counts by bucket edge (seconds), None if all counts are 0.
-
-    Linear between the edges, as in Prometheus' ``histogram_quantile``.
-    """
-    total = buckets.get(math.inf, 0.0)
-    below, low = 0.0, 0.0
-    for edge, count in buckets.items():
-        if total > 0 and count >= share * total:
-            inside = (share * total - below) / (count - below) if count > below else 1.0
-            return 1000.0 * (low if math.isinf(edge) else low + (edge - low) * inside)
-        below, low = count, edge
-    return None
 
 
 def watch(numbers: Callable[[], Numbers | None], board: Board, stop: threading.Event) -> None:

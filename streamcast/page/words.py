@@ -29,7 +29,8 @@ def windows(board: Board) -> Mapping[str, str]:
         "behind": "From the newest forecast of this series to the newest of all series, in the time of the data; one"
         " bar is not late yet.",
         "outcome": "Only the forecast that is shown, over its steps that were observed so far.",
-        "latency_p99_ms": f"From a record's poll to its committed forecast, {_latency_window(board)}.{line}",
+        "latency_p99_ms": f"From a record's poll to its committed forecast, {_latency_window(board)}. Records that"
+        f" waited when the service took their partition over do not count.{line}",
         "lag_records": f"Records that the service had not read yet, when it last said so.{line}",
         "records_rate": f"Records and forecasts that came in the last {_seconds(RATE_SECONDS)}.{line}",
         "series": f"The series that were heard last (at most {board.max_series:,}); records since the page started.",

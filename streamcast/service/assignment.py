@@ -40,11 +40,13 @@ class Deployment:
 class Span:
     """One assigned partition: the identity of its state, its next offset, and what its next commit must write.
 
-    ``skips`` are the offsets that are rejected unread, ``swapped`` the lanes that change their model with this commit.
+    ``end`` is the end of the partition when it was taken over: what lies before it is backlog.  ``skips`` are the
+    offsets that are rejected unread, ``swapped`` the lanes that change their model with this commit.
     """
 
     header: Header
     next: int
+    end: int
     skips: frozenset[int]
     unwritten: list[Entry]
     swapped: Sequence[str] = ()
@@ -101,7 +103,8 @@ class Assignment:
             position = first.get(partition, committed[partition])
             position, begin, unwritten, journal = self._decide(partition, journal, position, held)
             header = self.header(partition, begin, position, journal)
-            self.spans[partition] = Span(header, position, journal.skips(), unwritten, self._swapped(journal))
+            end = self.spans[partition].end if partition in self.spans else bounds[partition][1]
+            self.spans[partition] = Span(header, position, end, journal.skips(), unwritten, self._swapped(journal))
             self._plans[partition] = _Plan(journal, held)
         return unserved
 

@@ -36,11 +36,13 @@ class Lane:
 class Poll:
     """The outcome of a poll: ``results`` by lane; ``after`` has the positions that its commit writes.
 
-    ``began`` is when the poll came, by a timer that never steps.
+    ``began`` is when the poll came, by a timer that never steps; ``ends`` are where its partitions ended when they were
+    taken over.
     """
 
     began: float
     after: Positions
+    ends: Positions
     observations: Observations
     rejected: Sequence[Rejected]
     results: Mapping[str, Result]

@@ -61,7 +61,9 @@ class Service:
         self._resets = Resets(self._champion.engine.slab.series)
         self._reporter = Reporter(telemetry, self._lanes, self._champion, clock, timer)
         self._poll: Poll | None = None
-        self._assigned: float | None = None
+        self._assigned = 0.0
+        self._new: set[Partition] = set()
+        """Partitions that are not answered yet, since ``_assigned``."""
 
     # -- partitions come and go ------------------------------------------------------------------------
 
@@ -79,8 +81,9 @@ class Service:
             self._recovery.drop(list(committed))
             self._assignment.drop(committed)
             raise
-        if len(unserved) < len(committed):
+        if served := committed.keys() - set(unserved):
             self._assigned = began
+            self._new |= served
         return unserved
 
     def recover_some(self, budget_seconds: float) -> Positions | None:
@@ -89,9 +92,10 @@ class Service:
             positions = self._assignment.recover_some(budget_seconds)
         except RecordsGone as error:
             raise ServiceError(f"recovery: {error}") from error
-        if positions is not None and self._assigned is not None:
-            self._telemetry.rebalanced(self._timer() - self._assigned)
-            self._assigned = None
+        if positions is not None and self._new:
+            ends = {partition: self._assignment.spans[partition].end for partition in sorted(self._new)}
+            self._telemetry.took_over(self._timer() - self._assigned, {each: positions[each] for each in ends}, ends)
+            self._new = set()
         return positions
 
     def on_revoked(self, partitions: Sequence[Partition]) -> None:
@@ -108,6 +112,7 @@ class Service:
             lane.engine.discard()
         self._recovery.drop(partitions)
         self._assignment.drop(partitions)
+        self._new -= set(partitions)
         self._poll = None
 
     def reset(self, key: str) -> bool:
@@ -141,7 +146,8 @@ class Service:
                 rejected += not_finite(lane.name, observations, batches, results[lane.name])
         resets = [self._assignment.entry("reset", partition, offset, key=key) for partition, offset, key in due]
         after = {batch.partition: batch.next_offset for batch in batches}
-        self._poll = Poll(began, after, observations, rejected, results, resets)
+        ends = {partition: self._assignment.spans[partition].end for partition in after}
+        self._poll = Poll(began, after, ends, observations, rejected, results, resets)
         return self._outgoing(self._poll, batches, self._assignment.unwritten(batches) + resets)
 
     def _outgoing(self, poll: Poll, batches: Sequence[Batch], entries: Sequence[Entry]) -> Iterator[Outgoing]:

@@ -74,7 +74,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     telemetry.dead_letter("ahead", 2)
     telemetry.on_abort()
     telemetry.on_rebalance([Partition("observations", number) for number in range(4)])
-    telemetry.rebalanced(0.3)
+    telemetry.took_over(0.3, {Partition("observations", 0): 0}, {Partition("observations", 0): 5})
     telemetry.recovering(500)
     telemetry.recovered(2.0)
     telemetry.gaps_filled(5)

@@ -177,7 +177,7 @@ function showStrip() {
   const figures = [
     ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1, of],
     ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", short(now.coverage, stats.nominal), of],
-    ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? `median ${rounded(now.latency_p50_ms)} ms`, "latency_p99_ms"],
+    ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms"],
     ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
     ["Series", count(stats.series), "", remarks(), "series"],

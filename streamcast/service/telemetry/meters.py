@@ -20,8 +20,16 @@ SECONDS_EDGES: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 RECORDS_EDGES: Final = (1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 
 HISTOGRAMS: Final[Mapping[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
-    "event_to_forecast_seconds": ("From a record's event time to its acknowledged forecast.", (), SECONDS_EDGES),
-    "consume_to_forecast_seconds": ("From a record's poll to its acknowledged forecast.", (), SECONDS_EDGES),
+    "event_to_forecast_seconds": (
+        "From a record's event time to its acknowledged forecast, without backlog_answered.",
+        (),
+        SECONDS_EDGES,
+    ),
+    "consume_to_forecast_seconds": (
+        "From a record's poll to its acknowledged forecast, without backlog_answered.",
+        (),
+        SECONDS_EDGES,
+    ),
     "stage_seconds": ("Time of one batch in one stage of its way.", ("stage",), SECONDS_EDGES),
     "batch_records": ("Records of one committed batch.", (), RECORDS_EDGES),
     "recovery_seconds": ("From the start of a recovery to its last replayed record.", (), SECONDS_EDGES),
@@ -31,6 +39,10 @@ HISTOGRAMS: Final[Mapping[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] 
 COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "records_consumed": ("Records whose outcome is committed.", ()),
     "records_answered": ("Records answered with one forecast per lane.", ()),
+    "backlog_answered": (
+        "Those of records_answered that were in their partition before this process took it over.",
+        (),
+    ),
     "records_absorbed": ("Records absorbed into an open bar.", ()),
     "late_records": ("Records that came after their bar had closed.", ("action",)),
     "duplicates": ("Records dropped because their bar was already filled.", ()),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamcast.kernels.outcomes import ANSWERED, NAMES, NOT_FINITE
 from streamcast.service.lanes import Lane, Poll
@@ -44,14 +45,23 @@ class Reporter:
     def _records(self, poll: Poll) -> None:
         outcomes = poll.results[self._champion.name].outcomes
         counts = np.bincount(outcomes, minlength=len(NAMES)).tolist()
+        live = (outcomes == ANSWERED) & ~self._waited(poll)
         self._telemetry.batch(
             self._timer() - poll.began,
-            self._clock() - poll.observations.times[outcomes == ANSWERED] / 1000.0,
+            self._clock() - poll.observations.times[live] / 1000.0,
             {name: counts[code] for code, name in enumerate(NAMES) if code != NOT_FINITE},
         )
         reasons = Counter(letter.reason for letter in poll.rejected if letter.lane in ("", self._champion.name))
         for reason, count in reasons.items():
             self._telemetry.dead_letter(reason, count)
+
+    def _waited(self, poll: Poll) -> NDArray[np.bool_]:
+        """Return which records were in their partition before it was taken over; report how far its backlog is."""
+        waited = np.zeros(len(poll.observations), np.bool_)
+        for partition, start, stop in poll.observations.runs:
+            waited[start:stop] = poll.observations.offsets[start:stop] < poll.ends[partition]
+            self._telemetry.answered(partition, poll.after[partition], int(waited[start:stop].sum()))
+        return waited
 
     def _progress(self, poll: Poll) -> None:
         for partition, start, stop in poll.observations.runs:

@@ -23,7 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from streamcast import quality
-from streamcast.consumers.transport import Partition
+from streamcast.consumers.transport import Partition, Positions
 from streamcast.service.telemetry.meters import (
     COUNTERS,
     GAUGES,
@@ -33,6 +33,7 @@ from streamcast.service.telemetry.meters import (
     Histogram,
     Outcomes,
 )
+from streamcast.service.telemetry.operator_log import OperatorLog
 from streamcast.topics.names import champion_of
 
 _OUTCOMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -88,6 +89,7 @@ class Telemetry(Collector):
         self._quality = {lane: quality.SumsByStep() for lane in lanes}
         self._trained_outcomes = dict.fromkeys(lanes, 0)
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_BATCHES)
+        self._operator_log = OperatorLog(clock)
         self._encoding = 0.0
         self._recent_totals: deque[tuple[float, float]] = deque(maxlen=_RECENT_BATCHES)
         self._registry = CollectorRegistry()
@@ -100,10 +102,10 @@ class Telemetry(Collector):
 
     def on_poll(self, records: int, lag: Mapping[Partition, int]) -> None:
         """A poll returned ``records``; ``lag`` holds the partitions whose lag is known."""
-        del records  # counted when they are committed
         with self._lock:
             self._gauges["last_poll_timestamp_seconds"] = self._clock()
             self._lag_records = dict(lag)
+        self._operator_log.polled(records, lag)
 
     def on_commit(self, seconds: float, records: int) -> None:
         """A batch of ``records`` was committed in ``seconds``; they include the time reported to ``encoding``."""
@@ -115,6 +117,7 @@ class Telemetry(Collector):
             self._add("commits")
             self._add("records_consumed", amount=records)
             self._recent_totals.append((self._clock(), records))
+        self._operator_log.committed(records)
 
     def on_abort(self) -> None:
         """A batch was rolled back."""
@@ -129,6 +132,7 @@ class Telemetry(Collector):
             for known in (self._record_timestamps, self._watermarks, self._saved):
                 for gone in known.keys() - set(held):
                     del known[gone]
+        self._operator_log.forget(held)
 
     # Reported by the service.
 
@@ -145,17 +149,20 @@ class Telemetry(Collector):
     def batch(
         self, consume_to_forecast_seconds: float, event_to_forecast_seconds_N: Floats, outcomes: Mapping[str, int]
     ) -> None:
-        """A batch was acknowledged: its age since the poll, the ages of its N answered events, its records by outcome.
+        """A batch was acknowledged: its age since the poll, the ages of N answered events, its records by outcome.
 
-        ``outcomes`` counts "answered", "absorbed", "late" and "duplicate" (another raises KeyError); report dead
-        letters to ``dead_letter``.
+        The N events are those that were answered and did not wait in the backlog of a take-over.  ``outcomes`` counts
+        "answered" (with the backlog), "absorbed", "late" and "duplicate" (another raises KeyError); report dead letters
+        to ``dead_letter``.
         """
         with self._lock:
-            answered = len(event_to_forecast_seconds_N)
-            if answered:
-                self._histograms["consume_to_forecast_seconds",].observe(consume_to_forecast_seconds, answered)
+            live = len(event_to_forecast_seconds_N)
+            if live:
+                self._histograms["consume_to_forecast_seconds",].observe(consume_to_forecast_seconds, live)
                 self._histograms["event_to_forecast_seconds",].observe_all(np.maximum(event_to_forecast_seconds_N, 0.0))
                 self._recent_seconds.append(consume_to_forecast_seconds)
+                self._operator_log.latency(consume_to_forecast_seconds, live)
+            self._add("backlog_answered", amount=outcomes.get("answered", 0) - live)
             for outcome, records in outcomes.items():
                 self._add(*_OUTCOMES[outcome], amount=records)
 
@@ -170,6 +177,7 @@ class Telemetry(Collector):
             known = ("dead_letters", reason) in self._counts
             full = sum(key[0] == "dead_letters" for key in self._counts) >= _MOST_REASONS
             self._add("dead_letters", reason if known or not full else "other", amount=count)
+        self._operator_log.dead_letters(count)
 
     def scores(
         self,
@@ -234,10 +242,15 @@ class Telemetry(Collector):
             self._gauges["recovery_records_left"] = 0
             self._histograms["recovery_seconds",].observe(seconds)
 
-    def rebalanced(self, seconds: float) -> None:
-        """New partitions could be polled ``seconds`` after their assignment."""
+    def took_over(self, seconds: float, positions: Positions, ends: Positions) -> None:
+        """New partitions, which end at ``ends``, are answered from ``positions`` on, ``seconds`` after assignment."""
         with self._lock:
             self._histograms["rebalance_seconds",].observe(seconds)
+        self._operator_log.took_over(positions, ends)
+
+    def answered(self, partition: Partition, position: int, waited: int) -> None:
+        """A commit moved ``partition`` to ``position``; ``waited`` of its records were there at the take-over."""
+        self._operator_log.answered(partition, position, waited)
 
     def model_swap(self, lane: str) -> None:
         """This lane answers a partition with another model than before."""

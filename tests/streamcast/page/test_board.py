@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, TransportError
+from streamcast.latency import quantile_ms
 from streamcast.page import views, words
 from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow
-from streamcast.page.scrape import Scraper, quantile
+from streamcast.page.scrape import Scraper
 from streamcast.page.track import Forecast, Track
 from streamcast.quality import Sums, naive_name
 from streamcast.service.telemetry.probes import TelemetryServer
@@ -715,6 +716,6 @@ def test_an_unreadable_answer_is_none(text: bytes, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_latency_without_observations_is_not_zero() -> None:
-    assert quantile(0.5, {}) is None
-    assert quantile(0.5, {0.1: 0.0, math.inf: 0.0}) is None
-    assert quantile(0.99, {0.1: 1.0, math.inf: 10.0}) == 100
+    assert quantile_ms(0.5, {}) is None
+    assert quantile_ms(0.5, {0.1: 0.0, math.inf: 0.0}) is None
+    assert quantile_ms(0.99, {0.1: 1.0, math.inf: 10.0}) == 100

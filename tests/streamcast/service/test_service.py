@@ -485,6 +485,36 @@ def test_telemetry_counts_each_record_once(stand: Stand) -> None:
     assert 'streamcast_dead_letters_total{reason="json"} 1.0' in lines
 
 
+def test_what_waited_before_the_take_over_is_caught_up_with_and_has_no_latency(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    def latencies() -> str:
+        lines = stand.telemetry.exposition().decode().splitlines()
+        return next(line for line in lines if line.startswith("streamcast_consume_to_forecast_seconds_count"))
+
+    caplog.set_level(logging.INFO, "streamcast")
+    stand.observe("a", *TEN)
+    stand.append([(START, b"k", b"{")])
+    stand.serve()
+    assert "took over 1 partition of observations, lag 11 records" in caplog.messages
+    assert [line.partition(" in ")[0] for line in caplog.messages if line.startswith("caught")] == [
+        "caught up with observations[0]: 10 records"
+    ]
+    assert latencies().endswith(" 0.0")
+    stand.observe("a", *TEN)
+    stand.work()
+    assert latencies().endswith(" 10.0")
+
+
+def test_a_commit_in_doubt_does_not_make_a_backlog_of_live_records(stand: Stand) -> None:
+    stand.serve()
+    stand.observe("a", *TEN)
+    stand.faults.append(("end", Fault.LOST))
+    stand.work()
+    assert sources(stand) == list(range(10))
+    assert "streamcast_backlog_answered_total 0.0" in stand.telemetry.exposition().decode().splitlines()
+
+
 def test_a_partition_that_another_model_answers_is_counted_when_that_is_committed(stand: Stand) -> None:
     def swaps(service: Service) -> str:
         lines = service._telemetry.exposition().decode().splitlines()

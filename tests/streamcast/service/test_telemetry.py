@@ -74,7 +74,7 @@ def value(telemetry: Telemetry, name: str, *labels: str) -> float:
 def feed(telemetry: Telemetry) -> None:
     """Report everything that can be reported, once."""
     telemetry.on_rebalance([PARTITION])
-    telemetry.rebalanced(0.2)
+    telemetry.took_over(0.2, {PARTITION: 0}, {PARTITION: 0})
     telemetry.recovering(10)
     telemetry.recovered(1.5)
     telemetry.on_poll(100, {PARTITION: 7})
@@ -174,6 +174,86 @@ def test_a_batch_weighs_its_age_by_the_records_it_answered(telemetry: Telemetry)
     assert value(telemetry, "consume_to_forecast_seconds_sum") == pytest.approx(0.06)
     assert value(telemetry, "event_to_forecast_seconds_bucket", "30.0") == 2
     assert value(telemetry, "event_to_forecast_seconds_bucket", "+Inf") == 3
+
+
+def test_records_that_waited_before_the_take_over_are_answered_and_counted_and_no_latency(telemetry: Telemetry) -> None:
+    telemetry.batch(40.0, np.empty(0), {"answered": 1_000})
+    telemetry.batch(0.02, np.full(3, 0.1), {"answered": 10})
+    assert value(telemetry, "records_answered_total") == 1_010
+    assert value(telemetry, "backlog_answered_total") == 1_007
+    assert value(telemetry, "consume_to_forecast_seconds_count") == value(telemetry, "event_to_forecast_seconds_count")
+    assert value(telemetry, "consume_to_forecast_seconds_bucket", "0.025") == 3
+    assert telemetry.summary()["latency_p99_ms"] == pytest.approx(20)
+
+
+def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
+    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "streamcast")
+    other = Partition("observations", 3)
+    telemetry.took_over(1.0, {PARTITION: 0, other: 8}, {PARTITION: 1_200, other: 8})
+    assert caplog.messages == ["took over 2 partitions of observations, lag 1,200 records"]
+    caplog.clear()
+
+    def commit(position: int, records: int, waited: int) -> None:
+        telemetry.on_poll(records, {PARTITION: 1_300 - position, other: 0})
+        telemetry.batch(0.02, np.full(records - waited, 0.1), {"answered": records})
+        telemetry.answered(PARTITION, position, waited)
+        telemetry.on_commit(0.01, records)
+
+    clock.now += 2
+    commit(1_000, 1_000, 1_000)
+    telemetry.dead_letter("json")
+    assert not caplog.messages
+    clock.now += 1.5
+    commit(1_250, 250, 200)
+    assert caplog.messages == ["caught up with observations[2]: 1,200 records in 3.5 s"]
+    caplog.clear()
+    clock.now += 58.5
+    telemetry.on_poll(0, {PARTITION: 50, other: 0})
+    assert caplog.messages == ["last 60 s: 1,250 records, 1 dead letter, lag 50 records, latency p99 25 ms"]
+
+
+def test_the_log_is_silent_while_nothing_arrives_and_a_minute_has_one_line(
+    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "streamcast")
+    for _ in range(3_000):
+        clock.now += 0.2
+        telemetry.on_poll(0, {PARTITION: 0})
+    assert not caplog.messages
+    for _ in range(1_201):
+        telemetry.on_poll(5, {PARTITION: 0})
+        telemetry.on_commit(0.01, 5)
+        clock.now += 0.2
+    assert len(caplog.messages) == 4 - 1
+    for _ in range(3_000):
+        clock.now += 0.2
+        telemetry.on_poll(0, {PARTITION: 0})
+    assert len(caplog.messages) == 4
+    assert "latency" not in caplog.text
+
+
+def test_a_backlog_that_ends_in_transaction_markers_is_caught_up_when_nothing_is_left_to_read(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "streamcast")
+    telemetry.took_over(1.0, {PARTITION: 0}, {PARTITION: 11})
+    telemetry.on_poll(10, {PARTITION: 0})
+    telemetry.answered(PARTITION, 10, 10)
+    assert "caught up" not in caplog.text
+    telemetry.on_commit(0.01, 10)
+    assert caplog.messages[-1] == "caught up with observations[2]: 10 records in 0.0 s"
+
+
+def test_a_partition_that_went_elsewhere_is_not_caught_up_with(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "streamcast")
+    telemetry.took_over(1.0, {PARTITION: 0}, {PARTITION: 5})
+    telemetry.on_rebalance([])
+    telemetry.on_poll(0, {PARTITION: 0})
+    assert "caught up" not in caplog.text
 
 
 def test_an_event_from_the_future_has_no_negative_age(telemetry: Telemetry) -> None:

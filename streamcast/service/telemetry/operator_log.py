@@ -1,0 +1,106 @@
+"""What the operator reads in the log while the service works: take-overs, caught-up partitions, and a line a minute.
+
+The lines are few whatever the load: one for each take-over, one for each partition that had a backlog, and one for each
+minute in which records arrived.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from streamcast.consumers.transport import Partition, Positions
+from streamcast.latency import quantile_ms
+from streamcast.quality import counted
+from streamcast.service.telemetry.meters import SECONDS_EDGES, Histogram
+
+log = logging.getLogger("streamcast")
+
+REPORT_SECONDS: Final = 60.0
+"""Between two lines about the records that arrive."""
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """The records that a partition held when it was taken over, up to the offset ``end``: how many are answered."""
+
+    end: int
+    since: float
+    records: int = 0
+
+
+class OperatorLog:
+    """Logs that records are answered; ``clock`` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._backlogs: dict[Partition, _Backlog] = {}
+        self._lag: Mapping[Partition, int] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._since: float | None = None
+        self._records = self._dead_letters = 0
+        self._latency = Histogram(SECONDS_EDGES)
+
+    def took_over(self, positions: Positions, ends: Positions) -> None:
+        """The state of partitions is rebuilt: they are answered from ``positions`` on, and end at ``ends`` so far."""
+        now = self._clock()
+        self._backlogs |= {each: _Backlog(ends[each], now) for each in positions if positions[each] < ends[each]}
+        lag = sum(max(ends[each] - position, 0) for each, position in positions.items())
+        topics = ", ".join(sorted({partition.topic for partition in positions}))
+        log.info("took over %s of %s, lag %s", counted(len(positions), "partition"), topics, counted(lag, "record"))
+
+    def forget(self, held: Collection[Partition]) -> None:
+        """Only these partitions are held now."""
+        self._backlogs = {each: backlog for each, backlog in self._backlogs.items() if each in held}
+
+    def answered(self, partition: Partition, position: int, waited: int) -> None:
+        """A commit moved ``partition`` to ``position``; ``waited`` of its records were in the backlog."""
+        if (backlog := self._backlogs.get(partition)) is not None:
+            backlog.records += waited
+            if position >= backlog.end:
+                self._caught_up(partition)
+
+    def latency(self, seconds: float, records: int) -> None:
+        """So many records were answered in ``seconds``."""
+        self._latency.observe(seconds, records)
+
+    def dead_letters(self, count: int) -> None:
+        """So many records became dead letters."""
+        self._dead_letters += count
+
+    def committed(self, records: int) -> None:
+        """A commit of so many records is complete."""
+        self._since = self._clock() if self._since is None else self._since
+        self._records += records
+        self._all_read()
+
+    def polled(self, records: int, lag: Mapping[Partition, int]) -> None:
+        """A poll returned ``records`` and left ``lag``; log the line of a minute that is over."""
+        self._lag = lag
+        if not records:
+            self._all_read()
+        if self._since is None or (seconds := self._clock() - self._since) < REPORT_SECONDS:
+            return
+        p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
+        log.info(
+            "last %.0f s: %s, %s, lag %s%s", seconds, counted(self._records, "record"),
+            counted(self._dead_letters, "dead letter"), counted(sum(lag.values()), "record"),
+            "" if p99 is None else f", latency p99 {p99:.0f} ms",
+        )  # fmt: skip
+        self._begin()
+
+    def _all_read(self) -> None:
+        """Note the partitions without lag while no poll is in flight: what is left of a backlog are no records."""
+        for partition in [each for each in self._backlogs if self._lag.get(each) == 0]:
+            self._caught_up(partition)
+
+    def _caught_up(self, partition: Partition) -> None:
+        backlog = self._backlogs.pop(partition)
+        log.info(
+            "caught up with %s[%d]: %s in %.1f s", *partition, counted(backlog.records, "record"),
+            self._clock() - backlog.since,
+        )  # fmt: skip
