@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from streamcast.errors import Option, OptionError
+from streamcast.errors import ModelError, Option, OptionError
 from streamcast.models.spec import SpecError
+from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
+from streamcast.spec import zero
 from streamcast.spec.model_spec import Aggregate, ModelSpec
 
 CHOSEN_BY = {
@@ -55,6 +57,12 @@ def new_spec(
         )  # fmt: skip
     except ValidationError as error:
         raise wrong_spec(error) from None
+
+
+def require_networks(flag: str, names: Sequence[str]) -> None:
+    """Raise ModelError for a name that no network has; ``flag`` is the option that was typed."""
+    if unknown := [name for name in names if name not in MODELS and name != zero.NAME]:
+        raise ModelError(f"{flag} names {unknown[0]!r}, which is unknown: `streamcast model zoo` lists the names")
 
 
 def wrong_spec(error: ValidationError) -> SpecError:

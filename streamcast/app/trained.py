@@ -10,10 +10,19 @@ from streamcast.quality import SumsByStep, lines, naive_name, sentence
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
+ENDED = {
+    "epochs": "all epochs done", "patience": "no epoch was better any more", "max_seconds": "the time was up",
+    "interrupted": "ended by Ctrl-C",
+}  # fmt: skip
+"""Why a training ended, in words."""
 
-def describe(model: Model) -> str:
-    """Return a few sentences: how good the model is on the data it was not trained on, its size, its training."""
-    return "\n".join([*unfinished(model.facts), *quality(model), training_line(model)])
+
+def describe(model: Model, time_limit: str) -> str:
+    """Return a few sentences: how good the model is on the data it was not trained on, its size, its training.
+
+    ``time_limit`` is the option that limited the time of its training, as a person types it.
+    """
+    return "\n".join([*unfinished(model.facts, time_limit), *quality(model), training_line(model)])
 
 
 def quality(model: Model) -> list[str]:
@@ -46,13 +55,14 @@ def baseline(spec: ModelSpec) -> str:
     return naive_name(spec.naive_season, spec.series.freq)
 
 
-def unfinished(facts: Mapping[str, Any]) -> list[str]:
+def unfinished(facts: Mapping[str, Any], time_limit: str) -> list[str]:
     """Return a warning if training ended before its first epoch did."""
     if facts.get("whole_epochs", 1):
         return []
+    remedy = f"give it more time ({time_limit})" if facts["stopped"] == "max_seconds" else "let it train for longer"
     warning = (
-        f"WARNING: training ended ({facts['stopped']}) before its first epoch was finished. The forecasts may be poor"
-        " and the intervals wrong: give it more time (--max-seconds, max_seconds)."
+        f"WARNING: training ended before its first epoch was finished ({ENDED[facts['stopped']]}). The forecasts may be"
+        f" poor and the intervals wrong: {remedy}."
     )
     return [warning]
 
@@ -70,5 +80,5 @@ def training_line(model: Model) -> str:
         began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
     return (
         f"{parameters:,} parameters; the validation loss fell from {began} to {facts['validation_loss']:.4f} in epoch"
-        f" {facts['best_epoch']} of {facts['epochs']} ({facts['seconds']:.0f} s; stopped by {facts['stopped']})"
+        f" {facts['best_epoch']} of {facts['epochs']} ({facts['seconds']:.0f} s; {ENDED[facts['stopped']]})"
     )

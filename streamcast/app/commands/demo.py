@@ -30,6 +30,7 @@ from streamcast.app.commands.files.outputs import require_writable
 from streamcast.app.commands.files.replay import outgoing, paced
 from streamcast.app.demo_data import read_series
 from streamcast.app.progress import progress_bar
+from streamcast.app.specs import require_networks
 from streamcast.app.trained import baseline, describe, measured
 from streamcast.consumers import loop
 from streamcast.consumers.health import LoopHealth
@@ -87,6 +88,7 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
     torch.set_num_threads(1)
     require_free("--port", HOST, port)
     require_writable("--json", json_file)
+    require_networks("--model", [kind])
     logging.getLogger("streamcast").setLevel(logging.WARNING)
     parts = load()
     console.print(
@@ -94,7 +96,7 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
         f" up to {TEST_FROM:%d %B %Y} (at most {train_seconds:.0f} s; Ctrl-C keeps the best so far) ..."
     )
     model = train(parts.train, kind, train_seconds, console)
-    console.print(escape(describe(model)), highlight=False)
+    console.print(escape(describe(model, "--train-seconds")), highlight=False)
     measured = stream(model, parts, seconds, port, console)
     if json_file is not None:
         json_file.write_text(json.dumps(measured, indent=2) + "\n")

@@ -63,6 +63,18 @@ def test_a_demo_and_a_settings_file_name_a_place_that_does_not_exist(tmp_path: P
         assert f"there is no folder {missing.parent}" in str(told.exception)
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(["demo", "--port", "0"], "--model"), (["train", "{data}"], "--model"), (["tune", "{data}"], "--networks")],
+)
+def test_an_unknown_network_is_named_with_the_option_that_was_typed(
+    command: list[str], option: str, data: Path, tmp_path: Path
+) -> None:
+    words = [word.format(data=data) for word in command]
+    told = CliRunner().invoke(app, [*words, option, "gruu"], env={"HOME": str(tmp_path)})
+    assert str(told.exception).startswith(f"{option} names 'gruu', which is unknown"), told.output
+
+
 @pytest.mark.parametrize("command", ["train", "tune"])
 def test_a_folder_for_models_and_a_name_are_checked_before_the_training(
     command: str, data: Path, tmp_path: Path

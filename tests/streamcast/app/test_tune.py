@@ -13,7 +13,6 @@ from rich.console import Console
 
 from streamcast.app.commands.files.tune import tune
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
-from streamcast.errors import ModelError
 from streamcast.models.spec import SpecError
 from streamcast.offline.training import fit
 from streamcast.spec.folders import load_model
@@ -68,6 +67,7 @@ def test_networks_whose_losses_cannot_be_compared_are_refused(data: Path, tmp_pa
         searched(data, replace(SEARCH, networks=("gru", "lstm-gaussian")), tmp_path)
 
 
-def test_an_unknown_network_is_named(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'gruu'"):
-        searched(data, replace(SEARCH, networks=("gruu",)), tmp_path)
+def test_a_trial_that_was_too_short_names_the_option_that_limits_a_trial(data: Path, tmp_path: Path) -> None:
+    said = searched(data, replace(SEARCH, networks=("gru",), trials=1, trial_seconds=0.001), tmp_path)
+    assert "before its first epoch was finished (the time was up)" in said
+    assert "give it more time (--trial-seconds)." in said

@@ -15,7 +15,7 @@ from streamcast.app.commands.files.outputs import require_folder
 from streamcast.app.commands.files.reading import mapping, read_history, say
 from streamcast.app.options import MODELS, Columns, SpecOptions, TrainingOptions
 from streamcast.app.progress import progress_bar
-from streamcast.app.specs import new_spec
+from streamcast.app.specs import new_spec, require_networks
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, fits, in_words, listed
@@ -37,6 +37,8 @@ def train(
     """
     require_folder("--models", folder)
     require_name(name or "model")
+    if isinstance(options.network, str):
+        require_networks("--model", [options.network])
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
     settings, read_as = training_settings(options), mapping(columns, start)
     whole = read_history(data, columns, start, ticks=wanted.ticks)
@@ -99,10 +101,15 @@ def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[st
     )  # fmt: skip
 
 
-def report_saved(saved: Model, data: Path, folder: Path, console: Console) -> None:
-    """Print what the training reached, where the model is, and the command to test it."""
+def report_saved(
+    saved: Model, data: Path, folder: Path, console: Console, *, time_limit: str = "--max-seconds"
+) -> None:
+    """Print what the training reached, where the model is, and the command to test it.
+
+    ``time_limit`` is the option that limited the time of its training.
+    """
     where = escape(str(folder / saved.name / saved.version))
-    console.print(escape(describe(saved)), highlight=False)
+    console.print(escape(describe(saved, time_limit)), highlight=False)
     console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {where}")
     following = shlex.join(
         ["streamcast", "backtest", str(data), "--model", f"{saved.name}@{saved.version}", *_elsewhere(folder)]

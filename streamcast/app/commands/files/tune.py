@@ -20,7 +20,7 @@ from streamcast.app.commands.files.train import chosen_spec, report_saved
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.app.progress import compiling_said
-from streamcast.errors import ModelError
+from streamcast.app.specs import require_networks
 from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
@@ -99,8 +99,7 @@ def tune(
     """
     if zero.NAME in options.networks:
         raise SpecError("--networks names zero, which has nothing to tune: make it with `streamcast model new`")
-    if unknown := [kind for kind in options.networks if kind not in MODELS]:
-        raise ModelError(f"--networks names {unknown[0]!r}, which is unknown: `streamcast model zoo` lists the names")
+    require_networks("--networks", options.networks)
     _same_loss(options.networks)
     require_folder("--models", folder)
     require_name(name)
@@ -121,7 +120,10 @@ def tune(
         **search.best.facts, **asdict(read_as), "data": str(data), "tuned": study.best_params,
         "trials": len(study.trials),
     }  # fmt: skip
-    report_saved(save_model(folder, name, search.best.spec, search.best.network, facts), data, folder, console)
+    report_saved(
+        save_model(folder, name, search.best.spec, search.best.network, facts), data, folder, console,
+        time_limit="--trial-seconds",
+    )  # fmt: skip
     return 0
 
 
