@@ -122,8 +122,8 @@ class Options:
 class Progress:
     """The progress of a training run; losses are in units of the running normaliser.
 
-    ``validation`` is the best loss so far; ``refit`` is true in the final training, on the whole history; ``done`` is
-    the share of the whole run.
+    ``validation`` is the best loss so far; ``refit`` is true in the final training, on the whole history.  ``done`` is
+    the share of the whole run, and ``seconds_left`` its rest, the final training included.
     """
 
     epoch: int
@@ -188,6 +188,8 @@ def fit(
         first = replace(options, max_seconds=options.max_seconds / (1 + options.refit))
         share = (0.0, 1 / (1 + options.refit))
         run = _Run(network.to(device), seen, train_P, validation_P, first, on_progress, expert, share=share)
+        run.later = round(options.refit * run.most_updates)
+        run.ends = run.started + options.max_seconds if options.max_seconds else math.inf
         stopped = _layer_by_layer(run) or run.train()
         quality = _quality(Model(spec, copy.deepcopy(run.network).cpu().eval(), facts={}), history, seen, validation_P)
         refitted = 0 if stopped == "interrupted" else _refit(run, options, np.concatenate([train_P, validation_P]))
@@ -227,7 +229,7 @@ def _refit(run: _Run, options: Options, all_P: Ints) -> int:
     )  # fmt: skip
     further = _Run(
         run.network, run.seen, np.sort(all_P), all_P[:0], again, run.on_progress, run.teacher, best=run.best,
-        share=(run.share[1], 1.0),
+        share=(run.share[1], 1.0), ends=run.ends,
     )  # fmt: skip
     kept, mean = copy.deepcopy(run.network.state_dict()), copy.deepcopy(run.network)
     try:
@@ -267,7 +269,13 @@ class _Run:
     best: float = np.inf
     share: tuple[float, float] = (0.0, 1.0)
     """Where this run begins and ends in the whole training."""
+    later: int = 0
+    """The most updates of the trainings that follow this one."""
+    ends: float = math.inf
+    """When the time of the whole training is up (s of the monotonic clock)."""
     started: float = field(default_factory=time.monotonic)
+    began: float = math.nan
+    """When the first epoch began."""
 
     @property
     def seconds(self) -> float:
@@ -320,6 +328,18 @@ class _Run:
         whole = min(max(int(len(self.train_P) / bars), FEWEST_UPDATES), MOST_UPDATES)
         return self.options.updates or -(-whole // max(self.options.epochs, 1))
 
+    @property
+    def most_updates(self) -> int:
+        """The updates of all epochs."""
+        return self.epoch_updates * self.options.epochs
+
+    def _seconds_left(self, done: int) -> float:
+        """Return about how long the rest takes, with ``done`` chunks of the present epoch, at the pace so far."""
+        now, each = time.monotonic(), self.options.accumulate
+        stepped = self.epoch * self.epoch_updates * each + done
+        left = (now - self.began) / max(stepped, 1) * ((self.most_updates + self.later) * each - stepped)
+        return max(min(left, self.ends - now), 0.0)
+
     def _rate(self) -> float:
         """Return the factor of the step sizes: up, then down a cosine, by updates or by time if that runs out first."""
         options = self.options
@@ -369,8 +389,8 @@ class _Run:
         """Take the updates of one epoch; return False if the time ran out before the end."""
         options = self.options
         self.network.train()
-        wanted, done, waiting = self.epoch_updates * options.accumulate, 0, 0
-        began, total = time.monotonic(), 0.0
+        wanted, done, waiting, total = self.epoch_updates * options.accumulate, 0, 0, 0.0
+        self.began = self.began if self.epoch else time.monotonic()
         while done < wanted:
             loss = self._loss(*next(batches))
             if loss is not None:
@@ -379,17 +399,13 @@ class _Run:
             if waiting == options.accumulate:
                 self._update(optimizer, mean)
                 waiting = 0
-            left = (time.monotonic() - began) / max(done, 1) * (wanted * (options.epochs - self.epoch) - done)
-            if options.max_seconds:
-                left = min(left, options.max_seconds - self.seconds)
             if loss is not None:
                 average = total / done
                 begin, end = self.share
                 whole = begin + (self.epoch + done / wanted) / options.epochs * (end - begin)
                 refit = len(self.validation_P) == 0
-                self.on_progress(
-                    Progress(self.epoch + 1, options.epochs, average, self.best, max(left, 0.0), whole, refit)
-                )
+                left = self._seconds_left(done)
+                self.on_progress(Progress(self.epoch + 1, options.epochs, average, self.best, left, whole, refit))
             if options.max_seconds and self.seconds > options.max_seconds:
                 return False
         return True
@@ -421,7 +437,9 @@ def _layer_by_layer(run: _Run) -> str:
     for layers in range(1, len(network.composition.stack) if options.layer_epochs else 0):
         small = first_layers(network, layers).to(next(network.parameters()).device)
         with frozen(small, layers - 1):
-            stopped = replace(run, network=small, options=replace(options, epochs=options.layer_epochs)).train()
+            later = run.later + run.most_updates * (len(network.composition.stack) - layers)
+            below = replace(options, epochs=options.layer_epochs)
+            stopped = replace(run, network=small, options=below, later=later).train()
         hand_over(small, network)
         if stopped == "interrupted":
             run.first = run.best = run.loss(network)

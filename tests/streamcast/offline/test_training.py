@@ -139,6 +139,20 @@ def test_progress_rises_once_to_its_end_and_the_refit_keeps_the_best_loss() -> N
     assert first[-1].epoch == first[-1].epochs == QUICK.epochs
     assert len(refit) == model.facts["refit_updates"] > 0
     assert {p.validation for p in refit} == {model.facts["validation_loss"]}
+    assert first[-1].seconds_left > 0, "the final training is still to come"
+    assert refit[-1].seconds_left == 0
+
+
+def test_the_time_left_covers_all_trainings_and_never_exceeds_the_limit() -> None:
+    history, seen = history_of(400), list[Progress]()
+    options = replace(QUICK, epochs=1, layer_epochs=1, refit=0.0)
+    deep = {"kind": "gru", "hidden": 8, "layers": 2}
+    fit(history, default_spec(history, 6, deep), options, seen.append)
+    below, whole = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert below[-1].seconds_left > whole[-1].seconds_left == 0
+    seen.clear()
+    fit(history, default_spec(history, 6, SMALL), Options(epochs=10_000, max_seconds=0.5, rows=8), seen.append)
+    assert all(progress.seconds_left <= 0.5 for progress in seen)
 
 
 def test_interrupting_the_refit_keeps_what_was_best_before_it() -> None:
