@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcast.spec.calendar_bars import MONTH_MS
+from streamcast.spec.calendar_bars import MONTH_MS, WEEKDAYS
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -133,12 +133,13 @@ def _ratio(part: float, whole: float) -> float:
 # -- words -----------------------------------------------------------------------------------------------
 
 _DAY: Final = 86_400_000
+_WEEK: Final = 7 * _DAY
 _BARS: Final = {
     1_000: "second",
     60_000: "minute",
     3_600_000: "hour",
     _DAY: "day",
-    7 * _DAY: "week",
+    _WEEK: "week",
     **dict.fromkeys(range(28 * _DAY, 31 * _DAY + 1, _DAY), "month"),
     **dict.fromkeys(range(90 * _DAY, 92 * _DAY + 1, _DAY), "quarter"),
     MONTH_MS: "month",
@@ -148,11 +149,18 @@ _SEASONS: Final = {
     60_000: "of the last minute",
     3_600_000: "of the last hour",
     _DAY: "yesterday",
-    7 * _DAY: "last week",
+    _WEEK: "last week",
     **dict.fromkeys(range(360 * _DAY, 372 * _DAY + 1, _DAY), "last year"),
     12 * MONTH_MS: "last year",
 }
-_UNITS: Final = ((_DAY, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second"), (1, "millisecond"))
+_UNITS: Final = (
+    (_WEEK, "week"),
+    (_DAY, "day"),
+    (3_600_000, "hour"),
+    (60_000, "minute"),
+    (1_000, "second"),
+    (1, "millisecond"),
+)
 
 
 def naive_name(season: int, freq: int) -> str:
@@ -161,9 +169,19 @@ def naive_name(season: int, freq: int) -> str:
         return "the last value"
     when = _SEASONS.get(season * freq)
     if when is None:
-        return f"the value {duration_name(season * freq)} earlier"
+        return f"the value {span_name(season, freq)} earlier"
     bar = "weekday" if freq == _DAY and when == "last week" else _BARS.get(freq, "time")
     return f"the same {bar} {when}"
+
+
+def span_name(bars: int, freq: int) -> str:
+    """Return how long some bars of ``freq`` ms are, in words, such as "1 week"; months and weekdays are counted."""
+    if freq % MONTH_MS == 0:
+        months = bars * freq // MONTH_MS
+        return counted(months // 12, "year") if months % 12 == 0 else counted(months, "month")
+    if WEEKDAYS * freq == _WEEK and bars % WEEKDAYS:
+        return counted(bars, "weekday")
+    return duration_name(bars * freq)
 
 
 def duration_name(milliseconds: int) -> str:

@@ -35,6 +35,7 @@ from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import in_zone
 from streamcast.offline.training.defaults import season_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
+from streamcast.quality import span_name
 from streamcast.spec.folders import Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
 from streamcast.topics.observations import Observations
@@ -129,10 +130,10 @@ class Forecaster:
         if self._model is None:
             return f"Forecaster({self.name!r}, horizon {self._choices['horizon']}: not trained yet)"
         spec = self._model.spec
-        season = ", ".join(map(str, spec.season))
+        season = ", ".join(span_name(bars, spec.series.freq) for bars in spec.season)
         return (
             f"Forecaster({self.name!r}, {spec.series.target} every {spec.series.bar}, {spec.horizon} bars ahead,"
-            f" season {season} bars; {measured(self._model)})"
+            f" season {season}; {measured(self._model)})"
         )
 
     @property

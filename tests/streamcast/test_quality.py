@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcast.quality import Sums, SumsByStep, facts_of, lines, sentence
+from streamcast.quality import Sums, SumsByStep, facts_of, lines, sentence, span_name
+from streamcast.spec.calendar_bars import parse_step
 
 NAN = math.nan
 
@@ -79,3 +80,26 @@ def test_the_words_name_baseline_steps_and_number_of_outcomes() -> None:
     )
     assert first == "  step 1: MAE 1, 0.250 of seasonal naive's, interval held 100.0%"
     assert last == "  step 24: MAE 3, 0.750 of seasonal naive's, interval held 0.0%"
+
+
+@pytest.mark.parametrize(
+    ("bars", "bar", "expected"),
+    [
+        (168, 3_600_000, "1 week"),
+        (48, 1_800_000, "1 day"),
+        (1_440, 60_000, "1 day"),
+        (90, 60_000, "90 minutes"),
+        (12, "MS", "1 year"),
+        (6, "MS", "6 months"),
+        (4, "QS", "1 year"),
+        (10, "B", "2 weeks"),
+        (7, "B", "7 weekdays"),
+    ],
+)
+def test_a_number_of_bars_is_a_length_of_time_in_words(bars: int, bar: int | str, expected: str) -> None:
+    if isinstance(bar, int):
+        assert span_name(bars, bar) == expected
+    else:
+        step = parse_step(bar)
+        assert step is not None
+        assert span_name(bars, step.freq) == expected

@@ -27,7 +27,7 @@ from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
 from streamcast.offline.training.fit import held_out_loss
-from streamcast.quality import SumsByStep
+from streamcast.quality import SumsByStep, counted, duration_name, span_name
 from streamcast.spec.folders import Model, list_models, load_model, promote, save_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.topics import schemas
@@ -115,9 +115,18 @@ def _readable(model: Model) -> dict[str, object]:
     return {
         "columns": ", ".join(column.name for column in spec.series.columns),
         "quantiles": ", ".join(f"{level:g}" for level in spec.quantiles),
+        "scales": ", ".join(duration_name(scale.every) for scale in spec.scales) or "the bars only",
+        "horizon": _bars(spec.horizon, spec),
+        "lags": _bars(spec.lags, spec) if spec.lags else "none",
+        "season": ", ".join(_bars(season, spec) for season in spec.season),
         "training quality": "\n".join(quality(model)),
         **times,
     }
+
+
+def _bars(number: int, spec: ModelSpec) -> str:
+    """Return a number of bars and how long they are, such as "168 bars (1 week)"."""
+    return f"{counted(number, 'bar')} ({span_name(number, spec.series.freq)})"
 
 
 def schema(folder: Path, reference: str, of: str, console: Console) -> int:

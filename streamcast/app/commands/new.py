@@ -16,10 +16,10 @@ from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import without_rows
 from streamcast.offline.training.defaults import DAY, WEEK, in_bars
-from streamcast.quality import counted
+from streamcast.quality import counted, span_name
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.folders import Model, load_model, new_network, save_model
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec, format_duration, spread
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec, spread
 from streamcast.spec.zero import challenger_of, zero_spec
 
 
@@ -86,27 +86,22 @@ def usual_seasons(grid: Grid) -> tuple[int, ...]:
 
 def answers(spec: ModelSpec) -> list[tuple[str, str, str]]:
     """Return for each phase of a new series: from which record on, what is forecast, whether it is marked warm."""
+    freq = spec.series.freq
     rows = {1: "the last value; intervals from the errors so far, all steps together"}
     for season in sorted(season for season in spec.season if season > 1):
-        rows[season + 1] = f"also the value {_length(spec, season)} earlier, and means of such values"
+        rows[season + 1] = f"also the value {span_name(season, freq)} earlier, and means of such values"
     rows.setdefault(spec.warm_up, "the experts' weights and the intervals follow the errors of their own step")
     return [(f"from {at:,}", what, "true" if at >= spec.warm_up else "false") for at, what in sorted(rows.items())]
 
 
 def _summary(spec: ModelSpec, size: int) -> str:
     series = spec.series
-    seasons = ", ".join(f"{_length(spec, season)} ({counted(season, 'bar')})" for season in spec.season)
+    seasons = ", ".join(f"{span_name(season, series.freq)} ({counted(season, 'bar')})" for season in spec.season)
     return (
         f"A model without a network: nothing is trained, it learns from every record. It forecasts {series.target}"
         f" every {series.bar}, {counted(spec.horizon, 'bar')} ahead, with the seasons {seasons}; a series takes"
         f" {size:,} bytes."
     )
-
-
-def _length(spec: ModelSpec, season: int) -> str:
-    """Return how long a season is, in words."""
-    series = spec.series
-    return f"{season} × {series.bar}" if series.calendar else format_duration(season * series.freq)
 
 
 def _next(saved: Model, folder: Path, like: str | None, console: Console) -> None:

@@ -185,7 +185,7 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
                 " that divides it",
             ))  # fmt: skip
     if freq > DAY and round(YEAR / freq) in spec.season:
-        notes.append(f"season {round(YEAR / freq)} stands for a year")
+        notes.append(f"a season of {round(YEAR / freq)} bars stands for a year")
     return tuple(notes)
 
 

@@ -295,7 +295,7 @@ def test_forecasts_of_weeks_join_the_rows_of_the_data(name: str) -> None:
     np.testing.assert_array_equal(windows.y, windows.merge(frame, on=["unique_id", "ds"]).y_y)
     last = frame.ds.max()
     assert set(forecaster.predict(frame).ds) == {last + pd.Timedelta(weeks=step) for step in range(1, 5)}
-    assert "season 52 stands for a year" in forecaster.notes
+    assert "a season of 52 bars stands for a year" in forecaster.notes
 
 
 @needs_cases

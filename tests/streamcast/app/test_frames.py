@@ -157,7 +157,7 @@ def test_levels_are_quantiles() -> None:
 
 def test_a_forecaster_says_what_it_is(fitted: Forecaster) -> None:
     assert repr(new()) == "Forecaster('m', horizon 6: not trained yet)"
-    assert repr(fitted).startswith("Forecaster('m', y every 1h, 6 bars ahead, season 24 bars; MAE ")
+    assert repr(fitted).startswith("Forecaster('m', y every 1h, 6 bars ahead, season 1 day; MAE ")
     assert "of seasonal naive's (the same hour yesterday)" in repr(fitted)
 
 

@@ -43,6 +43,7 @@ def test_a_model_is_made_at_once_and_says_what_it_will_answer(tmp_path: Path) ->
     assert (spec.horizon, spec.season, spec.lower, spec.warm_up) == (12, (24, 168), 0.0, 48)
     for part in ("from 1 ", "the last value", "from 25", "from 48", "from 169", "streamcast check --create", "serve"):
         assert part in said
+    assert "24 bars (1 day), 168 bars (1 week)" in " ".join(ran("model", "show", "zero", "--models", tmp_path).split())
     shown = json.loads(ran("model", "show", "zero", "--json", "--models", tmp_path))
     assert (shown["parameters"], shown["network"]) == (0, {"kind": "none"})
     assert "zero@1" in ran("model", "ls", "--models", tmp_path)

@@ -460,7 +460,7 @@ def test_business_days_and_opening_hours_are_no_other_steps() -> None:
 def test_a_year_of_weeks_is_a_season_and_said() -> None:
     spec = default_spec(read(case("02-weekly/mondays.csv")), 8)
     assert spec.season == (52,)
-    assert season_notes(spec) == ("season 52 stands for a year",)
+    assert season_notes(spec) == ("a season of 52 bars stands for a year",)
 
 
 def test_a_period_that_is_no_whole_number_of_bars_is_said() -> None:

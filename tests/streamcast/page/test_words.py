@@ -26,6 +26,7 @@ from streamcast.spec.model_spec import parse_duration
         (24, "1min", "the value 24 minutes earlier"),
         (5, "7h", "the value 35 hours earlier"),
         (3, "1d", "the value 3 days earlier"),
+        (14, "1d", "the value 2 weeks earlier"),
         (1, "1h", "the last value"),
     ],
 )
