@@ -5,6 +5,9 @@ scored steps count.  Of each outcome the engine computes four numbers (``COLUMNS
 quality is their MAE, their MAE relative to seasonal naive's on the same outcomes, and the share of them that the
 interval between the outer quantiles held.  Each place names its set: all since a process started, a test part, ...
 
+A forecast is of unseen data if none of its outcomes was trained on: if it was made at the newest bar of the training
+data, or later (``unseen``).  Verify, metrics and page count by this, and a backtest scores such forecasts.
+
 Shape letters: N outcomes, C columns.
 """
 
@@ -124,6 +127,14 @@ class SumsByStep:
     def by_step(self) -> dict[int, Quality]:
         """Return the quality by step ahead, of the steps that have outcomes."""
         return {step: sums.quality() for step, sums in sorted(self._sums.items())}
+
+
+def unseen(cutoff_N: Integers, last_trained: int | None) -> NDArray[np.bool_]:
+    """Return which forecasts are of unseen data, by the numbers of their cutoff's bars.
+
+    ``last_trained`` is the number of the newest bar of the training data; None where nothing was trained.
+    """
+    return cutoff_N >= (np.iinfo(np.int64).min if last_trained is None else last_trained)
 
 
 def _ratio(part: float, whole: float) -> float:

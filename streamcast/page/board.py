@@ -87,7 +87,7 @@ class Sample:
     """Rates (per second), accuracy and the service's numbers at one moment (seconds of the board's clock).
 
     ``reported`` says whether the accuracy is the service's own; of the champion's outcomes in it, ``trained_outcomes``
-    are of bars that its model was trained on.
+    are of forecasts that reach into the data that its model was trained on.
     """
 
     at: float
@@ -271,7 +271,7 @@ class Board:
                 errors = {lane: track.errors(lane, self.season, self.scored, self.reach) for lane in track.forecasts}
                 self.sums[key] = {lane: found.sums() for lane, found in errors.items() if found}
                 if self._last_trained is not None and (mine := errors.get(self.champion)):
-                    self._trained_outcomes[key] = mine.outcomes_until(self._last_trained)
+                    self._trained_outcomes[key] = mine.trained_outcomes(self._last_trained)
                 track.version += 1
             now = self.clock()
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:

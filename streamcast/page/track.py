@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcast.quality import Sums
+from streamcast.quality import Sums, unseen
 from streamcast.spec.model_spec import Aggregate
 
 Floats = NDArray[np.float64]
@@ -46,12 +46,11 @@ class Forecast(NamedTuple):
 class LaneErrors:
     """Errors of one lane's forecasts; NaN where no value has been observed (or seasonal naive has none).
 
-    ``cutoffs`` is [F]; ``bars``, ``error`` and ``naive`` (absolute errors) and ``covered`` (0 or 1) are [F, H];
+    ``cutoffs`` is [F]; ``error`` and ``naive`` (absolute errors) and ``covered`` (0 or 1) are [F, H];
     ``counted`` [F, H] marks the scored steps of warm forecasts.
     """
 
     cutoffs: Bars
-    bars: Bars
     error: Floats
     naive: Floats
     covered: Floats
@@ -64,9 +63,10 @@ class LaneErrors:
         unknown_N = np.full(len(error_N), np.nan)
         return Sums.of(np.column_stack((error_N, self.naive[counts], unknown_N, self.covered[counts])))
 
-    def outcomes_until(self, bar: int) -> int:
-        """How many of the outcomes that count are of bars up to ``bar``."""
-        return int((self.counted & np.isfinite(self.error) & (self.bars <= bar)).sum())
+    def trained_outcomes(self, last_trained: int) -> int:
+        """How many of the outcomes that count are of forecasts that are not ``streamcast.quality.unseen``."""
+        counts_F = (self.counted & np.isfinite(self.error)).sum(axis=1)
+        return int(counts_F[~unseen(self.cutoffs, last_trained)].sum())
 
     def by_cutoff(self) -> dict[str, Floats | Bars]:
         """Mean error, seasonal naive's mean error, and coverage of each cutoff; [F] each."""
@@ -200,7 +200,7 @@ class Track:
         error_FH = np.abs(observed_FH - values_FQH[:, kept[-1].middle])
         counts_H = np.isin(steps_H, scored) if len(scored) else np.ones(len(steps_H), dtype=bool)
         counted_FH = np.array([forecast.warm for forecast in alike])[:, None] & counts_H
-        return LaneErrors(cutoffs_F, bars_FH, error_FH, np.abs(observed_FH - naive_FH), covered_FH, counted_FH)
+        return LaneErrors(cutoffs_F, error_FH, np.abs(observed_FH - naive_FH), covered_FH, counted_FH)
 
     def _season_before(self, bars_FH: Bars, back_H: Bars, season: int, reach: int) -> Floats:
         """The values ``back_H`` before ``bars_FH``, or at the same place of the next older season that has one."""

@@ -66,8 +66,8 @@ def scope(board: Board) -> str:
     if newest is None or not mine or not newest.trained_outcomes:
         return said
     share = "All" if newest.trained_outcomes == mine.outcomes else "Some"
-    flattering = "of these outcomes are of data that the model was trained on: on new data errors are usually larger."
-    return f"{said} {share} {flattering}"
+    data = "of these outcomes are of forecasts of data that the model was trained on"
+    return f"{said} {share} {data}: on new data errors are usually larger."
 
 
 def series_scope(board: Board) -> str:

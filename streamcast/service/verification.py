@@ -19,7 +19,7 @@ import numpy as np
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader
 from streamcast.engine.engine import Result
 from streamcast.kernels.outcomes import NOT_FINITE
-from streamcast.quality import SumsByStep
+from streamcast.quality import SumsByStep, unseen
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
@@ -50,7 +50,7 @@ class Report:
     quality: dict[str, SumsByStep] = field(default_factory=dict, compare=False)
     """How good the computed forecasts are, by lane."""
     unseen: dict[str, SumsByStep] = field(default_factory=dict, compare=False)
-    """The same of those that were made after the data that their model was trained on."""
+    """The same of those that are of unseen data: none of their outcomes was trained on."""
 
     @property
     def proven(self) -> bool:
@@ -284,8 +284,8 @@ class _PartitionCheck:
             self._report.records += len(batch)
             self._on_records(self._report.records)
             for lane, result in results.items():
-                scores = result.scores
-                new_M = scores.warm & (scores.cutoffs >= (models[lane].trained_until or 0))
+                scores, grid = result.scores, models[lane].spec.series.grid
+                new_M = scores.warm & unseen(grid.bar(scores.cutoffs), models[lane].last_trained_bar)
                 for found, chosen_M in ((self._report.quality, scores.warm), (self._report.unseen, new_M)):
                     found.setdefault(lane, SumsByStep()).add(scores.ahead[chosen_M], scores.outcomes()[chosen_M])
             for lane, encoder in encoders.items():

@@ -56,6 +56,12 @@ class Model:
         """The time (epoch ms) of the newest row that weights were trained on; None where nothing was trained."""
         return None if isinstance(self.network, NoNetwork) else self.facts.get("last")
 
+    @property
+    def last_trained_bar(self) -> int | None:
+        """The number of the bar that holds ``trained_until``."""
+        until = self.trained_until
+        return None if until is None else self.spec.series.grid.bar(until)
+
 
 @dataclass(frozen=True, slots=True)
 class Version:

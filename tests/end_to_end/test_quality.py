@@ -144,10 +144,13 @@ def test_verify_says_which_part_the_model_was_trained_on(
     try:
         for last, said in [
             (int(history.ts_N[0]), None),
-            (int(history.ts_N[len(history) // 2]), "Of the data that the model was not trained on: "),
+            (
+                int(history.ts_N[len(history) // 2]),
+                "Of forecasts of unseen data (none of their outcomes was trained on): ",
+            ),
             (
                 int(history.ts_N[-1]),
-                "All of it is data that the model was trained on: ",
+                "All of it are forecasts of data that the model was trained on: ",
             ),
         ]:
             record.write_text(json.dumps(json.loads(untouched) | {"facts": {"last": last}}))

@@ -90,7 +90,7 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "quality_coverage": ("Share of outcomes inside the interval since the process started.", ("lane", "horizon")),
     "quality_trained_outcomes": (
-        "Those of quality_outcomes whose bars the model was trained on; the horizon is all.",
+        "Those of quality_outcomes of forecasts that reach into the data the model was trained on; the horizon is all.",
         ("lane", "horizon"),
     ),
     "trained_relative_mae": ("The relative MAE that training measured, all scored steps.", ("lane",)),

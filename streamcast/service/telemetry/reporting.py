@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcast.kernels.outcomes import ANSWERED, NAMES, NOT_FINITE
+from streamcast.quality import unseen
 from streamcast.service.lanes import Lane, Poll
 from streamcast.service.telemetry.drift import Drift
 from streamcast.service.telemetry.telemetry import Telemetry
@@ -77,10 +78,8 @@ class Reporter:
         telemetry.scores(
             lane.name, scores.ahead[warm], error[warm], naive[warm], pinball[warm], covered[warm].astype(bool)
         )
-        if (until := lane.model.trained_until) is not None:
-            grid = lane.model.spec.series.grid
-            trained = grid.bar(scores.cutoffs) + scores.ahead <= grid.bar(until)
-            telemetry.trained_outcomes(lane.name, int((warm & trained).sum()))
+        new = unseen(lane.model.spec.series.grid.bar(scores.cutoffs), lane.model.last_trained_bar)
+        telemetry.trained_outcomes(lane.name, int((warm & ~new).sum()))
         telemetry.drift(lane.name, self._drifts[lane.name].observe(error[nearest]))
         telemetry.anomalies(lane.name, int((result.forecasts.anomaly > ANOMALOUS).sum()))
         telemetry.not_finite(lane.name, int((result.outcomes == NOT_FINITE).sum()))

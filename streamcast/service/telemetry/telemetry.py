@@ -206,7 +206,7 @@ class Telemetry(Collector):
                 track.extend(ordered_N4[first:end])
 
     def trained_outcomes(self, lane: str, count: int) -> None:
-        """``count`` of the outcomes given to ``scores`` are of bars that the lane's model was trained on."""
+        """``count`` of the outcomes given to ``scores`` are of forecasts that are not ``streamcast.quality.unseen``."""
         with self._lock:
             self._trained_outcomes[lane] += count
 

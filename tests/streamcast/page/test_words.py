@@ -72,7 +72,14 @@ def test_the_scope_says_how_much_of_what_was_counted_the_model_was_trained_on(un
     found = words.scope(board)
     assert "of the newest 96 forecasts per series; a tile's are of its newest 96 forecasts." in found
     assert "Both count steps 1, 12 ahead." in found
-    assert f"{share} of these outcomes are of data that" in found if share else "trained on" not in found
+    assert f"{share} of these outcomes are of forecasts of data that" in found if share else "trained on" not in found
+
+
+def test_the_page_counts_an_outcome_as_trained_on_by_its_forecast() -> None:
+    board = Board(SPEC, season=24, scored=[1, 2], trained_until=START + 4 * FREQ)
+    fill(board, Feeder(1), 10)
+    assert board.quality("champion").outcomes == 9 + 8
+    assert board.samples[-1].trained_outcomes == 4 * 2, "those of the four forecasts before the last trained bar"
 
 
 def test_after_a_restart_of_the_service_the_numbers_and_their_words_change_together() -> None:
@@ -90,7 +97,7 @@ def test_after_a_restart_of_the_service_the_numbers_and_their_words_change_toget
     ratio, headline, scope = hear(outcomes=9, trained_outcomes=5, relative_mae=0.35, coverage=0.8)
     assert (ratio, headline) == (0.35, "since the service started")
     assert "of all outcomes since the service started; a tile's" in scope
-    assert "Some of these outcomes are of data that" in scope
+    assert "Some of these outcomes are of forecasts of data that" in scope
     ratio, headline, scope = hear(outcomes=0, trained_outcomes=0)
     assert ratio != 0.35
     assert headline == "newest 96 forecasts per series"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.simulation.plan import model
+from harness.simulation.plan import load, model
 from harness.simulation.stand import GROUP, TOPICS, Stand
 from harness.streams import MINUTE, START
 from streamcast.consumers.memory.broker import Rows
@@ -22,6 +22,7 @@ from streamcast.consumers.transport import Batch, BrokerUnavailable, Fenced, InD
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import Start
 from streamcast.service.service import Service
+from streamcast.service.verification import Expectations, verify
 from streamcast.spec.folders import Model, new_network
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
@@ -458,7 +459,20 @@ def test_a_reset_of_a_key_that_no_series_has_is_not_accepted(stand: Stand) -> No
     assert [entry.key for entry in stand.journal().resets()] == ["a"]
 
 
-def test_outcomes_of_bars_that_the_model_was_trained_on_are_counted_apart(stand: Stand) -> None:
+@pytest.mark.parametrize("until", [None, START - 1, START + 11 * MINUTE + 7, START + 10**9])
+def test_service_and_verify_count_the_same_outcomes_as_unseen(stand: Stand, until: int | None) -> None:
+    facts = {} if until is None else {"last": until}
+    stand.observe("a", *range(24))
+    stand.serve({"champion": replace(model("sample", 0), facts=facts)})
+    found = stand.telemetry.summary()
+    report = verify(stand.reader, TOPICS, lambda digest: replace(load(digest), facts=facts), Expectations())
+    outcomes, trained = found["champion.outcomes"], found["champion.trained_outcomes"]
+    assert outcomes
+    assert trained is not None
+    assert report.unseen["champion"].over_all().outcomes == outcomes - trained
+
+
+def test_outcomes_of_forecasts_of_training_data_are_counted_apart(stand: Stand) -> None:
     def serve(until: int | None) -> tuple[float | None, float | None]:
         stand.observe("a", *range(12))
         stand.serve({"champion": replace(model("sample", 0), facts={} if until is None else {"last": until})})
@@ -468,7 +482,7 @@ def test_outcomes_of_bars_that_the_model_was_trained_on_are_counted_apart(stand:
     assert serve(START + 11 * MINUTE)[1]
     outcomes, trained = serve(START + 11 * MINUTE)
     assert outcomes
-    assert trained == 0, "forecasts made before the end of the training data have outcomes after it"
+    assert trained == 2, "two forecasts from before the end of the training data reach beyond it, by their last step"
     outcomes, trained = serve(START + 10**9)
     assert outcomes == trained
     assert serve(None)[1] == 0

@@ -54,10 +54,14 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
             console.print(escape(line), highlight=False)
         unseen = report.unseen[lane].over_all()
         if not unseen.outcomes:
-            console.print("All of it is data that the model was trained on: on new data errors are usually larger.")
+            console.print(
+                "All of it are forecasts of data that the model was trained on: on new data errors are usually larger."
+            )
         elif unseen.outcomes < sums.over_all().outcomes:
             told = sentence(unseen, nominal, names)
-            console.print(escape(f"Of the data that the model was not trained on: {told}."), highlight=False)
+            console.print(
+                escape(f"Of forecasts of unseen data (none of their outcomes was trained on): {told}."), highlight=False
+            )
     return 0 if report.proven else 1
 
 

@@ -53,7 +53,7 @@ def backtest(
     history, timezone = read_history(data, columns, model), mapping(columns, model).timezone
     frame = options.frame
     from_ms = test_part(model, history, options.test_from, timezone)
-    trained_until = model.facts.get("last")
+    trained_until = model.trained_until
     if trained_until is not None and from_ms <= trained_until:
         Console(stderr=True).print(
             f"[bold red]The model was trained on bars up to {moment(trained_until)}[/], and the scored part begins at"
