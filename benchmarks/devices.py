@@ -31,7 +31,7 @@ from streamcast.spec.folders import Model, load_model, save_model
 
 BARS, SERIES, HORIZON = 1_000, 8, 24
 Device = Literal["cpu", "cuda"]
-LARGER = tuple({"kind": "gru", "hidden": hidden} for hidden in (128, 512, 1024))
+LARGER: tuple[dict[str, Any], ...] = tuple({"kind": "gru", "hidden": hidden} for hidden in (128, 512, 1024))
 """Networks that are larger than the zoo's: where a GPU should gain."""
 SERVED = 200
 """Records that the engine answers with each model that a GPU trained."""
