@@ -28,8 +28,10 @@ MODELS = Path("trained")
 _FLAGS = {Option.COLUMNS: "--columns", Option.INITIAL: "--from", Option.TEST_FROM: "--test-from"} | {
     option: f"--option {option.value}"
     for option in (
-        Option.VALIDATION, Option.REFIT, Option.AVERAGE, Option.DECAY_EVERY, Option.ACCUMULATE, Option.CELL_PENALTY,
-        Option.PONDER_COST, Option.IMITATE, Option.DEVICE,
+        Option.UPDATES, Option.PATIENCE, Option.VALIDATION, Option.ROWS, Option.CHUNK, Option.BURN_IN,
+        Option.POSITIONS, Option.LEARNING_RATE, Option.REFIT, Option.AVERAGE, Option.HIGHWAY_RATE, Option.DECAY,
+        Option.DECAY_EVERY, Option.WEIGHT_DECAY, Option.CLIP, Option.ACCUMULATE, Option.CELL_PENALTY,
+        Option.PONDER_COST, Option.IMITATE, Option.LAYER_EPOCHS, Option.DEVICE,
     )
 }  # fmt: skip
 """What is typed for options that have no flag of their own name."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 """Between two lines, where there is no terminal."""
 
+SCORING = "scoring it on the bars that were held out"
+
 OnDone = Callable[[int, int | None], None]
 """Receives how many are done, and how many there are (None: nobody knows)."""
 
@@ -67,11 +69,14 @@ def _losses(console: Console) -> Iterator[training.OnProgress]:
         task = progress.add_task("preparing", total=1.0, left="")
 
         def on_progress(at: training.Progress) -> None:
+            if at.stage == "scoring":
+                progress.update(task, completed=at.done, description=SCORING, left="")
+                return
+            part = "on the newest bars too" if at.stage == "final training" else f"epoch {at.epoch}/{at.epochs}"
             progress.update(
                 task,
                 completed=at.done,
-                description=("on the newest bars too" if at.refit else f"epoch {at.epoch}/{at.epochs}")
-                + f"  loss {at.loss:.4f}  validation {at.validation:.4f}",
+                description=f"{part}  loss {at.loss:.4f}  validation {at.validation:.4f}",
                 left=f"{at.seconds_left:.0f} s left",
             )
 
@@ -80,13 +85,17 @@ def _losses(console: Console) -> Iterator[training.OnProgress]:
 
 def _line_an_epoch(console: Console) -> training.OnProgress:
     """Return what prints a line when an epoch begins, with the losses up to then."""
-    begun: set[tuple[bool, int]] = set()
+    begun: set[tuple[str, int]] = set()
 
     def on_progress(at: training.Progress) -> None:
-        if (at.refit, at.epoch) in begun:
+        if (at.stage, at.epoch) in begun:
             return
-        begun.add((at.refit, at.epoch))
-        part = "final training, on the newest bars too" if at.refit else f"epoch {at.epoch}/{at.epochs}"
+        begun.add((at.stage, at.epoch))
+        if at.stage == "scoring":
+            console.print(SCORING)
+            return
+        final = at.stage == "final training"
+        part = "final training, on the newest bars too" if final else f"epoch {at.epoch}/{at.epochs}"
         console.print(
             f"{part}: validation loss so far {at.validation:.4f}, about {at.seconds_left:.0f} s left", highlight=False
         )

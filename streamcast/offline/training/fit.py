@@ -46,10 +46,15 @@ from streamcast.spec.model_spec import ModelSpec
 from streamcast.spec.zero import has_no_network
 
 LIMITS: Mapping[Option, tuple[float, float]] = {
-    Option.DECAY_EVERY: (1, 4096), Option.ACCUMULATE: (1, 4096), Option.VALIDATION: (0.001, 0.99),
-    Option.IMITATE: (0, 1), Option.AVERAGE: (0, 0.9999), Option.REFIT: (0, 10), Option.EPOCHS: (0, 1_000_000),
+    Option.EPOCHS: (0, 1_000_000), Option.UPDATES: (0, 1_000_000), Option.PATIENCE: (1, 1_000_000),
+    Option.MAX_SECONDS: (0, 1e9), Option.VALIDATION: (0.001, 0.99), Option.ROWS: (1, 4096), Option.CHUNK: (1, 4096),
+    Option.BURN_IN: (0, 65_536), Option.POSITIONS: (1, 65_536), Option.LEARNING_RATE: (0, 10), Option.REFIT: (0, 10),
+    Option.AVERAGE: (0, 0.9999), Option.HIGHWAY_RATE: (0, 100), Option.DECAY: (0, 1), Option.DECAY_EVERY: (1, 4096),
+    Option.WEIGHT_DECAY: (0, 10), Option.CLIP: (1e-6, 1e12), Option.ACCUMULATE: (1, 4096),
+    Option.CELL_PENALTY: (0, 1e6), Option.PONDER_COST: (0, 1e6), Option.IMITATE: (0, 1),
+    Option.LAYER_EPOCHS: (0, 1_000_000), Option.SEED: (0, 2**63 - 1),
 }  # fmt: skip
-"""The least and the largest value of options that have both."""
+"""The least and the largest value of each number among the options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +116,23 @@ class Options:
     """Seed of the initial weights, the cuts of the streams, and dropout."""
 
     def __post_init__(self) -> None:
-        """Raise SpecError for values that would divide by zero or reverse the sign of a loss."""
+        """Raise SpecError for a number outside ``LIMITS``, such as one that would divide by zero."""
         for option, (low, high) in LIMITS.items():
             value = getattr(self, option.value)
             if not low <= value <= high:
                 raise SpecError(option, f" is {value!r}: expected a number from {low} to {high}")
 
 
+Stage = Literal["training", "final training", "scoring"]
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """The progress of a training run; losses are in units of the running normaliser.
 
-    ``validation`` is the best loss so far; ``refit`` is true in the final training, on the whole history.  ``done`` is
-    the share of the whole run, and ``seconds_left`` its rest, the final training included.
+    ``validation`` is the best loss so far.  The final training is on the whole history; then the best weights before
+    it are scored, of which there is one report, at its beginning.  ``done`` is the share of both trainings, and
+    ``seconds_left`` their rest.
     """
 
     epoch: int
@@ -132,7 +141,7 @@ class Progress:
     validation: float
     seconds_left: float
     done: float
-    refit: bool = False
+    stage: Stage = "training"
 
 
 OnProgress = Callable[[Progress], None]
@@ -191,26 +200,31 @@ def fit(
         run.later = round(options.refit * run.most_updates)
         run.ends = run.started + options.max_seconds if options.max_seconds else math.inf
         stopped = _layer_by_layer(run) or run.train()
-        quality = _quality(Model(spec, copy.deepcopy(run.network).cpu().eval(), facts={}), history, seen, validation_P)
+        best = Model(spec, copy.deepcopy(run.network).cpu().eval(), facts={})
         refitted = 0 if stopped == "interrupted" else _refit(run, options, np.concatenate([train_P, validation_P]))
+        seconds = run.seconds
+        quality = _quality(best, history, seen, validation_P, lambda: on_progress(run.scoring()))
     facts = {
         "epochs": run.epoch, "whole_epochs": run.whole_epochs, "best_epoch": run.best_epoch,
         "validation_loss": run.best,
         "highway_loss" if initial is None else "initial_loss": run.first,
-        "seconds": round(run.seconds, 1), "stopped": stopped, "series": len(history.keys), "rows": len(history),
+        "seconds": round(seconds, 1), "stopped": stopped, "series": len(history.keys), "rows": len(history),
         "bars_trained": len(train_P), "refit_updates": refitted, "quality": quality,
         "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]), "seed": options.seed,
     }  # fmt: skip
     return Model(spec, network.cpu().eval(), facts=facts)
 
 
-def _quality(model: Model, history: History, seen: Sequences, validation_P: Ints) -> dict[str, Any] | None:
-    """Return how good a model is on its validation part; None if that is too short to score."""
+def _quality(
+    model: Model, history: History, seen: Sequences, validation_P: Ints, on_begin: Callable[[], None]
+) -> dict[str, Any] | None:
+    """Return how good a model is on its validation part; None if that is too short to score, or at Ctrl-C."""
     try:
+        on_begin()
         series = model.spec.series
         newest_bar = (int(seen.cutoff_K[validation_P].min()) - series.offset) // series.freq
         return held_out_quality(model, history, series.grid.start(newest_bar + 1))
-    except HistoryError:
+    except (HistoryError, KeyboardInterrupt):
         return None
 
 
@@ -321,6 +335,10 @@ class _Run:
         rows, burn_in = self.options.rows, 2 * self.options.burn_in
         return validation.evaluate(network, self.seen, self.validation_P, rows, burn_in)
 
+    def scoring(self) -> Progress:
+        """Return the progress when both trainings are over."""
+        return Progress(self.epoch, self.options.epochs, self.best, self.best, 0.0, 1.0, "scoring")
+
     @property
     def epoch_updates(self) -> int:
         """The updates of one epoch."""
@@ -403,9 +421,9 @@ class _Run:
                 average = total / done
                 begin, end = self.share
                 whole = begin + (self.epoch + done / wanted) / options.epochs * (end - begin)
-                refit = len(self.validation_P) == 0
+                stage: Stage = "training" if len(self.validation_P) else "final training"
                 left = self._seconds_left(done)
-                self.on_progress(Progress(self.epoch + 1, options.epochs, average, self.best, left, whole, refit))
+                self.on_progress(Progress(self.epoch + 1, options.epochs, average, self.best, left, whole, stage))
             if options.max_seconds and self.seconds > options.max_seconds:
                 return False
         return True

@@ -7,7 +7,9 @@ import io
 from rich.console import Console
 
 from streamcast.app.progress import counting, progress_bar
-from streamcast.offline.training.fit import Progress
+from streamcast.offline.training.fit import Progress, Stage
+
+TRAINING: tuple[tuple[int, Stage], ...] = ((1, "training"), (2, "training"), (1, "final training"), (2, "scoring"))
 
 
 def test_a_pipe_gets_a_line_every_ten_seconds_and_not_more() -> None:
@@ -32,11 +34,12 @@ def test_a_terminal_gets_no_lines() -> None:
 def test_training_prints_a_line_an_epoch() -> None:
     printed = io.StringIO()
     with progress_bar(Console(file=printed, width=200)) as on_progress:
-        for epoch, refit in ((1, False), (2, False), (1, True)):
+        for epoch, stage in TRAINING:
             for done in (0.1, 0.2):
-                on_progress(Progress(epoch, 2, 0.5, 0.4, 30.0, done, refit))
+                on_progress(Progress(epoch, 2, 0.5, 0.4, 30.0, done, stage))
     assert printed.getvalue().splitlines() == [
         "epoch 1/2: validation loss so far 0.4000, about 30 s left",
         "epoch 2/2: validation loss so far 0.4000, about 30 s left",
         "final training, on the newest bars too: validation loss so far 0.4000, about 30 s left",
+        "scoring it on the bars that were held out",
     ]

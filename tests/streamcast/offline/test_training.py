@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from streamcast.models.surgery.handover import first_layers, frozen, hand_over
 from streamcast.offline.history.read import read
 from streamcast.offline.training import highway
 from streamcast.offline.training.defaults import default_spec, seasons
-from streamcast.offline.training.fit import Options, Progress, fit, held_out_loss
+from streamcast.offline.training.fit import LIMITS, Options, Progress, Stage, fit, held_out_loss
 from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Chunk, Streams
@@ -134,7 +135,8 @@ def test_progress_rises_once_to_its_end_and_the_refit_keeps_the_best_loss() -> N
     assert [p.done for p in seen] == sorted(p.done for p in seen)
     assert seen[-1].done == pytest.approx(1.0)
     assert all(p.seconds_left >= 0 and np.isfinite(p.loss) for p in seen)
-    first, refit = [p for p in seen if not p.refit], [p for p in seen if p.refit]
+    first, refit, scoring = ([p for p in seen if p.stage == stage] for stage in get_args(Stage))
+    assert scoring == seen[-1:]
     assert [p.epoch for p in first] == sorted(p.epoch for p in first)
     assert first[-1].epoch == first[-1].epochs == QUICK.epochs
     assert len(refit) == model.facts["refit_updates"] > 0
@@ -148,11 +150,34 @@ def test_the_time_left_covers_all_trainings_and_never_exceeds_the_limit() -> Non
     options = replace(QUICK, epochs=1, layer_epochs=1, refit=0.0)
     deep = {"kind": "gru", "hidden": 8, "layers": 2}
     fit(history, default_spec(history, 6, deep), options, seen.append)
-    below, whole = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    trained = [progress for progress in seen if progress.stage == "training"]
+    below, whole = trained[: len(trained) // 2], trained[len(trained) // 2 :]
     assert below[-1].seconds_left > whole[-1].seconds_left == 0
     seen.clear()
     fit(history, default_spec(history, 6, SMALL), Options(epochs=10_000, max_seconds=0.5, rows=8), seen.append)
     assert all(progress.seconds_left <= 0.5 for progress in seen)
+
+
+def test_ctrl_c_while_the_model_is_scored_costs_its_score_alone() -> None:
+    history = history_of(400)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == "scoring":
+            raise KeyboardInterrupt
+
+    spec = default_spec(history, 6, SMALL)
+    whole, ended = fit(history, spec, QUICK), fit(history, spec, QUICK, interrupt)
+    assert whole.facts["quality"] is not None
+    assert ended.facts["quality"] is None
+    assert same(whole.network, ended.network)
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(Options) if isinstance(f.default, (int, float))])
+def test_no_number_of_the_options_may_leave_its_limits(field: str) -> None:
+    low, high = next(limits for option, limits in LIMITS.items() if option.value == field)
+    for wrong in (low - 1, 2 * high, float("nan")):
+        with pytest.raises(SpecError, match=f"{field} is .*: expected a number from"):
+            replace(QUICK, **{field: wrong})  # type: ignore[arg-type]
 
 
 def test_interrupting_the_refit_keeps_what_was_best_before_it() -> None:
@@ -160,7 +185,7 @@ def test_interrupting_the_refit_keeps_what_was_best_before_it() -> None:
     spec = default_spec(history, 6, SMALL)
 
     def interrupt(progress: Progress) -> None:
-        if progress.refit:
+        if progress.stage == "final training":
             raise KeyboardInterrupt
 
     options = replace(QUICK, average=0.5, refit=0.3)

@@ -59,7 +59,7 @@ class _Search:
         def follow(now: training.Progress) -> None:
             nonlocal validated
             self.progress.update(task, completed=now.done)
-            if now.epoch - 1 > validated and not now.refit:
+            if now.epoch - 1 > validated and now.stage == "training":
                 validated = now.epoch - 1
                 trial.report(now.validation, validated)
                 if trial.should_prune():
