@@ -36,7 +36,7 @@ from harness.faults.cluster import Tally
 from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
-from harness.proxy import Proxy
+from harness.proxy import KafkaProxy
 
 COLUMNS = (
     "fault", "client", "brokers", "rounds", "kills", "rebalances", "records", "violations", "recovery_p50_s",
@@ -138,13 +138,15 @@ def _row(fault: str, client: str, brokers: int, rounds: int, tally: Tally, conso
 
 
 @contextmanager
-def _broker(fault: Fault, cluster: LocalCluster | None) -> Iterator[tuple[LocalKafka | LocalCluster, Proxy | None]]:
+def _broker(
+    fault: Fault, cluster: LocalCluster | None
+) -> Iterator[tuple[LocalKafka | LocalCluster, KafkaProxy | None]]:
     """The cluster, or a fresh Kafka, behind a proxy if the fault is in the link."""
     if cluster is not None:
         yield cluster, None
         return
     with ExitStack() as stack:
-        proxy = stack.enter_context(Proxy()) if fault.proxied else None
+        proxy = stack.enter_context(KafkaProxy()) if fault.proxied else None
         kafka = stack.enter_context(LocalKafka(advertised_port=proxy.port if proxy else None))
         if proxy:
             proxy.target_port = kafka.port

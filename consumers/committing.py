@@ -103,6 +103,7 @@ class Committing(ABC, Generic[P]):
             producer = self._producer = self._producer or self._new_producer()
             if self._exactly_once:
                 self._commit_transaction(producer, answers, positions, deadline)
+                self._guard_next(producer)
             else:
                 self._commit_plainly(producer, answers, positions, deadline)
             self._connection.passed("committed")
@@ -194,6 +195,17 @@ class Committing(ABC, Generic[P]):
             self._background.end()
             self._background = Background()
 
+    def _guard_next(self, producer: P) -> None:
+        """Drop the producer if a connection of it was lost: the next one has a higher epoch.
+
+        A request on a connection that was lost may reach the broker later, although the client sent it again: a late
+        end would end the next transaction, late positions would set its positions back.  The broker refuses both from
+        a lower epoch.  (Kafka's transaction protocol 2 raises the epoch by itself; neither client speaks it.)
+        """
+        if self._lost_connection(producer):
+            log.info("A connection was lost: a new producer begins the next transaction, which nothing late can reach")
+            self._drop_producer()
+
     def _not_allowed(self, topics: Iterable[str]) -> NotAllowed:
         """The refusal of a commit to these topics, with those that this user may not write."""
         with suppress(TransportError):
@@ -232,6 +244,10 @@ class Committing(ABC, Generic[P]):
     @abstractmethod
     def _abort_transaction(self, producer: P) -> None:
         """Abort the open transaction."""
+
+    @abstractmethod
+    def _lost_connection(self, producer: P) -> bool:
+        """Whether requests of this producer may still be on a connection that it has lost."""
 
     @abstractmethod
     def _refusal(self, failure: Exception, topics: Iterable[str]) -> TransportError | None:

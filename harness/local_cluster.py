@@ -14,7 +14,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.protocol.admin import ElectionType
 
 from harness.local_kafka import VERSION, BrokerError, LocalKafka, free_ports
-from harness.proxy import Proxy
+from harness.proxy import KafkaProxy
 
 HEALTHY_SECONDS = 120.0
 ADMIN_MS = 10_000
@@ -31,7 +31,7 @@ class LocalCluster:
 
     def __init__(self, count: int = 3, *, linked: bool = False, version: str = VERSION) -> None:
         numbers = range(1, count + 1)
-        self.links: Mapping[int, Proxy] = {number: Proxy() for number in numbers if linked}
+        self.links: Mapping[int, KafkaProxy] = {number: KafkaProxy() for number in numbers if linked}
         nodes = {number: _node(self.links.get(number), version) for number in numbers}
         voters = ",".join(f"{number}@127.0.0.1:{node.controller_port}" for number, node in nodes.items())
         copies = str(min(3, count))
@@ -104,7 +104,7 @@ class LocalCluster:
         finally:
             client.close()
 
-    def link(self, node: LocalKafka) -> Proxy:
+    def link(self, node: LocalKafka) -> KafkaProxy:
         """The link between clients and a node of a ``linked`` cluster."""
         return next(link for number, link in self.links.items() if self.nodes[number] is node)
 
@@ -147,7 +147,7 @@ class LocalCluster:
         self.stop()
 
 
-def _node(link: Proxy | None, version: str) -> LocalKafka:
+def _node(link: KafkaProxy | None, version: str) -> LocalKafka:
     """A node, which clients reach through ``link``, and others of the cluster at a port that no client knows."""
     node = LocalKafka(heap="256m", advertised_port=link.port if link else None, version=version)
     if link is not None:

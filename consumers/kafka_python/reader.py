@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
-from kafka.net.compat import KafkaNetClient
 from kafka.protocol.admin import DescribeGroupsRequest
 
 from streamcast.consumers.background import ended_within, started
 from streamcast.consumers.handshake import Security, require_accepted
 from streamcast.consumers.kafka_python.complaints import condense
+from streamcast.consumers.kafka_python.connections import connected
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -34,8 +34,6 @@ from streamcast.consumers.transport import (
 )
 
 log = logging.getLogger(__name__)
-
-C = TypeVar("C")
 
 CONNECT_MS = 10_000
 REQUEST_MS = 8_000
@@ -363,19 +361,3 @@ def columns(partition: Partition, records: Sequence[Any], position: int) -> Batc
         position,
         headers if any(headers) else None,
     )
-
-
-def connected(client: Callable[..., C], settings: dict[str, object]) -> C:
-    """Make a client; if it finds no broker, close the sockets and the thread that it would leave open."""
-    networks: list[KafkaNetClient] = []
-
-    def network(**how: object) -> KafkaNetClient:
-        networks.append(KafkaNetClient(**how))
-        return networks[-1]
-
-    try:
-        return client(**settings, kafka_client=network)
-    except errors.KafkaError:
-        for each in networks:
-            each.close()
-        raise

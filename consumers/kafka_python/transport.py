@@ -37,7 +37,8 @@ from kafka.structs import OffsetAndMetadata
 
 from streamcast.consumers.background import started
 from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
-from streamcast.consumers.kafka_python.reader import CONNECT_MS, REQUEST_MS, KafkaReader, columns, connected
+from streamcast.consumers.kafka_python.connections import connected_producer
+from streamcast.consumers.kafka_python.reader import CONNECT_MS, REQUEST_MS, KafkaReader, columns
 from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, remember_fencing, resume_rebalance
 from streamcast.consumers.transport import (
     Batch,
@@ -70,6 +71,7 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         self._consumer: KafkaConsumer | None = None
         self._listener_error: Exception | None = None
         self._fencing: list[errors.FencedInstanceIdError] = []
+        self._lost: list[Exception] = []
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
@@ -241,7 +243,8 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
             fixed["transactional_id"] = self._transactional_id
             tuned["transaction_timeout_ms"] = TRANSACTION_MS
         self._require_accepted()
-        producer = connected(KafkaProducer, self._settings(KafkaProducer, tuned, fixed))
+        self._lost = []
+        producer = connected_producer(self._settings(KafkaProducer, tuned, fixed), self._lost)
         if self._exactly_once:
             try:
                 started(producer.init_transactions).result(CONNECT_MS / 1000)
@@ -262,6 +265,9 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
 
     def _abort_transaction(self, producer: KafkaProducer) -> None:
         producer.abort_transaction()
+
+    def _lost_connection(self, producer: KafkaProducer) -> bool:
+        return bool(self._lost)
 
     def _refusal(self, failure: Exception, topics: Iterable[str]) -> TransportError | None:
         if isinstance(failure, errors.TopicAuthorizationFailedError):

@@ -20,6 +20,7 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 from streamcast.consumers import committing
 from streamcast.consumers.background import started
 from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
+from streamcast.consumers.librdkafka.connections import Connections
 from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
     CONSUMER_ONLY,
@@ -60,6 +61,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         Committing.__init__(self, connection)
         self._consumer: Consumer | None = None
         self._failures: list[KafkaError] = []
+        self._connections = Connections(log)
         self._working = False
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
@@ -244,7 +246,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         if self._exactly_once:
             fixed["transactional.id"] = self._transactional_id
             tuned["transaction.timeout.ms"] = TRANSACTION_MS
-        self._failures = []
+        self._failures, self._connections = [], Connections(log)
+        fixed |= self._connections.settings
         self._require_accepted()
         producer = Producer(self._settings(tuned, CONSUMER_ONLY, fixed))
         if self._exactly_once:
@@ -257,6 +260,10 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
 
     def _abort_transaction(self, producer: Producer) -> None:
         producer.abort_transaction(REQUEST_MS / 1000)
+
+    def _lost_connection(self, producer: Producer) -> bool:
+        producer.poll(0)  # it hands out the lines of the client's log
+        return self._connections.lost
 
     def _refusal(self, failure: Exception, topics: Iterable[str]) -> TransportError | None:
         if not isinstance(failure, KafkaException):

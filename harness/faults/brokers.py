@@ -11,7 +11,7 @@ from harness.faults.cluster import TOPICS, Cluster, Tally
 from harness.faults.traffic import Traffic, longest_stall
 from harness.local_cluster import GROUPS, TRANSACTIONS, LocalCluster
 from harness.local_kafka import OLDER, VERSION, LocalKafka
-from harness.proxy import Direction
+from harness.proxy import Direction, Request
 
 QUIET_SECONDS = 4.0
 """Of traffic before and after a fault."""
@@ -145,6 +145,19 @@ def _deaf(chosen: Chosen, direction: Direction) -> Callable[[Cluster, LocalClust
     return strike
 
 
+def _ended_late(cluster: Cluster, brokers: LocalCluster) -> None:
+    """Ends of transactions arrive at any time of a later one; their clients have sent them again on new connections."""
+    until = time.monotonic() + AWAY_SECONDS
+    while time.monotonic() < until:
+        for link in brokers.links.values():
+            link.make_late(Request.END_TRANSACTION, cut=True)
+        time.sleep(cluster.chance.uniform(0.3, 1.0))
+        for link in brokers.links.values():
+            link.heal()
+    if not any(link.arrived_late for link in brokers.links.values()):
+        cluster.tally.violations.append("no end of a transaction arrived late: the fault did not happen")
+
+
 def _slow(_cluster: Cluster, brokers: LocalCluster) -> None:
     for link in brokers.links.values():
         link.delay_seconds = SLOW_SECONDS
@@ -187,4 +200,5 @@ BROKER_FAULTS = [
         for name, chosen in CHOSEN.items()
     ),
     BrokerFault("slow links", _slow, linked=True),
+    BrokerFault("late ends of transactions", _ended_late, linked=True),
 ]

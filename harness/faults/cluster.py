@@ -25,7 +25,7 @@ from harness.faults.checker import Client, held
 from harness.faults.serve import Trap, run
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
-from harness.proxy import Proxy
+from harness.proxy import KafkaProxy
 from harness.records import Raw, Source
 from harness.streams import LSTM_ATTENTION, model_spec
 from streamcast.app.commands.deployment.connect import connection, new_reader
@@ -145,9 +145,9 @@ class Cluster:
     """One service on a broker or several, with topics, models and snapshots of its own; a context manager."""
 
     def __init__(
-        self, kafka: LocalKafka | LocalCluster, client: Client, tally: Tally, seed: int, *, proxy: Proxy | None = None,
-        options: Mapping[str, object] | None = None, settings: Mapping[str, object] | None = None,
-        store: Path | None = None,
+        self, kafka: LocalKafka | LocalCluster, client: Client, tally: Tally, seed: int, *,
+        proxy: KafkaProxy | None = None, options: Mapping[str, object] | None = None,
+        settings: Mapping[str, object] | None = None, store: Path | None = None,
     ) -> None:  # fmt: skip
         self.kafka, self.client, self.tally, self.proxy = kafka, client, tally, proxy
         self.chance = random.Random(seed)

@@ -16,7 +16,7 @@ from harness.faults.cluster import IMPATIENT, Cluster, Tally, Worker
 from harness.faults.serve import POINTS, Trap
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
-from harness.proxy import Direction, Proxy
+from harness.proxy import Direction, KafkaProxy, Request
 
 KILLS_A_ROUND = 5
 SESSION_SECONDS = 3.0
@@ -24,6 +24,9 @@ SESSION_SECONDS = 3.0
 FREEZE_SECONDS = 120.0
 END_SECONDS = 12.0
 """How long a process may take to freeze; the first one in a new clone compiles kernels."""
+
+LATE_SECONDS = 60.0
+"""How long a request may take to arrive late: a commit that nobody answers is in doubt after 25 s."""
 
 Round = Callable[[Cluster], None]
 
@@ -48,7 +51,7 @@ class Fault:
 
 
 def run_round(
-    fault: Fault, kafka: LocalKafka | LocalCluster, proxy: Proxy | None, client: Client, tally: Tally, seed: int
+    fault: Fault, kafka: LocalKafka | LocalCluster, proxy: KafkaProxy | None, client: Client, tally: Tally, seed: int
 ) -> None:
     """Do a round of a fault to a fresh service, let the service finish, and verify its output."""
     options = fault.options.get(client, {})
@@ -172,7 +175,7 @@ def _broker(cluster: Cluster) -> LocalKafka:
     return cluster.kafka
 
 
-def _proxy(cluster: Cluster) -> Proxy:
+def _proxy(cluster: Cluster) -> KafkaProxy:
     if cluster.proxy is None:
         raise ValueError("this fault needs a proxy")
     return cluster.proxy
@@ -209,6 +212,26 @@ def _deaf(direction: Direction) -> Round:
         worker.signal(signal.SIGCONT)
         time.sleep(4.0)
         proxy.heal()
+
+    return round_
+
+
+def _late(kind: Request, *, cut: bool, times: int) -> Round:
+    """A request of a transaction reaches the broker only in the next one, after its client has sent it again."""
+
+    def round_(cluster: Cluster) -> None:
+        proxy, arrived = _proxy(cluster), 0
+        cluster.start()
+        for _ in range(times):
+            before, deadline = proxy.arrived_late, time.monotonic() + LATE_SECONDS
+            proxy.make_late(kind, cut=cut)
+            while proxy.arrived_late == before and time.monotonic() < deadline:
+                cluster.feed(160)
+                time.sleep(0.5)
+            arrived += proxy.arrived_late > before
+        proxy.heal()
+        if arrived < times:
+            cluster.tally.violations.append(f"{arrived} of {times} requests arrived late: {cluster.last_words()}")
 
     return round_
 
@@ -269,5 +292,13 @@ OTHERS = [
     Fault("cut link", _cut_link, proxied=True),
     Fault("half-open link, answer lost", _deaf("to the client"), IMPATIENT, proxied=True),
     Fault("half-open link, request lost", _deaf("to the broker"), IMPATIENT, proxied=True),
+    Fault("late end of transaction", _late(Request.END_TRANSACTION, cut=True, times=5), proxied=True),
+    Fault("late positions of a transaction", _late(Request.TRANSACTION_OFFSETS, cut=True, times=5), proxied=True),
+    Fault(
+        "late end of transaction, in doubt",
+        _late(Request.END_TRANSACTION, cut=False, times=1),
+        IMPATIENT,
+        proxied=True,
+    ),
     Fault("disk full", _full_disk, small_disk=True),
 ]

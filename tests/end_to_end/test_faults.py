@@ -12,7 +12,7 @@ from harness.faults.drivers import KILLS, OTHERS, run_round
 from harness.faults.serve import POINTS, Trap
 from harness.local_cluster import GROUPS, LocalCluster
 from harness.local_kafka import LocalKafka
-from harness.proxy import Proxy
+from harness.proxy import KafkaProxy
 from streamcast.app.commands.deployment.verify import verify_service
 from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.librdkafka.reader import LibrdReader
@@ -53,7 +53,7 @@ def test_a_broker_that_dies_in_mid_transaction_loses_and_doubles_nothing(local_k
 
 def test_a_commit_whose_answer_is_lost_is_settled() -> None:
     tally = Tally()
-    with Proxy() as proxy, LocalKafka(advertised_port=proxy.port) as kafka:
+    with KafkaProxy() as proxy, LocalKafka(advertised_port=proxy.port) as kafka:
         proxy.target_port = kafka.port
         run_round(NAMED["half-open link, answer lost"], kafka, proxy, "kafka-python", tally, seed=4)
     assert tally.violations == []

@@ -1,0 +1,135 @@
+"""Requests of a transaction that reach a real Kafka only in the next one, long after their client gave them up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
+
+import pytest
+
+from harness.local_kafka import LocalKafka
+from harness.proxy import KafkaProxy, Request
+from streamcast.consumers import committing
+from streamcast.consumers.kafka_python.transport import KafkaTransport
+from streamcast.consumers.librdkafka.transport import LibrdTransport
+from streamcast.consumers.transport import Connection, InDoubt, Outgoing, Partition, TopicSpec, Transport
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+
+CLIENTS: dict[str, tuple[Callable[[Connection], Transport], dict[str, object]]] = {
+    "kafka-python": (KafkaTransport, {"request_timeout_ms": 1000, "delivery_timeout_ms": 1500}),
+    "librdkafka": (LibrdTransport, {"socket.timeout.ms": 1000, "delivery.timeout.ms": 1500}),
+}
+
+
+class Heard:
+    """A listener that knows whether partitions came."""
+
+    assigned = False
+
+    def on_assigned(self, partitions: Sequence[Partition]) -> None:
+        self.assigned = True
+
+    def on_revoked(self, partitions: Sequence[Partition]) -> None: ...
+
+    def on_lost(self, partitions: Sequence[Partition]) -> None: ...
+
+
+class Member:
+    """A member of a group that answers one partition, through a proxy."""
+
+    def __init__(self, bootstrap_servers: str, client: str) -> None:
+        transport, options = CLIENTS[client]
+        group = uuid.uuid4().hex
+        self.transport = transport(Connection(bootstrap_servers, group, options=options))
+        self.input, self.output = Partition(f"in-{group}", 0), Partition(f"out-{group}", 0)
+        self.transport.create([TopicSpec(self.input.topic, 1), TopicSpec(self.output.topic, 1)])
+        heard = Heard()
+        self.transport.subscribe([self.input.topic], heard)
+        while not heard.assigned:
+            self.transport.poll(0.1, 1)
+        self.transport.seek({self.input: 0})
+
+    def answer(self, start: int, end: int) -> None:
+        """Commit the answers of the offsets from ``start`` up to ``end``."""
+        values = [str(offset).encode() for offset in range(start, end)]
+        columns = [0] * len(values), [1] * len(values), [None] * len(values), values
+        self.transport.commit([Outgoing(self.output.topic, *columns)], {self.input: end})
+
+    def answers(self) -> tuple[int, list[int]]:
+        """The committed position, and the offsets that were answered."""
+        first, end = self.transport.bounds([self.output])[self.output]
+        batches = self.transport.read_range(self.output, first, end)
+        return self.transport.committed([self.input])[self.input], [int(v or 0) for b in batches for v in b.values]
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[KafkaProxy]:
+    with KafkaProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def behind(proxy: KafkaProxy) -> Iterator[str]:
+    with LocalKafka(advertised_port=proxy.port) as kafka:
+        proxy.target_port = kafka.port
+        yield kafka.bootstrap_servers
+
+
+@pytest.fixture(params=sorted(CLIENTS))
+def member(request: pytest.FixtureRequest, behind: str) -> Iterator[Member]:
+    member = Member(behind, request.param)
+    yield member
+    member.transport.close(10.0)
+
+
+@pytest.mark.parametrize("late", [Request.END_TRANSACTION, Request.TRANSACTION_OFFSETS])
+def test_what_a_lost_connection_held_does_not_reach_the_next_transaction(
+    member: Member, proxy: KafkaProxy, late: Request
+) -> None:
+    member.answer(0, 2)
+    arrived = proxy.arrived_late
+    proxy.make_late(late, cut=True)
+    member.answer(2, 5)
+    assert proxy.arrived_late == arrived
+    member.answer(5, 9)
+    assert proxy.arrived_late == arrived + 1
+    assert member.answers() == (9, list(range(9)))
+
+
+def test_a_commit_that_nobody_answered_does_not_end_the_next_transaction(
+    member: Member, proxy: KafkaProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(committing, "COMMIT_SECONDS", 3.0)
+    member.answer(0, 2)
+    proxy.make_late(Request.END_TRANSACTION, cut=False)
+    with pytest.raises(InDoubt):
+        member.answer(2, 5)
+    assert member.transport.settle() == {member.input: 2}
+    arrived = proxy.arrived_late
+    member.answer(2, 5)
+    assert proxy.arrived_late > arrived
+    member.answer(5, 9)
+    assert member.answers() == (9, list(range(9)))
+
+
+def test_an_abort_that_nobody_answered_does_not_end_the_next_transaction(
+    member: Member, proxy: KafkaProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> Iterator[Outgoing]:
+        yield Outgoing(member.output.topic, [0], [1], [None], [b"99"])
+        _fail()
+
+    def _fail() -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(committing, "ABORT_SECONDS", 2.0)
+    member.answer(0, 2)
+    proxy.make_late(Request.END_TRANSACTION, cut=False)
+    with pytest.raises(ZeroDivisionError):
+        member.transport.commit(failing(), {member.input: 5})
+    arrived = proxy.arrived_late
+    member.answer(2, 5)
+    assert proxy.arrived_late > arrived
+    assert member.answers() == (5, list(range(5)))
