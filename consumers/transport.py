@@ -208,6 +208,9 @@ class Reader(Protocol):
         The configuration is empty where this user may not describe it.
         """
 
+    def identities(self, topics: Sequence[str]) -> dict[str, str]:
+        """The ids (see ``TopicSpec``) of the topics that exist among ``topics``, by a single request."""
+
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """What the broker allows this user to do, by topic ("READ", "WRITE", "DESCRIBE", "CREATE"…).
 

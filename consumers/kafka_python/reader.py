@@ -84,10 +84,14 @@ class KafkaReader:
                 partitions=len(topic["partitions"]),
                 replication=len(topic["partitions"][0]["replica_nodes"]),
                 config=configs.get(name, {}),
-                id=topic_id(UUID(topic["topic_id"] or "0" * 32)),
+                id=_identity(topic),
             )
             for name, topic in found.items()
         }
+
+    def identities(self, topics: Sequence[str]) -> dict[str, str]:
+        """See ``Reader.identities``."""
+        return {name: _identity(topic) for name, topic in self._found(topics).items()}
 
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """See ``Reader.topic_operations``."""
@@ -347,6 +351,11 @@ class KafkaReader:
         if isinstance(error, errors.TransactionalIdAuthorizationFailedError):
             return NotAllowed.to("WRITE", f"transactional id {self._connection.group}-{self._connection.instance}")
         return TransportError(f"Kafka refused {doing}: {error}")
+
+
+def _identity(topic: Mapping[str, Any]) -> str:
+    """A topic's identity, from its metadata."""
+    return topic_id(UUID(topic["topic_id"] or "0" * 32))
 
 
 def columns(partition: Partition, records: Sequence[Any], position: int) -> Batch:

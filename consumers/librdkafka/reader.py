@@ -122,6 +122,10 @@ class LibrdReader:
             for name, topic in found.items()
         }
 
+    def identities(self, topics: Sequence[str]) -> dict[str, str]:
+        """See ``Reader.identities``."""
+        return {name: _identity(topic.topic_id) for name, topic in self._found(topics).items()}
+
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """See ``Reader.topic_operations``."""
         return {

@@ -51,6 +51,10 @@ class MemoryReader:
         """See ``Reader.describe``."""
         return self._broker.describe(topics)
 
+    def identities(self, topics: Sequence[str]) -> dict[str, str]:
+        """See ``Reader.identities``."""
+        return {name: topic.id for name, topic in self._broker.describe(topics).items()}
+
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """See ``Reader.topic_operations``: here everything is allowed."""
         return dict.fromkeys(self._broker.describe(topics), frozenset({"READ", "WRITE", "DESCRIBE", "CREATE"}))

@@ -22,6 +22,7 @@ from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, Report, verify
+from streamcast.service.watch import TopicWatch
 from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal
 from streamcast.topics.names import Topics
@@ -66,6 +67,7 @@ class Stand:
         self, models: Mapping[str, Model] | None = None, start: Start | None = None, *, reader: Reader | None = None,
         max_records: int = 5, interval_seconds: float = 1e9, shadows: Sequence[str] = (), max_series: int = 100,
         guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once", working: bool = True, champion: str = "",
+        watch: TopicWatch | None = None,
     ) -> Service:  # fmt: skip
         """Start a process in place of the previous one, and let it finish its work."""
         models = models or {"champion": model("sample", 0)}
@@ -76,6 +78,7 @@ class Stand:
         self.service = Service(
             models, reader or self.reader, telemetry, TOPICS, start or Start(), champion=champion,
             max_series=max_series, shadows=shadows, store=self.store, saver=saver, clock=self._now, timer=self._now,
+            watch=watch,
         )  # fmt: skip
         transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee))
         self.loop = Loop(

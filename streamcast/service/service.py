@@ -21,6 +21,7 @@ from streamcast.service.saving import Saver
 from streamcast.service.snapshots import Store, by_lane
 from streamcast.service.telemetry.reporting import Reporter
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.service.watch import TopicWatch
 from streamcast.spec.folders import Model
 from streamcast.topics import dead_letters, journal
 from streamcast.topics.ahead import ahead_of
@@ -42,7 +43,7 @@ class Service:
     def __init__(
         self, models: Mapping[str, Model], reader: Reader, telemetry: Telemetry, topics: Topics, start: Start,
         *, champion: str = "", max_series: int = 100_000, shadows: Sequence[str] = (), store: Store | None = None,
-        saver: Saver | None = None, clock: Callable[[], float] = time.time,
+        saver: Saver | None = None, watch: TopicWatch | None = None, clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic, beat: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         try:
@@ -60,6 +61,7 @@ class Service:
         self._assignment = Assignment(reader, topics, start, deployment, self._recovery, timer=timer, beat=beat)
         self._resets = Resets(self._champion.engine.slab.series)
         self._reporter = Reporter(telemetry, self._lanes, self._champion, clock, timer)
+        self._watch = watch
         self._poll: Poll | None = None
         self._assigned = 0.0
         self._new: set[Partition] = set()
@@ -131,6 +133,8 @@ class Service:
     def on_batch(self, batches: Sequence[Batch]) -> Iterator[Outgoing]:
         """See ``Handler``; answers are encoded as they are taken, so the first are sent while the next are encoded."""
         began = self._timer()
+        if self._watch is not None:
+            self._watch.ask()
         lap = _Lap(self._telemetry, self._timer)
         observations, poison = self._decoder.decode(batches, self._assignment.skips(batches))
         lap("decode")
@@ -151,7 +155,12 @@ class Service:
         return self._outgoing(self._poll, batches, self._assignment.unwritten(batches) + resets)
 
     def _outgoing(self, poll: Poll, batches: Sequence[Batch], entries: Sequence[Entry]) -> Iterator[Outgoing]:
-        """Yield the records of a poll, decisions first: without transactions, no answer may precede its decision."""
+        """Yield the records of a poll, decisions first: without transactions, no answer may precede its decision.
+
+        Raises ServiceError when the records are those of a topic that was made again.
+        """
+        if self._watch is not None:
+            self._watch.confirm()
         if entries:
             yield journal.outgoing(self._topics.journal, entries, batches[0].timestamps[0] if batches[0] else 0)
         if self._poll is not poll:

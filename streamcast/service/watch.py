@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 
+from streamcast.consumers.background import Background
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.transport import Reader, TopicSpec, TransportError
+from streamcast.errors import ServiceError
 from streamcast.service.assignment import too_few
 from streamcast.topics.names import Topics
 
@@ -18,6 +22,10 @@ log = logging.getLogger("streamcast")
 
 WATCH_SECONDS = 15.0
 """How often the topics are described; what is found twice makes the service unready."""
+FRESH_SECONDS = 1.0
+"""Records are answered only if, so long ago at most, their topic was asked for its identity."""
+ANSWER_SECONDS = 0.5
+"""How long records wait for the answer; a broker that gives none must not stop the stream."""
 
 
 class TopicWatch:
@@ -26,6 +34,8 @@ class TopicWatch:
     A topic that is missing, or an output that is too small, makes ``health`` unready.  When the input or the journal
     was made again, state and positions belong to a topic that is gone: ``on_changed`` gets the reason, once, and must
     end the process.
+
+    Whoever answers records calls ``ask`` when they have come and ``confirm`` before their answers go out.
     """
 
     def __init__(
@@ -35,6 +45,12 @@ class TopicWatch:
         self._reader, self._topics, self._health, self._on_changed = reader, topics, health, on_changed
         self._ids = {name: spec.id for name, spec in known.items()}
         self._suspected: frozenset[str] = frozenset()
+        self._talking = threading.Lock()
+        self._background = Background("topic-identity")
+        self._asked: Future[dict[str, str]] | None = None
+        self._asked_at = -FRESH_SECONDS
+        self._late = False
+        """Whether records have waited in vain for the answer to ``_asked``."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="topics")
 
@@ -45,12 +61,14 @@ class TopicWatch:
     def close(self, timeout_seconds: float) -> None:
         """End the watch and its reader."""
         self._ended.set()
+        self._background.end()
         self._reader.close(timeout_seconds)
 
     def look(self) -> None:
         """Describe the topics once; while the broker is away nothing is known, and the loop says that itself."""
         try:
-            found = self._reader.describe(list(self._ids))
+            with self._talking:
+                found = self._reader.describe(list(self._ids))
         except TransportError:
             return
         for name, spec in found.items():
@@ -60,12 +78,41 @@ class TopicWatch:
             log.error("%s", problem)
         self._health.topics, self._suspected = sorted(problems & self._suspected), problems
 
+    def ask(self) -> None:
+        """Ask for the input's identity, in the background, unless that was asked less than a second ago."""
+        now = time.monotonic()
+        if self._asked is None and now - self._asked_at >= FRESH_SECONDS:
+            self._asked, self._asked_at = self._background.started(self._identities), now
+
+    def confirm(self) -> None:
+        """Wait for the answer to ``ask``; raises ServiceError when the input is not the topic that it was.
+
+        A broker that does not answer soon, or does not know the topic at the moment, says nothing about it.
+        """
+        if self._asked is None:
+            return
+        name, found = self._topics.observations, None
+        try:
+            found = self._asked.result(0.0 if self._late else ANSWER_SECONDS).get(name)
+        except TimeoutError:
+            self._late = True
+            return
+        except TransportError:
+            pass  # the broker is away, and the loop says that itself
+        self._asked, self._late = None, False
+        if (known := self._ids[name]) and found and known != found:
+            raise ServiceError(f"{_made_again(name, known, found)}; its records are not answered")
+
+    def _identities(self) -> dict[str, str]:
+        with self._talking:
+            return self._reader.identities([self._topics.observations])
+
     def _compare(self, name: str, spec: TopicSpec) -> None:
         """Note a topic's identity; report one that state and positions do not belong to."""
         known, self._ids[name] = self._ids[name], spec.id or self._ids[name]
         if not known or not spec.id or known == spec.id:
             return
-        what = f"topic {name!r} was deleted and made again while the service ran (its id was {known}, it is {spec.id})"
+        what = _made_again(name, known, spec.id)
         if name in (self._topics.observations, self._topics.journal):
             self._on_changed(f"{what}; the next start says what to do")
         else:
@@ -84,3 +131,7 @@ class TopicWatch:
     def _watch(self) -> None:
         while not self._ended.wait(WATCH_SECONDS):
             self.look()
+
+
+def _made_again(name: str, known: str, found: str) -> str:
+    return f"topic {name!r} was deleted and made again while the service ran (its id was {known}, it is {found})"

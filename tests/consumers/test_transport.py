@@ -488,6 +488,7 @@ def test_only_the_member_that_holds_a_partition_may_begin_it(world: World, guara
 def test_a_topic_that_is_made_again_has_another_identity(world: World) -> None:
     topic, reader = world.topic(), world.reader()
     first = reader.describe([topic])[topic].id
+    assert reader.identities([topic, "absent"]) == {topic: first}
     assert first
     assert world.connect("other").describe([topic])[topic].id == first
     delete_topic(world, topic)

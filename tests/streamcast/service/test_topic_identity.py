@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -18,8 +20,8 @@ from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.loop import OFFER_SECONDS, BatchLimits, Loop, Unobserved
-from streamcast.consumers.memory.transport import MemoryTransport
-from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicMissing, TopicSpec
+from streamcast.consumers.memory.transport import MemoryReader, MemoryTransport
+from streamcast.consumers.transport import BrokerUnavailable, Connection, Outgoing, Partition, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import Start
 from streamcast.service.saving import Saver
@@ -28,7 +30,7 @@ from streamcast.service.skipping import skip
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, verify
-from streamcast.service.watch import WATCH_SECONDS, TopicWatch
+from streamcast.service.watch import FRESH_SECONDS, WATCH_SECONDS, TopicWatch
 from streamcast.topics.journal import Entry, Journal
 from streamcast.topics.names import Topics
 from streamcast.topics.observations import encode_observation
@@ -227,6 +229,39 @@ def test_a_topic_that_is_deleted_makes_the_service_unready_within_a_minute(stand
     watch.look()
     assert not [problem for problem in health.problems() if "is gone" in problem]
     assert len(changed) == (topic in (TOPICS.observations, TOPICS.journal))
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_records_of_a_topic_that_was_made_again_are_not_answered_from_the_state_of_the_former(
+    stand: Stand, guarantee: str
+) -> None:
+    watch = watching(stand, LoopHealth(), [])
+    stand.observe("a", *TEN)
+    stand.serve(watch=watch, guarantee=guarantee)  # type: ignore[arg-type]
+    stand.make_again(TOPICS.observations)
+    stand.observe("a", *FAR, *FAR)
+    watch._asked_at -= FRESH_SECONDS
+    with pytest.raises(ServiceError, match="deleted and made again while the service ran"):
+        stand.work()
+    assert (len(stand.values(TOPICS.forecasts)), stand.committed()) == (10, None)
+    watch.close(1.0)
+
+
+def test_a_broker_that_does_not_say_which_topic_it_has_does_not_keep_records_waiting(stand: Stand) -> None:
+    class Silent(MemoryReader):
+        def identities(self, topics: Sequence[str]) -> dict[str, str]:
+            asked.append(time.monotonic())
+            answered.wait(60)
+            raise BrokerUnavailable("away")
+
+    asked, answered = list[float](), threading.Event()
+    silent = Silent(stand.broker, Connection("memory", GROUP))
+    watch = TopicWatch(silent, TOPICS, silent.describe([TOPICS.observations]), LoopHealth(), print)
+    stand.observe("a", *TEN)
+    stand.serve(watch=watch)
+    assert (stand.committed(), len(asked)) == (10, 1)
+    answered.set()
+    watch.close(1.0)
 
 
 def test_outputs_that_are_too_small_are_a_reason_to_be_unready_until_they_grow(stand: Stand) -> None:

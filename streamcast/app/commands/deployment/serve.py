@@ -52,12 +52,13 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
     store = Store(settings.state.store, settings.state.retention, beat=health.beat)
+    watch = TopicWatch(new_reader(settings, who), topics, known, health, _give_up)
     service = Service(
         models, reader, telemetry, topics, _start(settings),
         champion=settings.models.champion_lane, max_series=room(settings, models),
         shadows=[lane for lane, chosen in settings.models.lanes.items() if chosen.shadow],
         store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
-        beat=health.beat,
+        beat=health.beat, watch=watch,
     )  # fmt: skip
     rehearse_all(models)
     settle_garbage()
@@ -65,7 +66,6 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     control = Control(token.get_secret_value(), service.reset) if token else None
     with listening(*port):
         server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
-    watch = TopicWatch(new_reader(settings, who), topics, known, health, _give_up)
     watch.start()
     stop = stop_on_signals()
     log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
