@@ -32,6 +32,7 @@ from rich.table import Table
 from benchmarks.printing import show
 from harness.faults.brokers import BROKER_FAULTS, BrokerFault, run_broker_round
 from harness.faults.checker import Client
+from harness.faults.clock import ClockError
 from harness.faults.cluster import Tally
 from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
 from harness.local_cluster import LocalCluster
@@ -76,7 +77,8 @@ def _rows(given: argparse.Namespace, console: Console) -> Iterator[dict[str, Any
     def wanted(name: str) -> bool:
         return not given.faults or any(part in name for part in given.faults)
 
-    chosen = [fault for fault in (KILLS if given.brokers > 1 else KILLS + OTHERS) if wanted(fault.name)]
+    others = [fault for fault in OTHERS if fault.anywhere or given.brokers == 1]
+    chosen = [fault for fault in KILLS + others if wanted(fault.name)]
     killing = len(given.clients) * sum(fault.kills for fault in chosen)
     kills = math.ceil(given.kills / KILLS_A_ROUND / max(1, killing))
     of_brokers = [fault for fault in BROKER_FAULTS if given.brokers > 1 and wanted(fault.name)]
@@ -103,7 +105,7 @@ def measured(
         with _broker(fault, cluster) as (kafka, proxy):
             try:
                 run_round(fault, kafka, proxy, client, tally, seed + 1000 * number)
-            except PermissionError as error:
+            except (PermissionError, ClockError) as error:
                 console.print(f"{fault.name}: not run ({error})")
                 break
         done += 1

@@ -20,6 +20,7 @@ settings.load_profile("streamcast")
 
 LONG_PROGRAMMES = (
     "tests/benchmarks/test_streams.py",
+    "tests/consumers/test_late_requests.py",
     "tests/consumers/test_loop.py::test_no_sequence_of_faults_loses_or_doubles_a_record_or_spoils_a_state",
     "tests/end_to_end/",
     "tests/laws/",

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.faults.checker import Client
-from harness.faults.cluster import IMPATIENT, Cluster, Tally, Worker
+from harness.faults.clock import Clock, stepped_clock
+from harness.faults.cluster import IMPATIENT, TOPICS, Cluster, Tally, Worker
 from harness.faults.serve import POINTS, Trap
+from harness.faults.surroundings import (
+    Round,
+    clock_steps,
+    full_folder,
+    read_only_folder,
+    short_of_memory,
+    small_disk,
+    topics_made_again,
+)
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
 from harness.proxy import Direction, KafkaProxy, Request
@@ -27,8 +35,6 @@ END_SECONDS = 12.0
 
 LATE_SECONDS = 60.0
 """How long a request may take to arrive late: a commit that nobody answers is in doubt after 25 s."""
-
-Round = Callable[[Cluster], None]
 
 AT_LEAST_ONCE = {"kafka.guarantee": "at_least_once"}
 STALLING: Mapping[Client, Mapping[str, object]] = {
@@ -47,7 +53,20 @@ class Fault:
     settings: Mapping[str, object] = field(default_factory=dict)
     proxied: bool = False
     kills: bool = False
-    small_disk: bool = False
+    disk: str = ""
+    """The size of a file system of its own for the snapshots."""
+    clocked: bool = False
+    """The processes have a clock that the round can step."""
+    anywhere: bool = False
+    """Whether it is one of a cluster of brokers, too."""
+
+    def store(self) -> AbstractContextManager[Path | None]:
+        """The folder of the snapshots, where it is a special one; raises PermissionError where it cannot be had."""
+        return small_disk(self.disk) if self.disk else nullcontext()
+
+    def clock(self) -> AbstractContextManager[Clock | None]:
+        """The clock of the processes, where it can be stepped; raises ClockError where it cannot be had."""
+        return stepped_clock() if self.clocked else nullcontext()
 
 
 def run_round(
@@ -55,8 +74,8 @@ def run_round(
 ) -> None:
     """Do a round of a fault to a fresh service, let the service finish, and verify its output."""
     options = fault.options.get(client, {})
-    with small_disk() if fault.small_disk else _nowhere() as store, Cluster(
-        kafka, client, tally, seed, proxy=proxy, options=options, settings=fault.settings, store=store
+    with fault.store() as store, fault.clock() as clock, Cluster(
+        kafka, client, tally, seed, proxy=proxy, options=options, settings=fault.settings, store=store, clock=clock
     ) as cluster:  # fmt: skip
         cluster.feed(100)
         fault.round(cluster)
@@ -236,36 +255,6 @@ def _late(kind: Request, *, cut: bool, times: int) -> Round:
     return round_
 
 
-def _full_disk(cluster: Cluster) -> None:
-    """No snapshot fits: the stream goes on, and a process that is killed replays from the beginning."""
-    for _ in range(2):
-        cluster.feed(200)
-        worker = cluster.start()
-        worker.wait_for("committed", 30)
-        time.sleep(1.0)
-        cluster.kill(worker)
-
-
-@contextmanager
-def small_disk() -> Iterator[Path]:
-    """A file system that is full at once; raises PermissionError where this process may not mount one."""
-    with tempfile.TemporaryDirectory(prefix="streamcast-full-") as folder:
-        done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", folder], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise PermissionError(f"a small file system cannot be mounted here: {done.stderr.strip()}")
-        try:
-            yield Path(folder)
-        finally:
-            subprocess.run(["umount", "-l", folder], check=False)
-
-
-@contextmanager
-def _nowhere() -> Iterator[None]:
-    yield None
-
-
 KILLS = [
     *(Fault(f"kill -9: {point}", _killed(point, swap=True), kills=True) for point in POINTS),
     *(Fault(f"kill -9 beside a peer: {point}", _killed(point, peer=True), kills=True) for point in ("sent", "offsets")),
@@ -300,5 +289,11 @@ OTHERS = [
         IMPATIENT,
         proxied=True,
     ),
-    Fault("disk full", _full_disk, small_disk=True),
+    Fault("disk full", full_folder, disk="8k", anywhere=True),
+    Fault("disk read-only", read_only_folder, disk="64m", anywhere=True),
+    Fault("memory limit", short_of_memory, anywhere=True),
+    Fault("clock steps", clock_steps, clocked=True, anywhere=True),
+    Fault("input made again at once", topics_made_again(TOPICS[:1], at_once=True), anywhere=True),
+    Fault("input deleted, then made again", topics_made_again(TOPICS[:1], at_once=False), anywhere=True),
+    Fault("input and outputs made again", topics_made_again(TOPICS, at_once=True), anywhere=True),
 ]

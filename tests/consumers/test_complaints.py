@@ -1,10 +1,15 @@
-"""The log of kafka-python becomes a line a minute."""
+"""The clients' logs: kafka-python's becomes a line a minute, librdkafka's tells which connections were lost."""
 
 from __future__ import annotations
 
 import logging
 
+import pytest
+from confluent_kafka import Producer
+
+from harness.local_kafka import free_ports
 from streamcast.consumers.kafka_python.complaints import Condensed, condense
+from streamcast.consumers.librdkafka.connections import Connections
 
 
 def test_hundreds_of_errors_become_a_line_and_the_next_one_counts_them() -> None:
@@ -29,3 +34,15 @@ def test_the_clients_own_lines_reach_no_other_log() -> None:
     client = logging.getLogger("kafka")
     assert [type(handler) for handler in client.handlers].count(Condensed) == 1
     assert not client.propagate
+
+
+def test_a_connection_of_librdkafka_that_was_never_made_is_not_a_lost_one(caplog: pytest.LogCaptureFixture) -> None:
+    connections = Connections(logging.getLogger("librdkafka"))
+    (closed,) = free_ports(1)
+    producer = Producer({"bootstrap.servers": f"127.0.0.1:{closed}", **connections.settings})
+    with caplog.at_level(logging.INFO, "librdkafka"):
+        while "Connection refused" not in caplog.text:
+            producer.poll(0.1)
+    assert not connections.lost
+    connections.log(logging.INFO, "%s [%s] %s", "FAIL", "a producer", "Disconnected (after 348ms in state UP)")
+    assert connections.lost

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from harness.local_kafka import LocalKafka
+from harness.local_kafka import LocalKafka, available
 from harness.proxy import KafkaProxy, Request
 from streamcast.consumers import committing
 from streamcast.consumers.kafka_python.transport import KafkaTransport
@@ -66,6 +66,8 @@ class Member:
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[KafkaProxy]:
+    if (reason := available()) is not None:
+        pytest.skip(reason)
     with KafkaProxy() as proxy:
         yield proxy
 
