@@ -351,10 +351,10 @@ class Cluster:
         return bool(trapped)
 
     def kill(self, worker: Worker) -> None:
-        """Kill a process (SIGKILL) wherever it is; the next of its name is timed from then on."""
+        """Kill a process (SIGKILL) wherever it is, if it still runs; the next of its name is timed from then on."""
         self._died[worker.instance] = time.monotonic()
+        self.tally.kills += not worker.ended
         worker.kill()
-        self.tally.kills += 1
 
     @property
     def alive(self) -> list[Worker]:

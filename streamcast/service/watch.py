@@ -55,7 +55,8 @@ class TopicWatch:
         self._thread = threading.Thread(target=self._watch, daemon=True, name="topics")
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch; the first question connects, so that no record waits for that."""
+        self.ask()
         self._thread.start()
 
     def close(self, timeout_seconds: float) -> None:
