@@ -1,12 +1,14 @@
-"""The clock of some processes, which the programme steps: Debian's libfaketime, and the waits that it does not know.
+"""The clock of some processes, which the programme steps: Debian's libfaketime, with waits as the kernel has them.
 
 librdkafka waits until a time of day (``cnd_timedwait``).  When a real clock steps, the kernel ends such a wait earlier
 or later.  libfaketime does not know the call: it would wait for the made-up time by the real clock, under a clock a day
-ahead for a day.  ``WAIT`` does as the kernel does.
+ahead for a day.  It also knows ``clock_nanosleep``, by which Python sleeps, and makes a sleep until a monotonic time
+endless (0.9.10).  ``WAITS`` does both as the kernel does.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -18,12 +20,14 @@ from pathlib import Path
 PACKAGE = "libfaketime"
 FETCH_SECONDS = 120.0
 
-WAIT = """
+WAITS = """
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <threads.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 static const long SLICE = 50000000;
 
@@ -47,6 +51,10 @@ int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict lock, const struct 
         if (ended != ETIMEDOUT)
             return ended == 0 ? thrd_success : thrd_error;
     }
+}
+
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left) {
+    return syscall(SYS_clock_nanosleep, clock, flags, until, left) == 0 ? 0 : errno;
 }
 """
 
@@ -79,7 +87,7 @@ class Clock:
 @contextmanager
 def stepped_clock() -> Iterator[Clock]:
     """A clock that is right at first; raises ClockError where the libraries cannot be had."""
-    libraries = [_faketime(), _wait()]
+    libraries = [_waits(), _faketime()]
     with tempfile.TemporaryDirectory(prefix="streamcast-clock-") as folder:
         yield Clock(Path(folder), libraries)
 
@@ -106,16 +114,16 @@ def _faketime() -> Path:
     return cached
 
 
-def _wait() -> Path:
-    cached = _cache() / "wait.so"
+def _waits() -> Path:
+    cached = _cache() / f"waits-{hashlib.sha256(WAITS.encode()).hexdigest()[:12]}.so"
     if cached.exists():
         return cached
     if shutil.which("cc") is None:
-        raise ClockError("no `cc` on the PATH to compile the waits that libfaketime does not know")
+        raise ClockError("no `cc` on the PATH to compile the waits that libfaketime does not make as the kernel does")
     with tempfile.TemporaryDirectory(dir=_cache()) as work:
-        (Path(work) / "wait.c").write_text(WAIT)
-        _run(["cc", "-shared", "-fPIC", "-O2", "-o", "wait.so", "wait.c", "-pthread"], work)
-        (Path(work) / "wait.so").rename(cached)
+        (Path(work) / "waits.c").write_text(WAITS)
+        _run(["cc", "-shared", "-fPIC", "-O2", "-o", "waits.so", "waits.c", "-pthread"], work)
+        (Path(work) / "waits.so").rename(cached)
     return cached
 
 
