@@ -32,10 +32,10 @@ class _Backlog:
 
 
 class OperatorLog:
-    """Logs that records are answered; ``clock`` gives seconds."""
+    """Logs that records are answered; ``timer`` gives seconds that never step."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, timer: Callable[[], float]) -> None:
+        self._timer = timer
         self._backlogs: dict[Partition, _Backlog] = {}
         self._lag: Mapping[Partition, int] = {}
         self._begin()
@@ -47,7 +47,7 @@ class OperatorLog:
 
     def took_over(self, positions: Positions, ends: Positions) -> None:
         """The state of partitions is rebuilt: they are answered from ``positions`` on, and end at ``ends`` so far."""
-        now = self._clock()
+        now = self._timer()
         self._backlogs |= {each: _Backlog(ends[each], now) for each in positions if positions[each] < ends[each]}
         lag = sum(max(ends[each] - position, 0) for each, position in positions.items())
         topics = ", ".join(sorted({partition.topic for partition in positions}))
@@ -74,7 +74,7 @@ class OperatorLog:
 
     def committed(self, records: int) -> None:
         """A commit of so many records is complete."""
-        self._since = self._clock() if self._since is None else self._since
+        self._since = self._timer() if self._since is None else self._since
         self._records += records
         self._all_read()
 
@@ -83,7 +83,7 @@ class OperatorLog:
         self._lag = lag
         if not records:
             self._all_read()
-        if self._since is None or (seconds := self._clock() - self._since) < REPORT_SECONDS:
+        if self._since is None or (seconds := self._timer() - self._since) < REPORT_SECONDS:
             return
         p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
         log.info(
@@ -102,5 +102,5 @@ class OperatorLog:
         backlog = self._backlogs.pop(partition)
         log.info(
             "caught up with %s[%d]: %s in %.1f s", *partition, counted(backlog.records, "record"),
-            self._clock() - backlog.since,
+            self._timer() - backlog.since,
         )  # fmt: skip

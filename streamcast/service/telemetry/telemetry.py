@@ -54,7 +54,7 @@ class Telemetry(Collector):
     ``lanes`` maps each lane to its (model, version), ``trained`` to what its training measured (``facts_of``);
     ``champion`` names the lane whose accuracy ``summary`` shows (see ``champion_of`` for its default);
     ``coverage_target`` is the share of outcomes that the forecast interval promises to hold; ``window`` bounds the
-    outcomes kept per lane and horizon; ``clock`` gives epoch seconds.
+    outcomes kept per lane and horizon; ``clock`` gives epoch seconds, ``timer`` seconds that never step.
     """
 
     def __init__(
@@ -66,9 +66,10 @@ class Telemetry(Collector):
         trained: Mapping[str, Mapping[str, float | None]] | None = None,
         window: int = 4096,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = threading.Lock()
-        self._clock = clock
+        self._clock, self._timer = clock, timer
         self._window = window
         self._lanes = dict(lanes)
         self._champion = champion_of(lanes, champion)
@@ -89,7 +90,7 @@ class Telemetry(Collector):
         self._quality = {lane: quality.SumsByStep() for lane in lanes}
         self._trained_outcomes = dict.fromkeys(lanes, 0)
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_BATCHES)
-        self._operator_log = OperatorLog(clock)
+        self._operator_log = OperatorLog(timer)
         self._encoding = 0.0
         self._recent_totals: deque[tuple[float, float]] = deque(maxlen=_RECENT_BATCHES)
         self._registry = CollectorRegistry()
@@ -116,7 +117,7 @@ class Telemetry(Collector):
             self._histograms["batch_records",].observe(records)
             self._add("commits")
             self._add("records_consumed", amount=records)
-            self._recent_totals.append((self._clock(), records))
+            self._recent_totals.append((self._timer(), records))
         self._operator_log.committed(records)
 
     def on_abort(self) -> None:
@@ -305,7 +306,7 @@ class Telemetry(Collector):
         outcomes since the process started; that of every lane has the lane's name before a dot.
         """
         with self._lock:
-            now = self._clock()
+            now = self._timer()
             recent = sum(records for when, records in self._recent_totals if now - when <= _RATE_SECONDS)
             latency_ms = np.array(self._recent_seconds) * 1000.0
             found = {lane: tally.over_all() for lane, tally in self._quality.items()}

@@ -55,7 +55,7 @@ def clock() -> Clock:
 @pytest.fixture
 def telemetry(clock: Clock) -> Telemetry:
     lanes = {"champion": ("load", "3"), "challenger": ("load", "4")}
-    return Telemetry(lanes, 0.8, trained={"champion": {"relative_mae": 0.8, "coverage": 0.8}}, clock=clock)
+    return Telemetry(lanes, 0.8, trained={"champion": {"relative_mae": 0.8, "coverage": 0.8}}, clock=clock, timer=clock)
 
 
 def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -186,6 +186,20 @@ def test_records_that_waited_before_the_take_over_are_answered_and_counted_and_n
     assert telemetry.summary()["latency_p99_ms"] == pytest.approx(20)
 
 
+def test_a_step_of_the_wall_clock_changes_no_duration(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "streamcast")
+    wall = Clock()
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=wall, timer=clock)
+    telemetry.took_over(1.0, {PARTITION: 0}, {PARTITION: 10})
+    wall.now += 86_400
+    clock.now += 2
+    telemetry.answered(PARTITION, 10, 10)
+    telemetry.on_commit(0.01, 10)
+    wall.now -= 2 * 86_400
+    assert caplog.messages[-1] == "caught up with observations[2]: 10 records in 2.0 s"
+    assert telemetry.summary()["records_per_second"] == 1.0
+
+
 def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -272,7 +286,7 @@ def test_accuracy_is_relative_to_seasonal_naive_on_the_same_outcomes(telemetry: 
 
 def test_quality_is_over_all_outcomes_since_the_start_by_step_and_over_all(clock: Clock) -> None:
     trained = {"champion": {"relative_mae": 0.8, "coverage": None}}
-    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, window=2, trained=trained, clock=clock)
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, window=2, trained=trained, clock=clock, timer=clock)
     for error in (1.0, 2.0, 3.0, 6.0):
         ones = np.ones(1)
         telemetry.scores("champion", 1, error * ones, 4 * ones, ones, np.array([error < 3]))
