@@ -70,6 +70,7 @@ SPECS: Mapping[str, ModelSpec] = {
         lags=0,
         calendar=("hour", "year"),
         scored=(1, 2, 3),
+        schema_version=2,
     ),
     "small limits": model_spec({"max_gap": 2, "ttl": "10min"}, scales=SCALES[:1], schema_version=1),
     "ticks": model_spec({"columns": REDUCED, "mode": "ticks", "grace": "90s"}, scales=SCALES),

@@ -226,7 +226,7 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
     fields = {
         **window_layout(spec).fields,
         "awaiting": Field((sum(awaiting), quantiles), np.float64, 0, tuple((step, 0) for step in awaiting)),
-        "residual": Field((2,), np.float64, scale=0),
+        "residual": Field((scoring.RESIDUAL if spec.learns_tails else scoring.NORMAL,), np.float64, scale=0),
     }
     if spec.online is not None:
         fields |= layer_fields(spec, spec.online)

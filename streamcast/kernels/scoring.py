@@ -1,6 +1,24 @@
 """Forecasts in the units of the series, and their scores once the forecast bars are observed.
 
 Legend: K steps, A answers, H horizon, Q quantiles, J scored steps ahead.
+
+**Anomaly.**  The newest bar's value is compared with the forecast that was made one bar before.  The anomaly is the
+share of bars that are less unusual: .9 is for one bar in ten.  Three numbers are looked at: the error |e|, and the
+sizes of two slow means of signed errors, which find a level that has shifted (memories 12 and 48 bars; errors in units
+of their mean size, clipped at 8).
+
+Each has a tail of its own, because errors of one series are normal and those of another are spikes.  The tail begins
+at u, the quantile that 2.5 % exceed (Robbins & Monro 1951; at least the mean), and is a power law: P(a > x) =
+.025 · (u / x)^(1 / m), where m is the mean of ln(a / u) in the tail (Hill 1975).  Below u, P(a > x) is .025^(x / u).
+A value counts in m as at most .5 more than m, so that one anomaly does not become the measure.  Memories are 1,000
+bars.  The rarity of a bar is -log10 P, the largest of the three, and the anomaly is (1 - 10^-rarity)^3: the share of
+bars of which none of three independent numbers is so rare (Sidak 1967).
+
+An event is reported once.  It begins when a number is one in a thousand (an anomaly of .997) and lasts 96 bars, two
+memories of the slower mean.  Meanwhile, a bar that is ten times as rare as the event's beginning begins another; all
+others have at most .9.
+
+A spec before version 3 has the normal law of errors instead, whose variance forgets 1 % a bar.
 """
 
 from __future__ import annotations
@@ -19,6 +37,41 @@ ERROR, PINBALL, COVERED, NAIVE = 0, 1, 2, 3
 """Columns of a score: absolute error of the median, mean pinball loss, covered by the outer quantiles, naive error."""
 
 RESIDUAL_ALPHA = 0.01
+
+NORMAL = 2
+"""Numbers of a residual's state under the normal law: mean square, count."""
+
+COUNT, RARITY, SINCE, MEANS, TAILS, TAIL, RESIDUAL = 0, 1, 2, 3, 5, 4, 17
+"""A residual's state: how many errors, the rarity at which an event began, bars since, two means, three tails of four
+numbers each (errors, then means); and how many numbers these are."""
+SIZE, START, EXCESS, EXCEEDED = 0, 1, 2, 3
+"""A tail: mean of the values, u, m, and how many values were above u."""
+
+FORGET = 0.001
+IN_TAIL = 0.025
+NATURAL = math.log(10.0)
+TAIL_RARITY = -math.log10(IN_TAIL)
+FIRST_ERRORS = 40
+"""Errors before the anomaly is known: 1 / IN_TAIL.  Until then u is four times their mean, as of a Laplace law."""
+FIRST_START = 4.0
+TRACKED = 8.0
+"""Steps of u: so many times the rate of forgetting, as a share of u."""
+PRIOR_EXCESS, PRIOR_EXCEEDED = 0.35, 2.0
+"""What m is before the tail has values, and how many it counts for: a heavier tail than Laplace's, for caution."""
+MOST_EXCESS = 0.5
+"""How much more than m a value counts in m."""
+MEMORIES = (12.0, 48.0)
+"""Bars that the slow means of errors remember."""
+LARGEST_ERROR = 8.0
+EVENT_BARS = 96.0
+EVENT_RARITY = 3.0
+FURTHER = 1.0
+"""Powers of ten by which a bar must be rarer than its event's beginning to be reported."""
+WITHIN_EVENT = 0.9
+"""The largest anomaly of a bar that belongs to an event already reported."""
+MOST_RARITY = 12.0
+ROUNDING = 1e-9
+"""An error below this share of the value is rounding: none."""
 
 
 @njit(cache=True)
@@ -39,6 +92,77 @@ def scale_back(q: Singles, last: Floats, unit: Floats, lower: float, forecast: F
 
 
 @njit(cache=True)
+def _normal_law(residual: Floats, error: float) -> float:
+    """Take one error into [mean square, count]; return the share of smaller ones if errors are normal."""
+    spread = math.sqrt(residual[0])
+    residual[1] += 1.0
+    residual[0] += max(1.0 / residual[1], RESIDUAL_ALPHA) * (error * error - residual[0])
+    return math.erf(abs(error) / (spread * math.sqrt(2.0))) if spread > 0.0 else math.nan
+
+
+@njit(cache=True, error_model="numpy")
+def _rarity(residual: Floats, slot: int, tail: int, count: float, value: float) -> float:
+    """Take the ``count``-th value (not negative) into a tail; return how rare it was before, in powers of ten."""
+    rate = max(1.0 / count, FORGET)
+    start, rarity, exceeded = residual[slot, tail + START], 0.0, value > residual[slot, tail + START]
+    if exceeded and start > 0.0:
+        excess = math.log(value / start)
+        counted = residual[slot, tail + EXCEEDED]
+        expected = (residual[slot, tail + EXCESS] * counted + PRIOR_EXCESS * PRIOR_EXCEEDED) / (
+            counted + PRIOR_EXCEEDED
+        )
+        rarity = min(TAIL_RARITY + excess / (expected * NATURAL), MOST_RARITY)
+        if count > FIRST_ERRORS:
+            residual[slot, tail + EXCEEDED] += 1.0
+            share = max(1.0 / residual[slot, tail + EXCEEDED], FORGET / IN_TAIL)
+            residual[slot, tail + EXCESS] += share * (
+                min(excess, expected + MOST_EXCESS) - residual[slot, tail + EXCESS]
+            )
+    elif exceeded:
+        rarity = MOST_RARITY
+    elif start > 0.0:
+        rarity = TAIL_RARITY * value / start
+    residual[slot, tail + SIZE] += rate * (value - residual[slot, tail + SIZE])
+    if count <= FIRST_ERRORS:
+        residual[slot, tail + START] = FIRST_START * residual[slot, tail + SIZE]
+    else:
+        residual[slot, tail + START] = max(
+            start * (1.0 + TRACKED * rate * ((1.0 if exceeded else 0.0) - IN_TAIL)), residual[slot, tail + SIZE]
+        )
+    return rarity
+
+
+@njit(cache=True, error_model="numpy")
+def _rarity_of_error(residual: Floats, slot: int, error: float) -> float:
+    """Take one error; return how rare it or a mean of errors is, in powers of ten, NaN while unknown."""
+    residual[slot, COUNT] += 1.0
+    count, size = residual[slot, COUNT], residual[slot, TAILS + SIZE]
+    relative = min(max(error / size, -LARGEST_ERROR), LARGEST_ERROR) if size > 0.0 else 0.0
+    rarity = _rarity(residual, slot, TAILS, count, abs(error))
+    for i in range(2):
+        mean = MEANS + i
+        residual[slot, mean] += (relative - residual[slot, mean]) / MEMORIES[i]
+        rarity = max(rarity, _rarity(residual, slot, TAILS + (1 + i) * TAIL, count, abs(residual[slot, mean])))
+    return rarity if count > FIRST_ERRORS else math.nan
+
+
+@njit(cache=True, error_model="numpy")
+def _report(residual: Floats, slot: int, rarity: float) -> float:
+    """Return the anomaly of an answer whose bar is so rare; an event is reported when it begins."""
+    usual = 1.0 - math.exp(-rarity * NATURAL)
+    share = usual * usual * usual
+    if (
+        residual[slot, RARITY] > 0.0
+        and residual[slot, SINCE] <= EVENT_BARS
+        and rarity <= residual[slot, RARITY] + FURTHER
+    ):
+        return min(share, WITHIN_EVENT)
+    if rarity >= EVENT_RARITY:
+        residual[slot, RARITY], residual[slot, SINCE] = rarity, 0.0
+    return share
+
+
+@njit(cache=True)
 def score(
     awaiting: Floats, residual: Floats, slots: Ints, orders: Ints, observed: Floats, naive: Floats, answer: Ints,
     forecast: Floats, scored: Ints, levels: Floats, median: int,
@@ -46,13 +170,13 @@ def score(
 ) -> None:  # fmt: skip
     """Score the pending forecasts of each step's bar, then store the step's own forecast as pending.
 
-    awaiting [slots, sum of scored, Q] and residual [slots, 2] (mean square, count) are state; observed [K] has
+    awaiting [slots, sum of scored, Q] and residual [slots, RESIDUAL] (or [slots, NORMAL]) are state; observed [K] has
     NaN where missing, naive [K, J]; answer [K] is the step's answer or -1; forecast [A, H, Q].  Writes scores
     [K, J, 4] (NaN where no forecast was pending), before [K, J, Q] (the overwritten forecasts, for discard),
-    anomaly [A]: the probability that an error is smaller than this one, if one-step errors are normal (NaN until
-    there are errors).
+    anomaly [A]: the share of bars that are less unusual (NaN while unknown).
     """
     last = levels.shape[0] - 1
+    normal = residual.shape[1] == NORMAL
     for k in range(slots.shape[0]):
         slot, a = slots[k], answer[k]
         y = observed[k]
@@ -81,10 +205,14 @@ def score(
                 cell[:] = forecast[a, ahead - 1]
         if orders[k] == 0:
             residual[slot] = 0.0
+        if normal:
+            share = math.nan if math.isnan(surprise) else _normal_law(residual[slot], surprise)
+        else:
+            residual[slot, SINCE] += 1.0
+            share = math.nan
+            if not math.isnan(surprise):
+                rarity = _rarity_of_error(residual, slot, 0.0 if abs(surprise) < ROUNDING * abs(y) else surprise)
+                if a >= 0 and not math.isnan(rarity):
+                    share = _report(residual, slot, rarity)
         if a >= 0:
-            spread = math.sqrt(residual[slot, 0])
-            anomaly[a] = math.erf(abs(surprise) / (spread * math.sqrt(2.0))) if spread > 0.0 else math.nan
-        if not math.isnan(surprise):
-            residual[slot, 1] += 1.0
-            rate = max(1.0 / residual[slot, 1], RESIDUAL_ALPHA)
-            residual[slot, 0] += rate * (surprise * surprise - residual[slot, 0])
+            anomaly[a] = share

@@ -22,7 +22,8 @@ LONGEST_NUMBER = 24
 LEAST_FINE, LARGEST_FINE = 1e-280, 1e280
 """Beyond them, more digits would need powers that float64 does not have."""
 RESOLUTION = 0.01
-"""A number is rounded to this share of the width between the outer quantiles, or finer."""
+"""A number is rounded to this share of the width between the outer quantiles, an anomaly of its distance from 1, or
+finer."""
 
 _POWERS = np.array([10.0**e for e in range(23)])
 _MINUS, _POINT, _ZERO, _COMMA, _E, _END = (ord(c) for c in "-.0,e]")
@@ -180,12 +181,12 @@ def _write_bytes(buffer: Bytes, at: int, text: Bytes) -> int:
 def write_forecasts(
     buffer: Bytes, pieces: Bytes, piece_ends: Ints, keys: Bytes, key_ends: Ints,
     cutoffs: Ints, starts: Ints, forecast: Floats, fine: bool, warm: npt.NDArray[np.bool_], anomaly: Floats,
-    partitions: Ints, offsets: Ints,
+    nines: bool, partitions: Ints, offsets: Ints,
 ) -> Ints:  # fmt: skip
     """Write A forecasts one after the other; return where each ends.
 
     ``starts`` [A, H] are the starts of the bars that are forecast; with no columns they are left out.  ``fine`` says
-    whether digits follow the width of the interval.
+    whether digits follow the width of the interval, ``nines`` whether those of the anomaly follow its distance from 1.
 
     ``pieces`` are the constant parts of a forecast, in order: before the key, the cutoff, each quantile's
     numbers, warm, anomaly, partition, offset, and the end.  ``keys`` are JSON strings.
@@ -220,7 +221,7 @@ def write_forecasts(
         at = (
             _write_bytes(buffer, at, _NULL)
             if math.isnan(anomaly[a])
-            else write_number(buffer, at, anomaly[a], math.inf)
+            else write_number(buffer, at, anomaly[a], RESOLUTION * (1.0 - anomaly[a]) if nines else math.inf)
         )
         at = _write_bytes(buffer, at, pieces[piece_ends[p + 2] : piece_ends[p + 3]])
         at = write_integer(buffer, at, partitions[a])

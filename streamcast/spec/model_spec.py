@@ -230,10 +230,10 @@ def spread(horizon: int) -> tuple[int, ...]:
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""
 
-    schema_version: Literal[1, 2] = Field(
-        default=2,
-        description="1: digits and the normaliser's least unit follow the level of values, not their spread, and a"
-        " series is answered before its first value",
+    schema_version: Literal[1, 2, 3] = Field(
+        default=3,
+        description="before 3: the anomaly takes errors for normal; before 2: digits and the normaliser's least unit"
+        " follow the level of values, not their spread, and a series is answered before its first value",
     )
     series: SeriesSpec
     horizon: int = Field(ge=1, le=2_000, description="bars ahead")
@@ -309,6 +309,11 @@ class ModelSpec(Frozen):
     def follows_spread(self) -> bool:
         """Whether digits and the normaliser's least unit follow the spread of values; before version 2, their level."""
         return self.schema_version > 1
+
+    @property
+    def learns_tails(self) -> bool:
+        """Whether the anomaly learns how errors of a series are distributed; before version 3, they are normal."""
+        return self.schema_version > 2
 
     @property
     def naive_season(self) -> int:

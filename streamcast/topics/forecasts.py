@@ -21,7 +21,7 @@ class Forecasts:
     """A forecasts, in the order of their records.
 
     record [A] rows of the observations; cutoffs [A] labels of the newest bars, epoch ms; values [A, H, Q] in
-    the series' units; warm [A]; anomaly [A] in 0..1, NaN while unknown.
+    the series' units; warm [A]; anomaly [A] in 0..1 (see ``kernels.scoring``), NaN while unknown.
     """
 
     record: Ints
@@ -69,7 +69,7 @@ class Encoder:
         self._ends = np.cumsum([len(piece) for piece in raw])
         self._numbers = spec.horizon * len(spec.quantiles) * (text.LONGEST_NUMBER + 1)
         self._numbers += spec.horizon * (text.LONGEST_NUMBER + 1) if spec.series.calendar else 0
-        self._grid, self._fine = spec.series.grid, spec.follows_spread
+        self._grid, self._fine, self._nines = spec.series.grid, spec.follows_spread, spec.learns_tails
         self._ahead = np.arange(1, spec.horizon + 1)
 
     def encode(self, keys: Sequence[bytes], forecasts: Forecasts, partitions: Ints, offsets: Ints) -> list[bytes]:
@@ -83,7 +83,7 @@ class Encoder:
             starts = self._grid.start(self._grid.bar(forecasts.cutoffs)[:, None] + self._ahead)
         ends = text.write_forecasts(
             buffer, self._pieces, self._ends, joined, lengths, forecasts.cutoffs, starts, forecasts.values, self._fine,
-            forecasts.warm, forecasts.anomaly, partitions, offsets,
+            forecasts.warm, forecasts.anomaly, self._nines, partitions, offsets,
         )  # fmt: skip
         data = buffer[: ends[-1] if len(ends) else 0].tobytes()
         stops = ends.tolist()

@@ -124,7 +124,8 @@ def forecast(spec: ModelSpec | None = None) -> Schema:
         "lane": {"type": "string"},
         "warm": {"description": "Whether the series has as many bars as the model needs.", "type": "boolean"},
         "anomaly": {
-            "description": "How unusual the newest bar was, 0 to 1; null while unknown.",
+            "description": "The share of bars that are less unusual than the newest: 0.9 is for one bar in ten. An"
+            " event begins at 0.997. null while unknown.",
             "type": ["number", "null"],
             "minimum": 0,
             "maximum": 1,

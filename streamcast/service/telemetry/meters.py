@@ -52,7 +52,7 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "gaps_filled": ("Missing bars stepped through.", ()),
     "evictions": ("Series forgotten to stay within max_series.", ()),
     "drift_events": ("Changes detected in a series' errors.", ("lane",)),
-    "anomalies": ("Observations scored as anomalous.", ("lane",)),
+    "anomalies": ("Anomalies reported: answers with an anomaly of 0.997 or more.", ("lane",)),
     "commits": ("Batches committed.", ()),
     "aborts": ("Batches rolled back.", ()),
     "rebalances": ("Times that partitions came or went.", ()),

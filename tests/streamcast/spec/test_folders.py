@@ -228,7 +228,7 @@ def _changed(**changes: Any) -> bytes:
         _changed(network={"kind": "gru", "hidden": "8"}),
         _changed(network=[]),
         _changed(surprise=1),
-        _changed(schema_version=3),
+        _changed(schema_version=4),
         _changed(horizon=10**9),
         b"",
         b"null",

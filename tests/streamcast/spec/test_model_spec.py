@@ -122,7 +122,7 @@ def test_every_column_name_that_a_spec_takes_can_be_decoded(names: list[str]) ->
         ({"scored": (4,)}, "between 1 and the horizon 3"),
         ({"scored": (0,)}, "between 1 and the horizon 3"),
         ({"calendar": ("fortnight",)}, "'hour', 'half-day', 'day', 'week' or 'year'"),
-        ({"schema_version": 3}, "Input should be 1 or 2"),
+        ({"schema_version": 4}, "Input should be 1, 2 or 3"),
         ({"season": (4, 9), "targets": TargetBars(back=(1,))}, "needs one number for each season"),
         (
             {"season": (4,), "targets": TargetBars(back=(1,), alike=2)},

@@ -51,6 +51,22 @@ def test_a_forecast_parses_back_to_its_numbers_in_six_digits(keys: list[str], da
         np.testing.assert_allclose(got, values[i], rtol=5.000001e-6, atol=0)
         assert (score is None) == math.isnan(anomaly[i])
         assert score is None or score == pytest.approx(anomaly[i], rel=5.000001e-6, abs=0)
+        if score is not None and anomaly[i] < 1.0 - 1e-12:
+            assert 1.0 - score == pytest.approx(1.0 - anomaly[i], rel=0.006), "two digits of the distance from 1"
+
+
+def test_before_version_3_an_anomaly_has_six_digits() -> None:
+    one = np.zeros(1, np.int64)
+    forecasts = Forecasts(one, one, np.zeros((1, 3, 3)), np.ones(1, np.bool_), np.array([0.999999876]))
+    written = {
+        version: json.loads(
+            Encoder(MODEL.model_copy(update={"schema_version": version}), "a", "1", "0" * 64, "champion", "obs").encode(
+                [b'"k"'], forecasts, one, one
+            )[0]
+        )["anomaly"]
+        for version in (2, 3)
+    }
+    assert written == {2: 1, 3: 0.999999876}
 
 
 def test_no_forecasts_are_no_records() -> None:
