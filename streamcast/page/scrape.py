@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections import deque
@@ -19,28 +20,33 @@ from streamcast.quality import OVER_ALL
 
 _LATENCY: Final = "streamcast_consume_to_forecast_seconds_bucket"
 _LAG: Final = "streamcast_lag_records"
+_LATE: Final = "streamcast_late_records_total"
+_SERVICE: Final = "streamcast_service_info"
 _TIMEOUT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 2.0
 _LARGEST: Final = 4_000_000
 _WINDOW_SECONDS: Final = 60.0
 
+log = logging.getLogger(__name__)
+
 
 class Scraper:
-    """Reads one service's /metrics.
+    """Reads the /metrics of a service; those of another group than ``group`` are left out, with a warning.
 
     Latencies are by record, over the last minute before the newest answer.  Answers that are older than the page count
     since the service started, until newer ones come.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, group: str = "") -> None:
+        self._url, self._group = url, group
+        self._foreign: set[str] = set()
         self._scrapes: deque[Mapping[float, float]] = deque(maxlen=round(_WINDOW_SECONDS / _PAUSE_SECONDS))
         self._latency: Numbers = {"latency_p50_ms": None, "latency_p99_ms": None}
 
     def __call__(self) -> Numbers | None:
-        """The median and 99th percentile of the latency (ms), the lag (records), the accuracy of each lane.
+        """The median and 99th percentile of the latency (ms), lag and late records, the accuracy of each lane.
 
-        None without a readable answer.
+        None without a readable answer of this service.
         """
         try:
             with direct().open(self._url, timeout=_TIMEOUT_SECONDS) as answer:
@@ -48,6 +54,8 @@ class Scraper:
             samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
             buckets = {float(sample.labels["le"]): sample.value for sample in samples if sample.name == _LATENCY}
         except (OSError, ValueError, LookupError, HTTPException):
+            return None
+        if self._is_foreign(samples):
             return None
         earlier = self._scrapes[0] if self._scrapes else {}
         self._scrapes.append(buckets)
@@ -62,7 +70,21 @@ class Scraper:
             **_accuracy(samples),
             "latency_seconds": _WINDOW_SECONDS,
             "lag_records": sum(sample.value for sample in samples if sample.name == _LAG),
+            "late_records": sum(sample.value for sample in samples if sample.name == _LATE),
         }
+
+    def _is_foreign(self, samples: Iterable[Sample]) -> bool:
+        """Whether the answer is that of another group's service; warn of each once."""
+        groups = {sample.labels.get("group", "") for sample in samples if sample.name == _SERVICE}
+        foreign = groups - {self._group} if self._group else set()
+        for group in sorted(foreign - self._foreign):
+            log.warning(
+                "%s answers for the service of group %s, not %s: the page leaves its numbers out; set"
+                " dashboard.telemetry_url, or leave it unset and set telemetry.port",
+                self._url, group, self._group,
+            )  # fmt: skip
+        self._foreign |= foreign
+        return bool(foreign)
 
 
 def _accuracy(samples: Iterable[Sample]) -> Numbers:

@@ -60,6 +60,7 @@ def stats(board: Board) -> View:
             "dead_letters": board.counts["dead_letters"],
             "unreadable": board.counts["unreadable"],
             "skipped": board.counts["skipped"],
+            "late": (board.service() or {}).get("late_records") or 0,
             "target": board.spec.target,
             "freq": board.spec.freq,
             "season": board.season,

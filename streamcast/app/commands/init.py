@@ -65,7 +65,6 @@ def of_its_own(name: str, path: Path) -> dict[str, object]:
         STORE: f"{name}-state",
         METRICS: METRICS_PORT + step,
         PAGE: PAGE_PORT + step,
-        "dashboard.telemetry_url": f"http://127.0.0.1:{METRICS_PORT + step}/metrics",
     }
 
 

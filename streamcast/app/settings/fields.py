@@ -291,8 +291,9 @@ class DashboardSettings(Section):
     """Address to listen on; 0.0.0.0 is every interface."""
     port: Port = 8080
     """Port to listen on; 0 picks a free one."""
-    telemetry_url: str | None = Field(default="http://127.0.0.1:9464/metrics", pattern=r"^https?://")
-    """URL from which the page reads latency and throughput of the service."""
+    telemetry_url: str | None = Field(default=None, pattern=r"^https?://")
+    """URL from which the page reads latency and accuracy of the service. If unset, that of ``telemetry.port`` on this
+    machine."""
     name: str | None = Field(default=None, min_length=1, max_length=253)
     """Name by which browsers reach the page, besides its addresses, localhost and the machine's own name."""
     token: Token | None = None

@@ -202,6 +202,7 @@ function figure(name, field) {
 function remarks() {
   if (stats.skipped) return `${counted(stats.skipped, "record", compact)} skipped to keep up`;
   if (stats.unreadable) return `${counted(stats.unreadable, "record", compact)} could not be read`;
+  if (stats.late) return `${counted(stats.late, "record", compact)} dropped: they came late`;
   return `${counted(stats.records, "record", compact)} read`;
 }
 

@@ -42,7 +42,7 @@ class OperatorLog:
 
     def _begin(self) -> None:
         self._since: float | None = None
-        self._records = self._dead_letters = 0
+        self._records = self._dead_letters = self._late = 0
         self._latency = Histogram(SECONDS_EDGES)
 
     def took_over(self, positions: Positions, ends: Positions) -> None:
@@ -72,6 +72,10 @@ class OperatorLog:
         """So many records became dead letters."""
         self._dead_letters += count
 
+    def late(self, count: int) -> None:
+        """So many records came after their bar had closed."""
+        self._late += count
+
     def committed(self, records: int) -> None:
         """A commit of so many records is complete."""
         self._since = self._timer() if self._since is None else self._since
@@ -87,8 +91,10 @@ class OperatorLog:
             return
         p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
         log.info(
-            "last %.0f s: %s, %s, lag %s%s", seconds, counted(self._records, "record"),
-            counted(self._dead_letters, "dead letter"), counted(sum(lag.values()), "record"),
+            "last %.0f s: %s, %s, %slag %s%s", seconds, counted(self._records, "record"),
+            counted(self._dead_letters, "dead letter"),
+            f"{self._late:,} dropped because they came late, " if self._late else "",
+            counted(sum(lag.values()), "record"),
             "" if p99 is None else f", latency p99 {p99:.0f} ms",
         )  # fmt: skip
         self._begin()

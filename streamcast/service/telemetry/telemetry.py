@@ -52,9 +52,10 @@ class Telemetry(Collector):
     """Counts what the loop and the service report; thread-safe; is the loop's ``Observer``.
 
     ``lanes`` maps each lane to its (model, version), ``trained`` to what its training measured (``facts_of``);
-    ``champion`` names the lane whose accuracy ``summary`` shows (see ``champion_of`` for its default);
-    ``coverage_target`` is the share of outcomes that the forecast interval promises to hold; ``window`` bounds the
-    outcomes kept per lane and horizon; ``clock`` gives epoch seconds, ``timer`` seconds that never step.
+    ``group`` is what the service is known by; ``champion`` names the lane whose accuracy ``summary`` shows (see
+    ``champion_of`` for its default); ``coverage_target`` is the share of outcomes that the forecast interval promises
+    to hold; ``window`` bounds the outcomes kept per lane and horizon; ``clock`` gives epoch seconds, ``timer`` seconds
+    that never step.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Telemetry(Collector):
         lanes: Mapping[str, tuple[str, str]],
         coverage_target: float,
         *,
+        group: str = "",
         champion: str = "",
         trained: Mapping[str, Mapping[str, float | None]] | None = None,
         window: int = 4096,
@@ -70,6 +72,7 @@ class Telemetry(Collector):
     ) -> None:
         self._lock = threading.Lock()
         self._clock, self._timer = clock, timer
+        self._group = group
         self._window = window
         self._lanes = dict(lanes)
         self._champion = champion_of(lanes, champion)
@@ -166,6 +169,7 @@ class Telemetry(Collector):
             self._add("backlog_answered", amount=outcomes.get("answered", 0) - live)
             for outcome, records in outcomes.items():
                 self._add(*_OUTCOMES[outcome], amount=records)
+        self._operator_log.late(outcomes.get("late", 0))
 
     def forecasts(self, lane: str, count: int) -> None:
         """``count`` forecasts of ``lane`` were committed; raises KeyError for an unknown lane."""
@@ -315,6 +319,7 @@ class Telemetry(Collector):
                 "records": self._counts["records_consumed",],
                 "forecasts": sum(count for key, count in self._counts.items() if key[0] == "forecasts_produced"),
                 "dead_letters": sum(count for key, count in self._counts.items() if key[0] == "dead_letters"),
+                "late_records": sum(count for key, count in self._counts.items() if key[0] == "late_records"),
                 "records_per_second": recent / _RATE_SECONDS,
                 "lag_records": sum(self._lag_records.values()),
                 "latency_commits": len(self._recent_seconds),
@@ -360,6 +365,7 @@ class Telemetry(Collector):
     def _plain_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         for name, value in self._gauges.items():
             yield name, (), value
+        yield "service_info", (self._group,), 1.0
         for lane, (model, version) in self._lanes.items():
             yield "model_info", (lane, model, version), 1.0
 

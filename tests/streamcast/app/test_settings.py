@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from harness import ROOT
 from streamcast.app import settings
 from streamcast.app.cli import app
+from streamcast.app.commands.deployment.dashboard import metrics_url
 from streamcast.app.settings import load_settings
 from streamcast.app.settings.fields import Settings
 from streamcast.errors import SettingsError
@@ -55,11 +56,25 @@ def test_two_services_of_one_folder_share_nothing_and_have_all_comments(tmp_path
     ):
         assert len(set(map(own, found))) == 3
     assert len({port for each in found for port in (each.telemetry.port, each.dashboard.port)}) == 6
-    assert all(each.dashboard.telemetry_url == f"http://127.0.0.1:{each.telemetry.port}/metrics" for each in found)
+    assert all(metrics_url(each) == f"http://127.0.0.1:{each.telemetry.port}/metrics" for each in found)
     assert [each.models.lanes["champion"].model for each in found] == ["load@latest", "load@latest", "load@3"]
     assert [each.input.topic for each in found] == ["observations", "observations", "meters"]
     comments = [[line for line in path.read_text().splitlines() if "#" in line] for path in files]
     assert comments[0] == comments[1] == comments[2]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("telemetry: {port: 9496}", "http://127.0.0.1:9496/metrics"),
+        ("telemetry: {host: 0.0.0.0}", "http://127.0.0.1:9464/metrics"),
+        ("telemetry: {host: '::'}", "http://[::1]:9464/metrics"),
+        ("telemetry: {host: 10.1.2.3}", "http://10.1.2.3:9464/metrics"),
+        ("dashboard: {telemetry_url: 'http://there:1/metrics'}", "http://there:1/metrics"),
+    ],
+)
+def test_the_page_reads_the_metrics_of_its_own_settings(tmp_path: Path, given: str, expected: str) -> None:
+    assert metrics_url(load_settings(_write(tmp_path, f"{MINIMAL}\n{given}\n"))) == expected
 
 
 @pytest.mark.parametrize(

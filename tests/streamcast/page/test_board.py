@@ -676,7 +676,7 @@ def test_a_proxy_of_the_environment_is_not_asked_for_the_services_metrics(monkey
 def test_the_scraper_reads_the_services_metrics(clock: Clock) -> None:
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
     telemetry.on_poll(0, {Partition("o", 0): 5, Partition('o"} 9 le="1', 1): 7})
-    telemetry.batch(0.02, np.full(100, 1.0), {"answered": 100})
+    telemetry.batch(0.02, np.full(100, 1.0), {"answered": 100, "late": 3})
     telemetry.scores("champion", np.array([1, 24]), np.ones(2), np.full(2, 4.0), np.ones(2), np.array([True, False]))
     telemetry.trained_outcomes("champion", 1)
     with closing(TelemetryServer(telemetry, Fine())) as server:
@@ -687,10 +687,25 @@ def test_the_scraper_reads_the_services_metrics(clock: Clock) -> None:
     latency = {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85)}
     outcomes = {"champion.outcomes": 2, "champion.trained_outcomes": 1}
     accuracy = {"champion.relative_mae": 0.25, "champion.coverage": 0.5, **outcomes}
-    assert first == {**latency, **accuracy, "latency_seconds": 60, "lag_records": 12}
+    assert first == {**latency, **accuracy, "latency_seconds": 60, "lag_records": 12, "late_records": 3}
     assert second is not None
     assert second["latency_p50_ms"] == pytest.approx(175)
     assert scraper() is None
+
+
+def test_the_numbers_of_another_groups_service_are_left_out_and_said_once(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, group="theirs", clock=clock)
+    with closing(TelemetryServer(telemetry, Fine())) as server:
+        url = f"http://127.0.0.1:{server.port}/metrics"
+        assert Scraper(url, "theirs")() is not None
+        mine = Scraper(url, "mine")
+        assert mine() is None
+        assert mine() is None
+    (said,) = caplog.messages
+    assert f"{url} answers for the service of group theirs, not mine" in said
+    assert "telemetry.port" in said
 
 
 def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> None:
@@ -699,7 +714,7 @@ def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> No
         scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
         unknown = {"latency_p50_ms": None, "latency_p99_ms": None}
         outcomes = {"champion.outcomes": 0, "champion.trained_outcomes": 0}
-        assert scraper() == {**unknown, **outcomes, "latency_seconds": 60, "lag_records": 0}
+        assert scraper() == {**unknown, **outcomes, "latency_seconds": 60, "lag_records": 0, "late_records": 0}
         telemetry.batch(4.0, np.full(10_000, 4.0), {"answered": 10_000})
         found = [scraper() for _ in range(40)]
     assert all(numbers == found[0] for numbers in found)

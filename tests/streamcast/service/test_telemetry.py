@@ -23,7 +23,7 @@ from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SE
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 
-LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action")
+LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action", "group")
 PARTITION = Partition("observations", 2)
 
 
@@ -211,7 +211,7 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
 
     def commit(position: int, records: int, waited: int) -> None:
         telemetry.on_poll(records, {PARTITION: 1_300 - position, other: 0})
-        telemetry.batch(0.02, np.full(records - waited, 0.1), {"answered": records})
+        telemetry.batch(0.02, np.full(records - waited, 0.1), {"answered": records, "late": records // 1_000})
         telemetry.answered(PARTITION, position, waited)
         telemetry.on_commit(0.01, records)
 
@@ -225,7 +225,9 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     caplog.clear()
     clock.now += 58.5
     telemetry.on_poll(0, {PARTITION: 50, other: 0})
-    assert caplog.messages == ["last 60 s: 1,250 records, 1 dead letter, lag 50 records, latency p99 25 ms"]
+    assert caplog.messages == [
+        "last 60 s: 1,250 records, 1 dead letter, 1 dropped because they came late, lag 50 records, latency p99 25 ms"
+    ]
 
 
 def test_the_log_is_silent_while_nothing_arrives_and_a_minute_has_one_line(

@@ -37,8 +37,7 @@ def dashboard(settings: Settings) -> int:
         reader, board, observations=settings.input.topic, forecasts=settings.output.forecasts,
         dead_letters=settings.output.dead_letters,
     )  # fmt: skip
-    url = settings.dashboard.telemetry_url
-    numbers = Scraper(url) if url else lambda: None
+    numbers = Scraper(metrics_url(settings), settings.kafka.group)
     with listening(*port):
         page = LivePage(
             board, feed, numbers, settings.dashboard.host, settings.dashboard.port, access=access(settings.dashboard)
@@ -50,6 +49,13 @@ def dashboard(settings: Settings) -> int:
     page.close()
     reader.close(5.0)
     return 0
+
+
+def metrics_url(settings: Settings) -> str:
+    """Return where the service's /metrics are: as the settings say, else at ``telemetry.port`` of this machine."""
+    host = settings.telemetry.host
+    here = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104
+    return settings.dashboard.telemetry_url or f"http://{here}:{settings.telemetry.port}/metrics"
 
 
 def access(page: DashboardSettings) -> Access:

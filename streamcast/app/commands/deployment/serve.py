@@ -48,7 +48,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     reader = new_reader(settings, who)
     topics = require_topics(reader, settings)
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
-    telemetry = new_telemetry(models, settings.models.champion_lane)
+    telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group)
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
     store = Store(settings.state.store, settings.state.retention, beat=health.beat)
@@ -91,13 +91,13 @@ def rehearse_all(models: Mapping[str, Model]) -> None:
             rehearse(model)
 
 
-def new_telemetry(models: Mapping[str, Model], champion: str = "") -> Telemetry:
-    """Return the telemetry of some lanes; the champion's outer quantiles promise the coverage."""
+def new_telemetry(models: Mapping[str, Model], champion: str = "", group: str = "") -> Telemetry:
+    """Return the telemetry of some lanes in a group; the champion's outer quantiles promise the coverage."""
     champion = champion_of(models, champion)
     quantiles = models[champion].spec.quantiles
     lanes = {lane: (model.name, model.version) for lane, model in models.items()}
     trained = {lane: model.facts.get("quality") or {} for lane, model in models.items()}
-    return Telemetry(lanes, quantiles[-1] - quantiles[0], champion=champion, trained=trained)
+    return Telemetry(lanes, quantiles[-1] - quantiles[0], group=group, champion=champion, trained=trained)
 
 
 def settle_garbage() -> None:
