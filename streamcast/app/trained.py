@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from streamcast.app.moments import span
 from streamcast.models.network import NoNetwork
 from streamcast.quality import SumsByStep, lines, naive_name, sentence
 from streamcast.spec.folders import Model
@@ -33,13 +34,14 @@ def quality(model: Model) -> list[str]:
         return ["The history is too short to say how good the model is: run a backtest on later data."]
     unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
     first, *steps = lines(sums, found["nominal"], baseline(model.spec))
-    said = [f"On the last {found['forecasts']:,} forecasts, {unseen}: {first}.", *steps]
+    between = f" from {span(found['from'], found['until'])}" if "until" in found else ""
+    said = [f"On the last {found['forecasts']:,} forecasts{between}, {unseen}: {first}.", *steps]
     if sums.over_all().relative > 1:
         said.insert(1, "This is WORSE than repeating the season.")
     if found.get("by_series") is not None and model.facts.get("series", 0) > 1:
         said.append(
-            f"By series, over all steps: {found['by_series']:.3f} of seasonal naive's error (geometric mean, in which"
-            " large series count as much as small ones)."
+            f"By series, over all {model.spec.horizon} steps of the horizon: {found['by_series']:.3f} of seasonal"
+            " naive's error (geometric mean, in which large series count as much as small ones)."
         )
     return said
 

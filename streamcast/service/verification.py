@@ -51,6 +51,8 @@ class Report:
     """How good the computed forecasts are, by lane."""
     unseen: dict[str, SumsByStep] = field(default_factory=dict, compare=False)
     """The same of those that are of unseen data: none of their outcomes was trained on."""
+    unseen_cutoffs: dict[str, tuple[int, int]] = field(default_factory=dict, compare=False)
+    """The oldest and the newest bar at which these were made (epoch ms)."""
 
     @property
     def proven(self) -> bool:
@@ -288,6 +290,10 @@ class _PartitionCheck:
                 new_M = scores.warm & unseen(grid.bar(scores.cutoffs), models[lane].last_trained_bar)
                 for found, chosen_M in ((self._report.quality, scores.warm), (self._report.unseen, new_M)):
                     found.setdefault(lane, SumsByStep()).add(scores.ahead[chosen_M], scores.outcomes()[chosen_M])
+                if new_M.any():
+                    new = scores.cutoffs[new_M]
+                    oldest, newest = self._report.unseen_cutoffs.get(lane, (int(new[0]), int(new[0])))
+                    self._report.unseen_cutoffs[lane] = (min(oldest, int(new.min())), max(newest, int(new.max())))
             for lane, encoder in encoders.items():
                 self._compare_forecasts(lane, _answers(encoder, fold, lane, observations, results[lane]), sure)
             reasons = {("", batch.offsets[each.row]): each.reason for each in poison}

@@ -163,6 +163,8 @@ def test_verify_says_which_part_the_model_was_trained_on(
         record.write_text(json.dumps(json.loads(untouched) | {"facts": {"last": int(history.ts_N[len(history) // 2])}}))
         told = verified(stand, folder, monkeypatch)
         assert (quality.sentence(half, 0.8, NAIVE) in told) != isinstance(model.network, NoNetwork)
+        placed = f"({half.outcomes:,} outcomes, of forecasts made from 20"
+        assert (placed in told) != isinstance(model.network, NoNetwork)
     finally:
         record.write_text(untouched)
 

@@ -60,7 +60,8 @@ def test_a_model_is_trained_pruned_trained_on_and_imitated(data: Path, tmp_path:
     models = tmp_path / "models"
     common = ("--models", models, "--option", "rows=8", "--option", "positions=64", "--option", "updates=30")
     spec = '{"kind": "lstm", "hidden": 16, "layers": 1}'
-    ran("train", data, "--name", "wave", "--model", spec, "--horizon", 4, "--epochs", 4, *common)
+    said = ran("train", data, "--name", "wave", "--model", spec, "--horizon", 4, "--epochs", 4, *common)
+    assert "Another stretch of time can be better or worse: the backtest scores a later one." in said
     said = ran("model", "compress", "wave@1", "--how", "prune", "--data", data, "--models", models)
     whole, small = load_model(models, "wave@1"), load_model(models, "wave@2")
     assert small.facts["compressed"] == "prune of wave@1"

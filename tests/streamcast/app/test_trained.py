@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.streams import SPECS, network
-from streamcast.app.trained import describe
+from streamcast.app.trained import describe, quality
 from streamcast.spec.folders import Model
 
 FACTS = {
@@ -25,3 +25,14 @@ def test_an_unfinished_training_names_the_option_that_was_typed(stopped: str, wh
     assert f"WARNING: training ended before its first epoch was finished ({why})." in said
     assert remedy in said
     assert f"(3 s; {why})" in said
+
+
+def test_the_quality_names_its_stretch_and_its_steps() -> None:
+    by_step = {"1": {"outcomes": 8, "compared": 8, "mae": 1.0, "compared_mae": 1.0, "naive_mae": 2.0, "coverage": 0.8}}
+    found = {
+        "from": 1_497_993_900_000, "until": 1_499_065_200_000, "forecasts": 8, "nominal": 0.8, "by_series": 0.5,
+        "steps": by_step,
+    }  # fmt: skip
+    first, *_, last = quality(Model(SPECS["gru"], network("gru"), facts={"quality": found, "series": 2}))
+    assert first.startswith("On the last 8 forecasts from 2017-06-20 21:25:00 to 2017-07-03 07:00:00 UTC, which were")
+    assert f"over all {SPECS['gru'].horizon} steps of the horizon: 0.500" in last

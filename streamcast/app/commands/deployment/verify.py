@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from streamcast.app.commands.deployment.connect import connection, new_reader
 from streamcast.app.commands.deployment.topics import require_topics
+from streamcast.app.moments import span
 from streamcast.app.progress import compiling_said, counting
 from streamcast.app.settings import Settings
 from streamcast.app.trained import baseline
@@ -59,8 +60,13 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
             )
         elif unseen.outcomes < sums.over_all().outcomes:
             told = sentence(unseen, nominal, names)
+            made = span(*report.unseen_cutoffs[lane])
             console.print(
-                escape(f"Of forecasts of unseen data (none of their outcomes was trained on): {told}."), highlight=False
+                escape(
+                    f"Of forecasts of unseen data (none of their outcomes was trained on): {told}"
+                    f" ({counted(unseen.outcomes, 'outcome')}, of forecasts made from {made})."
+                ),
+                highlight=False,
             )
     return 0 if report.proven else 1
 

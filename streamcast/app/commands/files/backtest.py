@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.text import Text
 from streamcast.app.commands.files.outputs import require_page, require_table
 from streamcast.app.commands.files.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
+from streamcast.app.moments import moment
 from streamcast.app.options import BacktestOptions, Columns
 from streamcast.app.progress import compiling_said, counting
 from streamcast.app.trained import baseline
@@ -140,11 +140,6 @@ def test_part(model: Model, history: History, test_from: str | None, timezone: s
     if unseen is not None and history.ts_N[0] < unseen < history.ts_N[-1]:
         return int(unseen)
     return last_fifth
-
-
-def moment(time_ms: int) -> str:
-    """Return a time to the second, in UTC."""
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _some_steps(horizon: int) -> list[int]:

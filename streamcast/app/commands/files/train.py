@@ -110,6 +110,8 @@ def report_saved(
     """
     where = escape(str(folder / saved.name / saved.version))
     console.print(escape(describe(saved, time_limit)), highlight=False)
+    if saved.facts.get("quality") and saved.facts.get("held_out_from") is not None:
+        console.print("Another stretch of time can be better or worse: the backtest scores a later one.")
     console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {where}")
     following = shlex.join(
         ["streamcast", "backtest", str(data), "--model", f"{saved.name}@{saved.version}", *_elsewhere(folder)]
