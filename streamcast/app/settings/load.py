@@ -23,6 +23,8 @@ from streamcast.errors import SettingsError
 
 PREFIX = "STREAMCAST__"
 DEEPEST = 20
+MOST_NAMED = 3
+"""Other settings files that a message names."""
 
 Names = tuple[str, ...]
 Document = dict[str, Any]
@@ -71,7 +73,8 @@ def _from_file(path: Path | None) -> tuple[Document, Places]:
         root = yaml.compose(text, yaml.SafeLoader)
         document = yaml.safe_load(text)
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error}); `streamcast init` writes one") from None
+        others = _others(path) if isinstance(error, FileNotFoundError) else ""
+        raise SettingsError(f"{path}: cannot be read ({error}); {others}`streamcast init` writes one") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise SettingsError(f"{path}:{line}: not valid YAML: {error.problem}") from None
@@ -88,6 +91,22 @@ def _from_file(path: Path | None) -> tuple[Document, Places]:
             raise SettingsError(f"{place}: {'.'.join(names)} is set twice, first at {places[names]}; remove one")
         places[names] = place
     return {str(name): {} if section is None else section for name, section in document.items()}, places
+
+
+def _others(missing: Path) -> str:
+    """Return a question for the other settings files in the folder of a missing one; empty where there are none."""
+    found = [path for path in sorted(missing.parent.glob("*.y*ml")) if path.is_file() and _is_settings(path)]
+    named = " or ".join(f"-c {path}" for path in found[:MOST_NAMED])
+    return f"did you mean {named}? Else " if found else ""
+
+
+def _is_settings(path: Path) -> bool:
+    """Whether a file has models to run, and no section that settings have not."""
+    try:
+        document, _ = _from_file(path)
+    except SettingsError:
+        return False
+    return "models" in document and document.keys() <= Settings.model_fields.keys()
 
 
 def _refuse_sharing(path: Path, text: str) -> None:

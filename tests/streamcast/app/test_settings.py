@@ -236,6 +236,21 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
         load_settings(tmp_path / "none.yaml")
 
 
+def test_a_missing_file_names_the_other_settings_of_its_folder(tmp_path: Path) -> None:
+    for name in ("meteo.yaml", "wind.yml"):
+        (tmp_path / name).write_text("models: {lanes: {champion: {model: load@latest}}}\n")
+    (tmp_path / "docker-compose.yaml").write_text("services: {models: {image: x}}\n")
+    (tmp_path / "broken.yaml").write_text("models: [\n")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("no.yaml", "nowhere.yaml"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    with pytest.raises(SettingsError) as error:
+        load_settings(tmp_path / "streamcast.yaml")
+    assert f"did you mean -c {tmp_path / 'meteo.yaml'} or -c {tmp_path / 'wind.yml'}?" in str(error.value)
+    assert "docker-compose" not in str(error.value)
+    assert "broken" not in str(error.value)
+
+
 SECRET = "hunter2"
 
 
