@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -164,3 +165,23 @@ def test_a_model_that_goes_on_where_another_one_answered_is_named(
     told = told_after(second)
     assert "     lane champion: small@2 answered so far, small@1 goes on where it stopped" in told
     assert "warn" not in told
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_port_that_is_taken_is_a_warning_and_the_way_to_start_is_said_all_the_same(
+    broker: MemoryBroker, folder: Path, *, taken: bool
+) -> None:
+    assert broker.describe(["observations"])
+    lanes = {"models.folder": str(folder), "models.lanes": {"champion": {"model": "small@1"}}}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1] if taken else 0
+        ports = {"telemetry.port": port, "dashboard.port": port}
+        settings = load_settings(None, {**lanes, **ports, "input.topic": "observations"})
+        printed = io.StringIO()
+        assert check.check(settings, True, Console(file=printed, width=400)) == 0
+    told = printed.getvalue()
+    for setting, which in (("telemetry.port", "service"), ("dashboard.port", "page")):
+        assert (f"warn {setting} is {port}: cannot listen on 127.0.0.1, port {port}" in told) is taken
+        assert (f"remedy: nothing, if the {which} of these settings runs already" in told) is taken
+    assert "checks passed, with 2 warnings. Start with streamcast serve" in told or not taken
+    assert "Start with streamcast serve" in told

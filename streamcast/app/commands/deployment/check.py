@@ -15,11 +15,13 @@ from rich.markup import escape
 
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport, topics_of
+from streamcast.app.commands.deployment.listening import require_free
 from streamcast.app.settings import Settings
 from streamcast.app.trained import quality
 from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Partition, Reader, TopicSpec, TransportError
 from streamcast.engine.engine import layout
-from streamcast.errors import ModelError
+from streamcast.errors import ModelError, SettingsError
+from streamcast.quality import counted
 from streamcast.service.assignment import OWN_JOURNAL, SECOND_SERVICE, answered_already
 from streamcast.spec.folders import list_models
 from streamcast.spec.local_time import UTC_TIME
@@ -38,20 +40,21 @@ SETTINGS_FAULT, BROKER_FAULT = 2, 3
 
 
 def check(settings: Settings, create: bool, console: Console, following: str = "streamcast serve") -> int:
-    """Check models, broker, topics and transactions; return 0, 2 (settings) or 3 (broker).
+    """Check models, broker, topics, transactions and ports; return 0, 2 (settings) or 3 (broker).
 
     ``following`` is the command that starts what was checked.
     """
     say = _Say(console)
     models = _models(settings, say)
     broker = _broker(settings, create, say)
+    _ports(settings, say)
+    start = f" Start with [bold]{escape(following)}[/]."
     if say.faults:
         console.print(f"[red]{say.faults} of {say.lines} checks failed.[/]")
     elif say.warnings:
-        noun = "warning" if say.warnings == 1 else "warnings"
-        console.print(f"[yellow]All {say.lines} checks passed, with {say.warnings} {noun}.[/]")
+        console.print(f"[yellow]All {say.lines} checks passed, with {counted(say.warnings, 'warning')}.[/]{start}")
     else:
-        console.print(f"[green]All {say.lines} checks passed.[/] Start with [bold]{escape(following)}[/].")
+        console.print(f"[green]All {say.lines} checks passed.[/]{start}")
     return 0 if models and broker else SETTINGS_FAULT if not models else BROKER_FAULT
 
 
@@ -268,6 +271,19 @@ def _swaps(settings: Settings, answered: Iterable[Mapping[str, str]], say: _Say)
                     say.note(what)
                 else:
                     say.warn(what, f"nothing, if you swap the model; {SECOND_SERVICE}")
+
+
+def _ports(settings: Settings, say: _Say) -> None:
+    """Warn of ports that cannot be listened on now: by a service of these settings that runs, or by another process."""
+    telemetry, dashboard = settings.telemetry, settings.dashboard
+    for setting, host, port, which in (
+        ("telemetry.port", telemetry.host, telemetry.port, "service"),
+        ("dashboard.port", dashboard.host, dashboard.port, "page"),
+    ):
+        try:
+            require_free(setting, host, port)
+        except SettingsError as error:
+            say.warn(str(error), f"nothing, if the {which} of these settings runs already")
 
 
 def _create_commands(settings: Settings, topics: Iterable[str], source: TopicSpec) -> str:
