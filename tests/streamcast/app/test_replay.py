@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rich.console import Console
 from streamcast.app.commands.files import replay as command
 from streamcast.app.options import Columns, Partitioner, ReplayOptions
 from streamcast.app.settings import Settings, load_settings
-from streamcast.consumers.transport import Outgoing, Positions, TopicSpec
+from streamcast.consumers.transport import Outgoing, Positions, TopicMissing, TopicSpec
 from streamcast.errors import HistoryError
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
@@ -30,6 +30,7 @@ from streamcast.topics.observations import Decoder
 from tests.streamcast.topics.test_observations import batch, known, rows
 
 HOUR = 3_600_000
+CREATING = ReplayOptions(partitions=2)
 COLUMNS = (Column(name="load"), Column(name="sky", categories=("rain", "sun")), Column(name="temp"))
 
 
@@ -76,21 +77,21 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
-def settings_of(folder: Path, **lanes: ModelSpec) -> Settings:
+def settings_of(folder: Path, facts: Mapping[str, str] | None = None, **lanes: ModelSpec) -> Settings:
     for name, spec in lanes.items():
-        save_model(folder / "models", name, spec, new_network(spec), {})
+        save_model(folder / "models", name, spec, new_network(spec), facts or {})
     path = folder / "streamcast.yaml"
     chosen = {name: {"model": f"{name}@latest"} for name in lanes or ("champion",)}
     path.write_text(yaml.safe_dump({"models": {"folder": str(folder / "models"), "lanes": chosen}}))
     return load_settings(path)
 
 
-def replayed(settings: Settings, frame: pd.DataFrame, **given: Any) -> str:
+def replayed(settings: Settings, frame: pd.DataFrame, options: ReplayOptions = CREATING, **given: Any) -> str:
     """Replay a frame as a file; return what was printed."""
     path, printed = settings.models.folder.parent / "data.csv", io.StringIO()
     frame.to_csv(path, index=False)
     columns = Columns(**{"target_col": "load", **given})
-    command.replay(settings, path, columns, ReplayOptions(partitions=2), Console(file=printed, width=200))
+    command.replay(settings, path, columns, options, Console(file=printed, width=200, soft_wrap=True))
     return printed.getvalue()
 
 
@@ -175,6 +176,43 @@ def test_without_a_model_a_file_is_written_as_it_is(tmp_path: Path, transport: R
     printed = replayed(settings_of(tmp_path), frame_of())
     assert "not compared with a model" in printed
     assert next(messages(transport))["values"] == [1.0, 10.0, "sun"]
+
+
+TRAINED = {"id_col": "station", "time_col": "at", "timezone": "America/Los_Angeles"}
+"""How the file of a model was read."""
+
+
+def test_a_topic_that_does_not_exist_is_named_before_the_file_is_read(tmp_path: Path, transport: Recorder) -> None:
+    settings = settings_of(tmp_path, champion=model_spec(2))
+    said = r"topic 'obs' does not exist \(input.topic of these settings is 'observations'\): create it, or give"
+    with pytest.raises(TopicMissing, match=said):
+        replayed(settings, frame_of().rename(columns={"unique_id": "station"}), ReplayOptions(topic="obs"))
+    with pytest.raises(TopicMissing, match="topic 'observations' does not exist: create it"):
+        replayed(settings, frame_of(), ReplayOptions())
+    assert (transport.written, transport.topics) == ([], {})
+
+
+def test_another_topic_is_written_as_the_file_is_with_the_models_names(tmp_path: Path, transport: Recorder) -> None:
+    settings = settings_of(tmp_path, TRAINED, champion=model_spec(2))
+    transport.create([TopicSpec("other", 2)])
+    frame = frame_of().rename(columns={"unique_id": "station", "ds": "at"}).assign(more=1.0)
+    printed = replayed(settings, frame, ReplayOptions(topic="other"))
+    assert "note: other is not input.topic of these settings (observations): the file is read with" in printed
+    assert next(messages(transport)) == {"key": "a", "ts": 1_767_254_400_000, "values": [1.0, 10.0, "sun", 1.0]}
+
+
+def test_the_times_that_were_written_are_said_in_utc_and_in_the_models_zone(
+    tmp_path: Path, transport: Recorder
+) -> None:
+    settings = settings_of(tmp_path, TRAINED, champion=model_spec(2))
+    frame = frame_of().rename(columns={"unique_id": "station", "ds": "at"})
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({}, "2026-01-01 08:00:00 to 2026-01-01 14:00:00", "2026-01-01 00:00:00 to 2026-01-01 06:00:00"),
+        ({"timezone": "UTC"}, "2026-01-01 00:00:00 to 2026-01-01 06:00:00", "2025-12-31 16:00:00 to 2025-12-31 22:00"),
+    ]
+    for given, utc, local in cases:
+        assert f"Their times: {utc} UTC ({local}" in replayed(settings, frame, **given)
+    assert len(transport.written) == 20
 
 
 def test_replayed_records_say_what_the_history_says() -> None:

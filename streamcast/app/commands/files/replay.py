@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_transport
-from streamcast.app.commands.files.reading import read_history
+from streamcast.app.commands.files.reading import mapping, read_history
+from streamcast.app.moments import span
 from streamcast.app.options import Columns, Partitioner, ReplayOptions
 from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
@@ -40,29 +41,39 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
     """Write all observations of a file in time order, with the present as their Kafka timestamp.
 
     Raises HistoryError, also for a file whose columns are not those of the models that read the topic; TransportError;
-    and TopicMissing where the topic does not exist and is not to be created.
+    and TopicMissing where the topic does not exist and is not to be created, before the file is read.
     """
     topic = options.topic or settings.input.topic
-    models = _readers(settings, topic, console)
-    if models:
-        champion = models[settings.models.champion_lane]
-        history = arranged(read_history(data, columns, champion), champion)
-    else:
-        history = read_history(data, columns)
-    observations = records(history, [model.spec for model in models.values()])
     who = replace(connection(settings), group="", instance="replay", guarantee="at_least_once")
     transport = new_transport(settings, who)
     try:
+        _require_topic(transport, topic, settings, options.partitions)
+        lanes = _lanes(settings, console)
+        champion = lanes.get(settings.models.champion_lane)
+        if champion is None:
+            history = read_history(data, columns)
+        elif topic == settings.input.topic:
+            history = arranged(read_history(data, columns, champion), champion)
+        else:
+            console.print(_elsewhere(topic, settings, champion), highlight=False)
+            history = read_history(data, replace(columns, **asdict(mapping(columns, champion))))
+        readers = lanes if topic == settings.input.topic else {}
+        observations = records(history, [model.spec for model in readers.values()])
         partitions = _partitions(transport, topic, options.partitions)
-        written = 0
+        written, first_ms, last_ms = 0, 0, 0
         with counting("records written", Console(stderr=True)) as on_written:
             for chunk in paced(observations, options.speed):
                 transport.commit([outgoing(topic, chunk, partitions, options.partitioner)], {})
+                first_ms, last_ms = first_ms if written else chunk[0].timestamp_ms, chunk[-1].timestamp_ms
                 written += len(chunk)
                 on_written(written, len(history))
     finally:
         transport.close(10.0)
     console.print(f"Wrote {counted(written, 'record')} of {len(history.keys):,} series to {topic}.")
+    if written:
+        zone = mapping(Columns() if champion else columns, champion).timezone
+        local = "" if zone == "UTC" else f" ({span(first_ms, last_ms, zone)})"
+        console.print(f"Their times: {span(first_ms, last_ms)}{local}.", highlight=False)
     if written < len(history):
         console.print(
             f"Not written, because they only give known inputs: {counted(len(history) - written, 'row')} after the last"
@@ -72,15 +83,31 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
     return 0
 
 
-def _readers(settings: Settings, topic: str, console: Console) -> Mapping[str, Model]:
-    """Return the models of the service that reads a topic, by lane; none for another topic or where none is made."""
-    if topic != settings.input.topic:
-        return {}
+def _require_topic(transport: Transport, topic: str, settings: Settings, partitions: int) -> None:
+    """Raise TopicMissing for a topic that does not exist and is not to be created."""
+    if partitions or topic in transport.describe([topic]):
+        return
+    source = settings.input.topic
+    which = "" if topic == source else f" (input.topic of these settings is {source!r})"
+    raise TopicMissing(f"topic {topic!r} does not exist{which}: create it, or give --partitions to create it here")
+
+
+def _lanes(settings: Settings, console: Console) -> Mapping[str, Model]:
+    """Return the models of the settings, by lane; none where none is made."""
     try:
         return load_lanes(settings)
     except ModelError as error:
         console.print(f"[dim]note:[/] the columns are not compared with a model: {escape(str(error))}", highlight=False)
         return {}
+
+
+def _elsewhere(topic: str, settings: Settings, champion: Model) -> str:
+    """Return a note on how a file is read for a topic that is not the input of the settings."""
+    return (
+        f"[dim]note:[/] {escape(topic)} is not input.topic of these settings ({escape(settings.input.topic)}): the file"
+        f" is read with the column names of {champion.name}@{champion.version}, and its columns are not compared with"
+        " the model's"
+    )
 
 
 def arranged(history: History, model: Model) -> History:
@@ -109,10 +136,8 @@ def arranged(history: History, model: Model) -> History:
 
 
 def _partitions(transport: Transport, topic: str, wanted: int) -> int:
-    """Return the partitions of a topic, created with ``wanted`` if it does not exist; raises TopicMissing."""
+    """Return the partitions of a topic, created with ``wanted`` if it does not exist."""
     if topic not in transport.describe([topic]):
-        if wanted < 1:
-            raise TopicMissing(f"topic {topic!r} does not exist: create it, or give --partitions to create it here")
         transport.create([TopicSpec(topic, wanted)])
     return transport.describe([topic])[topic].partitions
 
