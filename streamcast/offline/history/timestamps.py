@@ -110,7 +110,7 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
     if repeated := int(probe.isna().sum()):
         notes.append(
             f"{counted(repeated, 'row')} in a repeated hour: a series' first was read as summer, its next as winter"
-            " time"
+            " time" + _without_order(series_N, local, probe.isna().to_numpy())
         )
     zoned = local.dt.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
     if zoned.isna().any():
@@ -120,6 +120,22 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
             f" as that in which the times were written, such as UTC{_fixed(zone, missing)}",
         )  # fmt: skip
     return _milliseconds(zoned.dt.tz_convert("UTC").dt.tz_localize(None)), notes
+
+
+def _without_order(series_N: NDArray[np.int32], local: pd.Series, repeated_N: NDArray[np.bool_]) -> str:
+    """Return a warning if rows [N] of a series with a repeated hour are in no order of time, which says what is read.
+
+    In order, local times step back by less than the hour that clocks repeat, or forward where the newest row is first.
+    """
+    concerned = np.isin(series_N, series_N[repeated_N])
+    in_series = local[concerned].groupby(series_N[concerned])
+    sign = np.where(in_series.transform("first") > in_series.transform("last"), -1, 1)
+    if not (in_series.diff().to_numpy() * sign <= np.timedelta64(-1, "h")).any():
+        return ""
+    return (
+        ". The order of the rows decides, and here they are in no order of time: put them in the order in which they"
+        " were recorded, or write each time with its offset"
+    )
 
 
 def _fixed(zone: ZoneInfo, missing: pd.Timestamp) -> str:

@@ -10,9 +10,11 @@ from typer.testing import CliRunner
 
 from harness.histories import history_of
 from streamcast.app.cli import app
+from streamcast.app.commands.files.reading import missing_bars
 from streamcast.app.commands.files.train import training_settings
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
 from streamcast.models.spec import SpecError
+from streamcast.offline.history.read import read
 from streamcast.offline.training.fit import Options
 from streamcast.spec.folders import load_model
 
@@ -156,3 +158,14 @@ def test_flags_of_the_spec_contradict_a_model_that_is_trained_on(data: Path) -> 
     result = CliRunner().invoke(app, ["train", str(data), "--from", "wave@1", "--calendar-timezone", "UTC"])
     assert result.exit_code == 2
     assert "leave out --calendar-timezone" in " ".join(result.output.split())
+
+
+def test_bars_without_a_row_are_counted_by_series_with_the_longest_stretch() -> None:
+    hours = {"a": [0, 1, 2, 5, 6, 7, 9], "b": [3, 4], "c": [0, 1, 3, 4]}
+    rows = [(key, pd.Timestamp("2026-01-01") + pd.Timedelta(hours=hour), 1.0) for key in hours for hour in hours[key]]
+    frame = pd.DataFrame(rows, columns=["unique_id", "ds", "y"])
+    (note,) = missing_bars(read(frame, freq="1h"), "America/New_York")
+    assert "'a' 3 (most at once: 2, after 2025-12-31 21:00:00 America/New_York)" in note
+    assert "'c' 1 (most at once: 1, after 2025-12-31 20:00:00 America/New_York)" in note
+    assert "'b'" not in note
+    assert missing_bars(read(frame[frame.unique_id == "b"], freq="1h"), "UTC") == []

@@ -148,11 +148,22 @@ def test_a_years_local_times_come_back_over_both_changes_of_the_clock(skip: int,
     np.testing.assert_array_equal(history.ts_N, want)
 
 
+@pytest.mark.parametrize(("order", "ordered"), [("recorded", True), ("newest first", True), ("shuffled", False)])
+def test_a_repeated_hour_in_rows_without_an_order_is_said_to_be_a_guess(order: str, *, ordered: bool) -> None:
+    instants = pd.date_range("2025-10-25", "2025-10-27", freq="15min", tz="Europe/Berlin")
+    frame = pd.DataFrame({"ds": instants.tz_localize(None), "y": 1.0})
+    frame = {"recorded": frame, "newest first": frame[::-1], "shuffled": frame.sample(frac=1, random_state=1)}[order]
+    notes = " ".join(map(str, read(frame, id_col=None, timezone="Europe/Berlin").notes))
+    assert "8 rows in a repeated hour" in notes
+    assert ("they are in no order of time" not in notes) is ordered
+
+
 def test_a_repeated_hour_is_said_and_a_skipped_one_is_refused() -> None:
     autumn = pd.DataFrame({"ds": ["2025-10-26 02:30", "2025-10-26 02:30"], "y": [1.0, 2.0]})
     history = read(autumn, id_col=None, timezone="Europe/Berlin")
     assert np.diff(history.ts_N) == HOUR
     assert "2 rows in a repeated hour" in " ".join(history.notes)
+    assert "no order of time" not in " ".join(history.notes)
     spring = autumn.assign(ds="2025-03-30 02:30")
     with pytest.raises(HistoryError, match=r"'ds': 2025-03-30 02:30:00 does not exist in Europe/Berlin"):
         read(spring, id_col=None, timezone="Europe/Berlin")

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.files.outputs import require_folder
-from streamcast.app.commands.files.reading import mapping, read_history, say
+from streamcast.app.commands.files.reading import mapping, missing_bars, read_history, say
 from streamcast.app.options import MODELS, Columns, SpecOptions, TrainingOptions
 from streamcast.app.progress import progress_bar
 from streamcast.app.specs import new_spec, require_networks
@@ -42,6 +42,7 @@ def train(
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
     settings, read_as = training_settings(options), mapping(columns, start)
     whole = read_history(data, columns, start, ticks=wanted.ticks)
+    say(missing_bars(whole, read_as.timezone))
     history, held_out_from = held_out(whole, options.hold_out)
     if start is None:
         spec = chosen_spec(history, wanted, options.network, read_as.timezone)
