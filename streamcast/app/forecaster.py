@@ -285,7 +285,7 @@ class Forecaster:
         self, df: Any = None, *, id_col: str | None = None, time_col: str | None = None, target_col: str | None = None
     ) -> Stream:
         """Return a live stream; its state is that after the rows of ``df``."""
-        live = Stream(self.model, self._timezone)
+        live = Stream(self.model, self._timezone, time_format=self._time_format)
         if df is not None:
             live.extend(self._history(*as_pandas(df, self._names.given(id_col, time_col, target_col))))
         return live
@@ -373,11 +373,14 @@ def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windo
 class Stream:
     """An engine that takes one observation at a time.
 
-    ``timezone`` is that of times that name none, and of those of its forecasts, which name it if ``zoned``.
+    ``timezone`` is that of times that name none, and of those of its forecasts, which name it if ``zoned``;
+    ``time_format`` is the form of texts that are no ISO 8601.
     """
 
-    def __init__(self, model: Model, timezone: str = "UTC", *, zoned: bool = False) -> None:
-        self._model, self._timezone, self._zoned = model, timezone, zoned
+    def __init__(
+        self, model: Model, timezone: str = "UTC", *, zoned: bool = False, time_format: str | None = None
+    ) -> None:
+        self._model, self._timezone, self._zoned, self._time_format = model, timezone, zoned, time_format
         self._engine = Engine(model.spec, model.network)
         self._offset = 0
         self._newest: dict[str, tuple[int, np.ndarray]] = {}
@@ -395,11 +398,12 @@ class Stream:
 
         It does not for an old or repeated bar, nor before the first value of a series.
 
-        ``ts`` is a time (in the stream's time zone if it names none) or epoch milliseconds.  ``ahead`` has the known
+        ``ts`` is a time (in the stream's time zone if it names none) or epoch milliseconds; a text has the
+        ``time_format`` of the forecaster, or is ISO 8601.  ``ahead`` has the known
         inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon are
         ignored.  The rules are those of a record in the service: None, NaN and pd.NA are missing.  Raises TypeError for
-        an unknown input or a value of the wrong kind, ValueError for an infinite value or one beyond ±1e100, and for a
-        time in another unit; the stream is then as it was.
+        an unknown input or a value of the wrong kind, ValueError for an infinite value or one beyond ±1e100, for a
+        time in another form or unit, and for a local time that clocks repeat or skip; the stream is then as it was.
         """
         columns = self._model.spec.series.columns
         unknown = set(inputs) - {column.name for column in columns[1:]}
@@ -408,7 +412,7 @@ class Stream:
             raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {known}")
         given = {**inputs, columns[0].name: y}
         values = np.array([[number(given.get(column.name), column) for column in columns]])
-        time = np.array([milliseconds(ts, self._timezone)])
+        time = np.array([milliseconds(ts, self._timezone, self._time_format)])
         answered = self._take(
             Observations(
                 [(SOURCE, 0, 1)], [key], np.array([self._offset]), time, time, values, self._ahead(ahead or {})

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from streamcast.offline.history.timestamps import TimestampError, instant_of, milliseconds_of, number_in_form
 from streamcast.spec.model_spec import Column
 from streamcast.topics.epochs import MILLISECONDS
 from streamcast.topics.observations import LARGEST_VALUE, LATEST_MS
@@ -40,19 +41,27 @@ def category(value: object) -> str:
     return str(int(value)) if isinstance(value, float | np.floating) and value.is_integer() else str(value)
 
 
-def milliseconds(ts: object, timezone: str) -> int:
+def milliseconds(ts: object, timezone: str, time_format: str | None = None) -> int:
     """Return a time as epoch milliseconds; one that names no zone is read in ``timezone``.
 
-    Raises TypeError for a value that is no time, ValueError for a number that is no epoch milliseconds.
+    A text is in the form ``time_format``, as the texts of a frame are, or ISO 8601.  Raises TypeError for a value that
+    is no time, ValueError for another text, for a number that is no epoch milliseconds, and for a local time that
+    clocks repeat or skip.
     """
     if isinstance(ts, int | float | np.integer | np.floating) and not isinstance(ts, bool):
-        return _epoch(ts)
+        written = number_in_form(int(ts), timezone, time_format) if isinstance(ts, int | np.integer) else None
+        return _epoch(ts) if written is None else written
     if not isinstance(ts, str | date | np.datetime64):
         raise TypeError(f"ts is {ts!r}: expected a time such as 2026-01-31 13:00, a pd.Timestamp or epoch milliseconds")
-    instant = pd.Timestamp(ts)
-    if _is_missing(instant):
-        raise ValueError(f"ts is {ts!r}: expected a time")
-    return int((instant if instant.tzinfo else instant.tz_localize(timezone)).timestamp() * 1_000)
+    try:
+        if isinstance(ts, str):
+            return instant_of(ts, timezone, time_format)
+        instant = pd.Timestamp(ts)
+        if _is_missing(instant):
+            raise ValueError(f"ts is {ts!r}: expected a time")
+        return milliseconds_of(instant, timezone)
+    except TimestampError as error:
+        raise ValueError(f"ts is {ts!r}: {error}; or give a pd.Timestamp with a zone, or epoch milliseconds") from None
 
 
 def _epoch(ts: float | np.integer[Any] | np.floating[Any]) -> int:

@@ -1,10 +1,11 @@
-"""A file's column of times to epoch milliseconds; naive times are read in a named zone.
+"""A file's column of times, or one time, to epoch milliseconds; naive times are read in a named zone.
 
 Shapes: N rows.
 """
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,9 @@ from streamcast.spec.local_time import zone_named
 from streamcast.topics.epochs import UNITS
 
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
+_EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
+_ONLY_DIGITS = re.compile(r"(?:%[YymdHMSfj])+")
+"""Forms of times that a file's reader may give as whole numbers, such as 20260131."""
 
 
 class Times(NamedTuple):
@@ -51,13 +55,68 @@ def read_timestamps(
     if pd.api.types.is_datetime64_dtype(column):
         return Times(*_from_naive(column, series_N, timezone))
     texts = column.astype(str)
-    zoned = texts.str.contains(_ZONE, regex=True)
+    zoned = texts.str.contains(_ZONE, regex=True) | _names_a_zone(time_format)
     if zoned.all():
         return Times(_milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None)), [], zoned=True)
     if zoned.any():
         with_zone, without = texts[zoned].iloc[0], texts[~zoned].iloc[0]
         raise TimestampError(f"{with_zone!r} has a zone and {without!r} has none; expected all or none")
     return Times(*_from_naive(_parse(texts, time_format, utc=False), series_N, timezone))
+
+
+def instant_of(text: str, timezone: str, time_format: str | None = None) -> int:
+    """Return one time as epoch milliseconds, read as a column of such times would be.
+
+    Beside the form, extended ISO 8601 is read, unless the form starts as it does with days in the place of months.
+    Raises TimestampError, also for a time in the hour that clocks repeat: no other row says which one it is.
+    """
+    try:
+        instant = _one(text, time_format)
+    except TimestampError as unread:
+        if time_format is None or time_format.startswith("%Y-%d") or not _EXTENDED.match(text):
+            raise
+        try:
+            instant = _one(text, None)
+        except TimestampError:
+            raise unread from None
+    return milliseconds_of(instant, timezone)
+
+
+def number_in_form(number: int, timezone: str, time_format: str | None) -> int | None:
+    """Return the epoch milliseconds of a number that a form of digits writes, such as 20260131; None for others."""
+    if time_format is None or not _ONLY_DIGITS.fullmatch(time_format):
+        return None
+    try:
+        instant = _one(str(number), time_format)
+    except TimestampError:
+        return None
+    return milliseconds_of(instant, timezone) if instant.strftime(time_format) == str(number) else None
+
+
+def milliseconds_of(instant: pd.Timestamp, timezone: str) -> int:
+    """Return a time as epoch milliseconds, read in a zone if it names none.
+
+    Raises TimestampError for a local time that clocks repeat or skip.
+    """
+    if instant.tzinfo is None:
+        zone = zone_named(timezone)
+        zoned = instant.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
+        if pd.isna(zoned):
+            raise TimestampError(f"{instant} comes twice in {timezone}, where clocks went back; name its offset")
+        if zoned.tz_localize(None) != instant:
+            raise TimestampError(f"{instant} does not exist in {timezone}, where clocks went forward")
+        instant = zoned
+    return int(instant.asm8.astype("datetime64[ms]").astype(np.int64))
+
+
+def _one(text: str, time_format: str | None) -> pd.Timestamp:
+    zoned = re.search(_ZONE, text) is not None or _names_a_zone(time_format)
+    instant: pd.Timestamp = _parse(pd.Series([text]), time_format, utc=zoned).iloc[0]
+    return instant
+
+
+def _names_a_zone(time_format: str | None) -> bool:
+    return time_format is not None and "%z" in time_format.lower()
 
 
 def _from_numbers(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
@@ -83,18 +142,23 @@ def _scaled(column: pd.Series, milliseconds: float) -> NDArray[np.int64]:
 
 
 def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series:
+    if not (timely := texts.str.contains(r"\d", regex=True)).all():  # pandas reads "now" as the time of its clock
+        raise _unread(f"Time data {texts[~timely].iloc[0]} has no digits", time_format)
     if utc:
         texts = texts.str.replace(r" (?:UTC|GMT)$", "Z", regex=True)
     try:
         return pd.to_datetime(texts, format=time_format or "ISO8601", utc=utc)
     except (ValueError, OverflowError) as error:
-        fault = str(error).split(" You might")[0].strip().removesuffix(".")
-        if time_format is not None:
-            raise TimestampError(f"{fault}; expected ", Option.TIME_FORMAT, f" {time_format}") from None
-        raise TimestampError(
-            f"{fault}; expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00; give ",
-            Option.TIME_FORMAT, " for another form, such as %d.%m.%Y %H:%M",
-        ) from None  # fmt: skip
+        raise _unread(str(error).split(" You might")[0].strip().removesuffix("."), time_format) from None
+
+
+def _unread(fault: str, time_format: str | None) -> TimestampError:
+    if time_format is not None:
+        return TimestampError(f"{fault}; expected ", Option.TIME_FORMAT, f" {time_format}")
+    return TimestampError(
+        f"{fault}; expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00; give ",
+        Option.TIME_FORMAT, " for another form, such as %d.%m.%Y %H:%M",
+    )  # fmt: skip
 
 
 def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -> tuple[NDArray[np.int64], list[str]]:

@@ -11,6 +11,7 @@ import pytest
 
 from streamcast import Forecaster
 from streamcast.app.forecaster import Stream
+from streamcast.app.live_values import milliseconds
 from streamcast.errors import HistoryWarning
 
 START = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -108,3 +109,45 @@ def test_a_frame_with_a_huge_value_is_forecast_from_its_last_row(forecaster: For
         found = forecaster.predict(frame)
     assert found.cutoff.iloc[0] == pd.Timestamp("2025-01-03 23:00")
     assert np.isfinite(found.zero).all()
+
+
+def test_a_text_is_read_in_the_form_and_zone_of_the_training() -> None:
+    form, zone = "%d.%m.%Y %H:%M", "Australia/Sydney"
+    local = pd.date_range("2020-06-01", periods=96, freq="h")
+    frame = pd.DataFrame({"unique_id": "a", "ds": local.strftime(form), "y": np.sin(np.arange(96) / 4)})
+    stream = Forecaster("zero", horizon=2, timezone=zone, time_format=form).fit(frame).stream(frame)
+    for hour, text in enumerate(("05.06.2020 00:00", "2020-06-05 01:00", "2020-06-04T16:00Z")):
+        assert stream.update("a", text, 1.0)
+        assert stream.forecast("a").cutoff.iloc[0] == pd.Timestamp("2020-06-05") + pd.Timedelta(hours=hour)
+    for text in ("06/05/2020 12:00", "5 June 2020", "2020-06-05 noon", "now", "NaT", ""):
+        with pytest.raises(ValueError, match=r"ts is .*expected time_format %d.*epoch milliseconds"):
+            stream.update("a", text, 1.0)
+    for text, said in (("05.04.2020 02:30", "comes twice in"), ("04.10.2020 02:30", "does not exist in")):
+        with pytest.raises(ValueError, match=f"ts is .*{said} Australia/Sydney"):
+            stream.update("a", text, 1.0)
+
+
+@pytest.mark.parametrize("text", ["01.07.2020 12:00", "07/01/2020", "1 July 2020", "now", "today", "NaT"])
+def test_without_a_form_only_iso_is_read(forecaster: Forecaster, text: str) -> None:
+    with pytest.raises(ValueError, match=r"ts is .*expected ISO 8601.*give time_format for another form"):
+        forecaster.stream().update("a", text, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "form", "instant"),
+    [
+        ("01.07.2020 12:00 +0200", "%d.%m.%Y %H:%M %z", "2020-07-01 10:00"),
+        ("2020-01-12", "%Y-%d-%m", "2020-12-01"),
+        ("2020-01-12 06:00", "%d/%m/%Y %H:%M", "2020-01-12 06:00"),
+        (202607011200, "%Y%m%d%H%M", "2026-07-01 12:00"),
+        (START + 1, "%Y%m%d%H%M", "2025-01-01 00:00:00.001"),
+        (pd.Timestamp(START + 1, unit="ms"), None, "2025-01-01 00:00:00.001"),
+    ],
+)
+def test_a_time_is_that_of_a_frame_with_it(given: Any, form: str | None, instant: str) -> None:
+    assert milliseconds(given, "UTC", form) == pd.Timestamp(instant).value // 10**6
+
+
+def test_days_and_months_never_change_places() -> None:
+    with pytest.raises(ValueError, match="expected time_format %Y-%d-%m"):
+        milliseconds("2020-01-13", "UTC", "%Y-%d-%m")

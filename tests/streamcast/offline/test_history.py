@@ -215,6 +215,8 @@ def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_b
         ("unique_id,ds,y\na,2026-01-01T00:00Z,1\na,2026-01-01T01:00,1\n", {}, "has a zone and .* has none"),
         ("unique_id,ds,y\na,1767225600,1\na,1767225600000,1\n", {}, "are no epoch seconds, .* of one unit"),
         ("unique_id,ds,y\na,2026-01-01,1\n", {"time_format": "%d.%m.%Y"}, r"expected time_format %d\.%m\.%Y"),
+        ("unique_id,ds,y\na,2026-01-01,1\na,now,1\n", {}, "Time data now has no digits; expected ISO 8601"),
+        ("unique_id,ds,y\na,NaT,1\n", {"time_format": "%d.%m.%Y"}, "Time data NaT has no digits; expected time_format"),
         ("unique_id,ds,y\na,2026-01-01,1\n", {}, "freq cannot be guessed"),
         ("unique_id,ds,y\na,2026-01-01,1\n", {"freq": "hourly"}, "freq: 'hourly' is not a duration"),
         ("unique_id,ds,y\na,2026-01-01,1\n", {"freq": 0}, "freq is 0; expected a positive"),
@@ -250,6 +252,9 @@ def test_other_forms_of_time_are_read_by_their_format() -> None:
         time_format="%d.%m.%Y %H:%M",
     )
     assert history.ts_N[0] == instant_ms("2026-02-01T01:00")
+    zoned = pd.DataFrame({"ds": ["1.7.2026 01:00 +0200", "1.7.2026 01:00 +0100"], "y": [1.0, 2.0]})
+    history = read(zoned, id_col=None, time_format="%d.%m.%Y %H:%M %z", timezone="Asia/Shanghai")
+    assert history.ts_N.tolist() == [instant_ms("2026-06-30T23:00"), instant_ms("2026-07-01T00:00")]
 
 
 @settings(deadline=None)
