@@ -1,4 +1,4 @@
-"""CSV files as people have them: their encoding, separator and decimal mark are read off the file, and said."""
+"""CSV files as people have them: their encoding and separator are read off the file, and said."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 import pandas as pd
 
 from streamcast.errors import HistoryError
-from streamcast.offline.history.values import MISSING
 
 NAMES = (".csv", ".tsv")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_NUMBER = r"\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
-"""A number with a decimal comma, and points between thousands."""
 _HEAD_LINES = 20
 
 
-def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list[str]) -> pd.DataFrame:
-    """Return a CSV file as a frame, the ``texts`` columns as texts; raises OSError, ValueError or HistoryError."""
+def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list[str]) -> tuple[pd.DataFrame, bool]:
+    """Return a CSV file as a frame, the ``texts`` columns as texts, and whether commas may be decimal commas.
+
+    Raises OSError, ValueError or HistoryError.
+    """
     for encoding in _encodings(path):
         try:
             head = _head(path, encoding)
@@ -38,8 +38,7 @@ def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list
             )
         if separator != ",":
             notes.append(f"columns are separated by {SEPARATORS.get(separator, repr(separator))}")
-            _read_decimal_commas(frame, texts, notes)
-        return frame
+        return frame, separator != ","
     raise HistoryError(f"{path} is neither UTF-8 nor UTF-16 nor Windows-1252: save it as CSV in UTF-8")
 
 
@@ -62,20 +61,3 @@ def _head(path: Path, encoding: str) -> list[str]:
 def _separator(line: str) -> str:
     """Return the separator that a header has most often; a comma unless another is more frequent."""
     return max(SEPARATORS, key=line.count)
-
-
-def _read_decimal_commas(frame: pd.DataFrame, texts: Collection[str], notes: list[str]) -> None:
-    """Turn columns of numbers with decimal commas into numbers, in place."""
-    found = []
-    for name in frame.columns:
-        column = frame[name]
-        if name in texts or pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
-            continue
-        missing = column.isna() | column.isin(MISSING)
-        given = column[~missing].astype(str)
-        if given.str.contains(",", regex=False).any() and given.str.fullmatch(_NUMBER).all():
-            points = given.str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
-            frame[name] = pd.to_numeric(points).reindex(column.index)
-            found.append(str(name))
-    if found:
-        notes.append(f"commas in {', '.join(map(repr, found))} were read as decimal commas")

@@ -101,7 +101,7 @@ def read(
     texts = [*_listed(id_col), *(name for name, table in kinds.items() if table)]
     notes: list[str] = []
     changes: list[str] = []
-    frame = load(source, named, columns, texts, notes, changes)
+    frame, commas = load(source, named, columns, texts, notes, changes)
     if frame.empty:
         raise HistoryError("the source holds no rows; expected at least one observation")
     if counters := row_counters(frame, [*named, *(columns or ())]):
@@ -124,7 +124,7 @@ def read(
     except TimestampError as error:
         raise HistoryError(f"column {time_col!r}: ", *error.args) from None
     notes += found
-    values_NC, categories = values_of(frame, names, kinds, notes, changes)
+    values_NC, categories = values_of(frame, names, kinds, notes, changes, commas=commas)
     order = np.lexsort((series_N, ts_N))
     if not ticks:
         order = _corrected(order, series_N, ts_N, changes)

@@ -24,21 +24,22 @@ _INDEX = ("index", "level_0")
 def load(
     source: str | Path | pd.DataFrame, named: Collection[str], inputs: Collection[str] | None, texts: Collection[str],
     notes: list[str], changes: list[str],
-) -> pd.DataFrame:  # fmt: skip
-    """Return the source as a frame, the ``texts`` columns as texts; where ``inputs`` are given, no other columns.
+) -> tuple[pd.DataFrame, bool]:  # fmt: skip
+    """Return the source as a frame, and whether commas in it may be decimal commas.
 
-    ``named`` are the columns that hold series, times and target, each with an option of its own.
-    What was guessed goes into ``notes``, what was read as something else into ``changes``.  Raises HistoryError when it
-    cannot be read or a wanted column is absent.
+    The ``texts`` columns are texts; where ``inputs`` are given, there are no other columns.  ``named`` are the columns
+    that hold series, times and target, each with an option of its own.  What was guessed goes into ``notes``, what was
+    read as something else into ``changes``.  Raises HistoryError when it cannot be read or a wanted column is absent.
     """
     wanted = list(dict.fromkeys([*named, *(inputs or ())]))
     if isinstance(source, pd.DataFrame):
-        frame, where = source, "the data frame"
+        frame, commas, where = source, False, "the data frame"
     else:
-        frame, where = _file(source, texts, notes, changes), str(source)
+        frame, commas = _file(source, texts, notes, changes)
+        where = str(source)
     frame = _with_index(frame, wanted)
     _require(list(frame.columns), wanted, named, where)
-    return frame if inputs is None else frame[wanted]
+    return (frame if inputs is None else frame[wanted]), commas
 
 
 def row_counters(frame: pd.DataFrame, wanted: list[str]) -> list[str]:
@@ -63,13 +64,15 @@ def _counts(column: pd.Series) -> bool:
     return pd.api.types.is_integer_dtype(column) and bool((column.to_numpy() == np.arange(len(column))).all())
 
 
-def _file(source: str | Path, texts: Collection[str], notes: list[str], changes: list[str]) -> pd.DataFrame:
+def _file(
+    source: str | Path, texts: Collection[str], notes: list[str], changes: list[str]
+) -> tuple[pd.DataFrame, bool]:
     path = Path(source)
     try:
         if any(suffix.lower() in NAMES for suffix in path.suffixes[-2:]):
             return read_csv(path, texts, notes, changes)
         if path.suffix.lower() in {".parquet", ".pq"}:
-            return pd.read_parquet(path, **_partitioned(path))
+            return pd.read_parquet(path, **_partitioned(path)), False
     except ImportError:
         raise HistoryError(
             f"{path} is Parquet, which needs pyarrow; pip install 'streamcast-forecasting[parquet]'"

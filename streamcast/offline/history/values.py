@@ -1,13 +1,15 @@
 """The values of a history's columns: numbers, or categories with their table.
 
-A column is numeric if its values are numbers.  Otherwise it holds categories; a column of numbers with other words in
-it, with decimal commas, of dates or of lists is refused.  A model's own columns keep the kind that the model stores.
+A column is numeric if its values are numbers, with decimal commas where the source allows them.  Otherwise it holds
+categories; a column of numbers with other words in it, with other decimal commas, of dates or of lists is refused.
+A model's own columns keep the kind that the model stores.
 
 Shapes: N rows, C columns.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,6 +25,8 @@ FEW = 20
 """Up to so many distinct texts, whole numbers among them may be codes."""
 MISSING = ("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "#N/A")
 """Words for a missing number; as ids and categories they are names."""
+_COMMAS = r"\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
+"""A number with a decimal comma, and points between thousands."""
 
 
 def values_of(
@@ -31,22 +35,30 @@ def values_of(
     kinds: Mapping[str, tuple[str, ...] | None],
     notes: list[str],
     changes: list[str],
+    *,
+    commas: bool = False,
 ) -> tuple[NDArray[np.float64], dict[str, tuple[str, ...]]]:
     """Return values [N, C] and the tables of categories; raises HistoryError.
 
-    ``kinds`` has the categories of columns whose kind is known, None for numbers.
+    ``kinds`` has the categories of columns whose kind is known, None for numbers.  ``commas`` means that commas within
+    numbers are decimal commas.
     """
+    with_commas: list[str] = []
     values_NC = np.empty((len(frame), len(names)))
     categories: dict[str, tuple[str, ...]] = {}
     for place, name in enumerate(names):
         column = frame[name]
         known = place == 0 or name in kinds
-        numbers = _numbers(column, categories=kinds.get(name) is not None if known else None)
+        is_categories = kinds.get(name) is not None if known else None
+        if commas and not is_categories and (pointed := _with_points(column, numeric=known)) is not None:
+            column = pointed
+            with_commas.append(name)
+        numbers = _numbers(column, categories=is_categories, commas=name in with_commas)
         if numbers is not None:
             values_NC[:, place] = numbers
             continue
         if not known:
-            _refuse_what_is_no_category(column)
+            _refuse_what_is_no_category(column, commas=name in with_commas)
         codes, table = pd.factorize(_texts(column), sort=True)
         if len(table) > MAX_CATEGORIES and not known:
             raise HistoryError(
@@ -63,6 +75,8 @@ def values_of(
                 f"column {name!r} has values that the model does not know, {len(unseen)} of {len(table)}: such as"
                 f" {unseen[0]!r}"
             )
+    if with_commas:
+        notes.append(f"commas in {', '.join(map(repr, with_commas))} were read as decimal commas")
     extreme = np.abs(values_NC) > LARGEST_VALUE
     if extreme.any():
         changes.append(f"read as missing: {counted(int(extreme.sum()), 'value')} infinite or beyond ±{LARGEST_VALUE:g}")
@@ -70,7 +84,26 @@ def values_of(
     return values_NC, categories
 
 
-def _numbers(column: pd.Series, *, categories: bool | None) -> NDArray[np.float64] | None:
+def _with_points(column: pd.Series, *, numeric: bool) -> pd.Series | None:
+    """Return a column with its numbers that have decimal commas as numbers, other words as they are.
+
+    None if it has none, or may hold categories: unless it must be ``numeric``, most of its texts must have such commas.
+    """
+    if not _is_text(column):
+        return None
+    given = column[column.notna() & ~column.isin(MISSING)].astype(str)
+    number = given.str.fullmatch(_COMMAS)
+    comma = number & given.str.contains(",", regex=False)
+    distinct = given[comma].nunique() / max(given.nunique(), 1)
+    if not comma.any() or not (numeric or number.all() or distinct > 0.5):
+        return None
+    points = given[number].str.replace(".", "", regex=False).str.replace(",", ".", regex=False)
+    pointed = column.astype(object)
+    pointed[points.index] = pd.to_numeric(points).astype(object)
+    return pointed
+
+
+def _numbers(column: pd.Series, *, categories: bool | None, commas: bool) -> NDArray[np.float64] | None:
     """Return a column as numbers, None if it holds categories; raises HistoryError if it must be numbers and is not."""
     if categories:
         return None
@@ -80,13 +113,33 @@ def _numbers(column: pd.Series, *, categories: bool | None) -> NDArray[np.float6
     given = named.where(~named.isin(MISSING), None)
     numbers = pd.to_numeric(given, errors="coerce")
     unread = numbers.isna() & given.notna()
+    if commas:  # a text that is left has a point where others have commas, or is no number at all
+        unread = given.map(lambda value: isinstance(value, str)).astype(bool)
     if not unread.any() and (numbers.notna().any() or given.equals(named)):
         return numbers.to_numpy(np.float64, na_value=np.nan)
     if categories is None:
         return None
-    wrong = unread if unread.any() else column.notna()
-    value, row = column[wrong].iloc[0], int(np.flatnonzero(wrong)[0]) + 1
-    raise HistoryError(f"{column.name!r} is {value!r} in row {row}; expected a number, or nothing for missing")
+    raise _no_number(column, unread if unread.any() else column.notna(), commas=commas)
+
+
+def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> HistoryError:
+    """Return the error for the first value that is no number at all, or else for the first one that is not read."""
+    word = unread & pd.to_numeric(column, errors="coerce").isna()
+    first = int(np.flatnonzero(word if word.any() else unread)[0])
+    value, numbers = column.iloc[first], int((column.notna() & ~unread).sum())
+    where = f"column {column.name!r} is {value!r} in row {first + 1}" + (
+        f", among {counted(numbers, 'number')}" if numbers else ""
+    )
+    if commas and not word.any():
+        return HistoryError(f"{where} with decimal commas: write the same decimal mark in the whole column")
+    marks = " (decimal commas were understood)" if commas else ""
+    if re.fullmatch(_COMMAS, str(value)):
+        return HistoryError(f"{where}; expected a number, or nothing for missing: write points, as in 12.5")
+    rows = counted(int((column == value).sum()), "row")
+    return HistoryError(
+        f"{where}{marks}; expected a number, or nothing for missing. If {value!r} means missing ({rows}), empty these"
+        " cells or write NA"
+    )
 
 
 def _texts(column: pd.Series) -> NDArray[np.object_]:
@@ -100,7 +153,7 @@ def _name(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _refuse_what_is_no_category(column: pd.Series) -> None:
+def _refuse_what_is_no_category(column: pd.Series, *, commas: bool) -> None:
     """Raise HistoryError for numbers with other words in them, decimal commas, dates and lists."""
     present = column[column.notna()]
     first = present.iloc[0]
@@ -122,12 +175,9 @@ def _refuse_what_is_no_category(column: pd.Series) -> None:
         )  # fmt: skip
     number = pd.to_numeric(distinct, errors="coerce").notna()
     if number.mean() > 0.5 and (len(distinct) > FEW or distinct[number].str.contains(".", regex=False).any()):
-        unread = pd.to_numeric(texts, errors="coerce").isna()
-        row = int(np.flatnonzero(column.notna())[np.flatnonzero(unread)[0]]) + 1
-        raise HistoryError(
-            f"column {column.name!r} is {texts[unread].iloc[0]!r} in row {row}, among {int((~unread).sum()):,} numbers;"
-            " expected a number, or nothing for missing. Clean it, or leave the column out of ", Option.COLUMNS,
-        )  # fmt: skip
+        unread = column.notna() & pd.to_numeric(column.astype(str), errors="coerce").isna()
+        parts = _no_number(column, unread, commas=commas).args
+        raise HistoryError(*parts, "; or leave the column out of ", Option.COLUMNS)
 
 
 def _is_text(column: pd.Series) -> bool:

@@ -236,7 +236,9 @@ def test_a_compressed_file_and_one_with_words_beside_numbers_keep_the_rules(tmp_
     assert read(tmp_path / "a.csv.gz").keys == ("Zürich",)
     mixed = ROWS.format(";").replace("1.234,5", "2,5 EUR").replace("NA", "8,5")
     (tmp_path / "b.csv").write_text(mixed, encoding="utf-8")
-    with pytest.raises(HistoryError, match="'price' has decimal commas"):
+    with pytest.raises(
+        HistoryError, match=r"'price' is '2,5 EUR' in row 1, among 2 numbers \(decimal commas were understood\)"
+    ):
         read(tmp_path / "b.csv")
     (tmp_path / "c.csv").write_bytes(ROWS.format(",").encode("utf-16-le"))
     with pytest.raises(HistoryError, match="looks like UTF-16 without a byte order mark: save it as CSV in UTF-8"):
@@ -528,7 +530,7 @@ def test_the_models_kind_decides_how_a_column_is_read(kinds: list[object]) -> No
 
 def test_a_word_in_a_column_of_a_models_numbers_is_refused() -> None:
     series = default_spec(read(case("07-number-or-text/clean.csv")), 1).series
-    with pytest.raises(HistoryError, match="'temp' is 'sensor error' in row 501; expected a number"):
+    with pytest.raises(HistoryError, match="'temp' is 'sensor error' in row 501, among 959 numbers; expected a number"):
         read(case("07-number-or-text/one_word.csv"), kinds=series.kinds)
 
 
@@ -541,3 +543,30 @@ def test_rows_without_a_target_at_the_end_and_series_without_any_are_said() -> N
     assert "the last 2 rows of 1 series have no target" in "\n".join(known.notes)
     never = pd.concat([frame_of(times), frame_of(times).assign(unique_id="b", y=np.nan)])
     assert "1 series, such as 'b', have no target at all" in changed(read(never))
+
+
+COMMA_ROWS = ["0", "5", "5,5", "6", "1.006,5", "7"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([*COMMA_ROWS, "-", "-"], "'-' in row 7, among 6 numbers (decimal commas were understood); expected a number"),
+        (["6,5", "7,25", "?", "8,5"], "'?' in row 3, among 3 numbers (decimal commas were understood); expected a"),
+        (["6,5", "7.25", "?", "8,5"], "'?' in row 3"),
+        (["6,5", "7.25", "8,5"], "'7.25' in row 2, among 2 numbers with decimal commas: write the same decimal mark"),
+        (["6.5", "-", "8.5"], "'-' in row 2, among 2 numbers; expected a number"),
+    ],
+)
+def test_the_cell_that_is_no_number_is_named_and_what_to_do(tmp_path: Path, cells: list[str], said: str) -> None:
+    lines = [f"a;2025-01-{day:02};{cell}" for day, cell in enumerate(cells, start=1)]
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["unique_id;ds;power", *lines]), encoding="utf-8")
+    with pytest.raises(HistoryError) as refused:
+        read(path, target_col="power")
+    assert f"column 'power' is {said}" in str(refused.value)
+    if "-" in cells:
+        rows = "2 rows" if cells.count("-") == 2 else "1 row"
+        assert f"If '-' means missing ({rows}), empty these cells or write NA" in str(refused.value)
+        path.write_text(path.read_text(encoding="utf-8").replace(";-", ";NA"), encoding="utf-8")
+        assert read(path, target_col="power").values_NC[4 if len(cells) > 4 else 0, 0] in {1006.5, 6.5}

@@ -208,7 +208,11 @@ def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_b
         ("unique_id,ds,Y\na,2026-01-01,1\n", {}, "has no column 'y', did you mean 'Y'"),
         ("unique_id,ds,load\na,2026-01-01,1\n", {"target_col": "laod"}, "no column 'laod', did you mean 'load'"),
         ("unique_id,ds,y\n", {}, "holds no rows"),
-        ("unique_id,ds,y\na,2026-01-01,1\na,2026-01-02,x1\n", {}, "'y' is 'x1' in row 2; expected a number"),
+        (
+            "unique_id,ds,y\na,2026-01-01,1\na,2026-01-02,x1\n",
+            {},
+            "'y' is 'x1' in row 2, among 1 number; expected a number",
+        ),
         ("unique_id,ds,y\n,2026-01-01,1\n", {}, "'unique_id' is empty in row 1"),
         ("unique_id,ds,y\na,,1\n", {}, "'ds': row 1 has no time"),
         ("unique_id,ds,y\na,1/2/2026,1\n", {}, "expected ISO 8601, .* give time_format"),
