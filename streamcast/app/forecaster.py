@@ -8,7 +8,9 @@ frame that follow the last target of their series hold what is known ahead: they
 
 from __future__ import annotations
 
+import inspect
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 log = logging.getLogger("streamcast")
+
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
 MOST_PLOTTED = 8
 """Series that a plot shows unless they are named."""
@@ -165,7 +169,7 @@ class Forecaster:
                 frame, id_col=names.id_col, time_col=names.time_col, target_col=names.target_col, freq=self._freq,
                 ticks=self._choices["mode"] == "ticks", timezone=self._timezone, time_format=self._time_format,
             )  # fmt: skip
-            _warn(history)
+            _warn_of_changes(history)
             spec = new_spec(history, **self._choices)
         else:
             history, spec = self._history(frame, self._names), self._spec
@@ -175,11 +179,10 @@ class Forecaster:
         self._notes = (*history.notes, *season_notes(trained.spec))
         self._model = replace(trained, name=self.name, facts=facts)
         if not facts.get("whole_epochs", 1):
-            warnings.warn(
+            _warn(
                 f"training ended ({facts['stopped']}) before its first epoch was finished: the forecasts may be poor"
                 " and the intervals wrong. Give it more time: Options(max_seconds=...)",
                 TrainingWarning,
-                stacklevel=2,
             )
         return self
 
@@ -301,7 +304,7 @@ class Forecaster:
             ticks=spec.mode == "ticks", timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset,
             calendar=spec.calendar, kinds=spec.kinds,
         )  # fmt: skip
-        _warn(history)
+        _warn_of_changes(history)
         return history
 
     def _steps(self, h: int | None) -> int:
@@ -361,12 +364,11 @@ def _compiling() -> AbstractContextManager[None]:
 def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windows: int) -> None:
     found = frame.groupby("unique_id").cutoff.nunique().reindex(list(history.keys), fill_value=0)
     if len(short := found[found < n_windows]):
-        warnings.warn(
+        _warn(
             f"{len(short):,} of {len(found):,} series have fewer than the {n_windows} windows asked for, such as"
             f" {short.index[0]!r} with {short.iloc[0]}: a window needs {spec.warm_up} bars before its cutoff and"
             f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
             HistoryWarning,
-            stacklevel=3,
         )
 
 
@@ -474,6 +476,14 @@ class Stream:
         return answered
 
 
-def _warn(history: History) -> None:
+def _warn_of_changes(history: History) -> None:
     for change in history.changes:
-        warnings.warn(change, HistoryWarning, stacklevel=3)
+        _warn(change, HistoryWarning)
+
+
+def _warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line that called this package, however deep within it the reason was found."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -151,3 +152,16 @@ def test_a_time_is_that_of_a_frame_with_it(given: Any, form: str | None, instant
 def test_days_and_months_never_change_places() -> None:
     with pytest.raises(ValueError, match="expected time_format %Y-%d-%m"):
         milliseconds("2020-01-13", "UTC", "%Y-%d-%m")
+
+
+def test_a_warning_points_at_the_line_of_the_caller(forecaster: Forecaster) -> None:
+    y = np.where(np.arange(96) == 40, np.inf, 5.0)
+    frame = pd.DataFrame({"unique_id": "a", "ds": START + np.arange(96) * HOUR, "y": y, "temp": 1.0})
+    calls: list[Callable[[], object]] = [
+        lambda: Forecaster("zero", horizon=2).fit(frame), lambda: forecaster.predict(frame),
+        lambda: forecaster.stream(frame), lambda: forecaster.cross_validation(frame, n_windows=90, step_size=1),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.warns(HistoryWarning) as warned:
+            call()
+        assert {warning.filename for warning in warned} == {__file__}
