@@ -34,7 +34,7 @@ from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import forecast_frame, quantile_column
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
-from streamcast.offline.history.timestamps import in_zone
+from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.defaults import season_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.quality import span_name
@@ -194,17 +194,20 @@ class Forecaster:
 
         ``level`` chooses intervals by their percentage, such as ``[80]`` (default: all that the model has).  With known
         inputs, a series' newest bar is that of its last target; the rows after it bring the known inputs of the bars to
-        forecast.  Times come back as those of ``df``: local in the forecaster's time zone, and with that zone if they
-        named one.  Raises SpecError for steps or levels that the model does not have.
+        forecast.  Times come back as those of ``df``: epoch numbers in their unit, texts in the ``time_format``, all
+        others as datetimes, local in the forecaster's time zone, and with that zone if they named one.  Datetimes come
+        back, too, where the unit or the form does not hold the times.  Raises SpecError for steps or levels that the
+        model does not have.
         """
         steps, kept = self._steps(h), self._columns(level)
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history = self._history(frame, names)
-        live = Stream(self.model, self._timezone, zoned=history.zoned)
+        live = Stream(self.model)
         live.extend(history)
         if not (keys := live.series()):
-            return names.back(live.empty())
+            return names.back(as_written(live.empty(), self._timezone, history.written))
         found = pd.concat([live.forecast(key).head(steps) for key in keys], ignore_index=True)
+        found = as_written(found, self._timezone, history.written)
         return names.back(found[["unique_id", "ds", "cutoff", *kept]])
 
     def cross_validation(
@@ -214,9 +217,10 @@ class Forecaster:
         """Return forecasts and outcomes of ``n_windows`` cutoffs, ``step_size`` bars apart (default: the horizon).
 
         A series' last window ends with its last row, and a cutoff is a bar that has a row: the newest one at or before
-        the wanted place.  A HistoryWarning names series with fewer windows.  With ``refit`` the model is trained again
-        for each window (or for every ``refit``-th one) on the rows up to its first cutoff, with the spec of this
-        forecaster.  Without it the model is used as it is: on bars that it was trained on, it looks better than it is.
+        the wanted place.  A HistoryWarning names series with fewer windows.  Times come back as in ``predict``.  With
+        ``refit`` the model is trained again for each window (or for every ``refit``-th one) on the rows up to its first
+        cutoff, with the spec of this forecaster.  Without it the model is used as it is: on bars that it was trained
+        on, it looks better than it is.
         """
         spec = self.model.spec
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
@@ -237,7 +241,7 @@ class Forecaster:
             parts.append(found.merge(some, on=["unique_id", "cutoff"]))
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
-        return names.back(in_zone(joined, self._timezone, named=history.zoned))
+        return names.back(as_written(joined, self._timezone, history.written))
 
     def plot(
         self, df: Any, h: int | None = None, level: Sequence[float] | None = None, *,
@@ -246,14 +250,14 @@ class Forecaster:
     ) -> go.Figure:  # fmt: skip
         """Return a Plotly figure: the last ``bars`` of each series (default: four horizons) and its forecast.
 
-        ``series`` names those to show (default: the first eight); the rest is as in ``predict``.  It needs the extra
-        ``dashboard``.
+        ``series`` names those to show (default: the first eight); the rest is as in ``predict``, but times
+        are always datetimes.  It needs the extra ``dashboard``.
         """
         from streamcast.app.plots import forecast_figure
 
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history, spec = self._history(frame, names), self.model.spec
-        live = Stream(self.model, self._timezone, zoned=history.zoned)
+        live = Stream(self.model, self._timezone, zoned=history.written.zoned)
         live.extend(history)
         chosen = list(series) if series else live.series()[:MOST_PLOTTED]
         steps, columns, back = self._steps(h), self._columns(level), (bars or 4 * spec.horizon) * spec.series.freq
@@ -263,7 +267,7 @@ class Forecaster:
             times, values = history.ts_N[mine], history.values_NC[mine, 0]
             recent = (times > times.max() - back) & ~np.isnan(values)
             seen = pd.DataFrame({"ds": times[recent].astype("datetime64[ms]"), "y": values[recent]})
-            parts[key] = (in_zone(seen, self._timezone, named=history.zoned), live.forecast(key).head(steps))
+            parts[key] = (in_zone(seen, self._timezone, named=history.written.zoned), live.forecast(key).head(steps))
         return forecast_figure(parts, columns, spec.series.target)
 
     def save(self, path: str | Path) -> Path:
@@ -451,7 +455,7 @@ class Stream:
         return in_zone(frame, self._timezone, named=self._zoned)
 
     def forecast(self, key: str) -> pd.DataFrame:
-        """Return the newest forecast of a series; raises KeyError when there is none."""
+        """Return the newest forecast of a series, its times as datetimes; raises KeyError when there is none."""
         if key not in self._newest:
             raise KeyError(f"{key!r} has no forecast yet (of {len(self._newest)} series): update it first")
         cutoff, values_HQ = self._newest[key]

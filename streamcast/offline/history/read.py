@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from streamcast.errors import HistoryError, Message, Option
 from streamcast.offline.history.grid import Found, bar_length, grid_of, grid_of_ticks, refuse_a_row_far_away
 from streamcast.offline.history.sources import ids_of, load, row_counters
-from streamcast.offline.history.timestamps import TimestampError, read_timestamps
+from streamcast.offline.history.timestamps import TimestampError, Written, read_timestamps
 from streamcast.offline.history.values import values_of
 from streamcast.spec.calendar_bars import Calendar, Grid
 from streamcast.spec.local_time import zone_named
@@ -45,8 +45,8 @@ class History:
     changes: tuple[str, ...] = ()
     offset_ms: int = 0
     calendar: Calendar | None = None
-    zoned: bool = False
-    """Whether the source's times name a zone or an offset."""
+    written: Written = field(default_factory=Written)
+    """How the source writes its times."""
 
     @property
     def grid(self) -> Grid:
@@ -120,7 +120,7 @@ def read(
         )
     keys, series_N = _keys(frame, id_col, target_col, notes)
     try:
-        ts_N, found, zoned = read_timestamps(frame[time_col], series_N, timezone, time_format)
+        ts_N, found, written = read_timestamps(frame[time_col], series_N, timezone, time_format)
     except TimestampError as error:
         raise HistoryError(f"column {time_col!r}: ", *error.args) from None
     notes += found
@@ -140,7 +140,7 @@ def read(
     grid = found_grid.grid
     return History(
         keys, series_N, ts_N, values_NC, names, grid.freq, categories, tuple(notes + found_grid.notes),
-        tuple(changes + found_grid.changes), grid.offset, grid.calendar, zoned,
+        tuple(changes + found_grid.changes), grid.offset, grid.calendar, written,
     )  # fmt: skip
 
 

@@ -6,17 +6,18 @@ Shapes: N rows.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pandas.api.types import is_integer_dtype
 
 from streamcast.errors import HistoryError, Option
 from streamcast.quality import counted
 from streamcast.spec.local_time import zone_named
-from streamcast.topics.epochs import UNITS
+from streamcast.topics.epochs import UNITS, Unit
 
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
 _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -24,12 +25,22 @@ _ONLY_DIGITS = re.compile(r"(?:%[YymdHMSfj])+")
 """Forms of times that a file's reader may give as whole numbers, such as 20260131."""
 
 
+class Written(NamedTuple):
+    """How a source writes its times: with a zone or an offset, as numbers of a unit, or in a form of its own."""
+
+    zoned: bool = False
+    unit: Unit | None = None
+    form: str | None = None
+    dtype: Any = None
+    """That of the numbers or texts."""
+
+
 class Times(NamedTuple):
-    """Epoch milliseconds [N], notes about assumptions, and whether the source's times name a zone or an offset."""
+    """Epoch milliseconds [N], notes about assumptions, and how the source writes its times."""
 
     ts_N: NDArray[np.int64]
     notes: list[str]
-    zoned: bool = False
+    written: Written = Written()
 
 
 class TimestampError(HistoryError):
@@ -49,19 +60,23 @@ def read_timestamps(
     if column.isna().any():
         raise TimestampError(f"row {int(np.flatnonzero(column.isna())[0]) + 1} has no time; expected one in every row")
     if pd.api.types.is_numeric_dtype(column) and time_format is None:
-        return Times(*_from_numbers(column))
+        return _from_numbers(column)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return Times(_milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), [], zoned=True)
+        return Times(_milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), [], Written(zoned=True))
     if pd.api.types.is_datetime64_dtype(column):
         return Times(*_from_naive(column, series_N, timezone))
     texts = column.astype(str)
     zoned = texts.str.contains(_ZONE, regex=True) | _names_a_zone(time_format)
     if zoned.all():
-        return Times(_milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None)), [], zoned=True)
+        return Times(_milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None)), [], Written(zoned=True))
     if zoned.any():
         with_zone, without = texts[zoned].iloc[0], texts[~zoned].iloc[0]
         raise TimestampError(f"{with_zone!r} has a zone and {without!r} has none; expected all or none")
-    return Times(*_from_naive(_parse(texts, time_format, utc=False), series_N, timezone))
+    local = _parse(texts, time_format, utc=False)
+    form = time_format if time_format is not None and _writes(time_format, local, texts) else None
+    plain = pd.api.types.is_string_dtype(column) or pd.api.types.is_numeric_dtype(column)
+    written = Written(form=form, dtype=column.dtype) if form is not None and plain else Written()
+    return Times(*_from_naive(local, series_N, timezone), written)
 
 
 def instant_of(text: str, timezone: str, time_format: str | None = None) -> int:
@@ -119,13 +134,14 @@ def _names_a_zone(time_format: str | None) -> bool:
     return time_format is not None and "%z" in time_format.lower()
 
 
-def _from_numbers(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
+def _from_numbers(column: pd.Series) -> Times:
     least, most = column.min(), column.max()
-    for unit, first, end, milliseconds in UNITS:
-        if first <= least and most < end:
-            ts_N = _scaled(column, milliseconds)
+    for unit in UNITS:
+        if unit.first <= least and most < unit.end:
+            ts_N = _scaled(column, unit.milliseconds)
             span = " to ".join(f"{pd.Timestamp(int(at), unit='ms'):%Y-%m-%d %H:%M}" for at in (ts_N.min(), ts_N.max()))
-            return ts_N, [f"numeric times were read as epoch {unit}: {span} UTC"]
+            note = f"numeric times were read as epoch {unit.name}: {span} UTC"
+            return Times(ts_N, [note], Written(unit=unit, dtype=column.dtype))
     raise TimestampError(
         f"the numbers from {least} to {most} are no epoch seconds, milliseconds, microseconds or nanoseconds of one"
         " unit from 1973 on; write dates, such as 2026-01-31 13:00:00, or give ", Option.TIME_FORMAT, ", such as"
@@ -135,7 +151,7 @@ def _from_numbers(column: pd.Series) -> tuple[NDArray[np.int64], list[str]]:
 
 def _scaled(column: pd.Series, milliseconds: float) -> NDArray[np.int64]:
     """Return numbers of a unit as milliseconds, whole ones without a rounding error."""
-    if pd.api.types.is_integer_dtype(column):
+    if is_integer_dtype(column):
         whole_N = column.to_numpy(np.int64)
         return whole_N * int(milliseconds) if milliseconds >= 1 else whole_N // round(1 / milliseconds)
     return np.rint(column.to_numpy(np.float64) * milliseconds).astype(np.int64)
@@ -224,6 +240,49 @@ def _earlier(series_N: NDArray[np.int32], local: pd.Series) -> NDArray[np.bool_]
 
 def _milliseconds(utc: pd.Series) -> NDArray[np.int64]:
     return utc.to_numpy().astype("datetime64[ms]").astype(np.int64)
+
+
+def _writes(form: str, local: pd.Series, texts: pd.Series) -> bool:
+    """Whether a form gives a column's texts back, of which it checks a thousand: it reads 1.2.2026, but writes 01."""
+    some = slice(None, None, max(1, len(texts) // 1_000))
+    return bool((local.iloc[some].dt.strftime(form) == texts.iloc[some]).all())
+
+
+def as_written(frame: pd.DataFrame, timezone: str, written: Written) -> pd.DataFrame:
+    """Return a frame of forecasts, whose times are UTC, with times as a source writes them.
+
+    Times that the source has as datetimes or ISO 8601, or that its unit or form cannot hold, are datetimes in the zone.
+    """
+    local = in_zone(frame, timezone, named=written.zoned)
+    names = [name for name in ("ds", "cutoff") if name in frame]
+    if written.unit is not None:
+        given = {name: _in_unit(frame[name], written.unit, whole=is_integer_dtype(written.dtype)) for name in names}
+    elif written.form is not None:
+        given = {name: _in_form(local[name], written.form) for name in names}
+    else:
+        return local
+    held = {name: times for name, times in given.items() if times is not None}
+    if len(held) < len(names):
+        return local
+    return frame.assign(**{name: times.astype(written.dtype) for name, times in held.items()})
+
+
+def _in_unit(utc: pd.Series, unit: Unit, *, whole: bool) -> pd.Series | None:
+    """Return times as numbers of a unit; None if they must be whole and are not."""
+    ts_N = _milliseconds(utc)
+    if unit.milliseconds < 1:
+        return pd.Series(ts_N * round(1 / unit.milliseconds), utc.index)
+    parts_N = ts_N % int(unit.milliseconds)
+    if not whole:
+        return pd.Series(ts_N / unit.milliseconds, utc.index)
+    return None if parts_N.any() else pd.Series(ts_N // int(unit.milliseconds), utc.index)
+
+
+def _in_form(local: pd.Series, form: str) -> pd.Series | None:
+    """Return local times as texts in a form; None if these do not tell the times."""
+    texts = local.dt.strftime(form)
+    again = pd.to_datetime(texts, format=form)
+    return texts if (again.to_numpy() == local.to_numpy()).all() else None
 
 
 def in_zone(frame: pd.DataFrame, timezone: str, *, named: bool = False) -> pd.DataFrame:

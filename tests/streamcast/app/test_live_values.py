@@ -108,7 +108,7 @@ def test_a_frame_with_a_huge_value_is_forecast_from_its_last_row(forecaster: For
     frame = pd.DataFrame({"unique_id": "a", "ds": START + np.arange(72) * HOUR, "y": y, "temp": 1.0})
     with pytest.warns(HistoryWarning, match="1 value infinite or beyond"):
         found = forecaster.predict(frame)
-    assert found.cutoff.iloc[0] == pd.Timestamp("2025-01-03 23:00")
+    assert found.cutoff.iloc[0] == START + 71 * HOUR
     assert np.isfinite(found.zero).all()
 
 
@@ -165,3 +165,38 @@ def test_a_warning_points_at_the_line_of_the_caller(forecaster: Forecaster) -> N
         with pytest.warns(HistoryWarning) as warned:
             call()
         assert {warning.filename for warning in warned} == {__file__}
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["s", "ms", "us", "ns", "float", "%d.%m.%Y %H:%M", "%Y%m%d%H"],
+)  # fmt: skip
+def test_times_come_back_as_those_of_the_frame_and_join_its_next_rows(written: str) -> None:
+    instants, zone = pd.date_range("2020-01-01", periods=98, freq="h", tz="UTC"), "America/Los_Angeles"
+    seconds = np.arange(98) * 3600 + 1_577_836_800
+    times: Any = seconds * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}.get(written, 1)
+    if "%" in written:
+        times = instants.tz_convert(zone).strftime(written)
+        times = times.astype(np.int64) if written == "%Y%m%d%H" else times
+    elif written == "float":
+        times = seconds.astype(float)
+    frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.sin(np.arange(98) / 4)})
+    form = written if "%" in written else None
+    forecaster = Forecaster("zero", horizon=2, timezone=zone, time_format=form).fit(frame[:96])
+    found = forecaster.predict(frame[:96])
+    assert found.ds.dtype == frame.ds.dtype
+    assert found.ds.tolist() == frame.ds[96:].tolist()
+    assert found.cutoff.tolist() == frame.ds[[95, 95]].tolist()
+    tested = forecaster.cross_validation(frame)
+    assert len(tested.merge(frame, on=["unique_id", "ds", "y"])) == 2
+    assert tested.cutoff.tolist() == frame.ds[[95, 95]].tolist()
+
+
+def test_times_that_a_form_cannot_write_come_back_as_datetimes() -> None:
+    frame = pd.DataFrame({"ds": [f"{day}.1.2020" for day in range(1, 29)], "y": np.arange(28.0)})
+    found = Forecaster("zero", horizon=2, time_format="%d.%m.%Y").fit(frame).predict(frame)
+    assert found.ds.tolist() == [pd.Timestamp("2020-01-29"), pd.Timestamp("2020-01-30")]
+    coarse = frame.assign(ds=[f"{day:02}.01.2020" for day in range(1, 29)])
+    with pytest.warns(HistoryWarning, match="longer steps than bars of 12h"):
+        found = Forecaster("zero", horizon=2, freq="12h", time_format="%d.%m.%Y").fit(coarse).predict(coarse)
+    assert found.ds.tolist() == [pd.Timestamp("2020-01-28 12:00"), pd.Timestamp("2020-01-29")]
