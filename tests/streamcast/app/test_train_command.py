@@ -96,7 +96,7 @@ def test_a_model_keeps_how_its_file_was_read_and_later_commands_use_it(data: Pat
     facts = load_model(models, "model").facts
     said = ran("backtest", data, "--model", "model@1", "--models", models, "--frame", scored)
     assert "trained on bars up to" not in said
-    times = pd.to_datetime(pd.read_csv(scored)["cutoff"])
+    times = pd.to_datetime(pd.read_csv(scored)["cutoff"], format="%d.%m.%Y %H:%M")  # as the file has them
     assert set(times) <= set(local)
     first = pd.Timestamp(facts["held_out_from"], unit="ms", tz="UTC").tz_convert("Australia/Brisbane").tz_localize(None)
     assert times.min() >= first - pd.Timedelta(hours=1)

@@ -25,7 +25,7 @@ from streamcast.offline.evaluation.backtest import backtest as run
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
-from streamcast.offline.history.timestamps import in_zone
+from streamcast.offline.history.timestamps import as_written
 from streamcast.offline.training.fit import Options, fit
 from streamcast.quality import counted, facts_of, lines
 from streamcast.spec.folders import Model, load_model
@@ -67,7 +67,7 @@ def backtest(
             on_progress=on_rows,
         )  # fmt: skip
     if frame is not None:
-        found = in_zone(report.frame(), timezone)
+        found = as_written(report.frame(), timezone, history.written)
         found.to_parquet(frame) if frame.suffix == ".parquet" else found.to_csv(frame, index=False)
         Console(stderr=True).print(f"Wrote {len(found):,} forecast steps to {escape(str(frame))}.")
     if options.report is not None:

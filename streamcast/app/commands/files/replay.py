@@ -22,7 +22,7 @@ from streamcast.app.options import Columns, Partitioner, ReplayOptions
 from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
 from streamcast.consumers.kafka_python.partitioning import partition_of
-from streamcast.consumers.transport import Outgoing, TopicMissing, TopicSpec, Transport
+from streamcast.consumers.transport import BrokerUnavailable, Outgoing, TopicMissing, TopicSpec, Transport
 from streamcast.errors import HistoryError, ModelError
 from streamcast.offline.history.read import History
 from streamcast.offline.history.records import Observation, records
@@ -41,22 +41,21 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
     """Write all observations of a file in time order, with the present as their Kafka timestamp.
 
     Raises HistoryError, also for a file whose columns are not those of the models that read the topic; TransportError;
-    and TopicMissing where the topic does not exist and is not to be created, before the file is read.
+    and TopicMissing where the topic does not exist and is not to be created, before the file is read.  Where no broker
+    answers, a fault of the file comes first.
     """
     topic = options.topic or settings.input.topic
     who = replace(connection(settings), group="", instance="replay", guarantee="at_least_once")
     transport = new_transport(settings, who)
     try:
-        _require_topic(transport, topic, settings, options.partitions)
         lanes = _lanes(settings, console)
         champion = lanes.get(settings.models.champion_lane)
-        if champion is None:
-            history = read_history(data, columns)
-        elif topic == settings.input.topic:
-            history = arranged(read_history(data, columns, champion), champion)
-        else:
-            console.print(_elsewhere(topic, settings, champion), highlight=False)
-            history = read_history(data, replace(columns, **asdict(mapping(columns, champion))))
+        try:
+            _require_topic(transport, topic, settings, options.partitions)
+        except BrokerUnavailable:
+            _read(data, columns, topic, settings, champion, console)  # a fault of the file can be mended without it
+            raise
+        history = _read(data, columns, topic, settings, champion, console)
         readers = lanes if topic == settings.input.topic else {}
         observations = records(history, [model.spec for model in readers.values()])
         partitions = _partitions(transport, topic, options.partitions)
@@ -90,6 +89,18 @@ def _require_topic(transport: Transport, topic: str, settings: Settings, partiti
     source = settings.input.topic
     which = "" if topic == source else f" (input.topic of these settings is {source!r})"
     raise TopicMissing(f"topic {topic!r} does not exist{which}: create it, or give --partitions to create it here")
+
+
+def _read(
+    data: Path, columns: Columns, topic: str, settings: Settings, champion: Model | None, console: Console
+) -> History:
+    """Return the history of a file, for the service's own topic with the columns of its model."""
+    if champion is None:
+        return read_history(data, columns)
+    if topic == settings.input.topic:
+        return arranged(read_history(data, columns, champion), champion)
+    console.print(_elsewhere(topic, settings, champion), highlight=False)
+    return read_history(data, replace(columns, **asdict(mapping(columns, champion))))
 
 
 def _lanes(settings: Settings, console: Console) -> Mapping[str, Model]:
