@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -190,11 +190,15 @@ def join(transport: Transport, topic: str, heard: Heard | None = None) -> Heard:
 
 
 def until(reached: Callable[[], bool], *transports: Transport) -> list[Batch]:
-    """Poll the transports alternately until a condition is reached; returns the batches they delivered."""
+    """Poll the transports alternately until a condition is reached; returns the batches they delivered.
+
+    A broker that does not answer the question, such as one whose coordinator has just moved, says nothing about it.
+    """
     delivered: list[Batch] = []
     for _ in range(POLLS):
-        if reached():
-            return delivered
+        with suppress(BrokerUnavailable):
+            if reached():
+                return delivered
         for transport in transports:
             delivered += transport.poll(0.1, 100)
     raise AssertionError(f"not reached within {POLLS} polls; delivered {sum(map(len, delivered))} records")
