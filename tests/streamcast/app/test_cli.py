@@ -56,9 +56,7 @@ def test_a_port_in_use_is_one_message_that_names_it_and_its_setting(
         (tmp_path / "streamcast.yaml").write_text(text, encoding="utf-8")
         said = streamcast(*(word.format(port=port) for word in command), code=2, folder=tmp_path)
     assert f"{setting} is {port}: cannot listen on 127.0.0.1, port {port} (address already in use)" in said
-    assert (
-        f"if this command runs already, nothing is to be done; else end the process that uses port {port}, or" in said
-    )
+    assert f"end the process that uses port {port}, unless it is the one of these settings, which runs already" in said
     assert "Traceback" not in said
 
 

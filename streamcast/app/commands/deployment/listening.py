@@ -22,8 +22,8 @@ def listening(setting: str, host: str, port: int) -> Iterator[None]:
         number = error.errno or 0
         reason = os.strerror(number).lower() if number in errno.errorcode else error.strerror
         remedy = (
-            f"if this command runs already, nothing is to be done; else end the process that uses port {port}, or"
-            f" choose another port (0: any free one)"
+            f"end the process that uses port {port}, unless it is the one of these settings, which runs already; or"
+            " choose another port (0: any free one)"
             if number in _OF_THE_PORT
             else f"expected an address of this machine, not {host!r}"
         )
