@@ -9,6 +9,8 @@ from streamcast.page.board import DEAD_LETTERS, RATE_SECONDS, SAMPLE_SECONDS, TR
 from streamcast.quality import counted, duration_name, naive_name
 
 _LISTED_STEPS: Final = 6
+_WORTH_SAYING: Final = 0.03
+"""The least share of outcomes that is told: less flatters nothing."""
 
 
 def windows(board: Board) -> Mapping[str, str]:
@@ -65,9 +67,12 @@ def scope(board: Board) -> str:
     mine = newest and newest.lanes.get(board.champion)
     if newest is None or not mine or not newest.trained_outcomes:
         return said
-    share = "All" if newest.trained_outcomes == mine.outcomes else "Some"
-    data = "of these outcomes are of forecasts of data that the model was trained on"
-    return f"{said} {share} {data}: on new data errors are usually larger."
+    share = newest.trained_outcomes / mine.outcomes
+    if share < _WORTH_SAYING:  # such as the forecasts that were on their way when the training data ended
+        return said
+    many = "All" if share == 1 else f"{100 * share:.0f} %"
+    data = "of these outcomes are of forecasts made within the data that the model was trained on"
+    return f"{said} {many} {data}: on new data errors are usually larger."
 
 
 def series_scope(board: Board) -> str:

@@ -62,7 +62,7 @@ def test_the_steps_that_count_are_named(scored: Sequence[int], expected: str) ->
 
 @pytest.mark.parametrize(
     ("until", "share"),
-    [(None, ""), (START - 1, ""), (START, ""), (START + FREQ, "Some"), (START + 2 * FREQ, "All"), (2 * START, "All")],
+    [(None, ""), (START - 1, ""), (START, ""), (START + FREQ, "50 %"), (START + 2 * FREQ, "All"), (2 * START, "All")],
 )
 def test_the_scope_says_how_much_of_what_was_counted_the_model_was_trained_on(until: int | None, share: str) -> None:
     """The second and the third of three bars are outcomes."""
@@ -72,7 +72,11 @@ def test_the_scope_says_how_much_of_what_was_counted_the_model_was_trained_on(un
     found = words.scope(board)
     assert "of the newest 96 forecasts per series; a tile's are of its newest 96 forecasts." in found
     assert "Both count steps 1, 12 ahead." in found
-    assert f"{share} of these outcomes are of forecasts of data that" in found if share else "trained on" not in found
+    assert (
+        f"{share} of these outcomes are of forecasts made within the data that" in found
+        if share
+        else "trained on" not in found
+    )
 
 
 def test_the_page_counts_an_outcome_as_trained_on_by_its_forecast() -> None:
@@ -97,7 +101,7 @@ def test_after_a_restart_of_the_service_the_numbers_and_their_words_change_toget
     ratio, headline, scope = hear(outcomes=9, trained_outcomes=5, relative_mae=0.35, coverage=0.8)
     assert (ratio, headline) == (0.35, "since the service started")
     assert "of all outcomes since the service started; a tile's" in scope
-    assert "Some of these outcomes are of forecasts of data that" in scope
+    assert "56 % of these outcomes are of forecasts made within the data that" in scope
     ratio, headline, scope = hear(outcomes=0, trained_outcomes=0)
     assert ratio != 0.35
     assert headline == "newest 96 forecasts per series"
@@ -105,6 +109,7 @@ def test_after_a_restart_of_the_service_the_numbers_and_their_words_change_toget
     board.report_service({"champion.outcomes": 9, "champion.trained_outcomes": 9})
     assert words.headline(board) == headline, "the next sample has not been made"
     assert [sample["reported"] for sample in views.trend(board)] == [False, True, False]
+    assert "trained on" not in hear(outcomes=900, trained_outcomes=9, relative_mae=0.3, coverage=0.8)[2]
     assert "All of these outcomes" in hear(outcomes=9, trained_outcomes=9, relative_mae=0.3, coverage=0.8)[2]
 
 
