@@ -108,6 +108,24 @@ class Committing(ABC, Generic[P]):
                 self._commit_plainly(producer, answers, positions, deadline)
             self._connection.passed("committed")
 
+    def begin(self, positions: Positions) -> None:
+        """See ``Transport.begin``.
+
+        Exactly once, it is a transaction: if its request is lost with a connection and arrives late, the broker refuses
+        it.  A plain commit of positions that arrives late would set those of later transactions back.
+        """
+        if not self._exactly_once:
+            self._begin_plainly(positions)
+            return
+        deadline, nothing = time.monotonic() + COMMIT_SECONDS, Answers([])
+        try:
+            with self._committing(nothing, positions):
+                producer = self._producer = self._producer or self._new_producer()
+                self._commit_transaction(producer, nothing, positions, deadline)
+                self._guard_next(producer)
+        except InDoubt as doubt:
+            raise BrokerUnavailable.refused_first(positions, doubt.__cause__) from doubt
+
     def settle(self) -> Positions:
         """See ``Transport.settle``."""
         self._drop_producer()
@@ -269,6 +287,10 @@ class Committing(ABC, Generic[P]):
     @abstractmethod
     def _join(self) -> None:
         """Become a member of the group with a new consumer, leaving an earlier one behind."""
+
+    @abstractmethod
+    def _begin_plainly(self, positions: Positions) -> None:
+        """See ``Transport.begin``, at least once."""
 
     @abstractmethod
     def _commit_transaction(self, producer: P, answers: Answers, positions: Positions, deadline: float) -> None:

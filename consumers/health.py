@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -110,3 +111,16 @@ def watch(
         if stopping_since is not None and time.monotonic() - stopping_since > deadlines.shutdown_seconds:
             on_stall(f"the loop did not end within {deadlines.shutdown_seconds:.0f} s{work}")
             return
+
+
+def guard_interpreter(seconds: float, ended: threading.Event) -> None:
+    """Until ``ended``, end the process (exit code 1, with all stacks) when no Python code has run for ``seconds``.
+
+    C code that waits and does not let the interpreter go, such as a client's, stops all threads, that of ``watch``
+    included; only a timer in C goes on.  One process has one such timer.
+    """
+    while True:
+        faulthandler.dump_traceback_later(seconds, exit=True)
+        if ended.wait(seconds / 20):
+            break
+    faulthandler.cancel_dump_traceback_later()

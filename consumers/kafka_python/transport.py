@@ -127,16 +127,6 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         resume_rebalance(consumer._coordinator)  # noqa: SLF001 - the client offers no other way
         return [columns(Partition(*name), records, _position(consumer, name)) for name, records in polled.items()]
 
-    def begin(self, positions: Positions) -> None:
-        """See ``Transport.begin``."""
-        try:
-            with self._talking("committing first positions"):
-                self._joined().commit(_offsets(positions), timeout_ms=CONNECT_MS)
-        except TransportError as refused:
-            if isinstance(refused, Fenced | NotAllowed):
-                raise
-            raise BrokerUnavailable.refused_first(positions, refused) from refused
-
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""
         consumer = self._joined()
@@ -311,6 +301,16 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
             if member.generation_id < 0:
                 raise TransportError(f"this member has left group {self._connection.group}")
             producer.send_offsets_to_transaction(_offsets(positions), member)
+
+    def _begin_plainly(self, positions: Positions) -> None:
+        """See ``Transport.begin``."""
+        try:
+            with self._talking("committing first positions"):
+                self._joined().commit(_offsets(positions), timeout_ms=CONNECT_MS)
+        except TransportError as refused:
+            if isinstance(refused, Fenced | NotAllowed):
+                raise
+            raise BrokerUnavailable.refused_first(positions, refused) from refused
 
     def _commit_plainly(self, producer: KafkaProducer, answers: Answers, positions: Positions, deadline: float) -> None:
         """Step 4 only starts the commit of the positions: a broker takes 5 ms for it, to write many groups' at once."""

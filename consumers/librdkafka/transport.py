@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from streamcast.consumers import committing
-from streamcast.consumers.background import started
+from streamcast.consumers.background import ended_within, started
 from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
 from streamcast.consumers.librdkafka.connections import Connections
 from streamcast.consumers.librdkafka.reader import (
@@ -27,7 +27,6 @@ from streamcast.consumers.librdkafka.reader import (
     EPOCH_OVER,
     REQUEST_MS,
     LibrdReader,
-    close,
     columns,
     consume,
     log,
@@ -73,7 +72,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         self._join()
 
     def _join(self) -> None:
-        former, listener = self._consumer, self._listener
+        listener = self._listener
+        former = [] if self._consumer is None else [self._consumer]
         if listener is None:
             raise TransportError("This transport has no listener yet: call subscribe first")
         with self._talking("joining the group"):
@@ -86,28 +86,22 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 "enable.partition.eof": True,
                 "on_commit": self._on_positions,
             })  # fmt: skip
-        if former is not None:
-            started(former.close)
+        if former:
+            started(former.clear)  # destroyed, see ``close``
 
-        def on_assign(member: Consumer, names: list[TopicPartition]) -> None:
-            if member is not self._consumer:  # of a former membership
-                return
+        def on_assign(_member: Consumer, names: list[TopicPartition]) -> None:
             self._place({})  # nothing is fetched until ``seek``
             self._membership.assign(_partitions(names))
             if names:
                 listener.on_assigned(_partitions(names))
 
-        def on_revoke(member: Consumer, names: list[TopicPartition]) -> None:
-            if member is not self._consumer:  # of a former membership
-                return
+        def on_revoke(_member: Consumer, names: list[TopicPartition]) -> None:
             self._commit_last(_partitions(names))
             self._give_up(_partitions(names))
             if names:
                 listener.on_revoked(_partitions(names))
 
-        def on_lost(member: Consumer, names: list[TopicPartition]) -> None:
-            if member is not self._consumer:  # of a former membership
-                return
+        def on_lost(_member: Consumer, names: list[TopicPartition]) -> None:
             self._give_up(_partitions(names))
             if names:
                 listener.on_lost(_partitions(names))
@@ -132,15 +126,6 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 return batches
             with self._committing(Answers([]), pending.held):
                 self._await_held(time.monotonic() + committing.COMMIT_SECONDS)
-
-    def begin(self, positions: Positions) -> None:
-        """See ``Transport.begin``."""
-        commit = partial(self._joined().commit, offsets=self._offsets(positions), asynchronous=False)
-        try:
-            with self._talking("committing first positions"):
-                started(commit).result(CONNECT_SECONDS)  # the client's own call has no deadline
-        except (BrokerUnavailable, TimeoutError) as refused:
-            raise BrokerUnavailable.refused_first(positions, str(refused) or "no answer") from refused
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""
@@ -189,10 +174,17 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         self._await_described({topic.topic for topic in wanted})
 
     def close(self, timeout_seconds: float) -> None:
-        """See ``Transport.close``."""
+        """See ``Transport.close``.
+
+        The member is destroyed and not closed, in the background.  The client's own close calls back for a rebalance
+        that was under way, and may then wait for ever with the interpreter in its hands, so that no thread goes on.
+        A static member stays in its group either way.
+        """
         if self._consumer is not None:
-            close(self._consumer, timeout_seconds)
-            self._consumer = None
+            self._give_back()
+            members, self._consumer = [self._consumer], None
+            if not ended_within(timeout_seconds, members.clear):
+                log.warning("A member did not end within %.0f s: this process goes on without it", timeout_seconds)
         self._drop_producer()
         super().close(timeout_seconds)
 
@@ -234,6 +226,14 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             fetched = self._membership.next.keys() & set(partitions)
             self._joined().incremental_unassign([TopicPartition(*partition) for partition in fetched])
         self._membership.give_up(partitions)
+
+    def _give_back(self) -> None:
+        """Commit what is pending, forget all partitions, and tell the listener, as a revocation would."""
+        held = sorted(self._membership.sought.keys() | self._membership.waiting)
+        self._commit_last(held)
+        self._membership.give_up(held)
+        if held and self._listener is not None:
+            self._listener.on_revoked(held)
 
     def _new_producer(self) -> Producer:
         tuned: dict[str, Any] = {
@@ -311,6 +311,15 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         left = max(0.0, deadline - time.monotonic())
         self._within(deadline, lambda: producer.commit_transaction(left))  # step 4
 
+    def _begin_plainly(self, positions: Positions) -> None:
+        """See ``Transport.begin``."""
+        commit = partial(self._joined().commit, offsets=self._offsets(positions), asynchronous=False)
+        try:
+            with self._talking("committing first positions"):
+                started(commit).result(CONNECT_SECONDS)  # the client's own call has no deadline
+        except (BrokerUnavailable, TimeoutError) as refused:
+            raise BrokerUnavailable.refused_first(positions, str(refused) or "no answer") from refused
+
     def _commit_plainly(self, producer: Producer, answers: Answers, positions: Positions, deadline: float) -> None:
         """See ``Transport.commit`` for the steps.
 
@@ -356,7 +365,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         try:
             self._await_held(time.monotonic() + REQUEST_MS / 1000)
             if pending := self._membership.pending.give_up(partitions):
-                self._joined().commit(offsets=self._offsets(pending), asynchronous=False)
+                commit = partial(self._joined().commit, offsets=self._offsets(pending), asynchronous=False)
+                started(commit).result(REQUEST_MS / 1000)  # the client's own call has no deadline
         except (KafkaException, TransportError, TimeoutError) as refused:
             log.warning("The last positions were refused, so their records will be answered again: %s", refused)
 

@@ -189,8 +189,16 @@ class MemoryTransport(MemoryReader):
 
     def begin(self, positions: Positions) -> None:
         """See ``Transport.begin``."""
-        if (refused := self._commit_positions(positions, "begin")) is not None:
-            raise BrokerUnavailable.refused_first(positions, refused)
+        if self._connection.guarantee != "exactly_once":
+            if (refused := self._commit_positions(positions, "begin")) is not None:
+                raise BrokerUnavailable.refused_first(positions, refused)
+            return
+        try:
+            with self._committing(Answers([]), positions):
+                producer, epoch = self._producer = self._producer or self._init()
+                self._commit_transaction(producer, epoch, [], positions)
+        except InDoubt as doubt:
+            raise BrokerUnavailable.refused_first(positions, doubt.__cause__) from doubt
 
     def seek(self, positions: Positions) -> None:
         """See ``Transport.seek``."""
@@ -252,7 +260,7 @@ class MemoryTransport(MemoryReader):
                 ) from None
             if isinstance(error, TimeoutError | StaleMember):
                 self._producer = None
-                raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error}): settle it") from None
+                raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error}): settle it") from error
             raise
 
     def _abort(self) -> None:

@@ -266,7 +266,7 @@ class Processes:
         commit = ["offsets", "end", "end", "end"] if exactly_once else ["produce", "offsets", "offsets"]
         request = chance.choice(["produce", *commit, "init", "committed", "begin"])
         kinds = [Fault.LOST, Fault.UNANSWERED]
-        if request in {"produce", "end"}:
+        if request in {"produce", "end"} or (exactly_once and request == "offsets"):
             kinds += [Fault.TWICE, Fault.LATE]
         self._faults.setdefault(request, []).append(chance.choice(kinds))
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from streamcast.app.frames import Names, as_pandas
+from streamcast.app.gaps import missing_bars
 from streamcast.app.live_values import Number, Time, milliseconds, number
 from streamcast.app.specs import new_spec
 from streamcast.app.trained import measured
@@ -149,7 +150,10 @@ class Forecaster:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What ``fit`` guessed: bar length, start of bars, seasons, time zone, categories."""
+        """What was guessed in the frame read last: bar length, start of bars, time zone, categories, missing bars.
+
+        After ``fit``, also what it chose for the seasons.
+        """
         return self._notes
 
     def fit(
@@ -169,14 +173,14 @@ class Forecaster:
                 frame, id_col=names.id_col, time_col=names.time_col, target_col=names.target_col, freq=self._freq,
                 ticks=self._choices["mode"] == "ticks", timezone=self._timezone, time_format=self._time_format,
             )  # fmt: skip
-            _warn_of_changes(history)
+            self._read(history)
             spec = new_spec(history, **self._choices)
         else:
             history, spec = self._history(frame, self._names), self._spec
         with _shown(on_progress, progress=progress) as follow:
             trained = fit(history, spec, self._options, follow)
         facts = {**trained.facts, "timezone": self._timezone, "time_format": self._time_format, **self._names.facts()}
-        self._notes = (*history.notes, *season_notes(trained.spec))
+        self._notes += tuple(season_notes(trained.spec))
         self._model = replace(trained, name=self.name, facts=facts)
         if not facts.get("whole_epochs", 1):
             _warn(
@@ -308,8 +312,14 @@ class Forecaster:
             ticks=spec.mode == "ticks", timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset,
             calendar=spec.calendar, kinds=spec.kinds,
         )  # fmt: skip
-        _warn_of_changes(history)
+        self._read(history)
         return history
+
+    def _read(self, history: History) -> None:
+        """Keep the notes on a history, and warn of what reading changed."""
+        self._notes = (*history.notes, *missing_bars(history, self._timezone))
+        for change in history.changes:
+            _warn(change, HistoryWarning)
 
     def _steps(self, h: int | None) -> int:
         """Return how many steps are wanted; raises SpecError for none, or for more than the horizon."""
@@ -478,11 +488,6 @@ class Stream:
                 self._newest[key] = (cutoff, values_HQ)
                 answered = True
         return answered
-
-
-def _warn_of_changes(history: History) -> None:
-    for change in history.changes:
-        _warn(change, HistoryWarning)
 
 
 def _warn(message: str, category: type[Warning]) -> None:

@@ -100,6 +100,19 @@ def test_what_a_lost_connection_held_does_not_reach_the_next_transaction(
     assert member.answers() == (9, list(range(9)))
 
 
+@pytest.mark.parametrize("late", [Request.END_TRANSACTION, Request.TRANSACTION_OFFSETS])
+def test_first_positions_that_arrive_late_do_not_set_later_ones_back(
+    member: Member, proxy: KafkaProxy, late: Request
+) -> None:
+    arrived = proxy.arrived_late
+    proxy.make_late(late, cut=True)
+    member.transport.begin({member.input: 0})
+    assert proxy.arrived_late == arrived
+    member.answer(0, 4)
+    assert proxy.arrived_late == arrived + 1
+    assert member.answers() == (4, list(range(4)))
+
+
 def test_a_commit_that_nobody_answered_does_not_end_the_next_transaction(
     member: Member, proxy: KafkaProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

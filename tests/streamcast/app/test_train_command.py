@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from harness.histories import history_of
 from streamcast.app.cli import app
-from streamcast.app.commands.files.reading import missing_bars
 from streamcast.app.commands.files.train import training_settings
+from streamcast.app.gaps import missing_bars
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.read import read

@@ -19,7 +19,7 @@ from streamcast.app.commands.deployment.listening import listening, require_free
 from streamcast.app.commands.deployment.topics import require_topics
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
-from streamcast.consumers.health import Deadlines, LoopHealth
+from streamcast.consumers.health import Deadlines, LoopHealth, guard_interpreter
 from streamcast.kernels.compiling import compiling
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
@@ -67,6 +67,8 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     with listening(*port):
         server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
     watch.start()
+    guarded = threading.Event()
+    threading.Thread(target=guard_interpreter, args=(deadlines.stall_seconds, guarded), daemon=True).start()
     stop = stop_on_signals()
     log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
     try:
@@ -77,6 +79,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
         )  # fmt: skip
     finally:
         with ExitStack() as parts:  # one that fails to close keeps no other open
+            parts.callback(guarded.set)
             parts.callback(reader.close, deadlines.shutdown_seconds)
             parts.callback(watch.close, deadlines.shutdown_seconds)
             parts.callback(server.close)

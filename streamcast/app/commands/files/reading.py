@@ -7,18 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.moments import moment
 from streamcast.app.options import Columns, typed
 from streamcast.offline.history.read import History, read
-from streamcast.quality import counted
 from streamcast.spec.folders import Model
-
-MOST_NAMED = 3
-"""Series that a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +52,6 @@ def read_history(data: Path, columns: Columns, model: Model | None = None, *, ti
     )  # fmt: skip
     say(history.notes, history.changes)
     return history
-
-
-def missing_bars(history: History, timezone: str) -> list[str]:
-    """Return a note on the bars without a row between the first and the last row of a series; none if there are none.
-
-    Of each series it has the number and the longest stretch, with the time after which that begins, in ``timezone``.
-    """
-    bar_N = history.grid.bar(history.ts_N)
-    order_N = np.argsort(history.series_N, kind="stable")
-    series_N, left_out_N = history.series_N[order_N], np.diff(bar_N[order_N], append=0) - 1
-    left_out_N[np.append(np.diff(series_N) != 0, [True])] = 0
-    left_out_N = np.maximum(left_out_N, 0)
-    missing_K = np.bincount(series_N, left_out_N, len(history.keys)).astype(np.int64)
-    worst = [place for place in np.argsort(-missing_K, kind="stable").tolist() if missing_K[place]]
-    if not worst:
-        return []
-    named = []
-    for place in worst[:MOST_NAMED]:
-        row = int(np.where(series_N == place, left_out_N, 0).argmax())
-        after = moment(int(history.ts_N[order_N[row]]), timezone)
-        named.append(f"{history.keys[place]!r} {missing_K[place]:,} (most at once: {left_out_N[row]:,}, after {after})")
-    others = len(worst) - len(named)
-    more = f", and {counted(others, 'other series', 'other series')}" if others else ""
-    return [f"bars without a row between rows of their series count as missing: {', '.join(named)}{more}"]
 
 
 def say(notes: Sequence[str], changes: Sequence[str] = ()) -> None:

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.files.outputs import require_folder
-from streamcast.app.commands.files.reading import mapping, missing_bars, read_history, say
+from streamcast.app.commands.files.reading import mapping, read_history, say
+from streamcast.app.gaps import missing_bars
 from streamcast.app.options import MODELS, Columns, SpecOptions, TrainingOptions
 from streamcast.app.progress import progress_bar
 from streamcast.app.specs import new_spec, require_networks
