@@ -24,7 +24,7 @@ import pandas as pd
 from streamcast.app.frames import Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.live_values import Number, Time, milliseconds, number
-from streamcast.app.specs import new_spec
+from streamcast.app.specs import new_spec, require_networks
 from streamcast.app.trained import measured
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryWarning, ModelError, TrainingWarning
@@ -102,6 +102,8 @@ class Forecaster:
         options: Options | None = None,
         name: str | None = None,
     ) -> None:
+        if isinstance(model, str):
+            require_networks("model", [model])
         self._choices: dict[str, Any] = {
             "horizon": horizon, "network": model, "quantiles": quantiles if level is None else quantiles_of(level),
             "lags": lags, "season": season, "scales": scales,
@@ -113,7 +115,8 @@ class Forecaster:
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
         self._model: Model | None = None
         self._spec: ModelSpec | None = None
-        self._notes: tuple[str, ...] = ()
+        self._fitted: tuple[str, ...] = ()
+        self._found: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: str | Path) -> Forecaster:
@@ -150,11 +153,11 @@ class Forecaster:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was guessed in the frame read last: bar length, start of bars, time zone, categories, missing bars.
+        """What ``fit`` guessed and chose, and what was guessed in the frame that was read last.
 
-        After ``fit``, also what it chose for the seasons.
+        Bar length, start of bars, seasons, time zone, categories, missing bars.
         """
-        return self._notes
+        return tuple(dict.fromkeys([*self._fitted, *self._found]))
 
     def fit(
         self, df: Any, on_progress: OnProgress | None = None, *, id_col: str | None = None,
@@ -180,7 +183,7 @@ class Forecaster:
         with _shown(on_progress, progress=progress) as follow:
             trained = fit(history, spec, self._options, follow)
         facts = {**trained.facts, "timezone": self._timezone, "time_format": self._time_format, **self._names.facts()}
-        self._notes += tuple(season_notes(trained.spec))
+        self._fitted = (*self._found, *season_notes(trained.spec))
         self._model = replace(trained, name=self.name, facts=facts)
         if not facts.get("whole_epochs", 1):
             _warn(
@@ -317,7 +320,7 @@ class Forecaster:
 
     def _read(self, history: History) -> None:
         """Keep the notes on a history, and warn of what reading changed."""
-        self._notes = (*history.notes, *missing_bars(history, self._timezone))
+        self._found = (*history.notes, *missing_bars(history, self._timezone))
         for change in history.changes:
             _warn(change, HistoryWarning)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -61,8 +62,11 @@ def new_spec(
 
 def require_networks(flag: str, names: Sequence[str]) -> None:
     """Raise ModelError for a name that no network has; ``flag`` is the option that was typed."""
-    if unknown := [name for name in names if name not in MODELS and name != zero.NAME]:
-        raise ModelError(f"{flag} names {unknown[0]!r}, which is unknown: `streamcast model zoo` lists the names")
+    known = [*MODELS, zero.NAME]
+    if unknown := [name for name in names if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ModelError(f"{flag} names {unknown[0]!r}, which is unknown: {hint}`streamcast model zoo` lists the names")
 
 
 def wrong_spec(error: ValidationError) -> SpecError:

@@ -328,17 +328,20 @@ class Board:
             return 0.0
         return self.clock() - max(self.unanswered_since, self.forecasts.heard or self.started)
 
-    def ended(self) -> bool:
-        """Whether the data is a replay that is complete: all of it is answered, and no more comes.
-
-        The bars of a replay are written to the topic at least an hour and three bars away from their own time.
-        """
-        if self.newest_bar is None or self.watermark is None or self.records.heard is None:
+    def is_replay(self) -> bool:
+        """Whether the newest bar was written to the topic at least an hour and three bars away from its own time."""
+        if self.newest_bar is None:
             return False
         away_ms = abs(self._written_ms - self.label(self.newest_bar))
+        return away_ms > max(_REPLAY_MS, _REPLAY_BARS * self.spec.freq)
+
+    def ended(self) -> bool:
+        """Whether the data is a replay that is complete: all of it is answered, and no more comes."""
+        if self.watermark is None or self.records.heard is None:
+            return False
         rest = min(max(_REST_SECONDS, _REST_PAUSES * self.records.longest_pause), _LONGEST_REST_SECONDS)
         return (
-            away_ms > max(_REPLAY_MS, _REPLAY_BARS * self.spec.freq)
+            self.is_replay()
             and self.clock() - self.records.heard > rest
             and self.unanswered_since is None
             and not (self._service or {}).get("lag_records")

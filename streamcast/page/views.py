@@ -73,6 +73,7 @@ def stats(board: Board) -> View:
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),
             "trouble": board.trouble,
+            "replay": board.is_replay(),
             "ended": board.ended(),
             "silence": now - (board.records.heard or board.started),
             "patience": board.patience(),

@@ -27,6 +27,7 @@ MISSING = ("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "No
 """Words for a missing number; as ids and categories they are names."""
 _COMMAS = r"\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
 """A number with a decimal comma, and points between thousands."""
+_PANDAS = "pandas reads a file with decimal commas with decimal=','"
 
 
 def values_of(
@@ -134,7 +135,7 @@ def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> History
         return HistoryError(f"{where} with decimal commas: write the same decimal mark in the whole column")
     marks = " (decimal commas were understood)" if commas else ""
     if re.fullmatch(_COMMAS, str(value)):
-        return HistoryError(f"{where}; expected a number, or nothing for missing: write points, as in 12.5")
+        return HistoryError(f"{where}; expected a number, or nothing for missing: write points, as in 12.5; {_PANDAS}")
     rows = counted(int((column == value).sum()), "row")
     return HistoryError(
         f"{where}{marks}; expected a number, or nothing for missing. If {value!r} means missing ({rows}), empty these"
@@ -166,7 +167,8 @@ def _refuse_what_is_no_category(column: pd.Series, *, commas: bool) -> None:
     comma = distinct.str.fullmatch(r"\s*[+-]?\d+,\d+\s*")
     if comma.mean() > 0.5:
         raise HistoryError(
-            f"column {column.name!r} has decimal commas, such as {distinct[comma].iloc[0]!r}: write points, as in 12.5"
+            f"column {column.name!r} has decimal commas, such as {distinct[comma].iloc[0]!r}: write points, as in 12.5;"
+            f" {_PANDAS}"
         )
     if len(distinct) > 1 and distinct.str.fullmatch(r"\d{4}-\d{2}-\d{2}([T ].*)?").all():
         raise HistoryError(

@@ -163,6 +163,7 @@ function describe(silent) {
   if (stats.scored_ago > UNREAD_SECONDS) return ["lost", `topics not read for ${duration(stats.scored_ago + silent)}`];
   if (stats.ended) return ["ended", "finished"];
   if (stats.unanswered && stats.unanswered + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.unanswered + silent)}`];
+  if (stats.replay && stats.silence + silent > QUIET_SECONDS) return ["waiting", `no new data for ${duration(stats.silence + silent)}`];
   if (stats.silence + silent > stats.patience) return ["quiet", `no data for ${duration(stats.silence + silent)}`];
   if (stats.silence + silent > QUIET_SECONDS) return ["waiting", "waiting for the next bar"];
   return ["live", "live"];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import socket
 from pathlib import Path
@@ -16,7 +17,7 @@ from streamcast.app.commands.deployment.check import _broker, _models, _Say
 from streamcast.app.options import MODELS
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
-from streamcast.consumers.transport import Connection, Partition, TopicSpec
+from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.folders import Model, new_network, save_model
 from streamcast.spec.local_time import local_time
@@ -141,6 +142,30 @@ def test_the_journal_of_another_group_is_found_with_the_remedy(broker: MemoryBro
     assert "remedy: for a second service, `streamcast init --name NAME` writes settings with a group" in told
     broker._group("streamcast").committed[Partition("observations", 2)] = 5
     assert "FAIL" not in checked(create=False)
+
+
+def test_records_that_the_model_cannot_read_are_found_before_they_are_dead_letters(
+    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = model_spec({}, LSTM_ATTENTION)
+    save_model(MODELS, "small", spec, new_network(spec), {})
+    checked(create=True)
+    writer = MemoryTransport(broker, Connection("memory", "producer"))
+
+    def told_after(*values: float) -> str:
+        record = json.dumps({"key": "a", "ts": 1_767_225_600_000, "values": values}).encode()
+        now = 1_767_225_600_000
+        writer.commit([Outgoing("observations", [1, 2], [now, now], [b"a", b"a"], [record, record])], {})
+        return checked(create=False)
+
+    good = [1.0] * len(spec.series.columns)
+    assert "warn" not in told_after(*good)
+    told = told_after(*good, 2.0)
+    assert "warn topic observations: the newest record would be a dead letter in 2 of 2 partitions with records" in told
+    assert "such as observations[1] at offset 2 (shape: Expected `array` of length 1" in told
+    assert f"remedy: send records with the model's values, {spec.series.target}" in told
+    assert "warn" not in told_after(*good)
 
 
 def test_a_model_that_goes_on_where_another_one_answered_is_named(

@@ -353,3 +353,19 @@ def test_a_models_kind_decides_how_a_column_is_read_and_updated() -> None:
     places = [number(value, columns[1]) for value in ("1", 1, 1.0, np.int64(1), "A", "B")]
     assert places == [0, 0, 0, 0, 2, -1]
     assert np.isnan(number(float("nan"), columns[2]))
+
+
+def test_notes_are_of_the_fit_and_of_the_frame_read_last(tmp_path: Path) -> None:
+    hours = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=300, freq="h"), "y": np.arange(300.0) % 24})
+    forecaster = Forecaster("zero", horizon=2, id_col=None).fit(hours.drop(range(50, 60)))
+    missing = "bars without a row between rows of their series count as missing: 'y' 10 (most at once: 10, after"
+    assert missing in "\n".join(forecaster.notes)
+    loaded = Forecaster.load(forecaster.save(tmp_path / "clock"))
+    assert loaded.notes == ()
+    loaded.predict(hours.drop([70]))
+    assert "'y' 1 (most at once: 1, after 2026-01-03 21:00:00 UTC)" in "\n".join(loaded.notes)
+
+
+def test_an_unknown_network_is_refused_at_once_with_the_nearest_name() -> None:
+    with pytest.raises(ModelError, match=r"model names 'gur', which is unknown: did you mean 'gru'\?"):
+        Forecaster("gur")

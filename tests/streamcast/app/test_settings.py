@@ -73,8 +73,19 @@ def test_two_services_of_one_folder_share_nothing_and_have_all_comments(tmp_path
         ("dashboard: {telemetry_url: 'http://there:1/metrics'}", "http://there:1/metrics"),
     ],
 )
-def test_the_page_reads_the_metrics_of_its_own_settings(tmp_path: Path, given: str, expected: str) -> None:
+def test_the_page_reads_the_metrics_of_its_own_settings(
+    tmp_path: Path, given: str, expected: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert metrics_url(load_settings(_write(tmp_path, f"{MINIMAL}\n{given}\n"))) == expected
+    assert caplog.messages == []
+
+
+def test_a_page_that_cannot_know_the_port_of_the_metrics_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics_url(load_settings(_write(tmp_path, f"{MINIMAL}\ntelemetry: {{port: 0}}\n")))
+    (said,) = caplog.messages
+    assert said.startswith("telemetry.port is 0, any free port, so the page cannot find /metrics: set telemetry.port,")
 
 
 @pytest.mark.parametrize(

@@ -381,7 +381,10 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
     board.records.heard += 600  # however slowly the page opens, records still arrive
     with closing(nothing.open(browser)) as page:
         expect(page.locator(".tile .late")).to_have_text("9 min late")
+        board.report_service({"lag_records": 3.0})
         board.records.heard -= 660
+        expect(page.locator("#status")).to_contain_text("no new data for")
+        board.report_service({"lag_records": 0.0})
         expect(page.locator("#status")).to_have_text("finished")
         expect(page.locator("#upto")).to_have_text("the data ends at 1 Nov 2026, 12:29:00 UTC")
         expect(page.locator(".tile", has_text="chiller")).to_contain_text(" % inside")

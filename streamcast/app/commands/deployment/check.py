@@ -26,13 +26,19 @@ from streamcast.service.assignment import OWN_JOURNAL, SECOND_SERVICE, answered_
 from streamcast.spec.folders import list_models
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.topics.ahead import ahead_of
 from streamcast.topics.journal import read_journals
+from streamcast.topics.names import champion_of
+from streamcast.topics.observations import Decoder
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 """Keep the journal for ever: it is small, and replay needs all of it."""
 
 MOST_NAMED = 3
 """Partitions that a message names."""
+
+NEWEST = 10
+"""Offsets at the end of a partition among which its newest record is looked for; ends of transactions take some."""
 
 IN_SYNC = "min.insync.replicas"
 
@@ -236,7 +242,35 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
                 f"give it {partitions}, like {source}: a forecast goes to the partition of its record",
             )
             _strength(found[topic], found[source], say)
+    _newest_records(settings, reader, found[source], say)
     return good and _own_journal(settings, reader, found[source], say)
+
+
+def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> None:
+    """Warn when the newest records of the input are none that the champion can read."""
+    with suppress(ModelError, TransportError):  # these have their lines already
+        models = load_lanes(settings)
+        spec = models[champion_of(models, settings.models.champion_lane)].spec
+        decoder = Decoder(spec.series, ahead_of(model.spec for model in models.values()))
+        bounds = reader.bounds([Partition(source.name, index) for index in range(source.partitions)])
+        ends = {each: (max(first, end - NEWEST), end) for each, (first, end) in bounds.items() if first < end}
+        newest = {batch.partition: batch for batches in reader.read_ranges(ends) for batch in batches}
+        wrong = {}
+        for partition, batch in sorted(newest.items()):
+            _, poison = decoder.decode([batch])
+            if poison and poison[-1].row == len(batch.offsets) - 1:
+                wrong[partition] = batch.offsets[-1], poison[-1]
+        if not wrong:
+            return
+        partition, (offset, why) = next(iter(wrong.items()))
+        say.warn(
+            f"topic {source.name}: the newest record would be a dead letter in {len(wrong)} of"
+            f" {counted(len(newest), 'partition')} with records, such as {partition.topic}[{partition.index}] at offset"
+            f" {offset} ({why.reason}: {why.detail})",
+            "send records with the model's values,"
+            f" {', '.join(column.name for column in spec.series.columns)} (docs/data.md has their form), or name the"
+            " topic that has them as input.topic",
+        )
 
 
 def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> bool:

@@ -55,6 +55,11 @@ def metrics_url(settings: Settings) -> str:
     """Return where the service's /metrics are: as the settings say, else at ``telemetry.port`` of this machine."""
     host = settings.telemetry.host
     here = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104
+    if settings.telemetry.port == 0 and settings.dashboard.telemetry_url is None:
+        log.warning(
+            "telemetry.port is 0, any free port, so the page cannot find /metrics: set telemetry.port, or"
+            " dashboard.telemetry_url to the service's /metrics"
+        )
     return settings.dashboard.telemetry_url or f"http://{here}:{settings.telemetry.port}/metrics"
 
 

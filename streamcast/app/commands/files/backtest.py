@@ -78,7 +78,7 @@ def backtest(
         console.print_json(json.dumps({**tables, **told}))
         return 0
     console.print(_overall(report))
-    console.print(_by_step(report, _some_steps(model.spec.horizon)))
+    console.print(_by_step(report, model.spec.scored_steps))
     if len(history.keys) <= MOST_SERIES:
         console.print(_by_series(report))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
@@ -140,10 +140,6 @@ def test_part(model: Model, history: History, test_from: str | None, timezone: s
     if unseen is not None and history.ts_N[0] < unseen < history.ts_N[-1]:
         return int(unseen)
     return last_fifth
-
-
-def _some_steps(horizon: int) -> list[int]:
-    return sorted({1, max(1, horizon // 4), max(1, horizon // 2), horizon})
 
 
 def _overall(report: BacktestReport) -> Table:
