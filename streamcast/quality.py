@@ -210,7 +210,8 @@ def sentence(found: Quality, nominal: float, naive: str) -> str:
     """Return the quality in words, without a full stop; ``nominal`` is the share that the interval promises to hold."""
     if not found.outcomes:
         return "no forecast has met its outcome yet"
-    ratio = "" if math.isnan(found.relative) else f", {found.relative:.3f} of seasonal naive's ({naive})"
+    known = not math.isnan(found.relative)
+    ratio = f", {found.relative:.3f} of seasonal naive's ({naive})" if known else f"; {naive} is not known"
     return f"MAE {found.mae:.4g}{ratio}; the {nominal:.0%} interval held {found.coverage:.1%}"
 
 

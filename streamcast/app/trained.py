@@ -34,7 +34,8 @@ def quality(model: Model) -> list[str]:
         return ["The history is too short to say how good the model is: run a backtest on later data."]
     unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
     first, *steps = lines(sums, found["nominal"], baseline(model.spec))
-    between = f" from {span(found['from'], found['until'])}" if "until" in found else ""
+    zone = str(model.facts.get("timezone", "UTC"))
+    between = f" from {span(found['from'], found['until'], zone)}" if "until" in found else ""
     said = [f"On the last {found['forecasts']:,} forecasts{between}, {unseen}: {first}.", *steps]
     if sums.over_all().relative > 1:
         said.insert(1, "This is WORSE than repeating the season.")

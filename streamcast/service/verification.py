@@ -18,7 +18,7 @@ import numpy as np
 
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader
 from streamcast.engine.engine import Result
-from streamcast.kernels.outcomes import NOT_FINITE
+from streamcast.kernels.outcomes import ABSORBED, DUPLICATE, LATE, NAMES, NOT_FINITE
 from streamcast.quality import SumsByStep, unseen
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.spec.folders import Model
@@ -45,6 +45,8 @@ class Report:
     records: int = 0
     forecasts: int = 0
     dead_letters: int = 0
+    dropped: dict[str, int] = field(default_factory=dict, compare=False)
+    """Records without an answer, by their outcome in the first lane: late, of an answered bar, or of an open one."""
     violations: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     quality: dict[str, SumsByStep] = field(default_factory=dict, compare=False)
@@ -294,6 +296,9 @@ class _PartitionCheck:
                     new = scores.cutoffs[new_M]
                     oldest, newest = self._report.unseen_cutoffs.get(lane, (int(new[0]), int(new[0])))
                     self._report.unseen_cutoffs[lane] = (min(oldest, int(new.min())), max(newest, int(new.max())))
+            counts = Counter(next(iter(results.values())).outcomes.tolist())
+            for code in (ABSORBED, LATE, DUPLICATE):
+                self._report.dropped[NAMES[code]] = self._report.dropped.get(NAMES[code], 0) + counts[code]
             for lane, encoder in encoders.items():
                 self._compare_forecasts(lane, _answers(encoder, fold, lane, observations, results[lane]), sure)
             reasons = {("", batch.offsets[each.row]): each.reason for each in poison}

@@ -182,8 +182,10 @@ class Decoder:
         early = (timestamps >= 0) & (times - self._spec.max_ahead > timestamps)
         for row in np.flatnonzero(early).tolist():
             time, timestamp = int(times[row]), int(timestamps[row])
-            lead = f"event time {time} is {time - timestamp} ms after the Kafka timestamp {timestamp}"
-            refused[row] = ("ahead", lead)
+            refused[row] = ("ahead", (
+                f"event time {time} ({_utc(time)}) is after the Kafka timestamp {timestamp} ({_utc(timestamp)}) by more"
+                f" than {self._spec.max_ahead} ms, the limit of the model"
+            ))  # fmt: skip
         seconds = (times >= SECONDS.first) & (times < SECONDS.end) & (timestamps >= MILLISECONDS.first)
         for row in np.flatnonzero(seconds).tolist():
             if row not in refused and _is_a_number(batch.values[row]):
@@ -287,6 +289,11 @@ class _Time(msgspec.Struct, gc=False):
 def _is_a_number(raw: bytes | None) -> bool:
     """Whether a message that was read has its time as a number, not in words."""
     return raw is not None and isinstance(msgspec.json.decode(raw, type=_Time).ts, int)
+
+
+def _utc(time_ms: int) -> str:
+    """Return an epoch time as a person reads it."""
+    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _event_time(ts: int | str) -> int:

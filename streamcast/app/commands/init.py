@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.files.outputs import require_writable
-from streamcast.app.settings import SettingsError, require_valid, settings_in, write_template
+from streamcast.app.settings import Settings, SettingsError, require_valid, settings_in, write_template
 
 WRONG_INPUT = 2
 FILE = "streamcast.yaml"
@@ -19,6 +20,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 METRICS_PORT, PAGE_PORT = 9464, 8080
 """The ports of a file without a name; those of a named one follow."""
 
+BROKER = "kafka.bootstrap_servers"
 GROUP, STORE, METRICS, PAGE = "kafka.group", "state.store", "telemetry.port", "dashboard.port"
 MODEL, INPUT = "models.lanes.champion.model", "input.topic"
 OUTPUTS = {
@@ -55,9 +57,12 @@ def init(
 def of_its_own(name: str, path: Path) -> dict[str, object]:
     """Return the settings by dotted name that two services on one broker and one machine must not share.
 
-    The ports are the first ones after the defaults that no settings file beside ``path`` has.
+    The ports are the first ones after the defaults that no settings file beside ``path`` has.  If all files beside it
+    name one broker, so does this one.
     """
-    taken = _ports_beside(path)
+    beside = _beside(path)
+    taken = {port for each in beside for port in (each.telemetry.port, each.dashboard.port)}
+    brokers = {each.kafka.bootstrap_servers for each in beside}
     step = next(step for step in count(1) if taken.isdisjoint({METRICS_PORT + step, PAGE_PORT + step}))
     return {
         GROUP: f"streamcast-{name}",
@@ -65,19 +70,17 @@ def of_its_own(name: str, path: Path) -> dict[str, object]:
         STORE: f"{name}-state",
         METRICS: METRICS_PORT + step,
         PAGE: PAGE_PORT + step,
+        **({BROKER: brokers.pop()} if len(brokers) == 1 else {}),
     }
 
 
-def _ports_beside(path: Path) -> set[int]:
-    """Return the ports of the other settings files in the folder of ``path``; other YAML files have none."""
-    ports: set[int] = set()
-    for other in {*path.parent.glob("*.yaml"), *path.parent.glob("*.yml")} - {path}:
-        try:
-            settings = settings_in(other)
-        except SettingsError:
-            continue
-        ports |= {settings.telemetry.port, settings.dashboard.port}
-    return ports
+def _beside(path: Path) -> list[Settings]:
+    """Return the settings in the other files in the folder of ``path``; other YAML files have none."""
+    found = []
+    for other in sorted({*path.parent.glob("*.yaml"), *path.parent.glob("*.yml")} - {path}):
+        with suppress(SettingsError):
+            found.append(settings_in(other))
+    return found
 
 
 def _report(path: Path, given: dict[str, object]) -> str:
@@ -86,7 +89,9 @@ def _report(path: Path, given: dict[str, object]) -> str:
     if GROUP not in given:
         return f"Wrote {path} for model {given[MODEL]}. Then run: streamcast check -c {path}"
     topics = ", ".join(str(given[setting]) for setting in OUTPUTS)
+    broker = f"broker {given[BROKER]} as in the file beside it, " if BROKER in given else ""
     return (
-        f"Wrote {path} for model {given[MODEL]}: group {given[GROUP]}, topics {topics}, state in {given[STORE]},"
-        f" metrics on port {given[METRICS]}, page on port {given[PAGE]}. Then run: streamcast check --create -c {path}"
+        f"Wrote {path} for model {given[MODEL]}: {broker}group {given[GROUP]}, topics {topics}, state in"
+        f" {given[STORE]}, metrics on port {given[METRICS]}, page on port {given[PAGE]}. Then run: streamcast check"
+        f" --create -c {path}"
     )

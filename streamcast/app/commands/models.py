@@ -85,6 +85,11 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
         "digest": model.digest,
         "target": spec.series.target,
         "columns": [column.name for column in spec.series.columns],
+        "known ahead": [known.name for known in spec.targets.known] if spec.targets else [],
+        "categories": {c.name: list(c.categories) for c in spec.series.columns if c.categories is not None},
+        "lower": spec.lower,
+        "zone": spec.zone,
+        "holidays": spec.targets.local.holidays if spec.targets else None,
         "freq": spec.series.bar,
         "scales": [format_duration(scale.every) for scale in spec.scales],
         "horizon": spec.horizon,
@@ -109,11 +114,19 @@ def _readable(model: Model) -> dict[str, object]:
     spec, facts = model.spec, model.facts
     times = {
         f"training {name}": datetime.fromtimestamp(facts[name] / 1000, UTC).isoformat()
-        for name in ("first", "last")
+        for name in ("first", "last", "held_out_from")
         if isinstance(facts.get(name), int)
     }
     return {
         "columns": ", ".join(column.name for column in spec.series.columns),
+        "known ahead": ", ".join(known.name for known in spec.targets.known) if spec.targets else "",
+        "categories": "; ".join(
+            f"{column.name}: {', '.join(column.categories)}"
+            for column in spec.series.columns
+            if column.categories is not None
+        ),
+        "lower": "" if spec.lower is None else f"{spec.lower:g}",
+        "holidays": (spec.targets.local.holidays or "") if spec.targets else "",
         "quantiles": ", ".join(f"{level:g}" for level in spec.quantiles),
         "scales": ", ".join(duration_name(scale.every) for scale in spec.scales) or "the bars only",
         "horizon": _bars(spec.horizon, spec),

@@ -115,5 +115,10 @@ def _require(present: list[str], wanted: list[str], named: Collection[str], wher
             if name not in named:
                 raise HistoryError(has)
             raise HistoryError(
-                f"{has}: say which is which with ", Option.ID_COL, ", ", Option.TIME_COL, " and ", Option.TARGET_COL
+                f"{has}: say which is which with ",
+                Option.ID_COL,
+                " (empty: they are one series), ",
+                Option.TIME_COL,
+                " and ",
+                Option.TARGET_COL,
             )

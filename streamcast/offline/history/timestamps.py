@@ -159,21 +159,33 @@ def _scaled(column: pd.Series, milliseconds: float) -> NDArray[np.int64]:
 
 def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series:
     if not (timely := texts.str.contains(r"\d", regex=True)).all():  # pandas reads "now" as the time of its clock
-        raise _unread(f"Time data {texts[~timely].iloc[0]} has no digits", time_format)
+        raise _unread(f"Time data {texts[~timely].iloc[0]} has no digits", texts, time_format)
     if utc:
         texts = texts.str.replace(r" (?:UTC|GMT)$", "Z", regex=True)
     try:
         return pd.to_datetime(texts, format=time_format or "ISO8601", utc=utc)
     except (ValueError, OverflowError) as error:
-        raise _unread(str(error).split(" You might")[0].strip().removesuffix("."), time_format) from None
+        raise _unread(str(error).split(" You might")[0].strip().removesuffix("."), texts, time_format) from None
 
 
-def _unread(fault: str, time_format: str | None) -> TimestampError:
+def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampError:
+    """Return the error for texts that are not of a form, with an example of a form that is like theirs."""
+    first = str(texts.iloc[0])
+    mark = next((mark for mark in "/.-" if mark in first), ".")
+    day, month = ("%m", "%d") if re.search(r"[ap]m", first, re.IGNORECASE) else ("%d", "%m")
+    clock = "%I:%M %p" if day == "%m" else "%H:%M"
+    like = f"{mark.join((day, month, '%Y'))} {clock}"
     if time_format is not None:
-        return TimestampError(f"{fault}; expected ", Option.TIME_FORMAT, f" {time_format}")
+        return TimestampError(
+            "the times, such as ",
+            repr(first),
+            ", are not of the form of ",
+            Option.TIME_FORMAT,
+            f" {time_format} ({fault}); write it as they are, such as {like}",
+        )
     return TimestampError(
         f"{fault}; expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00; give ",
-        Option.TIME_FORMAT, " for another form, such as %d.%m.%Y %H:%M",
+        Option.TIME_FORMAT, f" for another form, such as {like}",
     )  # fmt: skip
 
 
@@ -195,9 +207,11 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
     zoned = local.dt.tz_localize(zone, ambiguous=summer, nonexistent="NaT")
     if zoned.isna().any():
         missing = local[zoned.isna()].iloc[0]
+        rows = counted(int(zoned.isna().sum()), "row")
         raise TimestampError(
-            f"{missing} does not exist in {timezone}, where clocks went forward; give ", Option.TIMEZONE,
-            f" as that in which the times were written, such as UTC{_fixed(zone, missing)}",
+            f"{missing} does not exist in {timezone}, where clocks went forward ({rows} in such hours); give ",
+            Option.TIMEZONE, f" as that in which the times were written, such as UTC{_fixed(zone, missing)}; or, if"
+            " only these rows are wrong, leave them out",
         )  # fmt: skip
     return _milliseconds(zoned.dt.tz_convert("UTC").dt.tz_localize(None)), notes
 

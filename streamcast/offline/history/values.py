@@ -27,7 +27,8 @@ MISSING = ("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "No
 """Words for a missing number; as ids and categories they are names."""
 _COMMAS = r"\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
 """A number with a decimal comma, and points between thousands."""
-_PANDAS = "pandas reads a file with decimal commas with decimal=','"
+_THOUSANDS = r"\s*[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?\s*"
+"""A number with commas between thousands; one with a single comma may also have a decimal comma."""
 
 
 def values_of(
@@ -52,6 +53,12 @@ def values_of(
         known = place == 0 or name in kinds
         is_categories = kinds.get(name) is not None if known else None
         if commas and not is_categories and (pointed := _with_points(column, numeric=known)) is not None:
+            if (commas_N := _commas(column)).str.fullmatch(_THOUSANDS).all():
+                one = commas_N.index[0]
+                changes.append(
+                    f"commas in {name!r} were read as decimal commas, {commas_N[one]} as {pointed[one]}: if they stand"
+                    " between thousands, leave them out"
+                )
             column = pointed
             with_commas.append(name)
         numbers = _numbers(column, categories=is_categories, commas=name in with_commas)
@@ -134,12 +141,34 @@ def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> History
     if commas and not word.any():
         return HistoryError(f"{where} with decimal commas: write the same decimal mark in the whole column")
     marks = " (decimal commas were understood)" if commas else ""
-    if re.fullmatch(_COMMAS, str(value)):
-        return HistoryError(f"{where}; expected a number, or nothing for missing: write points, as in 12.5; {_PANDAS}")
+    if re.fullmatch(f"{_COMMAS}|{_THOUSANDS}", str(value)):
+        return HistoryError(f"{where}; expected a number, or nothing for missing: {_without_commas(column)}")
     rows = counted(int((column == value).sum()), "row")
     return HistoryError(
         f"{where}{marks}; expected a number, or nothing for missing. If {value!r} means missing ({rows}), empty these"
         " cells or write NA"
+    )
+
+
+def _commas(column: pd.Series) -> pd.Series:
+    """Return the texts of a column that are numbers with commas."""
+    texts = column[column.notna()].astype(str)
+    return texts[texts.str.fullmatch(rf"{_COMMAS}|{_THOUSANDS}") & texts.str.contains(",", regex=False)].str.strip()
+
+
+def _without_commas(column: pd.Series) -> str:
+    """Return what to write instead of the numbers with commas in a column."""
+    commas = _commas(column)
+    first = commas.iloc[0]
+    points = "pandas reads a file with decimal commas with decimal=','"
+    if not commas.str.fullmatch(_THOUSANDS).all():
+        return f"write points, as in 12.5; {points}"
+    leave_out = f"leave them out, as in {first.replace(',', '')}, or read the file with pandas and thousands=','"
+    if commas.str.count(r"[,.]").gt(1).any():
+        return f"the commas stand between thousands; {leave_out}"
+    return (
+        f"if the commas stand between thousands, {leave_out}; if they are decimal commas, write points, as in"
+        f" {first.replace(',', '.')}"
     )
 
 
@@ -167,8 +196,8 @@ def _refuse_what_is_no_category(column: pd.Series, *, commas: bool) -> None:
     comma = distinct.str.fullmatch(r"\s*[+-]?\d+,\d+\s*")
     if comma.mean() > 0.5:
         raise HistoryError(
-            f"column {column.name!r} has decimal commas, such as {distinct[comma].iloc[0]!r}: write points, as in 12.5;"
-            f" {_PANDAS}"
+            f"column {column.name!r} has numbers with commas, such as {distinct[comma].iloc[0]!r}:"
+            f" {_without_commas(column)}"
         )
     if len(distinct) > 1 and distinct.str.fullmatch(r"\d{4}-\d{2}-\d{2}([T ].*)?").all():
         raise HistoryError(

@@ -5,6 +5,7 @@ Legend: K series, T bars.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -229,9 +230,12 @@ def _local(history: History, timezone: str | None, holidays: str | None) -> Loca
 def _known(history: History, names: Sequence[str]) -> tuple[Known, ...]:
     """Return known inputs with the mean and standard deviation of their values."""
     inputs = history.columns[1:]
-    if unknown := set(names) - set(inputs):
+    if unknown := sorted(set(names) - set(inputs)):
+        by_folded = {name.casefold().replace(" ", ""): name for name in inputs}
+        near = difflib.get_close_matches(unknown[0].casefold().replace(" ", ""), by_folded, n=1)
+        hint = f", did you mean {by_folded[near[0]]!r}?" if near else ";"
         raise HistoryError(
-            Option.KNOWN, f" names {', '.join(sorted(unknown))}; the input columns are {', '.join(inputs) or '(none)'}"
+            Option.KNOWN, f" names {', '.join(unknown)}{hint} the input columns are {', '.join(inputs) or '(none)'}"
         )
     found = []
     for name in names:

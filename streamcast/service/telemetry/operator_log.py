@@ -1,7 +1,7 @@
 """What the operator reads in the log while the service works: take-overs, caught-up partitions, and a line a minute.
 
-The lines are few whatever the load: one for each take-over, one for each partition that had a backlog, and one for each
-minute in which records arrived.
+The lines are few whatever the load: one for each take-over, one for each partition that had a backlog, one for each
+minute in which records arrived, and one more for a minute's first dead letters.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ log = logging.getLogger("streamcast")
 
 REPORT_SECONDS: Final = 60.0
 """Between two lines about the records that arrive."""
+
+
+MANY: Final = 10
+"""So many records, none of which can be read, are probably those of another topic."""
+MOST_REASONS: Final = 3
 
 
 @dataclass(slots=True)
@@ -42,7 +47,9 @@ class OperatorLog:
 
     def _begin(self) -> None:
         self._since: float | None = None
-        self._records = self._dead_letters = self._late = 0
+        self._records = self._dead_letters = self._late = self._repeated = 0
+        self._reasons: list[str] = []
+        self._warned = False
         self._latency = Histogram(SECONDS_EDGES)
 
     def took_over(self, positions: Positions, ends: Positions) -> None:
@@ -68,18 +75,30 @@ class OperatorLog:
         """So many records were answered in ``seconds``."""
         self._latency.observe(seconds, records)
 
-    def dead_letters(self, count: int) -> None:
-        """So many records became dead letters."""
+    def dead_letters(self, count: int, reason: str) -> None:
+        """So many records became dead letters, for a reason."""
         self._dead_letters += count
+        if reason not in self._reasons and len(self._reasons) < MOST_REASONS:
+            self._reasons.append(reason)
 
-    def late(self, count: int) -> None:
-        """So many records came after their bar had closed."""
-        self._late += count
+    def dropped(self, late: int, repeated: int) -> None:
+        """So many records came after their bar had closed, or after its answer."""
+        self._late += late
+        self._repeated += repeated
 
     def committed(self, records: int) -> None:
         """A commit of so many records is complete."""
         self._since = self._timer() if self._since is None else self._since
         self._records += records
+        if self._dead_letters and not self._warned:
+            self._warned = True
+            every = self._dead_letters >= self._records
+            log.warning(
+                "%s of %s became dead letters (%s): `streamcast dlq inspect` says why%s",
+                f"{self._dead_letters:,}", counted(self._records, "record"), ", ".join(self._reasons),
+                ". No record could be read: check that this is the topic of this model, and the form of its records"
+                if every and self._records >= MANY else "",
+            )  # fmt: skip
         self._all_read()
 
     def polled(self, records: int, lag: Mapping[Partition, int]) -> None:
@@ -91,9 +110,10 @@ class OperatorLog:
             return
         p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
         log.info(
-            "last %.0f s: %s, %s, %slag %s%s", seconds, counted(self._records, "record"),
+            "last %.0f s: %s, %s, %s%slag %s%s", seconds, counted(self._records, "record"),
             counted(self._dead_letters, "dead letter"),
             f"{self._late:,} dropped because they came late, " if self._late else "",
+            f"{self._repeated:,} dropped because their bar had been answered, " if self._repeated else "",
             counted(sum(lag.values()), "record"),
             "" if p99 is None else f", latency p99 {p99:.0f} ms",
         )  # fmt: skip

@@ -169,7 +169,7 @@ class Telemetry(Collector):
             self._add("backlog_answered", amount=outcomes.get("answered", 0) - live)
             for outcome, records in outcomes.items():
                 self._add(*_OUTCOMES[outcome], amount=records)
-        self._operator_log.late(outcomes.get("late", 0))
+        self._operator_log.dropped(outcomes.get("late", 0), outcomes.get("duplicate", 0))
 
     def forecasts(self, lane: str, count: int) -> None:
         """``count`` forecasts of ``lane`` were committed; raises KeyError for an unknown lane."""
@@ -182,7 +182,7 @@ class Telemetry(Collector):
             known = ("dead_letters", reason) in self._counts
             full = sum(key[0] == "dead_letters" for key in self._counts) >= _MOST_REASONS
             self._add("dead_letters", reason if known or not full else "other", amount=count)
-        self._operator_log.dead_letters(count)
+        self._operator_log.dead_letters(count, reason)
 
     def scores(
         self,

@@ -119,8 +119,13 @@ def test_no_text_of_the_library_spells_an_option(room: str) -> None:
     [
         (
             ODD, {}, [],
-            "are ds, target_col, id_col, freq: say which is which with id_col, time_col and target_col",
-            "are ds, target_col, id_col, freq: say which is which with --id-col, --time-col and --target-col",
+            "say which is which with id_col (empty: they are one series), time_col and target_col",
+            "say which is which with --id-col (empty: they are one series), --time-col and --target-col",
+        ),
+        (
+            HOURS.assign(**{"Working day": 1.0}), {"known": ["workingday"]}, ["--known", "workingday"],
+            "known names workingday, did you mean 'Working day'?",
+            "--known names workingday, did you mean 'Working day'?",
         ),
         (HOURS, {"freq": "0h"}, ["--freq", "0h"], "freq is '0h'; expected", "--freq is '0h'; expected"),
         (HOURS, {"freq": "x"}, ["--freq", "x"], "freq: 'x' is not a duration", "--freq: 'x' is not a duration"),
@@ -133,11 +138,11 @@ def test_no_text_of_the_library_spells_an_option(room: str) -> None:
         ),
         (
             HOURS.assign(ds=HOURS.ds.astype(str)), {"time_format": "%d.%m.%Y"}, ["--time-format", "%d.%m.%Y"],
-            "expected time_format %d.%m.%Y", "expected --time-format %d.%m.%Y",
+            "of the form of time_format %d.%m.%Y", "of the form of --time-format %d.%m.%Y",
         ),
         (
             SPRING, {"timezone": "Europe/Berlin"}, ["--timezone", "Europe/Berlin"],
-            "went forward; give timezone as that", "went forward; give --timezone as that",
+            "hours); give timezone as that", "hours); give --timezone as that",
         ),
         (
             HOURS.assign(day=HOURS.ds.dt.strftime("%Y-%m-%d")), {}, [],
@@ -231,7 +236,7 @@ def test_the_other_commands_on_files_name_flags(tmp_path: Path, capsys: pytest.C
     assert "leave --freq out, or give the model's" in printed(capsys, *test, "--freq", "30min")
     assert "--test-from: 'soon' is not a time" in printed(capsys, *test, "--test-from", "soon")
     assert "cannot be read: no such file or directory" in printed(capsys, *test[:1], tmp_path / "no.csv", *test[2:])
-    which = "say which is which with --id-col, --time-col and --target-col"
+    which = "say which is which with --id-col (empty: they are one series), --time-col and --target-col"
     assert which in printed(capsys, "backtest", odd, *test[2:])
     assert which in printed(capsys, "tune", odd, "--id-col", "", "--models", tmp_path)
     assert which in printed(capsys, "replay", odd, "--id-col", "", "--config", settings)

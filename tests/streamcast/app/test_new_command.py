@@ -49,6 +49,20 @@ def test_a_model_is_made_at_once_and_says_what_it_will_answer(tmp_path: Path) ->
     assert "zero@1" in ran("model", "ls", "--models", tmp_path)
 
 
+def test_a_model_shows_its_bound_and_its_clock(tmp_path: Path) -> None:
+    new(tmp_path, "load", "--freq", "1h", "--lower", 0)
+    shown = json.loads(ran("model", "show", "load", "--json", "--models", tmp_path))
+    assert (shown["known ahead"], shown["lower"], shown["zone"]) == ([], 0.0, "UTC")
+
+
+def test_a_backtest_says_which_part_of_the_file_it_scores(tmp_path: Path) -> None:
+    new(tmp_path, "zero", "--freq", "1h", "--horizon", 4, "--season", 24)
+    frame().to_csv(tmp_path / "waves.csv", index=False)
+    said = ran("backtest", tmp_path / "waves.csv", "--model", "zero@1", "--models", tmp_path)
+    assert "note: scored from " in said
+    assert "the last fifth of these" in said
+
+
 def test_columns_and_ticks_make_the_series_spec(tmp_path: Path) -> None:
     new(
         tmp_path, "zero", "--freq", "1min", "--columns", "price,size", "--ticks", "--grace", "5s",

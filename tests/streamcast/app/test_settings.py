@@ -63,6 +63,14 @@ def test_two_services_of_one_folder_share_nothing_and_have_all_comments(tmp_path
     assert comments[0] == comments[1] == comments[2]
 
 
+def test_a_second_service_has_the_broker_of_the_file_beside_it(tmp_path: Path) -> None:
+    kafka = "kafka: {bootstrap_servers: 'kafka-7:9093'}\n"
+    (tmp_path / "streamcast.yaml").write_text(f"{MINIMAL}\n{kafka}", encoding="utf-8")
+    told = CliRunner().invoke(app, ["init", str(tmp_path / "load.yaml"), "--name", "load"])
+    assert "broker kafka-7:9093 as in the file beside it" in told.output
+    assert load_settings(tmp_path / "load.yaml").kafka.bootstrap_servers == "kafka-7:9093"
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -499,7 +499,7 @@ def test_readings_that_share_a_bar_are_counted_and_a_regular_odd_step_is_kept() 
     ("name", "message"),
     [
         ("one_word", "'temp' is 'sensor error' in row 501, among 959 numbers"),
-        ("decimal_comma", "'temp' has decimal commas, such as '11,1': write points"),
+        ("decimal_comma", "'temp' has numbers with commas, such as '11,1': write points"),
     ],
 )
 def test_a_column_of_numbers_with_other_marks_is_refused(name: str, message: str) -> None:
@@ -570,3 +570,39 @@ def test_the_cell_that_is_no_number_is_named_and_what_to_do(tmp_path: Path, cell
         assert f"If '-' means missing ({rows}), empty these cells or write NA" in str(refused.value)
         path.write_text(path.read_text(encoding="utf-8").replace(";-", ";NA"), encoding="utf-8")
         assert read(path, target_col="power").values_NC[4 if len(cells) > 4 else 0, 0] in {1006.5, 6.5}
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            ["1,080", "960", "12"],
+            (
+                "if the commas stand between thousands, leave them out, as in 1080, or read the file with pandas and"
+                " thousands=','; if they are decimal commas, write points, as in 1.080"
+            ),
+        ),
+        (["1,234,567", "960"], "the commas stand between thousands; leave them out, as in 1234567"),
+        (["1,070.5", "960.25"], "the commas stand between thousands; leave them out, as in 1070.5"),
+        (["12,5", "1,080"], "write points, as in 12.5; pandas reads a file with decimal commas with decimal=','"),
+    ],
+)
+def test_commas_between_thousands_are_told_from_decimal_commas(cells: list[str], said: str) -> None:
+    with pytest.raises(HistoryError) as refused:
+        read(frame_of(START + np.arange(len(cells)) * HOUR).assign(y=cells), freq="1h")
+    assert said in str(refused.value)
+
+
+def test_decimal_commas_that_may_stand_between_thousands_are_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+
+    def changes(*cells: str) -> str:
+        lines = [f"a;2025-01-{day:02};{cell}" for day, cell in enumerate(cells, start=1)]
+        path.write_text("\n".join(["unique_id;ds;y", *lines]), encoding="utf-8")
+        return changed(read(path))
+
+    warning = (
+        "commas in 'y' were read as decimal commas, 1,080 as 1.08: if they stand between thousands, leave them out"
+    )
+    assert warning in changes("960", "1,080", "12")
+    assert changes("960", "1,080", "12,5") == ""

@@ -211,7 +211,8 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
 
     def commit(position: int, records: int, waited: int) -> None:
         telemetry.on_poll(records, {PARTITION: 1_300 - position, other: 0})
-        telemetry.batch(0.02, np.full(records - waited, 0.1), {"answered": records, "late": records // 1_000})
+        dropped = {"late": records // 1_000, "duplicate": records // 250}
+        telemetry.batch(0.02, np.full(records - waited, 0.1), {"answered": records, **dropped})
         telemetry.answered(PARTITION, position, waited)
         telemetry.on_commit(0.01, records)
 
@@ -221,13 +222,44 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     assert not caplog.messages
     clock.now += 1.5
     commit(1_250, 250, 200)
-    assert caplog.messages == ["caught up with observations[2]: 1,200 records in 3.5 s"]
+    assert caplog.messages == [
+        "caught up with observations[2]: 1,200 records in 3.5 s",
+        "1 of 1,250 records became dead letters (json): `streamcast dlq inspect` says why",
+    ]
     caplog.clear()
     clock.now += 58.5
     telemetry.on_poll(0, {PARTITION: 50, other: 0})
     assert caplog.messages == [
-        "last 60 s: 1,250 records, 1 dead letter, 1 dropped because they came late, lag 50 records, latency p99 25 ms"
+        (
+            "last 60 s: 1,250 records, 1 dead letter, 1 dropped because they came late, 5 dropped because their bar had"
+            " been answered, lag 50 records, latency p99 25 ms"
+        )
     ]
+
+
+def test_the_log_warns_once_a_minute_of_dead_letters_and_asks_whether_the_topic_is_the_right_one(
+    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING", "streamcast")
+
+    def commit(records: int, rejected: int) -> None:
+        telemetry.on_poll(records, {PARTITION: 0})
+        telemetry.dead_letter("shape", rejected)
+        telemetry.on_commit(0.01, records)
+
+    commit(40, 40)
+    commit(40, 40)
+    assert caplog.messages == [
+        (
+            "40 of 40 records became dead letters (shape): `streamcast dlq inspect` says why. No record could be read:"
+            " check that this is the topic of this model, and the form of its records"
+        )
+    ]
+    caplog.clear()
+    clock.now += 61
+    telemetry.on_poll(0, {PARTITION: 0})
+    commit(40, 3)
+    assert caplog.messages == ["3 of 40 records became dead letters (shape): `streamcast dlq inspect` says why"]
 
 
 def test_the_log_is_silent_while_nothing_arrives_and_a_minute_has_one_line(

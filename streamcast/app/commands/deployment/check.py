@@ -317,7 +317,7 @@ def _ports(settings: Settings, say: _Say) -> None:
         try:
             require_free(setting, host, port)
         except SettingsError as error:
-            say.warn(str(error), f"nothing, if the {which} of these settings runs already")
+            say.warn(str(error), f"nothing, if the {which} of these settings runs already; else it cannot start")
 
 
 def _create_commands(settings: Settings, topics: Iterable[str], source: TopicSpec) -> str:

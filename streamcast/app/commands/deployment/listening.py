@@ -22,8 +22,8 @@ def listening(setting: str, host: str, port: int) -> Iterator[None]:
         number = error.errno or 0
         reason = os.strerror(number).lower() if number in errno.errorcode else error.strerror
         remedy = (
-            f"end the process that uses port {port}, unless it is the one of these settings, which runs already; or"
-            " choose another port (0: any free one)"
+            f"if the process that uses port {port} is that of these settings, it runs already, and a second one would"
+            " take its place; else end it, or choose another port (0: any free one)"
             if number in _OF_THE_PORT
             else f"expected an address of this machine, not {host!r}"
         )

@@ -44,6 +44,9 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         f" {counted(len(report.violations), 'violation')}"
         + (", complete, unique, in order and equal" if report.proven else "")
     )
+    words = {"absorbed": "added to an open bar", "late": "dropped as late", "duplicate": "dropped as repeated"}
+    if without := [f"{count:,} {words[name]}" for name, count in report.dropped.items() if count]:
+        console.print(f"Records without a forecast of their own: {', '.join(without)}", highlight=False)
     specs = _specs(settings)
     for lane, sums in report.quality.items():
         spec = specs.get(lane)

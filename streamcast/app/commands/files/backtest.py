@@ -14,7 +14,7 @@ from rich.text import Text
 from streamcast.app.commands.files.outputs import require_page, require_table
 from streamcast.app.commands.files.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
-from streamcast.app.moments import moment
+from streamcast.app.moments import moment, span
 from streamcast.app.options import BacktestOptions, Columns
 from streamcast.app.progress import compiling_said, counting
 from streamcast.app.trained import baseline
@@ -52,13 +52,17 @@ def backtest(
     refit = _refit(model, options)
     history, timezone = read_history(data, columns, model), mapping(columns, model).timezone
     frame = options.frame
-    from_ms = test_part(model, history, options.test_from, timezone)
+    from_ms, why = test_part(model, history, options.test_from, timezone)
+    if why:
+        Console(stderr=True, soft_wrap=True).print(
+            f"[dim]note:[/] scored from {moment(from_ms, timezone)}, {why}; --test-from chooses", highlight=False
+        )
     trained_until = model.trained_until
     if trained_until is not None and from_ms <= trained_until:
         Console(stderr=True).print(
-            f"[bold red]The model was trained on bars up to {moment(trained_until)}[/], and the scored part begins at"
-            f" {moment(from_ms)}: errors before that time flatter. Score later data with --test-from, or train again"
-            " with --hold-out.",
+            f"[bold red]The model was trained on bars up to {moment(trained_until, timezone)}[/], and the scored part"
+            f" begins at {moment(from_ms, timezone)}: errors before that time flatter. Score later data with"
+            " --test-from, or train again with --hold-out.",
             highlight=False,
         )
     with compiling_said(), counting("records streamed", Console(stderr=True)) as on_rows:
@@ -83,7 +87,7 @@ def backtest(
         console.print(_by_series(report))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
     console.print(f"{counted(report.forecasts, 'forecast')} scored; records: {outcomes}", highlight=False)
-    console.print(escape(_quality(report, model.spec, int(history.ts_N[-1]), from_ms)), highlight=False)
+    console.print(escape(_quality(report, model.spec, span(from_ms, int(history.ts_N[-1]), timezone))), highlight=False)
     for sentence in report.verdict():
         console.print(escape(sentence), highlight=False)
     return 0
@@ -120,26 +124,29 @@ def _write_page(report: BacktestReport, model: Model, data: Path, scored: tuple[
     Console(stderr=True).print(f"Wrote the report to {escape(str(path))}.", highlight=False)
 
 
-def _quality(report: BacktestReport, spec: ModelSpec, last: int, from_ms: int) -> str:
+def _quality(report: BacktestReport, spec: ModelSpec, when: str) -> str:
     """Return the quality as training, the service and the page count it."""
     nominal = spec.quantiles[-1] - spec.quantiles[0]
     first, *steps = lines(report.quality, nominal, baseline(spec))
-    return "\n".join([f"Quality from {moment(from_ms)} to {moment(last)}: {first}", *steps])
+    return "\n".join([f"Quality from {when}: {first}", *steps])
 
 
-def test_part(model: Model, history: History, test_from: str | None, timezone: str) -> int:
-    """Return the time from which forecasts are scored: as given, else what training held out, else the last fifth."""
+def test_part(model: Model, history: History, test_from: str | None, timezone: str) -> tuple[int, str]:
+    """Return the time from which forecasts are scored, and why it is that one; no reason if it was given.
+
+    By default it is the time from which training held data out, else the last fifth.
+    """
     if test_from:
         try:
-            return histories.instant_ms(test_from, timezone)
+            return histories.instant_ms(test_from, timezone), ""
         except HistoryError as error:
             raise HistoryError("--test-from: ", *error.args) from None
     last_fifth = histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
     held_out_from, trained_until = model.facts.get("held_out_from"), model.facts.get("last")
     unseen = held_out_from or (None if trained_until is None else trained_until + 1)
     if unseen is not None and history.ts_N[0] < unseen < history.ts_N[-1]:
-        return int(unseen)
-    return last_fifth
+        return int(unseen), "where the data begin that the model was not trained on"
+    return last_fifth, f"the last fifth of these {len(history):,} rows"
 
 
 def _overall(report: BacktestReport) -> Table:
