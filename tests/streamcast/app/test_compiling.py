@@ -17,15 +17,23 @@ from streamcast import Forecaster
 from streamcast.app.cli import app
 from streamcast.app.commands.deployment.serve import rehearse_all
 from streamcast.app.forecaster import Stream
-from streamcast.kernels import scoring
+from streamcast.kernels import scoring, text
 from streamcast.kernels.compiling import NOTICE
-from streamcast.spec.folders import Model, save_model
+from streamcast.spec.folders import Model, load_model, save_model
 
 
 @pytest.fixture
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take one small kernel out of numba's cache, as all are on a new machine."""
     kernel: Any = scoring.score
+    monkeypatch.setattr(kernel, "_cache", NullCache())
+    kernel._reset_overloads()
+
+
+@pytest.fixture
+def cold_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the kernel that writes answers out of numba's cache; training itself needs none."""
+    kernel: Any = text.write_forecasts
     monkeypatch.setattr(kernel, "_cache", NullCache())
     kernel._reset_overloads()
 
@@ -67,6 +75,19 @@ def test_the_service_logs_that_kernels_are_compiled(model: Model, caplog: pytest
         rehearse_all({"champion": model})
         rehearse_all({"champion": model})
     assert caplog.messages == [NOTICE]
+
+
+@pytest.mark.usefixtures("cold_answers")
+def test_what_the_service_needs_is_compiled_when_a_model_is_trained(
+    frame: pd.DataFrame, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, folder = tmp_path / "data.csv", tmp_path / "trained"
+    frame.to_csv(data, index=False)
+    arguments = ["train", str(data), "--models", str(folder), "--model", "zero", "--horizon", "3", "--season", "7"]
+    assert NOTICE in CliRunner().invoke(app, arguments).stderr
+    with caplog.at_level(logging.INFO, "streamcast"):
+        rehearse_all({"champion": load_model(folder, "model")})
+    assert NOTICE not in caplog.messages
 
 
 @pytest.mark.usefixtures("cold", "model")

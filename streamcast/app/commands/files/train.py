@@ -24,6 +24,7 @@ from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
 from streamcast.offline.training.defaults import season_notes
+from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, load_model, require_name, save_model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -59,6 +60,7 @@ def train(
             teacher=teacher,
             initial=with_network(start.network, f"continue training --from {options.start}") if start else None,
         )
+        rehearse(model)  # compiles what serving needs besides, which the first start would wait for
     facts = {**model.facts, **asdict(read_as), "data": str(data), "held_out_from": held_out_from}
     for part, other in (("from", start), ("teacher", teacher)):
         if other is not None:
