@@ -178,6 +178,7 @@ class Board:
         self.trouble: str | None = None
         self.stopped: list[str] = []
         self._service: Numbers | None = None
+        self._served: float | None = None
         past = min(reach or OLDEST_SEASON * season, OLDEST_SEASON * season)
         self._kept_bars = max(bars, past + MOST_CUTOFFS + max(scored, default=0) + spec.open_bars)
         self.max_series = max(1, min(max_series, _MOST_BARS // self._kept_bars))
@@ -261,6 +262,8 @@ class Board:
         """Set the service's own numbers (``Telemetry.summary``); None while it does not answer."""
         with self.lock:
             self._service = numbers
+            if numbers is not None:
+                self._served = self.clock()
 
     def score(self, most: int = 250) -> None:
         """Score up to ``most`` changed series, those that wait longest first; then add a sample to the trend."""
@@ -272,6 +275,7 @@ class Board:
                 self.sums[key] = {lane: found.sums() for lane, found in errors.items() if found}
                 if self._last_trained is not None and (mine := errors.get(self.champion)):
                     self._trained_outcomes[key] = mine.trained_outcomes(self._last_trained)
+                track.note_closed(self.periods())
                 track.version += 1
             now = self.clock()
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
@@ -310,11 +314,21 @@ class Board:
         return [length // self.spec.freq for length in _CLOCK_MS if length % self.spec.freq == 0] + [self.season]
 
     def behind(self, track: Track) -> float:
-        """Bars from the series' newest forecast to the newest of all series; infinite while it has none."""
+        """Bars from the series' newest forecast to the newest of all series; infinite while it has none.
+
+        Closed bars do not count, as scoring found them.
+        """
         forecasts = track.forecasts.get(self.champion)
         if not forecasts or self.watermark is None:
             return math.inf
-        return float(self.watermark - forecasts[-1].cutoff)
+        return float(track.open_bars(forecasts[-1].cutoff, self.watermark))
+
+    def in_closed_hours(self, track: Track) -> bool:
+        """Whether other series have newer forecasts than this one, and all bars since its newest are closed."""
+        forecasts = track.forecasts.get(self.champion)
+        if not forecasts:
+            return False
+        return self.behind(track) == 0 and forecasts[-1].cutoff != self.watermark
 
     def patience(self) -> float:
         """Seconds without a record after which the stream is silent: a bar is due by its length and by the pace."""
@@ -327,6 +341,10 @@ class Board:
         if self.unanswered_since is None:
             return 0.0
         return self.clock() - max(self.unanswered_since, self.forecasts.heard or self.started)
+
+    def unserved(self) -> float:
+        """Seconds since the service last reported its numbers."""
+        return self.clock() - (self._served or self.started)
 
     def is_replay(self) -> bool:
         """Whether the newest bar was written to the topic at least an hour and three bars away from its own time."""

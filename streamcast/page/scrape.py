@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from http.client import HTTPException
@@ -33,15 +34,17 @@ log = logging.getLogger(__name__)
 class Scraper:
     """Reads the /metrics of a service; those of another group than ``group`` are left out, with a warning.
 
-    Latencies are by record, over the last minute before the newest answer.  Answers that are older than the page count
-    since the service started, until newer ones come.
+    Latencies are by record, over the last minute in which the service answered records: ``latency_ago_seconds`` says
+    how long ago that was.  It is None while all of them were answered before the page's first look, and the latencies
+    are those since the service started.
     """
 
-    def __init__(self, url: str, group: str = "") -> None:
-        self._url, self._group = url, group
+    def __init__(self, url: str, group: str = "", clock: Callable[[], float] = time.monotonic) -> None:
+        self._url, self._group, self._clock = url, group, clock
         self._foreign: set[str] = set()
         self._scrapes: deque[Mapping[float, float]] = deque(maxlen=round(_WINDOW_SECONDS / _PAUSE_SECONDS))
         self._latency: Numbers = {"latency_p50_ms": None, "latency_p99_ms": None}
+        self._answered: float | None = None
 
     def __call__(self) -> Numbers | None:
         """The median and 99th percentile of the latency (ms), lag and late records, the accuracy of each lane.
@@ -57,21 +60,30 @@ class Scraper:
             return None
         if self._is_foreign(samples):
             return None
-        earlier = self._scrapes[0] if self._scrapes else {}
-        self._scrapes.append(buckets)
-        lately = {edge: count - earlier.get(edge, 0.0) for edge, count in sorted(buckets.items())}
-        if any(count < 0 for count in lately.values()):  # the service has restarted
-            self._scrapes.clear()
-            lately = dict(sorted(buckets.items()))
-        if lately.get(math.inf):
-            self._latency = {"latency_p50_ms": quantile_ms(0.5, lately), "latency_p99_ms": quantile_ms(0.99, lately)}
+        self._take(buckets)
         return {
             **self._latency,
             **_accuracy(samples),
             "latency_seconds": _WINDOW_SECONDS,
+            "latency_ago_seconds": None if self._answered is None else self._clock() - self._answered,
             "lag_records": sum(sample.value for sample in samples if sample.name == _LAG),
             "late_records": sum(sample.value for sample in samples if sample.name == _LATE),
         }
+
+    def _take(self, buckets: Mapping[float, float]) -> None:
+        """Note the latencies by ``buckets``, the counts since the service started, and whether new records came."""
+        before = self._scrapes[-1] if self._scrapes else None
+        if before and any(buckets.get(edge, 0.0) < count for edge, count in before.items()):
+            before = {}  # the service has restarted
+            self._scrapes.clear()
+            self._scrapes.append(before)
+        if before is not None and buckets.get(math.inf, 0.0) > before.get(math.inf, 0.0):
+            self._answered = self._clock()
+        earlier = self._scrapes[0] if self._scrapes else {}
+        self._scrapes.append(buckets)
+        lately = {edge: count - earlier.get(edge, 0.0) for edge, count in sorted(buckets.items())}
+        if lately.get(math.inf):
+            self._latency = {"latency_p50_ms": quantile_ms(0.5, lately), "latency_p99_ms": quantile_ms(0.99, lately)}
 
     def _is_foreign(self, samples: Iterable[Sample]) -> bool:
         """Whether the answer is that of another group's service; warn of each once."""

@@ -89,7 +89,9 @@ class Track:
     ``open_bars`` is the number of newest bars that may still change; forecasts of them are not scored yet.
     """
 
-    __slots__ = ("_bars_T", "_counts_T", "_open_bars", "_reducer", "_values_T", "forecasts", "newest", "version")
+    __slots__ = (
+        "_bars_T", "_counts_T", "_open_P", "_open_bars", "_reducer", "_values_T", "forecasts", "newest", "version",
+    )  # fmt: skip
 
     def __init__(self, bars: int, reducer: Aggregate | None, open_bars: int) -> None:
         self._bars_T: Bars = np.full(bars, _NO_BAR, dtype=np.int64)
@@ -97,6 +99,7 @@ class Track:
         self._counts_T: Bars = np.zeros(bars if reducer else 0, dtype=np.int64)
         self._reducer = reducer
         self._open_bars = open_bars
+        self._open_P: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self.newest: int | None = None
         self.forecasts: dict[str, deque[Forecast]] = {}
         self.version = 0
@@ -177,13 +180,26 @@ class Track:
         closed_P = np.bincount(phases, weights=known, minlength=period) == 0
         return closed_P if known[~closed_P[phases]].mean() >= _REGULAR else np.zeros(0, dtype=bool)
 
+    def note_closed(self, periods: Sequence[int]) -> None:
+        """Keep which bars are closed, for ``open_bars``; see ``closed``."""
+        closed_P = self.closed(periods)
+        self._open_P = np.cumsum(~closed_P, dtype=np.int32) if closed_P.any() else np.zeros(0, dtype=np.int32)
+
+    def open_bars(self, after: int, until: int) -> int:
+        """How many of the bars after ``after``, up to ``until``, were not closed when that was last noted."""
+        period = len(self._open_P)
+        if not period:
+            return until - after
+
+        def count(bar: int) -> int:
+            return bar // period * int(self._open_P[-1]) + int(self._open_P[bar % period])
+
+        return count(until) - count(after)
+
     def errors(self, lane: str, season: int, scored: Sequence[int] = (), reach: int = 0) -> LaneErrors | None:
         """Errors of the kept forecasts of ``lane`` and of seasonal naive; None without forecasts or bars.
 
-        Seasonal naive forecasts bar c + h as the bar a whole number of seasons before it, the last at or before c
-        (Hyndman & Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2); where that has no value,
-        older seasons are tried, within the last ``reach`` bars (0: any).  ``scored`` are the steps that count; all, if
-        there are none.
+        ``scored`` are the steps that count; all, if there are none.
         """
         kept = self.forecasts.get(lane)
         if not kept or self.newest is None:
@@ -194,7 +210,7 @@ class Track:
         cutoffs_F = np.array([forecast.cutoff for forecast in alike])
         bars_FH = cutoffs_F[:, None] + steps_H
         observed_FH = np.where(bars_FH <= self.newest - self._open_bars, self.values(bars_FH), np.nan)
-        naive_FH = self._season_before(bars_FH, season * -(-steps_H // season), season, reach)
+        naive_FH = self.naive(cutoffs_F, len(steps_H), season, reach)
         low_FH, high_FH = values_FQH[:, 0], values_FQH[:, -1]
         covered_FH = np.where(np.isfinite(observed_FH), (low_FH <= observed_FH) & (observed_FH <= high_FH), np.nan)
         error_FH = np.abs(observed_FH - values_FQH[:, kept[-1].middle])
@@ -202,12 +218,20 @@ class Track:
         counted_FH = np.array([forecast.warm for forecast in alike])[:, None] & counts_H
         return LaneErrors(cutoffs_F, error_FH, np.abs(observed_FH - naive_FH), covered_FH, counted_FH)
 
-    def _season_before(self, bars_FH: Bars, back_H: Bars, season: int, reach: int) -> Floats:
-        """The values ``back_H`` before ``bars_FH``, or at the same place of the next older season that has one."""
+    def naive(self, cutoffs_F: Bars, horizon: int, season: int, reach: int = 0) -> Floats:
+        """The seasonal naive forecasts made at ``cutoffs_F``; [F, H], NaN where no season has a value.
+
+        Bar c + h is forecast as the bar a whole number of seasons before it, the last at or before c (Hyndman &
+        Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2); where that has no value, older
+        seasons are tried, within the last ``reach`` bars (0: any).
+        """
+        steps_H = np.arange(1, horizon + 1)
+        bars_FH = cutoffs_F[:, None] + steps_H
+        back_H = season * -(-steps_H // season)
         found_FH = np.full(bars_FH.shape, np.nan)
         for older in range(OLDEST_SEASON):
             further_H = back_H + older * season
-            allowed_H = further_H < reach if reach else np.ones(len(back_H), dtype=bool)
+            allowed_H = further_H < reach if reach else np.ones(horizon, dtype=bool)
             found_FH = np.where(np.isnan(found_FH) & allowed_H, self.values(bars_FH - further_H), found_FH)
         return found_FH
 

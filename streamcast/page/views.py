@@ -26,8 +26,8 @@ _TILE_BARS: Final = 48
 _TILE_STEPS: Final = 24
 
 View = dict[str, Any]
-Version = tuple[int, float]
-"""What a tile shows: the version of its series, and how many bars that is behind."""
+Version = tuple[int, float, bool]
+"""What a tile shows: the version of its series, how many bars that is behind, and whether it is in closed hours."""
 
 
 def encode(view: View) -> bytes:
@@ -63,12 +63,12 @@ def stats(board: Board) -> View:
             "late": (board.service() or {}).get("late_records") or 0,
             "target": board.spec.target,
             "freq": board.spec.freq,
-            "season": board.season,
             "naive": naive_name(board.season, board.spec.freq),
             "scope": words.scope(board),
             "headline": words.headline(board),
             "steps": words.steps(board),
             "series_scope": words.series_scope(board),
+            "latency_scope": words.latency_scope(board),
             "zone": board.zone,
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),
@@ -78,6 +78,7 @@ def stats(board: Board) -> View:
             "silence": now - (board.records.heard or board.started),
             "patience": board.patience(),
             "unanswered": board.unanswered(),
+            "unserved": board.unserved(),
             "scored_ago": now - (newest.at if newest else board.started),
             "nominal": _nominal_coverage(board),
             "now": None if newest is None else _sample(board, newest),
@@ -130,7 +131,9 @@ def tiles(board: Board, keys: Sequence[str], known: Mapping[str, Version]) -> li
     """The wall's tiles of ``keys`` that have changed since their ``known`` version."""
     with board.lock:
         tracks = {key: board.tracks[key] for key in keys if key in board.tracks}
-        versions = {key: (track.version, board.behind(track)) for key, track in tracks.items()}
+        versions = {
+            key: (track.version, board.behind(track), board.in_closed_hours(track)) for key, track in tracks.items()
+        }
         return [_tile(board, key, tracks[key], now) for key, now in versions.items() if known.get(key) != now]
 
 
@@ -153,12 +156,14 @@ def series(
             "key": key,
             "version": track.version,
             "freq": board.spec.freq,
-            "season": board.season,
             "behind": board.behind(track),
+            "in_closed_hours": board.in_closed_hours(track),
             "labels": labels[fresh],
             "values": values[fresh],
             "closed": _closed(board, track, first),
-            "lanes": {lane: _lane(board, track, lane, (since_cutoff or {}).get(lane)) for lane in track.forecasts},
+            "lanes": {
+                lane: _lane(board, track, lane, since_bar, (since_cutoff or {}).get(lane)) for lane in track.forecasts
+            },
         }
 
 
@@ -176,7 +181,11 @@ def _closed(board: Board, track: Track, first: int) -> list[list[int]]:
     ]
 
 
-def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> View:
+def _lane(board: Board, track: Track, lane: str, since_bar: int | None, since_cutoff: int | None) -> View:
+    """A lane's forecasts that the page does not have, and seasonal naive of those and of all after ``since_bar``.
+
+    Naive may look back at any bar up to the cutoff, and records can come after the forecast.
+    """
     kept = track.forecasts[lane]
     labels = board.label(np.array([forecast.cutoff for forecast in kept])).tolist()
     fresh = [
@@ -185,7 +194,12 @@ def _lane(board: Board, track: Track, lane: str, since_cutoff: int | None) -> Vi
         if since_cutoff is None or label > since_cutoff
     ]
     errors = track.errors(lane, board.season, board.scored, board.reach)
-    view: View = {"oldest": labels[0], "forecasts": fresh, "model": board.models[lane]}
+    naive = [
+        (label, track.naive(np.array([cutoff]), values.shape[1], board.season, board.reach)[0])
+        for label, (cutoff, _, values, _) in zip(labels, kept, strict=True)
+        if since_cutoff is None or since_bar is None or label > since_cutoff or label >= since_bar
+    ]
+    view: View = {"oldest": labels[0], "forecasts": fresh, "naive": naive, "model": board.models[lane]}
     if errors is not None:
         view["errors"] = errors.by_cutoff() | {"cutoff": board.label(errors.cutoffs)}
         found = errors.sums().quality()
@@ -205,6 +219,7 @@ def _tile(board: Board, key: str, track: Track, version: Version) -> View:
         "relative": found and found.relative,
         "coverage": found and found.coverage,
         "behind": version[1],
+        "in_closed_hours": version[2],
     }
     if forecasts:
         newest = forecasts[-1]

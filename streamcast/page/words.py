@@ -28,8 +28,8 @@ def windows(board: Board) -> Mapping[str, str]:
         "coverage": f"{inside}, over {every} ({which}).{trained}{line}",
         "series_relative": f"{error}, of this series over {newest} ({which}).",
         "series_coverage": f"{inside}, of this series over {newest} ({which}).",
-        "behind": "From the newest forecast of this series to the newest of all series, in the time of the data; one"
-        " bar is not late yet.",
+        "behind": "From the newest forecast of this series to the newest of all series, in the time of the data. Hours"
+        " in which this series never has a value do not count; one bar is not late yet.",
         "outcome": "Only the forecast that is shown, over its steps that were observed so far.",
         "latency_p99_ms": f"From a record's poll to its committed forecast, {_latency_window(board)}. Records that"
         f" waited when the service took their partition over do not count.{line}",
@@ -75,6 +75,19 @@ def scope(board: Board) -> str:
     return f"{said} {many} {data}: on new data errors are usually larger."
 
 
+def latency_scope(board: Board) -> str:
+    """Which records or commits the latency that is shown is of; empty while none is."""
+    numbers = (board.samples[-1].service if board.samples else None) or {}
+    if numbers.get("latency_p99_ms") is None:
+        return ""
+    if commits := numbers.get("latency_commits"):
+        return f"the last {counted(round(commits), 'commit')}"
+    ago, window = numbers.get("latency_ago_seconds"), numbers.get("latency_seconds")
+    if ago is None or window is None:
+        return "since the service started"
+    return f"records of the last {round(window)} s" if ago <= window else f"records of {_about(ago)} ago"
+
+
 def series_scope(board: Board) -> str:
     """What the numbers of one series are of."""
     return f"its newest {board.kept_forecasts()} forecasts"
@@ -88,7 +101,7 @@ def _is_reported(board: Board) -> bool:
 def _latency_window(board: Board) -> str:
     numbers = board.service() or {}
     if seconds := numbers.get("latency_seconds"):
-        return f"by record, over the last {_seconds(seconds)} before the newest answer"
+        return f"by record, over the last {_seconds(seconds)} in which records came, or since the service started"
     if commits := numbers.get("latency_commits"):
         return f"by commit, over the last {counted(round(commits), 'commit')}"
     return "as the service reports it"
@@ -96,3 +109,9 @@ def _latency_window(board: Board) -> str:
 
 def _seconds(seconds: float) -> str:
     return duration_name(round(seconds * 1000))
+
+
+def _about(seconds: float) -> str:
+    """A duration in its largest unit of which there are at least two, such as "12 minutes"."""
+    size = next((size for size in (86_400, 3_600, 60) if seconds >= 2 * size), 60)
+    return _seconds(size * max(int(seconds // size), 1))

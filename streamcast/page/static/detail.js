@@ -6,6 +6,8 @@ import { exact, instant, lateness, make, percent, plural, ratio, short, wallCloc
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
 const NARROW = 500;
+const MARGIN = 0.06; // of the values' range, above and below them
+const AXES = ["xaxis", "yaxis", "yaxis2", "yaxis3"];
 const TICKS = [
   { dtickrange: [null, 1000], value: "%H:%M:%S.%L\n%-d %b %Y" },
   { dtickrange: [1000, 60000], value: "%H:%M:%S\n%-d %b %Y" },
@@ -34,6 +36,7 @@ export class Detail {
   // Start with another series (null for none).
   open(key) {
     this.key = key;
+    this.zoom = {};
     this.values = new Map();
     this.lanes = new Map();
     this.lane = null;
@@ -57,7 +60,7 @@ export class Detail {
       return;
     }
     this.stats = stats;
-    const version = [series.version, series.behind, stats.ended].join();
+    const version = [series.version, series.behind, series.in_closed_hours, stats.ended].join();
     if (!fresh && version === this.version) return;
     this.version = version;
     this.series = series;
@@ -67,6 +70,8 @@ export class Detail {
     for (const [lane, news] of Object.entries(series.lanes)) {
       const before = this.lanes.get(lane)?.forecasts ?? [];
       const forecasts = [...before, ...news.forecasts].filter((forecast) => forecast.cutoff >= news.oldest);
+      const naive = new Map(news.naive);
+      for (const forecast of forecasts) forecast.naive = naive.get(forecast.cutoff) ?? forecast.naive;
       this.lanes.set(lane, { ...news, forecasts });
     }
     this.render();
@@ -92,11 +97,6 @@ export class Detail {
     return { place: place < 0 ? forecasts.length - 1 : place, forecasts };
   }
 
-  naive(cutoff, step) {
-    const { freq, season } = this.series;
-    return this.values.get(cutoff + (step - season * Math.ceil(step / season)) * freq) ?? null;
-  }
-
   closed(label) {
     return this.series.closed.some(([first, last]) => first <= label && label <= last);
   }
@@ -109,6 +109,8 @@ export class Detail {
     this.renderFacts();
     const { place, forecasts } = this.chosen(this.lane);
     const forecast = forecasts[place];
+    const drawn = [...(forecast?.naive ?? []), ...(this.lanes.get(this.lane)?.errors?.naive ?? [])];
+    this.part("naive").hidden = drawn.every((value) => value === null);
     this.renderSlider(place, forecasts);
     this.renderOutcome(forecast);
     this.plot(forecast);
@@ -132,12 +134,11 @@ export class Detail {
 
   renderFacts() {
     const { relative = null, coverage = null } = this.lanes.get(this.lane) ?? {};
-    const { behind } = this.series;
     const facts = [
       ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
       ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"],
       ["over", `${this.stats.series_scope}, ${this.stats.steps}`, false, "series_relative"],
-      ["forecast", lateness(behind, this.stats), behind > 1 && !this.stats.ended, "behind"],
+      ["forecast", lateness(this.series, this.stats), this.series.behind > 1 && !this.stats.ended, "behind"],
     ];
     this.part("facts").replaceChildren(
       ...facts.map(([name, value, bad, field]) => make("div", { "data-window": field }, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
@@ -171,7 +172,7 @@ export class Detail {
     const known = observed.map((value, i) => ({ value, i })).filter(({ value }) => value !== null);
     const mean = (numbers) => (numbers.length ? numbers.reduce((sum, number) => sum + number, 0) / numbers.length : null);
     const error = mean(known.map(({ value, i }) => Math.abs(value - middle[i])));
-    const naive = mean(known.map(({ value, i }) => [value, this.naive(forecast.cutoff, i + 1)]).filter(([, before]) => before !== null)
+    const naive = mean(known.map(({ value, i }) => [value, forecast.naive[i]]).filter(([, before]) => before !== null)
       .map(([value, before]) => Math.abs(value - before)));
     const inside = known.filter(({ value, i }) => forecast.values[0][i] <= value && value <= forecast.values.at(-1)[i]).length;
     const bold = (text) => make("b", {}, text);
@@ -187,13 +188,25 @@ export class Detail {
   plot(forecast) {
     if (!window.Plotly || !this.values.size) return;
     const traces = [...(forecast ? this.fan(forecast) : []), ...this.observed(), ...this.errors()];
-    const config = { displayModeBar: false, responsive: false, doubleClick: "reset", scrollZoom: false };
-    window.Plotly.react(this.chart, traces, this.layout(forecast), config);
+    const config = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
+    window.Plotly.react(this.chart, traces, this.layout(forecast, traces), config);
     if (!this.drawn) {
+      this.chart.on("plotly_relayout", (changes) => this.keepZoom(changes));
+      this.chart.on("plotly_doubleclick", () => {
+        this.zoom = {};
+        this.render();
+      });
       this.chart.on("plotly_click", ({ points }) => this.chooseAt(points.find(({ customdata }) => customdata !== undefined)?.customdata));
       this.drawn = true;
     }
     this.chart.setAttribute("aria-label", `Observations of this series, and its forecast made at ${forecast ? instant(forecast.cutoff) : "no time yet"}`);
+  }
+
+  // Keep the ranges that a person has chosen; the other axes follow what can be seen.
+  keepZoom(changes) {
+    const chosen = AXES.filter((axis) => Object.keys(changes).some((name) => name.startsWith(`${axis}.range`)));
+    for (const axis of chosen) this.zoom[axis] = [...this.chart.layout[axis].range];
+    if (chosen.length) this.render();
   }
 
   chooseAt(cutoff) {
@@ -220,7 +233,7 @@ export class Detail {
       });
     }
     const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4, symbol: steps.map((step) => (this.closed(forecast.cutoff + step * freq) ? "circle-open" : "circle")) }, hovertemplate: "%{y:.4~g}" };
-    const naive = { x, y: steps.map((step) => this.naive(forecast.cutoff, step)), name: "naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
+    const naive = { x, y: forecast.naive, name: "naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
     const others = [...this.lanes].filter(([lane]) => lane !== this.lane).flatMap(([, { forecasts }]) => {
       const other = forecasts.find(({ cutoff }) => cutoff === forecast.cutoff);
       return other ? [{ x: other.values[0].map((_, i) => wallClock(other.cutoff + (i + 1) * freq)), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
@@ -243,20 +256,21 @@ export class Detail {
     ];
   }
 
-  layout(forecast) {
+  layout(forecast, traces) {
     const { freq } = this.series;
+    if (this.zoom.zone !== zone) this.zoom = { zone };
     const newest = Math.max(...this.values.keys());
     const end = Math.max(newest, this.chosen(this.lane).forecasts.at(-1)?.cutoff ?? newest);
     const steps = forecast?.values[0].length ?? 0;
     const narrow = this.chart.clientWidth < NARROW;
     const shown = Math.max(narrow ? SHOWN_NARROW : SHOWN, 2 * steps);
-    const range = [Math.max(Math.min(...this.values.keys()), newest - shown * freq) - freq, end + (steps + 1) * freq].map(wallClock);
+    const times = this.zoom.xaxis ?? [Math.max(Math.min(...this.values.keys()), newest - shown * freq) - freq, end + (steps + 1) * freq].map(wallClock);
+    const within = (axis, name) => this.zoom[name] ?? rangeOf(traces.filter(({ yaxis = "y" }) => yaxis === axis), times, axis === "y2");
     const axis = { gridcolor: ink("--line"), zeroline: false, linecolor: ink("--line"), tickfont: { color: ink("--muted") }, automargin: false };
     const title = (text, y) => ({ text, x: 0, xref: "paper", y, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, font: { size: 12, color: ink("--muted") } });
     const rule = (yref, y) => ({ type: "line", xref: "paper", x0: 0, x1: 1, yref, y0: y, y1: y, line: { color: ink("--muted"), width: 1, dash: "dot" } });
     const { nominal } = this.stats;
     return {
-      uirevision: `${this.key} ${zone}`,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink("--ink") },
       margin: { l: 52, r: 14, t: 28, b: 58 },
@@ -264,10 +278,10 @@ export class Detail {
       hovermode: "x unified",
       hoverlabel: { bgcolor: ink("--card"), bordercolor: ink("--line"), font: { color: ink("--ink") } },
       dragmode: "zoom",
-      xaxis: { ...axis, type: "date", range, anchor: "y3", tickformatstops: TICKS, hoverformat: `%-d %b %Y, %H:%M:%S (${zone})`, title: { text: `time in ${zone}`, standoff: 6, font: { size: 12, color: ink("--muted") } }, nticks: narrow ? 4 : 9 },
-      yaxis: { ...axis, ...plainNumbers, domain: [0.42, 1], nticks: 6 },
-      yaxis2: { ...axis, ...plainNumbers, domain: [0.19, 0.35], nticks: 3, rangemode: "tozero" },
-      yaxis3: { ...axis, domain: [0, 0.12], range: [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
+      xaxis: { ...axis, type: "date", range: times, anchor: "y3", tickformatstops: TICKS, hoverformat: `%-d %b %Y, %H:%M:%S (${zone})`, title: { text: `time in ${zone}`, standoff: 6, font: { size: 12, color: ink("--muted") } }, nticks: narrow ? 4 : 9 },
+      yaxis: { ...axis, ...plainNumbers, domain: [0.42, 1], nticks: 6, range: within("y", "yaxis") },
+      yaxis2: { ...axis, ...plainNumbers, domain: [0.19, 0.35], nticks: 3, range: within("y2", "yaxis2") },
+      yaxis3: { ...axis, domain: [0, 0.12], range: this.zoom.yaxis3 ?? [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
       annotations: [title(plainText(this.stats.target), 1.005), title(`${narrow ? "" : "mean absolute "}error of the forecast made at that time, all steps`, 0.355), title("inside the interval, all steps", 0.125)],
       shapes: [
         ...this.series.closed.map(([first, last]) => ({ type: "rect", layer: "below", x0: wallClock(first - freq / 2), x1: wallClock(last + freq / 2), yref: "y domain", y0: 0, y1: 1, fillcolor: ink("--raised"), line: { width: 0 } })),
@@ -282,6 +296,20 @@ export class Detail {
 function plainText(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
+
+// The range of the traces' values between two times, with a margin; undefined if there is none.
+function rangeOf(traces, times, fromZero) {
+  const [first, last] = times.map(moment);
+  const seen = [];
+  for (const { x, y } of traces) x.forEach((time, i) => y[i] !== null && first <= moment(time) && moment(time) <= last && seen.push(y[i]));
+  if (!seen.length) return undefined;
+  const [least, most] = [fromZero ? 0 : Math.min(...seen), Math.max(...seen)];
+  const margin = MARGIN * (most - least || Math.abs(most) || 1);
+  return [fromZero ? 0 : least - margin, most + margin];
+}
+
+// A time of a chart as a number: Plotly writes a space for the T of wallClock.
+const moment = (time) => Date.parse(`${String(time).replace(" ", "T")}Z`);
 
 function middleOf(levels) {
   return levels.reduce((best, level, i) => (Math.abs(level - 0.5) < Math.abs(levels[best] - 0.5) ? i : best), 0);

@@ -60,10 +60,10 @@ export function duration(seconds) {
 // Whether the coverage is clearly below the nominal one.
 export const short = (coverage, nominal) => given(coverage) && given(nominal) && coverage < nominal - 0.15;
 
-// How far a series is behind the newest forecast of all.
-export function lateness(behind, { freq, ended }) {
+// How far a series is behind the newest forecast of all, closed hours left out.
+export function lateness({ behind, in_closed_hours: closed }, { freq, ended }) {
   if (behind === null) return "no forecast yet";
-  if (!behind) return "up to date";
+  if (!behind) return closed ? "up to date, in closed hours" : "up to date";
   if (behind === 1 && !ended) return "up to date"; // its bar may still come
   const span = duration((behind * freq) / 1000);
   return ended ? `ended ${span} earlier` : `${span} late`;

@@ -9,6 +9,7 @@ const QUIET_SECONDS = 5;
 const LOST_SECONDS = 5;
 const BROKEN_SECONDS = 1.5;
 const UNREAD_SECONDS = 15;
+const SCORES = ["relative", "coverage"]; // numbers of other outcomes once the service reports them
 
 const part = (id) => document.getElementById(id);
 const wall = new Wall(part("tiles"));
@@ -162,10 +163,12 @@ function describe(silent) {
   if (stats.trouble) return ["lost", "topics cannot be read"];
   if (stats.scored_ago > UNREAD_SECONDS) return ["lost", `topics not read for ${duration(stats.scored_ago + silent)}`];
   if (stats.ended) return ["ended", "finished"];
+  const quiet = stats.silence + silent;
   if (stats.unanswered && stats.unanswered + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.unanswered + silent)}`];
-  if (stats.replay && stats.silence + silent > QUIET_SECONDS) return ["waiting", `no new data for ${duration(stats.silence + silent)}`];
-  if (stats.silence + silent > stats.patience) return ["quiet", `no data for ${duration(stats.silence + silent)}`];
-  if (stats.silence + silent > QUIET_SECONDS) return ["waiting", "waiting for the next bar"];
+  if (quiet > QUIET_SECONDS && stats.unserved + silent > QUIET_SECONDS) return ["quiet", `no data for ${duration(quiet)}, no answer from /metrics`];
+  if (stats.replay && quiet > QUIET_SECONDS) return ["waiting", `no new data for ${duration(quiet)}`];
+  if (quiet > stats.patience) return ["quiet", `no data for ${duration(quiet)}`];
+  if (quiet > QUIET_SECONDS) return ["waiting", "waiting for the next bar"];
   return ["live", "live"];
 }
 
@@ -178,7 +181,7 @@ function showStrip() {
   const figures = [
     ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1, of],
     ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", short(now.coverage, stats.nominal), of],
-    ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms"],
+    ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms", false, stats.latency_scope],
     ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
     ["Series", count(stats.series), "", remarks(), "series"],
@@ -191,7 +194,7 @@ function showStrip() {
     box.querySelector(".value").classList.toggle("bad", Boolean(bad));
     box.querySelector(".aside").textContent = aside;
     box.querySelector(".of").textContent = of;
-    box.querySelector("path").setAttribute("d", spark(trend.map((sample) => (of && sample.reported !== now.reported ? null : sample[field]))));
+    box.querySelector("path").setAttribute("d", spark(trend.map((sample) => (SCORES.includes(field) && sample.reported !== now.reported ? null : sample[field]))));
   });
 }
 
@@ -203,7 +206,7 @@ function figure(name, field) {
 function remarks() {
   if (stats.skipped) return `${counted(stats.skipped, "record", compact)} skipped to keep up`;
   if (stats.unreadable) return `${counted(stats.unreadable, "record", compact)} could not be read`;
-  if (stats.late) return `${counted(stats.late, "record", compact)} dropped: they came late`;
+  if (stats.late) return `${counted(stats.late, "late record", compact)} dropped`;
   return `${counted(stats.records, "record", compact)} read`;
 }
 

@@ -47,7 +47,7 @@ export class Wall {
     sketch(tile, this.sizes, fan, middle, seen);
     error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     late.className = tile.behind > 1 && !this.stats.ended ? "late" : "";
-    late.dataset.window = isLate(tile, this.stats) ? "behind" : "series_coverage";
+    late.dataset.window = isLate(tile, this.stats) || tile.in_closed_hours ? "behind" : "series_coverage";
     late.textContent = remark(tile, this.stats);
     item.classList.toggle("silent", isLate(tile, this.stats));
     link.setAttribute("aria-label", describe(tile, this.stats));
@@ -85,13 +85,14 @@ function sketch(tile, sizes, fan, middle, seen) {
 const isLate = ({ behind }, { ended }) => behind === null || (behind > 1 && !ended);
 
 function remark(tile, stats) {
-  if (isLate(tile, stats)) return lateness(tile.behind, stats);
+  if (isLate(tile, stats)) return lateness(tile, stats);
+  if (tile.in_closed_hours) return "closed";
   return tile.warm ? `${percent(tile.coverage)} inside` : "warming up";
 }
 
 function describe(tile, stats) {
   const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} times that of ${stats.naive} (${stats.series_scope}, ${stats.steps})`;
-  return `${tile.key}, ${error}, ${lateness(tile.behind, stats)}`;
+  return `${tile.key}, ${error}, ${lateness(tile, stats)}`;
 }
 
 // Explain an empty wall: no match, or no record yet.

@@ -286,6 +286,42 @@ def test_closed_hours_reach_to_the_end_of_the_forecast(board: Board) -> None:
     ]  # fmt: skip
 
 
+def test_a_series_in_closed_hours_is_not_late_until_two_of_its_open_bars_are_missing(board: Board) -> None:
+    """The shop opens at bar 8 of 24 and closes at bar 20; the mill runs day and night."""
+
+    def go_on(keys: list[str], bars: range) -> None:
+        for bar in bars:
+            board.take_records(batch(RECORDS, *(record(key, bar, 1.0) for key in keys)))
+            answers = [forecast(key, START + bar * FREQ, {"0.5": [1.0] * 12}) for key in keys]
+            board.take_forecasts(batch(FORECASTS, *answers))
+        board.score()
+
+    def shop() -> tuple[float, bool]:
+        (tile,) = views.tiles(board, ["shop"], {})
+        view = views.series(board, "shop")
+        assert view is not None
+        assert (view["behind"], view["in_closed_hours"]) == (tile["behind"], tile["in_closed_hours"])
+        return tile["behind"], tile["in_closed_hours"]
+
+    for day in range(4):
+        go_on(["mill"], range(24 * day, 24 * day + 8))
+        go_on(["mill", "shop"], range(24 * day + 8, 24 * day + 20))
+    assert shop() == (0, False)
+    known = {tile["key"]: tile["version"] for tile in views.tiles(board, ["shop"], {})}
+    go_on(["mill"], range(92, 104))
+    assert shop() == (0, True)
+    assert [tile["key"] for tile in views.tiles(board, ["shop"], known)] == ["shop"]
+    board.take_records(batch(RECORDS, record("orphan", 103, 1.0)))
+    board.take_forecasts(batch(FORECASTS, forecast("slow", START + 102 * FREQ, {"0.5": [1.0]})))
+    assert views.ranking(board, "", "late") == ["orphan", "slow", "mill", "shop"]
+    go_on(["mill"], range(104, 105))
+    assert shop() == (1, False)
+    go_on(["mill"], range(105, 106))
+    assert shop() == (2, False)
+    go_on(["mill"], range(106, 24 * 7 + 8))
+    assert shop() == (12 * 3, False), "a silent series is late by the hours in which it is open"
+
+
 def test_memory_is_bounded_in_series_bars_and_forecasts(clock: Clock) -> None:
     board = Board(SPEC, season=2, max_series=20, bars=16, max_forecasts=320, clock=clock)
     fill(board, Feeder(50, seed=1), 40)
@@ -306,6 +342,29 @@ def test_series_with_a_long_season_are_scored_beside_seasonal_naive_and_fewer_ar
     assert view is not None
     assert len(view["values"]) == board.bars
     assert board.max_series < Board(SPEC, season=24).max_series
+    naive = view["lanes"]["champion"]["naive"]
+    assert [label for label, _ in naive] == [START + bar * FREQ for bar in range(1_203, 1_299)]
+    assert list(naive[0][1]) == [float((1_203 + step - 1_008) % 11) for step in range(1, 13)]
+
+
+def test_naive_is_sent_again_while_its_records_may_still_come(board: Board) -> None:
+    def naive(since_bar: int | None, since_cutoff: int) -> dict[int, list[float]]:
+        view = views.series(board, "a", since_bar, {"champion": since_cutoff})
+        return (
+            {(label - START) // FREQ: list(each) for label, each in view["lanes"]["champion"]["naive"]} if view else {}
+        )
+
+    board.take_records(batch(RECORDS, *(record("a", bar, float(bar)) for bar in range(30))))
+    for bar in (29, 30):
+        board.take_forecasts(batch(FORECASTS, forecast("a", START + bar * FREQ, {"0.5": [1.0] * 24})))
+    before = naive(START + 29 * FREQ, START + 29 * FREQ)
+    assert list(before) == [29, 30]
+    assert before[29] == [float(bar) for bar in range(6, 30)]
+    assert before[30][-1] == 6.0, "the record of bar 30 has not come"
+    board.take_records(batch(RECORDS, record("a", 30, 30.0)))
+    assert naive(START + 29 * FREQ, START + 30 * FREQ)[30] == [float(bar) for bar in range(7, 31)]
+    board.take_records(batch(RECORDS, record("a", 31, 31.0)))
+    assert naive(START + 31 * FREQ, START + 30 * FREQ) == {}
 
 
 def test_a_new_series_replaces_the_one_silent_for_longest(clock: Clock) -> None:
@@ -687,9 +746,11 @@ def test_the_scraper_reads_the_services_metrics(clock: Clock) -> None:
     latency = {"latency_p50_ms": pytest.approx(17.5), "latency_p99_ms": pytest.approx(24.85)}
     outcomes = {"champion.outcomes": 2, "champion.trained_outcomes": 1}
     accuracy = {"champion.relative_mae": 0.25, "champion.coverage": 0.5, **outcomes}
-    assert first == {**latency, **accuracy, "latency_seconds": 60, "lag_records": 12, "late_records": 3}
+    window = {"latency_seconds": 60, "latency_ago_seconds": None}
+    assert first == {**latency, **accuracy, **window, "lag_records": 12, "late_records": 3}
     assert second is not None
     assert second["latency_p50_ms"] == pytest.approx(175)
+    assert second["latency_ago_seconds"] == pytest.approx(0, abs=60)
     assert scraper() is None
 
 
@@ -711,15 +772,38 @@ def test_the_numbers_of_another_groups_service_are_left_out_and_said_once(
 def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> None:
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
     with closing(TelemetryServer(telemetry, Fine())) as server:
-        scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
-        unknown = {"latency_p50_ms": None, "latency_p99_ms": None}
+        scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics", clock=clock)
+        unknown = {"latency_p50_ms": None, "latency_p99_ms": None, "latency_ago_seconds": None}
         outcomes = {"champion.outcomes": 0, "champion.trained_outcomes": 0}
         assert scraper() == {**unknown, **outcomes, "latency_seconds": 60, "lag_records": 0, "late_records": 0}
         telemetry.batch(4.0, np.full(10_000, 4.0), {"answered": 10_000})
-        found = [scraper() for _ in range(40)]
-    assert all(numbers == found[0] for numbers in found)
-    assert found[0] is not None
-    assert found[0]["latency_p50_ms"] == pytest.approx(3_750)
+        for looks in range(40):
+            numbers = scraper()
+            assert numbers is not None
+            assert numbers["latency_p50_ms"] == pytest.approx(3_750)
+            assert numbers["latency_ago_seconds"] == 2 * looks, "how old it is stands beside it"
+            clock.now += 2
+
+
+def test_the_latency_of_a_service_that_restarts_is_of_its_new_records(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([100, 4, 4, 5])
+
+    def answer(*_: object, **__: object) -> BytesIO:
+        count, name = next(answers), "streamcast_consume_to_forecast_seconds"
+        rows = [f'{name}_bucket{{le="{edge}"}} {count}' for edge in ("0.1", "+Inf")]
+        return BytesIO("\n".join([f"# TYPE {name} histogram", *rows, f"{name}_count {count}", ""]).encode())
+
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", answer)
+    scraper, found = Scraper("http://service/metrics", clock=clock), []
+    for _ in range(4):
+        numbers = scraper()
+        assert numbers is not None
+        assert numbers["latency_p50_ms"] == 50
+        found.append(numbers["latency_ago_seconds"])
+        clock.now += 2
+    assert found == [None, 0, 2, 0]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import itertools
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import orjson
@@ -18,6 +19,7 @@ from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, 
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
 from streamcast.page.guard import OPEN, Access
+from streamcast.page.scrape import watch
 from streamcast.page.server import PageServer, serve_dashboard
 from streamcast.spec.model_spec import Column
 
@@ -120,6 +122,19 @@ def nothing() -> Iterator[Stage]:
     stage = Stage(series=0, bars=0)
     yield stage
     stage.server.close()
+
+
+@contextmanager
+def serving(board: Board, numbers: dict[str, float | None]) -> Iterator[None]:
+    """A service that answers the page with ``numbers``."""
+    stop = threading.Event()
+    thread = threading.Thread(target=watch, args=(lambda: numbers, board, stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def a_series(board: Board, key: str, values: list[float | None], *, error: float, cutoffs: Iterable[int] = ()) -> None:
@@ -360,13 +375,26 @@ def test_between_two_bars_the_page_waits_and_one_bar_late_is_not_late(browser: B
     board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [answer], 1))
     assert board.records.heard is not None
     board.records.heard -= 30
-    with closing(stage.server), closing(stage.open(browser)) as page:
+    with closing(stage.server), serving(board, {}), closing(stage.open(browser)) as page:
         expect(page.locator("#status")).to_have_text("waiting for the next bar")
         expect(page.locator(".tile")).to_have_count(2)
         expect(page.locator(".late, .silent")).to_have_count(0)
         expect(page.get_by_role("link", name="press-00001")).to_have_attribute("aria-label", re.compile("up to date$"))
         board.records.heard -= 120
-        expect(page.locator("#status")).to_contain_text("no data for")
+        expect(page.locator("#status")).to_have_text(re.compile(r"no data for \d+ (s|min)$"))
+
+
+def test_a_service_that_does_not_answer_is_the_headline_once_no_data_comes(browser: Browser, many: Stage) -> None:
+    with closing(many.open(browser)) as page:
+        many.go_on()
+        expect(page.locator("#status")).to_have_text("live")
+        assert many.board.records.heard is not None
+        many.board.records.heard -= 30
+        words = re.compile(r"no data for \d+ s, no answer from /metrics")
+        expect(page.locator("#status")).to_have_text(words)
+        expect(page.locator("body")).to_have_attribute("data-state", "quiet")
+        with serving(many.board, {}):
+            expect(page.locator("#status")).to_have_text("waiting for the next bar")
 
 
 def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Stage) -> None:
@@ -376,15 +404,16 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
         board.take_records(replace(records, timestamps=[START - 10**9] * len(records)))
         board.take_forecasts(feeder.forecasts())
     board.score()
-    board.report_service({"lag_records": 0.0})
+    numbers: dict[str, float | None] = {"lag_records": 0.0}
     assert board.records.heard is not None
     board.records.heard += 600  # however slowly the page opens, records still arrive
     with closing(nothing.open(browser)) as page:
         expect(page.locator(".tile .late")).to_have_text("9 min late")
-        board.report_service({"lag_records": 3.0})
-        board.records.heard -= 660
-        expect(page.locator("#status")).to_contain_text("no new data for")
-        board.report_service({"lag_records": 0.0})
+        with serving(board, numbers):
+            numbers["lag_records"] = 3.0
+            board.records.heard -= 660
+            expect(page.locator("#status")).to_contain_text("no new data for")
+            numbers["lag_records"] = 0.0
         expect(page.locator("#status")).to_have_text("finished")
         expect(page.locator("#upto")).to_have_text("the data ends at 1 Nov 2026, 12:29:00 UTC")
         expect(page.locator(".tile", has_text="chiller")).to_contain_text(" % inside")
@@ -481,10 +510,10 @@ def test_nothing_is_wider_than_a_phone_and_text_can_be_read(browser: Browser, ma
 def test_the_header_of_a_phone_has_room_for_the_state_and_the_zone(browser: Browser, many: Stage) -> None:
     many.board.zone = "Australia/Melbourne"
     with closing(many.open(browser, phone=True, zone="America/New_York")) as page:
-        for state, ago in (("live", 0), ("waiting", 30), ("quiet", 3000)):
+        for text, ago in (("live", 0), ("no data for 50 min, no answer from /metrics", 3000)):
             many.go_on()
             many.board.records.heard = many.board.clock() - ago
-            expect(page.locator("body")).to_have_attribute("data-state", state)
+            expect(page.locator("#status")).to_have_text(text)
             boxes = [page.locator(part).bounding_box() for part in (".brand", ".status", "#zone", "#theme")]
             places = [(box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]) for box in boxes if box]
             assert len(places) == 4
@@ -563,6 +592,44 @@ def test_times_are_shown_in_the_chosen_zone_which_is_named_and_remembered(browse
         expect(page.locator(title)).to_have_text("time in America/New_York")
 
 
+def test_the_axes_follow_what_is_in_view_until_a_person_chooses(browser: Browser, nothing: Stage) -> None:
+    values: list[float | None] = [10.0 + bar % 7 for bar in range(200)]
+    values[20] = 900.0
+    a_series(nothing.board, "kettle", values, error=1.0, cutoffs=(199,))
+    ranges = "Object.fromEntries(['x', 'y'].map((a) => [a, document.getElementById('chart').layout[`${a}axis`].range]))"
+
+    def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+        box = page.locator("#chart .nsewdrag[data-subplot='xy']").bounding_box()
+        assert box is not None
+        (x0, y0), (x1, y1) = (
+            (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)
+        )  # fmt: skip
+        page.mouse.move(x0, y0)
+        page.mouse.down()
+        page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2)
+        page.mouse.move(x1, y1)
+        page.mouse.up()
+
+    with closing(nothing.open(browser, "#/series/kettle")) as page:
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        first = page.evaluate(ranges)
+        assert 0 < first["y"][0] < 10
+        assert 16 < first["y"][1] < 30, "the spike is out of sight"
+        drag(page, (0.2, 0.5), (0.24, 0.5))
+        until(page, f"JSON.stringify({ranges}.x) !== '{orjson.dumps(first['x']).decode()}'")
+        narrow = page.evaluate(ranges)
+        assert narrow["y"] != first["y"]
+        drag(page, (0.5, 0.3), (0.5, 0.6))
+        until(page, f"JSON.stringify({ranges}.y) !== '{orjson.dumps(narrow['y']).decode()}'")
+        chosen = page.evaluate(ranges)
+        assert chosen["x"] == narrow["x"]
+        a_series(nothing.board, "kettle", [*values, 500.0], error=1.0)
+        until(page, "document.getElementById('chart').data.some(({ y }) => y.includes(500))")
+        assert page.evaluate(ranges) == chosen
+        page.locator("#chart .nsewdrag[data-subplot='xy']").dblclick()
+        until(page, f"{ranges}.y[1] > 500")
+
+
 def test_a_click_on_the_chart_chooses_the_forecast_of_that_time(browser: Browser, many: Stage) -> None:
     with closing(many.open(browser, "#/series/kiln-00006", zone="America/New_York")) as page:
         panel = page.locator("#chart .xy2 .scatterlayer").first
@@ -604,6 +671,38 @@ def test_closed_hours_and_steps_that_nobody_can_score_are_marked(browser: Browse
         expect(page.locator("#outcome")).to_contain_text(re.compile("^11 of 12 steps observed; .*; 1 without a value"))
         page.keyboard.press("ArrowRight")
         expect(page.locator("#outcome")).to_contain_text("5 in closed hours: nobody can score them")
+
+
+def test_naive_of_a_season_longer_than_the_chart_is_drawn_and_counted(browser: Browser, nothing: Stage) -> None:
+    board = nothing.board = Board(SPEC, season=1_008, scored=[1, 6])
+    values: list[float | None] = [float(bar % 11) for bar in range(1_300)]
+    a_series(board, "house", values, error=1.0, cutoffs=(1_280,))
+    naive = "document.getElementById('chart').data?.find((trace) => trace.name === 'naive')?.y"
+    with closing(serve_dashboard(board)) as nothing.server, closing(nothing.open(browser, "#/series/house")) as page:
+        until(page, f"{naive}?.[0] === {(1_281 - 1_008) % 11}")
+        expect(page.locator("#naive")).to_be_visible()
+        expect(page.locator("#outcome")).to_contain_text(re.compile(r"12 of 12 steps observed; mean error 1, naive \d"))
+
+
+def test_a_series_in_closed_hours_is_no_problem(browser: Browser, nothing: Stage) -> None:
+    board = nothing.board
+    a_series(board, "mill", [1.0] * 101, error=1.0, cutoffs=(100,))
+    hours = [10.0 + bar % 24 if 8 <= bar % 24 < 20 else None for bar in range(24 * 4)]
+    a_series(board, "shop", hours, error=1.0, cutoffs=(91,))
+    board.report_service({"late_records": 12_345.0, "latency_p99_ms": 9.0, "latency_seconds": 60.0})
+    board.samples.clear()
+    board.score()
+    with closing(nothing.open(browser)) as page:
+        shop = page.locator(".tile", has_text="shop")
+        expect(shop).to_contain_text("closed")
+        expect(page.locator(".late, .silent")).to_have_count(0)
+        expect(page.locator("#strip .figure").nth(2).locator(".of")).to_have_text("since the service started")
+        aside = page.locator("#strip .figure").last.locator(".aside")
+        expect(aside).to_have_text("12.3K late records dropped")
+        assert aside.evaluate("(box) => box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight")
+        shop.click()
+        expect(page.locator("#facts")).to_contain_text("up to date, in closed hours")
+        expect(page.locator("#facts .bad")).to_have_count(0)
 
 
 def test_a_series_without_closed_hours_shades_nothing(page: Page) -> None:

@@ -125,7 +125,27 @@ def test_all_lanes_are_compared_on_the_same_kind_of_outcomes() -> None:
 @pytest.mark.parametrize(
     ("numbers", "expected"),
     [
-        ({"latency_seconds": 60.0}, "by record, over the last 1 minute before"),
+        (None, ""),
+        ({"latency_p99_ms": None, "latency_seconds": 60.0, "latency_ago_seconds": None}, ""),
+        ({"latency_p99_ms": 9.0, "latency_seconds": 60.0, "latency_ago_seconds": None}, "since the service started"),
+        ({"latency_p99_ms": 9.0, "latency_seconds": 60.0, "latency_ago_seconds": 58.0}, "records of the last 60 s"),
+        ({"latency_p99_ms": 9.0, "latency_seconds": 60.0, "latency_ago_seconds": 61.0}, "records of 1 minute ago"),
+        ({"latency_p99_ms": 9.0, "latency_seconds": 60.0, "latency_ago_seconds": 754.0}, "records of 12 minutes ago"),
+        ({"latency_p99_ms": 9.0, "latency_seconds": 60.0, "latency_ago_seconds": 9e5}, "records of 10 days ago"),
+        ({"latency_p99_ms": 9.0, "latency_commits": 4096.0}, "the last 4,096 commits"),
+    ],
+)
+def test_the_latency_says_which_records_it_is_of(numbers: dict[str, float | None] | None, expected: str) -> None:
+    board = Board(SPEC, season=24)
+    board.report_service(numbers)
+    board.score()
+    assert words.latency_scope(board) == expected
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ({"latency_seconds": 60.0}, "by record, over the last 1 minute in which records came"),
         ({"latency_commits": 4096.0}, "by commit, over the last 4,096 commits"),
         (None, "as the service reports it"),
     ],
