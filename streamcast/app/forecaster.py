@@ -199,13 +199,13 @@ class Forecaster:
     ) -> pd.DataFrame:  # fmt: skip
         """Return the forecast of every series from its newest bar: ``h`` rows per series (default: the horizon).
 
-        ``level`` chooses intervals by their percentage, such as ``[80]`` (default: all that the model has).  All rows are
-        streamed in their order, some thousands of bars a second; the network needs the last seasons, the online layer
-        learns from all.  With known inputs, a series' newest bar is that of its last target; the rows after it bring
-        the known inputs of the bars to forecast.  Times come back as those of ``df``: epoch numbers in their unit, texts in the ``time_format``, all
-        others as datetimes, local in the forecaster's time zone, and with that zone if they named one.  Datetimes come
-        back, too, where the unit or the form does not hold the times.  Raises SpecError for steps or levels that the
-        model does not have.
+        ``level`` chooses intervals by their percentage, such as ``[80]`` (default: all that the model has).  All rows
+        are streamed in their order, some thousands of bars a second; the network needs the last seasons, the online
+        layer learns from all.  With known inputs, a series' newest bar is that of its last target; the rows after it
+        bring the known inputs of the bars to forecast.  Times come back as those of ``df``: epoch numbers in their
+        unit, texts in the ``time_format``, all others as datetimes, local in the forecaster's time zone, and with that
+        zone if they named one.  Datetimes come back, too, where the unit or the form does not hold the times.  Raises
+        SpecError for steps or levels that the model does not have.
         """
         steps, kept = self._steps(h), self._columns(level)
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
