@@ -154,8 +154,17 @@ class LocalKafka:
         self.start()
 
     def freeze(self) -> None:
-        """Freeze the node's process (SIGSTOP): connections stay open and nothing answers."""
+        """Freeze the node's process (SIGSTOP): connections stay open and nothing answers.
+
+        Returns when all its threads stand still: on a busy machine they go on for a while after the signal, and a
+        record that is sent meanwhile is answered.  Raises BrokerError when one goes on.
+        """
         self._signal(signal.SIGSTOP)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._process is not None and self._process.poll() is None and not _stands_still(self._process.pid):
+            if time.monotonic() > deadline:
+                raise BrokerError(f"Process {self._process.pid} goes on {STOP_SECONDS:.0f} s after SIGSTOP")
+            time.sleep(0.005)
 
     def thaw(self) -> None:
         """Let a frozen node continue (SIGCONT)."""
@@ -229,6 +238,15 @@ class LocalKafka:
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
         self.kill()
         raise BrokerError(f"Kafka did not start within {START_SECONDS:.0f} s; its log {self.log} ends with:\n{tail}")
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether all threads of a process are stopped."""
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            if thread.read_text().rpartition(")")[2].split()[0] != "T":
+                return False
+    return True
 
 
 def run_tool(main: str, *arguments: str, version: str = VERSION) -> str:

@@ -47,8 +47,8 @@ QUICK: dict[str, dict[str, object]] = {
     "librdkafka": {"session.timeout.ms": 1500, "heartbeat.interval.ms": 200},
 }
 IMPATIENT: dict[str, dict[str, object]] = {
-    "kafka-python": {"request_timeout_ms": 1000, "delivery_timeout_ms": 1500, "session_timeout_ms": 15_000},
-    "librdkafka": {"delivery.timeout.ms": 1500, "socket.timeout.ms": 1000, "session.timeout.ms": 15_000},
+    "kafka-python": {"request_timeout_ms": 2000, "delivery_timeout_ms": 3000, "session_timeout_ms": 15_000},
+    "librdkafka": {"delivery.timeout.ms": 3000, "socket.timeout.ms": 2000, "session.timeout.ms": 15_000},
 }
 STALLING: dict[str, dict[str, object]] = {
     "kafka-python": {"max_poll_interval_ms": 2000},

@@ -17,6 +17,8 @@ WRONG_INPUT = 2
 FILE = "streamcast.yaml"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 """What may begin the names of topics, groups, folders and models alike."""
+USUAL_BROKER = "127.0.0.1:9092"
+"""The broker of a file that names none."""
 METRICS_PORT, PAGE_PORT = 9464, 8080
 """The ports of a file without a name; those of a named one follow."""
 
@@ -70,7 +72,7 @@ def of_its_own(name: str, path: Path) -> dict[str, object]:
         STORE: f"{name}-state",
         METRICS: METRICS_PORT + step,
         PAGE: PAGE_PORT + step,
-        **({BROKER: brokers.pop()} if len(brokers) == 1 else {}),
+        **({BROKER: brokers.pop()} if len(brokers) == 1 and brokers != {USUAL_BROKER} else {}),
     }
 
 

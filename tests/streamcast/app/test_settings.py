@@ -15,6 +15,7 @@ from harness import ROOT
 from streamcast.app import settings
 from streamcast.app.cli import app
 from streamcast.app.commands.deployment.dashboard import metrics_url
+from streamcast.app.commands.init import USUAL_BROKER
 from streamcast.app.settings import load_settings
 from streamcast.app.settings.fields import Settings
 from streamcast.errors import SettingsError
@@ -64,6 +65,7 @@ def test_two_services_of_one_folder_share_nothing_and_have_all_comments(tmp_path
 
 
 def test_a_second_service_has_the_broker_of_the_file_beside_it(tmp_path: Path) -> None:
+    assert load_settings(_write(tmp_path, MINIMAL)).kafka.bootstrap_servers == USUAL_BROKER
     kafka = "kafka: {bootstrap_servers: 'kafka-7:9093'}\n"
     (tmp_path / "streamcast.yaml").write_text(f"{MINIMAL}\n{kafka}", encoding="utf-8")
     told = CliRunner().invoke(app, ["init", str(tmp_path / "load.yaml"), "--name", "load"])
