@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
@@ -58,10 +59,18 @@ class Member:
         self.transport.commit([Outgoing(self.output.topic, *columns)], {self.input: end})
 
     def answers(self) -> tuple[int, list[int]]:
-        """The committed position, and the offsets that were answered."""
-        first, end = self.transport.bounds([self.output])[self.output]
-        batches = self.transport.read_range(self.output, first, end)
-        return self.transport.committed([self.input])[self.input], [int(v or 0) for b in batches for v in b.values]
+        """The committed position, and the offsets that were answered.
+
+        The broker ends a transaction in each partition some time after it has confirmed the end: answers may come
+        later than the position, but not after seconds.
+        """
+        position, answered = self.transport.committed([self.input])[self.input], list[int]()
+        deadline = time.monotonic() + 10
+        while len(answered) < position and time.monotonic() < deadline:
+            first, end = self.transport.bounds([self.output])[self.output]
+            batches = list(self.transport.read_range(self.output, first, end))
+            answered = [int(value or 0) for batch in batches for value in batch.values]
+        return position, answered
 
 
 @pytest.fixture(scope="module")
