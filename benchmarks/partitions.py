@@ -17,6 +17,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,7 +32,7 @@ from harness.faults.serve import run
 from harness.local_kafka import LocalKafka
 from harness.streams import LSTM_ATTENTION, model_spec
 from streamcast.consumers.kafka_python.transport import KafkaTransport
-from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
+from streamcast.consumers.transport import BrokerUnavailable, Connection, Outgoing, Partition, TopicSpec
 from streamcast.spec.folders import new_network, save_model
 
 TOPICS = ("observations", "forecasts", "dead-letters", "journal")
@@ -46,7 +47,8 @@ class Service:
         self._client, self._partitions, self._folder = client, partitions, folder
         self._group, self._bars, self._began = uuid.uuid4().hex[:12], 0, 0
         self._feeder = KafkaTransport(Connection(bootstrap, self._group, "feeder", "at_least_once"))
-        self._feeder.create([TopicSpec(self._topic(name), partitions) for name in TOPICS])
+        for name in TOPICS:
+            self._create(TopicSpec(self._topic(name), partitions))
         self._spec = model_spec({}, LSTM_ATTENTION)
         save_model(folder / "models", "tiny", self._spec, new_network(self._spec), {})
         self._settings: dict[str, object] = {
@@ -56,6 +58,15 @@ class Service:
             "models.folder": str(folder / "models"), "models.lanes": {"champion": {"model": "tiny@latest"}},
             "telemetry.port": 0,
         }  # fmt: skip
+
+    def _create(self, topic: TopicSpec) -> None:
+        """Create a topic; the broker needs longer for a thousand partitions than the client waits."""
+        deadline = time.monotonic() + MOST_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(BrokerUnavailable):
+                self._feeder.create([topic])
+                return
+        raise TimeoutError(f"{topic.name} was not there after {MOST_SECONDS:.0f} s")
 
     def _topic(self, name: str) -> str:
         return f"{self._group}-{name}"
