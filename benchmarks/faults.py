@@ -27,9 +27,8 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from benchmarks.printing import show
+from benchmarks.printing import show_rows
 from harness.faults.brokers import BROKER_FAULTS, BrokerFault, run_broker_round
 from harness.faults.checker import Client
 from harness.faults.clock import ClockError
@@ -64,10 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(" ".join(f"{name}={row[name]}" for name in COLUMNS), highlight=False)
         if given.json:
             given.json.write_text(json.dumps(rows, indent=2) + "\n")
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in COLUMNS))
-    show(table, console)
+    show_rows(rows, COLUMNS, console)
     return 1 if any(row["violations"] for row in rows) else 0
 
 

@@ -23,9 +23,8 @@ from typing import Any, get_args
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.printing import show
+from benchmarks.printing import show_rows
 from harness.faults.checker import Client
 from harness.faults.cluster import Worker
 from harness.faults.serve import run
@@ -155,10 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(" ".join(f"{name}={row[name]}" for name in COLUMNS), highlight=False)
     if given.json:
         given.json.write_text(json.dumps(rows, indent=2) + "\n")
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in COLUMNS))
-    show(table, console)
+    show_rows(rows, COLUMNS, console)
     return 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich.console import Console
 from rich.table import Table
 
@@ -14,3 +16,11 @@ def show(table: Table, console: Console | None = None) -> None:
     console = console or Console()
     full = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
     Console(file=console.file, width=max(full, console.width)).print(table)
+
+
+def show_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str], console: Console) -> None:
+    """Print rows as a table of these columns."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(str(row[name]) for name in columns))
+    show(table, console)

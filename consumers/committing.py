@@ -153,7 +153,7 @@ class Committing(ABC, Generic[P]):
                 f" one is not silent for {self._session_seconds:.0f} s, it is another process, and this one ends"
             ) from fenced
         log.warning("Group %s has fenced this member and there is no other: it joins again", self._connection.group)
-        held = sorted(self._membership.sought.keys() | self._membership.waiting)
+        held = self._membership.assigned()
         self._membership.clear()
         if held and self._listener is not None:
             self._listener.on_lost(held)

@@ -58,6 +58,10 @@ class Membership:
         self.paused.difference_update(partitions)
         return [partition for partition in partitions if partition in self.sought]
 
+    def assigned(self) -> list[Partition]:
+        """All partitions that the group has given, whether they wait or not."""
+        return sorted(self.sought.keys() | self.waiting)
+
     def holds(self, partitions: Iterable[Partition]) -> bool:
         """Whether all these partitions are assigned and have been sought."""
         return self.sought.keys() >= set(partitions)

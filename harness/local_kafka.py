@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from harness.frozen import stands_still
+
 VERSION = "4.1.0"
 OLDER = "4.0.0"
 """The version before, from which a cluster is upgraded."""
@@ -161,7 +163,7 @@ class LocalKafka:
         """
         self._signal(signal.SIGSTOP)
         deadline = time.monotonic() + STOP_SECONDS
-        while self._process is not None and self._process.poll() is None and not _stands_still(self._process.pid):
+        while self._process is not None and self._process.poll() is None and not stands_still(self._process.pid):
             if time.monotonic() > deadline:
                 raise BrokerError(f"Process {self._process.pid} goes on {STOP_SECONDS:.0f} s after SIGSTOP")
             time.sleep(0.005)
@@ -238,15 +240,6 @@ class LocalKafka:
         tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
         self.kill()
         raise BrokerError(f"Kafka did not start within {START_SECONDS:.0f} s; its log {self.log} ends with:\n{tail}")
-
-
-def _stands_still(pid: int) -> bool:
-    """Whether all threads of a process are stopped."""
-    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-            if thread.read_text().rpartition(")")[2].split()[0] != "T":
-                return False
-    return True
 
 
 def run_tool(main: str, *arguments: str, version: str = VERSION) -> str:

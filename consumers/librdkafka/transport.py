@@ -181,10 +181,12 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         A static member stays in its group either way.
         """
         if self._consumer is not None:
-            self._give_back()
-            members, self._consumer = [self._consumer], None
-            if not ended_within(timeout_seconds, members.clear):
-                log.warning("A member did not end within %.0f s: this process goes on without it", timeout_seconds)
+            try:
+                self._give_back()
+            finally:
+                members, self._consumer = [self._consumer], None
+                if not ended_within(timeout_seconds, members.clear):
+                    log.warning("A member did not end within %.0f s: this process goes on without it", timeout_seconds)
         self._drop_producer()
         super().close(timeout_seconds)
 
@@ -229,7 +231,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
 
     def _give_back(self) -> None:
         """Commit what is pending, forget all partitions, and tell the listener, as a revocation would."""
-        held = sorted(self._membership.sought.keys() | self._membership.waiting)
+        held = self._membership.assigned()
         self._commit_last(held)
         self._membership.give_up(held)
         if held and self._listener is not None:
@@ -368,7 +370,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 commit = partial(self._joined().commit, offsets=self._offsets(pending), asynchronous=False)
                 started(commit).result(REQUEST_MS / 1000)  # the client's own call has no deadline
         except (KafkaException, TransportError, TimeoutError) as refused:
-            log.warning("The last positions were refused, so their records will be answered again: %s", refused)
+            log.warning("The last positions were refused, so their records will be answered again: %r", refused)
 
     def _send(self, producer: Producer, records: Outgoing) -> None:
         """Queue every record at the client."""

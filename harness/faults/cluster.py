@@ -31,6 +31,7 @@ from harness.commands import fork_server
 from harness.faults.checker import Client, held
 from harness.faults.clock import Clock
 from harness.faults.serve import Trap, run
+from harness.frozen import stands_still
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
 from harness.proxy import KafkaProxy
@@ -146,9 +147,8 @@ class Worker:
         """Whether the process is frozen (SIGSTOP) before the timeout; its report comes a moment earlier."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline and self.process.is_alive():
-            with suppress(FileNotFoundError, ProcessLookupError):
-                if Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T":
-                    return True
+            if self.process.pid is not None and stands_still(self.process.pid):
+                return True
             time.sleep(0.01)
         return False
 

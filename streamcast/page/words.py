@@ -10,7 +10,7 @@ from streamcast.quality import counted, duration_name, naive_name
 
 _LISTED_STEPS: Final = 6
 _WORTH_SAYING: Final = 0.03
-"""The least share of outcomes that is told: less flatters nothing."""
+"""The least share of outcomes that is said: less flatters nothing."""
 
 
 def windows(board: Board) -> Mapping[str, str]:

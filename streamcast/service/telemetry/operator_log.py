@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streamcast.consumers.transport import Partition, Positions
+from streamcast.kernels.outcomes import NAMES, NOT_FINITE
 from streamcast.latency import quantile_ms
 from streamcast.quality import counted
 from streamcast.service.telemetry.meters import SECONDS_EDGES, Histogram
@@ -92,7 +93,7 @@ class OperatorLog:
         self._records += records
         if self._dead_letters and not self._warned:
             self._warned = True
-            every = self._dead_letters >= self._records
+            every = self._dead_letters >= self._records and NAMES[NOT_FINITE] not in self._reasons
             log.warning(
                 "%s of %s became dead letters (%s): `streamcast dlq inspect` says why%s",
                 f"{self._dead_letters:,}", counted(self._records, "record"), ", ".join(self._reasons),

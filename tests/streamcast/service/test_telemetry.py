@@ -242,9 +242,9 @@ def test_the_log_warns_once_a_minute_of_dead_letters_and_asks_whether_the_topic_
 ) -> None:
     caplog.set_level("WARNING", "streamcast")
 
-    def commit(records: int, rejected: int) -> None:
+    def commit(records: int, rejected: int, reason: str = "shape") -> None:
         telemetry.on_poll(records, {PARTITION: 0})
-        telemetry.dead_letter("shape", rejected)
+        telemetry.dead_letter(reason, rejected)
         telemetry.on_commit(0.01, records)
 
     commit(40, 40)
@@ -260,6 +260,11 @@ def test_the_log_warns_once_a_minute_of_dead_letters_and_asks_whether_the_topic_
     telemetry.on_poll(0, {PARTITION: 0})
     commit(40, 3)
     assert caplog.messages == ["3 of 40 records became dead letters (shape): `streamcast dlq inspect` says why"]
+    caplog.clear()
+    clock.now += 61
+    telemetry.on_poll(0, {PARTITION: 0})
+    commit(40, 40, "not finite")
+    assert caplog.messages == ["40 of 40 records became dead letters (not finite): `streamcast dlq inspect` says why"]
 
 
 def test_the_log_is_silent_while_nothing_arrives_and_a_minute_has_one_line(

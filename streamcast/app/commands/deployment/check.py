@@ -28,7 +28,6 @@ from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.ahead import ahead_of
 from streamcast.topics.journal import read_journals
-from streamcast.topics.names import champion_of
 from streamcast.topics.observations import Decoder
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
@@ -248,9 +247,9 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
 
 def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> None:
     """Warn when the newest records of the input are none that the champion can read."""
-    with suppress(ModelError, TransportError):  # these have their lines already
+    with suppress(ModelError, TransportError):  # other checks fail by the same, and say so
         models = load_lanes(settings)
-        spec = models[champion_of(models, settings.models.champion_lane)].spec
+        spec = models[settings.models.champion_lane].spec
         decoder = Decoder(spec.series, ahead_of(model.spec for model in models.values()))
         bounds = reader.bounds([Partition(source.name, index) for index in range(source.partitions)])
         ends = {each: (max(first, end - NEWEST), end) for each, (first, end) in bounds.items() if first < end}

@@ -12,6 +12,9 @@ from streamcast.errors import SettingsError
 
 _OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 
+SERVICE_PORT = "telemetry.port"
+"""The setting of the port of a service, of which a group has one process of each name."""
+
 
 @contextmanager
 def listening(setting: str, host: str, port: int) -> Iterator[None]:
@@ -22,8 +25,9 @@ def listening(setting: str, host: str, port: int) -> Iterator[None]:
         number = error.errno or 0
         reason = os.strerror(number).lower() if number in errno.errorcode else error.strerror
         remedy = (
-            f"if the process that uses port {port} is that of these settings, it runs already, and a second one would"
-            " take its place; else end it, or choose another port (0: any free one)"
+            f"if the process that uses port {port} is that of these settings, it runs already"
+            + (" (a second service would take its place)" if setting == SERVICE_PORT else "")
+            + "; else end it, or choose another port (0: any free one)"
             if number in _OF_THE_PORT
             else f"expected an address of this machine, not {host!r}"
         )

@@ -68,7 +68,8 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
         server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
     watch.start()
     guarded = threading.Event()
-    threading.Thread(target=guard_interpreter, args=(deadlines.stall_seconds, guarded), daemon=True).start()
+    guard = (deadlines.stall_seconds, guarded)
+    threading.Thread(target=guard_interpreter, args=guard, daemon=True, name="interpreter-guard").start()
     stop = stop_on_signals()
     log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
     try:

@@ -1,0 +1,15 @@
+"""Whether a process that was sent SIGSTOP stands still."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+
+def stands_still(pid: int) -> bool:
+    """Whether all threads of a process are stopped; on a busy machine they go on for a while after the signal."""
+    states = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            states.append(thread.read_text().rpartition(")")[2].split()[0])
+    return set(states) == {"T"}
