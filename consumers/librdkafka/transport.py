@@ -232,7 +232,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
     def _give_back(self) -> None:
         """Commit what is pending, forget all partitions, and tell the listener, as a revocation would."""
         held = self._membership.assigned()
-        self._commit_last(held)
+        if not ended_within(REQUEST_MS / 1000, partial(self._commit_last, held)):  # the client's call has no deadline
+            log.warning("The last positions were not committed in time: their records will be answered again")
         self._membership.give_up(held)
         if held and self._listener is not None:
             self._listener.on_revoked(held)
@@ -363,12 +364,14 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         self._membership.pending.answered(None if refused is None else KafkaException(refused))
 
     def _commit_last(self, partitions: Sequence[Partition]) -> None:
-        """Commit the pending positions before the partitions go; after a refusal their records are answered again."""
+        """Commit the pending positions before the partitions go; after a refusal their records are answered again.
+
+        In a rebalance the client lets no other thread call it, so its thread must commit.
+        """
         try:
             self._await_held(time.monotonic() + REQUEST_MS / 1000)
             if pending := self._membership.pending.give_up(partitions):
-                commit = partial(self._joined().commit, offsets=self._offsets(pending), asynchronous=False)
-                started(commit).result(REQUEST_MS / 1000)  # the client's own call has no deadline
+                self._joined().commit(offsets=self._offsets(pending), asynchronous=False)
         except (KafkaException, TransportError, TimeoutError) as refused:
             log.warning("The last positions were refused, so their records will be answered again: %r", refused)
 

@@ -695,6 +695,27 @@ def test_at_least_once_positions_are_committed_before_partitions_go(world: World
     assert world.reader().committed(list(after)) == after
 
 
+def test_at_least_once_positions_are_committed_within_the_rebalance_that_takes_the_partitions(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, sink = world.topic(partitions=2), world.topic()
+    world.admin.commit([numbered(source, 0, 10, partitions=2)], {})
+    member, other = (world.connect(instance, at_least_once=True) for instance in "12")
+    heard, taken = join(member, source), Heard()
+    after = positions(take(member, 10))
+    other.subscribe([source], taken)
+    for _ in range(POLLS):  # the positions of one of two commits at least are pending whenever the rebalance comes
+        member.commit([numbered(sink, 0, 10)], after)
+        member.commit([numbered(sink, 0, 10)], after)
+        batches = member.poll(0.1, 100)
+        other.poll(0.1, 100)
+        if heard.revoked:
+            break
+    assert (set(heard.revoked), batches) == (set(after), [])
+    assert world.reader().committed(list(after)) == after
+    assert "were refused" not in caplog.text
+
+
 def test_at_least_once_the_next_commit_of_a_member_that_the_group_removed_is_in_doubt(world: World) -> None:
     source, sink = world.topic(partitions=2), world.topic()
     world.admin.commit([numbered(source, 0, 10, partitions=2)], {})
