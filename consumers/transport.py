@@ -14,6 +14,9 @@ from uuid import UUID
 
 Headers = Sequence[tuple[str, bytes]]
 
+CREATE_SECONDS = 60.0
+"""Within which new topics have leaders for all partitions; a thousand partitions take more than ten seconds."""
+
 
 class Partition(NamedTuple):
     """One partition of one topic."""

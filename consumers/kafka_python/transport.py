@@ -41,6 +41,7 @@ from streamcast.consumers.kafka_python.connections import connected_producer
 from streamcast.consumers.kafka_python.reader import CONNECT_MS, REQUEST_MS, KafkaReader, columns
 from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, remember_fencing, resume_rebalance
 from streamcast.consumers.transport import (
+    CREATE_SECONDS,
     Batch,
     BrokerUnavailable,
     Connection,
@@ -167,7 +168,7 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
                     raise NotAllowed.to("CREATE", f"topic {name}") from error
                 except errors.TopicAlreadyExistsError:
                     pass  # somebody else was faster
-                self._admin().wait_for_topics([name], CONNECT_MS)
+                self._admin().wait_for_topics([name], round(1000 * CREATE_SECONDS))
 
     def _close(self) -> None:
         if self._consumer is not None:

@@ -32,6 +32,7 @@ from streamcast.consumers.librdkafka.reader import (
     log,
 )
 from streamcast.consumers.transport import (
+    CREATE_SECONDS,
     Batch,
     BrokerUnavailable,
     Connection,
@@ -192,12 +193,12 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
 
     def _await_described(self, names: set[str]) -> None:
         """Wait until the brokers describe new topics with their leaders; they know them only some time after."""
-        deadline = time.monotonic() + CONNECT_SECONDS
+        deadline = time.monotonic() + CREATE_SECONDS
         while missing := sorted(names - {name for name, topic in self._found(sorted(names)).items() if _is_led(topic)}):
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(
                     f"The brokers accepted {', '.join(missing)} and did not describe the partitions with their leaders"
-                    f" within {CONNECT_SECONDS:g} s: see the brokers' logs, then try again"
+                    f" within {CREATE_SECONDS:g} s: see the brokers' logs, then try again"
                 )
             time.sleep(DESCRIBE_SECONDS)
 

@@ -300,9 +300,11 @@ class Forecaster:
         self, df: Any = None, *, id_col: str | None = None, time_col: str | None = None, target_col: str | None = None
     ) -> Stream:
         """Return a live stream; its state is that after the rows of ``df``."""
-        live = Stream(self.model, self._timezone, time_format=self._time_format)
-        if df is not None:
-            live.extend(self._history(*as_pandas(df, self._names.given(id_col, time_col, target_col))))
+        names = self._names.given(id_col, time_col, target_col)
+        frame, names = (None, names) if df is None else as_pandas(df, names)
+        live = Stream(self.model, self._timezone, time_format=self._time_format, names=names)
+        if frame is not None:
+            live.extend(self._history(frame, names))
         return live
 
     def _history(self, frame: pd.DataFrame, names: Names) -> History:
@@ -394,13 +396,15 @@ class Stream:
     """An engine that takes one observation at a time.
 
     ``timezone`` is that of times that name none, and of those of its forecasts, which name it if ``zoned``;
-    ``time_format`` is the form of texts that are no ISO 8601.
+    ``time_format`` is the form of texts that are no ISO 8601, and ``names`` are those of a forecast's columns.
     """
 
     def __init__(
-        self, model: Model, timezone: str = "UTC", *, zoned: bool = False, time_format: str | None = None
-    ) -> None:
+        self, model: Model, timezone: str = "UTC", *, zoned: bool = False, time_format: str | None = None,
+        names: Names = Names(),  # noqa: B008 - it is frozen
+    ) -> None:  # fmt: skip
         self._model, self._timezone, self._zoned, self._time_format = model, timezone, zoned, time_format
+        self._names = names
         self._engine = Engine(model.spec, model.network)
         self._offset = 0
         self._newest: dict[str, tuple[int, np.ndarray]] = {}
@@ -469,12 +473,15 @@ class Stream:
         return in_zone(frame, self._timezone, named=self._zoned)
 
     def forecast(self, key: str) -> pd.DataFrame:
-        """Return the newest forecast of a series, its times as datetimes; raises KeyError when there is none."""
+        """Return the newest forecast of a series, its times as datetimes; raises KeyError when there is none.
+
+        Its columns are those of ``Forecaster.predict``, under the names of the frame that the model was trained on.
+        """
         if key not in self._newest:
             raise KeyError(f"{key!r} has no forecast yet (of {len(self._newest)} series): update it first")
         cutoff, values_HQ = self._newest[key]
         frame = forecast_frame(self._model.spec, self._model.name, [key], np.array([cutoff]), values_HQ[None])
-        return in_zone(frame, self._timezone, named=self._zoned)
+        return self._names.back(in_zone(frame, self._timezone, named=self._zoned))
 
     def _take(self, observations: Observations) -> bool:
         try:

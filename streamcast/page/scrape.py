@@ -36,13 +36,15 @@ class Scraper:
 
     Latencies are by record, over the last minute in which the service answered records: ``latency_ago_seconds`` says
     how long ago that was.  It is None while all of them were answered before the page's first look, and the latencies
-    are those since the service started.
+    are those since the service started.  After looks that failed for longer than a minute, ``latency_seconds`` is the
+    time since the last one that did not.
     """
 
     def __init__(self, url: str, group: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self._url, self._group, self._clock = url, group, clock
         self._foreign: set[str] = set()
-        self._scrapes: deque[Mapping[float, float]] = deque(maxlen=round(_WINDOW_SECONDS / _PAUSE_SECONDS))
+        self._looks: deque[tuple[float, Mapping[float, float]]] = deque(maxlen=round(_WINDOW_SECONDS / _PAUSE_SECONDS))
+        self._spanned = _WINDOW_SECONDS
         self._latency: Numbers = {"latency_p50_ms": None, "latency_p99_ms": None}
         self._answered: float | None = None
 
@@ -64,7 +66,7 @@ class Scraper:
         return {
             **self._latency,
             **_accuracy(samples),
-            "latency_seconds": _WINDOW_SECONDS,
+            "latency_seconds": self._spanned,
             "latency_ago_seconds": None if self._answered is None else self._clock() - self._answered,
             "lag_records": sum(sample.value for sample in samples if sample.name == _LAG),
             "late_records": sum(sample.value for sample in samples if sample.name == _LATE),
@@ -72,18 +74,20 @@ class Scraper:
 
     def _take(self, buckets: Mapping[float, float]) -> None:
         """Note the latencies by ``buckets``, the counts since the service started, and whether new records came."""
-        before = self._scrapes[-1] if self._scrapes else None
+        now = self._clock()
+        before = self._looks[-1][1] if self._looks else None
         if before and any(buckets.get(edge, 0.0) < count for edge, count in before.items()):
             before = {}  # the service has restarted
-            self._scrapes.clear()
-            self._scrapes.append(before)
+            self._looks.clear()
+            self._looks.append((now, before))
         if before is not None and buckets.get(math.inf, 0.0) > before.get(math.inf, 0.0):
-            self._answered = self._clock()
-        earlier = self._scrapes[0] if self._scrapes else {}
-        self._scrapes.append(buckets)
+            self._answered = now
+        since, earlier = self._looks[0] if self._looks else (now, {})
+        self._looks.append((now, buckets))
         lately = {edge: count - earlier.get(edge, 0.0) for edge, count in sorted(buckets.items())}
         if lately.get(math.inf):
             self._latency = {"latency_p50_ms": quantile_ms(0.5, lately), "latency_p99_ms": quantile_ms(0.99, lately)}
+            self._spanned = max(_WINDOW_SECONDS, now - since)
 
     def _is_foreign(self, samples: Iterable[Sample]) -> bool:
         """Whether the answer is that of another group's service; warn of each once."""

@@ -289,7 +289,7 @@ def _mention_shared_bars(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], f
     if shared := int(pd.DataFrame({"series": series_N, "bar": bar_N}).duplicated().sum()):
         found.changes.append(Message(
             f"{shared:,} of {len(ts_N):,} rows share a bar of {found.bar} with an earlier row of their series, and"
-            " the first counts: train with a shorter ", Option.FREQ, ", or with ", Option.TICKS, " to use them all",
+            " the first counts: a model trained with a shorter ", Option.FREQ, ", or with ", Option.TICKS, ", uses all",
         ))  # fmt: skip
     if found.grid.calendar and (beside := int((found.grid.start(bar_N) != ts_N).sum())):
         found.notes.append(

@@ -208,7 +208,7 @@ def _corrected(
     if corrected := int(again.sum()):
         changes.append(Message(
             f"{corrected:,} of {len(order_N):,} rows have the series and time of a later row and are left out: the"
-            " last counts. Are they readings of one bar? Then train with ", Option.TICKS,
+            " last counts. If they are readings of one bar: a model trained with ", Option.TICKS, " uses them all",
         ))  # fmt: skip
     kept: NDArray[np.intp] = order_N[np.append(~again, [True])]
     return kept

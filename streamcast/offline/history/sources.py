@@ -38,7 +38,8 @@ def load(
         frame, commas = _file(source, texts, notes, changes)
         where = str(source)
     frame = _with_index(frame, wanted)
-    _require(list(frame.columns), wanted, named, where)
+    levels = [str(name) for name in frame.index.names if name is not None]
+    _require([*frame.columns, *levels], wanted, named, where)
     return (frame if inputs is None else frame[wanted]), commas
 
 

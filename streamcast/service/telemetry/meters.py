@@ -73,11 +73,14 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "service_info": ("1, with the group that this process works for.", ("group",)),
     "model_info": ("1 for the model that each lane runs.", ("lane", "model", "model_version")),
     "forecast_coverage_target": ("The share of outcomes that the interval promises to hold.", ()),
-    "forecast_outcomes": ("Outcomes behind the next five: at most the newest 4,096 of a step.", ("lane", "horizon")),
-    "forecast_mae": ("Mean absolute error of these outcomes.", ("lane", "horizon")),
+    "forecast_outcomes": (
+        "Outcomes behind the other forecast_ figures of this step: at most the newest 4,096.",
+        ("lane", "horizon"),
+    ),
+    "forecast_mae": ("Mean absolute error of the newest 4,096 outcomes of this step.", ("lane", "horizon")),
     "forecast_relative_mae": ("That error over seasonal naive's on the same outcomes.", ("lane", "horizon")),
-    "forecast_pinball": ("Mean pinball loss of these outcomes.", ("lane", "horizon")),
-    "forecast_coverage": ("Share of these outcomes inside the interval.", ("lane", "horizon")),
+    "forecast_pinball": ("Mean pinball loss of the newest 4,096 outcomes of this step.", ("lane", "horizon")),
+    "forecast_coverage": ("Share of the newest 4,096 outcomes inside the interval.", ("lane", "horizon")),
     "forecast_skill": ("1 less forecast_relative_mae: above 0 is better than seasonal naive.", ("lane", "horizon")),
     "quality_outcomes": (
         "Outcomes since the process started, of the steps that the model's spec names in scored; all is all of these.",

@@ -253,14 +253,14 @@ def test_the_other_commands_on_files_name_flags(tmp_path: Path, capsys: pytest.C
 
 def test_notes_name_options_in_both_doors(tmp_path: Path) -> None:
     again = pd.concat([HOURS, HOURS[-1:]])
-    with pytest.warns(match="Then train with ticks$"):
+    with pytest.warns(match="a model trained with ticks uses them all$"):
         forecaster = Forecaster("zero", horizon=2).fit(again)
     assert "freq 1h was guessed: it is the median step" in forecaster.notes
     again.to_csv(tmp_path / "data.csv", index=False)
     arguments = ["train", tmp_path / "data.csv", "--model", "zero", "--horizon", "2", "--id-col", "", "--models"]
     said = CliRunner().invoke(app, [*map(str, arguments), str(tmp_path)]).stderr
     assert "note: --freq 1h was guessed: it is the median step\n" in said
-    assert "Then train with --ticks\n" in said
+    assert "a model trained with --ticks uses them all\n" in said
 
 
 def test_an_option_in_an_f_string_is_refused_because_the_command_line_could_not_find_it() -> None:

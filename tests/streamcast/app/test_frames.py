@@ -53,6 +53,8 @@ def test_own_names_are_taken_everywhere_and_come_back(fitted: Forecaster, tmp_pa
         pd.testing.assert_frame_equal(found.rename(columns=backward), expected)
         tested = forecaster.cross_validation(own, n_windows=2, **given)  # type: ignore[arg-type]
         assert list(tested.columns[:4]) == ["meter", "when", "cutoff", "kWh"]
+        live = forecaster.stream(own, **given).forecast("k1")
+        assert list(live.columns) == list(found.columns)
     kept = new(**GIVEN).fit(own)
     loaded = Forecaster.load(kept.save(tmp_path / "m"))
     pd.testing.assert_frame_equal(loaded.predict(own), kept.predict(own))
@@ -67,6 +69,8 @@ def test_one_series_needs_no_name_and_its_times_may_be_the_index(fitted: Forecas
     alone = new().fit(indexed)
     assert list(alone.predict(indexed).columns) == NIXTLA[1:]
     assert "unique_id" not in alone.cross_validation(indexed)
+    live = alone.stream(indexed)
+    assert list(live.forecast(*live.series()).columns) == NIXTLA[1:]
 
 
 def test_an_arrow_table_is_a_frame(fitted: Forecaster) -> None:

@@ -198,8 +198,8 @@ def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_b
     np.testing.assert_array_equal(history.values_NC[:, 0], [1, 3])
     assert " ".join(history.changes) == (
         "read as missing: 1 value infinite or beyond ±1e+100"
-        " 1 of 3 rows have the series and time of a later row and are left out: the last counts. Are they readings of"
-        " one bar? Then train with ticks"
+        " 1 of 3 rows have the series and time of a later row and are left out: the last counts. If they are"
+        " readings of one bar: a model trained with ticks uses them all"
     )
 
 

@@ -785,6 +785,24 @@ def test_the_latency_of_a_bulk_stays_when_nothing_follows_it(clock: Clock) -> No
             clock.now += 2
 
 
+def test_the_latency_after_a_long_silence_names_the_time_that_it_spans(clock: Clock) -> None:
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=clock)
+    with closing(TelemetryServer(telemetry, Fine())) as server:
+        scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics", clock=clock)
+        scraper()
+        telemetry.batch(0.2, np.full(300, 1.0), {"answered": 300})
+        clock.now += 300
+        numbers = scraper()
+        assert numbers is not None
+        assert numbers["latency_seconds"] == 300
+        for _ in range(40):
+            clock.now += 2
+            telemetry.batch(0.2, np.full(300, 1.0), {"answered": 300})
+            numbers = scraper()
+        assert numbers is not None
+        assert numbers["latency_seconds"] == 60
+
+
 def test_the_latency_of_a_service_that_restarts_is_of_its_new_records(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,13 +13,15 @@ from rich.text import Text
 
 from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport, partitions_of
 from streamcast.app.commands.tables import lean
+from streamcast.app.moments import moment
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing
 from streamcast.errors import SettingsError
 from streamcast.quality import counted
 from streamcast.topics.dead_letters import REPLAY_OF, REPLAYED
 
-SHOWN_BYTES = 60
+SHOWN_BYTES = 200
+"""Of a value in the table; `--json` has all that the letter holds."""
 SENT_AT_ONCE = 200
 
 
@@ -86,6 +88,7 @@ def inspect(settings: Settings, wanted: Filter, limit: int, as_json: bool, conso
             {
                 "partition": x.partition,
                 "offset": x.offset,
+                "timestamp": x.timestamp,
                 **x.headers,
                 "replayed": x.source in box.replayed,
                 "value": (x.value or b"").decode(errors="replace"),
@@ -94,18 +97,22 @@ def inspect(settings: Settings, wanted: Filter, limit: int, as_json: bool, conso
         ]
         console.print_json(data=rows)
         return 0
-    table = lean("reason", "source", "detail", "value")
+    table = lean("time", "reason", "source", "detail", "value")
     for x in found[-limit:]:
         again = "failed again after a replay: " if REPLAY_OF in x.headers else ""
         detail = again + x.headers.get("detail", "")
-        cells = x.headers.get("reason", "?"), x.source, detail, repr((x.value or b"")[:SHOWN_BYTES])
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(Text, (moment(x.timestamp), x.headers.get("reason", "?"), x.source, detail, _shown(x))))
     if found:
         console.print(table)
     counts = Counter(x.headers.get("reason", "?") for x in found)
     reasons = ", ".join(f"{n} {r}" for r, n in counts.most_common())
     console.print(f"{counted(len(found), 'dead letter')}: {reasons or 'none'}")
     return 0
+
+
+def _shown(letter: Letter) -> str:
+    value = letter.value or b""
+    return repr(value) if len(value) <= SHOWN_BYTES else f"{value[:SHOWN_BYTES]!r} …"
 
 
 def send_again(settings: Settings, wanted: Filter, again: bool, dry_run: bool, console: Console) -> int:
