@@ -2,9 +2,9 @@
 
     python -m benchmarks.engine [--seconds 3] [--json FILE]
 
-Rows: a file of 1,000 series replayed as columns; the same from JSON to JSON; one long series; windows of 60 to
-6,000 bars; 1,000 to 100,000 series; several scales.  Every row is measured for about ``--seconds``; the median poll
-counts.
+Rows: a file of 1,000 series replayed as columns; the same from JSON to JSON; the same of the models that ``train``
+makes of hourly series, with and without ``--plain``; one long series; windows of 60 to 6,000 bars; 1,000 to 100,000
+series; several scales.  Every row is measured for about ``--seconds``; the median poll counts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from rich.table import Table
 
@@ -26,35 +27,54 @@ from benchmarks.printing import show
 from benchmarks.service import benchmark_model
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.engine.engine import Engine
-from streamcast.spec.folders import Model
+from streamcast.offline.history.read import read
+from streamcast.offline.training.defaults import default_spec
+from streamcast.spec.folders import Model, new_network
+from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.forecasts import Encoder
 from streamcast.topics.observations import Decoder, Observations, encode_observation
 
 POLL = 5_000
-MINUTE_MS, FIRST_MS = 60_000, 1_700_000_000_000
+HOUR_MS, FIRST_MS = 3_600_000, 1_700_000_000_000
+HISTORY_HOURS = 24 * 70
 SOURCE = Partition("input", 0)
 
 
-def polls(series: int, rows: int = POLL) -> Iterator[Observations]:
-    """Yield polls of a stream in which every series has a record a minute, forever."""
+def polls(series: int, spec: SeriesSpec, rows: int = POLL) -> Iterator[Observations]:
+    """Yield polls of a stream in which every series has a record a bar, forever."""
     random = np.random.default_rng(0)
     names = [f"s{i}" for i in range(series)]
     first = 0
     while True:
         number = np.arange(first, first + rows)
         step = number // series
-        values = np.empty((rows, 3))
-        values[:, 0] = 10 + 3 * np.sin(step / 24 * 2 * np.pi + number % series) + random.random(rows)
-        values[:, 1], values[:, 2] = values[:, 0] / 2, step % 24
-        times = FIRST_MS + step * MINUTE_MS
+        target = 10 + 3 * np.sin(step / 24 * 2 * np.pi + number % series) + random.random(rows)
+        values = np.column_stack([target, target / 2, step % 24])[:, : len(spec.columns)]
+        times = FIRST_MS // spec.freq * spec.freq + step * spec.freq
         keys = [names[i] for i in (number % series).tolist()]
         yield Observations([(SOURCE, 0, rows)], keys, number, times, times, values)
         first += rows
 
 
+def trained_form(*, plain: bool) -> Model:
+    """Return an untrained model of the form that ``streamcast train`` gives hourly series, a day ahead."""
+    hours = np.arange(HISTORY_HOURS)
+    frame = pd.DataFrame({"ds": FIRST_MS // HOUR_MS * HOUR_MS + hours * HOUR_MS})
+    frame["y"] = (2 + np.sin(hours / 24 * 2 * np.pi)) * np.where(hours // 24 % 7 < 5, 1.5, 1.0)
+    spec = default_spec(read(frame, id_col=None), 24, plain=plain)
+    torch.manual_seed(0)
+    return Model(spec, new_network(spec).eval(), "bench", "1", "0" * 64)
+
+
+def _first_polls(model: Model, series: int) -> int:
+    """How many polls bring every series past its longest season."""
+    bars = 2 if model.spec.online is None else max(model.spec.season) + model.spec.horizon
+    return max(3, bars * series // POLL)
+
+
 def stepping(model: Model, series: int) -> Callable[[], dict[str, float]]:
     """Return a function that takes the next poll through an engine and returns the seconds of each stage."""
-    engine, source = Engine(model.spec, model.network), polls(series)
+    engine, source = Engine(model.spec, model.network), polls(series, model.spec.series)
 
     def poll() -> dict[str, float]:
         observations = next(source)
@@ -64,14 +84,14 @@ def stepping(model: Model, series: int) -> Callable[[], dict[str, float]]:
         lap("promote")
         return lap.seconds
 
-    for _ in range(max(3, 2 * series // POLL)):
+    for _ in range(_first_polls(model, series)):
         poll()
     return poll
 
 
 def json_to_json(model: Model, series: int) -> Callable[[], dict[str, float]]:
     """Return the same as ``stepping``, from the bytes of records to the bytes of forecasts."""
-    engine, source = Engine(model.spec, model.network), polls(series)
+    engine, source = Engine(model.spec, model.network), polls(series, model.spec.series)
     decoder = Decoder(model.spec.series)
     encoder = Encoder(model.spec, model.name, model.version, model.digest, "champion", "input")
 
@@ -94,7 +114,7 @@ def json_to_json(model: Model, series: int) -> Callable[[], dict[str, float]]:
         engine.promote()
         return lap.seconds
 
-    for _ in range(3):
+    for _ in range(_first_polls(model, series)):
         poll()
     return poll
 
@@ -137,6 +157,10 @@ def main() -> None:
     cases: list[tuple[str, Callable[[], Callable[[], dict[str, float]]]]] = [
         ("1,000 series, columns", lambda: stepping(gru, 1_000)),
         ("1,000 series, JSON to JSON", lambda: json_to_json(gru, 1_000)),
+        *(
+            (f"{name}, JSON to JSON", lambda plain=plain: json_to_json(trained_form(plain=plain), 1_000))
+            for name, plain in (("train --plain", True), ("train, the default", False))
+        ),
         ("one long series", lambda: stepping(gru, 1)),
         *((f"window of {w:,} bars", lambda w=w: stepping(benchmark_model("gru", w), 1_000)) for w in (60, 600, 6_000)),
         *((f"{n:,} series", lambda n=n: stepping(gru, n)) for n in (1_000, 10_000, 100_000)),

@@ -20,6 +20,11 @@ def _counts(folder: Path) -> None:
     counts().to_csv(folder / "counts.csv", index=False)
 
 
+def _wide(folder: Path) -> None:
+    """``wide.csv``: the file of the quickstart with a column for each place."""
+    counts().pivot_table(values="people", index="hour", columns="place").to_csv(folder / "wide.csv")
+
+
 def _people(folder: Path) -> None:
     """The file and the model of the quickstart; the model has no network, so that nobody waits for a training."""
     _counts(folder)
@@ -67,5 +72,5 @@ def _ticks(folder: Path) -> None:
 
 
 GIVEN: Mapping[str, Callable[[Path], None]] = {
-    "counts.csv": _counts, "people": _people, "data.csv": _load, "ticks.csv": _ticks,
+    "counts.csv": _counts, "wide.csv": _wide, "people": _people, "data.csv": _load, "ticks.csv": _ticks,
 }  # fmt: skip
