@@ -99,7 +99,7 @@ def records_us(kinds: Sequence[str], series: int = 1_000, rows: int = POLL, time
 def _polling(kind: str, series: int, rows: int, times: int) -> Callable[[], None]:
     spec = benchmark_model("gru").spec.model_copy(update={"network": {"kind": kind, "hidden": 64, "layers": 2}})
     engine = Engine(spec, new_network(spec).eval())
-    ready = iter(list(islice(polls(series, rows), times)))
+    ready = iter(list(islice(polls(series, spec.series, rows), times)))
 
     def poll() -> None:
         engine.stage(next(ready))
