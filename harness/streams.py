@@ -57,7 +57,7 @@ def model_spec(series: Mapping[str, object], network: Mapping[str, object] = GRU
 FAR_AWAY = LocalTime(
     zone="far away",
     offsets=((0, 3_600_000), (START + 5 * MINUTE, -1_800_000)),
-    days_off=(20_453,),
+    days_off=(20_453, 20_455),
     until=START + 10**12,
 )
 """Local time that changes within the streams of the laws, on a day off."""
@@ -95,6 +95,7 @@ SPECS: Mapping[str, ModelSpec] = {
         horizon=5,
         season=(3, 21),
         targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3),
+        online=Online(days_off_apart=True),
     ),
     "online": model_spec({}, horizon=5, season=(4, 9), online=Online()),
     "zero": zero_spec(

@@ -49,7 +49,7 @@ class OnlineLayer:
         self.beta = {(r, h): np.zeros(self.features) for r in range(2) for h in self.rungs}
         self.size, self.share = np.zeros(self.parts), np.ones(self.parts)
         self.scale = self.fast = self.slow = self.fast_size = self.slow_size = 0.0
-        self.known, self.last = 0, math.nan
+        self.known, self.last, self.edge = 0, math.nan, 0.0
         self.now = [0.0] * 4  # deviation, naive deviation, slope, scaled deviation
         self.normal = [NormalDist().inv_cdf(level) * 1.2533 for level in self.levels]
 
@@ -94,13 +94,25 @@ class OnlineLayer:
             return float((weights[have] * experts[have]).sum() / weights[have].sum())
         return float(experts[have][-1]) if have.any() else math.nan
 
-    def step(self, y: float, network: Floats | None, *, answer: bool = True) -> Floats:
-        """Take the outcome of the next bar and answer, from the network's forecast [H, Q] or None."""
+    def step(
+        self, y: float, network: Floats | None, *, answer: bool = True, off: Sequence[bool] = ()
+    ) -> Floats:  # fmt: skip
+        """Take the outcome of the next bar and answer, from the network's forecast [H, Q] or None.
+
+        ``off`` says whether this bar and the next H are on days off that are kept apart.
+        """
         t = len(self.y)
         y = min(max(y, -1e100), 1e100) if math.isfinite(y) else math.nan
         self.y.append(y)
         self.d.append(math.nan)
-        if not math.isnan(y):
+        if off and off[0]:
+            self.y[t] = math.nan
+            if not math.isnan(y):
+                self.follow(t, y)
+                self.compare(t, y)
+                self.now[2] = 0.0 if math.isnan(self.last) else y - self.last
+                self.last = y
+        elif not math.isnan(y):
             self.settle(t, y)
             self.observe(t, y)
         deviation, naive, slope, scaled = self.now
@@ -115,13 +127,42 @@ class OnlineLayer:
         self.issued.append(None)
         if network is not None and not (np.abs(network) < 1e100).all():
             network = None
-        forecast = np.array([self.levels_of(t, h, network) for h in range(1, self.horizon + 1)])
+        apart = network is not None and self.edge >= 0
+        alone = [apart and bool(off) and off[h] for h in range(self.horizon + 1)]
+        forecast = np.array([self.levels_of(t, h, network, alone=alone[h]) for h in range(1, self.horizon + 1)])
         if answer:
             medians: Floats = np.full(self.horizon, math.nan) if network is None else network[:, self.median]
             self.issued[-1] = (forecast, medians)
         return forecast
 
+    def follow(self, t: int, y: float) -> None:
+        """Move theta by an outcome, at every scored step with a forecast of it."""
+        for h in self.ladder:
+            issued = self.issued[t - h] if h <= t and not math.isnan(self.cutoffs[t - h][0]) else None
+            if issued:
+                per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
+                eta = max(0.1 * h**-0.3 * per_day, 1.0 / (self.count[h] + 11.0))
+                for j, level in enumerate(issued[0][h - 1]):
+                    if j != self.median:
+                        inside = y < level or (y == level and j > self.median)
+                        self.theta[h][j] = np.clip(self.theta[h][j] + eta * (self.levels[j] - inside), -20, 20)
+
+    def compare(self, t: int, y: float) -> None:
+        """Add how much nearer than the mixture the network was, at a bar of a day off."""
+        gains = []
+        for h in self.ladder:
+            issued = self.issued[t - h] if h <= t and not math.isnan(self.cutoffs[t - h][0]) else None
+            if issued and not math.isnan(issued[1][h - 1]):
+                experts, x, base = self.candidates(t, h)
+                experts[0] = issued[1][h - 1]
+                experts += [base + self.regress(r, h, x) for r in range(2)] if self.regressions else []
+                clipped = np.maximum(experts, self.lower)
+                gain = abs(y - self.mix(self.weight[h], clipped)) - abs(y - clipped[0])
+                gains.append(min(max(gain / max(self.sigma[h], 1e-100), -10.0), 10.0))
+        self.edge = (1 - 1 / (4 * self.day)) * self.edge + math.fsum(gains) / len(self.ladder)
+
     def settle(self, t: int, y: float) -> None:
+        self.follow(t, y)
         relative = []
         old_scale = self.scale if self.scale > 1e-100 else 1.0
         for h in self.ladder:
@@ -149,13 +190,6 @@ class OnlineLayer:
             if n == 1:
                 self.sigma[h] = error
             sigma = max(self.sigma[h], 1e-100)
-            if issued:
-                per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
-                eta = max(0.1 * h**-0.3 * per_day, 1.0 / (n + 10.0))
-                for j, level in enumerate(issued[0][h - 1]):
-                    if j != self.median:
-                        inside = y < level or (y == level and j > self.median)
-                        self.theta[h][j] = np.clip(self.theta[h][j] + eta * (self.levels[j] - inside), -20, 20)
             sign = float(mixed > y) - float(mixed < y)
             keep = 1.0 - 0.01 / self.day
             for e, expert in enumerate(clipped):
@@ -213,7 +247,7 @@ class OnlineLayer:
         share = (h - low) / (high - low)
         return (1 - share) * values[low] + share * values[high]
 
-    def levels_of(self, t: int, h: int, network: Floats | None) -> list[float]:
+    def levels_of(self, t: int, h: int, network: Floats | None, *, alone: bool = False) -> list[float]:
         u = t + h
         self.y += [math.nan] * h  # bars that nobody has observed
         experts, x, base = self.candidates(u, h)
@@ -222,10 +256,11 @@ class OnlineLayer:
         if self.regressions:
             experts += [base + self.regress(r, h, x) for r in range(2)]
         weights = self.between(self.weight, h)
-        mixed = self.mix(weights, np.maximum(experts, self.lower))
+        clipped = np.maximum(experts, self.lower)
+        mixed = clipped[0] if alone else self.mix(weights, clipped)
         mixed = max(0.0, self.lower) if math.isnan(mixed) else mixed
         local = self.between(self.sigma, h) * max(self.share[self.part(u)], 0.05)
-        trust = 0.0 if network is None else weights[0]
+        trust = 0.0 if network is None else 1.0 if alone else weights[0]
         theta = self.between(self.theta, h)
         found = []
         for j, z in enumerate(self.normal):

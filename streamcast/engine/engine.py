@@ -22,7 +22,7 @@ from streamcast.engine.slab import FIRST_SLOTS, Slab
 from streamcast.engine.window import buffers, plan, window_layout
 from streamcast.errors import Option
 from streamcast.kernels import scoring
-from streamcast.kernels.advance import Counts, Steps, advance
+from streamcast.kernels.advance import Counts, Steps, advance, mark_days_off
 from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.models.network import Network, NoNetwork
 from streamcast.models.spec import SpecError
@@ -32,6 +32,7 @@ from streamcast.topics.observations import Observations
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 MOST_FIRST_BYTES = 1 << 30
 """Limit on the memory of a new slab."""
@@ -157,7 +158,10 @@ class Engine:
         lap("inference")
         answer = steps.answer[:k]
         if self._layer is not None:
-            finite = self._layer.apply(steps.slot[:k], steps.order[:k], steps.observed[:k], answer, forecast)
+            off_step, off = self._days_off(steps, k, answers)
+            finite = self._layer.apply(
+                steps.slot[:k], steps.order[:k], steps.observed[:k], answer, forecast, off_step, off
+            )
         at = steps.answer_step[:answers]
         records = steps.record[at]
         if not finite.all():
@@ -171,7 +175,17 @@ class Engine:
             forecasts = Forecasts(*(getattr(forecasts, name)[finite] for name in Forecasts.__slots__))
         return forecasts, scores
 
-    def _network_forecast(self, steps: Steps, counts: Counts, answers: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def _days_off(self, steps: Steps, k: int, answers: int) -> tuple[Flags, Flags]:
+        """Return which of K steps are bars of days off, and which bars from each of A answers on [A, H + 1].
+
+        Both are empty where the layer does not keep days off apart.
+        """
+        if self.spec.online is None or not self.spec.online.days_off_apart:
+            return np.empty(0, np.bool_), np.empty((0, 0), np.bool_)
+        off = mark_days_off(self._plan, steps.label[steps.answer_step[:answers]], self.spec.horizon)
+        return mark_days_off(self._plan, steps.label[:k], 0)[:, 0], off
+
+    def _network_forecast(self, steps: Steps, counts: Counts, answers: int) -> tuple[Floats, Flags]:
         """Return the network's forecasts of A answers, [A, h, Q], and which are finite; NaN without a network."""
         if self._inference is None:
             nothing = np.full((answers, self.spec.horizon, len(self._levels)), np.nan)

@@ -18,6 +18,7 @@ from streamcast.spec.model_spec import ModelSpec, Online
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 DEPTHS = (10, 5)
 """How many earlier seasons a trimmed mean takes: of the first season, and of each longer one."""
@@ -38,9 +39,12 @@ class Layer:
         self._slab = slab
 
     def apply(
-        self, slots: Ints, orders: Ints, observed: Floats, answer: Ints, forecast: Floats
-    ) -> npt.NDArray[np.bool_]:
-        """Learn from the outcomes of K steps and replace the forecasts [A, H, Q] in place; say which are finite."""
+        self, slots: Ints, orders: Ints, observed: Floats, answer: Ints, forecast: Floats, off_step: Flags, off: Flags
+    ) -> Flags:
+        """Learn from the outcomes of K steps and replace the forecasts [A, H, Q] in place; say which are finite.
+
+        ``off_step`` [K] and ``off`` [A, H + 1] say which bars are days off, or are empty.
+        """
         plan, slab = self._plan, self._slab
         state = LayerState(*(slab.arrays[f"online.{name}"] for name in LayerState._fields))
         k, seasons, ladder = len(slots), len(plan.seasons), len(plan.ladder)
@@ -53,8 +57,9 @@ class Layer:
         )
         finite = np.ones(len(forecast), np.bool_)
         online.learn_and_answer(
-            plan, state, np.argsort(slots, kind="stable"), slots, orders, observed, answer, forecast, before, finite
-        )
+            plan, state, np.argsort(slots, kind="stable"), slots, orders, observed, answer, forecast, before, finite,
+            off_step, off,
+        )  # fmt: skip
         for name in ("observed", "deviation", "cutoff"):
             size = getattr(state, name).shape[1]
             slab.overwrote(f"online.{name}", slots, orders % size, getattr(before, name))

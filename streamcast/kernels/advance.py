@@ -271,6 +271,16 @@ def _is_day_off(plan: Plan, day: int) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
+def mark_days_off(plan: Plan, labels: Ints, ahead: int) -> npt.NDArray[np.bool_]:
+    """Return which bars are of days off [N, 1 + ahead]: those with N labels, and the bars after each."""
+    off = np.empty((labels.shape[0], 1 + ahead), np.bool_)
+    for n in range(labels.shape[0]):
+        for h in range(1 + ahead):
+            off[n, h] = _is_day_off(plan, _local_day(plan, labels[n] + h * plan.freq))
+    return off
+
+
+@njit(cache=True, error_model="numpy")
 def _as_known(value: float, center: float, spread: float) -> float:
     """Return a known input as the network takes it: 0 where it is missing."""
     if math.isnan(value):

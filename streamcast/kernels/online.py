@@ -39,6 +39,11 @@ weight: s_j = a·(network_j − network's median) + (1 − a)·z_j·local, q_j =
 q_j]) within ±20: adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170), eta = max(coverage step ·
 h^-.3 · √min(1, 24/S0), 1/(n + 10)).
 
+**Days off.**  Where the spec keeps them apart, the outcome of a bar on a day off is the last value, moves theta, and is
+missing to all else: it teaches nothing about other days.  Simple forecasts repeat days of another kind, so a target bar
+on a day off has the network's forecast alone while edge >= 0: edge ← (1 − 1/(4·S0))·edge + the mean over the ladder of
+(|y − m| − |y − network|) / sigma within ±10, at bars of days off.
+
 Between scored steps, weights, sigma and theta are linear in the step, and so are the coefficients of the regressions.
 
 numba's cache notices changes in a loop's own file only, so all loops are in this file.
@@ -55,6 +60,7 @@ from numba import njit
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 # Columns of LayerState.cutoff: the last value, then the features that belong to a cutoff.
 LAST, DEVIATION, NAIVE_DEVIATION, FAST, SLOW, SLOPE, SCALED, FAST_SCALED, SLOW_SCALED = 0, 1, 2, 3, 4, 5, 6, 7, 8
@@ -62,8 +68,8 @@ CUTOFF = 9
 
 # Columns of LayerState.moments: the columns of a cutoff up to SCALED, then these, then the mean |d| and the share of
 # the error by part of the day, B each.
-SEEN, SCALE, COUNT, FAST_SIZE, SLOW_SIZE = 7, 8, 9, 10, 11
-MOMENTS = 12
+SEEN, SCALE, COUNT, FAST_SIZE, SLOW_SIZE, EDGE = 7, 8, 9, 10, 11, 12
+MOMENTS = 13
 
 # Columns of LayerState.places.
 NEWEST, TRIMMED, RECENT = 0, 1, 2
@@ -81,6 +87,7 @@ SCALED_CLIP = 6.0
 SHARE_DAYS = 14.0
 LEAST_SHARE = 0.05
 MOST_TRACKED = 20.0
+EDGE_DAYS = 4.0
 TINY = 1e-100
 
 
@@ -455,9 +462,12 @@ def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _settle(
-    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float,
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, off: bool,
 ) -> tuple[float, int]:  # fmt: skip
-    """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number."""
+    """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number.
+
+    Of a day off that is kept apart, learn only theta and how the network compares with the mixture.
+    """
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     experts = expert.shape[0]
     error, count = 3 * experts, 3 * experts + 1
@@ -470,7 +480,7 @@ def _settle(
     part = moments[MOMENTS + plan.parts[t % day]]
     scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
     levels = plan.levels
-    relative, settled = 0.0, 0
+    relative, settled, edge = 0.0, 0, 0.0
     for step in range(ladder.shape[0]):
         h = ladder[step]
         if h > t:
@@ -487,7 +497,7 @@ def _settle(
         expert[0] = pending[cell, plan.median]
         if plan.systems > 0:
             _regress(rungs[h], rungs_next[h], shares[h], regression, x, base, expert)
-            if own[step] >= 0:
+            if own[step] >= 0 and not off:
                 spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
                 _fit(day, regression, own[step], x, y - base, scale, y, spread, expert)
         _bounded(expert, plan.lower)
@@ -496,16 +506,23 @@ def _settle(
         mixed = _mix(weights, expert)
         missed = abs(y - mixed)
         n = mixture[step, count] + 1.0
-        mixture[step, count] = n
-        if n == 1.0:
-            mixture[step, error] = missed
         _track_levels(
             levels, plan.median, mixture, step, count + 1, pending, cell, y, max(coverage_step[step], 1.0 / (n + 10.0))
         )
+        if off:
+            if not math.isnan(expert[0]):
+                ahead = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
+                edge += _within(ahead, REGRET_CLIP) / ladder.shape[0]
+            continue
+        mixture[step, count] = n
+        if n == 1.0:
+            mixture[step, error] = missed
         _score_experts(plan.keep, mixture, step, expert, mixed, y)
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
         settled += 1
         mixture[step, error] += max(1.0 / n, error_rate[step]) * (missed - mixture[step, error])
+    if off:
+        moments[EDGE] = (1.0 - 1.0 / (EDGE_DAYS * day)) * moments[EDGE] + edge
     return relative, settled
 
 
@@ -532,7 +549,7 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -
     parts = (moments.shape[0] - MOMENTS) // 2
     day = plan.seasons[0]
     here = plan.parts[t % day]
-    relative, settled = _settle(plan, row, scratch, t, y)
+    relative, settled = _settle(plan, row, scratch, t, y, False)
     _borrow_errors(plan.ladder, row.mixture, 3 * experts)
     steps = 0
     while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
@@ -546,6 +563,16 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -
     base = _base(row.places, cells, math.nan)
     newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
     return _observe_deviation(plan, moments, here, y, base, newest)
+
+
+@njit(cache=True, error_model="numpy")
+def _pass_day_off(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -> None:
+    """Take the outcome of a day off, which is the last value from now on."""
+    _settle(plan, row, scratch, t, y, True)
+    moments = row.moments
+    moments[SLOPE] = y - moments[LAST] if moments[SEEN] > 0.0 else 0.0
+    moments[LAST] = y
+    moments[SEEN] = 1.0
 
 
 @njit(cache=True, error_model="numpy")
@@ -587,8 +614,13 @@ def _write_levels(
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: Floats, a: int) -> bool:
-    """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite."""
+def _answer(
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, off: Flags, forecast: Floats, a: int
+) -> bool:  # fmt: skip
+    """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite.
+
+    ``off`` [A, H + 1] says which bars from the newest on are days off; it is empty where they are not kept apart.
+    """
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     mixture, moments, pending = row.mixture, row.moments, row.pending
     experts, day = expert.shape[0], plan.seasons[0]
@@ -606,6 +638,7 @@ def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: 
     pending_start, ladder, median, lower = plan.pending_start, plan.ladder, plan.median, plan.lower
     newest, cutoff, place = t % deviations.shape[0], t % cutoffs.shape[0], t % day
     network, finite = _is_usable(forecast, a), True
+    apart = off.shape[0] > 0 and network and moments[EDGE] >= 0.0
     for h in range(1, plan.horizon + 1):
         place = place + 1 if place + 1 < day else 0
         part = parts[place]
@@ -621,7 +654,8 @@ def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: 
         low, high, share = steps[h], steps_next[h], step_shares[h]
         for e in range(experts):
             weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
-        mixed = _mix(weights, expert)
+        alone = apart and off[a, h]
+        mixed = expert[0] if alone else _mix(weights, expert)
         if math.isnan(mixed):
             mixed = max(0.0, lower)
         local = (1.0 - share) * mixture[low, 3 * experts] + share * mixture[high, 3 * experts]
@@ -629,7 +663,7 @@ def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: 
         cell = pending_start[low] + t % ladder[low] if share == 0.0 else -1
         if cell >= 0:
             pending[cell, median] = forecast[a, h - 1, median] if network else math.nan
-        trust = weights[0] if network else 0.0
+        trust = 1.0 if alone else weights[0] if network else 0.0
         written = _write_levels(normal, median, lower, mixture, low, high, share, mixed, local, trust, forecast, a, h)
         finite = finite and written
         if cell >= 0:
@@ -642,7 +676,7 @@ def _answer(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, forecast: 
 @njit(cache=True, error_model="numpy")
 def learn_and_answer(
     plan: LayerPlan, state: LayerState, sequence: Ints, slots: Ints, orders: Ints, outcomes: Floats, answer: Ints,
-    forecast: Floats, before: Overwritten, finite: npt.NDArray[np.bool_],
+    forecast: Floats, before: Overwritten, finite: Flags, off_step: Flags, off: Flags,
 ) -> None:  # fmt: skip
     """Take K steps in order: learn from each outcome, then write the final forecast of each answer.
 
@@ -650,7 +684,9 @@ def learn_and_answer(
     find its state in the processor's cache.
     ``orders`` [K] is the number of steps of the series before this one; 0 resets its state.  ``outcomes`` [K] is NaN
     where missing; ``answer`` [K] is the step's answer or -1.  ``forecast`` [A, H, Q] holds the network's levels in the
-    unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.
+    unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.  ``off_step``
+    [K] and ``off`` [A, H + 1], from the answer's bar on, say which bars are days off; both are empty where these are
+    not kept apart.
     """
     seasons, experts = plan.seasons.shape[0], plan.first_regret.shape[0]
     features = 2 * seasons + 9
@@ -672,8 +708,13 @@ def learn_and_answer(
             scratch.at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
         cell = t % row.observed.shape[0]
         before.observed[k] = row.observed[cell]
-        row.observed[cell] = y
-        deviation = math.nan if math.isnan(y) else _learn(plan, row, scratch, t, y)
+        row.observed[cell], deviation = y, math.nan
+        if off_step.shape[0] > 0 and off_step[k]:
+            row.observed[cell] = math.nan
+            if not math.isnan(y):
+                _pass_day_off(plan, row, scratch, t, y)
+        elif not math.isnan(y):
+            deviation = _learn(plan, row, scratch, t, y)
         cell = t % row.deviation.shape[0]
         before.deviation[k] = row.deviation[cell]
         row.deviation[cell] = deviation
@@ -695,4 +736,4 @@ def learn_and_answer(
                 before.pending[k, step, j] = row.pending[cell, j]
                 row.pending[cell, j] = math.nan
         if answer[k] >= 0:
-            finite[answer[k]] = _answer(plan, row, scratch, t, forecast, answer[k])
+            finite[answer[k]] = _answer(plan, row, scratch, t, off, forecast, answer[k])

@@ -220,6 +220,10 @@ class Online(Frozen):
     coverage_step: float = Field(
         default=0.1, gt=0, le=1, description="how fast levels follow their coverage, in mean absolute errors"
     )
+    days_off_apart: bool = Field(
+        default=False,
+        description="whether days off teach simple forecasts nothing, and the network alone forecasts them",
+    )
 
 
 def spread(horizon: int) -> tuple[int, ...]:

@@ -117,6 +117,7 @@ def default_spec(
     if scales is None:
         coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
         scales = coarse if spec.get("kind") == "lstm-attention" else ()
+    local = _local(history, timezone, holidays)
     return ModelSpec(
         series=series,
         horizon=horizon,
@@ -129,13 +130,13 @@ def default_spec(
         warm_up=max(min(WARM_UP, bars // 8), 2),
         scored=spread(horizon),
         lower=lower,
-        online=None if plain else Online(),
+        online=None if plain else Online(days_off_apart=bool(local.days_off)),
         targets=None
         if plain
         else TargetBars(
             back=tuple(MOST_BACK if one == shortest else FEWER_BACK for one in chosen),
             alike=ALIKE if week and DAY in (one * freq for one in chosen) else 0,
-            local=_local(history, timezone, holidays),
+            local=local,
             places=max(min(DAY // freq, MOST_PLACES), 1),
             week=week,
             known=_known(history, known),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from harness.streams import GRU, model_spec
 from streamcast.engine.online import layer_fields, plan, regression_ladder, scored_ladder
@@ -16,6 +17,7 @@ from streamcast.spec.model_spec import ModelSpec, Online
 from tests.reference_online import OnlineLayer
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 SHAPES = [((4, 9), 6), ((1,), 5), ((7,), 1), ((4, 12), 30), ((6, 3), 9)]
 """Seasons and horizons."""
@@ -34,9 +36,10 @@ def state_of(spec: ModelSpec) -> LayerState:
 
 
 def run(
-    spec: ModelSpec, y: Floats, network: Floats | None = None, state: LayerState | None = None, first: int = 0
-) -> Floats:
-    """Answer every bar of one series; [K, H, Q]."""
+    spec: ModelSpec, y: Floats, network: Floats | None = None, state: LayerState | None = None, first: int = 0,
+    off: Flags | None = None,
+) -> Floats:  # fmt: skip
+    """Answer every bar of one series; [K, H, Q].  ``off`` says of K + H bars which are on days off."""
     assert spec.online is not None
     constants, k, quantiles = plan(spec, spec.online), len(y), len(spec.quantiles)
     forecast = np.full((k, spec.horizon, quantiles), np.nan) if network is None else network.copy()
@@ -45,9 +48,12 @@ def run(
         np.empty((k, len(constants.ladder), 2 * quantiles)),
     )  # fmt: skip
     finite = np.zeros(k, np.bool_)
+    off_step, off_ahead = np.empty(0, np.bool_), np.empty((0, 0), np.bool_)
+    if off is not None:
+        off_step, off_ahead = off[:k].copy(), sliding_window_view(off, spec.horizon + 1).copy()
     learn_and_answer(
         constants, state or state_of(spec), np.arange(k), np.zeros(k, np.int64), first + np.arange(k), y, np.arange(k),
-        forecast, before, finite,
+        forecast, before, finite, off_step, off_ahead,
     )  # fmt: skip
     assert finite.all()
     return forecast
@@ -81,6 +87,51 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
     oracle = OnlineLayer(seasons, horizon, spec.quantiles, -1.5)
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("seasons_and_horizon", SHAPES)
+@pytest.mark.parametrize("source", ["network", "no network"])
+def test_with_days_off_apart_it_equals_the_oracle(
+    seasons_and_horizon: tuple[tuple[int, ...], int], source: str
+) -> None:
+    seasons, horizon = seasons_and_horizon
+    random = np.random.default_rng(horizon)
+    y = daily(120, max(seasons[0], 2), random)
+    off = random.random((len(y) + horizon) // 4 + 1).repeat(4)[: len(y) + horizon] < 0.2
+    network = np.sort(random.normal(size=(len(y), horizon, 3)), axis=2) if source == "network" else None
+    spec = spec_of(seasons, horizon, lower=-1.5)
+    oracle = OnlineLayer(seasons, horizon, spec.quantiles, -1.5)
+    want = np.array(
+        [
+            oracle.step(float(y[t]), None if network is None else network[t], off=off[t : t + horizon + 1].tolist())
+            for t in range(len(y))
+        ]
+    )
+    np.testing.assert_allclose(run(spec, y, network, off=off), want, rtol=1e-6, atol=1e-9)
+
+
+def test_days_off_apart_have_the_networks_forecast_and_teach_nothing_about_other_days() -> None:
+    random = np.random.default_rng(3)
+    hours, off = np.arange(24 * 60), (np.arange(24 * 61) // 24 % 9) == 4
+    usual = 10 + 5 * np.sin(hours * 2 * np.pi / 24) + 0.1 * random.normal(size=len(hours))
+    y = np.where(off[: len(hours)], 1.0, usual)
+    truth = np.append(y, np.full(24, np.nan))
+    network = np.stack([sliding_window_view(truth[1:], 24)[: len(y)] + shift for shift in (-1.0, 0.3, 1.0)], axis=2)
+    network = np.where(np.isnan(network), 1.0, network)
+    spec = spec_of((24,), 24)
+    found, mixed = run(spec, y, network, off=off), run(spec, y, network)
+    late = slice(24 * 40, 24 * 58)
+    off_KH, truth_KH = sliding_window_view(off, 25)[: len(y), 1:][late], sliding_window_view(truth[1:], 24)[late]
+    error, before = (np.abs(one[late, :, 1] - truth_KH) for one in (found, mixed))
+    np.testing.assert_allclose(found[late, :, 1][off_KH], network[late, :, 1][off_KH])
+    assert error[off_KH].mean() < 0.5 * before[off_KH].mean()
+    assert error[~off_KH].mean() < before[~off_KH].mean()
+    other = np.where(off[: len(hours)], 7.0, usual)
+    moved = [
+        np.abs(run(spec, other, network, off=marked) - one)[late, :, 1][~off_KH].mean()
+        for marked, one in ((off, found), (None, mixed))
+    ]
+    assert moved[0] < 0.1 * moved[1]
 
 
 def test_without_regressions_it_equals_the_oracle() -> None:

@@ -96,8 +96,11 @@ def test_a_category_that_does_not_occur_in_the_training_part_is_unknown_to_the_m
 
 def test_known_inputs_are_scaled_by_the_history_and_must_be_inputs() -> None:
     history = read(series(weekly=True), id_col=None)
-    targets = default_spec(history, 24, known=("temp", "sky"), timezone="Europe/Berlin", holidays="DE-BE").targets
+    spec = default_spec(history, 24, known=("temp", "sky"), timezone="Europe/Berlin", holidays="DE-BE")
+    targets, online = spec.targets, spec.online
     assert targets is not None
+    assert online is not None
+    assert online.days_off_apart
     temp, sky = targets.known
     assert (round(temp.center), sky.center, sky.spread) == (round(history.values_NC[:, 1].mean()), 0.0, 1.0)
     assert len(targets.local.offsets) > 1
