@@ -17,11 +17,13 @@ from streamcast.engine.engine import Engine
 from streamcast.engine.online import Layer
 from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, new_network
+from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import Column, ModelSpec, Online, Scale, SeriesSpec, TargetBars
 from streamcast.topics.forecasts import Encoder, Forecasts
 from streamcast.topics.observations import Observations
 
 HOUR, DAY = 3_600_000, 86_400_000
+WITH_A_DAY_OFF = UTC_TIME.model_copy(update={"days_off": (20_000,)})
 NETWORKS = ("gru", "lstm-attention")
 """Together they use every kernel: the default model, and one that attends to past states and scales."""
 
@@ -30,7 +32,8 @@ def model_spec(network: str) -> ModelSpec:
     """Return a spec of the kind that training makes."""
     return ModelSpec(
         series=SeriesSpec(columns=(Column(name="y"),), freq=HOUR), horizon=24, season=(24, 168),
-        scales=(Scale(every=DAY),), targets=TargetBars(back=(7, 4)), online=Online(), network={"kind": network},
+        scales=(Scale(every=DAY),), targets=TargetBars(back=(7, 4), local=WITH_A_DAY_OFF),
+        online=Online(network_on_days_off=True), network={"kind": network},
     )  # fmt: skip
 
 
@@ -41,7 +44,9 @@ def compile_layer_and_text() -> None:
     one = np.zeros(1, np.int64)
     slab.locate(Observations([(Partition("", 0), 0, 1)], [""], one, one, one, np.zeros((1, 1))))
     forecast = np.zeros((1, spec.horizon, len(spec.quantiles)))
-    Layer(spec, online, slab).apply(one, one, np.zeros(1), one, forecast)
+    Layer(spec, online, slab).apply(
+        one, one, np.zeros(1), one, forecast, np.zeros(1, np.bool_), np.zeros((1, 1 + spec.horizon), np.bool_)
+    )
     answered = Forecasts(one, one, forecast, np.ones(1, np.bool_), np.zeros(1))
     Encoder(spec, "", "", "", "", "").encode([b'""'], answered, one, one)
 

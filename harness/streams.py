@@ -95,7 +95,7 @@ SPECS: Mapping[str, ModelSpec] = {
         horizon=5,
         season=(3, 21),
         targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3),
-        online=Online(days_off_apart=True),
+        online=Online(network_on_days_off=True),
     ),
     "online": model_spec({}, horizon=5, season=(4, 9), online=Online()),
     "zero": zero_spec(

@@ -99,20 +99,15 @@ class OnlineLayer:
     ) -> Floats:  # fmt: skip
         """Take the outcome of the next bar and answer, from the network's forecast [H, Q] or None.
 
-        ``off`` says whether this bar and the next H are on days off that are kept apart.
+        ``off`` says whether this bar and the next H are on days off.
         """
         t = len(self.y)
         y = min(max(y, -1e100), 1e100) if math.isfinite(y) else math.nan
         self.y.append(y)
         self.d.append(math.nan)
-        if off and off[0]:
-            self.y[t] = math.nan
-            if not math.isnan(y):
-                self.follow(t, y)
+        if not math.isnan(y):
+            if off and off[0]:
                 self.compare(t, y)
-                self.now[2] = 0.0 if math.isnan(self.last) else y - self.last
-                self.last = y
-        elif not math.isnan(y):
             self.settle(t, y)
             self.observe(t, y)
         deviation, naive, slope, scaled = self.now
@@ -127,25 +122,13 @@ class OnlineLayer:
         self.issued.append(None)
         if network is not None and not (np.abs(network) < 1e100).all():
             network = None
-        apart = network is not None and self.edge >= 0
-        alone = [apart and bool(off) and off[h] for h in range(self.horizon + 1)]
+        better = network is not None and self.edge >= 0
+        alone = [better and bool(off) and off[h] for h in range(self.horizon + 1)]
         forecast = np.array([self.levels_of(t, h, network, alone=alone[h]) for h in range(1, self.horizon + 1)])
         if answer:
             medians: Floats = np.full(self.horizon, math.nan) if network is None else network[:, self.median]
             self.issued[-1] = (forecast, medians)
         return forecast
-
-    def follow(self, t: int, y: float) -> None:
-        """Move theta by an outcome, at every scored step with a forecast of it."""
-        for h in self.ladder:
-            issued = self.issued[t - h] if h <= t and not math.isnan(self.cutoffs[t - h][0]) else None
-            if issued:
-                per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
-                eta = max(0.1 * h**-0.3 * per_day, 1.0 / (self.count[h] + 11.0))
-                for j, level in enumerate(issued[0][h - 1]):
-                    if j != self.median:
-                        inside = y < level or (y == level and j > self.median)
-                        self.theta[h][j] = np.clip(self.theta[h][j] + eta * (self.levels[j] - inside), -20, 20)
 
     def compare(self, t: int, y: float) -> None:
         """Add how much nearer than the mixture the network was, at a bar of a day off."""
@@ -157,12 +140,12 @@ class OnlineLayer:
                 experts[0] = issued[1][h - 1]
                 experts += [base + self.regress(r, h, x) for r in range(2)] if self.regressions else []
                 clipped = np.maximum(experts, self.lower)
-                gain = abs(y - self.mix(self.weight[h], clipped)) - abs(y - clipped[0])
-                gains.append(min(max(gain / max(self.sigma[h], 1e-100), -10.0), 10.0))
+                error = abs(y - self.mix(self.weight[h], clipped))
+                sigma = max(self.sigma[h] if self.count[h] else error, 1e-100)
+                gains.append(min(max((error - abs(y - clipped[0])) / sigma, -10.0), 10.0))
         self.edge = (1 - 1 / (4 * self.day)) * self.edge + math.fsum(gains) / len(self.ladder)
 
     def settle(self, t: int, y: float) -> None:
-        self.follow(t, y)
         relative = []
         old_scale = self.scale if self.scale > 1e-100 else 1.0
         for h in self.ladder:
@@ -190,6 +173,13 @@ class OnlineLayer:
             if n == 1:
                 self.sigma[h] = error
             sigma = max(self.sigma[h], 1e-100)
+            if issued:
+                per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
+                eta = max(0.1 * h**-0.3 * per_day, 1.0 / (n + 10.0))
+                for j, level in enumerate(issued[0][h - 1]):
+                    if j != self.median:
+                        inside = y < level or (y == level and j > self.median)
+                        self.theta[h][j] = np.clip(self.theta[h][j] + eta * (self.levels[j] - inside), -20, 20)
             sign = float(mixed > y) - float(mixed < y)
             keep = 1.0 - 0.01 / self.day
             for e, expert in enumerate(clipped):

@@ -178,12 +178,12 @@ class Engine:
     def _days_off(self, steps: Steps, k: int, answers: int) -> tuple[Flags, Flags]:
         """Return which of K steps are bars of days off, and which bars from each of A answers on [A, H + 1].
 
-        Both are empty where the layer does not keep days off apart.
+        Both are empty where days off do not matter to the layer.
         """
-        if self.spec.online is None or not self.spec.online.days_off_apart:
+        if self.spec.online is None or not self.spec.online.network_on_days_off:
             return np.empty(0, np.bool_), np.empty((0, 0), np.bool_)
         off = mark_days_off(self._plan, steps.label[steps.answer_step[:answers]], self.spec.horizon)
-        return mark_days_off(self._plan, steps.label[:k], 0)[:, 0], off
+        return mark_days_off(self._plan, steps.label[:k], 0).ravel(), off
 
     def _network_forecast(self, steps: Steps, counts: Counts, answers: int) -> tuple[Floats, Flags]:
         """Return the network's forecasts of A answers, [A, h, Q], and which are finite; NaN without a network."""

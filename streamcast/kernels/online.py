@@ -39,10 +39,9 @@ weight: s_j = a·(network_j − network's median) + (1 − a)·z_j·local, q_j =
 q_j]) within ±20: adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170), eta = max(coverage step ·
 h^-.3 · √min(1, 24/S0), 1/(n + 10)).
 
-**Days off.**  Where the spec keeps them apart, the outcome of a bar on a day off is the last value, moves theta, and is
-missing to all else: it teaches nothing about other days.  Simple forecasts repeat days of another kind, so a target bar
-on a day off has the network's forecast alone while edge >= 0: edge ← (1 − 1/(4·S0))·edge + the mean over the ladder of
-(|y − m| − |y − network|) / sigma within ±10, at bars of days off.
+**Days off.**  Simple forecasts repeat days of another kind.  Where the spec says so, a target bar on a day off has the
+network's forecast alone while edge >= 0: at bars of days off, edge ← (1 − 1/(4·S0))·edge + the mean over the ladder of
+(|y − m| − |y − network|) / sigma within ±10.
 
 Between scored steps, weights, sigma and theta are linear in the step, and so are the coefficients of the regressions.
 
@@ -466,7 +465,7 @@ def _settle(
 ) -> tuple[float, int]:  # fmt: skip
     """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number.
 
-    Of a day off that is kept apart, learn only theta and how the network compares with the mixture.
+    On a day off, ``off``, compare the network with the mixture, too.
     """
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     experts = expert.shape[0]
@@ -497,7 +496,7 @@ def _settle(
         expert[0] = pending[cell, plan.median]
         if plan.systems > 0:
             _regress(rungs[h], rungs_next[h], shares[h], regression, x, base, expert)
-            if own[step] >= 0 and not off:
+            if own[step] >= 0:
                 spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
                 _fit(day, regression, own[step], x, y - base, scale, y, spread, expert)
         _bounded(expert, plan.lower)
@@ -506,17 +505,15 @@ def _settle(
         mixed = _mix(weights, expert)
         missed = abs(y - mixed)
         n = mixture[step, count] + 1.0
-        _track_levels(
-            levels, plan.median, mixture, step, count + 1, pending, cell, y, max(coverage_step[step], 1.0 / (n + 10.0))
-        )
-        if off:
-            if not math.isnan(expert[0]):
-                ahead = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
-                edge += _within(ahead, REGRET_CLIP) / ladder.shape[0]
-            continue
         mixture[step, count] = n
         if n == 1.0:
             mixture[step, error] = missed
+        _track_levels(
+            levels, plan.median, mixture, step, count + 1, pending, cell, y, max(coverage_step[step], 1.0 / (n + 10.0))
+        )
+        if off and not math.isnan(expert[0]):
+            gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
+            edge += _within(gain, REGRET_CLIP) / ladder.shape[0]
         _score_experts(plan.keep, mixture, step, expert, mixed, y)
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
         settled += 1
@@ -543,13 +540,13 @@ def _borrow_errors(ladder: Ints, mixture: Floats, error: int) -> None:
 
 
 @njit(cache=True, error_model="numpy")
-def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -> float:
-    """Take one outcome; return its deviation from the base that was known one bar ago."""
+def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, off: bool) -> float:
+    """Take one outcome, of a day off or not; return its deviation from the base that was known one bar ago."""
     experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
     parts = (moments.shape[0] - MOMENTS) // 2
     day = plan.seasons[0]
     here = plan.parts[t % day]
-    relative, settled = _settle(plan, row, scratch, t, y, False)
+    relative, settled = _settle(plan, row, scratch, t, y, off)
     _borrow_errors(plan.ladder, row.mixture, 3 * experts)
     steps = 0
     while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
@@ -563,16 +560,6 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -
     base = _base(row.places, cells, math.nan)
     newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
     return _observe_deviation(plan, moments, here, y, base, newest)
-
-
-@njit(cache=True, error_model="numpy")
-def _pass_day_off(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float) -> None:
-    """Take the outcome of a day off, which is the last value from now on."""
-    _settle(plan, row, scratch, t, y, True)
-    moments = row.moments
-    moments[SLOPE] = y - moments[LAST] if moments[SEEN] > 0.0 else 0.0
-    moments[LAST] = y
-    moments[SEEN] = 1.0
 
 
 @njit(cache=True, error_model="numpy")
@@ -619,7 +606,7 @@ def _answer(
 ) -> bool:  # fmt: skip
     """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite.
 
-    ``off`` [A, H + 1] says which bars from the newest on are days off; it is empty where they are not kept apart.
+    ``off`` [A, H + 1] says which bars from the newest on are days off; it is empty where that does not matter.
     """
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     mixture, moments, pending = row.mixture, row.moments, row.pending
@@ -638,7 +625,7 @@ def _answer(
     pending_start, ladder, median, lower = plan.pending_start, plan.ladder, plan.median, plan.lower
     newest, cutoff, place = t % deviations.shape[0], t % cutoffs.shape[0], t % day
     network, finite = _is_usable(forecast, a), True
-    apart = off.shape[0] > 0 and network and moments[EDGE] >= 0.0
+    better = off.shape[0] > 0 and network and moments[EDGE] >= 0.0
     for h in range(1, plan.horizon + 1):
         place = place + 1 if place + 1 < day else 0
         part = parts[place]
@@ -654,7 +641,7 @@ def _answer(
         low, high, share = steps[h], steps_next[h], step_shares[h]
         for e in range(experts):
             weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
-        alone = apart and off[a, h]
+        alone = better and off[a, h]
         mixed = expert[0] if alone else _mix(weights, expert)
         if math.isnan(mixed):
             mixed = max(0.0, lower)
@@ -685,8 +672,8 @@ def learn_and_answer(
     ``orders`` [K] is the number of steps of the series before this one; 0 resets its state.  ``outcomes`` [K] is NaN
     where missing; ``answer`` [K] is the step's answer or -1.  ``forecast`` [A, H, Q] holds the network's levels in the
     unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.  ``off_step``
-    [K] and ``off`` [A, H + 1], from the answer's bar on, say which bars are days off; both are empty where these are
-    not kept apart.
+    [K] and ``off`` [A, H + 1], from the answer's bar on, say which bars are days off; both are empty where that does
+    not matter.
     """
     seasons, experts = plan.seasons.shape[0], plan.first_regret.shape[0]
     features = 2 * seasons + 9
@@ -709,12 +696,8 @@ def learn_and_answer(
         cell = t % row.observed.shape[0]
         before.observed[k] = row.observed[cell]
         row.observed[cell], deviation = y, math.nan
-        if off_step.shape[0] > 0 and off_step[k]:
-            row.observed[cell] = math.nan
-            if not math.isnan(y):
-                _pass_day_off(plan, row, scratch, t, y)
-        elif not math.isnan(y):
-            deviation = _learn(plan, row, scratch, t, y)
+        if not math.isnan(y):
+            deviation = _learn(plan, row, scratch, t, y, off_step.shape[0] > 0 and off_step[k])
         cell = t % row.deviation.shape[0]
         before.deviation[k] = row.deviation[cell]
         row.deviation[cell] = deviation

@@ -220,9 +220,9 @@ class Online(Frozen):
     coverage_step: float = Field(
         default=0.1, gt=0, le=1, description="how fast levels follow their coverage, in mean absolute errors"
     )
-    days_off_apart: bool = Field(
+    network_on_days_off: bool = Field(
         default=False,
-        description="whether days off teach simple forecasts nothing, and the network alone forecasts them",
+        description="whether the network alone forecasts days off, as long as it is better there than the mixture",
     )
 
 

@@ -130,7 +130,7 @@ def default_spec(
         warm_up=max(min(WARM_UP, bars // 8), 2),
         scored=spread(horizon),
         lower=lower,
-        online=None if plain else Online(days_off_apart=bool(local.days_off)),
+        online=None if plain else Online(network_on_days_off=bool(local.days_off)),
         targets=None
         if plain
         else TargetBars(

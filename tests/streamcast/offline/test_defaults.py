@@ -100,7 +100,7 @@ def test_known_inputs_are_scaled_by_the_history_and_must_be_inputs() -> None:
     targets, online = spec.targets, spec.online
     assert targets is not None
     assert online is not None
-    assert online.days_off_apart
+    assert online.network_on_days_off
     temp, sky = targets.known
     assert (round(temp.center), sky.center, sky.spread) == (round(history.values_NC[:, 1].mean()), 0.0, 1.0)
     assert len(targets.local.offsets) > 1
