@@ -149,8 +149,9 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     """Return season lengths in bars, the one whose repetition forecasts best first; (1,) if none fits three times.
 
     Hour, day, week and year are tried.  Beside a week comes the day; beside a day comes the week if its repetition is
-    about as good.  The last whole season is repeated over the horizon: an hour that resembles the one before says
-    little about tomorrow.  ``series`` says how records make bars (default: a record is a bar).
+    about as good.  The last whole season is repeated over the horizon, and over a day at least: the last hour is the
+    best to repeat for a while, also where every day is alike.  ``series`` says how records make bars (default: a
+    record is a bar).
     """
     grid = panel(history, series or _samples(history))
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
@@ -159,7 +160,7 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
         season = round(period / history.freq_ms)
         drift = abs(season * history.freq_ms - period)
         if drift <= MOST_DRIFT * history.freq_ms and 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
-            error = _error_of_repeating(season, horizon, grid.y_KT, level_K)
+            error = _error_of_repeating(season, max(horizon, DAY // history.freq_ms), grid.y_KT, level_K)
             errors[season] = error if np.isfinite(error) else np.inf
     if not errors:
         return (1,)

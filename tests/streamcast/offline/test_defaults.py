@@ -21,14 +21,15 @@ def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> No
     assert seasons(readings, ticked.series)[0] == 24
 
 
-def test_the_season_is_the_one_whose_repetition_forecasts_the_horizon() -> None:
-    """Quarter-hours that drift and have a daily cycle: the next one is like an hour ago, tomorrow is like today."""
+@pytest.mark.parametrize("horizon", [1, 24, 96])
+@pytest.mark.parametrize(("daily", "season"), [(1.0, 96), (0.0, 4)])
+def test_a_daily_cycle_is_found_for_any_horizon(horizon: int, daily: float, season: int) -> None:
+    """Quarter-hours that drift: the next one is like an hour ago, also where tomorrow is like today."""
     random, t = np.random.default_rng(0), np.arange(96 * 60)
     drift = random.normal(scale=0.04, size=len(t)).cumsum()
-    frame = pd.DataFrame({"ds": pd.to_datetime(t * 900, unit="s", utc=True), "y": drift + np.sin(2 * np.pi * t / 96)})
-    history = read(frame, id_col=None)
-    assert default_spec(history, 1).naive_season == 4
-    assert default_spec(history, 96).naive_season == 96
+    y = drift + daily * np.sin(2 * np.pi * t / 96)
+    history = read(pd.DataFrame({"ds": pd.to_datetime(t * 900, unit="s", utc=True), "y": y}), id_col=None)
+    assert default_spec(history, horizon).naive_season == season
 
 
 def test_readings_become_bars_by_the_aggregates_that_were_given() -> None:
