@@ -68,6 +68,7 @@ SPECS: Mapping[str, ModelSpec] = {
     "categories and seasons": model_spec(
         {"columns": (Y, WIND), "missing": "season", "offset": 20_000, "ttl": "10min"},
         lags=0,
+        naive=3,
         calendar=("hour", "year"),
         scored=(1, 2, 3),
         schema_version=2,
@@ -97,7 +98,7 @@ SPECS: Mapping[str, ModelSpec] = {
         targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3),
         online=Online(network_on_days_off=True),
     ),
-    "online": model_spec({}, horizon=5, season=(4, 9), online=Online()),
+    "online": model_spec({}, horizon=5, season=(4, 9), naive=2, online=Online()),
     "zero": zero_spec(
         SeriesSpec.model_validate({"columns": (Y, LOAD), "freq": MINUTE, "max_gap": 30, "ttl": "2h"}),
         5,

@@ -246,8 +246,8 @@ class Series:
         past = [bar.observed[column] for bar in self.bars[:order] if not math.isnan(bar.observed[column])]
         if not past and self.series.columns[column].categories is not None:
             return -1.0
-        if self.series.missing == "season" and order >= self.spec.naive_season:
-            return self.bars[order - self.spec.naive_season].filled[column]
+        if self.series.missing == "season" and order >= self.spec.season[0]:
+            return self.bars[order - self.spec.season[0]].filled[column]
         return past[-1] if past else 0.0
 
     def _close(self, effect: Effect, scale: int, label: int) -> None:

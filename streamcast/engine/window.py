@@ -49,7 +49,7 @@ def plan(spec: ModelSpec) -> Plan:
         grace=series.grace,
         max_gap=series.max_gap,
         ttl=series.ttl,
-        fill_season=series.missing == "season",
+        fill=spec.season[0] if series.missing == "season" else 0,
         alpha=1.0 - 0.5 ** (1.0 / spec.half_life),
         least=LEAST if spec.follows_spread else LEAST_OF_VERSION_1,
         tiny=TINY if spec.follows_spread else TINY_OF_VERSION_1,

@@ -67,7 +67,7 @@ class Plan(NamedTuple):
     grace: int
     max_gap: int
     ttl: int
-    fill_season: bool
+    fill: int  # missing values are those of so many bars before; 0: the last value
     alpha: float
     least: float  # the unit of a column is at least this share of its mean
     tiny: float  # and at least this
@@ -321,8 +321,8 @@ def _step(
             value = level[c, LAST]
             if level[c, WEIGHT] == 0.0 and plan.sizes[c] > 0:
                 value = -1.0
-            elif plan.fill_season and n >= plan.season:
-                value = rows.ring[slot, c, (n - plan.season) % window]
+            elif plan.fill > 0 and n >= plan.fill:
+                value = rows.ring[slot, c, (n - plan.fill) % window]
         else:
             level[c, AGE] = 0.0
             if plan.sizes[c] == 0:

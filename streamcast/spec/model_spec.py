@@ -248,7 +248,16 @@ class ModelSpec(Frozen):
     lags: int = Field(default=336, ge=0, le=10_000, description="bars of the linear highway")
     scales: tuple[Scale, ...] = ()
     season: Annotated[tuple[Season, ...], BeforeValidator(_listed)] = Field(
-        default=(24,), min_length=1, max_length=8, description="season lengths in bars; the first is the baseline's"
+        default=(24,),
+        min_length=1,
+        max_length=8,
+        description="season lengths in bars; a missing bar may be filled from the first",
+    )
+    naive: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="how many bars back seasonal naive, the baseline, reads; null: the first season",
     )
     calendar: tuple[Literal["hour", "half-day", "day", "week", "year"], ...] = ("day", "week")
     half_life: int = Field(
@@ -322,7 +331,7 @@ class ModelSpec(Frozen):
     @property
     def naive_season(self) -> int:
         """The season length of the seasonal-naive baseline, in bars."""
-        return self.season[0]
+        return self.naive or self.season[0]
 
     @property
     def zone(self) -> str:
@@ -351,7 +360,8 @@ class ModelSpec(Frozen):
         seasons = -(-max(self.scored_steps) // self.naive_season) * self.naive_season
         back = self.targets.back if self.targets else ()
         aligned = [(-(-self.horizon // s) + k) * s for s, k in zip(self.season, back, strict=False)]
-        return max(self.window, self.lags, seasons + 1, 2, *aligned)
+        filled = self.season[0] if self.series.missing == "season" else 0
+        return max(self.window, self.lags, seasons + 1, filled, 2, *aligned)
 
     def to_json(self) -> str:
         """Return the canonical document: sorted names, no spaces."""

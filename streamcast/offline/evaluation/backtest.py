@@ -123,7 +123,7 @@ class Scoreboard:
         training_KT = self._y_KT[:, : self._first + 1]
         tallies, periods = {name: self._tally}, {name: self._periods}
         if baselines is None:
-            baselines = standard(self._spec.naive_season, self._spec.lags or 336)
+            baselines = standard(self._spec.naive_season, self._spec.season[0], self._spec.lags or 336)
         for other, baseline in baselines.items():
             tallies[other], periods[other] = self._scored(baseline, training_KT)
         return BacktestReport(

@@ -45,11 +45,14 @@ class Baseline(Protocol):
         """Return the forecast function."""
 
 
-def standard(season: int, lags: int = 336) -> dict[str, Baseline]:
-    """Return the baselines that every backtest prints, by name; one refits every ``season`` bars."""
+def standard(naive: int, season: int, lags: int = 336) -> dict[str, Baseline]:
+    """Return the baselines that every backtest prints, by name.
+
+    Seasonal naive reads ``naive`` bars back; one refits every ``season`` bars.
+    """
     return {
         "last value": LastValue(),
-        SEASONAL_NAIVE: SeasonalNaive(season),
+        SEASONAL_NAIVE: SeasonalNaive(naive),
         "moving average": MovingAverage(season),
         "ridge on lags": Ridge(lags),
         "ridge refitted": RefittedRidge(season, lags),

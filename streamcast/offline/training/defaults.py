@@ -17,6 +17,7 @@ from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
+from streamcast.quality import naive_name
 from streamcast.spec import zero
 from streamcast.spec.calendar_bars import Grid, parse_step
 from streamcast.spec.features import CALENDAR_MS
@@ -103,12 +104,15 @@ def default_spec(
     )
     freq, bars = history.freq_ms, _longest(history)
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
+    compared = naive(history, series, horizon, chosen) if season is None else None
     if network in (zero.NAME, {"kind": zero.KIND}):
         if lags or scales:
             raise SpecError(
                 Option.LAGS, " and ", Option.SCALES, " are inputs of a network, and zero has none: leave them out"
             )
-        return zero.zero_spec(series, horizon, chosen, quantiles=quantiles, scored=spread(horizon), lower=lower)
+        return zero.zero_spec(
+            series, horizon, chosen, naive=compared, quantiles=quantiles, scored=spread(horizon), lower=lower
+        )
     shortest = min(chosen)
     if lags is None:
         lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
@@ -125,6 +129,7 @@ def default_spec(
         lags=lags,
         scales=tuple(Scale.model_validate({"every": every}) for every in scales),
         season=chosen,
+        naive=compared,
         calendar=_calendar(history, week=week),
         half_life=HALF_LIFE,
         warm_up=max(min(WARM_UP, bars // 8), 2),
@@ -153,15 +158,7 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     best to repeat for a while, also where every day is alike.  ``series`` says how records make bars (default: a
     record is a bar).
     """
-    grid = panel(history, series or _samples(history))
-    level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
-    errors: dict[int, float] = {}
-    for period in (HOUR, DAY, WEEK, YEAR):
-        season = round(period / history.freq_ms)
-        drift = abs(season * history.freq_ms - period)
-        if drift <= MOST_DRIFT * history.freq_ms and 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
-            error = _error_of_repeating(season, max(horizon, DAY // history.freq_ms), grid.y_KT, level_K)
-            errors[season] = error if np.isfinite(error) else np.inf
+    errors = _errors_of_repeating(history, series, max(horizon, DAY // history.freq_ms))
     if not errors:
         return (1,)
     best, day, week = min(errors, key=errors.__getitem__), DAY // history.freq_ms, WEEK // history.freq_ms
@@ -170,6 +167,30 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     if best == day and errors.get(week, np.inf) <= NEARLY_AS_GOOD * errors[day]:
         return (day, week)
     return (best,)
+
+
+def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int, ...]) -> int | None:
+    """Return the season in bars that is the best to repeat over the horizon; None for the first of the ``chosen``.
+
+    A model reads days, and is compared with the last hour where that is harder to beat.
+    """
+    errors = _errors_of_repeating(history, series, horizon)
+    best = min(errors, key=errors.__getitem__, default=chosen[0])
+    return None if best == chosen[0] else best
+
+
+def _errors_of_repeating(history: History, series: SeriesSpec | None, horizon: int) -> dict[int, float]:
+    """Return the error of seasonal naive over a horizon, by its season in bars: those that fit three times."""
+    grid = panel(history, series or _samples(history))
+    level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
+    errors: dict[int, float] = {}
+    for period in (HOUR, DAY, WEEK, YEAR):
+        season = round(period / history.freq_ms)
+        drift = abs(season * history.freq_ms - period)
+        if drift <= MOST_DRIFT * history.freq_ms and 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
+            error = _error_of_repeating(season, horizon, grid.y_KT, level_K)
+            errors[season] = error if np.isfinite(error) else np.inf
+    return errors
 
 
 def season_notes(spec: ModelSpec) -> tuple[str, ...]:
@@ -187,6 +208,11 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
                 f"{name} is no whole number of bars of {bar} and was not tried as a season: choose a ", Option.FREQ,
                 " that divides it",
             ))  # fmt: skip
+    if spec.naive is not None:
+        notes.append(
+            f"seasonal naive is {naive_name(spec.naive, freq)}: over this horizon it is better than"
+            f" {naive_name(spec.season[0], freq)}, which the model reads"
+        )
     if freq > DAY and round(YEAR / freq) in spec.season:
         notes.append(f"a season of {round(YEAR / freq)} bars stands for a year")
     return tuple(notes)

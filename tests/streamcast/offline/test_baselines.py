@@ -120,7 +120,13 @@ def test_a_refitted_ridge_refuses_cutoffs_within_its_training_part() -> None:
 
 
 def test_the_standard_baselines_are_those_of_the_accuracy_protocol() -> None:
-    assert list(standard(24)) == ["last value", "seasonal naive", "moving average", "ridge on lags", "ridge refitted"]
+    assert [*standard(24, 24)] == [
+        "last value",
+        "seasonal naive",
+        "moving average",
+        "ridge on lags",
+        "ridge refitted",
+    ]
 
 
 @pytest.mark.skipif(not ETT.exists(), reason="the ETT data are not next to the project")

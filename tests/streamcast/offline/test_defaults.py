@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
-from streamcast.offline.history.read import read
-from streamcast.offline.training.defaults import default_spec, seasons
+from streamcast.offline.history.read import History, read
+from streamcast.offline.training.defaults import default_spec, season_notes, seasons
 
 
 def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> None:
@@ -21,15 +21,30 @@ def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> No
     assert seasons(readings, ticked.series)[0] == 24
 
 
-@pytest.mark.parametrize("horizon", [1, 24, 96])
-@pytest.mark.parametrize(("daily", "season"), [(1.0, 96), (0.0, 4)])
-def test_a_daily_cycle_is_found_for_any_horizon(horizon: int, daily: float, season: int) -> None:
-    """Quarter-hours that drift: the next one is like an hour ago, also where tomorrow is like today."""
+@pytest.mark.parametrize(("horizon", "naive"), [(1, 4), (4, 4), (96, 96)])
+def test_a_daily_cycle_is_read_for_any_horizon_and_the_best_season_is_compared_with(horizon: int, naive: int) -> None:
+    """Quarter-hours that drift: the next one is like an hour ago, tomorrow is like today."""
+    spec = default_spec(quarter_hours(daily=1.0), horizon)
+    assert spec.season[0] == 96
+    assert spec.naive_season == naive
+    noted = (
+        "seasonal naive is the same time of the last hour: over this horizon it is better than the same time yesterday"
+    )
+    assert (noted in " ".join(season_notes(spec))) == (naive == 4)
+    assert default_spec(quarter_hours(daily=1.0), horizon, "zero").naive_season == naive
+    assert default_spec(quarter_hours(daily=1.0), horizon, season="1d").naive_season == 96
+
+
+def test_without_a_daily_cycle_the_season_is_an_hour() -> None:
+    spec = default_spec(quarter_hours(daily=0.0), 96)
+    assert (spec.season, spec.naive_season) == ((4,), 4)
+
+
+def quarter_hours(daily: float) -> History:
     random, t = np.random.default_rng(0), np.arange(96 * 60)
     drift = random.normal(scale=0.04, size=len(t)).cumsum()
     y = drift + daily * np.sin(2 * np.pi * t / 96)
-    history = read(pd.DataFrame({"ds": pd.to_datetime(t * 900, unit="s", utc=True), "y": y}), id_col=None)
-    assert default_spec(history, horizon).naive_season == season
+    return read(pd.DataFrame({"ds": pd.to_datetime(t * 900, unit="s", utc=True), "y": y}), id_col=None)
 
 
 def test_readings_become_bars_by_the_aggregates_that_were_given() -> None:
