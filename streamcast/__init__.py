@@ -15,14 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamcast.app.forecaster import Forecaster
+    from streamcast.offline.training.fit import Options
 
-__all__ = ["Forecaster"]
+__all__ = ["Forecaster", "Options"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``Forecaster``, and torch with it, on first use."""
+    """Import ``Forecaster`` and ``Options``, and torch with them, on first use."""
     if name == "Forecaster":
         from streamcast.app.forecaster import Forecaster
 
         return Forecaster
+    if name == "Options":
+        from streamcast.offline.training.fit import Options
+
+        return Options
     raise AttributeError(f"module 'streamcast' has no attribute {name!r}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 from streamcast import Forecaster
 from streamcast.app.cli import app
 from streamcast.app.forecaster import Stream
+from streamcast.offline.training.fit import Options
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, RECORDS_EDGES, SECONDS_EDGES
 
 WRITTEN = "written from the code by `make docs`; do not edit."
@@ -52,7 +55,7 @@ def metrics_page() -> str:
 
 
 def api_page() -> str:
-    """Return docs/forecaster.md: the public methods of Forecaster and Stream."""
+    """Return docs/forecaster.md: the public methods of Forecaster and Stream, and the fields of Options."""
     lines = ["# Forecaster", "", f"This page is {WRITTEN} `from streamcast import Forecaster` has it.", ""]
     for kind in (Forecaster, Stream):
         lines += [f"## {kind.__name__}", "", _prose(kind), ""]
@@ -61,6 +64,7 @@ def api_page() -> str:
         for name, member in vars(kind).items():
             if not name.startswith("_"):
                 lines += [*_member(kind, name, member), ""]
+    lines += ["## Options", "", f"{_prose(Options)} `from streamcast import Options`.", "", *_fields(Options)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -76,6 +80,16 @@ def command_options(path: list[str]) -> set[str]:
     for word in path:
         command = command.commands[word]
     return {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help"}
+
+
+def _fields(kind: type) -> Iterator[str]:
+    """Yield a table of a dataclass's fields: the docstring after each says what it is."""
+    yield from ("| field | default | meaning |", "| --- | --- | --- |")
+    (body,) = (node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef))
+    for field, said in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(said, ast.Expr) and field.value is not None:
+            meaning = " ".join(str(ast.literal_eval(said.value)).split())
+            yield f"| `{ast.unparse(field.target)}` | `{ast.unparse(field.value)}` | {meaning} |"
 
 
 Writer = Callable[[], str]

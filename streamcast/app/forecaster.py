@@ -66,7 +66,8 @@ class Forecaster:
     ``time_format`` is the form of times that are no ISO 8601.
     ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in
     advance, and no forecast lies below ``lower``.  ``plain`` leaves out target bars and online layer: several times
-    faster, worse forecasts.  ``options`` are those of training.  ``id_col``, ``time_col`` and ``target_col`` name the
+    faster, worse forecasts.  ``options`` are those of training, such as
+    ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and ``target_col`` name the
     columns of every frame, unless a method is given others; None as ``id_col`` is one series.  All other parts of the
     model spec are chosen from the data.
 
@@ -104,6 +105,10 @@ class Forecaster:
     ) -> None:
         if isinstance(model, str):
             require_networks("model", [model])
+        if not isinstance(options, Options | None):
+            raise SpecError(
+                f"options is a {type(options).__name__}: expected streamcast.Options, such as Options(max_seconds=60)"
+            )
         self._choices: dict[str, Any] = {
             "horizon": horizon, "network": model, "quantiles": quantiles if level is None else quantiles_of(level),
             "lags": lags, "season": season, "scales": scales,

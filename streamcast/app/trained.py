@@ -82,6 +82,6 @@ def training_line(model: Model) -> str:
         whole = f", {facts['whole_loss']:.4f} before compression" if "whole_loss" in facts else ""
         began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
     return (
-        f"{parameters:,} parameters; the validation loss fell from {began} to {facts['validation_loss']:.4f} in epoch"
+        f"{parameters:,} parameters; the validation loss went from {began} to {facts['validation_loss']:.4f} in epoch"
         f" {facts['best_epoch']} of {facts['epochs']} ({facts['seconds']:.0f} s; {ENDED[facts['stopped']]})"
     )

@@ -21,6 +21,11 @@ from streamcast.topics.epochs import UNITS, Unit
 
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
 _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
+_LIKE = re.compile(
+    r"(?P<left>\d{1,4})(?P<mark>[/.-])\d{1,2}(?P=mark)(?P<right>\d{1,4})"
+    r"(?:(?P<between>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<space> ?)(?P<half>[AaPp][Mm])?)?"
+)
+"""A date in three numbers, and a clock after it."""
 _ONLY_DIGITS = re.compile(r"(?:%[YymdHMSfj])+")
 """Forms of times that a file's reader may give as whole numbers, such as 20260131."""
 
@@ -158,6 +163,11 @@ def _scaled(column: pd.Series, milliseconds: float) -> NDArray[np.int64]:
 
 
 def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series:
+    if time_format is not None and "%p" in time_format and "%I" not in time_format:
+        raise TimestampError(
+            Option.TIME_FORMAT, f" {time_format} has %p, AM or PM, and no %I, which reads the hours of such a clock:"
+            " without it, 3 PM would be 3 in the morning",
+        )  # fmt: skip
     if not (timely := texts.str.contains(r"\d", regex=True)).all():  # pandas reads "now" as the time of its clock
         raise _unread(f"Time data {texts[~timely].iloc[0]} has no digits", texts, time_format)
     if utc:
@@ -169,24 +179,41 @@ def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series
 
 
 def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampError:
-    """Return the error for texts that are not of a form, with an example of a form that is like theirs."""
+    """Return the error for texts that are not of a form, with the forms that read all of them, or one as an example."""
     first = str(texts.iloc[0])
-    mark = next((mark for mark in "/.-" if mark in first), ".")
-    day, month = ("%m", "%d") if re.search(r"[ap]m", first, re.IGNORECASE) else ("%d", "%m")
-    clock = "%I:%M %p" if day == "%m" else "%H:%M"
-    like = f"{mark.join((day, month, '%Y'))} {clock}"
-    if time_format is not None:
-        return TimestampError(
-            "the times, such as ",
-            repr(first),
-            ", are not of the form of ",
-            Option.TIME_FORMAT,
-            f" {time_format} ({fault}); write it as they are, such as {like}",
+    if time_format is None:
+        expected = "expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00"
+        fault, remedy = f"{fault}; {expected}; give ", (Option.TIME_FORMAT, " for another form, such as ")
+    else:
+        fault, remedy = (
+            f"the times, such as {first!r}, are not of the form of ",
+            (Option.TIME_FORMAT, f" {time_format} ({fault}); write it as they are, such as "),
         )
-    return TimestampError(
-        f"{fault}; expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00; give ",
-        Option.TIME_FORMAT, f" for another form, such as {like}",
-    )  # fmt: skip
+    match _forms(texts):
+        case [one]:
+            return TimestampError(fault, *remedy, one)
+        case [one, other, *_]:
+            return TimestampError(fault, *remedy, f"{one}, or {other}: these rows can be read either way")
+    return TimestampError(fault, *remedy, "%d.%m.%Y %H:%M")
+
+
+def _forms(texts: pd.Series) -> list[str]:
+    """Return the forms that read all of some texts, of those that look like the first one: days or months first."""
+    found = _LIKE.fullmatch(str(texts.iloc[0]).strip())
+    if found is None:
+        return []
+    mark, left, right = found["mark"], found["left"], found["right"]
+    if len(left) == 4:
+        dates = [mark.join(("%Y", *parts)) for parts in (("%m", "%d"), ("%d", "%m"))]
+    else:
+        year = "%Y" if len(right) == 4 else "%y"
+        dates = [mark.join((*parts, year)) for parts in (("%d", "%m"), ("%m", "%d"))]
+    clock = ""
+    if found["hour"] is not None:
+        clock = found["between"] + ("%I" if found["half"] else "%H") + ":%M" + (":%S" if found["second"] else "")
+        clock += f"{found['space']}%p" if found["half"] else ""
+    forms = [date + clock for date in dates]
+    return [form for form in forms if pd.to_datetime(texts.str.strip(), format=form, errors="coerce").notna().all()]
 
 
 def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -> tuple[NDArray[np.int64], list[str]]:

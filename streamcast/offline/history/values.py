@@ -23,6 +23,8 @@ from streamcast.topics.observations import LARGEST_VALUE
 MAX_CATEGORIES = 1_000
 FEW = 20
 """Up to so many distinct texts, whole numbers among them may be codes."""
+SHOWN = 4
+"""How many more values that are no numbers an error shows."""
 MISSING = ("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-nan", "NULL", "null", "None", "#N/A")
 """Words for a missing number; as ids and categories they are names."""
 _COMMAS = r"\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
@@ -133,11 +135,13 @@ def _numbers(column: pd.Series, *, categories: bool | None, commas: bool) -> NDA
 def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> HistoryError:
     """Return the error for the first value that is no number at all, or else for the first one that is not read."""
     word = unread & pd.to_numeric(column, errors="coerce").isna()
-    first = int(np.flatnonzero(word if word.any() else unread)[0])
+    first, *others = np.flatnonzero(word if word.any() else unread).tolist()
     value, numbers = column.iloc[first], int((column.notna() & ~unread).sum())
-    where = f"column {column.name!r} is {value!r} in row {first + 1}" + (
-        f", among {counted(numbers, 'number')}" if numbers else ""
-    )
+    where = f"column {column.name!r} is {value!r} in row {first + 1}"
+    if elsewhere := [row for row in others if column.iloc[row] != value]:
+        shown = ", ".join(f"{column.iloc[row]!r} in row {row + 1}" for row in elsewhere[:SHOWN])
+        where += f", {shown}" + (f" and {len(elsewhere) - SHOWN:,} more" if len(elsewhere) > SHOWN else "")
+    where += f", among {counted(numbers, 'number')}" if numbers else ""
     if commas and not word.any():
         return HistoryError(f"{where} with decimal commas: write the same decimal mark in the whole column")
     marks = " (decimal commas were understood)" if commas else ""
@@ -145,8 +149,8 @@ def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> History
         return HistoryError(f"{where}; expected a number, or nothing for missing: {_without_commas(column)}")
     rows = counted(int((column == value).sum()), "row")
     return HistoryError(
-        f"{where}{marks}; expected a number, or nothing for missing. If {value!r} means missing ({rows}), empty these"
-        " cells or write NA"
+        f"{where}{marks}; expected a number, or nothing for missing. Correct what is wrong; if {value!r} means missing"
+        f" ({rows}), empty these cells or write NA"
     )
 
 

@@ -12,11 +12,10 @@ import pytest
 
 from harness import SHARED_DATA
 from harness.readings import bars_and_readings
-from streamcast import Forecaster
+from streamcast import Forecaster, Options
 from streamcast.app.live_values import number
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, SettingsError
 from streamcast.models.spec import SpecError
-from streamcast.offline.training.fit import Options
 
 OPTIONS = Options(epochs=1, updates=20, rows=4, chunk=16, positions=64)
 
@@ -369,3 +368,9 @@ def test_notes_are_of_the_fit_and_of_the_frame_read_last(tmp_path: Path) -> None
 def test_an_unknown_network_is_refused_at_once_with_the_nearest_name() -> None:
     with pytest.raises(ModelError, match=r"model names 'gur', which is unknown: did you mean 'gru'\?"):
         Forecaster("gur")
+
+
+def test_options_are_those_of_the_package() -> None:
+    assert Forecaster("zero", options=Options(max_seconds=60)).name == "zero"
+    with pytest.raises(SpecError, match=r"options is a dict: expected streamcast\.Options"):
+        Forecaster("zero", options={"max_seconds": 60})  # type: ignore[arg-type]

@@ -567,7 +567,7 @@ def test_the_cell_that_is_no_number_is_named_and_what_to_do(tmp_path: Path, cell
     assert f"column 'power' is {said}" in str(refused.value)
     if "-" in cells:
         rows = "2 rows" if cells.count("-") == 2 else "1 row"
-        assert f"If '-' means missing ({rows}), empty these cells or write NA" in str(refused.value)
+        assert f"if '-' means missing ({rows}), empty these cells or write NA" in str(refused.value)
         path.write_text(path.read_text(encoding="utf-8").replace(";-", ";NA"), encoding="utf-8")
         assert read(path, target_col="power").values_NC[4 if len(cells) > 4 else 0, 0] in {1006.5, 6.5}
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import itertools
+import re
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -190,6 +191,43 @@ def test_the_remedy_for_a_skipped_hour_is_the_winter_time_of_the_zone(zone: str,
         history = read(frame, id_col=None, timezone=f"Etc/{fixed}")
         first = times[0].tz_localize(zone)
         assert history.ts_N[0] == first.value // 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("times", "remedy"),
+    [
+        (["03/02/2026 07:00 AM", "18/02/2026 08:00 PM"], "such as %d/%m/%Y %I:%M %p"),
+        (["02/03/2026 7:00PM", "02/18/2026 8:00PM"], "such as %m/%d/%Y %I:%M%p"),
+        (["18.2.26", "19.2.26"], "such as %d.%m.%y"),
+        (["2026/18/02 07:00:05", "2026/19/02 07:00:05"], "such as %Y/%d/%m %H:%M:%S"),
+        (["18.2.2026, 07:00", "19.2.2026, 07:00"], "such as %d.%m.%Y, %H:%M"),
+        (["03/02/2026 07:00", "04/02/2026 08:00"], "such as %d/%m/%Y %H:%M, or %m/%d/%Y %H:%M: these rows can be read"),
+        (["18/02/2026 07:00", "02/18/2026 08:00"], "such as %d.%m.%Y %H:%M"),
+    ],
+)
+@pytest.mark.parametrize("tried", [None, "%Y"])
+def test_the_form_that_a_message_names_is_one_that_reads_the_times(
+    times: list[str], remedy: str, tried: str | None
+) -> None:
+    frame = pd.DataFrame({"ds": times, "y": [1.0, 2.0]})
+    with pytest.raises(HistoryError, match=re.escape(remedy)):
+        read(frame, id_col=None, freq="1h", time_format=tried)
+
+
+def test_half_a_day_without_its_hours_is_refused() -> None:
+    frame = pd.DataFrame({"ds": ["18/02/2026 07:00 AM", "18/02/2026 07:00 PM"], "y": [1.0, 2.0]})
+    with pytest.raises(HistoryError, match="has %p, AM or PM, and no %I"):
+        read(frame, id_col=None, time_format="%d/%m/%Y %H:%M %p")
+
+
+def test_all_words_among_numbers_are_named_at_once() -> None:
+    values = ["1", "5O2", "3", "4O1", "x", "x", "y1", "y2", "y3"]
+    frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=9, freq="h"), "y": values})
+    said = (
+        "'y' is '5O2' in row 2, '4O1' in row 4, 'x' in row 5, 'x' in row 6, 'y1' in row 7 and 2 more, among 2 numbers"
+    )
+    with pytest.raises(HistoryError, match=f"{said}; expected a number.* Correct what is wrong"):
+        read(frame, id_col=None)
 
 
 def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_both_are_said() -> None:

@@ -266,9 +266,8 @@ def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: 
             f"topic {source.name}: the newest record would be a dead letter in {len(wrong)} of"
             f" {counted(len(newest), 'partition')} with records, such as {partition.topic}[{partition.index}] at offset"
             f" {offset} ({why.reason}: {why.detail})",
-            "send records with the model's values,"
-            f" {', '.join(column.name for column in spec.series.columns)} (docs/data.md has their form), or name the"
-            " topic that has them as input.topic",
+            f"send records with the model's values, {', '.join(column.name for column in spec.series.columns)}"
+            " (docs/messages.md has their form), or name the topic that has them as input.topic",
         )
 
 
