@@ -36,7 +36,7 @@ from streamcast.offline.evaluation.frames import forecast_frame, quantile_column
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
-from streamcast.offline.training.defaults import season_notes
+from streamcast.offline.training.defaults import bound_notes, season_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.quality import span_name
 from streamcast.spec.folders import Model, read_folder, save_model
@@ -117,6 +117,7 @@ class Forecaster:
         }  # fmt: skip
         self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
         self._names = Names(id_col, time_col, target_col)
+        self._zoned = False
         self.name = name or (model if isinstance(model, str) else str(model.get("kind", "model")))
         self._model: Model | None = None
         self._spec: ModelSpec | None = None
@@ -136,6 +137,7 @@ class Forecaster:
             timezone=str(model.facts.get("timezone", "UTC")), time_format=model.facts.get("time_format"),
         )  # fmt: skip
         forecaster._names = Names.of_facts(model.facts, model.spec.series.target)
+        forecaster._zoned = bool(model.facts.get("zoned", False))
         forecaster._model, forecaster._spec = model, model.spec
         return forecaster
 
@@ -187,8 +189,10 @@ class Forecaster:
             history, spec = self._history(frame, self._names), self._spec
         with _shown(on_progress, progress=progress) as follow:
             trained = fit(history, spec, self._options, follow)
-        facts = {**trained.facts, "timezone": self._timezone, "time_format": self._time_format, **self._names.facts()}
-        self._fitted = (*self._found, *season_notes(trained.spec))
+        self._zoned = history.written.zoned
+        read_as = {"timezone": self._timezone, "time_format": self._time_format, "zoned": self._zoned}
+        facts = {**trained.facts, **read_as, **self._names.facts()}
+        self._fitted = (*self._found, *season_notes(trained.spec), *bound_notes(history, trained.spec))
         self._model = replace(trained, name=self.name, facts=facts)
         if not facts.get("whole_epochs", 1):
             _warn(
@@ -307,9 +311,11 @@ class Forecaster:
         """Return a live stream; its state is that after the rows of ``df``."""
         names = self._names.given(id_col, time_col, target_col)
         frame, names = (None, names) if df is None else as_pandas(df, names)
-        live = Stream(self.model, self._timezone, time_format=self._time_format, names=names)
-        if frame is not None:
-            live.extend(self._history(frame, names))
+        history = None if frame is None else self._history(frame, names)
+        zoned = self._zoned if history is None else history.written.zoned
+        live = Stream(self.model, self._timezone, zoned=zoned, time_format=self._time_format, names=names)
+        if history is not None:
+            live.extend(history)
         return live
 
     def _history(self, frame: pd.DataFrame, names: Names) -> History:

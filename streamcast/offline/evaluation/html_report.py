@@ -222,16 +222,17 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
         mine = frame[frame["unique_id"] == key].sort_values(["cutoff", "ds"])
         apart = _gaps(mine)
         first = number == 0
-        for column, fill, name, width in (
-            (high, None, None, 0), (low, "tonexty", f"{facts.nominal:.0%} interval", 0),
-            (report.model, None, "forecast", 2),
-        ):  # fmt: skip
-            figure.add_scatter(
-                x=apart["ds"], y=apart[column], mode="lines", fill=fill, visible=first, name=name, connectgaps=False,
-                fillcolor="rgba(31,111,235,0.18)", line={"width": width, "color": MODEL_COLOUR},
-                showlegend=name is not None, hoverinfo="skip" if width == 0 else None,
-            )  # fmt: skip
-        seen = mine.dropna(subset=["y"]).drop_duplicates("ds").sort_values("ds")
+        around = _around(mine, low, high)
+        figure.add_scatter(
+            x=around["ds"], y=around["bound"], mode="lines", fill="toself", visible=first,
+            name=f"{facts.nominal:.0%} interval", fillcolor="rgba(31,111,235,0.18)",
+            line={"width": 0, "color": MODEL_COLOUR}, hoverinfo="skip",
+        )  # fmt: skip
+        figure.add_scatter(
+            x=apart["ds"], y=apart[report.model], mode="lines", visible=first, name="forecast", connectgaps=False,
+            line={"width": 2, "color": MODEL_COLOUR},
+        )  # fmt: skip
+        seen = _broken(mine.drop_duplicates("ds").sort_values("ds"), facts.spec.series.freq)
         figure.add_scatter(
             x=seen["ds"], y=seen["y"], mode="lines+markers", name="what came", visible=first,
             line={"width": 1.2, "color": OUTCOME_COLOUR}, marker={"size": 3},
@@ -241,13 +242,33 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
         {
             "label": html.escape(f"{key[:28]}  ({_text(by_series.get(key, math.nan), '.2f')}× naive)"),
             "method": "update",
-            "args": [{"visible": [place // 4 == number for place in range(4 * len(chosen))]}],
+            "args": [{"visible": [place // 3 == number for place in range(3 * len(chosen))]}],
         }
         for number, key in enumerate(chosen)
     ]
     if len(chosen) > 1:
         figure.update_layout(updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.18, "yanchor": "top"}])
     return _styled(figure, 460)
+
+
+def _around(frame: pd.DataFrame, low: str, high: str) -> pd.DataFrame:
+    """Return the outline of each forecast's interval, ``ds`` and ``bound``: there along its top, back along its bottom.
+
+    An empty row ends each, because a filled line closes its parts between gaps one by one.  (A fill to the next line
+    does not end where the lines do.)
+    """
+    parts = []
+    for _, one in frame.groupby("cutoff"):
+        there, back = one["ds"], one["ds"].iloc[::-1]
+        bound = [*one[high], *one[low].iloc[::-1], np.nan]
+        parts.append(pd.DataFrame({"ds": [*there, *back, back.iloc[-1]], "bound": bound}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _broken(frame: pd.DataFrame, freq_ms: int) -> pd.DataFrame:
+    """Return the outcomes of rows in order of time, with an empty one wherever more than a bar lies between two."""
+    before = frame["ds"][frame["ds"].diff() > pd.Timedelta(1.5 * freq_ms, "ms")] - pd.Timedelta(1, "ms")
+    return pd.concat([frame[["ds", "y"]], pd.DataFrame({"ds": before, "y": np.nan})]).sort_values("ds")
 
 
 def _gaps(frame: pd.DataFrame) -> pd.DataFrame:

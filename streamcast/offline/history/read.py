@@ -26,6 +26,10 @@ from streamcast.spec.calendar_bars import Calendar, Grid
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name
 
+MOST_REPEATED = 0.5
+"""Beyond this share of rows with the series and time of another one, times of day are looked for in other columns."""
+_CLOCK = r"\d{1,2}:\d{2}(:\d{2})?( ?[AaPp][Mm])?"
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -124,6 +128,8 @@ def read(
     except TimestampError as error:
         raise HistoryError(f"column {time_col!r}: ", *error.args) from None
     notes += found
+    if pd.DataFrame({"series": series_N, "ts": ts_N}).duplicated().mean() > MOST_REPEATED:
+        _refuse_split_times(frame, time_col, inputs)
     values_NC, categories = values_of(frame, names, kinds, notes, changes, commas=commas)
     order = np.lexsort((series_N, ts_N))
     if not ticks:
@@ -198,6 +204,18 @@ def _keys(
         raise HistoryError(f"column {id_col!r} is empty in row {row}; expected a series' name in every row")
     codes, keys = pd.factorize(ids_of(ids, notes).to_numpy(object), sort=True)
     return tuple(keys), codes.astype(np.int32)
+
+
+def _refuse_split_times(frame: pd.DataFrame, time_col: str, inputs: Sequence[str]) -> None:
+    """Raise HistoryError for times of day in a column of their own, beside a column of days that repeat."""
+    for name in inputs:
+        given = frame[name].dropna()
+        if len(given) and given.astype(str).str.fullmatch(_CLOCK).all():
+            raise HistoryError(
+                f"the days of {time_col!r} repeat, and {name!r} has times of day, such as {given.iloc[0]}: make one"
+                f" column of both, such as df['time'] = df[{time_col!r}] + ' ' + df[{name!r}], and name it with ",
+                Option.TIME_COL,
+            )
 
 
 def _corrected(

@@ -218,6 +218,17 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def bound_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
+    """Return a sentence about values that no forecast can reach, because they lie below the bound of a spec."""
+    target_N = history.values_NC[:, 0]
+    below = int((target_N < (-np.inf if spec.lower is None else spec.lower)).sum())
+    if not below:
+        return ()
+    known, least = int(np.isfinite(target_N).sum()), np.nanmin(target_N)
+    reached = f"{below:,} of {known:,} values lie below the bound of {spec.lower:g}, down to {least:g}"
+    return (f"{reached}: no forecast reaches them",)
+
+
 def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, ...]:
     """Return seasons in bars; a year of months is 12.
 

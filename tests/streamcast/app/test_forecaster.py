@@ -374,3 +374,25 @@ def test_options_are_those_of_the_package() -> None:
     assert Forecaster("zero", options=Options(max_seconds=60)).name == "zero"
     with pytest.raises(SpecError, match=r"options is a dict: expected streamcast\.Options"):
         Forecaster("zero", options={"max_seconds": 60})  # type: ignore[arg-type]
+
+
+def test_values_below_the_bound_are_noted() -> None:
+    frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=40, freq="h"), "y": np.arange(40.0) - 2.5})
+    notes = Forecaster("zero", horizon=2, lower=0).fit(frame).notes
+    assert "3 of 40 values lie below the bound of 0, down to -2.5: no forecast reaches them" in notes
+    assert not [note for note in Forecaster("zero", horizon=2, lower=-2.5).fit(frame).notes if "bound" in note]
+
+
+@pytest.mark.parametrize("zone", [None, "Australia/Brisbane"])
+def test_a_stream_names_zones_as_its_frame_does(zone: str | None, tmp_path: Path) -> None:
+    times = pd.date_range("2026-01-01", periods=40, freq="h", tz=zone)
+    frame = pd.DataFrame({"ds": times, "y": np.arange(40.0) % 5})
+    fitted = Forecaster("zero", horizon=2, timezone="Australia/Brisbane").fit(frame)
+    for forecaster in (fitted, Forecaster.load(fitted.save(tmp_path / "m"))):
+        expected = forecaster.predict(frame).ds
+        live = forecaster.stream(frame)
+        assert live.forecast(*live.series()).ds.tolist() == expected.tolist()
+        empty = forecaster.stream()
+        for time, y in zip(frame.ds, frame.y, strict=True):
+            empty.update("y", time, y)
+        assert empty.forecast("y").ds.tolist() == expected.tolist()

@@ -230,6 +230,14 @@ def test_all_words_among_numbers_are_named_at_once() -> None:
         read(frame, id_col=None)
 
 
+def test_days_and_times_of_day_in_two_columns_are_refused_unless_each_day_has_one_row() -> None:
+    hours = pd.date_range("2026-01-01", periods=48, freq="h")
+    frame = pd.DataFrame({"ds": hours.strftime("%Y-%m-%d"), "clock": hours.strftime("%H:%M"), "y": 1.0})
+    with pytest.raises(HistoryError, match=r"days of 'ds' repeat, and 'clock' has times .* 00:00: make one column of"):
+        read(frame, id_col=None)
+    assert read(frame[::24], id_col=None).columns == ("y", "clock")
+
+
 def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_both_are_said() -> None:
     frame = pd.DataFrame({"ds": ["2026-01-01", "2026-01-02", "2026-01-02"], "y": [1.0, np.inf, 3.0]})
     history = read(frame, id_col=None)
