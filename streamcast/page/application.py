@@ -138,6 +138,7 @@ class _Look:
         self._page = max(int(number), 1)
         self._order: list[str] = []
         self._versions: dict[str, views.Version] = {}
+        self._partition: int | None = None
         self._since_bar: int | None = None
         self._since_cutoff: dict[str, int] = {}
 
@@ -175,8 +176,12 @@ class _Look:
 
     def _series(self, key: str) -> views.View | None:
         view = views.series(self._board, key, self._since_bar, self._since_cutoff)
+        if view is not None and view["partition"] != self._partition:  # the page has nothing of this one
+            self._since_cutoff = {}
+            view = views.series(self._board, key)
         if view is None:
             return None
+        self._partition = view["partition"]
         if len(view["labels"]):
             self._since_bar = int(view["labels"][-1])
         for lane, shown in view["lanes"].items():

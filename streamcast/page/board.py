@@ -139,6 +139,10 @@ class Board:
     board keeps as many as seasonal naive needs too, at most ``max_series`` series (fewer where seasons are long; a
     new one replaces the one silent for longest), and about ``max_forecasts`` forecasts in all; ``clock`` returns
     seconds that only grow.
+
+    The service keeps a state of a series in each partition that has records of its key, and so does the board.
+    ``tracks`` has one for each key, that of the partition with the most records; ``split`` names the partitions of the
+    keys that have more than one.
     """
 
     def __init__(
@@ -164,6 +168,8 @@ class Board:
         self.bars, self.clock, self.started = bars, clock, clock()
         self.lock = threading.RLock()
         self.tracks: dict[str, Track] = {}
+        self.split: dict[str, set[int]] = {}
+        self._tracks: dict[tuple[str, int], Track] = {}
         self.sums: dict[str, dict[str, Sums]] = {}
         self.models: dict[str, str] = {}
         self.dead: list[ShownDeadLetter] = []
@@ -203,7 +209,7 @@ class Board:
                 self._note_answers()
                 self._written_ms = int(batch.timestamps[-1])
             for key, bar, value in zip(observations.keys, bars, observations.values[:, 0].tolist(), strict=True):
-                if self._track(key).observe(bar, value):
+                if self._track(key, batch.partition.index).observe(bar, value):
                     self._unscored[key] = None
 
     def take_forecasts(self, batch: Batch) -> None:
@@ -212,7 +218,7 @@ class Board:
             self.forecasts.count(self.clock(), len(batch))
             for value in batch.values:
                 try:
-                    self._add_forecast(self._decode_forecast(value or b""))
+                    self._add_forecast(self._decode_forecast(value or b""), batch.partition.index)
                 except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
                     self.counts["unreadable"] += 1
             self._note_answers()
@@ -286,7 +292,7 @@ class Board:
 
     def kept_forecasts(self) -> int:
         """How many forecasts of a series and lane are kept."""
-        return min(MOST_CUTOFFS, max(8, self._max_forecasts // max(len(self.models) * len(self.tracks), 1)))
+        return min(MOST_CUTOFFS, max(8, self._max_forecasts // max(len(self.models) * len(self._tracks), 1)))
 
     def service(self) -> Numbers | None:
         """The service's own numbers; None while it does not answer."""
@@ -375,22 +381,43 @@ class Board:
         elif self.unanswered_since is None:
             self.unanswered_since = self.clock()
 
-    def _track(self, key: str) -> Track:
-        """The track of ``key``, moved to the end of the order; a new one replaces the series silent for longest."""
-        track = self.tracks.pop(key, None)
+    def _track(self, key: str, partition: int) -> Track:
+        """The track of ``key`` in a partition, moved to the end of the order; a new one replaces the longest silent.
+
+        It is shown from now on if it has more records than the one that is.
+        """
+        track = self._tracks.pop((key, partition), None)
         if track is None:
-            if len(self.tracks) >= self.max_series:
-                silent = next(iter(self.tracks))
-                del self.tracks[silent]
-                self.sums.pop(silent, None)
-                self._unscored.pop(silent, None)
-                self._trained_outcomes.pop(silent, None)
+            if len(self._tracks) >= self.max_series:
+                self._forget(*next(iter(self._tracks)))
             ticks = self.spec.mode == "ticks"
-            track = Track(self._kept_bars, self.spec.columns[0].reducer if ticks else None, self.spec.open_bars)
-        self.tracks[key] = track
+            reducer = self.spec.columns[0].reducer if ticks else None
+            track = Track(self._kept_bars, reducer, self.spec.open_bars, partition)
+        self._tracks[key, partition] = track
+        shown = self.tracks.setdefault(key, track)
+        if shown is not track:
+            self.split.setdefault(key, {shown.partition}).add(partition)
+            if track.records > shown.records:
+                self._forget_numbers(key)
+                track.version = max(track.version, shown.version) + 1
+                self.tracks[key] = track
         return track
 
-    def _add_forecast(self, message: _ForecastMessage) -> None:
+    def _forget(self, key: str, partition: int) -> None:
+        """Forget a track; if it is the one of its key that is shown, another is shown when it is next heard."""
+        track = self._tracks.pop((key, partition))
+        if self.tracks.get(key) is track:
+            del self.tracks[key]
+            self.split.pop(key, None)
+            self._forget_numbers(key)
+
+    def _forget_numbers(self, key: str) -> None:
+        """Forget what was computed of the track that ``key`` showed."""
+        self.sums.pop(key, None)
+        self._unscored.pop(key, None)
+        self._trained_outcomes.pop(key, None)
+
+    def _add_forecast(self, message: _ForecastMessage, partition: int) -> None:
         levels = _levels(tuple(message.quantiles))
         values = np.array(list(message.quantiles.values()), dtype=np.float32)
         lanes = self.models.keys() | {message.lane}
@@ -407,7 +434,7 @@ class Board:
         ):
             raise ValueError(f"not a forecast of bars of {self.spec.bar}: {message.unique_id[:64]!r}")
         self.models[message.lane] = f"{message.model}@{message.model_version}"
-        track = self._track(message.unique_id)
+        track = self._track(message.unique_id, partition)
         track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), self.kept_forecasts())
         self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
         self._unscored[message.unique_id] = None

@@ -87,13 +87,16 @@ class Track:
 
     ``reducer`` combines the ticks of a bar into one value; None means that a record is a whole bar (the first counts).
     ``open_bars`` is the number of newest bars that may still change; forecasts of them are not scored yet.
+    ``partition`` is the one of its records; ``records`` counts those that were added.
     """
 
     __slots__ = (
-        "_bars_T", "_counts_T", "_open_P", "_open_bars", "_reducer", "_values_T", "forecasts", "newest", "version",
+        "_bars_T", "_counts_T", "_open_P", "_open_bars", "_reducer", "_values_T", "forecasts", "newest", "partition",
+        "records", "version",
     )  # fmt: skip
 
-    def __init__(self, bars: int, reducer: Aggregate | None, open_bars: int) -> None:
+    def __init__(self, bars: int, reducer: Aggregate | None, open_bars: int, partition: int = 0) -> None:
+        self.partition, self.records = partition, 0
         self._bars_T: Bars = np.full(bars, _NO_BAR, dtype=np.int64)
         self._values_T: Floats = np.full(bars, np.nan)
         self._counts_T: Bars = np.zeros(bars if reducer else 0, dtype=np.int64)
@@ -118,6 +121,7 @@ class Track:
         else:
             self._reduce(place, value, first=not filled)
         self.newest = max(newest, bar)
+        self.records += 1
         self.version += 1
         return True
 

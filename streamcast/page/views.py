@@ -73,6 +73,7 @@ def stats(board: Board) -> View:
             "champion": board.champion,
             "watermark": None if board.watermark is None else board.label(board.watermark),
             "trouble": board.trouble,
+            "split": words.split(board),
             "replay": board.is_replay(),
             "ended": board.ended(),
             "silence": now - (board.records.heard or board.started),
@@ -154,6 +155,7 @@ def series(
         fresh = labels >= (-math.inf if since_bar is None else since_bar)
         return {
             "key": key,
+            "partition": track.partition,
             "version": track.version,
             "freq": board.spec.freq,
             "behind": board.behind(track),

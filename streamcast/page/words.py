@@ -7,6 +7,7 @@ from typing import Final
 
 from streamcast.page.board import DEAD_LETTERS, RATE_SECONDS, SAMPLE_SECONDS, TREND_SAMPLES, Board
 from streamcast.quality import counted, duration_name, naive_name
+from streamcast.topics.split import split_sentence
 
 _LISTED_STEPS: Final = 6
 _WORTH_SAYING: Final = 0.03
@@ -73,6 +74,13 @@ def scope(board: Board) -> str:
     many = "All" if share == 1 else f"{100 * share:.0f} %"
     data = "of these outcomes are of forecasts made within the data that the model was trained on"
     return f"{said} {many} {data}: on new data errors are usually larger."
+
+
+def split(board: Board) -> str:
+    """Say which series have records in more than one partition, and which the page shows; empty if none has."""
+    if not (sentence := split_sentence(board.split)):
+        return ""
+    return f"{sentence} The page shows the partition that has the most records of the series."
 
 
 def latency_scope(board: Board) -> str:

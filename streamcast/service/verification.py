@@ -55,6 +55,8 @@ class Report:
     """The same of those that are of unseen data: none of their outcomes was trained on."""
     unseen_cutoffs: dict[str, tuple[int, int]] = field(default_factory=dict, compare=False)
     """The oldest and the newest bar at which these were made (epoch ms)."""
+    split: dict[str, list[int]] = field(default_factory=dict, compare=False)
+    """The keys with records in more than one partition, and these; each partition has a state of its own."""
 
     @property
     def proven(self) -> bool:
@@ -77,10 +79,14 @@ def verify(
 
     It may run beside the service: records committed meanwhile are compared as far as they are seen.
     """
-    report = Report()
+    report, keys = Report(), dict[str, list[int]]()
     count = reader.describe([topics.observations])[topics.observations].partitions
     for partition in [Partition(topics.observations, index) for index in range(count)]:
-        _PartitionCheck(reader, topics, load, expect, partition, report, on_records).run()
+        check = _PartitionCheck(reader, topics, load, expect, partition, report, on_records)
+        check.run()
+        for key in check.keys:
+            keys.setdefault(key, []).append(partition.index)
+    report.split = {key: found for key, found in keys.items() if len(found) > 1}
     return report
 
 
@@ -113,6 +119,8 @@ class _PartitionCheck:
     ) -> None:  # fmt: skip
         self._reader, self._topics, self._load, self._expect = reader, topics, load, expect
         self._partition, self._report, self._on_records = partition, report, on_records
+        self.keys: set[str] = set()
+        """The keys of the records that were compared."""
         self._told = 0
         self._former = 0
         """Topics of this name that were deleted: their outputs are still there, before those of the present one."""
@@ -287,6 +295,7 @@ class _PartitionCheck:
         for batch, observations, poison, results in fold.advance(era.until):
             self._report.records += len(batch)
             self._on_records(self._report.records)
+            self.keys.update(observations.keys)
             for lane, result in results.items():
                 scores, grid = result.scores, models[lane].spec.series.grid
                 new_M = scores.warm & unseen(grid.bar(scores.cutoffs), models[lane].last_trained_bar)

@@ -84,6 +84,8 @@ def dashboard(config: Config = SETTINGS) -> int:
 
 def verify(config: Config = SETTINGS, as_json: AsJson = False) -> int:
     """Compute every forecast again from the topics and compare all bytes."""
+    if not as_json:  # loading the engine and reading the outputs takes many seconds on a busy machine
+        console(stderr=True).print("Reading what the service wrote, to compute every record again …", highlight=False)
     from streamcast.app.commands.deployment.verify import verify_service
 
     return verify_service(load(config), as_json, console())

@@ -49,11 +49,13 @@ export class Detail {
     this.drawn = false;
   }
 
-  // Take the whole series (fresh: the first message of a connection) or its changes; null means an unknown key.
+  // Take the whole series (the first message of a connection, which is fresh, or of another partition) or its changes;
+  // null means an unknown key.
   update(series, fresh, stats, sizes) {
-    if (fresh) {
+    if (fresh || series?.partition !== this.partition) {
       this.values.clear();
       this.lanes.clear();
+      this.partition = series?.partition;
     }
     if (series === null) {
       this.part("outcome").textContent = "No series has this key yet.";

@@ -147,14 +147,14 @@ function disconnected(silent) {
   return silent > LOST_SECONDS || (broken && silent > BROKEN_SECONDS);
 }
 
-// Why the picture is stale, and of what time it is; empty while it is current.
+// Why the picture is stale, and of what time it is, or what is wrong with the records; empty while nothing is.
 function trouble(silent) {
   if (stats === null) return "";
   const asOf = (moment) => `everything shown is as of ${instant(moment)} ${zone}`;
   if (disconnected(silent)) return `The page is disconnected from its server: ${asOf(arrived)}.`;
   if (stats.trouble) return `The topics cannot be read: ${stats.trouble}`;
   if (stats.scored_ago > UNREAD_SECONDS) return `The page has stopped reading the topics: ${asOf(scored)}.`;
-  return "";
+  return stats.split;
 }
 
 function describe(silent) {

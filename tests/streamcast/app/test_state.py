@@ -75,6 +75,23 @@ def test_a_mistyped_topic_is_named_with_its_setting(stand: Stand, tmp_path: Path
     assert verify.check(settings_of(tmp_path)).proven
 
 
+def test_verify_says_that_a_key_is_in_two_partitions_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Stand(tmp_path, partitions=2)
+    saved = save_model(tmp_path / "trained", "small", SPECS["gru"], network("gru"), {})
+    for partition, values in ((0, (1.0, 2.0, 3.0)), (1, (4.0,))):
+        made.observe("[red]", *values, partition=partition)
+    made.serve({"champion": saved})
+    monkeypatch.setattr(verify, "new_reader", lambda _settings, who: MemoryReader(made.broker, who))
+    printed = io.StringIO()
+    assert verify.verify_service(settings_of(tmp_path), False, Console(file=printed, width=400, soft_wrap=True)) == 0
+    assert (
+        "note: 1 series has records in more than one partition ('[red]' in partitions 0 and 1), and the service keeps a"
+        " state of the series in each: let all producers choose partitions with one partitioner"
+    ) in printed.getvalue()
+
+
 def test_a_reset_asks_the_service_and_not_a_proxy(
     stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -592,6 +592,54 @@ def test_ticks_are_read_by_the_rules_of_the_spec(clock: Clock) -> None:
     assert list(view["values"]) == [59, 89]
 
 
+def in_partition(number: int, *values: bytes, topic: str = "observations") -> Batch:
+    return batch(Partition(topic, number), *values)
+
+
+@pytest.mark.parametrize("stray_first", [False, True])
+def test_a_record_in_another_partition_takes_no_history_away(board: Board, *, stray_first: bool) -> None:
+    def stray() -> None:
+        board.take_records(in_partition(1, record("a", 60, 9.0)))
+        board.take_forecasts(
+            in_partition(1, forecast("a", START + 60 * FREQ, {"0.5": [1.0]}, warm=False), topic="forecasts")
+        )
+
+    if stray_first:
+        stray()
+    board.take_records(in_partition(2, *(record("a", bar, float(bar)) for bar in range(60))))
+    board.take_forecasts(in_partition(2, forecast("a", START + 59 * FREQ, {"0.5": [1.0]}), topic="forecasts"))
+    if not stray_first:
+        stray()
+    board.take_records(in_partition(2, record("a", 60, 60.0), record("b", 60, 1.0)))
+    board.score()
+    view = views.series(board, "a")
+    assert view is not None
+    assert view["partition"] == 2
+    assert list(view["values"]) == [float(bar) for bar in range(61)]
+    (shown,) = view["lanes"]["champion"]["forecasts"]
+    assert (shown["cutoff"], shown["warm"]) == (START + 59 * FREQ, True)
+    assert board.split == {"a": {1, 2}}
+    told = views.stats(board)["split"]
+    assert told.startswith("1 series has records in more than one partition ('a' in partitions 1 and 2)")
+    assert "one partitioner" in told
+    assert views.stats(board)["series"] == 2
+
+
+def test_series_that_are_in_one_partition_each_are_nothing_to_tell(board: Board) -> None:
+    board.take_records(in_partition(0, record("a", 0, 1.0)))
+    board.take_records(in_partition(1, record("b", 0, 1.0)))
+    assert views.stats(board)["split"] == ""
+
+
+def test_a_split_series_is_forgotten_whole(clock: Clock) -> None:
+    board = Board(SPEC, season=24, max_series=2, clock=clock)
+    for number, key in ((0, "a"), (1, "a"), (0, "b"), (0, "c")):
+        board.take_records(in_partition(number, record(key, 0, 1.0)))
+    board.score()
+    assert set(board.tracks) == {"b", "c"}
+    assert not board.split
+
+
 # The feed.
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from harness.feeder import FORECASTS, RECORDS, SPEC, START, Feeder, fill, forecast
+from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
-from streamcast.consumers.transport import Batch, Connection, TopicSpec
+from streamcast.consumers.transport import Batch, Connection, Partition, TopicSpec
 from streamcast.hosts import host_of, is_loopback
 from streamcast.page.board import Board, Numbers
 from streamcast.page.feed import Feed
@@ -176,6 +176,20 @@ def test_the_first_event_holds_everything_and_the_next_only_what_changed(
         assert len(third["series"]["labels"]) == 2
         assert len(third["series"]["lanes"]["champion"]["forecasts"]) == 1
         assert third["stats"]["records"] == 280
+
+
+def test_a_page_gets_the_whole_series_when_another_partition_is_shown(server: PageServer, board: Board) -> None:
+    def take(partition: int, *bars: int) -> None:
+        rows = [json.dumps({"key": "x", "ts": START + bar * FREQ, "values": [1.0]}).encode() for bar in bars]
+        count, source = len(rows), Partition("observations", partition)
+        board.take_records(Batch(source, range(count), [START] * count, [None] * count, rows, count))
+
+    take(1, 50)
+    with closing(Events(server, "key=x")) as events:
+        assert events.next()["series"]["partition"] == 1
+        take(2, *range(40))
+        shown = next(found for _ in range(9) if (found := events.next()["series"])["partition"] == 2)
+    assert shown["labels"] == [START + bar * FREQ for bar in range(40)]
 
 
 def test_events_come_about_twice_a_second_at_any_input_rate(server: PageServer, board: Board, feeder: Feeder) -> None:

@@ -192,6 +192,17 @@ def test_outputs_that_can_no_longer_be_computed_are_unknown_and_not_wrong(stand:
     assert "holds records only from 3 on" in deleted.unknown[0]
 
 
+def test_keys_in_more_than_one_partition_are_named(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, partitions=3)
+    stand.observe("a", *TEN, partition=2)
+    stand.observe("b", *TEN, partition=1)
+    stand.observe("a", 1.0, partition=1)
+    stand.serve()
+    report = stand.verify()
+    assert report.proven, "each partition has its own state, and both are right"
+    assert report.split == {"a": [1, 2]}
+
+
 def test_many_violations_are_counted_and_only_some_reported(tmp_path: Path) -> None:
     stand = Stand(tmp_path)
     stand.observe("a", *(float(value % 7) for value in range(300)))

@@ -20,6 +20,7 @@ from streamcast.quality import counted, facts_of, lines, sentence
 from streamcast.service.verification import Expectations, OnRecords, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.topics.split import split_sentence
 
 CLOSE_SECONDS = 10.0
 
@@ -47,6 +48,8 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     words = {"absorbed": "added to an open bar", "late": "dropped as late", "duplicate": "dropped as repeated"}
     if without := [f"{count:,} {words[name]}" for name, count in report.dropped.items() if count]:
         console.print(f"Records without a forecast of their own: {', '.join(without)}", highlight=False)
+    if told := split_sentence(report.split):
+        console.print(f"[yellow]note:[/] {escape(told)}", highlight=False)
     specs = _specs(settings)
     for lane, sums in report.quality.items():
         spec = specs.get(lane)
