@@ -10,7 +10,6 @@ import html
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE
 from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.evaluation.intervals import Ratio, relative_error
 from streamcast.offline.evaluation.report import BacktestReport, Periods
+from streamcast.offline.history.timestamps import in_zone
 from streamcast.spec.model_spec import ModelSpec
 
 MODEL_COLOUR, NAIVE_COLOUR, OTHER_COLOUR, OUTCOME_COLOUR = "#1f6feb", "#d97706", "#9aa4b2", "#111827"
@@ -33,6 +33,10 @@ MOST_ROWS = 200
 """Rows of the table of series: the worst first."""
 FEW_OUTCOMES = 100
 """A month with fewer outcomes than this has no bar."""
+LONGEST_NAME = 60
+"""Characters of a series' name in the menu."""
+LEGEND = 36
+"""Pixels of a legend above its chart."""
 MOST_WINDOWS, MOST_STEPS_KEPT = 28, 400_000
 """Forecasts of a series that are drawn, and steps of all series in memory."""
 _CONFIDENCE = 0.9
@@ -41,13 +45,14 @@ _CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": [
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the report is about: the model's name and spec, the file, and the scored part (epoch ms)."""
+    """What the report is about: the model's name and spec, the file, the scored part (epoch ms), and its time zone."""
 
     model: str
     data: str
     spec: ModelSpec
     from_ms: int
     until_ms: int
+    zone: str = "UTC"
 
     @property
     def nominal(self) -> float:
@@ -64,12 +69,12 @@ def write(report: BacktestReport, facts: Facts) -> str:
     """Return the report as HTML; ``report`` keeps the forecasts that are drawn."""
     parts = [
         *_head(report, facts),
-        *_section("Which forecast is best?", _ranking(report), _ranking_words(report)),
+        *_section("Which forecast is best?", _ranking(report), _ranking_words(report) + _substitutes(report)),
         *_section(
             "Forecasts and what came", _examples(report, facts),
             f"Black: what came. Blue: what was forecast, {facts.spec.horizon} bars at a time, with the interval that"
             f" should hold {facts.nominal:.0%} of the outcomes. Choose a series on the left; they are ordered by their"
-            " error relative to seasonal naive, the worst first.",
+            f" error relative to seasonal naive, the worst first. Times are in {facts.zone}.",
         ),
         *_section(
             "Error by step ahead", _by_step(report),
@@ -78,19 +83,19 @@ def write(report: BacktestReport, facts: Facts) -> str:
         ),
         *_section(
             "Error over time", _over_time(report),
-            "The mean absolute error by week of the forecast. Where the blue line lies below the orange one, the model"
-            " is better than repeating the season.",
+            "The mean absolute error by week (in UTC) of the forecast. Where the blue line lies below the orange one,"
+            " the model is better than repeating the season.",
         ),
         *_section(
             "Does the interval keep its promise?", _coverage(report, facts),
-            "The share of outcomes inside the interval, by month of the forecast. It should be near"
+            "The share of outcomes inside the interval, by month (in UTC) of the forecast. It should be near"
             f" {facts.nominal:.0%}: lower means that the interval is too narrow, higher that it is wider than needed."
             f" Months with fewer than {FEW_OUTCOMES} outcomes are left out.",
         ),
         *_section(
             "By series", _series_table(report), f"The worst first; all {facts.spec.horizon} steps." + _left_out(report)
         ),
-        _glossary(facts),
+        _glossary(report, facts),
     ]  # fmt: skip
     return _PAGE.format(
         title=html.escape(f"{facts.model} on {facts.data}"), script=get_plotlyjs(), body="\n".join(parts)
@@ -114,12 +119,13 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
         f"<p class='sub'>Backtest on {html.escape(facts.data)}: {report.forecasts:,} forecasts of"
         f" {quality.counted(len(report.by_series()) // len(report.tallies), 'series', 'series')}, every"
         f" {facts.spec.series.bar}, {facts.spec.horizon} bars ahead,"
-        f" from {_day(facts.from_ms)} to {_day(facts.until_ms)} (UTC).</p>"
+        f" from {_day(facts.from_ms, facts.zone)} to {_day(facts.until_ms, facts.zone)}"
+        f" ({html.escape(facts.zone)}).</p>"
     )
     yield f"<p class='verdict {kind}'>{html.escape(verdict)}</p>"
     cards = {
         "Mean absolute error": f"{found.mae:.4g}",
-        f"of seasonal naive's ({found.naive_mae:.4g})": _text(found.relative, ".3f"),
+        f"of seasonal naive's ({found.naive_mae:.4g}){_compared(found)}": _text(found.relative, ".3f"),
         f"inside the {facts.nominal:.0%} interval": _text(found.coverage, ".1%"),
         "outcomes scored": f"{found.outcomes:,}",
     }
@@ -141,12 +147,29 @@ def _section(title: str, content: go.Figure | str, words: str) -> Iterator[str]:
     yield "</section>"
 
 
-def _glossary(facts: Facts) -> str:
+def _compared(found: quality.Quality) -> str:
+    """Return which outcomes the relative error is of; empty where it is of all."""
+    return "" if found.compared == found.outcomes else f" on the {found.compared:,} outcomes that both have"
+
+
+def _substitutes(report: BacktestReport) -> str:
+    """Return how the other relative errors differ from the one at the top, in two sentences; empty if they do not."""
+    found = report.quality.over_all()
+    if found.compared == found.outcomes:
+        return ""
+    return (
+        " Ranking, charts and tables are of all outcomes: where the cell to repeat is empty, seasonal naive takes an"
+        f" older value. The number at the top, {_text(found.relative, '.3f')}, leaves out"
+        f" {quality.counted(found.outcomes - found.compared, 'outcome')} for which the service has no value to repeat."
+    )
+
+
+def _glossary(report: BacktestReport, facts: Facts) -> str:
     steps = ", ".join(map(str, facts.spec.scored_steps))
     rows = {
         "Seasonal naive": f"The forecast that repeats {facts.naive}. Whoever does better than it has learnt something.",
         "Relative error": "The model's mean absolute error divided by that of seasonal naive, for the same outcomes."
-        " Below 1 is better than repeating the season.",
+        " Below 1 is better than repeating the season." + _substitutes(report),
         "Steps that count": "The numbers at the top, the ranking and the charts by time are over the steps ahead"
         f" {steps}, as the service counts them in its metrics and on its page; the rest has all steps.",
         "Interval": f"The range between the lowest and the highest quantile; it should hold {facts.nominal:.0%} of the"
@@ -220,9 +243,9 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
     low, high = (quantile_column(report.model, level) for level in (facts.spec.quantiles[0], facts.spec.quantiles[-1]))
     for number, key in enumerate(chosen):
         mine = frame[frame["unique_id"] == key].sort_values(["cutoff", "ds"])
-        apart = _gaps(mine)
+        apart = in_zone(_gaps(mine), facts.zone)
         first = number == 0
-        around = _around(mine, low, high)
+        around = in_zone(_around(mine, low, high), facts.zone)
         figure.add_scatter(
             x=around["ds"], y=around["bound"], mode="lines", fill="toself", visible=first,
             name=f"{facts.nominal:.0%} interval", fillcolor="rgba(31,111,235,0.18)",
@@ -232,7 +255,7 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
             x=apart["ds"], y=apart[report.model], mode="lines", visible=first, name="forecast", connectgaps=False,
             line={"width": 2, "color": MODEL_COLOUR},
         )  # fmt: skip
-        seen = _broken(mine.drop_duplicates("ds").sort_values("ds"), facts.spec.series.freq)
+        seen = in_zone(_broken(mine.drop_duplicates("ds").sort_values("ds"), facts.spec.series.freq), facts.zone)
         figure.add_scatter(
             x=seen["ds"], y=seen["y"], mode="lines+markers", name="what came", visible=first,
             line={"width": 1.2, "color": OUTCOME_COLOUR}, marker={"size": 3},
@@ -240,15 +263,21 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
     _, by_series = report.relative_mae()
     buttons = [
         {
-            "label": html.escape(f"{key[:28]}  ({_text(by_series.get(key, math.nan), '.2f')}× naive)"),
+            "label": html.escape(f"{_shortened(key)}  ({_text(by_series.get(key, math.nan), '.2f')}× naive)"),
             "method": "update",
             "args": [{"visible": [place // 3 == number for place in range(3 * len(chosen))]}],
         }
         for number, key in enumerate(chosen)
     ]
     if len(chosen) > 1:
-        figure.update_layout(updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.18, "yanchor": "top"}])
-    return _styled(figure, 460)
+        menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": LEGEND}}
+        figure.update_layout(updatemenus=[menu])
+    return _styled(figure, 490, top=LEGEND + 46)
+
+
+def _shortened(key: str) -> str:
+    """Return a name as the menu has it: a long one keeps its two ends."""
+    return key if len(key) <= LONGEST_NAME else f"{key[: LONGEST_NAME // 2]}…{key[-LONGEST_NAME // 2 :]}"
 
 
 def _around(frame: pd.DataFrame, low: str, high: str) -> pd.DataFrame:
@@ -376,11 +405,12 @@ def _colour(report: BacktestReport, name: str) -> str:
     return {report.model: MODEL_COLOUR, SEASONAL_NAIVE: NAIVE_COLOUR}.get(name, OTHER_COLOUR)
 
 
-def _styled(figure: go.Figure, height: int) -> go.Figure:
+def _styled(figure: go.Figure, height: int, top: int = LEGEND + 34) -> go.Figure:
+    """Return the figure with a legend above its left; over that, the ``top`` pixels have room for toolbar and menu."""
     figure.update_layout(
-        template="plotly_white", height=height, margin={"l": 60, "r": 20, "t": 40, "b": 50}, hovermode="closest",
+        template="plotly_white", height=height, margin={"l": 60, "r": 20, "t": top, "b": 50}, hovermode="closest",
         font={"family": "system-ui, sans-serif", "size": 13},
-        legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "xanchor": "left"},
     )  # fmt: skip
     return figure
 
@@ -389,8 +419,8 @@ def _text(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "–"
 
 
-def _day(time_ms: int) -> str:
-    return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%d %B %Y}"
+def _day(time_ms: int, zone: str) -> str:
+    return f"{pd.Timestamp(time_ms, unit='ms', tz=zone):%d %B %Y}"
 
 
 def cutoffs_to_draw(spec: ModelSpec, last_ms: int, series: int) -> list[int]:

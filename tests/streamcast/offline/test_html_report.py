@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from streamcast.offline.evaluation.html_report import Facts, cutoffs_to_draw, wr
 from streamcast.offline.evaluation.intervals import relative_error
 from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.read import read
+from streamcast.quality import SumsByStep
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
 from streamcast.spec.zero import zero_spec
 
@@ -69,6 +71,34 @@ def test_the_numbers_are_those_of_the_tables(report: BacktestReport) -> None:
     ratio = mine.absolute_D.sum() / naive.absolute_D.sum()
     assert f"error is {ratio:.3f} of seasonal naive's" in page
     assert "It is better than seasonal naive, and that is no accident." in page
+
+
+def test_a_relative_error_of_fewer_outcomes_says_so(report: BacktestReport) -> None:
+    assert "leaves out" not in write(report, facts())
+    counted = SumsByStep()
+    counted.add(np.array([1, 1, 3]), np.array([[1.0, 2.0, 0.1, 1.0], [3.0, np.nan, 0.1, 0.0], [1.0, 2.0, 0.1, 1.0]]))
+    page = html.unescape(write(replace(report, quality=counted), facts()))
+    assert "of seasonal naive's (2) on the 2 outcomes that both have" in page
+    told = "The number at the top, 0.500, leaves out 1 outcome for which the service has no value to repeat."
+    assert page.count(told) == 2, "beside the ranking's number, and in the glossary"
+
+
+def test_times_are_in_the_zone_of_the_data(report: BacktestReport) -> None:
+    page = write(report, replace(facts(), zone="Australia/Melbourne", from_ms=START + 20 * HOUR))
+    body = page[page.index("</script></head>") :]
+    local = pd.Timestamp(START + 20 * HOUR, unit="ms", tz="Australia/Melbourne")
+    assert f"from {local:%d %B %Y} to " in body
+    assert "(Australia/Melbourne)" in body
+    last = report.frame()["ds"].max().tz_localize("UTC").tz_convert("Australia/Melbourne")
+    assert f"{last:%Y-%m-%dT%H:%M}" in body
+
+
+def test_long_names_keep_both_ends_in_the_menu(report: BacktestReport) -> None:
+    long = f"QV Market-Elizabeth St (West) {'x' * 60} (East)"
+    named = report.frame().replace({"unique_id": {"plain": long}})
+    keys = tuple(long if key == "plain" else key for key in report.keys)
+    page = html.unescape(write(replace(report, keys=keys, kept=named), facts()))
+    assert re.search(r"QV Market-Elizabeth St \(West\) (…|\\u2026)x+ \(East\)  \(0", page)
 
 
 def test_sums_by_day_are_those_of_the_scored_steps(report: BacktestReport) -> None:

@@ -75,7 +75,7 @@ def backtest(
         found.to_parquet(frame) if frame.suffix == ".parquet" else found.to_csv(frame, index=False)
         Console(stderr=True).print(f"Wrote {len(found):,} forecast steps to {escape(str(frame))}.")
     if options.report is not None:
-        _write_page(report, model, data, (from_ms, int(history.ts_N[-1])), options.report)
+        _write_page(report, model, data, (from_ms, int(history.ts_N[-1])), timezone, options.report)
     if as_json:
         tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
         told = {"forecasts": report.forecasts, "quality": facts_of(report.quality), "verdict": report.verdict()}
@@ -116,10 +116,12 @@ def _kept(spec: ModelSpec, history: History, options: BacktestOptions) -> Sequen
     return cutoffs_to_draw(spec, int(history.ts_N[-1]), len(history.keys))
 
 
-def _write_page(report: BacktestReport, model: Model, data: Path, scored: tuple[int, int], path: Path) -> None:
+def _write_page(
+    report: BacktestReport, model: Model, data: Path, scored: tuple[int, int], zone: str, path: Path
+) -> None:
     from streamcast.offline.evaluation.html_report import Facts, write
 
-    facts = Facts(f"{model.name}@{model.version}", data.name, model.spec, *scored)
+    facts = Facts(f"{model.name}@{model.version}", data.name, model.spec, *scored, zone)
     path.write_text(write(report, facts), encoding="utf-8")
     Console(stderr=True).print(f"Wrote the report to {escape(str(path))}.", highlight=False)
 
