@@ -65,7 +65,7 @@ def stats(board: Board) -> View:
             "freq": board.spec.freq,
             "naive": naive_name(board.season, board.spec.freq),
             "scope": words.scope(board),
-            "headline": words.headline(board),
+            "headline": words.headline(board) + words.few(board),
             "steps": words.steps(board),
             "series_scope": words.series_scope(board),
             "latency_scope": words.latency_scope(board),
@@ -205,7 +205,7 @@ def _lane(board: Board, track: Track, lane: str, since_bar: int | None, since_cu
     if errors is not None:
         view["errors"] = errors.by_cutoff() | {"cutoff": board.label(errors.cutoffs)}
         found = errors.sums().quality()
-        view |= {"relative": found.relative, "coverage": found.coverage}
+        view |= {"relative": found.relative, "compared": found.compared, "coverage": found.coverage}
     return view
 
 
@@ -219,6 +219,7 @@ def _tile(board: Board, key: str, track: Track, version: Version) -> View:
         "version": version,
         "values": values.astype(np.float32),
         "relative": found and found.relative,
+        "compared": found and found.compared,
         "coverage": found and found.coverage,
         "behind": version[1],
         "in_closed_hours": version[2],

@@ -10,6 +10,8 @@ from streamcast.quality import counted, duration_name, naive_name
 from streamcast.topics.split import split_sentence
 
 _LISTED_STEPS: Final = 6
+_MANY_OUTCOMES: Final = 1_000
+"""From so many on, their number is not said."""
 _WORTH_SAYING: Final = 0.03
 """The least share of outcomes that is said: less flatters nothing."""
 
@@ -47,6 +49,13 @@ def headline(board: Board) -> str:
     return (
         "since the service started" if _is_reported(board) else f"newest {board.kept_forecasts()} forecasts per series"
     )
+
+
+def few(board: Board) -> str:
+    """How many outcomes the numbers above the wall are of, where they are few: chance then has a large part in them."""
+    newest = board.samples[-1] if board.samples else None
+    mine = newest and newest.lanes.get(board.champion)
+    return f": {counted(mine.outcomes, 'outcome')}" if mine and mine.outcomes < _MANY_OUTCOMES else ""
 
 
 def steps(board: Board) -> str:

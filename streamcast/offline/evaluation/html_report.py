@@ -212,7 +212,7 @@ def _ranking(report: BacktestReport) -> go.Figure:
         title="error relative to seasonal naive (smaller is better; each doubling has the same width)", type="log",
         tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
     )  # fmt: skip
-    return _styled(figure, 90 + 55 * len(ranked))
+    return _styled(figure, 90 + 55 * len(ranked), top=40)
 
 
 def _ranking_words(report: BacktestReport) -> str:
@@ -360,7 +360,7 @@ def _coverage(report: BacktestReport, facts: Facts) -> go.Figure:
         y=facts.nominal, line={"dash": "dot", "color": OUTCOME_COLOUR}, annotation_text=f"promised: {facts.nominal:.0%}"
     )
     figure.update_yaxes(tickformat=".0%", range=[0, 1.08])
-    return _styled(figure, 320)
+    return _styled(figure, 320, top=40)
 
 
 def _summed(periods: Periods, rule: str) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { exact, instant, lateness, make, percent, plural, ratio, short, wallClock, zone } from "./format.js";
+import { exact, incomparable, instant, lateness, make, percent, plural, ratio, short, wallClock, zone } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
@@ -135,9 +135,9 @@ export class Detail {
   }
 
   renderFacts() {
-    const { relative = null, coverage = null } = this.lanes.get(this.lane) ?? {};
+    const { relative = null, compared = 0, coverage = null } = this.lanes.get(this.lane) ?? {};
     const facts = [
-      ["error", relative === null ? "not known yet" : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
+      ["error", relative === null ? incomparable({ compared, coverage }) : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
       ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"],
       ["over", `${this.stats.series_scope}, ${this.stats.steps}`, false, "series_relative"],
       ["forecast", lateness(this.series, this.stats), this.series.behind > 1 && !this.stats.ended, "behind"],

@@ -57,6 +57,12 @@ export function duration(seconds) {
   return seconds < 48 * 3600 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
 }
 
+// Why there is no error relative to seasonal naive's; its error may be 0, too.
+export function incomparable({ compared, coverage }) {
+  if (!given(coverage)) return "not known yet";
+  return compared ? "naive's error is 0" : "naive not known yet";
+}
+
 // Whether the coverage is clearly below the nominal one.
 export const short = (coverage, nominal) => given(coverage) && given(nominal) && coverage < nominal - 0.15;
 

@@ -1,7 +1,7 @@
 // The page: a stream of events comes in; the last message and the address bar decide what is shown.
 // Addresses: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, counted, draw, duration, here, instant, line, make, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, zone } from "./format.js";
+import { compact, count, counted, draw, duration, here, incomparable, instant, line, make, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, zone } from "./format.js";
 import { Detail } from "./detail.js";
 import { explainEmpty, Wall } from "./wall.js";
 
@@ -162,7 +162,7 @@ function describe(silent) {
   if (!stats) return ["waiting", "connecting"];
   if (stats.trouble) return ["lost", "topics cannot be read"];
   if (stats.scored_ago > UNREAD_SECONDS) return ["lost", `topics not read for ${duration(stats.scored_ago + silent)}`];
-  if (stats.ended) return ["ended", "finished"];
+  if (stats.ended) return ["ended", stats.unserved + silent > QUIET_SECONDS ? "finished; no answer from /metrics" : "finished"];
   const quiet = stats.silence + silent;
   if (stats.unanswered && stats.unanswered + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.unanswered + silent)}`];
   if (quiet > QUIET_SECONDS && stats.unserved + silent > QUIET_SECONDS) return ["quiet", `no data for ${duration(quiet)}, no answer from /metrics`];
@@ -174,7 +174,7 @@ function describe(silent) {
 
 function showStrip() {
   const now = stats.now ?? {};
-  const better = now.relative === null || now.relative === undefined ? "not known yet" : now.relative <= 1
+  const better = now.relative === null || now.relative === undefined ? incomparable(now) : now.relative <= 1
     ? `${percent(1 - now.relative)} better than naive` : `${percent(now.relative - 1)} worse than naive`;
   const served = now.service ? null : "no answer from /metrics";
   const of = `${stats.headline}\n${stats.steps}`;
@@ -230,6 +230,7 @@ function showLanes() {
 
 function comparison() {
   const [champion, ...others] = stats.lanes.filter(({ relative }) => relative !== null);
+  if (stats.now?.relative === null && stats.now.coverage !== null) return "Errors relative to seasonal naive's appear once it has a value to repeat.";
   if (!champion) return stats.lanes.length ? "Errors appear once the first forecast steps have been observed." : "No forecast yet.";
   if (!others.length) return "";
   const best = others.reduce((a, b) => (a.relative <= b.relative ? a : b));

@@ -1,6 +1,6 @@
 // The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
-import { count, draw, duration, lateness, line, make, percent, ratio } from "./format.js";
+import { count, draw, duration, incomparable, lateness, line, make, percent, ratio } from "./format.js";
 
 const WIDTH = 180;
 const HEIGHT = 54;
@@ -45,7 +45,8 @@ export class Wall {
     parts.tile = tile;
     const { item, link, fan, middle, seen, error, late } = parts;
     sketch(tile, this.sizes, fan, middle, seen);
-    error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
+    if (tile.relative !== null || tile.coverage === null) error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
+    else error.textContent = tile.compared ? "naive's error is 0" : "no naive yet"; // a tile is narrow
     late.className = tile.behind > 1 && !this.stats.ended ? "late" : "";
     late.dataset.window = isLate(tile, this.stats) || tile.in_closed_hours ? "behind" : "series_coverage";
     late.textContent = remark(tile, this.stats);
@@ -91,7 +92,7 @@ function remark(tile, stats) {
 }
 
 function describe(tile, stats) {
-  const error = tile.relative === null ? "error not known yet" : `error ${ratio(tile.relative)} times that of ${stats.naive} (${stats.series_scope}, ${stats.steps})`;
+  const error = tile.relative === null ? `error: ${incomparable(tile)}` : `error ${ratio(tile.relative)} times that of ${stats.naive} (${stats.series_scope}, ${stats.steps})`;
   return `${tile.key}, ${error}, ${lateness(tile, stats)}`;
 }
 

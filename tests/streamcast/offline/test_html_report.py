@@ -14,7 +14,7 @@ from harness.histories import HOUR, START
 from streamcast.offline.evaluation import html_report
 from streamcast.offline.evaluation.backtest import Scoreboard
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, LastValue, SeasonalNaive
-from streamcast.offline.evaluation.html_report import Facts, cutoffs_to_draw, write
+from streamcast.offline.evaluation.html_report import Facts, _examples, cutoffs_to_draw, write
 from streamcast.offline.evaluation.intervals import relative_error
 from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.read import read
@@ -91,6 +91,16 @@ def test_times_are_in_the_zone_of_the_data(report: BacktestReport) -> None:
     assert "(Australia/Melbourne)" in body
     last = report.frame()["ds"].max().tz_localize("UTC").tz_convert("Australia/Melbourne")
     assert f"{last:%Y-%m-%dT%H:%M}" in body
+
+
+def test_the_interval_is_an_outline_of_each_forecast(report: BacktestReport) -> None:
+    figure = _examples(report, facts())
+    names = [trace.name for trace in figure.data]
+    assert names == ["80% interval", "forecast", "what came"] * 2
+    band = figure.data[0]
+    assert band.fill == "toself"
+    assert [None if np.isnan(y) else y for y in band.y] == [51.0, 51.0, 51.0, 49.0, 49.0, 49.0, None] * 3
+    assert list(band.x[:3]) == list(band.x[5:2:-1])
 
 
 def test_long_names_keep_both_ends_in_the_menu(report: BacktestReport) -> None:

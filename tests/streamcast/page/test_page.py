@@ -319,7 +319,7 @@ def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -
         nothing.board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
     with closing(nothing.open(browser, "#/?sort=late")) as page:
         expect(page.locator(".tile .late")).to_have_text("3 days late")
-        page.get_by_role("link", name="old, error not known yet, 3 days late").click()
+        page.get_by_role("link", name="old, error: not known yet, 3 days late").click()
         expect(page.locator("#facts .bad")).to_have_text("3 days late")
 
 
@@ -414,13 +414,40 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
             board.records.heard -= 660
             expect(page.locator("#status")).to_contain_text("no new data for")
             numbers["lag_records"] = 0.0
-        expect(page.locator("#status")).to_have_text("finished")
+            expect(page.locator("#status")).to_have_text("finished")
+        expect(page.locator("#status")).to_have_text("finished; no answer from /metrics")
         expect(page.locator("#upto")).to_have_text("the data ends at 1 Nov 2026, 12:29:00 UTC")
         expect(page.locator(".tile", has_text="chiller")).to_contain_text(" % inside")
         expect(page.locator(".late, .silent, #strip .bad")).to_have_count(0)
         page.locator(".tile", has_text="chiller").click()
         expect(page.locator("#facts")).to_contain_text("ended 9 min earlier")
         expect(page.locator("#facts .bad")).to_have_count(0)
+
+
+def test_a_series_that_naive_has_no_value_for_says_so(browser: Browser, nothing: Stage) -> None:
+    a_series(nothing.board, "other", [float(bar) for bar in range(20)], error=1.0)
+    a_series(nothing.board, "young", [float(bar) for bar in range(20)], error=1.0, cutoffs=range(4, 9))
+    nothing.board.samples.clear()
+    nothing.board.score()
+    with closing(nothing.open(browser)) as page:
+        expect(page.locator(".tile", has_text="young")).to_contain_text("no naive yet")
+        expect(page.locator(".tile", has_text="other")).to_contain_text("–×")
+        expect(page.locator("#strip .aside").first).to_have_text("naive not known yet")
+        expect(page.locator("#lanes-note")).to_contain_text("appear once it has a value to repeat")
+        page.locator(".tile", has_text="young").click()
+        expect(page.locator("#facts")).to_contain_text("naive not known yet")
+
+
+def test_a_key_in_two_partitions_is_named_and_keeps_its_history(browser: Browser, nothing: Stage) -> None:
+    a_series(nothing.board, HOSTILE, [float(bar % 23) for bar in range(60)], error=1.0, cutoffs=range(40, 48))
+    with closing(nothing.open(browser)) as page:
+        expect(page.locator("#facts")).to_contain_text("× naive")
+        expect(page.locator("#trouble")).to_be_hidden()
+        stray = orjson.dumps({"key": HOSTILE, "ts": START + 60 * FREQ, "values": [1.0]})
+        nothing.board.take_records(Batch(Partition("observations", 1), [0], [START], [None], [stray], 1))
+        expect(page.locator("#trouble")).to_contain_text("1 series has records in more than one partition")
+        expect(page.locator("#trouble")).to_contain_text("in partitions 0 and 1")
+        expect(page.locator("#facts")).to_contain_text("× naive")
 
 
 def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:

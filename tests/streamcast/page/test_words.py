@@ -113,6 +113,16 @@ def test_after_a_restart_of_the_service_the_numbers_and_their_words_change_toget
     assert "All of these outcomes" in hear(outcomes=9, trained_outcomes=9, relative_mae=0.3, coverage=0.8)[2]
 
 
+def test_numbers_of_few_outcomes_name_how_many() -> None:
+    board = Board(SPEC, season=24)
+    assert words.few(board) == ""
+    for outcomes, said in ((111, "since the service started: 111 outcomes"), (1_000, "since the service started")):
+        board.samples.clear()
+        board.report_service({"champion.outcomes": outcomes, "champion.relative_mae": 2.03})
+        fill(board, Feeder(1), 1)
+        assert views.stats(board)["headline"] == said
+
+
 def test_all_lanes_are_compared_on_the_same_kind_of_outcomes() -> None:
     board = Board(SPEC, season=24)
     fill(board, Feeder(2), 30)
