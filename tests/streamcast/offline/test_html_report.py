@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from harness.histories import HOUR, START
-from streamcast.offline.evaluation import html_report
 from streamcast.offline.evaluation.backtest import Scoreboard
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, LastValue, SeasonalNaive
 from streamcast.offline.evaluation.html_report import Facts, _examples, cutoffs_to_draw, write
@@ -94,6 +93,7 @@ def test_times_are_in_the_zone_of_the_data(report: BacktestReport) -> None:
 
 
 def test_the_interval_is_an_outline_of_each_forecast(report: BacktestReport) -> None:
+    """A line that is filled to the next one would join forecasts across bars that nobody forecast."""
     figure = _examples(report, facts())
     names = [trace.name for trace in figure.data]
     assert names == ["80% interval", "forecast", "what came"] * 2
@@ -137,13 +137,3 @@ def test_the_drawn_forecasts_follow_one_another_and_are_few_where_series_are_man
     assert cutoffs_to_draw(SPEC, 100 * HOUR + 5, 1)[:3] == [97 * HOUR, 94 * HOUR, 91 * HOUR]
     assert len(cutoffs_to_draw(SPEC, 0, 1)) == 28
     assert len(cutoffs_to_draw(SPEC, 0, 100_000)) == 1
-
-
-def test_the_outline_of_an_interval_ends_with_its_forecast() -> None:
-    """A line that is filled to the next one would join forecasts across the bars that nobody forecast."""
-    cutoffs, ahead = np.array([0, 9]), np.arange(1, 3)
-    frame = pd.DataFrame({"cutoff": cutoffs.repeat(2), "ds": (cutoffs[:, None] + ahead).ravel()})
-    frame[["low", "high"]] = [[1.0, 5.0], [2.0, 6.0], [3.0, 7.0], [4.0, 8.0]]
-    found = html_report._around(frame, "low", "high")
-    assert found["ds"].tolist() == [1, 2, 2, 1, 1, 10, 11, 11, 10, 10]
-    np.testing.assert_array_equal(found["bound"], [5, 6, 2, 1, np.nan, 7, 8, 4, 3, np.nan])
