@@ -100,8 +100,8 @@ class Aligned(nn.Module):
         newest_BR = lags_BL[:, lags_BL.shape[1] - self.lags :]
         once_BH = self.context(context_BD) + self.recent(torch.cat([newest_BR, level_B[:, None]], -1))
         looked_up = F.embedding_bag(codes_BhC.flatten(0, 1), self.table_RH, mode="sum")
-        x_XH = torch.addmm(looked_up, x_BhF.flatten(0, 1), self.target.weight.t())
-        x_BhH = x_XH.view(rows, horizon, -1) + once_BH[:, None]
+        x_XH = looked_up.addmm_(x_BhF.flatten(0, 1), self.target.weight.t())
+        x_BhH = x_XH.view(rows, horizon, -1).add_(once_BH[:, None])
         z_BhX = self._dropped(F.relu(self.second(self._dropped(F.relu(x_BhH, inplace=True))), inplace=True))
         moved_Bh1, numbers_BhP = self.out(z_BhX).split([1, self.numbers], -1)
         weights_BhN = self.gate(z_BhX).softmax(-1)

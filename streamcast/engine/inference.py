@@ -23,8 +23,10 @@ from streamcast.spec.model_spec import ModelSpec
 Ints = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 
-BLOCK_ROWS, ALIGNED_ROWS = 512, 64
-"""Rows of one call of the network, and of one read-out where each answer has many target bars; multiples of a tile."""
+BLOCK_ROWS = 512
+"""Rows of one call of the network; a multiple of a tile."""
+TARGET_BARS, LEAST_ROWS = 3_072, 64
+"""Where answers have target bars, a read-out takes rows with about so many, which fit the cache, or the least."""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class Inference:
         rings = [self._slab.arrays.get(f"past.{scale}") for scale in range(len(scales))]
         before = [np.empty_like(part.y) for part in scales]
         done = [0] * len(scales)
-        most = BLOCK_ROWS if self._network.aligned is None else ALIGNED_ROWS  # what fits the processor's cache
+        most = self._block_rows()
         with torch.inference_mode():
             for first in range(0, answers, most):
                 block = slice(first, min(first + most, answers))
@@ -103,6 +105,12 @@ class Inference:
                 memory.write_rest(ring, part.slots, part.order, part.y, before[scale], done[scale])
                 self._slab.overwrote(f"past.{scale}", part.slots, part.order % ring.shape[1], before[scale])
         return q
+
+    def _block_rows(self) -> int:
+        """Return how many rows a read-out takes at once, in whole tiles."""
+        if self._network.aligned is None:
+            return BLOCK_ROWS
+        return min(whole_tiles(max(TARGET_BARS // self._shape[0], LEAST_ROWS)), BLOCK_ROWS)
 
     def _target_bars(self, steps: Steps, whole: slice) -> TargetBars | None:
         """Return what is known about the target bars of some answers, in whole tiles."""
