@@ -18,7 +18,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, get_args
@@ -32,7 +32,7 @@ from benchmarks.printing import show_rows
 from harness.faults.brokers import BROKER_FAULTS, BrokerFault, run_broker_round
 from harness.faults.checker import Client
 from harness.faults.clock import ClockError
-from harness.faults.cluster import Tally
+from harness.faults.cluster import QUICK, USUAL, Tally
 from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_round
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--faults", nargs="*", help="only faults whose name holds one of these")
     parser.add_argument("--clients", nargs="*", default=get_args(Client), choices=get_args(Client))
     parser.add_argument("--brokers", type=int, default=1, choices=(1, 3))
+    parser.add_argument("--usual-sessions", action="store_true", help="of 15 s, the default, in faults of a cluster")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     given = parser.parse_args(arguments)
@@ -77,6 +78,7 @@ def _rows(given: argparse.Namespace, console: Console) -> Iterator[dict[str, Any
     chosen = [fault for fault in KILLS + others if wanted(fault.name)]
     killing = len(given.clients) * sum(fault.kills for fault in chosen)
     kills = math.ceil(given.kills / KILLS_A_ROUND / max(1, killing))
+    sessions = USUAL if given.usual_sessions else QUICK
     of_brokers = [fault for fault in BROKER_FAULTS if given.brokers > 1 and wanted(fault.name)]
     shared = [fault for fault in of_brokers if fault.on_any]
     with LocalCluster(given.brokers) if given.brokers > 1 and (chosen or shared) else nullcontext() as cluster:
@@ -85,10 +87,10 @@ def _rows(given: argparse.Namespace, console: Console) -> Iterator[dict[str, Any
             if rounds:
                 yield measured(fault, client, rounds, given.seed, console, cluster)
         for broker_fault in shared:
-            yield struck(broker_fault, cluster, given.rounds, given.seed, console)
+            yield struck(broker_fault, cluster, given.rounds, given.seed, console, sessions)
     for broker_fault in of_brokers:
         if not broker_fault.on_any:
-            yield struck(broker_fault, None, given.rounds, given.seed, console)
+            yield struck(broker_fault, None, given.rounds, given.seed, console, sessions)
 
 
 def measured(
@@ -110,14 +112,15 @@ def measured(
 
 
 def struck(
-    fault: BrokerFault, cluster: LocalCluster | None, rounds: int, seed: int, console: Console
-) -> dict[str, Any]:
+    fault: BrokerFault, cluster: LocalCluster | None, rounds: int, seed: int, console: Console,
+    sessions: Mapping[Client, Mapping[str, object]] = QUICK,
+) -> dict[str, Any]:  # fmt: skip
     """Run the rounds of one fault, on a cluster or on one of its own for each round, and return its row."""
     tally = Tally()
     for number in range(rounds):
         began = time.monotonic()
         with fault.cluster() if cluster is None else nullcontext(cluster) as brokers:
-            run_broker_round(fault, brokers, tally, seed + 1000 * number)
+            run_broker_round(fault, brokers, tally, seed + 1000 * number, sessions)
         console.print(f"[dim]{fault.name}, round {number + 1}: {time.monotonic() - began:.0f} s[/]")
     return _row(fault.name, "both", 3, rounds, tally, console)
 

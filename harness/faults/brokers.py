@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harness.faults.checker import counted
-from harness.faults.cluster import TOPICS, Cluster, Tally
+from harness.faults.checker import Client, counted
+from harness.faults.cluster import QUICK, TOPICS, Cluster, Tally
 from harness.faults.traffic import Traffic, longest_stall
 from harness.local_cluster import GROUPS, TRANSACTIONS, LocalCluster
 from harness.local_kafka import OLDER, VERSION, LocalKafka
@@ -45,9 +45,12 @@ class BrokerFault:
         return LocalCluster(linked=self.linked, version=self.version)
 
 
-def run_broker_round(fault: BrokerFault, brokers: LocalCluster, tally: Tally, seed: int) -> None:
+def run_broker_round(
+    fault: BrokerFault, brokers: LocalCluster, tally: Tally, seed: int,
+    sessions: Mapping[Client, Mapping[str, object]] = QUICK,
+) -> None:  # fmt: skip
     """Strike while records arrive and two processes answer them; then mend the cluster, drain, and check twice."""
-    with Cluster(brokers, "kafka-python", tally, seed) as cluster:
+    with Cluster(brokers, "kafka-python", tally, seed, sessions=sessions) as cluster:
         cluster.feed(100)
         begun = [cluster.start("0"), cluster.start("1", client="librdkafka")]
         source = cluster.topic("observations")

@@ -71,6 +71,8 @@ QUICK: Mapping[Client, Mapping[str, object]] = {
     "librdkafka": {"session.timeout.ms": 3000, "heartbeat.interval.ms": 300},
 }
 """Short sessions, so that a group moves on while a test waits."""
+USUAL: Mapping[Client, Mapping[str, object]] = {"kafka-python": {}, "librdkafka": {}}
+"""The sessions of a service whose settings name none."""
 
 IMPATIENT: Mapping[Client, Mapping[str, object]] = {
     "kafka-python": {"request_timeout_ms": 1500, "delivery_timeout_ms": 2000},
@@ -195,8 +197,9 @@ class Cluster:
         self, kafka: LocalKafka | LocalCluster, client: Client, tally: Tally, seed: int, *,
         proxy: KafkaProxy | None = None, options: Mapping[str, object] | None = None,
         settings: Mapping[str, object] | None = None, store: Path | None = None,
-        clock: Clock | None = None,
+        clock: Clock | None = None, sessions: Mapping[Client, Mapping[str, object]] = QUICK,
     ) -> None:  # fmt: skip
+        self._sessions = sessions
         self.kafka, self.client, self.tally, self.proxy = kafka, client, tally, proxy
         self.chance = random.Random(seed)
         self.clock = clock
@@ -207,7 +210,7 @@ class Cluster:
             "kafka.bootstrap_servers": kafka.bootstrap_servers,
             "kafka.group": self.group,
             "kafka.client": client,
-            "kafka.options": {**QUICK[client], **(options or {})},
+            "kafka.options": {**sessions[client], **(options or {})},
             "input.topic": self.topic("observations"),
             "output.forecasts": self.topic("forecasts"),
             "output.dead_letters": self.topic("dead-letters"),
@@ -321,7 +324,7 @@ class Cluster:
         report = self._folder / f"{self._began:04d}-{instance}"
         overrides = {**self._settings, "kafka.instance": instance}
         if client is not None:
-            overrides |= {"kafka.client": client, "kafka.options": {**QUICK[client]}}
+            overrides |= {"kafka.client": client, "kafka.options": {**self._sessions[client]}}
         process = self._started(bound, run, overrides, report, trap)
         worker = Worker(instance, process, report)
         self.workers.append(worker)
