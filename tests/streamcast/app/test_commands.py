@@ -204,7 +204,8 @@ def mistakes(folder: Path) -> Sequence[tuple[list[str], int, str]]:
     wrong = folder / "wrong.yaml"
     wrong.write_text("kafka: {bootstrap_server: x:1}\nmodels: {lanes: {champion: {model: load@latest}}}\n")
     nobody = folder / "nobody.yaml"
-    nobody.write_text("kafka: {bootstrap_servers: '127.0.0.1:1'}\nmodels: {lanes: {champion: {model: load@latest}}}\n")
+    lanes = "models: {lanes: {champion: {model: load@latest}}}"
+    nobody.write_text(f"kafka: {{bootstrap_servers: '127.0.0.1:1'}}\n{lanes}\ntelemetry: {{port: 0}}\n")
     data = folder / "data.csv"
     data.write_text("unique_id,ds,value\na,2026-01-01,1\n")
     return [
