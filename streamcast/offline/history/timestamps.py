@@ -14,12 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from pandas.api.types import is_integer_dtype
 
-from streamcast.errors import HistoryError, Option
+from streamcast.errors import HistoryError, Message, Option
 from streamcast.quality import counted
 from streamcast.spec.local_time import zone_named
 from streamcast.topics.epochs import UNITS, Unit
 
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
+_OFFSET = re.compile(r"[+-]\d{2}:\d{2}$")
+_UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "+00:00", "-00:00", "UTC+00:00")
 _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LIKE = re.compile(
     r"(?P<left>\d{1,4})(?P<mark>[/.-])\d{1,2}(?P=mark)(?P<right>\d{1,4})"
@@ -67,13 +69,16 @@ def read_timestamps(
     if pd.api.types.is_numeric_dtype(column) and time_format is None:
         return _from_numbers(column)
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return Times(_milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), [], Written(zoned=True))
+        notes = _other_zone(str(column.dtype.tz), timezone)
+        return Times(_milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), notes, Written(zoned=True))
     if pd.api.types.is_datetime64_dtype(column):
         return Times(*_from_naive(column, series_N, timezone))
     texts = column.astype(str)
     zoned = texts.str.contains(_ZONE, regex=True) | _names_a_zone(time_format)
     if zoned.all():
-        return Times(_milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None)), [], Written(zoned=True))
+        notes = _other_zone(str(texts.iloc[0])[-6:], timezone) if _OFFSET.search(str(texts.iloc[0])) else []
+        ts_N = _milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None))
+        return Times(ts_N, notes, Written(zoned=True))
     if zoned.any():
         with_zone, without = texts[zoned].iloc[0], texts[~zoned].iloc[0]
         raise TimestampError(f"{with_zone!r} has a zone and {without!r} has none; expected all or none")
@@ -82,6 +87,17 @@ def read_timestamps(
     plain = pd.api.types.is_string_dtype(column) or pd.api.types.is_numeric_dtype(column)
     written = Written(form=form, dtype=column.dtype) if form is not None and plain else Written()
     return Times(*_from_naive(local, series_N, timezone), written)
+
+
+def _other_zone(named: str, timezone: str) -> list[str]:
+    """Return a note that days are not those of the zone, or of the offset, that times name."""
+    if timezone != "UTC" or named in _UTC:
+        return []
+    return [
+        Message(
+            f"times name {named}; hours and days are those of UTC unless another zone is chosen with ", Option.TIMEZONE
+        )
+    ]
 
 
 def instant_of(text: str, timezone: str, time_format: str | None = None) -> int:

@@ -214,6 +214,22 @@ def test_the_form_that_a_message_names_is_one_that_reads_the_times(
         read(frame, id_col=None, freq="1h", time_format=tried)
 
 
+@pytest.mark.parametrize(
+    ("zone", "timezone", "noted"),
+    [("Australia/Brisbane", "UTC", True), ("Australia/Brisbane", "Australia/Brisbane", False), ("UTC", "UTC", False)],
+)
+@pytest.mark.parametrize("texts", [False, True])
+def test_times_that_name_a_zone_in_which_no_days_are_counted_are_noted(
+    zone: str, timezone: str, *, noted: bool, texts: bool
+) -> None:
+    times = pd.Series(pd.date_range("2026-01-01", periods=3, freq="h", tz=zone))
+    frame = pd.DataFrame({"ds": times.map(pd.Timestamp.isoformat) if texts else times, "y": [1.0, 2.0, 3.0]})
+    notes = read(frame, id_col=None, timezone=timezone).notes
+    named = "+10:00" if texts else zone
+    said = f"times name {named}; hours and days are those of UTC unless another zone is chosen with timezone"
+    assert (said in notes) is noted
+
+
 def test_half_a_day_without_its_hours_is_refused() -> None:
     frame = pd.DataFrame({"ds": ["18/02/2026 07:00 AM", "18/02/2026 07:00 PM"], "y": [1.0, 2.0]})
     with pytest.raises(HistoryError, match="has %p, AM or PM, and no %I"):
