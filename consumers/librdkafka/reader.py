@@ -41,6 +41,10 @@ from streamcast.consumers.transport import (
 log = logging.getLogger("librdkafka")
 
 CONNECT_SECONDS = 10.0
+NO_COORDINATOR = (
+    KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR,
+)  # fmt: skip
+"""For a moment, of a cluster that is new or whose coordinator moves."""
 REQUEST_MS = 8_000
 READ_SECONDS = 15.0
 """How long ``read_range`` waits for the next records."""
@@ -286,11 +290,18 @@ class LibrdReader:
         return configs
 
     def _described_group(self) -> Any:
-        group = self._connection.group
-        answers = self._admin().describe_consumer_groups(
-            [group], include_authorized_operations=True, request_timeout=CONNECT_SECONDS
-        )
-        return answers[group].result()
+        """What the broker says of the group; a new cluster needs a moment until it has a coordinator."""
+        group, deadline = self._connection.group, time.monotonic() + CONNECT_SECONDS
+        while True:
+            answers = self._admin().describe_consumer_groups(
+                [group], include_authorized_operations=True, request_timeout=CONNECT_SECONDS
+            )
+            try:
+                return answers[group].result()
+            except KafkaException as failure:
+                if failure.args[0].code() not in NO_COORDINATOR or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def _require(self, topics: set[str]) -> None:
         if missing := sorted(topics - set(self._found(sorted(topics)))):

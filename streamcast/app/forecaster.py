@@ -12,7 +12,7 @@ import inspect
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -427,7 +427,7 @@ class Stream:
 
     def update(
         self, key: str, ts: Time, y: Number | None,
-        ahead: Mapping[str, Sequence[Number | str | None]] | None = None, **inputs: Number | str | None,
+        ahead: Mapping[str, Sequence[Number | str | None] | None] | None = None, **inputs: Number | str | None,
     ) -> bool:  # fmt: skip
         """Take one observation; return whether it gave a forecast.
 
@@ -456,7 +456,7 @@ class Stream:
         self._offset += 1
         return answered
 
-    def _ahead(self, given: Mapping[str, Sequence[Number | str | None]]) -> np.ndarray | None:
+    def _ahead(self, given: Mapping[str, Sequence[Number | str | None] | None]) -> np.ndarray | None:
         """Return known inputs as the engine takes them [1, I, H], NaN where not given; raises TypeError."""
         spec = self._model.spec
         columns = [spec.series.columns[place] for place in spec.known_columns]
@@ -467,7 +467,18 @@ class Stream:
             return None
         ahead = np.full((1, len(columns), spec.horizon), np.nan)
         for place, column in enumerate(columns):
-            values = [number(value, column) for value in given.get(column.name, ())][: spec.horizon]
+            listed = given.get(column.name)
+            if listed is None:
+                continue
+            if isinstance(listed, str | bytes | Mapping) or not isinstance(listed, Iterable):
+                raise TypeError(
+                    f"update: ahead has {listed!r} for {column.name}: expected a list with a value for each bar after"
+                    " this one, or None"
+                )
+            try:
+                values = [number(value, column) for value in listed][: spec.horizon]
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"update: ahead: {error}") from None
             ahead[0, place, : len(values)] = values
         return ahead
 

@@ -19,7 +19,7 @@ from streamcast.app.commands import tables
 from streamcast.app.commands.files.reading import read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import Columns, CompressOptions
-from streamcast.app.trained import quality
+from streamcast.app.trained import baseline, quality
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
 from streamcast.models.guide.advisor import Resources, Task
@@ -132,6 +132,7 @@ def _readable(model: Model) -> dict[str, object]:
         "horizon": _bars(spec.horizon, spec),
         "lags": _bars(spec.lags, spec) if spec.lags else "none",
         "season": ", ".join(_bars(season, spec) for season in spec.season),
+        "seasonal naive": baseline(spec),
         "training quality": "\n".join(quality(model)),
         **times,
     }

@@ -73,8 +73,7 @@ def write(report: BacktestReport, facts: Facts) -> str:
         *_section(
             "Forecasts and what came", _examples(report, facts),
             f"Black: what came. Blue: what was forecast, {facts.spec.horizon} bars at a time, with the interval that"
-            f" should hold {facts.nominal:.0%} of the outcomes. Choose a series on the left; they are ordered by their"
-            f" error relative to seasonal naive, the worst first. Times are in {facts.zone}.",
+            f" should hold {facts.nominal:.0%} of the outcomes. {_choice(report)}Times are in {facts.zone}.",
         ),
         *_section(
             "Error by step ahead", _by_step(report),
@@ -273,6 +272,12 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
         menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": LEGEND}}
         figure.update_layout(updatemenus=[menu])
     return _styled(figure, 490, top=LEGEND + 46)
+
+
+def _choice(report: BacktestReport) -> str:
+    if len(_drawn_series(report)) < 2:
+        return ""
+    return "Choose a series on the left; they are ordered by their error relative to seasonal naive, the worst first. "
 
 
 def _shortened(key: str) -> str:

@@ -17,7 +17,7 @@ from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
-from streamcast.quality import naive_name
+from streamcast.quality import naive_name, span_name
 from streamcast.spec import zero
 from streamcast.spec.calendar_bars import Grid, parse_step
 from streamcast.spec.features import CALENDAR_MS
@@ -209,9 +209,10 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
                 " that divides it",
             ))  # fmt: skip
     if spec.naive is not None:
+        read = " and ".join(span_name(season, freq) for season in spec.season)
         notes.append(
-            f"seasonal naive is {naive_name(spec.naive, freq)}: over this horizon it is better than"
-            f" {naive_name(spec.season[0], freq)}, which the model reads"
+            f"forecasts are compared with {naive_name(spec.naive, freq)}, which is better over this horizon than"
+            f" {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}"
         )
     if freq > DAY and round(YEAR / freq) in spec.season:
         notes.append(f"a season of {round(YEAR / freq)} bars stands for a year")

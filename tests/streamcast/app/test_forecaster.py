@@ -253,6 +253,12 @@ def test_a_stream_takes_known_inputs_with_its_observations(knowing: Forecaster) 
     with pytest.raises(TypeError, match=r"no known inputs \['leak'\]; it has temp, wind"):
         live.update("k1", "2026-05-01", 1.0, ahead={"leak": [1.0]})
     assert live.update("k1", "2026-04-06 19:00", 1.0, ahead={"temp": [None, 2.0], "wind": ["unheard of"]})
+    assert live.update("k1", "2026-04-06 20:00", 1.0, ahead={"temp": None, "wind": ("S", "N")})
+    for wrong in ("S", 21.0, {"a": 1}):
+        with pytest.raises(TypeError, match=r"update: ahead has .* for wind: expected a list with a value"):
+            live.update("k1", "2026-04-06 21:00", 1.0, ahead={"wind": wrong})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="update: ahead: temp is 'warm': expected a number"):
+        live.update("k1", "2026-04-06 21:00", 1.0, ahead={"temp": ["warm"]})
 
 
 def test_a_loaded_forecaster_reads_times_in_the_zone_of_its_training(knowing: Forecaster, tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ def test_a_daily_cycle_is_read_for_any_horizon_and_the_best_season_is_compared_w
     assert spec.season[0] == 96
     assert spec.naive_season == naive
     noted = (
-        "seasonal naive is the same time of the last hour: over this horizon it is better than the same time yesterday"
+        "compared with the same time of the last hour, which is better over this horizon than the same time yesterday;"
+        " the model itself reads seasons of 1 day"
     )
     assert (noted in " ".join(season_notes(spec))) == (naive == 4)
     assert default_spec(quarter_hours(daily=1.0), horizon, "zero").naive_season == naive
