@@ -43,7 +43,7 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "Those of records_answered that were in their partition before this process took it over.",
         (),
     ),
-    "records_absorbed": ("Records absorbed into an open bar.", ()),
+    "records_absorbed": ("Records absorbed into an open bar, or of a series without a value yet.", ()),
     "late_records": ("Records that came after their bar had closed.", ("action",)),
     "duplicates": ("Records dropped because their bar was already filled.", ()),
     "dead_letters": ("Records sent to the dead-letter topic.", ("reason",)),

@@ -45,12 +45,15 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         f" {counted(len(report.violations), 'violation')}"
         + (", complete, unique, in order and equal" if report.proven else "")
     )
-    words = {"absorbed": "added to an open bar", "late": "dropped as late", "duplicate": "dropped as repeated"}
+    specs = _specs(settings)
+    absorbed = "of a series without a value yet"
+    if not specs or any(spec.series.mode == "ticks" for spec in specs.values()):
+        absorbed = f"added to an open bar, or {absorbed}"
+    words = {"absorbed": absorbed, "late": "dropped as late", "duplicate": "dropped as repeated"}
     if without := [f"{count:,} {words[name]}" for name, count in report.dropped.items() if count]:
         console.print(f"Records without a forecast of their own: {', '.join(without)}", highlight=False)
     if told := split_sentence(report.split):
         console.print(f"[yellow]note:[/] {escape(told)}", highlight=False)
-    specs = _specs(settings)
     for lane, sums in report.quality.items():
         spec = specs.get(lane)
         nominal = spec.quantiles[-1] - spec.quantiles[0] if spec else 0.0
