@@ -135,12 +135,13 @@ def _numbers(column: pd.Series, *, categories: bool | None, commas: bool) -> NDA
 def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> HistoryError:
     """Return the error for the first value that is no number at all, or else for the first one that is not read."""
     word = unread & pd.to_numeric(column, errors="coerce").isna()
-    first, *others = np.flatnonzero(word if word.any() else unread).tolist()
+    wrong = word if word.any() else unread
+    first = int(np.flatnonzero(wrong)[0])
     value, numbers = column.iloc[first], int((column.notna() & ~unread).sum())
     where = f"column {column.name!r} is {value!r} in row {first + 1}"
-    if elsewhere := [row for row in others if column.iloc[row] != value]:
-        shown = ", ".join(f"{column.iloc[row]!r} in row {row + 1}" for row in elsewhere[:SHOWN])
-        where += f", {shown}" + (f" and {len(elsewhere) - SHOWN:,} more" if len(elsewhere) > SHOWN else "")
+    if len(others := np.flatnonzero(wrong & (column != value))):
+        shown = ", ".join(f"{column.iloc[row]!r} in row {row + 1}" for row in others[:SHOWN].tolist())
+        where += f", {shown}" + (f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else "")
     where += f", among {counted(numbers, 'number')}" if numbers else ""
     if commas and not word.any():
         return HistoryError(f"{where} with decimal commas: write the same decimal mark in the whole column")

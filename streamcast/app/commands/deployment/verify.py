@@ -20,7 +20,7 @@ from streamcast.quality import counted, facts_of, lines, sentence
 from streamcast.service.verification import Expectations, OnRecords, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
 from streamcast.spec.model_spec import ModelSpec
-from streamcast.topics.split import split_sentence
+from streamcast.topics.split_keys import split_sentence
 
 CLOSE_SECONDS = 10.0
 
