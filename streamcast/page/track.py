@@ -47,10 +47,11 @@ class LaneErrors:
     """Errors of one lane's forecasts; NaN where no value has been observed (or seasonal naive has none).
 
     ``cutoffs`` is [F]; ``error`` and ``naive`` (absolute errors) and ``covered`` (0 or 1) are [F, H];
-    ``counted`` [F, H] marks the scored steps of warm forecasts.
+    ``warm`` is [F]; ``counted`` [F, H] marks the scored steps of warm forecasts.
     """
 
     cutoffs: Bars
+    warm: Flags
     error: Floats
     naive: Floats
     covered: Floats
@@ -69,9 +70,12 @@ class LaneErrors:
         return int(counts_F[~unseen(self.cutoffs, last_trained)].sum())
 
     def by_cutoff(self) -> dict[str, Floats | Bars]:
-        """Mean error, seasonal naive's mean error, and coverage of each cutoff; [F] each."""
+        """Mean error, seasonal naive's mean error, and coverage of each cutoff, NaN where it is not warm; [F] each."""
         means = {"error": self.error, "naive": self.naive, "coverage": self.covered}
-        return {"cutoff": self.cutoffs, **{name: _mean(values) for name, values in means.items()}}
+        return {
+            "cutoff": self.cutoffs,
+            **{name: np.where(self.warm, _mean(values), np.nan) for name, values in means.items()},
+        }
 
 
 def _mean(values_FH: Floats) -> Floats:
@@ -219,8 +223,9 @@ class Track:
         covered_FH = np.where(np.isfinite(observed_FH), (low_FH <= observed_FH) & (observed_FH <= high_FH), np.nan)
         error_FH = np.abs(observed_FH - values_FQH[:, kept[-1].middle])
         counts_H = np.isin(steps_H, scored) if len(scored) else np.ones(len(steps_H), dtype=bool)
-        counted_FH = np.array([forecast.warm for forecast in alike])[:, None] & counts_H
-        return LaneErrors(cutoffs_F, error_FH, np.abs(observed_FH - naive_FH), covered_FH, counted_FH)
+        warm_F = np.array([forecast.warm for forecast in alike])
+        error_of_naive_FH = np.abs(observed_FH - naive_FH)
+        return LaneErrors(cutoffs_F, warm_F, error_FH, error_of_naive_FH, covered_FH, warm_F[:, None] & counts_H)
 
     def naive(self, cutoffs_F: Bars, horizon: int, season: int, reach: int = 0) -> Floats:
         """The seasonal naive forecasts made at ``cutoffs_F``; [F, H], NaN where no season has a value.

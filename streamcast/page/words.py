@@ -33,6 +33,8 @@ def windows(board: Board) -> Mapping[str, str]:
         "series_coverage": f"{inside}, of this series over {newest} ({which}).",
         "behind": "From the newest forecast of this series to the newest of all series, in the time of the data. Hours"
         " in which this series never has a value do not count; one bar is not late yet.",
+        "warming": "The series has fewer bars in its partition than its model reads: its forecasts are made from less"
+        " than the model was trained with, and count in no number until it is warm.",
         "outcome": "Only the forecast that is shown, over its steps that were observed so far.",
         "latency_p99_ms": f"From a record's poll to its committed forecast, {_latency_window(board)}. Records that"
         f" waited when the service took their partition over do not count.{line}",

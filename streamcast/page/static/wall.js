@@ -45,12 +45,14 @@ export class Wall {
     parts.tile = tile;
     const { item, link, fan, middle, seen, error, late } = parts;
     sketch(tile, this.sizes, fan, middle, seen);
-    if (tile.relative !== null || tile.coverage === null) error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
+    if (isWarming(tile)) error.textContent = "not scored yet";
+    else if (tile.relative !== null || tile.coverage === null) error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     else error.textContent = tile.compared ? "naive's error is 0" : "no naive yet"; // a tile is narrow
     late.className = tile.behind > 1 && !this.stats.ended ? "late" : "";
     late.dataset.window = isLate(tile, this.stats) || tile.in_closed_hours ? "behind" : "series_coverage";
     late.textContent = remark(tile, this.stats);
     item.classList.toggle("silent", isLate(tile, this.stats));
+    item.classList.toggle("warming", isWarming(tile));
     link.setAttribute("aria-label", describe(tile, this.stats));
   }
 }
@@ -85,13 +87,17 @@ function sketch(tile, sizes, fan, middle, seen) {
 // Whether forecasts of the series are missing: one bar may still come, and a replay's series may end at different times.
 const isLate = ({ behind }, { ended }) => behind === null || (behind > 1 && !ended);
 
+// Whether the series has too few bars for its model: its forecasts do not count yet.
+const isWarming = ({ warm }) => warm === false;
+
 function remark(tile, stats) {
   if (isLate(tile, stats)) return lateness(tile, stats);
   if (tile.in_closed_hours) return "closed";
-  return tile.warm ? `${percent(tile.coverage)} inside` : "warming up";
+  return isWarming(tile) ? "warming up" : `${percent(tile.coverage)} inside`;
 }
 
 function describe(tile, stats) {
+  if (isWarming(tile)) return `${tile.key}, warming up: its forecasts do not count yet, ${lateness(tile, stats)}`;
   const error = tile.relative === null ? `error: ${incomparable(tile)}` : `error ${ratio(tile.relative)} times that of ${stats.naive} (${stats.series_scope}, ${stats.steps})`;
   return `${tile.key}, ${error}, ${lateness(tile, stats)}`;
 }

@@ -197,6 +197,10 @@ def test_only_scored_steps_of_warm_forecasts_count() -> None:
         (1,): (2, 0.0, 1 + 2, 0 + 3),
         (2,): (2, 0.0, 2 + 4, 3 + 5),
     }
+    shown = {name: values.tolist() for name, values in [*(found[()] or pytest.fail("no errors")).by_cutoff().items()]}
+    assert shown["cutoff"] == [0, 1, 2]
+    assert math.isnan(shown["error"][0])
+    assert shown["error"][1:] == [1.5, 3.0]
 
 
 # All series.

@@ -137,7 +137,9 @@ def serving(board: Board, numbers: dict[str, float | None]) -> Iterator[None]:
         thread.join()
 
 
-def a_series(board: Board, key: str, values: list[float | None], *, error: float, cutoffs: Iterable[int] = ()) -> None:
+def a_series(
+    board: Board, key: str, values: list[float | None], *, error: float, cutoffs: Iterable[int] = (), warm: bool = True
+) -> None:
     """Give the board the bars of one series, and forecasts of 12 steps that are wrong by ``error``."""
     bars = [(bar, value) for bar, value in enumerate(values) if value is not None]
     rows = [orjson.dumps({"key": key, "ts": START + bar * FREQ, "values": [value]}) for bar, value in bars]
@@ -146,7 +148,7 @@ def a_series(board: Board, key: str, values: list[float | None], *, error: float
     for cutoff in cutoffs:
         steps = [values[(cutoff + step) % len(values)] or 0.0 for step in range(1, 13)]
         quantiles = {str(q): [step + error + 5 * (q - 0.5) for step in steps] for q in (0.1, 0.5, 0.9)}
-        message = forecast(key, START + cutoff * FREQ, quantiles)
+        message = forecast(key, START + cutoff * FREQ, quantiles, warm=warm)
         board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
     board.score(10**6)
 
@@ -436,6 +438,31 @@ def test_a_series_that_naive_has_no_value_for_says_so(browser: Browser, nothing:
         expect(page.locator("#lanes-note")).to_contain_text("appear once it has a value to repeat")
         page.locator(".tile", has_text="young").click()
         expect(page.locator("#facts")).to_contain_text("naive not known yet")
+
+
+def test_a_series_that_is_warming_up_says_so_and_its_forecasts_count_nowhere(
+    browser: Browser, nothing: Stage
+) -> None:
+    waves = [float(bar % 24) for bar in range(80)]
+    a_series(nothing.board, "warm", waves, error=1.0, cutoffs=range(50, 80))
+    a_series(nothing.board, "young", waves, error=1.0, cutoffs=range(50, 80), warm=False)
+    nothing.board.samples.clear()
+    nothing.board.score()
+    with closing(nothing.open(browser)) as page:
+        young = page.locator(".tile", has_text="young")
+        expect(young).to_have_class(re.compile("warming"))
+        expect(young).to_contain_text("not scored yet")
+        expect(young).to_contain_text("warming up")
+        expect(page.locator(".tile", has_text="% inside")).to_contain_text("naive")
+        young.click()
+        expect(page.locator("#facts")).to_contain_text("warming up: its forecasts do not count yet")
+        drawn = "(document.getElementById('chart').data ?? []).filter(({yaxis}) => yaxis)"
+        values = f"{drawn}.map(({{y}}) => y.filter((value) => value !== null).length)"
+        until(page, f"{drawn}.length === 3")
+        assert page.evaluate(values) == [0, 0, 0]
+        walk(page, "#/series/warm")
+        until(page, f"{drawn}.length === 3 && Math.min(...{values}) > 0")
+        expect(page.locator("#facts")).not_to_contain_text("warming up")
 
 
 def test_a_key_in_two_partitions_is_named_and_keeps_its_history(browser: Browser, nothing: Stage) -> None:
