@@ -78,7 +78,7 @@ class Scoreboard:
         self._scored_KN = np.zeros((len(self._keys), n), np.bool_)
         self._tally = Tally.empty(len(self._keys), spec.horizon, spec.quantiles)
         self._quality = SumsByStep()
-        self._periods, self._counts = self._empty_periods(), np.array(spec.scored_steps) - 1
+        self._periods = self._empty_periods()
 
     def add(self, series_A: Integers, cutoffs_A: Integers, values_AHQ: Floats, warm_A: Bools) -> Bools:
         """Score the forecasts of warm series within the test part; return which those are [A]."""
@@ -87,9 +87,7 @@ class Scoreboard:
         actual_AH, found_AHQ = self._outcomes(series_A[mine], bar_A[mine]), values_AHQ[mine]
         inside_AH = covered(actual_AH, found_AHQ[:, :, 0], found_AHQ[:, :, -1])
         self._tally.add(series_A[mine], actual_AH, found_AHQ)
-        counts = self._counts
-        middle_AH = found_AHQ[:, counts, self._spec.median]
-        self._periods.add(cutoffs_A[mine], actual_AH[:, counts], middle_AH, inside_AH[:, counts])
+        self._periods.add(cutoffs_A[mine], actual_AH, found_AHQ[:, :, self._spec.median], inside_AH)
         self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
         return mine
 
@@ -166,8 +164,8 @@ class Scoreboard:
             actual_AH = self._outcomes(series_A, cutoffs_N[number_A])
             forecast_AH = forecast_KNH[series_A, number_A]
             tally.add(series_A, actual_AH, forecast_AH[:, :, None])
-            counts, cutoffs_A = self._counts, self._spec.series.grid.start(self._start + cutoffs_N[number_A])
-            periods.add(cutoffs_A, actual_AH[:, counts], forecast_AH[:, counts], None)
+            cutoffs_A = self._spec.series.grid.start(self._start + cutoffs_N[number_A])
+            periods.add(cutoffs_A, actual_AH, forecast_AH, None)
         return tally, periods
 
 

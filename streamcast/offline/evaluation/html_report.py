@@ -92,7 +92,7 @@ def write(report: BacktestReport, facts: Facts) -> str:
             f" Months with fewer than {FEW_OUTCOMES} outcomes are left out.",
         ),
         *_section(
-            "By series", _series_table(report), f"The worst first; all {facts.spec.horizon} steps." + _left_out(report)
+            "By series", _series_table(report), "The worst first." + _left_out(report)
         ),
         _glossary(report, facts),
     ]  # fmt: skip
@@ -131,7 +131,11 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     yield "<div class='cards'>"
     for name, value in cards.items():
         yield f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>"
-    yield "</div><ul>"
+    steps = ", ".join(map(str, facts.spec.scored_steps))
+    yield (
+        f"</div><p class='sub'>The verdict and these four numbers are over the steps ahead {steps}, as the service counts"
+        f" them in its metrics and on its page. Everything below is over all {quality.counted(facts.spec.horizon, 'step')}.</p><ul>"
+    )
     for sentence in report.verdict():
         yield f"<li>{html.escape(sentence)}</li>"
     yield "</ul>"
@@ -164,13 +168,10 @@ def _substitutes(report: BacktestReport) -> str:
 
 
 def _glossary(report: BacktestReport, facts: Facts) -> str:
-    steps = ", ".join(map(str, facts.spec.scored_steps))
     rows = {
         "Seasonal naive": f"The forecast that repeats {facts.naive}. Whoever does better than it has learnt something.",
         "Relative error": "The model's mean absolute error divided by that of seasonal naive, for the same outcomes."
         " Below 1 is better than repeating the season." + _substitutes(report),
-        "Steps that count": "The numbers at the top, the ranking and the charts by time are over the steps ahead"
-        f" {steps}, as the service counts them in its metrics and on its page; the rest has all steps.",
         "Interval": f"The range between the lowest and the highest quantile; it should hold {facts.nominal:.0%} of the"
         " outcomes.",
         "Confidence": f"The lines of the ranking hold the relative error with {_CONFIDENCE:.0%} confidence: weeks were"

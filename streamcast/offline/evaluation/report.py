@@ -73,7 +73,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Periods:
-    """Sums of all series and scored steps by the period of the cutoff: a day, or a bar if that is longer.
+    """Sums of all series and steps by the period of the cutoff: a day, or a bar if that is longer.
 
     Period d begins at ``start_ms + d · every_ms``.  ``absolute_D`` and ``covered_D`` are sums over ``count_D`` points.
     """
