@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from types import GenericAlias
 from typing import Annotated, Any
@@ -41,7 +41,8 @@ class Observations:
 
     keys [N] series keys; offsets, times (event, epoch ms) and timestamps (Kafka, epoch ms) [N]; values [N, C]
     with NaN for missing and a category's index (−1 unknown); ahead [N, I, H] the known inputs of the H bars after the
-    record's own, NaN where not given, or None.  ``runs`` maps each partition to its rows [start, stop).
+    record's own, NaN where not given, or None.  ``runs`` maps each partition to its rows [start, stop).  ``unknown``
+    says of how many records a column has a category that the model does not know, where there are any.
     """
 
     runs: Sequence[tuple[Partition, int, int]]
@@ -51,6 +52,7 @@ class Observations:
     timestamps: Ints
     values: Floats
     ahead: Floats | None = None
+    unknown: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -138,7 +140,11 @@ class Decoder:
             if parts
             else (np.empty(0, np.int64),) * 3 + (np.empty((0, len(self._codes))),)
         )
-        return Observations(runs, keys, offsets, times, timestamps, values, self._joined(ahead, runs)), poison
+        known = self._joined(ahead, runs)
+        return (
+            Observations(runs, keys, offsets, times, timestamps, values, known, self._unknown(values, known)),
+            poison,
+        )
 
     def seen_by(self, spec: ModelSpec, observations: Observations) -> Observations:
         """Return decoded observations as one model sees them: with its own known inputs, for its own horizon."""
@@ -149,6 +155,19 @@ class Decoder:
             return replace(observations, ahead=None)
         places = [self._known.columns.index(column) for column in spec.known_columns]
         return replace(observations, ahead=np.ascontiguousarray(ahead[:, places, : spec.horizon]))
+
+    def _unknown(self, values: Floats, ahead: Floats | None) -> dict[str, int]:
+        """Return of how many records a column, or the field ``ahead``, has an unknown category, where any has."""
+        counts = {}
+        for place, column in enumerate(self._spec.columns):
+            if column.categories is None:
+                continue
+            unknown = values[:, place] < 0
+            if ahead is not None and place in self._known.columns:
+                unknown = unknown | (ahead[:, self._known.columns.index(place)] < 0).any(axis=1)
+            if count := int(unknown.sum()):
+                counts[column.name] = count
+        return counts
 
     def _joined(self, ahead: Sequence[Floats | None], runs: Sequence[tuple[Partition, int, int]]) -> Floats | None:
         """Return the known inputs of all batches as one array; None when no batch brings any."""

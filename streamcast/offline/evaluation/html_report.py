@@ -133,8 +133,9 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
         yield f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>"
     steps = ", ".join(map(str, facts.spec.scored_steps))
     yield (
-        f"</div><p class='sub'>The verdict and these four numbers are over the steps ahead {steps}, as the service counts"
-        f" them in its metrics and on its page. Everything below is over all {quality.counted(facts.spec.horizon, 'step')}.</p><ul>"
+        f"</div><p class='sub'>The verdict and these four numbers are over the steps ahead {steps}, as the service"
+        " counts them in its metrics and on its page. Everything below is over all"
+        f" {quality.counted(facts.spec.horizon, 'step')}.</p><ul>"
     )
     for sentence in report.verdict():
         yield f"<li>{html.escape(sentence)}</li>"

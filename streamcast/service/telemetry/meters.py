@@ -46,6 +46,7 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "records_absorbed": ("Records absorbed into an open bar, or of a series without a value yet.", ()),
     "late_records": ("Records that came after their bar had closed.", ("action",)),
     "duplicates": ("Records dropped because their bar was already filled.", ()),
+    "unknown_categories": ("Records whose column has a category that the model was not trained with.", ("column",)),
     "dead_letters": ("Records sent to the dead-letter topic.", ("reason",)),
     "forecasts_produced": ("Forecasts committed.", ("lane", "model", "model_version")),
     "forecasts_not_finite": ("Forecasts that were not finite, and so not published.", ("lane",)),

@@ -7,6 +7,7 @@ minute in which records arrived, and one more for a minute's first dead letters.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -50,6 +51,7 @@ class OperatorLog:
         self._since: float | None = None
         self._records = self._dead_letters = self._late = self._repeated = 0
         self._reasons: list[str] = []
+        self._unknown: Counter[str] = Counter()
         self._warned = False
         self._latency = Histogram(SECONDS_EDGES)
 
@@ -87,6 +89,10 @@ class OperatorLog:
         self._late += late
         self._repeated += repeated
 
+    def unknown_categories(self, counts: Mapping[str, int]) -> None:
+        """So many records have an unknown category, by column."""
+        self._unknown.update(counts)
+
     def committed(self, records: int) -> None:
         """A commit of so many records is complete."""
         self._since = self._timer() if self._since is None else self._since
@@ -111,10 +117,11 @@ class OperatorLog:
             return
         p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
         log.info(
-            "last %.0f s: %s, %s, %s%slag %s%s", seconds, counted(self._records, "record"),
+            "last %.0f s: %s, %s, %s%s%slag %s%s", seconds, counted(self._records, "record"),
             counted(self._dead_letters, "dead letter"),
             f"{self._late:,} dropped because they came late, " if self._late else "",
             f"{self._repeated:,} dropped because their bar had been answered, " if self._repeated else "",
+            "".join(f"{count:,} with an unknown {column}, " for column, count in self._unknown.items()),
             counted(sum(lag.values()), "record"),
             "" if p99 is None else f", latency p99 {p99:.0f} ms",
         )  # fmt: skip

@@ -55,6 +55,7 @@ class Reporter:
             self._clock() - poll.observations.times[live] / 1000.0,
             {name: counts[code] for code, name in enumerate(NAMES) if code != NOT_FINITE},
         )
+        self._telemetry.unknown_categories(poll.observations.unknown)
         reasons = Counter(letter.reason for letter in poll.rejected if letter.lane in ("", self._champion.name))
         for reason, count in reasons.items():
             self._telemetry.dead_letter(reason, count)

@@ -1,7 +1,7 @@
 """How the service is doing, as Prometheus metrics: observed per batch, collected per scrape.
 
 Everything is prefixed ``streamcast_``, in seconds and bytes.  Labels are only topic, partition, stage, lane, model,
-model_version, horizon, reason, action and result; a series key or any other untrusted byte is never one.
+model_version, horizon, reason, action, result and column; a series key or any other untrusted byte is never one.
 A batch costs a few array operations whatever its size; the text is only made when somebody scrapes.
 
 Shape letters: N values observed together.
@@ -170,6 +170,14 @@ class Telemetry(Collector):
             for outcome, records in outcomes.items():
                 self._add(*_OUTCOMES[outcome], amount=records)
         self._operator_log.dropped(outcomes.get("late", 0), outcomes.get("duplicate", 0))
+
+    def unknown_categories(self, counts: Mapping[str, int]) -> None:
+        """So many committed records have a category that the model does not know, by column of its spec."""
+        if counts:
+            with self._lock:
+                for column, count in counts.items():
+                    self._add("unknown_categories", column, amount=count)
+            self._operator_log.unknown_categories(counts)
 
     def forecasts(self, lane: str, count: int) -> None:
         """``count`` forecasts of ``lane`` were committed; raises KeyError for an unknown lane."""

@@ -440,9 +440,7 @@ def test_a_series_that_naive_has_no_value_for_says_so(browser: Browser, nothing:
         expect(page.locator("#facts")).to_contain_text("naive not known yet")
 
 
-def test_a_series_that_is_warming_up_says_so_and_its_forecasts_count_nowhere(
-    browser: Browser, nothing: Stage
-) -> None:
+def test_a_series_that_is_warming_up_says_so_and_its_forecasts_count_nowhere(browser: Browser, nothing: Stage) -> None:
     waves = [float(bar % 24) for bar in range(80)]
     a_series(nothing.board, "warm", waves, error=1.0, cutoffs=range(50, 80))
     a_series(nothing.board, "young", waves, error=1.0, cutoffs=range(50, 80), warm=False)

@@ -240,3 +240,17 @@ def test_a_service_whose_models_know_nothing_ahead_ignores_what_records_bring(tm
     stand.serve({"plain": LANES["plain"]})
     assert len(stand.values(TOPICS.forecasts)) == 1
     assert stand.values(TOPICS.dead_letters) == []
+
+
+def test_categories_that_the_model_does_not_know_are_counted_by_column(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    skies: list[tuple[str | None, list[float | str | None]]] = [
+        ("sun", ["rain", None]), ("snow", ["sun"]), ("sun", ["rain", "snow", "hail"]), ("snow", ["snow"]), (None, []),
+    ]  # fmt: skip
+    stand.append([
+        (time := START + bar * MINUTE, b"a", encode_observation("a", time, [1.0, 1.0, sky], {"sky": ahead}))
+        for bar, (sky, ahead) in enumerate(skies)
+    ])  # fmt: skip
+    stand.serve(LANES)
+    assert b'streamcast_unknown_categories_total{column="sky"} 3.0' in stand.telemetry.exposition()
+    assert stand.values(TOPICS.dead_letters) == []

@@ -23,7 +23,9 @@ from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SE
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 
-LABELS = ("topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action", "group")
+LABELS = (
+    "topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action", "group", "column",
+)  # fmt: skip
 PARTITION = Partition("observations", 2)
 
 
@@ -83,6 +85,7 @@ def feed(telemetry: Telemetry) -> None:
     telemetry.on_commit(0.003, 100)
     telemetry.on_abort()
     telemetry.batch(0.02, np.full(90, 0.5), {"answered": 90, "absorbed": 5, "late": 2, "duplicate": 1})
+    telemetry.unknown_categories({"sky": 2})
     telemetry.dead_letter("not JSON", 2)
     telemetry.gaps_filled(3)
     telemetry.evicted(1)
@@ -219,6 +222,7 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     clock.now += 2
     commit(1_000, 1_000, 1_000)
     telemetry.dead_letter("json")
+    telemetry.unknown_categories({"sky": 3})
     assert not caplog.messages
     clock.now += 1.5
     commit(1_250, 250, 200)
@@ -232,7 +236,7 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     assert caplog.messages == [
         (
             "last 60 s: 1,250 records, 1 dead letter, 1 dropped because they came late, 5 dropped because their bar had"
-            " been answered, lag 50 records, latency p99 25 ms"
+            " been answered, 3 with an unknown sky, lag 50 records, latency p99 25 ms"
         )
     ]
 
