@@ -138,7 +138,13 @@ def serving(board: Board, numbers: dict[str, float | None]) -> Iterator[None]:
 
 
 def a_series(
-    board: Board, key: str, values: Sequence[float | None], *, error: float, cutoffs: Iterable[int] = (), warm: bool = True
+    board: Board,
+    key: str,
+    values: Sequence[float | None],
+    *,
+    error: float,
+    cutoffs: Iterable[int] = (),
+    warm: bool = True,
 ) -> None:
     """Give the board the bars of one series, and forecasts of 12 steps that are wrong by ``error``."""
     bars = [(bar, value) for bar, value in enumerate(values) if value is not None]
