@@ -21,7 +21,7 @@ from streamcast.engine.engine import Engine
 from streamcast.models.network import Network
 from streamcast.spec.folders import new_network
 from streamcast.spec.local_time import LocalTime
-from streamcast.spec.model_spec import Column, Known, ModelSpec, Online, Scale, SeriesSpec, TargetBars
+from streamcast.spec.model_spec import NEW_ONLINE, Column, Known, ModelSpec, Online, Scale, SeriesSpec, TargetBars
 from streamcast.spec.zero import zero_spec
 from streamcast.topics.forecasts import Encoder
 from streamcast.topics.observations import Observations
@@ -98,7 +98,7 @@ SPECS: Mapping[str, ModelSpec] = {
         targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3),
         online=Online(network_on_days_off=True),
     ),
-    "online": model_spec({}, horizon=5, season=(4, 9), naive=2, online=Online()),
+    "online": model_spec({}, horizon=5, season=(4, 9), naive=2, online=NEW_ONLINE),
     "zero": zero_spec(
         SeriesSpec.model_validate({"columns": (Y, LOAD), "freq": MINUTE, "max_gap": 30, "ttl": "2h"}),
         5,

@@ -22,7 +22,8 @@ class OnlineLayer:
 
     def __init__(
         self, seasons: Sequence[int], horizon: int, levels: Sequence[float], lower: float = -math.inf,
-        network_prior: float = 5.0, *, regressions: bool = True,
+        network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
+        shared_coverage_step: float = 0.0,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -36,6 +37,7 @@ class OnlineLayer:
         self.issued: list[tuple[Floats, Floats] | None] = []
         n = len(self.seasons)
         self.features, self.regressions = 2 * n + 9, regressions
+        self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
         prior = [network_prior, 0.5, *[2.0] * (n - 1), 6.0, *[0.0] * n, *[0.0] * (2 * regressions)]
         self.regret = {h: np.array(prior) for h in self.ladder}
         self.moment = {h: np.ones(len(prior)) for h in self.ladder}
@@ -145,8 +147,15 @@ class OnlineLayer:
                 gains.append(min(max((error - abs(y - clipped[0])) / sigma, -10.0), 10.0))
         self.edge = (1 - 1 / (4 * self.day)) * self.edge + math.fsum(gains) / len(self.ladder)
 
+    def shortfall(self, issued: Floats, y: float) -> Floats:
+        """Level less whether it held the outcome, of each level but the median; [Q]."""
+        held = [y < level or (y == level and j > self.median) for j, level in enumerate(issued)]
+        return np.array([0.0 if j == self.median else level - held[j] for j, level in enumerate(self.levels)])
+
     def settle(self, t: int, y: float) -> None:
-        relative = []
+        relative: list[float] = []
+        shortfalls: list[Floats] = []
+        per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
         old_scale = self.scale if self.scale > 1e-100 else 1.0
         for h in self.ladder:
             if h > t or math.isnan(self.cutoffs[t - h][0]):
@@ -174,12 +183,9 @@ class OnlineLayer:
                 self.sigma[h] = error
             sigma = max(self.sigma[h], 1e-100)
             if issued:
-                per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
-                eta = max(0.1 * h**-0.3 * per_day, 1.0 / (n + 10.0))
-                for j, level in enumerate(issued[0][h - 1]):
-                    if j != self.median:
-                        inside = y < level or (y == level and j > self.median)
-                        self.theta[h][j] = np.clip(self.theta[h][j] + eta * (self.levels[j] - inside), -20, 20)
+                shortfalls.append(self.shortfall(issued[0][h - 1], y))
+                eta = max(self.coverage_step * h**-0.3 * per_day, 1.0 / (n + 10.0))
+                self.theta[h] = np.clip(self.theta[h] + eta * shortfalls[-1], -20, 20)
             sign = float(mixed > y) - float(mixed < y)
             keep = 1.0 - 0.01 / self.day
             for e, expert in enumerate(clipped):
@@ -189,6 +195,10 @@ class OnlineLayer:
                     self.moment[h][e] = max(1.0, keep * self.moment[h][e] + regret**2)
             self.sigma[h] += max(1.0 / n, 1.0 / (60.0 + 3.0 * h)) * (error - self.sigma[h])
             relative.append(min(error / sigma, 10.0))
+        for h in self.ladder if shortfalls else ():
+            if h <= t:
+                eta = self.shared_coverage_step * h**-0.15 * per_day
+                self.theta[h] = np.clip(self.theta[h] + eta * np.mean(shortfalls, 0), -20, 20)
         self.borrow()
         regrets, moments = np.mean([*self.regret.values()], 0), np.mean([*self.moment.values()], 0)
         for h in self.ladder:

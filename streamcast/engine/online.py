@@ -117,6 +117,7 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
         lower=-np.inf if spec.lower is None else spec.lower,
         keep=1.0 - online.forget / day,
         coverage_step=np.array([online.coverage_step * h**-0.3 * per_day for h in steps.tolist()]),
+        shared_step=np.array([online.shared_coverage_step * h**-0.15 * per_day for h in steps.tolist()]),
         error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
         first_regret=np.array(
             [online.network_prior, PRIOR_LAST]

@@ -37,7 +37,9 @@ days; local = sigma · max(share, .05).  With z_j the normal quantile in mean ab
 weight: s_j = a·(network_j − network's median) + (1 − a)·z_j·local, q_j = m + s_j + theta_j·max(|s_j| / max(|z_j|, .25),
 .05·local), at least ``lower``, ordered outwards from the median.  theta_j ← theta_j + eta·(level_j − [y < issued
 q_j]) within ±20: adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170), eta = max(coverage step ·
-h^-.3 · √min(1, 24/S0), 1/(n + 10)).
+h^-.3 · √min(1, 24/S0), 1/(n + 10)).  Steps also learn from one another, because a bar tells one step hardly more than
+the next: at a bar, every theta_j moves by the mean of (level_j − [y < issued q_j]) over the ladder as well, times
+shared coverage step · h^-.15 · √min(1, 24/S0).
 
 **Days off.**  Simple forecasts repeat days of another kind.  Where the spec says so, a target bar on a day off has the
 network's forecast alone while edge >= 0: at bars of days off, edge ← (1 − 1/(4·S0))·edge + the mean over the ladder of
@@ -117,6 +119,7 @@ class LayerPlan(NamedTuple):
     lower: float
     keep: float  # of regrets, a bar
     coverage_step: Floats  # L
+    shared_step: Floats  # L
     error_rate: Floats  # L
     first_regret: Floats  # E
 
@@ -156,6 +159,7 @@ class Scratch(NamedTuple):
     mean: Floats  # 2·E
     at: Ints  # S: the newest step's cell in each ring of places
     cells: Ints  # S
+    shortfall: Floats  # Q: the sum over scored steps of level − [y < issued level]
 
 
 class Overwritten(NamedTuple):
@@ -385,14 +389,31 @@ def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixe
 @njit(cache=True, error_model="numpy", inline="always")
 def _track_levels(
     levels: Floats, median: int, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float,
-    rate: float,
-) -> None:  # fmt: skip
-    """Move what each level adds after an outcome, by whether the issued level held it."""
+    rate: float, shortfall: Floats,
+) -> int:  # fmt: skip
+    """Move what each level adds after an outcome, by whether the issued level held it; return 1 if one was issued."""
+    issued = 0
     for j in range(levels.shape[0]):
         level = pending[cell, j]
         if j != median and not math.isnan(level):
             inside = 1.0 if y < level or (y == level and j > median) else 0.0
             mixture[step, first + j] = _within(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
+            shortfall[j] += levels[j] - inside
+            issued = 1
+    return issued
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _share_levels(shared_step: Floats, ladder: Ints, t: int, mixture: Floats, shortfall: Floats, issued: int) -> None:
+    """Move what the levels of every scored step add, by their mean shortfall over the ``issued`` ones."""
+    levels = shortfall.shape[0]
+    first = mixture.shape[1] - levels
+    for step in range(ladder.shape[0]):
+        if ladder[step] > t:
+            break
+        rate = shared_step[step] / issued
+        for j in range(levels):
+            mixture[step, first + j] = _within(mixture[step, first + j] + rate * shortfall[j], MOST_TRACKED)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -479,7 +500,9 @@ def _settle(
     part = moments[MOMENTS + plan.parts[t % day]]
     scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
     levels = plan.levels
-    relative, settled, edge = 0.0, 0, 0.0
+    relative, settled, issued, edge = 0.0, 0, 0, 0.0
+    shortfall = scratch.shortfall
+    shortfall[:] = 0.0
     for step in range(ladder.shape[0]):
         h = ladder[step]
         if h > t:
@@ -508,9 +531,8 @@ def _settle(
         mixture[step, count] = n
         if n == 1.0:
             mixture[step, error] = missed
-        _track_levels(
-            levels, plan.median, mixture, step, count + 1, pending, cell, y, max(coverage_step[step], 1.0 / (n + 10.0))
-        )
+        rate = max(coverage_step[step], 1.0 / (n + 10.0))
+        issued += _track_levels(levels, plan.median, mixture, step, count + 1, pending, cell, y, rate, shortfall)
         if off and not math.isnan(expert[0]):
             gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
             edge += _within(gain, REGRET_CLIP) / ladder.shape[0]
@@ -518,6 +540,8 @@ def _settle(
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
         settled += 1
         mixture[step, error] += max(1.0 / n, error_rate[step]) * (missed - mixture[step, error])
+    if issued > 0:
+        _share_levels(plan.shared_step, ladder, t, mixture, shortfall, issued)
     if off:
         moments[EDGE] = (1.0 - 1.0 / (EDGE_DAYS * day)) * moments[EDGE] + edge
     return relative, settled
@@ -679,7 +703,7 @@ def learn_and_answer(
     features = 2 * seasons + 9
     scratch = Scratch(
         np.empty(features), np.empty(experts), np.empty(experts), np.empty(2 * experts), np.empty(seasons, np.int64),
-        np.empty(seasons, np.int64),
+        np.empty(seasons, np.int64), np.empty(plan.levels.shape[0]),
     )  # fmt: skip
     lower, column, z = np.empty((features, features)), np.empty(features), np.empty(features)
     for k in sequence:

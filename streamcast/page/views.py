@@ -258,7 +258,7 @@ def _nominal_coverage(board: Board) -> float | None:
         track.forecasts[board.champion] for track in board.tracks.values() if board.champion in track.forecasts
     )
     forecasts = next(with_forecasts, None)
-    return forecasts[-1].levels[-1] - forecasts[-1].levels[0] if forecasts else None
+    return round(forecasts[-1].levels[-1] - forecasts[-1].levels[0], 9) if forecasts else None
 
 
 def _nan_last(number: float) -> float:

@@ -220,10 +220,17 @@ class Online(Frozen):
     coverage_step: float = Field(
         default=0.1, gt=0, le=1, description="how fast levels follow their coverage, in mean absolute errors"
     )
+    shared_coverage_step: float = Field(
+        default=0.0, ge=0, le=1, description="how fast they follow the coverage of all scored steps together"
+    )
     network_on_days_off: bool = Field(
         default=False,
         description="whether the network alone forecasts days off, as long as it is better there than the mixture",
     )
+
+
+NEW_ONLINE = Online(coverage_step=0.03, shared_coverage_step=0.2)
+"""The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 
 
 def spread(horizon: int) -> tuple[int, ...]:
@@ -343,6 +350,11 @@ class ModelSpec(Frozen):
         """The columns whose future is known, in the order of ``targets.known``."""
         names = [column.name for column in self.series.columns]
         return tuple(names.index(known.name) for known in self.targets.known) if self.targets else ()
+
+    @property
+    def nominal(self) -> float:
+        """The share of outcomes that the interval between the outer quantiles promises to hold."""
+        return round(self.quantiles[-1] - self.quantiles[0], 9)
 
     @property
     def scored_steps(self) -> tuple[int, ...]:

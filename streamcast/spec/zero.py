@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamcast.errors import ModelError
-from streamcast.spec.model_spec import ModelSpec, Online, SeriesSpec
+from streamcast.spec.model_spec import NEW_ONLINE, ModelSpec, SeriesSpec
 
 NAME = "zero"
 """What users write for such a model, where they would write ``gru`` for another."""
@@ -49,7 +49,7 @@ def zero_spec(
         scored=tuple(scored),
         lower=lower,
         network={"kind": KIND},
-        online=Online(),
+        online=NEW_ONLINE,
     )
 
 

@@ -240,7 +240,8 @@ class Decoder:
         try:
             message = self._decode_any(raw)
         except msgspec.ValidationError as error:
-            raise _Refused("shape", str(error)) from None
+            read = ", ".join(column.name for column in self._spec.columns)
+            raise _Refused("shape", f"{error}; the model reads the values {read}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Refused("json", str(error)) from None
         values, names = message.values, 2 + (message.key is not None)

@@ -25,8 +25,9 @@ def forecast_frame(
         "ds": grid.start(bars_AH).ravel().astype("datetime64[ms]"),
         "cutoff": np.repeat(cutoffs_A, spec.horizon).astype("datetime64[ms]"),
     }
-    order = sorted(range(len(spec.quantiles)), key=lambda q: (abs(spec.quantiles[q] - 0.5), spec.quantiles[q]))
-    columns |= {quantile_column(name, spec.quantiles[q]): values_AHQ[:, :, q].ravel() for q in order}
+    levels = spec.quantiles
+    order = sorted(range(len(levels)), key=lambda q: (round(abs(levels[q] - 0.5), 9), levels[q]))
+    columns |= {quantile_column(name, levels[q]): values_AHQ[:, :, q].ravel() for q in order}
     return pd.DataFrame(columns)
 
 

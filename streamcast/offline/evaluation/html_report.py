@@ -57,7 +57,7 @@ class Facts:
     @property
     def nominal(self) -> float:
         """The share of outcomes that the interval promises to hold."""
-        return self.spec.quantiles[-1] - self.spec.quantiles[0]
+        return self.spec.nominal
 
     @property
     def naive(self) -> str:
@@ -69,7 +69,7 @@ def write(report: BacktestReport, facts: Facts) -> str:
     """Return the report as HTML; ``report`` keeps the forecasts that are drawn."""
     parts = [
         *_head(report, facts),
-        *_section("Which forecast is best?", _ranking(report), _ranking_words(report) + _substitutes(report)),
+        *_section("Which forecast is best?", _ranking(report), _ranking_words(report)),
         *_section(
             "Forecasts and what came", _examples(report, facts),
             f"Black: what came. Blue: what was forecast, {facts.spec.horizon} bars at a time, with the interval that"
@@ -94,7 +94,7 @@ def write(report: BacktestReport, facts: Facts) -> str:
         *_section(
             "By series", _series_table(report), "The worst first." + _left_out(report)
         ),
-        _glossary(report, facts),
+        _glossary(facts),
     ]  # fmt: skip
     return _PAGE.format(
         title=html.escape(f"{facts.model} on {facts.data}"), script=get_plotlyjs(), body="\n".join(parts)
@@ -105,8 +105,9 @@ def write(report: BacktestReport, facts: Facts) -> str:
 
 
 def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
-    found = report.quality.over_all()
-    better = 1 - found.relative
+    rows = {row["forecaster"]: row for row in report.rows()}
+    mine, naive = rows[report.model], rows[SEASONAL_NAIVE]
+    better = 1 - mine["relative"]
     if math.isnan(better):
         verdict, kind = "There is no seasonal naive forecast to compare with.", "neutral"
     elif better > 0:
@@ -123,20 +124,15 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     )
     yield f"<p class='verdict {kind}'>{html.escape(verdict)}</p>"
     cards = {
-        "Mean absolute error": f"{found.mae:.4g}",
-        f"of seasonal naive's ({found.naive_mae:.4g}){_compared(found)}": _text(found.relative, ".3f"),
-        f"inside the {facts.nominal:.0%} interval": _text(found.coverage, ".1%"),
-        "outcomes scored": f"{found.outcomes:,}",
+        "Mean absolute error": f"{mine['mae']:.4g}",
+        f"of seasonal naive's ({naive['mae']:.4g})": _text(mine["relative"], ".3f"),
+        f"inside the {facts.nominal:.0%} interval": _text(mine["coverage"], ".1%"),
+        "outcomes scored": f"{mine['points']:,.0f}",
     }
     yield "<div class='cards'>"
     for name, value in cards.items():
         yield f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>"
-    steps = ", ".join(map(str, facts.spec.scored_steps))
-    yield (
-        f"</div><p class='sub'>The verdict and these four numbers are over the steps ahead {steps}, as the service"
-        " counts them in its metrics and on its page. Everything below is over all"
-        f" {quality.counted(facts.spec.horizon, 'step')}.</p><ul>"
-    )
+    yield f"</div><p class='sub'>{html.escape(_as_the_service_counts(report, facts))}</p><ul>"
     for sentence in report.verdict():
         yield f"<li>{html.escape(sentence)}</li>"
     yield "</ul>"
@@ -151,28 +147,24 @@ def _section(title: str, content: go.Figure | str, words: str) -> Iterator[str]:
     yield "</section>"
 
 
-def _compared(found: quality.Quality) -> str:
-    """Return which outcomes the relative error is of; empty where it is of all."""
-    return "" if found.compared == found.outcomes else f" on the {found.compared:,} outcomes that both have"
-
-
-def _substitutes(report: BacktestReport) -> str:
-    """Return how the other relative errors differ from the one at the top, in two sentences; empty if they do not."""
+def _as_the_service_counts(report: BacktestReport, facts: Facts) -> str:
+    """Return the quality of the same forecasts as metrics, page and verify count it, and how that differs."""
     found = report.quality.over_all()
-    if found.compared == found.outcomes:
-        return ""
+    steps = ", ".join(map(str, report.quality.by_step()))
+    left_out = quality.counted(found.outcomes - found.compared, "outcome")
+    missing = f", without {left_out} that it has no value to repeat for" if found.compared < found.outcomes else ""
     return (
-        " Ranking, charts and tables are of all outcomes: where the cell to repeat is empty, seasonal naive takes an"
-        f" older value. The number at the top, {_text(found.relative, '.3f')}, leaves out"
-        f" {quality.counted(found.outcomes - found.compared, 'outcome')} for which the service has no value to repeat."
+        f"All {quality.counted(facts.spec.horizon, 'step')} ahead count here. The service's metrics, its page and"
+        f" verify count some of them ({steps}): {quality.sentence(found, facts.nominal, facts.naive)}{missing}."
     )
 
 
-def _glossary(report: BacktestReport, facts: Facts) -> str:
+def _glossary(facts: Facts) -> str:
     rows = {
         "Seasonal naive": f"The forecast that repeats {facts.naive}. Whoever does better than it has learnt something.",
         "Relative error": "The model's mean absolute error divided by that of seasonal naive, for the same outcomes."
-        " Below 1 is better than repeating the season." + _substitutes(report),
+        " Below 1 is better than repeating the season. Where the cell to repeat is empty, seasonal naive takes an older"
+        " value.",
         "Interval": f"The range between the lowest and the highest quantile; it should hold {facts.nominal:.0%} of the"
         " outcomes.",
         "Confidence": f"The lines of the ranking hold the relative error with {_CONFIDENCE:.0%} confidence: weeks were"
@@ -361,7 +353,7 @@ def _coverage(report: BacktestReport, facts: Facts) -> go.Figure:
     figure = go.Figure()
     figure.add_bar(
         x=[f"{month:%b %Y}" for month in months.index], y=share, marker={"color": colours}, showlegend=False,
-        text=[f"{value:.0%}" for value in share], textposition="outside",
+        text=[f"{value:.0%}" for value in share], textposition="inside", insidetextanchor="middle", textangle=0,
     )  # fmt: skip
     figure.add_hline(
         y=facts.nominal, line={"dash": "dot", "color": OUTCOME_COLOUR}, annotation_text=f"promised: {facts.nominal:.0%}"

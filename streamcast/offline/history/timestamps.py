@@ -138,11 +138,19 @@ def milliseconds_of(instant: pd.Timestamp, timezone: str) -> int:
         zone = zone_named(timezone)
         zoned = instant.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
         if pd.isna(zoned):
-            raise TimestampError(f"{instant} comes twice in {timezone}, where clocks went back; name its offset")
+            raise _twice(instant, timezone)
         if zoned.tz_localize(None) != instant:
             raise TimestampError(f"{instant} does not exist in {timezone}, where clocks went forward")
         instant = zoned
     return int(instant.asm8.astype("datetime64[ms]").astype(np.int64))
+
+
+def _twice(instant: pd.Timestamp, timezone: str) -> TimestampError:
+    first = instant.tz_localize(zone_named(timezone), ambiguous=True)
+    return TimestampError(
+        f"{instant} comes twice in {timezone}, where clocks went back; write it in ISO 8601 with its offset, such as"
+        f" {first.isoformat()} for the first one"
+    )
 
 
 def _one(text: str, time_format: str | None) -> pd.Timestamp:
@@ -210,7 +218,8 @@ def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampE
             return TimestampError(fault, *remedy, one)
         case [one, other, *_]:
             return TimestampError(fault, *remedy, f"{one}, or {other}: these rows can be read either way")
-    return TimestampError(fault, *remedy, "%d.%m.%Y %H:%M")
+    offset = time_format is not None and not _names_a_zone(time_format) and re.search(_ZONE, first) is not None
+    return TimestampError(fault, *remedy, f"{time_format}%z" if offset else "%d.%m.%Y %H:%M")
 
 
 def _forms(texts: pd.Series) -> list[str]:

@@ -137,7 +137,7 @@ def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> History
     word = unread & pd.to_numeric(column, errors="coerce").isna()
     wrong = word if word.any() else unread
     first = int(np.flatnonzero(wrong)[0])
-    value, numbers = column.iloc[first], int((column.notna() & ~unread).sum())
+    value, numbers = column.iloc[first], int((column.notna() & ~column.isin(MISSING) & ~unread).sum())
     where = f"column {column.name!r} is {value!r} in row {first + 1}"
     if len(others := np.flatnonzero(wrong & (column != value))):
         shown = ", ".join(f"{column.iloc[row]!r} in row {row + 1}" for row in others[:SHOWN].tolist())

@@ -23,11 +23,11 @@ from streamcast.spec.calendar_bars import Grid, parse_step
 from streamcast.spec.features import CALENDAR_MS
 from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
 from streamcast.spec.model_spec import (
+    NEW_ONLINE,
     Aggregate,
     Column,
     Known,
     ModelSpec,
-    Online,
     Scale,
     SeriesSpec,
     TargetBars,
@@ -105,6 +105,7 @@ def default_spec(
     freq, bars = history.freq_ms, _longest(history)
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
     compared = naive(history, series, horizon, chosen) if season is None else None
+    known_inputs = _known(history, known)
     if network in (zero.NAME, {"kind": zero.KIND}):
         if lags or scales:
             raise SpecError(
@@ -135,7 +136,7 @@ def default_spec(
         warm_up=max(min(WARM_UP, bars // 8), 2),
         scored=spread(horizon),
         lower=lower,
-        online=None if plain else Online(network_on_days_off=bool(local.days_off)),
+        online=None if plain else NEW_ONLINE.model_copy(update={"network_on_days_off": bool(local.days_off)}),
         targets=None
         if plain
         else TargetBars(
@@ -144,7 +145,7 @@ def default_spec(
             local=local,
             places=max(min(DAY // freq, MOST_PLACES), 1),
             week=week,
-            known=_known(history, known),
+            known=known_inputs,
         ),
         network=spec,
     )
@@ -232,6 +233,19 @@ def bound_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
     return (f"{reached}: no forecast reaches them",)
 
 
+def unread_notes(spec: ModelSpec, known: Sequence[str], holidays: str | None) -> tuple[str, ...]:
+    """Return a sentence about known inputs and holidays that were given to a model that reads neither."""
+    given = [(Option.KNOWN, known), (Option.HOLIDAYS, holidays)]
+    options = [option for option, value in given if value]
+    if spec.targets is not None or not options:
+        return ()
+    named = [part for option in options for part in (option, " and ")][:-1]
+    have = "has" if len(options) == 1 else "have"
+    without = spec.network.get("kind") == zero.KIND
+    kind = "a model without a network reads the target alone" if without else "a plain model reads nothing ahead"
+    return (Message(*named, f" {have} no effect: {kind}"),)
+
+
 def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, ...]:
     """Return seasons in bars; a year of months is 12.
 
@@ -277,8 +291,9 @@ def _known(history: History, names: Sequence[str]) -> tuple[Known, ...]:
         near = difflib.get_close_matches(unknown[0].casefold().replace(" ", ""), by_folded, n=1)
         hint = f", did you mean {by_folded[near[0]]!r}?" if near else ";"
         raise HistoryError(
-            Option.KNOWN, f" names {', '.join(unknown)}{hint} the input columns are {', '.join(inputs) or '(none)'}"
-        )
+            Option.KNOWN, f" names {', '.join(unknown)}{hint} the input columns are {', '.join(inputs) or '(none)'}:"
+            " other ones must be in ", Option.COLUMNS, ", too",
+        )  # fmt: skip
     found = []
     for name in names:
         value_N = history.values_NC[:, history.columns.index(name)]

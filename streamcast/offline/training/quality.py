@@ -37,7 +37,7 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
         "from": first,
         "until": last,
         "forecasts": report.forecasts,
-        "nominal": spec.quantiles[-1] - spec.quantiles[0],
+        "nominal": spec.nominal,
         "by_series": by_series if math.isfinite(by_series) else None,
         **quality.facts_of(report.quality),
     }

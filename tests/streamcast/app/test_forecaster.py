@@ -12,10 +12,12 @@ import pytest
 
 from harness import SHARED_DATA
 from harness.readings import bars_and_readings
+from harness.streams import GRU, model_spec
 from streamcast import Forecaster, Options
 from streamcast.app.live_values import number
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, SettingsError
 from streamcast.models.spec import SpecError
+from streamcast.offline.evaluation.frames import forecast_frame
 
 OPTIONS = Options(epochs=1, updates=20, rows=4, chunk=16, positions=64)
 
@@ -56,6 +58,16 @@ def fitted() -> Forecaster:
 def test_a_choice_that_does_not_fit_is_one_message(choice: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         Forecaster(**choice).fit(frame_of())
+
+
+@pytest.mark.parametrize("level", [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3])
+def test_the_lower_bound_of_every_interval_comes_first(level: float) -> None:
+    """0.95 − 0.5 and 0.5 − 0.05 differ in their last bits."""
+    spec = model_spec({}, GRU, quantiles=(level, 0.5, 1 - level))
+    names = forecast_frame(spec, "m", ["a"], np.zeros(1, np.int64), np.zeros((1, spec.horizon, 3))).columns.tolist()
+    share = f"{round(100 * (1 - 2 * level), 4):g}"
+    assert names == ["unique_id", "ds", "cutoff", "m", f"m-lo-{share}", f"m-hi-{share}"]
+    assert f"{spec.nominal}" == f"{round(1 - 2 * level, 6):g}"
 
 
 def test_predict_returns_every_series_horizon_in_nixtlas_columns(fitted: Forecaster) -> None:

@@ -126,6 +126,11 @@ def test_a_text_is_read_in_the_form_and_zone_of_the_training() -> None:
     for text, said in (("05.04.2020 02:30", "comes twice in"), ("04.10.2020 02:30", "does not exist in")):
         with pytest.raises(ValueError, match=f"ts is .*{said} Australia/Sydney"):
             stream.update("a", text, 1.0)
+    with pytest.raises(ValueError, match=r"such as 2021-04-04T02:30:00\+11:00 for the first one"):
+        stream.update("a", "04.04.2021 02:30", 1.0)
+    with pytest.raises(ValueError, match=r"write it as they are, such as %d\.%m\.%Y %H:%M%z"):
+        stream.update("a", "04.04.2021 02:30+11:00", 1.0)
+    assert stream.update("a", "2021-04-04T02:30:00+11:00", 1.0)
 
 
 @pytest.mark.parametrize("text", ["01.07.2020 12:00", "07/01/2020", "1 July 2020", "now", "today", "NaT"])

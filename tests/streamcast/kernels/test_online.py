@@ -13,7 +13,7 @@ from harness.streams import GRU, model_spec
 from streamcast.engine.online import layer_fields, plan, regression_ladder, scored_ladder
 from streamcast.kernels import online
 from streamcast.kernels.online import LayerState, Overwritten, learn_and_answer
-from streamcast.spec.model_spec import ModelSpec, Online
+from streamcast.spec.model_spec import NEW_ONLINE, ModelSpec, Online
 from tests.reference_online import OnlineLayer
 
 Floats = npt.NDArray[np.float64]
@@ -74,17 +74,21 @@ def daily(bars: int, day: int, random: np.random.Generator, gaps: float = 0.1) -
 
 @pytest.mark.parametrize("seasons_and_horizon", SHAPES)
 @pytest.mark.parametrize("source", ["network", "no network"])
-def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], source: str) -> None:
+@pytest.mark.parametrize("online", [NEW_ONLINE, Online()])
+def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], source: str, online: Online) -> None:
     seasons, horizon = seasons_and_horizon
     random = np.random.default_rng(horizon)
     y = daily(90, max(seasons[0], 2), random)
     y[50:56] = np.nan
-    spec = spec_of(seasons, horizon, lower=-1.5)
+    spec = spec_of(seasons, horizon, lower=-1.5, online=online)
     network = None
     if source == "network":
         network = np.sort(random.normal(size=(len(y), horizon, 3)), axis=2)
         network[random.random(len(y)) < 0.1, 0, 0] = np.inf
-    oracle = OnlineLayer(seasons, horizon, spec.quantiles, -1.5)
+    oracle = OnlineLayer(
+        seasons, horizon, spec.quantiles, -1.5, coverage_step=online.coverage_step,
+        shared_coverage_step=online.shared_coverage_step,
+    )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
 
@@ -106,6 +110,17 @@ def test_with_days_off_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int
         ]
     )
     np.testing.assert_allclose(run(spec, y, network, off=off), want, rtol=1e-6, atol=1e-9)
+
+
+def test_a_bar_outside_its_intervals_widens_those_of_all_steps() -> None:
+    """Noise that has tripled reaches the longest step before the first outcome of a forecast made since."""
+    random = np.random.default_rng(5)
+    y = random.normal(size=24 * 60)
+    y[24 * 50 :] *= 3
+    width_KH = np.ptp(run(spec_of((24,), 24, online=NEW_ONLINE), y), axis=2)
+    own_KH = np.ptp(run(spec_of((24,), 24, online=Online(coverage_step=NEW_ONLINE.coverage_step)), y), axis=2)
+    before, soon = 24 * 50 - 1, 24 * 50 + 8
+    assert width_KH[soon, -1] / width_KH[before, -1] > 1.1 * own_KH[soon, -1] / own_KH[before, -1]
 
 
 @pytest.mark.parametrize("miss", [0.3, 30.0])

@@ -556,6 +556,7 @@ COMMA_ROWS = ["0", "5", "5,5", "6", "1.006,5", "7"]
         (["6,5", "7.25", "?", "8,5"], "'?' in row 3"),
         (["6,5", "7.25", "8,5"], "'7.25' in row 2, among 2 numbers with decimal commas: write the same decimal mark"),
         (["6.5", "-", "8.5"], "'-' in row 2, among 2 numbers; expected a number"),
+        (["6.5", "-", "n/a", "8.5"], "'-' in row 2, among 2 numbers; expected a number"),
     ],
 )
 def test_the_cell_that_is_no_number_is_named_and_what_to_do(tmp_path: Path, cells: list[str], said: str) -> None:

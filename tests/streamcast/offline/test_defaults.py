@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec, season_notes, seasons
+from streamcast.offline.training.defaults import default_spec, season_notes, seasons, unread_notes
 
 
 def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> None:
@@ -125,3 +125,19 @@ def test_known_inputs_are_scaled_by_the_history_and_must_be_inputs() -> None:
     for wrong in ("y", "rain"):
         with pytest.raises(HistoryError, match=f"known names {wrong}; the input columns are temp, sky"):
             default_spec(history, 24, known=(wrong,))
+        with pytest.raises(HistoryError, match=f"known names {wrong};"):
+            default_spec(history, 24, "zero", known=(wrong,))
+
+
+def test_what_a_model_does_not_read_is_said() -> None:
+    history = read(series(weekly=True), id_col=None)
+    default, zero, plain = (
+        default_spec(history, 24, network, known=("temp",), holidays="DE-BE", plain=plain)
+        for network, plain in (("gru", False), ("zero", False), ("gru", True))
+    )
+    assert unread_notes(default, ("temp",), "DE-BE") == ()
+    assert unread_notes(zero, (), None) == ()
+    assert unread_notes(zero, ("temp",), "DE-BE") == (
+        "known and holidays have no effect: a model without a network reads the target alone",
+    )
+    assert unread_notes(plain, (), "DE-BE") == ("holidays has no effect: a plain model reads nothing ahead",)

@@ -439,7 +439,7 @@ def test_a_series_that_naive_has_no_value_for_says_so(browser: Browser, nothing:
     nothing.board.score()
     with closing(nothing.open(browser)) as page:
         expect(page.locator(".tile", has_text="young")).to_contain_text("no naive yet")
-        expect(page.locator(".tile", has_text="other")).to_contain_text("–×")
+        expect(page.locator(".tile", has_text="other")).to_contain_text("not scored yet")
         expect(page.locator("#strip .aside").first).to_have_text("naive not known yet")
         expect(page.locator("#lanes-note")).to_contain_text("appear once it has a value to repeat")
         page.locator(".tile", has_text="young").click()

@@ -98,10 +98,9 @@ def rehearse_all(models: Mapping[str, Model]) -> None:
 def new_telemetry(models: Mapping[str, Model], champion: str = "", group: str = "") -> Telemetry:
     """Return the telemetry of some lanes in a group; the champion's outer quantiles promise the coverage."""
     champion = champion_of(models, champion)
-    quantiles = models[champion].spec.quantiles
     lanes = {lane: (model.name, model.version) for lane, model in models.items()}
     trained = {lane: model.facts.get("quality") or {} for lane, model in models.items()}
-    return Telemetry(lanes, quantiles[-1] - quantiles[0], group=group, champion=champion, trained=trained)
+    return Telemetry(lanes, models[champion].spec.nominal, group=group, champion=champion, trained=trained)
 
 
 def settle_garbage() -> None:

@@ -56,7 +56,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         console.print(f"[yellow]note:[/] {escape(told)}", highlight=False)
     for lane, sums in report.quality.items():
         spec = specs.get(lane)
-        nominal = spec.quantiles[-1] - spec.quantiles[0] if spec else 0.0
+        nominal = spec.nominal if spec else 0.0
         names = baseline(spec) if spec else "of its model"
         first, *steps = lines(sums, nominal, names)
         console.print(escape(f"Quality of lane {lane}, of all that was computed: {first}"), highlight=False)

@@ -128,7 +128,7 @@ def _write_page(
 
 def _quality(report: BacktestReport, spec: ModelSpec, when: str) -> str:
     """Return the quality as training, the service and the page count it."""
-    nominal = spec.quantiles[-1] - spec.quantiles[0]
+    nominal = spec.nominal
     first, *steps = lines(report.quality, nominal, baseline(spec))
     return "\n".join([f"Quality from {when}: {first}", *steps])
 
