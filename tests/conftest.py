@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Generator, Iterator
 
@@ -80,6 +81,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         needs = [name for name in ("kafka", "browser", "prometheus") if item.get_closest_marker(name)]
         if needs or not file.startswith(SPREAD):
             item.add_marker(pytest.mark.xdist_group(file if not needs or file == OWN_BROKER else needs[0]))
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What streamcast logs: a Kafka client of another test may still be closing, and tells its own log about it."""
+    ours = logging.Filter("streamcast")
+    caplog.handler.addFilter(ours)
+    yield caplog
+    caplog.handler.removeFilter(ours)
 
 
 @pytest.fixture(scope="session")
