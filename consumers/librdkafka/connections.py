@@ -10,6 +10,8 @@ FAILED = "FAIL"
 CONNECTING = "in state CONNECT"
 """In such a line when nothing was sent yet."""
 INFORMATION = 6
+WAITING = "GETPID"
+"""What it calls a line about a producer that asks for its number again: a new coordinator needs a moment."""
 
 
 class Connections:
@@ -33,4 +35,4 @@ class Connections:
         word, _, text = arguments
         if word == FAILED and CONNECTING not in text:
             self.lost = True
-        self._log.log(level, message, *arguments)
+        self._log.log(min(level, logging.INFO) if word == WAITING else level, message, *arguments)

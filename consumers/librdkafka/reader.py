@@ -372,29 +372,28 @@ class LibrdReader:
             yield
         except KafkaException as failure:
             error: KafkaError = failure.args[0]
-            if error.code() == KafkaError.FENCED_INSTANCE_ID or FENCED_MEMBER in error.str():
+            said = error.str()
+            if error.code() == KafkaError.FENCED_INSTANCE_ID or FENCED_MEMBER in said:
                 raise Fenced.replaced(self._connection, error) from failure
             if (refused := self._refused(error)) is not None:
                 raise refused from failure
             if error.code() in GONE:
-                gone = (
-                    f"Retention has deleted the records at a position ({error}): start later, or from a newer snapshot"
-                )
-                raise RecordsGone(gone) from failure
+                raise RecordsGone(
+                    f"Retention has deleted the records at a position ({said}): start later, or from a newer snapshot"
+                ) from failure
             if error.code() in MISSING:
-                raise TopicMissing(f"A topic is missing ({error}): create it first") from failure
+                raise TopicMissing(f"A topic is missing ({said}): create it first") from failure
             if error.code() in REFUSED:
-                raise TransportError(f"Kafka refused {doing}: {error}") from failure
+                raise TransportError(f"Kafka refused {doing}: {said}") from failure
             if (error.fatal() or error.code() == KafkaError._FATAL) and error.code() not in EPOCH_OVER:
                 raise TransportError(
-                    f"The client failed for good while {doing} ({error}): restart this process"
+                    f"The client failed for good while {doing} ({said}): restart this process"
                 ) from failure
             # A client that met a cluster without a controller asks for it again only after minutes: make a new one.
             self._admin_client = self._offsets_client = None
             where = self._connection.bootstrap_servers
             raise BrokerUnavailable(
-                f"{where} did not answer while {doing} ({error}): "
-                "check kafka.bootstrap_servers and that the broker runs"
+                f"{where} did not answer while {doing} ({said}): check kafka.bootstrap_servers and that the broker runs"
             ) from failure
 
     def _refused(self, error: KafkaError) -> NotAllowed | None:

@@ -46,3 +46,8 @@ def test_a_connection_of_librdkafka_that_was_never_made_is_not_a_lost_one(caplog
     assert not connections.lost
     connections.log(logging.INFO, "%s [%s] %s", "FAIL", "a producer", "Disconnected (after 348ms in state UP)")
     assert connections.lost
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "librdkafka"):
+        connections.log(logging.WARNING, "%s [%s] %s", "GETPID", "a producer", "Failed to acquire PID: retrying")
+        connections.log(logging.WARNING, "%s [%s] %s", "TERMINATE", "a producer", "1 message")
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"], "asking again is no warning"
