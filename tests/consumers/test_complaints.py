@@ -48,7 +48,9 @@ def test_a_connection_of_librdkafka_that_was_never_made_is_not_a_lost_one(caplog
     assert connections.lost
 
 
-def test_a_producer_of_librdkafka_that_asks_again_for_its_number_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_producer_of_librdkafka_that_asks_again_for_its_number_is_no_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     connections = Connections(logging.getLogger("librdkafka"))
     with caplog.at_level(logging.INFO, "librdkafka"):
         connections.log(logging.WARNING, "%s [%s] %s", "GETPID", "a producer", "Failed to acquire PID: retrying")
