@@ -174,10 +174,14 @@ _UNITS: Final = (
 )
 
 
+LAST_VALUE: Final = "the last value"
+"""What seasonal naive repeats where the best simple forecast over the horizon is the newest value."""
+
+
 def naive_name(season: int, freq: int) -> str:
     """Return what seasonal naive repeats, such as "the same hour last week"; ``season`` in bars of ``freq`` ms."""
     if season == 1:
-        return "the last value"
+        return LAST_VALUE
     when = _SEASONS.get(season * freq)
     if when is None:
         return f"the value {span_name(season, freq)} earlier"
@@ -211,7 +215,8 @@ def sentence(found: Quality, nominal: float, naive: str) -> str:
     if not found.outcomes:
         return "no forecast has met its outcome yet"
     known = not math.isnan(found.relative)
-    ratio = f", {found.relative:.3f} of seasonal naive's ({naive})" if known else f"; {naive} is not known"
+    of = f"{LAST_VALUE}'s" if naive == LAST_VALUE else f"seasonal naive's ({naive})"
+    ratio = f", {found.relative:.3f} of {of}" if known else f"; {naive} is not known"
     return f"MAE {found.mae:.4g}{ratio}; the {nominal:.0%} interval held {found.coverage:.1%}"
 
 
@@ -223,12 +228,13 @@ def lines(sums: SumsByStep, nominal: float, naive: str) -> list[str]:
     over = f"{counted(found.outcomes, 'outcome')}, steps ahead {', '.join(map(str, by_step))}"
     return [
         f"{sentence(found, nominal, naive)} ({over})",
-        *(f"  step {step}: {_short(each)}" for step, each in by_step.items() if len(by_step) > 1),
+        *(f"  step {step}: {_short(each, naive)}" for step, each in by_step.items() if len(by_step) > 1),
     ]
 
 
-def _short(found: Quality) -> str:
-    ratio = "" if math.isnan(found.relative) else f", {found.relative:.3f} of seasonal naive's"
+def _short(found: Quality, naive: str) -> str:
+    of = LAST_VALUE if naive == LAST_VALUE else "seasonal naive"
+    ratio = "" if math.isnan(found.relative) else f", {found.relative:.3f} of {of}'s"
     return f"MAE {found.mae:.4g}{ratio}, interval held {found.coverage:.1%}"
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcast.quality import Sums, SumsByStep, facts_of, lines, sentence, span_name
+from streamcast.quality import Sums, SumsByStep, facts_of, lines, naive_name, sentence, span_name
 from streamcast.spec.calendar_bars import parse_step
 
 NAN = math.nan
@@ -80,6 +80,9 @@ def test_the_words_name_baseline_steps_and_number_of_outcomes() -> None:
     )
     assert first == "  step 1: MAE 1, 0.250 of seasonal naive's, interval held 100.0%"
     assert last == "  step 24: MAE 3, 0.750 of seasonal naive's, interval held 0.0%"
+    over_all, first, _ = lines(sums, 0.8, naive_name(1, 3_600_000))
+    assert over_all.startswith("MAE 2, 0.500 of the last value's; the 80% interval")
+    assert first == "  step 1: MAE 1, 0.250 of the last value's, interval held 100.0%"
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 from streamcast.offline.evaluation.backtest import Scoreboard
-from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, SeasonalNaive
+from streamcast.offline.evaluation.baselines import reference
 from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.read import History, read, split
 from streamcast.offline.history.records import records
@@ -242,7 +242,7 @@ def scored(model: Model, parts: Parts, reader: MemoryReader) -> BacktestReport:
                 values_AQH.transpose(0, 2, 1),
                 np.array([one.warm for one in found]),
             )
-    return board.report(model.name, {SEASONAL_NAIVE: SeasonalNaive(model.spec.naive_season)})
+    return board.report(model.name, dict([reference(model.spec.naive_season)]))
 
 
 def verdict(report: BacktestReport) -> str:

@@ -23,7 +23,7 @@ from streamcast.engine.engine import Engine, Scores
 from streamcast.errors import HistoryError, Option
 from streamcast.kernels.outcomes import NAMES
 from streamcast.offline.evaluation.accuracy import covered
-from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers, seasonal_scale, standard
+from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers, reference, seasonal_scale, standard
 from streamcast.offline.evaluation.frames import forecast_frame
 from streamcast.offline.evaluation.report import BacktestReport, Periods, Tally
 from streamcast.offline.history.bars import panel
@@ -126,10 +126,11 @@ class Scoreboard:
             tallies[other], periods[other] = self._scored(baseline, training_KT)
         return BacktestReport(
             model=name,
+            reference=reference(self._spec.naive_season)[0],
             keys=self._keys,
             tallies=tallies,
             periods=periods,
-            scale_K=np.array([seasonal_scale(y_T, self._spec.naive_season) for y_T in training_KT]),
+            scale_K=np.array([seasonal_scale(y_T, self._spec.season[0]) for y_T in training_KT]),
             outcomes=outcomes or {},
             forecasts=int(self._scored_KN.sum()),
             quality=self._quality,

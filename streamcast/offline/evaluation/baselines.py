@@ -29,8 +29,8 @@ Integers = NDArray[np.int64]
 Forecast = Callable[[Floats, Integers], Floats]
 """From bars [K, T] and cutoffs [N] to forecasts [K, N, H]; nothing after a cutoff is looked at."""
 
-SEASONAL_NAIVE = "seasonal naive"
-"""Its name in reports; skill is relative to it."""
+LAST_VALUE, SEASONAL_NAIVE = "last value", "seasonal naive"
+"""Their names in reports; skill is relative to one of them, see ``reference``."""
 
 OLDER_SEASONS = 3
 """How many seasons further back an observed value is looked for."""
@@ -48,15 +48,22 @@ class Baseline(Protocol):
 def standard(naive: int, season: int, lags: int = 336) -> dict[str, Baseline]:
     """Return the baselines that every backtest prints, by name.
 
-    Seasonal naive reads ``naive`` bars back; one refits every ``season`` bars.
+    Seasonal naive reads ``naive`` bars back, or the ``season`` where that is the last value; one refits every
+    ``season`` bars.
     """
+    seasonal = naive if naive > 1 else season
     return {
-        "last value": LastValue(),
-        SEASONAL_NAIVE: SeasonalNaive(naive),
+        LAST_VALUE: LastValue(),
+        **({SEASONAL_NAIVE: SeasonalNaive(seasonal)} if seasonal > 1 else {}),
         "moving average": MovingAverage(season),
         "ridge on lags": Ridge(lags),
         "ridge refitted": RefittedRidge(season, lags),
     }
+
+
+def reference(naive: int) -> tuple[str, Baseline]:
+    """Return the simple forecast that skill is relative to, with its name: the one that reads ``naive`` bars back."""
+    return (LAST_VALUE, LastValue()) if naive == 1 else (SEASONAL_NAIVE, SeasonalNaive(naive))
 
 
 @dataclass(frozen=True, slots=True)

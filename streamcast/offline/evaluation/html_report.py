@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 
 from streamcast import quality
 from streamcast.offline.evaluation.accuracy import Floats
-from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE
+from streamcast.offline.evaluation.baselines import LAST_VALUE
 from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.evaluation.intervals import Ratio, relative_error
 from streamcast.offline.evaluation.report import BacktestReport, Periods
@@ -94,7 +94,7 @@ def write(report: BacktestReport, facts: Facts) -> str:
         *_section(
             "By series", _series_table(report), "The worst first." + _left_out(report)
         ),
-        _glossary(facts),
+        _glossary(report, facts),
     ]  # fmt: skip
     return _PAGE.format(
         title=html.escape(f"{facts.model} on {facts.data}"), script=get_plotlyjs(), body="\n".join(parts)
@@ -106,10 +106,10 @@ def write(report: BacktestReport, facts: Facts) -> str:
 
 def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     rows = {row["forecaster"]: row for row in report.rows()}
-    mine, naive = rows[report.model], rows[SEASONAL_NAIVE]
+    mine, naive = rows[report.model], rows[report.reference]
     better = 1 - mine["relative"]
     if math.isnan(better):
-        verdict, kind = "There is no seasonal naive forecast to compare with.", "neutral"
+        verdict, kind = f"There is no forecast of {_named(report.reference)} to compare with.", "neutral"
     elif better > 0:
         verdict, kind = f"The model's error is {better:.0%} smaller than repeating {facts.naive}.", "good"
     else:
@@ -125,7 +125,7 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     yield f"<p class='verdict {kind}'>{html.escape(verdict)}</p>"
     cards = {
         "Mean absolute error": f"{mine['mae']:.4g}",
-        f"of seasonal naive's ({naive['mae']:.4g})": _text(mine["relative"], ".3f"),
+        f"of {_named(report.reference)}'s ({naive['mae']:.4g})": _text(mine["relative"], ".3f"),
         f"inside the {facts.nominal:.0%} interval": _text(mine["coverage"], ".1%"),
         "outcomes scored": f"{mine['points']:,.0f}",
     }
@@ -136,6 +136,11 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     for sentence in report.verdict():
         yield f"<li>{html.escape(sentence)}</li>"
     yield "</ul>"
+
+
+def _named(reference: str) -> str:
+    """Return the reference as a sentence has it."""
+    return f"the {reference}" if reference == LAST_VALUE else reference
 
 
 def _section(title: str, content: go.Figure | str, words: str) -> Iterator[str]:
@@ -159,12 +164,13 @@ def _as_the_service_counts(report: BacktestReport, facts: Facts) -> str:
     )
 
 
-def _glossary(facts: Facts) -> str:
+def _glossary(report: BacktestReport, facts: Facts) -> str:
     rows = {
-        "Seasonal naive": f"The forecast that repeats {facts.naive}. Whoever does better than it has learnt something.",
-        "Relative error": "The model's mean absolute error divided by that of seasonal naive, for the same outcomes."
-        " Below 1 is better than repeating the season. Where the cell to repeat is empty, seasonal naive takes an older"
-        " value.",
+        report.reference.capitalize(): f"The forecast that repeats {facts.naive}. Whoever does better than"
+        " it has learnt something.",
+        "Relative error": f"The model's mean absolute error divided by {_named(report.reference)}'s, for the same"
+        " outcomes. Below 1 is better than repeating what was. Where the cell to repeat is empty, an older value is"
+        " repeated.",
         "Interval": f"The range between the lowest and the highest quantile; it should hold {facts.nominal:.0%} of the"
         " outcomes.",
         "Confidence": f"The lines of the ranking hold the relative error with {_CONFIDENCE:.0%} confidence: weeks were"
@@ -179,7 +185,7 @@ def _glossary(facts: Facts) -> str:
 
 def _ranking_of(report: BacktestReport) -> list[tuple[str, Ratio]]:
     """Return each forecaster's relative error, the best first."""
-    naive = report.periods[SEASONAL_NAIVE]
+    naive = report.periods[report.reference]
     found = {
         name: relative_error(periods.absolute_D, naive.absolute_D, _CONFIDENCE)
         for name, periods in report.periods.items()
@@ -202,8 +208,8 @@ def _ranking(report: BacktestReport) -> go.Figure:
     figure.add_vline(x=1, line={"dash": "dot", "color": NAIVE_COLOUR})
     ticks = [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10, 20]
     figure.update_xaxes(
-        title="error relative to seasonal naive (smaller is better; each doubling has the same width)", type="log",
-        tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
+        title=f"error relative to {_named(report.reference)} (smaller is better; each doubling has the same width)",
+        type="log", tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks],
     )  # fmt: skip
     return _styled(figure, 90 + 55 * len(ranked), top=40)
 
@@ -216,14 +222,14 @@ def _ranking_words(report: BacktestReport) -> str:
     if math.isnan(mine.low):
         return f"{place} The test is too short to say how sure that is."
     if mine.high < 1:
-        sure = "It is better than seasonal naive, and that is no accident."
+        sure = f"It is better than {_named(report.reference)}, and that is no accident."
     elif mine.low < 1:
-        sure = "The difference from seasonal naive may be an accident of these weeks."
+        sure = f"The difference from {_named(report.reference)} may be an accident of these weeks."
     else:
-        sure = "It is worse than seasonal naive, and that is no accident."
+        sure = f"It is worse than {_named(report.reference)}, and that is no accident."
     return (
-        f"{place} The model's error is {mine.value:.3f} of seasonal naive's, with {_CONFIDENCE:.0%} confidence between"
-        f" {mine.low:.3f} and {mine.high:.3f}. {sure}"
+        f"{place} The model's error is {mine.value:.3f} of {_named(report.reference)}'s, with {_CONFIDENCE:.0%}"
+        f" confidence between {mine.low:.3f} and {mine.high:.3f}. {sure}"
     )
 
 
@@ -271,7 +277,7 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
 def _choice(report: BacktestReport) -> str:
     if len(_drawn_series(report)) < 2:
         return ""
-    return "Choose a series on the left; they are ordered by their error relative to seasonal naive, the worst first. "
+    return f"Choose a series on the left; the largest error relative to {_named(report.reference)} comes first. "
 
 
 def _shortened(key: str) -> str:
@@ -320,8 +326,8 @@ def _drawn_series(report: BacktestReport) -> list[str]:
 def _by_step(report: BacktestReport) -> go.Figure:
     figure = go.Figure()
     rows = pd.DataFrame(report.by_horizon())
-    rest = [name for name, _ in _ranking_of(report) if name not in (report.model, SEASONAL_NAIVE)]
-    shown = (report.model, SEASONAL_NAIVE, *rest[:1])
+    rest = [name for name, _ in _ranking_of(report) if name not in (report.model, report.reference)]
+    shown = (report.model, report.reference, *rest[:1])
     for name in report.tallies:
         mine = rows[rows["forecaster"] == name]
         figure.add_scatter(
@@ -339,7 +345,7 @@ def _over_time(report: BacktestReport) -> go.Figure:
         weeks = _summed(periods, "W-MON")
         figure.add_scatter(
             x=weeks.index, y=weeks["absolute"] / weeks["count"], mode="lines+markers", name=name, marker={"size": 4},
-            line=_line(report, name), visible=True if name in (report.model, SEASONAL_NAIVE) else "legendonly",
+            line=_line(report, name), visible=True if name in (report.model, report.reference) else "legendonly",
         )  # fmt: skip
     figure.update_yaxes(title="mean absolute error", rangemode="tozero")
     return _styled(figure, 340)
@@ -375,9 +381,9 @@ def _summed(periods: Periods, rule: str) -> pd.DataFrame:
 def _series_table(report: BacktestReport) -> str:
     _, by_series = report.relative_mae()
     rows = {row["unique_id"]: row for row in report.by_series() if row["forecaster"] == report.model}
-    naive = {row["unique_id"]: row for row in report.by_series() if row["forecaster"] == SEASONAL_NAIVE}
+    naive = {row["unique_id"]: row for row in report.by_series() if row["forecaster"] == report.reference}
     ordered = sorted(rows, key=lambda key: -by_series.get(key, 0.0))[:MOST_ROWS]
-    heads = ("series", "outcomes", "error", "seasonal naive's", "relative", "inside the interval")
+    heads = ("series", "outcomes", "error", f"{_named(report.reference)}'s", "relative", "inside the interval")
     lines = [f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"]
     for key in ordered:
         relative = by_series.get(key, math.nan)
@@ -396,12 +402,12 @@ def _left_out(report: BacktestReport) -> str:
 
 
 def _line(report: BacktestReport, name: str) -> dict[str, Any]:
-    main = name in (report.model, SEASONAL_NAIVE)
+    main = name in (report.model, report.reference)
     return {"color": _colour(report, name), "width": 2.5 if main else 1.2, "dash": "solid" if main else "dot"}
 
 
 def _colour(report: BacktestReport, name: str) -> str:
-    return {report.model: MODEL_COLOUR, SEASONAL_NAIVE: NAIVE_COLOUR}.get(name, OTHER_COLOUR)
+    return {report.model: MODEL_COLOUR, report.reference: NAIVE_COLOUR}.get(name, OTHER_COLOUR)
 
 
 def _styled(figure: go.Figure, height: int, top: int = LEGEND + 34) -> go.Figure:

@@ -22,7 +22,7 @@ from streamcast.offline.evaluation.accuracy import (
     squared_error,
     width,
 )
-from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, Integers
+from streamcast.offline.evaluation.baselines import Integers
 from streamcast.quality import SumsByStep
 
 DAY_MS = 86_400_000
@@ -112,12 +112,14 @@ class Periods:
 class BacktestReport:
     """The result of a backtest; ``tallies`` holds the model first, then the baselines, ``periods`` the same by time.
 
-    ``scale_K`` is the in-sample seasonal naive error of each series, ``outcomes`` counts the records by outcome,
-    ``forecasts`` is how many were scored, ``quality`` what the engine counted of them as the service does (their scored
-    steps), ``kept`` the forecasts that the caller asked to keep.
+    ``reference`` names the baseline that errors are relative to.  ``scale_K`` is the in-sample error of repeating each
+    series' first season, ``outcomes`` counts the records by outcome, ``forecasts`` is how many were scored, ``quality``
+    what the engine counted of them as the service does (their scored steps), ``kept`` the forecasts that the caller
+    asked to keep.
     """
 
     model: str
+    reference: str
     keys: tuple[str, ...]
     tallies: Mapping[str, Tally]
     periods: Mapping[str, Periods]
@@ -131,7 +133,7 @@ class BacktestReport:
         """Return a row for each forecaster, over all series and steps; point forecasts have no quantile scores.
 
         mae, mse and width are means over all points in the series' own units; mase divides by each series' scale
-        (series without one are left out); relative is the mae over seasonal naive's, skill 1 less that.
+        (series without one are left out); relative is the mae over that of the ``reference``, skill 1 less that.
         """
         return self._table({}, slice(None), slice(None))
 
@@ -149,11 +151,11 @@ class BacktestReport:
         ]
 
     def relative_mae(self) -> tuple[float, dict[str, float]]:
-        """Return the model's MAE over seasonal naive's: the geometric mean over series, and by series.
+        """Return the model's MAE over the reference's: the geometric mean over series, and by series.
 
-        Every series counts the same, however large its values.  NaN where seasonal naive was not scored or is exact.
+        Every series counts the same, however large its values.  NaN where the reference was not scored or is exact.
         """
-        mine, naive = self.tallies[self.model], self.tallies[SEASONAL_NAIVE]
+        mine, naive = self.tallies[self.model], self.tallies[self.reference]
         with np.errstate(divide="ignore", invalid="ignore"):
             mae_K, naive_K = (each.absolute_KH.sum(1) / each.count_KH.sum(1) for each in (mine, naive))
             ratio_K = np.where(naive_K > 0, mae_K / naive_K, np.nan)
@@ -206,7 +208,7 @@ class BacktestReport:
 
     def _table(self, head: Row, series: slice, steps: slice) -> list[Row]:
         rows = [{**head, "forecaster": name, **self._row(tally, series, steps)} for name, tally in self.tallies.items()]
-        reference = next((row["mae"] for row in rows if row["forecaster"] == SEASONAL_NAIVE), np.nan)
+        reference = next((row["mae"] for row in rows if row["forecaster"] == self.reference), np.nan)
         for row in rows:
             row |= {"relative": _ratio(row["mae"], reference), "skill": skill(row["mae"], reference)}
         return rows

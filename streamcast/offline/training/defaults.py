@@ -6,7 +6,7 @@ Legend: K series, T bars.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +38,8 @@ from streamcast.spec.model_spec import (
 
 HOUR, DAY, WEEK, YEAR = 3_600_000, 86_400_000, 604_800_000, 31_536_000_000
 LONGEST_SEASON = 2_016
+MOST_REPEATS = 24
+"""Multiples of a season that its error over a horizon is measured at; beyond, they are spread."""
 MOST_DRIFT = 0.15
 """A season may end so many bars beside the period that it stands for: a year is 52 weeks and a day."""
 NEARLY_AS_GOOD = 1.03
@@ -104,7 +106,7 @@ def default_spec(
     )
     freq, bars = history.freq_ms, _longest(history)
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
-    compared = naive(history, series, horizon, chosen) if season is None else None
+    compared = naive(history, series, horizon, chosen, given=season is not None)
     known_inputs = _known(history, known)
     if network in (zero.NAME, {"kind": zero.KIND}):
         if lags or scales:
@@ -159,7 +161,7 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     best to repeat for a while, also where every day is alike.  ``series`` says how records make bars (default: a
     record is a bar).
     """
-    errors = _errors_of_repeating(history, series, max(horizon, DAY // history.freq_ms))
+    errors = _errors_of_repeating(_whole_periods(history), history, series, max(horizon, DAY // history.freq_ms))
     if not errors:
         return (1,)
     best, day, week = min(errors, key=errors.__getitem__), DAY // history.freq_ms, WEEK // history.freq_ms
@@ -170,30 +172,43 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     return (best,)
 
 
-def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int, ...]) -> int | None:
-    """Return the season in bars that is the best to repeat over the horizon; None for the first of the ``chosen``.
+def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int, ...], *, given: bool) -> int | None:
+    """Return how many bars back the simple forecast reads that is the best over the horizon; None for a first season.
 
-    A model reads days, and is compared with the last hour where that is harder to beat.
+    1 is the last value.  A model reads days, and is compared with the last hour or the last value where that is harder
+    to beat.  Where the seasons were ``given``, no others are tried.
     """
-    if horizon >= DAY // history.freq_ms:  # the same errors chose the first one
+    if given:
+        tried = chosen
+    elif horizon >= DAY // history.freq_ms:  # the same errors chose the first one
+        tried = chosen[:1]
+    else:
+        tried = (*chosen, *_whole_periods(history))
+    errors = _errors_of_repeating((*tried, 1), history, series, horizon)
+    if chosen[0] not in errors:  # a season that was given, and does not fit three times
         return None
-    errors = _errors_of_repeating(history, series, horizon)
-    best = min(errors, key=errors.__getitem__, default=chosen[0])
+    best = min(errors, key=lambda season: (errors[season], season != chosen[0]))
     return None if best == chosen[0] else best
 
 
-def _errors_of_repeating(history: History, series: SeriesSpec | None, horizon: int) -> dict[int, float]:
-    """Return the error of seasonal naive over a horizon, by its season in bars: those that fit three times."""
+def _whole_periods(history: History) -> list[int]:
+    """Return hour, day, week and year in bars, where they are whole numbers of more than one."""
+    freq = history.freq_ms
+    lengths = {round(period / freq): period for period in (HOUR, DAY, WEEK, YEAR)}
+    return [n for n, period in lengths.items() if n > 1 and abs(n * freq - period) <= MOST_DRIFT * freq]
+
+
+def _errors_of_repeating(
+    seasons: Iterable[int], history: History, series: SeriesSpec | None, horizon: int
+) -> dict[int, float]:
+    """Return the error of repeating each season over a horizon, of those that fit three times."""
     grid = panel(history, series or _samples(history))
     level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
-    errors: dict[int, float] = {}
-    for period in (HOUR, DAY, WEEK, YEAR):
-        season = round(period / history.freq_ms)
-        drift = abs(season * history.freq_ms - period)
-        if drift <= MOST_DRIFT * history.freq_ms and 1 < season <= min(LONGEST_SEASON, grid.y_KT.shape[1] // 3):
-            error = _error_of_repeating(season, horizon, grid.y_KT, level_K)
-            errors[season] = error if np.isfinite(error) else np.inf
-    return errors
+    longest = min(LONGEST_SEASON, grid.y_KT.shape[1] // 3)
+    errors = {
+        season: _error_of_repeating(season, horizon, grid.y_KT, level_K) for season in seasons if season <= longest
+    }
+    return {season: error if np.isfinite(error) else np.inf for season, error in errors.items()}
 
 
 def season_notes(spec: ModelSpec) -> tuple[str, ...]:
@@ -211,15 +226,19 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
                 f"{name} is no whole number of bars of {bar} and was not tried as a season: choose a ", Option.FREQ,
                 " that divides it",
             ))  # fmt: skip
-    if spec.naive is not None:
-        read = " and ".join(span_name(season, freq) for season in spec.season)
-        notes.append(
-            f"forecasts are compared with {naive_name(spec.naive, freq)}, which is better over this horizon than"
-            f" {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}"
-        )
     if freq > DAY and round(YEAR / freq) in spec.season:
         notes.append(f"a season of {round(YEAR / freq)} bars stands for a year")
     return tuple(notes)
+
+
+def naive_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """Return a sentence about what forecasts are compared with, where it is not the first season."""
+    if spec.naive is None:
+        return ()
+    freq = spec.series.freq
+    read = " and ".join(span_name(season, freq) for season in spec.season)
+    compared = f"forecasts are compared with {naive_name(spec.naive, freq)}, which is better over this horizon than"
+    return (f"{compared} {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}",)
 
 
 def bound_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
@@ -311,10 +330,9 @@ def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats
     Step h is forecast by the bar h before it, rounded up to whole seasons.
     """
     most = max(min(-(-horizon // season), y_KT.shape[1] // (2 * season)), 1)
-    steps = [min(season, horizon - before * season) for before in range(most)]
-    errors = [
-        mean(seasonal_error(y_KT, back) / level_K[:, None]) for back in range(season, (most + 1) * season, season)
-    ]
+    tried = np.unique(np.linspace(1, most, min(most, MOST_REPEATS)).round().astype(int)).tolist()
+    steps = [min(season, horizon - (back - 1) * season) for back in tried]
+    errors = [mean(seasonal_error(y_KT, back * season) / level_K[:, None]) for back in tried]
     return float(np.average(errors, weights=steps))
 
 

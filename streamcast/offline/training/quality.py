@@ -11,7 +11,7 @@ from typing import Any
 
 from streamcast import quality
 from streamcast.offline.evaluation.backtest import backtest
-from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, SeasonalNaive
+from streamcast.offline.evaluation.baselines import reference
 from streamcast.offline.history.read import History
 from streamcast.spec.folders import Model
 
@@ -31,7 +31,7 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
     first = max(from_ms, last - MOST_BARS * freq // max(len(history.keys), 1))
     warm = max(spec.ring, spec.warm_up, 2 * spec.half_life) * freq
     part = history.between(first - warm, last + 1)
-    report = backtest(model, part, first, baselines={SEASONAL_NAIVE: SeasonalNaive(spec.naive_season)}, keep=[])
+    report = backtest(model, part, first, baselines=dict([reference(spec.naive_season)]), keep=[])
     by_series = report.relative_mae()[0]
     return {
         "from": first,

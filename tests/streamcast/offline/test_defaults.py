@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec, season_notes, seasons, unread_notes
+from streamcast.offline.training.defaults import default_spec, naive_notes, seasons, unread_notes
 
 
 def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> None:
@@ -21,30 +21,45 @@ def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> No
     assert seasons(readings, ticked.series)[0] == 24
 
 
-@pytest.mark.parametrize(("horizon", "naive"), [(1, 4), (4, 4), (96, 96)])
-def test_a_daily_cycle_is_read_for_any_horizon_and_the_best_season_is_compared_with(horizon: int, naive: int) -> None:
-    """Quarter-hours that drift: the next one is like an hour ago, tomorrow is like today."""
-    spec = default_spec(quarter_hours(daily=1.0), horizon)
+@pytest.mark.parametrize(
+    ("horizon", "hourly", "naive", "compared"),
+    [
+        (1, 0.0, 1, "the last value"),
+        (4, 0.0, 1, "the last value"),
+        (4, 0.5, 4, "the same time of the last hour"),
+        (96, 0.0, 96, ""),
+    ],
+)
+def test_a_daily_cycle_is_read_for_any_horizon_and_the_best_simple_forecast_is_compared_with(
+    horizon: int, hourly: float, naive: int, compared: str
+) -> None:
+    """Quarter-hours that drift: the next one is like this one, or the one an hour ago, and tomorrow is like today."""
+    history = quarter_hours(daily=1.0, hourly=hourly)
+    spec = default_spec(history, horizon)
     assert spec.season[0] == 96
     assert spec.naive_season == naive
     noted = (
-        "compared with the same time of the last hour, which is better over this horizon than the same time yesterday;"
-        " the model itself reads seasons of 1 day"
+        f"compared with {compared}, which is better over this horizon than the same time yesterday; the model itself"
     )
-    assert (noted in " ".join(season_notes(spec))) == (naive == 4)
-    assert default_spec(quarter_hours(daily=1.0), horizon, "zero").naive_season == naive
-    assert default_spec(quarter_hours(daily=1.0), horizon, season="1d").naive_season == 96
+    assert (noted in " ".join(naive_notes(spec))) == bool(compared)
+    assert default_spec(history, horizon, "zero").naive_season == naive
+    assert default_spec(history, horizon, season="1d").naive_season == (naive if naive == 1 else 96)
+    assert default_spec(history, horizon, season=["1d", "1h"]).naive_season == naive
+
+
+def test_a_given_season_that_the_history_holds_once_is_compared_with_all_the_same() -> None:
+    assert default_spec(quarter_hours(daily=1.0), 4, season="30d").naive_season == 30 * 96
 
 
 def test_without_a_daily_cycle_the_season_is_an_hour() -> None:
     spec = default_spec(quarter_hours(daily=0.0), 96)
-    assert (spec.season, spec.naive_season) == ((4,), 4)
+    assert (spec.season, spec.naive_season) == ((4,), 1)
 
 
-def quarter_hours(daily: float) -> History:
+def quarter_hours(daily: float, hourly: float = 0.0) -> History:
     random, t = np.random.default_rng(0), np.arange(96 * 60)
     drift = random.normal(scale=0.04, size=len(t)).cumsum()
-    y = drift + daily * np.sin(2 * np.pi * t / 96)
+    y = drift + daily * np.sin(2 * np.pi * t / 96) + hourly * np.sin(2 * np.pi * t / 4)
     return read(pd.DataFrame({"ds": pd.to_datetime(t * 900, unit="s", utc=True), "y": y}), id_col=None)
 
 

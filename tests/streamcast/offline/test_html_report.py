@@ -12,7 +12,7 @@ import pytest
 
 from harness.histories import HOUR, START
 from streamcast.offline.evaluation.backtest import Scoreboard
-from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, LastValue, SeasonalNaive
+from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, LastValue, SeasonalNaive, standard
 from streamcast.offline.evaluation.html_report import Facts, _examples, cutoffs_to_draw, write
 from streamcast.offline.evaluation.intervals import relative_error
 from streamcast.offline.evaluation.report import BacktestReport
@@ -28,12 +28,16 @@ NAMES = ("<b>bold</b>", "plain")
 
 @pytest.fixture(scope="module")
 def report() -> BacktestReport:
-    """A model that is half as wrong as the last value, on two series of hours."""
+    """A model that is less wrong than seasonal naive, on two series of hours."""
+    return a_report(SPEC)
+
+
+def a_report(spec: ModelSpec) -> BacktestReport:
     random = np.random.default_rng(0)
     times = START + HOUR * np.arange(BARS)
     frames = [pd.DataFrame({"unique_id": name, "ds": times, "y": 50 + random.normal(size=BARS)}) for name in NAMES]
     history = read(pd.concat(frames), freq="1h")
-    board = Scoreboard(history, SPEC, FROM)
+    board = Scoreboard(history, spec, FROM)
     cutoffs = np.arange(FROM, START + (BARS - 3) * HOUR, HOUR)
     kept = []
     for series, name in enumerate(history.keys):
@@ -84,6 +88,21 @@ def test_the_head_has_the_tables_numbers_and_says_what_the_service_counts(report
         " 0.500 of seasonal naive's (the same hour yesterday); the 80% interval held 66.7%, without 1 outcome that it"
         " has no value to repeat for."
     ) in page
+
+
+def test_where_the_last_value_is_harder_to_beat_all_numbers_are_relative_to_it() -> None:
+    spec = SPEC.model_copy(update={"naive": 1})
+    found = a_report(spec)
+    page = html.unescape(write(found, facts(spec)))
+    relative = {row["forecaster"]: row["relative"] for row in found.rows()}
+    assert relative["last value"] == 1
+    assert 0.9 < relative["seasonal naive"] < 1.1
+    assert relative["seasonal naive"] != 1
+    assert f"is {1 - relative['m']:.0%} smaller than repeating the last value." in page
+    assert f"error is {relative['m']:.3f} of the last value's" in page
+    assert "<th>the last value's</th>" in page
+    assert "seasonal naive" in standard(1, 24)
+    assert "seasonal naive" not in standard(1, 1), "it would be the last value once more"
 
 
 def test_times_are_in_the_zone_of_the_data(report: BacktestReport) -> None:
