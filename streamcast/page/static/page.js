@@ -184,7 +184,7 @@ function showStrip() {
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms", false, stats.latency_scope],
     ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
-    ["Series", count(stats.series), "", remarks(), "series"],
+    ["Series", count(stats.series), "", `${counted(stats.records, "record", compact)} read`, "series", false, leftOut()],
   ];
   const strip = part("strip");
   if (!strip.childElementCount) strip.append(...figures.map(([name, , , , field]) => figure(name, field)));
@@ -203,11 +203,14 @@ function figure(name, field) {
     draw("svg", { viewBox: "0 0 74 26", "aria-hidden": "true" }, draw("path")));
 }
 
-function remarks() {
-  if (stats.skipped) return `${counted(stats.skipped, "record", compact)} skipped to keep up`;
-  if (stats.unreadable) return `${counted(stats.unreadable, "record", compact)} could not be read`;
-  if (stats.late) return `${counted(stats.late, "late record", compact)} dropped`;
-  return `${counted(stats.records, "record", compact)} read`;
+// Which records are on no chart, a line each.
+function leftOut() {
+  const lines = [
+    [stats.skipped, "record", "skipped to keep up"],
+    [stats.unreadable, "record", "could not be read"],
+    [stats.late, "late record", "dropped"],
+  ];
+  return lines.filter(([number]) => number).map(([number, noun, why]) => `${counted(number, noun, compact)} ${why}`).join("\n");
 }
 
 function spark(values) {
