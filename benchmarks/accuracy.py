@@ -1,7 +1,7 @@
 """Accuracy on ETT, streamed through the engine with carried state, compared with ridge and seasonal naive.
 
     python -m benchmarks.accuracy --data ../shared/data [--protocol offline] [--sets ETTh1 ETTm1] [--horizons 96 ...]
-        [--networks gru gru-window] [--seeds N] [--json FILE]
+        [--networks gru gru-window] [--online off] [--seeds N] [--json FILE]
 
 Months are of 30 days; values are z-scored on the training part, and errors are of these values.  Every window inside
 the test part counts, all 7 channels (here 7 series of one model), no batch dropped.  The model's forecast is its
@@ -30,6 +30,7 @@ from streamcast.offline.evaluation.baselines import Baseline, LastValue, Refitte
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import Options, fit
+from streamcast.spec.model_spec import Online
 
 MONTH_HOURS = 720
 HOUR_MS = 3_600_000
@@ -82,13 +83,20 @@ def scaled(path: Path, protocol: Protocol) -> History:
 
 
 def measure(
-    name: str, history: History, protocol: Protocol, network: str | dict[str, Any], horizon: int, options: Options
+    name: str,
+    history: History,
+    protocol: Protocol,
+    network: str | dict[str, Any],
+    horizon: int,
+    options: Options,
+    online: dict[str, Any] | None,
 ) -> Iterator[dict[str, Any]]:
-    """Train on one set and yield a row for the model and for each baseline."""
+    """Train on one set and yield a row for the model and for each baseline; ``online`` changes fields of the layer."""
     freq, start = history.freq_ms, int(history.ts_N[0])
     test_from = start + (protocol.train + protocol.validation) * MONTH_HOURS * HOUR_MS
     seen = history.between(start, test_from)
     spec = default_spec(seen, horizon, network)
+    spec = spec.model_copy(update={"online": None if online is None else Online.model_validate(online)})
     began = time.perf_counter()
     validation = protocol.validation / (protocol.train + protocol.validation)
     model = fit(seen, spec, replace(options, validation=validation))
@@ -117,6 +125,12 @@ def network(name_or_spec: str) -> str | dict[str, Any]:
     return spec
 
 
+def online_layer(off_or_fields: str) -> dict[str, Any] | None:
+    """Return the fields of the online layer that differ from its defaults; None for no layer."""
+    fields: dict[str, Any] | None = None if off_or_fields == "off" else json.loads(off_or_fields)
+    return fields
+
+
 def main() -> None:
     """Print the table and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -127,6 +141,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1, help="how many")
     parser.add_argument(
         "--networks", nargs="+", type=network, default=["gru"], help="names of the zoo, or specs as JSON"
+    )
+    parser.add_argument(
+        "--online", type=online_layer, default={}, help="off, or fields of the online layer that change, as JSON"
     )
     parser.add_argument("--learning-rate", type=float, default=Options().learning_rate)
     parser.add_argument("--max-seconds", type=float, default=0.0, help="longest training of each model")
@@ -139,7 +156,9 @@ def main() -> None:
         for horizon in given.horizons or protocol.horizons:
             for seed in range(given.seeds):
                 how = Options(seed=seed, learning_rate=given.learning_rate, max_seconds=given.max_seconds)
-                tried = [list(measure(name, history, protocol, it, horizon, how)) for it in given.networks]
+                tried = [
+                    list(measure(name, history, protocol, it, horizon, how, given.online)) for it in given.networks
+                ]
                 found = [mine for mine, *_ in tried] + (tried[0][1:] if seed == 0 else [])
                 chosen = min((mine for mine, *_ in tried), key=lambda row: float(row["validation_loss"]))
                 if len(tried) > 1:
