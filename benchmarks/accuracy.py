@@ -96,7 +96,8 @@ def measure(
     test_from = start + (protocol.train + protocol.validation) * MONTH_HOURS * HOUR_MS
     seen = history.between(start, test_from)
     spec = default_spec(seen, horizon, network)
-    spec = spec.model_copy(update={"online": None if online is None else Online.model_validate(online)})
+    layer = None if online is None or spec.online is None else {**spec.online.model_dump(), **online}
+    spec = spec.model_copy(update={"online": None if layer is None else Online.model_validate(layer)})
     began = time.perf_counter()
     validation = protocol.validation / (protocol.train + protocol.validation)
     model = fit(seen, spec, replace(options, validation=validation))
@@ -126,7 +127,7 @@ def network(name_or_spec: str) -> str | dict[str, Any]:
 
 
 def online_layer(off_or_fields: str) -> dict[str, Any] | None:
-    """Return the fields of the online layer that differ from its defaults; None for no layer."""
+    """Return the fields of the online layer that differ from a new model's; None for no layer."""
     fields: dict[str, Any] | None = None if off_or_fields == "off" else json.loads(off_or_fields)
     return fields
 
