@@ -50,6 +50,7 @@ class Option(Enum):
     KNOWN = "known"
     HOLIDAYS = "holidays"
     LOWER = "lower"
+    ONLINE = "online"
     # ---
     EPOCHS = "epochs"
     UPDATES = "updates"

@@ -65,7 +65,8 @@ class Forecaster:
     ``timezone`` is that of times that name none, also in the frames that come back, and of the model's calendar;
     ``time_format`` is the form of times that are no ISO 8601.
     ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in
-    advance, and no forecast lies below ``lower``.  ``plain`` leaves out target bars and online layer: several times
+    advance, and no forecast lies below ``lower``.  ``online`` has fields of the online layer, such as
+    ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times
     faster, worse forecasts.  ``options`` are those of training, such as
     ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and ``target_col`` name the
     columns of every frame, unless a method is given others; None as ``id_col`` is one series.  All other parts of the
@@ -99,6 +100,7 @@ class Forecaster:
         holidays: str | None = None,
         known: Sequence[str] = (),
         lower: float | None = None,
+        online: Mapping[str, Any] | None = None,
         plain: bool = False,
         options: Options | None = None,
         name: str | None = None,
@@ -113,7 +115,8 @@ class Forecaster:
             "horizon": horizon, "network": model, "quantiles": quantiles if level is None else quantiles_of(level),
             "lags": lags, "season": season, "scales": scales,
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
-            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "plain": plain,
+            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "online": online,
+            "plain": plain,
         }  # fmt: skip
         self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
         self._names = Names(id_col, time_col, target_col)

@@ -127,7 +127,7 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
-            raise ValueError(f"{text!r} is not a training option: expected name=value, such as rows=64")
+            raise ValueError(f"{text!r} is not an option with its value: expected name=value, such as rows=64")
         try:
             found[name] = json.loads(value)
         except ValueError:
@@ -230,6 +230,11 @@ class SpecOptions:
         typer.Option(help="Time zone of the model's calendar.", show_default="that of --timezone"),
     ] = None
     lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0.")] = None
+    online: Annotated[
+        Mapping[str, Any] | None,
+        Read(assignments, of=list[str]),
+        typer.Option(help="A field of the online layer, such as shared_coverage_step=0.4. Can be repeated."),
+    ] = None
     plain: Annotated[
         bool,
         typer.Option(

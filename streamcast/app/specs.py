@@ -10,12 +10,12 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from streamcast.errors import ModelError, Option, OptionError
-from streamcast.models.spec import SpecError
+from streamcast.models.spec import SpecError, listed
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec import zero
-from streamcast.spec.model_spec import Aggregate, ModelSpec
+from streamcast.spec.model_spec import Aggregate, ModelSpec, Online
 
 CHOSEN_BY = {
     "freq": Option.FREQ, "horizon": Option.HORIZON, "quantiles": Option.QUANTILES, "season": Option.SEASON,
@@ -41,6 +41,7 @@ def new_spec(
     holidays: str | None,
     known: Sequence[str],
     lower: float | None,
+    online: Mapping[str, Any] | None = None,
     plain: bool = False,
 ) -> ModelSpec:
     """Return ``default_spec`` of these choices.
@@ -50,11 +51,14 @@ def new_spec(
     """
     if horizon < 1:
         raise SpecError(Option.HORIZON, f" is {horizon}: expected at least 1 bar")
+    for name in online or ():
+        if name not in Online.model_fields:
+            raise SpecError(Option.ONLINE, f" names {listed(name, Online.model_fields)}")
     try:
         return default_spec(
             history, horizon, network, quantiles=quantiles, lags=lags, season=season, scales=scales, mode=mode,
             grace=grace, aggregates=aggregates, timezone=timezone, holidays=holidays, known=known, lower=lower,
-            plain=plain,
+            online=online, plain=plain,
         )  # fmt: skip
     except ValidationError as error:
         raise wrong_spec(error) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamcast.errors import ModelError
-from streamcast.spec.model_spec import NEW_ONLINE, ModelSpec, SeriesSpec
+from streamcast.spec.model_spec import NEW_ONLINE, ModelSpec, Online, SeriesSpec
 
 NAME = "zero"
 """What users write for such a model, where they would write ``gru`` for another."""
@@ -29,6 +29,7 @@ def zero_spec(
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     scored: Sequence[int] = (),
     lower: float | None = None,
+    online: Online = NEW_ONLINE,
 ) -> ModelSpec:
     """Return the spec of a model without a network.
 
@@ -49,7 +50,7 @@ def zero_spec(
         scored=tuple(scored),
         lower=lower,
         network={"kind": KIND},
-        online=NEW_ONLINE,
+        online=online,
     )
 
 

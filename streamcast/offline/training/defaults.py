@@ -28,6 +28,7 @@ from streamcast.spec.model_spec import (
     Column,
     Known,
     ModelSpec,
+    Online,
     Scale,
     SeriesSpec,
     TargetBars,
@@ -75,6 +76,7 @@ def default_spec(
     holidays: str | None = None,
     known: Sequence[str] = (),
     lower: float | None = None,
+    online: Mapping[str, Any] | None = None,
     plain: bool = False,
 ) -> ModelSpec:
     """Return a spec for a history; arguments that are None are chosen from its bar length and values.
@@ -82,6 +84,7 @@ def default_spec(
     ``season`` is one season or several, in bars or as durations such as ``"1d"``.  ``timezone`` is that of the people
     whose days the series follows, ``holidays`` a country or region such as ``AU-VIC``; both become tables in the spec.
     ``known`` names columns whose future is published in advance; no forecast lies below ``lower``.
+    ``online`` has fields of the online layer that shall differ from a new model's.
     ``plain`` leaves out target bars and the online layer: a record costs a fraction, and forecasts are worse.
 
     ``mode`` says whether a record is a bar or one of its readings.  ``grace`` is how long a bar of ticks waits for late
@@ -114,7 +117,12 @@ def default_spec(
                 Option.LAGS, " and ", Option.SCALES, " are inputs of a network, and zero has none: leave them out"
             )
         return zero.zero_spec(
-            series, horizon, chosen, naive=compared, quantiles=quantiles, scored=spread(horizon), lower=lower
+            series, horizon, chosen, naive=compared, quantiles=quantiles, scored=spread(horizon), lower=lower,
+            online=_layer(online or {}),
+        )  # fmt: skip
+    if plain and online:
+        raise SpecError(
+            Option.ONLINE, " has fields of the online layer, which a plain model does not have: leave one out"
         )
     shortest = min(chosen)
     if lags is None:
@@ -138,7 +146,7 @@ def default_spec(
         warm_up=max(min(WARM_UP, bars // 8), 2),
         scored=spread(horizon),
         lower=lower,
-        online=None if plain else NEW_ONLINE.model_copy(update={"network_on_days_off": bool(local.days_off)}),
+        online=None if plain else _layer({"network_on_days_off": bool(local.days_off), **(online or {})}),
         targets=None
         if plain
         else TargetBars(
@@ -334,6 +342,11 @@ def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats
     steps = [min(season, horizon - (back - 1) * season) for back in tried]
     errors = [mean(seasonal_error(y_KT, back * season) / level_K[:, None]) for back in tried]
     return float(np.average(errors, weights=steps))
+
+
+def _layer(fields: Mapping[str, Any]) -> Online:
+    """Return the online layer of a new model with some fields changed; raises pydantic's ValidationError."""
+    return Online.model_validate({**NEW_ONLINE.model_dump(), **fields})
 
 
 def _recommended(network: str, *, plain: bool) -> Mapping[str, Any]:

@@ -144,6 +144,15 @@ def test_known_inputs_are_scaled_by_the_history_and_must_be_inputs() -> None:
             default_spec(history, 24, "zero", known=(wrong,))
 
 
+@pytest.mark.parametrize("network", ["gru", "zero"])
+def test_fields_of_the_online_layer_can_be_chosen(network: str) -> None:
+    history = read(series(weekly=True), id_col=None)
+    usual = default_spec(history, 24, network, holidays="DE-BE").online
+    changed = default_spec(history, 24, network, holidays="DE-BE", online={"coverage_step": 0.5}).online
+    assert usual is not None
+    assert changed == usual.model_copy(update={"coverage_step": 0.5})
+
+
 def test_what_a_model_does_not_read_is_said() -> None:
     history = read(series(weekly=True), id_col=None)
     default, zero, plain = (

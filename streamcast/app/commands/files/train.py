@@ -104,7 +104,7 @@ def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[st
         history, wanted.horizon, network, quantiles=wanted.quantiles, lags=wanted.lags, season=wanted.season,
         scales=wanted.scales, mode="ticks" if wanted.ticks else "sample", grace=wanted.grace,
         aggregates=wanted.aggregates, timezone=wanted.calendar_timezone or timezone, holidays=wanted.holidays,
-        known=wanted.known, lower=wanted.lower, plain=wanted.plain,
+        known=wanted.known, lower=wanted.lower, online=wanted.online, plain=wanted.plain,
     )  # fmt: skip
 
 
