@@ -32,7 +32,7 @@ from streamcast.kernels.compiling import compiling
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
-from streamcast.offline.evaluation.frames import forecast_frame, quantile_column
+from streamcast.offline.evaluation.frames import forecast_frame, quantile_columns
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
@@ -357,13 +357,12 @@ class Forecaster:
     def _columns(self, level: Sequence[float] | None) -> list[str]:
         """Return the columns of the median and of the intervals of these levels; raises SpecError for other levels."""
         spec, name = self.model.spec, self.model.name
-        order = sorted(spec.quantiles, key=lambda quantile: (abs(quantile - 0.5), quantile))
+        known = quantile_columns(name, spec.quantiles)
         if level is None:
-            return [quantile_column(name, quantile) for quantile in order]
-        wanted = [quantile_column(name, quantile) for quantile in quantiles_of(level)]
-        known = {quantile_column(name, quantile): quantile for quantile in order}
+            return list(known)
+        wanted = quantile_columns(name, quantiles_of(level))
         if missing := [column for column in wanted if column not in known]:
-            levels = sorted({round(100 * abs(1 - 2 * quantile), 4) for quantile in order if quantile != 0.5})
+            levels = sorted({round(100 * abs(1 - 2 * each), 4) for each in spec.quantiles if each != 0.5})
             raise SpecError(
                 f"the model has no {', '.join(missing)}; its levels are {', '.join(f'{each:g}' for each in levels)}:"
                 " train one with level=[...] for others"

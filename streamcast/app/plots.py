@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 OBSERVED_COLOUR, FORECAST_COLOUR, BAND_COLOUR = "#111827", "#1f6feb", "rgba(31,111,235,0.18)"
-ROW_PIXELS = 240
+ROW_PIXELS, BETWEEN_PIXELS = 240, 70
+"""Of a series' chart with its share of the space between, and of that space: two lines of dates, and a title."""
 
 
 def forecast_figure(
@@ -20,7 +21,9 @@ def forecast_figure(
     ``columns`` are those of the forecast to draw: the median first, then the lower and upper sides of the intervals,
     the narrowest first.
     """
-    figure = make_subplots(rows=max(len(parts), 1), cols=1, subplot_titles=list(parts), vertical_spacing=0.08)
+    rows = max(len(parts), 1)
+    between = BETWEEN_PIXELS / (ROW_PIXELS * rows)
+    figure = make_subplots(rows=rows, cols=1, subplot_titles=list(parts), vertical_spacing=between)
     median, sides = columns[0], columns[1:]
     for row, (seen, forecast) in enumerate(parts.values(), start=1):
         first = row == 1

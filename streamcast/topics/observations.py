@@ -30,6 +30,8 @@ Floats = npt.NDArray[np.float64]
 LARGEST_VALUE = 1e100
 LARGEST_RECORD = 1 << 20
 LONGEST_KEY = 512
+MOST_NAMED = 12
+"""Columns that the details of a dead letter name."""
 EARLIEST_MS = -62_135_596_800_000  # year 1
 LATEST_MS = 253_402_300_799_999  # year 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -240,8 +242,7 @@ class Decoder:
         try:
             message = self._decode_any(raw)
         except msgspec.ValidationError as error:
-            read = ", ".join(column.name for column in self._spec.columns)
-            raise _Refused("shape", f"{error}; the model reads the values {read}") from None
+            raise _Refused("shape", f"{error}; {self._expected(str(error))}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Refused("json", str(error)) from None
         values, names = message.values, 2 + (message.key is not None)
@@ -264,6 +265,14 @@ class Decoder:
             values,
             *(() if brought is None else (brought,)),
         )
+
+    def _expected(self, fault: str) -> str:
+        """Return what the model reads there, where the shape of a record is at fault."""
+        ahead = self._ahead is not None and "$.ahead" in fault
+        places = self._known.columns if ahead else range(len(self._spec.columns))
+        names = [self._spec.columns[place].name for place in places[:MOST_NAMED]]
+        more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
+        return f"the model {'knows ahead' if ahead else 'reads the values'} {', '.join(names)}{more}"
 
     def _values(self, rows: list[Any]) -> Floats:
         columns = len(self._codes)

@@ -25,10 +25,18 @@ def forecast_frame(
         "ds": grid.start(bars_AH).ravel().astype("datetime64[ms]"),
         "cutoff": np.repeat(cutoffs_A, spec.horizon).astype("datetime64[ms]"),
     }
-    levels = spec.quantiles
-    order = sorted(range(len(levels)), key=lambda q: (round(abs(levels[q] - 0.5), 9), levels[q]))
-    columns |= {quantile_column(name, levels[q]): values_AHQ[:, :, q].ravel() for q in order}
+    for column, level in quantile_columns(name, spec.quantiles).items():
+        columns[column] = values_AHQ[:, :, spec.quantiles.index(level)].ravel()
     return pd.DataFrame(columns)
+
+
+def quantile_columns(name: str, levels: Sequence[float]) -> dict[str, float]:
+    """Return the levels by their column, in the order of a frame: the median, then the narrowest interval's low, high.
+
+    Distances from one half are rounded, because those of 0.05 and 0.95 differ in their last bits.
+    """
+    ordered = sorted(levels, key=lambda level: (round(abs(level - 0.5), 9), level))
+    return {quantile_column(name, level): level for level in ordered}
 
 
 def quantile_column(name: str, level: float) -> str:

@@ -69,6 +69,8 @@ def test_the_lower_bound_of_every_interval_comes_first(level: float) -> None:
     spec = model_spec({}, GRU, quantiles=(level, 0.5, 1 - level))
     names = forecast_frame(spec, "m", ["a"], np.zeros(1, np.int64), np.zeros((1, spec.horizon, 3))).columns.tolist()
     share = f"{round(100 * (1 - 2 * level), 4):g}"
+    tuned = Forecaster("zero", horizon=2, quantiles=spec.quantiles, name="m").fit(frame_of())
+    assert tuned.predict(frame_of()).columns.tolist() == names
     assert names == ["unique_id", "ds", "cutoff", "m", f"m-lo-{share}", f"m-hi-{share}"]
     assert f"{spec.nominal}" == f"{round(1 - 2 * level, 6):g}"
 

@@ -289,6 +289,27 @@ AHEAD: dict[str, tuple[bytes, list[list[float | None]] | None]] = {
     "the largest value": (raw(more=',"ahead":{"load:kW":[1e100,-1e100]}'), [NONE, [1e100, -1e100, None]]),
 }  # fmt: skip
 
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (record(values={"Y": 1.0}), "the model reads the values y, load:kW, wind"),
+        (record(ahead={"y": [1]}), "the model knows ahead wind, load:kW"),
+        (record(ahead={"wind": 7}), "the model knows ahead wind, load:kW"),
+    ],
+)
+def test_a_wrong_shape_says_what_the_model_reads_there(raw: bytes, said: str) -> None:
+    _, (poison,) = KNOWING.decode([batch([raw])])
+    assert poison.reason == "shape"
+    assert poison.detail.endswith(said)
+
+
+def test_a_wrong_shape_names_some_of_many_columns() -> None:
+    many = SeriesSpec(columns=tuple(Column(name=f"c{i}") for i in range(40)), freq=60_000)
+    _, (poison,) = Decoder(many).decode([batch([record(values={"d": 1.0})])])
+    assert poison.detail.endswith("c10, c11 and 28 more")
+
+
 AHEAD_POISON: dict[str, tuple[bytes, str]] = {
     "an unknown name": (record(ahead={"z": [1]}), "shape"),
     "the target": (record(ahead={"y": [1]}), "shape"),
