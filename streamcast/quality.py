@@ -216,7 +216,8 @@ def sentence(found: Quality, nominal: float, naive: str) -> str:
         return "no forecast has met its outcome yet"
     known = not math.isnan(found.relative)
     of = f"{LAST_VALUE}'s" if naive == LAST_VALUE else f"seasonal naive's ({naive})"
-    ratio = f", {found.relative:.3f} of {of}" if known else f"; {naive} is not known"
+    why = f"the error of {naive} is 0" if found.compared else f"{naive} is not known"
+    ratio = f", {found.relative:.3f} of {of}" if known else f"; {why}"
     return f"MAE {found.mae:.4g}{ratio}; the {nominal:.0%} interval held {found.coverage:.1%}"
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 
 from streamcast.app.frames import Names, as_pandas
 from streamcast.app.gaps import missing_bars
-from streamcast.app.live_values import Number, Time, milliseconds, number
+from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
 from streamcast.app.specs import new_spec, require_networks
 from streamcast.app.trained import measured
 from streamcast.engine.engine import Engine
@@ -218,10 +218,10 @@ class Forecaster:
         ``level`` chooses intervals by their percentage, such as ``[80]`` (default: all that the model has).  All rows
         are streamed in their order, some thousands of bars a second; the network needs the last seasons, the online
         layer learns from all.  With known inputs, a series' newest bar is that of its last target; the rows after it
-        bring the known inputs of the bars to forecast.  Times come back as those of ``df``: epoch numbers in their
-        unit, texts in the ``time_format``, all others as datetimes, local in the forecaster's time zone, and with that
-        zone if they named one.  Datetimes come back, too, where the unit or the form does not hold the times.  Raises
-        SpecError for steps or levels that the model does not have.
+        bring the known inputs of the bars to forecast.  Names of series come back in their type, times as those of
+        ``df``: epoch numbers in their unit, texts in the ``time_format``, all others as datetimes, local in the
+        forecaster's time zone, and with that zone if they named one.  Datetimes come back, too, where the unit or the
+        form does not hold the times.  Raises SpecError for steps or levels that the model does not have.
         """
         steps, kept = self._steps(h), self._columns(level)
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
@@ -229,10 +229,10 @@ class Forecaster:
         live = Stream(self.model)
         live.extend(history)
         if not (keys := live.series()):
-            return names.back(as_written(live.empty(), self._timezone, history.written))
+            return names.back(as_written(live.empty(), self._timezone, history.written), frame)
         found = pd.concat([live.forecast(key).head(steps) for key in keys], ignore_index=True)
         found = as_written(found, self._timezone, history.written)
-        return names.back(found[["unique_id", "ds", "cutoff", *kept]])
+        return names.back(found[["unique_id", "ds", "cutoff", *kept]], frame)
 
     def cross_validation(
         self, df: Any, n_windows: int = 1, step_size: int | None = None, *, refit: bool | int = False,
@@ -265,7 +265,7 @@ class Forecaster:
             parts.append(found.merge(some, on=["unique_id", "cutoff"]))
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
-        return names.back(as_written(joined, self._timezone, history.written))
+        return names.back(as_written(joined, self._timezone, history.written), frame)
 
     def plot(
         self, df: Any, h: int | None = None, level: Sequence[float] | None = None, *,
@@ -432,21 +432,22 @@ class Stream:
         return list(self._newest)
 
     def update(
-        self, key: str, ts: Time, y: Number | None,
+        self, key: str | int, ts: Time, y: Number | None,
         ahead: Mapping[str, Sequence[Number | str | None] | None] | None = None, **inputs: Number | str | None,
     ) -> bool:  # fmt: skip
         """Take one observation; return whether it gave a forecast.
 
         It does not for an old or repeated bar, nor before the first value of a series.
 
-        ``ts`` is a time (in the stream's time zone if it names none) or epoch milliseconds; a text has the
-        ``time_format`` of the forecaster, or is ISO 8601.  ``ahead`` has the known
-        inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon are
-        ignored.  The rules are those of a record in the service: None, NaN and pd.NA are missing.  Raises TypeError for
-        an unknown input or a value of the wrong kind, ValueError for an infinite value or one beyond ±1e100, for a
-        time in another form or unit, and for a local time that clocks repeat or skip; the stream is then as it was.
+        ``key`` names the series, as in a frame: 7 is "7".  ``ts`` is a time (in the stream's time zone if it names
+        none) or epoch milliseconds; a text has the ``time_format`` of the forecaster, or is ISO 8601.  ``ahead`` has
+        the known inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon
+        are ignored.  The rules are those of a record in the service: None, NaN and pd.NA are missing.  Raises TypeError
+        for an unknown input, or a key or value of the wrong kind, ValueError for an infinite value or one beyond
+        ±1e100, for a key that is empty or too long, for a time in another form or unit, and for a local time that
+        clocks repeat or skip; the stream is then as it was.
         """
-        columns = self._model.spec.series.columns
+        name, columns = series_key(key), self._model.spec.series.columns
         unknown = set(inputs) - {column.name for column in columns[1:]}
         if unknown:
             known = ", ".join(column.name for column in columns[1:]) or "none"
@@ -456,7 +457,7 @@ class Stream:
         time = np.array([milliseconds(ts, self._timezone, self._time_format)])
         answered = self._take(
             Observations(
-                [(SOURCE, 0, 1)], [key], np.array([self._offset]), time, time, values, self._ahead(ahead or {})
+                [(SOURCE, 0, 1)], [name], np.array([self._offset]), time, time, values, self._ahead(ahead or {})
             )
         )
         self._offset += 1
@@ -500,15 +501,15 @@ class Stream:
         frame = forecast_frame(self._model.spec, self._model.name, [], np.empty(0, np.int64), nothing)
         return in_zone(frame, self._timezone, named=self._zoned)
 
-    def forecast(self, key: str) -> pd.DataFrame:
+    def forecast(self, key: str | int) -> pd.DataFrame:
         """Return the newest forecast of a series, its times as datetimes; raises KeyError when there is none.
 
         Its columns are those of ``Forecaster.predict``, under the names of the frame that the model was trained on.
         """
-        if key not in self._newest:
-            raise KeyError(f"{key!r} has no forecast yet (of {len(self._newest)} series): update it first")
-        cutoff, values_HQ = self._newest[key]
-        frame = forecast_frame(self._model.spec, self._model.name, [key], np.array([cutoff]), values_HQ[None])
+        if (name := series_key(key)) not in self._newest:
+            raise KeyError(f"{name!r} has no forecast yet (of {len(self._newest)} series): update it first")
+        cutoff, values_HQ = self._newest[name]
+        frame = forecast_frame(self._model.spec, self._model.name, [name], np.array([cutoff]), values_HQ[None])
         return self._names.back(in_zone(frame, self._timezone, named=self._zoned))
 
     def _take(self, observations: Observations) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from streamcast.errors import HistoryError
+from streamcast.offline.history.sources import ids_of
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
 """Nixtla's names, which are used where nobody gives others."""
@@ -40,10 +41,19 @@ class Names:
         named = named if time_col is None else replace(named, time_col=time_col)
         return named if target_col is None else replace(named, target_col=target_col)
 
-    def back(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Return a frame with Nixtla's columns under these names, without the name of a single series."""
+    def back(self, frame: pd.DataFrame, given: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return a frame with Nixtla's columns under these names, without the name of a single series.
+
+        Names of series become the values that the ``given`` frame has, such as whole numbers.
+        """
         if self.id_col is None:
             frame = frame.drop(columns=ID)
+        elif given is not None:
+            column = given[self.id_col] if self.id_col in given.columns else given.index.get_level_values(self.id_col)
+            values = pd.Series(column.unique(), dtype=column.dtype)
+            by_name = pd.Series(values.array, index=ids_of(values, []).to_numpy(object), dtype=column.dtype)
+            by_name = by_name[~by_name.index.duplicated()]  # 7 and "7" are one series
+            frame = frame.assign(**{ID: by_name.reindex(frame[ID]).array})
         names = {ID: self.id_col or ID, TIME: self.time_col, TARGET: self.target_col}
         return frame.rename(columns=names)
 

@@ -13,7 +13,7 @@ import pandas as pd
 from streamcast.offline.history.timestamps import TimestampError, instant_of, milliseconds_of, number_in_form
 from streamcast.spec.model_spec import Column
 from streamcast.topics.epochs import MILLISECONDS
-from streamcast.topics.observations import LARGEST_VALUE, LATEST_MS
+from streamcast.topics.observations import LARGEST_VALUE, LATEST_MS, LONGEST_KEY
 
 Number = float | Decimal | np.integer[Any] | np.floating[Any]
 Time = date | str | float | np.integer[Any] | np.floating[Any] | np.datetime64
@@ -34,6 +34,18 @@ def number(value: object, column: Column) -> float:
     if abs(float(value)) > LARGEST_VALUE:
         raise ValueError(f"{column.name} is {value!r}: it must lie within ±{LARGEST_VALUE:g}; give None for missing")
     return float(value)
+
+
+def series_key(key: object) -> str:
+    """Return the name of a series as a frame's is read: a whole number as its digits.
+
+    Raises TypeError for what is neither a text nor a whole number, ValueError for a text that is no key of a record.
+    """
+    if isinstance(key, bool) or not isinstance(key, str | int | np.integer):
+        raise TypeError(f"key is {key!r}: expected the name of a series, a text or a whole number")
+    if not 1 <= len(text := str(key)) <= LONGEST_KEY:
+        raise ValueError(f"key has {len(text):,} characters: expected 1 to {LONGEST_KEY}")
+    return text
 
 
 def category(value: object) -> str:

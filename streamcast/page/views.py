@@ -249,7 +249,8 @@ def _sample(board: Board, sample: Sample) -> View:
 
 def _quality(sample: Sample | None, lane: str) -> View:
     found = sample and sample.lanes.get(lane)
-    return {"relative": found and found.relative, "coverage": found and found.coverage}
+    known = ("relative", "coverage", "outcomes")
+    return {name: found and getattr(found, name) for name in known}
 
 
 def _nominal_coverage(board: Board) -> float | None:

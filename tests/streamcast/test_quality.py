@@ -71,6 +71,13 @@ def test_facts_of_a_model_say_what_its_training_said(rows: list[tuple[int, float
     assert lines(kept, 0.8, "the same hour last week") == lines(sums, 0.8, "the same hour last week")
 
 
+def test_a_baseline_without_an_error_is_named() -> None:
+    constant = sums_of([(1, 0.5, 0.0, 0.1, 1.0)])
+    assert lines(constant, 0.8, "the same hour yesterday")[0].startswith(
+        "MAE 0.5; the error of the same hour yesterday is 0; the 80% interval held"
+    )
+
+
 def test_the_words_name_baseline_steps_and_number_of_outcomes() -> None:
     sums = sums_of([(1, 1.0, 4.0, 0.5, 1.0), (24, 3.0, 4.0, 1.5, 0.0)])
     over_all, first, last = lines(sums, 0.8, "the same hour last week")

@@ -221,7 +221,8 @@ export class Detail {
   observed() {
     const labels = [...this.values.keys()].sort((a, b) => a - b);
     const y = labels.map((label) => this.values.get(label));
-    return [{ x: labels.map(wallClock), y, customdata: labels, name: "observed", mode: "lines", line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
+    const alone = y.map((value, i) => value !== null && (y[i - 1] ?? null) === null && (y[i + 1] ?? null) === null);
+    return [{ x: labels.map(wallClock), y, customdata: labels, name: "observed", mode: "lines+markers", marker: { color: ink("--ink"), size: alone.map((one) => (one ? 5 : 0)) }, line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
   }
 
   fan(forecast) {

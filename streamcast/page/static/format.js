@@ -89,13 +89,13 @@ export function draw(tag, attributes = {}, ...children) {
   return element;
 }
 
-// An SVG path through points [[x, y], ...]; a null y makes a gap.
+// An SVG path through points [[x, y], ...]; a null y makes a gap, and a point between two gaps is a dot.
 export function line(points) {
   let path = "";
-  let down = false;
-  for (const [x, y] of points) {
-    if (given(y)) path += `${down ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
-    down = given(y);
-  }
+  points.forEach(([x, y], i) => {
+    if (!given(y)) return;
+    const [before, after] = [i > 0 && given(points[i - 1][1]), i + 1 < points.length && given(points[i + 1][1])];
+    path += `${before ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}${before || after ? "" : "h0"}`;
+  });
   return path;
 }

@@ -9,6 +9,7 @@ const QUIET_SECONDS = 5;
 const LOST_SECONDS = 5;
 const BROKEN_SECONDS = 1.5;
 const UNREAD_SECONDS = 15;
+const ALARMING = 100; // outcomes from which on a bad number is red
 const SCORES = ["relative", "coverage"]; // numbers of other outcomes once the service reports them
 
 const part = (id) => document.getElementById(id);
@@ -177,10 +178,11 @@ function showStrip() {
   const better = now.relative === null || now.relative === undefined ? incomparable(now) : now.relative <= 1
     ? `${percent(1 - now.relative)} better than naive` : `${percent(now.relative - 1)} worse than naive`;
   const served = now.service ? null : "no answer from /metrics";
+  const few = (now.outcomes ?? 0) < ALARMING; // chance then has too large a part in them
   const of = `${stats.headline}\n${stats.steps}`;
   const figures = [
-    ["Error", ratio(now.relative), "× naive", better, "relative", now.relative > 1, of],
-    ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", short(now.coverage, stats.nominal), of],
+    ["Error", ratio(now.relative), "× naive", better, "relative", !few && now.relative > 1, of],
+    ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", !few && short(now.coverage, stats.nominal), of],
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms", false, stats.latency_scope],
     ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
@@ -223,9 +225,9 @@ function spark(values) {
 }
 
 function showLanes() {
-  const rows = stats.lanes.map(({ lane, model, relative, coverage }) => make("tr", { class: lane === stats.champion ? "champion" : null },
+  const rows = stats.lanes.map(({ lane, model, relative, coverage, outcomes }) => make("tr", { class: lane === stats.champion ? "champion" : null },
     make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), lane, make("small", {}, ` ${model}`)),
-    make("td", { class: relative > 1 ? "bad" : null, "data-window": "relative" }, ratio(relative)),
+    make("td", { class: relative > 1 && outcomes >= ALARMING ? "bad" : null, "data-window": "relative" }, ratio(relative)),
     make("td", { "data-window": "coverage" }, percent(coverage))));
   part("lanes").replaceChildren(...rows);
   part("lanes-note").textContent = `${comparison()} Naive repeats ${stats.naive}. ${stats.scope}`.trim();

@@ -75,6 +75,35 @@ def test_the_lower_bound_of_every_interval_comes_first(level: float) -> None:
     assert f"{spec.nominal}" == f"{round(1 - 2 * level, 6):g}"
 
 
+@pytest.mark.parametrize("ids", [[7, 31], ["007", "031"], [7.0, 31.0], pd.Categorical(["b", "a"])])
+def test_names_of_series_come_back_as_they_were_given(ids: list[Any]) -> None:
+    hours = frame_of().ds.unique()
+    column = pd.Series(ids).repeat(len(hours)).reset_index(drop=True)
+    frame = pd.DataFrame({"place": column, "ds": [*hours] * 2, "y": np.arange(2.0 * len(hours)) % 24})
+    forecaster = Forecaster("zero", horizon=2, id_col="place").fit(frame)
+    for source in (frame, frame.set_index(["place", "ds"])):
+        for found in (forecaster.predict(source), forecaster.cross_validation(source)):
+            assert found.place.dtype == column.dtype
+            assert set(found.place) == set(ids)
+            assert len(found.merge(frame[["place"]].drop_duplicates(), on="place")) == 4
+
+
+def test_a_stream_reads_keys_as_a_frame_does(fitted: Forecaster) -> None:
+    stream = fitted.stream(frame_of().replace({"k1": 7}))
+    assert set(stream.series()) == {"7", "k2"}
+    assert stream.update(7, frame_of().ds.max() + pd.Timedelta("1h"), 1.0, load=2.0)
+    assert stream.forecast(7).cutoff.iloc[0] == stream.forecast("7").cutoff.iloc[0]
+    assert set(stream.series()) == {"7", "k2"}
+    wrong: list[Any] = [None, True, 3.5, ("a", 1)]
+    for key in wrong:
+        with pytest.raises(TypeError, match=r"key is .*: expected the name of a series, a text or a whole number"):
+            stream.update(key, 0, 1.0)
+    for name in ("", "x" * 513):
+        with pytest.raises(ValueError, match=r"key has .* characters: expected 1 to 512"):
+            stream.update(name, 0, 1.0)
+    assert set(stream.series()) == {"7", "k2"}
+
+
 def test_predict_returns_every_series_horizon_in_nixtlas_columns(fitted: Forecaster) -> None:
     found = fitted.predict(frame_of())
     assert list(found.columns) == ["unique_id", "ds", "cutoff", "load", "load-lo-80", "load-hi-80"]

@@ -469,6 +469,30 @@ def test_a_series_that_is_warming_up_says_so_and_its_forecasts_count_nowhere(bro
         expect(page.locator("#facts")).not_to_contain_text("warming up")
 
 
+def test_a_lone_observation_is_seen(browser: Browser, nothing: Stage) -> None:
+    a_series(nothing.board, "once", [None, None, 3.0, None, None, 4.0, 5.0], error=1.0, cutoffs=(6,))
+    with closing(nothing.open(browser)) as page:
+        path = page.locator(".tile .seen").first
+        expect(path).to_have_attribute("d", re.compile(r"h0M.*L"))
+        until(page, "document.getElementById('chart').data?.some(({name}) => name === 'observed')")
+        sizes = "document.getElementById('chart').data.find(({name}) => name === 'observed').marker.size"
+        assert page.evaluate(sizes).count(5) == 1
+
+
+def test_a_bad_number_of_few_outcomes_is_no_alarm(browser: Browser, nothing: Stage) -> None:
+    waves = [float(bar % 24) for bar in range(400)]
+    a_series(nothing.board, "few", waves, error=30.0, cutoffs=range(370, 376))
+    nothing.board.samples.clear()
+    nothing.board.score()
+    with closing(nothing.open(browser)) as page:
+        inside = page.locator("#strip .figure .value").nth(1)
+        expect(inside).to_have_text(re.compile("^0 ?%"))
+        expect(page.locator("#strip .bad")).to_have_count(0)
+        a_series(nothing.board, "more", waves, error=30.0, cutoffs=range(300, 400))
+        nothing.board.score()
+        expect(page.locator("#strip .bad").first).to_be_visible()
+
+
 def test_a_key_in_two_partitions_is_named_and_keeps_its_history(browser: Browser, nothing: Stage) -> None:
     a_series(nothing.board, HOSTILE, [float(bar % 23) for bar in range(60)], error=1.0, cutoffs=range(40, 48))
     with closing(nothing.open(browser)) as page:
