@@ -203,7 +203,8 @@ class SpecOptions:
         tuple[int | str, ...] | None,
         Read(seasons),
         typer.Option(
-            help="Season lengths in bars or as durations, such as 1d,1w; the first is the baseline's.",
+            help="Season lengths in bars or as durations, such as 1d,1w; the baseline repeats the best of them, or the "
+            "last value.",
             show_default="chosen from the data",
         ),
     ] = None
