@@ -34,7 +34,7 @@ def quality(model: Model) -> list[str]:
         return ["The history is too short to say how good the model is: run a backtest on later data."]
     unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
     first, *steps = lines(sums, found["nominal"], baseline(model.spec))
-    zone = str(model.facts.get("timezone", "UTC"))
+    zone = zone_of(model)
     between = f" from {span(found['from'], found['until'], zone)}" if "until" in found else ""
     said = [f"On the last {found['forecasts']:,} forecasts{between}, {unseen}: {first}.", *steps]
     if sums.over_all().relative > 1:
@@ -51,6 +51,11 @@ def measured(model: Model) -> str:
     """Return what training measured, over all scored steps, in a few words."""
     found = model.facts.get("quality") or {}
     return sentence(SumsByStep.of_facts(found).over_all(), found.get("nominal", 0.0), baseline(model.spec))
+
+
+def zone_of(model: Model) -> str:
+    """Return the zone in which the times of a model's training were read."""
+    return str(model.facts.get("timezone", "UTC"))
 
 
 def baseline(spec: ModelSpec) -> str:

@@ -14,12 +14,11 @@ from streamcast.app.commands.deployment.topics import require_topics
 from streamcast.app.moments import span
 from streamcast.app.progress import compiling_said, counting
 from streamcast.app.settings import Settings
-from streamcast.app.trained import baseline
+from streamcast.app.trained import baseline, zone_of
 from streamcast.errors import ModelError
 from streamcast.quality import counted, facts_of, lines, sentence
 from streamcast.service.verification import Expectations, OnRecords, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
-from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.split_keys import split_sentence
 
 CLOSE_SECONDS = 10.0
@@ -45,7 +44,8 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         f" {counted(len(report.violations), 'violation')}"
         + (", complete, unique, in order and equal" if report.proven else "")
     )
-    specs = _specs(settings)
+    models = _models(settings)
+    specs = {lane: model.spec for lane, model in models.items()}
     absorbed = "of a series without a value yet"
     if not specs or any(spec.series.mode == "ticks" for spec in specs.values()):
         absorbed = f"added to an open bar, or {absorbed}"
@@ -69,7 +69,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
             )
         elif unseen.outcomes < sums.over_all().outcomes:
             told = sentence(unseen, nominal, names)
-            made = span(*report.unseen_cutoffs[lane])
+            made = span(*report.unseen_cutoffs[lane], zone_of(models[lane]) if lane in models else "UTC")
             console.print(
                 escape(
                     f"Of forecasts of unseen data (none of their outcomes was trained on): {told}"
@@ -80,12 +80,12 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     return 0 if report.proven else 1
 
 
-def _specs(settings: Settings) -> dict[str, ModelSpec]:
-    """Return the specs of the lanes that the settings name, as far as their models can be read."""
+def _models(settings: Settings) -> dict[str, Model]:
+    """Return the models of the lanes that the settings name, as far as they can be read."""
     found = {}
     for lane, chosen in settings.models.lanes.items():
         with suppress(ModelError):
-            found[lane] = load_model(settings.models.folder, chosen.model).spec
+            found[lane] = load_model(settings.models.folder, chosen.model)
     return found
 
 
