@@ -160,8 +160,10 @@ def test_verify_says_which_part_the_model_was_trained_on(
             else:
                 assert said in told
         half = backtest(model, history, int(history.ts_N[len(history) // 2]) + 1, baselines={}).quality.over_all()
-        record.write_text(json.dumps(json.loads(untouched) | {"facts": {"last": int(history.ts_N[len(history) // 2])}}))
+        facts = {"last": int(history.ts_N[len(history) // 2]), "timezone": "Australia/Melbourne"}
+        record.write_text(json.dumps(json.loads(untouched) | {"facts": facts}))
         told = verified(stand, folder, monkeypatch)
+        assert ("Australia/Melbourne)." in told) != isinstance(model.network, NoNetwork)
         assert (quality.sentence(half, 0.8, NAIVE) in told) != isinstance(model.network, NoNetwork)
         placed = f"({half.outcomes:,} outcomes, of forecasts made from 20"
         assert (placed in told) != isinstance(model.network, NoNetwork)
