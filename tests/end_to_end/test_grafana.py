@@ -77,6 +77,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     telemetry.took_over(0.3, {Partition("observations", 0): 0}, {Partition("observations", 0): 5})
     telemetry.recovering(500)
     telemetry.recovered(2.0)
+    telemetry.unknown_categories({"weather": 2})
     telemetry.gaps_filled(5)
     telemetry.evicted(1)
     telemetry.state(5000, 80_000_000, 3.2)

@@ -103,7 +103,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
         (["--calendar-timezone", "Mars"], "'--calendar-timezone': 'Mars' is not a time zone"),
         (["--aggregates", "sum"], "'--aggregates': 'sum' is not a pair"),
         (["--model", "{gru}"], "'--model': not JSON"),
-        (["--option", "rows"], "'--option': 'rows' is not a training option"),
+        (["--option", "rows"], "'--option': 'rows' is not an option with its value"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_was_expected(arguments: list[str], named: str) -> None:
