@@ -465,6 +465,12 @@ def test_a_year_of_weeks_is_a_season_and_said() -> None:
     assert season_notes(spec) == ("a season of 52 bars stands for a year",)
 
 
+def test_a_year_of_one_bar_is_no_season() -> None:
+    notes = season_notes(default_spec(read(case("01-monthly/year.csv")), 2))
+    assert len(notes) == 1
+    assert "no season was found" in notes[0]
+
+
 def test_a_period_that_is_no_whole_number_of_bars_is_said() -> None:
     spec = default_spec(read(frame_of(START + np.arange(400) * 25 * 60_000)), 8)
     assert any("a day is no whole number of bars of 25min and was not tried" in note for note in season_notes(spec))
@@ -532,6 +538,45 @@ def test_a_word_in_a_column_of_a_models_numbers_is_refused() -> None:
     series = default_spec(read(case("07-number-or-text/clean.csv")), 1).series
     with pytest.raises(HistoryError, match="'temp' is 'sensor error' in row 501, among 959 numbers; expected a number"):
         read(case("07-number-or-text/one_word.csv"), kinds=series.kinds)
+
+
+# -- 19: units and levels -----------------------------------------------------------------------------------------
+
+
+def errors_of(name: str, unit: float = 1.0) -> float:
+    """Return the mean absolute error of all forecasts of a series, in units of ``unit``."""
+    _, forecasts = forecasts_of(read(case(f"19-scales/{name}.csv")), 6)
+    return float((forecasts.y - forecasts.m).abs().mean()) / unit
+
+
+@pytest.mark.parametrize("name", ["x1e-12", "x1e-9", "x1e-6", "x1e9", "x1e15", "plus1e6", "plus1e9", "plus1e12"])
+def test_a_series_in_another_unit_or_at_another_level_is_forecast_as_well(name: str) -> None:
+    unit = float(name[1:]) if name.startswith("x") else 1.0
+    assert errors_of(name, unit) == pytest.approx(errors_of("x1"), rel=0.01)
+
+
+def test_a_meter_that_counts_is_forecast_better_than_its_last_value() -> None:
+    rows = pd.read_csv(case("19-scales/meter.csv"))
+    assert errors_of("meter") < (rows.y - rows.y.shift(3)).abs().mean()
+
+
+# -- 23: names of columns -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["unique_id", "ds", "y", "temp"])
+def test_two_columns_of_one_name_are_refused(name: str) -> None:
+    frame = frame_of(START + np.arange(4) * HOUR, temp=1.0)
+    with pytest.raises(HistoryError, match=rf"2 columns are named '{name}'; expected one: rename the others"):
+        read(pd.concat([frame, frame[[name]]], axis=1))
+
+
+@pytest.mark.parametrize("name", [0, None, ("temp", "mean")])
+def test_a_column_whose_name_is_no_text_is_refused_and_the_remedy_works(name: object) -> None:
+    frame = frame_of(START + np.arange(4) * HOUR, temp=1.0)
+    frame.columns = pd.Index([*frame.columns[:-1], name], dtype=object, tupleize_cols=False)
+    with pytest.raises(HistoryError, match=r"has a name of type .*; expected a text: rename it, .*columns=str"):
+        read(frame)
+    assert read(frame.rename(columns=str)).columns == ("y", str(name))
 
 
 # -- 21: what was never observed ----------------------------------------------------------------------------------
