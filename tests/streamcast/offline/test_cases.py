@@ -118,6 +118,18 @@ def test_a_row_of_a_clock_that_was_not_set_is_named(name: str, when: str) -> Non
     assert "1 rows lie beyond" in str(error.value)
 
 
+@pytest.mark.parametrize("when", ["1970-01-01", "2035-01-01", "2125-01-01"])
+@pytest.mark.parametrize("freq", ["h", "D"])
+def test_a_row_of_such_a_clock_among_few_bars_is_said(when: str, freq: str) -> None:
+    days = pd.date_range("2025-01-01", periods=200, freq=freq)
+    if freq == "D":
+        assert changed(read(frame_of(days.append(days[-1:] + pd.Timedelta(days=60))))) == "", "a pause is no such clock"
+        when = when.replace("2035", "2055")
+    assert f"series 'a' has a row at {when} 00:00:00, far from the others (1 rows lie beyond 2025-" in changed(
+        read(frame_of(days.append(pd.DatetimeIndex([when]))))
+    )
+
+
 def test_years_beyond_9999_are_a_message() -> None:
     with pytest.raises(HistoryError, match=r"99999-01-01 .*expected ISO 8601"):
         read(pd.DataFrame({"ds": ["99999-01-01", "2025-01-01"], "y": [1.0, 2.0]}), id_col=None)
