@@ -299,7 +299,8 @@ class Forecaster:
         """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
 
         The folder holds the spec, the weights, and what training measured; ``Forecaster.load`` reads it, and so does
-        the service (``models.lanes`` in its settings).  Raises ModelError if the path ends with a version, as in
+        the service (``models.lanes`` in its settings).  Both name the model after the folder; this forecaster's columns
+        keep their names.  Raises ModelError if the path ends with a version, as in
         ``models/load/3``, that is not the next one.
         """
         folder = Path(path)
@@ -310,8 +311,9 @@ class Forecaster:
             raise ModelError(
                 f"{path}: the next version of {folder.name} is {following}; save to {folder} or {folder / following}"
             )
-        self._model = save_model(folder.parent, folder.name, self.model.spec, self.model.network, self.model.facts)
-        return folder / self._model.version
+        saved = save_model(folder.parent, folder.name, self.model.spec, self.model.network, self.model.facts)
+        self._model = replace(saved, name=self.model.name)  # columns keep their names
+        return folder / saved.version
 
     def stream(
         self, df: Any = None, *, id_col: str | None = None, time_col: str | None = None, target_col: str | None = None

@@ -172,6 +172,17 @@ def test_a_saved_forecaster_loads_and_forecasts_the_same(fitted: Forecaster, tmp
         fitted.save(tmp_path / "load" / "9")
 
 
+def test_columns_keep_their_names_when_a_model_is_saved(tmp_path: Path) -> None:
+    forecaster = Forecaster("zero", horizon=2, name="mine").fit(frame_of(100)[["unique_id", "ds", "y"]])
+    frame = frame_of(100)
+    expected = forecaster.predict(frame)
+    for name in ("load", "load", "other"):
+        folder = forecaster.save(tmp_path / name)
+        pd.testing.assert_frame_equal(forecaster.predict(frame), expected)
+        assert list(forecaster.stream(frame).forecast("k1").columns) == list(expected.columns)
+        assert name in Forecaster.load(folder).predict(frame)
+
+
 def test_a_loaded_forecaster_is_trained_again_with_its_own_choices(knowing: Forecaster, tmp_path: Path) -> None:
     again = Forecaster.load(knowing.save(tmp_path / "load" / "1"))
     again._options = OPTIONS
