@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,16 @@ import pandas as pd
 import pytest
 
 from harness import SHARED_DATA
+from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.bars import panel
-from streamcast.offline.history.polls import columns
+from streamcast.offline.history.polls import columns, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec, season_notes
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.topics.forecasts import Encoder
 
 CASES = SHARED_DATA.parent / "cases"
 START = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -67,6 +70,12 @@ def test_numbers_that_are_no_epoch_name_the_remedy_and_it_works(name: str, form:
         read(path)
     if form is not None:
         assert pd.Timestamp(int(read(path, time_format=form, freq="1d").ts_N[0]), unit="ms").is_year_start
+
+
+@pytest.mark.parametrize("first", [45_658, 45_658.5, 202_501])
+def test_a_spreadsheets_day_numbers_and_months_are_no_epoch(first: float) -> None:
+    with pytest.raises(HistoryError, match=r"are no epoch seconds, .* write dates, such as 2026-01-31 13:00:00, or"):
+        read(frame_of(first + np.arange(12)))
 
 
 @pytest.mark.parametrize("name", ["basic_z", "hour_z", "nanos_z", "utc_word"])
@@ -173,6 +182,16 @@ def test_the_word_na_is_a_name_as_an_id_or_a_category(name: str) -> None:
     assert "NA" in names
     assert np.isfinite(history.values_NC).all()
     assert len(history.keys) == 3
+
+
+@pytest.mark.parametrize("name", ["by_country", "by_region"])
+def test_the_word_na_is_the_same_in_a_file_parquet_and_a_frame(name: str, tmp_path: Path) -> None:
+    file = read(case(f"06-NA/{name}.csv"))
+    frame = pd.read_csv(case(f"06-NA/{name}.csv"), keep_default_na=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for other in (read(frame), read(tmp_path / "a.parquet")):
+        assert (other.keys, other.categories) == (file.keys, file.categories)
+        np.testing.assert_array_equal(other.values_NC, file.values_NC)
 
 
 def test_words_for_missing_are_missing_among_numbers_only(tmp_path: Path) -> None:
@@ -477,6 +496,24 @@ def test_a_year_of_weeks_is_a_season_and_said() -> None:
     assert season_notes(spec) == ("a season of 52 bars stands for a year",)
 
 
+@pytest.mark.parametrize(("weeks", "bars"), [(2, 26), (4, 13)])
+def test_a_year_of_fortnights_or_of_four_weeks_is_a_season_and_said(weeks: int, bars: int) -> None:
+    place = np.arange(8 * bars)
+    rows = frame_of(START + place * weeks * 7 * DAY).assign(y=np.sin(2 * np.pi * place / bars))
+    spec = default_spec(read(rows), 2)
+    assert spec.season == (bars,)
+    assert season_notes(spec) == (f"a season of {bars} bars stands for a year",)
+
+
+def test_a_year_of_weeks_is_what_forecasts_are_compared_with() -> None:
+    history = read(case("02-weekly/mondays.csv"))
+    spec = default_spec(history, 8, "zero")
+    model = Model(spec, new_network(spec), "m")
+    mae = {row["forecaster"]: row["mae"] for row in backtest(model, history, int(history.ts_N[-1]) - 365 * DAY).rows()}
+    assert mae["seasonal naive"] < 0.5 * mae["last value"]
+    assert mae["m"] < mae["seasonal naive"]
+
+
 def test_a_year_of_one_bar_is_no_season() -> None:
     notes = season_notes(default_spec(read(case("01-monthly/year.csv")), 2))
     assert len(notes) == 1
@@ -525,6 +562,12 @@ def test_a_column_of_numbers_with_other_marks_is_refused(name: str, message: str
         read(case(f"07-number-or-text/{name}.csv"))
 
 
+@pytest.mark.parametrize("word", ["(5)", "\N{MINUS SIGN}5", "1\N{NO-BREAK SPACE}000", "5 %", "$5", "off"])
+def test_one_odd_number_makes_no_categories(word: str) -> None:
+    with pytest.raises(HistoryError, match=r"column 'temp' is '.*' in row 100, among 99 numbers; expected a number"):
+        read(frame_of(START + np.arange(100) * HOUR, temp=[*map(str, range(99)), word]))
+
+
 def test_dates_as_an_input_are_refused_and_codes_are_categories_and_said() -> None:
     times = START + np.arange(4) * HOUR
     with pytest.raises(HistoryError, match="column 'due' holds dates, such as '2025-01-01'"):
@@ -570,6 +613,21 @@ def test_a_series_in_another_unit_or_at_another_level_is_forecast_as_well(name: 
 def test_a_meter_that_counts_is_forecast_better_than_its_last_value() -> None:
     rows = pd.read_csv(case("19-scales/meter.csv"))
     assert errors_of("meter") < (rows.y - rows.y.shift(3)).abs().mean()
+
+
+def test_the_written_fan_of_a_meter_resolves_an_hours_use() -> None:
+    history = read(case("19-scales/meter.csv"))
+    spec = default_spec(history, 6, "zero")
+    engine = Engine(spec, new_network(spec))
+    for poll in polls(history, spec):
+        found = engine.stage(poll).forecasts
+        engine.promote()
+    nothing = np.zeros(len(found), np.int64)
+    encoder = Encoder(spec, "m", "1", "0" * 64, "champion", "in")
+    *_, text = encoder.encode([b'"meter"'] * len(found), found, nothing, nothing)
+    written = np.array(list(json.loads(text)["quantiles"].values()))
+    np.testing.assert_allclose(written, found.values[-1].T, rtol=0, atol=0.1)
+    assert (np.diff(written, axis=0) > 0).all(), "the levels differ"
 
 
 # -- 23: names of columns -----------------------------------------------------------------------------------------
