@@ -18,6 +18,7 @@ from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import columns, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec, season_notes
+from streamcast.offline.training.fit import Options, fit
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.forecasts import Encoder
@@ -393,6 +394,14 @@ def test_months_quarters_and_years_are_bars_and_their_forecasts_join_the_rows(
         naive.loc[naive.ds.dt.is_leap_year & (naive.ds.dt.month == 2) & (naive.ds.dt.day == 28), "ds"] += DAYS
         both = joined.merge(naive, on=["unique_id", "ds"], suffixes=("", "_before"))
         assert (both.y - both.m).abs().mean() < (both.y - both.truth_before).abs().mean()
+
+
+@pytest.mark.parametrize(("name", "horizon"), [("month_start", 12), ("quarter", 4), ("year", 2)])
+def test_a_network_is_trained_on_months_quarters_and_years(name: str, horizon: int) -> None:
+    history = read(case(f"01-monthly/{name}.csv"))
+    spec = default_spec(history, horizon, {"kind": "gru", "hidden": 8})
+    facts = fit(history, spec, Options(epochs=1, updates=2, rows=8)).facts
+    assert np.isfinite(facts["validation_loss"])
 
 
 DAYS = pd.Timedelta(days=1)
