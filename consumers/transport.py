@@ -149,6 +149,10 @@ class TopicMissing(TransportError):
     """A topic that must exist does not."""
 
 
+class CodecMissing(TransportError):
+    """Records are compressed in a way that this client cannot read without another package."""
+
+
 class NotAllowed(TransportError):
     """The broker's access control refuses an operation."""
 

@@ -21,6 +21,7 @@ from streamcast.consumers.kafka_python.connections import connected
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
+    CodecMissing,
     Connection,
     Fenced,
     NotAllowed,
@@ -328,6 +329,11 @@ class KafkaReader:
             ) from error
         except errors.UnknownTopicOrPartitionError as error:
             raise TopicMissing(f"A topic is missing ({error}): create it first") from error
+        except errors.UnsupportedCodecError as error:
+            raise CodecMissing(
+                f"The client cannot decompress records while {doing} ({error}): install the package of this codec"
+                " (snappy: pip install python-snappy), or set kafka.client to librdkafka, which has them all"
+            ) from error
         except errors.FencedInstanceIdError as error:
             raise Fenced.replaced(self._connection, error) from error
         except errors.AuthorizationError as error:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -298,7 +299,8 @@ class Forecaster:
         """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
 
         The folder holds the spec, the weights, and what training measured; ``Forecaster.load`` reads it, and so does
-        the service (``models.lanes`` in its settings).  Raises ModelError if the path ends with a version, as in
+        the service (``models.lanes`` in its settings).  Both name the model after the folder; this forecaster's columns
+        keep their names.  Raises ModelError if the path ends with a version, as in
         ``models/load/3``, that is not the next one.
         """
         folder = Path(path)
@@ -309,8 +311,9 @@ class Forecaster:
             raise ModelError(
                 f"{path}: the next version of {folder.name} is {following}; save to {folder} or {folder / following}"
             )
-        self._model = save_model(folder.parent, folder.name, self.model.spec, self.model.network, self.model.facts)
-        return folder / self._model.version
+        saved = save_model(folder.parent, folder.name, self.model.spec, self.model.network, self.model.facts)
+        self._model = replace(saved, name=self.model.name)  # columns keep their names
+        return folder / saved.version
 
     def stream(
         self, df: Any = None, *, id_col: str | None = None, time_col: str | None = None, target_col: str | None = None
@@ -426,6 +429,7 @@ class Stream:
         self._offset = 0
         self._newest: dict[str, tuple[int, np.ndarray]] = {}
         self._observed: set[str] = set()
+        self._last_ms: int | None = None
 
     def series(self) -> list[str]:
         """The series that have a forecast."""
@@ -444,8 +448,9 @@ class Stream:
         the known inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon
         are ignored.  The rules are those of a record in the service: None, NaN and pd.NA are missing.  Raises TypeError
         for an unknown input, or a key or value of the wrong kind, ValueError for an infinite value or one beyond
-        ±1e100, for a key that is empty or too long, for a time in another form or unit, and for a local time that
-        clocks repeat or skip; the stream is then as it was.
+        ±1e100, for a key that is empty or too long, for a time in another form or unit, for one in the future that is
+        far from all others (the model's ``ttl``), and for a local time that clocks repeat or skip; the stream is then
+        as it was.
         """
         name, columns = series_key(key), self._model.spec.series.columns
         unknown = set(inputs) - {column.name for column in columns[1:]}
@@ -455,6 +460,7 @@ class Stream:
         given = {**inputs, columns[0].name: y}
         values = np.array([[number(given.get(column.name), column) for column in columns]])
         time = np.array([milliseconds(ts, self._timezone, self._time_format)])
+        self._refuse_far_ahead(ts, int(time[0]))
         answered = self._take(
             Observations(
                 [(SOURCE, 0, 1)], [name], np.array([self._offset]), time, time, values, self._ahead(ahead or {})
@@ -462,6 +468,16 @@ class Stream:
         )
         self._offset += 1
         return answered
+
+    def _refuse_far_ahead(self, ts: Time, time_ms: int) -> None:
+        """Raise ValueError for a time of a clock that was not set: after it, every right time would be too old."""
+        series, now_ms = self._model.spec.series, time_ns() // 10**6
+        if self._last_ms is None or time_ms <= max(self._last_ms + series.ttl, now_ms + series.max_ahead):
+            return
+        raise ValueError(
+            f"ts is {ts!r}: it lies in the future, and far from the newest observation, of"
+            f" {pd.Timestamp(self._last_ms, unit='ms', tz='UTC')}. Was a clock not set? Start another stream if not"
+        )
 
     def _ahead(self, given: Mapping[str, Sequence[Number | str | None] | None]) -> np.ndarray | None:
         """Return known inputs as the engine takes them [1, I, H], NaN where not given; raises TypeError."""
@@ -520,6 +536,9 @@ class Stream:
             self._engine.discard()
             raise
         self._engine.promote()
+        if len(observations.times):
+            last = int(observations.times.max())
+            self._last_ms = last if self._last_ms is None else max(last, self._last_ms)
         given = ~np.isnan(observations.values[:, 0])
         self._observed.update(key for key, known in zip(observations.keys, given.tolist(), strict=True) if known)
         answered = False

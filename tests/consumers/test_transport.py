@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass, field, replace
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
+from kafka.codec import has_snappy
 from kafka.errors import KafkaTimeoutError, ProducerFencedError
 
 from harness.local_kafka import LocalKafka
@@ -23,6 +24,7 @@ from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryRea
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
+    CodecMissing,
     Connection,
     Fenced,
     InDoubt,
@@ -499,6 +501,33 @@ def test_a_topic_that_is_made_again_has_another_identity(world: World) -> None:
     assert any(topic not in reader.describe([topic]) for _ in range(POLLS))
     world.admin.create([TopicSpec(topic, 1)])
     assert reader.describe([topic])[topic].id not in {"", first}, "create returned before the brokers knew the topic"
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "zstd", "snappy"])
+def test_compressed_records_are_read_or_the_package_that_reads_them_is_named(kafka: str, codec: str) -> None:
+    transport = KafkaTransport(Connection(kafka, uuid.uuid4().hex))
+    topic = f"topic-{uuid.uuid4().hex}"
+    transport.create([TopicSpec(topic, 1)])
+    producer = Producer({"bootstrap.servers": kafka, "compression.type": codec})
+    producer.produce(topic, b"1" * 1000)  # a value that does not shrink would be sent as it is
+    assert producer.flush(30) == 0
+    readers: list[Reader] = [transport, LibrdReader(Connection(kafka, "group"))]
+    try:
+        for reader in readers:
+            if codec == "snappy" and reader is transport and not has_snappy():
+                with pytest.raises(CodecMissing, match=r"snappy.*: pip install python-snappy\), or set kafka.client"):
+                    everything(reader, topic, 1)
+                transport.subscribe([topic], heard := Heard())
+                until(lambda: bool(heard.assigned), transport)
+                transport.seek(dict.fromkeys(heard.assigned, 0))
+                with pytest.raises(CodecMissing, match="cannot decompress records while polling"):
+                    take(transport, 1)
+            else:
+                assert values(everything(reader, topic, 1)) == [b"1" * 1000]
+    finally:
+        for reader in readers:
+            reader.close(10)
 
 
 @pytest.mark.kafka

@@ -35,6 +35,9 @@ UNITS = {"t": "min", "minute": "min", "hour": "h", "day": "d", "week": "w"}
 MOST_BARS, MOST_BARS_A_ROW = 20_000_000, 1_000
 """A history with more bars than both, the second for each row, holds a time that a clock got wrong."""
 
+FEW, FAR = 0.01, 10
+"""So small a share of the rows, so many times farther from the others than these span, may be of such a clock, too."""
+
 
 @dataclass
 class Found:
@@ -118,18 +121,26 @@ def bar_length(freq: str | int | None) -> int:
 def refuse_a_row_far_away(
     keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found
 ) -> None:
-    """Raise HistoryError if the times [N] span more bars than any clock that was set."""
-    bars = ((int(ts_N[-1]) - int(ts_N[0])) // found.grid.freq + 1) * len(keys)
-    if bars <= max(MOST_BARS, MOST_BARS_A_ROW * len(ts_N)):
+    """Raise HistoryError if the times [N] span more bars than any clock that was set; mention fewer that may be."""
+    if len(ts_N) < 2:
         return
-    last = int(np.diff(ts_N).argmax())  # before the widest step
+    bars = ((int(ts_N[-1]) - int(ts_N[0])) // found.grid.freq + 1) * len(keys)
+    steps = np.diff(ts_N)
+    last = int(steps.argmax())  # before the widest step
     early = last + 1 <= len(ts_N) // 2
     astray, rest, count = (last, last + 1, last + 1) if early else (last + 1, last, len(ts_N) - last - 1)
-    raise HistoryError(
+    said = (
         f"series {keys[series_N[astray]]!r} has a row at {_words(int(ts_N[astray]))}, far from the others"
-        f" ({count:,} rows lie beyond {_words(int(ts_N[rest]))}): {bars:,} bars of {found.bar} would lie"
-        " between. Was a clock not set? Remove the rows, or train with a longer ", Option.FREQ,
-    )  # fmt: skip
+        f" ({count:,} rows lie beyond {_words(int(ts_N[rest]))})"
+    )
+    if bars > max(MOST_BARS, MOST_BARS_A_ROW * len(ts_N)):
+        raise HistoryError(
+            f"{said}: {bars:,} bars of {found.bar} would lie between. Was a clock not set? Remove the rows, or train"
+            " with a longer ", Option.FREQ,
+        )  # fmt: skip
+    span = int(ts_N[-1] - ts_N[rest]) if early else int(ts_N[rest] - ts_N[0])
+    if count <= FEW * len(ts_N) and steps[last] > FAR * span:
+        found.changes.append(f"{said}: was a clock not set? If so, remove the rows")
 
 
 def _given_step(freq: str | int) -> Step | None:

@@ -117,6 +117,7 @@ def read(
     if inputs and columns is None and not kinds:
         listed = ", ".join(map(repr, inputs))
         notes.append(Message(f"inputs besides the target: {listed}; ", Option.COLUMNS, " chooses"))
+    _refuse_names(frame, [*named, *inputs])
     names = (target_col, *inputs)
     if len(set(names)) < len(names):
         raise HistoryError(
@@ -191,6 +192,21 @@ def instant_ms(text: str, timezone: str = "UTC") -> int:
 
 def _listed(name: str | None) -> list[str]:
     return [] if name is None else [name]
+
+
+def _refuse_names(frame: pd.DataFrame, names: Sequence[object]) -> None:
+    """Raise HistoryError for a column whose name is no text, or which is there twice."""
+    for name in names:
+        if not isinstance(name, str):
+            raise HistoryError(
+                f"column {name!r} has a name of type {type(name).__name__}; expected a text: rename it, such as with"
+                " df.rename(columns=str), or leave it out"
+            )
+        if (count := int((frame.columns == name).sum())) > 1:
+            raise HistoryError(
+                f"{count} columns are named {name!r}; expected one: rename the others, or leave them out, such as with"
+                " df.loc[:, ~df.columns.duplicated()]"
+            )
 
 
 def _keys(

@@ -234,7 +234,7 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
                 f"{name} is no whole number of bars of {bar} and was not tried as a season: choose a ", Option.FREQ,
                 " that divides it",
             ))  # fmt: skip
-    if freq > DAY and round(YEAR / freq) in spec.season:
+    if freq > DAY and 1 < round(YEAR / freq) in spec.season:
         notes.append(f"a season of {round(YEAR / freq)} bars stands for a year")
     return tuple(notes)
 

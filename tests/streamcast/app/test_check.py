@@ -6,6 +6,7 @@ import io
 import json
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from streamcast.app.commands.deployment.check import _broker, _models, _Say
 from streamcast.app.options import MODELS
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
-from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
+from streamcast.consumers.transport import CodecMissing, Connection, Outgoing, Partition, TopicSpec
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.folders import Model, new_network, save_model
 from streamcast.spec.local_time import local_time
@@ -166,6 +167,71 @@ def test_records_that_the_model_cannot_read_are_found_before_they_are_dead_lette
     assert "such as observations[1] at offset 2 (shape: Expected `array` of length 1" in told
     assert f"remedy: send records with the model's values, {spec.series.target}" in told
     assert "warn" not in told_after(*good)
+
+
+def test_records_without_a_key_are_a_warning_in_topics_of_several_partitions(
+    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = model_spec({}, LSTM_ATTENTION)
+    save_model(MODELS, "small", spec, new_network(spec), {})
+    checked(create=True)
+    now = 1_767_225_600_000
+    record = json.dumps({"key": "a", "ts": now, "values": [1.0] * len(spec.series.columns)}).encode()
+
+    def told_after(*keys: bytes | None) -> str:
+        written = Outgoing("observations", [1, 2], [now] * 2, list(keys), [record] * 2)
+        MemoryTransport(broker, Connection("memory", "producer")).commit([written], {})
+        return checked(create=False)
+
+    assert "warn" not in told_after(b"a", b"a")
+    told = told_after(b"a", None)
+    assert "warn topic observations: the newest record has no Kafka key in 1 of 2 partitions with records" in told
+    assert "such as observations[2]: without one, producers spread the records of a series" in told
+    assert "remedy: let producers send the name of the series as the Kafka key" in told
+    assert "in 2 of 2 partitions" in told_after(None, None)
+    assert "warn" not in told_after(b"a", b"a")
+
+
+@pytest.mark.parametrize("policy", ["compact", "compact,delete"])
+@pytest.mark.parametrize("topic", ["observations", "forecast-journal"])
+def test_a_topic_that_is_compacted_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker, topic: str, policy: str
+) -> None:
+    checked(create=True)
+    describe = MemoryReader.describe
+
+    def compacted(reader: MemoryReader, topics: list[str]) -> dict[str, TopicSpec]:
+        found = describe(reader, topics)
+        config = {**found[topic].config, "cleanup.policy": policy}
+        return {name: replace(each, config=config) if name == topic else each for name, each in found.items()}
+
+    assert "warn" not in checked(create=False)
+    monkeypatch.setattr(MemoryReader, "describe", compacted)
+    told = checked(create=False)
+    assert f"warn topic {topic} has cleanup.policy {policy}: Kafka deletes all but the newest record" in told
+    assert f"remedy: kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=delete" in told
+    assert told.count("warn") == 1
+
+
+def test_records_that_this_client_cannot_decompress_are_a_fault(
+    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = model_spec({}, LSTM_ATTENTION)
+    save_model(MODELS, "small", spec, new_network(spec), {})
+    checked(create=True)
+    now = 1_767_225_600_000
+    MemoryTransport(broker, Connection("memory", "producer")).commit(
+        [Outgoing("observations", [1], [now], [b"a"], [b"{}"])], {}
+    )
+    missing = "install python-snappy"
+
+    def refused(*_: object) -> None:
+        raise CodecMissing(missing)
+
+    monkeypatch.setattr(MemoryReader, "read_ranges", refused)
+    assert f"FAIL topic observations: {missing}" in checked(create=False, good=False)
 
 
 def test_a_model_that_goes_on_where_another_one_answered_is_named(

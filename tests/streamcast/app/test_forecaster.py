@@ -172,6 +172,17 @@ def test_a_saved_forecaster_loads_and_forecasts_the_same(fitted: Forecaster, tmp
         fitted.save(tmp_path / "load" / "9")
 
 
+def test_columns_keep_their_names_when_a_model_is_saved(tmp_path: Path) -> None:
+    forecaster = Forecaster("zero", horizon=2, name="mine").fit(frame_of(100)[["unique_id", "ds", "y"]])
+    frame = frame_of(100)
+    expected = forecaster.predict(frame)
+    for name in ("load", "load", "other"):
+        folder = forecaster.save(tmp_path / name)
+        pd.testing.assert_frame_equal(forecaster.predict(frame), expected)
+        assert list(forecaster.stream(frame).forecast("k1").columns) == list(expected.columns)
+        assert name in Forecaster.load(folder).predict(frame)
+
+
 def test_a_loaded_forecaster_is_trained_again_with_its_own_choices(knowing: Forecaster, tmp_path: Path) -> None:
     again = Forecaster.load(knowing.save(tmp_path / "load" / "1"))
     again._options = OPTIONS
@@ -390,6 +401,31 @@ def test_a_series_that_was_never_observed_has_no_invented_number(fitted: Forecas
     assert not stream.update("k1", "2026-01-01", None)
     assert stream.series() == []
     assert stream.update("k1", "2026-01-01 01:00", 1.0)
+
+
+@pytest.mark.parametrize("bars", [2, 3, 10])
+@pytest.mark.parametrize("horizon", [5, 150])
+def test_a_short_series_has_forecasts_of_a_long_horizon(bars: int, horizon: int) -> None:
+    frame = frame_of(bars)[["unique_id", "ds", "y"]]
+    found = naive(frame, horizon).predict(frame)
+    assert len(found) == 2 * horizon
+    assert np.isfinite(found.zero).all()
+
+
+def test_rows_that_are_too_few_are_refused_with_the_remedy() -> None:
+    frame = frame_of(1)[["unique_id", "ds", "y"]]
+    with pytest.raises(HistoryError, match="freq cannot be guessed: no series has two different times; give it"):
+        naive(frame)
+    with pytest.raises(HistoryError, match="holds no rows; expected at least one observation"):
+        naive(frame[:0])
+
+
+@needs_cases
+def test_the_word_na_is_a_category_of_a_live_value() -> None:
+    frame = pd.read_csv(CASES / "06-NA" / "by_region.csv", keep_default_na=False)
+    column = naive(frame).model.spec.series.columns[1]
+    assert [number(value, column) for value in ("APAC", "EU", "NA")] == [0, 1, 2]
+    assert np.isnan(number(None, column))
 
 
 def test_a_models_kind_decides_how_a_column_is_read_and_updated() -> None:

@@ -60,6 +60,30 @@ def test_what_is_no_time_is_refused(forecaster: Forecaster, time: Any) -> None:
         forecaster.stream().update("a", pd.NaT, 1.0)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("time", ["9999-12-31", "2125-01-01", pd.Timestamp("2200-02-28")])
+def test_a_time_of_a_clock_that_was_not_set_is_refused_and_leaves_the_stream_as_it_was(
+    forecaster: Forecaster, time: Any
+) -> None:
+    stream, other = fed(forecaster), fed(forecaster)
+    with pytest.raises(ValueError, match=r"ts is .* in the future, and far from the newest .*2025-01-03 11:00"):
+        stream.update("a", time, 1.0, temp=1.0)
+    assert all(one.update("a", START + 60 * HOUR, 12.0, temp=1.0) for one in (stream, other))
+    pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
+
+
+def test_a_stream_may_begin_and_go_on_in_the_future(forecaster: Forecaster) -> None:
+    stream, begin = forecaster.stream(), pd.Timestamp("2125-01-01")
+    assert all(stream.update("a", begin + pd.Timedelta(hours=hour), 1.0) for hour in (0, 1, 700))
+
+
+@pytest.mark.parametrize("time", ["1970-01-01", "0001-01-01", "2024-12-31"])
+def test_a_time_before_all_others_changes_nothing(forecaster: Forecaster, time: str) -> None:
+    stream, other = fed(forecaster), fed(forecaster)
+    assert not stream.update("a", time, 1e9, temp=1.0)
+    assert all(one.update("a", START + 60 * HOUR, 12.0, temp=1.0) for one in (stream, other))
+    pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
+
+
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 1e200, Decimal("1e200"), "12", True, [1.0]])
 def test_a_value_that_the_service_refuses_is_an_error_and_leaves_the_stream_as_it_was(
     forecaster: Forecaster, value: Any

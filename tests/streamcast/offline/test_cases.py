@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,17 @@ import pandas as pd
 import pytest
 
 from harness import SHARED_DATA
+from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.bars import panel
-from streamcast.offline.history.polls import columns
+from streamcast.offline.history.polls import columns, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec, season_notes
+from streamcast.offline.training.fit import Options, fit
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.topics.forecasts import Encoder
 
 CASES = SHARED_DATA.parent / "cases"
 START = 1_735_689_600_000  # 2025-01-01T00:00Z
@@ -69,6 +73,12 @@ def test_numbers_that_are_no_epoch_name_the_remedy_and_it_works(name: str, form:
         assert pd.Timestamp(int(read(path, time_format=form, freq="1d").ts_N[0]), unit="ms").is_year_start
 
 
+@pytest.mark.parametrize("first", [45_658, 45_658.5, 202_501])
+def test_a_spreadsheets_day_numbers_and_months_are_no_epoch(first: float) -> None:
+    with pytest.raises(HistoryError, match=r"are no epoch seconds, .* write dates, such as 2026-01-31 13:00:00, or"):
+        read(frame_of(first + np.arange(12)))
+
+
 @pytest.mark.parametrize("name", ["basic_z", "hour_z", "nanos_z", "utc_word"])
 def test_every_form_of_utc_is_read(name: str) -> None:
     np.testing.assert_array_equal(read(case(f"13-iso-basic/{name}.csv")).ts_N[:2], [START, START + HOUR])
@@ -118,6 +128,18 @@ def test_a_row_of_a_clock_that_was_not_set_is_named(name: str, when: str) -> Non
     assert "1 rows lie beyond" in str(error.value)
 
 
+@pytest.mark.parametrize("when", ["1970-01-01", "2035-01-01", "2125-01-01"])
+@pytest.mark.parametrize("freq", ["h", "D"])
+def test_a_row_of_such_a_clock_among_few_bars_is_said(when: str, freq: str) -> None:
+    days = pd.date_range("2025-01-01", periods=200, freq=freq)
+    if freq == "D":
+        assert changed(read(frame_of(days.append(days[-1:] + pd.Timedelta(days=60))))) == "", "a pause is no such clock"
+        when = when.replace("2035", "2055")
+    assert f"series 'a' has a row at {when} 00:00:00, far from the others (1 rows lie beyond 2025-" in changed(
+        read(frame_of(days.append(pd.DatetimeIndex([when]))))
+    )
+
+
 def test_years_beyond_9999_are_a_message() -> None:
     with pytest.raises(HistoryError, match=r"99999-01-01 .*expected ISO 8601"):
         read(pd.DataFrame({"ds": ["99999-01-01", "2025-01-01"], "y": [1.0, 2.0]}), id_col=None)
@@ -161,6 +183,16 @@ def test_the_word_na_is_a_name_as_an_id_or_a_category(name: str) -> None:
     assert "NA" in names
     assert np.isfinite(history.values_NC).all()
     assert len(history.keys) == 3
+
+
+@pytest.mark.parametrize("name", ["by_country", "by_region"])
+def test_the_word_na_is_the_same_in_a_file_parquet_and_a_frame(name: str, tmp_path: Path) -> None:
+    file = read(case(f"06-NA/{name}.csv"))
+    frame = pd.read_csv(case(f"06-NA/{name}.csv"), keep_default_na=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    for other in (read(frame), read(tmp_path / "a.parquet")):
+        assert (other.keys, other.categories) == (file.keys, file.categories)
+        np.testing.assert_array_equal(other.values_NC, file.values_NC)
 
 
 def test_words_for_missing_are_missing_among_numbers_only(tmp_path: Path) -> None:
@@ -364,6 +396,14 @@ def test_months_quarters_and_years_are_bars_and_their_forecasts_join_the_rows(
         assert (both.y - both.m).abs().mean() < (both.y - both.truth_before).abs().mean()
 
 
+@pytest.mark.parametrize(("name", "horizon"), [("month_start", 12), ("quarter", 4), ("year", 2)])
+def test_a_network_is_trained_on_months_quarters_and_years(name: str, horizon: int) -> None:
+    history = read(case(f"01-monthly/{name}.csv"))
+    spec = default_spec(history, horizon, {"kind": "gru", "hidden": 8})
+    facts = fit(history, spec, Options(epochs=1, updates=2, rows=8)).facts
+    assert np.isfinite(facts["validation_loss"])
+
+
 DAYS = pd.Timedelta(days=1)
 
 
@@ -465,6 +505,30 @@ def test_a_year_of_weeks_is_a_season_and_said() -> None:
     assert season_notes(spec) == ("a season of 52 bars stands for a year",)
 
 
+@pytest.mark.parametrize(("weeks", "bars"), [(2, 26), (4, 13)])
+def test_a_year_of_fortnights_or_of_four_weeks_is_a_season_and_said(weeks: int, bars: int) -> None:
+    place = np.arange(8 * bars)
+    rows = frame_of(START + place * weeks * 7 * DAY).assign(y=np.sin(2 * np.pi * place / bars))
+    spec = default_spec(read(rows), 2)
+    assert spec.season == (bars,)
+    assert season_notes(spec) == (f"a season of {bars} bars stands for a year",)
+
+
+def test_a_year_of_weeks_is_what_forecasts_are_compared_with() -> None:
+    history = read(case("02-weekly/mondays.csv"))
+    spec = default_spec(history, 8, "zero")
+    model = Model(spec, new_network(spec), "m")
+    mae = {row["forecaster"]: row["mae"] for row in backtest(model, history, int(history.ts_N[-1]) - 365 * DAY).rows()}
+    assert mae["seasonal naive"] < 0.5 * mae["last value"]
+    assert mae["m"] < mae["seasonal naive"]
+
+
+def test_a_year_of_one_bar_is_no_season() -> None:
+    notes = season_notes(default_spec(read(case("01-monthly/year.csv")), 2))
+    assert len(notes) == 1
+    assert "no season was found" in notes[0]
+
+
 def test_a_period_that_is_no_whole_number_of_bars_is_said() -> None:
     spec = default_spec(read(frame_of(START + np.arange(400) * 25 * 60_000)), 8)
     assert any("a day is no whole number of bars of 25min and was not tried" in note for note in season_notes(spec))
@@ -507,6 +571,12 @@ def test_a_column_of_numbers_with_other_marks_is_refused(name: str, message: str
         read(case(f"07-number-or-text/{name}.csv"))
 
 
+@pytest.mark.parametrize("word", ["(5)", "\N{MINUS SIGN}5", "1\N{NO-BREAK SPACE}000", "5 %", "$5", "off"])
+def test_one_odd_number_makes_no_categories(word: str) -> None:
+    with pytest.raises(HistoryError, match=r"column 'temp' is '.*' in row 100, among 99 numbers; expected a number"):
+        read(frame_of(START + np.arange(100) * HOUR, temp=[*map(str, range(99)), word]))
+
+
 def test_dates_as_an_input_are_refused_and_codes_are_categories_and_said() -> None:
     times = START + np.arange(4) * HOUR
     with pytest.raises(HistoryError, match="column 'due' holds dates, such as '2025-01-01'"):
@@ -532,6 +602,60 @@ def test_a_word_in_a_column_of_a_models_numbers_is_refused() -> None:
     series = default_spec(read(case("07-number-or-text/clean.csv")), 1).series
     with pytest.raises(HistoryError, match="'temp' is 'sensor error' in row 501, among 959 numbers; expected a number"):
         read(case("07-number-or-text/one_word.csv"), kinds=series.kinds)
+
+
+# -- 19: units and levels -----------------------------------------------------------------------------------------
+
+
+def errors_of(name: str, unit: float = 1.0) -> float:
+    """Return the mean absolute error of all forecasts of a series, in units of ``unit``."""
+    _, forecasts = forecasts_of(read(case(f"19-scales/{name}.csv")), 6)
+    return float((forecasts.y - forecasts.m).abs().mean()) / unit
+
+
+@pytest.mark.parametrize("name", ["x1e-12", "x1e-9", "x1e-6", "x1e9", "x1e15", "plus1e6", "plus1e9", "plus1e12"])
+def test_a_series_in_another_unit_or_at_another_level_is_forecast_as_well(name: str) -> None:
+    unit = float(name[1:]) if name.startswith("x") else 1.0
+    assert errors_of(name, unit) == pytest.approx(errors_of("x1"), rel=0.01)
+
+
+def test_a_meter_that_counts_is_forecast_better_than_its_last_value() -> None:
+    rows = pd.read_csv(case("19-scales/meter.csv"))
+    assert errors_of("meter") < (rows.y - rows.y.shift(3)).abs().mean()
+
+
+def test_the_written_fan_of_a_meter_resolves_an_hours_use() -> None:
+    history = read(case("19-scales/meter.csv"))
+    spec = default_spec(history, 6, "zero")
+    engine = Engine(spec, new_network(spec))
+    for poll in polls(history, spec):
+        found = engine.stage(poll).forecasts
+        engine.promote()
+    nothing = np.zeros(len(found), np.int64)
+    encoder = Encoder(spec, "m", "1", "0" * 64, "champion", "in")
+    *_, text = encoder.encode([b'"meter"'] * len(found), found, nothing, nothing)
+    written = np.array(list(json.loads(text)["quantiles"].values()))
+    np.testing.assert_allclose(written, found.values[-1].T, rtol=0, atol=0.1)
+    assert (np.diff(written, axis=0) > 0).all(), "the levels differ"
+
+
+# -- 23: names of columns -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["unique_id", "ds", "y", "temp"])
+def test_two_columns_of_one_name_are_refused(name: str) -> None:
+    frame = frame_of(START + np.arange(4) * HOUR, temp=1.0)
+    with pytest.raises(HistoryError, match=rf"2 columns are named '{name}'; expected one: rename the others"):
+        read(pd.concat([frame, frame[[name]]], axis=1))
+
+
+@pytest.mark.parametrize("name", [0, None, ("temp", "mean")])
+def test_a_column_whose_name_is_no_text_is_refused_and_the_remedy_works(name: object) -> None:
+    frame = frame_of(START + np.arange(4) * HOUR, temp=1.0)
+    frame.columns = pd.Index([*frame.columns[:-1], name], dtype=object, tupleize_cols=False)
+    with pytest.raises(HistoryError, match=r"has a name of type .*; expected a text: rename it, .*columns=str"):
+        read(frame)
+    assert read(frame.rename(columns=str)).columns == ("y", str(name))
 
 
 # -- 21: what was never observed ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +188,31 @@ def test_a_poll_of_nothing_but_poison_becomes_dead_letters_with_the_original_byt
     assert (batch.keys, batch.values) == ([b"k", None, b"\xff"], [b"{", None, b'{"ts":1,"values":[1]}'])
     assert [dict(headers)["reason"] for headers in batch.headers or ()] == [b"json", b"empty", b"key"]
     assert stand.committed() == 3
+    assert stand.verify().proven
+
+
+BAD: dict[str, tuple[Callable[[int], int], float, bytes]] = {
+    "seconds": (lambda time: time // 1000, 1.0, b"time"),
+    "microseconds": (lambda time: time * 1000, 1.0, b"time"),
+    "the year 9999": (lambda _: 253_402_300_799_999, 1.0, b"ahead"),
+    "a huge value": (lambda time: time, 1e200, b"value"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_is_a_dead_letter_and_its_series_goes_on(stand: Stand, tmp_path: Path, name: str) -> None:
+    of, value, reason = BAD[name]
+    clean = Stand(tmp_path / "clean")
+    for each in (stand, clean):
+        each.observe("a", *TEN)
+    times = [START + bar * MINUTE for bar in (8, 9)]
+    stand.append([(time, b"a", json.dumps({"key": "a", "ts": of(time), "values": [value]}).encode()) for time in times])
+    for each in (stand, clean):
+        each.observe("a", 1.0)
+        each.serve()
+    (letters,) = stand.batches(TOPICS.dead_letters)
+    assert [dict(headers)["reason"] for headers in letters.headers or ()] == [reason, reason]
+    assert answers(stand)[-1]["quantiles"] == answers(clean)[-1]["quantiles"]
     assert stand.verify().proven
 
 

@@ -135,6 +135,12 @@ def test_the_examples_of_the_page_are_messages() -> None:
     assert complaints(schemas.forecast(MODEL), json.loads(answer)) == []
 
 
+def test_every_reason_of_a_dead_letter_is_in_the_runbooks() -> None:
+    page = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
+    reasons = {reason for _, reason in (*POISON.values(), *AHEAD_POISON.values())}
+    assert [reason for reason in sorted(reasons) if f"`{reason}`" not in page] == []
+
+
 def test_the_published_document_is_current_and_its_references_lead_somewhere() -> None:
     text = (ROOT / "docs" / "asyncapi.yaml").read_text(encoding="utf-8")
     assert text == schemas.write_asyncapi(), "run `make docs`"

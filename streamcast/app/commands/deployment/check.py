@@ -18,7 +18,16 @@ from streamcast.app.commands.deployment.connect import connection, load_lanes, n
 from streamcast.app.commands.deployment.listening import require_free
 from streamcast.app.settings import Settings
 from streamcast.app.trained import quality
-from streamcast.consumers.transport import BrokerUnavailable, NotAllowed, Partition, Reader, TopicSpec, TransportError
+from streamcast.consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    CodecMissing,
+    NotAllowed,
+    Partition,
+    Reader,
+    TopicSpec,
+    TransportError,
+)
 from streamcast.engine.engine import layout
 from streamcast.errors import ModelError, SettingsError
 from streamcast.quality import counted
@@ -241,26 +250,31 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
                 f"give it {partitions}, like {source}: a forecast goes to the partition of its record",
             )
             _strength(found[topic], found[source], say)
-    _newest_records(settings, reader, found[source], say)
+            _compaction(found[topic], say)
+    good &= _newest_records(settings, reader, found[source], say)
     return good and _own_journal(settings, reader, found[source], say)
 
 
-def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> None:
-    """Warn when the newest records of the input are none that the champion can read."""
-    with suppress(ModelError, TransportError):  # other checks fail by the same, and say so
+def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> bool:
+    """Warn when the newest records of the input are none that the champion can read, or have no Kafka key.
+
+    Return whether this client can decompress them.
+    """
+    try:
         models = load_lanes(settings)
         spec = models[settings.models.champion_lane].spec
         decoder = Decoder(spec.series, ahead_of(model.spec for model in models.values()))
         bounds = reader.bounds([Partition(source.name, index) for index in range(source.partitions)])
         ends = {each: (max(first, end - NEWEST), end) for each, (first, end) in bounds.items() if first < end}
         newest = {batch.partition: batch for batches in reader.read_ranges(ends) for batch in batches}
+        _keyless(source, newest, say)
         wrong = {}
         for partition, batch in sorted(newest.items()):
             _, poison = decoder.decode([batch])
             if poison and poison[-1].row == len(batch.offsets) - 1:
                 wrong[partition] = batch.offsets[-1], poison[-1]
         if not wrong:
-            return
+            return True
         partition, (offset, why) = next(iter(wrong.items()))
         say.warn(
             f"topic {source.name}: the newest record would be a dead letter in {len(wrong)} of"
@@ -268,6 +282,24 @@ def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: 
             f" {offset} ({why.reason}: {why.detail})",
             f"send records with the model's values, {', '.join(column.name for column in spec.series.columns)}"
             " (docs/messages.md has their form), or name the topic that has them as input.topic",
+        )
+    except CodecMissing as error:  # names its remedy
+        return say(False, f"topic {source.name}: {error}")
+    except (ModelError, TransportError):  # other checks fail by the same, and say so
+        pass
+    return True
+
+
+def _keyless(source: TopicSpec, newest: Mapping[Partition, Batch], say: _Say) -> None:
+    """Warn when producers choose partitions without a key: the records of a series then lie in several."""
+    without = sorted(partition for partition, batch in newest.items() if batch.keys[-1] is None)
+    if without and source.partitions > 1:
+        say.warn(
+            f"topic {source.name}: the newest record has no Kafka key in {len(without)} of"
+            f" {counted(len(newest), 'partition')} with records, such as {source.name}[{without[0].index}]: without"
+            " one, producers spread the records of a series over all partitions, and the service keeps a state of the"
+            " series in each",
+            "let producers send the name of the series as the Kafka key (docs/messages.md)",
         )
 
 
@@ -341,6 +373,16 @@ def _strength(topic: TopicSpec, source: TopicSpec, say: _Say) -> None:
             f"topic {topic.name} has {IN_SYNC} {_in_sync(topic)}, {source.name} has {_in_sync(source)}: answers may be"
             " acknowledged by fewer brokers than their records",
             f"kafka-configs.sh --alter --topic {topic.name} --add-config {IN_SYNC}={_in_sync(source)}",
+        )
+
+
+def _compaction(topic: TopicSpec, say: _Say) -> None:
+    """Warn when the broker deletes all but the newest record of a key."""
+    if "compact" in (policy := topic.config.get("cleanup.policy", "delete")):
+        say.warn(
+            f"topic {topic.name} has cleanup.policy {policy}: Kafka deletes all but the newest record of each key, but"
+            " state is made of all records, and so are the proofs of streamcast verify",
+            f"kafka-configs.sh --alter --topic {topic.name} --add-config cleanup.policy=delete",
         )
 
 
