@@ -23,7 +23,7 @@ class OnlineLayer:
     def __init__(
         self, seasons: Sequence[int], horizon: int, levels: Sequence[float], lower: float = -math.inf,
         network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
-        shared_coverage_step: float = 0.0,
+        shared_coverage_step: float = 0.0, regressions_wait: bool = False,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -38,6 +38,7 @@ class OnlineLayer:
         n = len(self.seasons)
         self.features, self.regressions = 2 * n + 9, regressions
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
+        self.waits = regressions_wait
         prior = [network_prior, 0.5, *[2.0] * (n - 1), 6.0, *[0.0] * n, *[0.0] * (2 * regressions)]
         self.regret = {h: np.array(prior) for h in self.ladder}
         self.moment = {h: np.ones(len(prior)) for h in self.ladder}
@@ -166,7 +167,7 @@ class OnlineLayer:
             if self.regressions:
                 regressed = [base + self.regress(r, h, x) for r in range(2)]
                 experts += regressed
-                if h in self.rungs:
+                if h in self.rungs and (self.scale > 1e-100 or not self.waits):
                     for r, days in enumerate((120.0, 7.0)):
                         error = abs(y - regressed[r]) / max(self.sigma[h], 1e-100)
                         weight = 1.0 / max(error, 0.3) if self.count[h] > 5 else 1.0

@@ -111,6 +111,7 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
         rung_next=rung_next,
         rung_share=rung_share,
         systems=len(rungs) if online.regressions else 0,
+        waits=online.regressions_wait,
         levels=np.array(spec.quantiles),
         normal=np.array([NormalDist().inv_cdf(level) * NORMAL_MEAN_ABSOLUTE for level in spec.quantiles]),
         median=spec.median,

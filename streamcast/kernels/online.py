@@ -23,8 +23,9 @@ cutoff above; d at the same place of the newest day; the three scaled deviations
 day; the mean of the last three days at the place, minus base.
 
 **Regressions.**  Two weighted recursive least squares for each of the G steps forecast y − base.  Both sides are
-divided by the mean |d| and clipped at ±50; the weight is 1 / max(|error| / sigma, .3), so that they aim at the median;
-memories are 120 and 7 days, the ridge is 10.  One of the 2·G systems is solved a bar, in a cycle (Cholesky).
+divided by the mean |d| and clipped at ±50; before it is known they learn nothing (older specs: they are divided by 1).
+The weight is 1 / max(|error| / sigma, .3), so that they aim at the median; memories are 120 and 7 days, the ridge is
+10.  One of the 2·G systems is solved a bar, in a cycle (Cholesky).
 
 **Weights.**  ML-Poly on the gradient (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044).  With the mixture m of
 today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (1 − forget/S0)·R_e + r_e; V_e ← max(1,
@@ -113,6 +114,7 @@ class LayerPlan(NamedTuple):
     rung_next: Ints
     rung_share: Floats
     systems: int  # G, 0 without regressions
+    waits: bool  # whether regressions take no outcome before the mean |d| is known
     levels: Floats  # Q
     normal: Floats  # Q: normal quantiles in mean absolute errors
     median: int
@@ -519,7 +521,7 @@ def _settle(
         expert[0] = pending[cell, plan.median]
         if plan.systems > 0:
             _regress(rungs[h], rungs_next[h], shares[h], regression, x, base, expert)
-            if own[step] >= 0:
+            if own[step] >= 0 and (moments[SCALE] > TINY or not plan.waits):
                 spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
                 _fit(day, regression, own[step], x, y - base, scale, y, spread, expert)
         _bounded(expert, plan.lower)

@@ -210,6 +210,9 @@ class Online(Frozen):
     """The online layer: it mixes the network with simple forecasts and keeps the coverage of its intervals."""
 
     regressions: bool = Field(default=True, description="whether two regressions a step are among the experts")
+    regressions_wait: bool = Field(
+        default=False, description="whether they learn only once a series' scale is known, so that units do not matter"
+    )
     network_prior: float = Field(
         default=5.0,
         ge=0,
@@ -229,7 +232,7 @@ class Online(Frozen):
     )
 
 
-NEW_ONLINE = Online(coverage_step=0.03, shared_coverage_step=0.2)
+NEW_ONLINE = Online(regressions_wait=True, coverage_step=0.03, shared_coverage_step=0.2)
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 
 

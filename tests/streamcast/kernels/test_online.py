@@ -87,7 +87,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
         network[random.random(len(y)) < 0.1, 0, 0] = np.inf
     oracle = OnlineLayer(
         seasons, horizon, spec.quantiles, -1.5, coverage_step=online.coverage_step,
-        shared_coverage_step=online.shared_coverage_step,
+        shared_coverage_step=online.shared_coverage_step, regressions_wait=online.regressions_wait,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
@@ -110,6 +110,20 @@ def test_with_days_off_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int
         ]
     )
     np.testing.assert_allclose(run(spec, y, network, off=off), want, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**30])
+@pytest.mark.parametrize("seasons_and_horizon", SHAPES)
+def test_forecasts_do_not_depend_on_the_unit(seasons_and_horizon: tuple[tuple[int, ...], int], unit: float) -> None:
+    """Powers of two change no digit of a number."""
+    seasons, horizon = seasons_and_horizon
+    random = np.random.default_rng(horizon)
+    y = daily(120, max(seasons[0], 2), random)
+    network = np.sort(random.normal(size=(len(y), horizon, 3)), axis=2)
+    spec = spec_of(seasons, horizon, online=NEW_ONLINE)
+    for forecast in (None, network):
+        in_units = run(spec, unit * y, None if forecast is None else unit * forecast)
+        np.testing.assert_allclose(in_units / unit, run(spec, y, forecast), rtol=1e-9, atol=1e-12)
 
 
 def test_a_bar_outside_its_intervals_widens_those_of_all_steps() -> None:
