@@ -15,6 +15,7 @@ from rich.console import Console
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec, network
 from streamcast.app.commands.deployment import check
 from streamcast.app.commands.deployment.check import _broker, _models, _Say
+from streamcast.app.commands.deployment.topics import doubts
 from streamcast.app.options import MODELS
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
@@ -191,6 +192,22 @@ def test_records_without_a_key_are_a_warning_in_topics_of_several_partitions(
     assert "remedy: let producers send the name of the series as the Kafka key" in told
     assert "in 2 of 2 partitions" in told_after(None, None)
     assert "warn" not in told_after(b"a", b"a")
+
+
+def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(broker: MemoryBroker) -> None:
+    checked(create=True)
+    writer = MemoryTransport(broker, Connection("memory", "producer"))
+    writer.commit([Outgoing("observations", [1], [1_767_225_600_000], [None], [b"{}"])], {})
+    reader = MemoryReader(broker, Connection("memory", "streamcast"))
+    found = reader.describe(["observations", "forecasts"])
+    compacted = replace(found["forecasts"], config={"cleanup.policy": "compact"})
+    told = list(doubts(reader, {"forecasts": compacted}, found["observations"]))
+    assert [doubt.what.split(":")[0] for doubt in told] == [
+        "topic forecasts has cleanup.policy compact",
+        "topic observations",
+    ]
+    assert "the newest record has no Kafka key in 1 of 1 partition" in told[1].what
+    assert list(doubts(reader, found, replace(found["observations"], partitions=1))) == []
 
 
 @pytest.mark.parametrize("policy", ["compact", "compact,delete"])

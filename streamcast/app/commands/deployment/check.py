@@ -16,10 +16,10 @@ from rich.markup import escape
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.commands.deployment.listening import require_free
+from streamcast.app.commands.deployment.topics import compaction, keyless, newest_records
 from streamcast.app.settings import Settings
 from streamcast.app.trained import quality
 from streamcast.consumers.transport import (
-    Batch,
     BrokerUnavailable,
     CodecMissing,
     NotAllowed,
@@ -44,9 +44,6 @@ JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 
 MOST_NAMED = 3
 """Partitions that a message names."""
-
-NEWEST = 10
-"""Offsets at the end of a partition among which its newest record is looked for; ends of transactions take some."""
 
 IN_SYNC = "min.insync.replicas"
 
@@ -250,7 +247,8 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
                 f"give it {partitions}, like {source}: a forecast goes to the partition of its record",
             )
             _strength(found[topic], found[source], say)
-            _compaction(found[topic], say)
+            if doubt := compaction(found[topic]):
+                say.warn(*doubt)
     good &= _newest_records(settings, reader, found[source], say)
     return good and _own_journal(settings, reader, found[source], say)
 
@@ -264,10 +262,9 @@ def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: 
         models = load_lanes(settings)
         spec = models[settings.models.champion_lane].spec
         decoder = Decoder(spec.series, ahead_of(model.spec for model in models.values()))
-        bounds = reader.bounds([Partition(source.name, index) for index in range(source.partitions)])
-        ends = {each: (max(first, end - NEWEST), end) for each, (first, end) in bounds.items() if first < end}
-        newest = {batch.partition: batch for batches in reader.read_ranges(ends) for batch in batches}
-        _keyless(source, newest, say)
+        newest = newest_records(reader, source)
+        if doubt := keyless(source, newest):
+            say.warn(*doubt)
         wrong = {}
         for partition, batch in sorted(newest.items()):
             _, poison = decoder.decode([batch])
@@ -288,19 +285,6 @@ def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: 
     except (ModelError, TransportError):  # other checks fail by the same, and say so
         pass
     return True
-
-
-def _keyless(source: TopicSpec, newest: Mapping[Partition, Batch], say: _Say) -> None:
-    """Warn when producers choose partitions without a key: the records of a series then lie in several."""
-    without = sorted(partition for partition, batch in newest.items() if batch.keys[-1] is None)
-    if without and source.partitions > 1:
-        say.warn(
-            f"topic {source.name}: the newest record has no Kafka key in {len(without)} of"
-            f" {counted(len(newest), 'partition')} with records, such as {source.name}[{without[0].index}]: without"
-            " one, producers spread the records of a series over all partitions, and the service keeps a state of the"
-            " series in each",
-            "let producers send the name of the series as the Kafka key (docs/messages.md)",
-        )
 
 
 def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> bool:
@@ -373,16 +357,6 @@ def _strength(topic: TopicSpec, source: TopicSpec, say: _Say) -> None:
             f"topic {topic.name} has {IN_SYNC} {_in_sync(topic)}, {source.name} has {_in_sync(source)}: answers may be"
             " acknowledged by fewer brokers than their records",
             f"kafka-configs.sh --alter --topic {topic.name} --add-config {IN_SYNC}={_in_sync(source)}",
-        )
-
-
-def _compaction(topic: TopicSpec, say: _Say) -> None:
-    """Warn when the broker deletes all but the newest record of a key."""
-    if "compact" in (policy := topic.config.get("cleanup.policy", "delete")):
-        say.warn(
-            f"topic {topic.name} has cleanup.policy {policy}: Kafka deletes all but the newest record of each key, but"
-            " state is made of all records, and so are the proofs of streamcast verify",
-            f"kafka-configs.sh --alter --topic {topic.name} --add-config cleanup.policy=delete",
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport
 from streamcast.app.commands.deployment.listening import listening, require_free
-from streamcast.app.commands.deployment.topics import require_topics
+from streamcast.app.commands.deployment.topics import doubts, require_topics
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
 from streamcast.consumers.health import Deadlines, LoopHealth, guard_interpreter
@@ -48,6 +48,8 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     reader = new_reader(settings, who)
     topics = require_topics(reader, settings)
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
+    for doubt in doubts(reader, known, known[topics.observations]):
+        log.warning("%s: %s", *doubt)
     telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group)
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)

@@ -1,11 +1,26 @@
-"""The topics that the settings name."""
+"""The topics that the settings name, and what of them is not what a fold needs."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
 from streamcast.app.commands.deployment.connect import topics_of
 from streamcast.app.settings import Settings
-from streamcast.consumers.transport import Reader, TopicMissing
+from streamcast.consumers.transport import Batch, Partition, Reader, TopicMissing, TopicSpec, TransportError
+from streamcast.quality import counted
 from streamcast.topics.names import Topics
+
+NEWEST = 10
+"""Records at the end of each partition that are looked at: the very last ones may be markers of transactions."""
+
+
+class Doubt(NamedTuple):
+    """Something about a topic that a service can work with, and should not have to: what, and its remedy."""
+
+    what: str
+    remedy: str
 
 
 def require_topics(reader: Reader, settings: Settings) -> Topics:
@@ -25,3 +40,45 @@ def require_topics(reader: Reader, settings: Settings) -> Topics:
                 " (`streamcast check --create` makes missing output topics)"
             )
     return topics
+
+
+def doubts(reader: Reader, found: Mapping[str, TopicSpec], source: TopicSpec) -> Iterator[Doubt]:
+    """Yield what of the topics, of which ``source`` is the input, is not what a fold needs, as far as can be read."""
+    for topic in found.values():
+        if doubt := compaction(topic):
+            yield doubt
+    with suppress(TransportError):
+        if doubt := keyless(source, newest_records(reader, source)):
+            yield doubt
+
+
+def newest_records(reader: Reader, source: TopicSpec) -> Mapping[Partition, Batch]:
+    """Return the last batch of each partition that has records; raises TransportError."""
+    bounds = reader.bounds([Partition(source.name, index) for index in range(source.partitions)])
+    ends = {each: (max(first, end - NEWEST), end) for each, (first, end) in bounds.items() if first < end}
+    return {batch.partition: batch for batches in reader.read_ranges(ends) for batch in batches}
+
+
+def keyless(source: TopicSpec, newest: Mapping[Partition, Batch]) -> Doubt | None:
+    """Return a doubt when producers choose partitions without a key: the records of a series then lie in several."""
+    without = sorted(partition for partition, batch in newest.items() if batch.keys[-1] is None)
+    if not without or source.partitions == 1:
+        return None
+    return Doubt(
+        f"topic {source.name}: the newest record has no Kafka key in {len(without)} of"
+        f" {counted(len(newest), 'partition')} with records, such as {source.name}[{without[0].index}]: without"
+        " one, producers spread the records of a series over all partitions, and the service keeps a state of the"
+        " series in each",
+        "let producers send the name of the series as the Kafka key (docs/messages.md)",
+    )
+
+
+def compaction(topic: TopicSpec) -> Doubt | None:
+    """Return a doubt when the broker deletes all but the newest record of a key."""
+    if "compact" not in (policy := topic.config.get("cleanup.policy", "delete")):
+        return None
+    return Doubt(
+        f"topic {topic.name} has cleanup.policy {policy}: Kafka deletes all but the newest record of each key, but"
+        " state is made of all records, and so are the proofs of streamcast verify",
+        f"kafka-configs.sh --alter --topic {topic.name} --add-config cleanup.policy=delete",
+    )
