@@ -15,6 +15,7 @@ from rich.console import Console
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec, network
 from streamcast.app.commands.deployment import check
 from streamcast.app.commands.deployment.check import _broker, _models, _Say
+from streamcast.app.commands.deployment.serve import say_doubts
 from streamcast.app.commands.deployment.topics import doubts
 from streamcast.app.options import MODELS
 from streamcast.app.settings import load_settings
@@ -194,7 +195,9 @@ def test_records_without_a_key_are_a_warning_in_topics_of_several_partitions(
     assert "warn" not in told_after(b"a", b"a")
 
 
-def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(broker: MemoryBroker) -> None:
+def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(
+    broker: MemoryBroker, caplog: pytest.LogCaptureFixture
+) -> None:
     checked(create=True)
     writer = MemoryTransport(broker, Connection("memory", "producer"))
     writer.commit([Outgoing("observations", [1], [1_767_225_600_000], [None], [b"{}"])], {})
@@ -208,6 +211,9 @@ def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(broker: Memor
     ]
     assert "the newest record has no Kafka key in 1 of 1 partition" in told[1].what
     assert list(doubts(reader, found, replace(found["observations"], partitions=1))) == []
+    say_doubts(reader, {"forecasts": compacted}, found["observations"])
+    assert [message.split(":")[0] for message in caplog.messages] == [doubt.what.split(":")[0] for doubt in told]
+    assert caplog.messages[0].endswith("kafka-configs.sh --alter --topic forecasts --add-config cleanup.policy=delete")
 
 
 @pytest.mark.parametrize("policy", ["compact", "compact,delete"])

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 
@@ -19,7 +20,9 @@ from streamcast.app.commands.deployment.listening import listening, require_free
 from streamcast.app.commands.deployment.topics import doubts, require_topics
 from streamcast.app.settings import Settings
 from streamcast.consumers import loop
+from streamcast.consumers.background import started
 from streamcast.consumers.health import Deadlines, LoopHealth, guard_interpreter
+from streamcast.consumers.transport import Reader, TopicSpec
 from streamcast.kernels.compiling import compiling
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
@@ -34,6 +37,7 @@ from streamcast.topics.names import champion_of
 
 log = logging.getLogger("streamcast")
 
+CLOSE_SECONDS = 5.0
 YOUNG_OBJECTS = 200_000
 """Allocations between two garbage collections; the collector is the largest single cost of the loop."""
 
@@ -48,8 +52,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     reader = new_reader(settings, who)
     topics = require_topics(reader, settings)
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
-    for doubt in doubts(reader, known, known[topics.observations]):
-        log.warning("%s: %s", *doubt)
+    started(partial(say_doubts, new_reader(settings, who), known, known[topics.observations]))
     telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group)
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
@@ -88,6 +91,15 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
             parts.callback(server.close)
     log.info("stopped")
     return 0
+
+
+def say_doubts(reader: Reader, known: Mapping[str, TopicSpec], source: TopicSpec) -> None:
+    """Warn of what of the topics is not as a fold needs it, in a thread beside the start; close the reader."""
+    try:
+        for doubt in doubts(reader, known, source):
+            log.warning("%s: %s", *doubt)
+    finally:
+        reader.close(CLOSE_SECONDS)
 
 
 def rehearse_all(models: Mapping[str, Model]) -> None:
