@@ -189,6 +189,11 @@ def naive_name(season: int, freq: int) -> str:
     return f"the same {bar} {when}"
 
 
+def short_name(naive: str) -> str:
+    """Return how the forecast that ``naive_name`` names is called where its season has been said."""
+    return LAST_VALUE if naive == LAST_VALUE else "seasonal naive"
+
+
 def span_name(bars: int, freq: int) -> str:
     """Return how long some bars of ``freq`` ms are, in words, such as "1 week"; months and weekdays are counted."""
     if freq % MONTH_MS == 0:
@@ -234,8 +239,7 @@ def lines(sums: SumsByStep, nominal: float, naive: str) -> list[str]:
 
 
 def _short(found: Quality, naive: str) -> str:
-    of = LAST_VALUE if naive == LAST_VALUE else "seasonal naive"
-    ratio = "" if math.isnan(found.relative) else f", {found.relative:.3f} of {of}'s"
+    ratio = "" if math.isnan(found.relative) else f", {found.relative:.3f} of {short_name(naive)}'s"
     return f"MAE {found.mae:.4g}{ratio}, interval held {found.coverage:.1%}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamcast.app.moments import span
 from streamcast.models.network import NoNetwork
-from streamcast.quality import SumsByStep, lines, naive_name, sentence
+from streamcast.quality import SumsByStep, lines, naive_name, sentence, short_name
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -33,16 +33,17 @@ def quality(model: Model) -> list[str]:
     if not sums.over_all().outcomes:
         return ["The history is too short to say how good the model is: run a backtest on later data."]
     unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
-    first, *steps = lines(sums, found["nominal"], baseline(model.spec))
+    naive = baseline(model.spec)
+    first, *steps = lines(sums, found["nominal"], naive)
     zone = zone_of(model)
     between = f" from {span(found['from'], found['until'], zone)}" if "until" in found else ""
     said = [f"On the last {found['forecasts']:,} forecasts{between}, {unseen}: {first}.", *steps]
     if sums.over_all().relative > 1:
-        said.insert(1, "This is WORSE than repeating the season.")
+        said.insert(1, f"This is WORSE than repeating {naive}.")
     if found.get("by_series") is not None and model.facts.get("series", 0) > 1:
         said.append(
-            f"By series, over all {model.spec.horizon} steps of the horizon: {found['by_series']:.3f} of seasonal"
-            " naive's error (geometric mean, in which large series count as much as small ones)."
+            f"By series, over all {model.spec.horizon} steps of the horizon: {found['by_series']:.3f} of"
+            f" {short_name(naive)}'s error (geometric mean, in which large series count as much as small ones)."
         )
     return said
 

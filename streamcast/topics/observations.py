@@ -242,7 +242,7 @@ class Decoder:
         try:
             message = self._decode_any(raw)
         except msgspec.ValidationError as error:
-            raise _Refused("shape", f"{error}; {self._expected(str(error))}") from None
+            raise _Refused("shape", f"{error}{self._expected(str(error))}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise _Refused("json", str(error)) from None
         values, names = message.values, 2 + (message.key is not None)
@@ -267,12 +267,14 @@ class Decoder:
         )
 
     def _expected(self, fault: str) -> str:
-        """Return what the model reads there, where the shape of a record is at fault."""
+        """Return what the model reads there, if a record's values or known inputs are at fault; else nothing."""
+        if not any(place in fault for place in ("$.values", "`values`", "$.ahead")):
+            return ""
         ahead = self._ahead is not None and "$.ahead" in fault
         places = self._known.columns if ahead else range(len(self._spec.columns))
         names = [self._spec.columns[place].name for place in places[:MOST_NAMED]]
         more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
-        return f"the model {'knows ahead' if ahead else 'reads the values'} {', '.join(names)}{more}"
+        return f"; the model {'knows ahead' if ahead else 'reads the values'} {', '.join(names)}{more}"
 
     def _values(self, rows: list[Any]) -> Floats:
         columns = len(self._codes)

@@ -24,9 +24,11 @@ from streamcast.consumers.transport import CodecMissing, Connection, Outgoing, P
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.folders import Model, new_network, save_model
 from streamcast.spec.local_time import local_time
-from streamcast.spec.model_spec import Column, SeriesSpec, TargetBars
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec, TargetBars
 from streamcast.spec.zero import zero_spec
 from streamcast.topics.journal import Entry, outgoing
+
+NOW = 1_767_225_600_000
 
 
 @pytest.fixture
@@ -147,19 +149,25 @@ def test_the_journal_of_another_group_is_found_with_the_remedy(broker: MemoryBro
     assert "FAIL" not in checked(create=False)
 
 
-def test_records_that_the_model_cannot_read_are_found_before_they_are_dead_letters(
-    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def spec(broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelSpec:
+    """The spec of a model that is saved where the settings look for it; its topics exist."""
+    del broker
     monkeypatch.chdir(tmp_path)
-    spec = model_spec({}, LSTM_ATTENTION)
-    save_model(MODELS, "small", spec, new_network(spec), {})
+    small = model_spec({}, LSTM_ATTENTION)
+    save_model(MODELS, "small", small, new_network(small), {})
     checked(create=True)
+    return small
+
+
+def test_records_that_the_model_cannot_read_are_found_before_they_are_dead_letters(
+    broker: MemoryBroker, spec: ModelSpec
+) -> None:
     writer = MemoryTransport(broker, Connection("memory", "producer"))
 
     def told_after(*values: float) -> str:
-        record = json.dumps({"key": "a", "ts": 1_767_225_600_000, "values": values}).encode()
-        now = 1_767_225_600_000
-        writer.commit([Outgoing("observations", [1, 2], [now, now], [b"a", b"a"], [record, record])], {})
+        record = json.dumps({"key": "a", "ts": NOW, "values": values}).encode()
+        writer.commit([Outgoing("observations", [1, 2], [NOW, NOW], [b"a", b"a"], [record, record])], {})
         return checked(create=False)
 
     good = [1.0] * len(spec.series.columns)
@@ -172,17 +180,12 @@ def test_records_that_the_model_cannot_read_are_found_before_they_are_dead_lette
 
 
 def test_records_without_a_key_are_a_warning_in_topics_of_several_partitions(
-    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: MemoryBroker, spec: ModelSpec
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    spec = model_spec({}, LSTM_ATTENTION)
-    save_model(MODELS, "small", spec, new_network(spec), {})
-    checked(create=True)
-    now = 1_767_225_600_000
-    record = json.dumps({"key": "a", "ts": now, "values": [1.0] * len(spec.series.columns)}).encode()
+    record = json.dumps({"key": "a", "ts": NOW, "values": [1.0] * len(spec.series.columns)}).encode()
 
     def told_after(*keys: bytes | None) -> str:
-        written = Outgoing("observations", [1, 2], [now] * 2, list(keys), [record] * 2)
+        written = Outgoing("observations", [1, 2], [NOW] * 2, list(keys), [record] * 2)
         MemoryTransport(broker, Connection("memory", "producer")).commit([written], {})
         return checked(create=False)
 
@@ -200,7 +203,7 @@ def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(
 ) -> None:
     checked(create=True)
     writer = MemoryTransport(broker, Connection("memory", "producer"))
-    writer.commit([Outgoing("observations", [1], [1_767_225_600_000], [None], [b"{}"])], {})
+    writer.commit([Outgoing("observations", [1], [NOW], [None], [b"{}"])], {})
     reader = MemoryReader(broker, Connection("memory", "streamcast"))
     found = reader.describe(["observations", "forecasts"])
     compacted = replace(found["forecasts"], config={"cleanup.policy": "compact"})
@@ -237,16 +240,12 @@ def test_a_topic_that_is_compacted_is_a_warning(
     assert told.count("warn") == 1
 
 
+@pytest.mark.usefixtures("spec")
 def test_records_that_this_client_cannot_decompress_are_a_fault(
-    broker: MemoryBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    spec = model_spec({}, LSTM_ATTENTION)
-    save_model(MODELS, "small", spec, new_network(spec), {})
-    checked(create=True)
-    now = 1_767_225_600_000
     MemoryTransport(broker, Connection("memory", "producer")).commit(
-        [Outgoing("observations", [1], [now], [b"a"], [b"{}"])], {}
+        [Outgoing("observations", [1], [NOW], [b"a"], [b"{}"])], {}
     )
     missing = "install python-snappy"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.streams import SPECS, network
+from harness.streams import GRU, SPECS, model_spec, network
 from streamcast.app.trained import describe, quality
 from streamcast.spec.folders import Model
 
@@ -36,3 +36,17 @@ def test_the_quality_names_its_stretch_and_its_steps() -> None:
     first, *_, last = quality(Model(SPECS["gru"], network("gru"), facts={"quality": found, "series": 2}))
     assert first.startswith("On the last 8 forecasts from 2017-06-20 21:25:00 to 2017-07-03 07:00:00 UTC, which were")
     assert f"over all {SPECS['gru'].horizon} steps of the horizon: 0.500" in last
+
+
+@pytest.mark.parametrize(
+    ("naive", "named", "short"),
+    [(1, "the last value", "the last value"), (24, "the value 24 minutes earlier", "seasonal naive")],
+)
+def test_what_a_model_is_worse_than_is_named(naive: int, named: str, short: str) -> None:
+    spec = model_spec({}, GRU, season=(24,), naive=naive)
+    worse = {"outcomes": 8, "compared": 8, "mae": 3.0, "compared_mae": 3.0, "naive_mae": 2.0, "coverage": 0.8}
+    found = {"forecasts": 8, "nominal": 0.8, "by_series": 1.5, "steps": {"1": worse}}
+    first, verdict, *_, by_series = quality(Model(spec, network("gru"), facts={"quality": found, "series": 2}))
+    assert verdict == f"This is WORSE than repeating {named}."
+    assert f"1.500 of {short}'s" in first
+    assert f"1.500 of {short}'s error" in by_series

@@ -298,6 +298,8 @@ AHEAD: dict[str, tuple[bytes, list[list[float | None]] | None]] = {
         (record(values={"Y": 1.0}), "the model reads the values y, load:kW, wind"),
         (record(ahead={"y": [1]}), "the model knows ahead wind, load:kW"),
         (record(ahead={"wind": 7}), "the model knows ahead wind, load:kW"),
+        (record(key=7), "got `int` - at `$.key`"),
+        (b'{"ts":%d,"vales":[1]}' % NOW, "the model reads the values y, load:kW, wind"),
     ],
 )
 def test_a_wrong_shape_says_what_the_model_reads_there(raw: bytes, said: str) -> None:
