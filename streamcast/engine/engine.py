@@ -182,8 +182,9 @@ class Engine:
         """
         if self.spec.online is None or not self.spec.online.network_on_days_off:
             return np.empty(0, np.bool_), np.empty((0, 0), np.bool_)
-        off = mark_days_off(self._plan, steps.label[steps.answer_step[:answers]], self.spec.horizon)
-        return mark_days_off(self._plan, steps.label[:k], 0).ravel(), off
+        calendar, freq = self._plan.calendar, self._plan.freq
+        off = mark_days_off(calendar, steps.label[steps.answer_step[:answers]], freq, self.spec.horizon)
+        return mark_days_off(calendar, steps.label[:k], freq, 0).ravel(), off
 
     def _network_forecast(self, steps: Steps, counts: Counts, answers: int) -> tuple[Floats, Flags]:
         """Return the network's forecasts of A answers, [A, h, Q], and which are finite; NaN without a network."""

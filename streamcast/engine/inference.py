@@ -25,7 +25,7 @@ Singles = npt.NDArray[np.float32]
 
 BLOCK_ROWS = 512
 """Rows of one call of the network; a multiple of a tile."""
-TARGET_BARS, LEAST_ROWS = 3_072, 64
+TARGET_BARS, LEAST_ROWS = 6_144, 64
 """Where answers have target bars, a read-out takes rows with about so many, which fit the cache, or the least."""
 
 

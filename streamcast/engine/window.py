@@ -13,7 +13,7 @@ import torch
 
 from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.tiles import whole_tiles
-from streamcast.kernels.advance import CLOCK, DAY_MS, LEVEL, PART, REDUCERS, Plan, Steps
+from streamcast.kernels.advance import CLOCK, DAY_MS, LEVEL, PART, REDUCERS, Calendar, Plan, Steps
 from streamcast.spec import features
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
@@ -90,10 +90,12 @@ def _target_plan(spec: ModelSpec) -> dict[str, Any]:
         "since": features.first_since(spec),
         "places": targets.places if targets else 1,
         "week": targets.week if targets else False,
-        "zone_from": np.ascontiguousarray(begins),
-        "zone_offset": np.ascontiguousarray(offsets),
-        "first_day": int(days[0]) if len(days) else 0,
-        "day_off": day_off,
+        "calendar": Calendar(
+            zone_from=np.ascontiguousarray(begins),
+            zone_offset=np.ascontiguousarray(offsets),
+            first_day=int(days[0]) if len(days) else 0,
+            day_off=day_off,
+        ),
         "known": np.array(spec.known_columns, np.int64),
         "center": np.array([column.center for column in known]),
         "spread": np.array([column.spread for column in known]),

@@ -55,6 +55,15 @@ OLDER_SEASONS = 3
 """Where an aligned bar was not observed, so many earlier seasons are searched for an observed one."""
 
 
+class Calendar(NamedTuple):
+    """The calendar of a model spec.  Functions that need no more take this, because all of a ``Plan`` costs 30 ns."""
+
+    zone_from: Ints  # when an offset from UTC begins
+    zone_offset: Ints
+    first_day: int  # the local day of day_off[0], since 1970-01-01
+    day_off: npt.NDArray[np.bool_]  # empty where no day is off
+
+
 class Plan(NamedTuple):
     """The constants of a model spec that the loops need; durations in milliseconds.
 
@@ -90,10 +99,7 @@ class Plan(NamedTuple):
     since: int  # the feature of the change since the first season
     places: int  # entries of the time-of-day table
     week: bool  # whether days of the week differ
-    zone_from: Ints  # local time: when an offset from UTC begins
-    zone_offset: Ints
-    first_day: int  # the local day of day_off[0], since 1970-01-01
-    day_off: npt.NDArray[np.bool_]  # empty where no day is off
+    calendar: Calendar
     known: Ints  # I: columns whose future is known
     center: Floats  # I
     spread: Floats  # I
@@ -231,7 +237,7 @@ def _describe(
         for category in range(plan.sizes[c]):
             x[f] = 1.0 if filled[c] == category and not math.isnan(filled[c]) else 0.0
             f += 1
-    local = label + _zone_offset(plan, label)
+    local = to_local(plan.calendar, label)
     for p in range(plan.periods.shape[0]):
         period = plan.periods[p]
         phase = 2.0 * math.pi * ((local % period) / period)
@@ -241,8 +247,8 @@ def _describe(
     for _ in range(plan.seasons.shape[0]):
         x[f] = 0.0
         f += 1
-    if plan.day_off.shape[0] > 0:
-        x[f] = 1.0 if _is_day_off(plan, local // DAY_MS) else 0.0
+    if plan.calendar.day_off.shape[0] > 0:
+        x[f] = 1.0 if _is_day_off(plan.calendar, local // DAY_MS) else 0.0
         f += 1
     for i in range(plan.known.shape[0]):
         c = plan.known[i]
@@ -252,31 +258,31 @@ def _describe(
 
 
 @njit(cache=True, error_model="numpy")
-def _zone_offset(plan: Plan, time: int) -> int:
-    """Return local time less UTC, in milliseconds."""
-    low, high = 0, plan.zone_from.shape[0]
+def to_local(calendar: Calendar, time: int) -> int:
+    """Return the local time of a time, in milliseconds."""
+    low, high = 0, calendar.zone_from.shape[0]
     while high - low > 1:
         middle = (low + high) // 2
-        if plan.zone_from[middle] <= time:
+        if calendar.zone_from[middle] <= time:
             low = middle
         else:
             high = middle
-    return plan.zone_offset[low]
+    return time + calendar.zone_offset[low]
 
 
 @njit(cache=True, error_model="numpy")
-def _is_day_off(plan: Plan, day: int) -> bool:
-    place = day - plan.first_day
-    return 0 <= place < plan.day_off.shape[0] and plan.day_off[place]
+def _is_day_off(calendar: Calendar, day: int) -> bool:
+    place = day - calendar.first_day
+    return 0 <= place < calendar.day_off.shape[0] and calendar.day_off[place]
 
 
 @njit(cache=True, error_model="numpy")
-def mark_days_off(plan: Plan, labels: Ints, ahead: int) -> npt.NDArray[np.bool_]:
+def mark_days_off(calendar: Calendar, labels: Ints, freq: int, ahead: int) -> npt.NDArray[np.bool_]:
     """Return which bars are of days off [N, 1 + ahead]: those with N labels, and the bars after each."""
     off = np.empty((labels.shape[0], 1 + ahead), np.bool_)
     for n in range(labels.shape[0]):
         for h in range(1 + ahead):
-            off[n, h] = _is_day_off(plan, _local_day(plan, labels[n] + h * plan.freq))
+            off[n, h] = _is_day_off(calendar, _local_day(calendar, labels[n] + h * freq))
     return off
 
 
@@ -310,6 +316,7 @@ def _step(
     counts.steps[0] += 1
     clock, level = rows.clock[slot], rows.level[slot]
     columns, window = plan.sizes.shape[0], rows.ring.shape[2]
+    ring, absent = rows.ring[slot, 0], rows.absent[slot]
     n = clock[STEPS]
     label = plan.origin + bar * plan.freq
 
@@ -344,12 +351,13 @@ def _step(
     out.answer[k] = -1
     for j in range(plan.scored.shape[0]):
         back = -(-plan.scored[j] // plan.season) * plan.season
-        out.naive[k, j] = _season_before(plan, rows, slot, n - back, max(n + 1 - window, 0))
-    out.absent_before[k] = rows.absent[slot, n % window]
-    rows.absent[slot, n % window] = missing[0]
+        out.naive[k, j] = _season_before(ring, absent, n - back, max(n + 1 - window, 0), plan.season)
+    out.absent_before[k] = absent[n % window]
+    absent[n % window] = missing[0]
     _describe(plan, level, filled, missing, label, out.x[k])
     if plan.seasons.shape[0] > 0:
-        _align_bar(plan, rows, out, slot, k, n, filled[0])
+        unit = _unit(level[0], plan.least, plan.tiny)
+        _align_bar(ring, plan.seasons, n, filled[0], unit, out.x[k, plan.since :])
         if plan.known.shape[0] > 0 and rows.ahead_of[slot, 0] == 1:
             _shift_known(rows.ahead[slot], bar - rows.ahead_of[slot, 1])
             rows.ahead_of[slot, 1] = max(bar, rows.ahead_of[slot, 1])
@@ -369,13 +377,12 @@ def _step(
 
 
 @njit(cache=True, error_model="numpy")
-def _season_before(plan: Plan, rows: WindowState, slot: int, order: int, oldest: int) -> float:
+def _season_before(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> float:
     """Return the target of an earlier bar, or of its place in older seasons where it is missing; NaN if all are."""
     if order < 0:
         return math.nan
-    ring, absent = rows.ring[slot, 0], rows.absent[slot]
     for older in range(OLDER_SEASONS + 1):
-        before = order - older * plan.season
+        before = order - older * season
         if before < oldest:
             break
         if not absent[before % absent.shape[0]]:
@@ -384,14 +391,13 @@ def _season_before(plan: Plan, rows: WindowState, slot: int, order: int, oldest:
 
 
 @njit(cache=True, error_model="numpy")
-def _align_bar(plan: Plan, rows: WindowState, out: Steps, slot: int, k: int, n: int, value: float) -> None:
-    """Write the change of this bar since earlier seasons."""
-    window = rows.absent.shape[1]
-    reciprocal = 1.0 / _unit(rows.level[slot, 0], plan.least, plan.tiny)
-    for s in range(plan.seasons.shape[0]):
-        if n >= plan.seasons[s]:
-            change = (value - rows.ring[slot, 0, (n - plan.seasons[s]) % window]) * reciprocal
-            out.x[k, plan.since + s] = min(max(change, -CLIP), CLIP)
+def _align_bar(ring: Floats, seasons: Ints, n: int, value: float, unit: float, x: Singles) -> None:
+    """Write the change of bar n since earlier seasons."""
+    reciprocal = 1.0 / unit
+    for s in range(seasons.shape[0]):
+        if n >= seasons[s]:
+            change = (value - ring[(n - seasons[s]) % ring.shape[0]]) * reciprocal
+            x[s] = min(max(change, -CLIP), CLIP)
 
 
 @njit(cache=True, error_model="numpy")
@@ -490,7 +496,7 @@ def _align_targets(
     for s in range(plan.seasons.shape[0]):
         seasonal += plan.back[s]
     aligned = seasonal + plan.alike
-    window, reciprocal, j = ring.shape[0], 1.0 / unit, 0
+    window, reciprocal, j, calendar = ring.shape[0], 1.0 / unit, 0, plan.calendar
     for s in range(plan.seasons.shape[0]):
         season = plan.seasons[s]
         for k in range(plan.back[s]):
@@ -515,21 +521,21 @@ def _align_targets(
                         cell = 0
                     order += 1
                     h += 1
-            if plan.day_off.shape[0] > 0:
+            if calendar.day_off.shape[0] > 0:
                 for h in range(plan.horizon):
                     then = label + (h + 1 - (h // season + 1 + k) * season) * plan.freq
-                    off = _is_day_off(plan, (then + _zone_offset(plan, then)) // DAY_MS)
+                    off = _is_day_off(calendar, _local_day(calendar, then))
                     x_HG[h, 2 * aligned + j] = 1.0 if off else 0.0
             j += 1
     if plan.alike > 0:
         _align_alike(plan, ring, absent, oldest, mean, reciprocal, n, label, seasonal, x_HG)
-    _align_known(plan, ahead, label, 2 * aligned + (seasonal if plan.day_off.shape[0] > 0 else 0), x_HG, codes_HT)
+    _align_known(plan, ahead, label, 2 * aligned + (seasonal if calendar.day_off.shape[0] > 0 else 0), x_HG, codes_HT)
 
 
 @njit(cache=True, error_model="numpy")
-def _kind_of_day(plan: Plan, day: int) -> int:
+def _kind_of_day(calendar: Calendar, day: int) -> int:
     """Return 0 for a working day, 1 for a Saturday, 2 for a Sunday and a day off, which people spend alike."""
-    if _is_day_off(plan, day):
+    if _is_day_off(calendar, day):
         return 2
     return max((day + 3) % 7 - 4, 0)
 
@@ -543,17 +549,17 @@ def _align_alike(
 
     A day before counts as the local day before, also where the clock was changed in between.
     """
-    window, missed, h = ring.shape[0], 2 * first + plan.alike, 0
+    window, missed, h, calendar = ring.shape[0], 2 * first + plan.alike, 0, plan.calendar
     while h < plan.horizon:  # a run of bars of one local day that begin as many days after known bars
-        day = _local_day(plan, label + (h + 1) * plan.freq)
+        day = _local_day(calendar, label + (h + 1) * plan.freq)
         most = min((h // plan.day + 1) * plan.day, plan.horizon)
         stop = h + 1
-        while stop < most and _local_day(plan, label + (stop + 1) * plan.freq) == day:
+        while stop < most and _local_day(calendar, label + (stop + 1) * plan.freq) == day:
             stop += 1
-        kind, back = _kind_of_day(plan, day), h // plan.day
+        kind, back = _kind_of_day(calendar, day), h // plan.day
         for k in range(plan.alike):
             back += 1
-            while n + stop - 1 - back * plan.day >= oldest and _kind_of_day(plan, day - back) != kind:
+            while n + stop - 1 - back * plan.day >= oldest and _kind_of_day(calendar, day - back) != kind:
                 back += 1
             order = n + h - back * plan.day
             cell = order % window
@@ -576,22 +582,21 @@ def _align_alike(
 
 
 @njit(cache=True, error_model="numpy")
-def _local_day(plan: Plan, time: int) -> int:
-    return (time + _zone_offset(plan, time)) // DAY_MS
+def _local_day(calendar: Calendar, time: int) -> int:
+    return to_local(calendar, time) // DAY_MS
 
 
 @njit(cache=True, error_model="numpy")
 def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_HG: Singles, codes_HT: Ints) -> None:
     """Write the calendar and the known inputs of the bars of the horizon, numbers from feature ``f`` on."""
-    numbers = 0
+    numbers, calendar = 0, plan.calendar
     for i in range(plan.known.shape[0]):
         if plan.sizes[plan.known[i]] == 0:
             numbers += 1
     for h in range(plan.horizon):
-        local = label + (h + 1) * plan.freq
-        local += _zone_offset(plan, local)
+        local = to_local(calendar, label + (h + 1) * plan.freq)
         day = local // DAY_MS
-        off, weekday = _is_day_off(plan, day), (day + 3) % 7 if plan.week else 0
+        off, weekday = _is_day_off(calendar, day), (day + 3) % 7 if plan.week else 0
         kind = 2 if off else 1 if weekday >= 5 else 0
         codes_HT[h, 0] = kind * plan.places + (local - day * DAY_MS) * plan.places // DAY_MS
         first = 3 * plan.places  # the first row of the next table
