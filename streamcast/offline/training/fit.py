@@ -35,7 +35,7 @@ from streamcast.models.spec import SpecError
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
 from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
-from streamcast.offline.training.hardware import device_named, one_thread
+from streamcast.offline.training.hardware import copied, device_named, one_thread
 from streamcast.offline.training.objective import Objective, taught_by
 from streamcast.offline.training.quality import held_out_quality
 from streamcast.offline.training.sequences import Ints, Sequences, sequences
@@ -245,7 +245,7 @@ def _refit(run: _Run, options: Options, all_P: Ints) -> int:
         run.network, run.seen, np.sort(all_P), all_P[:0], again, run.on_progress, run.teacher, best=run.best,
         share=(run.share[1], 1.0), ends=run.ends,
     )  # fmt: skip
-    kept, mean = copy.deepcopy(run.network.state_dict()), copy.deepcopy(run.network)
+    kept, mean = copy.deepcopy(run.network.state_dict()), copied(run.network)
     try:
         further.one_epoch(mean)
         kept = mean.state_dict()
@@ -305,7 +305,7 @@ class _Run:
         stopped = "epochs"
         try:
             self.first = self.best = self.loss(self.network)
-            optimizer, mean = self._optimizer(), copy.deepcopy(self.network)
+            optimizer, mean = self._optimizer(), copied(self.network)
             batches = self._batches(np.random.default_rng(options.seed))
             while self.epoch < options.epochs:
                 finished = self._epoch(optimizer, batches, mean)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from streamcast.errors import Option
+from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 
 
@@ -17,6 +20,15 @@ def device_named(name: str) -> torch.device:
     if name == "cuda" and not there:
         raise SpecError(Option.DEVICE, " is 'cuda', but torch sees no GPU here: choose 'auto' or 'cpu'")
     return torch.device("cuda" if there and name != "cpu" else "cpu")
+
+
+def copied(network: Network) -> Network:
+    """Return a copy on the same device whose recurrent weights lie in one piece of memory, as a GPU's kernels want."""
+    twin = copy.deepcopy(network)
+    for module in twin.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
+    return twin
 
 
 @contextmanager
