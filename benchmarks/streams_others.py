@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from streamcast.offline.evaluation.baselines import Ridge
 from streamcast.spec.model_spec import format_duration
 
 BENCH = "pip install 'streamcast-forecasting[bench]'"
+WORDS_AS_OBJECTS = {"PANDAS_FUTURE_INFER_STRING": "0"}
+"""For a script that knows columns of words as those of pandas before 3."""
 FLAIR_SEASONS = 500
 """FLAIR reads this many of the shortest seasons before a cutoff."""
 CLASSICAL_SEASONS = 28
@@ -87,7 +90,7 @@ def _run_gbm(it: StreamSet, request: Request, table: Path, printed: Path) -> Non
     call = [sys.executable, "-W", "ignore", request.gbm.resolve(), it.name, "--data", request.data.resolve()]
     ran = subprocess.run(
         [*map(str, call), "--every", str(request.every), "--out", str(table.resolve())],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, env=os.environ | WORDS_AS_OBJECTS,
     )  # fmt: skip
     if ran.returncode:
         last = ran.stderr.strip().splitlines()[-1:] or ["no message"]

@@ -78,6 +78,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     telemetry.recovering(500)
     telemetry.recovered(2.0)
     telemetry.unknown_categories({"weather": 2})
+    telemetry.below_lower(3)
     telemetry.gaps_filled(5)
     telemetry.evicted(1)
     telemetry.state(5000, 80_000_000, 3.2)

@@ -47,6 +47,7 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "late_records": ("Records that came after their bar had closed.", ("action",)),
     "duplicates": ("Records dropped because their bar was already filled.", ()),
     "unknown_categories": ("Records whose column has a category that the model was not trained with.", ("column",)),
+    "below_lower": ("Records whose target lies below the model's lower bound, below which it forecasts nothing.", ()),
     "dead_letters": ("Records sent to the dead-letter topic.", ("reason",)),
     "forecasts_produced": ("Forecasts committed.", ("lane", "model", "model_version")),
     "forecasts_not_finite": ("Forecasts that were not finite, and so not published.", ("lane",)),

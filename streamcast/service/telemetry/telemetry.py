@@ -179,6 +179,13 @@ class Telemetry(Collector):
                     self._add("unknown_categories", column, amount=count)
             self._operator_log.unknown_categories(counts)
 
+    def below_lower(self, count: int) -> None:
+        """``count`` committed records have a target below the champion's lower bound."""
+        if count:
+            with self._lock:
+                self._add("below_lower", amount=count)
+            self._operator_log.below_lower(count)
+
     def forecasts(self, lane: str, count: int) -> None:
         """``count`` forecasts of ``lane`` were committed; raises KeyError for an unknown lane."""
         with self._lock:

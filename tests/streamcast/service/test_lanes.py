@@ -254,3 +254,12 @@ def test_categories_that_the_model_does_not_know_are_counted_by_column(tmp_path:
     stand.serve(LANES)
     assert b'streamcast_unknown_categories_total{column="sky"} 3.0' in stand.telemetry.exposition()
     assert stand.values(TOPICS.dead_letters) == []
+
+
+def test_values_below_the_bound_of_the_model_are_answered_and_counted(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    stand.observe("a", 1.0, -2.0, 0.0, -1e-9, *TEN)
+    bounded = Model(GOOD.spec.model_copy(update={"lower": 0.0}), GOOD.network, "bounded", "1", "1" * 64)
+    stand.serve({"champion": bounded})
+    assert b"streamcast_below_lower_total 2.0" in stand.telemetry.exposition()
+    assert len(stand.values(TOPICS.forecasts)) == 4 + len(TEN)

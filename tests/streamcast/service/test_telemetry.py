@@ -86,6 +86,7 @@ def feed(telemetry: Telemetry) -> None:
     telemetry.on_abort()
     telemetry.batch(0.02, np.full(90, 0.5), {"answered": 90, "absorbed": 5, "late": 2, "duplicate": 1})
     telemetry.unknown_categories({"sky": 2})
+    telemetry.below_lower(4)
     telemetry.dead_letter("not JSON", 2)
     telemetry.gaps_filled(3)
     telemetry.evicted(1)
@@ -223,6 +224,7 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     commit(1_000, 1_000, 1_000)
     telemetry.dead_letter("json")
     telemetry.unknown_categories({"sky": 3})
+    telemetry.below_lower(2)
     assert not caplog.messages
     clock.now += 1.5
     commit(1_250, 250, 200)
@@ -236,7 +238,7 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     assert caplog.messages == [
         (
             "last 60 s: 1,250 records, 1 dead letter, 1 dropped because they came late, 5 dropped because their bar had"
-            " been answered, 3 with an unknown sky, lag 50 records, latency p99 25 ms"
+            " been answered, 3 with an unknown sky, 2 with a value below the model's lower bound, lag 50 records, latency p99 25 ms"
         )
     ]
 
