@@ -18,12 +18,16 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 
 from benchmarks.children import end_with_parent
 from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage
 from streamcast.consumers import loop
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, Positions, TopicSpec, Transport
+from streamcast.offline.history.read import read
+from streamcast.offline.training.defaults import default_spec
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
@@ -43,8 +47,16 @@ MODELS = {
 }
 
 
+DEFAULT = "default"
+"""The model that ``train`` makes: target bars, and the online layer."""
+SEASONS = (24, 168)
+"""Of the default model, in bars; the records' values repeat after the first."""
+
+
 def benchmark_model(kind: str, window: int = 0, columns: int = 3) -> Model:
     """Return an untrained model of the benchmarks' shape: 336 lags, horizon 24, 3 quantiles, minutes."""
+    if kind == DEFAULT:
+        return _default_model(columns)
     network, scales = MODELS[kind]
     spec = ModelSpec(
         series=SeriesSpec(columns=tuple(Column(name=f"c{i}") for i in range(columns)), freq=60_000),
@@ -55,6 +67,17 @@ def benchmark_model(kind: str, window: int = 0, columns: int = 3) -> Model:
     if net.highway is not None:
         torch.nn.init.normal_(net.highway.weight, std=0.02)
     return Model(spec, net.eval(), "bench", "1", "0" * 64)
+
+
+def _default_model(columns: int) -> Model:
+    """Return an untrained model as ``train`` makes it of such records."""
+    bars = np.arange(4 * SEASONS[-1])
+    frame = pd.DataFrame({"ds": 1_700_000_040_000 + 60_000 * bars, "y": np.sin(bars / SEASONS[0] * 2 * np.pi)})
+    for column in range(1, columns):
+        frame[f"c{column}"] = frame["y"] / (1 + column)
+    spec = default_spec(read(frame, id_col=None), 24, season=SEASONS)
+    torch.manual_seed(0)
+    return Model(spec, new_network(spec).eval(), "bench", "1", "0" * 64)
 
 
 IDLE_SECONDS = 5.0
@@ -136,7 +159,7 @@ def main() -> None:
     parser.add_argument("records", type=int)
     parser.add_argument("--client", choices=("kafka-python", "librdkafka"), default="kafka-python")
     parser.add_argument("--guarantee", choices=("at_least_once", "exactly_once"), default="at_least_once")
-    parser.add_argument("--model", choices=tuple(MODELS), default="gru")
+    parser.add_argument("--model", choices=(*MODELS, DEFAULT), default="gru")
     parser.add_argument("--poll", type=int, default=5000)
     parser.add_argument("--group", default="")
     parser.add_argument("--instance", default="0")

@@ -303,7 +303,7 @@ def main() -> None:
     parser.add_argument("--paced-rounds", type=int, default=3, help="of latency at a fixed rate (0: none)")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each latency measurement")
     parser.add_argument("--clients", nargs="+", default=["kafka-python", "librdkafka"])
-    parser.add_argument("--models", nargs="+", default=["gru", "lstm-attention"])
+    parser.add_argument("--models", nargs="+", default=["gru", "lstm-attention", "default"])
     parser.add_argument("--json", type=Path)
     a = parser.parse_args()
     found = run(a.clients, a.models, a.records, a.rounds, a.paced_rounds, a.seconds)

@@ -23,7 +23,7 @@ class OnlineLayer:
     def __init__(
         self, seasons: Sequence[int], horizon: int, levels: Sequence[float], lower: float = -math.inf,
         network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
-        shared_coverage_step: float = 0.0, regressions_wait: bool = False,
+        shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -38,6 +38,7 @@ class OnlineLayer:
         n = len(self.seasons)
         self.features, self.regressions = 2 * n + 9, regressions
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
+        self.hourly_coverage_step, self.phi = hourly_coverage_step, np.zeros((self.parts, len(self.levels)))
         self.waits = regressions_wait
         prior = [network_prior, 0.5, *[2.0] * (n - 1), 6.0, *[0.0] * n, *[0.0] * (2 * regressions)]
         self.regret = {h: np.array(prior) for h in self.ladder}
@@ -196,10 +197,8 @@ class OnlineLayer:
                     self.moment[h][e] = max(1.0, keep * self.moment[h][e] + regret**2)
             self.sigma[h] += max(1.0 / n, 1.0 / (60.0 + 3.0 * h)) * (error - self.sigma[h])
             relative.append(min(error / sigma, 10.0))
-        for h in self.ladder if shortfalls else ():
-            if h <= t:
-                eta = self.shared_coverage_step * h**-0.15 * per_day
-                self.theta[h] = np.clip(self.theta[h] + eta * np.mean(shortfalls, 0), -20, 20)
+        if shortfalls:
+            self.share_levels(t, np.mean(shortfalls, 0))
         self.borrow()
         regrets, moments = np.mean([*self.regret.values()], 0), np.mean([*self.moment.values()], 0)
         for h in self.ladder:
@@ -210,6 +209,16 @@ class OnlineLayer:
             first = self.count[self.ladder[0]]
             rate = max(1 / 14, 1 / (2 + first / self.day)) / (self.day / self.parts)
             self.share[self.part(t)] += rate * (math.fsum(relative) / len(relative) - self.share[self.part(t)])
+
+    def share_levels(self, t: int, shortfall: Floats) -> None:
+        """Let one bar's mean shortfall of all scored steps move the levels of each step and of its part of the day."""
+        per_day = min(1.0, 24.0 / self.day) if self.day > 1 else 1.0
+        for h in self.ladder:
+            if h <= t:
+                eta = self.shared_coverage_step * h**-0.15 * math.sqrt(per_day)
+                self.theta[h] = np.clip(self.theta[h] + eta * shortfall, -20, 20)
+        moved = self.phi[self.part(t)] + self.hourly_coverage_step * per_day * shortfall
+        self.phi[self.part(t)] = np.clip(moved, -20, 20)
 
     def borrow(self) -> None:
         seen = [h for h in self.ladder if self.count[h]]
@@ -262,7 +271,7 @@ class OnlineLayer:
         mixed = max(0.0, self.lower) if math.isnan(mixed) else mixed
         local = self.between(self.sigma, h) * max(self.share[self.part(u)], 0.05)
         trust = 0.0 if network is None else 1.0 if alone else weights[0]
-        theta = self.between(self.theta, h)
+        theta = self.between(self.theta, h) + self.phi[self.part(t + h)]
         found = []
         for j, z in enumerate(self.normal):
             offset = (1 - trust) * z * local

@@ -119,6 +119,7 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
         keep=1.0 - online.forget / day,
         coverage_step=np.array([online.coverage_step * h**-0.3 * per_day for h in steps.tolist()]),
         shared_step=np.array([online.shared_coverage_step * h**-0.15 * per_day for h in steps.tolist()]),
+        hourly_step=online.hourly_coverage_step * (min(1.0, 24.0 / day) if day > 1 else 1.0),
         error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
         first_regret=np.array(
             [online.network_prior, PRIOR_LAST]
@@ -146,6 +147,7 @@ def layer_fields(spec: ModelSpec, online_spec: Online) -> dict[str, Field]:
         "places": Field((sum(rings), online.PLACES), np.float64, 0, tuple((size, 0) for size in rings)),
         "pending": Field((sum(pending), quantiles), np.float64, 0, tuple((size, 0) for size in pending)),
         "moments": Field((online.MOMENTS + 2 * parts,), np.float64, scale=0),
+        "hourly": Field((parts if online_spec.hourly_coverage_step else 0, quantiles), np.float64, scale=0),
         "regression": Field(equations, np.float64, scale=0),
         "mixture": Field((len(pending), row), np.float64, scale=0),
     }

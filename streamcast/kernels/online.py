@@ -40,7 +40,8 @@ weight: s_j = a·(network_j − network's median) + (1 − a)·z_j·local, q_j =
 q_j]) within ±20: adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170), eta = max(coverage step ·
 h^-.3 · √min(1, 24/S0), 1/(n + 10)).  Steps also learn from one another, because a bar tells one step hardly more than
 the next: at a bar, every theta_j moves by the mean of (level_j − [y < issued q_j]) over the ladder as well, times
-shared coverage step · h^-.15 · √min(1, 24/S0).
+shared coverage step · h^-.15 · √min(1, 24/S0).  And so does phi_j(p), p being the bar's part of the day, times hourly
+coverage step · min(1, 24/S0), within ±20; a target bar has theta_j + phi_j(its part) in the place of theta_j.
 
 **Days off.**  Simple forecasts repeat days of another kind.  Where the spec says so, a target bar on a day off has the
 network's forecast alone while edge >= 0: at bars of days off, edge ← (1 − 1/(4·S0))·edge + the mean over the ladder of
@@ -122,6 +123,7 @@ class LayerPlan(NamedTuple):
     keep: float  # of regrets, a bar
     coverage_step: Floats  # L
     shared_step: Floats  # L
+    hourly_step: float
     error_rate: Floats  # L
     first_regret: Floats  # E
 
@@ -135,6 +137,7 @@ class LayerState(NamedTuple):
     places: Floats  # slots, sum of rings, PLACES
     pending: Floats  # slots, sum of ladder, Q: the issued levels, and the network's median in the place of theirs
     moments: Floats  # slots, MOMENTS + 2·B
+    hourly: Floats  # slots, B, Q: what the levels of a part of the day add; no rows if the spec has none
     regression: Floats  # slots, 2, G, P·(P+1)/2 + 2·P: lower triangle, right side, coefficients
     mixture: Floats  # slots, L, 3·E + 2 + Q: regrets, second moments, weights, sigma, outcomes, theta
 
@@ -148,6 +151,7 @@ class LayerRow(NamedTuple):
     places: Floats
     pending: Floats
     moments: Floats
+    hourly: Floats
     regression: Floats
     mixture: Floats
 
@@ -180,11 +184,12 @@ def _within(value: float, most: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def _reset(plan: LayerPlan, moments: Floats, regression: Floats, mixture: Floats) -> None:
+def _reset(plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats, mixture: Floats) -> None:
     """Give a series the state of a new one; its rings have no bar, so that old cells are never read."""
     experts = plan.first_regret.shape[0]
     moments[:] = 0.0
     moments[(moments.shape[0] + MOMENTS) // 2 :] = 1.0
+    hourly[:] = 0.0
     regression[:] = 0.0
     mixture[:] = 0.0
     total = plan.first_regret.sum()
@@ -419,6 +424,13 @@ def _share_levels(shared_step: Floats, ladder: Ints, t: int, mixture: Floats, sh
 
 
 @njit(cache=True, error_model="numpy", inline="always")
+def _track_part(rate: float, hourly: Floats, part: int, shortfall: Floats) -> None:
+    """Move what the levels of a part of the day add, by the sum of their shortfalls."""
+    for j in range(shortfall.shape[0]):
+        hourly[part, j] = _within(hourly[part, j] + rate * shortfall[j], MOST_TRACKED)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
 def _fit(
     day: int, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float, expert: Floats
 ) -> None:
@@ -544,6 +556,8 @@ def _settle(
         mixture[step, error] += max(1.0 / n, error_rate[step]) * (missed - mixture[step, error])
     if issued > 0:
         _share_levels(plan.shared_step, ladder, t, mixture, shortfall, issued)
+        if row.hourly.shape[0] > 0:
+            _track_part(plan.hourly_step / issued, row.hourly, plan.parts[t % day], shortfall)
     if off:
         moments[EDGE] = (1.0 - 1.0 / (EDGE_DAYS * day)) * moments[EDGE] + edge
     return relative, settled
@@ -600,8 +614,8 @@ def _is_usable(forecast: Floats, a: int) -> bool:
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _write_levels(
-    normal: Floats, median: int, lower: float, mixture: Floats, low: int, high: int, share: float, mixed: float,
-    local: float, trust: float, forecast: Floats, a: int, h: int,
+    normal: Floats, median: int, lower: float, mixture: Floats, low: int, high: int, share: float, hourly: Floats,
+    part: int, mixed: float, local: float, trust: float, forecast: Floats, a: int, h: int,
 ) -> bool:  # fmt: skip
     """Replace the network's levels, h steps ahead, by the final ones; whether they are finite."""
     quantiles = normal.shape[0]
@@ -611,6 +625,8 @@ def _write_levels(
     for j in range(quantiles):
         if j != median:
             tracked = (1.0 - share) * mixture[low, first + j] + share * mixture[high, first + j]
+            if hourly.shape[0] > 0:
+                tracked += hourly[part, j]
             offset = (1.0 - trust) * normal[j] * local
             if trust > 0.0:
                 offset += trust * (forecast[a, h - 1, j] - center)
@@ -635,7 +651,7 @@ def _answer(
     ``off`` [A, H + 1] says which bars from the newest on are days off; it is empty where that does not matter.
     """
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
-    mixture, moments, pending = row.mixture, row.moments, row.pending
+    mixture, moments, pending, hourly = row.mixture, row.moments, row.pending, row.hourly
     experts, day = expert.shape[0], plan.seasons[0]
     shares = MOMENTS + (moments.shape[0] - MOMENTS) // 2
     places, at, regression, cutoffs, deviations = row.places, scratch.at, row.regression, row.cutoff, row.deviation
@@ -677,7 +693,9 @@ def _answer(
         if cell >= 0:
             pending[cell, median] = forecast[a, h - 1, median] if network else math.nan
         trust = 1.0 if alone else weights[0] if network else 0.0
-        written = _write_levels(normal, median, lower, mixture, low, high, share, mixed, local, trust, forecast, a, h)
+        written = _write_levels(
+            normal, median, lower, mixture, low, high, share, hourly, part, mixed, local, trust, forecast, a, h
+        )
         finite = finite and written
         if cell >= 0:
             for j in range(forecast.shape[2]):
@@ -713,10 +731,10 @@ def learn_and_answer(
         y = _within(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
         row = LayerRow(
             state.observed[slot], state.deviation[slot], state.cutoff[slot], state.places[slot], state.pending[slot],
-            state.moments[slot], state.regression[slot], state.mixture[slot],
+            state.moments[slot], state.hourly[slot], state.regression[slot], state.mixture[slot],
         )  # fmt: skip
         if t == 0:
-            _reset(plan, row.moments, row.regression, row.mixture)
+            _reset(plan, row.moments, row.hourly, row.regression, row.mixture)
         for s in range(seasons):
             scratch.at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
         cell = t % row.observed.shape[0]

@@ -226,13 +226,19 @@ class Online(Frozen):
     shared_coverage_step: float = Field(
         default=0.0, ge=0, le=1, description="how fast they follow the coverage of all scored steps together"
     )
+    hourly_coverage_step: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="how fast the levels of a part of the day, of which there are at most 24, follow their coverage",
+    )
     network_on_days_off: bool = Field(
         default=False,
         description="whether the network alone forecasts days off, as long as it is better there than the mixture",
     )
 
 
-NEW_ONLINE = Online(regressions_wait=True, coverage_step=0.03, shared_coverage_step=0.2)
+NEW_ONLINE = Online(regressions_wait=True, coverage_step=0.03, shared_coverage_step=0.2, hourly_coverage_step=0.05)
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 
 

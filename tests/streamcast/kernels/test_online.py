@@ -87,7 +87,8 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
         network[random.random(len(y)) < 0.1, 0, 0] = np.inf
     oracle = OnlineLayer(
         seasons, horizon, spec.quantiles, -1.5, coverage_step=online.coverage_step,
-        shared_coverage_step=online.shared_coverage_step, regressions_wait=online.regressions_wait,
+        shared_coverage_step=online.shared_coverage_step, hourly_coverage_step=online.hourly_coverage_step,
+        regressions_wait=online.regressions_wait,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
