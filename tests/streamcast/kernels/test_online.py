@@ -138,6 +138,22 @@ def test_a_bar_outside_its_intervals_widens_those_of_all_steps() -> None:
     assert width_KH[soon, -1] / width_KH[before, -1] > 1.1 * own_KH[soon, -1] / own_KH[before, -1]
 
 
+def test_intervals_hold_at_every_hour_whose_noise_the_network_does_not_know() -> None:
+    """Noise is three times as large by day as by night; all of the network's intervals are as wide as each other."""
+    random = np.random.default_rng(8)
+    hours = np.arange(24 * 400)
+    y = random.normal(size=len(hours)) * np.where(hours % 24 >= 12, 3.0, 1.0)
+    network = np.broadcast_to([-2.0, 0.0, 2.0], (len(hours), 1, 3)).copy()
+
+    def furthest_from_80(online: Online) -> float:
+        low, _, high = run(spec_of((24,), 1, online=online), y, network)[:-1, 0].T
+        held = ((low <= y[1:]) & (y[1:] <= high))[24 * 100 - 1 :].reshape(-1, 24)
+        return float(np.abs(held.mean(0) - 0.8).max())
+
+    assert furthest_from_80(NEW_ONLINE) < 0.1
+    assert furthest_from_80(NEW_ONLINE.model_copy(update={"hourly_coverage_step": 0.0})) > 0.15
+
+
 @pytest.mark.parametrize("miss", [0.3, 30.0])
 def test_days_off_have_the_networks_forecast_as_long_as_it_is_the_better_one(miss: float) -> None:
     """``miss`` is the network's error on days off, where that of the mixture is some 2."""
