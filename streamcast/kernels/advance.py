@@ -56,7 +56,7 @@ OLDER_SEASONS = 3
 
 
 class Calendar(NamedTuple):
-    """The calendar of a model spec.  Functions that need no more take this, because all of a ``Plan`` costs 30 ns."""
+    """The calendar of a model spec, for functions of a few instructions: to pass a whole ``Plan`` takes 30 ns."""
 
     zone_from: Ints  # when an offset from UTC begins
     zone_offset: Ints
@@ -379,8 +379,6 @@ def _step(
 @njit(cache=True, error_model="numpy")
 def _season_before(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> float:
     """Return the target of an earlier bar, or of its place in older seasons where it is missing; NaN if all are."""
-    if order < 0:
-        return math.nan
     for older in range(OLDER_SEASONS + 1):
         before = order - older * season
         if before < oldest:
