@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -19,7 +18,8 @@ from streamcast.app.commands import tables
 from streamcast.app.commands.files.reading import read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.options import Columns, CompressOptions
-from streamcast.app.trained import baseline, quality
+from streamcast.app.moments import moment
+from streamcast.app.trained import baseline, quality, zone_of
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
 from streamcast.models.guide.advisor import Resources, Task
@@ -113,7 +113,7 @@ def _readable(model: Model) -> dict[str, object]:
     """Return lists, times and the quality as a terminal shows them."""
     spec, facts = model.spec, model.facts
     times = {
-        f"training {name}": datetime.fromtimestamp(facts[name] / 1000, UTC).isoformat()
+        f"training {name}": moment(facts[name], zone_of(model))
         for name in ("first", "last", "held_out_from")
         if isinstance(facts.get(name), int)
     }

@@ -100,6 +100,8 @@ def test_a_model_keeps_how_its_file_was_read_and_later_commands_use_it(data: Pat
     assert set(times) <= set(local)
     first = pd.Timestamp(facts["held_out_from"], unit="ms", tz="UTC").tz_convert("Australia/Brisbane").tz_localize(None)
     assert times.min() >= first - pd.Timedelta(hours=1)
+    shown = " ".join(ran("model", "show", "model@1", "--models", models).split())
+    assert f"training held_out_from {first} Australia/Brisbane" in shown
     ran("model", "compress", "model@1", "--data", data, "--models", models)
     assert "quality" not in load_model(models, "model@2").facts
 
