@@ -17,8 +17,8 @@ from rich.text import Text
 from streamcast.app.commands import tables
 from streamcast.app.commands.files.reading import read_history
 from streamcast.app.commands.tables import lean
-from streamcast.app.options import Columns, CompressOptions
 from streamcast.app.moments import moment
+from streamcast.app.options import Columns, CompressOptions
 from streamcast.app.trained import baseline, quality, zone_of
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
