@@ -19,24 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from rich.table import Table
 
 from benchmarks.printing import show
-from benchmarks.service import benchmark_model
+from benchmarks.service import FIRST_MS, benchmark_model, trained_form
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.engine.engine import Engine
-from streamcast.offline.history.read import read
-from streamcast.offline.training.defaults import default_spec
-from streamcast.spec.folders import Model, new_network
+from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.forecasts import Encoder
 from streamcast.topics.observations import Decoder, Observations, encode_observation
 
 POLL = 5_000
-HOUR_MS, FIRST_MS = 3_600_000, 1_700_000_000_000
-HISTORY_HOURS = 24 * 70
 SOURCE = Partition("input", 0)
 
 
@@ -54,16 +49,6 @@ def polls(series: int, spec: SeriesSpec, rows: int = POLL) -> Iterator[Observati
         keys = [names[i] for i in (number % series).tolist()]
         yield Observations([(SOURCE, 0, rows)], keys, number, times, times, values)
         first += rows
-
-
-def trained_form(*, plain: bool) -> Model:
-    """Return an untrained model of the form that ``streamcast train`` gives hourly series, a day ahead."""
-    hours = np.arange(HISTORY_HOURS)
-    frame = pd.DataFrame({"ds": FIRST_MS // HOUR_MS * HOUR_MS + hours * HOUR_MS})
-    frame["y"] = (2 + np.sin(hours / 24 * 2 * np.pi)) * np.where(hours // 24 % 7 < 5, 1.5, 1.0)
-    spec = default_spec(read(frame, id_col=None), 24, plain=plain)
-    torch.manual_seed(0)
-    return Model(spec, new_network(spec).eval(), "bench", "1", "0" * 64)
 
 
 def _first_polls(model: Model, series: int) -> int:

@@ -1,4 +1,4 @@
-"""Five more sets for the judge of streams, on which nothing was chosen.
+"""Five more sets for the judge of streams, on which no default of the forecasts was chosen.
 
     python -m benchmarks.other_sets --data FOLDER --out FOLDER
 
@@ -23,8 +23,9 @@ def air(folder: Path, measured: str) -> pd.DataFrame:
     frame = pd.read_parquet(folder / "beijing" / "prsa_2013_2017.parquet")
     frame = frame[frame["station"].isin(sorted(frame["station"].unique())[:STATIONS])]
     names = {"station": "unique_id", "time": "ds", measured: "y", "TEMP": "temp", "WSPM": "wind"}
-    frame = frame[list(names)].rename(columns=names).dropna(subset=["y"])
-    return frame.ffill()
+    frame = frame[list(names)].rename(columns=names).dropna(subset=["y"]).sort_values(["unique_id", "ds"])
+    frame[["temp", "wind"]] = frame.groupby("unique_id")[["temp", "wind"]].ffill()
+    return frame
 
 
 def transformer(folder: Path) -> pd.DataFrame:

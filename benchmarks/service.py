@@ -48,18 +48,19 @@ MODELS = {
 
 
 DEFAULT = "default"
-"""The model that ``train`` makes: target bars, and the online layer."""
-SEASONS = (24, 168)
-"""Of the default model, in bars; the records' values repeat after the first."""
+"""The form that ``train`` gives: target bars, and the online layer."""
+MINUTE_MS, HOUR_MS, FIRST_MS = 60_000, 3_600_000, 1_700_000_000_000
+DAY, WEEK, WEEKS = 24, 168, 10
+"""Of the history that a form is chosen for, in bars."""
 
 
 def benchmark_model(kind: str, window: int = 0, columns: int = 3) -> Model:
-    """Return an untrained model of the benchmarks' shape: 336 lags, horizon 24, 3 quantiles, minutes."""
+    """Return an untrained model for minutes, 24 bars ahead: ``train``'s default, or a network with 336 lags."""
     if kind == DEFAULT:
-        return _default_model(columns)
+        return trained_form(MINUTE_MS, columns, (DAY, WEEK))
     network, scales = MODELS[kind]
     spec = ModelSpec(
-        series=SeriesSpec(columns=tuple(Column(name=f"c{i}") for i in range(columns)), freq=60_000),
+        series=SeriesSpec(columns=tuple(Column(name=f"c{i}") for i in range(columns)), freq=MINUTE_MS),
         horizon=24, lags=336, season=24, scales=scales, window=window, network=network,
     )  # fmt: skip
     torch.manual_seed(0)
@@ -69,13 +70,16 @@ def benchmark_model(kind: str, window: int = 0, columns: int = 3) -> Model:
     return Model(spec, net.eval(), "bench", "1", "0" * 64)
 
 
-def _default_model(columns: int) -> Model:
-    """Return an untrained model as ``train`` makes it of such records."""
-    bars = np.arange(4 * SEASONS[-1])
-    frame = pd.DataFrame({"ds": 1_700_000_040_000 + 60_000 * bars, "y": np.sin(bars / SEASONS[0] * 2 * np.pi)})
+def trained_form(
+    freq: int = HOUR_MS, columns: int = 1, season: Sequence[int] | None = None, *, plain: bool = False
+) -> Model:
+    """Return an untrained model of the form that ``streamcast train`` gives such series, 24 bars ahead."""
+    bars = np.arange(WEEKS * WEEK)
+    frame = pd.DataFrame({"ds": FIRST_MS // freq * freq + bars * freq})
+    frame["y"] = (2 + np.sin(bars / DAY * 2 * np.pi)) * np.where(bars // DAY % 7 < 5, 1.5, 1.0)
     for column in range(1, columns):
         frame[f"c{column}"] = frame["y"] / (1 + column)
-    spec = default_spec(read(frame, id_col=None), 24, season=SEASONS)
+    spec = default_spec(read(frame, id_col=None), 24, season=season, plain=plain)
     torch.manual_seed(0)
     return Model(spec, new_network(spec).eval(), "bench", "1", "0" * 64)
 

@@ -26,7 +26,10 @@ Singles = npt.NDArray[np.float32]
 BLOCK_ROWS = 512
 """Rows of one call of the network; a multiple of a tile."""
 TARGET_BARS, LEAST_ROWS = 6_144, 64
-"""Where answers have target bars, a read-out takes rows with about so many, which fit the cache, or the least."""
+"""Where answers have target bars, a read-out takes rows with about so many, or the least.
+
+Fewer are more calls of torch, more leave the cache (DECISIONS.md, 84).
+"""
 
 
 @dataclass(slots=True)
