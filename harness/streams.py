@@ -95,7 +95,7 @@ SPECS: Mapping[str, ModelSpec] = {
         {"freq": "8h", "ttl": "30d"},
         horizon=5,
         season=(3, 21),
-        targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3),
+        targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3, softmax=16),
         online=Online(network_on_days_off=True),
     ),
     "online": model_spec({}, horizon=5, season=(4, 9), naive=2, online=NEW_ONLINE),

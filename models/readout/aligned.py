@@ -43,17 +43,20 @@ class TargetShape:
     """The sizes of ``TargetBars``: F features, of which J are seasonal values, and the rows of the look-up table.
 
     The table is several tables one after the other: time of day, day of the week, categories, and the step itself.
+    ``softmax`` is the least width of the softmax over candidates; those that it adds have no weight.
     """
 
     features: int
     seasonal: int
     rows: int
+    softmax: int = 0
 
     def __post_init__(self) -> None:
         """Raise SpecError when no read-out can have this shape."""
         multiple_of_eight("the number of features of a target bar", self.features)
         within("the number of seasonal values", self.seasonal, 1, self.features)
         within("the number of rows of the look-up table", self.rows, 1, 1_000_000)
+        within("the width of the softmax", self.softmax, 0, 64)
 
 
 class Aligned(nn.Module):
@@ -83,6 +86,7 @@ class Aligned(nn.Module):
         self.table_RH = nn.Parameter(torch.randn(shape.rows, hidden) * 0.1)
         self.second = RowLinear(hidden, second)
         self.gate = RowLinear(second, shape.seasonal + 2 + highway)
+        self.added = max(shape.softmax - self.gate.out_features, 0)
         self.out = RowLinear(second, 1 + numbers)
         self.dropout = nn.Dropout(dropout)
         gains = ((self.context, 1.0), (self.recent, 1.0), (self.target, 1.0), (self.second, 1.0), (self.gate, 0.3))
@@ -104,12 +108,15 @@ class Aligned(nn.Module):
         x_BhH = x_XH.view(rows, horizon, -1).add_(once_BH[:, None])
         z_BhX = self._dropped(F.relu(self.second(self._dropped(F.relu(x_BhH, inplace=True))), inplace=True))
         moved_Bh1, numbers_BhP = self.out(z_BhX).split([1, self.numbers], -1)
-        weights_BhN = self.gate(z_BhX).softmax(-1)
+        scores_BhN = self.gate(z_BhX)
+        if self.added:
+            scores_BhN = F.pad(scores_BhN, (0, self.added), value=-torch.inf)
+        weights_BhN = scores_BhN.softmax(-1)
         level_Bh = level_B[:, None].expand(-1, horizon)
         mixed_Bh = (weights_BhN[..., 2 : 2 + self.seasonal] * x_BhF[..., : self.seasonal]).sum(-1)
         mixed_Bh = mixed_Bh + weights_BhN[..., 0] * level_Bh
         if highway_Bh is not None:
-            mixed_Bh = mixed_Bh + weights_BhN[..., -1] * (highway_Bh + level_Bh)
+            mixed_Bh = mixed_Bh + weights_BhN[..., 2 + self.seasonal] * (highway_Bh + level_Bh)
         return mixed_Bh - level_Bh + moved_Bh1[..., 0], numbers_BhP
 
     def _dropped(self, x_BhH: Tensor) -> Tensor:

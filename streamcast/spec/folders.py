@@ -107,7 +107,9 @@ def new_network(spec: ModelSpec) -> Network:
     seen = None
     if targets is not None:
         tables = features.target_tables(spec, targets)
-        seen = TargetShape(features.target_width(spec, targets), features.seasonal_values(targets), sum(tables))
+        seen = TargetShape(
+            features.target_width(spec, targets), features.seasonal_values(targets), sum(tables), targets.softmax
+        )
     shape = Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles, seen)
     try:
         if has_no_network(spec):

@@ -204,6 +204,9 @@ class TargetBars(Frozen):
     places: int = Field(default=48, ge=1, le=288, description="entries of the time-of-day table")
     week: bool = Field(default=True, description="whether days of the week and days off differ")
     known: tuple[Known, ...] = Field(default=(), max_length=64)
+    softmax: int = Field(
+        default=0, ge=0, le=64, description="least width of the softmax over candidates; below 16 torch takes longer"
+    )
 
 
 class Online(Frozen):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -38,7 +40,7 @@ def given(network: Network, rows: int) -> tuple[list[Tensor], list[Tensor], Tens
 
 
 def by_hand(
-    part: Aligned, context_D: Floats, lags_L: Floats, bars: TargetBars, row: int, highway_h: Floats
+    part: Aligned, context_D: Floats, lags_L: Floats, bars: TargetBars, row: int, highway_h: Floats | None
 ) -> tuple[Floats, Floats]:
     """The equations of the module, one row and one step at a time, in float64."""
     w = {name: weight.detach().double().numpy() for name, weight in part.state_dict().items()}
@@ -51,27 +53,32 @@ def by_hand(
         z = np.maximum(w["second.weight"] @ np.maximum(x, 0) + w["second.bias"], 0)
         score = w["gate.weight"] @ z + w["gate.bias"]
         weights = np.exp(score - score.max()) / np.exp(score - score.max()).sum()
-        candidates = np.concatenate([[level, 0.0], x_F[: TARGETS.seasonal], [highway_h[h] + level]])
+        by_highway = [] if highway_h is None else [highway_h[h] + level]
+        candidates = np.concatenate([[level, 0.0], x_F[: TARGETS.seasonal], by_highway])
         out = w["out.weight"] @ z + w["out.bias"]
         moved.append(weights @ candidates - level + out[0])
         numbers.append(out[1:])
     return np.array(moved), np.array(numbers)
 
 
-def test_it_computes_the_equations_of_its_docstring() -> None:
-    part = Aligned(inputs=24, lags=32, horizon=6, numbers=3, shape=TARGETS, highway=True, hidden=16, second=8).eval()
+@pytest.mark.parametrize("softmax", [0, 16])
+@pytest.mark.parametrize("highway", [True, False])
+def test_it_computes_the_equations_of_its_docstring(softmax: int, highway: bool) -> None:
+    shape = replace(TARGETS, softmax=softmax)
+    part = Aligned(inputs=24, lags=32, horizon=6, numbers=3, shape=shape, highway=highway, hidden=16, second=8).eval()
     context_BD, lags_BL, bars, highway_Bh = torch.randn(8, 24), torch.randn(8, 32), target_bars(8), torch.randn(8, 6)
     with torch.no_grad():
-        moved_Bh, numbers_BhP = part(context_BD, lags_BL, bars, highway_Bh)
+        moved_Bh, numbers_BhP = part(context_BD, lags_BL, bars, highway_Bh if highway else None)
     for row in range(8):
         context_D, lags_L, highway_h = (t[row].double().numpy() for t in (context_BD, lags_BL, highway_Bh))
-        moved_h, numbers_hP = by_hand(part, context_D, lags_L, bars, row, highway_h)
+        moved_h, numbers_hP = by_hand(part, context_D, lags_L, bars, row, highway_h if highway else None)
         np.testing.assert_allclose(moved_Bh[row].numpy(), moved_h, atol=1e-5)
         np.testing.assert_allclose(numbers_BhP[row].numpy(), numbers_hP, atol=1e-5)
 
 
-def test_a_row_has_the_same_bytes_in_any_tile_at_any_place() -> None:
-    network = build({"kind": "gru", "hidden": 16}, SHAPE).eval()
+@pytest.mark.parametrize("softmax", [0, 16])
+def test_a_row_has_the_same_bytes_in_any_tile_at_any_place(softmax: int) -> None:
+    network = build({"kind": "gru", "hidden": 16}, replace(SHAPE, targets=replace(TARGETS, softmax=softmax))).eval()
     memory, filled, lags_BL, bars = given(network, 256)
     with torch.inference_mode():
         whole_BhQ = network.read(memory, filled, lags_BL, bars)

@@ -49,6 +49,8 @@ MOST_BACK, FEWER_BACK = 7, 4
 """How many earlier seasons the model reads: of the shortest season, and of each other."""
 ALIKE = 3
 """How many earlier days of the same kind the model reads, where days of the week differ."""
+SOFTMAX = 16
+"""Least width of the read-out's softmax: torch takes eight times as long for 15 numbers as for 16."""
 MOST_PLACES = 48
 RECOMMENDED: Mapping[str, Mapping[str, Any]] = {"gru": {"layers": 1}}
 """Options of a network that is given by its name alone: beside the aligned read-out one layer is enough."""
@@ -156,6 +158,7 @@ def default_spec(
             places=max(min(DAY // freq, MOST_PLACES), 1),
             week=week,
             known=known_inputs,
+            softmax=SOFTMAX,
         ),
         network=spec,
     )

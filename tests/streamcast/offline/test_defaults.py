@@ -101,6 +101,7 @@ def test_a_week_and_a_day_are_found_where_weeks_matter_and_a_day_alone_where_not
     assert daily.season == (24,)
     assert daily.targets is not None
     assert (daily.targets.back, daily.targets.week, daily.targets.alike) == ((7,), False, 0)
+    assert weekly.targets.softmax == daily.targets.softmax == 16
 
 
 def test_seasons_are_given_in_bars_or_as_durations() -> None:
