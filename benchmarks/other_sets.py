@@ -1,9 +1,10 @@
-"""Five more sets for the judge of streams, on which no default of the forecasts was chosen.
+"""More sets for the judge of streams, on whose test parts no default of the forecasts was chosen.
 
-    python -m benchmarks.other_sets --data FOLDER --out FOLDER
+    python -m benchmarks.other_sets --data FOLDER --out FOLDER [--days]
 
 Writes ``sets.json`` and a ``NAME.csv.gz`` for each: fine dust and ozone of three stations in Beijing, the seven
-channels of ETTh1, taxis of New York and the temperature of a room (of NAB).  ``benchmarks.streams --data`` reads them.
+channels of ETTh1, taxis of New York and the temperature of a room (of NAB); with --days instead the means of a local
+day of bikes, demand, electricity and pedestrians.  ``benchmarks.streams --data`` reads them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from typing import Any
 import pandas as pd
 
 STATIONS = 3
+DAILY = ("bikes", "demand", "electricity", "pedestrians")
+WHOLE = 0.8
+"""The least share of a day's usual readings with which it is a day of a daily set."""
 
 
 def air(folder: Path, measured: str) -> pd.DataFrame:
@@ -60,14 +64,30 @@ def sets(folder: Path) -> dict[str, tuple[pd.DataFrame, dict[str, Any]]]:
     }
 
 
+def days(folder: Path, name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return a set of ``streams`` as the means of its local days, two weeks ahead, without known inputs."""
+    facts = json.loads((folder / "streams" / "sets.json").read_text())[name]
+    frame = pd.read_csv(folder / "streams" / f"{name}.csv.gz", dtype={"unique_id": str})
+    times = pd.to_datetime(frame["ds"], utc=facts["ds"] == "utc")
+    local = times.dt.tz_convert(facts["timezone"]).dt.tz_localize(None) if facts["ds"] == "utc" else times
+    by_day = frame.groupby(["unique_id", local.dt.floor("D").rename("ds")])["y"].agg(["mean", "count"]).reset_index()
+    whole = by_day[by_day["count"] >= WHOLE * by_day["count"].max()].rename(columns={"mean": "y"})
+    kept = {name: facts[name] for name in ("holidays", "lower") if name in facts}
+    day = {"ds": "local", "timezone": None, "freq": "1d", "horizon": 14, "season": ["1w"], "known": [], **kept}
+    return whole, {**day, "test_from": f"{pd.Timestamp(facts['test_from']):%Y-%m-%d} 00:00:00"}
+
+
 def main() -> None:
     """Write the folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="the folder that holds beijing/, ETT/ and NAB/")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the folder that holds beijing/, ETT/, NAB/ and streams/"
+    )
+    parser.add_argument("--days", action="store_true", help="write daily means of four sets of streams/ instead")
     parser.add_argument("--out", type=Path, required=True, help="where to write the sets")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    found = sets(given.data)
+    found = {f"{name}_days": days(given.data, name) for name in DAILY} if given.days else sets(given.data)
     for name, (frame, _) in found.items():
         columns = ["unique_id", "ds", "y", *(column for column in ("temp", "wind") if column in frame)]
         rows = frame[columns].sort_values(["unique_id", "ds"])

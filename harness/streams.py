@@ -98,6 +98,9 @@ SPECS: Mapping[str, ModelSpec] = {
         targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3, softmax=16),
         online=Online(network_on_days_off=True),
     ),
+    "further seasons": model_spec(
+        {}, horizon=6, season=(4,), further=(9,), targets=TargetBars(back=(2, 2)), online=NEW_ONLINE
+    ),
     "online": model_spec({}, horizon=5, season=(4, 9), naive=2, online=NEW_ONLINE),
     "zero": zero_spec(
         SeriesSpec.model_validate({"columns": (Y, LOAD), "freq": MINUTE, "max_gap": 30, "ttl": "2h"}),

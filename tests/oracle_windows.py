@@ -302,7 +302,7 @@ class Series:
         if self.spec.targets is not None:
             features |= self._known_features(values)
             coarse = values is not self.bars[-1].filled
-            for season in self.spec.season:
+            for season in self.spec.seasons:
                 change = 0.0
                 if not coarse and len(self.bars) > season:
                     change = (values[0] - self.bars[-1 - season].filled[0]) / self.moments(0)[1]
@@ -354,7 +354,7 @@ class Series:
         targets = self.spec.targets
         assert targets is not None
         features: dict[str, float] = {}
-        for season, back in zip(self.spec.season, targets.back, strict=True):
+        for season, back in zip(self.spec.seasons, targets.back, strict=True):
             for k in range(back):
                 order = len(self.bars) - 1 + h - (math.ceil(h / season) + k) * season
                 place = f"season {season} −{k + 1}"

@@ -78,7 +78,7 @@ class Layer:
 def plan(spec: ModelSpec, online: Online) -> LayerPlan:
     """Return the constants of a spec for the layer's kernel."""
     horizon = spec.horizon
-    seasons = np.array(sorted(set(spec.season)), np.int64)
+    seasons = np.array(sorted(set(spec.seasons)), np.int64)
     day = int(seasons[0])
     ahead = np.arange(horizon + 1)
     back = -(-ahead[:, None] // seasons)  # how many seasons before bar t + h its newest known place is

@@ -83,7 +83,7 @@ def _target_plan(spec: ModelSpec) -> dict[str, Any]:
     known = targets.known if targets else ()
     return {
         "horizon": spec.horizon,
-        "seasons": np.array(spec.season if targets else (), np.int64),
+        "seasons": np.array(spec.seasons if targets else (), np.int64),
         "back": np.array(targets.back if targets else (), np.int64),
         "alike": targets.alike if targets else 0,
         "day": DAY_MS // spec.series.freq,

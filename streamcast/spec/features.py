@@ -39,7 +39,7 @@ def names(spec: ModelSpec) -> list[str]:
         "age",
         *(f"{column.name}={category}" for column in columns for category in column.categories or ()),
         *(f"{wave} of {period}" for period in spec.calendar for wave in ("sin", "cos")),
-        *(f"since {season} bars ago" for season in (spec.season if targets else ())),
+        *(f"since {season} bars ago" for season in (spec.seasons if targets else ())),
         *(["day off"] if targets and targets.local.days_off else []),
         *(f"{name} as known" for name in (known_numbers(spec, targets) if targets else ())),
     ]
@@ -74,7 +74,7 @@ def target_names(spec: ModelSpec, targets: TargetBars) -> list[str]:
     """
     places = [
         f"season {season} −{k}"
-        for season, back in zip(spec.season, targets.back, strict=True)
+        for season, back in zip(spec.seasons, targets.back, strict=True)
         for k in range(1, back + 1)
     ]
     alike = [f"alike −{k}" for k in range(1, targets.alike + 1)]

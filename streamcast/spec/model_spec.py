@@ -195,7 +195,7 @@ class TargetBars(Frozen):
     """What the model knows about the bars that it forecasts: earlier seasons, local calendar, known inputs."""
 
     back: tuple[Annotated[int, Field(ge=1, le=32)], ...] = Field(
-        min_length=1, max_length=8, description="how many earlier seasons are read, for each entry of season"
+        min_length=1, max_length=8, description="how many earlier seasons are read, for each of season and further"
     )
     alike: int = Field(
         default=0, ge=0, le=8, description="how many earlier days of the target bar's kind are read at its place"
@@ -272,6 +272,11 @@ class ModelSpec(Frozen):
         max_length=8,
         description="season lengths in bars; a missing bar may be filled from the first",
     )
+    further: tuple[Season, ...] = Field(
+        default=(),
+        max_length=8,
+        description="more seasons in bars that forecasts read, such as a year of days; baselines do not repeat them",
+    )
     naive: int | None = Field(
         default=None,
         ge=1,
@@ -321,8 +326,8 @@ class ModelSpec(Frozen):
         return self
 
     def _check_targets(self, targets: TargetBars) -> None:
-        if len(targets.back) != len(self.season):
-            raise ValueError(f"targets.back {targets.back} needs one number for each season of {self.season}")
+        if len(targets.back) != len(self.seasons):
+            raise ValueError(f"targets.back {targets.back} needs one number for each season of {self.seasons}")
         if targets.alike and not (targets.week and DAY_MS in (season * self.series.freq for season in self.season)):
             raise ValueError(
                 f"targets.alike {targets.alike} reads days of the same kind, so it needs targets.week and a season of a"
@@ -351,6 +356,11 @@ class ModelSpec(Frozen):
     def naive_season(self) -> int:
         """The season length of the seasonal-naive baseline, in bars."""
         return self.naive or self.season[0]
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """All season lengths that forecasts read, in bars."""
+        return (*self.season, *self.further)
 
     @property
     def zone(self) -> str:
@@ -383,7 +393,7 @@ class ModelSpec(Frozen):
         """Base bars in the ring: the window, or more if lags and the seasonal-naive baseline need more."""
         seasons = -(-max(self.scored_steps) // self.naive_season) * self.naive_season
         back = self.targets.back if self.targets else ()
-        aligned = [(-(-self.horizon // s) + k) * s for s, k in zip(self.season, back, strict=False)]
+        aligned = [(-(-self.horizon // s) + k) * s for s, k in zip(self.seasons, back, strict=False)]
         filled = self.season[0] if self.series.missing == "season" else 0
         return max(self.window, self.lags, seasons + 1, filled, 2, *aligned)
 

@@ -25,6 +25,7 @@ def zero_spec(
     horizon: int,
     season: Sequence[int] = (1,),
     *,
+    further: Sequence[int] = (),
     naive: int | None = None,
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     scored: Sequence[int] = (),
@@ -33,9 +34,9 @@ def zero_spec(
 ) -> ModelSpec:
     """Return the spec of a model without a network.
 
-    ``season`` are lengths in bars; (1,) is a series without a season.  ``naive`` is the baseline's (None: the first
-    one).  It reads no lags, no scales and no calendar, because only a network would.  Raises pydantic's
-    ValidationError for a wrong value.
+    ``season`` are lengths in bars; (1,) is a series without a season.  ``further`` are more of them, which baselines do
+    not repeat; ``naive`` is the baseline's (None: the first one).  It reads no lags, no scales and no calendar, because
+    only a network would.  Raises pydantic's ValidationError for a wrong value.
     """
     shortest = min(season, default=1)
     return ModelSpec(
@@ -44,6 +45,7 @@ def zero_spec(
         quantiles=tuple(quantiles),
         lags=0,
         season=tuple(season),
+        further=tuple(further),
         naive=naive,
         calendar=(),
         warm_up=WARM_SEASONS * shortest if shortest > 1 else WARM_BARS,
@@ -57,8 +59,8 @@ def zero_spec(
 def challenger_of(spec: ModelSpec) -> ModelSpec:
     """Return the spec of a model without a network for the same records and the same forecasts as another's."""
     return zero_spec(
-        spec.series, spec.horizon, spec.season, naive=spec.naive, quantiles=spec.quantiles, scored=spec.scored,
-        lower=spec.lower,
+        spec.series, spec.horizon, spec.season, further=spec.further, naive=spec.naive, quantiles=spec.quantiles,
+        scored=spec.scored, lower=spec.lower,
     )  # fmt: skip
 
 

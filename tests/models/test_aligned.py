@@ -63,7 +63,7 @@ def by_hand(
 
 @pytest.mark.parametrize("softmax", [0, 16])
 @pytest.mark.parametrize("highway", [True, False])
-def test_it_computes_the_equations_of_its_docstring(softmax: int, highway: bool) -> None:
+def test_it_computes_the_equations_of_its_docstring(*, softmax: int, highway: bool) -> None:
     shape = replace(TARGETS, softmax=softmax)
     part = Aligned(inputs=24, lags=32, horizon=6, numbers=3, shape=shape, highway=highway, hidden=16, second=8).eval()
     context_BD, lags_BL, bars, highway_Bh = torch.randn(8, 24), torch.randn(8, 32), target_bars(8), torch.randn(8, 6)

@@ -88,7 +88,7 @@ def answers(spec: ModelSpec) -> list[tuple[str, str, str]]:
     """Return for each phase of a new series: from which record on, what is forecast, whether it is marked warm."""
     freq = spec.series.freq
     rows = {1: "the last value; intervals from the errors so far, all steps together"}
-    for season in sorted(season for season in spec.season if season > 1):
+    for season in sorted(season for season in spec.seasons if season > 1):
         rows[season + 1] = f"also the value {span_name(season, freq)} earlier, and means of such values"
     rows.setdefault(spec.warm_up, "the experts' weights and the intervals follow the errors of their own step")
     return [(f"from {at:,}", what, "true" if at >= spec.warm_up else "false") for at, what in sorted(rows.items())]

@@ -47,6 +47,8 @@ NEARLY_AS_GOOD = 1.03
 """A week is a second season beside a day if its repetition is at most so many times as wrong."""
 MOST_BACK, FEWER_BACK = 7, 4
 """How many earlier seasons the model reads: of the shortest season, and of each other."""
+YEARS_BACK, FEWEST_YEARS = 3, 2.5
+"""How many earlier years a model of days or weekdays reads, and how many the longest series has at least."""
 ALIKE = 3
 """How many earlier days of the same kind the model reads, where days of the week differ."""
 SOFTMAX = 16
@@ -112,6 +114,7 @@ def default_spec(
     freq, bars = history.freq_ms, _longest(history)
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
     compared = naive(history, series, horizon, chosen, given=season is not None)
+    further = _years(history, bars, chosen)
     known_inputs = _known(history, known)
     if network in (zero.NAME, {"kind": zero.KIND}):
         if lags or scales:
@@ -119,8 +122,8 @@ def default_spec(
                 Option.LAGS, " and ", Option.SCALES, " are inputs of a network, and zero has none: leave them out"
             )
         return zero.zero_spec(
-            series, horizon, chosen, naive=compared, quantiles=quantiles, scored=spread(horizon), lower=lower,
-            online=_layer(online or {}),
+            series, horizon, chosen, further=further, naive=compared, quantiles=quantiles, scored=spread(horizon),
+            lower=lower, online=_layer(online or {}),
         )  # fmt: skip
     if plain and online:
         raise SpecError(
@@ -142,6 +145,7 @@ def default_spec(
         lags=lags,
         scales=tuple(Scale.model_validate({"every": every}) for every in scales),
         season=chosen,
+        further=() if plain else further,
         naive=compared,
         calendar=_calendar(history, week=week),
         half_life=HALF_LIFE,
@@ -152,7 +156,7 @@ def default_spec(
         targets=None
         if plain
         else TargetBars(
-            back=tuple(MOST_BACK if one == shortest else FEWER_BACK for one in chosen),
+            back=(*(MOST_BACK if one == shortest else FEWER_BACK for one in chosen), *(YEARS_BACK for _ in further)),
             alike=ALIKE if week and DAY in (one * freq for one in chosen) else 0,
             local=local,
             places=max(min(DAY // freq, MOST_PLACES), 1),
@@ -243,13 +247,16 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def naive_notes(spec: ModelSpec) -> tuple[str, ...]:
-    """Return a sentence about what forecasts are compared with, where it is not the first season."""
-    if spec.naive is None:
-        return ()
-    freq = spec.series.freq
-    read = " and ".join(span_name(season, freq) for season in spec.season)
-    compared = f"forecasts are compared with {naive_name(spec.naive, freq)}, which is better over this horizon than"
-    return (f"{compared} {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}",)
+    """Return sentences about forecasts that are not compared with their first season, or read more than seasons."""
+    freq, notes = spec.series.freq, []
+    if spec.naive is not None:
+        read = " and ".join(span_name(season, freq) for season in spec.season)
+        compared = f"forecasts are compared with {naive_name(spec.naive, freq)}, which is better over this horizon than"
+        notes.append(f"{compared} {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}")
+    if spec.further:
+        read = " and ".join(span_name(season, freq) for season in spec.further)
+        notes.append(f"the history is long enough for forecasts that also read what was {read} earlier")
+    return tuple(notes)
 
 
 def bound_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
@@ -375,6 +382,17 @@ def _columns(history: History, aggregates: Mapping[str, Aggregate]) -> tuple[Col
         Column(name=name, categories=_occurring(history, place), aggregate=aggregates.get(name))
         for place, name in enumerate(history.columns)
     )
+
+
+def _years(history: History, bars: int, chosen: Sequence[int]) -> tuple[int, ...]:
+    """Return a year of whole weeks, where bars are days or weekdays and the longest series has ``bars`` for it.
+
+    None where a season is as long already.
+    """
+    week, rest = divmod(WEEK, history.freq_ms)
+    year = YEAR // WEEK * week
+    enough = history.freq_ms >= DAY and week > 1 and not rest and bars >= FEWEST_YEARS * year
+    return (year,) if enough and max(chosen) < year else ()
 
 
 def _calendar(history: History, *, week: bool) -> tuple[Period, ...]:

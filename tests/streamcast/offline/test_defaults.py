@@ -104,6 +104,31 @@ def test_a_week_and_a_day_are_found_where_weeks_matter_and_a_day_alone_where_not
     assert weekly.targets.softmax == daily.targets.softmax == 16
 
 
+def days(bars: int, freq: str) -> pd.DataFrame:
+    ds = pd.date_range("2018-01-01", periods=bars, freq=freq)
+    return pd.DataFrame({"ds": ds, "y": np.sin(np.arange(bars) * 2 * np.pi / (7 if freq == "D" else 5)) + 2})
+
+
+@pytest.mark.parametrize("network", ["gru", "zero"])
+@pytest.mark.parametrize(
+    ("freq", "bars", "season", "year"),
+    [("D", 910, 7, (364,)), ("D", 909, 7, ()), ("B", 650, 5, (260,)), ("B", 649, 5, ()), ("h", 8_760, 24, ())],
+)
+def test_days_with_years_of_history_read_the_same_days_of_earlier_years(
+    network: str, freq: str, bars: int, season: int, year: tuple[int, ...]
+) -> None:
+    history = read(days(bars, freq), id_col=None, freq={"D": "1d", "B": "B", "h": "1h"}[freq])
+    spec = default_spec(history, 5, network, season=season)
+    assert (spec.season, spec.further, spec.naive_season) == ((season,), year, season)
+    assert any("52 weeks earlier" in note or "260" in note for note in naive_notes(spec)) == bool(year)
+    assert default_spec(history, 5, "gru", season=season, plain=True).further == ()
+
+
+def test_a_season_of_a_year_that_was_given_is_not_read_twice() -> None:
+    history = read(days(1_200, "D"), id_col=None, freq="1d")
+    assert default_spec(history, 5, season=(7, 365)).further == ()
+
+
 def test_seasons_are_given_in_bars_or_as_durations() -> None:
     history = read(series(weekly=True), id_col=None)
     assert default_spec(history, 24, season=12).season == (12,)

@@ -50,12 +50,13 @@ def test_it_is_warm_after_two_of_its_shortest_seasons() -> None:
     assert zero_spec(SERIES, 24).warm_up == WARM_BARS
 
 
-def test_a_challenger_has_the_records_and_the_forecasts_of_the_other_model() -> None:
-    other = SPECS["target bars"]
+@pytest.mark.parametrize("name", ["target bars", "further seasons"])
+def test_a_challenger_has_the_records_and_the_forecasts_of_the_other_model(name: str) -> None:
+    other = SPECS[name]
     spec = challenger_of(other)
     assert spec.series == other.series
-    for name in ("horizon", "quantiles", "season", "lower", "scored"):
-        assert getattr(spec, name) == getattr(other, name)
+    for field in ("horizon", "quantiles", "season", "further", "lower", "scored"):
+        assert getattr(spec, field) == getattr(other, field)
 
 
 def test_without_the_online_layer_nothing_would_forecast() -> None:
