@@ -255,7 +255,7 @@ def naive_notes(spec: ModelSpec) -> tuple[str, ...]:
         notes.append(f"{compared} {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}")
     if spec.further:
         read = " and ".join(span_name(season, freq) for season in spec.further)
-        notes.append(f"the history is long enough for forecasts that also read what was {read} earlier")
+        notes.append(f"forecasts also read what was {read} earlier: the history is long enough")
     return tuple(notes)
 
 
