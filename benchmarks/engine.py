@@ -53,7 +53,7 @@ def polls(series: int, spec: SeriesSpec, rows: int = POLL) -> Iterator[Observati
 
 def _first_polls(model: Model, series: int) -> int:
     """How many polls bring every series past its longest season."""
-    bars = 2 if model.spec.online is None else max(model.spec.season) + model.spec.horizon
+    bars = 2 if model.spec.online is None else max(model.spec.seasons) + model.spec.horizon
     return max(3, bars * series // POLL)
 
 

@@ -37,7 +37,7 @@ from streamcast.offline.evaluation.frames import forecast_frame, quantile_column
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
-from streamcast.offline.training.defaults import bound_notes, naive_notes, season_notes, unread_notes
+from streamcast.offline.training.defaults import bound_notes, further_notes, naive_notes, season_notes, unread_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.quality import span_name
 from streamcast.spec.folders import Model, read_folder, save_model
@@ -198,8 +198,8 @@ class Forecaster:
         facts = {**trained.facts, **read_as, **self._names.facts()}
         choices = self._choices
         self._fitted = (
-            *self._found, *season_notes(trained.spec), *naive_notes(trained.spec), *bound_notes(history, trained.spec),
-            *unread_notes(trained.spec, choices["known"], choices["holidays"]),
+            *self._found, *season_notes(trained.spec), *naive_notes(trained.spec), *further_notes(trained.spec),
+            *bound_notes(history, trained.spec), *unread_notes(trained.spec, choices["known"], choices["holidays"]),
         )  # fmt: skip
         self._model = replace(trained, name=self.name, facts=facts)
         if not facts.get("whole_epochs", 1):

@@ -247,16 +247,21 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def naive_notes(spec: ModelSpec) -> tuple[str, ...]:
-    """Return sentences about forecasts that are not compared with their first season, or read more than seasons."""
-    freq, notes = spec.series.freq, []
-    if spec.naive is not None:
-        read = " and ".join(span_name(season, freq) for season in spec.season)
-        compared = f"forecasts are compared with {naive_name(spec.naive, freq)}, which is better over this horizon than"
-        notes.append(f"{compared} {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}")
-    if spec.further:
-        read = " and ".join(span_name(season, freq) for season in spec.further)
-        notes.append(f"forecasts also read what was {read} earlier: the history is long enough")
-    return tuple(notes)
+    """Return a sentence about what forecasts are compared with, where it is not the first season."""
+    if spec.naive is None:
+        return ()
+    freq = spec.series.freq
+    read = " and ".join(span_name(season, freq) for season in spec.season)
+    compared = f"forecasts are compared with {naive_name(spec.naive, freq)}, which is better over this horizon than"
+    return (f"{compared} {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}",)
+
+
+def further_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """Return a sentence about seasons that forecasts read beside those that seasonal naive repeats."""
+    if not spec.further:
+        return ()
+    read = " and ".join(span_name(season, spec.series.freq) for season in spec.further)
+    return (f"forecasts also read what was {read} earlier: the history is long enough",)
 
 
 def bound_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec, naive_notes, seasons, unread_notes
+from streamcast.offline.training.defaults import default_spec, further_notes, naive_notes, seasons, unread_notes
 
 
 def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> None:
@@ -120,7 +120,7 @@ def test_days_with_years_of_history_read_the_same_days_of_earlier_years(
     history = read(days(bars, freq), id_col=None, freq={"D": "1d", "B": "B", "h": "1h"}[freq])
     spec = default_spec(history, 5, network, season=season)
     assert (spec.season, spec.further, spec.naive_season) == ((season,), year, season)
-    assert any("52 weeks earlier" in note or "260" in note for note in naive_notes(spec)) == bool(year)
+    assert any("52 weeks earlier" in note or "260" in note for note in further_notes(spec)) == bool(year)
     assert default_spec(history, 5, "gru", season=season, plain=True).further == ()
 
 

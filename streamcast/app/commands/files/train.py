@@ -23,7 +23,7 @@ from streamcast.models.spec import SpecError, fits, in_words, listed
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
-from streamcast.offline.training.defaults import bound_notes, naive_notes, season_notes, unread_notes
+from streamcast.offline.training.defaults import bound_notes, further_notes, naive_notes, season_notes, unread_notes
 from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, load_model, require_name, save_model
 from streamcast.spec.model_spec import ModelSpec
@@ -50,6 +50,7 @@ def train(
         spec = chosen_spec(history, wanted, options.network, read_as.timezone)
         say(season_notes(spec) if wanted.season is None else ())
         say(naive_notes(spec))
+        say(further_notes(spec))
         say(bound_notes(history, spec))
         say(unread_notes(spec, wanted.known, wanted.holidays))
     else:
