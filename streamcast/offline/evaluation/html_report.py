@@ -22,7 +22,7 @@ from streamcast.offline.evaluation.accuracy import Floats
 from streamcast.offline.evaluation.baselines import LAST_VALUE
 from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.evaluation.intervals import Ratio, relative_error
-from streamcast.offline.evaluation.report import BacktestReport, Periods
+from streamcast.offline.evaluation.report import BacktestReport, Periods, Row
 from streamcast.offline.history.timestamps import in_zone
 from streamcast.spec.model_spec import ModelSpec
 
@@ -107,13 +107,7 @@ def write(report: BacktestReport, facts: Facts) -> str:
 def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     rows = {row["forecaster"]: row for row in report.rows()}
     mine, naive = rows[report.model], rows[report.reference]
-    better = 1 - mine["relative"]
-    if math.isnan(better):
-        verdict, kind = f"There is no forecast of {_named(report.reference)} to compare with.", "neutral"
-    elif better > 0:
-        verdict, kind = f"The model's error is {better:.0%} smaller than repeating {facts.naive}.", "good"
-    else:
-        verdict, kind = f"The model's error is {-better:.0%} LARGER than repeating {facts.naive}.", "bad"
+    verdict, kind = _verdict(mine, naive, report, facts)
     yield f"<h1>{html.escape(facts.model)}</h1>"
     yield (
         f"<p class='sub'>Backtest on {html.escape(facts.data)}: {report.forecasts:,} forecasts of"
@@ -124,8 +118,8 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     )
     yield f"<p class='verdict {kind}'>{html.escape(verdict)}</p>"
     cards = {
-        "Mean absolute error": f"{mine['mae']:.4g}",
-        f"of {_named(report.reference)}'s ({naive['mae']:.4g})": _text(mine["relative"], ".3f"),
+        "Mean absolute error": _text(mine["mae"], ".4g"),
+        f"of {_named(report.reference)}'s ({_text(naive['mae'], '.4g')})": _text(mine["relative"], ".3f"),
         f"inside the {facts.nominal:.0%} interval": _text(mine["coverage"], ".1%"),
         "outcomes scored": f"{mine['points']:,.0f}",
     }
@@ -136,6 +130,20 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     for sentence in report.verdict():
         yield f"<li>{html.escape(sentence)}</li>"
     yield "</ul>"
+
+
+def _verdict(mine: Row, naive: Row, report: BacktestReport, facts: Facts) -> tuple[str, str]:
+    """Return a sentence on the model beside its reference, and the class of its paragraph."""
+    if not mine["points"]:
+        return "No forecast has an outcome: there is nothing to compare.", "neutral"
+    if not naive["points"]:
+        return f"There is no forecast of {_named(report.reference)} to compare with.", "neutral"
+    if not naive["mae"]:
+        return f"Repeating {facts.naive} has no error: there is no ratio to it.", "neutral"
+    better = 1 - mine["relative"]
+    if better > 0:
+        return f"The model's error is {better:.0%} smaller than repeating {facts.naive}.", "good"
+    return f"The model's error is {-better:.0%} LARGER than repeating {facts.naive}.", "bad"
 
 
 def _named(reference: str) -> str:
@@ -201,7 +209,7 @@ def _ranking(report: BacktestReport) -> go.Figure:
             (0.0, 0.0) if math.isnan(ratio.low) else (max(ratio.value - ratio.low, 0), max(ratio.high - ratio.value, 0))
         )
         figure.add_scatter(
-            x=[ratio.value], y=[name], mode="markers+text", text=[f"{ratio.value:.3f}"], textposition="top center",
+            x=[ratio.value], y=[name], mode="markers+text", text=[_text(ratio.value, ".3f")], textposition="top center",
             marker={"size": 13, "color": _colour(report, name)}, showlegend=False, name=name,
             error_x={"type": "data", "symmetric": False, "array": [above], "arrayminus": [below], "thickness": 2},
         )  # fmt: skip
@@ -218,6 +226,8 @@ def _ranking_words(report: BacktestReport) -> str:
     ranked = _ranking_of(report)
     mine = dict(ranked)[report.model]
     best = ranked[0][0]
+    if math.isnan(mine.value):
+        return f"There is no ranking: the error of {_named(report.reference)} is 0 or not known."
     place = f"{best} has the smallest error." if best != report.model else f"{best} has the smallest error of all."
     if math.isnan(mine.low):
         return f"{place} The test is too short to say how sure that is."
@@ -388,8 +398,8 @@ def _series_table(report: BacktestReport) -> str:
     for key in ordered:
         relative = by_series.get(key, math.nan)
         cells = (
-            html.escape(key), f"{rows[key]['points']:,.0f}", f"{rows[key]['mae']:.4g}", f"{naive[key]['mae']:.4g}",
-            _text(relative, ".3f"), f"{rows[key]['coverage']:.1%}",
+            html.escape(key), f"{rows[key]['points']:,.0f}", _text(rows[key]["mae"], ".4g"),
+            _text(naive[key]["mae"], ".4g"), _text(relative, ".3f"), _text(rows[key]["coverage"], ".1%"),
         )  # fmt: skip
         kind = " class='worse'" if relative > 1 else ""
         lines.append(f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")

@@ -26,6 +26,8 @@ from streamcast.offline.evaluation.baselines import Integers
 from streamcast.quality import SumsByStep
 
 DAY_MS = 86_400_000
+MEASURES = ("mae", "mse", "mase")
+"""What a verdict compares."""
 Row = dict[str, Any]
 """One line of a table, by column."""
 
@@ -165,22 +167,38 @@ class BacktestReport:
     def verdict(self) -> list[str]:
         """Return a sentence for every baseline and measure that beats the model, over all steps or at some of them.
 
-        One sentence says so if none does.
+        One sentence says so if none does.  Steps and measures that were not scored are neither won nor lost; a sentence
+        says so of a baseline without a score.
         """
         mine, *others = self.rows()
+        if not mine["points"]:
+            return [f"{self.model} was not compared: none of its forecasts has an outcome"]
+        rivals = [row for row in others if row["points"]]
+        unscored = ", ".join(row["forecaster"] for row in others if not row["points"])
+        notes = [f"{unscored} cannot be compared: no forecast where {self.model} has one"] if unscored else []
+        if not rivals:
+            return notes
         losses = [
             f"{self.model} loses to {row['forecaster']} on {name}: {mine[name]:.4g} against {row[name]:.4g}"
-            for name in ("mae", "mse", "mase")
-            for row in others
+            for name in MEASURES
+            for row in rivals
             if mine[name] >= row[name]
         ]
-        losses += [
-            f"{self.model} loses to {name} on mae at step {_ranges(steps)} of {self.horizon}"
-            for name, steps in self._lost_steps().items()
-            if len(steps) < self.horizon
-        ]
-        names = ", ".join(row["forecaster"] for row in others)
-        return losses or [f"{self.model} beats {names} on mae, mse and mase, and on mae at every step"]
+        for name, steps in self._lost_steps().items():
+            scored = self._scored_steps(name)
+            if len(steps) < scored:
+                among = f", of which {scored} were scored" if scored < self.horizon else ""
+                losses.append(f"{self.model} loses to {name} on mae at step {_ranges(steps)} of {self.horizon}{among}")
+        names = ", ".join(row["forecaster"] for row in rivals)
+        known = [name for name in MEASURES if not any(np.isnan(row[name]) for row in (mine, *rivals))]
+        on = " and ".join(filter(None, (", ".join(known[:-1]), known[-1])))
+        everywhere = _each_step(self._scored_steps(*(row["forecaster"] for row in rivals)), self.horizon)
+        return (losses or [f"{self.model} beats {names} on {on}, and on mae at {everywhere}"]) + notes
+
+    def _scored_steps(self, *rivals: str) -> int:
+        """Return at how many steps the model and these baselines were all scored."""
+        scored_HN = np.stack([self.tallies[name].count_KH.sum(0) > 0 for name in (self.model, *rivals)], axis=1)
+        return int(scored_HN.all(1).sum())
 
     @property
     def horizon(self) -> int:
@@ -188,7 +206,7 @@ class BacktestReport:
         return int(self.tallies[self.model].count_KH.shape[1])
 
     def _lost_steps(self) -> dict[str, list[int]]:
-        """Return the steps at which a baseline's mean absolute error is at most the model's, by baseline."""
+        """Return the scored steps at which a baseline's mean absolute error is at most the model's, by baseline."""
         mean_H = {}
         for name, tally in self.tallies.items():
             with np.errstate(invalid="ignore"):
@@ -233,6 +251,14 @@ class BacktestReport:
                 "width": _ratio(tally.width_KH[series, steps].sum(), n),
             }
         return row
+
+
+def _each_step(scored: int, horizon: int) -> str:
+    """Return how many of a horizon's steps were scored, such as "every step"."""
+    if scored == horizon:
+        return "every step"
+    each = "the only step that was" if scored == 1 else f"each of the {scored} steps that were"
+    return f"{each} scored (of {horizon})"
 
 
 def _ranges(steps: list[int]) -> str:

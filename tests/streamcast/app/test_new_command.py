@@ -63,6 +63,14 @@ def test_a_backtest_says_which_part_of_the_file_it_scores(tmp_path: Path) -> Non
     assert "the last fifth of these" in said
 
 
+def test_what_a_backtest_did_not_score_is_empty(tmp_path: Path) -> None:
+    new(tmp_path, "zero", "--freq", "1h", "--horizon", 4, "--season", 24)
+    hours = pd.date_range("2026-01-01", periods=200, freq="h")
+    pd.DataFrame({"unique_id": "flat", "ds": hours, "y": 5.0}).to_csv(tmp_path / "flat.csv", index=False)
+    arguments = ("backtest", tmp_path / "flat.csv", "--model", "zero@1", "--models", tmp_path)
+    assert "nan" not in ran(*arguments, "--test-from", "2026-01-09 06:00")
+
+
 def test_columns_and_ticks_make_the_series_spec(tmp_path: Path) -> None:
     new(
         tmp_path, "zero", "--freq", "1min", "--columns", "price,size", "--ticks", "--grace", "5s",

@@ -21,7 +21,7 @@ from streamcast.errors import HistoryError
 from streamcast.kernels.outcomes import NAMES
 from streamcast.offline.evaluation.backtest import Refit, Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
-from streamcast.offline.evaluation.report import BacktestReport, Row
+from streamcast.offline.evaluation.report import BacktestReport, Row, Tally
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.records import records
@@ -142,11 +142,53 @@ def test_a_model_that_loses_is_said_to_lose(history: History) -> None:
     assert float(bad.rows()[0]["skill"]) < 0
 
 
+def slow_wave() -> History:
+    """Hours that the last value forecasts better than the same hour yesterday."""
+    wave = pd.DataFrame({"unique_id": "wave", "ds": START + HOUR * np.arange(400), "y": np.sin(np.arange(400) / 30.0)})
+    return read(wave, freq="1h")
+
+
 def test_a_model_that_wins_is_said_to_win() -> None:
-    flat = pd.DataFrame({"unique_id": "flat", "ds": START + HOUR * np.arange(400), "y": np.sin(np.arange(400) / 30.0)})
-    history = read(flat, freq="1h")
+    history = slow_wave()
     good = backtest(model_of(history), history, START + 350 * HOUR, baselines={"seasonal naive": SeasonalNaive(24)})
     assert good.verdict() == ["gru beats seasonal naive on mae, mse and mase, and on mae at every step"]
+
+
+@pytest.mark.parametrize(
+    ("bars", "steps"), [(1, "the only step that was scored"), (3, "each of the 3 steps that were scored")]
+)
+def test_a_step_without_an_outcome_is_not_said_to_be_won(bars: int, steps: str) -> None:
+    history = slow_wave()
+    naive = {"seasonal naive": SeasonalNaive(24)}
+    found = backtest(model_of(history), history, START + (400 - bars) * HOUR, baselines=naive)
+    assert found.verdict() == [f"gru beats seasonal naive on mae, mse and mase, and on mae at {steps} (of 6)"]
+
+
+def test_a_measure_or_a_baseline_without_a_score_is_not_said_to_be_beaten() -> None:
+    history = slow_wave()
+    found = backtest(model_of(history), history, START + 350 * HOUR, baselines={"seasonal naive": SeasonalNaive(24)})
+    tallies = {**found.tallies, "last year": Tally.empty(1, HORIZON, ())}
+    some = replace(found, scale_K=np.full(1, np.nan), tallies=tallies)
+    assert some.verdict() == [
+        "gru beats seasonal naive on mae and mse, and on mae at every step",
+        "last year cannot be compared: no forecast where gru has one",
+    ]
+
+
+def test_the_verdict_of_forecasts_without_outcomes_is_that_nothing_was_compared() -> None:
+    history = slow_wave()
+    unknown = replace(history, values_NC=np.where(np.arange(400)[:, None] < 390, history.values_NC, np.nan))
+    found = backtest(model_of(history), unknown, START + 392 * HOUR, baselines=BASELINES)
+    assert found.verdict() == ["gru was not compared: none of its forecasts has an outcome"]
+
+
+def test_a_loss_at_some_steps_says_how_many_were_scored() -> None:
+    history = slow_wave()
+    found = backtest(model_of(history), history, START + 350 * HOUR, baselines={"seasonal naive": SeasonalNaive(24)})
+    for tally in found.tallies.values():
+        tally.count_KH[:, 4:] = tally.absolute_KH[:, 4:] = 0
+    found.tallies["gru"].absolute_KH[:, 1] = 1_000
+    assert found.verdict()[-1].endswith("loses to seasonal naive on mae at step 2 of 6, of which 4 were scored")
 
 
 def test_the_relative_mae_is_the_geometric_mean_of_the_ratios_to_seasonal_naive_by_series(

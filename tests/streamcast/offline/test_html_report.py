@@ -105,6 +105,30 @@ def test_where_the_last_value_is_harder_to_beat_all_numbers_are_relative_to_it()
     assert "seasonal naive" not in standard(1, 1), "it would be the last value once more"
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({SEASONAL_NAIVE: 0.0}, "Repeating the same hour yesterday has no error: there is no ratio to it."),
+        ({SEASONAL_NAIVE: np.nan}, "There is no forecast of seasonal naive to compare with."),
+        ({SEASONAL_NAIVE: np.nan, "m": np.nan}, "No forecast has an outcome: there is nothing to compare."),
+    ],
+)
+def test_a_ratio_that_is_not_known_is_no_number_and_nothing_is_ranked_by_it(
+    report: BacktestReport, values: dict[str, float], said: str
+) -> None:
+    tallies, periods = dict(report.tallies), dict(report.periods)
+    for name, value in values.items():
+        scored, empty = (0.0 if np.isnan(value) else 1.0), np.zeros_like(tallies[name].count_KH)
+        tallies[name] = replace(tallies[name], count_KH=scored * tallies[name].count_KH, absolute_KH=empty)
+        periods[name] = replace(periods[name], absolute_D=0.0 * periods[name].absolute_D)
+    page = html.unescape(write(replace(report, tallies=tallies, periods=periods), facts()))
+    body = page[page.index("</script></head>") :]
+    assert said in body
+    assert "nan" not in re.sub("<script.*?</script>", "", body, flags=re.DOTALL)
+    assert "There is no ranking: the error of seasonal naive is 0 or not known." in body
+    assert "smallest error" not in body
+
+
 def test_times_are_in_the_zone_of_the_data(report: BacktestReport) -> None:
     page = write(report, replace(facts(), zone="Australia/Melbourne", from_ms=START + 20 * HOUR))
     body = page[page.index("</script></head>") :]

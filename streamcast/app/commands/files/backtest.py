@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -179,10 +180,10 @@ def _measures(row: Row) -> list[str]:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return ""
     return f"{value:,.0f}" if WHOLE <= abs(value) < HUGE else f"{value:#.4g}"
 
 
 def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
+    return "" if value is None or math.isnan(value) else f"{value:.1%}"
