@@ -25,6 +25,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from streamcast.app.json_text import json_text
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, RefittedRidge, Ridge, SeasonalNaive
 from streamcast.offline.history.read import History, read
@@ -170,7 +171,7 @@ def main() -> None:
     table = pd.DataFrame(rows).groupby(["set", "horizon", "forecaster"])[["mse", "mae"]].mean()
     print(f"\nMean over seeds\n{table.to_string(float_format='%.4f')}")
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+        given.json.write_text(json_text(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

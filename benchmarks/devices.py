@@ -8,7 +8,6 @@ divided by the core's: below 1 the GPU is faster.  Without a GPU only the proces
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from rich.table import Table
 
 from benchmarks.printing import show
 from harness.histories import history_of
+from streamcast.app.json_text import json_text
 from streamcast.engine.engine import Engine
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.polls import polls
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(measured(history, network, given.updates))
         print(" ".join(f"{name}={rows[-1][name]}" for name in COLUMNS), flush=True)
         if given.json:
-            given.json.write_text(json.dumps(rows, indent=1) + "\n")
+            given.json.write_text(json_text(rows, indent=1) + "\n")
     table = Table(*COLUMNS)
     for row in rows:
         table.add_row(*("-" if row[name] is None else str(row[name]) for name in COLUMNS))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from rich.table import Table
 
 from benchmarks.printing import show
 from benchmarks.service import FIRST_MS, benchmark_model, trained_form
+from streamcast.app.json_text import json_text
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.engine.engine import Engine
 from streamcast.spec.folders import Model
@@ -159,7 +159,7 @@ def main() -> None:
         table.add_row(name, f"{entry['forecasts_per_s']:,}", str(entry["us"]), str(entry["stage_us"]))
     show(table)
     if a.json:
-        a.json.write_text(json.dumps(found, indent=2) + "\n")
+        a.json.write_text(json_text(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import os
 import time
@@ -37,6 +36,7 @@ from harness.faults.drivers import KILLS, KILLS_A_ROUND, OTHERS, Fault, run_roun
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
 from harness.proxy import KafkaProxy
+from streamcast.app.json_text import json_text
 
 COLUMNS = (
     "fault", "client", "brokers", "rounds", "kills", "rebalances", "records", "violations", "recovery_p50_s",
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(row)
         console.print(" ".join(f"{name}={row[name]}" for name in COLUMNS), highlight=False)
         if given.json:
-            given.json.write_text(json.dumps(rows, indent=2) + "\n")
+            given.json.write_text(json_text(rows, indent=2) + "\n")
     show_rows(rows, COLUMNS, console)
     return 1 if any(row["violations"] for row in rows) else 0
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from benchmarks.printing import show
 from streamcast.app.demo_data import read_series
+from streamcast.app.json_text import json_text
 from streamcast.models.readout.head import ClassHead
 from streamcast.models.zoo import MODELS
 from streamcast.offline.evaluation import accuracy
@@ -140,7 +140,7 @@ def main() -> None:
         rows.append({"model": name, "measure": "error rate" if classifies else "mase", **scored, **model.facts})
         print(f"{name:20} {scored['error']:.3f} against {scored['reference']:.3f}", flush=True)
         if arguments.json:
-            arguments.json.write_text(json.dumps(rows, indent=1))
+            arguments.json.write_text(json_text(rows, indent=1))
     table = Table("model", "measure", "error", "reference", "better by", "seconds", "epochs")
     for row in rows:
         numbers = (f"{row[name]:.3f}" for name in ("error", "reference"))

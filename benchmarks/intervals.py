@@ -12,7 +12,6 @@ the pinball losses of both bounds.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from rich.console import Console
 
 from benchmarks.accuracy import HOUR_MS, MONTH_HOURS, PROTOCOLS, scaled
 from benchmarks.printing import show_rows
+from streamcast.app.json_text import json_text
 from streamcast.offline.evaluation.accuracy import pinball
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History
@@ -109,7 +109,7 @@ def main() -> None:
                     print(row, flush=True)
     show_rows(rows, COLUMNS, Console())
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+        given.json.write_text(json_text(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from rich.table import Table
 from benchmarks.nab_scores import Floats, Labelled, Profile, best, detections, probation
 from benchmarks.printing import show
 from streamcast.app.commands.new import usual_seasons
+from streamcast.app.json_text import json_text
 from streamcast.engine.engine import Engine
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
@@ -149,7 +150,7 @@ def main() -> None:
     for table in tables(found):
         show(table)
     if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+        given.json.write_text(json_text(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ arrived was answered, and what the process logged of its store.  In the end the 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import socket
@@ -31,6 +30,7 @@ from harness.faults.checker import Client
 from harness.faults.cluster import Cluster, Tally, Worker
 from harness.local_kafka import LocalKafka, free_ports
 from harness.proxy import Proxy
+from streamcast.app.json_text import json_text
 
 BUCKET = "snapshots"
 COLUMNS = ("phase", "drained_s", "restored", "replayed", "written", "store_said")
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table.add_row(*(escape("\n".join(v) if isinstance(v, list) else str(v)) for v in found.values()))
     show(table, console)
     if given.json is not None:
-        given.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+        given.json.write_text(json_text(rows, indent=2) + "\n", encoding="utf-8")
     for violation in tally.violations:
         console.print(f"[red]violation:[/] {escape(violation)}", highlight=False)
     console.print(f"{tally.records:,} records, {len(tally.violations)} violations")

@@ -10,7 +10,6 @@ replay alone, and of answering exactly once.  workers: records/s of one process,
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -30,6 +29,7 @@ from benchmarks.service import benchmark_model, new_transport
 from benchmarks.throughput import PARTITIONS, Case, observation, result, start
 from harness.local_kafka import LocalKafka
 from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage
+from streamcast.app.json_text import json_text
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 from streamcast.service.assignment import Start
@@ -166,7 +166,7 @@ def main() -> None:
         table.add_row(row["row"], row["client"], ", ".join(f"{k} {v:,}" for k, v in list(row.items())[2:]))
     show(table, console)
     if a.json:
-        a.json.write_text(json.dumps(rows, indent=2) + "\n")
+        a.json.write_text(json_text(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

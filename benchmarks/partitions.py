@@ -30,6 +30,7 @@ from harness.faults.cluster import Worker
 from harness.faults.serve import run
 from harness.local_kafka import LocalKafka
 from harness.streams import LSTM_ATTENTION, model_spec
+from streamcast.app.json_text import json_text
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import BrokerUnavailable, Connection, Outgoing, Partition, TopicSpec
 from streamcast.spec.folders import new_network, save_model
@@ -153,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows.append(row)
                 console.print(" ".join(f"{name}={row[name]}" for name in COLUMNS), highlight=False)
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=2) + "\n")
+        given.json.write_text(json_text(rows, indent=2) + "\n")
     show_rows(rows, COLUMNS, console)
     return 0
 

@@ -8,7 +8,6 @@ the command that runs it again.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import time
@@ -21,6 +20,7 @@ import torch
 
 from benchmarks import children
 from harness.simulation.simulation import Run, drawn, shortest, simulate
+from streamcast.app.json_text import json_text
 
 CHUNK = 20
 REPORT_SECONDS = 10.0
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "processes": given.processes, "broken": [each.seed for each in broken],
             "counts": dict(sorted(counts.items())),
         }  # fmt: skip
-        given.json.write_text(json.dumps(found, indent=2) + "\n")
+        given.json.write_text(json_text(found, indent=2) + "\n")
     return 1 if broken else 0
 
 

@@ -9,7 +9,6 @@ quarter, and how many records each stop left for the next process (those behind 
 from __future__ import annotations
 
 import argparse
-import json
 import threading
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from rich.console import Console
 from harness.faults.checker import Client
 from harness.faults.cluster import Cluster, Tally, Worker
 from harness.local_kafka import LocalKafka
+from streamcast.app.json_text import json_text
 
 SETTLING_SHARE = 0.25
 """Share of a process's run before its memory counts."""
@@ -93,7 +93,7 @@ def main() -> int:
         console.print(f"[red]{sentence}[/]")
     console.print(found)
     if a.json:
-        a.json.write_text(json.dumps(found, indent=2) + "\n")
+        a.json.write_text(json_text(found, indent=2) + "\n")
     return 1 if tally.violations or any(each["exit"] != 0 for each in runs) else 0
 
 

@@ -33,6 +33,7 @@ from benchmarks.streams_output import picture, set_table, summary_tables
 from benchmarks.streams_request import Found, Request, Say, UnavailableError
 from benchmarks.streams_scores import score
 from benchmarks.streams_sets import StreamSet, load
+from streamcast.app.json_text import json_text
 from streamcast.offline.training.fit import Options
 
 DEFAULT_MODELS = ("naive", "ridge", "gbm", "flair", "zero", "gru")
@@ -132,7 +133,7 @@ def main() -> None:
     for name in given.sets or json.loads((given.data / "sets.json").read_text()):
         for row in measure(load(given.data, name), given.models, given.seeds, request):
             rows.append(row)
-            write(given.json, json.dumps(rows, indent=1) + "\n")
+            write(given.json, json_text(rows, indent=1) + "\n")
             if given.plot:
                 write(given.plot, picture(rows))
         if any(row["set"] == name for row in rows):

@@ -39,6 +39,7 @@ from benchmarks import children
 from benchmarks.printing import show
 from harness.local_kafka import LocalKafka
 from streamcast.app.commands.tables import lean
+from streamcast.app.json_text import json_text
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, TopicSpec
 
@@ -314,7 +315,7 @@ def main() -> None:
         if entry.get("stage_us"):
             print(entry["client"], entry["guarantee"], entry["model"], "µs a record by stage:", entry["stage_us"])
     if a.json:
-        a.json.write_text(json.dumps(found, indent=2) + "\n")
+        a.json.write_text(json_text(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

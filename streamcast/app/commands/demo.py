@@ -7,7 +7,6 @@ the end every forecast of that part is scored.
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -29,6 +28,7 @@ from streamcast.app.commands.deployment.serve import new_telemetry, settle_garba
 from streamcast.app.commands.files.outputs import require_writable
 from streamcast.app.commands.files.replay import outgoing, paced
 from streamcast.app.demo_data import read_series
+from streamcast.app.json_text import json_text
 from streamcast.app.progress import progress_bar
 from streamcast.app.specs import require_networks
 from streamcast.app.trained import baseline, describe, measured
@@ -99,7 +99,7 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
     console.print(escape(describe(model, "--train-seconds")), highlight=False)
     measured = stream(model, parts, seconds, port, console)
     if json_file is not None:
-        json_file.write_text(json.dumps(measured, indent=2) + "\n")
+        json_file.write_text(json_text(measured, indent=2) + "\n")
     return 0
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from streamcast.app.commands import tables
 from streamcast.app.commands.files.reading import read_history
 from streamcast.app.commands.tables import lean
+from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment
 from streamcast.app.options import Columns, CompressOptions
 from streamcast.app.trained import baseline, quality, zone_of
@@ -48,7 +49,7 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
             }
             for m in found
         ]
-        console.print_json(json.dumps(rows))
+        console.print_json(json_text(rows))
         return 0
     if not found:
         console.print(
@@ -104,7 +105,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
         **{f"training {key}": value for key, value in model.facts.items()},
     }
     if as_json:
-        console.print_json(json.dumps(facts))
+        console.print_json(json_text(facts))
         return 0
     console.print(tables.facts({**facts, **_readable(model)}))
     return 0
@@ -154,7 +155,7 @@ def schema(folder: Path, reference: str, of: str, console: Console) -> int:
         found = schemas.forecast(spec)
     else:
         raise SpecError(f"--of is {of!r}: expected observation or forecast")
-    console.print_json(json.dumps(found))
+    console.print_json(json_text(found))
     return 0
 
 
@@ -174,7 +175,7 @@ def zoo(as_json: bool, as_markdown: bool, console: Console) -> int:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         found = [catalogue.measure(name) for name in progress.track(names, description="measuring")]
     if as_json:
-        console.print_json(json.dumps([asdict(model) for model in found]))
+        console.print_json(json_text([asdict(model) for model in found]))
     elif as_markdown:
         print(catalogue.page(found), end="")  # noqa: T201 a file's content, not a message
     else:
@@ -195,7 +196,7 @@ def advise(steps: int, resources: str, task: str, as_json: bool, console: Consol
             raise SpecError(f"--{name} is {value!r}: expected one of {', '.join(get_args(known))}")
     advice = advisor.advise(steps, cast("Resources", resources), cast("Task", task))
     if as_json:
-        console.print_json(json.dumps(asdict(advice)))
+        console.print_json(json_text(asdict(advice)))
         return 0
     table = lean("profile", "recommends", "because")
     for opinion in advice.opinions:

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport, partitions_of
 from streamcast.app.commands.tables import lean
+from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing
@@ -95,7 +96,7 @@ def inspect(settings: Settings, wanted: Filter, limit: int, as_json: bool, conso
             }
             for x in found[-limit:]
         ]
-        console.print_json(data=rows)
+        console.print_json(json_text(rows))
         return 0
     table = lean("time", "reason", "source", "detail", "value")
     for x in found[-limit:]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from streamcast.app.commands.deployment.connect import connection, new_reader
 from streamcast.app.commands.deployment.topics import require_topics
+from streamcast.app.json_text import json_text
 from streamcast.app.moments import span
 from streamcast.app.progress import compiling_said, counting
 from streamcast.app.settings import Settings
@@ -32,7 +33,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         found = {field.name: getattr(report, field.name) for field in fields(report)}
         for name in ("quality", "unseen"):
             found[name] = {lane: facts_of(sums) for lane, sums in found[name].items()}
-        console.print_json(data=found)
+        console.print_json(json_text(found))
         return 0 if report.proven else 1
     for violation in report.violations:
         console.print(f"[red]wrong:[/] {escape(violation)}", highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.text import Text
 from streamcast.app.commands.files.outputs import require_page, require_table
 from streamcast.app.commands.files.reading import mapping, read_history
 from streamcast.app.commands.tables import lean
+from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment, span
 from streamcast.app.options import BacktestOptions, Columns
 from streamcast.app.progress import compiling_said, counting
@@ -80,7 +80,7 @@ def backtest(
     if as_json:
         tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
         told = {"forecasts": report.forecasts, "quality": facts_of(report.quality), "verdict": report.verdict()}
-        console.print_json(json.dumps({**tables, **told}))
+        console.print_json(json_text({**tables, **told}))
         return 0
     console.print(_overall(report))
     console.print(_by_step(report, model.spec.scored_steps))

@@ -1,0 +1,21 @@
+"""JSON that every reader accepts: null for numbers that are not known, which Python writes as NaN."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """Return JSON; null for NaN and the infinities, which JSON does not have."""
+    return json.dumps(_known(value), indent=indent, allow_nan=False)
+
+
+def _known(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _known(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
