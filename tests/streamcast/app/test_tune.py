@@ -13,6 +13,7 @@ from rich.console import Console
 
 from streamcast.app.commands.files.tune import tune
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
+from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
 from streamcast.offline.training import fit
 from streamcast.spec.folders import load_model
@@ -65,6 +66,26 @@ def test_networks_whose_losses_cannot_be_compared_are_refused(data: Path, tmp_pa
         SpecError, match=r"gru \(quantile\), lstm-gaussian \(gaussian\) are trained with different losses"
     ):
         searched(data, replace(SEARCH, networks=("gru", "lstm-gaussian")), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "networks", "said"),
+    [
+        (WANTED, (), "--networks is empty: name at least one"),
+        (replace(WANTED, season=("1y",)), ("gru",), "season 1y is no whole number of bars of 1h"),
+        (replace(WANTED, known=("nope",)), ("gru",), "known names nope; the input columns are"),
+        (replace(WANTED, horizon=250), ("gru",), "no forecast of 250 bars ends before the validation part"),
+    ],
+)
+def test_what_does_not_fit_is_said_once_and_without_a_traceback(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, wanted: SpecOptions, networks: tuple[str, ...],
+    said: str,
+) -> None:  # fmt: skip
+    with pytest.raises((SpecError, HistoryError), match=said):
+        tune(
+            data, Columns(), wanted, replace(SEARCH, networks=networks), "tuned", tmp_path, Console(file=io.StringIO())
+        )
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("optuna")] == []
 
 
 def test_a_trial_that_was_too_short_names_the_option_that_limits_a_trial(data: Path, tmp_path: Path) -> None:

@@ -95,8 +95,11 @@ def tune(
 ) -> int:
     """Search, save the best model and print the ranking; Ctrl-C keeps the best model so far.
 
-    Raises HistoryError, ModelError for an unknown network, SpecError for an option that does not fit.
+    Raises HistoryError, ModelError for an unknown network, SpecError for an option that does not fit, SettingsError for
+    an unknown holiday calendar.
     """
+    if not options.networks:
+        raise SpecError("--networks is empty: name at least one; `streamcast model zoo` lists the names")
     if zero.NAME in options.networks:
         raise SpecError("--networks names zero, which has nothing to tune: make it with `streamcast model new`")
     require_networks("--networks", options.networks)
@@ -104,7 +107,8 @@ def tune(
     require_folder("--models", folder)
     require_name(name)
     history, read_as = read_history(data, columns, ticks=wanted.ticks), mapping(columns)
-    optuna.logging.set_verbosity(logging.WARNING)
+    chosen_spec(history, wanted, options.networks[0], read_as.timezone)  # what does not fit, no trial would mend
+    optuna.logging.set_verbosity(logging.ERROR)  # a failed trial ends the search by its error, which has the words
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=options.seed), pruner=optuna.pruners.MedianPruner(3, 2)
     )
