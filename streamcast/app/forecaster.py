@@ -25,6 +25,7 @@ import pandas as pd
 from streamcast.app.frames import Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
+from streamcast.app.notes import spec_notes
 from streamcast.app.specs import new_spec, require_networks
 from streamcast.app.trained import measured
 from streamcast.engine.engine import Engine
@@ -37,7 +38,6 @@ from streamcast.offline.evaluation.frames import forecast_frame, quantile_column
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
-from streamcast.offline.training.defaults import bound_notes, further_notes, naive_notes, season_notes, unread_notes
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.quality import span_name
 from streamcast.spec.folders import Model, read_folder, save_model
@@ -196,11 +196,11 @@ class Forecaster:
         self._zoned = history.written.zoned
         read_as = {"timezone": self._timezone, "time_format": self._time_format, "zoned": self._zoned}
         facts = {**trained.facts, **read_as, **self._names.facts()}
-        choices = self._choices
-        self._fitted = (
-            *self._found, *season_notes(trained.spec), *naive_notes(trained.spec), *further_notes(trained.spec),
-            *bound_notes(history, trained.spec), *unread_notes(trained.spec, choices["known"], choices["holidays"]),
-        )  # fmt: skip
+        choices, seasons_chosen = self._choices, self._spec is None and self._choices["season"] is None
+        notes = spec_notes(
+            history, trained.spec, seasons_chosen=seasons_chosen, known=choices["known"], holidays=choices["holidays"]
+        )
+        self._fitted = (*self._found, *notes)
         self._model = replace(trained, name=self.name, facts=facts)
         if not facts.get("whole_epochs", 1):
             _warn(

@@ -286,6 +286,15 @@ class NewOptions:
     ] = None
 
 
+HoldOut = Annotated[
+    float,
+    typer.Option(
+        help="Share of the file, at its end, that training does not read; a backtest scores it.", min=0, max=0.9
+    ),
+]
+HOLD_OUT = 0.2
+
+
 @dataclass(frozen=True)
 class TrainingOptions:
     """Which network to train, how, and from which weights."""
@@ -309,12 +318,7 @@ class TrainingOptions:
     ] = 10
     max_seconds: Annotated[float, typer.Option(help="Maximum training time (0: no limit).", min=0)] = 0.0
     seed: Annotated[int, typer.Option(help="Seed for weights and batches.", min=0)] = 0
-    hold_out: Annotated[
-        float,
-        typer.Option(
-            help="Share of the file, at its end, that training does not read; a backtest scores it.", min=0, max=0.9
-        ),
-    ] = 0.2
+    hold_out: HoldOut = HOLD_OUT
     more: Annotated[
         Mapping[str, Any] | None,
         Read(assignments, of=list[str]),
@@ -342,6 +346,7 @@ class SearchOptions:
     trial_seconds: Annotated[float, typer.Option(help="Maximum training time of a trial (0: no limit).", min=0)] = 0.0
     epochs: Annotated[int, typer.Option(help="Maximum epochs of a trial.", min=1)] = 5
     seed: Annotated[int, typer.Option(help="Seed for search, weights and batches.", min=0)] = 0
+    hold_out: HoldOut = HOLD_OUT
 
 
 @dataclass(frozen=True)

@@ -442,6 +442,14 @@ def test_a_models_kind_decides_how_a_column_is_read_and_updated() -> None:
     assert np.isnan(number(float("nan"), columns[2]))
 
 
+def test_a_season_that_was_given_is_not_said_to_be_missing() -> None:
+    hours = pd.date_range("2026-01-01", periods=60, freq="h")
+    frame = pd.DataFrame({"unique_id": "a", "ds": hours, "y": range(60)})
+    chosen, given = (Forecaster("zero", horizon=2, season=season).fit(frame).notes for season in (None, 1))
+    assert [note for note in chosen if "no season was found" in note]
+    assert not [note for note in given if "no season was found" in note]
+
+
 def test_notes_are_of_the_fit_and_of_the_frame_read_last(tmp_path: Path) -> None:
     hours = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=300, freq="h"), "y": np.arange(300.0) % 24})
     forecaster = Forecaster("zero", horizon=2, id_col=None).fit(hours.drop(range(50, 60)))

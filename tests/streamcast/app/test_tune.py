@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from streamcast.app.commands.files.train import train
 from streamcast.app.commands.files.tune import tune
-from streamcast.app.options import Columns, SearchOptions, SpecOptions
+from streamcast.app.options import Columns, SearchOptions, SpecOptions, TrainingOptions
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
+from streamcast.offline.history.read import read
 from streamcast.offline.training import fit
 from streamcast.spec.folders import load_model
 
@@ -52,6 +55,37 @@ def test_the_best_of_all_candidates_is_kept_with_its_options(data: Path, tmp_pat
     assert [line for line in printed.splitlines() if f"{model.facts['validation_loss']:.4f}" in line]
     assert "4 trials" in printed
     assert f"streamcast backtest {data} --model tuned@1" in printed.replace("\n", "")
+
+
+def test_a_search_does_not_read_the_part_that_its_backtest_scores(data: Path, tmp_path: Path) -> None:
+    one = replace(SEARCH, networks=("linear",), trials=1)
+    said = searched(data, one, tmp_path)
+    assert "Another stretch of time can be better or worse: the backtest scores a later one." in said
+    facts, history = load_model(tmp_path, "tuned@1").facts, read(pd.read_csv(data))
+    assert facts["last"] < facts["held_out_from"] == history.ts_N[240]
+    searched(data, replace(one, hold_out=0.0), tmp_path)
+    whole = load_model(tmp_path, "tuned@2").facts
+    assert (whole["last"], whole["held_out_from"]) == (history.ts_N[-1], None)
+
+
+def test_a_search_says_what_a_training_says_of_the_file_and_the_spec(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gap = tmp_path / "gap.csv"
+    frame = pd.read_csv(data)
+    frame.drop(index=[100, 101]).to_csv(gap, index=False)
+    wanted, said = replace(WANTED, lower=5.0, season=None), []
+    search, training = replace(SEARCH, networks=("linear",), trials=1), TrainingOptions(network="linear", epochs=1)
+    console = Console(file=io.StringIO())
+    for run in (
+        partial(tune, gap, Columns(), wanted, search, "tuned", tmp_path, console),
+        partial(train, gap, Columns(), wanted, training, "trained", tmp_path, console),
+    ):
+        assert run() == 0
+        said.append([line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")])
+    assert said[0] == said[1]
+    assert any("count as missing: 'a' 2" in note for note in said[0])
+    assert any("lie below the bound of 5" in note for note in said[0])
 
 
 def test_a_search_is_repeated_by_its_seed(data: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from streamcast.app.commands.files.outputs import require_folder
 from streamcast.app.commands.files.reading import mapping, read_history, say
 from streamcast.app.gaps import missing_bars
+from streamcast.app.notes import spec_notes
 from streamcast.app.options import MODELS, Columns, SpecOptions, TrainingOptions
 from streamcast.app.progress import progress_bar
 from streamcast.app.specs import new_spec, require_networks
@@ -23,7 +24,6 @@ from streamcast.models.spec import SpecError, fits, in_words, listed
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
-from streamcast.offline.training.defaults import bound_notes, further_notes, naive_notes, season_notes, unread_notes
 from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, load_model, require_name, save_model
 from streamcast.spec.model_spec import ModelSpec
@@ -48,11 +48,7 @@ def train(
     history, held_out_from = held_out(whole, options.hold_out)
     if start is None:
         spec = chosen_spec(history, wanted, options.network, read_as.timezone)
-        say(season_notes(spec) if wanted.season is None else ())
-        say(naive_notes(spec))
-        say(further_notes(spec))
-        say(bound_notes(history, spec))
-        say(unread_notes(spec, wanted.known, wanted.holidays))
+        say_choices(history, spec, wanted)
     else:
         spec = start.spec
     with progress_bar(console) as on_progress:
@@ -82,6 +78,12 @@ def held_out(history: History, share: float) -> tuple[History, int | None]:
         return history, None
     first = histories.cuts(history, (1 - share, share))[0]
     return history.between(int(history.ts_N[0]), first), first
+
+
+def say_choices(history: History, spec: ModelSpec, wanted: SpecOptions) -> None:
+    """Print notes on a new spec on stderr: what was chosen for it, and which options have no effect."""
+    chosen = wanted.season is None
+    say(spec_notes(history, spec, seasons_chosen=chosen, known=wanted.known, holidays=wanted.holidays))
 
 
 def training_settings(options: TrainingOptions) -> training.Options:

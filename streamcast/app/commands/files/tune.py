@@ -15,9 +15,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from streamcast.app.commands.files.outputs import require_folder
-from streamcast.app.commands.files.reading import mapping, read_history
-from streamcast.app.commands.files.train import chosen_spec, report_saved
+from streamcast.app.commands.files.reading import mapping, read_history, say
+from streamcast.app.commands.files.train import chosen_spec, held_out, report_saved, say_choices
 from streamcast.app.commands.tables import lean
+from streamcast.app.gaps import missing_bars
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.app.progress import compiling_said
 from streamcast.app.specs import require_networks
@@ -93,8 +94,9 @@ def network(trial: optuna.Trial, kind: str) -> dict[str, Any]:
 def tune(
     data: Path, columns: Columns, wanted: SpecOptions, options: SearchOptions, name: str, folder: Path, console: Console
 ) -> int:
-    """Search, save the best model and print the ranking; Ctrl-C keeps the best model so far.
+    """Search on a file but for its held-out end, save the best model and print the ranking.
 
+    Ctrl-C keeps the best model so far.
     Raises HistoryError, ModelError for an unknown network, SpecError for an option that does not fit, SettingsError for
     an unknown holiday calendar.
     """
@@ -106,8 +108,11 @@ def tune(
     _same_loss(options.networks)
     require_folder("--models", folder)
     require_name(name)
-    history, read_as = read_history(data, columns, ticks=wanted.ticks), mapping(columns)
-    chosen_spec(history, wanted, options.networks[0], read_as.timezone)  # what does not fit, no trial would mend
+    whole, read_as = read_history(data, columns, ticks=wanted.ticks), mapping(columns)
+    say(missing_bars(whole, read_as.timezone))
+    history, held_out_from = held_out(whole, options.hold_out)
+    # What does not fit, no trial would mend; and all trials have these choices.
+    say_choices(history, chosen_spec(history, wanted, options.networks[0], read_as.timezone), wanted)
     optuna.logging.set_verbosity(logging.ERROR)  # a failed trial ends the search by its error, which has the words
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=options.seed), pruner=optuna.pruners.MedianPruner(3, 2)
@@ -121,8 +126,8 @@ def tune(
         return 1
     console.print(ranking(study))
     facts = {
-        **search.best.facts, **asdict(read_as), "data": str(data), "tuned": study.best_params,
-        "trials": len(study.trials),
+        **search.best.facts, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
+        "tuned": study.best_params, "trials": len(study.trials),
     }  # fmt: skip
     report_saved(
         save_model(folder, name, search.best.spec, search.best.network, facts), data, folder, console,

@@ -1,0 +1,22 @@
+"""What a person is told about a new model's spec before it is trained, by every door alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamcast.offline.history.read import History
+from streamcast.offline.training.defaults import bound_notes, further_notes, naive_notes, season_notes, unread_notes
+from streamcast.spec.model_spec import ModelSpec
+
+
+def spec_notes(
+    history: History, spec: ModelSpec, *, seasons_chosen: bool, known: Sequence[str], holidays: str | None
+) -> tuple[str, ...]:
+    """Return sentences about what was chosen for a spec from a history, and what was given and has no effect.
+
+    Seasons are spoken of if they were chosen; ``known`` and ``holidays`` are as given.
+    """
+    return (
+        *(season_notes(spec) if seasons_chosen else ()), *naive_notes(spec), *further_notes(spec),
+        *bound_notes(history, spec), *unread_notes(spec, known, holidays),
+    )  # fmt: skip
