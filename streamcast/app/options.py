@@ -25,6 +25,11 @@ MODELS = Path("trained")
 """The folder of models that commands use unless ``--models`` names another."""
 
 
+def elsewhere(folder: Path) -> list[str]:
+    """Return the option that names the folder of models, where it is not the default."""
+    return [] if folder == MODELS else ["--models", str(folder)]
+
+
 _FLAGS = {Option.COLUMNS: "--columns", Option.INITIAL: "--from", Option.TEST_FROM: "--test-from"} | {
     option: f"--option {option.value}"
     for option in (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -19,7 +20,7 @@ from streamcast.app.commands.files.reading import read_history
 from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment
-from streamcast.app.options import Columns, CompressOptions
+from streamcast.app.options import Columns, CompressOptions, elsewhere
 from streamcast.app.trained import baseline, quality, zone_of
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
@@ -245,7 +246,8 @@ def compress(
             "needs --data" if history is None else f"{cost.loss:.4f}",
         )  # fmt: skip
     console.print(table)
+    name = shlex.join([f"{saved.name}@{saved.version}", *elsewhere(folder)])
     if how == "prune":
-        console.print(f"Continue training: streamcast train DATA --from {saved.name}@{saved.version}", highlight=False)
-    console.print(f"Next: streamcast backtest DATA --model {saved.name}@{saved.version}", highlight=False)
+        console.print(f"Continue training: streamcast train DATA --from {escape(name)}", highlight=False)
+    console.print(f"Next: streamcast backtest DATA --model {escape(name)}", highlight=False)
     return 0

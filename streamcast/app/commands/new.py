@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.tables import lean
-from streamcast.app.options import NewOptions
+from streamcast.app.options import MODELS, NewOptions
 from streamcast.app.specs import wrong_spec
 from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
@@ -86,21 +86,35 @@ def usual_seasons(grid: Grid) -> tuple[int, ...]:
 
 def answers(spec: ModelSpec) -> list[tuple[str, str, str]]:
     """Return for each phase of a new series: from which record on, what is forecast, whether it is marked warm."""
-    freq = spec.series.freq
-    rows = {1: "the last value; intervals from the errors so far, all steps together"}
-    for season in sorted(season for season in spec.seasons if season > 1):
-        rows[season + 1] = f"also the value {span_name(season, freq)} earlier, and means of such values"
-    rows.setdefault(spec.warm_up, "the experts' weights and the intervals follow the errors of their own step")
+    rows = {
+        1: "the last value at every step",
+        2: "intervals from the errors so far; a step without an outcome borrows those of the longest step that has one",
+    }
+    seasons = sorted(season for season in spec.seasons if season > 1)
+    for season in seasons:
+        earlier = f"the value {span_name(season, spec.series.freq)} earlier, and means of such values"
+        rows[season] = f"at every step also {earlier}; sooner at later steps"
+    if seasons:
+        rows[seasons[0]] += "; then regressions"
+        rows.setdefault(spec.warm_up, "the same; two of the shortest season have passed")
+    else:
+        rows[2] += "; soon also means of the newest values, and regressions"
+        rows.setdefault(spec.warm_up, f"the same; {counted(spec.warm_up, 'bar')} have passed")
     return [(f"from {at:,}", what, "true" if at >= spec.warm_up else "false") for at, what in sorted(rows.items())]
 
 
 def _summary(spec: ModelSpec, size: int) -> str:
     series = spec.series
     seasons = ", ".join(f"{span_name(season, series.freq)} ({counted(season, 'bar')})" for season in spec.season)
+    with_seasons = (
+        "without a season"
+        if spec.season == (1,)
+        else f"with {'seasons' if len(spec.season) > 1 else 'a season'} of {seasons}"
+    )
     return (
         f"A model without a network: nothing is trained, it learns from every record. It forecasts {series.target}"
-        f" every {series.bar}, {counted(spec.horizon, 'bar')} ahead, with the seasons {seasons}; a series takes"
-        f" {size:,} bytes."
+        f" every {series.bar}, {counted(spec.horizon, 'bar')} ahead, {with_seasons}; a series takes {size:,}"
+        " bytes."
     )
 
 
@@ -108,8 +122,9 @@ def _next(saved: Model, folder: Path, like: str | None, console: Console) -> Non
     console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {escape(str(folder / saved.name / saved.version))}")
     lane = "challenger" if like else "champion"
     extra = ", shadow: true" if like else ""
+    place = "" if folder == MODELS else f"[bold]models.folder: {escape(str(folder))}[/] and, "
     console.print(
-        f"Next: in streamcast.yaml, under models.lanes: [bold]{lane}: {{model: {saved.name}@latest{extra}}}[/];"
+        f"Next: in streamcast.yaml, {place}under models.lanes: [bold]{lane}: {{model: {saved.name}@latest{extra}}}[/];"
         " then [bold]streamcast check --create[/] and [bold]streamcast serve[/]",
         highlight=False,
     )

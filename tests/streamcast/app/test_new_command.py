@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from harness.histories import history_of
+from harness.histories import HOUR, START, history_of
 from streamcast import Forecaster
 from streamcast.app.cli import app
-from streamcast.app.commands.new import usual_seasons
+from streamcast.app.commands.new import answers, usual_seasons
+from streamcast.engine.engine import Engine
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import without_rows
+from streamcast.offline.history.polls import polls
+from streamcast.offline.history.read import read
 from streamcast.spec.calendar_bars import Grid
 from streamcast.spec.folders import load_model, new_network, save_model
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec
@@ -41,12 +45,51 @@ def test_a_model_is_made_at_once_and_says_what_it_will_answer(tmp_path: Path) ->
     said = new(tmp_path, "zero", "--freq", "1h", "--horizon", 12, "--season", "1d,168", "--lower", 0)
     spec = load_model(tmp_path, "zero@1").spec
     assert (spec.horizon, spec.season, spec.lower, spec.warm_up) == (12, (24, 168), 0.0, 48)
-    for part in ("from 1 ", "the last value", "from 25", "from 48", "from 169", "streamcast check --create", "serve"):
+    for part in (
+        "from 1 ",
+        "the last value",
+        "from 2 ",
+        "from 24",
+        "from 48",
+        "from 168",
+        f"models.folder: {tmp_path}",
+        "streamcast check --create",
+        "serve",
+    ):
         assert part in said
+    assert [(at, warm) for at, _, warm in answers(spec)] == [
+        ("from 1", "false"), ("from 2", "false"), ("from 24", "false"), ("from 48", "true"), ("from 168", "true"),
+    ]  # fmt: skip
     assert "24 bars (1 day), 168 bars (1 week)" in " ".join(ran("model", "show", "zero", "--models", tmp_path).split())
     shown = json.loads(ran("model", "show", "zero", "--json", "--models", tmp_path))
     assert (shown["parameters"], shown["network"]) == (0, {"kind": "none"})
     assert "zero@1" in ran("model", "ls", "--models", tmp_path)
+
+
+@pytest.mark.parametrize("horizon", [1, 6, 24])
+def test_the_phases_that_are_printed_are_those_of_the_engine(tmp_path: Path, horizon: int) -> None:
+    """Record by record: when intervals appear, and when the value a day earlier counts at every step."""
+    new(tmp_path, "zero", "--freq", "1h", "--horizon", horizon, "--season", "1d")
+    spec = load_model(tmp_path, "zero").spec
+    value_N = 50 + np.random.default_rng(0).normal(size=60).cumsum()
+    history = read(pd.DataFrame({"ds": START + HOUR * np.arange(60), "y": value_N}), id_col=None, freq="1h")
+    engine, wide, all_steps, warm = Engine(spec, new_network(spec)), [], [], []
+    for number, poll in enumerate(polls(history, spec, rows=1), 1):
+        found = engine.stage(poll).forecasts
+        engine.promote()
+        low_H, median_H, high_H = found.values[0].T
+        wide += [number] * bool((high_H > low_H).all())
+        moved_H = np.abs(median_H - value_N[number - 1]) > 1e-9
+        all_steps += [number] * bool(moved_H[: spec.season[0] - 1].all())
+        warm += [number] * bool(found.warm[0])
+    assert [at for at, _, _ in answers(spec)] == [f"from {at}" for at in (1, wide[0], all_steps[0], warm[0])]
+
+
+def test_bars_as_long_as_their_season_are_said_to_be_without_one(tmp_path: Path) -> None:
+    said = " ".join(new(tmp_path, "zero", "--freq", "W").split())
+    assert "24 bars ahead, without a season;" in said
+    phases = answers(load_model(tmp_path, "zero").spec)
+    assert [(at, warm) for at, _, warm in phases] == [("from 1", "false"), ("from 2", "false"), ("from 24", "true")]
 
 
 def test_a_model_shows_its_bound_and_its_clock(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ def test_a_compressed_model_that_was_not_measured_claims_no_loss(data: Path, tmp
     ran("train", data, *choice, "--models", models)
     said = ran("model", "compress", "model", "--models", models)
     assert {"needs", "--data"} <= set(said.split())
+    assert f"streamcast backtest DATA --model model@2 --models {models}" in said.replace("\n", " ")
     assert "validation_loss" not in load_model(models, "model@2").facts
 
 

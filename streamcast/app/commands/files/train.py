@@ -15,7 +15,7 @@ from streamcast.app.commands.files.outputs import require_folder
 from streamcast.app.commands.files.reading import mapping, read_history, say
 from streamcast.app.gaps import missing_bars
 from streamcast.app.notes import spec_notes
-from streamcast.app.options import MODELS, Columns, SpecOptions, TrainingOptions
+from streamcast.app.options import Columns, SpecOptions, TrainingOptions, elsewhere
 from streamcast.app.progress import progress_bar
 from streamcast.app.specs import new_spec, require_networks
 from streamcast.app.trained import describe
@@ -124,11 +124,6 @@ def report_saved(
         console.print("Another stretch of time can be better or worse: the backtest scores a later one.")
     console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {where}")
     following = shlex.join(
-        ["streamcast", "backtest", str(data), "--model", f"{saved.name}@{saved.version}", *_elsewhere(folder)]
+        ["streamcast", "backtest", str(data), "--model", f"{saved.name}@{saved.version}", *elsewhere(folder)]
     )
     console.print(f"Next: [bold]{escape(following)}[/]", highlight=False)
-
-
-def _elsewhere(folder: Path) -> list[str]:
-    """Return the option that names the folder of models, where it is not the default."""
-    return [] if folder == MODELS else ["--models", str(folder)]
