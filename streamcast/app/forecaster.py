@@ -26,7 +26,7 @@ from streamcast.app.frames import Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
 from streamcast.app.notes import spec_notes
-from streamcast.app.specs import new_spec, require_networks
+from streamcast.app.specs import new_spec, require_networks, require_target
 from streamcast.app.trained import measured
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryWarning, ModelError, TrainingWarning
@@ -191,6 +191,7 @@ class Forecaster:
             spec = new_spec(history, **self._choices)
         else:
             history, spec = self._history(frame, self._names), self._spec
+        require_target(history)
         with _shown(on_progress, progress=progress) as follow:
             trained = fit(history, spec, self._options, follow)
         self._zoned = history.written.zoned

@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
-from streamcast.errors import ModelError, Option, OptionError
+from streamcast.errors import HistoryError, ModelError, Option, OptionError
 from streamcast.models.spec import SpecError, listed
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
+from streamcast.quality import counted
 from streamcast.spec import zero
 from streamcast.spec.model_spec import Aggregate, ModelSpec, Online
 
@@ -62,6 +64,15 @@ def new_spec(
         )  # fmt: skip
     except ValidationError as error:
         raise wrong_spec(error) from None
+
+
+def require_target(history: History) -> None:
+    """Raise HistoryError for a history without any value of its target."""
+    if not np.isfinite(history.values_NC[:, 0]).any():
+        raise HistoryError(
+            f"column {history.columns[0]!r} has no value in the {counted(len(history), 'row')} to train on: give it"
+            " some, or name another target with ", Option.TARGET_COL,
+        )  # fmt: skip
 
 
 def require_networks(flag: str, names: Sequence[str]) -> None:

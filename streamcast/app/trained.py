@@ -7,7 +7,7 @@ from typing import Any
 
 from streamcast.app.moments import span
 from streamcast.models.network import NoNetwork
-from streamcast.quality import SumsByStep, lines, naive_name, sentence, short_name
+from streamcast.quality import SumsByStep, counted, lines, naive_name, sentence, short_name, span_name
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -31,7 +31,7 @@ def quality(model: Model) -> list[str]:
     found = model.facts.get("quality") or {}
     sums = SumsByStep.of_facts(found)
     if not sums.over_all().outcomes:
-        return ["The history is too short to say how good the model is: run a backtest on later data."]
+        return [_why_unmeasured(model)]
     unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
     naive = baseline(model.spec)
     first, *steps = lines(sums, found["nominal"], naive)
@@ -46,6 +46,20 @@ def quality(model: Model) -> list[str]:
             f" {short_name(naive)}'s error (geometric mean, in which large series count as much as small ones)."
         )
     return said
+
+
+def _why_unmeasured(model: Model) -> str:
+    """Return why nothing says how good a model is, and what to do."""
+    facts, spec, remedy = model.facts, model.spec, "run a backtest on a file"
+    if "compressed" in facts:
+        return f"Nothing was measured since this model was made smaller: {remedy}."
+    if "rows" not in facts:
+        return f"Nothing was measured: this model was made without a history; {remedy}."
+    bars, season = spec.series.grid.bar(facts["last"]) - spec.series.grid.bar(facts["first"]) + 1, min(spec.seasons)
+    if season > bars:
+        longer = f"the season of {span_name(season, spec.series.freq)} ({counted(season, 'bar')}) is longer than"
+        return f"Nothing was measured: {longer} the history ({counted(bars, 'bar')}); {remedy} that is longer."
+    return "The history is too short to say how good the model is: run a backtest on later data."
 
 
 def measured(model: Model) -> str:

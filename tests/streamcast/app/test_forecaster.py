@@ -442,6 +442,13 @@ def test_a_models_kind_decides_how_a_column_is_read_and_updated() -> None:
     assert np.isnan(number(float("nan"), columns[2]))
 
 
+def test_a_frame_without_any_target_is_refused() -> None:
+    hours = pd.date_range("2026-01-01", periods=60, freq="h")
+    named = r"column 'y' has no value in the 60 rows .* another target with target_col"
+    with pytest.warns(HistoryWarning, match="no target at all"), pytest.raises(HistoryError, match=named):
+        Forecaster("zero", horizon=2).fit(pd.DataFrame({"ds": hours, "y": np.full(60, np.nan)}), id_col=None)
+
+
 def test_a_season_that_was_given_is_not_said_to_be_missing() -> None:
     hours = pd.date_range("2026-01-01", periods=60, freq="h")
     frame = pd.DataFrame({"unique_id": "a", "ds": hours, "y": range(60)})

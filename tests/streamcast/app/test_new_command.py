@@ -63,6 +63,9 @@ def test_a_model_is_made_at_once_and_says_what_it_will_answer(tmp_path: Path) ->
     assert "24 bars (1 day), 168 bars (1 week)" in " ".join(ran("model", "show", "zero", "--models", tmp_path).split())
     shown = json.loads(ran("model", "show", "zero", "--json", "--models", tmp_path))
     assert (shown["parameters"], shown["network"]) == (0, {"kind": "none"})
+    assert "made without a history; run a backtest on a file" in " ".join(
+        ran("model", "show", "zero", "--models", tmp_path).split()
+    )
     assert "zero@1" in ran("model", "ls", "--models", tmp_path)
 
 

@@ -13,6 +13,7 @@ from streamcast.app.cli import app
 from streamcast.app.commands.files.train import training_settings
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
+from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.read import read
 from streamcast.offline.training.fit import Options
@@ -110,6 +111,18 @@ def test_the_spec_of_a_model_that_is_trained_on_is_its_own(data: Path) -> None:
     result = CliRunner().invoke(app, ["train", str(data), "--from", "wave@1", "--horizon", "7"])
     assert result.exit_code == 2
     assert "leave out --horizon" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("command", [["train", "--model", "zero"], ["train"], ["tune"]])
+def test_a_target_without_a_value_is_refused(data: Path, tmp_path: Path, command: list[str]) -> None:
+    frame = pd.read_csv(data)
+    frame["y"] = frame["y"].where(frame["ds"].rank(pct=True) > 0.9)
+    frame.to_csv(data, index=False)
+    result = CliRunner().invoke(app, [*command, str(data), "--models", str(tmp_path / "models")])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, HistoryError)
+    rows = int(0.8 * len(frame))
+    assert f"column 'y' has no value in the {rows:,} rows to train on" in str(result.exception)
 
 
 def test_a_compressed_model_that_was_not_measured_claims_no_loss(data: Path, tmp_path: Path) -> None:

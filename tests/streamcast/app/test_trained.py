@@ -6,7 +6,9 @@ import pytest
 
 from harness.streams import GRU, SPECS, model_spec, network
 from streamcast.app.trained import describe, quality
-from streamcast.spec.folders import Model
+from streamcast.spec.folders import Model, new_network
+from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.spec.zero import zero_spec
 
 FACTS = {
     "validation_loss": 0.5, "highway_loss": 0.6, "best_epoch": 0, "epochs": 1, "whole_epochs": 0, "seconds": 3.0,
@@ -50,3 +52,25 @@ def test_what_a_model_is_worse_than_is_named(naive: int, named: str, short: str)
     assert verdict == f"This is WORSE than repeating {named}."
     assert f"1.500 of {short}'s" in first
     assert f"1.500 of {short}'s error" in by_series
+
+
+HOURS = SeriesSpec(columns=(Column(name="y"),), freq="1h")
+HISTORY = {"rows": 100, "first": 0, "last": 99 * 3_600_000, "quality": None}
+
+
+@pytest.mark.parametrize(
+    ("facts", "season", "said"),
+    [
+        ({}, 24, "Nothing was measured: this model was made without a history; run a backtest on a file."),
+        (
+            {**HISTORY, "compressed": "int8 of load@1"}, 24,
+            "Nothing was measured since this model was made smaller: run a backtest on a file.",
+        ),
+        (HISTORY, 168, "the season of 1 week (168 bars) is longer than the history (100 bars); run a backtest"),
+        (HISTORY, 100, "The history is too short to say how good the model is: run a backtest on later data."),
+    ],
+)  # fmt: skip
+def test_a_model_that_was_not_measured_says_why(facts: dict[str, object], season: int, said: str) -> None:
+    spec = zero_spec(HOURS, 3, (season,))
+    (found,) = quality(Model(spec, new_network(spec), facts=facts))
+    assert said in found

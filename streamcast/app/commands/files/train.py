@@ -17,7 +17,7 @@ from streamcast.app.gaps import missing_bars
 from streamcast.app.notes import spec_notes
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions, elsewhere
 from streamcast.app.progress import progress_bar
-from streamcast.app.specs import new_spec, require_networks
+from streamcast.app.specs import new_spec, require_networks, require_target
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, fits, in_words, listed
@@ -46,6 +46,7 @@ def train(
     whole = read_history(data, columns, start, ticks=wanted.ticks)
     say(missing_bars(whole, read_as.timezone))
     history, held_out_from = held_out(whole, options.hold_out)
+    require_target(history)
     if start is None:
         spec = chosen_spec(history, wanted, options.network, read_as.timezone)
         say_choices(history, spec, wanted)

@@ -21,7 +21,7 @@ from streamcast.app.commands.tables import lean
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.app.progress import compiling_said
-from streamcast.app.specs import require_networks
+from streamcast.app.specs import require_networks, require_target
 from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
@@ -111,6 +111,7 @@ def tune(
     whole, read_as = read_history(data, columns, ticks=wanted.ticks), mapping(columns)
     say(missing_bars(whole, read_as.timezone))
     history, held_out_from = held_out(whole, options.hold_out)
+    require_target(history)
     # What does not fit, no trial would mend; and all trials have these choices.
     say_choices(history, chosen_spec(history, wanted, options.networks[0], read_as.timezone), wanted)
     optuna.logging.set_verbosity(logging.ERROR)  # a failed trial ends the search by its error, which has the words
