@@ -86,7 +86,15 @@ def require_networks(flag: str, names: Sequence[str]) -> None:
 
 def wrong_spec(error: ValidationError) -> SpecError:
     """Return the faults that pydantic found as an error, a sentence each, with the options that chose the values."""
-    return SpecError(*[part for fault in error.errors(include_url=False) for part in ("\n", *_sentence(fault))][1:])
+    faults = error.errors(include_url=False)
+    places = [fault["loc"] for fault in faults]
+    told = [fault for fault in faults if not (fault["type"] == "too_short" and _within(fault["loc"], places))]
+    return SpecError(*[part for fault in told for part in ("\n", *_sentence(fault))][1:])
+
+
+def _within(place: tuple[int | str, ...], places: Sequence[tuple[int | str, ...]]) -> bool:
+    """Whether a fault lies within ``place``: pydantic drops wrong items, and then calls their list too short."""
+    return any(len(other) > len(place) and other[: len(place)] == place for other in places)
 
 
 def _sentence(fault: Mapping[str, Any]) -> tuple[str | Option, ...]:
@@ -96,6 +104,8 @@ def _sentence(fault: Mapping[str, Any]) -> tuple[str | Option, ...]:
     )
     if fault["type"] == "string_pattern_mismatch":  # the only pattern is that of a column's name
         return (f"column {fault['input']!r}: expected a name without quotes, backslashes and control characters",)
+    if fault["type"] == "too_short":
+        return name, " is empty: expected at least one"
     if fault["type"] != "value_error":
         return name, f" is {fault['input']!r}: {re.sub('^(Input|String) should', 'it should', fault['msg'])}"
     reason = fault["ctx"]["error"]

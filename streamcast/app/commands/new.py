@@ -51,6 +51,8 @@ def chosen(wanted: NewOptions) -> ModelSpec:
     """Return the spec that the options describe; raises SpecError or HistoryError."""
     if wanted.freq is None:
         raise SpecError("--freq is missing: give the bar length, such as --freq 1h, or --like a model")
+    if not wanted.columns:
+        raise SpecError("--columns is empty: name at least the target")
     if len(set(wanted.columns)) < len(wanted.columns):
         raise SpecError(f"--columns names one twice: {', '.join(wanted.columns)}")
     grid = without_rows(wanted.freq)

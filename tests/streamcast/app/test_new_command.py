@@ -14,6 +14,7 @@ from harness.histories import HOUR, START, history_of
 from streamcast import Forecaster
 from streamcast.app.cli import app
 from streamcast.app.commands.new import answers, usual_seasons
+from streamcast.app.options import typed
 from streamcast.engine.engine import Engine
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import without_rows
@@ -149,6 +150,23 @@ def test_a_day_and_a_week_are_seasons_where_they_are_several_whole_bars() -> Non
 )
 def test_what_does_not_fit_is_refused_in_words(tmp_path: Path, arguments: list[str], said: str) -> None:
     assert said in new(tmp_path, "zero", *arguments, code=2 if "leave out" in said or "daily" in said else 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--columns", ""], "--columns is empty: name at least the target"),
+        (["--aggregates", "y=avg"], "--aggregates is 'avg': it should be 'mean', 'first'"),
+        (["--season", "100001"], "--season is 100001: it should be less than or equal to 100000"),
+    ],
+)
+def test_a_fault_is_one_sentence_in_our_words(tmp_path: Path, arguments: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["model", "new", "zero", "--freq", "1h", *arguments, "--models", str(tmp_path)])
+    assert isinstance(result.exception, SpecError)
+    told = typed(*result.exception.args)
+    assert told.startswith(said)
+    assert "\n" not in told
+    assert "Tuple" not in told
 
 
 def test_a_challenger_is_made_from_another_model(tmp_path: Path) -> None:
