@@ -216,14 +216,20 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def sentence(found: Quality, nominal: float, naive: str) -> str:
-    """Return the quality in words, without a full stop; ``nominal`` is the share that the interval promises to hold."""
+    """Return the quality in words, without a full stop.
+
+    ``nominal`` is the share that the interval promises to hold: 0 where one quantile makes no interval, NaN where it is
+    not known.
+    """
     if not found.outcomes:
         return "no forecast has met its outcome yet"
     known = not math.isnan(found.relative)
     of = f"{LAST_VALUE}'s" if naive == LAST_VALUE else f"seasonal naive's ({naive})"
     why = f"the error of {naive} is 0" if found.compared else f"{naive} is not known"
     ratio = f", {found.relative:.3f} of {of}" if known else f"; {why}"
-    return f"MAE {found.mae:.4g}{ratio}; the {nominal:.0%} interval held {found.coverage:.1%}"
+    promised = "" if math.isnan(nominal) else f"{nominal:.0%} "
+    held = f"; the {promised}interval held {found.coverage:.1%}" if nominal else ""
+    return f"MAE {found.mae:.4g}{ratio}{held}"
 
 
 def lines(sums: SumsByStep, nominal: float, naive: str) -> list[str]:
@@ -234,13 +240,14 @@ def lines(sums: SumsByStep, nominal: float, naive: str) -> list[str]:
     over = f"{counted(found.outcomes, 'outcome')}, steps ahead {', '.join(map(str, by_step))}"
     return [
         f"{sentence(found, nominal, naive)} ({over})",
-        *(f"  step {step}: {_short(each, naive)}" for step, each in by_step.items() if len(by_step) > 1),
+        *(f"  step {step}: {_short(each, nominal, naive)}" for step, each in by_step.items() if len(by_step) > 1),
     ]
 
 
-def _short(found: Quality, naive: str) -> str:
+def _short(found: Quality, nominal: float, naive: str) -> str:
     ratio = "" if math.isnan(found.relative) else f", {found.relative:.3f} of {short_name(naive)}'s"
-    return f"MAE {found.mae:.4g}{ratio}, interval held {found.coverage:.1%}"
+    held = f", interval held {found.coverage:.1%}" if nominal else ""
+    return f"MAE {found.mae:.4g}{ratio}{held}"
 
 
 def facts_of(sums: SumsByStep) -> dict[str, Any]:

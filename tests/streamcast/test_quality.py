@@ -78,6 +78,22 @@ def test_a_baseline_without_an_error_is_named() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("nominal", "held", "by_step"),
+    [
+        (0.8, "; the 80% interval held 50.0%", ", interval held 50.0%"),
+        (math.nan, "; the interval held 50.0%", ", interval held 50.0%"),
+        (0.0, "", ""),
+    ],
+)
+def test_one_quantile_has_no_interval_to_speak_of(nominal: float, held: str, by_step: str) -> None:
+    sums = SumsByStep()
+    sums.add(np.array([1, 1, 2, 2]), np.array([[1.0, 2.0, 0.1, 1.0], [1.0, 2.0, 0.1, 0.0]] * 2))
+    over_all, first, _ = lines(sums, nominal, "the last value")
+    assert over_all == f"MAE 1, 0.500 of the last value's{held} (4 outcomes, steps ahead 1, 2)"
+    assert first == f"  step 1: MAE 1, 0.500 of the last value's{by_step}"
+
+
 def test_the_words_name_baseline_steps_and_number_of_outcomes() -> None:
     sums = sums_of([(1, 1.0, 4.0, 0.5, 1.0), (24, 3.0, 4.0, 1.5, 0.0)])
     over_all, first, last = lines(sums, 0.8, "the same hour last week")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -34,6 +35,9 @@ from streamcast.spec.folders import Model, list_models, load_model, promote, sav
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.topics import schemas
 
+DIGITS = 8
+"""Digits of a digest in a table."""
+
 
 def ls(folder: Path, as_json: bool, console: Console) -> int:
     """List all versions of all models."""
@@ -60,11 +64,12 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
     numbers = ["MAE", "of naive's", "interval held"]
     table = lean("model", "aliases", "digest", "trained on", *numbers, numbers=numbers)
     for m in found:
-        measured = SumsByStep.of_facts(m.facts.get("quality") or {}).over_all()
+        quality_found = m.facts.get("quality") or {}
+        measured = SumsByStep.of_facts(quality_found).over_all()
+        held = _number(measured.coverage, ".1%") if quality_found.get("nominal") else ""
         cells = (
-            f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:12],
-            str(m.facts.get("data", "")), _number(measured.mae, ".4g"), _number(measured.relative, ".3f"),
-            _number(measured.coverage, ".1%"),
+            f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:DIGITS],
+            str(m.facts.get("data", "")), _number(measured.mae, ".4g"), _number(measured.relative, ".3f"), held,
         )  # fmt: skip
         table.add_row(*map(Text, cells))
     console.print(table)
@@ -108,8 +113,18 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
     if as_json:
         console.print_json(json_text(facts))
         return 0
-    console.print(tables.facts({**facts, **_readable(model)}))
+    told = {name: _shown(value) for name, value in {**facts, **_readable(model)}.items() if value is not None}
+    console.print(tables.facts(told))
     return 0
+
+
+def _shown(value: object) -> object:
+    """Return a fact as a terminal shows it: numbers with four digits, named values as "name value"."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    return value
 
 
 def _readable(model: Model) -> dict[str, object]:

@@ -1,12 +1,45 @@
-"""How tables look on a terminal: no lines between columns; wide cells are wrapped, never cut."""
+"""How tables look on a terminal: no lines between columns; wide cells are wrapped, between words where that fits."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from rich import box
-from rich.table import Table
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Column, Table
 from rich.text import Text
+
+
+class _Lean(Table):
+    """A table that breaks no word (a name, a number) where the terminal has room for the longest of each column."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        sizes = [_size(column, console, options) for column in self.columns]
+        edges = len(sizes) + 1
+        for behind in (1, 0):  # spaces in each cell, beside the one between cells
+            room = options.max_width - edges - behind * len(sizes)
+            if sum(size.minimum for size in sizes) <= room:
+                self.padding = (0, behind, 0, 0)
+                for column, width in zip(self.columns, _widths(sizes, room), strict=True):
+                    column.width = width
+                break
+        yield from super().__rich_console__(console, options)
+
+
+def _widths(sizes: Sequence[Measurement], room: int) -> list[int]:
+    """Return how wide columns are: as their longest cells, the widest ones less, down to their longest words."""
+    widths = [size.maximum for size in sizes]
+    while sum(widths) > room:
+        widest = max((n for n, size in enumerate(sizes) if widths[n] > size.minimum), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
+
+
+def _size(column: Column, console: Console, options: ConsoleOptions) -> Measurement:
+    """Return the width of a column's longest word and that of its longest cell."""
+    sizes = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
+    return Measurement(max(size.minimum for size in sizes), max(size.maximum for size in sizes))
 
 
 def lean(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table:
@@ -14,7 +47,7 @@ def lean(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table
 
     Add text from records as ``Text``: in a plain string, rich reads "[/x]" as markup.
     """
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = _Lean(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in columns:
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     return table

@@ -72,8 +72,8 @@ def write(report: BacktestReport, facts: Facts) -> str:
         *_section("Which forecast is best?", _ranking(report), _ranking_words(report)),
         *_section(
             "Forecasts and what came", _examples(report, facts),
-            f"Black: what came. Blue: what was forecast, {facts.spec.horizon} bars at a time, with the interval that"
-            f" should hold {facts.nominal:.0%} of the outcomes. {_choice(report)}Times are in {facts.zone}.",
+            f"Black: what came. Blue: what was forecast, {facts.spec.horizon} bars at a time{_with_interval(facts)}."
+            f" {_choice(report)}Times are in {facts.zone}.",
         ),
         *_section(
             "Error by step ahead", _by_step(report),
@@ -85,14 +85,9 @@ def write(report: BacktestReport, facts: Facts) -> str:
             "The mean absolute error by week (in UTC) of the forecast. Where the blue line lies below the orange one,"
             " the model is better than repeating the season.",
         ),
+        *(_promise(report, facts) if facts.nominal else ()),
         *_section(
-            "Does the interval keep its promise?", _coverage(report, facts),
-            "The share of outcomes inside the interval, by month (in UTC) of the forecast. It should be near"
-            f" {facts.nominal:.0%}: lower means that the interval is too narrow, higher that it is wider than needed."
-            f" Months with fewer than {FEW_OUTCOMES} outcomes are left out.",
-        ),
-        *_section(
-            "By series", _series_table(report), "The worst first." + _left_out(report)
+            "By series", _series_table(report, facts), "The worst first." + _left_out(report)
         ),
         _glossary(report, facts),
     ]  # fmt: skip
@@ -120,7 +115,7 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     cards = {
         "Mean absolute error": _text(mine["mae"], ".4g"),
         f"of {_named(report.reference)}'s ({_text(naive['mae'], '.4g')})": _text(mine["relative"], ".3f"),
-        f"inside the {facts.nominal:.0%} interval": _text(mine["coverage"], ".1%"),
+        **({f"inside the {facts.nominal:.0%} interval": _text(mine["coverage"], ".1%")} if facts.nominal else {}),
         "outcomes scored": f"{mine['points']:,.0f}",
     }
     yield "<div class='cards'>"
@@ -160,6 +155,20 @@ def _section(title: str, content: go.Figure | str, words: str) -> Iterator[str]:
     yield "</section>"
 
 
+def _promise(report: BacktestReport, facts: Facts) -> Iterator[str]:
+    """Yield the section on the interval's coverage."""
+    return _section(
+        "Does the interval keep its promise?", _coverage(report, facts),
+        "The share of outcomes inside the interval, by month (in UTC) of the forecast. It should be near"
+        f" {facts.nominal:.0%}: lower means that the interval is too narrow, higher that it is wider than needed."
+        f" Months with fewer than {FEW_OUTCOMES} outcomes are left out.",
+    )  # fmt: skip
+
+
+def _with_interval(facts: Facts) -> str:
+    return f", with the interval that should hold {facts.nominal:.0%} of the outcomes" if facts.nominal else ""
+
+
 def _as_the_service_counts(report: BacktestReport, facts: Facts) -> str:
     """Return the quality of the same forecasts as metrics, page and verify count it, and how that differs."""
     found = report.quality.over_all()
@@ -179,11 +188,12 @@ def _glossary(report: BacktestReport, facts: Facts) -> str:
         "Relative error": f"The model's mean absolute error divided by {_named(report.reference)}'s, for the same"
         " outcomes. Below 1 is better than repeating what was. Where the cell to repeat is empty, an older value is"
         " repeated.",
-        "Interval": f"The range between the lowest and the highest quantile; it should hold {facts.nominal:.0%} of the"
-        " outcomes.",
         "Confidence": f"The lines of the ranking hold the relative error with {_CONFIDENCE:.0%} confidence: weeks were"
         " drawn again and again from the test, and the error was computed of each draw.",
     }
+    if facts.nominal:
+        held = f"it should hold {facts.nominal:.0%} of the outcomes."
+        rows["Interval"] = f"The range between the lowest and the highest quantile; {held}"
     items = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items())
     return f"<section><h2>What the words mean</h2><dl>{items}</dl></section>"
 
@@ -255,11 +265,12 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
         apart = in_zone(_gaps(mine), facts.zone)
         first = number == 0
         around = in_zone(_around(mine, low, high), facts.zone)
-        figure.add_scatter(
-            x=around["ds"], y=around["bound"], mode="lines", fill="toself", visible=first,
-            name=f"{facts.nominal:.0%} interval", fillcolor="rgba(31,111,235,0.18)",
-            line={"width": 0, "color": MODEL_COLOUR}, hoverinfo="skip",
-        )  # fmt: skip
+        if facts.nominal:
+            figure.add_scatter(
+                x=around["ds"], y=around["bound"], mode="lines", fill="toself", visible=first,
+                name=f"{facts.nominal:.0%} interval", fillcolor="rgba(31,111,235,0.18)",
+                line={"width": 0, "color": MODEL_COLOUR}, hoverinfo="skip",
+            )  # fmt: skip
         figure.add_scatter(
             x=apart["ds"], y=apart[report.model], mode="lines", visible=first, name="forecast", connectgaps=False,
             line={"width": 2, "color": MODEL_COLOUR},
@@ -270,11 +281,12 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
             line={"width": 1.2, "color": OUTCOME_COLOUR}, marker={"size": 3},
         )  # fmt: skip
     _, by_series = report.relative_mae()
+    traces = len(figure.data) // max(len(chosen), 1)
     buttons = [
         {
             "label": html.escape(f"{_shortened(key)}  ({_text(by_series.get(key, math.nan), '.2f')}× naive)"),
             "method": "update",
-            "args": [{"visible": [place // 3 == number for place in range(3 * len(chosen))]}],
+            "args": [{"visible": [place // traces == number for place in range(len(figure.data))]}],
         }
         for number, key in enumerate(chosen)
     ]
@@ -388,19 +400,21 @@ def _summed(periods: Periods, rule: str) -> pd.DataFrame:
     return found[found["count"] > 0]
 
 
-def _series_table(report: BacktestReport) -> str:
+def _series_table(report: BacktestReport, facts: Facts) -> str:
     _, by_series = report.relative_mae()
     rows = {row["unique_id"]: row for row in report.by_series() if row["forecaster"] == report.model}
     naive = {row["unique_id"]: row for row in report.by_series() if row["forecaster"] == report.reference}
     ordered = sorted(rows, key=lambda key: -by_series.get(key, 0.0))[:MOST_ROWS]
-    heads = ("series", "outcomes", "error", f"{_named(report.reference)}'s", "relative", "inside the interval")
+    heads = ["series", "outcomes", "error", f"{_named(report.reference)}'s", "relative"]
+    heads += ["inside the interval"] if facts.nominal else []
     lines = [f"<tr>{''.join(f'<th>{head}</th>' for head in heads)}</tr>"]
     for key in ordered:
         relative = by_series.get(key, math.nan)
-        cells = (
+        cells = [
             html.escape(key), f"{rows[key]['points']:,.0f}", _text(rows[key]["mae"], ".4g"),
-            _text(naive[key]["mae"], ".4g"), _text(relative, ".3f"), _text(rows[key]["coverage"], ".1%"),
-        )  # fmt: skip
+            _text(naive[key]["mae"], ".4g"), _text(relative, ".3f"),
+        ]  # fmt: skip
+        cells += [_text(rows[key]["coverage"], ".1%")] if facts.nominal else []
         kind = " class='worse'" if relative > 1 else ""
         lines.append(f"<tr{kind}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     return f"<table>{''.join(lines)}</table>"

@@ -132,8 +132,9 @@ class BacktestReport:
     kept: pd.DataFrame | None
 
     def rows(self) -> list[Row]:
-        """Return a row for each forecaster, over all series and steps; point forecasts have no quantile scores.
+        """Return a row for each forecaster, over all series and steps.
 
+        Point forecasts have no quantile scores, and one quantile has no coverage and width.
         mae, mse and width are means over all points in the series' own units; mase divides by each series' scale
         (series without one are left out); relative is the mae over that of the ``reference``, skill 1 less that.
         """
@@ -247,6 +248,9 @@ class BacktestReport:
             row |= {
                 "pinball": _ratio(pinball_Q.mean(), n),
                 "crps": 2.0 * _ratio(pinball_Q.mean(), n),
+            }
+        if len(tally.levels) > 1:
+            row |= {
                 "coverage": _ratio(tally.covered_KH[series, steps].sum(), n),
                 "width": _ratio(tally.width_KH[series, steps].sum(), n),
             }

@@ -140,7 +140,7 @@ export class Detail {
     const facts = [
       ...(warming ? [["state", "warming up: its forecasts do not count yet", false, "warming"]] : []),
       ["error", relative === null ? incomparable({ compared, coverage }) : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
-      ["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"],
+      ...(this.stats.nominal === 0 ? [] : [["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"]]),
       ["over", `${this.stats.series_scope}, ${this.stats.steps}`, false, "series_relative"],
       ["forecast", lateness(this.series, this.stats), this.series.behind > 1 && !this.stats.ended, "behind"],
     ];

@@ -173,6 +173,9 @@ function describe(silent) {
   return ["live", "live"];
 }
 
+// The share of outcomes inside the interval; one quantile makes no interval.
+const inside = (coverage) => percent(stats.nominal === 0 ? null : coverage);
+
 function showStrip() {
   const now = stats.now ?? {};
   const better = now.relative === null || now.relative === undefined ? incomparable(now) : now.relative <= 1
@@ -182,7 +185,7 @@ function showStrip() {
   const of = `${stats.headline}\n${stats.steps}`;
   const figures = [
     ["Error", ratio(now.relative), "× naive", better, "relative", !few && now.relative > 1, of],
-    ["Inside the interval", percent(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : "not known yet", "coverage", !few && short(now.coverage, stats.nominal), of],
+    ["Inside the interval", inside(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : stats.nominal === 0 ? "one quantile has none" : "not known yet", "coverage", !few && short(now.coverage, stats.nominal), of],
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms", false, stats.latency_scope],
     ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
@@ -228,7 +231,7 @@ function showLanes() {
   const rows = stats.lanes.map(({ lane, model, relative, coverage, outcomes }) => make("tr", { class: lane === stats.champion ? "champion" : null },
     make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), lane, make("small", {}, ` ${model}`)),
     make("td", { class: relative > 1 && outcomes >= ALARMING ? "bad" : null, "data-window": "relative" }, ratio(relative)),
-    make("td", { "data-window": "coverage" }, percent(coverage))));
+    make("td", { "data-window": "coverage" }, inside(coverage))));
   part("lanes").replaceChildren(...rows);
   part("lanes-note").textContent = `${comparison()} Naive repeats ${stats.naive}. ${stats.scope}`.trim();
 }

@@ -93,7 +93,8 @@ const isWarming = ({ warm }) => warm === false;
 function remark(tile, stats) {
   if (isLate(tile, stats)) return lateness(tile, stats);
   if (tile.in_closed_hours) return "closed";
-  return isWarming(tile) ? "warming up" : `${percent(tile.coverage)} inside`;
+  if (isWarming(tile)) return "warming up";
+  return stats.nominal === 0 ? "" : `${percent(tile.coverage)} inside`;
 }
 
 function describe(tile, stats) {

@@ -125,6 +125,30 @@ def test_a_target_without_a_value_is_refused(data: Path, tmp_path: Path, command
     assert f"column 'y' has no value in the {rows:,} rows to train on" in str(result.exception)
 
 
+def test_a_model_of_one_quantile_says_nothing_of_an_interval(data: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    said = ran("train", data, "--model", "zero", "--quantiles", 0.5, "--horizon", 4, "--models", models)
+    said += ran("backtest", data, "--model", "model", "--models", models)
+    said += ran("model", "show", "model", "--models", models)
+    assert "interval" not in said
+    assert "0.0%" not in said + ran("model", "ls", "--models", models)
+
+
+def test_what_a_model_shows_has_few_digits_and_no_none(data: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    choice = ("--model", '{"kind": "gru", "hidden": 8}', "--horizon", 4, "--epochs", 1, "--option", "updates=5")
+    ran("train", data, *choice, "--models", models)
+    facts = load_model(models, "model").facts
+    assert facts["time_format"] is None
+    said = ran("model", "show", "model", "--models", models)
+    assert f"{facts['highway_loss']:.4g}" in said.split()
+    assert str(facts["highway_loss"]) not in said
+    assert "time_format" not in said
+    assert "None" not in said
+    digest = load_model(models, "model").digest
+    assert digest[:8] in ran("model", "ls", "--models", models).split()
+
+
 def test_a_compressed_model_that_was_not_measured_claims_no_loss(data: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     choice = ("--model", '{"kind": "gru", "hidden": 8}', "--horizon", 4, "--epochs", 1, "--option", "updates=5")

@@ -88,6 +88,11 @@ def test_a_search_says_what_a_training_says_of_the_file_and_the_spec(
     assert any("lie below the bound of 5" in note for note in said[0])
 
 
+def test_one_trial_is_counted_as_one(data: Path, tmp_path: Path) -> None:
+    said = searched(data, replace(SEARCH, networks=("linear",), trials=1), tmp_path)
+    assert "1 trial, 0 of them stopped early" in said
+
+
 def test_a_search_is_repeated_by_its_seed(data: Path, tmp_path: Path) -> None:
     for _ in range(2):
         searched(data, replace(SEARCH, trials=2), tmp_path)

@@ -129,6 +129,17 @@ def test_a_ratio_that_is_not_known_is_no_number_and_nothing_is_ranked_by_it(
     assert "smallest error" not in body
 
 
+def test_one_quantile_has_no_interval_to_report(report: BacktestReport) -> None:
+    spec = SPEC.model_copy(update={"quantiles": (0.5,)})
+    tally = replace(report.tallies["m"], levels=(0.5,), pinball_KHQ=report.tallies["m"].pinball_KHQ[:, :, 1:2])
+    found = replace(report, tallies={**report.tallies, "m": tally})
+    assert not {"coverage", "width"} & found.rows()[0].keys()
+    body = html.unescape(write(found, facts(spec)))
+    body = body[body.index("</script></head>") :]
+    assert "interval" not in body.lower()
+    assert "interval" in html.unescape(write(report, facts())).lower()
+
+
 def test_times_are_in_the_zone_of_the_data(report: BacktestReport) -> None:
     page = write(report, replace(facts(), zone="Australia/Melbourne", from_ms=START + 20 * HOUR))
     body = page[page.index("</script></head>") :]

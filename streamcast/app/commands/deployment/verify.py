@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
@@ -57,7 +58,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         console.print(f"[yellow]note:[/] {escape(told)}", highlight=False)
     for lane, sums in report.quality.items():
         spec = specs.get(lane)
-        nominal = spec.nominal if spec else 0.0
+        nominal = spec.nominal if spec else math.nan
         names = baseline(spec) if spec else "of its model"
         first, *steps = lines(sums, nominal, names)
         console.print(escape(f"Quality of lane {lane}, of all that was computed: {first}"), highlight=False)

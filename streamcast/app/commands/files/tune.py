@@ -26,6 +26,7 @@ from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
+from streamcast.quality import counted
 from streamcast.spec import zero
 from streamcast.spec.folders import Model, require_name, save_model
 
@@ -151,7 +152,7 @@ def ranking(study: optuna.Study) -> Table:
     """Return the best trials as a table."""
     ended = [t for t in study.trials if t.state.name == "COMPLETE"]
     pruned = sum(t.state.name == "PRUNED" for t in study.trials)
-    table = lean("loss", "options", title=f"{len(study.trials)} trials, {pruned} of them stopped early")
+    table = lean("loss", "options", title=f"{counted(len(study.trials), 'trial')}, {pruned} of them stopped early")
     for trial in sorted(ended, key=lambda t: t.value or 0.0)[:BEST_SHOWN]:
         drawn = ", ".join(
             f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}"
