@@ -345,7 +345,8 @@ class Forecaster:
 
     def _read(self, history: History) -> None:
         """Keep the notes on a history, and warn of what reading changed."""
-        self._found = (*history.notes, *missing_bars(history, self._timezone))
+        series = self._model.spec.series if self._model else None
+        self._found = (*history.notes, *missing_bars(history, self._timezone, series))
         for change in history.changes:
             _warn(change, HistoryWarning)
 

@@ -7,15 +7,17 @@ import numpy as np
 from streamcast.app.moments import moment
 from streamcast.offline.history.read import History
 from streamcast.quality import counted
+from streamcast.spec.model_spec import Column, SeriesSpec
 
 MOST_NAMED = 3
 """Series that a note names."""
 
 
-def missing_bars(history: History, timezone: str) -> list[str]:
+def missing_bars(history: History, timezone: str, series: SeriesSpec | None = None) -> list[str]:
     """Return a note on the bars without a row between the first and the last row of a series; none if there are none.
 
     Of each series it has the number and the longest stretch, with the time after which that begins, in ``timezone``.
+    If a stretch is so long that its series restarts, it says so: by ``series``, else by what a new model has.
     """
     bar_N = history.grid.bar(history.ts_N)
     order_N = np.argsort(history.series_N, kind="stable")
@@ -33,4 +35,11 @@ def missing_bars(history: History, timezone: str) -> list[str]:
         named.append(f"{history.keys[place]!r} {missing_K[place]:,} (most at once: {left_out_N[row]:,}, after {after})")
     others = len(worst) - len(named)
     more = f", and {counted(others, 'other series', 'other series')}" if others else ""
-    return [f"bars without a row between rows of their series count as missing: {', '.join(named)}{more}"]
+    most = longest_gap(series or SeriesSpec(columns=(Column(name=history.columns[0]),), freq=history.freq_ms))
+    restarts = f"; a gap of more than {counted(most, 'bar')} restarts its series" if left_out_N.max() > most else ""
+    return [f"bars without a row between rows of their series count as missing: {', '.join(named)}{more}{restarts}"]
+
+
+def longest_gap(series: SeriesSpec) -> int:
+    """Return the most missing bars after which a series goes on; after more it restarts as a new one."""
+    return min(series.max_gap, series.ttl // series.freq - 1)

@@ -80,6 +80,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     telemetry.unknown_categories({"weather": 2})
     telemetry.below_lower(3)
     telemetry.gaps_filled(5)
+    telemetry.restarted(1)
     telemetry.evicted(1)
     telemetry.state(5000, 80_000_000, 3.2)
     for number in range(4):

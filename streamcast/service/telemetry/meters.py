@@ -52,6 +52,7 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "forecasts_produced": ("Forecasts committed.", ("lane", "model", "model_version")),
     "forecasts_not_finite": ("Forecasts that were not finite, and so not published.", ("lane",)),
     "gaps_filled": ("Missing bars stepped through.", ()),
+    "series_restarts": ("Series reset after a gap longer than max_gap bars, or a silence longer than ttl.", ()),
     "evictions": ("Series forgotten to stay within max_series.", ()),
     "drift_events": ("Changes detected in a series' errors.", ("lane",)),
     "anomalies": ("Anomalies reported: answers with an anomaly of 0.997 or more.", ("lane",)),

@@ -98,5 +98,6 @@ class Reporter:
         if now - self._normed >= NORM_SECONDS:
             self._normed, self._norm = now, engine.norm(result)
         self._telemetry.gaps_filled(result.gaps)
+        self._telemetry.restarted(result.restarts)
         self._telemetry.evicted(result.evictions)
         self._telemetry.state(len(engine.slab), sum(lane.engine.slab.nbytes for lane in self._lanes), self._norm)

@@ -282,6 +282,11 @@ class Telemetry(Collector):
         with self._lock:
             self._add("gaps_filled", amount=bars)
 
+    def restarted(self, series: int) -> None:
+        """``series`` series were reset after a long gap."""
+        with self._lock:
+            self._add("series_restarts", amount=series)
+
     def evicted(self, series: int) -> None:
         """``series`` series were forgotten."""
         with self._lock:

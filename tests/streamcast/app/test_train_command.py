@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -13,11 +14,15 @@ from streamcast.app.cli import app
 from streamcast.app.commands.files.train import training_settings
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
+from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
+from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
 from streamcast.offline.training.fit import Options
-from streamcast.spec.folders import load_model
+from streamcast.spec.folders import load_model, new_network
+from streamcast.spec.model_spec import Column, SeriesSpec, parse_duration
+from streamcast.spec.zero import zero_spec
 
 
 @pytest.fixture
@@ -208,4 +213,24 @@ def test_bars_without_a_row_are_counted_by_series_with_the_longest_stretch() -> 
     assert "'a' 3 (most at once: 2, after 2025-12-31 21:00:00 America/New_York)" in note
     assert "'c' 1 (most at once: 1, after 2025-12-31 20:00:00 America/New_York)" in note
     assert "'b'" not in note
+    assert "restarts" not in note
     assert missing_bars(read(frame[frame.unique_id == "b"], freq="1h"), "UTC") == []
+
+
+@pytest.mark.parametrize(("bar", "gap"), [("1h", 168), ("1d", 29), ("1w", 29)])
+def test_a_note_says_where_a_gap_restarts_its_series_as_the_engine_does(bar: str, gap: int) -> None:
+    """By max_gap, or by ttl where that is shorter."""
+    for left_out in (gap, gap + 1):
+        times = pd.Timestamp("2026-01-01") + np.array([0, 1, 2, 3 + left_out]) * pd.Timedelta(parse_duration(bar), "ms")
+        history = read(pd.DataFrame({"ds": times, "y": 1.0}), id_col=None, freq=bar)
+        series = SeriesSpec(columns=(Column(name="y"),), freq=history.freq_ms, offset=history.offset_ms)
+        spec = zero_spec(series, 2)
+        engine, restarts = Engine(spec, new_network(spec)), 0
+        for poll in polls(history, spec):
+            restarts += engine.stage(poll).restarts
+            engine.promote()
+        (note,) = missing_bars(history, "UTC")
+        assert restarts == (left_out > gap)
+        assert note.endswith(f"; a gap of more than {gap} bars restarts its series") == bool(restarts)
+    (told,) = missing_bars(history, "UTC", series.model_copy(update={"max_gap": 3}))
+    assert told.endswith("; a gap of more than 3 bars restarts its series")

@@ -24,6 +24,7 @@ from streamcast.service.assignment import Start
 from streamcast.service.service import Service
 from streamcast.service.verification import Expectations, verify
 from streamcast.spec.folders import Model, new_network
+from streamcast.topics.observations import encode_observation
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 TWO_LANES = {"champion": model("sample", 0), "challenger": model("sample", 1)}
@@ -522,6 +523,14 @@ def test_telemetry_counts_each_record_once(stand: Stand) -> None:
     assert "streamcast_records_consumed_total 11.0" in lines
     assert 'streamcast_forecasts_produced_total{lane="champion",model="tiny",model_version="0"} 10.0' in lines
     assert 'streamcast_dead_letters_total{reason="json"} 1.0' in lines
+
+
+def test_a_series_that_restarts_after_a_long_gap_is_counted(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    later = START + 100_000 * MINUTE
+    stand.append([(later, b"a", encode_observation("a", later, [5.0]))])
+    service = stand.serve()
+    assert "streamcast_series_restarts_total 1.0" in service._telemetry.exposition().decode().splitlines()
 
 
 def test_what_waited_before_the_take_over_is_caught_up_with_and_has_no_latency(

@@ -89,6 +89,7 @@ def feed(telemetry: Telemetry) -> None:
     telemetry.below_lower(4)
     telemetry.dead_letter("not JSON", 2)
     telemetry.gaps_filled(3)
+    telemetry.restarted(2)
     telemetry.evicted(1)
     telemetry.progress(PARTITION, 999_990.0, 999_000.0)
     telemetry.snapshot(PARTITION)
