@@ -22,6 +22,7 @@ import numpy as np
 from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.track import OLDEST_SEASON, Bars, Forecast, Track
 from streamcast.quality import Quality, Sums
+from streamcast.spec.local_time import DAY_MS
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
 from streamcast.topics.dead_letters import REPLAYED
@@ -34,7 +35,7 @@ _EXCERPT: Final = 400
 RATE_SECONDS: Final = 5.0
 SAMPLE_SECONDS: Final = 2.0
 TREND_SAMPLES: Final = 150
-_CLOCK_MS: Final = (7 * 86_400_000, 86_400_000)
+_CLOCK_MS: Final = (7 * DAY_MS, DAY_MS)
 _REST_SECONDS: Final = 5.0
 _REST_PAUSES: Final = 3
 _LONGEST_REST_SECONDS: Final = 180.0

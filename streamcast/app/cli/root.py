@@ -18,7 +18,7 @@ app = typer.Typer(
 )  # fmt: skip
 for command in (
     service.demo, service.init, service.check, files.train, files.tune, files.backtest, service.serve, files.replay,
-    service.skip,    service.dashboard, service.verify,
+    service.skip, service.dashboard, service.verify,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(models.app, name="model")

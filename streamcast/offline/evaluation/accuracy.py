@@ -1,8 +1,8 @@
 """How good forecasts are: errors element by element, and their means.
 
 Every error function is one expression over arrays that broadcast, and is NaN where the outcome or the forecast is:
-NaN means not scored.  MAE is ``mean(absolute_error(actual, forecast))``, and by horizon ``mean_by_step`` of the same.
-Shapes: N cutoffs (rows), H steps ahead, Q quantile levels, K series; ``…`` is any shape.
+NaN means not scored.  MAE is ``mean(absolute_error(actual, forecast))``.
+Shapes: N cutoffs (rows), Q quantile levels, K series; ``…`` is any shape.
 """
 
 from __future__ import annotations
@@ -23,14 +23,6 @@ def absolute_error(actual: ArrayLike, forecast: ArrayLike) -> Floats:
 def squared_error(actual: ArrayLike, forecast: ArrayLike) -> Floats:
     """Return (actual − forecast)² [...]; its mean is the MSE."""
     return np.square(np.subtract(actual, forecast, dtype=np.float64))
-
-
-def scaled_error(actual: ArrayLike, forecast: ArrayLike, scale: ArrayLike) -> Floats:
-    """Return the absolute error in units of the in-sample seasonal naive error [...]; its mean is the MASE.
-
-    Hyndman and Koehler 2006, "Another look at measures of forecast accuracy".
-    """
-    return np.divide(absolute_error(actual, forecast), scale)
 
 
 def pinball(actual: ArrayLike, forecast: ArrayLike, level: ArrayLike) -> Floats:
@@ -73,11 +65,6 @@ def mean(error: ArrayLike) -> float:
     scored = np.asarray(error, np.float64)
     scored = scored[~np.isnan(scored)]
     return float(scored.mean()) if scored.size else np.nan
-
-
-def mean_by_step(error_NH: ArrayLike) -> Floats:
-    """Return the mean over cutoffs of the errors that are not NaN [H]."""
-    return np.array([mean(error_N) for error_N in np.asarray(error_NH, np.float64).T])
 
 
 def skill(error: float, reference: float) -> float:

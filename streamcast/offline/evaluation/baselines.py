@@ -118,8 +118,9 @@ def seasonal_error(y_XT: Floats, back: int) -> Floats:
 
 
 def seasonal_scale(past_T: ArrayLike, season: int) -> float:
-    """Return the mean of |y(t) − y(t − season)| over the past of one series: the divisor of ``scaled_error``.
+    """Return the mean of |y(t) − y(t − season)| over the past of one series: what the MASE divides the MAE by.
 
+    Hyndman and Koehler 2006, "Another look at measures of forecast accuracy".
     NaN when no pair is observed, or all pairs are equal.
     """
     return mean(seasonal_error(np.asarray(past_T, np.float64), season)) or np.nan

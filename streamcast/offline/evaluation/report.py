@@ -24,10 +24,8 @@ from streamcast.offline.evaluation.accuracy import (
 )
 from streamcast.offline.evaluation.baselines import Integers
 from streamcast.quality import SumsByStep
+from streamcast.spec.local_time import DAY_MS
 
-DAY_MS = 86_400_000
-MEASURES = ("mae", "mse", "mase")
-"""What a verdict compares."""
 Row = dict[str, Any]
 """One line of a table, by column."""
 
