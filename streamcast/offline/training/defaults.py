@@ -171,12 +171,15 @@ def default_spec(
 def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1) -> tuple[int, ...]:
     """Return season lengths in bars, the one whose repetition forecasts best first; (1,) if none fits three times.
 
-    Hour, day, week and year are tried.  Beside a week comes the day; beside a day comes the week if its repetition is
-    about as good.  The last whole season is repeated over the horizon, and over a day at least: the last hour is the
-    best to repeat for a while, also where every day is alike.  ``series`` says how records make bars (default: a
-    record is a bar).
+    Hour, day, week and year are tried, but no year of days: it would replace the week, and models of days read it
+    beside their seasons (``ModelSpec.further``).  Beside a week comes the day; beside a day comes the week if its
+    repetition is about as good.  The last whole season is repeated over the horizon, and over a day at least: the last
+    hour is the best to repeat for a while, also where every day is alike.  ``series`` says how records make bars
+    (default: a record is a bar).
     """
-    errors = _errors_of_repeating(_whole_periods(history), history, series, max(horizon, DAY // history.freq_ms))
+    further = _year_of_weeks(history.freq_ms) is not None
+    tried = [n for n, period in _whole_periods(history.freq_ms).items() if not (further and period == YEAR)]
+    errors = _errors_of_repeating(tried, history, series, max(horizon, DAY // history.freq_ms))
     if not errors:
         return (1,)
     best, day, week = min(errors, key=errors.__getitem__), DAY // history.freq_ms, WEEK // history.freq_ms
@@ -190,15 +193,10 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
 def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int, ...], *, given: bool) -> int | None:
     """Return how many bars back the simple forecast reads that is the best over the horizon; None for a first season.
 
-    1 is the last value.  A model reads days, and is compared with the last hour or the last value where that is harder
-    to beat.  Where the seasons were ``given``, no others are tried.
+    1 is the last value.  A model reads days, and is compared with the last hour, the last year or the last value where
+    that is harder to beat.  Where the seasons were ``given``, no others are tried.
     """
-    if given:
-        tried = chosen
-    elif horizon >= DAY // history.freq_ms:  # the same errors chose the first one
-        tried = chosen[:1]
-    else:
-        tried = (*chosen, *_whole_periods(history))
+    tried = chosen if given else (*chosen, *_whole_periods(history.freq_ms))
     errors = _errors_of_repeating((*tried, 1), history, series, horizon)
     if chosen[0] not in errors:  # a season that was given, and does not fit three times
         return None
@@ -206,11 +204,10 @@ def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int,
     return None if best == chosen[0] else best
 
 
-def _whole_periods(history: History) -> list[int]:
-    """Return hour, day, week and year in bars, where they are whole numbers of more than one."""
-    freq = history.freq_ms
+def _whole_periods(freq: int) -> dict[int, int]:
+    """Return hour, day, week and year by their bars of ``freq`` ms, where those are whole numbers of more than one."""
     lengths = {round(period / freq): period for period in (HOUR, DAY, WEEK, YEAR)}
-    return [n for n, period in lengths.items() if n > 1 and abs(n * freq - period) <= MOST_DRIFT * freq]
+    return {n: period for n, period in lengths.items() if n > 1 and abs(n * freq - period) <= MOST_DRIFT * freq}
 
 
 def _errors_of_repeating(
@@ -394,10 +391,14 @@ def _years(history: History, bars: int, chosen: Sequence[int]) -> tuple[int, ...
 
     None where a season is as long already.
     """
-    week, rest = divmod(WEEK, history.freq_ms)
-    year = YEAR // WEEK * week
-    enough = history.freq_ms >= DAY and week > 1 and not rest and bars >= FEWEST_YEARS * year
-    return (year,) if enough and max(chosen) < year else ()
+    year = _year_of_weeks(history.freq_ms)
+    return (year,) if year and bars >= FEWEST_YEARS * year and max(chosen) < year else ()
+
+
+def _year_of_weeks(freq: int) -> int | None:
+    """Return 52 weeks in bars of ``freq`` ms, where bars are days or weekdays."""
+    week, rest = divmod(WEEK, freq)
+    return YEAR // WEEK * week if freq >= DAY and week > 1 and not rest else None
 
 
 def _calendar(history: History, *, week: bool) -> tuple[Period, ...]:

@@ -129,6 +129,33 @@ def test_a_season_of_a_year_that_was_given_is_not_read_twice() -> None:
     assert default_spec(history, 5, season=(7, 365)).further == ()
 
 
+@pytest.mark.parametrize("network", ["gru", "zero"])
+@pytest.mark.parametrize("bars", [1_094, 1_100])  # a season of 365 bars would fit three times from 1,095 on
+def test_a_year_of_days_does_not_replace_the_week(network: str, bars: int) -> None:
+    history = read(yearly(bars, "D"), id_col=None, freq="1d")
+    assert seasons(history, horizon=14) == (7,)
+    spec = default_spec(history, 14, network)
+    assert (spec.season, spec.further) == ((7,), (364,))
+    compared = (365, "the same day last year") if bars == 1_100 else (1, "the last value")
+    assert spec.naive_season == compared[0], "the best simple forecast is compared with all the same"
+    noted = f"compared with {compared[1]}, which is better over this horizon than the same weekday last week"
+    assert noted in " ".join(naive_notes(spec))
+
+
+@pytest.mark.parametrize(("freq", "bars", "season"), [("W-MON", 160, 52), ("MS", 60, 12), ("12h", 2_200, 730)])
+def test_other_bars_have_a_season_of_a_year_where_it_is_the_best_to_repeat(freq: str, bars: int, season: int) -> None:
+    history = read(yearly(bars, freq), id_col=None, freq=freq)
+    spec = default_spec(history, 28, "zero")
+    assert (spec.season, spec.further, spec.naive_season) == ((season,), (), season)
+
+
+def yearly(bars: int, freq: str) -> pd.DataFrame:
+    """A wide swing over the year, a small one over the week, and noise, by which last week is a poor forecast."""
+    ds, random = pd.date_range("2018-01-01", periods=bars, freq=freq), np.random.default_rng(3)
+    year = 10 * np.sin(2 * np.pi * ds.day_of_year / 365.25)
+    return pd.DataFrame({"ds": ds, "y": year + (ds.day_of_week >= 5) + random.normal(size=bars)})
+
+
 def test_seasons_are_given_in_bars_or_as_durations() -> None:
     history = read(series(weekly=True), id_col=None)
     assert default_spec(history, 24, season=12).season == (12,)
