@@ -1,6 +1,6 @@
 """How good a new model is on the part of its history that it was not trained on, as ``streamcast.quality`` defines it.
 
-The part is streamed through the service's engine, after enough bars before it to warm the state, and scored like any
+The history is streamed through the service's engine up to the end of the part, and the part is scored like in any
 backtest.  Its forecasts chose the epoch, so they flatter a little; a backtest of later data decides.
 """
 
@@ -10,13 +10,21 @@ import math
 from typing import Any
 
 from streamcast import quality
+from streamcast.engine.online import DEPTHS
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import reference
 from streamcast.offline.history.read import History
 from streamcast.spec.folders import Model
+from streamcast.spec.model_spec import ModelSpec
 
 MOST_BARS = 20_000
 """Bars of all series that are scored at most: the newest."""
+MOST_ROWS = 500_000
+"""Rows that are streamed, if the history has more: the newest.  They take the default network about 20 seconds.
+
+The online layer learns for about a hundred days.  After 672 bars alone, models without a network had errors up to 37 %
+larger at bars of five minutes, and 1 to 3 % at hours.
+"""
 
 
 def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, Any]:
@@ -27,10 +35,9 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
     all steps (``by_series``), in which every series counts the same.  Raises HistoryError when nothing can be scored.
     """
     spec, last = model.spec, int(history.ts_N[-1])
-    freq = spec.series.freq
-    first = max(from_ms, last - MOST_BARS * freq // max(len(history.keys), 1))
-    warm = max(spec.ring, spec.warm_up, 2 * spec.half_life) * freq
-    part = history.between(first - warm, last + 1)
+    first = max(from_ms, last - MOST_BARS * spec.series.freq // max(len(history.keys), 1))
+    newest = int(history.ts_N[max(len(history) - MOST_ROWS, 0)])
+    part = history.between(min(newest, first - _least_before(spec) * spec.series.freq), last + 1)
     report = backtest(model, part, first, baselines=dict([reference(spec.naive_season)]), keep=[])
     by_series = report.relative_mae()[0]
     return {
@@ -41,3 +48,9 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
         "by_series": by_series if math.isfinite(by_series) else None,
         **quality.facts_of(report.quality),
     }
+
+
+def _least_before(spec: ModelSpec) -> int:
+    """Return how many bars are streamed before the scored ones at least: those that fill the state of a series."""
+    averaged = 0 if spec.online is None else max(DEPTHS[0] * min(spec.seasons), DEPTHS[-1] * max(spec.seasons))
+    return max(spec.ring, spec.warm_up, 2 * spec.half_life, averaged)
