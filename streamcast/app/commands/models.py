@@ -17,7 +17,7 @@ from rich.progress import Progress
 from rich.text import Text
 
 from streamcast.app.commands import tables
-from streamcast.app.commands.files.reading import read_history
+from streamcast.app.commands.files.reading import read_outcomes
 from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment
@@ -239,7 +239,7 @@ def compress(
         raise SpecError(f"--how is {how!r}: expected int8 or prune")
     model = load_model(folder, reference)
     whole = with_network(model.network, f"compress {model.name}@{model.version}")
-    history = None if data is None else read_history(data, columns, model)
+    history = None if data is None else read_outcomes(data, columns, model)
     torch.set_num_threads(1)
     small = compression.quantised(whole) if how == "int8" else compression.pruned(whole, options.keep)
     spec = ModelSpec.model_validate({**model.spec.model_dump(), "network": dict(small.spec)})

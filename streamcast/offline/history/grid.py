@@ -98,6 +98,14 @@ def grid_of_ticks(ts_N: NDArray[np.int64], freq: str | int | None, timezone: str
     return _placed(step, step.freq if step else bar_length(freq), ts_N, timezone, shown=False)
 
 
+def grid_of_model(grid: Grid, keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> Found:
+    """Return the grid of an existing model, with what it does to samples."""
+    found = Found(grid)
+    _mention_other_steps(keys, series_N, ts_N, found)
+    _mention_shared_bars(series_N, ts_N, found)
+    return found
+
+
 def without_rows(freq: str) -> Grid:
     """Return the grid of a bar length or a step of the calendar, from 1970 on, in UTC; raises HistoryError."""
     now = np.datetime64("2026-01-01", "ms").astype(np.int64)
@@ -143,12 +151,24 @@ def refuse_a_row_far_away(
         found.changes.append(f"{said}: was a clock not set? If so, remove the rows")
 
 
+def refuse_longer_steps(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], grid: Grid) -> None:
+    """Raise HistoryError if no series has rows in two bars that follow each other: most outcomes would miss."""
+    bars = _steps(series_N, grid.bar(ts_N))
+    if len(bars) and bars.min() > 1:
+        median, bar = format_duration(int(np.median(_steps(series_N, ts_N)))), bar_name(grid)
+        raise HistoryError(
+            f"the median step between rows is {median}, and the model has bars of {bar}: no row lies in the bar after"
+            f" another one, so most forecasts would have no outcome. Give rows of every {bar}, or train a new model on"
+            " these"
+        )
+
+
 def _given_step(freq: str | int) -> Step | None:
     return parse_step(freq) if isinstance(freq, str) else None
 
 
 def _steps(series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the times from each row to the next of its series, where they differ."""
+    """Return the times (or bars) from each row to the next of its series, where they differ."""
     order = np.argsort(series_N, kind="stable")
     steps: NDArray[np.int64] = np.diff(ts_N[order])[np.diff(series_N[order]) == 0]
     later: NDArray[np.int64] = steps[steps > 0]

@@ -18,7 +18,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Message, Option
-from streamcast.offline.history.grid import Found, bar_length, grid_of, grid_of_ticks, refuse_a_row_far_away
+from streamcast.offline.history.grid import (
+    Found,
+    bar_length,
+    grid_of,
+    grid_of_model,
+    grid_of_ticks,
+    refuse_a_row_far_away,
+)
 from streamcast.offline.history.sources import ids_of, load, row_counters
 from streamcast.offline.history.timestamps import TimestampError, Written, read_timestamps
 from streamcast.offline.history.values import values_of
@@ -137,7 +144,8 @@ def read(
         order = _corrected(order, series_N, ts_N, changes)
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
     if offset_ms is not None:
-        found_grid = Found(Grid(bar_length(freq), offset_ms, calendar))
+        grid = Grid(bar_length(freq), offset_ms, calendar)
+        found_grid = Found(grid) if ticks else grid_of_model(grid, keys, series_N, ts_N)
     elif ticks:
         found_grid = Found(grid_of_ticks(ts_N, freq, timezone))
     else:

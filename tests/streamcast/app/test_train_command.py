@@ -14,7 +14,6 @@ from streamcast.app.cli import app
 from streamcast.app.commands.files.train import training_settings
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
-from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.polls import polls
@@ -162,6 +161,23 @@ def test_a_compressed_model_that_was_not_measured_claims_no_loss(data: Path, tmp
     assert {"needs", "--data"} <= set(said.split())
     assert f"streamcast backtest DATA --model model@2 --models {models}" in said.replace("\n", " ")
     assert "validation_loss" not in load_model(models, "model@2").facts
+
+
+def test_rows_with_longer_steps_than_a_models_bars_are_refused_where_they_would_be_outcomes(
+    data: Path, tmp_path: Path
+) -> None:
+    choice = ("--model", '{"kind": "gru", "hidden": 8}', "--horizon", 4, "--epochs", 1, "--option", "updates=5")
+    ran("train", data, *choice, "--models", tmp_path)
+    days = tmp_path / "days.csv"
+    times = pd.date_range("2026-01-01", periods=60, freq="D", tz="UTC")
+    pd.DataFrame({"unique_id": "s0", "ds": times, "y": range(60)}).to_csv(days, index=False)
+    for command in (
+        ("backtest", days, "--model", "model@1"),
+        ("train", days, "--from", "model@1"),
+        ("model", "compress", "model@1", "--data", days),
+    ):
+        with pytest.raises(HistoryError, match="the median step between rows is 1d, and the model has bars of 1h"):
+            ran(*command, "--models", tmp_path)
 
 
 @pytest.mark.parametrize(("text", "found"), [("24", (24,)), ("1d, 1w", ("1d", "1w")), ("1y,3", ("1y", 3))])

@@ -15,10 +15,12 @@ from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.bars import panel
+from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import columns, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec, season_notes
 from streamcast.offline.training.fit import Options, fit
+from streamcast.spec.calendar_bars import Grid
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.forecasts import Encoder
@@ -488,6 +490,29 @@ def test_daily_series_beside_hourly_ones_are_said() -> None:
 def test_hourly_series_beside_daily_ones_lose_rows_and_it_is_said() -> None:
     history = read(case("34-mixed-freq/both.csv"), freq="1d")
     assert "rows share a bar of 1d with an earlier row of their series, and the first counts" in changed(history)
+
+
+def test_the_same_is_said_of_rows_for_an_existing_model() -> None:
+    days, quarters = frame_of(START + DAY * np.arange(30)), frame_of(START + HOUR // 4 * np.arange(28))
+    found = read(days, freq="1h", offset_ms=0)
+    assert "1 of 1 series have longer steps than bars of 1h, such as 'a' with 1d" in changed(found)
+    assert "21 of 28 rows share a bar of 1h with an earlier row" in changed(read(quarters, freq="1h", offset_ms=0))
+    assert read(quarters, freq="1h", offset_ms=0, ticks=True).changes == ()
+    with pytest.raises(HistoryError, match="median step between rows is 1d, and the model has bars of 1h: no row"):
+        refuse_longer_steps(found.series_N, found.ts_N, found.grid)
+
+
+def test_rows_of_some_bars_can_be_scored() -> None:
+    random = np.random.default_rng(0)
+    hours = START + (np.arange(30)[:, None] * DAY + np.arange(7, 17) * HOUR).ravel()
+    irregular = START + random.integers(HOUR // 10, 8 * HOUR, size=200).cumsum()
+    single = START + DAY * np.arange(30)
+    for ts_N in (hours, irregular, np.concatenate([single, single + HOUR]), hours[:1]):
+        refuse_longer_steps(np.zeros(len(ts_N), np.int32), np.sort(ts_N), Grid(HOUR))
+    beside = read(pd.concat([frame_of(single), frame_of(hours).assign(unique_id="b")]), freq="1h", offset_ms=0)
+    refuse_longer_steps(beside.series_N, beside.ts_N, beside.grid)
+    months = read(frame_of(pd.date_range("2020-01-31", periods=30, freq="ME")))
+    refuse_longer_steps(months.series_N, months.ts_N, months.grid)
 
 
 def test_business_days_and_opening_hours_are_no_other_steps() -> None:

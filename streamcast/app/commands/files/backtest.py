@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamcast.app.commands.files.outputs import require_page, require_table
-from streamcast.app.commands.files.reading import mapping, read_history
+from streamcast.app.commands.files.reading import mapping, read_outcomes
 from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment, span
@@ -51,7 +51,7 @@ def backtest(
     require_page("--report", options.report)
     model = load_model(folder, options.model)
     refit = _refit(model, options)
-    history, timezone = read_history(data, columns, model), mapping(columns, model).timezone
+    history, timezone = read_outcomes(data, columns, model), mapping(columns, model).timezone
     frame = options.frame
     from_ms, why = test_part(model, history, options.test_from, timezone)
     if why:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.options import Columns, typed
+from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.read import History, read
 from streamcast.spec.folders import Model
 
@@ -51,6 +52,17 @@ def read_history(data: Path, columns: Columns, model: Model | None = None, *, ti
         kinds=series.kinds if series else None,
     )  # fmt: skip
     say(history.notes, history.changes)
+    return history
+
+
+def read_outcomes(data: Path, columns: Columns, model: Model) -> History:
+    """Read a file, as ``read_history`` does, for forecasts of a model to be compared with its rows.
+
+    Raises HistoryError, also where no row of a series follows another within a bar; readings may.
+    """
+    history, series = read_history(data, columns, model), model.spec.series
+    if series.mode == "sample" and history.grid == series.grid:
+        refuse_longer_steps(history.series_N, history.ts_N, history.grid)
     return history
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.files.outputs import require_folder
-from streamcast.app.commands.files.reading import mapping, read_history, say
+from streamcast.app.commands.files.reading import mapping, read_history, read_outcomes, say
 from streamcast.app.gaps import missing_bars
 from streamcast.app.notes import spec_notes
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions, elsewhere
@@ -43,8 +43,8 @@ def train(
         require_networks("--model", [options.network])
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
     settings, read_as = training_settings(options), mapping(columns, start)
-    whole = read_history(data, columns, start, ticks=wanted.ticks)
-    say(missing_bars(whole, read_as.timezone, start.spec.series if start else None))
+    whole = read_outcomes(data, columns, start) if start else read_history(data, columns, ticks=wanted.ticks)
+    say(missing_bars(whole, read_as.timezone))
     history, held_out_from = held_out(whole, options.hold_out)
     require_target(history)
     if start is None:
