@@ -60,8 +60,9 @@ Duration = Annotated[int, BeforeValidator(parse_duration), Field(gt=0, le=_LONGE
 Grace = Annotated[int, BeforeValidator(parse_duration), Field(ge=0, le=_LONGEST_MS)]
 Aggregate = Literal["mean", "first", "last", "min", "max", "sum", "count"]
 
-
-Season = Annotated[int, Field(ge=1, le=100_000)]
+MOST_SEASON = 100_000
+"""Bars of the longest season."""
+Season = Annotated[int, Field(ge=1, le=MOST_SEASON)]
 
 
 def _listed(value: object) -> object:
@@ -280,7 +281,7 @@ class ModelSpec(Frozen):
     naive: int | None = Field(
         default=None,
         ge=1,
-        le=100_000,
+        le=MOST_SEASON,
         description="how many bars back seasonal naive, the baseline, reads; null: the first season",
     )
     calendar: tuple[Literal["hour", "half-day", "day", "week", "year"], ...] = ("day", "week")

@@ -23,6 +23,7 @@ from streamcast.spec.calendar_bars import Grid, parse_step
 from streamcast.spec.features import CALENDAR_MS
 from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
 from streamcast.spec.model_spec import (
+    MOST_SEASON,
     NEW_ONLINE,
     Aggregate,
     Column,
@@ -299,12 +300,28 @@ def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, .
         except ValueError as error:
             raise HistoryError(Option.SEASON, f": {error}, or a number of bars") from None
         if length % grid.freq:
+            wrong = f" {one} is no whole number of bars of {bar_name(grid)}: "
+            if step and (near := _near(length, grid.freq)):
+                raise HistoryError(Option.SEASON, f"{wrong}write {' or '.join(near)}")
+            if length > MOST_SEASON * grid.freq:
+                raise HistoryError(
+                    Option.SEASON, f"{wrong}a season has at most {MOST_SEASON:,}. Choose a longer ", Option.FREQ,
+                    ", or leave it out",
+                )  # fmt: skip
             raise HistoryError(
-                Option.SEASON, f" {one} is no whole number of bars of {bar_name(grid)}: choose a ", Option.FREQ,
-                " that divides it, or give the season in bars",
-            )  # fmt: skip
+                Option.SEASON, f"{wrong}choose a ", Option.FREQ, " that divides it, or give the season in bars"
+            )
         found.append(length // grid.freq)
     return tuple(dict.fromkeys(found))
+
+
+def _near(length: int, freq: int) -> list[str]:
+    """Return about how many bars a year or some months are, in words: whole weeks, and whole days (or bars)."""
+    weeks, by_day = length // WEEK, freq <= DAY and DAY % freq == 0
+    whole = {length // DAY * DAY // freq if by_day else round(length / freq): ""}
+    if weeks and freq <= WEEK and WEEK % freq == 0:
+        whole = {weeks * WEEK // freq: f" ({weeks} weeks)" if freq < WEEK else ""} | whole
+    return [f"{bars}{said}" for bars, said in whole.items() if 1 < bars <= MOST_SEASON]
 
 
 def _samples(history: History) -> SeriesSpec:

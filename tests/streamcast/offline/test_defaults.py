@@ -9,8 +9,16 @@ from pydantic import ValidationError
 
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
+from streamcast.offline.history.grid import without_rows
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec, further_notes, naive_notes, seasons, unread_notes
+from streamcast.offline.training.defaults import (
+    default_spec,
+    further_notes,
+    in_bars,
+    naive_notes,
+    seasons,
+    unread_notes,
+)
 
 
 def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> None:
@@ -162,6 +170,27 @@ def test_seasons_are_given_in_bars_or_as_durations() -> None:
     assert default_spec(history, 24, season=("1d", 168)).season == (24, 168)
     with pytest.raises(HistoryError, match="season 90min is no whole number of bars of 1h"):
         default_spec(history, 24, season="90min")
+
+
+@pytest.mark.parametrize(
+    ("freq", "season", "advice"),
+    [
+        ("1d", "1y", "1d: write 364 (52 weeks) or 365"),
+        ("1h", "1y", "1h: write 8736 (52 weeks) or 8760"),
+        ("B", "1y", "1 weekday: write 260 (52 weeks) or 261"),
+        ("1w", "1y", "1w: write 52"),
+        ("1d", "1M", "1d: write 28 (4 weeks) or 30"),
+        ("7h", "1y", "7h: write 1248 (52 weeks) or 1252"),
+        ("1min", "1y", "1min: a season has at most 100,000. Choose a longer freq, or leave it out"),
+        ("1d", "36h", "1d: choose a freq that divides it, or give the season in bars"),
+    ],
+)
+def test_a_season_that_is_no_whole_number_of_bars_is_refused_with_those_that_are(
+    freq: str, season: str, advice: str
+) -> None:
+    with pytest.raises(HistoryError) as refused:
+        in_bars(season, without_rows(freq))
+    assert str(refused.value) == f"season {season} is no whole number of bars of {advice}"
 
 
 def test_a_plain_model_has_its_networks_own_options() -> None:
