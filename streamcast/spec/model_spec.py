@@ -307,6 +307,8 @@ class ModelSpec(Frozen):
 
     @model_validator(mode="after")
     def _check(self) -> ModelSpec:
+        if twice := [one for place, one in enumerate(self.seasons) if one in self.seasons[:place]]:
+            raise ValueError(f"season {self.season} and further {self.further} name {twice[0]} twice: leave one out")
         if self.targets is not None:
             self._check_targets(self.targets)
         if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):

@@ -38,7 +38,7 @@ def zero_spec(
     not repeat; ``naive`` is the baseline's (None: the first one).  It reads no lags, no scales and no calendar, because
     only a network would.  Raises pydantic's ValidationError for a wrong value.
     """
-    shortest = min(season, default=1)
+    shortest = min((*season, *further), default=1)
     return ModelSpec(
         series=series,
         horizon=horizon,

@@ -19,6 +19,7 @@ from streamcast.offline.training.defaults import (
     seasons,
     unread_notes,
 )
+from streamcast.spec.zero import challenger_of
 
 
 def test_readings_have_the_season_the_lags_and_the_warm_up_of_their_bars() -> None:
@@ -132,9 +133,13 @@ def test_days_with_years_of_history_read_the_same_days_of_earlier_years(
     assert default_spec(history, 5, "gru", season=season, plain=True).further == ()
 
 
-def test_a_season_of_a_year_that_was_given_is_not_read_twice() -> None:
+@pytest.mark.parametrize("season", [(7, 365), (7, 364), (364,), (7, "364d", "52w")])
+def test_a_season_of_a_year_that_was_given_is_not_read_twice(season: tuple[int | str, ...]) -> None:
     history = read(days(1_200, "D"), id_col=None, freq="1d")
-    assert default_spec(history, 5, season=(7, 365)).further == ()
+    for network in ("gru", "zero"):
+        spec = default_spec(history, 5, network, season=season)
+        assert spec.further == ()
+        assert challenger_of(spec).season == spec.season
 
 
 @pytest.mark.parametrize("network", ["gru", "zero"])

@@ -47,7 +47,9 @@ def test_it_reads_nothing_that_only_a_network_would() -> None:
 
 def test_it_is_warm_after_two_of_its_shortest_seasons() -> None:
     assert zero_spec(SERIES, 24, (168, 24)).warm_up == 48
+    assert zero_spec(SERIES, 24, (364,), further=(7,)).warm_up == 14
     assert zero_spec(SERIES, 24).warm_up == WARM_BARS
+    assert zero_spec(SERIES, 24, further=(364,)).warm_up == WARM_BARS
 
 
 @pytest.mark.parametrize("name", ["target bars", "further seasons"])
