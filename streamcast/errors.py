@@ -51,6 +51,7 @@ class Option(Enum):
     HOLIDAYS = "holidays"
     LOWER = "lower"
     ONLINE = "online"
+    PLAIN = "plain"
     # ---
     EPOCHS = "epochs"
     UPDATES = "updates"

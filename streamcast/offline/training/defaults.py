@@ -118,10 +118,7 @@ def default_spec(
     further = _years(history, bars, chosen)
     known_inputs = _known(history, known)
     if network in (zero.NAME, {"kind": zero.KIND}):
-        if lags or scales:
-            raise SpecError(
-                Option.LAGS, " and ", Option.SCALES, " are inputs of a network, and zero has none: leave them out"
-            )
+        _refuse_what_networks_have(lags, scales, plain=plain)
         return zero.zero_spec(
             series, horizon, chosen, further=further, naive=compared, quantiles=quantiles, scored=spread(horizon),
             lower=lower, online=_layer(online or {}),
@@ -322,6 +319,19 @@ def _near(length: int, freq: int) -> list[str]:
     if weeks and freq <= WEEK and WEEK % freq == 0:
         whole = {weeks * WEEK // freq: f" ({weeks} weeks)" if freq < WEEK else ""} | whole
     return [f"{bars}{said}" for bars, said in whole.items() if 1 < bars <= MOST_SEASON]
+
+
+def _refuse_what_networks_have(lags: int | None, scales: Sequence[str | int] | None, *, plain: bool) -> None:
+    """Raise SpecError for options that a model without a network has no use for."""
+    if plain:
+        raise SpecError(Option.PLAIN, " has no effect with zero, whose forecasts are the online layer's: leave it out")
+    if lags and scales:
+        raise SpecError(
+            Option.LAGS, " and ", Option.SCALES, " are inputs of a network, and zero has none: leave them out"
+        )
+    if lags or scales:
+        given = Option.LAGS if lags else Option.SCALES
+        raise SpecError(given, " is an input of a network, and zero has none: leave it out")
 
 
 def _samples(history: History) -> SeriesSpec:

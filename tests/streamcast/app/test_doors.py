@@ -174,7 +174,11 @@ def test_no_text_of_the_library_spells_an_option(room: str) -> None:
         (HOURS, {"lower": float("inf")}, ["--lower", "inf"], "lower is inf: it should", "--lower is inf: it should"),
         (
             HOURS, {"model": "zero", "lags": 8}, ["--model", "zero", "--lags", "8"],
-            "lags and scales are inputs of a network", "--lags and --scales are inputs of a network",
+            "lags is an input of a network", "--lags is an input of a network",
+        ),
+        (
+            HOURS, {"model": "zero", "plain": True}, ["--model", "zero", "--plain"],
+            "plain has no effect with zero", "--plain has no effect with zero",
         ),
     ],
 )  # fmt: skip

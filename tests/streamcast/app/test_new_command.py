@@ -203,5 +203,5 @@ def test_a_notebook_forecasts_without_training() -> None:
     assert found.groupby("unique_id").size().eq(6).all()
     assert (found["zero-lo-80"] <= found["zero"]).all()
     assert (found["zero"] <= found["zero-hi-80"]).all()
-    with pytest.raises(SpecError, match="lags and scales are inputs of a network"):
+    with pytest.raises(SpecError, match="lags is an input of a network"):
         Forecaster(model="zero", horizon=6, lags=8).fit(df)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from pydantic import ValidationError
 
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
+from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import without_rows
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import (
@@ -238,6 +241,21 @@ def test_fields_of_the_online_layer_can_be_chosen(network: str) -> None:
     changed = default_spec(history, 24, network, holidays="DE-BE", online={"coverage_step": 0.5}).online
     assert usual is not None
     assert changed == usual.model_copy(update={"coverage_step": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"plain": True}, "plain has no effect with zero, whose forecasts are the online layer's: leave it out"),
+        ({"plain": True, "online": {"coverage_step": 0.5}}, "plain has no effect with zero"),
+        ({"lags": 24}, "lags is an input of a network, and zero has none: leave it out"),
+        ({"scales": ("1d",)}, "scales is an input of a network, and zero has none: leave it out"),
+        ({"lags": 24, "scales": ("1d",)}, "lags and scales are inputs of a network, and zero has none: leave them out"),
+    ],
+)
+def test_what_has_no_effect_on_a_model_without_a_network_is_refused(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        default_spec(read(series(weekly=True), id_col=None), 24, "zero", **given)
 
 
 def test_what_a_model_does_not_read_is_said() -> None:
