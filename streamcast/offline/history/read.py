@@ -169,7 +169,12 @@ def cuts(history: History, fractions: Sequence[float]) -> tuple[int, ...]:
         raise HistoryError(f"fractions {tuple(fractions)} must be positive and sum to 1, such as (0.6, 0.2, 0.2)")
     firsts = np.rint(np.cumsum(fractions)[:-1] * len(history)).astype(np.int64)
     instants = [int(history.ts_N[min(first, len(history) - 1)]) for first in firsts]
-    split(history, instants)
+    if len({int(history.ts_N[0]), *instants}) <= len(instants):
+        times = len(np.unique(history.ts_N))
+        which = "of one time" if times == 1 else f"of {times:,} times, too many of one of them to be divided"
+        raise HistoryError(
+            f"all {len(history):,} rows are {which}: training and backtests need rows of several; give more history"
+        )
     return tuple(instants)
 
 

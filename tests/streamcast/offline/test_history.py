@@ -351,6 +351,12 @@ def test_a_wrong_split_is_refused() -> None:
             cuts(history, fractions)
     with pytest.raises(HistoryError, match="leaves a part empty"):
         split(history, [START])
+    one_time = pd.DataFrame({"unique_id": list("abcdef"), "ds": "2026-01-01", "y": 1.0})
+    with pytest.raises(HistoryError, match="all 6 rows are of one time: training and backtests need rows of several; "):
+        cuts(read(one_time, freq="1h"), (0.8, 0.2))
+    few = pd.concat([one_time, one_time[:1].assign(ds="2026-01-02")])
+    with pytest.raises(HistoryError, match="all 7 rows are of 2 times, too many of one of them to be divided: "):
+        cuts(read(few, freq="1h"), (0.5, 0.5))
     with pytest.raises(HistoryError, match=r"'soon' is not a time: .* expected such as 2026-01-31"):
         instant_ms("soon")
     assert instant_ms("2026-01-01", "Asia/Shanghai") == START - 8 * HOUR
