@@ -23,7 +23,7 @@ MOST_ROWS = 500_000
 """Rows that are streamed, if the history has more: the newest.  They take the default network about 20 seconds.
 
 The online layer learns for about a hundred days.  After 672 bars alone, models without a network had errors up to 37 %
-larger at bars of five minutes, and 1 to 3 % at hours.
+larger at bars of five minutes, and up to 3 % at hours.
 """
 
 
