@@ -26,6 +26,8 @@ from streamcast.offline.evaluation.baselines import Integers
 from streamcast.quality import SumsByStep
 from streamcast.spec.local_time import DAY_MS
 
+MEASURES = ("mae", "mse", "mase")
+"""What a verdict compares."""
 Row = dict[str, Any]
 """One line of a table, by column."""
 

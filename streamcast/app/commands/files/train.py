@@ -44,7 +44,7 @@ def train(
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
     settings, read_as = training_settings(options), mapping(columns, start)
     whole = read_outcomes(data, columns, start) if start else read_history(data, columns, ticks=wanted.ticks)
-    say(missing_bars(whole, read_as.timezone))
+    say(missing_bars(whole, read_as.timezone, start.spec.series if start else None))
     history, held_out_from = held_out(whole, options.hold_out)
     require_target(history)
     if start is None:
