@@ -21,7 +21,17 @@ from streamcast.engine.engine import Engine
 from streamcast.models.network import Network
 from streamcast.spec.folders import new_network
 from streamcast.spec.local_time import LocalTime
-from streamcast.spec.model_spec import NEW_ONLINE, Column, Known, ModelSpec, Online, Scale, SeriesSpec, TargetBars
+from streamcast.spec.model_spec import (
+    NEW_ONLINE,
+    ONLINE_BESIDE_NETWORK,
+    Column,
+    Known,
+    ModelSpec,
+    Online,
+    Scale,
+    SeriesSpec,
+    TargetBars,
+)
 from streamcast.spec.zero import zero_spec
 from streamcast.topics.forecasts import Encoder
 from streamcast.topics.observations import Observations
@@ -95,13 +105,13 @@ SPECS: Mapping[str, ModelSpec] = {
         {"freq": "8h", "ttl": "30d"},
         horizon=5,
         season=(3, 21),
-        targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3, softmax=16),
+        targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3, softmax=16, missing="share", mean=False),
         online=Online(network_on_days_off=True),
     ),
     "further seasons": model_spec(
-        {}, horizon=6, season=(4,), further=(9,), targets=TargetBars(back=(2, 2)), online=NEW_ONLINE
+        {}, horizon=6, season=(4,), further=(9,), targets=TargetBars(back=(2, 2), missing="share"), online=NEW_ONLINE
     ),
-    "online": model_spec({}, horizon=5, season=(4, 9), naive=2, online=NEW_ONLINE),
+    "online": model_spec({}, horizon=5, season=(4, 9), naive=2, online=ONLINE_BESIDE_NETWORK),
     "zero": zero_spec(
         SeriesSpec.model_validate({"columns": (Y, LOAD), "freq": MINUTE, "max_gap": 30, "ttl": "2h"}),
         5,

@@ -367,6 +367,9 @@ class Series:
         for k, order in enumerate(self._alike(h)):
             value, missing = self._aligned(order, 7 * DAY // self.series.freq)
             features[f"alike −{k + 1}"], features[f"alike −{k + 1} missing"] = value, float(missing)
+        if targets.missing == "share":
+            flags = [features.pop(name) for name in list(features) if name.endswith(" missing")]
+            features["share missing"] = sum(flags) / len(flags)
         for i, (known, column) in enumerate(zip(targets.known, self.spec.known_columns, strict=True)):
             if self.series.columns[column].categories is None:
                 value = self.known.get((i, self._number(label)), math.nan)

@@ -24,6 +24,7 @@ class OnlineLayer:
         self, seasons: Sequence[int], horizon: int, levels: Sequence[float], lower: float = -math.inf,
         network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
+        one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -36,11 +37,14 @@ class OnlineLayer:
         self.cutoffs: list[list[float]] = []
         self.issued: list[tuple[Floats, Floats] | None] = []
         n = len(self.seasons)
-        self.features, self.regressions = 2 * n + 9, regressions
+        self.one_regression, self.shared_widths = one_regression, shared_widths
+        self.network_spread = network_spread
+        self.features = 8 if one_regression else 2 * n + 9
+        self.memories: tuple[float, ...] = ((14.0,) if one_regression else (120.0, 7.0)) if regressions else ()
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
         self.hourly_coverage_step, self.phi = hourly_coverage_step, np.zeros((self.parts, len(self.levels)))
         self.waits = regressions_wait
-        prior = [network_prior, 0.5, *[2.0] * (n - 1), 6.0, *[0.0] * n, *[0.0] * (2 * regressions)]
+        prior = [network_prior, 0.5, *[2.0] * (n - 1), 6.0, *[0.0] * n, *[0.0] * len(self.memories)]
         self.regret = {h: np.array(prior) for h in self.ladder}
         self.moment = {h: np.ones(len(prior)) for h in self.ladder}
         self.weight = {h: np.array(prior) / sum(prior) for h in self.ladder}
@@ -48,9 +52,10 @@ class OnlineLayer:
         self.count = dict.fromkeys(self.ladder, 0)
         self.theta = {h: np.zeros(len(self.levels)) for h in self.ladder}
         zeros = (self.features, self.features)
-        self.left = {(r, h): np.zeros(zeros) for r in range(2) for h in self.rungs}
-        self.right = {(r, h): np.zeros(self.features) for r in range(2) for h in self.rungs}
-        self.beta = {(r, h): np.zeros(self.features) for r in range(2) for h in self.rungs}
+        systems = [(r, h) for r in range(len(self.memories)) for h in self.rungs]
+        self.left = {at: np.zeros(zeros) for at in systems}
+        self.right = {at: np.zeros(self.features) for at in systems}
+        self.beta = {at: np.zeros(self.features) for at in systems}
         self.size, self.share = np.zeros(self.parts), np.ones(self.parts)
         self.scale = self.fast = self.slow = self.fast_size = self.slow_size = 0.0
         self.known, self.last, self.edge = 0, math.nan, 0.0
@@ -78,10 +83,10 @@ class OnlineLayer:
         newest, trimmed, recent = zip(*(self.at_place(u, h, i) for i in range(len(self.seasons))), strict=True)
         base = next((mean for mean in reversed(trimmed) if not math.isnan(mean)), cutoff[0])
         back = u - math.ceil(h / self.day) * self.day
-        x = [value - base for value in (*newest, *trimmed[:-1])]
+        x = [] if self.one_regression else [value - base for value in (*newest, *trimmed[:-1])]
         x += [*cutoff[1:6], self.d[back] if back >= 0 else 0.0]
-        x += [value * self.size[self.part(u)] for value in cutoff[6:]]
-        x += [recent[0] - base]
+        scaled = cutoff[6:7] if self.one_regression else cutoff[6:]
+        x += [*(value * self.size[self.part(u)] for value in scaled), recent[0] - base]
         return [math.nan, cutoff[0], *newest, *trimmed], np.nan_to_num(np.array(x), nan=0.0), base
 
     def regress(self, r: int, h: int, x: Floats) -> float:
@@ -118,9 +123,9 @@ class OnlineLayer:
         slow = [self.fast / (self.fast_size + 1e-100), self.slow / (self.slow_size + 1e-100)]
         slow = [min(max(value, -6.0), 6.0) for value in slow]
         self.cutoffs.append([self.last, deviation, naive, self.fast, self.slow, slope, scaled, *slow])
-        if self.regressions and t > self.day:
-            number = t % (2 * len(self.rungs))
-            key = (number % 2, self.rungs[number // 2])
+        number = t % (2 * len(self.rungs))
+        key = (number % 2, self.rungs[number // 2])
+        if key in self.beta and t > self.day:
             beta = np.linalg.solve(self.left[key] + 10.0 * np.eye(self.features), self.right[key])
             self.beta[key] = beta.astype(np.float64)
         self.issued.append(None)
@@ -142,7 +147,7 @@ class OnlineLayer:
             if issued and not math.isnan(issued[1][h - 1]):
                 experts, x, base = self.candidates(t, h)
                 experts[0] = issued[1][h - 1]
-                experts += [base + self.regress(r, h, x) for r in range(2)] if self.regressions else []
+                experts += [base + self.regress(r, h, x) for r in range(len(self.memories))]
                 clipped = np.maximum(experts, self.lower)
                 error = abs(y - self.mix(self.weight[h], clipped))
                 sigma = max(self.sigma[h] if self.count[h] else error, 1e-100)
@@ -156,7 +161,7 @@ class OnlineLayer:
 
     def settle(self, t: int, y: float) -> None:
         relative: list[float] = []
-        shortfalls: list[Floats] = []
+        shortfalls: dict[int, Floats] = {}
         per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
         old_scale = self.scale if self.scale > 1e-100 else 1.0
         for h in self.ladder:
@@ -165,17 +170,16 @@ class OnlineLayer:
             experts, x, base = self.candidates(t, h)
             issued = self.issued[t - h]
             experts[0] = issued[1][h - 1] if issued else math.nan
-            if self.regressions:
-                regressed = [base + self.regress(r, h, x) for r in range(2)]
-                experts += regressed
-                if h in self.rungs and (self.scale > 1e-100 or not self.waits):
-                    for r, days in enumerate((120.0, 7.0)):
-                        error = abs(y - regressed[r]) / max(self.sigma[h], 1e-100)
-                        weight = 1.0 / max(error, 0.3) if self.count[h] > 5 else 1.0
-                        row, goal = np.clip(x / old_scale, -50, 50), min(max((y - base) / old_scale, -50.0), 50.0)
-                        keep = 1.0 - 1.0 / (days * self.day)
-                        self.left[r, h] = keep * self.left[r, h] + weight * np.outer(row, row)
-                        self.right[r, h] = keep * self.right[r, h] + weight * row * goal
+            regressed = [base + self.regress(r, h, x) for r in range(len(self.memories))]
+            experts += regressed
+            if h in self.rungs and (self.scale > 1e-100 or not self.waits):
+                for r, days in enumerate(self.memories):
+                    error = abs(y - regressed[r]) / max(self.sigma[h], 1e-100)
+                    weight = 1.0 / max(error, 0.3) if self.count[h] > 5 else 1.0
+                    row, goal = np.clip(x / old_scale, -50, 50), min(max((y - base) / old_scale, -50.0), 50.0)
+                    keep = 1.0 - 1.0 / (days * self.day)
+                    self.left[r, h] = keep * self.left[r, h] + weight * np.outer(row, row)
+                    self.right[r, h] = keep * self.right[r, h] + weight * row * goal
             clipped = np.maximum(experts, self.lower)
             mixed = self.mix(self.weight[h], clipped)
             error = abs(y - mixed)
@@ -185,9 +189,9 @@ class OnlineLayer:
                 self.sigma[h] = error
             sigma = max(self.sigma[h], 1e-100)
             if issued:
-                shortfalls.append(self.shortfall(issued[0][h - 1], y))
-                eta = max(self.coverage_step * h**-0.3 * per_day, 1.0 / (n + 10.0))
-                self.theta[h] = np.clip(self.theta[h] + eta * shortfalls[-1], -20, 20)
+                shortfalls[h] = self.shortfall(issued[0][h - 1], y)
+                eta = max(self.coverage_step * h ** (-1 if self.shared_widths else -0.3) * per_day, 1.0 / (n + 10.0))
+                self.theta[h] = np.clip(self.theta[h] + eta * shortfalls[h], -20, 20)
             sign = float(mixed > y) - float(mixed < y)
             keep = 1.0 - 0.01 / self.day
             for e, expert in enumerate(clipped):
@@ -198,7 +202,8 @@ class OnlineLayer:
             self.sigma[h] += max(1.0 / n, 1.0 / (60.0 + 3.0 * h)) * (error - self.sigma[h])
             relative.append(min(error / sigma, 10.0))
         if shortfalls:
-            self.share_levels(t, np.mean(shortfalls, 0))
+            weights = [self.stands_for(h) if self.shared_widths else 1.0 for h in shortfalls]
+            self.share_levels(t, np.average([*shortfalls.values()], axis=0, weights=weights))
         self.borrow()
         regrets, moments = np.mean([*self.regret.values()], 0), np.mean([*self.moment.values()], 0)
         for h in self.ladder:
@@ -213,12 +218,27 @@ class OnlineLayer:
     def share_levels(self, t: int, shortfall: Floats) -> None:
         """Let one bar's mean shortfall of all scored steps move the levels of each step and of its part of the day."""
         per_day = min(1.0, 24.0 / self.day) if self.day > 1 else 1.0
+        mirrored = [1.0 - level for level in self.levels]
+        widths = [
+            (short - shortfall[np.argmin(np.abs(np.subtract(self.levels, other)))]) / 2
+            if np.abs(np.subtract(self.levels, other)).min() < 1e-9
+            else short
+            for short, other in zip(shortfall, mirrored, strict=True)
+        ]
         for h in self.ladder:
-            if h <= t:
+            if h <= t and self.shared_widths:
+                eta = self.shared_coverage_step * math.sqrt(24 / max(24, self.day, self.horizon))
+                self.theta[h] = np.clip(self.theta[h] + eta * np.array(widths), -20, 20)
+            elif h <= t:
                 eta = self.shared_coverage_step * h**-0.15 * math.sqrt(per_day)
                 self.theta[h] = np.clip(self.theta[h] + eta * shortfall, -20, 20)
         moved = self.phi[self.part(t)] + self.hourly_coverage_step * per_day * shortfall
         self.phi[self.part(t)] = np.clip(moved, -20, 20)
+
+    def stands_for(self, h: int) -> float:
+        """How many steps ahead a scored step stands for, all steps being shared by the scored ones beside them."""
+        own = {step: float(step == h) for step in self.ladder}
+        return math.fsum(self.between(own, step) for step in range(1, self.horizon + 1))
 
     def borrow(self) -> None:
         seen = [h for h in self.ladder if self.count[h]]
@@ -263,14 +283,14 @@ class OnlineLayer:
         experts, x, base = self.candidates(u, h)
         del self.y[t + 1 :]
         experts[0] = math.nan if network is None else network[h - 1, self.median]
-        if self.regressions:
-            experts += [base + self.regress(r, h, x) for r in range(2)]
+        experts += [base + self.regress(r, h, x) for r in range(len(self.memories))]
         weights = self.between(self.weight, h)
         clipped = np.maximum(experts, self.lower)
         mixed = clipped[0] if alone else self.mix(weights, clipped)
         mixed = max(0.0, self.lower) if math.isnan(mixed) else mixed
         local = self.between(self.sigma, h) * max(self.share[self.part(u)], 0.05)
-        trust = 0.0 if network is None else 1.0 if alone else weights[0]
+        share = weights[0] + self.network_spread * (1 - weights[0])
+        trust = 0.0 if network is None else 1.0 if alone else share
         theta = self.between(self.theta, h) + self.phi[self.part(t + h)]
         found = []
         for j, z in enumerate(self.normal):

@@ -13,7 +13,7 @@ import torch
 from harness.streams import model_spec
 from streamcast.service.assignment import Start
 from streamcast.spec.folders import Model, new_network
-from streamcast.spec.model_spec import NEW_ONLINE, Scale
+from streamcast.spec.model_spec import ONLINE_BESIDE_NETWORK, Scale
 from streamcast.spec.zero import challenger_of
 
 
@@ -82,7 +82,7 @@ def model(mode: str, number: int) -> Model:
     """A tiny model with random weights; those of one mode agree on what a record is."""
     ticks = {"mode": "ticks", "grace": "90s"} if mode == "ticks" else {}
     scales = (Scale(every="5min", window=4),) if number == 2 else ()
-    online = NEW_ONLINE if number == 0 else None
+    online = ONLINE_BESIDE_NETWORK if number == 0 else None
     series = {"max_gap": 4, "ttl": "30min", **ticks}
     spec = model_spec(series, NETWORKS[number % ZERO], scales=scales, online=online)
     if number == ZERO:

@@ -44,12 +44,14 @@ class TargetShape:
 
     The table is several tables one after the other: time of day, day of the week, categories, and the step itself.
     ``softmax`` is the least width of the softmax over candidates; those that it adds have no weight.
+    ``mean`` says whether the running mean is a candidate.
     """
 
     features: int
     seasonal: int
     rows: int
     softmax: int = 0
+    mean: bool = True
 
     def __post_init__(self) -> None:
         """Raise SpecError when no read-out can have this shape."""
@@ -66,7 +68,8 @@ class Aligned(nn.Module):
         z_h = relu(W_z x_h)
         moved_h = Σ_j softmax(W_g z_h)_j v_hj + w z_h,    numbers_h = W_p z_h
 
-    with candidates v_h: the last value, the running mean, the J seasonal values and the linear highway.  The softmax
+    with candidates v_h: the last value, the J seasonal values, the linear highway and, in older models, the running
+    mean (0 in these units).  The softmax
     over candidates keeps a new network near sensible forecasts and follows a level that training never saw.
     """
 
@@ -85,7 +88,8 @@ class Aligned(nn.Module):
         self.target = RowLinear(shape.features, hidden, bias=False)
         self.table_RH = nn.Parameter(torch.randn(shape.rows, hidden) * 0.1)
         self.second = RowLinear(hidden, second)
-        self.gate = RowLinear(second, shape.seasonal + 2 + highway)
+        self.first_seasonal = 1 + shape.mean
+        self.gate = RowLinear(second, self.first_seasonal + shape.seasonal + highway)
         self.added = max(shape.softmax - self.gate.out_features, 0)
         self.out = RowLinear(second, 1 + numbers)
         self.dropout = nn.Dropout(dropout)
@@ -113,10 +117,11 @@ class Aligned(nn.Module):
             scores_BhN = F.pad(scores_BhN, (0, self.added), value=-torch.inf)
         weights_BhN = scores_BhN.softmax(-1)
         level_Bh = level_B[:, None].expand(-1, horizon)
-        mixed_Bh = (weights_BhN[..., 2 : 2 + self.seasonal] * x_BhF[..., : self.seasonal]).sum(-1)
+        first, stop = self.first_seasonal, self.first_seasonal + self.seasonal
+        mixed_Bh = (weights_BhN[..., first:stop] * x_BhF[..., : self.seasonal]).sum(-1)
         mixed_Bh = mixed_Bh + weights_BhN[..., 0] * level_Bh
         if highway_Bh is not None:
-            mixed_Bh = mixed_Bh + weights_BhN[..., 2 + self.seasonal] * (highway_Bh + level_Bh)
+            mixed_Bh = mixed_Bh + weights_BhN[..., stop] * (highway_Bh + level_Bh)
         return mixed_Bh - level_Bh + moved_Bh1[..., 0], numbers_BhP
 
     def _dropped(self, x_BhH: Tensor) -> Tensor:

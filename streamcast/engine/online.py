@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from streamcast.engine.layout import Field
 from streamcast.engine.slab import Slab
-from streamcast.kernels import online
+from streamcast.kernels import online as online_kernel
 from streamcast.kernels.online import LayerPlan, LayerState, Overwritten
 from streamcast.spec.model_spec import ModelSpec, Online
 
@@ -24,6 +24,7 @@ DEPTHS = (10, 5)
 """How many earlier seasons a trimmed mean takes: of the first season, and of each longer one."""
 
 PARTS_OF_DAY = 24
+ONE_REGRESSION_DAYS, TWO_REGRESSIONS_DAYS = (14.0,), (120.0, 7.0)
 NORMAL_MEAN_ABSOLUTE = 1.2533
 """Standard deviation of a normal variable over its mean absolute value."""
 
@@ -51,12 +52,12 @@ class Layer:
         before = Overwritten(
             observed=np.empty(k),
             deviation=np.empty(k),
-            cutoff=np.empty((k, online.CUTOFF)),
-            places=np.empty((k, seasons, online.PLACES)),
+            cutoff=np.empty((k, online_kernel.CUTOFF)),
+            places=np.empty((k, seasons, online_kernel.PLACES)),
             pending=np.empty((k, ladder, state.pending.shape[2])),
         )
         finite = np.ones(len(forecast), np.bool_)
-        online.learn_and_answer(
+        online_kernel.learn_and_answer(
             plan, state, np.argsort(slots, kind="stable"), slots, orders, observed, answer, forecast, before, finite,
             off_step, off,
         )  # fmt: skip
@@ -91,7 +92,8 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
     rung, rung_next, rung_share = _between(rungs, horizon)
     own = np.array([np.flatnonzero(rungs == h)[0] if h in rungs else -1 for h in steps.tolist()], np.int64)
     per_day = min(1.0, 24.0 / day) ** 0.5 if day > 1 else 1.0
-    regressions = 2 if online.regressions else 0
+    memories, mirror = _regression_days(online), _mirror(spec.quantiles)
+    decay = -1.0 if online.shared_widths else -0.3
     return LayerPlan(
         horizon=horizon,
         seasons=seasons,
@@ -110,22 +112,28 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
         rung=rung,
         rung_next=rung_next,
         rung_share=rung_share,
-        systems=len(rungs) if online.regressions else 0,
+        systems=len(rungs) if memories else 0,
+        keep_rows=np.array([1.0 - 1.0 / (days * day) for days in memories]),
+        features=_features(len(seasons), online),
         waits=online.regressions_wait,
         levels=np.array(spec.quantiles),
         normal=np.array([NormalDist().inv_cdf(level) * NORMAL_MEAN_ABSOLUTE for level in spec.quantiles]),
         median=spec.median,
         lower=-np.inf if spec.lower is None else spec.lower,
         keep=1.0 - online.forget / day,
-        coverage_step=np.array([online.coverage_step * h**-0.3 * per_day for h in steps.tolist()]),
-        shared_step=np.array([online.shared_coverage_step * h**-0.15 * per_day for h in steps.tolist()]),
+        coverage_step=np.array([online.coverage_step * h**decay * per_day for h in steps.tolist()]),
+        shared_step=_shared_steps(online, steps, day, horizon),
+        stands_for=_stands_for(step, step_next, step_share) if online.shared_widths else np.ones(len(steps)),
+        mirror=mirror,
+        opposed=np.where(mirror != np.arange(len(mirror)), 0.5, 0.0) * online.shared_widths,
+        network_spread=online.network_spread,
         hourly_step=online.hourly_coverage_step * (min(1.0, 24.0 / day) if day > 1 else 1.0),
         error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
         first_regret=np.array(
             [online.network_prior, PRIOR_LAST]
             + [PRIOR_NAIVE] * (len(seasons) - 1)
             + [PRIOR_LONGEST]
-            + [0.0] * (len(seasons) + regressions)
+            + [0.0] * (len(seasons) + len(memories))
         ),
     )
 
@@ -133,20 +141,21 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
 def layer_fields(spec: ModelSpec, online_spec: Online) -> dict[str, Field]:
     """Return the layer's part of the layout of one series' state."""
     constants = plan(spec, online_spec)
-    quantiles, experts, features = len(spec.quantiles), len(constants.first_regret), 2 * len(constants.seasons) + 9
+    quantiles, experts, features = len(spec.quantiles), len(constants.first_regret), constants.features
     parts = int(constants.parts[-1]) + 1
     bars = int((constants.depths * constants.seasons).max())
     deviations = -(-spec.horizon // int(constants.seasons[0])) * int(constants.seasons[0]) + 1
     rings, pending = np.diff(constants.places_start).tolist(), constants.ladder.tolist()
     row = 3 * experts + 2 + quantiles
-    equations = (2, constants.systems, features * (features + 1) // 2 + 2 * features)
+    regressions = len(constants.keep_rows) or 2  # of no system each: snapshots of earlier versions have this shape
+    equations = (regressions, constants.systems, features * (features + 1) // 2 + 2 * features)
     fields = {
         "observed": Field((bars,), np.float64, 0, ((bars, 0),)),
         "deviation": Field((deviations,), np.float64, 0, ((deviations, 0),)),
-        "cutoff": Field((spec.horizon + 1, online.CUTOFF), np.float64, 0, ((spec.horizon + 1, 0),)),
-        "places": Field((sum(rings), online.PLACES), np.float64, 0, tuple((size, 0) for size in rings)),
+        "cutoff": Field((spec.horizon + 1, online_kernel.CUTOFF), np.float64, 0, ((spec.horizon + 1, 0),)),
+        "places": Field((sum(rings), online_kernel.PLACES), np.float64, 0, tuple((size, 0) for size in rings)),
         "pending": Field((sum(pending), quantiles), np.float64, 0, tuple((size, 0) for size in pending)),
-        "moments": Field((online.MOMENTS + 2 * parts,), np.float64, scale=0),
+        "moments": Field((online_kernel.MOMENTS + 2 * parts,), np.float64, scale=0),
         "hourly": Field((parts if online_spec.hourly_coverage_step else 0, quantiles), np.float64, scale=0),
         "regression": Field(equations, np.float64, scale=0),
         "mixture": Field((len(pending), row), np.float64, scale=0),
@@ -165,6 +174,43 @@ def regression_ladder(horizon: int) -> list[int]:
     """Return the steps with regressions of their own: 1, 2, 4, 8, … up to three quarters of the horizon, and it."""
     doubled = [1 << i for i in range(horizon.bit_length())]
     return [*(step for step in doubled if step < horizon and (step <= 0.75 * horizon or step == 1)), horizon]
+
+
+def _regression_days(online: Online) -> tuple[float, ...]:
+    """Return the memory of each regression of a step, in days (the shortest season)."""
+    if not online.regressions:
+        return ()
+    return ONE_REGRESSION_DAYS if online.one_regression else TWO_REGRESSIONS_DAYS
+
+
+def _features(seasons: int, online: Online) -> int:
+    """Return how many numbers a regression reads, P."""
+    return online_kernel.FEW_FEATURES + (0 if online.one_regression else 2 * seasons + 1)
+
+
+def _shared_steps(online: Online, steps: Ints, day: int, horizon: int) -> Floats:
+    """Return how far levels of each scored step follow all steps together.
+
+    Widths are the same ones at every step.  They move slower where outcomes come late: by the root of the horizon.
+    """
+    if online.shared_widths:
+        return np.full(len(steps), online.shared_coverage_step * (24.0 / max(24, day, horizon)) ** 0.5)
+    per_day = min(1.0, 24.0 / day) ** 0.5 if day > 1 else 1.0
+    return np.array([online.shared_coverage_step * h**-0.15 * per_day for h in steps.tolist()])
+
+
+def _stands_for(step: Ints, step_next: Ints, share: Floats) -> Floats:
+    """Return how many steps ahead each scored step stands for: all steps are between two of them."""
+    weights = np.zeros(int(step_next[-1]) + 1)
+    np.add.at(weights, step[1:], 1.0 - share[1:])
+    np.add.at(weights, step_next[1:], share[1:])
+    return weights
+
+
+def _mirror(quantiles: tuple[float, ...]) -> Ints:
+    """Return, for each level, which one is as far from 1 as it is from 0; itself without one."""
+    found = [[i for i, other in enumerate(quantiles) if abs(other + level - 1.0) < 1e-9] for level in quantiles]
+    return np.array([at[0] if at else j for j, at in enumerate(found)], np.int64)
 
 
 def _depths(seasons: int) -> list[int]:

@@ -86,6 +86,7 @@ def _target_plan(spec: ModelSpec) -> dict[str, Any]:
         "seasons": np.array(spec.seasons if targets else (), np.int64),
         "back": np.array(targets.back if targets else (), np.int64),
         "alike": targets.alike if targets else 0,
+        "missing_share": targets.missing == "share" if targets else False,
         "day": DAY_MS // spec.series.freq,
         "since": features.first_since(spec),
         "places": targets.places if targets else 1,

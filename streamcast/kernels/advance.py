@@ -95,6 +95,7 @@ class Plan(NamedTuple):
     seasons: Ints  # of aligned values; none without target bars
     back: Ints  # how many earlier seasons are read, by season
     alike: int  # how many earlier days of the same kind are read
+    missing_share: bool  # whether one number says which share of J is missing, instead of J flags
     day: int  # bars of a day, where such days are read
     since: int  # the feature of the change since the first season
     places: int  # entries of the time-of-day table
@@ -493,41 +494,73 @@ def _align_targets(
     seasonal = 0
     for s in range(plan.seasons.shape[0]):
         seasonal += plan.back[s]
-    aligned = seasonal + plan.alike
-    window, reciprocal, j, calendar = ring.shape[0], 1.0 / unit, 0, plan.calendar
+    aligned, share = seasonal + plan.alike, plan.missing_share
+    reciprocal, j, known = 1.0 / unit, 0, aligned + (1 if share else aligned)
+    if share:
+        x_HG[:, aligned] = 0.0
+    for s in range(plan.seasons.shape[0]):
+        season, h = plan.seasons[s], 0
+        while h < plan.horizon:  # a run of consecutive bars
+            stop = min((h // season + 1) * season, plan.horizon)
+            order = n + h - (h // season + 1) * season
+            _align_runs(
+                ring, absent, oldest, season, plan.back[s], mean, reciprocal, order, h, stop, j, aligned, share, x_HG
+            )
+            h = stop
+        j += plan.back[s]
+    if plan.alike > 0:
+        _align_alike(plan, ring, absent, oldest, mean, reciprocal, n, label, seasonal, x_HG)
+    if share:
+        x_HG[:, aligned] /= aligned
+    if plan.calendar.day_off.shape[0] > 0:
+        _align_days_off(plan, label, known, x_HG)
+        known += seasonal
+    _align_known(plan, ahead, label, known, x_HG, codes_HT)
+
+
+@njit(cache=True, error_model="numpy")
+def _align_runs(
+    ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, season: int, back: int, mean: float, reciprocal: float,
+    order: int, h: int, stop: int, j: int, aligned: int, share: bool, x_HG: Singles,
+) -> None:  # fmt: skip
+    """Write the steps h to ``stop`` of ``back`` features from the j-th of ``aligned`` on, and that they are missing.
+
+    The first is of the bars from ``order`` on, each further one of those a ``season`` earlier.
+    """
+    window = ring.shape[0]
+    for f in range(j, j + back):
+        cell = order % window
+        for step in range(h, stop):
+            value, missing = 0.0, 1.0
+            bar = order + step - h
+            if bar >= oldest:
+                value, missing = ring[cell], 0.0
+                if absent[cell]:
+                    value, missing = _older(ring, absent, bar, oldest, season), 1.0
+                value = (value - mean) * reciprocal
+                value = CLIP if value > CLIP else value
+                value = -CLIP if value < -CLIP else value
+            x_HG[step, f] = value
+            if share:
+                x_HG[step, aligned] += missing
+            else:
+                x_HG[step, aligned + f] = missing
+            cell = cell + 1 if cell + 1 < window else 0
+        order -= season
+
+
+@njit(cache=True, error_model="numpy")
+def _align_days_off(plan: Plan, label: int, first: int, x_HG: Singles) -> None:
+    """Write which of the earlier bars lie on a day off, from feature ``first`` on."""
+    j = first
     for s in range(plan.seasons.shape[0]):
         season = plan.seasons[s]
         for k in range(plan.back[s]):
-            h = 0
-            while h < plan.horizon:  # a run of consecutive bars
-                stop = min((h // season + 1) * season, plan.horizon)
-                order = n + h - (h // season + 1 + k) * season
-                cell = order % window
-                while h < stop:
-                    value, missing = 0.0, 1.0
-                    if order >= oldest:
-                        value, missing = ring[cell], 0.0
-                        if absent[cell]:
-                            value, missing = _older(ring, absent, order, oldest, season), 1.0
-                        value = (value - mean) * reciprocal
-                        value = CLIP if value > CLIP else value
-                        value = -CLIP if value < -CLIP else value
-                    x_HG[h, j] = value
-                    x_HG[h, aligned + j] = missing
-                    cell += 1
-                    if cell == window:
-                        cell = 0
-                    order += 1
-                    h += 1
-            if calendar.day_off.shape[0] > 0:
-                for h in range(plan.horizon):
-                    then = label + (h + 1 - (h // season + 1 + k) * season) * plan.freq
-                    off = _is_day_off(calendar, _local_day(calendar, then))
-                    x_HG[h, 2 * aligned + j] = 1.0 if off else 0.0
+            for h in range(plan.horizon):
+                then = label + (h + 1 - (h // season + 1 + k) * season) * plan.freq
+                off = _is_day_off(plan.calendar, _local_day(plan.calendar, then))
+                x_HG[h, j] = 1.0 if off else 0.0
             j += 1
-    if plan.alike > 0:
-        _align_alike(plan, ring, absent, oldest, mean, reciprocal, n, label, seasonal, x_HG)
-    _align_known(plan, ahead, label, 2 * aligned + (seasonal if calendar.day_off.shape[0] > 0 else 0), x_HG, codes_HT)
 
 
 @njit(cache=True, error_model="numpy")
@@ -547,7 +580,7 @@ def _align_alike(
 
     A day before counts as the local day before, also where the clock was changed in between.
     """
-    window, missed, h, calendar = ring.shape[0], 2 * first + plan.alike, 0, plan.calendar
+    aligned, share, h, calendar = first + plan.alike, plan.missing_share, 0, plan.calendar
     while h < plan.horizon:  # a run of bars of one local day that begin as many days after known bars
         day = _local_day(calendar, label + (h + 1) * plan.freq)
         most = min((h // plan.day + 1) * plan.day, plan.horizon)
@@ -559,23 +592,10 @@ def _align_alike(
             back += 1
             while n + stop - 1 - back * plan.day >= oldest and _kind_of_day(calendar, day - back) != kind:
                 back += 1
-            order = n + h - back * plan.day
-            cell = order % window
-            for step in range(h, stop):
-                value, missing = 0.0, 1.0
-                if order >= oldest:
-                    value, missing = ring[cell], 0.0
-                    if absent[cell]:
-                        value, missing = _older(ring, absent, order, oldest, 7 * plan.day), 1.0
-                    value = (value - mean) * reciprocal
-                    value = CLIP if value > CLIP else value
-                    value = -CLIP if value < -CLIP else value
-                x_HG[step, first + k] = value
-                x_HG[step, missed + k] = missing
-                cell += 1
-                if cell == window:
-                    cell = 0
-                order += 1
+            order, week = n + h - back * plan.day, 7 * plan.day
+            _align_runs(
+                ring, absent, oldest, week, 1, mean, reciprocal, order, h, stop, first + k, aligned, share, x_HG
+            )
         h = stop
 
 

@@ -6,8 +6,8 @@ outcomes up to the cutoff only.  All numbers are float64; an outcome that is not
 outcomes are clipped at 1e100.  The network's forecast counts only if all of it is finite.
 
 Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
-steps (the ladder), G regression steps (a coarser ladder), E experts, P features, B parts of the day; t the newest
-bar, u = t + h a target bar, N missing: NaN.
+steps (the ladder), G regression steps (a coarser ladder), R regressions a step, E experts, P features, B parts of the
+day; t the newest bar, u = t + h a target bar, N missing: NaN.
 
 **Values at a place.**  v_k(u) is the observed value at u − k·S_i, k from ⌈h / S_i⌉ on.  N_i(u) is the first observed
 one of the first four.  M_i(u) is the mean over D_i of them (10 for the first season, 5 for longer ones), without the
@@ -18,14 +18,15 @@ at earlier distances the place is a whole season earlier, which has been written
 **Deviations.**  d(t) = y(t) − base(t).  Kept: d, its means of memory S0/4 and S0 bars, N_0(t) − base(t), the slope
 y(t) − y(last), the mean of |d| by part of the day, and d over that mean: now, its fast and its slow mean, within ±6.
 
-**Features** of u at the cutoff, 2·S + 9: N_i − base; M_i − base (all but the longest season); the five numbers of the
-cutoff above; d at the same place of the newest day; the three scaled deviations times the mean |d| of u's part of the
-day; the mean of the last three days at the place, minus base.
+**Features** of u at the cutoff: the five numbers of the cutoff above; d at the same place of the newest day; the scaled
+deviation of now times the mean |d| of u's part of the day; the mean of the last three days at the place, minus base.
+Two regressions (below) read 2·S + 1 more: N_i − base, M_i − base (all but the longest season), and the other two scaled
+deviations.
 
-**Regressions.**  Two weighted recursive least squares for each of the G steps forecast y − base.  Both sides are
-divided by the mean |d| and clipped at ±50; before it is known they learn nothing (older specs: they are divided by 1).
-The weight is 1 / max(|error| / sigma, .3), so that they aim at the median; memories are 120 and 7 days, the ridge is
-10.  One of the 2·G systems is solved a bar, in a cycle (Cholesky).
+**Regressions.**  Weighted recursive least squares for each of the G steps forecast y − base.  Both sides are divided by
+the mean |d| and clipped at ±50; before it is known they learn nothing (older specs: they are divided by 1).  The weight
+is 1 / max(|error| / sigma, .3), so that they aim at the median; the ridge is 10.  There is one of a memory of 14 days,
+or (older specs) two of 120 and 7.  Each system is solved once in 2·G bars (Cholesky).
 
 **Weights.**  ML-Poly on the gradient (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044).  With the mixture m of
 today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (1 − forget/S0)·R_e + r_e; V_e ← max(1,
@@ -40,8 +41,13 @@ weight: s_j = a·(network_j − network's median) + (1 − a)·z_j·local, q_j =
 q_j]) within ±20: adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170), eta = max(coverage step ·
 h^-.3 · √min(1, 24/S0), 1/(n + 10)).  Steps also learn from one another, because a bar tells one step hardly more than
 the next: at a bar, every theta_j moves by the mean of (level_j − [y < issued q_j]) over the ladder as well, times
-shared coverage step · h^-.15 · √min(1, 24/S0).  And so does phi_j(p), p being the bar's part of the day, times hourly
-coverage step · min(1, 24/S0), within ±20; a target bar has theta_j + phi_j(its part) in the place of theta_j.
+shared coverage step · h^-.15 · √min(1, 24/S0).  New models share widths alone (``shared_widths``): in the place of
+its own shortfall, a level has half of it minus half of that of its mirror, 1 − level_j, so that both move outwards or
+inwards; the mean weighs a scored step by the steps ahead that it stands for, and every step moves by it times shared
+coverage step · √(24 / max(24, S0, H)): with whole steps, levels swing where outcomes come a week late.  A step's own
+eta has h^-1 then in the place of h^-.3: near steps learn from themselves, far ones from all.  For s_j, a
+counts for a + ``network_spread``·(1 − a).  phi_j(p), p being the bar's part of the day, moves by the mean itself times
+hourly coverage step · min(1, 24/S0), within ±20; a target bar has theta_j + phi_j(its part) in the place of theta_j.
 
 **Days off.**  Simple forecasts repeat days of another kind.  Where the spec says so, a target bar on a day off has the
 network's forecast alone while edge >= 0: at bars of days off, edge ← (1 − 1/(4·S0))·edge + the mean over the ladder of
@@ -78,11 +84,11 @@ MOMENTS = 13
 NEWEST, TRIMMED, RECENT = 0, 1, 2
 PLACES = 3
 
+FEW_FEATURES = 8
 NEWEST_OF = 4
 RECENT_DAYS = 3
 LARGEST = 1e100
 RIDGE = 10.0
-LONG_DAYS, SHORT_DAYS = 120.0, 7.0
 LEAST_ERROR = 0.3
 REGRESSION_CLIP = 50.0
 REGRET_CLIP = 10.0
@@ -115,6 +121,8 @@ class LayerPlan(NamedTuple):
     rung_next: Ints
     rung_share: Floats
     systems: int  # G, 0 without regressions
+    keep_rows: Floats  # R: of the rows of a regression, a bar
+    features: int  # P
     waits: bool  # whether regressions take no outcome before the mean |d| is known
     levels: Floats  # Q
     normal: Floats  # Q: normal quantiles in mean absolute errors
@@ -123,6 +131,10 @@ class LayerPlan(NamedTuple):
     keep: float  # of regrets, a bar
     coverage_step: Floats  # L
     shared_step: Floats  # L
+    stands_for: Floats  # L: the weight of a scored step's shortfalls
+    mirror: Ints  # Q: the level as far from 1 as this one from 0, or itself
+    opposed: Floats  # Q: how much of the mirror's shortfall is taken from its own: 0, or .5 to share widths alone
+    network_spread: float  # the share of the other experts' weight that the network's distances of levels have, too
     hourly_step: float
     error_rate: Floats  # L
     first_regret: Floats  # E
@@ -138,7 +150,7 @@ class LayerState(NamedTuple):
     pending: Floats  # slots, sum of ladder, Q: the issued levels, and the network's median in the place of theirs
     moments: Floats  # slots, MOMENTS + 2·B
     hourly: Floats  # slots, B, Q: what the levels of a part of the day add; no rows if the spec has none
-    regression: Floats  # slots, 2, G, P·(P+1)/2 + 2·P: lower triangle, right side, coefficients
+    regression: Floats  # slots, R, G, P·(P+1)/2 + 2·P: lower triangle, right side, coefficients
     mixture: Floats  # slots, L, 3·E + 2 + Q: regrets, second moments, weights, sigma, outcomes, theta
 
 
@@ -260,32 +272,34 @@ def _describe(
 ) -> None:  # fmt: skip
     """Write the features of a target bar, and all experts but the network and the regressions."""
     seasons = cells.shape[0]
+    more = x.shape[0] > FEW_FEATURES
     expert[1] = cutoff[row, LAST]
     for s in range(seasons):
         newest = trimmed = math.nan
         if cells[s] >= 0:
             newest, trimmed = places[cells[s], NEWEST], places[cells[s], TRIMMED]
         expert[2 + s], expert[2 + seasons + s] = newest, trimmed
-        x[s] = 0.0 if math.isnan(newest) else newest - base
-        if s < seasons - 1:
-            x[seasons + s] = 0.0 if math.isnan(trimmed) else trimmed - base
-    p = 2 * seasons - 1
+        if more:
+            x[s] = 0.0 if math.isnan(newest) else newest - base
+            if s < seasons - 1:
+                x[seasons + s] = 0.0 if math.isnan(trimmed) else trimmed - base
+    p = 2 * seasons - 1 if more else 0
     for i in range(5):
         x[p + i] = cutoff[row, DEVIATION + i]
     x[p + 5] = 0.0 if math.isnan(deviation) else deviation
-    for i in range(3):
+    for i in range(3 if more else 1):
         x[p + 6 + i] = cutoff[row, SCALED + i] * part
     recent = places[cells[0], RECENT] if cells[0] >= 0 else math.nan
-    x[p + 9] = 0.0 if math.isnan(recent) else recent - base
+    x[x.shape[0] - 1] = 0.0 if math.isnan(recent) else recent - base
 
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _regress(low: int, high: int, share: float, regression: Floats, x: Floats, base: float, expert: Floats) -> None:
-    """Write the forecasts of both regressions, between two of their steps, as the last two experts."""
-    features, experts = x.shape[0], expert.shape[0]
+    """Write the forecasts of the regressions, between two of their steps, as the last experts."""
+    features, first_expert = x.shape[0], expert.shape[0] - regression.shape[0]
     first = features * (features + 1) // 2 + features
     own = 1.0 - share
-    for r in range(2):
+    for r in range(regression.shape[0]):
         value = 0.0
         if share > 0.0:
             for p in range(features):
@@ -293,7 +307,7 @@ def _regress(low: int, high: int, share: float, regression: Floats, x: Floats, b
         else:
             for p in range(features):
                 value += regression[r, low, first + p] * x[p]
-        expert[experts - 2 + r] = base + value
+        expert[first_expert + r] = base + value
 
 
 @njit(cache=True, error_model="numpy")
@@ -396,23 +410,26 @@ def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixe
 @njit(cache=True, error_model="numpy", inline="always")
 def _track_levels(
     levels: Floats, median: int, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float,
-    rate: float, shortfall: Floats,
-) -> int:  # fmt: skip
-    """Move what each level adds after an outcome, by whether the issued level held it; return 1 if one was issued."""
-    issued = 0
+    rate: float, weight: float, shortfall: Floats,
+) -> float:  # fmt: skip
+    """Move what each level adds after an outcome, by whether the issued level held it; return its weight if issued."""
+    issued = 0.0
     for j in range(levels.shape[0]):
         level = pending[cell, j]
         if j != median and not math.isnan(level):
             inside = 1.0 if y < level or (y == level and j > median) else 0.0
             mixture[step, first + j] = _within(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
-            shortfall[j] += levels[j] - inside
-            issued = 1
+            shortfall[j] += weight * (levels[j] - inside)
+            issued = weight
     return issued
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _share_levels(shared_step: Floats, ladder: Ints, t: int, mixture: Floats, shortfall: Floats, issued: int) -> None:
-    """Move what the levels of every scored step add, by their mean shortfall over the ``issued`` ones."""
+def _share_levels(
+    shared_step: Floats, ladder: Ints, mirror: Ints, opposed: Floats, t: int, mixture: Floats, shortfall: Floats,
+    issued: float,
+) -> None:  # fmt: skip
+    """Move what the levels of every scored step add, by the weighted mean of their shortfalls, or of their widths'."""
     levels = shortfall.shape[0]
     first = mixture.shape[1] - levels
     for step in range(ladder.shape[0]):
@@ -420,7 +437,8 @@ def _share_levels(shared_step: Floats, ladder: Ints, t: int, mixture: Floats, sh
             break
         rate = shared_step[step] / issued
         for j in range(levels):
-            mixture[step, first + j] = _within(mixture[step, first + j] + rate * shortfall[j], MOST_TRACKED)
+            short = (1.0 - opposed[j]) * shortfall[j] - opposed[j] * shortfall[mirror[j]]
+            mixture[step, first + j] = _within(mixture[step, first + j] + rate * short, MOST_TRACKED)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -432,22 +450,22 @@ def _track_part(rate: float, hourly: Floats, part: int, shortfall: Floats) -> No
 
 @njit(cache=True, error_model="numpy", inline="always")
 def _fit(
-    day: int, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float, expert: Floats
-) -> None:
-    """Add one outcome to both regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten.
+    keep_rows: Floats, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float,
+    expert: Floats,
+) -> None:  # fmt: skip
+    """Add one outcome to the regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten.
 
     An infinite ``spread`` means that errors are not known yet: the weight is 1.
     """
-    experts = expert.shape[0]
+    first = expert.shape[0] - keep_rows.shape[0]
     for p in range(x.shape[0]):
         x[p] = _within(x[p] / scale, REGRESSION_CLIP)
     target = _within(miss / scale, REGRESSION_CLIP)
-    for r in range(2):
+    for r in range(keep_rows.shape[0]):
         weight = 1.0
         if spread < math.inf:
-            weight = 1.0 / max(abs(y - expert[experts - 2 + r]) / spread, LEAST_ERROR)
-        days = LONG_DAYS if r == 0 else SHORT_DAYS
-        _accumulate(regression, r, g, x, target, weight, 1.0 - 1.0 / (days * day))
+            weight = 1.0 / max(abs(y - expert[first + r]) / spread, LEAST_ERROR)
+        _accumulate(regression, r, g, x, target, weight, keep_rows[r])
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -514,7 +532,7 @@ def _settle(
     part = moments[MOMENTS + plan.parts[t % day]]
     scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
     levels = plan.levels
-    relative, settled, issued, edge = 0.0, 0, 0, 0.0
+    relative, settled, issued, edge = 0.0, 0, 0.0, 0.0
     shortfall = scratch.shortfall
     shortfall[:] = 0.0
     for step in range(ladder.shape[0]):
@@ -535,7 +553,7 @@ def _settle(
             _regress(rungs[h], rungs_next[h], shares[h], regression, x, base, expert)
             if own[step] >= 0 and (moments[SCALE] > TINY or not plan.waits):
                 spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
-                _fit(day, regression, own[step], x, y - base, scale, y, spread, expert)
+                _fit(plan.keep_rows, regression, own[step], x, y - base, scale, y, spread, expert)
         _bounded(expert, plan.lower)
         for e in range(experts):
             weights[e] = mixture[step, 2 * experts + e]
@@ -546,7 +564,10 @@ def _settle(
         if n == 1.0:
             mixture[step, error] = missed
         rate = max(coverage_step[step], 1.0 / (n + 10.0))
-        issued += _track_levels(levels, plan.median, mixture, step, count + 1, pending, cell, y, rate, shortfall)
+        weight = plan.stands_for[step]
+        issued += _track_levels(
+            levels, plan.median, mixture, step, count + 1, pending, cell, y, rate, weight, shortfall
+        )
         if off and not math.isnan(expert[0]):
             gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
             edge += _within(gain, REGRET_CLIP) / ladder.shape[0]
@@ -554,8 +575,8 @@ def _settle(
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
         settled += 1
         mixture[step, error] += max(1.0 / n, error_rate[step]) * (missed - mixture[step, error])
-    if issued > 0:
-        _share_levels(plan.shared_step, ladder, t, mixture, shortfall, issued)
+    if issued > 0.0:
+        _share_levels(plan.shared_step, ladder, plan.mirror, plan.opposed, t, mixture, shortfall, issued)
         if row.hourly.shape[0] > 0:
             _track_part(plan.hourly_step / issued, row.hourly, plan.parts[t % day], shortfall)
     if off:
@@ -692,7 +713,7 @@ def _answer(
         cell = pending_start[low] + t % ladder[low] if share == 0.0 else -1
         if cell >= 0:
             pending[cell, median] = forecast[a, h - 1, median] if network else math.nan
-        trust = 1.0 if alone else weights[0] if network else 0.0
+        trust = 1.0 if alone else weights[0] + plan.network_spread * (1.0 - weights[0]) if network else 0.0
         written = _write_levels(
             normal, median, lower, mixture, low, high, share, hourly, part, mixed, local, trust, forecast, a, h
         )
@@ -720,7 +741,7 @@ def learn_and_answer(
     not matter.
     """
     seasons, experts = plan.seasons.shape[0], plan.first_regret.shape[0]
-    features = 2 * seasons + 9
+    features = plan.features
     scratch = Scratch(
         np.empty(features), np.empty(experts), np.empty(experts), np.empty(2 * experts), np.empty(seasons, np.int64),
         np.empty(seasons, np.int64), np.empty(plan.levels.shape[0]),
@@ -755,8 +776,9 @@ def learn_and_answer(
                 before.places[k, s, i] = row.places[cell, i]
             _write_place(row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], row.places, cell)
         if plan.systems > 0 and t > plan.seasons[0]:
-            system = t % (2 * plan.systems)
-            _solve(row.regression[system % 2, system // 2], lower, column, z)
+            system, r = divmod(t % (2 * plan.systems), 2)
+            if r < row.regression.shape[0]:
+                _solve(row.regression[r, system], lower, column, z)
         for step in range(plan.ladder.shape[0]):
             cell = plan.pending_start[step] + t % plan.ladder[step]
             for j in range(row.pending.shape[1]):

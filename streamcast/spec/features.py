@@ -68,7 +68,8 @@ def target_names(spec: ModelSpec, targets: TargetBars) -> list[str]:
     """The numbers of one bar of the horizon, in order: first the target in earlier seasons, normalised as in ``names``.
 
     ``season 24 −2`` is the target two seasons of 24 bars before the bar (counted from the newest that is known at the
-    cutoff); ``missing`` is 1 where that bar was not observed; ``day off`` where it lies on one.
+    cutoff); ``missing`` is 1 where that bar was not observed; ``day off`` where it lies on one.  New models have one
+    number in the place of all ``missing``: the share of these bars that were not observed.
     ``alike −2`` is the second newest observed value at the bar's place on a day of its kind: a working day, a Saturday,
     or a Sunday or day off; ``missing`` is 1 where no such day is known.
     """
@@ -82,7 +83,7 @@ def target_names(spec: ModelSpec, targets: TargetBars) -> list[str]:
     return [
         *places,
         *alike,
-        *(f"{place} missing" for place in (*places, *alike)),
+        *(["share missing"] if targets.missing == "share" else [f"{place} missing" for place in (*places, *alike)]),
         *(f"{place} day off" for place in (places if targets.local.days_off else [])),
         *(f"{name} ahead" for name in numbers),
         *(f"{name} ahead missing" for name in numbers),

@@ -108,7 +108,11 @@ def new_network(spec: ModelSpec) -> Network:
     if targets is not None:
         tables = features.target_tables(spec, targets)
         seen = TargetShape(
-            features.target_width(spec, targets), features.seasonal_values(targets), sum(tables), targets.softmax
+            features.target_width(spec, targets),
+            features.seasonal_values(targets),
+            sum(tables),
+            targets.softmax,
+            targets.mean,
         )
     shape = Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles, seen)
     try:

