@@ -69,8 +69,8 @@ class Aligned(nn.Module):
         moved_h = Σ_j softmax(W_g z_h)_j v_hj + w z_h,    numbers_h = W_p z_h
 
     with candidates v_h: the last value, the J seasonal values, the linear highway and, in older models, the running
-    mean (0 in these units).  The softmax
-    over candidates keeps a new network near sensible forecasts and follows a level that training never saw.
+    mean (0 in these units).  The softmax over candidates keeps a new network near sensible forecasts and follows a
+    level that training never saw.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a person is told about a new model's spec before it is trained, by every door alike."""
+"""Notes on a new model's spec before it is trained: the same ones for `train`, `tune` and `Forecaster`."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
         lower=-np.inf if spec.lower is None else spec.lower,
         keep=1.0 - online.forget / day,
         coverage_step=np.array([online.coverage_step * h**decay * per_day for h in steps.tolist()]),
-        shared_step=_shared_steps(online, steps, day, horizon),
+        shared_step=_shared_steps(online, steps, per_day, day, horizon),
         stands_for=_stands_for(step, step_next, step_share) if online.shared_widths else np.ones(len(steps)),
         mirror=mirror,
         opposed=np.where(mirror != np.arange(len(mirror)), 0.5, 0.0) * online.shared_widths,
@@ -188,14 +188,13 @@ def _features(seasons: int, online: Online) -> int:
     return online_kernel.FEW_FEATURES + (0 if online.one_regression else 2 * seasons + 1)
 
 
-def _shared_steps(online: Online, steps: Ints, day: int, horizon: int) -> Floats:
+def _shared_steps(online: Online, steps: Ints, per_day: float, day: int, horizon: int) -> Floats:
     """Return how far levels of each scored step follow all steps together.
 
     Widths are the same ones at every step.  They move slower where outcomes come late: by the root of the horizon.
     """
     if online.shared_widths:
         return np.full(len(steps), online.shared_coverage_step * (24.0 / max(24, day, horizon)) ** 0.5)
-    per_day = min(1.0, 24.0 / day) ** 0.5 if day > 1 else 1.0
     return np.array([online.shared_coverage_step * h**-0.15 * per_day for h in steps.tolist()])
 
 

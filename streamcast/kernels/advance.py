@@ -495,7 +495,7 @@ def _align_targets(
     for s in range(plan.seasons.shape[0]):
         seasonal += plan.back[s]
     aligned, share = seasonal + plan.alike, plan.missing_share
-    reciprocal, j, known = 1.0 / unit, 0, aligned + (1 if share else aligned)
+    reciprocal, j, next_feature = 1.0 / unit, 0, aligned + (1 if share else aligned)
     if share:
         x_HG[:, aligned] = 0.0
     for s in range(plan.seasons.shape[0]):
@@ -513,9 +513,9 @@ def _align_targets(
     if share:
         x_HG[:, aligned] /= aligned
     if plan.calendar.day_off.shape[0] > 0:
-        _align_days_off(plan, label, known, x_HG)
-        known += seasonal
-    _align_known(plan, ahead, label, known, x_HG, codes_HT)
+        _align_days_off(plan, label, next_feature, x_HG)
+        next_feature += seasonal
+    _align_known(plan, ahead, label, next_feature, x_HG, codes_HT)
 
 
 @njit(cache=True, error_model="numpy")

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from streamcast import quality
-from streamcast.engine.online import DEPTHS
+from streamcast.engine.online import layer_fields
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import reference
 from streamcast.offline.history.read import History
@@ -52,5 +52,5 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
 
 def _least_before(spec: ModelSpec) -> int:
     """Return how many bars are streamed before the scored ones at least: those that fill the state of a series."""
-    averaged = 0 if spec.online is None else max(DEPTHS[0] * min(spec.seasons), DEPTHS[-1] * max(spec.seasons))
+    averaged = 0 if spec.online is None else layer_fields(spec, spec.online)["online.observed"].shape[0]
     return max(spec.ring, spec.warm_up, 2 * spec.half_life, averaged)
