@@ -291,9 +291,11 @@ def unread_notes(spec: ModelSpec, known: Sequence[str], holidays: str | None) ->
 def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, ...]:
     """Return seasons in bars; a year of months is 12.
 
-    Raises HistoryError for one that is no duration, or no whole number of bars.
+    Raises HistoryError for none, and for one that is no duration or no whole number of bars.
     """
     given = (season,) if isinstance(season, int | str) else tuple(season)
+    if not given:
+        raise HistoryError(Option.SEASON, " is empty: name at least one season, or leave it out to have it chosen")
     found = []
     for one in given:
         step = parse_step(one) if isinstance(one, str) else None

@@ -172,6 +172,11 @@ def yearly(bars: int, freq: str) -> pd.DataFrame:
     return pd.DataFrame({"ds": ds, "y": year + (ds.day_of_week >= 5) + random.normal(size=bars)})
 
 
+def test_no_season_at_all_is_refused() -> None:
+    with pytest.raises(HistoryError, match="season is empty: name at least one"):
+        in_bars((), without_rows("1h"))
+
+
 def test_seasons_are_given_in_bars_or_as_durations() -> None:
     history = read(series(weekly=True), id_col=None)
     assert default_spec(history, 24, season=12).season == (12,)
