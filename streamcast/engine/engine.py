@@ -183,8 +183,10 @@ class Engine:
         if self.spec.online is None or not self.spec.online.network_on_days_off:
             return np.empty(0, np.bool_), np.empty((0, 0), np.bool_)
         calendar, freq = self._plan.calendar, self._plan.freq
-        off = mark_days_off(calendar, steps.label[steps.answer_step[:answers]], freq, self.spec.horizon)
-        return mark_days_off(calendar, steps.label[:k], freq, 0).ravel(), off
+        off_step, off = np.empty((k, 1), np.bool_), np.empty((answers, 1 + self.spec.horizon), np.bool_)
+        mark_days_off(calendar, steps.label[:k], freq, off_step)
+        mark_days_off(calendar, steps.label[steps.answer_step[:answers]], freq, off)
+        return off_step.ravel(), off
 
     def _network_forecast(self, steps: Steps, counts: Counts, answers: int) -> tuple[Floats, Flags]:
         """Return the network's forecasts of A answers, [A, h, Q], and which are finite; NaN without a network."""
@@ -192,8 +194,9 @@ class Engine:
             nothing = np.full((answers, self.spec.horizon, len(self._levels)), np.nan)
             return nothing, np.zeros(answers, np.bool_)
         normalised = self._inference.read(self._inference.step(steps, counts), steps, answers)
-        forecast = np.empty(normalised.shape)
-        finite = scoring.scale_back(normalised, steps.last[:answers], steps.scale[:answers], self._lower, forecast)
+        forecast, finite = np.empty(normalised.shape), np.empty(answers, np.bool_)
+        last, unit = steps.last[:answers], steps.scale[:answers]
+        scoring.scale_back(normalised, last, unit, self._lower, forecast, finite)
         return forecast, finite
 
     def _score(self, steps: Steps, k: int, answer: Ints, forecast: Floats) -> tuple[Floats, Scores]:

@@ -37,6 +37,7 @@ class Layer:
 
     def __init__(self, spec: ModelSpec, online: Online, slab: Slab) -> None:
         self._plan = plan(spec, online)
+        self._scratch = online_kernel.new_scratch(self._plan)
         self._slab = slab
 
     def apply(
@@ -58,8 +59,8 @@ class Layer:
         )
         finite = np.ones(len(forecast), np.bool_)
         online_kernel.learn_and_answer(
-            plan, state, np.argsort(slots, kind="stable"), slots, orders, observed, answer, forecast, before, finite,
-            off_step, off,
+            plan, state, self._scratch, np.argsort(slots, kind="stable"), slots, orders, observed, answer, forecast,
+            before, finite, off_step, off,
         )  # fmt: skip
         for name in ("observed", "deviation", "cutoff"):
             size = getattr(state, name).shape[1]

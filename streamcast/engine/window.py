@@ -13,7 +13,7 @@ import torch
 
 from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.tiles import whole_tiles
-from streamcast.kernels.advance import CLOCK, DAY_MS, LEVEL, PART, REDUCERS, Calendar, Plan, Steps
+from streamcast.kernels.advance import CLOCK, DAY_MS, LEVEL, PART, REDUCERS, Bar, Calendar, Plan, Steps
 from streamcast.spec import features
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
@@ -159,4 +159,8 @@ def buffers(spec: ModelSpec) -> Steps:
         target_x=singles(room if targets else 0, spec.horizon, target_width),
         target_codes=ints(room if targets else 0, spec.horizon, tables), warm=np.zeros(room, np.bool_),
         outcome=np.zeros(0, np.uint8),
+        bar=Bar(
+            filled=floats(columns), missing=np.zeros(columns, np.bool_), coarse=floats(columns),
+            coarse_missing=np.zeros(columns, np.bool_), closed=floats(columns), nothing=np.full(columns, np.nan),
+        ),
     )  # fmt: skip

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from streamcast.kernels.loops import inlined, loop
 from streamcast.kernels.outcomes import ABSORBED, ANSWERED, DUPLICATE, LATE
 
 Floats = npt.NDArray[np.float64]
@@ -121,6 +121,17 @@ class WindowState(NamedTuple):
     ahead_of: Ints  # slots, 2: whether there is such a bar, and its number; no columns without known inputs
 
 
+class Bar(NamedTuple):
+    """Memory for one bar at a time, C columns each."""
+
+    filled: Floats  # its values, or what stands for missing ones
+    missing: npt.NDArray[np.bool_]
+    coarse: Floats  # the same two of the coarse bar that it closes
+    coarse_missing: npt.NDArray[np.bool_]
+    closed: Floats  # the values of a bar of ticks
+    nothing: Floats  # NaN: those of a bar without observations
+
+
 class Steps(NamedTuple):
     """The output of one chunk of observations: buffers; ``Counts`` says how much of them is used."""
 
@@ -152,6 +163,7 @@ class Steps(NamedTuple):
     target_codes: Ints  # A, H, tables
     warm: npt.NDArray[np.bool_]  # A
     outcome: npt.NDArray[np.uint8]  # N
+    bar: Bar
 
 
 class Counts(NamedTuple):
@@ -168,18 +180,18 @@ class Counts(NamedTuple):
         return cls(np.zeros(1 + scales, np.int64), *np.zeros((3, 1), np.int64))
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _unit(level: Floats, least: float, tiny: float) -> float:
     """The running standard deviation, kept away from zero."""
     return max(math.sqrt(level[VARIANCE]), least * abs(level[MEAN]), tiny)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _normalised(value: float, level: Floats, least: float, tiny: float) -> float:
     return min(max((value - level[MEAN]) / _unit(level, least, tiny), -CLIP), CLIP)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _observe(level: Floats, value: float, alpha: float) -> None:
     """Update the running moments with one value: exponential weights ``alpha``, 1/n while that is larger."""
     level[WEIGHT] += 1.0
@@ -189,7 +201,7 @@ def _observe(level: Floats, value: float, alpha: float) -> None:
     level[VARIANCE] = (1.0 - a) * (level[VARIANCE] + a * difference * difference)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _add(part: Floats, value: float, time: float, reducer: int) -> None:
     """Add one value to an open bar; values of equal time count in offset order."""
     first = part[COUNT] == 0.0
@@ -208,7 +220,7 @@ def _add(part: Floats, value: float, time: float, reducer: int) -> None:
         part[VALUE] = value if first else max(part[VALUE], value)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _reduced(part: Floats, reducer: int) -> float:
     """Return the value of a finished bar: NaN if it has no observation, except that a count is 0."""
     if reducer == REDUCE_COUNT:
@@ -218,7 +230,7 @@ def _reduced(part: Floats, reducer: int) -> float:
     return part[VALUE] / part[COUNT] if reducer == REDUCE_MEAN else part[VALUE]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _describe(
     plan: Plan, level: Floats, filled: Floats, missing: npt.NDArray[np.bool_], label: int, x: Singles
 ) -> None:
@@ -258,7 +270,7 @@ def _describe(
             f += 1
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def to_local(calendar: Calendar, time: int) -> int:
     """Return the local time of a time, in milliseconds."""
     low, high = 0, calendar.zone_from.shape[0]
@@ -271,23 +283,21 @@ def to_local(calendar: Calendar, time: int) -> int:
     return time + calendar.zone_offset[low]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _is_day_off(calendar: Calendar, day: int) -> bool:
     place = day - calendar.first_day
     return 0 <= place < calendar.day_off.shape[0] and calendar.day_off[place]
 
 
-@njit(cache=True, error_model="numpy")
-def mark_days_off(calendar: Calendar, labels: Ints, freq: int, ahead: int) -> npt.NDArray[np.bool_]:
-    """Return which bars are of days off [N, 1 + ahead]: those with N labels, and the bars after each."""
-    off = np.empty((labels.shape[0], 1 + ahead), np.bool_)
+@loop
+def mark_days_off(calendar: Calendar, labels: Ints, freq: int, off: npt.NDArray[np.bool_]) -> None:
+    """Write which bars are of days off [N, 1 + ahead]: those with N labels, and the bars after each."""
     for n in range(labels.shape[0]):
-        for h in range(1 + ahead):
+        for h in range(off.shape[1]):
             off[n, h] = _is_day_off(calendar, _local_day(calendar, labels[n] + h * freq))
-    return off
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _as_known(value: float, center: float, spread: float) -> float:
     """Return a known input as the network takes it: 0 where it is missing."""
     if math.isnan(value):
@@ -295,7 +305,7 @@ def _as_known(value: float, center: float, spread: float) -> float:
     return min(max((value - center) / spread, -KNOWN_CLIP), KNOWN_CLIP)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _restart(rows: WindowState, slot: int) -> None:
     """Reset a series: its clock counts no bar, so that old ring cells are never read."""
     offset = rows.clock[slot, OFFSET]
@@ -307,15 +317,16 @@ def _restart(rows: WindowState, slot: int) -> None:
     rows.open[slot] = 0.0
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _step(
     plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int,
-    values: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
+    values: Floats,
 ) -> None:  # fmt: skip
     """Step one base bar: fill missing values, update window and normaliser, close coarse bars, write features."""
     k = counts.steps[0]
     counts.steps[0] += 1
     clock, level = rows.clock[slot], rows.level[slot]
+    filled, missing = out.bar.filled, out.bar.missing
     columns, window = plan.sizes.shape[0], rows.ring.shape[2]
     ring, absent = rows.ring[slot, 0], rows.absent[slot]
     n = clock[STEPS]
@@ -373,11 +384,11 @@ def _step(
                 _add(rows.open[slot, s, c], values[c], float(label), plan.coarse_reducers[c])
         start = label - (label - plan.origin) % plan.every[s]
         if label + plan.freq >= start + plan.every[s]:
-            _close(plan, rows, out, counts, slot, k, s, base, start, filled)
+            _close(plan, rows, out, counts, slot, k, s, base, start)
         base += plan.coarse_windows[s]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _season_before(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> float:
     """Return the target of an earlier bar, or of its place in older seasons where it is missing; NaN if all are."""
     for older in range(OLDER_SEASONS + 1):
@@ -389,7 +400,7 @@ def _season_before(ring: Floats, absent: npt.NDArray[np.bool_], order: int, olde
     return math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _align_bar(ring: Floats, seasons: Ints, n: int, value: float, unit: float, x: Singles) -> None:
     """Write the change of bar n since earlier seasons."""
     reciprocal = 1.0 / unit
@@ -399,7 +410,7 @@ def _align_bar(ring: Floats, seasons: Ints, n: int, value: float, unit: float, x
             x[s] = min(max(change, -CLIP), CLIP)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _shift_known(ahead_IH: Floats, bars: int) -> None:
     """Move the known inputs by so many bars that have passed."""
     inputs, horizon = ahead_IH.shape
@@ -408,10 +419,9 @@ def _shift_known(ahead_IH: Floats, bars: int) -> None:
             ahead_IH[i, h] = ahead_IH[i, h + bars] if h + bars < horizon else math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _close(
-    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, k: int, s: int, base: int, label: int,
-    filled: Floats,
+    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, k: int, s: int, base: int, label: int
 ) -> None:  # fmt: skip
     """Close one coarse bar: the aggregates of its columns become a step of scale ``s``."""
     i = counts.steps[1 + s]
@@ -419,8 +429,7 @@ def _close(
     n = rows.closed[slot, s]
     rows.closed[slot, s] = n + 1
     position = base + n % plan.coarse_windows[s]
-    coarse = np.empty_like(filled)
-    absent = np.empty(filled.shape[0], np.bool_)
+    filled, coarse, absent = out.bar.filled, out.bar.coarse, out.bar.coarse_missing
     for c in range(filled.shape[0]):
         value = _reduced(rows.open[slot, s, c], plan.coarse_reducers[c])
         absent[c] = math.isnan(value)
@@ -434,7 +443,7 @@ def _close(
     _describe(plan, rows.level[slot], coarse, absent, label, out.coarse_x[s, i])
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _relative(values: Floats, last: float, reciprocal: float, out: Singles) -> None:
     """Write (values − last) · reciprocal, clipped; comparisons vectorise, min and max do not."""
     for i in range(values.shape[0]):
@@ -443,7 +452,7 @@ def _relative(values: Floats, last: float, reciprocal: float, out: Singles) -> N
         out[i] = -CLIP if x < -CLIP else x
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int) -> None:
     """Answer at the newest step of ``slot``: write the inputs of the read-out other than hidden states."""
     a = counts.answers[0]
@@ -482,7 +491,7 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
     row[: lags - have] = row[lags - have]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _align_targets(
     plan: Plan, ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, mean: float, unit: float, ahead: Floats,
     n: int, label: int, x_HG: Singles, codes_HT: Ints,
@@ -511,14 +520,15 @@ def _align_targets(
     if plan.alike > 0:
         _align_alike(plan, ring, absent, oldest, mean, reciprocal, n, label, seasonal, x_HG)
     if share:
-        x_HG[:, aligned] /= aligned
+        for h in range(plan.horizon):
+            x_HG[h, aligned] /= aligned
     if plan.calendar.day_off.shape[0] > 0:
         _align_days_off(plan, label, next_feature, x_HG)
         next_feature += seasonal
     _align_known(plan, ahead, label, next_feature, x_HG, codes_HT)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _align_runs(
     ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, season: int, back: int, mean: float, reciprocal: float,
     order: int, h: int, stop: int, j: int, aligned: int, share: bool, x_HG: Singles,
@@ -549,7 +559,7 @@ def _align_runs(
         order -= season
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _align_days_off(plan: Plan, label: int, first: int, x_HG: Singles) -> None:
     """Write which of the earlier bars lie on a day off, from feature ``first`` on."""
     j = first
@@ -563,7 +573,7 @@ def _align_days_off(plan: Plan, label: int, first: int, x_HG: Singles) -> None:
             j += 1
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _kind_of_day(calendar: Calendar, day: int) -> int:
     """Return 0 for a working day, 1 for a Saturday, 2 for a Sunday and a day off, which people spend alike."""
     if _is_day_off(calendar, day):
@@ -571,7 +581,7 @@ def _kind_of_day(calendar: Calendar, day: int) -> int:
     return max((day + 3) % 7 - 4, 0)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _align_alike(
     plan: Plan, ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, mean: float, reciprocal: float, n: int,
     label: int, first: int, x_HG: Singles,
@@ -599,12 +609,12 @@ def _align_alike(
         h = stop
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _local_day(calendar: Calendar, time: int) -> int:
     return to_local(calendar, time) // DAY_MS
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_HG: Singles, codes_HT: Ints) -> None:
     """Write the calendar and the known inputs of the bars of the horizon, numbers from feature ``f`` on."""
     numbers, calendar = 0, plan.calendar
@@ -634,7 +644,7 @@ def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_HG: Singles, c
         codes_HT[h, table] = first + h
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def align_positions(
     plan: Plan, window: int, filled: Floats, absent: npt.NDArray[np.bool_], begins: Ints, at: Ints, labels: Ints,
     means: Floats, units: Floats, ahead: Floats, x: Singles, codes: Ints,
@@ -662,7 +672,7 @@ def align_positions(
         )
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _older(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> float:
     """Return the newest observed value whole seasons before a bar without one, or else the bar's filled value."""
     for older in range(1, OLDER_SEASONS + 1):
@@ -674,14 +684,14 @@ def _older(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int,
     return ring[order % ring.shape[0]]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _forget_known(plan: Plan, rows: WindowState, slot: int) -> None:
     """Forget the known inputs of a series that was silent for too long."""
     if plan.known.shape[0] > 0:
         rows.ahead_of[slot] = 0
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, newest: int, ahead: Floats) -> None:
     """Keep the known inputs [I, H] that a record of ``bar`` brings for the bars after it; NaN changes nothing.
 
@@ -702,7 +712,7 @@ def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, newest: int,
                 rows.ahead[slot, i, place] = ahead[i, h]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def advance(
     plan: Plan, rows: WindowState, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats,
     ahead: Floats, start: int, counts: Counts,
@@ -713,11 +723,7 @@ def advance(
     """
     counts.steps[:] = 0
     counts.answers[0] = counts.gaps[0] = counts.restarts[0] = 0
-    columns = values.shape[1]
     room = out.slot.shape[0]
-    filled = np.empty(columns)
-    missing = np.empty(columns, np.bool_)
-    nothing = np.full(columns, math.nan)
     held = rows.ticks.shape[1]
     for i in range(start, slots.shape[0]):
         slot, time = slots[i], times[i]
@@ -729,7 +735,7 @@ def advance(
             out.outcome[i] = DUPLICATE
             continue
         if plan.ticks:
-            _tick(plan, rows, out, counts, slot, i, bar, time, offsets[i], values[i], ahead[i], filled, missing)
+            _tick(plan, rows, out, counts, slot, i, bar, time, offsets[i], values[i], ahead[i])
             continue
         if clock[BAR] != NEVER:
             if bar <= clock[BAR]:
@@ -742,9 +748,9 @@ def advance(
             else:
                 for absent in range(clock[BAR] + 1, bar):
                     label = plan.origin + absent * plan.freq
-                    _step(plan, rows, out, counts, slot, i, absent, label, nothing, filled, missing)
+                    _step(plan, rows, out, counts, slot, i, absent, label, out.bar.nothing)
                     counts.gaps[0] += 1
-        _step(plan, rows, out, counts, slot, i, bar, time, values[i], filled, missing)
+        _step(plan, rows, out, counts, slot, i, bar, time, values[i])
         _note_known(plan, rows, slot, bar, bar, ahead[i])
         clock[EVENT] = time
         clock[OFFSET] = offsets[i]
@@ -756,10 +762,10 @@ def advance(
     return slots.shape[0]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _tick(
     plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int, offset: int,
-    values: Floats, ahead: Floats, filled: Floats, missing: npt.NDArray[np.bool_],
+    values: Floats, ahead: Floats,
 ) -> None:  # fmt: skip
     """Apply one tick: close every bar whose end plus grace is not after it, then add it to its own bar."""
     clock = rows.clock[slot]
@@ -782,7 +788,7 @@ def _tick(
                 _restart(rows, slot)
                 counts.restarts[0] += 1
                 steps_before = counts.steps[0]
-            _shut(plan, rows, out, counts, slot, record, b, filled, missing)
+            _shut(plan, rows, out, counts, slot, record, b)
         if until - 1 - reach > plan.max_gap or time - event > plan.ttl:
             _restart(rows, slot)
             _forget_known(plan, rows, slot)
@@ -790,7 +796,7 @@ def _tick(
             steps_before = counts.steps[0]
         else:
             for b in range(reach + 1, until):
-                _shut(plan, rows, out, counts, slot, record, b, filled, missing)
+                _shut(plan, rows, out, counts, slot, record, b)
         clock[CLOSED] = until - 1
     part = rows.ticks[slot, bar % held]
     for c in range(columns):
@@ -807,16 +813,14 @@ def _tick(
         out.outcome[record] = ABSORBED
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _shut(
-    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int,
-    filled: Floats, missing: npt.NDArray[np.bool_],
+    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int
 ) -> None:  # fmt: skip
     """Close one base bar of ticks: step its aggregates, or a missing bar if it has no observation."""
     part = rows.ticks[slot, bar % rows.ticks.shape[1]]
-    values = np.empty(filled.shape[0])
-    empty = True
-    for c in range(filled.shape[0]):
+    values, empty = out.bar.closed, True
+    for c in range(values.shape[0]):
         empty = empty and part[c, COUNT] == 0.0
         values[c] = _reduced(part[c], plan.reducers[c])
     part[:] = 0.0
@@ -824,4 +828,4 @@ def _shut(
         return  # a series begins with its first observation
     if empty:
         counts.gaps[0] += 1
-    _step(plan, rows, out, counts, slot, record, bar, plan.origin + bar * plan.freq, values, filled, missing)
+    _step(plan, rows, out, counts, slot, record, bar, plan.origin + bar * plan.freq, values)

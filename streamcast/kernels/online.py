@@ -65,7 +65,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from streamcast.kernels.loops import inlined, loop
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -178,6 +179,26 @@ class Scratch(NamedTuple):
     at: Ints  # S: the newest step's cell in each ring of places
     cells: Ints  # S
     shortfall: Floats  # Q: the sum over scored steps of level − [y < issued level]
+    factor: Floats  # P, P: Cholesky's
+    column: Floats  # P
+    solved: Floats  # P
+
+
+def new_scratch(plan: LayerPlan) -> Scratch:
+    """Return the memory that a layer with these constants uses again for each target bar."""
+    seasons, experts, features = len(plan.seasons), len(plan.first_regret), plan.features
+    return Scratch(
+        x=np.empty(features),
+        expert=np.empty(experts),
+        weights=np.empty(experts),
+        mean=np.empty(2 * experts),
+        at=np.empty(seasons, np.int64),
+        cells=np.empty(seasons, np.int64),
+        shortfall=np.empty(len(plan.levels)),
+        factor=np.empty((features, features)),
+        column=np.empty(features),
+        solved=np.empty(features),
+    )
 
 
 class Overwritten(NamedTuple):
@@ -190,12 +211,12 @@ class Overwritten(NamedTuple):
     pending: Floats  # K, L, Q
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _within(value: float, most: float) -> float:
     return min(max(value, -most), most)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _reset(plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats, mixture: Floats) -> None:
     """Give a series the state of a new one; its rings have no bar, so that old cells are never read."""
     experts = plan.first_regret.shape[0]
@@ -212,7 +233,7 @@ def _reset(plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats,
             mixture[step, 2 * experts + e] = plan.first_regret[e] / total
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _write_place(observed: Floats, bar: int, season: int, depth: int, places: Floats, into: int) -> None:
     """Write the values at the place of ``bar``, one season back and more: newest, trimmed mean, mean of three."""
     size = observed.shape[0]
@@ -242,7 +263,7 @@ def _write_place(observed: Floats, bar: int, season: int, depth: int, places: Fl
     places[into, RECENT] = recent / recent_count if recent_count > 0 else math.nan
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _base(places: Floats, cells: Ints, last: float) -> float:
     """Return the trimmed mean of the longest season that has one, else ``last``; a cell of -1 has no bar."""
     for s in range(cells.shape[0] - 1, -1, -1):
@@ -251,13 +272,13 @@ def _base(places: Floats, cells: Ints, last: float) -> float:
     return last
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _back(cell: int, ago: int, size: int) -> int:
     """Return the cell of a ring that was written ``ago`` steps before ``cell``; less than the ring's size."""
     return cell - ago if cell >= ago else cell - ago + size
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _find(places_ago: Ints, starts: Ints, t: int, h: int, late: int, at: Ints, cells: Ints) -> None:
     """Write where the places of bar t + h − late are, as they were known h bars before it; ``at`` is t in each ring."""
     for s in range(cells.shape[0]):
@@ -265,7 +286,7 @@ def _find(places_ago: Ints, starts: Ints, t: int, h: int, late: int, at: Ints, c
         cells[s] = -1 if ago > t else start + _back(at[s], ago, starts[s + 1] - start)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _describe(
     places: Floats, cells: Ints, cutoff: Floats, row: int, base: float, deviation: float, part: float, x: Floats,
     expert: Floats,
@@ -293,7 +314,7 @@ def _describe(
     x[x.shape[0] - 1] = 0.0 if math.isnan(recent) else recent - base
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _regress(low: int, high: int, share: float, regression: Floats, x: Floats, base: float, expert: Floats) -> None:
     """Write the forecasts of the regressions, between two of their steps, as the last experts."""
     features, first_expert = x.shape[0], expert.shape[0] - regression.shape[0]
@@ -310,7 +331,7 @@ def _regress(low: int, high: int, share: float, regression: Floats, x: Floats, b
         expert[first_expert + r] = base + value
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _accumulate(regression: Floats, r: int, g: int, x: Floats, target: float, weight: float, keep: float) -> None:
     """Add one weighted row to the normal equations, of which ``keep`` is remembered."""
     features = x.shape[0]
@@ -324,7 +345,7 @@ def _accumulate(regression: Floats, r: int, g: int, x: Floats, target: float, we
         cell += p + 1
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
     """Solve the normal equations plus RIDGE on the diagonal by Cholesky's factors; write the coefficients."""
     features = z.shape[0]
@@ -358,7 +379,7 @@ def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
         system[cell + features + p] = z[p]
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _mix(weights: Floats, expert: Floats) -> float:
     """Return the weighted mean of the experts that have a forecast; without weight, the last such expert."""
     total = value = 0.0
@@ -374,7 +395,7 @@ def _mix(weights: Floats, expert: Floats) -> float:
     return math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _reweigh(mixture: Floats, experts: int, steps: int, mean: Floats, weights: Floats) -> None:
     """Set the weights of the first ``steps`` scored steps from their own regrets and the mean of all steps'."""
     ladder = mixture.shape[0]
@@ -394,7 +415,7 @@ def _reweigh(mixture: Floats, experts: int, steps: int, mean: Floats, weights: F
                 mixture[step, 2 * experts + e] = weights[e] / total
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixed: float, y: float) -> None:
     """Add the regrets of one scored step: losses on the gradient, in units of its mean error."""
     experts = expert.shape[0]
@@ -407,7 +428,7 @@ def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixe
             mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * keep + regret * regret)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _track_levels(
     levels: Floats, median: int, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float,
     rate: float, weight: float, shortfall: Floats,
@@ -424,7 +445,7 @@ def _track_levels(
     return issued
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _share_levels(
     shared_step: Floats, ladder: Ints, mirror: Ints, opposed: Floats, t: int, mixture: Floats, shortfall: Floats,
     issued: float,
@@ -441,14 +462,14 @@ def _share_levels(
             mixture[step, first + j] = _within(mixture[step, first + j] + rate * short, MOST_TRACKED)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _track_part(rate: float, hourly: Floats, part: int, shortfall: Floats) -> None:
     """Move what the levels of a part of the day add, by the sum of their shortfalls."""
     for j in range(shortfall.shape[0]):
         hourly[part, j] = _within(hourly[part, j] + rate * shortfall[j], MOST_TRACKED)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _fit(
     keep_rows: Floats, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float,
     expert: Floats,
@@ -468,14 +489,14 @@ def _fit(
         _accumulate(regression, r, g, x, target, weight, keep_rows[r])
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _bounded(expert: Floats, lower: float) -> None:
     """Raise every expert to ``lower``; NaN stays."""
     for e in range(expert.shape[0]):
         expert[e] = lower if expert[e] < lower else expert[e]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float) -> float:
     """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base."""
     day, parts = plan.seasons[0], (moments.shape[0] - MOMENTS) // 2
@@ -502,7 +523,7 @@ def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, ba
     return d
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
     """Write the numbers that belong to the newest bar as a cutoff."""
     cutoff[row, LAST] = moments[LAST] if moments[SEEN] > 0.0 else math.nan
@@ -512,7 +533,7 @@ def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
     cutoff[row, SLOW_SCALED] = _within(moments[SLOW] / (moments[SLOW_SIZE] + TINY), SCALED_CLIP)
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _settle(
     plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, off: bool,
 ) -> tuple[float, int]:  # fmt: skip
@@ -584,7 +605,7 @@ def _settle(
     return relative, settled
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _borrow_errors(ladder: Ints, mixture: Floats, error: int) -> None:
     """Give scored steps without an outcome the sigma of the longest step that has one, by the root of the steps."""
     steps = ladder.shape[0]
@@ -600,7 +621,7 @@ def _borrow_errors(ladder: Ints, mixture: Floats, error: int) -> None:
             mixture[step, error] = mixture[longest, error] * math.sqrt(ladder[step] / ladder[longest])
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, off: bool) -> float:
     """Take one outcome, of a day off or not; return its deviation from the base that was known one bar ago."""
     experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
@@ -623,7 +644,7 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, o
     return _observe_deviation(plan, moments, here, y, base, newest)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _is_usable(forecast: Floats, a: int) -> bool:
     """Whether all of one forecast is finite and of a size that can be mixed."""
     for h in range(forecast.shape[1]):
@@ -633,7 +654,7 @@ def _is_usable(forecast: Floats, a: int) -> bool:
     return True
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _write_levels(
     normal: Floats, median: int, lower: float, mixture: Floats, low: int, high: int, share: float, hourly: Floats,
     part: int, mixed: float, local: float, trust: float, forecast: Floats, a: int, h: int,
@@ -663,7 +684,7 @@ def _write_levels(
     return finite
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@inlined
 def _answer(
     plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, off: Flags, forecast: Floats, a: int
 ) -> bool:  # fmt: skip
@@ -725,10 +746,10 @@ def _answer(
     return finite
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def learn_and_answer(
-    plan: LayerPlan, state: LayerState, sequence: Ints, slots: Ints, orders: Ints, outcomes: Floats, answer: Ints,
-    forecast: Floats, before: Overwritten, finite: Flags, off_step: Flags, off: Flags,
+    plan: LayerPlan, state: LayerState, scratch: Scratch, sequence: Ints, slots: Ints, orders: Ints,
+    outcomes: Floats, answer: Ints, forecast: Floats, before: Overwritten, finite: Flags, off_step: Flags, off: Flags,
 ) -> None:  # fmt: skip
     """Take K steps in order: learn from each outcome, then write the final forecast of each answer.
 
@@ -740,13 +761,7 @@ def learn_and_answer(
     [K] and ``off`` [A, H + 1], from the answer's bar on, say which bars are days off; both are empty where that does
     not matter.
     """
-    seasons, experts = plan.seasons.shape[0], plan.first_regret.shape[0]
-    features = plan.features
-    scratch = Scratch(
-        np.empty(features), np.empty(experts), np.empty(experts), np.empty(2 * experts), np.empty(seasons, np.int64),
-        np.empty(seasons, np.int64), np.empty(plan.levels.shape[0]),
-    )  # fmt: skip
-    lower, column, z = np.empty((features, features)), np.empty(features), np.empty(features)
+    seasons = plan.seasons.shape[0]
     for k in sequence:
         slot, t = slots[k], orders[k]
         y = _within(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
@@ -778,7 +793,7 @@ def learn_and_answer(
         if plan.systems > 0 and t > plan.seasons[0]:
             system, r = divmod(t % (2 * plan.systems), 2)
             if r < row.regression.shape[0]:
-                _solve(row.regression[r, system], lower, column, z)
+                _solve(row.regression[r, system], scratch.factor, scratch.column, scratch.solved)
         for step in range(plan.ladder.shape[0]):
             cell = plan.pending_start[step] + t % plan.ladder[step]
             for j in range(row.pending.shape[1]):

@@ -27,7 +27,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from streamcast.kernels.loops import loop
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -74,24 +75,25 @@ ROUNDING = 1e-9
 """An error below this share of the value is rounding: none."""
 
 
-@njit(cache=True)
-def scale_back(q: Singles, last: Floats, unit: Floats, lower: float, forecast: Floats) -> npt.NDArray[np.bool_]:
-    """Turn normalised quantiles [A, H, Q] into forecasts in the units of the series, none below ``lower``.
+@loop
+def scale_back(
+    q: Singles, last: Floats, unit: Floats, lower: float, forecast: Floats, finite: npt.NDArray[np.bool_]
+) -> None:
+    """Write normalised quantiles [A, H, Q] as forecasts in the units of the series, none below ``lower``.
 
-    False where one is not finite.
+    ``finite`` [A] is False where one is not finite.
     """
-    finite = np.ones(q.shape[0], np.bool_)
     for a in range(q.shape[0]):
+        finite[a] = True
         for h in range(q.shape[1]):
             for j in range(q.shape[2]):
                 value = last[a] + unit[a] * q[a, h, j]
                 forecast[a, h, j] = lower if value < lower else value
                 if not math.isfinite(value):
                     finite[a] = False
-    return finite
 
 
-@njit(cache=True)
+@loop
 def _normal_law(residual: Floats, error: float) -> float:
     """Take one error into [mean square, count]; return the share of smaller ones if errors are normal."""
     spread = math.sqrt(residual[0])
@@ -100,7 +102,7 @@ def _normal_law(residual: Floats, error: float) -> float:
     return math.erf(abs(error) / (spread * math.sqrt(2.0))) if spread > 0.0 else math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _rarity(residual: Floats, slot: int, tail: int, count: float, value: float) -> float:
     """Take the ``count``-th value (not negative) into a tail; return how rare it was before, in powers of ten."""
     rate = max(1.0 / count, FORGET)
@@ -132,7 +134,7 @@ def _rarity(residual: Floats, slot: int, tail: int, count: float, value: float) 
     return rarity
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _rarity_of_error(residual: Floats, slot: int, error: float) -> float:
     """Take one error; return how rare it or a mean of errors is, in powers of ten, NaN while unknown."""
     residual[slot, COUNT] += 1.0
@@ -146,7 +148,7 @@ def _rarity_of_error(residual: Floats, slot: int, error: float) -> float:
     return rarity if count > FIRST_ERRORS else math.nan
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _report(residual: Floats, slot: int, rarity: float) -> float:
     """Return the anomaly of an answer whose bar is so rare; an event is reported when it begins."""
     usual = 1.0 - math.exp(-rarity * NATURAL)
@@ -162,7 +164,7 @@ def _report(residual: Floats, slot: int, rarity: float) -> float:
     return share
 
 
-@njit(cache=True)
+@loop
 def score(
     awaiting: Floats, residual: Floats, slots: Ints, orders: Ints, observed: Floats, naive: Floats, answer: Ints,
     forecast: Floats, scored: Ints, levels: Floats, median: int,
@@ -198,11 +200,9 @@ def score(
                 scores[k, j, NAIVE] = abs(y - naive[k, j])
                 if ahead == 1:
                     surprise = y - cell[median]
-            before[k, j] = cell
-            if a < 0:
-                cell[:] = math.nan
-            else:
-                cell[:] = forecast[a, ahead - 1]
+            for q in range(last + 1):
+                before[k, j, q] = cell[q]
+                cell[q] = forecast[a, ahead - 1, q] if a >= 0 else math.nan
         if orders[k] == 0:
             residual[slot] = 0.0
         if normal:

@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from streamcast.kernels.loops import loop
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -35,7 +36,7 @@ _FALSE = np.frombuffer(b"false", np.uint8)
 _STARTS = np.frombuffer(b',"ds":[', np.uint8)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _times_power(value: float, exponent: int) -> float:
     """Return value · 10^exponent, rounded once where the power is exact."""
     if exponent >= 0:
@@ -45,7 +46,7 @@ def _times_power(value: float, exponent: int) -> float:
     return value / 1e22 / 10.0 ** (-exponent - 22)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def write_integer(buffer: Bytes, at: int, value: int) -> int:
     """Write an integer in decimal; return the position after it."""
     if value < 0:
@@ -63,7 +64,7 @@ def write_integer(buffer: Bytes, at: int, value: int) -> int:
     return at + digits
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def write_number(buffer: Bytes, at: int, value: float, resolution: float) -> int:
     """Write a finite number rounded to 6 significant digits; return the position after it.
 
@@ -101,7 +102,7 @@ def write_number(buffer: Bytes, at: int, value: float, resolution: float) -> int
     return _write_digits(buffer, at, mantissa, 0)
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _write_fine(buffer: Bytes, at: int, value: float, exponent: int, resolution: float) -> int:
     """Write a positive number with as many digits as make their unit at most ``resolution``, in any form of JSON."""
     if value < _times_power(1.0, exponent):  # six digits were rounded up to the next power of ten
@@ -141,7 +142,7 @@ def _write_fine(buffer: Bytes, at: int, value: float, exponent: int, resolution:
     return at + digits + 1
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _exponent(value: float) -> int:
     """Return floor(log10(value)) or one more; the most common range takes comparisons instead of a logarithm."""
     if 1.0 <= value < 1e6:
@@ -152,7 +153,7 @@ def _exponent(value: float) -> int:
     return math.floor(math.log10(value))
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _write_digits(buffer: Bytes, at: int, mantissa: int, whole: int) -> int:
     """Write 6 digits without trailing zeros, and a point after the first ``whole`` (0: the point is written)."""
     high = np.uint32(mantissa) // np.uint32(1000)
@@ -170,20 +171,20 @@ def _write_digits(buffer: Bytes, at: int, mantissa: int, whole: int) -> int:
     return at + (digits + pointed if digits > whole else max(whole, digits))
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def _write_bytes(buffer: Bytes, at: int, text: Bytes) -> int:
     for i in range(text.shape[0]):
         buffer[at + i] = text[i]
     return at + text.shape[0]
 
 
-@njit(cache=True, error_model="numpy")
+@loop
 def write_forecasts(
     buffer: Bytes, pieces: Bytes, piece_ends: Ints, keys: Bytes, key_ends: Ints,
     cutoffs: Ints, starts: Ints, forecast: Floats, fine: bool, warm: npt.NDArray[np.bool_], anomaly: Floats,
-    nines: bool, partitions: Ints, offsets: Ints,
-) -> Ints:  # fmt: skip
-    """Write A forecasts one after the other; return where each ends.
+    nines: bool, partitions: Ints, offsets: Ints, ends: Ints,
+) -> None:  # fmt: skip
+    """Write A forecasts one after the other, and where each ends [A].
 
     ``starts`` [A, H] are the starts of the bars that are forecast; with no columns they are left out.  ``fine`` says
     whether digits follow the width of the interval, ``nines`` whether those of the anomaly follow its distance from 1.
@@ -192,7 +193,6 @@ def write_forecasts(
     numbers, warm, anomaly, partition, offset, and the end.  ``keys`` are JSON strings.
     """
     horizon, quantiles = forecast.shape[1], forecast.shape[2]
-    ends = np.empty(forecast.shape[0], np.int64)
     at = 0
     for a in range(forecast.shape[0]):
         at = _write_bytes(buffer, at, pieces[: piece_ends[0]])
@@ -229,4 +229,3 @@ def write_forecasts(
         at = write_integer(buffer, at, offsets[a])
         at = _write_bytes(buffer, at, pieces[piece_ends[p + 4] : piece_ends[p + 5]])
         ends[a] = at
-    return ends

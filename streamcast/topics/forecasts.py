@@ -81,9 +81,10 @@ class Encoder:
         starts = np.empty((len(keys), 0), np.int64)
         if self._grid.calendar:
             starts = self._grid.start(self._grid.bar(forecasts.cutoffs)[:, None] + self._ahead)
-        ends = text.write_forecasts(
+        ends = np.empty(len(keys), np.int64)
+        text.write_forecasts(
             buffer, self._pieces, self._ends, joined, lengths, forecasts.cutoffs, starts, forecasts.values, self._fine,
-            forecasts.warm, forecasts.anomaly, self._nines, partitions, offsets,
+            forecasts.warm, forecasts.anomaly, self._nines, partitions, offsets, ends,
         )  # fmt: skip
         data = buffer[: ends[-1] if len(ends) else 0].tobytes()
         stops = ends.tolist()

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from harness.streams import GRU, model_spec
 from streamcast.engine.online import layer_fields, plan, regression_ladder, scored_ladder
 from streamcast.kernels import online
-from streamcast.kernels.online import LayerState, Overwritten, learn_and_answer
+from streamcast.kernels.online import LayerState, Overwritten, learn_and_answer, new_scratch
 from streamcast.spec.model_spec import NEW_ONLINE, ONLINE_BESIDE_NETWORK, ModelSpec, Online
 from tests.reference_online import OnlineLayer
 
@@ -52,8 +52,8 @@ def run(
     if off is not None:
         off_step, off_ahead = off[:k].copy(), sliding_window_view(off, spec.horizon + 1).copy()
     learn_and_answer(
-        constants, state or state_of(spec), np.arange(k), np.zeros(k, np.int64), first + np.arange(k), y, np.arange(k),
-        forecast, before, finite, off_step, off_ahead,
+        constants, state or state_of(spec), new_scratch(constants), np.arange(k), np.zeros(k, np.int64),
+        first + np.arange(k), y, np.arange(k), forecast, before, finite, off_step, off_ahead,
     )  # fmt: skip
     assert finite.all()
     return forecast

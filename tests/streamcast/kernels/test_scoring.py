@@ -256,6 +256,7 @@ def test_what_a_step_overwrites_can_be_put_back() -> None:
 def test_forecasts_are_scaled_back_and_what_is_not_finite_is_said() -> None:
     q = np.array([[[0.0, 1.0, 2.0]], [[0.0, np.nan, 0.0]], [[0.0, 0.0, np.inf]]], np.float32)
     out = np.empty(q.shape)
-    finite = scale_back(q, np.array([10.0, 0.0, 0.0]), np.array([0.5, 1.0, 1.0]), -np.inf, out)
+    finite = np.empty(3, np.bool_)
+    scale_back(q, np.array([10.0, 0.0, 0.0]), np.array([0.5, 1.0, 1.0]), -np.inf, out, finite)
     assert finite.tolist() == [True, False, False]
     assert out[0].tolist() == [[10.0, 10.5, 11.0]]
