@@ -162,5 +162,6 @@ def buffers(spec: ModelSpec) -> Steps:
         bar=Bar(
             filled=floats(columns), missing=np.zeros(columns, np.bool_), coarse=floats(columns),
             coarse_missing=np.zeros(columns, np.bool_), closed=floats(columns), nothing=np.full(columns, np.nan),
+            target_x=singles(target_width, spec.horizon),
         ),
     )  # fmt: skip

@@ -122,7 +122,7 @@ class WindowState(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """Memory for one bar at a time, C columns each."""
+    """Memory for one bar at a time; C columns each, where nothing else is said."""
 
     filled: Floats  # its values, or what stands for missing ones
     missing: npt.NDArray[np.bool_]
@@ -130,6 +130,7 @@ class Bar(NamedTuple):
     coarse_missing: npt.NDArray[np.bool_]
     closed: Floats  # the values of a bar of ticks
     nothing: Floats  # NaN: those of a bar without observations
+    target_x: Singles  # G, H: the numbers of the target bars of one answer
 
 
 class Steps(NamedTuple):
@@ -444,12 +445,17 @@ def _close(
 
 
 @loop
+def _clipped(value: float) -> float:
+    """Return a value within ±CLIP; comparisons vectorise, min and max do not."""
+    value = CLIP if value > CLIP else value
+    return -CLIP if value < -CLIP else value
+
+
+@loop
 def _relative(values: Floats, last: float, reciprocal: float, out: Singles) -> None:
-    """Write (values − last) · reciprocal, clipped; comparisons vectorise, min and max do not."""
+    """Write (values − last) · reciprocal, clipped.  Slices vectorise, places in a longer array do not."""
     for i in range(values.shape[0]):
-        x = (values[i] - last) * reciprocal
-        x = CLIP if x > CLIP else x
-        out[i] = -CLIP if x < -CLIP else x
+        out[i] = _clipped((values[i] - last) * reciprocal)
 
 
 @inlined
@@ -476,8 +482,8 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
         out.level[a] = _normalised(last, rows.level[slot, 0], plan.least, plan.tiny)
         oldest = max(n - window, 0)
         _align_targets(
-            plan, ring, absent, oldest, mean, unit, rows.ahead[slot], n, out.label[k], out.target_x[a],
-            out.target_codes[a],
+            plan, ring, absent, oldest, mean, unit, rows.ahead[slot], n, out.label[k], out.bar.target_x,
+            out.target_x[a], out.target_codes[a],
         )  # fmt: skip
     if lags == 0:
         return
@@ -494,44 +500,47 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
 @loop
 def _align_targets(
     plan: Plan, ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, mean: float, unit: float, ahead: Floats,
-    n: int, label: int, x_HG: Singles, codes_HT: Ints,
+    n: int, label: int, x_GH: Singles, x_HG: Singles, codes_HT: Ints,
 ) -> None:  # fmt: skip
     """Write what is known about the bars of the horizon; names and order are ``features.target_names``.
 
     ``ring`` and ``absent`` hold the n bars of the series at their number modulo the ring's length, from ``oldest`` on.
+    ``x_GH`` is memory for the same numbers, a feature after the other: runs of bars vectorise there.
     """
     seasonal = 0
     for s in range(plan.seasons.shape[0]):
         seasonal += plan.back[s]
     aligned, share = seasonal + plan.alike, plan.missing_share
     reciprocal, j, next_feature = 1.0 / unit, 0, aligned + (1 if share else aligned)
-    if share:
-        x_HG[:, aligned] = 0.0
+    x_GH[aligned:next_feature] = 0.0
     for s in range(plan.seasons.shape[0]):
         season, h = plan.seasons[s], 0
         while h < plan.horizon:  # a run of consecutive bars
             stop = min((h // season + 1) * season, plan.horizon)
             order = n + h - (h // season + 1) * season
             _align_runs(
-                ring, absent, oldest, season, plan.back[s], mean, reciprocal, order, h, stop, j, aligned, share, x_HG
+                ring, absent, oldest, season, plan.back[s], mean, reciprocal, order, h, stop, j, aligned, share, x_GH
             )
             h = stop
         j += plan.back[s]
     if plan.alike > 0:
-        _align_alike(plan, ring, absent, oldest, mean, reciprocal, n, label, seasonal, x_HG)
+        _align_alike(plan, ring, absent, oldest, mean, reciprocal, n, label, seasonal, x_GH)
     if share:
         for h in range(plan.horizon):
-            x_HG[h, aligned] /= aligned
+            x_GH[aligned, h] /= aligned
     if plan.calendar.day_off.shape[0] > 0:
-        _align_days_off(plan, label, next_feature, x_HG)
+        _align_days_off(plan, label, next_feature, x_GH)
         next_feature += seasonal
-    _align_known(plan, ahead, label, next_feature, x_HG, codes_HT)
+    _align_known(plan, ahead, label, next_feature, x_GH, codes_HT)
+    for h in range(x_HG.shape[0]):
+        for f in range(x_HG.shape[1]):
+            x_HG[h, f] = x_GH[f, h]
 
 
 @loop
 def _align_runs(
     ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, season: int, back: int, mean: float, reciprocal: float,
-    order: int, h: int, stop: int, j: int, aligned: int, share: bool, x_HG: Singles,
+    order: int, h: int, stop: int, j: int, aligned: int, share: bool, x_GH: Singles,
 ) -> None:  # fmt: skip
     """Write the steps h to ``stop`` of ``back`` features from the j-th of ``aligned`` on, and that they are missing.
 
@@ -539,28 +548,37 @@ def _align_runs(
     """
     window = ring.shape[0]
     for f in range(j, j + back):
-        cell = order % window
-        for step in range(h, stop):
-            value, missing = 0.0, 1.0
+        row, flags = x_GH[f], x_GH[aligned if share else aligned + f]
+        step = h + min(max(oldest - order, 0), stop - h)
+        for i in range(h, step):
+            row[i] = 0.0
+            flags[i] += 1.0
+        while step < stop:  # a stretch of the ring
             bar = order + step - h
-            if bar >= oldest:
-                value, missing = ring[cell], 0.0
-                if absent[cell]:
-                    value, missing = _older(ring, absent, bar, oldest, season), 1.0
-                value = (value - mean) * reciprocal
-                value = CLIP if value > CLIP else value
-                value = -CLIP if value < -CLIP else value
-            x_HG[step, f] = value
-            if share:
-                x_HG[step, aligned] += missing
-            else:
-                x_HG[step, aligned + f] = missing
-            cell = cell + 1 if cell + 1 < window else 0
+            first = bar % window
+            count = min(stop - step, window - first)
+            values, gaps = ring[first : first + count], absent[first : first + count]
+            _relative(values, mean, reciprocal, row[step : step + count])
+            if _any(gaps):
+                for i in range(count):
+                    if gaps[i]:
+                        older = (_older(ring, absent, bar + i, oldest, season) - mean) * reciprocal
+                        row[step + i] = _clipped(older)
+                        flags[step + i] += 1.0
+            step += count
         order -= season
 
 
 @loop
-def _align_days_off(plan: Plan, label: int, first: int, x_HG: Singles) -> None:
+def _any(flags: npt.NDArray[np.bool_]) -> bool:
+    found = False
+    for i in range(flags.shape[0]):
+        found |= flags[i]
+    return found
+
+
+@loop
+def _align_days_off(plan: Plan, label: int, first: int, x_GH: Singles) -> None:
     """Write which of the earlier bars lie on a day off, from feature ``first`` on."""
     j = first
     for s in range(plan.seasons.shape[0]):
@@ -569,7 +587,7 @@ def _align_days_off(plan: Plan, label: int, first: int, x_HG: Singles) -> None:
             for h in range(plan.horizon):
                 then = label + (h + 1 - (h // season + 1 + k) * season) * plan.freq
                 off = _is_day_off(plan.calendar, _local_day(plan.calendar, then))
-                x_HG[h, j] = 1.0 if off else 0.0
+                x_GH[j, h] = 1.0 if off else 0.0
             j += 1
 
 
@@ -584,7 +602,7 @@ def _kind_of_day(calendar: Calendar, day: int) -> int:
 @loop
 def _align_alike(
     plan: Plan, ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, mean: float, reciprocal: float, n: int,
-    label: int, first: int, x_HG: Singles,
+    label: int, first: int, x_GH: Singles,
 ) -> None:  # fmt: skip
     """Write the target at the place of each target bar on earlier days of its kind, from feature ``first`` on.
 
@@ -604,7 +622,7 @@ def _align_alike(
                 back += 1
             order, week = n + h - back * plan.day, 7 * plan.day
             _align_runs(
-                ring, absent, oldest, week, 1, mean, reciprocal, order, h, stop, first + k, aligned, share, x_HG
+                ring, absent, oldest, week, 1, mean, reciprocal, order, h, stop, first + k, aligned, share, x_GH
             )
         h = stop
 
@@ -615,7 +633,7 @@ def _local_day(calendar: Calendar, time: int) -> int:
 
 
 @loop
-def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_HG: Singles, codes_HT: Ints) -> None:
+def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_GH: Singles, codes_HT: Ints) -> None:
     """Write the calendar and the known inputs of the bars of the horizon, numbers from feature ``f`` on."""
     numbers, calendar = 0, plan.calendar
     for i in range(plan.known.shape[0]):
@@ -638,8 +656,8 @@ def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_HG: Singles, c
                 first += categories + 1
                 table += 1
             else:
-                x_HG[h, f + at] = _as_known(value, plan.center[i], plan.spread[i])
-                x_HG[h, f + numbers + at] = 1.0 if math.isnan(value) else 0.0
+                x_GH[f + at, h] = _as_known(value, plan.center[i], plan.spread[i])
+                x_GH[f + numbers + at, h] = 1.0 if math.isnan(value) else 0.0
                 at += 1
         codes_HT[h, table] = first + h
 
@@ -647,12 +665,13 @@ def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_HG: Singles, c
 @loop
 def align_positions(
     plan: Plan, window: int, filled: Floats, absent: npt.NDArray[np.bool_], begins: Ints, at: Ints, labels: Ints,
-    means: Floats, units: Floats, ahead: Floats, x: Singles, codes: Ints,
+    means: Floats, units: Floats, ahead: Floats, x_GH: Singles, x: Singles, codes: Ints,
 ) -> None:  # fmt: skip
     """Write the target bars of P positions of a history, as ``advance`` writes them for answers.
 
     ``filled`` and ``absent`` [K] hold the bars of all runs; position p is bar ``at[p]`` of the run that begins at
-    ``begins[p]``; labels, means and units [P]; ahead [P, I, H]; x [P, H, G] and codes [P, H, tables] are written.
+    ``begins[p]``; labels, means and units [P]; ahead [P, I, H]; ``x_GH`` is memory for one position; x [P, H, G] and
+    codes [P, H, tables] are written.
     """
     for p in range(at.shape[0]):
         n = at[p] - begins[p] + 1
@@ -667,6 +686,7 @@ def align_positions(
             ahead[p],
             n,
             labels[p],
+            x_GH,
             x[p],
             codes[p],
         )

@@ -102,6 +102,7 @@ class Sequences:
         if targets is None:
             return None
         x_PHG = np.zeros((len(at_P), spec.horizon, features.target_width(spec, targets)), np.float32)
+        x_GH = np.zeros(x_PHG.shape[:0:-1], np.float32)
         codes_PHT = np.zeros((len(at_P), spec.horizon, len(features.target_tables(spec, targets))), np.int64)
         labels_P = self.cutoff_K[at_P]
         ahead_PIH = np.empty((len(at_P), 0, 0))
@@ -111,7 +112,7 @@ class Sequences:
             ahead_PIH = self.known.ahead(self.series_R[run_P], bars_P)
         align_positions(
             plan(spec), spec.ring, self.filled_K, np.isnan(self.observed_K), self.run_starts(at_P), at_P, labels_P,
-            self.mean_K[at_P], self.scale_K[at_P], ahead_PIH, x_PHG, codes_PHT,
+            self.mean_K[at_P], self.scale_K[at_P], ahead_PIH, x_GH, x_PHG, codes_PHT,
         )  # fmt: skip
         return x_PHG, codes_PHT, self.level_K[at_P]
 
