@@ -21,7 +21,7 @@ from streamcast.models.cells.cell import Cell, Exact, State, fold
 from streamcast.models.cells.stack import Composite, EarlyExit, Stack
 from streamcast.models.int8 import keep_as_int8
 from streamcast.models.linear import RowLinear
-from streamcast.models.readout.aligned import Aligned, TargetBars, TargetShape
+from streamcast.models.readout.aligned import Aligned, TargetInputs, TargetShape
 from streamcast.models.readout.attention import NoAttention, ScaleAttention, Temporal
 from streamcast.models.readout.lag_window import Window
 from streamcast.models.spec import Spec, SpecError, make, within
@@ -173,7 +173,7 @@ class Network(nn.Module):
         return fold(stack, x_TBF, state, mask_TB, dt_TB)
 
     def distribution(
-        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetBars | None = None
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetInputs | None = None
     ) -> Tensor:
         """Return the head's parameters at every step of the horizon, [B, h, P]; see ``read``."""
         pasts = [
@@ -201,7 +201,7 @@ class Network(nn.Module):
         return self.head.moved(numbers_BhP, ways[0] if len(ways) == 1 else (ways[0] + ways[1]) / 2)
 
     def read(
-        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetBars | None = None
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetInputs | None = None
     ) -> Tensor:
         """Return horizon × quantiles [B, h, Q], rising in Q, in units of the normalised target.
 
@@ -266,7 +266,7 @@ class NoNetwork(Network):
         return x_TBF[..., :0], state
 
     def distribution(
-        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetBars | None = None
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetInputs | None = None
     ) -> Tensor:
         """Raise SpecError: there are no parameters to learn."""
         del memories, filled, lags_BL, targets
@@ -274,7 +274,7 @@ class NoNetwork(Network):
         raise SpecError(message)
 
     def read(
-        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetBars | None = None
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetInputs | None = None
     ) -> Tensor:
         """Return NaN, [B, h, Q]."""
         del memories, filled, targets

@@ -23,7 +23,7 @@ import torch
 from streamcast.models.cells.cell import Exact
 from streamcast.models.cells.gated import OPTIONS
 from streamcast.models.network import Network, Shape, build
-from streamcast.models.readout.aligned import TargetBars, TargetShape
+from streamcast.models.readout.aligned import TargetInputs, TargetShape
 from streamcast.models.spec import Spec, make
 from streamcast.models.zoo import (
     ATTENTIONS,
@@ -221,7 +221,7 @@ def _step_us(network: Network, rows: int, budget_seconds: float = 0.1) -> float:
     memories = [torch.ones(rows, network.memory[0], network.outputs[0])]
     filled, lags_BL = [torch.full((rows,), network.memory[0])], torch.zeros(rows, SHAPE.lags)
     codes_BhC = torch.zeros(rows, SHAPE.horizon, 3, dtype=torch.int64)
-    targets = TargetBars(torch.zeros(rows, SHAPE.horizon, 32), codes_BhC, torch.zeros(rows))
+    targets = TargetInputs(torch.zeros(rows, SHAPE.horizon, 32), codes_BhC, torch.zeros(rows))
     times: list[float] = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

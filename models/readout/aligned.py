@@ -25,7 +25,7 @@ from streamcast.models.spec import multiple_of_eight, within
 MOST_LAGS = 24
 
 
-class TargetBars(NamedTuple):
+class TargetInputs(NamedTuple):
     """What is known at the cutoff about the bars of the horizon, for B answers.
 
     ``x_BhF``: numbers of each target bar; the first J are the target at the same place of earlier seasons, all in units
@@ -40,7 +40,7 @@ class TargetBars(NamedTuple):
 
 @dataclass(frozen=True)
 class TargetShape:
-    """The sizes of ``TargetBars``: F features, of which J are seasonal values, and the rows of the look-up table.
+    """The sizes of ``TargetInputs``: F features, of which J are seasonal values, and the rows of the look-up table.
 
     The table is several tables one after the other: time of day, day of the week, categories, and the step itself.
     ``softmax`` is the least width of the softmax over candidates; those that it adds have no weight.
@@ -100,7 +100,7 @@ class Aligned(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def forward(
-        self, context_BD: Tensor, lags_BL: Tensor, targets: TargetBars, highway_Bh: Tensor | None
+        self, context_BD: Tensor, lags_BL: Tensor, targets: TargetInputs, highway_Bh: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return each step's move from the last value, [B, h], and numbers for the head, [B, h, P]."""
         x_BhF, codes_BhC, level_B = targets

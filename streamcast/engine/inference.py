@@ -17,7 +17,7 @@ from streamcast.kernels import rings as memory
 from streamcast.kernels import waves
 from streamcast.kernels.advance import Counts, Steps
 from streamcast.models.network import Network
-from streamcast.models.readout.aligned import TargetBars
+from streamcast.models.readout.aligned import TargetInputs
 from streamcast.spec.model_spec import ModelSpec
 
 Ints = npt.NDArray[np.int64]
@@ -115,12 +115,12 @@ class Inference:
             return BLOCK_ROWS
         return min(whole_tiles(max(TARGET_BARS // self._shape[0], LEAST_ROWS)), BLOCK_ROWS)
 
-    def _target_bars(self, steps: Steps, whole: slice) -> TargetBars | None:
+    def _target_bars(self, steps: Steps, whole: slice) -> TargetInputs | None:
         """Return what is known about the target bars of some answers, in whole tiles."""
         if self._network.aligned is None:
             return None
         parts = steps.target_x[whole], steps.target_codes[whole], steps.level[whole]
-        return TargetBars(*map(torch.from_numpy, parts))
+        return TargetInputs(*map(torch.from_numpy, parts))
 
     def _recur(self, scale: int, slots: Ints, cold: npt.NDArray[np.bool_], x: Singles, dt: Singles) -> Singles:
         """Step K bars of one scale in waves, runs of equal waves at once; return their outputs [K, H]."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from streamcast.models.network import Network, Shape, build
-from streamcast.models.readout.aligned import Aligned, TargetBars, TargetShape
+from streamcast.models.readout.aligned import Aligned, TargetInputs, TargetShape
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import narrowed, pruned, quantised
 
@@ -28,19 +28,19 @@ def one_thread() -> None:
     torch.manual_seed(31)
 
 
-def target_bars(rows: int, shape: TargetShape = TARGETS, horizon: int = 6) -> TargetBars:
+def target_bars(rows: int, shape: TargetShape = TARGETS, horizon: int = 6) -> TargetInputs:
     first = np.cumsum([0, *TABLES])
     codes = [int(f) + torch.randint(n, (rows, horizon)) for f, n in zip(first, TABLES, strict=False)]
-    return TargetBars(torch.randn(rows, horizon, shape.features), torch.stack(codes, -1), torch.randn(rows))
+    return TargetInputs(torch.randn(rows, horizon, shape.features), torch.stack(codes, -1), torch.randn(rows))
 
 
-def given(network: Network, rows: int) -> tuple[list[Tensor], list[Tensor], Tensor, TargetBars]:
+def given(network: Network, rows: int) -> tuple[list[Tensor], list[Tensor], Tensor, TargetInputs]:
     memory = [torch.randn(rows, network.memory[0], network.outputs[0])]
     return memory, [torch.full((rows,), network.memory[0])], torch.randn(rows, SHAPE.lags), target_bars(rows)
 
 
 def by_hand(
-    part: Aligned, context_D: Floats, lags_L: Floats, bars: TargetBars, row: int, highway_h: Floats | None
+    part: Aligned, context_D: Floats, lags_L: Floats, bars: TargetInputs, row: int, highway_h: Floats | None
 ) -> tuple[Floats, Floats]:
     """The equations of the module, one row and one step at a time, in float64."""
     w = {name: weight.detach().double().numpy() for name, weight in part.state_dict().items()}
@@ -87,7 +87,7 @@ def test_a_row_has_the_same_bytes_in_any_tile_at_any_place(*, softmax: int, mean
         whole_BhQ = network.read(memory, filled, lags_BL, bars)
         for rows in (8, 24, 136):
             chosen = torch.randperm(256)[:rows]
-            part = TargetBars(*(tensor[chosen] for tensor in bars))
+            part = TargetInputs(*(tensor[chosen] for tensor in bars))
             other_BhQ = network.read([memory[0][chosen]], [filled[0][chosen]], lags_BL[chosen], part)
             assert torch.equal(other_BhQ, whole_BhQ[chosen])
 

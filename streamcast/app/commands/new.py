@@ -14,8 +14,8 @@ from streamcast.app.options import MODELS, NewOptions
 from streamcast.app.specs import wrong_spec
 from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
-from streamcast.offline.history.grid import without_rows
-from streamcast.offline.training.defaults import DAY, WEEK, in_bars
+from streamcast.offline.history.grid import DAY, WEEK, without_rows
+from streamcast.offline.training.defaults import in_bars
 from streamcast.quality import counted, span_name
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.folders import Model, load_model, new_network, save_model

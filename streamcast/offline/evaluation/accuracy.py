@@ -31,15 +31,6 @@ def pinball(actual: ArrayLike, forecast: ArrayLike, level: ArrayLike) -> Floats:
     return np.maximum(np.multiply(level, error), np.multiply(np.subtract(level, 1.0), error))
 
 
-def crps(actual: ArrayLike, quantiles_Q: ArrayLike, levels_Q: ArrayLike) -> Floats:
-    """Return twice the mean pinball loss over the levels [...]: the CRPS as far as the quantiles [..., Q] show it.
-
-    Gneiting and Ranjan 2011, "Comparing density forecasts using threshold- and quantile-weighted scoring rules".
-    """
-    loss: Floats = np.mean(pinball(np.expand_dims(actual, -1), quantiles_Q, levels_Q), axis=-1)
-    return 2.0 * loss
-
-
 def covered(actual: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     """Return 1 where low ≤ actual ≤ high, else 0 [...]; its mean is the coverage."""
     inside = np.less_equal(low, actual) & np.less_equal(actual, high)

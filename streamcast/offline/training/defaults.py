@@ -16,6 +16,7 @@ from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
+from streamcast.offline.history.grid import DAY, HOUR, WEEK
 from streamcast.offline.history.read import History
 from streamcast.quality import naive_name, span_name
 from streamcast.spec import zero
@@ -39,7 +40,7 @@ from streamcast.spec.model_spec import (
     spread,
 )
 
-HOUR, DAY, WEEK, YEAR = 3_600_000, 86_400_000, 604_800_000, 31_536_000_000
+YEAR = 365 * DAY
 LONGEST_SEASON = 2_016
 MOST_REPEATS = 24
 """Multiples of a season that its error over a horizon is measured at; beyond, they are spread."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from streamcast.models.cells.cell import State
 from streamcast.models.network import Network
-from streamcast.models.readout.aligned import TargetBars
+from streamcast.models.readout.aligned import TargetInputs
 from streamcast.offline.training.sequences import Ints, Sequences
 
 
@@ -128,7 +128,7 @@ class Streams:
         x_TBF, dt_TB = self._placed(bars.x_JF[place_TB]), self._placed(bars.dt_J[place_TB])
         return self._network.scan(scale, x_TBF, state, mask, dt_TB)
 
-    def recall(self, rows_P: Ints, at_P: Ints) -> tuple[list[Tensor], list[Tensor], Tensor, TargetBars | None]:
+    def recall(self, rows_P: Ints, at_P: Ints) -> tuple[list[Tensor], list[Tensor], Tensor, TargetInputs | None]:
         """Return the read-out's inputs at bars of the last chunk, given their rows.
 
         They are past outputs [P, R, H] and how many of them are real [P], by scale, lags [P, L], and the target bars.
@@ -142,7 +142,7 @@ class Streams:
             filled.append(self._placed(np.minimum(closed_P - self._begun_SB[s, rows_P], size)))
         bars = self._sequences.target_bars(at_P)
         targets = (
-            None if bars is None else TargetBars(self._placed(bars[0]), self._placed(bars[1]), self._placed(bars[2]))
+            None if bars is None else TargetInputs(self._placed(bars[0]), self._placed(bars[1]), self._placed(bars[2]))
         )
         return memories, filled, self._placed(self._sequences.lags(at_P)), targets
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from streamcast.engine.engine import Engine, Ints
 from streamcast.models.network import Network
-from streamcast.models.readout.aligned import TargetBars as TargetTensors
+from streamcast.models.readout.aligned import TargetInputs
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.sequences import Sequences, sequences
@@ -90,7 +90,7 @@ class Recorder:
         memories: Sequence[Tensor],
         filled: Sequence[Tensor],
         lags_BL: Tensor,
-        targets: TargetTensors | None = None,
+        targets: TargetInputs | None = None,
     ) -> Tensor:
         seen = (lags_BL, *(targets or ()))
         self.reads.append(([m.clone() for m in memories], [f.clone() for f in filled], [part.clone() for part in seen]))
