@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
-from streamcast.offline.history.grid import without_rows
+from streamcast.offline.history.grid import WEEK, without_rows
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import (
     default_spec,
@@ -158,7 +158,14 @@ def test_a_year_of_days_does_not_replace_the_week(network: str, bars: int) -> No
     assert noted in " ".join(naive_notes(spec))
 
 
-@pytest.mark.parametrize(("freq", "bars", "season"), [("W-MON", 160, 52), ("MS", 60, 12), ("12h", 2_200, 730)])
+@pytest.mark.parametrize(("freq", "bars", "year"), [("12h", 2_200, 730), ("6h", 4_400, 1_460)])
+def test_a_year_of_hours_does_not_replace_the_day(freq: str, bars: int, year: int) -> None:
+    spec = default_spec(read(yearly(bars, freq), id_col=None, freq=freq), 28, "zero")
+    assert max(spec.season) * spec.series.freq <= WEEK, "a season is a day or a week"
+    assert (spec.further, spec.naive_season) == ((), year), "and the best simple forecast is compared with"
+
+
+@pytest.mark.parametrize(("freq", "bars", "season"), [("W-MON", 160, 52), ("MS", 60, 12)])
 def test_other_bars_have_a_season_of_a_year_where_it_is_the_best_to_repeat(freq: str, bars: int, season: int) -> None:
     history = read(yearly(bars, freq), id_col=None, freq=freq)
     spec = default_spec(history, 28, "zero")
