@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class OnlineLayer:
         self, seasons: Sequence[int], horizon: int, levels: Sequence[float], lower: float = -math.inf,
         network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
-        one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0,
+        one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0, medians: bool = False,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -38,7 +38,7 @@ class OnlineLayer:
         self.issued: list[tuple[Floats, Floats] | None] = []
         n = len(self.seasons)
         self.one_regression, self.shared_widths = one_regression, shared_widths
-        self.network_spread = network_spread
+        self.network_spread, self.medians = network_spread, medians
         self.features = 8 if one_regression else 2 * n + 9
         self.memories: tuple[float, ...] = ((14.0,) if one_regression else (120.0, 7.0)) if regressions else ()
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
@@ -65,8 +65,8 @@ class OnlineLayer:
     def part(self, bar: int) -> int:
         return bar % self.day * self.parts // self.day
 
-    def at_place(self, u: int, h: int, i: int) -> tuple[float, float, float]:
-        """Newest observed value, trimmed mean, mean of the last three seasons, at u's place, known h bars before."""
+    def at_place(self, u: int, h: int, i: int) -> tuple[float, float, float, float]:
+        """Newest observed value, trimmed mean, mean of the last three seasons, median, at u's place, h bars before."""
         season = self.seasons[i]
         bars = [u - k * season for k in range(math.ceil(h / season), math.ceil(h / season) + (10 if i == 0 else 5))]
         values = [self.y[bar] if bar >= 0 else math.nan for bar in bars]
@@ -75,19 +75,21 @@ class OnlineLayer:
         recent = [value for value in values[:3] if not math.isnan(value)]
         trimmed = seen[1:-1] if len(seen) > 2 else seen
         mean = math.fsum(trimmed) / len(trimmed) if trimmed else math.nan
-        return newest, mean, math.fsum(recent) / len(recent) if recent else math.nan
+        middle = median(seen) if seen else math.nan
+        return newest, mean, math.fsum(recent) / len(recent) if recent else math.nan, middle
 
     def candidates(self, u: int, h: int) -> tuple[list[float], Floats, float]:
         """Experts without the regressions, features, and base of bar u, as of h bars before it."""
         cutoff = self.cutoffs[u - h]
-        newest, trimmed, recent = zip(*(self.at_place(u, h, i) for i in range(len(self.seasons))), strict=True)
+        newest, trimmed, recent, middle = zip(*(self.at_place(u, h, i) for i in range(len(self.seasons))), strict=True)
         base = next((mean for mean in reversed(trimmed) if not math.isnan(mean)), cutoff[0])
         back = u - math.ceil(h / self.day) * self.day
         x = [] if self.one_regression else [value - base for value in (*newest, *trimmed[:-1])]
         x += [*cutoff[1:6], self.d[back] if back >= 0 else 0.0]
         scaled = cutoff[6:7] if self.one_regression else cutoff[6:]
         x += [*(value * self.size[self.part(u)] for value in scaled), recent[0] - base]
-        return [math.nan, cutoff[0], *newest, *trimmed], np.nan_to_num(np.array(x), nan=0.0), base
+        central = middle if self.medians else trimmed
+        return [math.nan, cutoff[0], *newest, *central], np.nan_to_num(np.array(x), nan=0.0), base
 
     def regress(self, r: int, h: int, x: Floats) -> float:
         if h in self.rungs:
@@ -249,7 +251,7 @@ class OnlineLayer:
 
     def observe(self, t: int, y: float) -> None:
         places = [self.at_place(t, 1, i) for i in range(len(self.seasons))]
-        base = next((mean for _, mean, _ in reversed(places) if not math.isnan(mean)), math.nan)
+        base = next((mean for _, mean, *_ in reversed(places) if not math.isnan(mean)), math.nan)
         self.now[2] = 0.0 if math.isnan(self.last) else y - self.last
         self.last = y
         if math.isnan(base):

@@ -54,7 +54,7 @@ class Layer:
             observed=np.empty(k),
             deviation=np.empty(k),
             cutoff=np.empty((k, online_kernel.CUTOFF)),
-            places=np.empty((k, seasons, online_kernel.PLACES)),
+            places=np.empty((k, seasons, state.places.shape[2])),
             pending=np.empty((k, ladder, state.pending.shape[2])),
         )
         finite = np.ones(len(forecast), np.bool_)
@@ -99,6 +99,7 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
         horizon=horizon,
         seasons=seasons,
         depths=np.array(_depths(len(seasons)), np.int64),
+        center=online_kernel.MEDIAN if online.medians else online_kernel.TRIMMED,
         lead=lead,
         places_start=np.concatenate([[0], np.cumsum(rings)]),
         places_ago=lead + (back - 1) * seasons - ahead[:, None],
@@ -147,14 +148,14 @@ def layer_fields(spec: ModelSpec, online_spec: Online) -> dict[str, Field]:
     bars = int((constants.depths * constants.seasons).max())
     deviations = -(-spec.horizon // int(constants.seasons[0])) * int(constants.seasons[0]) + 1
     rings, pending = np.diff(constants.places_start).tolist(), constants.ladder.tolist()
-    row = 3 * experts + 2 + quantiles
+    row, columns = 3 * experts + 2 + quantiles, online_kernel.MEDIAN + online_spec.medians
     regressions = len(constants.keep_rows) or 2  # of no system each: snapshots of earlier versions have this shape
     equations = (regressions, constants.systems, features * (features + 1) // 2 + 2 * features)
     fields = {
         "observed": Field((bars,), np.float64, 0, ((bars, 0),)),
         "deviation": Field((deviations,), np.float64, 0, ((deviations, 0),)),
         "cutoff": Field((spec.horizon + 1, online_kernel.CUTOFF), np.float64, 0, ((spec.horizon + 1, 0),)),
-        "places": Field((sum(rings), online_kernel.PLACES), np.float64, 0, tuple((size, 0) for size in rings)),
+        "places": Field((sum(rings), columns), np.float64, 0, tuple((size, 0) for size in rings)),
         "pending": Field((sum(pending), quantiles), np.float64, 0, tuple((size, 0) for size in pending)),
         "moments": Field((online_kernel.MOMENTS + 2 * parts,), np.float64, scale=0),
         "hourly": Field((parts if online_spec.hourly_coverage_step else 0, quantiles), np.float64, scale=0),

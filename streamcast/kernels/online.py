@@ -11,9 +11,12 @@ day; t the newest bar, u = t + h a target bar, N missing: NaN.
 
 **Values at a place.**  v_k(u) is the observed value at u − k·S_i, k from ⌈h / S_i⌉ on.  N_i(u) is the first observed
 one of the first four.  M_i(u) is the mean over D_i of them (10 for the first season, 5 for longer ones), without the
-largest and the smallest if there are more than two.  base(u) is M of the longest season that has one, else the last
-value.  Both are written once, when a bar comes within min(H, S_i) bars: all that they read is observed by then, and
-at earlier distances the place is a whole season earlier, which has been written too.
+largest and the smallest if there are more than two, and C_i(u) is the median of the same values.  base(u) is M of the
+longest season that has one, else the last value.  All are written once, when a bar comes within min(H, S_i) bars: what
+they read is observed by then, and at earlier distances the place is a whole season earlier, which has been written too.
+
+**Experts.**  The network, the last value, N_i and C_i of each season, and the regressions.  Where the spec does not ask
+for ``medians``, M_i has the place of C_i.  Medians forecast well where most values are 0, or a few are very large.
 
 **Deviations.**  d(t) = y(t) − base(t).  Kept: d, its means of memory S0/4 and S0 bars, N_0(t) − base(t), the slope
 y(t) − y(last), the mean of |d| by part of the day, and d over that mean: now, its fast and its slow mean, within ±6.
@@ -82,8 +85,7 @@ SEEN, SCALE, COUNT, FAST_SIZE, SLOW_SIZE, EDGE = 7, 8, 9, 10, 11, 12
 MOMENTS = 13
 
 # Columns of LayerState.places.
-NEWEST, TRIMMED, RECENT = 0, 1, 2
-PLACES = 3
+NEWEST, TRIMMED, RECENT, MEDIAN = 0, 1, 2, 3
 
 FEW_FEATURES = 8
 NEWEST_OF = 4
@@ -106,7 +108,8 @@ class LayerPlan(NamedTuple):
 
     horizon: int
     seasons: Ints  # S
-    depths: Ints  # S: earlier seasons of a trimmed mean
+    depths: Ints  # S: earlier seasons of a trimmed mean and of a median
+    center: int  # the column of places that is an expert: TRIMMED or MEDIAN
     lead: Ints  # S: how many bars ahead places are written
     places_start: Ints  # S + 1: where a season's ring begins
     places_ago: Ints  # H + 1, S: steps since the places of bar t + h were written
@@ -147,7 +150,7 @@ class LayerState(NamedTuple):
     observed: Floats  # slots, bars: outcomes, NaN where missing
     deviation: Floats  # slots, bars
     cutoff: Floats  # slots, H + 1, CUTOFF
-    places: Floats  # slots, sum of rings, PLACES
+    places: Floats  # slots, sum of rings, columns of places; MEDIAN only where it is an expert
     pending: Floats  # slots, sum of ladder, Q: the issued levels, and the network's median in the place of theirs
     moments: Floats  # slots, MOMENTS + 2·B
     hourly: Floats  # slots, B, Q: what the levels of a part of the day add; no rows if the spec has none
@@ -182,6 +185,7 @@ class Scratch(NamedTuple):
     factor: Floats  # P, P: Cholesky's
     column: Floats  # P
     solved: Floats  # P
+    sorted: Floats  # the largest depth: values at a place
 
 
 def new_scratch(plan: LayerPlan) -> Scratch:
@@ -198,6 +202,7 @@ def new_scratch(plan: LayerPlan) -> Scratch:
         factor=np.empty((features, features)),
         column=np.empty(features),
         solved=np.empty(features),
+        sorted=np.empty(plan.depths.max()),
     )
 
 
@@ -207,7 +212,7 @@ class Overwritten(NamedTuple):
     observed: Floats  # K
     deviation: Floats  # K
     cutoff: Floats  # K, CUTOFF
-    places: Floats  # K, S, PLACES
+    places: Floats  # K, S, columns of places
     pending: Floats  # K, L, Q
 
 
@@ -234,8 +239,10 @@ def _reset(plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats,
 
 
 @loop
-def _write_place(observed: Floats, bar: int, season: int, depth: int, places: Floats, into: int) -> None:
-    """Write the values at the place of ``bar``, one season back and more: newest, trimmed mean, mean of three."""
+def _write_place(
+    observed: Floats, bar: int, season: int, depth: int, ordered: Floats, places: Floats, into: int
+) -> None:  # fmt: skip
+    """Write the numbers of the place of ``bar``, from the values one season back and more; ``ordered`` is memory."""
     size = observed.shape[0]
     newest, total, most, least, recent = math.nan, 0.0, -1e300, 1e300, 0.0
     count = recent_count = 0
@@ -248,6 +255,11 @@ def _write_place(observed: Floats, bar: int, season: int, depth: int, places: Fl
             if count == 0 and k < NEWEST_OF:
                 newest = value
             total += value
+            at = count
+            while at > 0 and ordered[at - 1] > value:
+                ordered[at] = ordered[at - 1]
+                at -= 1
+            ordered[at] = value
             count += 1
             most, least = max(most, value), min(least, value)
             if k < RECENT_DAYS:
@@ -261,6 +273,8 @@ def _write_place(observed: Floats, bar: int, season: int, depth: int, places: Fl
         (total - most - least) / (count - 2) if count > 2 else total / count if count > 0 else math.nan
     )
     places[into, RECENT] = recent / recent_count if recent_count > 0 else math.nan
+    if places.shape[1] > MEDIAN:
+        places[into, MEDIAN] = 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2]) if count > 0 else math.nan
 
 
 @inlined
@@ -288,18 +302,20 @@ def _find(places_ago: Ints, starts: Ints, t: int, h: int, late: int, at: Ints, c
 
 @inlined
 def _describe(
-    places: Floats, cells: Ints, cutoff: Floats, row: int, base: float, deviation: float, part: float, x: Floats,
-    expert: Floats,
+    places: Floats, cells: Ints, center: int, cutoff: Floats, row: int, base: float, deviation: float, part: float,
+    x: Floats, expert: Floats,
 ) -> None:  # fmt: skip
     """Write the features of a target bar, and all experts but the network and the regressions."""
     seasons = cells.shape[0]
     more = x.shape[0] > FEW_FEATURES
     expert[1] = cutoff[row, LAST]
     for s in range(seasons):
-        newest = trimmed = math.nan
+        newest = trimmed = central = math.nan
         if cells[s] >= 0:
-            newest, trimmed = places[cells[s], NEWEST], places[cells[s], TRIMMED]
-        expert[2 + s], expert[2 + seasons + s] = newest, trimmed
+            newest, trimmed, central = (
+                places[cells[s], NEWEST], places[cells[s], TRIMMED], places[cells[s], center],
+            )  # fmt: skip
+        expert[2 + s], expert[2 + seasons + s] = newest, central
         if more:
             x[s] = 0.0 if math.isnan(newest) else newest - base
             if s < seasons - 1:
@@ -549,6 +565,7 @@ def _settle(
     rungs, rungs_next, shares = plan.rung, plan.rung_next, plan.rung_share
     places_ago, starts, ladder, day_ago, own = plan.places_ago, plan.places_start, plan.ladder, plan.day_ago, plan.own
     pending_start, coverage_step, error_rate = plan.pending_start, plan.coverage_step, plan.error_rate
+    center = plan.center
     day = plan.seasons[0]
     part = moments[MOMENTS + plan.parts[t % day]]
     scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
@@ -567,7 +584,7 @@ def _settle(
         base = _base(places, cells, cutoffs[cutoff, LAST])
         ago = day_ago[h] + h
         deviation = deviations[_back(t % deviations.shape[0], ago, deviations.shape[0])] if ago <= t else 0.0
-        _describe(places, cells, cutoffs, cutoff, base, deviation, part, x, expert)
+        _describe(places, cells, center, cutoffs, cutoff, base, deviation, part, x, expert)
         cell = pending_start[step] + t % h
         expert[0] = pending[cell, plan.median]
         if plan.systems > 0:
@@ -706,7 +723,13 @@ def _answer(
         plan.parts,
         plan.normal,
     )
-    pending_start, ladder, median, lower = plan.pending_start, plan.ladder, plan.median, plan.lower
+    pending_start, ladder, median, lower, center = (
+        plan.pending_start,
+        plan.ladder,
+        plan.median,
+        plan.lower,
+        plan.center,
+    )
     newest, cutoff, place = t % deviations.shape[0], t % cutoffs.shape[0], t % day
     network, finite = _is_usable(forecast, a), True
     better = off.shape[0] > 0 and network and moments[EDGE] >= 0.0
@@ -717,7 +740,7 @@ def _answer(
         base = _base(places, cells, cutoffs[cutoff, LAST])
         ago = day_ago[h]
         deviation = deviations[_back(newest, ago, deviations.shape[0])] if ago <= t else 0.0
-        _describe(places, cells, cutoffs, cutoff, base, deviation, moments[MOMENTS + part], x, expert)
+        _describe(places, cells, center, cutoffs, cutoff, base, deviation, moments[MOMENTS + part], x, expert)
         expert[0] = forecast[a, h - 1, median] if network else math.nan
         if plan.systems > 0:
             _regress(rungs[h], rungs_next[h], rung_shares[h], regression, x, base, expert)
@@ -787,9 +810,11 @@ def learn_and_answer(
         _write_cutoff(row.moments, row.cutoff, cell)
         for s in range(seasons):
             cell = plan.places_start[s] + scratch.at[s]
-            for i in range(PLACES):
+            for i in range(row.places.shape[1]):
                 before.places[k, s, i] = row.places[cell, i]
-            _write_place(row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], row.places, cell)
+            _write_place(
+                row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], scratch.sorted, row.places, cell
+            )
         if plan.systems > 0 and t > plan.seasons[0]:
             system, r = divmod(t % (2 * plan.systems), 2)
             if r < row.regression.shape[0]:

@@ -224,6 +224,10 @@ class Online(Frozen):
     regressions_wait: bool = Field(
         default=False, description="whether they learn only once a series' scale is known, so that units do not matter"
     )
+    medians: bool = Field(
+        default=False,
+        description="whether simple forecasts repeat the median of earlier seasons, instead of a trimmed mean",
+    )
     network_prior: float = Field(
         default=5.0,
         ge=0,
@@ -266,6 +270,7 @@ NEW_ONLINE = Online(
     shared_widths=True,
     network_spread=0.5,
     hourly_coverage_step=0.1,
+    medians=True,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})

@@ -175,11 +175,11 @@ def default_spec(
 def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1) -> tuple[int, ...]:
     """Return season lengths in bars, the one whose repetition forecasts best first; (1,) if none fits three times.
 
-    Hour, day, week and year are tried, but no year where days or weeks are whole bars: it would replace them, and models
-    of days read it beside their seasons (``ModelSpec.further``).  Beside a week comes the day; beside a day comes the
-    week if its repetition is about as good.  The last whole season is repeated over the horizon, and over a day at least: the last
-    hour is the best to repeat for a while, also where every day is alike.  ``series`` says how records make bars
-    (default: a record is a bar).
+    Hour, day, week and year are tried, but no year where days or weeks are whole bars: it would replace them, and
+    models of days read it beside their seasons (``ModelSpec.further``).  Beside a week comes the day; beside a day
+    comes the week if its repetition is about as good.  The last whole season is repeated over the horizon, and over a
+    day at least: the last hour is the best to repeat for a while, also where every day is alike.  ``series`` says how
+    records make bars (default: a record is a bar).
     """
     periods = _whole_periods(history.freq_ms)
     tried = [n for n, period in periods.items() if period < YEAR] or list(periods)

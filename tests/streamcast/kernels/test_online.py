@@ -42,9 +42,11 @@ def run(
     """Answer every bar of one series; [K, H, Q].  ``off`` says of K + H bars which are on days off."""
     assert spec.online is not None
     constants, k, quantiles = plan(spec, spec.online), len(y), len(spec.quantiles)
+    state = state or state_of(spec)
     forecast = np.full((k, spec.horizon, quantiles), np.nan) if network is None else network.copy()
     before = Overwritten(
-        np.empty(k), np.empty(k), np.empty((k, online.CUTOFF)), np.empty((k, len(constants.seasons), online.PLACES)),
+        np.empty(k), np.empty(k), np.empty((k, online.CUTOFF)),
+        np.empty((k, len(constants.seasons), state.places.shape[2])),
         np.empty((k, len(constants.ladder), 2 * quantiles)),
     )  # fmt: skip
     finite = np.zeros(k, np.bool_)
@@ -52,7 +54,7 @@ def run(
     if off is not None:
         off_step, off_ahead = off[:k].copy(), sliding_window_view(off, spec.horizon + 1).copy()
     learn_and_answer(
-        constants, state or state_of(spec), new_scratch(constants), np.arange(k), np.zeros(k, np.int64),
+        constants, state, new_scratch(constants), np.arange(k), np.zeros(k, np.int64),
         first + np.arange(k), y, np.arange(k), forecast, before, finite, off_step, off_ahead,
     )  # fmt: skip
     assert finite.all()
@@ -89,7 +91,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
         seasons, horizon, spec.quantiles, -1.5, coverage_step=online.coverage_step,
         shared_coverage_step=online.shared_coverage_step, hourly_coverage_step=online.hourly_coverage_step,
         regressions_wait=online.regressions_wait, one_regression=online.one_regression,
-        shared_widths=online.shared_widths, network_spread=online.network_spread,
+        shared_widths=online.shared_widths, network_spread=online.network_spread, medians=online.medians,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
@@ -124,10 +126,22 @@ def test_with_levels_that_have_no_mirror_it_equals_the_oracle() -> None:
         seasons, horizon, levels, coverage_step=usual.coverage_step, shared_coverage_step=usual.shared_coverage_step,
         hourly_coverage_step=usual.hourly_coverage_step, regressions_wait=usual.regressions_wait,
         one_regression=usual.one_regression, shared_widths=usual.shared_widths, network_spread=usual.network_spread,
+        medians=usual.medians,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), network[t]) for t in range(len(y))])
     spec = spec_of(seasons, horizon, quantiles=levels, online=usual)
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
+
+
+def test_where_most_values_are_0_medians_forecast_better_than_means() -> None:
+    random = np.random.default_rng(4)
+    y = np.where(random.random(2_000) < 0.3, random.exponential(size=2_000), 0.0)
+    error = {}
+    for medians in (False, True):
+        spec = spec_of((24,), 6, lower=0.0, online=NEW_ONLINE.model_copy(update={"medians": medians}))
+        forecast = run(spec, y)[1_000:-1, 0, spec.median]
+        error[medians] = np.abs(y[1_001:] - forecast).mean()
+    assert error[True] < 0.95 * error[False]
 
 
 def test_a_bar_below_its_interval_moves_both_levels_outwards() -> None:
@@ -217,9 +231,9 @@ def test_places_that_were_written_ahead_have_the_bits_of_a_search_at_the_cutoff(
     seasons_and_horizon: tuple[tuple[int, ...], int],
 ) -> None:
     seasons, horizon = seasons_and_horizon
-    spec = spec_of(seasons, horizon)
-    assert spec.online is not None
-    constants, state = plan(spec, spec.online), state_of(spec)
+    spec = spec_of(seasons, horizon, online=NEW_ONLINE)
+    constants, state = plan(spec, NEW_ONLINE), state_of(spec)
+    memory, columns = new_scratch(constants).sorted, state.places.shape[2]
     y = daily(150, 4, np.random.default_rng(1), 0.3)
     for t in range(len(y)):
         run(spec, y[t : t + 1], state=state, first=t)
@@ -227,10 +241,10 @@ def test_places_that_were_written_ahead_have_the_bits_of_a_search_at_the_cutoff(
             for s, season in enumerate(constants.seasons.tolist()):
                 start, stop = constants.places_start[s : s + 2]
                 written = t - constants.places_ago[h, s]
-                found = state.places[0, start + written % (stop - start)] if written >= 0 else np.full(3, np.nan)
-                want = np.empty((1, 3))
+                found = state.places[0, start + written % (stop - start)] if written >= 0 else np.full(columns, np.nan)
+                want = np.empty((1, columns))
                 place = t + h - (-(-h // season) - 1) * season
-                online._write_place(state.observed[0], place, season, int(constants.depths[s]), want, 0)
+                online._write_place(state.observed[0], place, season, int(constants.depths[s]), memory, want, 0)
                 assert found.tobytes() == want[0].tobytes() or (np.isnan(found).all() and np.isnan(want).all())
 
 
