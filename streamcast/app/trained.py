@@ -38,13 +38,17 @@ def quality(model: Model) -> list[str]:
     zone = zone_of(model)
     between = f" from {span(found['from'], found['until'], zone)}" if "until" in found else ""
     said = [f"On the last {found['forecasts']:,} forecasts{between}, {unseen}: {first}.", *steps]
-    if sums.over_all().relative > 1:
-        said.insert(1, f"This is WORSE than repeating {naive}.")
+    relative, without = round(sums.over_all().relative, 3), found.get("without_network")
+    if relative >= 1:
+        said.insert(1, f"This is {'WORSE' if relative > 1 else 'no better'} than repeating {naive}.")
     if found.get("by_series") is not None and model.facts.get("series", 0) > 1:
         said.append(
             f"By series, over all {model.spec.horizon} steps of the horizon: {found['by_series']:.3f} of"
             f" {short_name(naive)}'s error (geometric mean, in which large series count as much as small ones)."
         )
+    if without is not None and round(without, 3) < relative:
+        of = f"{without:.3f} of {short_name(naive)}'s error on the same outcomes"
+        said.append(f"A model without a network (zero) came to {of}: it is better here.")
     return said
 
 

@@ -274,7 +274,7 @@ NEW_ONLINE = Online(
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})
-"""The same beside a network: there the second regression and what it reads bring nothing."""
+"""The same beside a network that has learned from many bars: there the second regression brings nothing."""
 
 
 def spread(horizon: int) -> tuple[int, ...]:

@@ -28,6 +28,9 @@ _LIKE = re.compile(
     r"(?:(?P<between>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<space> ?)(?P<half>[AaPp][Mm])?)?"
 )
 """A date in three numbers, and a clock after it."""
+SKIPPING = ("Europe/London", "Europe/Berlin", "America/New_York", "Australia/Sydney")
+"""A zone for each way in which many clocks go forward."""
+LONGEST_SEARCHED = pd.Timedelta(days=40 * 366)
 _ONLY_DIGITS = re.compile(r"(?:%[YymdHMSfj])+")
 """Forms of times that a file's reader may give as whole numbers, such as 20260131."""
 
@@ -243,8 +246,10 @@ def _forms(texts: pd.Series) -> list[str]:
 
 def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -> tuple[NDArray[np.int64], list[str]]:
     zone = zone_named(timezone)
-    notes = [f"times without a zone were read as {timezone}"]
+    notes: list[str] = [f"times without a zone were read as {timezone}"]
     local = column.reset_index(drop=True)
+    if timezone in _UTC:
+        notes += _skipped_hours(local)
     summer = _earlier(series_N, local)
     try:
         probe = local.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
@@ -266,6 +271,25 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
             " only these rows are wrong, leave them out",
         )  # fmt: skip
     return _milliseconds(zoned.dt.tz_convert("UTC").dt.tz_localize(None)), notes
+
+
+def _skipped_hours(local: pd.Series) -> list[str]:
+    """Return a note if times are without rows in the hours that clocks skip, and only there: then they are local."""
+    hours = pd.DatetimeIndex(local.dropna().dt.floor("h").unique())
+    if hours.empty or hours.max() - hours.min() > LONGEST_SEARCHED:
+        return []
+    hour, every = pd.Timedelta(hours=1), pd.date_range(hours.min(), hours.max(), freq="h")
+    for name in SKIPPING:
+        zoned = every.tz_localize(ZoneInfo(name), ambiguous=np.ones(len(every), np.bool_), nonexistent="NaT")
+        skipped = every[zoned.isna()]
+        beside = skipped[(skipped - hour).isin(hours) & (skipped + hour).isin(hours)]
+        if len(beside) and not beside.isin(hours).any():
+            day = f"{beside[0]:%Y-%m-%d %H:%M}"
+            where = (
+                f"no row is from the hour of {day}, which clocks skip in {name}, though rows are before and after it"
+            )
+            return [Message(f"{where}: if times are local, give ", Option.TIMEZONE)]
+    return []
 
 
 def _without_order(series_N: NDArray[np.int32], local: pd.Series, repeated_N: NDArray[np.bool_]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from streamcast.errors import HistoryError, Message, Option
 from streamcast.models.spec import SpecError
@@ -54,8 +55,12 @@ YEARS_BACK, FEWEST_YEARS = 3, 2.5
 """How many earlier years a model of days or weekdays reads, and how many the longest series has at least."""
 ALIKE = 3
 """How many earlier days of the same kind the model reads, where days of the week differ."""
+FEW_BARS = 10_000
+"""Bars of all series, below which a network has learned too little to be without the second regression."""
 SOFTMAX = 16
 """Least width of the read-out's softmax: torch takes eight times as long for 15 numbers as for 16."""
+MANY_ZEROS = 0.05
+"""Share of values that are 0, with none below, from which on a person is asked whether 0 is the bound."""
 MOST_PLACES = 48
 RECOMMENDED: Mapping[str, Mapping[str, Any]] = {"gru": {"layers": 1}}
 """Options of a network that is given by its name alone: beside the aligned read-out one layer is enough."""
@@ -114,7 +119,8 @@ def default_spec(
             "grace": grace,
         }
     )
-    freq, bars = history.freq_ms, _longest(history)
+    bars_by_series = _bars_by_series(history)
+    freq, bars = history.freq_ms, int(bars_by_series.max())
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
     compared = naive(history, series, horizon, chosen, given=season is not None)
     further = _years(history, bars, chosen)
@@ -154,7 +160,10 @@ def default_spec(
         lower=lower,
         online=None
         if plain
-        else _layer(ONLINE_BESIDE_NETWORK, {"network_on_days_off": bool(local.days_off), **(online or {})}),
+        else _layer(
+            NEW_ONLINE if bars_by_series.sum() < FEW_BARS else ONLINE_BESIDE_NETWORK,
+            {"network_on_days_off": bool(local.days_off), **(online or {})},
+        ),
         targets=None
         if plain
         else TargetBars(
@@ -265,13 +274,21 @@ def further_notes(spec: ModelSpec) -> tuple[str, ...]:
     return (f"forecasts also read what was {read} earlier: the history is long enough",)
 
 
-def bound_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
-    """Return a sentence about values that no forecast can reach, because they lie below the bound of a spec."""
+def bound_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
+    """Return a sentence about values below a spec's bound, which no forecast reaches, or about one that it lacks."""
     target_N = history.values_NC[:, 0]
-    below = int((target_N < (-np.inf if spec.lower is None else spec.lower)).sum())
+    known_N = target_N[np.isfinite(target_N)]
+    known, least = len(known_N), known_N.min(initial=np.inf)
+    if spec.lower is None:
+        share = float((known_N == 0).mean()) if known else 0.0
+        if least < 0 or share < MANY_ZEROS:
+            return ()
+        return (
+            Message(f"{share:.0%} of the values are 0 and none is less: if none can be, give ", Option.LOWER, " 0"),
+        )
+    below = int((target_N < spec.lower).sum())
     if not below:
         return ()
-    known, least = int(np.isfinite(target_N).sum()), np.nanmin(target_N)
     reached = f"{below:,} of {known:,} values lie below the bound of {spec.lower:g}, down to {least:g}"
     return (f"{reached}: no forecast reaches them",)
 
@@ -444,9 +461,9 @@ def _calendar(history: History, *, week: bool) -> tuple[Period, ...]:
     return tuple(p for p in periods if CALENDAR_MS[p] > history.freq_ms and seen[p])
 
 
-def _longest(history: History) -> int:
-    """Return the most bars with records of any series."""
+def _bars_by_series(history: History) -> npt.NDArray[np.int64]:
+    """Return how many bars of each series have records."""
     bar_N = history.grid.bar(history.ts_N)
     span = int(bar_N[-1] - bar_N[0]) + 1
     places = np.unique(history.series_N.astype(np.int64) * span + (bar_N - bar_N[0]))
-    return int(np.bincount(places // span).max())
+    return np.bincount(places // span)

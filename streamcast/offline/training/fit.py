@@ -41,9 +41,10 @@ from streamcast.offline.training.quality import held_out_quality
 from streamcast.offline.training.sequences import Ints, Sequences, sequences
 from streamcast.offline.training.streams import Chunk, chunks, cut
 from streamcast.offline.training.untrained import untrained
+from streamcast.quality import SumsByStep
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
-from streamcast.spec.zero import has_no_network
+from streamcast.spec.zero import challenger_of, has_no_network
 
 LIMITS: Mapping[Option, tuple[float, float]] = {
     Option.EPOCHS: (0, 1_000_000), Option.UPDATES: (0, 1_000_000), Option.PATIENCE: (1, 1_000_000),
@@ -218,12 +219,19 @@ def fit(
 def _quality(
     model: Model, history: History, seen: Sequences, validation_P: Ints, on_begin: Callable[[], None]
 ) -> dict[str, Any] | None:
-    """Return how good a model is on its validation part; None if that is too short to score, or at Ctrl-C."""
+    """Return how good a model is on its validation part; None if that is too short to score, or at Ctrl-C.
+
+    ``without_network`` is the relative error of a model like it that has no network, over the same scored steps.
+    """
     try:
         on_begin()
-        series = model.spec.series
+        series, simple = model.spec.series, challenger_of(model.spec)
         newest_bar = (int(seen.cutoff_K[validation_P].min()) - series.offset) // series.freq
-        return held_out_quality(model, history, series.grid.start(newest_bar + 1))
+        first = series.grid.start(newest_bar + 1)
+        found = held_out_quality(model, history, first)
+        other = held_out_quality(Model(simple, new_network(simple)), history, first)
+        relative = SumsByStep.of_facts(other).over_all().relative
+        return {**found, "without_network": relative if math.isfinite(relative) else None}
     except (HistoryError, KeyboardInterrupt):
         return None
 

@@ -55,6 +55,30 @@ def test_what_a_model_is_worse_than_is_named(naive: int, named: str, short: str)
 
 
 HOURS = SeriesSpec(columns=(Column(name="y"),), freq="1h")
+
+
+@pytest.mark.parametrize(
+    ("mae", "without", "said"),
+    [
+        (2.0004, 1.2, "no better than repeating"),
+        (
+            1.0,
+            0.4,
+            "A model without a network (zero) came to 0.400 of seasonal naive's error on the same outcomes: it is better here.",
+        ),
+        (1.0, 0.4996, ""),
+        (1.0, None, ""),
+    ],
+)
+def test_a_model_that_is_no_better_than_simple_ones_says_so(mae: float, without: float | None, said: str) -> None:
+    step = {"outcomes": 8, "compared": 8, "mae": mae, "compared_mae": mae, "naive_mae": 2.0, "coverage": 0.8}
+    found = {"forecasts": 8, "nominal": 0.8, "by_series": 1.0, "steps": {"1": step}, "without_network": without}
+    text = " ".join(quality(Model(SPECS["gru"], network("gru"), facts={"quality": found, "series": 2})))
+    assert said in text
+    assert ("without a network" in text) == said.startswith("A model")
+    assert "WORSE" not in text
+
+
 HISTORY = {"rows": 100, "first": 0, "last": 99 * 3_600_000, "quality": None}
 
 

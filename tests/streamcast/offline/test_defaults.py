@@ -15,6 +15,7 @@ from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import WEEK, without_rows
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import (
+    bound_notes,
     default_spec,
     further_notes,
     in_bars,
@@ -177,6 +178,32 @@ def yearly(bars: int, freq: str) -> pd.DataFrame:
     ds, random = pd.date_range("2018-01-01", periods=bars, freq=freq), np.random.default_rng(3)
     year = 10 * np.sin(2 * np.pi * ds.day_of_year / 365.25)
     return pd.DataFrame({"ds": ds, "y": year + (ds.day_of_week >= 5) + random.normal(size=bars)})
+
+
+@pytest.mark.parametrize(("days", "regressions"), [(70, 2), (500, 1)])
+def test_a_network_that_learns_from_few_bars_keeps_both_regressions(days: int, regressions: int) -> None:
+    spec = default_spec(read(series(weekly=False, days=days), id_col=None), 24)
+    assert spec.online is not None
+    assert spec.online.one_regression == (regressions == 1)
+    chosen = default_spec(read(series(weekly=False, days=70), id_col=None), 24, online={"one_regression": True})
+    assert chosen.online is not None
+    assert chosen.online.one_regression
+
+
+@pytest.mark.parametrize(
+    ("y", "lower", "said"),
+    [
+        ([0.0, 0.0, 3.0, 1.0], None, "50% of the values are 0 and none is less: if none can be, give lower 0"),
+        ([0.0, 0.0, 3.0, 1.0], 0.0, None),
+        ([0.0, 0.0, 3.0, -1.0], None, None),
+        ([4.0, 2.0, 3.0, 1.0], None, None),
+    ],
+)
+def test_many_zeros_and_nothing_below_ask_for_the_bound(y: list[float], lower: float | None, said: str | None) -> None:
+    frame = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=400, freq="h"), "y": y * 100})
+    history = read(frame, id_col=None)
+    spec = default_spec(history, 6, "zero", season="1d", lower=lower)
+    assert bound_notes(history, spec) == (() if said is None else (said,))
 
 
 def test_no_season_at_all_is_refused() -> None:

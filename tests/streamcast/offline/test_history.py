@@ -360,3 +360,25 @@ def test_a_wrong_split_is_refused() -> None:
     with pytest.raises(HistoryError, match=r"'soon' is not a time: .* expected such as 2026-01-31"):
         instant_ms("soon")
     assert instant_ms("2026-01-01", "Asia/Shanghai") == START - 8 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("zone", "skipped"), [("Europe/Berlin", "2016-03-27 02:00"), ("America/New_York", "2016-03-13 02:00")]
+)
+def test_local_times_that_are_read_as_utc_show_by_the_hours_that_clocks_skip(zone: str, skipped: str) -> None:
+    utc = pd.date_range("2016-01-01", "2016-06-01", freq="15min", tz="UTC")
+    frame = pd.DataFrame({"ds": utc.tz_convert(zone).tz_localize(None), "y": np.arange(len(utc)) % 96.0})
+    (note,) = [note for note in read(frame, id_col=None).notes if "clocks skip" in note]
+    assert f"no row is from the hour of {skipped}, which clocks skip in {zone}" in note
+    assert note.endswith("give timezone")
+
+
+@pytest.mark.parametrize(
+    ("keys", "hour"), [("", "2016-03-27 02:00"), ("a", "2016-03-27 02:00"), ("ab", "2016-04-12 02:00")]
+)
+def test_times_of_utc_are_no_local_ones(keys: str, hour: str) -> None:
+    """Also where one series has no row in an hour that clocks skip, and where another hour is missing."""
+    times = pd.date_range("2016-01-01", "2016-06-01", freq="h")
+    frame = pd.concat([pd.DataFrame({"unique_id": key, "ds": times, "y": 1.0 * (times.hour > 6)}) for key in "ab"])
+    frame = frame[~(frame["unique_id"].isin(list(keys)) & (frame["ds"] == hour))]
+    assert not any("clocks skip" in note for note in read(frame).notes)
