@@ -27,7 +27,7 @@ from streamcast.app.commands.deployment.serve import new_telemetry, settle_garba
 from streamcast.consumers import loop
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, Positions, TopicSpec, Transport
 from streamcast.offline.history.read import read
-from streamcast.offline.training.defaults import default_spec
+from streamcast.offline.training.defaults import FEW_BARS, default_spec
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
@@ -73,13 +73,14 @@ def benchmark_model(kind: str, window: int = 0, columns: int = 3) -> Model:
 def trained_form(
     freq: int = HOUR_MS, columns: int = 1, season: Sequence[int] | None = None, *, plain: bool = False
 ) -> Model:
-    """Return an untrained model of the form that ``streamcast train`` gives such series, 24 bars ahead."""
+    """Return an untrained model of the form that ``streamcast train`` gives many such series, 24 bars ahead."""
     bars = np.arange(WEEKS * WEEK)
     frame = pd.DataFrame({"ds": FIRST_MS // freq * freq + bars * freq})
     frame["y"] = (2 + np.sin(bars / DAY * 2 * np.pi)) * np.where(bars // DAY % 7 < 5, 1.5, 1.0)
     for column in range(1, columns):
         frame[f"c{column}"] = frame["y"] / (1 + column)
-    spec = default_spec(read(frame, id_col=None), 24, season=season, plain=plain)
+    history = read(pd.concat([frame.assign(unique_id=f"s{i}") for i in range(-(-FEW_BARS // len(frame)))]))
+    spec = default_spec(history, 24, season=season, plain=plain)
     torch.manual_seed(0)
     return Model(spec, new_network(spec).eval(), "bench", "1", "0" * 64)
 
