@@ -239,12 +239,22 @@ def _reset(plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats,
 
 
 @loop
+def _insert(ordered: Floats, count: int, value: float) -> None:
+    """Put a value in its place among the first ``count``, which are in order."""
+    at = count
+    while at > 0 and ordered[at - 1] > value:
+        ordered[at] = ordered[at - 1]
+        at -= 1
+    ordered[at] = value
+
+
+@loop
 def _write_place(
     observed: Floats, bar: int, season: int, depth: int, ordered: Floats, places: Floats, into: int
 ) -> None:  # fmt: skip
     """Write the numbers of the place of ``bar``, from the values one season back and more; ``ordered`` is memory."""
     size = observed.shape[0]
-    newest, total, most, least, recent = math.nan, 0.0, -1e300, 1e300, 0.0
+    newest, total, recent = math.nan, 0.0, 0.0
     count = recent_count = 0
     cell = (bar - season) % size
     for k in range(depth):
@@ -255,13 +265,8 @@ def _write_place(
             if count == 0 and k < NEWEST_OF:
                 newest = value
             total += value
-            at = count
-            while at > 0 and ordered[at - 1] > value:
-                ordered[at] = ordered[at - 1]
-                at -= 1
-            ordered[at] = value
+            _insert(ordered, count, value)
             count += 1
-            most, least = max(most, value), min(least, value)
             if k < RECENT_DAYS:
                 recent += value
                 recent_count += 1
@@ -269,9 +274,10 @@ def _write_place(
         if cell < 0:
             cell += size
     places[into, NEWEST] = newest
-    places[into, TRIMMED] = (
-        (total - most - least) / (count - 2) if count > 2 else total / count if count > 0 else math.nan
-    )
+    trimmed = total / count if count > 0 else math.nan
+    if count > 2:
+        trimmed = (total - ordered[count - 1] - ordered[0]) / (count - 2)
+    places[into, TRIMMED] = trimmed
     places[into, RECENT] = recent / recent_count if recent_count > 0 else math.nan
     if places.shape[1] > MEDIAN:
         places[into, MEDIAN] = 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2]) if count > 0 else math.nan
