@@ -192,7 +192,7 @@ GERMAN = {"ds": "local", "timezone": "Europe/Berlin"}
 GERMAN_HOURS = {**GERMAN, **HOURLY, **WEEK, "holidays": "DE"}
 GERMAN_QUARTERS = {**GERMAN, "freq": "15min", "horizon": 96}
 
-SHARES = "database of SimBench (ODbL), partly simulated profiles of 2016, shares of a maximum: "
+SHARES = "database of SimBench (ODbL), profiles of 2016, shares of a maximum: "
 TMY = (
     "typical years of Greensboro and of Sand Point in Alaska; their months come from several years, all got the dates "
     "of 2019 by standard time in UTC, and the time zone is Greensboro's only: "
