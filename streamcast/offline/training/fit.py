@@ -219,21 +219,30 @@ def fit(
 def _quality(
     model: Model, history: History, seen: Sequences, validation_P: Ints, on_begin: Callable[[], None]
 ) -> dict[str, Any] | None:
-    """Return how good a model is on its validation part; None if that is too short to score, or at Ctrl-C.
-
-    ``without_network`` is the relative error of a model like it that has no network, over the same scored steps.
-    """
+    """Return how good a model is on its validation part; None if that is too short to score, or at Ctrl-C."""
     try:
         on_begin()
-        series, simple = model.spec.series, challenger_of(model.spec)
+        series = model.spec.series
         newest_bar = (int(seen.cutoff_K[validation_P].min()) - series.offset) // series.freq
         first = series.grid.start(newest_bar + 1)
         found = held_out_quality(model, history, first)
-        other = held_out_quality(Model(simple, new_network(simple)), history, first)
-        relative = SumsByStep.of_facts(other).over_all().relative
-        return {**found, "without_network": relative if math.isfinite(relative) else None}
     except (HistoryError, KeyboardInterrupt):
         return None
+    return {**found, "without_network": _without_network(model.spec, history, first, SumsByStep.of_facts(found))}
+
+
+def _without_network(spec: ModelSpec, history: History, first: int, mine: SumsByStep) -> float | None:
+    """Return the relative error of a model like it without a network, over the same outcomes from ``first`` on.
+
+    None at Ctrl-C, and where such a model is not possible or scores other outcomes, because it is warm at another time.
+    """
+    simple = challenger_of(spec)
+    try:
+        found = SumsByStep.of_facts(held_out_quality(Model(simple, new_network(simple)), history, first)).over_all()
+    except (HistoryError, SpecError, KeyboardInterrupt):
+        return None
+    same = found.outcomes == mine.over_all().outcomes
+    return found.relative if same and math.isfinite(found.relative) else None
 
 
 def _refit(run: _Run, options: Options, all_P: Ints) -> int:

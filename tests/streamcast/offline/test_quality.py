@@ -12,9 +12,10 @@ from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import quality
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import fit
-from streamcast.quality import facts_of
+from streamcast.offline.training.fit import Options, fit
+from streamcast.quality import SumsByStep, facts_of
 from streamcast.spec.folders import Model, new_network
+from streamcast.spec.zero import challenger_of
 
 
 def test_the_figures_of_training_are_those_of_a_backtest_of_the_same_part() -> None:
@@ -22,6 +23,14 @@ def test_the_figures_of_training_are_those_of_a_backtest_of_the_same_part() -> N
     model = fit(history, default_spec(history, 6, "zero", season="1d"))
     reported = model.facts["quality"]
     assert reported == reported | backtested(model, history, reported["from"])
+
+
+def test_the_figure_of_a_model_without_a_network_is_that_of_its_challenger() -> None:
+    history = ten_minutes(days=30)
+    model = fit(history, default_spec(history, 6, "gru", season="1d"), Options(epochs=1, updates=2))
+    simple = challenger_of(model.spec)
+    found = backtested(Model(simple, new_network(simple)), history, model.facts["quality"]["from"])
+    assert model.facts["quality"]["without_network"] == SumsByStep.of_facts(found).over_all().relative
 
 
 def test_of_a_huge_history_the_newest_rows_are_streamed_but_never_fewer_than_fill_the_state(
