@@ -159,6 +159,13 @@ def a_series(
     board.score(10**6)
 
 
+def sample(board: Board) -> None:
+    """Show what was scored by now: the next sample of the trend would be due two seconds after the last one."""
+    with board.lock:
+        board.samples.clear()
+        board.score()
+
+
 def walk(page: Page, address: str) -> None:
     """Go to another address of the page that is open."""
     page.evaluate("(address) => { document.activeElement.blur(); location.hash = address; }", address)
@@ -435,8 +442,7 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
 def test_a_series_that_naive_has_no_value_for_says_so(browser: Browser, nothing: Stage) -> None:
     a_series(nothing.board, "other", [float(bar) for bar in range(20)], error=1.0)
     a_series(nothing.board, "young", [float(bar) for bar in range(20)], error=1.0, cutoffs=range(4, 9))
-    nothing.board.samples.clear()
-    nothing.board.score()
+    sample(nothing.board)
     with closing(nothing.open(browser)) as page:
         expect(page.locator(".tile", has_text="young")).to_contain_text("no naive yet")
         expect(page.locator(".tile", has_text="other")).to_contain_text("not scored yet")
@@ -450,8 +456,7 @@ def test_a_series_that_is_warming_up_says_so_and_its_forecasts_count_nowhere(bro
     waves = [float(bar % 24) for bar in range(80)]
     a_series(nothing.board, "warm", waves, error=1.0, cutoffs=range(50, 80))
     a_series(nothing.board, "young", waves, error=1.0, cutoffs=range(50, 80), warm=False)
-    nothing.board.samples.clear()
-    nothing.board.score()
+    sample(nothing.board)
     with closing(nothing.open(browser)) as page:
         young = page.locator(".tile", has_text="young")
         expect(young).to_have_class(re.compile("warming"))
@@ -482,14 +487,13 @@ def test_a_lone_observation_is_seen(browser: Browser, nothing: Stage) -> None:
 def test_a_bad_number_of_few_outcomes_is_no_alarm(browser: Browser, nothing: Stage) -> None:
     waves = [float(bar % 24) for bar in range(400)]
     a_series(nothing.board, "few", waves, error=30.0, cutoffs=range(370, 376))
-    nothing.board.samples.clear()
-    nothing.board.score()
+    sample(nothing.board)
     with closing(nothing.open(browser)) as page:
         inside = page.locator("#strip .figure .value").nth(1)
         expect(inside).to_have_text(re.compile("^0 ?%"))
         expect(page.locator("#strip .bad")).to_have_count(0)
         a_series(nothing.board, "more", waves, error=30.0, cutoffs=range(300, 400))
-        nothing.board.score()
+        sample(nothing.board)
         expect(page.locator("#strip .bad").first).to_be_visible()
 
 
@@ -772,8 +776,7 @@ def test_a_series_in_closed_hours_is_no_problem(browser: Browser, nothing: Stage
     hours = [10.0 + bar % 24 if 8 <= bar % 24 < 20 else None for bar in range(24 * 4)]
     a_series(board, "shop", hours, error=1.0, cutoffs=(91,))
     board.report_service({"late_records": 12_345.0, "latency_p99_ms": 9.0, "latency_seconds": 60.0})
-    board.samples.clear()
-    board.score()
+    sample(board)
     with closing(nothing.open(browser)) as page:
         shop = page.locator(".tile", has_text="shop")
         expect(shop).to_contain_text("closed")
