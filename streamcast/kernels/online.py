@@ -185,7 +185,7 @@ class Scratch(NamedTuple):
     factor: Floats  # P, P: Cholesky's
     column: Floats  # P
     solved: Floats  # P
-    sorted: Floats  # the largest depth: values at a place
+    ordered: Floats  # the largest depth: values at a place, in order
 
 
 def new_scratch(plan: LayerPlan) -> Scratch:
@@ -202,7 +202,7 @@ def new_scratch(plan: LayerPlan) -> Scratch:
         factor=np.empty((features, features)),
         column=np.empty(features),
         solved=np.empty(features),
-        sorted=np.empty(plan.depths.max()),
+        ordered=np.empty(plan.depths.max()),
     )
 
 
@@ -819,7 +819,7 @@ def learn_and_answer(
             for i in range(row.places.shape[1]):
                 before.places[k, s, i] = row.places[cell, i]
             _write_place(
-                row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], scratch.sorted, row.places, cell
+                row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], scratch.ordered, row.places, cell
             )
         if plan.systems > 0 and t > plan.seasons[0]:
             system, r = divmod(t % (2 * plan.systems), 2)

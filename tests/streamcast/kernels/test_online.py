@@ -233,7 +233,7 @@ def test_places_that_were_written_ahead_have_the_bits_of_a_search_at_the_cutoff(
     seasons, horizon = seasons_and_horizon
     spec = spec_of(seasons, horizon, online=NEW_ONLINE)
     constants, state = plan(spec, NEW_ONLINE), state_of(spec)
-    memory, columns = new_scratch(constants).sorted, state.places.shape[2]
+    memory, columns = new_scratch(constants).ordered, state.places.shape[2]
     y = daily(150, 4, np.random.default_rng(1), 0.3)
     for t in range(len(y)):
         run(spec, y[t : t + 1], state=state, first=t)
