@@ -8,11 +8,15 @@ Legend: A answers, H horizon, Q quantiles.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-from streamcast.kernels.loops import loop
+from streamcast.kernels.loops import inlined, loop
 
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -28,7 +32,7 @@ finer."""
 
 _POWERS = np.array([10.0**e for e in range(23)])
 _MINUS, _POINT, _ZERO, _COMMA, _E, _END = (ord(c) for c in "-.0,e]")
-_TRIPLES = np.array([[ord(c) for c in f"{n:03d}"] for n in range(1000)], np.uint8)
+_TRIPLES = np.array([int.from_bytes(f"{n:03d}".encode(), "little") for n in range(1000)], np.uint64)
 _TRAILING = np.array([3 - len(f"{n:03d}".rstrip("0")) for n in range(1000)])
 _NULL = np.frombuffer(b"null", np.uint8)
 _TRUE = np.frombuffer(b"true", np.uint8)
@@ -36,7 +40,43 @@ _FALSE = np.frombuffer(b"false", np.uint8)
 _STARTS = np.frombuffer(b',"ds":[', np.uint8)
 
 
-@loop
+def _writing_eight(typing: Any, buffer: Any, at: Any, value: Any) -> Any:
+    """Generate: write the eight bytes of an integer from buffer[at] on, the lowest first."""
+    del typing, at, value
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _place(context, builder, signature.args[0], args)
+        eight = context.get_value_type(types.uint64).as_pointer()
+        builder.store(args[2], builder.bitcast(place, eight), align=1)
+        return context.get_dummy_value()
+
+    return types.void(buffer, types.int64, types.uint64), generate
+
+
+def _writing_bytes(typing: Any, buffer: Any, at: Any, text: Any) -> Any:
+    """Generate: write an array of bytes from buffer[at] on."""
+    del typing, at
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source = context.make_array(signature.args[2])(context, builder, args[2])
+        place = _place(context, builder, signature.args[0], args)
+        copy: Any = cgutils.raw_memcpy
+        copy(builder, place, source.data, source.nitems, 1)
+        return context.get_dummy_value()
+
+    return types.void(buffer, types.int64, text), generate
+
+
+def _place(context: Any, builder: Any, buffer: Any, args: Any) -> Any:
+    """Return the address of buffer[at], the first two of ``args``."""
+    return builder.gep(context.make_array(buffer)(context, builder, args[0]).data, [args[1]])
+
+
+_write_eight: Any = intrinsic(_writing_eight)
+_write_all: Any = intrinsic(_writing_bytes)
+
+
+@inlined
 def _times_power(value: float, exponent: int) -> float:
     """Return value · 10^exponent, rounded once where the power is exact."""
     if exponent >= 0:
@@ -64,7 +104,7 @@ def write_integer(buffer: Bytes, at: int, value: int) -> int:
     return at + digits
 
 
-@loop
+@inlined
 def write_number(buffer: Bytes, at: int, value: float, resolution: float) -> int:
     """Write a finite number rounded to 6 significant digits; return the position after it.
 
@@ -142,7 +182,7 @@ def _write_fine(buffer: Bytes, at: int, value: float, exponent: int, resolution:
     return at + digits + 1
 
 
-@loop
+@inlined
 def _exponent(value: float) -> int:
     """Return floor(log10(value)) or one more; the most common range takes comparisons instead of a logarithm."""
     if 1.0 <= value < 1e6:
@@ -153,28 +193,30 @@ def _exponent(value: float) -> int:
     return math.floor(math.log10(value))
 
 
-@loop
+@inlined
 def _write_digits(buffer: Bytes, at: int, mantissa: int, whole: int) -> int:
-    """Write 6 digits without trailing zeros, and a point after the first ``whole`` (0: the point is written)."""
+    """Write 6 digits without trailing zeros, and a point after the first ``whole`` (0: the point is written).
+
+    Eight bytes are written at once, whatever the number of digits; the next number overwrites those that are too many.
+    """
     high = np.uint32(mantissa) // np.uint32(1000)
     low = np.uint32(mantissa) - high * np.uint32(1000)
     digits = DIGITS - (_TRAILING[low] if low else 3 + _TRAILING[high])
+    text = _TRIPLES[high] | _TRIPLES[low] << np.uint64(24)
     pointed = 0 < whole < DIGITS
-    for i in range(3):  # always the same stores: a mispredicted branch costs more than a store
-        first, second = _TRIPLES[high, i], _TRIPLES[low, i]
-        buffer[at + i + (pointed and i >= whole)] = first
-        buffer[at + 3 + i + (pointed and i + 3 >= whole)] = second
     if pointed:
-        buffer[at + whole] = _POINT
+        place = np.uint64(8 * whole)
+        before = (np.uint64(1) << place) - np.uint64(1)
+        text = (text & before) | np.uint64(_POINT) << place | (text & ~before) << np.uint64(8)
+    _write_eight(buffer, at, text)
     for i in range(DIGITS, whole):
         buffer[at + i] = _ZERO
     return at + (digits + pointed if digits > whole else max(whole, digits))
 
 
-@loop
+@inlined
 def _write_bytes(buffer: Bytes, at: int, text: Bytes) -> int:
-    for i in range(text.shape[0]):
-        buffer[at + i] = text[i]
+    _write_all(buffer, at, text)
     return at + text.shape[0]
 
 
