@@ -105,11 +105,18 @@ SPECS: Mapping[str, ModelSpec] = {
         {"freq": "8h", "ttl": "30d"},
         horizon=5,
         season=(3, 21),
-        targets=TargetBars(back=(1, 1), alike=2, local=FAR_AWAY, places=3, softmax=16, missing="share", mean=False),
+        targets=TargetBars(
+            back=(1, 1), alike=2, local=FAR_AWAY, places=3, softmax=16, loops=True, missing="share", mean=False
+        ),
         online=Online(network_on_days_off=True),
     ),
     "further seasons": model_spec(
-        {}, horizon=6, season=(4,), further=(9,), targets=TargetBars(back=(2, 2), missing="share"), online=NEW_ONLINE
+        {},
+        horizon=6,
+        season=(4,),
+        further=(9,),
+        targets=TargetBars(back=(2, 2), loops=True, missing="share"),
+        online=NEW_ONLINE,
     ),
     "online": model_spec({}, horizon=5, season=(4, 9), naive=2, online=ONLINE_BESIDE_NETWORK),
     "zero": zero_spec(

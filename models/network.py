@@ -21,7 +21,7 @@ from streamcast.models.cells.cell import Cell, Exact, State, fold
 from streamcast.models.cells.stack import Composite, EarlyExit, Stack
 from streamcast.models.int8 import keep_as_int8
 from streamcast.models.linear import RowLinear
-from streamcast.models.readout.aligned import Aligned, TargetInputs, TargetShape
+from streamcast.models.readout.aligned import Aligned, AlignedForm, TargetInputs, TargetShape
 from streamcast.models.readout.attention import NoAttention, ScaleAttention, Temporal
 from streamcast.models.readout.lag_window import Window
 from streamcast.models.spec import Spec, SpecError, make, within
@@ -173,8 +173,9 @@ class Network(nn.Module):
         return fold(stack, x_TBF, state, mask_TB, dt_TB)
 
     def distribution(
-        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetInputs | None = None
-    ) -> Tensor:
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor,
+        targets: TargetInputs | None = None, aligned: AlignedForm | None = None,
+    ) -> Tensor:  # fmt: skip
         """Return the head's parameters at every step of the horizon, [B, h, P]; see ``read``."""
         pasts = [
             attention.encode(memory_BRH, filled_B)
@@ -191,7 +192,7 @@ class Network(nn.Module):
             if targets is None:
                 message = "this network has an aligned read-out: it needs the target bars of each answer"
                 raise ValueError(message)
-            moved_Bh, more_BhP = self.aligned(context_BD, lags_BL, targets, highway_Bh)
+            moved_Bh, more_BhP = (aligned or self.aligned)(context_BD, lags_BL, targets, highway_Bh)
             numbers_BhP, highway_Bh = numbers_BhP + more_BhP, moved_Bh
         ways = [
             moved for moved in (highway_Bh, None if self.window is None else self.window(lags_BL)) if moved is not None
@@ -199,6 +200,13 @@ class Network(nn.Module):
         if not ways:
             return numbers_BhP
         return self.head.moved(numbers_BhP, ways[0] if len(ways) == 1 else (ways[0] + ways[1]) / 2)
+
+    def quantiles(
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor,
+        targets: TargetInputs | None = None, aligned: AlignedForm | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Return what ``read`` does, but quantiles may still cross; ``aligned`` takes the place of the read-out's."""
+        return self.head.quantiles(self.distribution(memories, filled, lags_BL, targets, aligned))
 
     def read(
         self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetInputs | None = None
@@ -210,7 +218,7 @@ class Network(nn.Module):
         oldest first, less the newest, over the unit of the normaliser.  ``targets`` is needed where
         the network has an aligned read-out.
         """
-        return self.head.quantiles(self.distribution(memories, filled, lags_BL, targets)).sort(-1).values
+        return self.quantiles(memories, filled, lags_BL, targets).sort(-1).values
 
     def loss(self, numbers_BhP: Tensor, outcome_Bh: Tensor, weight_B: Tensor | None = None) -> Tensor:
         """Return the head's loss of a ``distribution`` over all steps whose outcome is not NaN, rows weighted."""
@@ -266,10 +274,11 @@ class NoNetwork(Network):
         return x_TBF[..., :0], state
 
     def distribution(
-        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor, targets: TargetInputs | None = None
-    ) -> Tensor:
+        self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor,
+        targets: TargetInputs | None = None, aligned: AlignedForm | None = None,
+    ) -> Tensor:  # fmt: skip
         """Raise SpecError: there are no parameters to learn."""
-        del memories, filled, lags_BL, targets
+        del memories, filled, lags_BL, targets, aligned
         message = "a model without a network has no distribution: only its online layer forecasts."
         raise SpecError(message)
 

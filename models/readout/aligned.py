@@ -12,6 +12,7 @@ the inputs that are known in advance.  The first layer is a sum, so its largest 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,6 +60,10 @@ class TargetShape:
         within("the number of seasonal values", self.seasonal, 1, self.features)
         within("the number of rows of the look-up table", self.rows, 1, 1_000_000)
         within("the width of the softmax", self.softmax, 0, 64)
+
+
+AlignedForm = Callable[[Tensor, Tensor, TargetInputs, Tensor | None], tuple[Tensor, Tensor]]
+"""The arguments and results of ``Aligned``: another form of it may be faster where there are no gradients."""
 
 
 class Aligned(nn.Module):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from streamcast.engine.readout import LoopedReadOut
 from streamcast.engine.slab import Slab
 from streamcast.engine.tiles import Tiles, whole_tiles
 from streamcast.kernels import rings as memory
@@ -25,10 +26,10 @@ Singles = npt.NDArray[np.float32]
 
 BLOCK_ROWS = 512
 """Rows of one call of the network; a multiple of a tile."""
-TARGET_BARS, LEAST_ROWS = 6_144, 64
+TARGET_BARS, LEAST_ROWS = 12_288, 64
 """Where answers have target bars, a read-out takes rows with about so many, or the least.
 
-Fewer are more calls of torch, more leave the cache (DECISIONS.md, 84).
+Fewer are more calls of torch, more leave the cache (DECISIONS.md, 93).
 """
 
 
@@ -50,6 +51,9 @@ class Inference:
     def __init__(self, spec: ModelSpec, network: Network, slab: Slab) -> None:
         self._shape = (spec.horizon, len(spec.quantiles))
         self._network = network.eval()
+        self._aligned = None
+        if network.aligned is not None and spec.targets is not None and spec.targets.loops:
+            self._aligned = LoopedReadOut(network.aligned, spec.horizon)
         self._slab = slab
         self._scratch = np.empty(0, np.int64)
         self._tiles = Tiles()
@@ -75,7 +79,10 @@ class Inference:
         return scales
 
     def read(self, scales: list[ScaleSteps], steps: Steps, answers: int) -> Singles:
-        """Run attention and head for A answers, a block at a time; return normalised quantiles [A, h, Q]."""
+        """Run attention and head for A answers, a block at a time; return normalised quantiles [A, h, Q].
+
+        They may cross.
+        """
         q = np.empty((answers, *self._shape), np.float32)
         rings = [self._slab.arrays.get(f"past.{scale}") for scale in range(len(scales))]
         before = [np.empty_like(part.y) for part in scales]
@@ -99,9 +106,10 @@ class Inference:
                     )  # fmt: skip
                     memories.append(recent[: whole_tiles(rows)])
                     filled.append(have[: whole_tiles(rows)])
-                q_tile = self._network.read(
-                    memories, filled, torch.from_numpy(steps.lags[whole]), self._target_bars(steps, whole)
-                )
+                q_tile = self._network.quantiles(
+                    memories, filled, torch.from_numpy(steps.lags[whole]), self._target_bars(steps, whole),
+                    self._aligned,
+                )  # fmt: skip
                 q[block] = q_tile[:rows].numpy()
         for scale, (part, ring) in enumerate(zip(scales, rings, strict=True)):
             if ring is not None:

@@ -79,7 +79,7 @@ ROUNDING = 1e-9
 def scale_back(
     q: Singles, last: Floats, unit: Floats, lower: float, forecast: Floats, finite: npt.NDArray[np.bool_]
 ) -> None:
-    """Write normalised quantiles [A, H, Q] as forecasts in the units of the series, none below ``lower``.
+    """Write normalised quantiles [A, H, Q] as forecasts in the units of the series, rising, none below ``lower``.
 
     ``finite`` [A] is False where one is not finite.
     """
@@ -88,9 +88,13 @@ def scale_back(
         for h in range(q.shape[1]):
             for j in range(q.shape[2]):
                 value = last[a] + unit[a] * q[a, h, j]
-                forecast[a, h, j] = lower if value < lower else value
                 if not math.isfinite(value):
                     finite[a] = False
+                value, at = lower if value < lower else value, j
+                while at > 0 and forecast[a, h, at - 1] > value:
+                    forecast[a, h, at] = forecast[a, h, at - 1]
+                    at -= 1
+                forecast[a, h, at] = value
 
 
 @loop

@@ -212,6 +212,9 @@ class TargetBars(Frozen):
     softmax: int = Field(
         default=0, ge=0, le=64, description="least width of the softmax over candidates; below 16 torch takes longer"
     )
+    loops: bool = Field(
+        default=False, description="whether the service sums candidates in loops of its own instead of torch's"
+    )
 
 
 class Online(Frozen):

@@ -174,6 +174,7 @@ def default_spec(
             week=week,
             known=known_inputs,
             softmax=SOFTMAX,
+            loops=True,
             missing="share",
             mean=False,
         ),

@@ -260,3 +260,11 @@ def test_forecasts_are_scaled_back_and_what_is_not_finite_is_said() -> None:
     scale_back(q, np.array([10.0, 0.0, 0.0]), np.array([0.5, 1.0, 1.0]), -np.inf, out, finite)
     assert finite.tolist() == [True, False, False]
     assert out[0].tolist() == [[10.0, 10.5, 11.0]]
+
+
+@given(st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=5))
+def test_quantiles_that_cross_are_put_in_order(levels: list[float]) -> None:
+    q = np.array([[levels]], np.float32)
+    out = np.empty(q.shape)
+    scale_back(q, np.array([2.0]), np.array([3.0]), -10.0, out, np.empty(1, np.bool_))
+    np.testing.assert_array_equal(out[0, 0], np.maximum(np.sort(2.0 + 3.0 * q[0, 0].astype(float)), -10.0))

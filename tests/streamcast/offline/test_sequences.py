@@ -15,7 +15,7 @@ from torch import Tensor
 
 from streamcast.engine.engine import Engine, Ints
 from streamcast.models.network import Network
-from streamcast.models.readout.aligned import TargetInputs
+from streamcast.models.readout.aligned import AlignedForm, TargetInputs
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.sequences import Sequences, sequences
@@ -83,18 +83,19 @@ class Recorder:
         self.spec, self.network = spec, new_network(spec)
         self.engine = Engine(spec, self.network)
         self.reads: list[Read] = []
-        self.network.read = self.read  # type: ignore[method-assign]
+        self.network.quantiles = self.quantiles  # type: ignore[method-assign]
 
-    def read(
+    def quantiles(
         self,
         memories: Sequence[Tensor],
         filled: Sequence[Tensor],
         lags_BL: Tensor,
         targets: TargetInputs | None = None,
+        aligned: AlignedForm | None = None,
     ) -> Tensor:
         seen = (lags_BL, *(targets or ()))
         self.reads.append(([m.clone() for m in memories], [f.clone() for f in filled], [part.clone() for part in seen]))
-        return Network.read(self.network, memories, filled, lags_BL, targets)
+        return Network.quantiles(self.network, memories, filled, lags_BL, targets, aligned)
 
 
 def served(recorder: Recorder, history: History) -> tuple[Forecasts, Ints, list[Tensor], list[Tensor], list[Tensor]]:
