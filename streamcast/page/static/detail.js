@@ -178,11 +178,13 @@ export class Detail {
     const error = mean(known.map(({ value, i }) => Math.abs(value - middle[i])));
     const naive = mean(known.map(({ value, i }) => [value, forecast.naive[i]]).filter(([, before]) => before !== null)
       .map(([value, before]) => Math.abs(value - before)));
+    const hasInterval = forecast.levels.length > 1;
     const inside = known.filter(({ value, i }) => forecast.values[0][i] <= value && value <= forecast.values.at(-1)[i]).length;
     const bold = (text) => make("b", {}, text);
     box.replaceChildren(bold(`${known.length} of ${middle.length}`), ` ${plural(middle.length, "step")} observed`);
     if (known.length) {
-      box.append("; mean error ", bold(exact(error)), ", naive ", bold(exact(naive)), ` (${this.stats.naive}); `, bold(`${inside} of ${known.length}`), " inside the interval");
+      box.append("; mean error ", bold(exact(error)), ", naive ", bold(exact(naive)), ` (${this.stats.naive})`);
+      if (hasInterval) box.append("; ", bold(`${inside} of ${known.length}`), " inside the interval");
     }
     if (closed) box.append("; ", bold(closed === middle.length ? `all ${closed}` : `${closed}`), " in closed hours: nobody can score them");
     if (missing) box.append("; ", bold(`${missing}`), " without a value: nobody can score them");
@@ -257,7 +259,7 @@ export class Detail {
       panel(mine, mine.naive, "--naive", "y2", "naive's error", { dash: "dot" }),
       ...others.map(([, { errors }]) => panel(errors, errors.error, "--rival", "y2", "other lane's error", { dash: "dash" })),
       panel(mine, mine.error, "--forecast", "y2", "error"),
-      { ...panel(mine, mine.coverage.map((share) => share === null ? null : share * 100), "--forecast", "y3", "inside", { shape: "hvh" }), hovertemplate: "%{y:.0f} %" },
+      ...(this.stats.nominal === 0 ? [] : [{ ...panel(mine, mine.coverage.map((share) => share === null ? null : share * 100), "--forecast", "y3", "inside", { shape: "hvh" }), hovertemplate: "%{y:.0f} %" }]),
     ];
   }
 
@@ -287,7 +289,7 @@ export class Detail {
       yaxis: { ...axis, ...plainNumbers, domain: [0.42, 1], nticks: 6, range: within("y", "yaxis") },
       yaxis2: { ...axis, ...plainNumbers, domain: [0.19, 0.35], nticks: 3, range: within("y2", "yaxis2") },
       yaxis3: { ...axis, domain: [0, 0.12], range: this.zoom.yaxis3 ?? [-8, 108], tickvals: [0, 100], ticktext: ["0 %", "100 %"] },
-      annotations: [title(plainText(this.stats.target), 1.005), title(`${narrow ? "" : "mean absolute "}error of the forecast made at that time, all steps`, 0.355), title("inside the interval, all steps", 0.125)],
+      annotations: [title(plainText(this.stats.target), 1.005), title(`${narrow ? "" : "mean absolute "}error of the forecast made at that time, all steps`, 0.355), title(nominal === 0 ? "one quantile makes no interval" : "inside the interval, all steps", 0.125)],
       shapes: [
         ...this.series.closed.map(([first, last]) => ({ type: "rect", layer: "below", x0: wallClock(first - freq / 2), x1: wallClock(last + freq / 2), yref: "y domain", y0: 0, y1: 1, fillcolor: ink("--raised"), line: { width: 0 } })),
         ...(nominal ? [rule("y3", nominal * 100)] : []),

@@ -145,6 +145,7 @@ def a_series(
     error: float,
     cutoffs: Iterable[int] = (),
     warm: bool = True,
+    levels: tuple[float, ...] = (0.1, 0.5, 0.9),
 ) -> None:
     """Give the board the bars of one series, and forecasts of 12 steps that are wrong by ``error``."""
     bars = [(bar, value) for bar, value in enumerate(values) if value is not None]
@@ -153,7 +154,7 @@ def a_series(
     board.take_records(Batch(RECORDS, range(count), [START] * count, [None] * count, rows, count))
     for cutoff in cutoffs:
         steps = [values[(cutoff + step) % len(values)] or 0.0 for step in range(1, 13)]
-        quantiles = {str(q): [step + error + 5 * (q - 0.5) for step in steps] for q in (0.1, 0.5, 0.9)}
+        quantiles = {str(q): [step + error + 5 * (q - 0.5) for step in steps] for q in levels}
         message = forecast(key, START + cutoff * FREQ, quantiles, warm=warm)
         board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
     board.score(10**6)
@@ -472,6 +473,21 @@ def test_a_series_that_is_warming_up_says_so_and_its_forecasts_count_nowhere(bro
         walk(page, "#/series/warm")
         until(page, f"{drawn}.length === 3 && Math.min(...{values}) > 0")
         expect(page.locator("#facts")).not_to_contain_text("warming up")
+
+
+def test_one_quantile_makes_no_interval(browser: Browser, nothing: Stage) -> None:
+    waves = [float(bar % 24) for bar in range(80)]
+    a_series(nothing.board, "median", waves, error=1.0, cutoffs=range(50, 80), levels=(0.5,))
+    sample(nothing.board)
+    with closing(nothing.open(browser, "#/series/median")) as page:
+        expect(page.locator("#chart .annotation-text").last).to_have_text("one quantile makes no interval")
+        page.locator("#cutoff").focus()
+        for _ in range(12):
+            page.keyboard.press("ArrowLeft")
+        expect(page.locator("#outcome")).to_contain_text("12 of 12 steps observed; mean error")
+        assert "inside" not in page.locator("main").inner_text()
+        names = "document.getElementById('chart').data.map(({name}) => name)"
+        assert set(page.evaluate(names)) == {"median", "naive", "observed", "naive's error", "error"}
 
 
 def test_a_lone_observation_is_seen(browser: Browser, nothing: Stage) -> None:
