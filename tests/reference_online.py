@@ -25,6 +25,7 @@ class OnlineLayer:
         network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
         one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0, medians: bool = False,
+        network_reach: float = 0.0,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -38,7 +39,7 @@ class OnlineLayer:
         self.issued: list[tuple[Floats, Floats] | None] = []
         n = len(self.seasons)
         self.one_regression, self.shared_widths = one_regression, shared_widths
-        self.network_spread, self.medians = network_spread, medians
+        self.network_spread, self.network_reach, self.medians = network_spread, network_reach, medians
         self.features = 8 if one_regression else 2 * n + 9
         self.memories: tuple[float, ...] = ((14.0,) if one_regression else (120.0, 7.0)) if regressions else ()
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
@@ -135,10 +136,10 @@ class OnlineLayer:
             network = None
         better = network is not None and self.edge >= 0
         alone = [better and bool(off) and off[h] for h in range(self.horizon + 1)]
+        self.held: list[float] = []
         forecast = np.array([self.levels_of(t, h, network, alone=alone[h]) for h in range(1, self.horizon + 1)])
         if answer:
-            medians: Floats = np.full(self.horizon, math.nan) if network is None else network[:, self.median]
-            self.issued[-1] = (forecast, medians)
+            self.issued[-1] = (forecast, np.array(self.held))
         return forecast
 
     def compare(self, t: int, y: float) -> None:
@@ -286,11 +287,15 @@ class OnlineLayer:
         del self.y[t + 1 :]
         experts[0] = math.nan if network is None else network[h - 1, self.median]
         experts += [base + self.regress(r, h, x) for r in range(len(self.memories))]
+        local = self.between(self.sigma, h) * max(self.share[self.part(u)], 0.05)
+        if self.network_reach and local > 0 and not np.isnan(experts[1:]).all():
+            reach = self.network_reach * local
+            experts[0] = np.clip(experts[0], np.nanmin(experts[1:]) - reach, np.nanmax(experts[1:]) + reach)
+        self.held.append(experts[0])
         weights = self.between(self.weight, h)
         clipped = np.maximum(experts, self.lower)
         mixed = clipped[0] if alone else self.mix(weights, clipped)
         mixed = max(0.0, self.lower) if math.isnan(mixed) else mixed
-        local = self.between(self.sigma, h) * max(self.share[self.part(u)], 0.05)
         share = weights[0] + self.network_spread * (1 - weights[0])
         trust = 0.0 if network is None else 1.0 if alone else share
         theta = self.between(self.theta, h) + self.phi[self.part(t + h)]

@@ -129,6 +129,7 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
         mirror=mirror,
         opposed=np.where(mirror != np.arange(len(mirror)), 0.5, 0.0) * online.shared_widths,
         network_spread=online.network_spread,
+        network_reach=online.network_reach,
         hourly_step=online.hourly_coverage_step * (min(1.0, 24.0 / day) if day > 1 else 1.0),
         error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
         first_regret=np.array(

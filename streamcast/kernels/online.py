@@ -34,7 +34,9 @@ or (older specs) two of 120 and 7.  Each system is solved once in 2·G bars (Cho
 **Weights.**  ML-Poly on the gradient (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044).  With the mixture m of
 today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (1 − forget/S0)·R_e + r_e; V_e ← max(1,
 (1 − forget/S0)·V_e + r_e²).  w_e ∝ max(0, (R_e + R̄_e)/2) / ((V_e + V̄_e)/2), where R̄, V̄ are means over the ladder;
-if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.
+if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.  Where the spec
+says so, the network is held within ``network_reach`` · local (below) of the range of the others: one that has learned
+from few bars may be far out after an outage, long before its weight falls.
 
 **Levels.**  sigma is the running mean of |y − m|, memory 60 + 3·h bars.  A step whose outcomes have not come borrows
 the sigma of the longest step g that has one, times √(h / g).  The share of sigma by part of the day has a memory of 14
@@ -139,6 +141,7 @@ class LayerPlan(NamedTuple):
     mirror: Ints  # Q: the level as far from 1 as this one from 0, or itself
     opposed: Floats  # Q: how much of the mirror's shortfall is taken from its own: 0, or .5 to share widths alone
     network_spread: float  # the share of the other experts' weight that the network's distances of levels have, too
+    network_reach: float  # mean errors that the network may lie outside the other experts, 0 for no limit
     hourly_step: float
     error_rate: Floats  # L
     first_regret: Floats  # E
@@ -518,6 +521,17 @@ def _bounded(expert: Floats, lower: float) -> None:
         expert[e] = lower if expert[e] < lower else expert[e]
 
 
+@inlined
+def _within_reach(expert: Floats, reach: float) -> None:
+    """Hold the network's forecast at most ``reach`` outside those of the other experts."""
+    least, most = math.inf, -math.inf
+    for e in range(1, expert.shape[0]):
+        if not math.isnan(expert[e]):
+            least, most = min(least, expert[e]), max(most, expert[e])
+    if least <= most:
+        expert[0] = min(max(expert[0], least - reach), most + reach)
+
+
 @loop
 def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float) -> float:
     """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base."""
@@ -750,19 +764,22 @@ def _answer(
         expert[0] = forecast[a, h - 1, median] if network else math.nan
         if plan.systems > 0:
             _regress(rungs[h], rungs_next[h], rung_shares[h], regression, x, base, expert)
-        _bounded(expert, lower)
         low, high, share = steps[h], steps_next[h], step_shares[h]
+        local = (1.0 - share) * mixture[low, 3 * experts] + share * mixture[high, 3 * experts]
+        local *= max(moments[shares + part], LEAST_SHARE)
+        if network and plan.network_reach > 0.0 and local > 0.0:
+            _within_reach(expert, plan.network_reach * local)
+        issued = expert[0]
+        _bounded(expert, lower)
         for e in range(experts):
             weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
         alone = better and off[a, h]
         mixed = expert[0] if alone else _mix(weights, expert)
         if math.isnan(mixed):
             mixed = max(0.0, lower)
-        local = (1.0 - share) * mixture[low, 3 * experts] + share * mixture[high, 3 * experts]
-        local *= max(moments[shares + part], LEAST_SHARE)
         cell = pending_start[low] + t % ladder[low] if share == 0.0 else -1
         if cell >= 0:
-            pending[cell, median] = forecast[a, h - 1, median] if network else math.nan
+            pending[cell, median] = issued
         trust = 1.0 if alone else weights[0] + plan.network_spread * (1.0 - weights[0]) if network else 0.0
         written = _write_levels(
             normal, median, lower, mixture, low, high, share, hourly, part, mixed, local, trust, forecast, a, h

@@ -254,6 +254,11 @@ class Online(Frozen):
         le=1,
         description="how much of the other experts' weight goes to the network where the distances of levels are mixed",
     )
+    network_reach: float = Field(
+        default=0.0,
+        ge=0,
+        description="how many mean errors the network's forecast may lie outside all others; 0 for no limit",
+    )
     hourly_coverage_step: float = Field(
         default=0.0,
         ge=0,
@@ -278,6 +283,8 @@ NEW_ONLINE = Online(
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})
 """The same beside a network that has learned from many bars: there the second regression brings nothing."""
+ONLINE_AFTER_FEW_BARS = NEW_ONLINE.model_copy(update={"network_reach": 3.0})
+"""The same beside a network that has learned from few bars, which may be far out where something is new to it."""
 
 
 def spread(horizon: int) -> tuple[int, ...]:

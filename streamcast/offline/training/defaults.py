@@ -27,6 +27,7 @@ from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
 from streamcast.spec.model_spec import (
     MOST_SEASON,
     NEW_ONLINE,
+    ONLINE_AFTER_FEW_BARS,
     ONLINE_BESIDE_NETWORK,
     Aggregate,
     Column,
@@ -56,7 +57,7 @@ YEARS_BACK, FEWEST_YEARS = 3, 2.5
 ALIKE = 3
 """How many earlier days of the same kind the model reads, where days of the week differ."""
 FEW_BARS = 10_000
-"""Bars of all series, below which a network has learned too little to be without the second regression."""
+"""Bars of all series, below which a network has learned too little to be without the second regression and a limit."""
 SOFTMAX = 16
 """Least width of the read-out's softmax: torch takes eight times as long for 15 numbers as for 16."""
 MANY_ZEROS = 0.05
@@ -161,7 +162,7 @@ def default_spec(
         online=None
         if plain
         else _layer(
-            NEW_ONLINE if bars_by_series.sum() < FEW_BARS else ONLINE_BESIDE_NETWORK,
+            ONLINE_AFTER_FEW_BARS if bars_by_series.sum() < FEW_BARS else ONLINE_BESIDE_NETWORK,
             {"network_on_days_off": bool(local.days_off), **(online or {})},
         ),
         targets=None

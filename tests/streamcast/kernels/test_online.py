@@ -13,7 +13,7 @@ from harness.streams import GRU, model_spec
 from streamcast.engine.online import layer_fields, plan, regression_ladder, scored_ladder
 from streamcast.kernels import online
 from streamcast.kernels.online import LayerState, Overwritten, learn_and_answer, new_scratch
-from streamcast.spec.model_spec import NEW_ONLINE, ONLINE_BESIDE_NETWORK, ModelSpec, Online
+from streamcast.spec.model_spec import NEW_ONLINE, ONLINE_AFTER_FEW_BARS, ONLINE_BESIDE_NETWORK, ModelSpec, Online
 from tests.reference_online import OnlineLayer
 
 Floats = npt.NDArray[np.float64]
@@ -76,7 +76,7 @@ def daily(bars: int, day: int, random: np.random.Generator, gaps: float = 0.1) -
 
 @pytest.mark.parametrize("seasons_and_horizon", SHAPES)
 @pytest.mark.parametrize("source", ["network", "no network"])
-@pytest.mark.parametrize("online", [NEW_ONLINE, ONLINE_BESIDE_NETWORK, Online()])
+@pytest.mark.parametrize("online", [ONLINE_AFTER_FEW_BARS, ONLINE_BESIDE_NETWORK, Online()])
 def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], source: str, online: Online) -> None:
     seasons, horizon = seasons_and_horizon
     random = np.random.default_rng(horizon)
@@ -92,6 +92,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
         shared_coverage_step=online.shared_coverage_step, hourly_coverage_step=online.hourly_coverage_step,
         regressions_wait=online.regressions_wait, one_regression=online.one_regression,
         shared_widths=online.shared_widths, network_spread=online.network_spread, medians=online.medians,
+        network_reach=online.network_reach,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
@@ -142,6 +143,21 @@ def test_where_most_values_are_0_medians_forecast_better_than_means() -> None:
         forecast = run(spec, y)[1_000:-1, 0, spec.median]
         error[medians] = np.abs(y[1_001:] - forecast).mean()
     assert error[True] < 0.95 * error[False]
+
+
+def test_a_network_that_is_suddenly_far_out_is_held_near_the_simple_forecasts() -> None:
+    """Its weight falls only once outcomes have come, which a day ahead is a day late."""
+    random = np.random.default_rng(7)
+    y = np.sin(np.arange(24 * 40) * 2 * np.pi / 24) + 0.1 * random.normal(size=24 * 40)
+    near = np.sin((np.arange(len(y))[:, None] + np.arange(1, 25)) * 2 * np.pi / 24)
+    network = near[:, :, None] + np.array([-0.1, 0.0, 0.1])
+    network[-1] += 100.0
+    error = {}
+    for layer in (ONLINE_BESIDE_NETWORK, ONLINE_AFTER_FEW_BARS):
+        forecast = run(spec_of((24,), 24, online=layer), y, network)
+        error[layer.network_reach] = np.abs(forecast[-1, :, 1] - near[-1]).max()
+    assert error[0.0] > 10.0
+    assert error[3.0] < 1.0
 
 
 def test_a_bar_below_its_interval_moves_both_levels_outwards() -> None:
