@@ -235,7 +235,7 @@ def segrnn(hidden: int = 128, patch: int = 24, segment: int = 24, dropout: float
     )
 
 
-def windowed(cell: Spec, /, hidden: int = 32, width: int = 128, patch: int = 24, dropout: float = 0.5) -> Composition:
+def windowed(cell: Spec, /, hidden: int = 32, width: int = 128, patch: int = 24, dropout: float = 0.1) -> Composition:
     """Return a small recurrent network and, beside it, SegRNN over the lag window (Lin 2023, arXiv 2308.11200)."""
     return Composition(
         stack=_layers(cell, hidden, 1),
