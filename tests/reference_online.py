@@ -114,7 +114,7 @@ class OnlineLayer:
         ``off`` says whether this bar and the next H are on days off.
         """
         t = len(self.y)
-        y = min(max(y, -1e100), 1e100) if math.isfinite(y) else math.nan
+        y = max(min(max(y, -1e100), 1e100), self.lower) if math.isfinite(y) else math.nan
         self.y.append(y)
         self.d.append(math.nan)
         if not math.isnan(y):

@@ -3,7 +3,9 @@
 One call of ``learn_and_answer`` takes the steps of a chunk, those of each series in order.  For each step it settles
 the forecasts of this bar, updates what is learned, and turns the network's forecast into the final one.  It reads
 outcomes up to the cutoff only.  All numbers are float64; an outcome that is not finite counts as missing, and
-outcomes are clipped at 1e100.  The network's forecast counts only if all of it is finite.
+outcomes are clipped at 1e100.  One below the spec's lower bound counts as the bound, which is the nearest that a
+forecast may come: as a miss it would widen intervals without end.  The network's forecast counts only if all of it is
+finite.
 
 Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
 steps (the ladder), G regression steps (a coarser ladder), R regressions a step, E experts, P features, B parts of the
@@ -810,7 +812,7 @@ def learn_and_answer(
     seasons = plan.seasons.shape[0]
     for k in sequence:
         slot, t = slots[k], orders[k]
-        y = _within(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
+        y = max(_within(outcomes[k], LARGEST), plan.lower) if math.isfinite(outcomes[k]) else math.nan
         row = LayerRow(
             state.observed[slot], state.deviation[slot], state.cutoff[slot], state.places[slot], state.pending[slot],
             state.moments[slot], state.hourly[slot], state.regression[slot], state.mixture[slot],

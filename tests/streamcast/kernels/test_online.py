@@ -160,6 +160,14 @@ def test_a_network_that_is_suddenly_far_out_is_held_near_the_simple_forecasts() 
     assert error[3.0] < 1.0
 
 
+def test_outcomes_below_the_bound_do_not_widen_intervals_above_it() -> None:
+    random = np.random.default_rng(3)
+    y = 10 * np.sin(np.arange(24 * 50) * 2 * np.pi / 24) + 5 * random.normal(size=24 * 50)
+    bounded, free = (run(spec_of((24,), 24, lower=lower, online=NEW_ONLINE), y)[-1] for lower in (0.0, None))
+    assert (bounded >= 0.0).all()
+    np.testing.assert_allclose(bounded[:, 2], np.maximum(free[:, 2], 0.0), atol=4.0)
+
+
 def test_a_bar_below_its_interval_moves_both_levels_outwards() -> None:
     """Misses change side before their feedback comes, their size stays: what steps share are widths."""
     random = np.random.default_rng(2)
