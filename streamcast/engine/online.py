@@ -100,6 +100,7 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
         seasons=seasons,
         depths=np.array(_depths(len(seasons)), np.int64),
         center=online_kernel.MEDIAN if online.medians else online_kernel.TRIMMED,
+        exact=online.exact,
         lead=lead,
         places_start=np.concatenate([[0], np.cumsum(rings)]),
         places_ago=lead + (back - 1) * seasons - ahead[:, None],

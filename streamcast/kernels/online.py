@@ -114,6 +114,7 @@ class LayerPlan(NamedTuple):
     seasons: Ints  # S
     depths: Ints  # S: earlier seasons of a trimmed mean and of a median
     center: int  # the column of places that is an expert: TRIMMED or MEDIAN
+    exact: bool  # whether means are held within what they are of, which rounding may leave
     lead: Ints  # S: how many bars ahead places are written
     places_start: Ints  # S + 1: where a season's ring begins
     places_ago: Ints  # H + 1, S: steps since the places of bar t + h were written
@@ -255,7 +256,7 @@ def _insert(ordered: Floats, count: int, value: float) -> None:
 
 @loop
 def _write_place(
-    observed: Floats, bar: int, season: int, depth: int, ordered: Floats, places: Floats, into: int
+    observed: Floats, bar: int, season: int, depth: int, exact: bool, ordered: Floats, places: Floats, into: int
 ) -> None:  # fmt: skip
     """Write the numbers of the place of ``bar``, from the values one season back and more; ``ordered`` is memory."""
     size = observed.shape[0]
@@ -282,6 +283,8 @@ def _write_place(
     trimmed = total / count if count > 0 else math.nan
     if count > 2:
         trimmed = (total - ordered[count - 1] - ordered[0]) / (count - 2)
+    if exact and count > 0:
+        trimmed = min(max(trimmed, ordered[0]), ordered[count - 1])
     places[into, TRIMMED] = trimmed
     places[into, RECENT] = recent / recent_count if recent_count > 0 else math.nan
     if places.shape[1] > MEDIAN:
@@ -407,15 +410,22 @@ def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
 
 
 @inlined
-def _mix(weights: Floats, expert: Floats) -> float:
-    """Return the weighted mean of the experts that have a forecast; without weight, the last such expert."""
+def _mix(weights: Floats, expert: Floats, exact: bool) -> float:
+    """Return the weighted mean of the experts that have a forecast; without weight, the last such expert.
+
+    An ``exact`` one is not outside their range by rounding, so that a constant is forecast as it is.
+    """
     total = value = 0.0
+    least, most = math.inf, -math.inf
     for e in range(expert.shape[0]):
         if not math.isnan(expert[e]):
             total += weights[e]
             value += weights[e] * expert[e]
+            if weights[e] > 0.0:
+                least = expert[e] if expert[e] < least else least
+                most = expert[e] if expert[e] > most else most
     if total > 1e-12:
-        return value / total
+        return min(max(value / total, least), most) if exact else value / total
     for e in range(expert.shape[0] - 1, -1, -1):
         if not math.isnan(expert[e]):
             return expert[e]
@@ -617,7 +627,7 @@ def _settle(
         _bounded(expert, plan.lower)
         for e in range(experts):
             weights[e] = mixture[step, 2 * experts + e]
-        mixed = _mix(weights, expert)
+        mixed = _mix(weights, expert, plan.exact)
         missed = abs(y - mixed)
         n = mixture[step, count] + 1.0
         mixture[step, count] = n
@@ -776,7 +786,7 @@ def _answer(
         for e in range(experts):
             weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
         alone = better and off[a, h]
-        mixed = expert[0] if alone else _mix(weights, expert)
+        mixed = expert[0] if alone else _mix(weights, expert, plan.exact)
         if math.isnan(mixed):
             mixed = max(0.0, lower)
         cell = pending_start[low] + t % ladder[low] if share == 0.0 else -1
@@ -838,8 +848,9 @@ def learn_and_answer(
             for i in range(row.places.shape[1]):
                 before.places[k, s, i] = row.places[cell, i]
             _write_place(
-                row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], scratch.ordered, row.places, cell
-            )
+                row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], plan.exact, scratch.ordered,
+                row.places, cell,
+            )  # fmt: skip
         if plan.systems > 0 and t > plan.seasons[0]:
             system, r = divmod(t % (2 * plan.systems), 2)
             if r < row.regression.shape[0]:

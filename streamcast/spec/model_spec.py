@@ -231,6 +231,10 @@ class Online(Frozen):
         default=False,
         description="whether simple forecasts repeat the median of earlier seasons, instead of a trimmed mean",
     )
+    exact: bool = Field(
+        default=False,
+        description="whether a mean is held within what it is of, so that a constant is forecast as it is",
+    )
     network_prior: float = Field(
         default=5.0,
         ge=0,
@@ -279,6 +283,7 @@ NEW_ONLINE = Online(
     network_spread=0.5,
     hourly_coverage_step=0.1,
     medians=True,
+    exact=True,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})

@@ -168,6 +168,13 @@ def test_outcomes_below_the_bound_do_not_widen_intervals_above_it() -> None:
     np.testing.assert_allclose(bounded[:, 2], np.maximum(free[:, 2], 0.0), atol=4.0)
 
 
+@pytest.mark.parametrize("value", [5.0, 0.1, 1e6 / 3, -7e-5])
+@pytest.mark.parametrize("online", [NEW_ONLINE, ONLINE_BESIDE_NETWORK])
+def test_a_constant_is_forecast_exactly(value: float, online: Online) -> None:
+    forecast = run(spec_of((24, 168), 24, online=online), np.full(600, value))
+    assert (forecast == value).all()
+
+
 def test_a_bar_below_its_interval_moves_both_levels_outwards() -> None:
     """Misses change side before their feedback comes, their size stays: what steps share are widths."""
     random = np.random.default_rng(2)
@@ -268,7 +275,9 @@ def test_places_that_were_written_ahead_have_the_bits_of_a_search_at_the_cutoff(
                 found = state.places[0, start + written % (stop - start)] if written >= 0 else np.full(columns, np.nan)
                 want = np.empty((1, columns))
                 place = t + h - (-(-h // season) - 1) * season
-                online._write_place(state.observed[0], place, season, int(constants.depths[s]), memory, want, 0)
+                online._write_place(
+                    state.observed[0], place, season, int(constants.depths[s]), constants.exact, memory, want, 0
+                )
                 assert found.tobytes() == want[0].tobytes() or (np.isnan(found).all() and np.isnan(want).all())
 
 
