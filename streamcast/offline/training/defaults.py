@@ -292,7 +292,7 @@ def bound_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
     if not below:
         return ()
     reached = f"{below:,} of {known:,} values lie below the bound of {spec.lower:g}, down to {least:g}"
-    return (f"{reached}: no forecast reaches them",)
+    return (f"{reached}: no forecast reaches them, and no interval holds them",)
 
 
 def unread_notes(spec: ModelSpec, known: Sequence[str], holidays: str | None) -> tuple[str, ...]:
