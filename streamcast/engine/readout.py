@@ -18,7 +18,7 @@ _NO_HIGHWAY = np.empty((0, 0), np.float32)
 
 
 class LoopedReadOut:
-    """``Aligned`` without gradients, in two thirds of its time; the last bits differ (DECISIONS.md, 93)."""
+    """``Aligned`` without gradients, in three quarters of its time; the last bits differ (DECISIONS.md, 93)."""
 
     def __init__(self, aligned: Aligned, horizon: int) -> None:
         self._aligned = aligned
