@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from streamcast.app.frames import Names, as_pandas
+from streamcast.app.frames import UNNAMED, Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
 from streamcast.app.notes import spec_notes
@@ -75,6 +75,10 @@ class Forecaster:
 
     Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
     those that come back are of pandas.
+
+    The columns of forecasts are called after the model: ``name`` is the median, ``<name>-lo-80`` and ``<name>-hi-80``
+    bound an interval.  Where another column has such a name, ``-forecast`` is added: a model ``y`` is ``y-forecast``
+    beside the outcomes ``y`` of ``cross_validation``.
 
     ``save`` writes a model folder, which ``load`` and the service read; a forecaster need not be pickled.
     """
@@ -228,13 +232,13 @@ class Forecaster:
         steps, kept = self._steps(h), self._columns(level)
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history = self._history(frame, names)
-        live = Stream(self.model)
+        live = Stream(self._unnamed)
         live.extend(history)
         if not (keys := live.series()):
-            return names.back(as_written(live.empty(), self._timezone, history.written), frame)
+            return self._named(as_written(live.empty(), self._timezone, history.written), names, frame)
         found = pd.concat([live.forecast(key).head(steps) for key in keys], ignore_index=True)
         found = as_written(found, self._timezone, history.written)
-        return names.back(found[["unique_id", "ds", "cutoff", *kept]], frame)
+        return self._named(found[["unique_id", "ds", "cutoff", *kept]], names, frame)
 
     def cross_validation(
         self, df: Any, n_windows: int = 1, step_size: int | None = None, *, refit: bool | int = False,
@@ -253,21 +257,21 @@ class Forecaster:
         history = self._history(frame, names)
         wanted, grid = cutoffs_of(history, spec, n_windows, step_size or spec.horizon), spec.series.grid
         windows = wanted.sort_values("cutoff").groupby("unique_id").cumcount(ascending=False).sort_index()
-        parts, model = [], self.model
+        parts, model = [], self._unnamed
         for place, window in enumerate(range(int(windows.max()), -1, -1) if refit else [-1]):
             some = wanted if window < 0 else wanted[windows == window]
             first = grid.start(grid.bar(int(some.cutoff.min())) + 1)
             if refit and place % int(refit) == 0:
                 with _shown(None, progress=progress) as follow:
                     past = history.between(int(history.ts_N[0]), first)
-                    model = replace(fit(past, spec, self._options, follow), name=self.name)
+                    model = replace(fit(past, spec, self._options, follow), name=UNNAMED)
             with _compiling():
                 found = backtest(model, history, first, baselines={}, keep=some.cutoff.unique().tolist()).frame()
             some = some.assign(cutoff=some.cutoff.to_numpy().astype("datetime64[ms]"))
             parts.append(found.merge(some, on=["unique_id", "cutoff"]))
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
-        return names.back(as_written(joined, self._timezone, history.written), frame)
+        return self._named(as_written(joined, self._timezone, history.written), names, frame)
 
     def plot(
         self, df: Any, h: int | None = None, level: Sequence[float] | None = None, *,
@@ -283,7 +287,7 @@ class Forecaster:
 
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history, spec = self._history(frame, names), self.model.spec
-        live = Stream(self.model, self._timezone, zoned=history.written.zoned)
+        live = Stream(self._unnamed, self._timezone, zoned=history.written.zoned)
         live.extend(history)
         chosen = list(series) if series else live.series()[:MOST_PLOTTED]
         steps, columns, back = self._steps(h), self._columns(level), (bars or 4 * spec.horizon) * spec.series.freq
@@ -350,6 +354,15 @@ class Forecaster:
         for change in history.changes:
             _warn(change, HistoryWarning)
 
+    @property
+    def _unnamed(self) -> Model:
+        """The trained model under a name that is no column of a frame."""
+        return replace(self.model, name=UNNAMED)
+
+    def _named(self, found: pd.DataFrame, names: Names, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return forecasts of the unnamed model under its own name and the columns of a frame."""
+        return names.back(found, self.model.name, self.model.spec.quantiles, frame)
+
     def _steps(self, h: int | None) -> int:
         """Return how many steps are wanted; raises SpecError for none, or for more than the horizon."""
         horizon = self.model.spec.horizon
@@ -360,13 +373,15 @@ class Forecaster:
         return h or horizon
 
     def _columns(self, level: Sequence[float] | None) -> list[str]:
-        """Return the columns of the median and of the intervals of these levels; raises SpecError for other levels."""
-        spec, name = self.model.spec, self.model.name
-        known = quantile_columns(name, spec.quantiles)
+        """Return the unnamed model's columns of the median and of these levels; raises SpecError for other levels."""
+        spec = self.model.spec
+        known = quantile_columns(UNNAMED, spec.quantiles)
         if level is None:
             return list(known)
-        wanted = quantile_columns(name, quantiles_of(level))
-        if missing := [column for column in wanted if column not in known]:
+        wanted = quantile_columns(UNNAMED, quantiles_of(level))
+        if not wanted.keys() <= known.keys():
+            own = zip(wanted, quantile_columns(self.model.name, tuple(wanted.values())), strict=True)
+            missing = [name for column, name in own if column not in known]
             levels = sorted({round(100 * abs(1 - 2 * each), 4) for each in spec.quantiles if each != 0.5})
             raise SpecError(
                 f"the model has no {', '.join(missing)}; its levels are {', '.join(f'{each:g}' for each in levels)}:"
@@ -516,8 +531,7 @@ class Stream:
     def empty(self) -> pd.DataFrame:
         """Return a forecast without rows."""
         nothing = np.empty((0, self._model.spec.horizon, len(self._model.spec.quantiles)))
-        frame = forecast_frame(self._model.spec, self._model.name, [], np.empty(0, np.int64), nothing)
-        return in_zone(frame, self._timezone, named=self._zoned)
+        return self._named(forecast_frame(self._model.spec, UNNAMED, [], np.empty(0, np.int64), nothing))
 
     def forecast(self, key: str | int) -> pd.DataFrame:
         """Return the newest forecast of a series, its times as datetimes; raises KeyError when there is none.
@@ -527,8 +541,11 @@ class Stream:
         if (name := series_key(key)) not in self._newest:
             raise KeyError(f"{name!r} has no forecast yet (of {len(self._newest)} series): update it first")
         cutoff, values_HQ = self._newest[name]
-        frame = forecast_frame(self._model.spec, self._model.name, [name], np.array([cutoff]), values_HQ[None])
-        return self._names.back(in_zone(frame, self._timezone, named=self._zoned))
+        return self._named(forecast_frame(self._model.spec, UNNAMED, [name], np.array([cutoff]), values_HQ[None]))
+
+    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        local = in_zone(frame, self._timezone, named=self._zoned)
+        return self._names.back(local, self._model.name, self._model.spec.quantiles)
 
     def _take(self, observations: Observations) -> bool:
         try:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Option
+from streamcast.offline.evaluation.frames import name_beside, quantile_columns
 from streamcast.offline.history.sources import ids_of
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
 """Nixtla's names, which are used where nobody gives others."""
+CUTOFF = "cutoff"
+"""The column that forecasts have besides those of the data."""
+UNNAMED = "model"
+"""What a model is called in a frame that has Nixtla's names: not like one of these, whatever its own name is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +41,28 @@ class Names:
         return {"id_col": self.id_col or "", "time_col": self.time_col, "target_col": self.target_col}
 
     def given(self, id_col: str | None, time_col: str | None, target_col: str | None) -> Names:
-        """Return these names with those that are given; '' as ``id_col`` means one series."""
+        """Return these names with those that are given; '' as ``id_col`` means one series.
+
+        Raises HistoryError for a column that is called as one of the forecasts' own.
+        """
         named = self if id_col is None else replace(self, id_col=id_col or None)
         named = named if time_col is None else replace(named, time_col=time_col)
-        return named if target_col is None else replace(named, target_col=target_col)
+        named = named if target_col is None else replace(named, target_col=target_col)
+        options = {Option.ID_COL: named.id_col, Option.TIME_COL: named.time_col, Option.TARGET_COL: named.target_col}
+        for option, name in options.items():
+            if name == CUTOFF:
+                raise HistoryError(
+                    option, f" is {CUTOFF!r}, the column in which forecasts say when they were made: rename yours"
+                )
+        return named
 
-    def back(self, frame: pd.DataFrame, given: pd.DataFrame | None = None) -> pd.DataFrame:
-        """Return a frame with Nixtla's columns under these names, without the name of a single series.
+    def back(
+        self, frame: pd.DataFrame, model: str, quantiles: Sequence[float], given: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """Return forecasts of ``UNNAMED`` as those of ``model``, with Nixtla's columns under these names.
 
-        Names of series become the values that the ``given`` frame has, such as whole numbers.
+        The name of a single series is left out.  Names of series become the values that the ``given`` frame has, such
+        as whole numbers.
         """
         if self.id_col is None:
             frame = frame.drop(columns=ID)
@@ -55,7 +73,10 @@ class Names:
             by_name = by_name[~by_name.index.duplicated()]  # 7 and "7" are one series
             frame = frame.assign(**{ID: by_name.reindex(frame[ID]).array})
         names = {ID: self.id_col or ID, TIME: self.time_col, TARGET: self.target_col}
-        return frame.rename(columns=names)
+        unnamed = quantile_columns(UNNAMED, quantiles)
+        others = [names.get(column, column) for column in frame.columns if column not in unnamed]
+        named = quantile_columns(name_beside(others, model, quantiles), quantiles)
+        return frame.rename(columns={**names, **dict(zip(unnamed, named, strict=True))})
 
 
 def as_pandas(source: Any, names: Names) -> tuple[pd.DataFrame, Names]:

@@ -5,7 +5,7 @@ Legend: A forecasts, H horizon, Q quantiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,13 @@ def forecast_frame(
     for column, level in quantile_columns(name, spec.quantiles).items():
         columns[column] = values_AHQ[:, :, spec.quantiles.index(level)].ravel()
     return pd.DataFrame(columns)
+
+
+def name_beside(columns: Collection[str], name: str, levels: Sequence[float]) -> str:
+    """Return what a model is called in a frame with other ``columns``: ``-forecast`` is added to the name of one."""
+    while not quantile_columns(name, levels).keys().isdisjoint(columns):
+        name += "-forecast"
+    return name
 
 
 def quantile_columns(name: str, levels: Sequence[float]) -> dict[str, float]:

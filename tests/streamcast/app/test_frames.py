@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -121,6 +122,40 @@ def as_polars(frame: pd.DataFrame) -> Polars:
         {name: pa.array(frame[name].tolist(), from_pandas=True).cast(kind) for name, kind in POLARS.items()}
     )
     return Polars(pa.concat_tables([whole[:100], whole[100:]]))
+
+
+@pytest.mark.parametrize("name", ["y", "ds", "cutoff", "unique_id", "kWh", "when", "meter", "model"])
+@pytest.mark.parametrize("own", [False, True], ids=["nixtlas", "own"])
+def test_a_model_called_like_a_column_loses_none_and_doubles_none(name: str, *, own: bool) -> None:
+    df = frame_of().rename(columns=RENAMED) if own else frame_of()
+    keys, target = (["meter", "when", "cutoff"], "kWh") if own else (["unique_id", "ds", "cutoff"], "y")
+    given = GIVEN if own else {}
+    plain, called = (
+        Forecaster("zero", 6, season=24, name=each, **given).fit(df)  # type: ignore[arg-type]
+        for each in ("m", name)
+    )
+    for found, expected, others in (
+        (called.predict(df, level=[80]), plain.predict(df, level=[80]), keys),
+        (called.cross_validation(df), plain.cross_validation(df), [*keys, target]),
+        (called.stream(df).forecast("k1"), plain.stream(df).forecast("k1"), keys),
+    ):
+        model = f"{name}-forecast" if name in others else name
+        assert list(found.columns) == [*others, model, f"{model}-lo-80", f"{model}-hi-80"]
+        assert found.set_axis(expected.columns, axis=1).equals(expected)
+    drawn = {trace.name: list(trace.y) for trace in called.plot(df).data[:3]}
+    assert drawn == {trace.name: list(trace.y) for trace in plain.plot(df).data[:3]}
+
+
+@pytest.mark.parametrize("option", ["id_col", "time_col", "target_col"])
+def test_a_column_called_cutoff_is_refused_before_the_work(fitted: Forecaster, option: str) -> None:
+    df, name = frame_of(), {"id_col": "unique_id", "time_col": "ds", "target_col": "y"}[option]
+    said = f"{option} is 'cutoff', the column in which forecasts say when they were made: rename"
+    with pytest.raises(HistoryError, match=said):
+        new(**{option: "cutoff"}).fit(df.rename(columns={name: "cutoff"}))
+    uses: list[Any] = [fitted.predict, fitted.cross_validation, fitted.stream]
+    for use in uses:
+        with pytest.raises(HistoryError, match=said):
+            use(df.rename(columns={name: "cutoff"}), **{option: "cutoff"})
 
 
 def test_frames_of_polars_give_the_bytes_of_pandas() -> None:

@@ -105,6 +105,18 @@ def test_kept_forecasts_are_those_of_the_engine_and_y_is_what_came(history: Hist
             assert np.array_equal(y, truth.get((place[0], place[1] + h * HOUR), np.nan), equal_nan=True)
 
 
+@pytest.mark.parametrize("name", ["y", "ds", "cutoff", "unique_id"])
+def test_a_model_called_like_a_column_of_the_frame_replaces_none(
+    history: History, report: BacktestReport, name: str
+) -> None:
+    called = backtest(model_of(history, name), history, START + 300 * HOUR, baselines=BASELINES, keep=None)
+    model, expected = f"{name}-forecast", report.frame()
+    others = ["unique_id", "ds", "cutoff", "y"]
+    assert list(called.frame().columns) == [*others, model, f"{model}-lo-80", f"{model}-hi-80"]
+    assert called.frame().set_axis(expected.columns, axis=1).equals(expected)
+    assert called.rows()[0] == {**report.rows()[0], "forecaster": model}
+
+
 def test_baselines_are_scored_at_the_same_points_as_the_model(report: BacktestReport) -> None:
     points = {row["forecaster"]: row["points"] for row in report.rows()}
     assert len(set(points.values())) == 1
