@@ -71,9 +71,16 @@ def multiple_of_eight(name: str, value: int, least: int = 8) -> None:
 def listed(value: object, known: Iterable[str]) -> str:
     """Return a value that is not among the known names, with these, and the nearest of them."""
     names = sorted(known)
-    near = get_close_matches(str(value), names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(value), names)
+    hint = f" Did you mean {near!r}?" if near else ""
     return f"{value!r}: expected {' or '.join(map(repr, names)) or 'no option at all'}.{hint}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is most like a name, in whatever case it is written; None if none is like it."""
+    by_folded = {each.casefold(): each for each in known}
+    near = get_close_matches(name.casefold(), by_folded, n=1)
+    return by_folded[near[0]] if near else None
 
 
 def fits(value: object, hint: object) -> bool:

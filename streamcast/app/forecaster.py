@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from streamcast.app.arguments import checked
 from streamcast.app.frames import UNNAMED, Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
@@ -31,7 +32,7 @@ from streamcast.app.trained import measured
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryWarning, ModelError, TrainingWarning
 from streamcast.kernels.compiling import compiling
-from streamcast.models.spec import SpecError
+from streamcast.models.spec import SpecError, nearest
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import forecast_frame, quantile_columns
@@ -59,19 +60,18 @@ class Forecaster:
     """A model, from training to live forecasts.
 
     ``model`` is a name from the model zoo, a network spec, or ``"zero"``: a model without a network, which trains
-    nothing.  ``horizon`` is how many bars are forecast; the intervals follow from ``quantiles``, or from ``level`` in
-    percent, such as ``[80, 95]``.  ``freq`` is a bar length such as ``"1h"`` (default: the median time between rows).
-    With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to reducer) makes a bar of them, and
-    a bar waits ``grace`` for late readings.  ``season`` is a length in bars or a duration such as ``"1d"``, or several.
-    ``timezone`` is that of times that name none, also in the frames that come back, and of the model's calendar;
-    ``time_format`` is the form of times that are no ISO 8601.
-    ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in
-    advance, and no forecast lies below ``lower``.  ``online`` has fields of the online layer, such as
-    ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times
-    faster, worse forecasts.  ``options`` are those of training, such as
-    ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and ``target_col`` name the
-    columns of every frame, unless a method is given others; None as ``id_col`` is one series.  All other parts of the
-    model spec are chosen from the data.
+    nothing.  ``horizon`` is how many bars are forecast; the intervals follow from ``quantiles`` (default: 0.1, 0.5 and
+    0.9), or from ``level`` in percent, such as ``[80, 95]``.  ``freq`` is a bar length such as ``"1h"`` (default: the
+    median time between rows).  With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to
+    reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``season`` is a length in bars or a
+    duration such as ``"1d"``, or several.  ``timezone`` is that of times that name none, also in the frames that come
+    back, and of the model's calendar; ``time_format`` is the form of times that are no ISO 8601.  ``holidays`` is a
+    country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in advance, and no
+    forecast lies below ``lower``.  ``online`` has fields of the online layer, such as
+    ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times faster, worse
+    forecasts.  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and
+    ``target_col`` name the columns of every frame, unless a method is given others; None as ``id_col`` is one series.
+    All other parts of the model spec are chosen from the data.
 
     Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
     those that come back are of pandas.
@@ -83,11 +83,12 @@ class Forecaster:
     ``save`` writes a model folder, which ``load`` and the service read; a forecaster need not be pickled.
     """
 
+    @checked
     def __init__(
         self,
         model: str | Mapping[str, Any] = "gru",
         horizon: int = 24,
-        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        quantiles: Sequence[float] | None = None,
         *,
         level: Sequence[float] | None = None,
         id_col: str | None = "unique_id",
@@ -112,12 +113,18 @@ class Forecaster:
     ) -> None:
         if isinstance(model, str):
             require_networks("model", [model])
+        if quantiles is None:
+            quantiles = quantiles_of([80] if level is None else level)
+        elif level is not None:
+            raise SpecError(
+                f"quantiles is {quantiles} and level {level}: both choose the intervals; leave one of them out"
+            )
         if not isinstance(options, Options | None):
             raise SpecError(
                 f"options is a {type(options).__name__}: expected streamcast.Options, such as Options(max_seconds=60)"
             )
         self._choices: dict[str, Any] = {
-            "horizon": horizon, "network": model, "quantiles": quantiles if level is None else quantiles_of(level),
+            "horizon": horizon, "network": model, "quantiles": quantiles,
             "lags": lags, "season": season, "scales": scales,
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
             "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "online": online,
@@ -174,6 +181,7 @@ class Forecaster:
         """
         return tuple(dict.fromkeys([*self._fitted, *self._found]))
 
+    @checked
     def fit(
         self, df: Any, on_progress: OnProgress | None = None, *, id_col: str | None = None,
         time_col: str | None = None, target_col: str | None = None, progress: bool = False,
@@ -215,6 +223,7 @@ class Forecaster:
             )
         return self
 
+    @checked
     def predict(
         self, df: Any, h: int | None = None, level: Sequence[float] | None = None, *, id_col: str | None = None,
         time_col: str | None = None, target_col: str | None = None,
@@ -240,6 +249,7 @@ class Forecaster:
         found = as_written(found, self._timezone, history.written)
         return self._named(found[["unique_id", "ds", "cutoff", *kept]], names, frame)
 
+    @checked
     def cross_validation(
         self, df: Any, n_windows: int = 1, step_size: int | None = None, *, refit: bool | int = False,
         id_col: str | None = None, time_col: str | None = None, target_col: str | None = None, progress: bool = False,
@@ -255,7 +265,8 @@ class Forecaster:
         spec = self.model.spec
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history = self._history(frame, names)
-        wanted, grid = cutoffs_of(history, spec, n_windows, step_size or spec.horizon), spec.series.grid
+        wanted = cutoffs_of(history, spec, n_windows, spec.horizon if step_size is None else step_size)
+        grid = spec.series.grid
         windows = wanted.sort_values("cutoff").groupby("unique_id").cumcount(ascending=False).sort_index()
         parts, model = [], self._unnamed
         for place, window in enumerate(range(int(windows.max()), -1, -1) if refit else [-1]):
@@ -273,24 +284,28 @@ class Forecaster:
         _warn_of_few(joined, history, spec, n_windows)
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
 
+    @checked
     def plot(
         self, df: Any, h: int | None = None, level: Sequence[float] | None = None, *,
-        series: Sequence[str] | None = None, bars: int | None = None, id_col: str | None = None,
+        series: Sequence[str | int] | None = None, bars: int | None = None, id_col: str | None = None,
         time_col: str | None = None, target_col: str | None = None,
     ) -> go.Figure:  # fmt: skip
         """Return a Plotly figure: the last ``bars`` of each series (default: four horizons) and its forecast.
 
         ``series`` names those to show (default: the first eight); the rest is as in ``predict``, but times
-        are always datetimes.  It needs the extra ``dashboard``.
+        are always datetimes.  It needs the extra ``dashboard``.  Raises SpecError for a series without a forecast.
         """
         from streamcast.app.plots import forecast_figure
 
+        shown = 4 * self.model.spec.horizon if bars is None else bars
+        if shown < 1:
+            raise SpecError(f"bars is {bars}: expected at least 1")
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history, spec = self._history(frame, names), self.model.spec
         live = Stream(self._unnamed, self._timezone, zoned=history.written.zoned)
         live.extend(history)
-        chosen = list(series) if series else live.series()[:MOST_PLOTTED]
-        steps, columns, back = self._steps(h), self._columns(level), (bars or 4 * spec.horizon) * spec.series.freq
+        chosen = _series_named(series, live.series()) if series else live.series()[:MOST_PLOTTED]
+        steps, columns, back = self._steps(h), self._columns(level), shown * spec.series.freq
         parts = {}
         for key in chosen:
             mine = history.series_N == history.keys.index(key)
@@ -320,6 +335,7 @@ class Forecaster:
         self._model = replace(saved, name=self.model.name)  # columns keep their names
         return folder / saved.version
 
+    @checked
     def stream(
         self, df: Any = None, *, id_col: str | None = None, time_col: str | None = None, target_col: str | None = None
     ) -> Stream:
@@ -392,10 +408,24 @@ class Forecaster:
 
 def quantiles_of(level: Sequence[float]) -> tuple[float, ...]:
     """Return the quantiles of intervals in percent, and the median; raises SpecError for what is no percentage."""
-    if wrong := [each for each in level if not 0 < each < 100]:
-        raise SpecError(f"level is {wrong[0]!r}: expected percentages between 0 and 100, such as [80, 95]")
+    if wrong := [each for each in level if not 1 <= each < 100]:
+        share = f" is it {100 * wrong[0]:g} percent?" if 0 < wrong[0] < 1 else ""
+        raise SpecError(f"level is {wrong[0]!r}: expected percentages from 1 to below 100, such as [80, 95];{share}")
     sides = {round(side, 6) for each in level for side in (0.5 - each / 200, 0.5 + each / 200)}
     return tuple(sorted({0.5, *sides}))
+
+
+def _series_named(series: Sequence[str | int], known: Sequence[str]) -> list[str]:
+    """Return the keys of series that have a forecast; raises SpecError for one that has none."""
+    keys = [str(each) for each in series]
+    for key in keys:
+        if key not in known:
+            near = nearest(key, known)
+            hint = f"Did you mean {near!r}? " if near else ""
+            more = f" and {len(known) - MOST_PLOTTED:,} more" if len(known) > MOST_PLOTTED else ""
+            listed = ", ".join(map(repr, known[:MOST_PLOTTED])) or "none"
+            raise SpecError(f"series names {key!r}, which has no forecast. {hint}Those that have one: {listed}{more}")
+    return keys
 
 
 @contextmanager

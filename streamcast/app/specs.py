@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -11,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from streamcast.errors import HistoryError, ModelError, Option, OptionError
-from streamcast.models.spec import SpecError, listed
+from streamcast.models.spec import SpecError, listed, nearest
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
@@ -79,8 +78,8 @@ def require_networks(flag: str, names: Sequence[str]) -> None:
     """Raise ModelError for a name that no network has; ``flag`` is the option that was typed."""
     known = [*MODELS, zero.NAME]
     if unknown := [name for name in names if name not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(unknown[0], known)
+        hint = f"did you mean {near!r}? " if near else ""
         raise ModelError(f"{flag} names {unknown[0]!r}, which is unknown: {hint}`streamcast model zoo` lists the names")
 
 

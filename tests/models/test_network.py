@@ -228,6 +228,7 @@ class TestSpec:
     @pytest.mark.parametrize(
         ("spec", "words"),
         [
+            ({"kind": "GRU-Adaptive"}, ["model.kind is 'GRU-Adaptive'", "Did you mean 'gru-adaptive'?"]),
             ({"kind": "grru"}, ["model.kind is 'grru'", "'gru' or 'gru-adaptive'", "Did you mean 'gru'?"]),
             ({}, ["model.kind is None", "'gru' or 'gru-adaptive'"]),
             ("gru", ["model is 'gru'", 'expected an object such as {"kind": ']),

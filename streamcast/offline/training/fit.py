@@ -22,7 +22,8 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -117,9 +118,14 @@ class Options:
     """Seed of the initial weights, the cuts of the streams, and dropout."""
 
     def __post_init__(self) -> None:
-        """Raise SpecError for a number outside ``LIMITS``, such as one that would divide by zero."""
+        """Raise SpecError for what is no number, or is outside ``LIMITS``, such as one that would divide by zero."""
+        whole = {each.name for each in fields(self) if each.type == "int"}
         for option, (low, high) in LIMITS.items():
             value = getattr(self, option.value)
+            kind: Any
+            kind, said = (Integral, "a whole number") if option.value in whole else (Real, "a number")
+            if not isinstance(value, kind):
+                raise SpecError(option, f" is {value!r}: expected {said}")
             if not low <= value <= high:
                 raise SpecError(option, f" is {value!r}: expected a number from {low} to {high}")
 

@@ -468,9 +468,10 @@ def test_notes_are_of_the_fit_and_of_the_frame_read_last(tmp_path: Path) -> None
     assert "'y' 1 (most at once: 1, after 2026-01-03 21:00:00 UTC)" in "\n".join(loaded.notes)
 
 
-def test_an_unknown_network_is_refused_at_once_with_the_nearest_name() -> None:
-    with pytest.raises(ModelError, match=r"model names 'gur', which is unknown: did you mean 'gru'\?"):
-        Forecaster("gur")
+@pytest.mark.parametrize(("name", "near"), [("gur", "gru"), ("Gru", "gru"), ("ZERO", "zero")])
+def test_an_unknown_network_is_refused_at_once_with_the_nearest_name(name: str, near: str) -> None:
+    with pytest.raises(ModelError, match=rf"model names '{name}', which is unknown: did you mean '{near}'\?"):
+        Forecaster(name)
 
 
 def test_options_are_those_of_the_package() -> None:

@@ -1,0 +1,88 @@
+"""Arguments of the notebook API: each is of the kind that its annotation names, or is refused in words."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from types import NoneType, UnionType
+from typing import ParamSpec, TypeVar, get_args, get_origin
+
+import numpy as np
+
+from streamcast.models.spec import SpecError, fits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WORDS: Mapping[object, str] = {
+    bool: "True or False", int: "a whole number", float: "a number", str: "a text", Mapping: "a dict",
+}  # fmt: skip
+"""The kinds that are checked, besides lists of them; frames, paths and functions are passed on as they are."""
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function whose arguments are of the kinds that it names: one item where it wants a list is a list.
+
+    NumPy's numbers and arrays are Python's.  It raises SpecError for an argument of another kind.
+    """
+    signature = inspect.signature(function)
+    wanted = {
+        name: (hint, parameter.default)
+        for name, parameter in signature.parameters.items()
+        if name != "self" and _is_checked(hint := _evaluated(parameter.annotation, function))
+    }
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
+            if name in wanted:
+                bound.arguments[name] = _argument(name, value, *wanted[name])
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _evaluated(annotation: str, function: Callable[..., object]) -> object:
+    """Return an annotation, which is a text; not by ``get_type_hints``, as a return type may need an extra."""
+    return eval(annotation, function.__globals__)  # noqa: S307 - it is written in this package
+
+
+def _parts(hint: object) -> tuple[object, ...]:
+    """Return the kinds of which an argument may have any."""
+    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
+
+
+def _is_checked(hint: object) -> bool:
+    return all(part is NoneType or (get_origin(part) or part) in {*WORDS, Sequence} for part in _parts(hint))
+
+
+def _argument(name: str, value: object, hint: object, default: object) -> object:
+    plain = _plain(value)
+    if fits(plain, hint):
+        return plain
+    if any(get_origin(part) is Sequence and fits([plain], part) for part in _parts(hint)):
+        return [plain]
+    remedy = f", or leave it out, which is {default!r}" if value is None else ""
+    raise SpecError(f"{name} is {value!r}: expected {_in_words(hint)}{remedy}")
+
+
+def _plain(value: object) -> object:
+    """Return NumPy's numbers as Python's, and what holds several items as a list."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return value
+    return [_plain(item) for item in value]
+
+
+def _in_words(hint: object) -> str:
+    if get_origin(hint) is Sequence:
+        (item,) = get_args(hint)
+        return f"a list, each item {_in_words(item)}"
+    return " or ".join(
+        _in_words(part) if get_origin(part) is Sequence else WORDS[get_origin(part) or part]
+        for part in _parts(hint)
+        if part is not NoneType
+    )

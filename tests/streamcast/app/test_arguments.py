@@ -1,0 +1,109 @@
+"""Arguments of the notebook API are what their annotations say, or one message in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from streamcast import Forecaster, Options
+from streamcast.errors import HistoryError
+from streamcast.models.spec import SpecError
+
+HOURS = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=96, freq="h"), "y": np.arange(96.0) % 24})
+INPUTS = HOURS.assign(unique_id="norm", temp=1.0, wind=np.arange(96.0))
+
+
+def new(**given: Any) -> Forecaster:
+    return Forecaster(**{"model": "zero", "horizon": 6, "season": 24, "name": "m", **given})
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Forecaster:
+    return new().fit(INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"horizon": "24"}, "horizon is '24': expected a whole number"),
+        ({"horizon": 2.5}, "horizon is 2.5: expected a whole number"),
+        ({"timezone": None}, "timezone is None: expected a text, or leave it out, which is 'UTC'"),
+        ({"quantiles": "0.1,0.5,0.9"}, "quantiles is '0.1,0.5,0.9': expected a list, each item a number"),
+        ({"online": "forget=1"}, "online is 'forget=1': expected a dict"),
+        ({"aggregates": "y=sum"}, "aggregates is 'y=sum': expected a dict"),
+        ({"season": 2.5}, "season is 2.5: expected a whole number or a text or a list"),
+        ({"lower": "0"}, "lower is '0': expected a number"),
+        ({"level": [0.9]}, r"level is 0.9: expected percentages .* such as \[80, 95\]; is it 90 percent\?"),
+        ({"level": [80], "quantiles": (0.1, 0.5, 0.9)}, "both choose the intervals; leave one of them out"),
+    ],
+)
+def test_an_argument_of_another_kind_is_refused_with_what_was_expected(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        new(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"epochs": "5"}, "epochs is '5': expected a whole number"),
+        ({"rows": 2.5}, "rows is 2.5: expected a whole number"),
+        ({"max_seconds": "60"}, "max_seconds is '60': expected a number"),
+        ({"clip": None}, "clip is None: expected a number"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_with_what_was_expected(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        Options(**given)
+
+
+def test_one_item_is_a_list_of_one(fitted: Forecaster) -> None:
+    pd.testing.assert_frame_equal(fitted.predict(INPUTS, level=80), fitted.predict(INPUTS, level=[80]))  # type: ignore[arg-type]
+    assert list(new(level=95).fit(INPUTS).predict(INPUTS).columns[3:]) == ["m", "m-lo-95", "m-hi-95"]
+    assert list(new(quantiles=0.5).fit(INPUTS).predict(INPUTS).columns[3:]) == ["m"]
+    assert len(fitted.plot(INPUTS, series="norm").data) == 3
+    with pytest.raises(HistoryError, match="known names tide;"):
+        new(known="tide").fit(INPUTS)
+
+
+def test_numbers_of_numpy_are_numbers(fitted: Forecaster) -> None:
+    expected = new(horizon=6, quantiles=[0.25, 0.5, 0.75]).fit(INPUTS).predict(INPUTS, h=3)
+    array = np.array([0.25, 0.5, 0.75], np.float32)
+    found = new(horizon=np.int64(6), quantiles=array).fit(INPUTS).predict(INPUTS, h=np.int64(3))  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(found, expected)
+    assert Options(seed=np.int64(3), clip=np.float32(0.5)) == Options(seed=3, clip=0.5)  # type: ignore[arg-type]
+    assert len(fitted.cross_validation(INPUTS, np.int64(2))) == 12  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"n_windows": "2"}, "n_windows is '2': expected a whole number"),
+        ({"n_windows": 2, "step_size": 0}, "n_windows is 2 and step_size 0: expected at least 1 of each"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(fitted: Forecaster, given: dict[str, Any], said: str) -> None:
+    with pytest.raises((SpecError, HistoryError), match=said):
+        fitted.cross_validation(INPUTS, **given)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"series": "Norm"}, "series names 'Norm', .*Did you mean 'norm'. Those that have one: 'norm'"),
+        ({"series": ["norm", "xx"]}, "series names 'xx', which has no forecast. Those that have one: 'norm'"),
+        ({"bars": 0}, "bars is 0: expected at least 1"),
+        ({"level": 0.8}, "level is 0.8: .*is it 80 percent"),
+    ],
+)
+def test_a_plot_names_what_it_cannot_show(fitted: Forecaster, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        fitted.plot(INPUTS, **given)
+
+
+def test_a_series_whose_name_is_a_number_is_plotted() -> None:
+    numbered = pd.concat([INPUTS.assign(unique_id=number) for number in (7, 31)])
+    figure = new().fit(numbered).plot(numbered, series=31)  # type: ignore[arg-type]
+    assert [note.text for note in figure.layout.annotations] == ["31"]
