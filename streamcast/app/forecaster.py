@@ -28,7 +28,7 @@ from streamcast.app.gaps import missing_bars
 from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
 from streamcast.app.notes import spec_notes
 from streamcast.app.specs import new_spec, require_networks, require_target
-from streamcast.app.trained import measured
+from streamcast.app.trained import measured, unfinished
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryWarning, ModelError, TrainingWarning
 from streamcast.kernels.compiling import compiling
@@ -41,7 +41,7 @@ from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.quality import span_name
-from streamcast.spec.folders import Model, read_folder, save_model
+from streamcast.spec.folders import VERSION, Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
 from streamcast.topics.observations import Observations
 
@@ -146,6 +146,7 @@ class Forecaster:
         It reads frames with the columns, time zone and form of times of its training.  Raises ModelError.
         """
         folder = Path(path)
+        _require_version(folder)
         model = read_folder(folder, folder.parent.name, folder.name)
         forecaster = cls(
             model.spec.network, model.spec.horizon, model.spec.quantiles, freq=model.spec.series.freq, name=model.name,
@@ -215,12 +216,8 @@ class Forecaster:
         )
         self._fitted = (*self._found, *notes)
         self._model = replace(trained, name=self.name, facts=facts)
-        if not facts.get("whole_epochs", 1):
-            _warn(
-                f"training ended ({facts['stopped']}) before its first epoch was finished: the forecasts may be poor"
-                " and the intervals wrong. Give it more time: Options(max_seconds=...)",
-                TrainingWarning,
-            )
+        if warning := unfinished(facts, "Options(max_seconds=...)"):
+            _warn(warning, TrainingWarning)
         return self
 
     @checked
@@ -326,7 +323,7 @@ class Forecaster:
         folder = Path(path)
         wanted = folder.name if folder.name.isdigit() else None
         folder = folder.parent if wanted else folder
-        following = str(1 + max((int(p.name) for p in folder.glob("*") if p.name.isdigit()), default=0))
+        following = str(1 + max(_versions(folder), default=0))
         if wanted not in (None, following):
             raise ModelError(
                 f"{path}: the next version of {folder.name} is {following}; save to {folder} or {folder / following}"
@@ -413,6 +410,23 @@ def quantiles_of(level: Sequence[float]) -> tuple[float, ...]:
         raise SpecError(f"level is {wrong[0]!r}: expected percentages from 1 to below 100, such as [80, 95];{share}")
     sides = {round(side, 6) for each in level for side in (0.5 - each / 200, 0.5 + each / 200)}
     return tuple(sorted({0.5, *sides}))
+
+
+def _versions(folder: Path) -> list[int]:
+    """Return the versions of the model in a folder."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+
+
+def _require_version(folder: Path) -> None:
+    """Raise ModelError for a folder that is no version, such as that of all versions of a model."""
+    numbered = VERSION.fullmatch(folder.name) is not None
+    if (folder / "spec.json").exists() or (numbered and folder.is_dir()):
+        return
+    named = folder.parent if numbered else folder.parent / folder.name.partition("@")[0]
+    found = list(map(str, _versions(named)))
+    there = f"; there are {', '.join(found)}" if found else f"; {named} holds none"
+    example = named / (found[-1] if found else "1")
+    raise ModelError(f"{folder} is no version of a model: expected the folder of one, such as {example}{there}")
 
 
 def _series_named(series: Sequence[str | int], known: Sequence[str]) -> list[str]:

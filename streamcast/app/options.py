@@ -19,7 +19,7 @@ import typer
 from streamcast.errors import Message, Option, SettingsError
 from streamcast.spec.calendar_bars import parse_step
 from streamcast.spec.local_time import zone_named
-from streamcast.spec.model_spec import parse_duration
+from streamcast.spec.model_spec import SEASON_IN_WORDS, parse_duration
 
 MODELS = Path("trained")
 """The folder of models that commands use unless ``--models`` names another."""
@@ -99,9 +99,19 @@ def repeated(texts: Sequence[str]) -> tuple[str, ...]:
 def seasons(text: str) -> tuple[int | str, ...]:
     """Return the seasons of "1d,1w", "24,168" or "1y": bars as numbers, lengths as they are; raises ValueError."""
     found = [int(part) if part.isdecimal() else part for part in names(text)]
-    if not found or not all((isinstance(part, str) and parse_step(part)) or parse_duration(part) > 0 for part in found):
-        raise ValueError(f"{text!r} is not a list of seasons: expected bars or durations, such as 24 or 1d,1w")
+    if not found or not all(map(_is_season, found)):
+        raise ValueError(f"{text!r} is not a list of seasons: expected {SEASON_IN_WORDS}, such as 24 or 1d,1w")
     return tuple(found)
+
+
+def _is_season(part: int | str) -> bool:
+    """Whether a part is a number of bars above 0, a duration or a step of the calendar."""
+    if isinstance(part, str) and parse_step(part):
+        return True
+    try:
+        return parse_duration(part) > 0
+    except ValueError:
+        return False
 
 
 def pairs(text: str) -> dict[str, str]:

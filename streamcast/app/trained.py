@@ -23,7 +23,8 @@ def describe(model: Model, time_limit: str) -> str:
 
     ``time_limit`` is the option that limited the time of its training, as a person types it.
     """
-    return "\n".join([*unfinished(model.facts, time_limit), *quality(model), training_line(model)])
+    warning = unfinished(model.facts, time_limit)
+    return "\n".join([*([f"WARNING: {warning}"] if warning else []), *quality(model), training_line(model)])
 
 
 def quality(model: Model) -> list[str]:
@@ -82,16 +83,16 @@ def baseline(spec: ModelSpec) -> str:
     return naive_name(spec.naive_season, spec.series.freq)
 
 
-def unfinished(facts: Mapping[str, Any], time_limit: str) -> list[str]:
-    """Return a warning if training ended before its first epoch did."""
+def unfinished(facts: Mapping[str, Any], time_limit: str) -> str | None:
+    """Return a warning, with the remedy, if training ended before its first epoch did; None if it did not."""
     if facts.get("whole_epochs", 1):
-        return []
-    remedy = f"give it more time ({time_limit})" if facts["stopped"] == "max_seconds" else "let it train for longer"
-    warning = (
-        f"WARNING: training ended before its first epoch was finished ({ENDED[facts['stopped']]}). The forecasts may be"
-        f" poor and the intervals wrong: {remedy}."
-    )
-    return [warning]
+        return None
+    ended, remedy = f"before its first epoch was finished ({ENDED[facts['stopped']]})", "let it train for longer"
+    if facts["stopped"] == "max_seconds":
+        remedy = f"give it more time ({time_limit})"
+    if facts["stopped"] == "epochs":
+        ended, remedy = "without an epoch (epochs=0)", "ask for at least one"
+    return f"training ended {ended}. The forecasts may be poor and the intervals wrong: {remedy}."
 
 
 def training_line(model: Model) -> str:

@@ -62,6 +62,8 @@ Aggregate = Literal["mean", "first", "last", "min", "max", "sum", "count"]
 
 MOST_SEASON = 100_000
 """Bars of the longest season."""
+SEASON_IN_WORDS = "bars or durations above 0"
+"""What a person gives as a season."""
 Season = Annotated[int, Field(ge=1, le=MOST_SEASON)]
 
 

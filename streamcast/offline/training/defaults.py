@@ -29,6 +29,7 @@ from streamcast.spec.model_spec import (
     NEW_ONLINE,
     ONLINE_AFTER_FEW_BARS,
     ONLINE_BESIDE_NETWORK,
+    SEASON_IN_WORDS,
     Aggregate,
     Column,
     Known,
@@ -311,7 +312,7 @@ def unread_notes(spec: ModelSpec, known: Sequence[str], holidays: str | None) ->
 def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, ...]:
     """Return seasons in bars; a year of months is 12.
 
-    Raises HistoryError for none, and for one that is no duration or no whole number of bars.
+    Raises HistoryError for none, and for one that is no duration above 0 or no whole number of bars.
     """
     given = (season,) if isinstance(season, int | str) else tuple(season)
     if not given:
@@ -321,8 +322,10 @@ def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, .
         step = parse_step(one) if isinstance(one, str) else None
         try:
             length = step.freq if step else one * grid.freq if isinstance(one, int) else parse_duration(one)
-        except ValueError as error:
-            raise HistoryError(Option.SEASON, f": {error}, or a number of bars") from None
+        except ValueError:
+            length = 0
+        if length < 1:
+            raise HistoryError(Option.SEASON, f" is {one!r}: expected {SEASON_IN_WORDS}, such as 24 or 1d")
         if length % grid.freq:
             wrong = f" {one} is no whole number of bars of {bar_name(grid)}: "
             if step and (near := _near(length, grid.freq)):

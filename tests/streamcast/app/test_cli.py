@@ -95,7 +95,9 @@ def test_the_version_is_that_of_the_distribution() -> None:
     ("arguments", "named"),
     [
         (["--horizon", "0"], "--horizon"),
-        (["--season", "0"], "--season"),
+        (["--season", "0"], "'--season': '0' is not a list of seasons: expected bars or durations above 0, such as"),
+        (["--season", "-3"], "'--season': '-3' is not a list of seasons: expected bars or durations above 0, such as"),
+        (["--season", "24,1x"], "'--season': '24,1x' is not a list of seasons: expected bars or durations above 0,"),
         (["--epochs", "0"], "--epochs"),
         (["--max-seconds", "-1"], "--max-seconds"),
         (["--quantiles", "0.1;0.5"], "'--quantiles': '0.1;0.5' is not a list of numbers"),

@@ -172,6 +172,19 @@ def test_a_saved_forecaster_loads_and_forecasts_the_same(fitted: Forecaster, tmp
         fitted.save(tmp_path / "load" / "9")
 
 
+def test_a_folder_that_is_no_version_is_refused_with_those_that_are_there(fitted: Forecaster, tmp_path: Path) -> None:
+    folder = tmp_path / "load"
+    fitted.save(folder)
+    fitted.save(folder)
+    for wrong in (folder, tmp_path / "load@latest", folder / "3"):
+        with pytest.raises(ModelError) as raised:
+            Forecaster.load(wrong)
+        said = f"{wrong} is no version of a model: expected the folder of one, such as {folder / '2'}; there are 1, 2"
+        assert str(raised.value) == said
+    with pytest.raises(ModelError, match=r"other is no version of a model: .*, such as .*other/1; .*other holds none"):
+        Forecaster.load(tmp_path / "other")
+
+
 def test_columns_keep_their_names_when_a_model_is_saved(tmp_path: Path) -> None:
     forecaster = Forecaster("zero", horizon=2, name="mine").fit(frame_of(100)[["unique_id", "ds", "y"]])
     frame = frame_of(100)
@@ -331,7 +344,10 @@ def test_a_loaded_forecaster_reads_times_in_the_zone_of_its_training(knowing: Fo
         ({"timezone": "Melbourne"}, SettingsError, "timezone is 'Melbourne': expected a name"),
         ({"holidays": "ZZ"}, SettingsError, "holidays is 'ZZ'"),
         ({"season": "90min"}, HistoryError, "season 90min is no whole number of bars of 1h"),
-        ({"season": "daily"}, HistoryError, "season: 'daily' is not a duration: .*, or a number of bars"),
+        ({"season": "daily"}, HistoryError, "season is 'daily': expected bars or durations above 0, such as 24 or 1d"),
+        ({"season": 0}, HistoryError, "season is 0: expected bars or durations above 0"),
+        ({"season": [24, -3]}, HistoryError, "season is -3: expected bars or durations above 0"),
+        ({"season": "0d"}, HistoryError, "season is '0d': expected bars or durations above 0"),
     ],
 )
 def test_what_cannot_be_known_ahead_is_refused(choice: dict[str, Any], error: type[Exception], said: str) -> None:

@@ -231,5 +231,11 @@ def test_a_window_is_forecast_by_a_model_that_has_not_seen_it() -> None:
 def test_a_training_that_ends_before_its_first_epoch_warns() -> None:
     options = Options(epochs=5, updates=10_000, rows=2, chunk=8, positions=16, max_seconds=0.05)
     forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=options)
-    with pytest.warns(TrainingWarning, match="before its first epoch was finished"):
+    with pytest.warns(TrainingWarning, match=r"before its first epoch was finished \(the time was up\).*max_seconds="):
+        forecaster.fit(frame_of(1))
+
+
+def test_a_training_of_no_epochs_is_not_told_to_take_more_time() -> None:
+    forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=Options(epochs=0))
+    with pytest.warns(TrainingWarning, match=r"without an epoch \(epochs=0\).*: ask for at least one.$"):
         forecaster.fit(frame_of(1))

@@ -141,7 +141,7 @@ def test_a_day_and_a_week_are_seasons_where_they_are_several_whole_bars() -> Non
         ([], "--freq is missing"),
         (["--freq", "often"], "'often' is not a duration"),
         (["--freq", "7h", "--season", "1d"], "no whole number of bars of 7h"),
-        (["--freq", "1h", "--season", "daily"], "'daily' is not a duration"),
+        (["--freq", "1h", "--season", "daily"], "'daily' is not a list of seasons"),
         (["--freq", "1h", "--aggregates", "x=sum"], "--aggregates names x; the columns are y"),
         (["--freq", "1h", "--quantiles", "0.1,0.9"], "must hold 0.5"),
         (["--like", "load"], "no such model"),
