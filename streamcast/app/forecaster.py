@@ -406,8 +406,8 @@ class Forecaster:
 def quantiles_of(level: Sequence[float]) -> tuple[float, ...]:
     """Return the quantiles of intervals in percent, and the median; raises SpecError for what is no percentage."""
     if wrong := [each for each in level if not 1 <= each < 100]:
-        share = f" is it {100 * wrong[0]:g} percent?" if 0 < wrong[0] < 1 else ""
-        raise SpecError(f"level is {wrong[0]!r}: expected percentages from 1 to below 100, such as [80, 95];{share}")
+        share = f"; is it {100 * wrong[0]:g} percent?" if 0 < wrong[0] < 1 else ""
+        raise SpecError(f"level is {wrong[0]!r}: expected percentages from 1 to below 100, such as [80, 95]{share}")
     sides = {round(side, 6) for each in level for side in (0.5 - each / 200, 0.5 + each / 200)}
     return tuple(sorted({0.5, *sides}))
 

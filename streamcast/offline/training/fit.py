@@ -122,12 +122,10 @@ class Options:
         whole = {each.name for each in fields(self) if each.type == "int"}
         for option, (low, high) in LIMITS.items():
             value = getattr(self, option.value)
-            kind: Any
-            kind, said = (Integral, "a whole number") if option.value in whole else (Real, "a number")
-            if not isinstance(value, kind):
-                raise SpecError(option, f" is {value!r}: expected {said}")
-            if not low <= value <= high:
-                raise SpecError(option, f" is {value!r}: expected a number from {low} to {high}")
+            kind: type[Any] = Integral if option.value in whole else Real
+            if not isinstance(value, kind) or not low <= value <= high:
+                number = "whole number" if kind is Integral else "number"
+                raise SpecError(option, f" is {value!r}: expected a {number} from {low} to {high}")
 
 
 Stage = Literal["training", "final training", "scoring"]

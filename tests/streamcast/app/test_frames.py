@@ -190,7 +190,7 @@ def test_fewer_steps_and_some_levels_can_be_asked_for(fitted: Forecaster) -> Non
 
 def test_levels_are_quantiles() -> None:
     assert quantiles_of([80, 95]) == (0.025, 0.1, 0.5, 0.9, 0.975)
-    with pytest.raises(SpecError, match="level is 120: expected percentages"):
+    with pytest.raises(SpecError, match=r"level is 120: expected percentages from 1 to below 100, such as \[80, 95\]$"):
         quantiles_of([120])
 
 

@@ -54,8 +54,8 @@ def test_options_are_texts_of_the_fields_of_options() -> None:
         ("accumulate=four", "--option accumulate is 'four': expected a whole number"),
         ("precision=float16", "'float32' or 'bfloat16'"),
         ("clip=", "expected a number"),
-        ("accumulate=0", "expected a number from 1"),
-        ("rows=0", "rows is 0: expected a number from 1"),
+        ("accumulate=0", "expected a whole number from 1"),
+        ("rows=0", "rows is 0: expected a whole number from 1"),
         ("imitate=2", "expected a number from 0 to 1"),
     ],
 )

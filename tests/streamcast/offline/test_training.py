@@ -176,7 +176,7 @@ def test_ctrl_c_while_the_model_is_scored_costs_its_score_alone() -> None:
 def test_no_number_of_the_options_may_leave_its_limits(field: str) -> None:
     low, high = next(limits for option, limits in LIMITS.items() if option.value == field)
     for wrong in (low - 1, 2 * high, float("nan")):
-        with pytest.raises(SpecError, match=f"{field} is .*: expected a number from"):
+        with pytest.raises(SpecError, match=f"{field} is .*: expected a (whole )?number from {low} to"):
             replace(QUICK, **{field: wrong})  # type: ignore[arg-type]
 
 
