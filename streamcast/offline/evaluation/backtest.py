@@ -23,18 +23,31 @@ from streamcast.engine.engine import Engine, Scores
 from streamcast.errors import HistoryError, Option
 from streamcast.kernels.outcomes import NAMES
 from streamcast.offline.evaluation.accuracy import covered
-from streamcast.offline.evaluation.baselines import Baseline, Floats, Integers, reference, seasonal_scale, standard
+from streamcast.offline.evaluation.baselines import (
+    FEWEST_LAGS,
+    RIDGE,
+    RIDGE_REFITTED,
+    Baseline,
+    Floats,
+    Integers,
+    lags_to_learn,
+    reference,
+    seasonal_scale,
+    standard,
+)
 from streamcast.offline.evaluation.frames import forecast_frame, name_beside
 from streamcast.offline.evaluation.report import BacktestReport, Periods, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
-from streamcast.quality import SumsByStep
+from streamcast.quality import SumsByStep, counted
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
 BLOCK_NUMBERS = 4 << 20
 """Numbers of baseline forecasts in memory at once."""
+MOST_LAGS = 336
+"""Lags of the regressions beside a model without lags of its own."""
 
 OnRows = Callable[[int, int], None]
 """Receives how many rows are done, and how many there are."""
@@ -110,7 +123,9 @@ class Scoreboard:
     ) -> BacktestReport:
         """Return the errors of the model ``name`` and of the baselines, fitted on the bars before the test part.
 
-        ``baselines`` defaults to ``baselines.standard``.  Raises HistoryError when no forecast was scored.
+        ``baselines`` defaults to ``baselines.standard``, whose regressions read fewer lags where the bars before the
+        test part are few, and are left out where they could learn nothing.  Raises HistoryError when no forecast was
+        scored.
         """
         if not self._scored_KN.any():
             warm_up = self._spec.warm_up
@@ -120,8 +135,11 @@ class Scoreboard:
             )  # fmt: skip
         training_KT = self._y_KT[:, : self._first + 1]
         tallies, periods = {name: self._tally}, {name: self._periods}
+        notes: tuple[str, ...] = ()
         if baselines is None:
-            baselines = standard(self._spec.naive_season, self._spec.season[0], self._spec.lags or 336)
+            lags = lags_to_learn(training_KT, self._spec.horizon, self._spec.lags or MOST_LAGS)
+            baselines = standard(self._spec.naive_season, self._spec.season[0], lags)
+            notes = () if lags else (_without_regressions(training_KT.shape[1], self._spec.horizon),)
         for other, baseline in baselines.items():
             tallies[other], periods[other] = self._scored(baseline, training_KT)
         return BacktestReport(
@@ -135,6 +153,7 @@ class Scoreboard:
             forecasts=int(self._scored_KN.sum()),
             quality=self._quality,
             kept=kept,
+            notes=notes,
         )
 
     def _bars(self, cutoffs_A: Integers) -> Integers:
@@ -168,6 +187,14 @@ class Scoreboard:
             cutoffs_A = self._spec.series.grid.start(self._start + cutoffs_N[number_A])
             periods.add(cutoffs_A, actual_AH, forecast_AH, None)
         return tally, periods
+
+
+def _without_regressions(bars: int, horizon: int) -> str:
+    """Return why regressions are not among the baselines that learn from ``bars`` before the test part."""
+    left_out, before = f"{RIDGE} and {RIDGE_REFITTED} are left out", f"{counted(bars, 'bar')} before the test"
+    if bars < horizon + 2 * FEWEST_LAGS - 1:
+        return f"{left_out}: a regression cannot learn {counted(horizon, 'step')} ahead from {before}"
+    return f"{left_out}: in {before} nothing changes, or no {horizon} bars in a row are all observed"
 
 
 def backtest(

@@ -13,7 +13,7 @@ Shapes: K series, T bars of the panel, N cutoffs (bar numbers of the newest bar 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,6 +32,10 @@ Forecast = Callable[[Floats, Integers], Floats]
 LAST_VALUE, SEASONAL_NAIVE = "last value", "seasonal naive"
 """Their names in reports; skill is relative to one of them, see ``reference``."""
 
+RIDGE, RIDGE_REFITTED = "ridge on lags", "ridge refitted"
+FEWEST_LAGS = 2
+"""Least lags of a regression: it reads the bars less the newest one, so that one lag is always 0."""
+
 OLDER_SEASONS = 3
 """How many seasons further back an observed value is looked for."""
 
@@ -49,16 +53,28 @@ def standard(naive: int, season: int, lags: int = 336) -> dict[str, Baseline]:
     """Return the baselines that every backtest prints, by name.
 
     Seasonal naive reads ``naive`` bars back, or the ``season`` where that is the last value; one refits every
-    ``season`` bars.
+    ``season`` bars.  Without ``lags`` there are no regressions.
     """
     seasonal = naive if naive > 1 else season
     return {
         LAST_VALUE: LastValue(),
         **({SEASONAL_NAIVE: SeasonalNaive(seasonal)} if seasonal > 1 else {}),
         "moving average": MovingAverage(season),
-        "ridge on lags": Ridge(lags),
-        "ridge refitted": RefittedRidge(season, lags),
+        **({RIDGE: Ridge(lags), RIDGE_REFITTED: RefittedRidge(season, lags)} if lags else {}),
     }
+
+
+def lags_to_learn(y_KT: Floats, horizon: int, most: int) -> int:
+    """Return how many lags a regression on bars [K, T] reads: ``most``, or fewer, so that it has as many cutoffs.
+
+    0 where it can learn nothing, because bars are too few, missing or all alike: it would repeat the last value.
+    """
+    lags = min(most, (y_KT.shape[1] - horizon + 1) // 2)
+    if lags < FEWEST_LAGS:
+        return 0
+    bars = _Bars.of(y_KT)
+    rows = _rows(bars, bars.deviations(), horizon, lags)
+    return lags if any(x_NL.any() and y_NH.any() for x_NL, y_NH in rows) else 0
 
 
 def reference(naive: int) -> tuple[str, Baseline]:
@@ -232,11 +248,13 @@ class _Bars:
         return np.array([y.std() if y.size else 0.0 for y in observed])
 
 
-def _normal_equations(
+def _rows(
     bars: _Bars, scale_K: Floats, horizon: int, lags: int, start: int = 0, stop: int | None = None
-) -> NormalEquations:
-    """Return the sums over the windows whose last outcome lies in bars [start, stop) and that are all observed."""
-    equations = NormalEquations.empty(lags, horizon)
+) -> Iterator[tuple[Floats, Floats]]:
+    """Yield blocks of windows [N, L] and outcomes [N, H], scaled and less the newest value.
+
+    They are those whose last outcome lies in bars [start, stop) and whose outcomes are all observed.
+    """
     end = (bars.y_KT.shape[1] if stop is None else stop) - horizon
     for series in np.flatnonzero(scale_K > 0).tolist():
         begin = max(start - horizon, lags - 1, int(bars.begun_KT[series].argmax()))
@@ -245,7 +263,16 @@ def _normal_equations(
             x_NL, last_N1 = bars.windows(series, cutoffs_N, lags)
             y_NH = bars.y_KT[series, cutoffs_N[:, None] + np.arange(1, horizon + 1)] - last_N1
             whole_N = ~np.isnan(y_NH).any(axis=1)
-            equations.add(x_NL[whole_N] / scale_K[series], y_NH[whole_N] / scale_K[series])
+            yield x_NL[whole_N] / scale_K[series], y_NH[whole_N] / scale_K[series]
+
+
+def _normal_equations(
+    bars: _Bars, scale_K: Floats, horizon: int, lags: int, start: int = 0, stop: int | None = None
+) -> NormalEquations:
+    """Return the sums over ``_rows``."""
+    equations = NormalEquations.empty(lags, horizon)
+    for x_NL, y_NH in _rows(bars, scale_K, horizon, lags, start, stop):
+        equations.add(x_NL, y_NH)
     return equations
 
 

@@ -117,7 +117,7 @@ class BacktestReport:
     ``reference`` names the baseline that errors are relative to.  ``scale_K`` is the in-sample error of repeating each
     series' first season, ``outcomes`` counts the records by outcome, ``forecasts`` is how many were scored, ``quality``
     what the engine counted of them as the service does (their scored steps), ``kept`` the forecasts that the caller
-    asked to keep.
+    asked to keep, ``notes`` sentences on the baselines.
     """
 
     model: str
@@ -130,6 +130,7 @@ class BacktestReport:
     forecasts: int
     quality: SumsByStep
     kept: pd.DataFrame | None
+    notes: tuple[str, ...] = ()
 
     def rows(self) -> list[Row]:
         """Return a row for each forecaster, over all series and steps.
@@ -173,10 +174,11 @@ class BacktestReport:
         """
         mine, *others = self.rows()
         if not mine["points"]:
-            return [f"{self.model} was not compared: none of its forecasts has an outcome"]
+            return [f"{self.model} was not compared: none of its forecasts has an outcome", *self.notes]
         rivals = [row for row in others if row["points"]]
         unscored = ", ".join(row["forecaster"] for row in others if not row["points"])
         notes = [f"{unscored} cannot be compared: no forecast where {self.model} has one"] if unscored else []
+        notes += self.notes
         if not rivals:
             return notes
         losses = [

@@ -203,6 +203,47 @@ def test_a_loss_at_some_steps_says_how_many_were_scored() -> None:
     assert found.verdict()[-1].endswith("loses to seasonal naive on mae at step 2 of 6, of which 4 were scored")
 
 
+def hours_of(bars: int, y: Any = 0.0) -> History:
+    """A single series of so many hours."""
+    return read(pd.DataFrame({"unique_id": "a", "ds": START + HOUR * np.arange(bars), "y": y}), freq="1h")
+
+
+@pytest.mark.parametrize("bars", [120, 400])
+def test_after_a_short_history_the_ridges_read_fewer_bars_and_are_no_copy_of_the_last_value(bars: int) -> None:
+    t = np.arange(bars)
+    history = hours_of(bars, 10 + 3 * np.sin(2 * np.pi * t / 24) + np.random.default_rng(0).normal(0, 0.3, bars))
+    model = model_of(history)
+    long = Model(model.spec.model_copy(update={"lags": 336}), model.network, "long")
+    board = Scoreboard(history, long.spec, START + (bars - 24) * HOUR)
+    board.add(np.zeros(18, np.int64), history.ts_N[-24:-6], np.full((18, HORIZON, 3), 10.0), np.ones(18, np.bool_))
+    rows = {row["forecaster"]: row["mae"] for row in board.report("long").rows()}
+    assert rows["ridge on lags"] < 0.5 * rows["last value"]
+    assert rows["ridge refitted"] < 0.5 * rows["last value"]
+
+
+GAPPY = np.where(np.arange(100) % 5 < 3, np.arange(100.0), np.nan)
+
+
+@pytest.mark.parametrize(
+    ("history", "before", "why"),
+    [
+        (hours_of(100), 80, "in 80 bars before the test nothing changes, or no 6 bars in a row are all observed"),
+        (
+            hours_of(100, GAPPY),
+            80,
+            "in 80 bars before the test nothing changes, or no 6 bars in a row are all observed",
+        ),
+        (hours_of(30, np.arange(30.0)), 8, "a regression cannot learn 6 steps ahead from 8 bars before the test"),
+    ],
+)
+def test_regressions_without_anything_to_learn_from_are_left_out_with_a_reason(
+    history: History, before: int, why: str
+) -> None:
+    found = backtest(model_of(hours_of(30, np.arange(30.0))), history, START + before * HOUR)
+    assert list(found.tallies) == ["gru", "last value", "seasonal naive", "moving average"]
+    assert found.verdict()[-1] == f"ridge on lags and ridge refitted are left out: {why}"
+
+
 def test_the_relative_mae_is_the_geometric_mean_of_the_ratios_to_seasonal_naive_by_series(
     report: BacktestReport,
 ) -> None:

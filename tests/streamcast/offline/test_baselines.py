@@ -20,6 +20,7 @@ from streamcast.offline.evaluation.baselines import (
     RefittedRidge,
     Ridge,
     SeasonalNaive,
+    lags_to_learn,
     standard,
 )
 from tests import reference
@@ -127,6 +128,17 @@ def test_the_standard_baselines_are_those_of_the_accuracy_protocol() -> None:
         "ridge on lags",
         "ridge refitted",
     ]
+
+
+def test_a_regression_has_at_least_as_many_cutoffs_as_lags_and_all_lags_where_bars_are_many() -> None:
+    y_KT = np.random.default_rng(0).normal(size=(2, 1_000))
+    assert lags_to_learn(y_KT, 24, 336) == 336
+    assert lags_to_learn(y_KT[:, :695], 24, 336) == 336
+    assert lags_to_learn(y_KT[:, :240], 24, 336) == 108
+    assert lags_to_learn(y_KT[:, :27], 24, 336) == 2
+    assert lags_to_learn(y_KT[:, :26], 24, 336) == 0
+    assert lags_to_learn(np.ones((2, 1_000)), 24, 336) == 0
+    assert [*standard(24, 24, 0)] == ["last value", "seasonal naive", "moving average"]
 
 
 @pytest.mark.skipif(not ETT.exists(), reason="the ETT data are not next to the project")
