@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 COLUMNS: Final = ("absolute error", "seasonal naive's absolute error", "mean pinball loss", "inside the interval")
-"""Of each outcome; seasonal naive's is NaN where it has no forecast."""
+"""Of each outcome; seasonal naive's is NaN where it has no forecast, the last where one quantile makes no interval."""
 
 OVER_ALL: Final = "all"
 """The name of all scored steps together, beside the numbers of the steps."""
@@ -35,7 +35,7 @@ OVER_ALL: Final = "all"
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """The quality of forecasts over some outcomes; NaN where there are none.
+    """The quality of forecasts over some outcomes; NaN where there are none, or no interval to cover them.
 
     Errors are in the data's unit; ``relative`` is ``compared_mae`` over ``naive_mae``, both over the ``compared``
     outcomes for which seasonal naive has a forecast: all, but for the first season of a series.
@@ -112,10 +112,11 @@ class SumsByStep:
     def of_facts(cls, facts: Mapping[str, Any]) -> SumsByStep:
         """Return the sums whose ``facts_of`` these are; without pinball loss, and empty without facts."""
         found = cls()
-        for step, fact in (facts.get("steps") or {}).items():
+        for step, fact in (with_known_coverage(facts).get("steps") or {}).items():
             count, known = float(fact.get("outcomes") or 0), float(fact.get("compared") or 0)
+            coverage = fact.get("coverage")
             found._sums[int(step)] = Sums(
-                count, count * (fact.get("mae") or 0.0), math.nan, count * (fact.get("coverage") or 0.0),
+                count, count * (fact.get("mae") or 0.0), math.nan, math.nan if coverage is None else count * coverage,
                 known, known * (fact.get("compared_mae") or 0.0), known * (fact.get("naive_mae") or 0.0),
             )  # fmt: skip
         return found
@@ -127,6 +128,22 @@ class SumsByStep:
     def by_step(self) -> dict[int, Quality]:
         """Return the quality by step ahead, of the steps that have outcomes."""
         return {step: sums.quality() for step, sums in sorted(self._sums.items())}
+
+
+def outcomes_of(outcomes_NC: Floats, nominal: float) -> Floats:
+    """Return the engine's outcomes of a model whose interval promises ``nominal``; 0 means that there is no interval.
+
+    The engine takes one quantile for both ends of an interval; whether an outcome lies inside is then not known (NaN).
+    """
+    return outcomes_NC if nominal else np.column_stack((outcomes_NC[:, :-1], np.full(len(outcomes_NC), np.nan)))
+
+
+def with_known_coverage(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the quality in a model's facts, without the coverage of 0 that older versions gave one quantile."""
+    if facts.get("nominal") != 0:
+        return facts
+    steps = {step: {**fact, "coverage": None} for step, fact in (facts.get("steps") or {}).items()}
+    return {**facts, "coverage": None, "steps": steps}
 
 
 def unseen(cutoff_N: Integers, last_trained: int | None) -> NDArray[np.bool_]:
@@ -228,7 +245,7 @@ def sentence(found: Quality, nominal: float, naive: str) -> str:
     why = f"the error of {naive} is 0" if found.compared else f"{naive} is not known"
     ratio = f", {found.relative:.3f} of {of}" if known else f"; {why}"
     promised = "" if math.isnan(nominal) else f"{nominal:.0%} "
-    held = f"; the {promised}interval held {found.coverage:.1%}" if nominal else ""
+    held = f"; the {promised}interval held {found.coverage:.1%}" if _has_interval(found, nominal) else ""
     return f"MAE {found.mae:.4g}{ratio}{held}"
 
 
@@ -246,8 +263,12 @@ def lines(sums: SumsByStep, nominal: float, naive: str) -> list[str]:
 
 def _short(found: Quality, nominal: float, naive: str) -> str:
     ratio = "" if math.isnan(found.relative) else f", {found.relative:.3f} of {short_name(naive)}'s"
-    held = f", interval held {found.coverage:.1%}" if nominal else ""
+    held = f", interval held {found.coverage:.1%}" if _has_interval(found, nominal) else ""
     return f"MAE {found.mae:.4g}{ratio}{held}"
+
+
+def _has_interval(found: Quality, nominal: float) -> bool:
+    return nominal != 0 and math.isfinite(found.coverage)
 
 
 def facts_of(sums: SumsByStep) -> dict[str, Any]:

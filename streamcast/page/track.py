@@ -44,7 +44,7 @@ class Forecast(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LaneErrors:
-    """Errors of one lane's forecasts; NaN where no value has been observed (or seasonal naive has none).
+    """Errors of one lane's forecasts; NaN where no value has been observed, seasonal naive has none, or no interval is.
 
     ``cutoffs`` is [F]; ``error`` and ``naive`` (absolute errors) and ``covered`` (0 or 1) are [F, H];
     ``warm`` is [F]; ``counted`` [F, H] marks the scored steps of warm forecasts.
@@ -220,7 +220,8 @@ class Track:
         observed_FH = np.where(bars_FH <= self.newest - self._open_bars, self.values(bars_FH), np.nan)
         naive_FH = self.naive(cutoffs_F, len(steps_H), season, reach)
         low_FH, high_FH = values_FQH[:, 0], values_FQH[:, -1]
-        covered_FH = np.where(np.isfinite(observed_FH), (low_FH <= observed_FH) & (observed_FH <= high_FH), np.nan)
+        known_FH = np.isfinite(observed_FH) & (values_FQH.shape[1] > 1)
+        covered_FH = np.where(known_FH, (low_FH <= observed_FH) & (observed_FH <= high_FH), np.nan)
         error_FH = np.abs(observed_FH - values_FQH[:, kept[-1].middle])
         counts_H = np.isin(steps_H, scored) if len(scored) else np.ones(len(steps_H), dtype=bool)
         warm_F = np.array([forecast.warm for forecast in alike])

@@ -205,7 +205,8 @@ def _lane(board: Board, track: Track, lane: str, since_bar: int | None, since_cu
     if errors is not None:
         view["errors"] = errors.by_cutoff() | {"cutoff": board.label(errors.cutoffs)}
         found = errors.sums().quality()
-        view |= {"relative": found.relative, "compared": found.compared, "coverage": found.coverage}
+        view |= {"relative": found.relative, "outcomes": found.outcomes, "compared": found.compared}
+        view["coverage"] = found.coverage
     return view
 
 
@@ -219,6 +220,7 @@ def _tile(board: Board, key: str, track: Track, version: Version) -> View:
         "version": version,
         "values": values.astype(np.float32),
         "relative": found and found.relative,
+        "outcomes": found and found.outcomes,
         "compared": found and found.compared,
         "coverage": found and found.coverage,
         "behind": version[1],

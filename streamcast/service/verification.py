@@ -19,7 +19,7 @@ import numpy as np
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader
 from streamcast.engine.engine import Result
 from streamcast.kernels.outcomes import ABSORBED, DUPLICATE, LATE, NAMES, NOT_FINITE
-from streamcast.quality import SumsByStep, unseen
+from streamcast.quality import SumsByStep, outcomes_of, unseen
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
@@ -298,9 +298,10 @@ class _PartitionCheck:
             self.keys.update(observations.keys)
             for lane, result in results.items():
                 scores, grid = result.scores, models[lane].spec.series.grid
+                outcomes_MC = outcomes_of(scores.outcomes(), models[lane].spec.nominal)
                 new_M = scores.warm & unseen(grid.bar(scores.cutoffs), models[lane].last_trained_bar)
                 for found, chosen_M in ((self._report.quality, scores.warm), (self._report.unseen, new_M)):
-                    found.setdefault(lane, SumsByStep()).add(scores.ahead[chosen_M], scores.outcomes()[chosen_M])
+                    found.setdefault(lane, SumsByStep()).add(scores.ahead[chosen_M], outcomes_MC[chosen_M])
                 if new_M.any():
                     new = scores.cutoffs[new_M]
                     oldest, newest = self._report.unseen_cutoffs.get(lane, (int(new[0]), int(new[0])))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcast.quality import Sums, SumsByStep, facts_of, lines, naive_name, sentence, span_name
+from streamcast.quality import Sums, SumsByStep, facts_of, lines, naive_name, outcomes_of, sentence, span_name
 from streamcast.spec.calendar_bars import parse_step
 
 NAN = math.nan
@@ -92,6 +92,19 @@ def test_one_quantile_has_no_interval_to_speak_of(nominal: float, held: str, by_
     over_all, first, _ = lines(sums, nominal, "the last value")
     assert over_all == f"MAE 1, 0.500 of the last value's{held} (4 outcomes, steps ahead 1, 2)"
     assert first == f"  step 1: MAE 1, 0.500 of the last value's{by_step}"
+
+
+def test_where_one_quantile_makes_no_interval_coverage_is_not_known() -> None:
+    rows, sums = np.array([[1.0, 2.0, 0.1, 0.0]] * 3), SumsByStep()
+    sums.add(np.array([1, 1, 2]), outcomes_of(rows, 0.0))
+    found = facts_of(sums)
+    assert (found["mae"], found["coverage"], found["steps"]["1"]["coverage"]) == (1.0, None, None)
+    assert facts_of(SumsByStep.of_facts(json.loads(json.dumps(found)))) == found
+    assert "held" not in sentence(sums.over_all(), math.nan, "the last value")
+    older = {**found, "nominal": 0.0, "coverage": 0.0, "steps": {"1": {**found["steps"]["1"], "coverage": 0.0}}}
+    assert SumsByStep.of_facts(older).over_all().mae == 1.0
+    assert math.isnan(SumsByStep.of_facts(older).over_all().coverage)
+    assert outcomes_of(rows, 0.8) is rows
 
 
 def test_the_words_name_baseline_steps_and_number_of_outcomes() -> None:

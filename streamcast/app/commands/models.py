@@ -30,7 +30,7 @@ from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
 from streamcast.offline.training.fit import held_out_loss
-from streamcast.quality import SumsByStep, counted, duration_name, span_name
+from streamcast.quality import SumsByStep, counted, duration_name, span_name, with_known_coverage
 from streamcast.spec.folders import Model, list_models, load_model, promote, save_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.topics import schemas
@@ -49,7 +49,7 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
                 "version": m.version,
                 "aliases": m.aliases,
                 "digest": m.digest,
-                "facts": m.facts,
+                "facts": _facts(m.facts),
                 "trouble": m.trouble,
             }
             for m in found
@@ -64,12 +64,11 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
     numbers = ["MAE", "of naive's", "interval held"]
     table = lean("model", "aliases", "digest", "trained on", *numbers, numbers=numbers)
     for m in found:
-        quality_found = m.facts.get("quality") or {}
-        measured = SumsByStep.of_facts(quality_found).over_all()
-        held = _number(measured.coverage, ".1%") if quality_found.get("nominal") else ""
+        measured = SumsByStep.of_facts(m.facts.get("quality") or {}).over_all()
         cells = (
             f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:DIGITS],
-            str(m.facts.get("data", "")), _number(measured.mae, ".4g"), _number(measured.relative, ".3f"), held,
+            str(m.facts.get("data", "")), _number(measured.mae, ".4g"), _number(measured.relative, ".3f"),
+            _number(measured.coverage, ".1%"),
         )  # fmt: skip
         table.add_row(*map(Text, cells))
     console.print(table)
@@ -77,6 +76,11 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
         if m.trouble:
             console.print(escape(f"{m.name}@{m.version} is broken: {m.trouble}"))
     return 0
+
+
+def _facts(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a model's facts as they are shown."""
+    return {**facts, "quality": with_known_coverage(facts["quality"])} if facts.get("quality") else facts
 
 
 def _number(value: float, form: str) -> str:
@@ -108,7 +112,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
         "network": spec.network,
         "parameters": sum(p.numel() for p in model.network.parameters()),
         "bytes per series": layout(spec, model.network).row_bytes,
-        **{f"training {key}": value for key, value in model.facts.items()},
+        **{f"training {key}": value for key, value in _facts(model.facts).items()},
     }
     if as_json:
         console.print_json(json_text(facts))

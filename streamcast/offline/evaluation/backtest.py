@@ -40,7 +40,7 @@ from streamcast.offline.evaluation.report import BacktestReport, Periods, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
-from streamcast.quality import SumsByStep, counted
+from streamcast.quality import SumsByStep, counted, outcomes_of
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
@@ -108,7 +108,7 @@ class Scoreboard:
         """Count what the engine found of the same forecasts, as a service counts it, where ``chosen_M``."""
         bar_M = self._bars(scores.cutoffs)
         mine = chosen_M & scores.warm & (bar_M >= self._first) & (bar_M <= self._last)
-        self._quality.add(scores.ahead[mine], scores.outcomes()[mine])
+        self._quality.add(scores.ahead[mine], outcomes_of(scores.outcomes()[mine], self._spec.nominal))
 
     def actual(self, series_A: Integers, cutoffs_A: Integers) -> Floats:
         """Return the outcomes of forecasts [A, H]; NaN where none was observed."""

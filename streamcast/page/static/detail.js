@@ -135,11 +135,11 @@ export class Detail {
   }
 
   renderFacts() {
-    const { relative = null, compared = 0, coverage = null, forecasts = [] } = this.lanes.get(this.lane) ?? {};
+    const { relative = null, outcomes = 0, compared = 0, coverage = null, forecasts = [] } = this.lanes.get(this.lane) ?? {};
     const warming = forecasts.length > 0 && !forecasts.at(-1).warm;
     const facts = [
       ...(warming ? [["state", "warming up: its forecasts do not count yet", false, "warming"]] : []),
-      ["error", relative === null ? incomparable({ compared, coverage }) : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
+      ["error", relative === null ? incomparable({ compared, outcomes }) : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
       ...(this.stats.nominal === 0 ? [] : [["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"]]),
       ["over", `${this.stats.series_scope}, ${this.stats.steps}`, false, "series_relative"],
       ["forecast", lateness(this.series, this.stats), this.series.behind > 1 && !this.stats.ended, "behind"],

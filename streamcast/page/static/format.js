@@ -58,8 +58,8 @@ export function duration(seconds) {
 }
 
 // Why there is no error relative to seasonal naive's; its error may be 0, too.
-export function incomparable({ compared, coverage }) {
-  if (!given(coverage)) return "not known yet";
+export function incomparable({ compared, outcomes }) {
+  if (!outcomes) return "not known yet";
   return compared ? "naive's error is 0" : "naive not known yet";
 }
 

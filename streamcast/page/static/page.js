@@ -238,7 +238,7 @@ function showLanes() {
 
 function comparison() {
   const [champion, ...others] = stats.lanes.filter(({ relative }) => relative !== null);
-  if (stats.now?.relative === null && stats.now.coverage !== null) return "Errors relative to seasonal naive's appear once it has a value to repeat.";
+  if (stats.now?.relative === null && stats.now.outcomes) return "Errors relative to seasonal naive's appear once it has a value to repeat.";
   if (!champion) return stats.lanes.length ? "Errors appear once the first forecast steps have been observed." : "No forecast yet.";
   if (!others.length) return "";
   const best = others.reduce((a, b) => (a.relative <= b.relative ? a : b));

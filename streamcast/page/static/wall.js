@@ -45,7 +45,7 @@ export class Wall {
     parts.tile = tile;
     const { item, link, fan, middle, seen, error, late } = parts;
     sketch(tile, this.sizes, fan, middle, seen);
-    if (tile.coverage === null) error.textContent = "not scored yet";
+    if (!tile.outcomes) error.textContent = "not scored yet";
     else if (tile.relative !== null) error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     else error.textContent = tile.compared ? "naive's error is 0" : "no naive yet"; // a tile is narrow
     late.className = tile.behind > 1 && !this.stats.ended ? "late" : "";

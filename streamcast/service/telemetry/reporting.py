@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcast.kernels.outcomes import ANSWERED, NAMES, NOT_FINITE
-from streamcast.quality import unseen
+from streamcast.quality import outcomes_of, unseen
 from streamcast.service.lanes import Lane, Poll
 from streamcast.service.telemetry.drift import Drift
 from streamcast.service.telemetry.telemetry import Telemetry
@@ -79,11 +79,9 @@ class Reporter:
     def _lane(self, lane: Lane, poll: Poll) -> None:
         result, telemetry = poll.results[lane.name], self._telemetry
         scores = result.scores
-        error, naive, pinball, covered = scores.outcomes().T
+        error, naive, pinball, covered = outcomes_of(scores.outcomes(), lane.model.spec.nominal).T
         warm, nearest = scores.warm, scores.ahead == lane.model.spec.scored_steps[0]
-        telemetry.scores(
-            lane.name, scores.ahead[warm], error[warm], naive[warm], pinball[warm], covered[warm].astype(bool)
-        )
+        telemetry.scores(lane.name, scores.ahead[warm], error[warm], naive[warm], pinball[warm], covered[warm])
         new = unseen(lane.model.spec.series.grid.bar(scores.cutoffs), lane.model.last_trained_bar)
         telemetry.trained_outcomes(lane.name, int((warm & ~new).sum()))
         telemetry.drift(lane.name, self._drifts[lane.name].observe(error[nearest]))

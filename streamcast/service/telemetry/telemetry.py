@@ -54,8 +54,8 @@ class Telemetry(Collector):
     ``lanes`` maps each lane to its (model, version), ``trained`` to what its training measured (``facts_of``);
     ``group`` is what the service is known by; ``champion`` names the lane whose accuracy ``summary`` shows (see
     ``champion_of`` for its default); ``coverage_target`` is the share of outcomes that the forecast interval promises
-    to hold; ``window`` bounds the outcomes kept per lane and horizon; ``clock`` gives epoch seconds, ``timer`` seconds
-    that never step.
+    to hold, NaN where there is no interval; ``window`` bounds the outcomes kept per lane and horizon; ``clock`` gives
+    epoch seconds, ``timer`` seconds that never step.
     """
 
     def __init__(
@@ -206,12 +206,13 @@ class Telemetry(Collector):
         absolute_error_N: Floats,
         naive_error_N: Floats,
         pinball_N: Floats,
-        covered_N: NDArray[np.bool_],
+        covered_N: Floats | NDArray[np.bool_],
     ) -> None:
         """N outcomes of ``lane`` arrived, at one horizon or at one each (in steps); see ``streamcast.quality``.
 
-        ``naive_error_N`` is seasonal naive's absolute error, NaN where it has no forecast yet.  The caller bounds the
-        horizons (those that the model's spec lists).  Raises KeyError for an unknown lane.
+        ``naive_error_N`` is seasonal naive's absolute error, NaN where it has no forecast yet; ``covered_N`` is NaN
+        where one quantile makes no interval.  The caller bounds the horizons (those that the model's spec lists).
+        Raises KeyError for an unknown lane.
         """
         self._lanes[lane]
         outcomes_N4 = np.column_stack((absolute_error_N, naive_error_N, pinball_N, covered_N)).astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from harness.histories import history_of
 from streamcast.app.cli import app
+from streamcast.app.commands.deployment.serve import new_telemetry
 from streamcast.app.commands.files.train import training_settings
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons
@@ -137,6 +139,24 @@ def test_a_model_of_one_quantile_says_nothing_of_an_interval(data: Path, tmp_pat
     said += ran("model", "show", "model", "--models", models)
     assert "interval" not in said
     assert "0.0%" not in said + ran("model", "ls", "--models", models)
+    document = models / "model" / "1" / "model.json"
+    found = json.loads(document.read_text())
+    told = ran("backtest", data, "--model", "model", "--json", "--models", models)
+    backtested = json.loads(told[told.index("{") :])["quality"]
+    for measured in (backtested, found["facts"]["quality"]):
+        assert measured["mae"] > 0
+        assert {each["coverage"] for each in (measured, *measured["steps"].values())} == {None}
+
+    steps = {step: {**each, "coverage": 0.0} for step, each in measured["steps"].items()}
+    found["facts"]["quality"] = {**measured, "coverage": 0.0, "steps": steps}
+    document.write_text(json.dumps(found))  # as older versions wrote it
+    assert json.loads(ran("model", "show", "model", "--json", "--models", models))["training quality"] == measured
+    assert json.loads(ran("model", "ls", "--json", "--models", models))[0]["facts"]["quality"] == measured
+    assert "0.0%" not in ran("model", "show", "model", "--models", models) + ran("model", "ls", "--models", models)
+    telemetry = new_telemetry({"champion": load_model(models, "model")})
+    exposed = {metric.name for metric in telemetry.collect() if metric.samples}
+    assert "streamcast_trained_relative_mae" in exposed
+    assert not {"streamcast_trained_coverage", "streamcast_forecast_coverage_target"} & exposed
 
 
 def test_what_a_model_shows_has_few_digits_and_no_none(data: Path, tmp_path: Path) -> None:

@@ -192,11 +192,12 @@ def test_only_scored_steps_of_warm_forecasts_count() -> None:
         track.add_forecast("champion", forecast, 9)
     found = {steps: track.errors("champion", 1, steps) for steps in ((), (1,), (2,))}
     sums = {steps: errors.sums() for steps, errors in found.items() if errors is not None}
-    assert {steps: (each.outcomes, each.covered, each.compared_error, each.naive) for steps, each in sums.items()} == {
-        (): (4, 0.0, 1 + 2 + 2 + 4, 0 + 3 + 3 + 5),
-        (1,): (2, 0.0, 1 + 2, 0 + 3),
-        (2,): (2, 0.0, 2 + 4, 3 + 5),
+    assert {steps: (each.outcomes, each.compared_error, each.naive) for steps, each in sums.items()} == {
+        (): (4, 1 + 2 + 2 + 4, 0 + 3 + 3 + 5),
+        (1,): (2, 1 + 2, 0 + 3),
+        (2,): (2, 2 + 4, 3 + 5),
     }
+    assert all(math.isnan(each.quality().coverage) for each in sums.values()), "one quantile makes no interval"
     shown = {name: values.tolist() for name, values in [*(found[()] or pytest.fail("no errors")).by_cutoff().items()]}
     assert shown["cutoff"] == [0, 1, 2]
     assert math.isnan(shown["error"][0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,25 @@ def test_its_first_forecast_is_the_last_value_and_after_two_seasons_it_is_warm(s
     assert found[0]["quantiles"]["0.5"] == [5.0, 5.0, 5.0]
     assert [answer["warm"] for answer in found] == [False] * 7 + [True] * 13
     assert stand.verify().proven
+
+
+def test_a_lane_of_one_quantile_has_no_coverage_and_changes_none(stand: Stand) -> None:
+    challenger = LANES["challenger"]
+    one = replace(challenger, spec=challenger.spec.model_copy(update={"quantiles": (0.5,)}))
+    stand.observe("a", *BARS)
+    stand.serve({"champion": LANES["champion"], "challenger": one})
+    found = stand.telemetry.summary()
+    assert (found["challenger.outcomes"] or 0) > 0
+    assert found["challenger.coverage"] is None
+    assert found["champion.coverage"] is not None
+    covered = [
+        sample
+        for metric in stand.telemetry.collect()
+        if "coverage" in metric.name
+        for sample in metric.samples
+        if sample.labels.get("lane") == "challenger"
+    ]
+    assert not covered
 
 
 def test_a_shadow_is_not_published_and_changes_no_byte_of_the_champion(stand: Stand, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
+import math
 import os
 import signal
 import threading
@@ -24,6 +25,7 @@ from streamcast.consumers.background import started
 from streamcast.consumers.health import Deadlines, LoopHealth, guard_interpreter
 from streamcast.consumers.transport import Reader, TopicSpec
 from streamcast.kernels.compiling import compiling
+from streamcast.quality import with_known_coverage
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
@@ -113,8 +115,8 @@ def new_telemetry(models: Mapping[str, Model], champion: str = "", group: str = 
     """Return the telemetry of some lanes in a group; the champion's outer quantiles promise the coverage."""
     champion = champion_of(models, champion)
     lanes = {lane: (model.name, model.version) for lane, model in models.items()}
-    trained = {lane: model.facts.get("quality") or {} for lane, model in models.items()}
-    return Telemetry(lanes, models[champion].spec.nominal, group=group, champion=champion, trained=trained)
+    trained = {lane: with_known_coverage(model.facts.get("quality") or {}) for lane, model in models.items()}
+    return Telemetry(lanes, models[champion].spec.nominal or math.nan, group=group, champion=champion, trained=trained)
 
 
 def settle_garbage() -> None:
