@@ -1,4 +1,7 @@
-"""How tables look on a terminal: no lines between columns; wide cells are wrapped, between words where that fits."""
+"""How tables look on a terminal: no lines between columns; wide cells are wrapped, between words where that fits.
+
+A number is never wrapped: its parts would read as numbers.  Where the terminal has no room for it, it ends with "…".
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,16 @@ from rich.text import Text
 
 
 class _Lean(Table):
-    """A table that breaks no word (a name, a number) where the terminal has room for the longest of each column."""
+    """A table that breaks no word (a name, a number) where the terminal has room for the longest of each column.
+
+    With less room names and heads are broken, and numbers are not.
+    """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        sizes = [_size(column, console, options) for column in self.columns]
-        edges = len(sizes) + 1
-        for behind in (1, 0):  # spaces in each cell, beside the one between cells
+        whole = [_size(column, console, options) for column in self.columns]
+        broken = [_broken(column, size, console, options) for column, size in zip(self.columns, whole, strict=True)]
+        edges = len(whole) + 1
+        for behind, sizes in ((1, whole), (0, whole), (0, broken)):  # spaces in each cell, beside the one between cells
             room = options.max_width - edges - behind * len(sizes)
             if sum(size.minimum for size in sizes) <= room:
                 self.padding = (0, behind, 0, 0)
@@ -42,6 +49,14 @@ def _size(column: Column, console: Console, options: ConsoleOptions) -> Measurem
     return Measurement(max(size.minimum for size in sizes), max(size.maximum for size in sizes))
 
 
+def _broken(column: Column, whole: Measurement, console: Console, options: ConsoleOptions) -> Measurement:
+    """Return the size of a column whose words may be broken, but for its numbers."""
+    if column.overflow == "fold":
+        return Measurement(1, whole.maximum)
+    numbers = [Measurement.get(console, options, cell).maximum for cell in column.cells]
+    return Measurement(max(numbers, default=1), whole.maximum)
+
+
 def lean(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table:
     """Return an empty table; the columns named in ``numbers`` are aligned to the right.
 
@@ -49,7 +64,11 @@ def lean(*columns: str, numbers: Collection[str] = (), title: str = "") -> Table
     """
     table = _Lean(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in columns:
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+        head = Text(name, overflow="fold")
+        if name in numbers:
+            table.add_column(head, justify="right", overflow="ellipsis")
+        else:
+            table.add_column(head, justify="left", overflow="fold")
     return table
 
 

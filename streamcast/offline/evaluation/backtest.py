@@ -154,6 +154,7 @@ class Scoreboard:
             quality=self._quality,
             kept=kept,
             notes=notes,
+            rounding=_rounding(self._y_KT),
         )
 
     def _bars(self, cutoffs_A: Integers) -> Integers:
@@ -187,6 +188,12 @@ class Scoreboard:
             cutoffs_A = self._spec.series.grid.start(self._start + cutoffs_N[number_A])
             periods.add(cutoffs_A, actual_AH, forecast_AH, None)
         return tally, periods
+
+
+def _rounding(y_KT: Floats) -> float:
+    """Return by how much mean errors differ because forecasts have the digits of float32."""
+    digits = np.finfo(np.float32)
+    return float(digits.tiny + digits.eps * np.abs(np.nan_to_num(y_KT)).max(axis=1).mean())
 
 
 def _without_regressions(bars: int, horizon: int) -> str:

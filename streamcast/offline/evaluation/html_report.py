@@ -136,6 +136,8 @@ def _verdict(mine: Row, naive: Row, report: BacktestReport, facts: Facts) -> tup
     if not naive["mae"]:
         return f"Repeating {facts.naive} has no error: there is no ratio to it.", "neutral"
     better = 1 - mine["relative"]
+    if f"{abs(better):.0%}" == "0%":
+        return f"The model's error is about that of repeating {facts.naive}.", "neutral"
     if better > 0:
         return f"The model's error is {better:.0%} smaller than repeating {facts.naive}.", "good"
     return f"The model's error is {-better:.0%} LARGER than repeating {facts.naive}.", "bad"
@@ -151,7 +153,8 @@ def _section(title: str, content: go.Figure | str, words: str) -> Iterator[str]:
     if isinstance(content, str):
         yield content
     else:
-        yield content.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG)
+        chart = f"chart-{title.lower().replace(' ', '-').rstrip('?')}"
+        yield content.to_html(full_html=False, include_plotlyjs=False, config=_CONFIG, div_id=chart)
     yield "</section>"
 
 

@@ -5,8 +5,9 @@ Legend: K series, A forecasts, H horizon, Q quantiles (0 for point forecasts).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,7 @@ class BacktestReport:
     series' first season, ``outcomes`` counts the records by outcome, ``forecasts`` is how many were scored, ``quality``
     what the engine counted of them as the service does (their scored steps), ``kept`` the forecasts that the caller
     asked to keep, ``notes`` sentences on the baselines.
+    Mean errors that differ by no more than ``rounding`` are equal: forecasts have fewer digits than outcomes.
     """
 
     model: str
@@ -131,6 +133,7 @@ class BacktestReport:
     quality: SumsByStep
     kept: pd.DataFrame | None
     notes: tuple[str, ...] = ()
+    rounding: float = 0.0
 
     def rows(self) -> list[Row]:
         """Return a row for each forecaster, over all series and steps.
@@ -169,8 +172,9 @@ class BacktestReport:
     def verdict(self) -> list[str]:
         """Return a sentence for every baseline and measure that beats the model, over all steps or at some of them.
 
-        One sentence says so if none does.  Steps and measures that were not scored are neither won nor lost; a sentence
-        says so of a baseline without a score.
+        One sentence names those that the model beats if none does.  Errors that print alike are level, which one
+        sentence says, too.  Steps and measures that were not scored are neither won nor lost; a sentence says so of a
+        baseline without a score.
         """
         mine, *others = self.rows()
         if not mine["points"]:
@@ -185,18 +189,55 @@ class BacktestReport:
             f"{self.model} loses to {row['forecaster']} on {name}: {mine[name]:.4g} against {row[name]:.4g}"
             for name in MEASURES
             for row in rivals
-            if mine[name] >= row[name]
+            if mine[name] > row[name] and not self._level(name, mine[name], row[name])
         ]
-        for name, steps in self._lost_steps().items():
-            scored = self._scored_steps(name)
-            if len(steps) < scored:
-                among = f", of which {scored} were scored" if scored < self.horizon else ""
-                losses.append(f"{self.model} loses to {name} on mae at step {_ranges(steps)} of {self.horizon}{among}")
-        names = ", ".join(row["forecaster"] for row in rivals)
+        for name, steps in self._steps(lambda one, other: one > other and not self._level("mae", one, other)).items():
+            if len(steps) < self._scored_steps(name):
+                losses.append(f"{self.model} loses to {name} on mae at {self._steps_named(name, steps)}")
+        ties = self._ties(mine, rivals)
+        beaten = [] if losses else [row["forecaster"] for row in rivals if row["forecaster"] not in ties]
+        return (losses or self._beats(beaten, mine, rivals)) + self._level_sentences(ties) + notes
+
+    def _beats(self, names: Sequence[str], mine: Row, rivals: Sequence[Row]) -> list[str]:
+        """Return the sentence that the model beats these baselines in everything that was scored; none for no names."""
+        if not names:
+            return []
         known = [name for name in MEASURES if not any(np.isnan(row[name]) for row in (mine, *rivals))]
-        on = " and ".join(filter(None, (", ".join(known[:-1]), known[-1])))
-        everywhere = _each_step(self._scored_steps(*(row["forecaster"] for row in rivals)), self.horizon)
-        return (losses or [f"{self.model} beats {names} on {on}, and on mae at {everywhere}"]) + notes
+        everywhere = _each_step(self._scored_steps(*names), self.horizon)
+        return [f"{self.model} beats {', '.join(names)} on {_listed(known)}, and on mae at {everywhere}"]
+
+    def _level(self, measure: str, one: float, other: float) -> bool:
+        """Return whether two errors are the same, to the digits that are printed or but for ``rounding``."""
+        noise = {"mae": self.rounding, "mse": self.rounding * (np.sqrt(one) + np.sqrt(other))}.get(measure, 0.0)
+        return f"{one:.4g}" == f"{other:.4g}" != "nan" or abs(one - other) <= noise
+
+    def _ties(self, mine: Row, rivals: Sequence[Row]) -> dict[str, str]:
+        """Return on what a baseline is level with the model, by baseline; of steps those of a part of them."""
+        steps, found = self._steps(partial(self._level, "mae")), {}
+        for row in rivals:
+            name = row["forecaster"]
+            on = [_listed([measure for measure in MEASURES if self._level(measure, mine[measure], row[measure])])]
+            tied = steps.get(name, [])
+            if tied and len(tied) == self._scored_steps(name):
+                on.append(f"on mae at {_each_step(len(tied), self.horizon)}")
+            elif tied:
+                on.append(f"on mae at {self._steps_named(name, tied)}")
+            if any(on):
+                found[name] = ", and ".join(filter(None, on)).removeprefix("on ")
+        return found
+
+    def _level_sentences(self, ties: Mapping[str, str]) -> list[str]:
+        """Return a sentence for all baselines that are level with the model on the same."""
+        return [
+            f"{self.model} is level with {', '.join(name for name, its in ties.items() if its == on)} on {on}"
+            for on in dict.fromkeys(ties.values())
+        ]
+
+    def _steps_named(self, baseline: str, steps: list[int]) -> str:
+        """Return steps of the horizon in words, and how many of it were scored, such as "step 2 of 6"."""
+        scored = self._scored_steps(baseline)
+        among = f", of which {scored} were scored" if scored < self.horizon else ""
+        return f"step {_ranges(steps)} of {self.horizon}{among}"
 
     def _scored_steps(self, *rivals: str) -> int:
         """Return at how many steps the model and these baselines were all scored."""
@@ -208,18 +249,18 @@ class BacktestReport:
         """The number of steps ahead."""
         return int(self.tallies[self.model].count_KH.shape[1])
 
-    def _lost_steps(self) -> dict[str, list[int]]:
-        """Return the scored steps at which a baseline's mean absolute error is at most the model's, by baseline."""
+    def _steps(self, compare: Callable[[float, float], bool]) -> dict[str, list[int]]:
+        """Return the scored steps at which ``compare`` holds of the model's and a baseline's mae, by baseline."""
         mean_H = {}
         for name, tally in self.tallies.items():
             with np.errstate(invalid="ignore"):
-                mean_H[name] = tally.absolute_KH.sum(0) / tally.count_KH.sum(0)
-        lost = {
-            name: (np.flatnonzero(mean_H[self.model] >= other_H) + 1).tolist()
+                mean_H[name] = (tally.absolute_KH.sum(0) / tally.count_KH.sum(0)).tolist()
+        mine_H = mean_H.pop(self.model)
+        found = {
+            name: [step for step, pair in enumerate(zip(mine_H, other_H, strict=True), 1) if compare(*pair)]
             for name, other_H in mean_H.items()
-            if name != self.model
         }
-        return {name: steps for name, steps in lost.items() if steps}
+        return {name: steps for name, steps in found.items() if steps}
 
     def frame(self) -> pd.DataFrame:
         """Return the kept forecasts in Nixtla's columns: unique_id, ds, cutoff, y, the model and its intervals."""
@@ -257,6 +298,11 @@ class BacktestReport:
                 "width": _ratio(tally.width_KH[series, steps].sum(), n),
             }
         return row
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def _each_step(scored: int, horizon: int) -> str:

@@ -1,4 +1,4 @@
-"""Tables on a terminal: names and numbers are whole where they fit, and nothing is cut where they do not."""
+"""Tables on a terminal: names and numbers are whole where they fit; where they do not, names are broken first."""
 
 from __future__ import annotations
 
@@ -33,9 +33,22 @@ def test_no_name_and_no_number_is_broken_where_the_terminal_has_room(width: int)
     assert all(words.count(number) == 2 for number in NUMBERS)
 
 
-@pytest.mark.parametrize("width", [79, 60, 40])
-def test_nothing_is_cut_where_the_terminal_is_narrow(width: int) -> None:
-    said = printed(width, ("z-daily3y@1", *NUMBERS))
+@pytest.mark.parametrize("width", [79, 64])
+@pytest.mark.parametrize("name", ["z-daily3y@1", "a-very-long-model-name-for-the-gross-product-of-regions"])
+def test_names_are_broken_and_no_number_is_where_the_terminal_is_narrow(width: int, name: str) -> None:
+    said = printed(width, (name, *NUMBERS), ("seasonal naive", *NUMBERS))
     assert max(map(len, said.splitlines())) <= width
-    shown, wanted = sorted("".join(said.split())), sorted("".join(["forecaster", "z-daily3y@1", *MEASURES, *NUMBERS]))
+    assert all(said.split().count(number) == 2 for number in NUMBERS)
+    shown = sorted("".join(said.split()))
+    wanted = sorted("".join(["forecaster", name, "seasonalnaive", *MEASURES, *NUMBERS, *NUMBERS]))
     assert [letter for letter in shown if letter != "─"] == wanted
+
+
+@pytest.mark.parametrize("width", [58, 40])
+def test_a_number_without_room_is_seen_to_be_cut_and_does_not_read_as_another(width: int) -> None:
+    said = printed(width, ("z", *NUMBERS)).partition("─")[2]
+    assert max(map(len, said.splitlines())) <= width
+    shown = said.replace("─", "").split()
+    assert "…" in said
+    assert all(word in NUMBERS or word == "z" or word.endswith("…") for word in shown)
+    assert len(shown) == 1 + len(NUMBERS)

@@ -244,6 +244,46 @@ def test_regressions_without_anything_to_learn_from_are_left_out_with_a_reason(
     assert found.verdict()[-1] == f"ridge on lags and ridge refitted are left out: {why}"
 
 
+def tied(report: BacktestReport, rival: str, factor: float = 1.0, steps: int = HORIZON) -> BacktestReport:
+    """The report, but with a baseline that has the model's errors, times ``factor``, at the first steps."""
+    mine, other = report.tallies["gru"], report.tallies[rival]
+    absolute_KH, squared_KH = (
+        np.concatenate([factor * its[:, :steps], theirs[:, steps:]], axis=1)
+        for its, theirs in ((mine.absolute_KH, other.absolute_KH), (mine.squared_KH, other.squared_KH))
+    )
+    level = replace(other, absolute_KH=absolute_KH, squared_KH=squared_KH)
+    return replace(report, tallies={**report.tallies, rival: level})
+
+
+def test_equal_errors_are_level_and_float_noise_is_no_loss() -> None:
+    history = slow_wave()
+    found = backtest(model_of(history), history, START + 350 * HOUR, baselines={"seasonal naive": SeasonalNaive(24)})
+    for factor in (1.0, 1 - 1e-12, 1 + 1e-12):
+        assert tied(found, "seasonal naive", factor).verdict() == [
+            "gru is level with seasonal naive on mae, mse and mase, and on mae at every step"
+        ]
+    both = replace(found, tallies={**found.tallies, "the same": found.tallies["seasonal naive"]})
+    assert tied(both, "the same").verdict() == [
+        "gru beats seasonal naive on mae, mse and mase, and on mae at every step",
+        "gru is level with the same on mae, mse and mase, and on mae at every step",
+    ]
+    assert tied(found, "seasonal naive", steps=2).verdict() == [
+        "gru is level with seasonal naive on mae at step 1-2 of 6"
+    ]
+    assert tied(found, "seasonal naive", 0.9).verdict()[0].startswith("gru loses to seasonal naive on mae: ")
+
+
+@pytest.mark.parametrize("value", [0.0, 7.1, -1e9 / 3])
+def test_a_model_that_repeats_a_constant_is_level_with_all_that_do(value: float) -> None:
+    history = hours_of(400, value)
+    found = backtest(model_of(history), history, START + 350 * HOUR)
+    level, left_out = found.verdict()
+    assert level == (
+        "gru is level with last value, seasonal naive, moving average on mae and mse, and on mae at every step"
+    )
+    assert left_out.startswith("ridge on lags and ridge refitted are left out: in 350 bars before the test nothing")
+
+
 def test_the_relative_mae_is_the_geometric_mean_of_the_ratios_to_seasonal_naive_by_series(
     report: BacktestReport,
 ) -> None:

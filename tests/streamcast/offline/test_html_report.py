@@ -66,6 +66,21 @@ def test_the_file_needs_no_other_and_names_are_text(report: BacktestReport) -> N
         assert section in body
 
 
+def test_the_same_report_is_the_same_file(report: BacktestReport) -> None:
+    page = write(report, facts())
+    assert page == write(report, facts())
+    charts = re.findall(r'<div id="([^"]+)" class="plotly-graph-div"', page)
+    assert len(charts) == len(set(charts)) == 5
+
+
+def test_an_error_that_is_about_that_of_repeating_is_neither_smaller_nor_larger(report: BacktestReport) -> None:
+    mine, naive = report.tallies["m"], report.tallies["seasonal naive"]
+    for factor in (0.999, 1.0, 1.001):
+        level = replace(mine, absolute_KH=factor * naive.absolute_KH)
+        page = write(replace(report, tallies={**report.tallies, "m": level}), facts())
+        assert "The model's error is about that of repeating" in html.unescape(page)
+
+
 def test_the_numbers_are_those_of_the_tables(report: BacktestReport) -> None:
     page = html.unescape(write(report, facts()))
     _, by_series = report.relative_mae()
