@@ -62,12 +62,17 @@ class Refit(NamedTuple):
     every_ms: int
 
 
+def least_bars(spec: ModelSpec) -> int:
+    """Return how many bars a history has at least of which a forecast can be scored: those before it and an outcome."""
+    return max(spec.warm_up, 2) + 1
+
+
 class Scoreboard:
     """The outcomes of a test part, and the errors of the forecasts scored there.
 
     A forecast is scored when its first step lies in [``from_ms``, ``to_ms``).  The outcome of a step is the value of
     its bar once it has closed, whether records are samples or ticks.  Raises HistoryError when the columns are not the
-    spec's, or no bar lies in the test part.
+    spec's, the bars are too few for any test, or none lies in the test part.
     """
 
     def __init__(self, history: History, spec: ModelSpec, from_ms: int, to_ms: int | None = None) -> None:
@@ -79,13 +84,19 @@ class Scoreboard:
         if to_ms is not None:
             self._last = spec.series.grid.bar(to_ms - 1) - self._start - 1
         n = self._last - self._first + 1
+        if (bars := grid.y_KT.shape[1]) < (least := least_bars(spec)):
+            raise HistoryError(
+                f"nothing to score: the history has {counted(len(history), 'row')} in {counted(bars, 'bar')} of"
+                f" {spec.series.bar}, and a test of this model needs at least {counted(least, 'bar')}; give a longer"
+                " history, or a model of shorter bars"
+            )
         if n < 1 or self._first < 1:
             begin, end = grid.start_ms, int(history.ts_N[-1])
+            earliest, latest = (spec.series.grid.start(self._start + bar) for bar in (2, self._last + 1))
             raise HistoryError(
-                f"nothing to score from {pd.Timestamp(from_ms, unit='ms')} on: the history goes from "
-                f"{pd.Timestamp(begin, unit='ms')} to {pd.Timestamp(end, unit='ms')}; choose a time between them with ",
-                Option.TEST_FROM,
-            )
+                f"nothing to score from {_time(from_ms)} on: the history goes from {_time(begin)} to {_time(end)};"
+                f" choose a time from {_time(earliest)} to {_time(latest)} with ", Option.TEST_FROM,
+            )  # fmt: skip
         beyond_KH = np.full((len(self._keys), spec.horizon), np.nan)
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
         self._scored_KN = np.zeros((len(self._keys), n), np.bool_)
@@ -137,9 +148,7 @@ class Scoreboard:
         tallies, periods = {name: self._tally}, {name: self._periods}
         notes: tuple[str, ...] = ()
         if baselines is None:
-            lags = lags_to_learn(training_KT, self._spec.horizon, self._spec.lags or MOST_LAGS)
-            baselines = standard(self._spec.naive_season, self._spec.season[0], lags)
-            notes = () if lags else (_without_regressions(training_KT.shape[1], self._spec.horizon),)
+            baselines, notes = self._standard(training_KT)
         for other, baseline in baselines.items():
             tallies[other], periods[other] = self._scored(baseline, training_KT)
         return BacktestReport(
@@ -156,6 +165,19 @@ class Scoreboard:
             notes=notes,
             rounding=_rounding(self._y_KT),
         )
+
+    def _standard(self, training_KT: Floats) -> tuple[dict[str, Baseline], tuple[str, ...]]:
+        """Return the standard baselines that differ from each other, and a sentence on those that would not."""
+        season, tested = self._spec.season[0], self._scored_KN.shape[1]
+        lags = lags_to_learn(training_KT, self._spec.horizon, self._spec.lags or MOST_LAGS)
+        found = standard(self._spec.naive_season, season, lags)
+        if not lags:
+            return found, (_without_regressions(training_KT.shape[1], self._spec.horizon),)
+        if tested > season:
+            return found, ()
+        del found[RIDGE_REFITTED]
+        within = f"the {counted(tested, 'bar')} of the test: it is fitted again after {season}"
+        return found, (f"{RIDGE_REFITTED} is left out, since it is {RIDGE} for {within}",)
 
     def _bars(self, cutoffs_A: Integers) -> Integers:
         return self._spec.series.grid.bar(cutoffs_A) - self._start
@@ -194,6 +216,10 @@ def _rounding(y_KT: Floats) -> float:
     """Return by how much mean errors differ because forecasts have the digits of float32."""
     digits = np.finfo(np.float32)
     return float(digits.tiny + digits.eps * np.abs(np.nan_to_num(y_KT)).max(axis=1).mean())
+
+
+def _time(ms: int) -> str:
+    return str(pd.Timestamp(ms, unit="ms"))
 
 
 def _without_regressions(bars: int, horizon: int) -> str:

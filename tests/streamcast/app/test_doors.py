@@ -245,8 +245,13 @@ def test_the_other_commands_on_files_name_flags(tmp_path: Path, capsys: pytest.C
     assert which in printed(capsys, "tune", odd, "--id-col", "", "--models", tmp_path)
     assert which in printed(capsys, "replay", odd, "--id-col", "", "--config", settings)
     assert "has no column 'w'. Its columns are ds, y\n" in printed(capsys, *test, "--columns", "w")
-    assert "choose a time between them with --test-from\n" in printed(capsys, *test, "--test-from", "2030-01-01")
-    assert "choose a later time with --test-from\n" in printed(capsys, *test, "--test-from", "2026-01-01T02:00")
+    assert "48 rows in 48 bars of 1h, and a test of this model needs at least 49 bars" in printed(capsys, *test)
+    broken = tmp_path / "broken.csv"
+    pd.concat([HOURS, HOURS.assign(ds=HOURS.ds + pd.Timedelta(days=90))]).to_csv(broken, index=False)
+    test[1] = broken
+    choose = "choose a time from 2026-01-01 02:00:00 to 2026-04-02 23:00:00 with --test-from\n"
+    assert choose in printed(capsys, *test, "--test-from", "2030-01-01")
+    assert "choose a later time with --test-from\n" in printed(capsys, *test, "--test-from", "2026-04-01T02:00")
     save_model(tmp_path, "small", SPECS["gru"], network("gru"), {})
     again = ["train", data, "--models", tmp_path, "--id-col", ""]
     assert "Error: --teacher is given, but" in printed(capsys, *again, "--model", "zero", "--teacher", "load@1")

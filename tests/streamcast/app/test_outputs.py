@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from harness.histories import history_of
 from harness.streams import SPECS, network
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import explain
@@ -111,7 +112,7 @@ def test_what_users_name_is_printed_as_it_is(folder: Path) -> None:
     record.write_text(json.dumps({"facts": {"data": ODD}, "digest": ODD}))
     printed = io.StringIO()
     console = Console(file=printed, width=400, soft_wrap=True)
-    report_saved(saved, Path(f"{ODD}.csv"), Path(ODD), console)
+    report_saved(saved, history_of(500), Path(f"{ODD}.csv"), Path(ODD), console)
     models.ls(folder, False, console)
     say = _Say(console)
     say(False, f"lane {ODD}", f"remedy {ODD}")

@@ -159,6 +159,24 @@ def test_a_model_of_one_quantile_says_nothing_of_an_interval(data: Path, tmp_pat
     assert not {"streamcast_trained_coverage", "streamcast_forecast_coverage_target"} & exposed
 
 
+@pytest.mark.parametrize("rows", [2, 3, 49, 60])
+def test_the_next_command_works_and_a_file_that_is_too_short_is_not_recommended(rows: int, tmp_path: Path) -> None:
+    times = pd.date_range("2025-01-01", periods=rows, freq="h")
+    data, models = tmp_path / "short.csv", tmp_path / "models"
+    pd.DataFrame({"unique_id": "a", "ds": times, "y": np.arange(rows) % 24}).to_csv(data, index=False)
+    said = ran("train", data, "--model", "zero", "--season", "24", "--models", models)
+    following = said.replace("\n", " ").partition("Next: ")[2]
+    arguments = ("backtest", data, "--model", "model@1", "--models", models)
+    if rows < 49:
+        assert following.startswith(f"a file of at least 49 bars, since {data} has {rows}: streamcast backtest DATA")
+        failed = CliRunner().invoke(app, [*map(str, arguments)])
+        wanted = f"{rows} rows in {rows} bars of 1h, and a test of this model needs at least 49 bars"
+        assert wanted in str(failed.exception)
+    else:
+        assert following.startswith("streamcast " + " ".join(map(str, arguments[:2])))
+        assert "forecasts scored" in ran(*arguments) or "1 forecast scored" in ran(*arguments)
+
+
 def test_what_a_model_shows_has_few_digits_and_no_none(data: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     choice = ("--model", '{"kind": "gru", "hidden": 8}', "--horizon", 4, "--epochs", 1, "--option", "updates=5")

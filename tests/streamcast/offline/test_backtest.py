@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -214,8 +215,8 @@ def test_after_a_short_history_the_ridges_read_fewer_bars_and_are_no_copy_of_the
     history = hours_of(bars, 10 + 3 * np.sin(2 * np.pi * t / 24) + np.random.default_rng(0).normal(0, 0.3, bars))
     model = model_of(history)
     long = Model(model.spec.model_copy(update={"lags": 336}), model.network, "long")
-    board = Scoreboard(history, long.spec, START + (bars - 24) * HOUR)
-    board.add(np.zeros(18, np.int64), history.ts_N[-24:-6], np.full((18, HORIZON, 3), 10.0), np.ones(18, np.bool_))
+    board = Scoreboard(history, long.spec, START + (bars - 40) * HOUR)
+    board.add(np.zeros(34, np.int64), history.ts_N[-40:-6], np.full((34, HORIZON, 3), 10.0), np.ones(34, np.bool_))
     rows = {row["forecaster"]: row["mae"] for row in board.report("long").rows()}
     assert rows["ridge on lags"] < 0.5 * rows["last value"]
     assert rows["ridge refitted"] < 0.5 * rows["last value"]
@@ -392,9 +393,41 @@ def test_nothing_after_the_bar_of_the_last_outcome_of_ticks_is_looked_at() -> No
     assert scores(outcome - 3 * HOUR) != scores(outcome)
 
 
-def test_there_must_be_something_to_score(history: History) -> None:
-    with pytest.raises(HistoryError, match="nothing to score"):
-        backtest(model_of(history), history, START + 10_000 * HOUR)
+def test_in_a_test_that_is_no_longer_than_a_season_nothing_is_refitted() -> None:
+    history = slow_wave()
+    longer, shorter = (backtest(model_of(history), history, START + (400 - bars) * HOUR) for bars in (25, 24))
+    assert "ridge refitted" in longer.tallies
+    assert "ridge refitted" not in shorter.tallies
+    assert shorter.verdict()[-1] == (
+        "ridge refitted is left out, since it is ridge on lags for the 24 bars of the test: it is fitted again after 24"
+    )
+
+
+@pytest.mark.parametrize("hour", [-5, 0, 1, 400, 10_000])
+def test_a_time_without_anything_to_score_is_told_the_times_that_have(history: History, hour: int) -> None:
+    with pytest.raises(HistoryError) as error:
+        backtest(model_of(history), history, START + hour * HOUR)
+    said = str(error.value)
+    assert said.startswith(f"nothing to score from {pd.Timestamp(START + hour * HOUR, unit='ms')} on: the history goes")
+    times = re.search("choose a time from (.*) to (.*) with", said)
+    assert times
+    for time in times.groups():
+        Scoreboard(history, model_of(history).spec, pd.Timestamp(time).value // 1_000_000)
+
+
+@pytest.mark.parametrize("bars", [1, 2, 8])
+def test_a_history_that_no_test_fits_is_told_how_long_it_has_to_be(bars: int) -> None:
+    model = model_of(hours_of(64))
+    for hour in (0, bars // 2, bars):
+        with pytest.raises(HistoryError, match=rf"in {bars} bars? of 1h, and a test of this .* least 9 bars;"):
+            backtest(model, hours_of(bars), START + hour * HOUR)
+    assert backtest(model, hours_of(9), START + 8 * HOUR).forecasts == 1
+
+
+def test_rows_of_one_time_are_one_bar_too_few_for_any_test() -> None:
+    one = read(pd.DataFrame({"unique_id": ["a", "b", "c"], "ds": START, "y": [1.0, 2.0, 3.0]}), freq="1h")
+    with pytest.raises(HistoryError, match="the history has 3 rows in 1 bar of 1h"):
+        backtest(model_of(hours_of(64)), one, START)
 
 
 def test_a_history_with_other_bars_or_columns_is_refused(history: History) -> None:

@@ -21,9 +21,11 @@ from streamcast.app.specs import new_spec, require_networks, require_target
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, fits, in_words, listed
+from streamcast.offline.evaluation.backtest import least_bars
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
+from streamcast.quality import counted
 from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, load_model, require_name, save_model
 from streamcast.spec.model_spec import ModelSpec
@@ -69,7 +71,7 @@ def train(
     if start is not None and "whole_loss" in start.facts:
         facts["whole_loss"] = start.facts["whole_loss"]
     saved = save_model(folder, name or (start.name if start else "model"), spec, model.network, facts)
-    report_saved(saved, data, folder, console)
+    report_saved(saved, whole, data, folder, console)
     return 0
 
 
@@ -113,18 +115,24 @@ def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[st
 
 
 def report_saved(
-    saved: Model, data: Path, folder: Path, console: Console, *, time_limit: str = "--max-seconds"
+    saved: Model, history: History, data: Path, folder: Path, console: Console, *, time_limit: str = "--max-seconds"
 ) -> None:
     """Print what the training reached, where the model is, and the command to test it.
 
-    ``time_limit`` is the option that limited the time of its training.
+    ``history`` is the whole file ``data``, which may be too short for a test; ``time_limit`` is the option that limited
+    the time of its training.
     """
     where = escape(str(folder / saved.name / saved.version))
     console.print(escape(describe(saved, time_limit)), highlight=False)
     if saved.facts.get("quality") and saved.facts.get("held_out_from") is not None:
         console.print("Another stretch of time can be better or worse: the backtest scores a later one.")
     console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {where}")
+    grid, least = saved.spec.series.grid, least_bars(saved.spec)
+    bars = grid.bar(int(history.ts_N[-1])) - grid.bar(int(history.ts_N[0])) + 1
+    tested, why = str(data), ""
+    if bars < least:
+        tested, why = "DATA", f"a file of at least {counted(least, 'bar')}, since {data} has {bars}: "
     following = shlex.join(
-        ["streamcast", "backtest", str(data), "--model", f"{saved.name}@{saved.version}", *elsewhere(folder)]
+        ["streamcast", "backtest", tested, "--model", f"{saved.name}@{saved.version}", *elsewhere(folder)]
     )
-    console.print(f"Next: [bold]{escape(following)}[/]", highlight=False)
+    console.print(f"Next: {escape(why)}[bold]{escape(following)}[/]", highlight=False)

@@ -132,7 +132,7 @@ def tune(
         "tuned": study.best_params, "trials": len(study.trials),
     }  # fmt: skip
     report_saved(
-        save_model(folder, name, search.best.spec, search.best.network, facts), data, folder, console,
+        save_model(folder, name, search.best.spec, search.best.network, facts), whole, data, folder, console,
         time_limit="--trial-seconds",
     )  # fmt: skip
     return 0
