@@ -18,6 +18,11 @@ from streamcast.app.options import (
     TrainingOptions,
 )
 
+WITHOUT_NETWORK = ("zero", {"kind": "zero"})
+"""What ``--model`` is for a model without a network."""
+MEASURED_BY = ("validation",)
+"""Options of training that a model without a network uses, too: the share that it is measured on."""
+
 
 @spread
 def train(
@@ -37,6 +42,8 @@ def train(
 
     if training.start:
         _keeps_spec(context, training.start)
+    else:
+        _trains_a_network(context, training)
     return run(data, columns, spec, training, name, models, console())
 
 
@@ -45,6 +52,17 @@ def _keeps_spec(context: typer.Context, start: str) -> None:
     contradicting = [flag for flag in given(context, TrainingOptions) if flag == "--model"]
     if contradicting := contradicting + given(context, SpecOptions):
         raise typer.BadParameter(f"--from {start} keeps the spec of that model: leave out {', '.join(contradicting)}")
+
+
+def _trains_a_network(context: typer.Context, training: TrainingOptions) -> None:
+    """Raise BadParameter when a model without a network is given an option of training."""
+    if training.network not in WITHOUT_NETWORK:
+        return
+    useless = [flag for flag in given(context, TrainingOptions) if flag in ("--epochs", "--max-seconds", "--seed")]
+    useless += [f"--option {name}" for name in training.more or {} if name not in MEASURED_BY]
+    if useless:
+        named, them = " and ".join(useless), "them" if useless[1:] else "it"
+        raise typer.BadParameter(f"{named}: a network is trained so, and zero has none: leave {them} out")
 
 
 @spread

@@ -106,6 +106,7 @@ def advise(
 @app.command("compress")
 @spread
 def compress(
+    context: typer.Context,
     reference: Reference,
     *,
     options: CompressOptions,
@@ -118,4 +119,9 @@ def compress(
     """Save a smaller model as the next version."""
     from streamcast.app.commands import models as command
 
+    if options.how != "prune" and "--keep" in given(context, CompressOptions):
+        raise typer.BadParameter(
+            f"--keep is the share of the channels that prune keeps, and --how is {options.how}: leave it out, or choose"
+            " --how prune"
+        )
     return command.compress(models, reference, options, data, columns, console())

@@ -61,6 +61,8 @@ FEW_BARS = 10_000
 """Bars of all series, below which a network has learned too little to be without the second regression and a limit."""
 SOFTMAX = 16
 """Least width of the read-out's softmax: torch takes eight times as long for 15 numbers as for 16."""
+ONLINE_OF_NETWORKS = frozenset({"network_prior", "network_spread", "network_reach", "network_on_days_off"})
+"""Fields of the online layer that say how it mixes a network."""
 MANY_ZEROS = 0.05
 """Share of values that are 0, with none below, from which on a person is asked whether 0 is the bound."""
 MOST_PLACES = 48
@@ -127,8 +129,9 @@ def default_spec(
     compared = naive(history, series, horizon, chosen, given=season is not None)
     further = _years(history, bars, chosen)
     known_inputs = _known(history, known)
+    local = _local(history, timezone, holidays)
     if network in (zero.NAME, {"kind": zero.KIND}):
-        _refuse_what_networks_have(lags, scales, plain=plain)
+        _refuse_what_networks_have(lags, scales, online or {}, plain=plain)
         return zero.zero_spec(
             series, horizon, chosen, further=further, naive=compared, quantiles=quantiles, scored=spread(horizon),
             lower=lower, online=_layer(NEW_ONLINE, online or {}),
@@ -145,7 +148,6 @@ def default_spec(
     if scales is None:
         coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
         scales = coarse if spec.get("kind") == "lstm-attention" else ()
-    local = _local(history, timezone, holidays)
     return ModelSpec(
         series=series,
         horizon=horizon,
@@ -351,8 +353,15 @@ def _near(length: int, freq: int) -> list[str]:
     return [f"{bars}{said}" for bars, said in whole.items() if 1 < bars <= MOST_SEASON]
 
 
-def _refuse_what_networks_have(lags: int | None, scales: Sequence[str | int] | None, *, plain: bool) -> None:
+def _refuse_what_networks_have(
+    lags: int | None, scales: Sequence[str | int] | None, online: Iterable[str], *, plain: bool
+) -> None:
     """Raise SpecError for options that a model without a network has no use for."""
+    if fields := [name for name in online if name in ONLINE_OF_NETWORKS]:
+        raise SpecError(
+            Option.ONLINE, f" has {' and '.join(fields)} of the network, and zero has none: leave"
+            f" {'them' if fields[1:] else 'it'} out",
+        )  # fmt: skip
     if plain:
         raise SpecError(Option.PLAIN, " has no effect with zero, whose forecasts are the online layer's: leave it out")
     if lags and scales:

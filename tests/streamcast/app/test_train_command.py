@@ -260,6 +260,44 @@ def test_flags_of_the_spec_contradict_a_model_that_is_trained_on(data: Path) -> 
     assert "leave out --calendar-timezone" in " ".join(result.output.split())
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--epochs", 10], "--epochs: a network is trained so, and zero has none: leave it out"),
+        (["--seed", 0, "--max-seconds", 9], "--max-seconds and --seed: a network is trained so, and zero has none"),
+        (
+            ["--epochs", 3, "--option", "learning_rate=0.1"],
+            "--epochs and --option learning_rate: a network is trained so, and zero has none: leave them out",
+        ),
+    ],
+)
+def test_options_of_training_are_refused_where_nothing_is_trained(
+    arguments: list[object], said: str, data: Path, tmp_path: Path
+) -> None:
+    for network in ("zero", '{"kind": "zero"}'):
+        command = ["train", data, "--model", network, "--models", tmp_path / "models", *arguments]
+        result = CliRunner().invoke(app, [*map(str, command)])
+        assert result.exit_code == 2
+        assert said in " ".join(result.output.replace("│", " ").split())
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_model_without_a_network_is_measured_on_the_share_that_was_given(data: Path, tmp_path: Path) -> None:
+    ran("train", data, "--model", "zero", "--horizon", 4, "--option", "validation=0.4", "--models", tmp_path)
+    ran("train", data, "--model", "zero", "--horizon", 4, "--models", tmp_path)
+    longer, usual = (load_model(tmp_path, f"model@{number}").facts["quality"]["forecasts"] for number in (1, 2))
+    assert longer > 2 * usual
+
+
+def test_the_share_that_prune_keeps_is_refused_by_another_way(tmp_path: Path) -> None:
+    for how in ([], ["--how", "int8"]):
+        command = ["model", "compress", "wave@1", "--keep", "0.5", "--models", str(tmp_path), *how]
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 2
+        said = " ".join(result.output.replace("│", " ").split())
+        assert "--keep is the share of the channels that prune keeps, and --how is int8: leave it out" in said
+
+
 def test_bars_without_a_row_are_counted_by_series_with_the_longest_stretch() -> None:
     hours = {"a": [0, 1, 2, 5, 6, 7, 9], "b": [3, 4], "c": [0, 1, 3, 4]}
     rows = [(key, pd.Timestamp("2026-01-01") + pd.Timedelta(hours=hour), 1.0) for key in hours for hour in hours[key]]

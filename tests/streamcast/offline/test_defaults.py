@@ -10,11 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from harness.readings import bars_and_readings, ragged_readings
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, SettingsError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import WEEK, without_rows
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import (
+    ONLINE_OF_NETWORKS,
     bound_notes,
     default_spec,
     further_notes,
@@ -23,6 +24,7 @@ from streamcast.offline.training.defaults import (
     seasons,
     unread_notes,
 )
+from streamcast.spec.model_spec import Online
 from streamcast.spec.zero import challenger_of
 
 
@@ -287,6 +289,11 @@ def test_fields_of_the_online_layer_can_be_chosen(network: str) -> None:
     [
         ({"plain": True}, "plain has no effect with zero, whose forecasts are the online layer's: leave it out"),
         ({"plain": True, "online": {"coverage_step": 0.5}}, "plain has no effect with zero"),
+        ({"online": {"network_prior": 3}}, "online has network_prior of the network, and zero has none: leave it out"),
+        (
+            {"online": {"network_prior": 3, "forget": 0.1, "network_reach": 1}},
+            "online has network_prior and network_reach of the network, and zero has none: leave them out",
+        ),
         ({"lags": 24}, "lags is an input of a network, and zero has none: leave it out"),
         ({"scales": ("1d",)}, "scales is an input of a network, and zero has none: leave it out"),
         ({"lags": 24, "scales": ("1d",)}, "lags and scales are inputs of a network, and zero has none: leave them out"),
@@ -295,6 +302,15 @@ def test_fields_of_the_online_layer_can_be_chosen(network: str) -> None:
 def test_what_has_no_effect_on_a_model_without_a_network_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         default_spec(read(series(weekly=True), id_col=None), 24, "zero", **given)
+
+
+def test_every_field_of_the_online_layer_that_is_about_a_network_is_known_to_be_one() -> None:
+    assert {name for name in Online.model_fields if name.startswith("network_")} == ONLINE_OF_NETWORKS
+
+
+def test_a_misspelt_country_is_refused_also_by_a_model_that_reads_no_holidays() -> None:
+    with pytest.raises(SettingsError, match="holidays is 'XX'"):
+        default_spec(read(series(weekly=True), id_col=None), 24, "zero", holidays="XX")
 
 
 def test_what_a_model_does_not_read_is_said() -> None:
