@@ -113,7 +113,7 @@ class Session:
         return done.stdout
 
     def _streamcast(self, words: list[str]) -> str:
-        if words[0] == "train":
+        if words[0] == "train" and "zero" not in words[2:]:  # which is not trained
             words = [*words, "--epochs", "1", "--option", f"updates={TRAIN_UPDATES}"]
         try:
             return start(*words, folder=self._folder, environment=self._environment).end(seconds=WAIT_SECONDS)
