@@ -114,7 +114,7 @@ class LayerPlan(NamedTuple):
     seasons: Ints  # S
     depths: Ints  # S: earlier seasons of a trimmed mean and of a median
     center: int  # the column of places that is an expert: TRIMMED or MEDIAN
-    exact: bool  # whether means are held within what they are of, which rounding may leave
+    exact: bool  # whether means are such that those of equal numbers are these
     lead: Ints  # S: how many bars ahead places are written
     places_start: Ints  # S + 1: where a season's ring begins
     places_ago: Ints  # H + 1, S: steps since the places of bar t + h were written
@@ -413,19 +413,16 @@ def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
 def _mix(weights: Floats, expert: Floats, exact: bool) -> float:
     """Return the weighted mean of the experts that have a forecast; without weight, the last such expert.
 
-    An ``exact`` one is not outside their range by rounding, so that a constant is forecast as it is.
+    An ``exact`` one is the last value plus the mean of the differences from it: a constant is forecast as it is.
     """
+    origin = expert[1] if exact and not math.isnan(expert[1]) else 0.0
     total = value = 0.0
-    least, most = math.inf, -math.inf
     for e in range(expert.shape[0]):
         if not math.isnan(expert[e]):
             total += weights[e]
-            value += weights[e] * expert[e]
-            if weights[e] > 0.0:
-                least = expert[e] if expert[e] < least else least
-                most = expert[e] if expert[e] > most else most
+            value += weights[e] * (expert[e] - origin)
     if total > 1e-12:
-        return min(max(value / total, least), most) if exact else value / total
+        return origin + value / total
     for e in range(expert.shape[0] - 1, -1, -1):
         if not math.isnan(expert[e]):
             return expert[e]

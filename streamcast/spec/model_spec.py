@@ -235,7 +235,7 @@ class Online(Frozen):
     )
     exact: bool = Field(
         default=False,
-        description="whether a mean is held within what it is of, so that a constant is forecast as it is",
+        description="whether the mean of equal numbers is exactly these, so that a constant is forecast as it is",
     )
     network_prior: float = Field(
         default=5.0,
