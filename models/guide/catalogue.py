@@ -40,7 +40,7 @@ from streamcast.models.zoo import (
 
 SHAPE = Shape(
     features=(16,), lags=96, horizon=24, quantiles=(0.1, 0.5, 0.9),
-    targets=TargetShape(features=32, seasonal=11, rows=176),
+    targets=TargetShape(features=32, seasonal=11, rows=176, softmax=16),
 )  # fmt: skip
 """The common shape for comparison: one scale of 16 features, lags of four days, two seasons of hours."""
 ROWS = (1, 8, 256)
