@@ -114,6 +114,7 @@ class OnlineLayer:
         ``off`` says whether this bar and the next H are on days off.
         """
         t = len(self.y)
+        self.below = y < self.lower
         y = max(min(max(y, -1e100), 1e100), self.lower) if math.isfinite(y) else math.nan
         self.y.append(y)
         self.d.append(math.nan)
@@ -159,7 +160,7 @@ class OnlineLayer:
 
     def shortfall(self, issued: Floats, y: float) -> Floats:
         """Level less whether it held the outcome, of each level but the median; [Q]."""
-        held = [y < level or (y == level and j > self.median) for j, level in enumerate(issued)]
+        held = [self.below or y < level or (y == level and j > self.median) for j, level in enumerate(issued)]
         return np.array([0.0 if j == self.median else level - held[j] for j, level in enumerate(self.levels)])
 
     def settle(self, t: int, y: float) -> None:
@@ -231,7 +232,9 @@ class OnlineLayer:
         for h in self.ladder:
             if h <= t and self.shared_widths:
                 eta = self.shared_coverage_step * math.sqrt(24 / max(24, self.day, self.horizon))
-                self.theta[h] = np.clip(self.theta[h] + eta * np.array(widths), -20, 20)
+                above = np.arange(len(widths)) > self.median
+                stays = above & (np.array(widths) > 0) & (self.theta[h] > 1) & self.below
+                self.theta[h] = np.clip(self.theta[h] + eta * np.where(stays, 0, widths), -20, 20)
             elif h <= t:
                 eta = self.shared_coverage_step * h**-0.15 * math.sqrt(per_day)
                 self.theta[h] = np.clip(self.theta[h] + eta * shortfall, -20, 20)

@@ -4,8 +4,9 @@ One call of ``learn_and_answer`` takes the steps of a chunk, those of each serie
 the forecasts of this bar, updates what is learned, and turns the network's forecast into the final one.  It reads
 outcomes up to the cutoff only.  All numbers are float64; an outcome that is not finite counts as missing, and
 outcomes are clipped at 1e100.  One below the spec's lower bound counts as the bound, which is the nearest that a
-forecast may come: as a miss it would widen intervals without end.  The network's forecast counts only if all of it is
-finite.
+forecast may come.  Only for the levels it is a miss, which moves upper ones out until they add ``MOST_FOR_BELOW``:
+more would widen intervals without end where many outcomes are below.  The network's forecast counts only if all of it
+is finite.
 
 Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
 steps (the ladder), G regression steps (a coarser ladder), R regressions a step, E experts, P features, B parts of the
@@ -103,6 +104,7 @@ SCALED_CLIP = 6.0
 SHARE_DAYS = 14.0
 LEAST_SHARE = 0.05
 MOST_TRACKED = 20.0
+MOST_FOR_BELOW = 1.0
 EDGE_DAYS = 4.0
 TINY = 1e-100
 
@@ -465,14 +467,14 @@ def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixe
 @inlined
 def _track_levels(
     levels: Floats, median: int, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float,
-    rate: float, weight: float, shortfall: Floats,
+    below: bool, rate: float, weight: float, shortfall: Floats,
 ) -> float:  # fmt: skip
     """Move what each level adds after an outcome, by whether the issued level held it; return its weight if issued."""
     issued = 0.0
     for j in range(levels.shape[0]):
         level = pending[cell, j]
         if j != median and not math.isnan(level):
-            inside = 1.0 if y < level or (y == level and j > median) else 0.0
+            inside = 1.0 if below or y < level or (y == level and j > median) else 0.0
             mixture[step, first + j] = _within(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
             shortfall[j] += weight * (levels[j] - inside)
             issued = weight
@@ -481,10 +483,13 @@ def _track_levels(
 
 @inlined
 def _share_levels(
-    shared_step: Floats, ladder: Ints, mirror: Ints, opposed: Floats, t: int, mixture: Floats, shortfall: Floats,
-    issued: float,
+    shared_step: Floats, ladder: Ints, mirror: Ints, opposed: Floats, median: int, t: int, mixture: Floats,
+    shortfall: Floats, issued: float, below: bool,
 ) -> None:  # fmt: skip
-    """Move what the levels of every scored step add, by the weighted mean of their shortfalls, or of their widths'."""
+    """Move what the levels of every scored step add, by the weighted mean of their shortfalls, or of their widths'.
+
+    An outcome ``below`` the bound moves upper levels out to ``MOST_FOR_BELOW`` only.
+    """
     levels = shortfall.shape[0]
     first = mixture.shape[1] - levels
     for step in range(ladder.shape[0]):
@@ -493,6 +498,8 @@ def _share_levels(
         rate = shared_step[step] / issued
         for j in range(levels):
             short = (1.0 - opposed[j]) * shortfall[j] - opposed[j] * shortfall[mirror[j]]
+            if below and j > median and short > 0.0 and mixture[step, first + j] > MOST_FOR_BELOW:
+                continue
             mixture[step, first + j] = _within(mixture[step, first + j] + rate * short, MOST_TRACKED)
 
 
@@ -580,7 +587,7 @@ def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
 
 @inlined
 def _settle(
-    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, off: bool,
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, below: bool, off: bool,
 ) -> tuple[float, int]:  # fmt: skip
     """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number.
 
@@ -633,7 +640,7 @@ def _settle(
         rate = max(coverage_step[step], 1.0 / (n + 10.0))
         weight = plan.stands_for[step]
         issued += _track_levels(
-            levels, plan.median, mixture, step, count + 1, pending, cell, y, rate, weight, shortfall
+            levels, plan.median, mixture, step, count + 1, pending, cell, y, below, rate, weight, shortfall
         )
         if off and not math.isnan(expert[0]):
             gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
@@ -643,7 +650,9 @@ def _settle(
         settled += 1
         mixture[step, error] += max(1.0 / n, error_rate[step]) * (missed - mixture[step, error])
     if issued > 0.0:
-        _share_levels(plan.shared_step, ladder, plan.mirror, plan.opposed, t, mixture, shortfall, issued)
+        _share_levels(
+            plan.shared_step, ladder, plan.mirror, plan.opposed, plan.median, t, mixture, shortfall, issued, below
+        )
         if row.hourly.shape[0] > 0:
             _track_part(plan.hourly_step / issued, row.hourly, plan.parts[t % day], shortfall)
     if off:
@@ -668,13 +677,14 @@ def _borrow_errors(ladder: Ints, mixture: Floats, error: int) -> None:
 
 
 @loop
-def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, off: bool) -> float:
+def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, off: bool) -> float:
     """Take one outcome, of a day off or not; return its deviation from the base that was known one bar ago."""
+    y, below = max(outcome, plan.lower), outcome < plan.lower
     experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
     parts = (moments.shape[0] - MOMENTS) // 2
     day = plan.seasons[0]
     here = plan.parts[t % day]
-    relative, settled = _settle(plan, row, scratch, t, y, off)
+    relative, settled = _settle(plan, row, scratch, t, y, below, off)
     _borrow_errors(plan.ladder, row.mixture, 3 * experts)
     steps = 0
     while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
@@ -819,7 +829,7 @@ def learn_and_answer(
     seasons = plan.seasons.shape[0]
     for k in sequence:
         slot, t = slots[k], orders[k]
-        y = max(_within(outcomes[k], LARGEST), plan.lower) if math.isfinite(outcomes[k]) else math.nan
+        outcome = _within(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
         row = LayerRow(
             state.observed[slot], state.deviation[slot], state.cutoff[slot], state.places[slot], state.pending[slot],
             state.moments[slot], state.hourly[slot], state.regression[slot], state.mixture[slot],
@@ -830,9 +840,10 @@ def learn_and_answer(
             scratch.at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
         cell = t % row.observed.shape[0]
         before.observed[k] = row.observed[cell]
-        row.observed[cell], deviation = y, math.nan
-        if not math.isnan(y):
-            deviation = _learn(plan, row, scratch, t, y, off_step.shape[0] > 0 and off_step[k])
+        row.observed[cell], deviation = math.nan, math.nan
+        if not math.isnan(outcome):
+            row.observed[cell] = max(outcome, plan.lower)
+            deviation = _learn(plan, row, scratch, t, outcome, off_step.shape[0] > 0 and off_step[k])
         cell = t % row.deviation.shape[0]
         before.deviation[k] = row.deviation[cell]
         row.deviation[cell] = deviation
