@@ -14,6 +14,8 @@ NAME = "zero"
 """What users write for such a model, where they would write ``gru`` for another."""
 KIND = "none"
 """The kind of its network in the spec."""
+AS_NETWORK = (NAME, {"kind": KIND})
+"""The two ways to ask for such a model where a network is asked for."""
 WARM_SEASONS = 2
 """Shortest seasons before a forecast is marked warm: the regressions start after the first."""
 WARM_BARS = 24

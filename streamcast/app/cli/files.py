@@ -18,8 +18,6 @@ from streamcast.app.options import (
     TrainingOptions,
 )
 
-WITHOUT_NETWORK = ("zero", {"kind": "zero"})
-"""What ``--model`` is for a model without a network."""
 MEASURED_BY = ("validation",)
 """Options of training that a model without a network uses, too: the share that it is measured on."""
 
@@ -56,7 +54,9 @@ def _keeps_spec(context: typer.Context, start: str) -> None:
 
 def _trains_a_network(context: typer.Context, training: TrainingOptions) -> None:
     """Raise BadParameter when a model without a network is given an option of training."""
-    if training.network not in WITHOUT_NETWORK:
+    from streamcast.spec import zero
+
+    if training.network not in zero.AS_NETWORK:
         return
     useless = [flag for flag in given(context, TrainingOptions) if flag in ("--epochs", "--max-seconds", "--seed")]
     useless += [f"--option {name}" for name in training.more or {} if name not in MEASURED_BY]

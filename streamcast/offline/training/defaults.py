@@ -130,7 +130,7 @@ def default_spec(
     further = _years(history, bars, chosen)
     known_inputs = _known(history, known)
     local = _local(history, timezone, holidays)
-    if network in (zero.NAME, {"kind": zero.KIND}):
+    if network in zero.AS_NETWORK:
         _refuse_what_networks_have(lags, scales, online or {}, plain=plain)
         return zero.zero_spec(
             series, horizon, chosen, further=further, naive=compared, quantiles=quantiles, scored=spread(horizon),

@@ -274,7 +274,7 @@ def test_flags_of_the_spec_contradict_a_model_that_is_trained_on(data: Path) -> 
 def test_options_of_training_are_refused_where_nothing_is_trained(
     arguments: list[object], said: str, data: Path, tmp_path: Path
 ) -> None:
-    for network in ("zero", '{"kind": "zero"}'):
+    for network in ("zero", '{"kind": "none"}'):
         command = ["train", data, "--model", network, "--models", tmp_path / "models", *arguments]
         result = CliRunner().invoke(app, [*map(str, command)])
         assert result.exit_code == 2
