@@ -27,7 +27,8 @@ from benchmarks.problems import impute, learn_adding
 from examples.anomalies import best_threshold, detection, surprises
 from examples.direction import random_walk
 from examples.heart_rate import heart_rate
-from streamcast.models.network import Network, Shape, build
+from streamcast.models.build import build
+from streamcast.models.network import Network, Shape
 from streamcast.models.spec import Spec, make
 from streamcast.models.surgery.compress import cost, pruned, quantised
 from streamcast.models.zoo import CELLS

@@ -16,8 +16,9 @@ from torch import nn
 from benchmarks.engine import POLL, polls
 from benchmarks.service import benchmark_model
 from streamcast.engine.engine import Engine
+from streamcast.models.build import build
 from streamcast.models.cells.cell import Cell
-from streamcast.models.network import Shape, build
+from streamcast.models.network import Shape
 from streamcast.models.spec import make
 from streamcast.models.zoo import CELLS
 from streamcast.spec.folders import new_network

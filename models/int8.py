@@ -39,8 +39,9 @@ def unpack(q_N: Tensor, k: Tensor) -> Tensor:
 
 
 def _pack_all(network: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Mapping[str, object]) -> None:
-    del prefix, metadata
-    for name, weight in network.named_parameters():
+    del metadata
+    for own, weight in network.named_parameters():
+        name = prefix + own
         if weight.ndim > 1:
             state[name], state[name + EXPONENT] = pack(state[name])
 

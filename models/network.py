@@ -24,14 +24,13 @@ from streamcast.models.linear import RowLinear
 from streamcast.models.readout.aligned import Aligned, AlignedForm, TargetInputs, TargetShape
 from streamcast.models.readout.attention import NoAttention, ScaleAttention, Temporal
 from streamcast.models.readout.lag_window import Window
-from streamcast.models.spec import Spec, SpecError, make, within
+from streamcast.models.spec import SpecError, make, within
 from streamcast.models.zoo import (
     ATTENTIONS,
     CELLS,
     DECODERS,
     FRONTS,
     HEADS,
-    MODELS,
     SHORTCUTS,
     TARGETS,
     WINDOWS,
@@ -67,14 +66,6 @@ class Shape:
                 f"quantiles is {self.quantiles!r}: expected rising numbers between 0 and 1, as in (0.1, 0.5, 0.9)."
             )
             raise SpecError(message)
-
-
-def build(spec: Spec, shape: Shape) -> Network:
-    """Return the network that a spec names, its weights drawn from torch's random generator.
-
-    Raises SpecError when the spec names something unknown, or a value that does not fit.
-    """
-    return Network(make("model", MODELS, spec), shape)
 
 
 class Network(nn.Module):
@@ -147,6 +138,11 @@ class Network(nn.Module):
         """The whole composition as a spec: what ``build`` makes the same network from."""
         return {"kind": "network", **asdict(self.composition)}
 
+    @property
+    def read_outs(self) -> tuple[Aligned, ...]:
+        """The aligned read-outs: one, or none."""
+        return () if self.aligned is None else (self.aligned,)
+
     def initial_state(self, scale: int, rows: int) -> State:
         """Return the state of a scale's stack before its first bar, every tensor [rows, ...], without gradient."""
         return {name: tensor.detach() for name, tensor in self.stacks[scale].initial_state(rows).items()}
@@ -174,7 +170,7 @@ class Network(nn.Module):
 
     def distribution(
         self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor,
-        targets: TargetInputs | None = None, aligned: AlignedForm | None = None,
+        targets: TargetInputs | None = None, aligned: Sequence[AlignedForm] = (),
     ) -> Tensor:  # fmt: skip
         """Return the head's parameters at every step of the horizon, [B, h, P]; see ``read``."""
         pasts = [
@@ -192,7 +188,8 @@ class Network(nn.Module):
             if targets is None:
                 message = "this network has an aligned read-out: it needs the target bars of each answer"
                 raise ValueError(message)
-            moved_Bh, more_BhP = (aligned or self.aligned)(context_BD, lags_BL, targets, highway_Bh)
+            form = aligned[0] if aligned else self.aligned
+            moved_Bh, more_BhP = form(context_BD, lags_BL, targets, highway_Bh)
             numbers_BhP, highway_Bh = numbers_BhP + more_BhP, moved_Bh
         ways = [
             moved for moved in (highway_Bh, None if self.window is None else self.window(lags_BL)) if moved is not None
@@ -203,9 +200,12 @@ class Network(nn.Module):
 
     def quantiles(
         self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor,
-        targets: TargetInputs | None = None, aligned: AlignedForm | None = None,
+        targets: TargetInputs | None = None, aligned: Sequence[AlignedForm] = (),
     ) -> Tensor:  # fmt: skip
-        """Return what ``read`` does, but quantiles may still cross; ``aligned`` takes the place of the read-out's."""
+        """Return what ``read`` does, but quantiles may still cross.
+
+        ``aligned`` are other forms of ``read_outs``, for service.
+        """
         return self.head.quantiles(self.distribution(memories, filled, lags_BL, targets, aligned))
 
     def read(
@@ -275,7 +275,7 @@ class NoNetwork(Network):
 
     def distribution(
         self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor,
-        targets: TargetInputs | None = None, aligned: AlignedForm | None = None,
+        targets: TargetInputs | None = None, aligned: Sequence[AlignedForm] = (),
     ) -> Tensor:  # fmt: skip
         """Raise SpecError: there are no parameters to learn."""
         del memories, filled, lags_BL, targets, aligned

@@ -13,6 +13,8 @@ from typing import ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 Spec = Mapping[str, object]
 T = TypeVar("T")
+MEMBERS, MOST_MEMBERS = "members", 16
+"""The option of every network's kind that says how many networks forecast together, and the most."""
 
 
 class SpecError(ValueError):
@@ -52,6 +54,26 @@ def make(place: str, table: Mapping[str, Callable[..., T]], spec: object, /, **g
             message = f"{place}.{name} is missing: kind {kind!r} needs it, {in_words(parameter.annotation)}."
             raise SpecError(message)
     return table[kind](**options, **given)
+
+
+def one_of(spec: Spec) -> tuple[Spec, int]:
+    """Return the spec of one member, and how many there are; raises SpecError for another number than 1 to 16."""
+    members = spec.get(MEMBERS, 1)
+    if not isinstance(members, int) or not fits(members, int) or not 1 <= members <= MOST_MEMBERS:
+        message = f"{MEMBERS} is {members!r}: expected a whole number from 1 to {MOST_MEMBERS}."
+        raise SpecError(message)
+    return {name: value for name, value in spec.items() if name != MEMBERS}, members
+
+
+def with_members(spec: Spec, members: int) -> Spec:
+    """Return the spec with another number of members; the same one where it has so many.
+
+    Raises SpecError for another number than 1 to 16.
+    """
+    if members == one_of(spec)[1]:
+        return spec
+    one, _ = one_of({**spec, MEMBERS: members})
+    return one if members == 1 else {**one, MEMBERS: members}
 
 
 def within(name: str, value: float, low: float, high: float) -> None:

@@ -52,6 +52,7 @@ class Option(Enum):
     LOWER = "lower"
     ONLINE = "online"
     PLAIN = "plain"
+    MEMBERS = "members"
     # ---
     EPOCHS = "epochs"
     UPDATES = "updates"

@@ -20,9 +20,10 @@ from time import perf_counter
 
 import torch
 
+from streamcast.models.build import build
 from streamcast.models.cells.cell import Exact
 from streamcast.models.cells.gated import OPTIONS
-from streamcast.models.network import Network, Shape, build
+from streamcast.models.network import Network, Shape
 from streamcast.models.readout.aligned import TargetInputs, TargetShape
 from streamcast.models.spec import Spec, make
 from streamcast.models.zoo import (

@@ -18,7 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from streamcast.models.network import Network, build
+from streamcast.models.build import build
+from streamcast.models.ensemble import Ensemble
+from streamcast.models.network import Network
 from streamcast.models.spec import Spec, SpecError, within
 from streamcast.models.zoo import CELLS
 
@@ -81,6 +83,8 @@ def pruned(network: Network, keep: float) -> Network:
     alike; what matters is the share of the squared weights that touch it.  Train it on afterwards.
     Raises SpecError when some weights are no whole blocks of channels.
     """
+    if isinstance(network, Ensemble):
+        return Ensemble([pruned(member, keep) for member in network.networks])
     spec = narrowed(network, keep)
     small = build(spec, network.shape)
     weights: dict[str, Tensor] = dict(network.named_parameters())

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import torch
 
-from streamcast.models.network import Network, build
+from streamcast.models.build import build
+from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 
 

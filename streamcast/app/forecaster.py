@@ -69,8 +69,10 @@ class Forecaster:
     country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in advance, and no
     forecast lies below ``lower``.  ``online`` has fields of the online layer, such as
     ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times faster, worse
-    forecasts.  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and
-    ``target_col`` name the columns of every frame, unless a method is given others; None as ``id_col`` is one series.
+    forecasts.  ``members`` networks are trained one after the other, and their mean forecasts: better, at so many
+    times the network's cost.  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``,
+    ``time_col`` and ``target_col`` name the columns of every frame, unless a method is given others; None as ``id_col``
+    is one series.
     All other parts of the model spec are chosen from the data.
 
     Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
@@ -108,6 +110,7 @@ class Forecaster:
         lower: float | None = None,
         online: Mapping[str, Any] | None = None,
         plain: bool = False,
+        members: int = 1,
         options: Options | None = None,
         name: str | None = None,
     ) -> None:
@@ -128,7 +131,7 @@ class Forecaster:
             "lags": lags, "season": season, "scales": scales,
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
             "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "online": online,
-            "plain": plain,
+            "plain": plain, "members": members,
         }  # fmt: skip
         self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
         self._names = Names(id_col, time_col, target_col)

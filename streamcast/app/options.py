@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from streamcast.errors import Message, Option, SettingsError
+from streamcast.models.spec import MOST_MEMBERS
 from streamcast.spec.calendar_bars import parse_step
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import SEASON_IN_WORDS, parse_duration
@@ -257,6 +258,14 @@ class SpecOptions:
             "--plain", help="Leave out target bars and online layer: several times faster a record, worse forecasts."
         ),
     ] = False
+    members: Annotated[
+        int,
+        typer.Option(
+            help="Networks to train, whose mean forecasts: better, at so many times the network's cost.",
+            min=1,
+            max=MOST_MEMBERS,
+        ),
+    ] = 1
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,7 @@ def _losses(console: Console) -> Iterator[training.OnProgress]:
                 progress.update(task, completed=at.done, description=SCORING, left="")
                 return
             part = "on the newest bars too" if at.stage == "final training" else f"epoch {at.epoch}/{at.epochs}"
+            part = f"{_member(at)}{part}"
             progress.update(
                 task,
                 completed=at.done,
@@ -85,19 +86,25 @@ def _losses(console: Console) -> Iterator[training.OnProgress]:
 
 def _line_an_epoch(console: Console) -> training.OnProgress:
     """Return what prints a line when an epoch begins, with the losses up to then."""
-    begun: set[tuple[str, int]] = set()
+    begun: set[tuple[int, str, int]] = set()
 
     def on_progress(at: training.Progress) -> None:
-        if (at.stage, at.epoch) in begun:
+        if (at.member, at.stage, at.epoch) in begun:
             return
-        begun.add((at.stage, at.epoch))
+        begun.add((at.member, at.stage, at.epoch))
         if at.stage == "scoring":
             console.print(SCORING)
             return
         final = at.stage == "final training"
         part = "final training, on the newest bars too" if final else f"epoch {at.epoch}/{at.epochs}"
         console.print(
-            f"{part}: validation loss so far {at.validation:.4f}, about {at.seconds_left:.0f} s left", highlight=False
+            f"{_member(at)}{part}: validation loss so far {at.validation:.4f}, about {at.seconds_left:.0f} s left",
+            highlight=False,
         )
 
     return on_progress
+
+
+def _member(at: training.Progress) -> str:
+    """Return which of several networks is trained; nothing where there is one."""
+    return f"network {at.member}/{at.members}, " if at.members > 1 else ""

@@ -44,6 +44,7 @@ def new_spec(
     lower: float | None,
     online: Mapping[str, Any] | None = None,
     plain: bool = False,
+    members: int = 1,
 ) -> ModelSpec:
     """Return ``default_spec`` of these choices.
 
@@ -59,7 +60,7 @@ def new_spec(
         return default_spec(
             history, horizon, network, quantiles=quantiles, lags=lags, season=season, scales=scales, mode=mode,
             grace=grace, aggregates=aggregates, timezone=timezone, holidays=holidays, known=known, lower=lower,
-            online=online, plain=plain,
+            online=online, plain=plain, members=members,
         )  # fmt: skip
     except ValidationError as error:
         raise wrong_spec(error) from None

@@ -106,7 +106,11 @@ def training_line(model: Model) -> str:
     else:
         whole = f", {facts['whole_loss']:.4f} before compression" if "whole_loss" in facts else ""
         began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
-    return (
-        f"{parameters:,} parameters; the validation loss went from {began} to {facts['validation_loss']:.4f} in epoch"
-        f" {facts['best_epoch']} of {facts['epochs']} ({facts['seconds']:.0f} s; {ENDED[facts['stopped']]})"
-    )
+    went = f"the validation loss went from {began} to {facts['validation_loss']:.4f}"
+    took = f"({facts['seconds']:.0f} s; {ENDED[facts['stopped']]})"
+    if losses := facts.get("member_losses"):
+        there, asked = len(losses), facts["members_asked"]
+        networks = counted(asked, "network") if there == asked else f"{there} of {counted(asked, 'network')}"
+        alone = f" together, {', '.join(f'{loss:.4f}' for loss in losses)} alone" if there > 1 else ""
+        return f"{networks}, {parameters:,} parameters in all; {went}{alone} {took}"
+    return f"{parameters:,} parameters; {went} in epoch {facts['best_epoch']} of {facts['epochs']} {took}"

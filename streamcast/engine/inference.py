@@ -51,9 +51,8 @@ class Inference:
     def __init__(self, spec: ModelSpec, network: Network, slab: Slab) -> None:
         self._shape = (spec.horizon, len(spec.quantiles))
         self._network = network.eval()
-        self._aligned = None
-        if network.aligned is not None and spec.targets is not None and spec.targets.loops:
-            self._aligned = LoopedReadOut(network.aligned, spec.horizon)
+        loops = spec.targets is not None and spec.targets.loops
+        self._aligned = [LoopedReadOut(aligned, spec.horizon) for aligned in network.read_outs] if loops else []
         self._slab = slab
         self._scratch = np.empty(0, np.int64)
         self._tiles = Tiles()
@@ -119,13 +118,13 @@ class Inference:
 
     def _block_rows(self) -> int:
         """Return how many rows a read-out takes at once, in whole tiles."""
-        if self._network.aligned is None:
+        if not self._network.read_outs:
             return BLOCK_ROWS
         return min(whole_tiles(max(TARGET_BARS // self._shape[0], LEAST_ROWS)), BLOCK_ROWS)
 
     def _target_bars(self, steps: Steps, whole: slice) -> TargetInputs | None:
         """Return what is known about the target bars of some answers, in whole tiles."""
-        if self._network.aligned is None:
+        if not self._network.read_outs:
             return None
         parts = steps.target_x[whole], steps.target_codes[whole], steps.level[whole]
         return TargetInputs(*map(torch.from_numpy, parts))

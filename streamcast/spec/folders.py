@@ -25,7 +25,8 @@ from safetensors.torch import load, save
 from torch.overrides import TorchFunctionMode
 
 from streamcast.errors import ModelError
-from streamcast.models.network import Network, NoNetwork, Shape, build
+from streamcast.models.build import build
+from streamcast.models.network import Network, NoNetwork, Shape
 from streamcast.models.readout.aligned import TargetShape
 from streamcast.models.spec import SpecError, make
 from streamcast.spec import features

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from streamcast.models.build import build
 from streamcast.models.cells.cell import Cell, Exact, State, fold
-from streamcast.models.network import Shape, build
+from streamcast.models.network import Shape
 from streamcast.models.spec import Spec, make
 from streamcast.models.zoo import CELLS, FRONTS, MODELS, Composition
 

@@ -16,9 +16,12 @@ from torch import Tensor
 
 from harness.streams import LOAD, MINUTE, SCALES, START, Line, Trace, Y, drive, model_spec, one_at_a_time
 from streamcast.engine.engine import Engine
-from streamcast.models.cells.cell import Exact
-from streamcast.models.network import Network, Shape, build
+from streamcast.models.build import build
+from streamcast.models.cells.cell import Exact, State
+from streamcast.models.ensemble import Ensemble, members_of
+from streamcast.models.network import Network, Shape
 from streamcast.models.readout.head import ClassHead
+from streamcast.models.spec import MEMBERS
 from streamcast.models.zoo import MODELS
 from streamcast.spec.folders import load_model, new_network, save_model
 from streamcast.spec.model_spec import ModelSpec
@@ -26,7 +29,9 @@ from streamcast.spec.model_spec import ModelSpec
 SMALL: Mapping[str, Any] = {
     "hidden": 16, "top": 16, "width": 16, "channels": 8, "ring": 5, "window": 6, "pool": 5, "patch": 4, "segment": 2,
 }  # fmt: skip
-NAMES = sorted(MODELS.keys() - {"network"})
+TOGETHER = {"two lstm-attention": ("lstm-attention", 2), "three gru-window": ("gru-window", 3)}
+"""Several networks of a kind, whose mean forecasts."""
+NAMES = [*sorted(MODELS.keys() - {"network"}), *TOGETHER]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -38,7 +43,10 @@ def one_thread() -> Iterator[None]:
 
 
 def small(name: str) -> dict[str, Any]:
-    """Return the spec of a listed model with few units and short memories."""
+    """Return the spec of a listed model, or of several together, with few units and short memories."""
+    if name in TOGETHER:
+        kind, members = TOGETHER[name]
+        return {**small(kind), MEMBERS: members}
     options = inspect.signature(MODELS[name]).parameters
     return {
         "kind": name,
@@ -108,7 +116,7 @@ def test_saved_and_loaded_it_goes_on_with_the_same_bytes(name: str, tmp_path: Pa
     whole_TBH, last = network.scan(0, x_TBF, network.initial_state(0, 8), None, dt_TB)
     first_TBH, state = network.scan(0, x_TBF[:5], network.initial_state(0, 8), None, dt_TB[:5])
     second_TBH, after = loaded.network.scan(0, x_TBF[5:], state, None, dt_TB[5:])
-    if network.stacks[0].exact is Exact.TILE:
+    if members_of(network)[0].stacks[0].exact is Exact.TILE:
         assert torch.equal(torch.cat([first_TBH, second_TBH]), whole_TBH)
         assert all(torch.equal(after[part], last[part]) for part in last)
 
@@ -168,7 +176,7 @@ def test_every_weight_has_a_gradient(name: str) -> None:
 @over_models
 def test_no_forecast_looks_ahead_and_only_the_window_encoders_see_later_bars_of_their_window(name: str) -> None:
     network = network_of(name)
-    attention = network.attentions[0]
+    attention = members_of(network)[0].attentions[0]
     memory_BRH = memories(network, 8)[0][0]
     filled_B = torch.full((8,), memory_BRH.shape[1])
     changed_BRH = torch.cat([memory_BRH[:, :-1], memory_BRH[:, -1:] + 1], 1)
@@ -202,6 +210,14 @@ def memories(network: Network, rows: int) -> tuple[list[Tensor], list[Tensor], T
     return memory, filled, torch.randn(rows, network.shape.lags, generator=generator)
 
 
+def start_of(network: Network) -> State:
+    """Return the initial state of eight rows of the base scale, with gradient."""
+    if isinstance(network, Ensemble):
+        starts = [start_of(member) for member in network.networks]
+        return {f"{number}.{name}": tensor for number, start in enumerate(starts) for name, tensor in start.items()}
+    return network.stacks[0].initial_state(8)
+
+
 def waves(network: Network) -> tuple[Callable[[], tuple[list[Tensor], list[Tensor], Tensor]], Tensor]:
     """Return a function that makes windows of noisy sine waves, and the next values of the waves minus the last."""
     generator = torch.Generator().manual_seed(17)
@@ -212,7 +228,7 @@ def waves(network: Network) -> tuple[Callable[[], tuple[list[Tensor], list[Tenso
     outcome_Nh = torch.stack([wave_TB[remembered + ahead :][:size] - last_TB for ahead in (0, 1)], -1).flatten(0, 1)
 
     def windows() -> tuple[list[Tensor], list[Tensor], Tensor]:
-        y_TBH, _ = network.scan(0, x_TBF[:32], network.stacks[0].initial_state(8), None, torch.ones(32, 8))
+        y_TBH, _ = network.scan(0, x_TBF[:32], start_of(network), None, torch.ones(32, 8))
         memory_NRH = y_TBH.unfold(0, remembered, 1).flatten(0, 1).transpose(1, 2)
         return [memory_NRH], [torch.full((len(memory_NRH),), remembered)], torch.zeros(len(memory_NRH), 0)
 
@@ -228,7 +244,7 @@ def test_no_part_of_it_is_tied_to_a_device_or_a_precision(name: str) -> None:
         filled, lags_BL = [torch.ones(8, dtype=torch.int64)] * 2, torch.zeros(8, 8)
         x_TBF, state = torch.zeros(3, 8, 8), network.initial_state(0, 8)
         dt_TB, outcome_Bh = torch.ones(3, 8), torch.zeros(8, 2)
-    if network.stacks[0].exact is Exact.TILE:
+    if members_of(network)[0].stacks[0].exact is Exact.TILE:
         assert network.scan(0, x_TBF, state, None, dt_TB)[0].is_meta
     assert network.read(memory, filled, lags_BL).is_meta
     assert network.loss(network.distribution(memory, filled, lags_BL), outcome_Bh).is_meta

@@ -6,8 +6,9 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from streamcast.models.build import build
 from streamcast.models.guide.advisor import Resources, Task, advise
-from streamcast.models.network import Shape, build
+from streamcast.models.network import Shape
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import pruned, quantised
 

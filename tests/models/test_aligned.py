@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from streamcast.models.network import Network, Shape, build
+from streamcast.models.build import build
+from streamcast.models.network import Network, Shape
 from streamcast.models.readout.aligned import Aligned, TargetInputs, TargetShape
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import narrowed, pruned, quantised

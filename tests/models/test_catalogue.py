@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from harness import ROOT
+from streamcast.models.build import build
 from streamcast.models.cells.elementwise import MinGRU
 from streamcast.models.guide import catalogue
 from streamcast.models.guide.catalogue import PARTS, listed, measure, page, parts
-from streamcast.models.network import build
 from streamcast.models.zoo import CELLS, MODELS
 
 DOCS = ROOT / "docs" / "zoo.md"

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from harness.streams import LOAD, MINUTE, SCALES, START, Line, Y, drive, model_spec, one_at_a_time
 from streamcast.engine.engine import Engine
+from streamcast.models.build import build
 from streamcast.models.int8 import pack, unpack
-from streamcast.models.network import Network, Shape, build
+from streamcast.models.network import Network, Shape
 from streamcast.models.spec import Spec, SpecError
 from streamcast.models.surgery.compress import compare, dimensions, imitation, narrowed, pruned, quantised
 from streamcast.spec.folders import load_model, new_network, save_model

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from streamcast.models.network import Shape, build
+from streamcast.models.build import build
+from streamcast.models.network import Shape
 from streamcast.models.readout.lag_window import PatchWindow
 from streamcast.models.spec import SpecError
 

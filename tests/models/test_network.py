@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from streamcast.models.build import build
 from streamcast.models.cells.cell import Exact
-from streamcast.models.network import Network, Shape, build
+from streamcast.models.network import Network, Shape
 from streamcast.models.spec import Spec, SpecError
 
 ONE_SCALE = Shape(features=(10,), lags=45, horizon=5, quantiles=(0.1, 0.5, 0.9))

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from streamcast.models.build import build
 from streamcast.models.cells.cell import Cell, Exact, State, fold
 from streamcast.models.cells.fused import GRU, LSTM
 from streamcast.models.cells.stack import EarlyExit, LinearShortcut, Projection, SkipTwo, Stack, TwoStreams
-from streamcast.models.network import Shape, build
+from streamcast.models.network import Shape
 from streamcast.models.spec import SpecError
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.errors import HistoryError, Message, Option
-from streamcast.models.spec import SpecError
+from streamcast.models.spec import SpecError, with_members
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
@@ -94,6 +94,7 @@ def default_spec(
     lower: float | None = None,
     online: Mapping[str, Any] | None = None,
     plain: bool = False,
+    members: int = 1,
 ) -> ModelSpec:
     """Return a spec for a history; arguments that are None are chosen from its bar length and values.
 
@@ -102,6 +103,7 @@ def default_spec(
     ``known`` names columns whose future is published in advance; no forecast lies below ``lower``.
     ``online`` has fields of the online layer that shall differ from a new model's.
     ``plain`` leaves out target bars and the online layer: a record costs a fraction, and forecasts are worse.
+    ``members`` networks are trained, and their mean forecasts: better, at the cost of so many.
 
     ``mode`` says whether a record is a bar or one of its readings.  ``grace`` is how long a bar of ticks waits for late
     readings, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of
@@ -131,7 +133,7 @@ def default_spec(
     known_inputs = _known(history, known)
     local = _local(history, timezone, holidays)
     if network in zero.AS_NETWORK:
-        _refuse_what_networks_have(lags, scales, online or {}, plain=plain)
+        _refuse_what_networks_have(lags, scales, online or {}, plain=plain, members=members)
         return zero.zero_spec(
             series, horizon, chosen, further=further, naive=compared, quantiles=quantiles, scored=spread(horizon),
             lower=lower, online=_layer(NEW_ONLINE, online or {}),
@@ -145,6 +147,8 @@ def default_spec(
         lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
     week = WEEK // freq in chosen
     spec = dict(network) if not isinstance(network, str) else {"kind": network, **_recommended(network, plain=plain)}
+    if members != 1:
+        spec = dict(with_members(spec, members))
     if scales is None:
         coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
         scales = coarse if spec.get("kind") == "lstm-attention" else ()
@@ -354,7 +358,7 @@ def _near(length: int, freq: int) -> list[str]:
 
 
 def _refuse_what_networks_have(
-    lags: int | None, scales: Sequence[str | int] | None, online: Iterable[str], *, plain: bool
+    lags: int | None, scales: Sequence[str | int] | None, online: Iterable[str], *, plain: bool, members: int
 ) -> None:
     """Raise SpecError for options that a model without a network has no use for."""
     if fields := [name for name in online if name in ONLINE_OF_NETWORKS]:
@@ -362,6 +366,8 @@ def _refuse_what_networks_have(
             Option.ONLINE, f" has {' and '.join(fields)} of the network, and zero has none: leave"
             f" {'them' if fields[1:] else 'it'} out",
         )  # fmt: skip
+    if members > 1:
+        raise SpecError(Option.MEMBERS, f" is {members}, and zero has no network: leave it out")
     if plain:
         raise SpecError(Option.PLAIN, " has no effect with zero, whose forecasts are the online layer's: leave it out")
     if lags and scales:

@@ -21,18 +21,19 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from streamcast.engine.engine import layout
 from streamcast.errors import HistoryError, Option
+from streamcast.models.ensemble import members_of, together
 from streamcast.models.network import Network
-from streamcast.models.spec import SpecError
+from streamcast.models.spec import SpecError, one_of, with_members
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
 from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
@@ -137,7 +138,7 @@ class Progress:
 
     ``validation`` is the best loss so far.  The final training is on the whole history; then the best weights before
     it are scored, of which there is one report, at its beginning.  ``done`` is the share of both trainings, and
-    ``seconds_left`` their rest.
+    ``seconds_left`` their rest, of all ``members`` that are trained, one after the other.
     """
 
     epoch: int
@@ -147,6 +148,8 @@ class Progress:
     seconds_left: float
     done: float
     stage: Stage = "training"
+    member: int = 1
+    members: int = 1
 
 
 OnProgress = Callable[[Progress], None]
@@ -160,6 +163,8 @@ STEPS_AN_UPDATE = 24
 """The longest horizon with an update for so many bars; a longer one has an update for as many more bars."""
 FEWEST_CHUNKS = 4
 """Chunks of a stream: a small history has fewer streams."""
+ENDINGS = ("interrupted", "max_seconds", "patience", "epochs")
+"""What can end a training, the most notable first."""
 
 
 def fit(
@@ -178,6 +183,9 @@ def fit(
     options and networks give the same weights on one kind of processor, unless ``max_seconds`` is set.
     KeyboardInterrupt ends the run and keeps the best weights so far; ``facts["stopped"]`` names what ended it.
 
+    Several members are trained one after the other, the first with the seed of the options.  If Ctrl-C ends a later
+    one, the model has the members before it, and its spec says so.
+
     Raises HistoryError when there is nothing to train on, ModelError when the spec names no network or the teacher's
     spec differs, SpecError when ``initial`` is another network, an option does not suit this one, or the state of a
     series takes too much memory.
@@ -189,35 +197,109 @@ def fit(
                 raise SpecError(option, " is given, but a model without a network has nothing to train: leave it out")
         return untrained(history, spec, options.validation)
     with one_thread(options.seed):
-        network = new_network(spec)
-        layout(spec, network)  # refuses a model whose state no service could hold, before the training
-        seen = sequences(history, spec)
-        train_P, validation_P = validation.parts(seen, options.validation)
-        if initial is None:
+        whole = new_network(spec)
+    layout(spec, whole)  # refuses a model whose state no service could hold, before the training
+    if initial is not None:
+        begin_with(initial, whole)
+    firsts = [None if initial is None else member for member in members_of(whole)]
+    seen = sequences(history, spec)
+    parts = validation.parts(seen, options.validation)
+    trained: list[_Trained] = []
+    for number, first in enumerate(firsts):
+        how = _options_of(options, number, len(firsts))
+        trained.append(_train(seen, parts, how, _told(on_progress, number, len(firsts)), first, teacher))
+        if trained[-1].stopped == "interrupted":
+            break
+    return _model(history, seen, parts[1], spec, trained, options.seed, on_progress)
+
+
+class _Trained(NamedTuple):
+    """A network after its training, the weights that were best before the final training, and how it went."""
+
+    network: Network
+    best: Network
+    run: _Run
+    stopped: str
+    refit_updates: int
+    seconds: float
+    given: bool
+    """Whether its first weights were given."""
+
+
+def _options_of(options: Options, number: int, members: int) -> Options:
+    """Return the options of one of several networks: a seed of its own, and its share of the time."""
+    drawn = int(np.random.SeedSequence([options.seed, number]).generate_state(1, np.uint64)[0] >> 1)
+    return replace(options, seed=drawn if number else options.seed, max_seconds=options.max_seconds / members)
+
+
+def _told(on_progress: OnProgress, number: int, members: int) -> OnProgress:
+    """Return what tells the progress of one of several networks as that of the whole training."""
+    began = time.monotonic()
+
+    def tell(at: Progress) -> None:
+        each = time.monotonic() - began + at.seconds_left
+        left = at.seconds_left + (members - 1 - number) * each
+        done = (number + at.done) / members
+        on_progress(replace(at, seconds_left=left, done=done, member=number + 1, members=members))
+
+    return tell
+
+
+def _with_members(spec: ModelSpec, members: int) -> ModelSpec:
+    return spec.model_copy(update={"network": dict(with_members(spec.network, members))})
+
+
+def _train(
+    seen: Sequences, parts: tuple[Ints, Ints], options: Options, on_progress: OnProgress, first: Network | None,
+    teacher: Model | None,
+) -> _Trained:  # fmt: skip
+    """Train one network from the weights of ``first``, or from random ones, and then on the whole history."""
+    train_P, validation_P = parts
+    with one_thread(options.seed):
+        network = new_network(_with_members(seen.spec, 1))
+        if first is None:
             highway.solve(seen, network, train_P, validation_P)
         else:
-            begin_with(initial, network)
+            hand_over(first, network)
         device = device_named(options.device)
-        expert = None if teacher is None else taught_by(teacher, spec).to(device)
-        first = replace(options, max_seconds=options.max_seconds / (1 + options.refit))
+        expert = None if teacher is None else taught_by(teacher, seen.spec).to(device)
+        before = replace(options, max_seconds=options.max_seconds / (1 + options.refit))
         share = (0.0, 1 / (1 + options.refit))
-        run = _Run(network.to(device), seen, train_P, validation_P, first, on_progress, expert, share=share)
+        run = _Run(network.to(device), seen, train_P, validation_P, before, on_progress, expert, share=share)
         run.later = round(options.refit * run.most_updates)
         run.ends = run.started + options.max_seconds if options.max_seconds else math.inf
         stopped = _layer_by_layer(run) or run.train()
-        best = Model(spec, copy.deepcopy(run.network).cpu().eval(), facts={})
+        best = copy.deepcopy(run.network).cpu().eval()
         refitted = 0 if stopped == "interrupted" else _refit(run, options, np.concatenate([train_P, validation_P]))
-        seconds = run.seconds
-        quality = _quality(best, history, seen, validation_P, lambda: on_progress(run.scoring()))
+    return _Trained(network.cpu().eval(), best, run, stopped, refitted, run.seconds, first is not None)
+
+
+def _model(
+    history: History, seen: Sequences, validation_P: Ints, spec: ModelSpec, trained: Sequence[_Trained], seed: int,
+    on_progress: OnProgress,
+) -> Model:  # fmt: skip
+    """Return the model of the networks that were trained, with its quality; after Ctrl-C its members may be fewer."""
+    ended, asked = [one.stopped for one in trained], one_of(spec.network)[1]
+    if ended[-1] == "interrupted":
+        trained = trained[:-1] or trained
+    spec, runs = _with_members(spec, len(trained)), [one.run for one in trained]
+    best = Model(spec, together([one.best for one in trained]), facts={})
+    losses = [run.best for run in runs]
+    with one_thread(seed):
+        quality = _quality(best, history, seen, validation_P, lambda: on_progress(runs[-1].scoring()))
+        loss = runs[0].loss(best.network) if len(runs) > 1 else losses[0]
     facts = {
-        "epochs": run.epoch, "whole_epochs": run.whole_epochs, "best_epoch": run.best_epoch,
-        "validation_loss": run.best,
-        "highway_loss" if initial is None else "initial_loss": run.first,
-        "seconds": round(seconds, 1), "stopped": stopped, "series": len(history.keys), "rows": len(history),
-        "bars_trained": len(train_P), "refit_updates": refitted, "quality": quality,
-        "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]), "seed": options.seed,
+        "epochs": max(run.epoch for run in runs), "whole_epochs": min(run.whole_epochs for run in runs),
+        "best_epoch": max(run.best_epoch for run in runs),
+        "validation_loss": loss, **({"members_asked": asked, "member_losses": losses} if asked > 1 else {}),
+        ("initial_loss" if trained[0].given else "highway_loss"): float(np.mean([run.first for run in runs])),
+        "seconds": round(sum(one.seconds for one in trained), 1),
+        "stopped": next(reason for reason in ENDINGS if reason in ended),
+        "series": len(history.keys), "rows": len(history), "bars_trained": len(runs[0].train_P),
+        "refit_updates": sum(one.refit_updates for one in trained), "quality": quality,
+        "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]), "seed": seed,
     }  # fmt: skip
-    return Model(spec, network.cpu().eval(), facts=facts)
+    return Model(spec, together([one.network for one in trained]), facts=facts)
 
 
 def _quality(

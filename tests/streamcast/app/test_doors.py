@@ -180,6 +180,10 @@ def test_no_text_of_the_library_spells_an_option(room: str) -> None:
             HOURS, {"model": "zero", "plain": True}, ["--model", "zero", "--plain"],
             "plain has no effect with zero", "--plain has no effect with zero",
         ),
+        (
+            HOURS, {"model": "zero", "members": 2}, ["--model", "zero", "--members", 2],
+            "members is 2, and zero has no network", "--members is 2, and zero has no network",
+        ),
     ],
 )  # fmt: skip
 def test_both_doors_name_what_was_given_to_them(

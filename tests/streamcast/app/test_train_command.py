@@ -66,6 +66,22 @@ def test_an_unknown_option_is_refused_with_what_was_expected(text: str, said: st
         training_settings(TrainingOptions(more=assignments([text])))
 
 
+def test_several_networks_are_trained_shown_and_trained_on(data: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    common = ("--models", models, "--option", "rows=8", "--option", "positions=64", "--option", "updates=10")
+    said = ran("train", data, "--name", "wave", "--members", 2, "--horizon", 4, "--epochs", 2, *common)
+    assert "network 1/2, epoch 1/2: " in said
+    assert "network 2/2, final training" in said
+    assert "2 networks, " in said
+    assert load_model(models, "wave").spec.network == {"kind": "gru", "layers": 1, "members": 2}
+    assert '"members": 2' in ran("model", "show", "wave", "--models", models, "--json")
+    said = ran("train", data, "--from", "wave@1", "--epochs", 1, *common)
+    assert "2 networks, " in said
+    refused = CliRunner().invoke(app, ["train", str(data), "--from", "wave", "--members", "3", "--models", str(models)])
+    assert refused.exit_code == 2
+    assert "leave out --members" in " ".join(refused.output.replace("│", "").split())
+
+
 def test_a_model_is_trained_pruned_trained_on_and_imitated(data: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     common = ("--models", models, "--option", "rows=8", "--option", "positions=64", "--option", "updates=30")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.streams import GRU, SPECS, model_spec, network
-from streamcast.app.trained import describe, quality
+from streamcast.app.trained import describe, quality, training_line
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, SeriesSpec
 from streamcast.spec.zero import zero_spec
@@ -27,6 +27,21 @@ def test_an_unfinished_training_names_the_option_that_was_typed(stopped: str, wh
     assert f"WARNING: training ended before its first epoch was finished ({why})." in said
     assert remedy in said
     assert f"(3 s; {why})" in said
+
+
+@pytest.mark.parametrize(
+    ("losses", "networks", "went"),
+    [
+        ([0.51, 0.52, 0.53], "3 networks, ", "to 0.5000 together, 0.5100, 0.5200, 0.5300 alone (3 s"),
+        ([0.51, 0.52], "2 of 3 networks, ", "to 0.5000 together, 0.5100, 0.5200 alone (3 s"),
+        ([0.5], "1 of 3 networks, ", "to 0.5000 (3 s"),
+    ],
+)
+def test_several_networks_are_said_to_be_several(losses: list[float], networks: str, went: str) -> None:
+    facts = {**FACTS, "members_asked": 3, "member_losses": losses, "stopped": "interrupted"}
+    line = training_line(Model(SPECS["gru"], network("gru"), facts=facts))
+    assert line.startswith(networks)
+    assert went in line
 
 
 def test_the_quality_names_its_stretch_and_its_steps() -> None:

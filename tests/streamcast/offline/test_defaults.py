@@ -248,6 +248,15 @@ def test_a_plain_model_has_its_networks_own_options() -> None:
     assert default_spec(history, 24, plain=True).network == {"kind": "gru"}
 
 
+def test_members_are_added_to_the_network_that_is_named_or_spelled_out() -> None:
+    history = read(series(weekly=True), id_col=None)
+    assert default_spec(history, 24, members=3).network == {"kind": "gru", "layers": 1, "members": 3}
+    assert default_spec(history, 24, {"kind": "lstm", "members": 2}).network == {"kind": "lstm", "members": 2}
+    assert default_spec(history, 24, {"kind": "lstm", "members": 2}, members=3).network["members"] == 3
+    with pytest.raises(SpecError, match="members is 17: expected a whole number from 1 to 16"):
+        default_spec(history, 24, members=17)
+
+
 def test_a_category_that_does_not_occur_in_the_training_part_is_unknown_to_the_model() -> None:
     history = read(
         series(weekly=True).assign(sky=lambda frame: ["sun"] * (len(frame) - 5) + ["storm"] * 5), id_col=None

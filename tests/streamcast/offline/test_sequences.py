@@ -91,7 +91,7 @@ class Recorder:
         filled: Sequence[Tensor],
         lags_BL: Tensor,
         targets: TargetInputs | None = None,
-        aligned: AlignedForm | None = None,
+        aligned: Sequence[AlignedForm] = (),
     ) -> Tensor:
         seen = (lags_BL, *(targets or ()))
         self.reads.append(([m.clone() for m in memories], [f.clone() for f in filled], [part.clone() for part in seen]))

@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from harness.histories import HOUR, history_of
 from streamcast.errors import HistoryError, ModelError
+from streamcast.models.ensemble import members_of
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import pruned
@@ -195,6 +196,69 @@ def test_interrupting_the_refit_keeps_what_was_best_before_it() -> None:
     assert all(
         torch.equal(a, b) for a, b in zip(*(model.network.parameters() for model in (whole, ended)), strict=True)
     )
+
+
+def test_several_networks_are_trained_each_as_it_would_be_alone_and_their_mean_forecasts() -> None:
+    history, seen = history_of(400), list[Progress]()
+    spec, options = default_spec(history, 6, SMALL, members=3), replace(QUICK, refit=0.3)
+    model = fit(history, spec, options, seen.append)
+    first, *others = members_of(model.network)
+    assert same(first, fit(history, default_spec(history, 6, SMALL), options).network)
+    assert len(others) == 2
+    assert not any(same(first, other) for other in others)
+    assert model.spec == spec
+    assert len(model.facts["member_losses"]) == model.facts["members_asked"] == 3
+    assert model.facts["validation_loss"] < np.mean(model.facts["member_losses"])
+    trained = [p for p in seen if p.stage != "scoring"]
+    assert [p.done for p in trained] == sorted(p.done for p in trained)
+    assert [p.member for p in trained] == sorted(p.member for p in trained)
+    assert {(p.member, p.members) for p in trained} == {(1, 3), (2, 3), (3, 3)}
+    assert next(p for p in trained if p.member == 2).seconds_left > 0
+    assert trained[-1].done == pytest.approx(1.0)
+    assert trained[-1].seconds_left == 0
+
+
+@pytest.mark.parametrize("ended", [1, 2, 3])
+def test_ctrl_c_keeps_the_networks_that_were_trained_before_and_the_spec_says_how_many(ended: int) -> None:
+    history = history_of(400)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.member == ended and progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    spec = default_spec(history, 6, SMALL, members=3)
+    model = fit(history, spec, QUICK, interrupt)
+    kept = max(ended - 1, 1)
+    assert model.facts["stopped"] == "interrupted"
+    assert len(members_of(model.network)) == kept == model.spec.network.get("members", 1)
+    assert model.facts["members_asked"] == 3
+    assert new_network(model.spec).state_dict().keys() == model.network.state_dict().keys()
+
+
+def test_several_networks_share_the_time() -> None:
+    history = history_of(400)
+    options = Options(epochs=10_000, patience=10_000, max_seconds=1.5, rows=8)
+    model = fit(history, default_spec(history, 6, SMALL, members=3), options)
+    assert model.facts["stopped"] == "max_seconds"
+    assert len(members_of(model.network)) == 3
+
+
+def test_several_networks_go_on_from_as_many() -> None:
+    history = history_of(400)
+    spec = default_spec(history, 6, SMALL, members=2)
+    start = fit(history, spec, QUICK)
+    still = fit(history, spec, replace(QUICK, epochs=0), initial=start.network)
+    assert same(still.network, start.network)
+    assert still.facts["initial_loss"] == pytest.approx(np.mean(start.facts["member_losses"]))
+    with pytest.raises(SpecError, match="another network's"):
+        fit(history, default_spec(history, 6, SMALL), QUICK, initial=start.network)
+
+
+def test_one_network_can_learn_from_several() -> None:
+    history = history_of(400)
+    teacher = fit(history, default_spec(history, 6, SMALL, members=2), QUICK)
+    student = fit(history, default_spec(history, 6, SMALL), QUICK, teacher=teacher)
+    assert not same(student.network, fit(history, student.spec, QUICK).network)
 
 
 def test_a_history_that_is_too_short_is_refused_with_a_remedy() -> None:

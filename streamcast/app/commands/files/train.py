@@ -70,7 +70,7 @@ def train(
             facts[part] = f"{other.name}@{other.version}"
     if start is not None and "whole_loss" in start.facts:
         facts["whole_loss"] = start.facts["whole_loss"]
-    saved = save_model(folder, name or (start.name if start else "model"), spec, model.network, facts)
+    saved = save_model(folder, name or (start.name if start else "model"), model.spec, model.network, facts)
     report_saved(saved, whole, data, folder, console)
     return 0
 
@@ -111,6 +111,7 @@ def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[st
         scales=wanted.scales, mode="ticks" if wanted.ticks else "sample", grace=wanted.grace,
         aggregates=wanted.aggregates, timezone=wanted.calendar_timezone or timezone, holidays=wanted.holidays,
         known=wanted.known, lower=wanted.lower, online=wanted.online, plain=wanted.plain,
+        members=wanted.members,
     )  # fmt: skip
 
 
