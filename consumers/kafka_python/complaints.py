@@ -1,15 +1,14 @@
-"""What kafka-python writes to its log, as a line a minute: a broker that restarts makes it write hundreds."""
+"""kafka-python's log, as a line a minute: a broker that restarts makes it write hundreds."""
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 
-log = logging.getLogger(__name__)
+from streamcast.consumers.complaints import Seldom
 
-QUIET_SECONDS = 60.0
+log = logging.getLogger(__name__)
 
 
 class Condensed(logging.Handler):
@@ -17,21 +16,12 @@ class Condensed(logging.Handler):
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.ERROR)
-        self._say, self._clock = say, clock
-        self._said_at = -QUIET_SECONDS
-        self._unsaid = 0
-        self._guard = threading.Lock()
+        self._say, self._seldom = say, Seldom(clock)
 
     def emit(self, record: logging.LogRecord) -> None:
         """See ``logging.Handler.emit``."""
-        with self._guard:
-            now = self._clock()
-            if now - self._said_at < QUIET_SECONDS:
-                self._unsaid += 1
-                return
-            unsaid, self._unsaid, self._said_at = self._unsaid, 0, now
-        more = f" ({unsaid} more errors of the client since its last line)" if unsaid else ""
-        self._say(f"kafka-python: {record.getMessage()}{more}")
+        if (more := self._seldom.ask()) is not None:
+            self._say(f"kafka-python: {record.getMessage()}{more}")
 
 
 def condense() -> None:

@@ -6,7 +6,6 @@ producer knows goes to that client alone.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from streamcast.consumers.background import ended_within
 from streamcast.consumers.handshake import Security, require_accepted
+from streamcast.consumers.librdkafka.complaints import condense, log
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -37,8 +37,6 @@ from streamcast.consumers.transport import (
     TransportError,
     topic_id,
 )
-
-log = logging.getLogger("librdkafka")
 
 CONNECT_SECONDS = 10.0
 NO_COORDINATOR = (
@@ -106,6 +104,7 @@ class LibrdReader:
     """Reads topics without joining a group; see ``Reader``.  Clients connect when they are first needed."""
 
     def __init__(self, connection: Connection) -> None:
+        condense()
         self._connection = connection
         self._accepted = False
         self._admin_client: AdminClient | None = None

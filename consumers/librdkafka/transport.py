@@ -20,6 +20,7 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 from streamcast.consumers import committing
 from streamcast.consumers.background import ended_within, started
 from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
+from streamcast.consumers.librdkafka.complaints import log
 from streamcast.consumers.librdkafka.connections import Connections
 from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
@@ -29,7 +30,6 @@ from streamcast.consumers.librdkafka.reader import (
     LibrdReader,
     columns,
     consume,
-    log,
 )
 from streamcast.consumers.transport import (
     CREATE_SECONDS,

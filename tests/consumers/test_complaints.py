@@ -1,4 +1,4 @@
-"""The clients' logs: kafka-python's becomes a line a minute, librdkafka's tells which connections were lost."""
+"""The clients' logs: errors become a line a minute, librdkafka's tells which connections were lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from confluent_kafka import Producer
 
 from harness.local_kafka import free_ports
 from streamcast.consumers.kafka_python.complaints import Condensed, condense
+from streamcast.consumers.librdkafka import complaints
 from streamcast.consumers.librdkafka.connections import Connections
+from streamcast.consumers.librdkafka.reader import LibrdReader
+from streamcast.consumers.transport import Connection
 
 
 def test_hundreds_of_errors_become_a_line_and_the_next_one_counts_them() -> None:
@@ -34,6 +37,29 @@ def test_the_clients_own_lines_reach_no_other_log() -> None:
     client = logging.getLogger("kafka")
     assert [type(handler) for handler in client.handlers].count(Condensed) == 1
     assert not client.propagate
+
+
+def test_errors_of_librdkafka_become_a_line_a_minute_too_and_its_warnings_pass() -> None:
+    now, client, kept = [0.0], logging.getLogger("librdkafka-of-a-test"), list[str]()
+    client.addFilter(complaints.Condensed(lambda: now[0]))
+    client.addHandler(handler := logging.Handler())
+    handler.emit = lambda record: kept.append(record.getMessage())  # type: ignore[method-assign]
+    for _ in range(300):
+        client.log(logging.ERROR, "%s [%s] %s", "FAIL", "a consumer", "Connection refused")
+    client.log(logging.WARNING, "%s [%s] %s", "SESSTMOUT", "a consumer", "session timed out")
+    now[0] = 61.0
+    client.log(logging.ERROR, "%s [%s] %s", "FAIL", "a consumer", "Connection refused")
+    assert kept == [
+        "librdkafka: FAIL [a consumer] Connection refused",
+        "SESSTMOUT [a consumer] session timed out",
+        "librdkafka: FAIL [a consumer] Connection refused (299 more errors of the client since its last line)",
+    ]
+
+
+def test_a_reader_of_librdkafka_condenses_its_log_once() -> None:
+    for _ in range(2):
+        LibrdReader(Connection("127.0.0.1:1", "group"))
+    assert [type(each) for each in complaints.log.filters].count(complaints.Condensed) == 1
 
 
 def test_a_connection_of_librdkafka_that_was_never_made_is_not_a_lost_one(caplog: pytest.LogCaptureFixture) -> None:
