@@ -170,9 +170,7 @@ class Assignment:
         wanted = [self._topics.observations, *self._outputs()]
         found = self._reader.describe(wanted)
         if missing := [name for name in wanted if name not in found]:
-            raise TopicMissing(
-                f"topic {missing[0]!r} does not exist: `streamcast check --create` creates missing topics"
-            )
+            raise TopicMissing(f"topic {missing[0]!r} does not exist: {CREATION}")
         return found
 
     def _outputs(self) -> list[str]:
@@ -259,6 +257,9 @@ class Assignment:
     def _swapped(self, journal: Journal) -> list[str]:
         return [lane for lane, new in self._deployment.models.items() if journal.models.get(lane, new) != new]
 
+
+CREATION = "`streamcast check --create` creates missing output topics, and you the input"
+"""What to do about a topic that is missing."""
 
 SECOND_SERVICE = (
     "for a second service, `streamcast init --name NAME` writes settings with a group, topics and state of its own"

@@ -1,6 +1,7 @@
-"""A watch over the topics: whether each is still there, still the same one, and as large as the input.
+"""A watch over the topics: whether the broker answers, and each topic is still there, the same one, and large enough.
 
-Neither client says so by itself: a consumer of a topic that was deleted goes on in silence.
+Neither client says so by itself: a consumer of a topic that was deleted goes on in silence, and so does one whose
+broker is away while nothing is to be committed.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 
 from streamcast.consumers.background import Background
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.transport import Reader, TopicSpec, TransportError
 from streamcast.errors import ServiceError
-from streamcast.service.assignment import too_few
+from streamcast.service.assignment import CREATION, too_few
 from streamcast.topics.names import Topics
 
 log = logging.getLogger("streamcast")
@@ -26,14 +27,15 @@ FRESH_SECONDS = 1.0
 """Records are answered only if, so long ago at most, their topic was asked for its identity."""
 ANSWER_SECONDS = 0.5
 """How long records wait for the answer; a broker that gives none must not stop the stream."""
+_BROKER, _SMALL = "(broker)", "(too small)"  # neither is a topic's name
 
 
 class TopicWatch:
     """Describes the topics from a thread of its own, with a ``reader`` of its own, until ``close``.
 
-    A topic that is missing, or an output that is too small, makes ``health`` unready.  When the input or the journal
-    was made again, state and positions belong to a topic that is gone: ``on_changed`` gets the reason, once, and must
-    end the process.
+    A topic that is missing, an output that is too small, or a broker that does not answer makes ``health`` unready.
+    When the input or the journal was made again, state and positions belong to a topic that is gone: ``on_changed``
+    gets the reason, once, and must end the process.
 
     Whoever answers records calls ``ask`` when they have come and ``confirm`` before their answers go out.
     """
@@ -44,7 +46,10 @@ class TopicWatch:
     ) -> None:  # fmt: skip
         self._reader, self._topics, self._health, self._on_changed = reader, topics, health, on_changed
         self._ids = {name: spec.id for name, spec in known.items()}
-        self._suspected: frozenset[str] = frozenset()
+        self._suspected: Collection[str] = ()
+        """What was wrong at the last look: a topic, or one of the two names below."""
+        self._told: Mapping[str, str] = {}
+        """What was wrong at the last two looks, in words."""
         self._talking = threading.Lock()
         self._background = Background("topic-identity")
         self._asked: Future[dict[str, str]] | None = None
@@ -66,18 +71,26 @@ class TopicWatch:
         self._reader.close(timeout_seconds)
 
     def look(self) -> None:
-        """Describe the topics once; while the broker is away nothing is known, and the loop says that itself."""
+        """Describe the topics once; what is wrong twice in succession is logged and makes the service unready."""
         try:
             with self._talking:
                 found = self._reader.describe(list(self._ids))
-        except TransportError:
+        except TransportError as error:
+            self._note({_BROKER: f"the topics cannot be described: {error}"})
             return
         for name, spec in found.items():
             self._compare(name, spec)
-        problems = frozenset(self._problems(found))
-        for problem in sorted(problems & self._suspected - set(self._health.topics)):
-            log.error("%s", problem)
-        self._health.topics, self._suspected = sorted(problems & self._suspected), problems
+        self._note(self._problems(found))
+
+    def _note(self, problems: Mapping[str, str]) -> None:
+        """Log and publish what was wrong at the last look, too; log what is over."""
+        lasting = {what: said for what, said in problems.items() if what in self._suspected}
+        for what in sorted(lasting.keys() - self._told.keys()):
+            log.error("%s", lasting[what])
+        for what in sorted(self._told.keys() - lasting.keys()):
+            log.warning("no longer the case: %s", self._told[what])
+        self._suspected, self._told = tuple(problems), lasting
+        self._health.topics = sorted(lasting.values())
 
     def ask(self) -> None:
         """Ask for the input's identity, in the background, unless that was asked less than a second ago."""
@@ -119,15 +132,17 @@ class TopicWatch:
         else:
             log.warning("%s: what it held is gone, and new outputs go to the new one", what)
 
-    def _problems(self, found: Mapping[str, TopicSpec]) -> Sequence[str]:
+    def _problems(self, found: Mapping[str, TopicSpec]) -> Mapping[str, str]:
+        """Return what is wrong with the topics, in words: by topic, or under the name of all that are too small."""
         if missing := [name for name in self._ids if name not in found]:
-            return [
-                f"topic {name!r} is gone: it was deleted, or this client may not describe it any more; restart the"
-                " service when it is back (`streamcast check --create` creates missing topics)"
+            return {
+                name: f"topic {name!r} is gone: it was deleted, or this client may not describe it any more; restart"
+                f" the service when it is back ({CREATION})"
                 for name in missing
-            ]
+            }
         wanted = found[self._topics.observations].partitions
-        return [too_few(self._topics, found)] if any(spec.partitions < wanted for spec in found.values()) else []
+        small = any(spec.partitions < wanted for spec in found.values())
+        return {_SMALL: too_few(self._topics, found)} if small else {}
 
     def _watch(self) -> None:
         while not self._ended.wait(WATCH_SECONDS):

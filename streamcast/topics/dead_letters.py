@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from streamcast.consumers.transport import Batch, Headers, Outgoing
 
+REASONS = ("empty", "json", "shape", "key", "time", "ahead", "value", "size", "version", "not finite", "skipped")
+"""Why a record got no forecast: all that there is."""
+
 LARGEST_VALUE = 900_000
 """Bytes of a record that are kept; a larger one is cut, with its length and SHA-256 in the headers."""
 

@@ -108,7 +108,8 @@ def free_port() -> int:
 def telemetry_port() -> Iterator[int]:
     """The port of telemetry to which something happens all the time."""
     lanes, measured = {"champion": ("load", "3"), "challenger": ("load", "4")}, {"relative_mae": 0.8, "coverage": 0.8}
-    telemetry = Telemetry(lanes, coverage_target=0.8, trained={"champion": measured})
+    trained = {"champion": measured}
+    telemetry = Telemetry(lanes, coverage_target=0.8, trained=trained, ready=lambda: True)
     stop, random = threading.Event(), np.random.default_rng(3)
 
     def live() -> None:

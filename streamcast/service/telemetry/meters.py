@@ -6,11 +6,13 @@ Shape letters: N values observed together, W outcomes kept per lane and horizon,
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from streamcast.topics.dead_letters import REASONS
 
 Floats = NDArray[np.float64]
 
@@ -63,6 +65,13 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "model_swaps": ("Partitions that a lane answers with another model than before.", ("lane",)),
 }
 
+KNOWN_LABELS: Final[Mapping[str, Sequence[str]]] = {
+    "late_records": ("dropped",),
+    "dead_letters": REASONS,
+    "store_failures": ("list", "read", "write"),
+}
+"""The values of the label of some counters, all of them."""
+
 GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "lag_records": ("Records between the position and the end of the partition.", ("topic", "partition")),
     "lag_seconds": ("Age of the newest consumed record while others wait, else 0.", ("topic", "partition")),
@@ -73,6 +82,7 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "state_norm": ("Mean Euclidean norm of the hidden states.", ()),
     "recovery_records_left": ("Records still to be replayed before serving goes on.", ()),
     "last_poll_timestamp_seconds": ("When the loop last polled.", ()),
+    "ready": ("1 while records are answered; 0 while /readyz says why not.", ()),
     "service_info": ("1, with the group that this process works for.", ("group",)),
     "model_info": ("1 for the model that each lane runs.", ("lane", "model", "model_version")),
     "forecast_coverage_target": ("The share of outcomes that the interval promises to hold.", ()),

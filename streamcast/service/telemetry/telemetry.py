@@ -28,6 +28,7 @@ from streamcast.service.telemetry.meters import (
     COUNTERS,
     GAUGES,
     HISTOGRAMS,
+    KNOWN_LABELS,
     STAGES,
     Floats,
     Histogram,
@@ -54,8 +55,8 @@ class Telemetry(Collector):
     ``lanes`` maps each lane to its (model, version), ``trained`` to what its training measured (``facts_of``);
     ``group`` is what the service is known by; ``champion`` names the lane whose accuracy ``summary`` shows (see
     ``champion_of`` for its default); ``coverage_target`` is the share of outcomes that the forecast interval promises
-    to hold, NaN where there is no interval; ``window`` bounds the outcomes kept per lane and horizon; ``clock`` gives
-    epoch seconds, ``timer`` seconds that never step.
+    to hold, NaN where there is no interval; ``ready`` tells whether records are answered; ``window`` bounds the
+    outcomes kept per lane and horizon; ``clock`` gives epoch seconds, ``timer`` seconds that never step.
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class Telemetry(Collector):
         group: str = "",
         champion: str = "",
         trained: Mapping[str, Mapping[str, float | None]] | None = None,
+        ready: Callable[[], bool] | None = None,
         window: int = 4096,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = threading.Lock()
         self._clock, self._timer = clock, timer
-        self._group = group
+        self._group, self._ready = group, ready
         self._window = window
         self._lanes = dict(lanes)
         self._champion = champion_of(lanes, champion)
@@ -80,9 +82,7 @@ class Telemetry(Collector):
         for name, (_, labels, edges) in HISTOGRAMS.items():
             for key in [(name, stage) for stage in STAGES] if labels else [(name,)]:
                 self._histograms[key] = Histogram(edges)
-        plain = [(name,) for name, (_, labels) in COUNTERS.items() if not labels]
-        by_lane = [(name, lane) for name, (_, labels) in COUNTERS.items() if labels == ("lane",) for lane in lanes]
-        self._counts: dict[tuple[str, ...], float] = dict.fromkeys([*plain, *by_lane], 0)
+        self._counts = dict.fromkeys(self._known_counts(), 0.0)
         self._gauges: dict[str, float] = {"forecast_coverage_target": coverage_target}
         self._lag_records: dict[Partition, int] = {}
         self._record_timestamps: dict[Partition, float] = {}
@@ -101,6 +101,16 @@ class Telemetry(Collector):
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+
+    def _known_counts(self) -> Iterator[tuple[str, ...]]:
+        """Yield the counters whose labels are known: they begin at 0, because a rate does not see the first value."""
+        for name, (_, labels) in COUNTERS.items():
+            if not labels:
+                yield (name,)
+            for value in self._lanes if labels == ("lane",) else KNOWN_LABELS.get(name, ()):
+                yield name, value
+        for lane, (model, version) in self._lanes.items():
+            yield "forecasts_produced", lane, model, version
 
     # Reported by the loop.
 
@@ -386,6 +396,8 @@ class Telemetry(Collector):
     def _plain_gauges(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         for name, value in self._gauges.items():
             yield name, (), value
+        if self._ready is not None:
+            yield "ready", (), float(self._ready())
         yield "service_info", (self._group,), 1.0
         for lane, (model, version) in self._lanes.items():
             yield "model_info", (lane, model, version), 1.0

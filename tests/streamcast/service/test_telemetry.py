@@ -22,6 +22,7 @@ from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.topics.dead_letters import REASONS
 
 LABELS = (
     "topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action", "group", "column",
@@ -57,7 +58,8 @@ def clock() -> Clock:
 @pytest.fixture
 def telemetry(clock: Clock) -> Telemetry:
     lanes = {"champion": ("load", "3"), "challenger": ("load", "4")}
-    return Telemetry(lanes, 0.8, trained={"champion": {"relative_mae": 0.8, "coverage": 0.8}}, clock=clock, timer=clock)
+    trained = {"champion": {"relative_mae": 0.8, "coverage": 0.8}}
+    return Telemetry(lanes, 0.8, trained=trained, ready=lambda: True, clock=clock, timer=clock)
 
 
 def samples(telemetry: Telemetry) -> dict[tuple[str, tuple[str, ...]], float]:
@@ -152,6 +154,19 @@ def test_every_metric_appears_once_it_has_a_value(telemetry: Telemetry) -> None:
     assert {f"streamcast_{name}_total" for name in COUNTERS} <= names
     assert {f"streamcast_{name}" for name in GAUGES} <= names
     assert "process_resident_memory_bytes" in names
+
+
+def test_counters_of_known_labels_begin_at_zero(telemetry: Telemetry) -> None:
+    """Or a rate does not see the first of them: a burst of dead letters just after a start raised no alert."""
+    assert [value(telemetry, "dead_letters_total", reason) for reason in REASONS] == [0] * len(REASONS)
+    assert [value(telemetry, "store_failures_total", action) for action in ("list", "read", "write")] == [0, 0, 0]
+    assert value(telemetry, "forecasts_produced_total", "champion", "load", "3") == 0
+
+
+def test_metrics_say_whether_the_service_is_ready() -> None:
+    answering = iter((True, False))
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, ready=lambda: next(answering))
+    assert [value(telemetry, "ready"), value(telemetry, "ready")] == [1, 0]
 
 
 def test_labels_are_only_the_documented_ones(telemetry: Telemetry) -> None:
@@ -404,7 +419,7 @@ def test_made_up_reasons_cannot_grow_the_metrics_without_bound(telemetry: Teleme
     reasons = {labels[0]: count for (name, labels), count in samples(telemetry).items() if "dead_letters_total" in name}
     assert len(reasons) == 33
     assert sum(reasons.values()) == 500
-    assert reasons["other"] == 500 - 32
+    assert reasons["other"] == 500 - (32 - len(REASONS))
 
 
 def test_an_unknown_stage_outcome_or_lane_is_refused(telemetry: Telemetry) -> None:

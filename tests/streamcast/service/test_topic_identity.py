@@ -277,6 +277,37 @@ def test_outputs_that_are_too_small_are_a_reason_to_be_unready_until_they_grow(s
     assert not [problem for problem in health.problems() if "answered" in problem]
 
 
+def test_a_broker_that_is_away_makes_an_idle_service_unready_until_it_answers(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing else notices: a client without records polls on in silence."""
+
+    class Away(MemoryReader):
+        away = True
+
+        def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+            if self.away:
+                raise BrokerUnavailable("broker-1:9092 did not answer")
+            return super().describe(topics)
+
+    health, reader = LoopHealth(), Away(stand.broker, Connection("memory", GROUP))
+    known = stand.reader.describe([TOPICS.observations, TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal])
+    watch = TopicWatch(reader, TOPICS, known, health, print)
+    health.assigned = health.recovered = True
+    watch.look()
+    assert health.ready()  # once is no failure yet
+    for _ in range(3):
+        watch.look()
+    assert health.problems() == ["the topics cannot be described: broker-1:9092 did not answer"]
+    reader.away = False
+    watch.look()
+    assert health.ready()
+    assert [record.message for record in caplog.records] == [
+        "the topics cannot be described: broker-1:9092 did not answer",
+        "no longer the case: the topics cannot be described: broker-1:9092 did not answer",
+    ]
+
+
 @pytest.mark.kafka
 def test_on_a_real_kafka_a_successor_is_refused_or_begins_empty_at_its_start(kafka: str, tmp_path: Path) -> None:
     names = (f"{topic}-{uuid.uuid4().hex}" for topic in ("observations", "forecasts", "dead-letters", "journal"))

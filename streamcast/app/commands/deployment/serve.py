@@ -55,9 +55,9 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     topics = require_topics(reader, settings)
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
     started(partial(say_doubts, new_reader(settings, who), known, known[topics.observations]))
-    telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group)
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
+    telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group, health.ready)
     store = Store(settings.state.store, settings.state.retention, beat=health.beat)
     watch = TopicWatch(new_reader(settings, who), topics, known, health, _give_up)
     service = Service(
@@ -111,12 +111,15 @@ def rehearse_all(models: Mapping[str, Model]) -> None:
             rehearse(model)
 
 
-def new_telemetry(models: Mapping[str, Model], champion: str = "", group: str = "") -> Telemetry:
+def new_telemetry(
+    models: Mapping[str, Model], champion: str = "", group: str = "", ready: Callable[[], bool] | None = None
+) -> Telemetry:
     """Return the telemetry of some lanes in a group; the champion's outer quantiles promise the coverage."""
     champion = champion_of(models, champion)
     lanes = {lane: (model.name, model.version) for lane, model in models.items()}
     trained = {lane: with_known_coverage(model.facts.get("quality") or {}) for lane, model in models.items()}
-    return Telemetry(lanes, models[champion].spec.nominal or math.nan, group=group, champion=champion, trained=trained)
+    coverage = models[champion].spec.nominal or math.nan
+    return Telemetry(lanes, coverage, group=group, champion=champion, trained=trained, ready=ready)
 
 
 def settle_garbage() -> None:
