@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -28,6 +30,14 @@ MOST_NAMED = 3
 
 Names = tuple[str, ...]
 Document = dict[str, Any]
+_EXPECTED = {
+    "string_too_short": "text that is not empty",
+    "timezone_aware": "a time with a zone",
+    "datetime_parsing": "a time with a zone",
+    "datetime_from_date_parsing": "a time with a zone",
+}
+"""What was expected, where pydantic's own words name no value."""
+
 Places = dict[Names, str]
 """Where each setting was written: file and line, environment variable, or override."""
 
@@ -136,14 +146,41 @@ def _lines(node: yaml.Node, names: Names) -> Iterator[tuple[Names, int]]:
 
 
 def _from_environment() -> tuple[Document, Places]:
-    variables = {name: value for name, value in os.environ.items() if name.upper().startswith(PREFIX)}
+    variables = [name for name in os.environ if name.upper().startswith(PREFIX)]
+    _refuse_misspelt(os.environ)
     places = {tuple(name[len(PREFIX) :].lower().split("__")): f"environment variable {name}" for name in variables}
+    source = EnvSettingsSource(Settings, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")
     try:
-        document = EnvSettingsSource(Settings, case_sensitive=False, env_prefix=PREFIX, env_nested_delimiter="__")()
-    except UndecodableVariable as error:
-        raise SettingsError(f"environment: {error}; expected JSON, or set one name at a time") from None
+        document = source()
+    except UndecodableVariable:
+        raise SettingsError(_undecodable(source, variables)) from None
     unknown = {names[:1]: place for names, place in places.items() if names[0] not in Settings.model_fields}
     return {section: {} for (section,) in unknown} | document, places | unknown
+
+
+def _refuse_misspelt(variables: Mapping[str, str]) -> None:
+    """Refuse a variable that names a setting but for the number of underscores: it would have no effect, in silence.
+
+    Kubernetes makes variables such as STREAMCAST_TELEMETRY_PORT, whose values are URLs, for services of these names.
+    """
+    known = {"_".join(names): "__".join(names) for names in _all_names() if len(names) > 1}
+    for name, value in variables.items():
+        if name.upper().startswith(PREFIX) or not name.upper().startswith("STREAMCAST_") or "://" in value:
+            continue
+        if meant := known.get(re.sub("_+", "_", name.lower()).removeprefix("streamcast_")):
+            raise SettingsError(f"environment variable {name} is not read, did you mean {PREFIX}{meant.upper()}?")
+
+
+def _undecodable(source: EnvSettingsSource, variables: Iterable[str]) -> str:
+    """Name the variable that holds no JSON, though its setting needs it."""
+    for name in variables:
+        source.env_vars = {name.lower(): os.environ[name]}
+        try:
+            source()
+        except UndecodableVariable:
+            example = f"{name.upper()}__NAME" if name.count("__") == 1 else f"{name}='{{}}'"
+            return f"environment variable {name} is not JSON; expected an object, or one setting at a time: {example}"
+    return "environment: expected JSON"
 
 
 def _from_overrides(overrides: Mapping[str, object]) -> tuple[Document, Places]:
@@ -201,6 +238,10 @@ def _complaint(names: Names, faults: list[ErrorDetails], document: Document) -> 
 def _expected(fault: ErrorDetails) -> str:
     if fault["type"] == "model_type":
         return "a section of settings"
+    if fault["type"] == "literal_error":
+        return str(fault["ctx"]["expected"])
+    if fault["type"] in _EXPECTED:
+        return _EXPECTED[fault["type"]]
     message = fault["msg"].removeprefix("Input should ").removeprefix("be ").split(", ")[0]
     return message.replace("String should match pattern", "text that matches")
 
@@ -211,7 +252,7 @@ def _shown(names: Names, document: Document) -> str:
     here: Any = document
     for name in names:
         here = here[name]
-    return repr(here)
+    return str(here) if isinstance(here, date) else repr(here)
 
 
 def _meaning(names: Names) -> str:
@@ -223,10 +264,28 @@ def _meaning(names: Names) -> str:
 def _nearest(names: Names) -> str:
     container = _type_at(names[:-1])
     siblings = list(container.model_fields) if _is_model(container) else []
-    close = [".".join([*names[:-1], name]) for name in difflib.get_close_matches(names[-1], siblings, 1, cutoff=0.7)]
-    elsewhere = [f"{section}.{names[-1]}" for section in Settings.model_fields if _type_at((section, names[-1]))]
-    found = close or elsewhere
+    last = _plain(names[-1])
+    close = [".".join([*names[:-1], name]) for name in difflib.get_close_matches(last, siblings, 1, cutoff=0.7)]
+    found = close or [".".join(each) for each in _all_names() if last in _ends(each)]
     return f", did you mean {found[0]}?" if found else ""
+
+
+def _plain(name: str) -> str:
+    """Return a name as settings are written: upper case and hyphens are common slips."""
+    return name.lower().replace("-", "_")
+
+
+def _ends(names: Names) -> list[str]:
+    """Return the ends of a setting's name as somebody may write them in one word, such as security_protocol."""
+    return ["_".join(names[start:]) for start in range(len(names))]
+
+
+def _all_names(kind: Any = Settings, names: Names = ()) -> Iterator[Names]:
+    """Yield the names of every setting, but for those below lanes, whose names are the operator's."""
+    for name, info in kind.model_fields.items():
+        yield (*names, name)
+        if _is_model(info.annotation):
+            yield from _all_names(info.annotation, (*names, name))
 
 
 def _type_at(names: Names) -> Any:

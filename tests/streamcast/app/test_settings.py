@@ -182,6 +182,18 @@ def test_durations_become_milliseconds_and_times_need_a_zone(tmp_path: Path) -> 
     [
         ("kafka:\n  guarentee: exactly_once\n", ["streamcast.yaml:2: kafka.guarentee is not", "kafka.guarantee?"]),
         ("kafka: {topic: observations}\n", ["streamcast.yaml:1: kafka.topic is not a setting", "input.topic?"]),
+        ("KAFKA: {group: a}\n", ["streamcast.yaml:1: KAFKA is not a setting, did you mean kafka?"]),
+        ("kafka: {GROUP: a}\n", ["kafka.GROUP is not a setting, did you mean kafka.group?"]),
+        ("kafka: {Bootstrap-Servers: a:1}\n", ["did you mean kafka.bootstrap_servers?"]),
+        ("kafka: {security_protocol: SSL}\n", ["did you mean kafka.security.protocol?"]),
+        ("security: {protocol: SSL}\n", ["did you mean kafka.security?"]),
+        (
+            "kafka: {security: {protocol: sasl_ssl}}\n",
+            ["is 'sasl_ssl'; expected 'PLAINTEXT', 'SSL', 'SASL_PLAINTEXT' or 'SASL_SSL'"],
+        ),
+        ("state: {store: ''}\n", ["state.store is ''; expected text that is not empty"]),
+        ("input: {start: 2026-01-31}\n", ["is 2026-01-31; expected 'earliest' or 'latest' or a time with a zone"]),
+        ("input: {start: Latest}\n", ["is 'Latest'; expected 'earliest' or 'latest' or a time with a zone"]),
         ("kafKa: {group: a, optFons: {}}\n", ["streamcast.yaml:1: kafKa is not a setting, did you mean kafka?"]),
         ("kafak: {}\n", ["streamcast.yaml:1: kafak is not a setting", "kafka?"]),
         (
@@ -194,7 +206,7 @@ def test_durations_become_milliseconds_and_times_need_a_zone(tmp_path: Path) -> 
         ("state: {interval: 0s}\n", ["state.interval is '0s'; expected greater than 0"]),
         ("kafka: {client: java}\n", ["kafka.client is 'java'; expected 'kafka-python' or 'librdkafka'"]),
         ("state: 7\n", ["state is 7; expected a section"]),
-        ("input: {start: soon}\n", ["input.start is 'soon'; expected 'earliest' or 'latest' or a valid datetime"]),
+        ("input: {start: soon}\n", ["input.start is 'soon'; expected 'earliest' or 'latest' or a time with a zone"]),
         ("models: {lanes: {A b: {model: load@1}}}\n", ["'A b' is not a valid name"]),
         ("models: {lanes: {champion: {model: load}}}\n", ["models.lanes.champion.model is 'load'", "load@latest"]),
         ("models: {}\n", ["models.lanes is missing", "The models to run"]),
@@ -250,6 +262,38 @@ def test_all_faults_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         in complaint
     )
     assert "override output.forecast: output.forecast is not a setting, did you mean output.forecasts?" in complaint
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        (
+            "STREAMCAST__KAFKA_GROUP",
+            "x",
+            "STREAMCAST__KAFKA_GROUP: kafka_group is not a setting, did you mean kafka.group?",
+        ),
+        ("STREAMCAST_KAFKA__GROUP", "x", "STREAMCAST_KAFKA__GROUP is not read, did you mean STREAMCAST__KAFKA__GROUP?"),
+        ("STREAMCAST_STATE_STORE", "x", "STREAMCAST_STATE_STORE is not read, did you mean STREAMCAST__STATE__STORE?"),
+        ("STREAMCAST__KAFKA", "x", "variable STREAMCAST__KAFKA is not JSON; expected an object"),
+        ("STREAMCAST__KAFKA__OPTIONS", '{"a": 1', "variable STREAMCAST__KAFKA__OPTIONS is not JSON"),
+    ],
+)
+def test_a_mistyped_variable_is_named_and_never_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv("STREAMCAST__STATE__INTERVAL", "5min")
+    monkeypatch.setenv(name, value)
+    assert said in _complaint(tmp_path, MINIMAL)
+
+
+def test_variables_that_are_not_meant_for_streamcast_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes sets such variables for services that are called streamcast and streamcast-telemetry."""
+    monkeypatch.setenv("STREAMCAST_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("STREAMCAST_PORT_9464_TCP", "tcp://10.0.0.1:9464")
+    monkeypatch.setenv("STREAMCAST_TELEMETRY_PORT", "tcp://10.0.0.1:9464")
+    assert load_settings(_write(tmp_path, MINIMAL)).telemetry.port == 9464
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
