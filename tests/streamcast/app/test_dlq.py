@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 from rich.console import Console
 
+from harness import ROOT
 from harness.feeder import SPEC
 from streamcast.app.commands.deployment import dlq
 from streamcast.app.commands.deployment.dlq import Filter
@@ -16,7 +18,7 @@ from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, Me
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec
 from streamcast.errors import SettingsError
 from streamcast.page.board import Board
-from streamcast.topics.dead_letters import Rejected, outgoing
+from streamcast.topics.dead_letters import REASONS, Rejected, outgoing
 
 EARLY, LATE = 1_000_000, 2_000_000
 INPUT, LETTERS = "observations", "dead-letters"
@@ -107,6 +109,28 @@ def test_one_letter_is_no_plural(world: World) -> None:
     world.reject("shape")
     dlq.inspect(world.settings, Filter("shape"), 5, False, Console(file=printed, width=400))
     assert printed.getvalue().endswith("1 dead letter: 1 shape\n")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"reason": "jsno"}, "--reason is 'jsno'; expected one of 'empty', 'json', 'shape'"),
+        (
+            {"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"},
+            "--since 2026-01-02T00:00:00Z is not before --until 2026-01-01T00:00:00Z",
+        ),
+    ],
+)
+def test_a_filter_that_takes_no_letter_is_refused(wanted: dict[str, str], said: str) -> None:
+    """It found no dead letters, which looked as if there were none."""
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        Filter(**wanted)
+
+
+def test_the_pages_explain_every_reason() -> None:
+    for page in ("docs/runbooks.md", "docs/messages.md"):
+        text = (ROOT / page).read_text()
+        assert [reason for reason in REASONS if f"`{reason}`" not in text] == []
 
 
 def test_letters_are_chosen_by_reason_and_by_time(world: World) -> None:

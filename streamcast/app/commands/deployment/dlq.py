@@ -19,7 +19,7 @@ from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing
 from streamcast.errors import SettingsError
 from streamcast.quality import counted
-from streamcast.topics.dead_letters import REPLAY_OF, REPLAYED
+from streamcast.topics.dead_letters import REASONS, REPLAY_OF, REPLAYED
 
 SHOWN_BYTES = 200
 """Of a value in the table; `--json` has all that the letter holds."""
@@ -38,8 +38,11 @@ class Filter:
     until: str = ""
 
     def __post_init__(self) -> None:
-        _milliseconds("--since", self.since, 0)
-        _milliseconds("--until", self.until, 0)
+        if self.reason and self.reason not in REASONS:
+            expected = ", ".join(map(repr, REASONS))
+            raise SettingsError(f"--reason is {self.reason!r}; expected one of {expected}")
+        if _milliseconds("--since", self.since, 0) >= _milliseconds("--until", self.until, 1 << 62):
+            raise SettingsError(f"--since {self.since} is not before --until {self.until}: no record is between them")
 
     def takes(self, letter: Letter) -> bool:
         """Whether the letter has the reason and lies within the times."""
