@@ -157,13 +157,8 @@ class Assignment:
 
     def header(self, partition: Partition, begin: int, offset: int, journal: Journal) -> Header:
         """Return the identity of a partition's state at an offset, which began as the journal says, or begins now."""
-        now, here = self._deployment, self._found[partition.topic]
-        topic_id = here.id if journal.begin is None else journal.begun_in
-        return Header(
-            partition.topic, self._topics.journal, partition.index, 0 if topic_id else here.partitions, begin, offset,
-            dict(now.models), now.max_series, fingerprint(), topic_id=topic_id,
-            journal_id=self._found[self._topics.journal].id if topic_id else "",
-        )  # fmt: skip
+        here, kept = self._found[partition.topic], self._found[self._topics.journal]
+        return identity(partition, begin, offset, journal, self._deployment, here, kept)
 
     def _described(self) -> Mapping[str, TopicSpec]:
         """Describe the topics; raises TopicMissing."""
@@ -234,12 +229,7 @@ class Assignment:
     def _allow_another_topic(self, partition: Partition, known: str, found: str) -> None:
         """Raise ServiceError unless a topic that was made again may begin with empty state."""
         if not self._start.allow_cold_start:
-            raise ServiceError(
-                f"topic {partition.topic!r} is not the one that this service answered: its id is {found}, the journal"
-                f" has {known}, so it was deleted and made again. Give the service new output topics and another group"
-                " (output.forecasts, output.dead_letters, output.journal, kafka.group), or begin at the start of the"
-                " new topic with empty state (state.allow_cold_start: true)"
-            )
+            raise ServiceError(f"{another_topic(partition.topic, known, found)}. {NEW_OUTPUTS}")
         log.warning(
             "%s[%d] was deleted and made again (its id is %s, it was %s): its state begins empty, at its start",
             *partition, found, known,
@@ -247,11 +237,10 @@ class Assignment:
 
     def _cold_start(self, partition: Partition, wanted: int, held: int) -> int:
         if not self._start.allow_cold_start:
-            raise ServiceError(
-                f"{partition.topic}[{partition.index}]: state needs the records from offset {wanted} on, but the topic"
-                f" holds them only from {held} on, and no snapshot replaces them: raise the topic's retention, or start"
-                " there with empty state (state.allow_cold_start: true)"
-            )
+            raise ServiceError(f"{records_gone(partition, wanted, held)}: {COLD_START}")
+        log.warning(
+            "%s: it begins there with empty state (state.allow_cold_start)", records_gone(partition, wanted, held)
+        )
         return held
 
     def _swapped(self, journal: Journal) -> list[str]:
@@ -271,6 +260,46 @@ OWN_JOURNAL = (
     " group its positions back (`kafka-consumer-groups.sh --reset-offsets`)"
 )
 """What to do about ``answered_already``."""
+
+
+NEW_OUTPUTS = (
+    "Give the service new output topics and another group (output.forecasts, output.dead_letters, output.journal,"
+    " kafka.group), or begin at the start of the new topic with empty state (state.allow_cold_start: true)"
+)
+"""What to do about ``another_topic``."""
+
+COLD_START = (
+    "raise the topic's retention, bring the snapshots back (state.store), or start there with empty state"
+    " (state.allow_cold_start: true)"
+)
+"""What to do about ``records_gone``."""
+
+
+def identity(
+    partition: Partition, begin: int, offset: int, journal: Journal, now: Deployment, here: TopicSpec, kept: TopicSpec
+) -> Header:
+    """Return the identity of a partition's state: of a deployment, in the topics of records and of decisions."""
+    topic_id = here.id if journal.begin is None else journal.begun_in
+    return Header(
+        partition.topic, kept.name, partition.index, 0 if topic_id else here.partitions, begin, offset,
+        dict(now.models), now.max_series, fingerprint(), topic_id=topic_id, journal_id=kept.id if topic_id else "",
+    )  # fmt: skip
+
+
+def another_topic(topic: str, known: str, found: str) -> str:
+    """Say that a topic was deleted and made again."""
+    return (
+        f"topic {topic!r} is not the one that this service answered: its id is {found}, the journal has {known}, so it"
+        " was deleted and made again"
+    )
+
+
+def records_gone(partition: Partition, wanted: int, held: int) -> str:
+    """Say that the topic does not hold the records any more that state is made from."""
+    return (
+        f"{partition.topic}[{partition.index}]: state needs the records from offset {wanted} on, but the topic holds"
+        f" them only from {held} on, and no snapshot replaces them"
+    )
 
 
 def answered_already(partitions: Sequence[Partition], journal_topic: str) -> str:

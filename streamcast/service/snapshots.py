@@ -143,6 +143,20 @@ class Store:
             [self._files.protocol] if isinstance(self._files.protocol, str) else self._files.protocol
         )
 
+    def trouble(self) -> str:
+        """Say why snapshots could not be kept here, as far as that is known without writing one; else nothing."""
+        if self._local:
+            root = Path(self._root)
+            nearest = next(each for each in (root, *root.parents) if each.exists())
+            if not nearest.is_dir():
+                return f"{nearest} is no folder"
+            return "" if os.access(nearest, os.W_OK | os.X_OK) else f"this user may not write into {nearest}"
+        try:
+            self._asked("list its files", partial(self._files.ls, self._root), LIST_SECONDS)
+        except StoreError as error:
+            return "" if isinstance(error.__cause__, FileNotFoundError) else str(error)
+        return ""
+
     def write(self, header: Header, arrays: Arrays) -> int:
         """Keep a snapshot unless it is there already, and drop those beyond the retention; return its bytes.
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec, network
 from streamcast.app.commands.deployment import check
+from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.check import _broker, _models, _Say
 from streamcast.app.commands.deployment.serve import say_doubts
 from streamcast.app.commands.deployment.topics import doubts
@@ -21,12 +22,14 @@ from streamcast.app.options import MODELS
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import CodecMissing, Connection, Outgoing, Partition, TopicSpec
+from streamcast.service.assignment import Deployment, identity
+from streamcast.service.snapshots import Store
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
-from streamcast.spec.folders import Model, new_network, save_model
+from streamcast.spec.folders import Model, load_model, new_network, save_model
 from streamcast.spec.local_time import local_time
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec, TargetBars
 from streamcast.spec.zero import zero_spec
-from streamcast.topics.journal import Entry, outgoing
+from streamcast.topics.journal import Entry, outgoing, read_journals
 
 NOW = 1_767_225_600_000
 
@@ -107,9 +110,9 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     return made
 
 
-def checked(*, create: bool, good: bool = True) -> str:
+def checked(*, create: bool, good: bool = True, cold: bool = False) -> str:
     """What is printed about the topics; all checks must pass, or not if they are not ``good``."""
-    lanes = {"models.lanes": {"champion": {"model": "small@1"}}, "input.topic": "observations"}
+    lanes = {"models.lanes": {"champion": {"model": "small@1"}}, "state.allow_cold_start": cold}
     names = dict(zip(("forecasts", "dead_letters", "journal"), OUTPUTS, strict=True))
     settings = load_settings(None, lanes | {f"output.{name}": topic for name, topic in names.items()})
     printed = io.StringIO()
@@ -278,6 +281,74 @@ def test_a_model_that_goes_on_where_another_one_answered_is_named(
     told = told_after(second)
     assert "     lane champion: small@2 answered so far, small@1 goes on where it stopped" in told
     assert "warn" not in told
+
+
+def answered(broker: MemoryBroker, topic_id: str) -> None:
+    """The service has answered ten records of a partition, without a snapshot, when its topic had this identity."""
+    record = json.dumps({"key": "a", "ts": NOW, "values": [1.0]}).encode()
+    begun = Entry("start", "observations", 2, 0, models={"champion": "x"}, topic_id=topic_id)
+    writer = MemoryTransport(broker, Connection("memory", "streamcast"))
+    writer.commit([Outgoing("observations", [2] * 10, [NOW] * 10, [b"a"] * 10, [record] * 10)], {})
+    writer.commit([outgoing("forecast-journal", [begun], timestamp=0)], {})
+    broker._group("streamcast").committed[Partition("observations", 2)] = 10
+
+
+def test_a_start_that_would_be_refused_because_records_are_gone_fails_the_check(
+    broker: MemoryBroker, spec: ModelSpec
+) -> None:
+    here, place = broker.describe(["observations"])["observations"], Partition("observations", 2)
+    answered(broker, here.id)
+    assert "FAIL" not in checked(create=False)
+    broker.delete_records(place, 4)
+    told = checked(create=False, good=False)
+    assert (
+        "FAIL observations[2]: state needs the records from offset 0 on, but the topic holds them only from 4" in told
+    )
+    assert "remedy: raise the topic's retention, bring the snapshots back (state.store), or start there" in told
+    assert "FAIL" not in checked(create=False, cold=True)
+    digest = load_model(MODELS, "small@1").digest
+    settings = load_settings(None, {"models.lanes": {"champion": {"model": "small@1"}}})
+    now = Deployment({"champion": digest}, "champion", room(settings, {"champion": load_model(MODELS, "small@1")}))
+    kept = broker.describe(["forecast-journal"])["forecast-journal"]
+    journal = read_journals(MemoryReader(broker, Connection("memory", "look")), kept.name, [place])[place]
+    Store("state", 3).write(identity(place, 0, 6, journal, now, here, kept), {})
+    assert "FAIL" not in checked(create=False)  # the snapshot replaces the records
+
+
+def test_a_start_that_would_be_refused_because_the_input_was_made_again_fails_the_check(
+    broker: MemoryBroker, spec: ModelSpec
+) -> None:
+    answered(broker, "former")
+    told = checked(create=False, good=False)
+    assert "FAIL topic 'observations' is not the one that this service answered: its id is" in told
+    assert "remedy: Give the service new output topics and another group" in told
+    assert "FAIL" not in checked(create=False, cold=True)
+
+
+@pytest.mark.parametrize(
+    ("store", "told"),
+    [
+        ("state", ""),
+        ("not/yet/made", ""),
+        ("memory://bucket/prefix", ""),
+        ("file/state", "warn state.store is 'file/state', and no snapshot can be kept there: "),
+        (
+            "nothing://x",
+            "FAIL state.store is 'nothing://x': Protocol not known: nothing; expected a folder, or an fsspec",
+        ),
+    ],
+)
+def test_a_store_that_cannot_keep_snapshots_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    settings = load_settings(None, {"models.lanes": {"champion": {"model": "small@1"}}, "state.store": store})
+    printed = io.StringIO()
+    assert check._store(settings, _Say(Console(file=printed, width=400))) == ("FAIL" not in told)
+    assert printed.getvalue().startswith(told)
+    assert bool(printed.getvalue()) == bool(told)
+    assert not Path("not").exists()
 
 
 @pytest.mark.parametrize("taken", [False, True])

@@ -386,9 +386,10 @@ def test_a_damaged_snapshot_makes_up_for_nothing_and_a_cold_start_is_written_dow
     stand.observe("a", *TEN)
     with pytest.raises(ServiceError, match="allow_cold_start"):
         stand.serve()
-    with caplog.at_level(logging.ERROR, "streamcast"):
+    with caplog.at_level(logging.WARNING, "streamcast"):
         stand.serve(start=Start(allow_cold_start=True))
     assert "is ignored" in caplog.text
+    assert f"only from {gone} on, and no snapshot replaces them: it begins there with empty state" in caplog.text
     assert [(entry.kind, entry.offset, entry.offset - entry.warm_from) for entry in stand.journal().entries] == [
         ("start", 0, 0),
         ("cold", 10, gone),

@@ -24,19 +24,31 @@ from streamcast.consumers.transport import (
     CodecMissing,
     NotAllowed,
     Partition,
+    Positions,
     Reader,
     TopicSpec,
     TransportError,
 )
 from streamcast.engine.engine import layout
-from streamcast.errors import ModelError, SettingsError
+from streamcast.errors import ModelError, SettingsError, StoreError
 from streamcast.quality import counted
-from streamcast.service.assignment import OWN_JOURNAL, SECOND_SERVICE, answered_already
+from streamcast.service.assignment import (
+    COLD_START,
+    NEW_OUTPUTS,
+    OWN_JOURNAL,
+    SECOND_SERVICE,
+    Deployment,
+    another_topic,
+    answered_already,
+    identity,
+    records_gone,
+)
+from streamcast.service.snapshots import Store
 from streamcast.spec.folders import list_models
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.ahead import ahead_of
-from streamcast.topics.journal import read_journals
+from streamcast.topics.journal import Journal, read_journals
 from streamcast.topics.observations import Decoder
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
@@ -56,7 +68,7 @@ def check(settings: Settings, create: bool, console: Console, following: str = "
     ``following`` is the command that starts what was checked.
     """
     say = _Say(console)
-    models = _models(settings, say)
+    models = _models(settings, say) & _store(settings, say)
     broker = _broker(settings, create, say)
     _ports(settings, say)
     start = f" Start with [bold]{escape(following)}[/]."
@@ -123,6 +135,21 @@ def _models(settings: Settings, say: _Say) -> bool:
                 " --season",
             )
     return good
+
+
+def _store(settings: Settings, say: _Say) -> bool:
+    """Check that something handles the store's URL; warn where no snapshot can be kept: serving goes on without."""
+    store = settings.state.store
+    try:
+        trouble = Store(store, settings.state.retention).trouble()
+    except SettingsError as error:  # names its remedy
+        return say(False, str(error))
+    if trouble:
+        say.warn(
+            f"state.store is {store!r}, and no snapshot can be kept there: {trouble}; a restart replays all records",
+            "correct state.store, or let this user write there",
+        )
+    return True
 
 
 def _bars(lane: str, spec: ModelSpec, say: _Say) -> bool:
@@ -302,8 +329,36 @@ def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Sa
         return say(False, f"topic {topic}: {error}", "check that brokers and network are well, and run again")
     if unknown := [partition for partition in begun if partition not in committed]:
         return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", OWN_JOURNAL)
+    if not settings.state.allow_cold_start:
+        if of_former:
+            known = journals[min(of_former)].topic_id
+            return say(False, another_topic(source.name, known, source.id), NEW_OUTPUTS)
+        if gone := _records_gone(settings, reader, source, {each: journals[each] for each in begun}, committed):
+            return say(False, gone, COLD_START)
     _swaps(settings, [journals[partition].models for partition in begun], say)
     return True
+
+
+def _records_gone(
+    settings: Settings, reader: Reader, source: TopicSpec, journals: Mapping[Partition, Journal], committed: Positions
+) -> str:
+    """Say of the first partition whose state can be made neither from a snapshot nor from the records, else nothing."""
+    try:
+        models = load_lanes(settings)
+        store = Store(settings.state.store, settings.state.retention)
+        kept = reader.describe([settings.output.journal])[settings.output.journal]
+        digests = {lane: model.digest for lane, model in models.items()}
+        now = Deployment(digests, settings.models.champion_lane, room(settings, models))
+        for partition, (held, _) in reader.bounds(list(journals)).items():
+            journal, position = journals[partition], committed[partition]
+            if journal.begin is not None and journal.begin < held:
+                wanted = identity(partition, journal.begin, position, journal, now, source, kept)
+                start = next((offset for _, offset in store.newest(wanted, position)), journal.begin)
+                if start < held:
+                    return records_gone(partition, start, held)
+    except (ModelError, SettingsError, StoreError):  # each has its line already
+        pass
+    return ""
 
 
 def _swaps(settings: Settings, answered: Iterable[Mapping[str, str]], say: _Say) -> None:

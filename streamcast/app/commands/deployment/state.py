@@ -21,7 +21,8 @@ from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError
 from streamcast.hosts import direct
 from streamcast.kernels.advance import EVENT, OFFSET, STEPS
-from streamcast.service.snapshots import Header, Store, fingerprint, of_lane
+from streamcast.service.assignment import Deployment, identity
+from streamcast.service.snapshots import Header, Store, of_lane
 from streamcast.topics.journal import read_journals
 
 
@@ -34,22 +35,19 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
     store = Store(settings.state.store, settings.state.retention)
     reader, unread = new_reader(settings, connection(settings)), list[str]()
     digests = {lane: m.digest for lane, m in models.items()}
+    deployment = Deployment(digests, champion, room(settings, models))
     try:
         require_topics(reader, settings)
         partitions = partitions_of(reader, settings.input.topic)
         journals = read_journals(reader, settings.output.journal, partitions)
-        journal_id = reader.describe([settings.output.journal])[settings.output.journal].id
+        topics = reader.describe([settings.input.topic, settings.output.journal])
+        source, kept = topics[settings.input.topic], topics[settings.output.journal]
         with counting("partitions searched", Console(stderr=True)) as on_searched:
             for done, (partition, journal) in enumerate(journals.items()):
                 on_searched(done, len(partitions))
-                begin, topic_id = journal.begin, journal.begun_in
-                if begin is None:
+                if journal.begin is None:
                     continue
-                wanted = Header(
-                    partition.topic, settings.output.journal, partition.index, 0 if topic_id else len(partitions),
-                    begin, 0, digests, room(settings, models), fingerprint(), topic_id=topic_id,
-                    journal_id=journal_id if topic_id else "",
-                )  # fmt: skip
+                wanted = identity(partition, journal.begin, 0, journal, deployment, source, kept)
                 offset = _restored(engine, store, wanted, partition, champion, unread)
                 if offset is not None and key in engine.slab.series(partition):
                     return _print(engine, partition.index, offset, key, as_json, console)
