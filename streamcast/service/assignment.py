@@ -97,6 +97,8 @@ class Assignment:
         journals = read_journals(self._reader, self._topics.journal, served, self._beat)
         new = [each for each in served if committed[each] is None and journals[each].start is None]
         first = self._first_positions(new, bounds)
+        unknown = [each for each in served if journals[each].begin is None and not journals[each].former]
+        self._allow_cut_journals(cut_journals(self._reader, self._topics.journal, unknown))
         self._beat()
         for partition in served:
             journal, held = journals[partition], bounds[partition][0]
@@ -235,6 +237,13 @@ class Assignment:
             *partition, found, known,
         )  # fmt: skip
 
+    def _allow_cut_journals(self, cut: Sequence[Partition]) -> None:
+        """Raise ServiceError unless partitions whose journal was cut may begin with empty state."""
+        for partition in cut:
+            if not self._start.allow_cold_start:
+                raise ServiceError(f"{journal_cut(partition, self._topics.journal)}: {JOURNAL_CUT}")
+            log.warning("%s: it begins empty (state.allow_cold_start)", journal_cut(partition, self._topics.journal))
+
     def _cold_start(self, partition: Partition, wanted: int, held: int) -> int:
         if not self._start.allow_cold_start:
             raise ServiceError(f"{records_gone(partition, wanted, held)}: {COLD_START}")
@@ -273,6 +282,28 @@ COLD_START = (
     " (state.allow_cold_start: true)"
 )
 """What to do about ``records_gone``."""
+
+
+JOURNAL_CUT = (
+    "let Kafka keep the journal for ever (kafka-configs.sh --alter --add-config retention.ms=-1,retention.bytes=-1),"
+    " and start with empty state (state.allow_cold_start: true)"
+)
+"""What to do about ``journal_cut``."""
+
+
+def cut_journals(reader: Reader, journal_topic: str, partitions: Sequence[Partition]) -> list[Partition]:
+    """Return those whose journal has lost its first entries: Kafka deletes no other records than the oldest."""
+    places = {Partition(journal_topic, partition.index): partition for partition in partitions}
+    bounds = reader.bounds(list(places)) if places else {}
+    return [places[place] for place, (first, _) in bounds.items() if first > 0]
+
+
+def journal_cut(partition: Partition, journal_topic: str) -> str:
+    """Say that nobody knows any more where the state of a partition began."""
+    return (
+        f"{partition.topic}[{partition.index}]: the journal (topic {journal_topic}) does not say where the state began,"
+        " because Kafka has deleted its oldest entries"
+    )
 
 
 def identity(

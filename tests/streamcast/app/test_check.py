@@ -30,6 +30,7 @@ from streamcast.spec.local_time import local_time
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec, TargetBars
 from streamcast.spec.zero import zero_spec
 from streamcast.topics.journal import Entry, outgoing, read_journals
+from streamcast.topics.names import Topics
 
 NOW = 1_767_225_600_000
 
@@ -97,6 +98,7 @@ def test_a_model_of_old_data_is_good_and_a_calendar_that_ends_is_a_warning(zone:
 
 
 OUTPUTS = ("forecasts", "dead-letters", "forecast-journal")
+TOPICS = Topics("observations", *OUTPUTS)
 SAFE = {"min.insync.replicas": "2"}
 
 
@@ -208,16 +210,16 @@ def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(
     writer = MemoryTransport(broker, Connection("memory", "producer"))
     writer.commit([Outgoing("observations", [1], [NOW], [None], [b"{}"])], {})
     reader = MemoryReader(broker, Connection("memory", "streamcast"))
-    found = reader.describe(["observations", "forecasts"])
+    found = reader.describe(["observations", "forecasts", "forecast-journal"])
     compacted = replace(found["forecasts"], config={"cleanup.policy": "compact"})
-    told = list(doubts(reader, {"forecasts": compacted}, found["observations"]))
+    told = list(doubts(reader, found | {"forecasts": compacted}, TOPICS))
     assert [doubt.what.split(":")[0] for doubt in told] == [
         "topic forecasts has cleanup.policy compact",
         "topic observations",
     ]
     assert "the newest record has no Kafka key in 1 of 1 partition" in told[1].what
-    assert list(doubts(reader, found, replace(found["observations"], partitions=1))) == []
-    say_doubts(reader, {"forecasts": compacted}, found["observations"])
+    assert list(doubts(reader, found | {"observations": replace(found["observations"], partitions=1)}, TOPICS)) == []
+    say_doubts(reader, found | {"forecasts": compacted}, TOPICS)
     assert [message.split(":")[0] for message in caplog.messages] == [doubt.what.split(":")[0] for doubt in told]
     assert caplog.messages[0].endswith("kafka-configs.sh --alter --topic forecasts --add-config cleanup.policy=delete")
 
@@ -241,6 +243,33 @@ def test_a_topic_that_is_compacted_is_a_warning(
     assert f"warn topic {topic} has cleanup.policy {policy}: Kafka deletes all but the newest record" in told
     assert f"remedy: kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=delete" in told
     assert told.count("warn") == 1
+
+
+def test_a_journal_that_kafka_forgets_is_a_warning(monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker) -> None:
+    """As kafka-topics.sh makes it: the retention is the broker's, usually a week."""
+    checked(create=True)
+    assert broker.describe(["forecast-journal"])["forecast-journal"].config["retention.ms"] == "-1"
+    describe = MemoryReader.describe
+
+    def usual(reader: MemoryReader, topics: list[str]) -> dict[str, TopicSpec]:
+        week = {"retention.ms": "604800000", "retention.bytes": "-1"}
+        return {name: replace(each, config=each.config | week) for name, each in describe(reader, topics).items()}
+
+    monkeypatch.setattr(MemoryReader, "describe", usual)
+    told = checked(create=False)
+    assert (
+        "warn topic forecast-journal (output.journal) has retention.ms 604800000: Kafka deletes its old entries" in told
+    )
+    assert "--topic forecast-journal --add-config retention.ms=-1,retention.bytes=-1" in told
+    assert told.count("warn") == 1
+
+
+def test_a_journal_that_kafka_has_cut_fails_the_check(broker: MemoryBroker, spec: ModelSpec) -> None:
+    answered(broker, broker.describe(["observations"])["observations"].id)
+    broker.delete_records(Partition("forecast-journal", 2), 1)
+    told = checked(create=False, good=False)
+    assert "FAIL observations[2]: the journal (topic forecast-journal) does not say where the state began" in told
+    assert "FAIL" not in checked(create=False, cold=True)
 
 
 @pytest.mark.usefixtures("spec")

@@ -400,6 +400,24 @@ def test_a_damaged_snapshot_makes_up_for_nothing_and_a_cold_start_is_written_dow
     assert len(report.unknown) == 1
 
 
+def test_a_journal_that_was_cut_is_no_new_service(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    """A week after a start, Kafka's own retention deletes it: state began empty then, in silence."""
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    stand.broker.delete_records(Partition(TOPICS.journal, stand.partitions[0].index), 1)
+    stand.observe("a", *TEN)
+    with pytest.raises(ServiceError, match=r"does not say where the state began.*retention\.ms=-1.*allow_cold_start"):
+        stand.serve()
+    stand.serve(start=Start(allow_cold_start=True))
+    assert "does not say where the state began, because Kafka has deleted its oldest entries: it begins" in caplog.text
+    assert sources(stand) == list(range(20))
+    stand.stop()
+    stand.observe("a", *TEN)
+    stand.serve()  # the journal knows again
+    assert sources(stand) == list(range(30))
+
+
 def test_records_that_are_gone_without_an_answer_are_an_error(stand: Stand) -> None:
     stand.observe("a", *TEN)
     stand.serve()

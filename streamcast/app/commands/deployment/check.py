@@ -16,7 +16,7 @@ from rich.markup import escape
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.commands.deployment.listening import require_free
-from streamcast.app.commands.deployment.topics import compaction, keyless, newest_records
+from streamcast.app.commands.deployment.topics import JOURNAL_CONFIG, compaction, forgetting, keyless, newest_records
 from streamcast.app.settings import Settings
 from streamcast.app.trained import quality
 from streamcast.consumers.transport import (
@@ -34,13 +34,16 @@ from streamcast.errors import ModelError, SettingsError, StoreError
 from streamcast.quality import counted
 from streamcast.service.assignment import (
     COLD_START,
+    JOURNAL_CUT,
     NEW_OUTPUTS,
     OWN_JOURNAL,
     SECOND_SERVICE,
     Deployment,
     another_topic,
     answered_already,
+    cut_journals,
     identity,
+    journal_cut,
     records_gone,
 )
 from streamcast.service.snapshots import Store
@@ -50,9 +53,6 @@ from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.ahead import ahead_of
 from streamcast.topics.journal import Journal, read_journals
 from streamcast.topics.observations import Decoder
-
-JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
-"""Keep the journal for ever: it is small, and replay needs all of it."""
 
 MOST_NAMED = 3
 """Partitions that a message names."""
@@ -276,6 +276,8 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
             _strength(found[topic], found[source], say)
             if doubt := compaction(found[topic]):
                 say.warn(*doubt)
+            if topic == settings.output.journal and (doubt := forgetting(found[topic])):
+                say.warn(*doubt)
     good &= _newest_records(settings, reader, found[source], say)
     return good and _own_journal(settings, reader, found[source], say)
 
@@ -330,6 +332,9 @@ def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Sa
     if unknown := [partition for partition in begun if partition not in committed]:
         return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", OWN_JOURNAL)
     if not settings.state.allow_cold_start:
+        unknown = [each for each in own if journals[each].begin is None and each not in of_former]
+        if cut := cut_journals(reader, topic, unknown):
+            return say(False, journal_cut(cut[0], topic), JOURNAL_CUT)
         if of_former:
             known = journals[min(of_former)].topic_id
             return say(False, another_topic(source.name, known, source.id), NEW_OUTPUTS)

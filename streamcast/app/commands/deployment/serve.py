@@ -35,7 +35,7 @@ from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.watch import TopicWatch
 from streamcast.spec.folders import Model
-from streamcast.topics.names import champion_of
+from streamcast.topics.names import Topics, champion_of
 
 log = logging.getLogger("streamcast")
 
@@ -54,7 +54,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     reader = new_reader(settings, who)
     topics = require_topics(reader, settings)
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
-    started(partial(say_doubts, new_reader(settings, who), known, known[topics.observations]))
+    started(partial(say_doubts, new_reader(settings, who), known, topics))
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
     telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group, health.ready)
@@ -95,10 +95,10 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     return 0
 
 
-def say_doubts(reader: Reader, known: Mapping[str, TopicSpec], source: TopicSpec) -> None:
+def say_doubts(reader: Reader, known: Mapping[str, TopicSpec], topics: Topics) -> None:
     """Warn of what of the topics is not as a fold needs it, in a thread beside the start; close the reader."""
     try:
-        for doubt in doubts(reader, known, source):
+        for doubt in doubts(reader, known, topics):
             log.warning("%s: %s", *doubt)
     finally:
         reader.close(CLOSE_SECONDS)

@@ -16,6 +16,10 @@ NEWEST = 10
 """Records at the end of each partition that are looked at: the very last ones may be markers of transactions."""
 
 
+JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
+"""Keep the journal for ever: it is small, and replay needs all of it."""
+
+
 class Doubt(NamedTuple):
     """Something about a topic that a service can work with, and should not have to: what, and its remedy."""
 
@@ -42,11 +46,14 @@ def require_topics(reader: Reader, settings: Settings) -> Topics:
     return topics
 
 
-def doubts(reader: Reader, found: Mapping[str, TopicSpec], source: TopicSpec) -> Iterator[Doubt]:
-    """Yield what of the topics, of which ``source`` is the input, is not what a fold needs, as far as can be read."""
+def doubts(reader: Reader, found: Mapping[str, TopicSpec], topics: Topics) -> Iterator[Doubt]:
+    """Yield what of the topics is not what a fold needs, as far as can be read."""
     for topic in found.values():
         if doubt := compaction(topic):
             yield doubt
+    if doubt := forgetting(found[topics.journal]):
+        yield doubt
+    source = found[topics.observations]
     with suppress(TransportError):
         if doubt := keyless(source, newest_records(reader, source)):
             yield doubt
@@ -70,6 +77,20 @@ def keyless(source: TopicSpec, newest: Mapping[Partition, Batch]) -> Doubt | Non
         " one, producers spread the records of a series over all partitions, and the service keeps a state of the"
         " series in each",
         "let producers send the name of the series as the Kafka key (docs/messages.md)",
+    )
+
+
+def forgetting(journal: TopicSpec) -> Doubt | None:
+    """Return a doubt when the broker deletes old entries of the journal: nothing else says where state began."""
+    limits = {name: journal.config.get(name, kept) for name, kept in JOURNAL_CONFIG.items()}
+    if limits == JOURNAL_CONFIG:
+        return None
+    named = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit != JOURNAL_CONFIG[name])
+    config = ",".join(f"{name}={kept}" for name, kept in JOURNAL_CONFIG.items())
+    return Doubt(
+        f"topic {journal.name} (output.journal) has {named}: Kafka deletes its old entries, and a start does not know"
+        " without them where the state began",
+        f"kafka-configs.sh --alter --topic {journal.name} --add-config {config}",
     )
 
 
