@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from harness import ROOT
+from streamcast.app.commands.deployment.topics import JOURNAL_CONFIG
 from streamcast.app.settings import load_settings
 
 WINGS = ("models", "consumers", "streamcast")
@@ -145,8 +146,15 @@ def test_the_containers_settings_load_and_their_topics_are_created() -> None:
     loaded = load_settings(ROOT / "deploy" / "streamcast.yaml")
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
     script = services["topics"]["command"][-1]
-    topics = [loaded.input.topic, loaded.output.forecasts, loaded.output.dead_letters, loaded.output.journal]
-    assert f"for topic in {' '.join(topics)};" in script
+    printed = script.replace("$$", "$").replace("/opt/kafka/bin/kafka-topics.sh", "echo")
+    done = subprocess.run(["bash", "-euc", printed], capture_output=True, text=True, timeout=30, check=True)
+    made = [line.split(" --topic ") for line in done.stdout.splitlines()]
+    kept = "".join(f" --config {name}={limit}" for name, limit in JOURNAL_CONFIG.items())
+    output = loaded.output
+    assert [named for _, named in made] == [
+        loaded.input.topic, output.forecasts, output.dead_letters, output.journal + kept,
+    ]  # fmt: skip
+    assert len({common for common, _ in made}) == 1
     assert loaded.kafka.bootstrap_servers in script
 
 

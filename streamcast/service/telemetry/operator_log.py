@@ -49,7 +49,7 @@ class OperatorLog:
 
     def _begin(self) -> None:
         self._since: float | None = None
-        self._records = self._dead_letters = self._late = self._repeated = self._below = 0
+        self._records = self._dead_letters = self._late = self._repeated = self._below = self._forgotten = 0
         self._reasons: list[str] = []
         self._unknown: Counter[str] = Counter()
         self._warned = False
@@ -97,6 +97,10 @@ class OperatorLog:
         """So many records have a target below the lower bound of the model."""
         self._below += count
 
+    def forgotten(self, series: int) -> None:
+        """So many series were forgotten for want of room."""
+        self._forgotten += series
+
     def committed(self, records: int) -> None:
         """A commit of so many records is complete."""
         self._since = self._timer() if self._since is None else self._since
@@ -121,12 +125,13 @@ class OperatorLog:
             return
         p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
         log.info(
-            "last %.0f s: %s, %s, %s%s%s%slag %s%s", seconds, counted(self._records, "record"),
+            "last %.0f s: %s, %s, %s%s%s%s%slag %s%s", seconds, counted(self._records, "record"),
             counted(self._dead_letters, "dead letter"),
             f"{self._late:,} dropped because they came late, " if self._late else "",
             f"{self._repeated:,} dropped because their bar had been answered, " if self._repeated else "",
             "".join(f"{count:,} with an unknown {column}, " for column, count in self._unknown.items()),
             f"{self._below:,} with a value below the model's lower bound, " if self._below else "",
+            f"{self._forgotten:,} series forgotten for want of room (state.max_series), " if self._forgotten else "",
             counted(sum(lag.values()), "record"),
             "" if p99 is None else f", latency p99 {p99:.0f} ms",
         )  # fmt: skip

@@ -302,6 +302,7 @@ class Telemetry(Collector):
         """``series`` series were forgotten."""
         with self._lock:
             self._add("evictions", amount=series)
+        self._operator_log.forgotten(series)
 
     def not_finite(self, lane: str, count: int) -> None:
         """``count`` forecasts of ``lane`` were not finite."""

@@ -253,7 +253,7 @@ def test_a_journal_that_kafka_forgets_is_a_warning(monkeypatch: pytest.MonkeyPat
 
     def usual(reader: MemoryReader, topics: list[str]) -> dict[str, TopicSpec]:
         week = {"retention.ms": "604800000", "retention.bytes": "-1"}
-        return {name: replace(each, config=each.config | week) for name, each in describe(reader, topics).items()}
+        return {name: replace(each, config={**each.config, **week}) for name, each in describe(reader, topics).items()}
 
     monkeypatch.setattr(MemoryReader, "describe", usual)
     told = checked(create=False)
