@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition, errors
+from kafka import KafkaConsumer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.protocol.admin import DescribeGroupsRequest
 
@@ -18,6 +18,7 @@ from streamcast.consumers.background import ended_within, started
 from streamcast.consumers.handshake import Security, require_accepted
 from streamcast.consumers.kafka_python.complaints import condense
 from streamcast.consumers.kafka_python.connections import connected
+from streamcast.consumers.kafka_python.options import with_typed_options
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -45,8 +46,6 @@ METADATA_MS = 30_000
 """How old what a client knows of the topics may become: after that it sees new partitions and new leaders."""
 NOT_ALLOWED = errors.TopicAuthorizationFailedError.errno
 
-CLIENTS = (KafkaConsumer, KafkaProducer, KafkaAdminClient)
-
 SECURITY = {
     "protocol": "security_protocol",
     "mechanism": "sasl_mechanism",
@@ -65,15 +64,10 @@ class KafkaReader:
 
     def __init__(self, connection: Connection) -> None:
         condense()
-        self._connection = connection
+        self._connection = with_typed_options(connection)
         self._accepted = False
         self._admin_client: KafkaAdminClient | None = None
         self._offsets_client: KafkaConsumer | None = None
-        known = {name for client in CLIENTS for name in client.DEFAULT_CONFIG}
-        if unknown := sorted(set(connection.options) - known):
-            raise TransportError(
-                f"kafka-python knows no option {', '.join(unknown)}: see its documentation for the names"
-            )
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
         """See ``Reader.describe``."""

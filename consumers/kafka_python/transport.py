@@ -68,7 +68,7 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
 
     def __init__(self, connection: Connection) -> None:
         KafkaReader.__init__(self, connection)
-        Committing.__init__(self, connection)
+        Committing.__init__(self, self._connection)
         self._consumer: KafkaConsumer | None = None
         self._listener_error: Exception | None = None
         self._fencing: list[errors.FencedInstanceIdError] = []

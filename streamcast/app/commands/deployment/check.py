@@ -182,7 +182,11 @@ def _calendar(lane: str, spec: ModelSpec, say: _Say) -> None:
 
 
 def _broker(settings: Settings, create: bool, say: _Say) -> bool:
-    servers, reader = settings.kafka.bootstrap_servers, new_reader(settings, connection(settings))
+    servers = settings.kafka.bootstrap_servers
+    try:
+        reader = new_reader(settings, connection(settings))
+    except TransportError as error:  # an option that the client does not have
+        return say(False, str(error))
     try:
         try:
             allowed, group = reader.topic_operations(list(_needed(settings))), reader.group_operations()
