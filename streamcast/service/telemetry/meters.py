@@ -82,7 +82,7 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "state_norm": ("Mean Euclidean norm of the hidden states.", ()),
     "recovery_records_left": ("Records still to be replayed before serving goes on.", ()),
     "last_poll_timestamp_seconds": ("When the loop last polled.", ()),
-    "ready": ("1 while records are answered; 0 while /readyz says why not.", ()),
+    "ready": ("1 while /readyz says ok, 0 while it says why records are not answered.", ()),
     "service_info": ("1, with the group that this process works for.", ("group",)),
     "model_info": ("1 for the model that each lane runs.", ("lane", "model", "model_version")),
     "forecast_coverage_target": ("The share of outcomes that the interval promises to hold.", ()),
