@@ -3,7 +3,7 @@
     python -m benchmarks.engine [--seconds 3] [--json FILE]
 
 Rows: a file of 1,000 series replayed as columns; the same from JSON to JSON; the same of the models that ``train``
-makes of hourly series, with and without ``--plain``; one long series; windows of 60 to 6,000 bars; 1,000 to 100,000
+makes of hourly series: the default, ``--plain`` and ``--members 3``; one long series; windows of 60 to 6,000 bars; 1,000 to 100,000
 series; several scales.  Every row is measured for about ``--seconds``; the median poll counts.
 """
 
@@ -142,10 +142,9 @@ def main() -> None:
     cases: list[tuple[str, Callable[[], Callable[[], dict[str, float]]]]] = [
         ("1,000 series, columns", lambda: stepping(gru, 1_000)),
         ("1,000 series, JSON to JSON", lambda: json_to_json(gru, 1_000)),
-        *(
-            (f"{name}, JSON to JSON", lambda plain=plain: json_to_json(trained_form(plain=plain), 1_000))
-            for name, plain in (("train --plain", True), ("train, the default", False))
-        ),
+        ("train --plain, JSON to JSON", lambda: json_to_json(trained_form(plain=True), 1_000)),
+        ("train, the default, JSON to JSON", lambda: json_to_json(trained_form(), 1_000)),
+        ("train --members 3, JSON to JSON", lambda: json_to_json(trained_form(members=3), 1_000)),
         ("one long series", lambda: stepping(gru, 1)),
         *((f"window of {w:,} bars", lambda w=w: stepping(benchmark_model("gru", w), 1_000)) for w in (60, 600, 6_000)),
         *((f"{n:,} series", lambda n=n: stepping(gru, n)) for n in (1_000, 10_000, 100_000)),

@@ -71,7 +71,7 @@ def benchmark_model(kind: str, window: int = 0, columns: int = 3) -> Model:
 
 
 def trained_form(
-    freq: int = HOUR_MS, columns: int = 1, season: Sequence[int] | None = None, *, plain: bool = False
+    freq: int = HOUR_MS, columns: int = 1, season: Sequence[int] | None = None, *, plain: bool = False, members: int = 1
 ) -> Model:
     """Return an untrained model of the form that ``streamcast train`` gives many such series, 24 bars ahead."""
     bars = np.arange(WEEKS * WEEK)
@@ -80,7 +80,7 @@ def trained_form(
     for column in range(1, columns):
         frame[f"c{column}"] = frame["y"] / (1 + column)
     history = read(pd.concat([frame.assign(unique_id=f"s{i}") for i in range(-(-FEW_BARS // len(frame)))]))
-    spec = default_spec(history, 24, season=season, plain=plain)
+    spec = default_spec(history, 24, season=season, plain=plain, members=members)
     torch.manual_seed(0)
     return Model(spec, new_network(spec).eval(), "bench", "1", "0" * 64)
 

@@ -173,21 +173,8 @@ def _as_next_version(aside: Path, folder: Path) -> str:
 
 def load_model(root: Path, reference: str) -> Model:
     """Load ``name@version``, ``name@alias`` or ``name`` (the latest); raises ModelError."""
-    name, _, wanted = reference.partition("@")
-    folder = root / name
-    versions = _versions(folder) if NAME.fullmatch(name) else []
-    if not versions:
-        known = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) if root.is_dir() else ""
-        raise ModelError(
-            f"model {reference!r}: no such model under {root}; "
-            + (
-                f"there are: {known}"
-                if known
-                else "there are none yet: make one with `streamcast train` or `streamcast model new`"
-            )
-        )
-    version = resolve(root, name, wanted or "latest")
-    return read_folder(folder / version, name, version)
+    name, version = resolve(root, reference)
+    return read_folder(root / name / version, name, version)
 
 
 def read_folder(folder: Path, name: str, version: str) -> Model:
@@ -227,27 +214,35 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
     return Model(spec, network.eval(), name, version, _digest(document, weights), record.get("facts", {}))
 
 
-def resolve(root: Path, name: str, wanted: str) -> str:
-    """Resolve a version, an alias or ``latest`` to a version; raises ModelError."""
-    require_name(name)
-    versions = _versions(root / name)
-    if wanted == "latest" and versions:
-        return str(max(versions))
+def resolve(root: Path, reference: str) -> tuple[str, str]:
+    """Return the name and the version that ``name@version``, ``name@alias`` or ``name`` means; raises ModelError."""
+    name, _, wanted = reference.partition("@")
+    versions = _versions(root / name) if NAME.fullmatch(name) else []
+    if not versions:
+        raise ModelError(f"model {reference!r}: no such model under {root}; {_there_are(root)}")
+    if wanted in ("", "latest"):
+        return name, str(max(versions))
     if VERSION.fullmatch(wanted) and int(wanted) in versions:
-        return wanted
+        return name, wanted
     known = aliases(root, name)
     if wanted in known:
-        return known[wanted]
+        return name, known[wanted]
     raise ModelError(
         f"model {name}@{wanted}: there is no such version or alias; there are versions "
         f"{', '.join(map(str, sorted(versions))) or 'none'} and aliases {', '.join(sorted(known)) or 'none'}"
     )
 
 
+def _there_are(root: Path) -> str:
+    known = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) if root.is_dir() else ""
+    if known:
+        return f"there are: {known}"
+    return "there are none yet: make one with `streamcast train` or `streamcast model new`"
+
+
 def promote(root: Path, reference: str, alias: str) -> str:
     """Point an alias to a version; return the version."""
-    name, _, wanted = reference.partition("@")
-    version = resolve(root, name, wanted or "latest")
+    name, version = resolve(root, reference)
     if not NAME.fullmatch(alias) or alias.isdigit() or alias == "latest":
         raise ModelError(f"alias {alias!r}: use small letters, digits, - and _; not a number, not latest")
     path = root / name / "aliases.json"
