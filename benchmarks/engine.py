@@ -3,8 +3,8 @@
     python -m benchmarks.engine [--seconds 3] [--json FILE]
 
 Rows: a file of 1,000 series replayed as columns; the same from JSON to JSON; the same of the models that ``train``
-makes of hourly series: the default, ``--plain`` and ``--members 3``; one long series; windows of 60 to 6,000 bars; 1,000 to 100,000
-series; several scales.  Every row is measured for about ``--seconds``; the median poll counts.
+makes of hourly series: the default, ``--plain`` and ``--members 3``; one long series; windows of 60 to 6,000 bars;
+1,000 to 100,000 series; several scales.  Every row is measured for about ``--seconds``; the median poll counts.
 """
 
 from __future__ import annotations

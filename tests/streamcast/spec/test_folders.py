@@ -90,7 +90,7 @@ def test_a_broken_model_is_listed_as_broken_beside_the_others(root: Path) -> Non
 
 def test_an_alias_means_a_version_until_it_means_another(root: Path) -> None:
     save_model(root, "load", SPEC, new_network(SPEC), {})
-    with pytest.raises(ModelError, match="model 'laod@1': no such model under .*; there are: load"):
+    with pytest.raises(ModelError, match=r"model 'laod@1': no such model under .*; there are: load"):
         promote(root, "laod@1", "champion")
     assert promote(root, "load@1", "champion") == "1"
     assert promote(root, "load", "challenger") == "2"
