@@ -1,5 +1,8 @@
 """Observations in offset order become steps: bars close, windows and normalisers move, features are written.
 
+Read it from the top: ``advance`` goes through the observations, ``_step`` steps one bar, ``_answer`` prepares one
+answer; what they call follows them.  First come the columns of the state, then the tuples of arrays.
+
 Legend: N observations, C columns, S coarse scales, K steps of a chunk, A answers, F features, L lags, W window,
 H horizon, J aligned values of a target bar, G its features, I known inputs.
 ``_step`` and ``_answer`` are inlined, because passing two dozen arrays to a function costs as much as the function.
@@ -51,6 +54,9 @@ KNOWN_CLIP = 10.0
 """Known inputs are clipped to ±KNOWN_CLIP spreads: beyond it the training part says nothing about their effect."""
 
 DAY_MS = 86_400_000
+SATURDAY = 5
+KINDS_OF_DAY, DAYS = 3, 8
+"""Those of ``spec/features.py``, where tables get their sizes."""
 OLDER_SEASONS = 3
 """Where an aligned bar was not observed, so many earlier seasons are searched for an observed one."""
 
@@ -181,129 +187,126 @@ class Counts(NamedTuple):
         return cls(np.zeros(1 + scales, np.int64), *np.zeros((3, 1), np.int64))
 
 
-@loop
-def _unit(level: Floats, least: float, tiny: float) -> float:
-    """The running standard deviation, kept away from zero."""
-    return max(math.sqrt(level[VARIANCE]), least * abs(level[MEAN]), tiny)
+# -- observations --------------------------------------------------------------------------------------
 
 
 @loop
-def _normalised(value: float, level: Floats, least: float, tiny: float) -> float:
-    return min(max((value - level[MEAN]) / _unit(level, least, tiny), -CLIP), CLIP)
+def advance(
+    plan: Plan, rows: WindowState, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats,
+    ahead: Floats, start: int, counts: Counts,
+) -> int:  # fmt: skip
+    """Apply observations from ``start`` on, in order, until they end or the buffers are full; return the next one.
 
-
-@loop
-def _observe(level: Floats, value: float, alpha: float) -> None:
-    """Update the running moments with one value: exponential weights ``alpha``, 1/n while that is larger."""
-    level[WEIGHT] += 1.0
-    a = max(1.0 / level[WEIGHT], alpha)
-    difference = value - level[MEAN]
-    level[MEAN] += a * difference
-    level[VARIANCE] = (1.0 - a) * (level[VARIANCE] + a * difference * difference)
-
-
-@loop
-def _add(part: Floats, value: float, time: float, reducer: int) -> None:
-    """Add one value to an open bar; values of equal time count in offset order."""
-    first = part[COUNT] == 0.0
-    part[COUNT] += 1.0
-    if reducer == REDUCE_MEAN or reducer == REDUCE_SUM:
-        part[VALUE] = value if first else part[VALUE] + value
-    elif reducer == REDUCE_FIRST:
-        if first or time < part[TIME]:
-            part[VALUE], part[TIME] = value, time
-    elif reducer == REDUCE_LAST:
-        if first or time >= part[TIME]:
-            part[VALUE], part[TIME] = value, time
-    elif reducer == REDUCE_MIN:
-        part[VALUE] = value if first else min(part[VALUE], value)
-    elif reducer == REDUCE_MAX:
-        part[VALUE] = value if first else max(part[VALUE], value)
-
-
-@loop
-def _reduced(part: Floats, reducer: int) -> float:
-    """Return the value of a finished bar: NaN if it has no observation, except that a count is 0."""
-    if reducer == REDUCE_COUNT:
-        return part[COUNT]
-    if part[COUNT] == 0.0:
-        return math.nan
-    return part[VALUE] / part[COUNT] if reducer == REDUCE_MEAN else part[VALUE]
-
-
-@loop
-def _describe(
-    plan: Plan, level: Floats, filled: Floats, missing: npt.NDArray[np.bool_], label: int, x: Singles
-) -> None:
-    """Write the features of one bar; their names and order are ``features.names``."""
-    columns = plan.sizes.shape[0]
-    f = 0
-    for c in range(columns):
-        if plan.sizes[c] == 0:
-            x[f] = _normalised(filled[c], level[c], plan.least, plan.tiny)
-            f += 1
-    for c in range(columns):
-        x[f] = 1.0 if missing[c] else 0.0
-        f += 1
-    x[f] = math.log1p(level[0, AGE])
-    f += 1
-    for c in range(columns):
-        for category in range(plan.sizes[c]):
-            x[f] = 1.0 if filled[c] == category and not math.isnan(filled[c]) else 0.0
-            f += 1
-    local = to_local(plan.calendar, label)
-    for p in range(plan.periods.shape[0]):
-        period = plan.periods[p]
-        phase = 2.0 * math.pi * ((local % period) / period)
-        x[f] = math.sin(phase)
-        x[f + 1] = math.cos(phase)
-        f += 2
-    for _ in range(plan.seasons.shape[0]):
-        x[f] = 0.0
-        f += 1
-    if plan.calendar.day_off.shape[0] > 0:
-        x[f] = 1.0 if _is_day_off(plan.calendar, local // DAY_MS) else 0.0
-        f += 1
-    for i in range(plan.known.shape[0]):
-        c = plan.known[i]
-        if plan.sizes[c] == 0:
-            x[f] = _as_known(filled[c], plan.center[i], plan.spread[i])
-            f += 1
-
-
-@loop
-def to_local(calendar: Calendar, time: int) -> int:
-    """Return the local time of a time, in milliseconds."""
-    low, high = 0, calendar.zone_from.shape[0]
-    while high - low > 1:
-        middle = (low + high) // 2
-        if calendar.zone_from[middle] <= time:
-            low = middle
+    ``ahead`` [N, I, H] holds the known inputs that the observations bring.  Overwrites ``out`` and ``counts``.
+    """
+    counts.steps[:] = 0
+    counts.answers[0] = counts.gaps[0] = counts.restarts[0] = 0
+    room = out.slot.shape[0]
+    steps_of_one = plan.max_gap + rows.ticks.shape[1] + 2  # at most: a gap, the open bars of ticks, and its own bar
+    for i in range(start, slots.shape[0]):
+        slot, time = slots[i], times[i]
+        clock = rows.clock[slot]
+        bar = (time - plan.origin) // plan.freq
+        if counts.steps[0] + steps_of_one > room:
+            return i
+        if offsets[i] <= clock[OFFSET]:
+            out.outcome[i] = DUPLICATE
+            continue
+        if plan.ticks:
+            _tick(plan, rows, out, counts, slot, i, bar, time, offsets[i], values[i], ahead[i])
+            continue
+        if clock[BAR] != NEVER:
+            if bar <= clock[BAR]:
+                out.outcome[i] = DUPLICATE if bar == clock[BAR] else LATE
+                continue
+            if bar - clock[BAR] - 1 > plan.max_gap or time - clock[EVENT] > plan.ttl:
+                _restart(rows, slot)
+                _forget_known(plan, rows, slot)
+                counts.restarts[0] += 1
+            else:
+                for between in range(clock[BAR] + 1, bar):
+                    label = plan.origin + between * plan.freq
+                    _step(plan, rows, out, counts, slot, i, between, label, out.bar.nothing)
+                    counts.gaps[0] += 1
+        _step(plan, rows, out, counts, slot, i, bar, time, values[i])
+        _note_known(plan, rows, slot, bar, bar, ahead[i])
+        clock[EVENT] = time
+        clock[OFFSET] = offsets[i]
+        if plan.before_first or rows.level[slot, 0, WEIGHT] > 0.0:
+            _answer(plan, rows, out, counts, slot)
+            out.outcome[i] = ANSWERED
         else:
-            high = middle
-    return time + calendar.zone_offset[low]
+            out.outcome[i] = ABSORBED
+    return slots.shape[0]
 
 
 @loop
-def _is_day_off(calendar: Calendar, day: int) -> bool:
-    place = day - calendar.first_day
-    return 0 <= place < calendar.day_off.shape[0] and calendar.day_off[place]
+def _tick(
+    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int, offset: int,
+    values: Floats, ahead: Floats,
+) -> None:  # fmt: skip
+    """Apply one tick: close every bar whose end plus grace is not after it, then add it to its own bar."""
+    clock = rows.clock[slot]
+    held, columns = rows.ticks.shape[1], values.shape[0]
+    event = clock[EVENT]
+    if event == NEVER:
+        clock[CLOSED] = (time - plan.grace - plan.origin) // plan.freq - 1
+    elif bar <= clock[CLOSED]:
+        out.outcome[record] = LATE
+        return
+    steps_before = counts.steps[0]
+    until = (time - plan.grace - plan.origin) // plan.freq  # the first bar that stays open
+    if event != NEVER and until - 1 > clock[CLOSED]:
+        newest = (event - plan.origin) // plan.freq
+        reach = min(until - 1, newest)  # bars up to here may have ticks, later ones have none
+        for b in range(clock[CLOSED] + 1, reach + 1):
+            if rows.ticks[slot, b % held, columns, COUNT] > 0.0:
+                clock[HEARD] = b
+            elif clock[HEARD] != NEVER and b - clock[HEARD] > plan.max_gap:
+                _restart(rows, slot)  # known inputs stay: later ticks may have brought them
+                counts.restarts[0] += 1
+                steps_before = counts.steps[0]
+            _close_base_bar(plan, rows, out, counts, slot, record, b)
+        if until - 1 - reach > plan.max_gap or time - event > plan.ttl:
+            _restart(rows, slot)
+            _forget_known(plan, rows, slot)
+            counts.restarts[0] += 1
+            steps_before = counts.steps[0]
+        else:
+            for b in range(reach + 1, until):
+                _close_base_bar(plan, rows, out, counts, slot, record, b)
+        clock[CLOSED] = until - 1
+    part = rows.ticks[slot, bar % held]
+    for c in range(columns):
+        if not math.isnan(values[c]):
+            _add(part[c], values[c], float(time), plan.reducers[c])
+    part[columns, COUNT] += 1.0
+    _note_known(plan, rows, slot, bar, clock[CLOSED], ahead)
+    clock[EVENT] = max(clock[EVENT], time)
+    clock[OFFSET] = offset
+    if counts.steps[0] > steps_before and (plan.before_first or rows.level[slot, 0, WEIGHT] > 0.0):
+        _answer(plan, rows, out, counts, slot)
+        out.outcome[record] = ANSWERED
+    else:
+        out.outcome[record] = ABSORBED
 
 
 @loop
-def mark_days_off(calendar: Calendar, labels: Ints, freq: int, off: npt.NDArray[np.bool_]) -> None:
-    """Write which bars are of days off [N, 1 + ahead]: those with N labels, and the bars after each."""
-    for n in range(labels.shape[0]):
-        for h in range(off.shape[1]):
-            off[n, h] = _is_day_off(calendar, _local_day(calendar, labels[n] + h * freq))
-
-
-@loop
-def _as_known(value: float, center: float, spread: float) -> float:
-    """Return a known input as the network takes it: 0 where it is missing."""
-    if math.isnan(value):
-        return 0.0
-    return min(max((value - center) / spread, -KNOWN_CLIP), KNOWN_CLIP)
+def _close_base_bar(
+    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int
+) -> None:  # fmt: skip
+    """Close one base bar of ticks: step its aggregates, or a missing bar if it has no observation."""
+    part = rows.ticks[slot, bar % rows.ticks.shape[1]]
+    values, empty = out.bar.closed, True
+    for c in range(values.shape[0]):
+        empty = empty and part[c, COUNT] == 0.0
+        values[c] = _reduced(part[c], plan.reducers[c])
+    part[:] = 0.0
+    if empty and rows.clock[slot, STEPS] == 0:
+        return  # a series begins with its first observation
+    if empty:
+        counts.gaps[0] += 1
+    _step(plan, rows, out, counts, slot, record, bar, plan.origin + bar * plan.freq, values)
 
 
 @loop
@@ -316,6 +319,49 @@ def _restart(rows: WindowState, slot: int) -> None:
     rows.level[slot] = 0.0
     rows.closed[slot] = 0
     rows.open[slot] = 0.0
+
+
+# -- known inputs: what records bring for the bars after their own -------------------------------------
+
+
+@loop
+def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, newest: int, ahead: Floats) -> None:
+    """Keep the known inputs [I, H] that a record of ``bar`` brings for the bars after it; NaN changes nothing.
+
+    ``newest`` is the newest bar that is closed, whether it stepped or not: nothing is kept for it and bars before.
+    """
+    if plan.known.shape[0] == 0:
+        return
+    if rows.ahead_of[slot, 0] == 0:
+        rows.ahead[slot] = math.nan
+        rows.ahead_of[slot, 0] = 1
+        rows.ahead_of[slot, 1] = newest
+    _shift_known(rows.ahead[slot], newest - rows.ahead_of[slot, 1])
+    rows.ahead_of[slot, 1] = max(newest, rows.ahead_of[slot, 1])
+    for i in range(plan.known.shape[0]):
+        for h in range(plan.horizon):
+            place = bar - rows.ahead_of[slot, 1] + h
+            if 0 <= place < rows.ahead.shape[2] and not math.isnan(ahead[i, h]):
+                rows.ahead[slot, i, place] = ahead[i, h]
+
+
+@loop
+def _forget_known(plan: Plan, rows: WindowState, slot: int) -> None:
+    """Forget the known inputs of a series that was silent for too long."""
+    if plan.known.shape[0] > 0:
+        rows.ahead_of[slot] = 0
+
+
+@loop
+def _shift_known(ahead_IH: Floats, bars: int) -> None:
+    """Move the known inputs by so many bars that have passed."""
+    inputs, horizon = ahead_IH.shape
+    for i in range(inputs if bars > 0 else 0):
+        for h in range(horizon):
+            ahead_IH[i, h] = ahead_IH[i, h + bars] if h + bars < horizon else math.nan
+
+
+# -- one step of a base bar, and of the coarse bars that it closes -------------------------------------
 
 
 @inlined
@@ -370,7 +416,7 @@ def _step(
     _describe(plan, level, filled, missing, label, out.x[k])
     if plan.seasons.shape[0] > 0:
         unit = _unit(level[0], plan.least, plan.tiny)
-        _align_bar(ring, plan.seasons, n, filled[0], unit, out.x[k, plan.since :])
+        _write_changes(ring, plan.seasons, n, filled[0], unit, out.x[k, plan.since :])
         if plan.known.shape[0] > 0 and rows.ahead_of[slot, 0] == 1:
             _shift_known(rows.ahead[slot], bar - rows.ahead_of[slot, 1])
             rows.ahead_of[slot, 1] = max(bar, rows.ahead_of[slot, 1])
@@ -385,7 +431,7 @@ def _step(
                 _add(rows.open[slot, s, c], values[c], float(label), plan.coarse_reducers[c])
         start = label - (label - plan.origin) % plan.every[s]
         if label + plan.freq >= start + plan.every[s]:
-            _close(plan, rows, out, counts, slot, k, s, base, start)
+            _close_coarse_bar(plan, rows, out, counts, slot, k, s, base, start)
         base += plan.coarse_windows[s]
 
 
@@ -402,26 +448,7 @@ def _season_before(ring: Floats, absent: npt.NDArray[np.bool_], order: int, olde
 
 
 @loop
-def _align_bar(ring: Floats, seasons: Ints, n: int, value: float, unit: float, x: Singles) -> None:
-    """Write the change of bar n since earlier seasons."""
-    reciprocal = 1.0 / unit
-    for s in range(seasons.shape[0]):
-        if n >= seasons[s]:
-            change = (value - ring[(n - seasons[s]) % ring.shape[0]]) * reciprocal
-            x[s] = min(max(change, -CLIP), CLIP)
-
-
-@loop
-def _shift_known(ahead_IH: Floats, bars: int) -> None:
-    """Move the known inputs by so many bars that have passed."""
-    inputs, horizon = ahead_IH.shape
-    for i in range(inputs if bars > 0 else 0):
-        for h in range(horizon):
-            ahead_IH[i, h] = ahead_IH[i, h + bars] if h + bars < horizon else math.nan
-
-
-@loop
-def _close(
+def _close_coarse_bar(
     plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, k: int, s: int, base: int, label: int
 ) -> None:  # fmt: skip
     """Close one coarse bar: the aggregates of its columns become a step of scale ``s``."""
@@ -430,32 +457,132 @@ def _close(
     n = rows.closed[slot, s]
     rows.closed[slot, s] = n + 1
     position = base + n % plan.coarse_windows[s]
-    filled, coarse, absent = out.bar.filled, out.bar.coarse, out.bar.coarse_missing
+    filled, coarse, missing = out.bar.filled, out.bar.coarse, out.bar.coarse_missing
     for c in range(filled.shape[0]):
         value = _reduced(rows.open[slot, s, c], plan.coarse_reducers[c])
-        absent[c] = math.isnan(value)
-        coarse[c] = filled[c] if absent[c] else value
+        missing[c] = math.isnan(value)
+        coarse[c] = filled[c] if missing[c] else value
         rows.open[slot, s, c] = 0.0
         out.coarse_before[s, i, c] = rows.coarse_ring[slot, c, position]
         rows.coarse_ring[slot, c, position] = coarse[c]
     out.coarse_slot[s, i] = slot
     out.coarse_after[s, i] = k
     out.coarse_order[s, i] = n
-    _describe(plan, rows.level[slot], coarse, absent, label, out.coarse_x[s, i])
+    _describe(plan, rows.level[slot], coarse, missing, label, out.coarse_x[s, i])
 
 
 @loop
-def _clipped(value: float) -> float:
-    """Return a value within ±CLIP; comparisons vectorise, min and max do not."""
-    value = CLIP if value > CLIP else value
-    return -CLIP if value < -CLIP else value
+def _add(part: Floats, value: float, time: float, reducer: int) -> None:
+    """Add one value to an open bar; values of equal time count in offset order."""
+    first = part[COUNT] == 0.0
+    part[COUNT] += 1.0
+    if reducer == REDUCE_MEAN or reducer == REDUCE_SUM:
+        part[VALUE] = value if first else part[VALUE] + value
+    elif reducer == REDUCE_FIRST:
+        if first or time < part[TIME]:
+            part[VALUE], part[TIME] = value, time
+    elif reducer == REDUCE_LAST:
+        if first or time >= part[TIME]:
+            part[VALUE], part[TIME] = value, time
+    elif reducer == REDUCE_MIN:
+        part[VALUE] = value if first else min(part[VALUE], value)
+    elif reducer == REDUCE_MAX:
+        part[VALUE] = value if first else max(part[VALUE], value)
 
 
 @loop
-def _relative(values: Floats, last: float, reciprocal: float, out: Singles) -> None:
-    """Write (values − last) · reciprocal, clipped.  Slices vectorise, places in a longer array do not."""
-    for i in range(values.shape[0]):
-        out[i] = _clipped((values[i] - last) * reciprocal)
+def _reduced(part: Floats, reducer: int) -> float:
+    """Return the value of a finished bar: NaN if it has no observation, except that a count is 0."""
+    if reducer == REDUCE_COUNT:
+        return part[COUNT]
+    if part[COUNT] == 0.0:
+        return math.nan
+    return part[VALUE] / part[COUNT] if reducer == REDUCE_MEAN else part[VALUE]
+
+
+@loop
+def _observe(level: Floats, value: float, alpha: float) -> None:
+    """Update the running moments with one value: exponential weights ``alpha``, 1/n while that is larger."""
+    level[WEIGHT] += 1.0
+    a = max(1.0 / level[WEIGHT], alpha)
+    difference = value - level[MEAN]
+    level[MEAN] += a * difference
+    level[VARIANCE] = (1.0 - a) * (level[VARIANCE] + a * difference * difference)
+
+
+# -- features of a bar ---------------------------------------------------------------------------------
+
+
+@loop
+def _describe(
+    plan: Plan, level: Floats, filled: Floats, missing: npt.NDArray[np.bool_], label: int, x: Singles
+) -> None:
+    """Write the features of one bar; their names and order are ``features.names``."""
+    columns = plan.sizes.shape[0]
+    f = 0
+    for c in range(columns):
+        if plan.sizes[c] == 0:
+            x[f] = _normalised(filled[c], level[c], plan.least, plan.tiny)
+            f += 1
+    for c in range(columns):
+        x[f] = 1.0 if missing[c] else 0.0
+        f += 1
+    x[f] = math.log1p(level[0, AGE])
+    f += 1
+    for c in range(columns):
+        for category in range(plan.sizes[c]):
+            x[f] = 1.0 if filled[c] == category and not math.isnan(filled[c]) else 0.0
+            f += 1
+    local = to_local(plan.calendar, label)
+    for p in range(plan.periods.shape[0]):
+        period = plan.periods[p]
+        phase = 2.0 * math.pi * ((local % period) / period)
+        x[f] = math.sin(phase)
+        x[f + 1] = math.cos(phase)
+        f += 2
+    for _ in range(plan.seasons.shape[0]):
+        x[f] = 0.0
+        f += 1
+    if plan.calendar.day_off.shape[0] > 0:
+        x[f] = 1.0 if _is_day_off(plan.calendar, local // DAY_MS) else 0.0
+        f += 1
+    for i in range(plan.known.shape[0]):
+        c = plan.known[i]
+        if plan.sizes[c] == 0:
+            x[f] = _as_known(filled[c], plan.center[i], plan.spread[i])
+            f += 1
+
+
+@loop
+def _write_changes(ring: Floats, seasons: Ints, n: int, value: float, unit: float, x: Singles) -> None:
+    """Write the change from the bar one season before bar n, for each season; ``value`` is the target of bar n."""
+    reciprocal = 1.0 / unit
+    for s in range(seasons.shape[0]):
+        if n >= seasons[s]:
+            change = (value - ring[(n - seasons[s]) % ring.shape[0]]) * reciprocal
+            x[s] = min(max(change, -CLIP), CLIP)
+
+
+@loop
+def _unit(level: Floats, least: float, tiny: float) -> float:
+    """The running standard deviation, kept away from zero."""
+    return max(math.sqrt(level[VARIANCE]), least * abs(level[MEAN]), tiny)
+
+
+@loop
+def _normalised(value: float, level: Floats, least: float, tiny: float) -> float:
+    return min(max((value - level[MEAN]) / _unit(level, least, tiny), -CLIP), CLIP)
+
+
+@loop
+def _as_known(value: float, center: float, spread: float) -> float:
+    """Return a known input as the network takes it: 0 where it is missing."""
+    if math.isnan(value):
+        return 0.0
+    return min(max((value - center) / spread, -KNOWN_CLIP), KNOWN_CLIP)
+
+
+# -- an answer -----------------------------------------------------------------------------------------
 
 
 @inlined
@@ -488,13 +615,30 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
     if lags == 0:
         return
     reciprocal = 1.0 / unit
-    row = out.lags[a]
+    row = out.lags[a]  # oldest first; before the first bar of the series, its value
     have = min(n, lags)
     first = (n - have) % window
     head = min(have, window - first)
     _relative(ring[first : first + head], last, reciprocal, row[lags - have : lags - have + head])
     _relative(ring[: have - head], last, reciprocal, row[lags - have + head :])
     row[: lags - have] = row[lags - have]
+
+
+@loop
+def _relative(values: Floats, origin: float, reciprocal: float, out: Singles) -> None:
+    """Write (values − origin) · reciprocal, clipped.  Slices vectorise, places in a longer array do not."""
+    for i in range(values.shape[0]):
+        out[i] = _clipped((values[i] - origin) * reciprocal)
+
+
+@loop
+def _clipped(value: float) -> float:
+    """Return a value within ±CLIP; comparisons vectorise, min and max do not."""
+    value = CLIP if value > CLIP else value
+    return -CLIP if value < -CLIP else value
+
+
+# -- target bars ---------------------------------------------------------------------------------------
 
 
 @loop
@@ -570,33 +714,23 @@ def _align_runs(
 
 
 @loop
+def _older(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> float:
+    """Return the newest observed value whole seasons before a bar without one, or else the bar's filled value."""
+    for older in range(1, OLDER_SEASONS + 1):
+        before = order - older * season
+        if before < oldest:
+            break
+        if not absent[before % ring.shape[0]]:
+            return ring[before % ring.shape[0]]
+    return ring[order % ring.shape[0]]
+
+
+@loop
 def _any(flags: npt.NDArray[np.bool_]) -> bool:
     found = False
     for i in range(flags.shape[0]):
         found |= flags[i]
     return found
-
-
-@loop
-def _align_days_off(plan: Plan, label: int, first: int, x_GH: Singles) -> None:
-    """Write which of the earlier bars lie on a day off, from feature ``first`` on."""
-    j = first
-    for s in range(plan.seasons.shape[0]):
-        season = plan.seasons[s]
-        for k in range(plan.back[s]):
-            for h in range(plan.horizon):
-                then = label + (h + 1 - (h // season + 1 + k) * season) * plan.freq
-                off = _is_day_off(plan.calendar, _local_day(plan.calendar, then))
-                x_GH[j, h] = 1.0 if off else 0.0
-            j += 1
-
-
-@loop
-def _kind_of_day(calendar: Calendar, day: int) -> int:
-    """Return 0 for a working day, 1 for a Saturday, 2 for a Sunday and a day off, which people spend alike."""
-    if _is_day_off(calendar, day):
-        return 2
-    return max((day + 3) % 7 - 4, 0)
 
 
 @loop
@@ -615,10 +749,10 @@ def _align_alike(
         stop = h + 1
         while stop < most and _local_day(calendar, label + (stop + 1) * plan.freq) == day:
             stop += 1
-        kind, back = _kind_of_day(calendar, day), h // plan.day
+        kind, back = _likeness(calendar, day), h // plan.day
         for k in range(plan.alike):
             back += 1
-            while n + stop - 1 - back * plan.day >= oldest and _kind_of_day(calendar, day - back) != kind:
+            while n + stop - 1 - back * plan.day >= oldest and _likeness(calendar, day - back) != kind:
                 back += 1
             order, week = n + h - back * plan.day, 7 * plan.day
             _align_runs(
@@ -628,13 +762,25 @@ def _align_alike(
 
 
 @loop
-def _local_day(calendar: Calendar, time: int) -> int:
-    return to_local(calendar, time) // DAY_MS
+def _align_days_off(plan: Plan, label: int, first: int, x_GH: Singles) -> None:
+    """Write which of the earlier bars lie on a day off, from feature ``first`` on."""
+    j = first
+    for s in range(plan.seasons.shape[0]):
+        season = plan.seasons[s]
+        for k in range(plan.back[s]):
+            for h in range(plan.horizon):
+                then = label + (h + 1 - (h // season + 1 + k) * season) * plan.freq
+                off = _is_day_off(plan.calendar, _local_day(plan.calendar, then))
+                x_GH[j, h] = 1.0 if off else 0.0
+            j += 1
 
 
 @loop
 def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_GH: Singles, codes_HT: Ints) -> None:
-    """Write the calendar and the known inputs of the bars of the horizon, numbers from feature ``f`` on."""
+    """Write the calendar and the known inputs of the bars of the horizon, numbers from feature ``f`` on.
+
+    The codes are rows of the tables of ``features.target_tables``, which follow each other in one table.
+    """
     numbers, calendar = 0, plan.calendar
     for i in range(plan.known.shape[0]):
         if plan.sizes[plan.known[i]] == 0:
@@ -642,12 +788,12 @@ def _align_known(plan: Plan, ahead: Floats, label: int, f: int, x_GH: Singles, c
     for h in range(plan.horizon):
         local = to_local(calendar, label + (h + 1) * plan.freq)
         day = local // DAY_MS
-        off, weekday = _is_day_off(calendar, day), (day + 3) % 7 if plan.week else 0
-        kind = 2 if off else 1 if weekday >= 5 else 0
+        off, weekday = _is_day_off(calendar, day), _weekday(day) if plan.week else 0
+        kind = 2 if off else 1 if weekday >= SATURDAY else 0
         codes_HT[h, 0] = kind * plan.places + (local - day * DAY_MS) * plan.places // DAY_MS
-        first = 3 * plan.places  # the first row of the next table
-        codes_HT[h, 1] = first + (7 if off else weekday)
-        first += 8
+        first = KINDS_OF_DAY * plan.places  # the first row of the next table
+        codes_HT[h, 1] = first + (DAYS - 1 if off else weekday)
+        first += DAYS
         at, table = 0, 2
         for i in range(plan.known.shape[0]):
             value, categories = ahead[i, h], plan.sizes[plan.known[i]]
@@ -692,160 +838,51 @@ def align_positions(
         )
 
 
-@loop
-def _older(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> float:
-    """Return the newest observed value whole seasons before a bar without one, or else the bar's filled value."""
-    for older in range(1, OLDER_SEASONS + 1):
-        before = order - older * season
-        if before < oldest:
-            break
-        if not absent[before % ring.shape[0]]:
-            return ring[before % ring.shape[0]]
-    return ring[order % ring.shape[0]]
+# -- calendar ------------------------------------------------------------------------------------------
 
 
 @loop
-def _forget_known(plan: Plan, rows: WindowState, slot: int) -> None:
-    """Forget the known inputs of a series that was silent for too long."""
-    if plan.known.shape[0] > 0:
-        rows.ahead_of[slot] = 0
-
-
-@loop
-def _note_known(plan: Plan, rows: WindowState, slot: int, bar: int, newest: int, ahead: Floats) -> None:
-    """Keep the known inputs [I, H] that a record of ``bar`` brings for the bars after it; NaN changes nothing.
-
-    ``newest`` is the newest bar that is closed, whether it stepped or not: nothing is kept for it and bars before.
-    """
-    if plan.known.shape[0] == 0:
-        return
-    if rows.ahead_of[slot, 0] == 0:
-        rows.ahead[slot] = math.nan
-        rows.ahead_of[slot, 0] = 1
-        rows.ahead_of[slot, 1] = newest
-    _shift_known(rows.ahead[slot], newest - rows.ahead_of[slot, 1])
-    rows.ahead_of[slot, 1] = max(newest, rows.ahead_of[slot, 1])
-    for i in range(plan.known.shape[0]):
-        for h in range(plan.horizon):
-            place = bar - rows.ahead_of[slot, 1] + h
-            if 0 <= place < rows.ahead.shape[2] and not math.isnan(ahead[i, h]):
-                rows.ahead[slot, i, place] = ahead[i, h]
-
-
-@loop
-def advance(
-    plan: Plan, rows: WindowState, out: Steps, slots: Ints, times: Ints, offsets: Ints, values: Floats,
-    ahead: Floats, start: int, counts: Counts,
-) -> int:  # fmt: skip
-    """Apply observations from ``start`` on, in order, until they end or the buffers are full; return the next one.
-
-    ``ahead`` [N, I, H] holds the known inputs that the observations bring.  Overwrites ``out`` and ``counts``.
-    """
-    counts.steps[:] = 0
-    counts.answers[0] = counts.gaps[0] = counts.restarts[0] = 0
-    room = out.slot.shape[0]
-    held = rows.ticks.shape[1]
-    for i in range(start, slots.shape[0]):
-        slot, time = slots[i], times[i]
-        clock = rows.clock[slot]
-        bar = (time - plan.origin) // plan.freq
-        if counts.steps[0] + plan.max_gap + held + 2 > room:
-            return i
-        if offsets[i] <= clock[OFFSET]:
-            out.outcome[i] = DUPLICATE
-            continue
-        if plan.ticks:
-            _tick(plan, rows, out, counts, slot, i, bar, time, offsets[i], values[i], ahead[i])
-            continue
-        if clock[BAR] != NEVER:
-            if bar <= clock[BAR]:
-                out.outcome[i] = DUPLICATE if bar == clock[BAR] else LATE
-                continue
-            if bar - clock[BAR] - 1 > plan.max_gap or time - clock[EVENT] > plan.ttl:
-                _restart(rows, slot)
-                _forget_known(plan, rows, slot)
-                counts.restarts[0] += 1
-            else:
-                for absent in range(clock[BAR] + 1, bar):
-                    label = plan.origin + absent * plan.freq
-                    _step(plan, rows, out, counts, slot, i, absent, label, out.bar.nothing)
-                    counts.gaps[0] += 1
-        _step(plan, rows, out, counts, slot, i, bar, time, values[i])
-        _note_known(plan, rows, slot, bar, bar, ahead[i])
-        clock[EVENT] = time
-        clock[OFFSET] = offsets[i]
-        if plan.before_first or rows.level[slot, 0, WEIGHT] > 0.0:
-            _answer(plan, rows, out, counts, slot)
-            out.outcome[i] = ANSWERED
+def to_local(calendar: Calendar, time: int) -> int:
+    """Return the local time of a time, in milliseconds."""
+    low, high = 0, calendar.zone_from.shape[0]
+    while high - low > 1:
+        middle = (low + high) // 2
+        if calendar.zone_from[middle] <= time:
+            low = middle
         else:
-            out.outcome[i] = ABSORBED
-    return slots.shape[0]
+            high = middle
+    return time + calendar.zone_offset[low]
 
 
 @loop
-def _tick(
-    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int, time: int, offset: int,
-    values: Floats, ahead: Floats,
-) -> None:  # fmt: skip
-    """Apply one tick: close every bar whose end plus grace is not after it, then add it to its own bar."""
-    clock = rows.clock[slot]
-    held, columns = rows.ticks.shape[1], values.shape[0]
-    event = clock[EVENT]
-    if event == NEVER:
-        clock[CLOSED] = (time - plan.grace - plan.origin) // plan.freq - 1
-    elif bar <= clock[CLOSED]:
-        out.outcome[record] = LATE
-        return
-    steps_before = counts.steps[0]
-    until = (time - plan.grace - plan.origin) // plan.freq  # the first bar that stays open
-    if event != NEVER and until - 1 > clock[CLOSED]:
-        newest = (event - plan.origin) // plan.freq
-        reach = min(until - 1, newest)
-        for b in range(clock[CLOSED] + 1, reach + 1):
-            if rows.ticks[slot, b % held, columns, COUNT] > 0.0:
-                clock[HEARD] = b
-            elif clock[HEARD] != NEVER and b - clock[HEARD] > plan.max_gap:
-                _restart(rows, slot)
-                counts.restarts[0] += 1
-                steps_before = counts.steps[0]
-            _shut(plan, rows, out, counts, slot, record, b)
-        if until - 1 - reach > plan.max_gap or time - event > plan.ttl:
-            _restart(rows, slot)
-            _forget_known(plan, rows, slot)
-            counts.restarts[0] += 1
-            steps_before = counts.steps[0]
-        else:
-            for b in range(reach + 1, until):
-                _shut(plan, rows, out, counts, slot, record, b)
-        clock[CLOSED] = until - 1
-    part = rows.ticks[slot, bar % held]
-    for c in range(columns):
-        if not math.isnan(values[c]):
-            _add(part[c], values[c], float(time), plan.reducers[c])
-    part[columns, COUNT] += 1.0
-    _note_known(plan, rows, slot, bar, clock[CLOSED], ahead)
-    clock[EVENT] = max(clock[EVENT], time)
-    clock[OFFSET] = offset
-    if counts.steps[0] > steps_before and (plan.before_first or rows.level[slot, 0, WEIGHT] > 0.0):
-        _answer(plan, rows, out, counts, slot)
-        out.outcome[record] = ANSWERED
-    else:
-        out.outcome[record] = ABSORBED
+def _local_day(calendar: Calendar, time: int) -> int:
+    return to_local(calendar, time) // DAY_MS
 
 
 @loop
-def _shut(
-    plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int, record: int, bar: int
-) -> None:  # fmt: skip
-    """Close one base bar of ticks: step its aggregates, or a missing bar if it has no observation."""
-    part = rows.ticks[slot, bar % rows.ticks.shape[1]]
-    values, empty = out.bar.closed, True
-    for c in range(values.shape[0]):
-        empty = empty and part[c, COUNT] == 0.0
-        values[c] = _reduced(part[c], plan.reducers[c])
-    part[:] = 0.0
-    if empty and rows.clock[slot, STEPS] == 0:
-        return  # a series begins with its first observation
-    if empty:
-        counts.gaps[0] += 1
-    _step(plan, rows, out, counts, slot, record, bar, plan.origin + bar * plan.freq, values)
+def _weekday(day: int) -> int:
+    """Return the day of the week of a local day, 0 for a Monday: 1970-01-01 was a Thursday."""
+    return (day + 3) % 7
+
+
+@loop
+def _likeness(calendar: Calendar, day: int) -> int:
+    """Return 0 for a working day, 1 for a Saturday, 2 for a Sunday and a day off, which people spend alike.
+
+    The kinds of day of the time-of-day table are others: see ``_align_known``.
+    """
+    return 2 if _is_day_off(calendar, day) else max(_weekday(day) - SATURDAY + 1, 0)
+
+
+@loop
+def _is_day_off(calendar: Calendar, day: int) -> bool:
+    place = day - calendar.first_day
+    return 0 <= place < calendar.day_off.shape[0] and calendar.day_off[place]
+
+
+@loop
+def mark_days_off(calendar: Calendar, labels: Ints, freq: int, off: npt.NDArray[np.bool_]) -> None:
+    """Write which bars are of days off [N, 1 + ahead]: those with N labels, and the bars after each."""
+    for n in range(labels.shape[0]):
+        for h in range(off.shape[1]):
+            off[n, h] = _is_day_off(calendar, _local_day(calendar, labels[n] + h * freq))
