@@ -92,21 +92,22 @@ MOMENTS = 13
 # Columns of LayerState.places.
 NEWEST, TRIMMED, RECENT, MEDIAN = 0, 1, 2, 3
 
-FEW_FEATURES = 8
-NEWEST_OF = 4
-RECENT_DAYS = 3
-LARGEST = 1e100
+# The numbers of the equations above.
+FEW_FEATURES = 8  # of one regression; two read 2·S + 1 more
+NEWEST_OF = 4  # N is the first observed of so many values
+RECENT_DAYS = 3  # of the mean at a place, which is a feature
+LARGEST = 1e100  # outcomes are clipped here
 RIDGE = 10.0
-LEAST_ERROR = 0.3
+LEAST_ERROR = 0.3  # in sigmas: no weight in a regression is above 1 / .3
 REGRESSION_CLIP = 50.0
 REGRET_CLIP = 10.0
 SCALED_CLIP = 6.0
-SHARE_DAYS = 14.0
-LEAST_SHARE = 0.05
-MOST_TRACKED = 20.0
-MOST_FOR_BELOW = 1.0
-EDGE_DAYS = 4.0
-TINY = 1e-100
+SHARE_DAYS = 14.0  # memory of the share of sigma by part of the day
+LEAST_SHARE = 0.05  # of sigma
+MOST_TRACKED = 20.0  # |theta| and |phi|
+MOST_FOR_BELOW = 1.0  # theta up to which outcomes below the bound move upper levels
+EDGE_DAYS = 4.0  # memory of edge
+TINY = 1e-100  # added to divisors that may be 0
 
 
 class LayerPlan(NamedTuple):
@@ -127,19 +128,19 @@ class LayerPlan(NamedTuple):
     step: Ints  # H + 1: the scored step at or below
     step_next: Ints  # H + 1: the scored step at or above
     step_share: Floats  # H + 1: how far between
-    own: Ints  # L: the regression step of a scored step, or -1
+    own_rung: Ints  # L: the regression step of a scored step, or -1
     rung: Ints  # H + 1, the same three for regression steps
     rung_next: Ints
     rung_share: Floats
     systems: int  # G, 0 without regressions
-    keep_rows: Floats  # R: of the rows of a regression, a bar
+    keep_rows: Floats  # R: the share of the equations of a regression that a bar keeps
     features: int  # P
     waits: bool  # whether regressions take no outcome before the mean |d| is known
     levels: Floats  # Q
     normal: Floats  # Q: normal quantiles in mean absolute errors
     median: int
     lower: float
-    keep: float  # of regrets, a bar
+    keep_regrets: float  # the share that a bar keeps
     coverage_step: Floats  # L
     shared_step: Floats  # L
     stands_for: Floats  # L: the weight of a scored step's shortfalls
@@ -224,9 +225,68 @@ class Overwritten(NamedTuple):
     pending: Floats  # K, L, Q
 
 
+# -- one step of one series ----------------------------------------------------------------------------
+
+
 @loop
-def _within(value: float, most: float) -> float:
-    return min(max(value, -most), most)
+def learn_and_answer(
+    plan: LayerPlan, state: LayerState, scratch: Scratch, sequence: Ints, slots: Ints, orders: Ints,
+    outcomes: Floats, answer: Ints, forecast: Floats, before: Overwritten, finite: Flags, off_step: Flags, off: Flags,
+) -> None:  # fmt: skip
+    """Take K steps in order: learn from each outcome, then write the final forecast of each answer.
+
+    ``sequence`` [K] is a permutation of the steps that keeps the order of each series: steps of one series together
+    find its state in the processor's cache.
+    ``orders`` [K] is the number of steps of the series before this one; 0 resets its state.  ``outcomes`` [K] is NaN
+    where missing; ``answer`` [K] is the step's answer or -1.  ``forecast`` [A, H, Q] holds the network's levels in the
+    unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.  ``off_step``
+    [K] and ``off`` [A, H + 1], from the answer's bar on, say which bars are days off; both are empty where that does
+    not matter.
+    """
+    seasons = plan.seasons.shape[0]
+    for k in sequence:
+        slot, t = slots[k], orders[k]
+        outcome = _clipped(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
+        row = LayerRow(
+            state.observed[slot], state.deviation[slot], state.cutoff[slot], state.places[slot], state.pending[slot],
+            state.moments[slot], state.hourly[slot], state.regression[slot], state.mixture[slot],
+        )  # fmt: skip
+        if t == 0:
+            _reset(plan, row.moments, row.hourly, row.regression, row.mixture)
+        for s in range(seasons):
+            scratch.at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
+        cell = t % row.observed.shape[0]
+        before.observed[k] = row.observed[cell]
+        row.observed[cell], deviation = math.nan, math.nan
+        if not math.isnan(outcome):
+            row.observed[cell] = max(outcome, plan.lower)
+            deviation = _learn(plan, row, scratch, t, outcome, off_step.shape[0] > 0 and off_step[k])
+        cell = t % row.deviation.shape[0]
+        before.deviation[k] = row.deviation[cell]
+        row.deviation[cell] = deviation
+        cell = t % row.cutoff.shape[0]
+        for i in range(CUTOFF):
+            before.cutoff[k, i] = row.cutoff[cell, i]
+        _write_cutoff(row.moments, row.cutoff, cell)
+        for s in range(seasons):
+            cell = plan.places_start[s] + scratch.at[s]
+            for i in range(row.places.shape[1]):
+                before.places[k, s, i] = row.places[cell, i]
+            _write_place(
+                row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], plan.exact, scratch.ordered,
+                row.places, cell,
+            )  # fmt: skip
+        if plan.systems > 0 and t > plan.seasons[0]:
+            system, r = divmod(t % (2 * plan.systems), 2)
+            if r < row.regression.shape[0]:
+                _solve(row.regression[r, system], scratch.factor, scratch.column, scratch.solved)
+        for step in range(plan.ladder.shape[0]):
+            cell = plan.pending_start[step] + t % plan.ladder[step]
+            for j in range(row.pending.shape[1]):
+                before.pending[k, step, j] = row.pending[cell, j]
+                row.pending[cell, j] = math.nan
+        if answer[k] >= 0:
+            finite[answer[k]] = _answer(plan, row, scratch, t, off, forecast, answer[k])
 
 
 @loop
@@ -246,14 +306,224 @@ def _reset(plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats,
             mixture[step, 2 * experts + e] = plan.first_regret[e] / total
 
 
+# -- learning from an outcome --------------------------------------------------------------------------
+
+
 @loop
-def _insert(ordered: Floats, count: int, value: float) -> None:
-    """Put a value in its place among the first ``count``, which are in order."""
-    at = count
-    while at > 0 and ordered[at - 1] > value:
-        ordered[at] = ordered[at - 1]
-        at -= 1
-    ordered[at] = value
+def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, off: bool) -> float:
+    """Take one outcome, of a day off or not; return its deviation from the base that was known one bar ago."""
+    y, below = max(outcome, plan.lower), outcome < plan.lower
+    experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
+    parts = (moments.shape[0] - MOMENTS) // 2
+    day = plan.seasons[0]
+    here = plan.parts[t % day]
+    relative, settled = _settle(plan, row, scratch, t, y, below, off)
+    _borrow_errors(plan.ladder, row.mixture, 3 * experts)
+    steps = 0
+    while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
+        steps += 1
+    _reweigh(row.mixture, experts, steps, scratch.mean, scratch.weights)
+    count = row.mixture[0, 3 * experts + 1]
+    if settled > 0 and count > 2.0:
+        rate = max(1.0 / SHARE_DAYS, 1.0 / (2.0 + count / day)) / (day / parts)
+        moments[MOMENTS + parts + here] += rate * (relative / settled - moments[MOMENTS + parts + here])
+    _find(plan, t, 1, 1, scratch.at, cells)
+    base = _base(row.places, cells, math.nan)
+    newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
+    return _observe_deviation(plan, moments, here, y, base, newest)
+
+
+@inlined
+def _settle(
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, below: bool, off: bool,
+) -> tuple[float, int]:  # fmt: skip
+    """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number.
+
+    On a day off, ``off``, compare the network with the mixture, too.
+    """
+    x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
+    mixture, moments, pending, cutoffs, shortfall = row.mixture, row.moments, row.pending, row.cutoff, scratch.shortfall
+    experts = expert.shape[0]
+    error, count = 3 * experts, 3 * experts + 1
+    day = plan.seasons[0]
+    part = moments[MOMENTS + plan.parts[t % day]]
+    scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
+    relative, settled, issued, edge = 0.0, 0, 0.0, 0.0
+    shortfall[:] = 0.0
+    for step in range(plan.ladder.shape[0]):
+        h = plan.ladder[step]
+        if h > t:
+            break
+        cutoff = _back(t % cutoffs.shape[0], h, cutoffs.shape[0])
+        if math.isnan(cutoffs[cutoff, LAST]):
+            continue
+        _find(plan, t, h, h, scratch.at, cells)
+        base = _base(row.places, cells, cutoffs[cutoff, LAST])
+        deviation = _deviation_of_day(row.deviation, t, plan.day_ago[h] + h)
+        _describe(plan, row, cells, cutoff, base, deviation, part, x, expert)
+        cell = plan.pending_start[step] + t % h
+        expert[0] = pending[cell, plan.median]
+        if plan.systems > 0:
+            _regress(plan, row.regression, h, x, base, expert)
+            if plan.own_rung[step] >= 0 and (moments[SCALE] > TINY or not plan.waits):
+                spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
+                _fit(plan.keep_rows, row.regression, plan.own_rung[step], x, y - base, scale, y, spread, expert)
+        _raise_to(plan.lower, expert)
+        for e in range(experts):
+            weights[e] = mixture[step, 2 * experts + e]
+        mixed = _mix(weights, expert, plan.exact)
+        missed = abs(y - mixed)
+        n = mixture[step, count] + 1.0
+        mixture[step, count] = n
+        if n == 1.0:
+            mixture[step, error] = missed
+        rate = max(plan.coverage_step[step], 1.0 / (n + 10.0))
+        issued += _track_levels(plan, row, step, cell, y, below, rate, shortfall)
+        if off and not math.isnan(expert[0]):
+            gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
+            edge += _clipped(gain, REGRET_CLIP) / plan.ladder.shape[0]
+        _score_experts(plan.keep_regrets, mixture, step, expert, mixed, y)
+        relative += min(missed / max(mixture[step, error], TINY), 10.0)
+        settled += 1
+        mixture[step, error] += max(1.0 / n, plan.error_rate[step]) * (missed - mixture[step, error])
+    if issued > 0.0:
+        _share_levels(plan, row.mixture, t, shortfall, issued, below)
+        if row.hourly.shape[0] > 0:
+            _track_part(plan.hourly_step / issued, row.hourly, plan.parts[t % day], shortfall)
+    if off:
+        moments[EDGE] = (1.0 - 1.0 / (EDGE_DAYS * day)) * moments[EDGE] + edge
+    return relative, settled
+
+
+@loop
+def _borrow_errors(ladder: Ints, mixture: Floats, error: int) -> None:
+    """Give scored steps without an outcome the sigma of the longest step that has one, by the root of the steps."""
+    steps = ladder.shape[0]
+    if mixture[steps - 1, error + 1] > 0.0:
+        return
+    longest = steps - 1
+    while longest >= 0 and mixture[longest, error + 1] == 0.0:
+        longest -= 1
+    if longest < 0:
+        return
+    for step in range(steps):
+        if mixture[step, error + 1] == 0.0:
+            mixture[step, error] = mixture[longest, error] * math.sqrt(ladder[step] / ladder[longest])
+
+
+@loop
+def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float) -> float:
+    """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base."""
+    day, parts = plan.seasons[0], (moments.shape[0] - MOMENTS) // 2
+    per_part = day / parts
+    moments[SLOPE] = y - moments[LAST] if moments[SEEN] > 0.0 else 0.0
+    moments[LAST] = y
+    moments[SEEN] = 1.0
+    if math.isnan(base):
+        return math.nan
+    d = y - base
+    moments[COUNT] += 1.0
+    moments[SCALE] += max(1.0 / moments[COUNT], 1.0 / (30.0 * day)) * (abs(d) - moments[SCALE])
+    rate = max(0.05, 1.0 / (1.0 + moments[COUNT] / day)) / per_part
+    moments[MOMENTS + part] += rate * (abs(d) - moments[MOMENTS + part])
+    size = max(moments[MOMENTS + part], 0.05 * moments[SCALE])
+    fast, slow = max(0.25 * day, 2.0), max(1.0 * day, 4.0)
+    moments[DEVIATION] = d
+    moments[NAIVE_DEVIATION] = 0.0 if math.isnan(newest) else newest - base
+    moments[FAST] += (d - moments[FAST]) / fast
+    moments[SLOW] += (d - moments[SLOW]) / slow
+    moments[FAST_SIZE] += (size - moments[FAST_SIZE]) / fast
+    moments[SLOW_SIZE] += (size - moments[SLOW_SIZE]) / slow
+    moments[SCALED] = _clipped(d / (size + TINY), SCALED_CLIP)
+    return d
+
+
+@loop
+def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
+    """Write the numbers that belong to the newest bar as a cutoff."""
+    cutoff[row, LAST] = moments[LAST] if moments[SEEN] > 0.0 else math.nan
+    for i in range(DEVIATION, SCALED + 1):
+        cutoff[row, i] = moments[i]
+    cutoff[row, FAST_SCALED] = _clipped(moments[FAST] / (moments[FAST_SIZE] + TINY), SCALED_CLIP)
+    cutoff[row, SLOW_SCALED] = _clipped(moments[SLOW] / (moments[SLOW_SIZE] + TINY), SCALED_CLIP)
+
+
+# -- an answer -----------------------------------------------------------------------------------------
+
+
+@inlined
+def _answer(
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, off: Flags, forecast: Floats, a: int
+) -> bool:  # fmt: skip
+    """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite.
+
+    ``off`` [A, H + 1] says which bars from the newest on are days off; it is empty where that does not matter.
+    """
+    x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
+    mixture, moments, pending = row.mixture, row.moments, row.pending
+    experts, day, median = expert.shape[0], plan.seasons[0], plan.median
+    shares = MOMENTS + (moments.shape[0] - MOMENTS) // 2
+    cutoff, place = t % row.cutoff.shape[0], t % day
+    network, finite = _is_usable(forecast, a), True
+    better = off.shape[0] > 0 and network and moments[EDGE] >= 0.0
+    for h in range(1, plan.horizon + 1):
+        place = place + 1 if place + 1 < day else 0
+        part = plan.parts[place]
+        _find(plan, t, h, 0, scratch.at, cells)
+        base = _base(row.places, cells, row.cutoff[cutoff, LAST])
+        deviation = _deviation_of_day(row.deviation, t, plan.day_ago[h])
+        _describe(plan, row, cells, cutoff, base, deviation, moments[MOMENTS + part], x, expert)
+        expert[0] = forecast[a, h - 1, median] if network else math.nan
+        if plan.systems > 0:
+            _regress(plan, row.regression, h, x, base, expert)
+        low, high, share = plan.step[h], plan.step_next[h], plan.step_share[h]
+        local = (1.0 - share) * mixture[low, 3 * experts] + share * mixture[high, 3 * experts]
+        local *= max(moments[shares + part], LEAST_SHARE)
+        if network and plan.network_reach > 0.0 and local > 0.0:
+            _hold_network(expert, plan.network_reach * local)
+        issued = expert[0]
+        _raise_to(plan.lower, expert)
+        for e in range(experts):
+            weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
+        alone = better and off[a, h]
+        mixed = expert[0] if alone else _mix(weights, expert, plan.exact)
+        if math.isnan(mixed):
+            mixed = max(0.0, plan.lower)
+        cell = plan.pending_start[low] + t % plan.ladder[low] if share == 0.0 else -1  # only scored steps are pending
+        if cell >= 0:
+            pending[cell, median] = issued
+        trust = 1.0 if alone else weights[0] + plan.network_spread * (1.0 - weights[0]) if network else 0.0
+        written = _write_levels(plan, row, low, high, share, part, mixed, local, trust, forecast, a, h)
+        finite = finite and written
+        if cell >= 0:
+            for j in range(forecast.shape[2]):
+                if j != median:
+                    pending[cell, j] = forecast[a, h - 1, j]
+    return finite
+
+
+@loop
+def _is_usable(forecast: Floats, a: int) -> bool:
+    """Whether all of one forecast is finite and of a size that can be mixed."""
+    for h in range(forecast.shape[1]):
+        for j in range(forecast.shape[2]):
+            if not abs(forecast[a, h, j]) < LARGEST:
+                return False
+    return True
+
+
+@inlined
+def _hold_network(expert: Floats, reach: float) -> None:
+    """Hold the network's forecast at most ``reach`` outside those of the other experts."""
+    least, most = math.inf, -math.inf
+    for e in range(1, expert.shape[0]):
+        if not math.isnan(expert[e]):
+            least, most = min(least, expert[e]), max(most, expert[e])
+    if least <= most:
+        expert[0] = min(max(expert[0], least - reach), most + reach)
+
+
+# -- values at a place ---------------------------------------------------------------------------------
 
 
 @loop
@@ -293,13 +563,31 @@ def _write_place(
         places[into, MEDIAN] = 0.5 * (ordered[(count - 1) // 2] + ordered[count // 2]) if count > 0 else math.nan
 
 
+@loop
+def _insert(ordered: Floats, count: int, value: float) -> None:
+    """Put a value in its place among the first ``count``, which are in order."""
+    at = count
+    while at > 0 and ordered[at - 1] > value:
+        ordered[at] = ordered[at - 1]
+        at -= 1
+    ordered[at] = value
+
+
 @inlined
-def _base(places: Floats, cells: Ints, last: float) -> float:
-    """Return the trimmed mean of the longest season that has one, else ``last``; a cell of -1 has no bar."""
-    for s in range(cells.shape[0] - 1, -1, -1):
-        if cells[s] >= 0 and not math.isnan(places[cells[s], TRIMMED]):
-            return places[cells[s], TRIMMED]
-    return last
+def _find(plan: LayerPlan, t: int, h: int, late: int, at: Ints, cells: Ints) -> None:
+    """Write where the places of bar t + h − late are, as they were known h bars before it; ``at`` is t in each ring.
+
+    A cell is -1 where the series had no bar then.
+    """
+    for s in range(cells.shape[0]):
+        ago, start = plan.places_ago[h, s] + late, plan.places_start[s]
+        cells[s] = -1 if ago > t else start + _back(at[s], ago, plan.places_start[s + 1] - start)
+
+
+@inlined
+def _deviation_of_day(deviations: Floats, t: int, ago: int) -> float:
+    """Return d of the bar ``ago`` bars before t, 0 where the series had none yet."""
+    return deviations[_back(t % deviations.shape[0], ago, deviations.shape[0])] if ago <= t else 0.0
 
 
 @loop
@@ -309,27 +597,35 @@ def _back(cell: int, ago: int, size: int) -> int:
 
 
 @inlined
-def _find(places_ago: Ints, starts: Ints, t: int, h: int, late: int, at: Ints, cells: Ints) -> None:
-    """Write where the places of bar t + h − late are, as they were known h bars before it; ``at`` is t in each ring."""
-    for s in range(cells.shape[0]):
-        ago, start = places_ago[h, s] + late, starts[s]
-        cells[s] = -1 if ago > t else start + _back(at[s], ago, starts[s + 1] - start)
+def _base(places: Floats, cells: Ints, last: float) -> float:
+    """Return the trimmed mean of the longest season that has one, else ``last``."""
+    for s in range(cells.shape[0] - 1, -1, -1):
+        if cells[s] >= 0 and not math.isnan(places[cells[s], TRIMMED]):
+            return places[cells[s], TRIMMED]
+    return last
+
+
+# -- features and experts ------------------------------------------------------------------------------
 
 
 @inlined
 def _describe(
-    places: Floats, cells: Ints, center: int, cutoff: Floats, row: int, base: float, deviation: float, part: float,
-    x: Floats, expert: Floats,
+    plan: LayerPlan, row: LayerRow, cells: Ints, cutoff: int, base: float, deviation: float, size: float, x: Floats,
+    expert: Floats,
 ) -> None:  # fmt: skip
-    """Write the features of a target bar, and all experts but the network and the regressions."""
+    """Write the features of a target bar, and all experts but the network and the regressions.
+
+    ``size`` is the mean |d| of the bar's part of the day, ``deviation`` is d at its place of the newest day.
+    """
+    places, known = row.places, row.cutoff[cutoff]
     seasons = cells.shape[0]
     more = x.shape[0] > FEW_FEATURES
-    expert[1] = cutoff[row, LAST]
+    expert[1] = known[LAST]
     for s in range(seasons):
         newest = trimmed = central = math.nan
         if cells[s] >= 0:
             newest, trimmed, central = (
-                places[cells[s], NEWEST], places[cells[s], TRIMMED], places[cells[s], center],
+                places[cells[s], NEWEST], places[cells[s], TRIMMED], places[cells[s], plan.center],
             )  # fmt: skip
         expert[2 + s], expert[2 + seasons + s] = newest, central
         if more:
@@ -338,17 +634,28 @@ def _describe(
                 x[seasons + s] = 0.0 if math.isnan(trimmed) else trimmed - base
     p = 2 * seasons - 1 if more else 0
     for i in range(5):
-        x[p + i] = cutoff[row, DEVIATION + i]
+        x[p + i] = known[DEVIATION + i]
     x[p + 5] = 0.0 if math.isnan(deviation) else deviation
     for i in range(3 if more else 1):
-        x[p + 6 + i] = cutoff[row, SCALED + i] * part
+        x[p + 6 + i] = known[SCALED + i] * size
     recent = places[cells[0], RECENT] if cells[0] >= 0 else math.nan
     x[x.shape[0] - 1] = 0.0 if math.isnan(recent) else recent - base
 
 
 @inlined
-def _regress(low: int, high: int, share: float, regression: Floats, x: Floats, base: float, expert: Floats) -> None:
-    """Write the forecasts of the regressions, between two of their steps, as the last experts."""
+def _raise_to(lower: float, expert: Floats) -> None:
+    """Raise every expert to the lower bound; NaN stays."""
+    for e in range(expert.shape[0]):
+        expert[e] = lower if expert[e] < lower else expert[e]
+
+
+# -- regressions ---------------------------------------------------------------------------------------
+
+
+@inlined
+def _regress(plan: LayerPlan, regression: Floats, h: int, x: Floats, base: float, expert: Floats) -> None:
+    """Write the forecasts of the regressions h steps ahead, between two of their steps, as the last experts."""
+    low, high, share = plan.rung[h], plan.rung_next[h], plan.rung_share[h]
     features, first_expert = x.shape[0], expert.shape[0] - regression.shape[0]
     first = features * (features + 1) // 2 + features
     own = 1.0 - share
@@ -361,6 +668,26 @@ def _regress(low: int, high: int, share: float, regression: Floats, x: Floats, b
             for p in range(features):
                 value += regression[r, low, first + p] * x[p]
         expert[first_expert + r] = base + value
+
+
+@inlined
+def _fit(
+    keep_rows: Floats, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float,
+    expert: Floats,
+) -> None:  # fmt: skip
+    """Add one outcome to the regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten.
+
+    An infinite ``spread`` means that errors are not known yet: the weight is 1.
+    """
+    first = expert.shape[0] - keep_rows.shape[0]
+    for p in range(x.shape[0]):
+        x[p] = _clipped(x[p] / scale, REGRESSION_CLIP)
+    target = _clipped(miss / scale, REGRESSION_CLIP)
+    for r in range(keep_rows.shape[0]):
+        weight = 1.0
+        if spread < math.inf:
+            weight = 1.0 / max(abs(y - expert[first + r]) / spread, LEAST_ERROR)
+        _accumulate(regression, r, g, x, target, weight, keep_rows[r])
 
 
 @loop
@@ -411,6 +738,9 @@ def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
         system[cell + features + p] = z[p]
 
 
+# -- weights -------------------------------------------------------------------------------------------
+
+
 @inlined
 def _mix(weights: Floats, expert: Floats, exact: bool) -> float:
     """Return the weighted mean of the experts that have a forecast; without weight, the last such expert.
@@ -429,6 +759,19 @@ def _mix(weights: Floats, expert: Floats, exact: bool) -> float:
         if not math.isnan(expert[e]):
             return expert[e]
     return math.nan
+
+
+@inlined
+def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixed: float, y: float) -> None:
+    """Add the regrets of one scored step: losses on the gradient, in units of its mean error."""
+    experts = expert.shape[0]
+    spread = max(mixture[step, 3 * experts], TINY)
+    sign = 1.0 if mixed > y else -1.0 if mixed < y else 0.0
+    for e in range(experts):
+        if not math.isnan(expert[e]):
+            regret = _clipped(sign * (mixed - expert[e]) / spread, REGRET_CLIP)
+            mixture[step, e] = mixture[step, e] * keep + regret
+            mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * keep + regret * regret)
 
 
 @loop
@@ -451,271 +794,19 @@ def _reweigh(mixture: Floats, experts: int, steps: int, mean: Floats, weights: F
                 mixture[step, 2 * experts + e] = weights[e] / total
 
 
-@inlined
-def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixed: float, y: float) -> None:
-    """Add the regrets of one scored step: losses on the gradient, in units of its mean error."""
-    experts = expert.shape[0]
-    spread = max(mixture[step, 3 * experts], TINY)
-    sign = 1.0 if mixed > y else -1.0 if mixed < y else 0.0
-    for e in range(experts):
-        if not math.isnan(expert[e]):
-            regret = _within(sign * (mixed - expert[e]) / spread, REGRET_CLIP)
-            mixture[step, e] = mixture[step, e] * keep + regret
-            mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * keep + regret * regret)
-
-
-@inlined
-def _track_levels(
-    levels: Floats, median: int, mixture: Floats, step: int, first: int, pending: Floats, cell: int, y: float,
-    below: bool, rate: float, weight: float, shortfall: Floats,
-) -> float:  # fmt: skip
-    """Move what each level adds after an outcome, by whether the issued level held it; return its weight if issued."""
-    issued = 0.0
-    for j in range(levels.shape[0]):
-        level = pending[cell, j]
-        if j != median and not math.isnan(level):
-            inside = 1.0 if below or y < level or (y == level and j > median) else 0.0
-            mixture[step, first + j] = _within(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
-            shortfall[j] += weight * (levels[j] - inside)
-            issued = weight
-    return issued
-
-
-@inlined
-def _share_levels(
-    shared_step: Floats, ladder: Ints, mirror: Ints, opposed: Floats, median: int, t: int, mixture: Floats,
-    shortfall: Floats, issued: float, below: bool,
-) -> None:  # fmt: skip
-    """Move what the levels of every scored step add, by the weighted mean of their shortfalls, or of their widths'.
-
-    An outcome ``below`` the bound moves upper levels out to ``MOST_FOR_BELOW`` only.
-    """
-    levels = shortfall.shape[0]
-    first = mixture.shape[1] - levels
-    for step in range(ladder.shape[0]):
-        if ladder[step] > t:
-            break
-        rate = shared_step[step] / issued
-        for j in range(levels):
-            short = (1.0 - opposed[j]) * shortfall[j] - opposed[j] * shortfall[mirror[j]]
-            if below and j > median and short > 0.0 and mixture[step, first + j] > MOST_FOR_BELOW:
-                continue
-            mixture[step, first + j] = _within(mixture[step, first + j] + rate * short, MOST_TRACKED)
-
-
-@inlined
-def _track_part(rate: float, hourly: Floats, part: int, shortfall: Floats) -> None:
-    """Move what the levels of a part of the day add, by the sum of their shortfalls."""
-    for j in range(shortfall.shape[0]):
-        hourly[part, j] = _within(hourly[part, j] + rate * shortfall[j], MOST_TRACKED)
-
-
-@inlined
-def _fit(
-    keep_rows: Floats, regression: Floats, g: int, x: Floats, miss: float, scale: float, y: float, spread: float,
-    expert: Floats,
-) -> None:  # fmt: skip
-    """Add one outcome to the regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten.
-
-    An infinite ``spread`` means that errors are not known yet: the weight is 1.
-    """
-    first = expert.shape[0] - keep_rows.shape[0]
-    for p in range(x.shape[0]):
-        x[p] = _within(x[p] / scale, REGRESSION_CLIP)
-    target = _within(miss / scale, REGRESSION_CLIP)
-    for r in range(keep_rows.shape[0]):
-        weight = 1.0
-        if spread < math.inf:
-            weight = 1.0 / max(abs(y - expert[first + r]) / spread, LEAST_ERROR)
-        _accumulate(regression, r, g, x, target, weight, keep_rows[r])
-
-
-@inlined
-def _bounded(expert: Floats, lower: float) -> None:
-    """Raise every expert to ``lower``; NaN stays."""
-    for e in range(expert.shape[0]):
-        expert[e] = lower if expert[e] < lower else expert[e]
-
-
-@inlined
-def _within_reach(expert: Floats, reach: float) -> None:
-    """Hold the network's forecast at most ``reach`` outside those of the other experts."""
-    least, most = math.inf, -math.inf
-    for e in range(1, expert.shape[0]):
-        if not math.isnan(expert[e]):
-            least, most = min(least, expert[e]), max(most, expert[e])
-    if least <= most:
-        expert[0] = min(max(expert[0], least - reach), most + reach)
-
-
-@loop
-def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float) -> float:
-    """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base."""
-    day, parts = plan.seasons[0], (moments.shape[0] - MOMENTS) // 2
-    per_part = day / parts
-    moments[SLOPE] = y - moments[LAST] if moments[SEEN] > 0.0 else 0.0
-    moments[LAST] = y
-    moments[SEEN] = 1.0
-    if math.isnan(base):
-        return math.nan
-    d = y - base
-    moments[COUNT] += 1.0
-    moments[SCALE] += max(1.0 / moments[COUNT], 1.0 / (30.0 * day)) * (abs(d) - moments[SCALE])
-    rate = max(0.05, 1.0 / (1.0 + moments[COUNT] / day)) / per_part
-    moments[MOMENTS + part] += rate * (abs(d) - moments[MOMENTS + part])
-    size = max(moments[MOMENTS + part], 0.05 * moments[SCALE])
-    fast, slow = max(0.25 * day, 2.0), max(1.0 * day, 4.0)
-    moments[DEVIATION] = d
-    moments[NAIVE_DEVIATION] = 0.0 if math.isnan(newest) else newest - base
-    moments[FAST] += (d - moments[FAST]) / fast
-    moments[SLOW] += (d - moments[SLOW]) / slow
-    moments[FAST_SIZE] += (size - moments[FAST_SIZE]) / fast
-    moments[SLOW_SIZE] += (size - moments[SLOW_SIZE]) / slow
-    moments[SCALED] = _within(d / (size + TINY), SCALED_CLIP)
-    return d
-
-
-@loop
-def _write_cutoff(moments: Floats, cutoff: Floats, row: int) -> None:
-    """Write the numbers that belong to the newest bar as a cutoff."""
-    cutoff[row, LAST] = moments[LAST] if moments[SEEN] > 0.0 else math.nan
-    for i in range(DEVIATION, SCALED + 1):
-        cutoff[row, i] = moments[i]
-    cutoff[row, FAST_SCALED] = _within(moments[FAST] / (moments[FAST_SIZE] + TINY), SCALED_CLIP)
-    cutoff[row, SLOW_SCALED] = _within(moments[SLOW] / (moments[SLOW_SIZE] + TINY), SCALED_CLIP)
-
-
-@inlined
-def _settle(
-    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, below: bool, off: bool,
-) -> tuple[float, int]:  # fmt: skip
-    """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number.
-
-    On a day off, ``off``, compare the network with the mixture, too.
-    """
-    x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
-    experts = expert.shape[0]
-    error, count = 3 * experts, 3 * experts + 1
-    mixture, moments, places, at = row.mixture, row.moments, row.places, scratch.at
-    pending, regression, cutoffs, deviations = row.pending, row.regression, row.cutoff, row.deviation
-    rungs, rungs_next, shares = plan.rung, plan.rung_next, plan.rung_share
-    places_ago, starts, ladder, day_ago, own = plan.places_ago, plan.places_start, plan.ladder, plan.day_ago, plan.own
-    pending_start, coverage_step, error_rate = plan.pending_start, plan.coverage_step, plan.error_rate
-    center = plan.center
-    day = plan.seasons[0]
-    part = moments[MOMENTS + plan.parts[t % day]]
-    scale = moments[SCALE] if moments[SCALE] > TINY else 1.0
-    levels = plan.levels
-    relative, settled, issued, edge = 0.0, 0, 0.0, 0.0
-    shortfall = scratch.shortfall
-    shortfall[:] = 0.0
-    for step in range(ladder.shape[0]):
-        h = ladder[step]
-        if h > t:
-            break
-        cutoff = _back(t % cutoffs.shape[0], h, cutoffs.shape[0])
-        if math.isnan(cutoffs[cutoff, LAST]):
-            continue
-        _find(places_ago, starts, t, h, h, at, cells)
-        base = _base(places, cells, cutoffs[cutoff, LAST])
-        ago = day_ago[h] + h
-        deviation = deviations[_back(t % deviations.shape[0], ago, deviations.shape[0])] if ago <= t else 0.0
-        _describe(places, cells, center, cutoffs, cutoff, base, deviation, part, x, expert)
-        cell = pending_start[step] + t % h
-        expert[0] = pending[cell, plan.median]
-        if plan.systems > 0:
-            _regress(rungs[h], rungs_next[h], shares[h], regression, x, base, expert)
-            if own[step] >= 0 and (moments[SCALE] > TINY or not plan.waits):
-                spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
-                _fit(plan.keep_rows, regression, own[step], x, y - base, scale, y, spread, expert)
-        _bounded(expert, plan.lower)
-        for e in range(experts):
-            weights[e] = mixture[step, 2 * experts + e]
-        mixed = _mix(weights, expert, plan.exact)
-        missed = abs(y - mixed)
-        n = mixture[step, count] + 1.0
-        mixture[step, count] = n
-        if n == 1.0:
-            mixture[step, error] = missed
-        rate = max(coverage_step[step], 1.0 / (n + 10.0))
-        weight = plan.stands_for[step]
-        issued += _track_levels(
-            levels, plan.median, mixture, step, count + 1, pending, cell, y, below, rate, weight, shortfall
-        )
-        if off and not math.isnan(expert[0]):
-            gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
-            edge += _within(gain, REGRET_CLIP) / ladder.shape[0]
-        _score_experts(plan.keep, mixture, step, expert, mixed, y)
-        relative += min(missed / max(mixture[step, error], TINY), 10.0)
-        settled += 1
-        mixture[step, error] += max(1.0 / n, error_rate[step]) * (missed - mixture[step, error])
-    if issued > 0.0:
-        _share_levels(
-            plan.shared_step, ladder, plan.mirror, plan.opposed, plan.median, t, mixture, shortfall, issued, below
-        )
-        if row.hourly.shape[0] > 0:
-            _track_part(plan.hourly_step / issued, row.hourly, plan.parts[t % day], shortfall)
-    if off:
-        moments[EDGE] = (1.0 - 1.0 / (EDGE_DAYS * day)) * moments[EDGE] + edge
-    return relative, settled
-
-
-@loop
-def _borrow_errors(ladder: Ints, mixture: Floats, error: int) -> None:
-    """Give scored steps without an outcome the sigma of the longest step that has one, by the root of the steps."""
-    steps = ladder.shape[0]
-    if mixture[steps - 1, error + 1] > 0.0:
-        return
-    longest = steps - 1
-    while longest >= 0 and mixture[longest, error + 1] == 0.0:
-        longest -= 1
-    if longest < 0:
-        return
-    for step in range(steps):
-        if mixture[step, error + 1] == 0.0:
-            mixture[step, error] = mixture[longest, error] * math.sqrt(ladder[step] / ladder[longest])
-
-
-@loop
-def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, off: bool) -> float:
-    """Take one outcome, of a day off or not; return its deviation from the base that was known one bar ago."""
-    y, below = max(outcome, plan.lower), outcome < plan.lower
-    experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
-    parts = (moments.shape[0] - MOMENTS) // 2
-    day = plan.seasons[0]
-    here = plan.parts[t % day]
-    relative, settled = _settle(plan, row, scratch, t, y, below, off)
-    _borrow_errors(plan.ladder, row.mixture, 3 * experts)
-    steps = 0
-    while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
-        steps += 1
-    _reweigh(row.mixture, experts, steps, scratch.mean, scratch.weights)
-    count = row.mixture[0, 3 * experts + 1]
-    if settled > 0 and count > 2.0:
-        rate = max(1.0 / SHARE_DAYS, 1.0 / (2.0 + count / day)) / (day / parts)
-        moments[MOMENTS + parts + here] += rate * (relative / settled - moments[MOMENTS + parts + here])
-    _find(plan.places_ago, plan.places_start, t, 1, 1, scratch.at, cells)
-    base = _base(row.places, cells, math.nan)
-    newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
-    return _observe_deviation(plan, moments, here, y, base, newest)
-
-
-@loop
-def _is_usable(forecast: Floats, a: int) -> bool:
-    """Whether all of one forecast is finite and of a size that can be mixed."""
-    for h in range(forecast.shape[1]):
-        for j in range(forecast.shape[2]):
-            if not abs(forecast[a, h, j]) < LARGEST:
-                return False
-    return True
+# -- levels --------------------------------------------------------------------------------------------
 
 
 @inlined
 def _write_levels(
-    normal: Floats, median: int, lower: float, mixture: Floats, low: int, high: int, share: float, hourly: Floats,
-    part: int, mixed: float, local: float, trust: float, forecast: Floats, a: int, h: int,
+    plan: LayerPlan, row: LayerRow, low: int, high: int, share: float, part: int, mixed: float, local: float,
+    trust: float, forecast: Floats, a: int, h: int,
 ) -> bool:  # fmt: skip
-    """Replace the network's levels, h steps ahead, by the final ones; whether they are finite."""
+    """Replace the network's levels, h steps ahead, by the final ones; whether they are finite.
+
+    ``low``, ``high`` and ``share`` place h between two scored steps; ``trust`` is a in the equation of s.
+    """
+    mixture, hourly, normal, median = row.mixture, row.hourly, plan.normal, plan.median
     quantiles = normal.shape[0]
     first = mixture.shape[1] - quantiles
     center = forecast[a, h - 1, median]
@@ -731,7 +822,7 @@ def _write_levels(
             unit = max(abs(offset) / max(abs(normal[j]), 0.25), LEAST_SHARE * local)
             level = mixed + offset + tracked * unit
             finite = finite and math.isfinite(level)
-            forecast[a, h - 1, j] = max(level, lower)
+            forecast[a, h - 1, j] = max(level, plan.lower)
     forecast[a, h - 1, median] = mixed
     for j in range(median + 1, quantiles):
         forecast[a, h - 1, j] = max(forecast[a, h - 1, j], forecast[a, h - 1, j - 1])
@@ -741,132 +832,54 @@ def _write_levels(
 
 
 @inlined
-def _answer(
-    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, off: Flags, forecast: Floats, a: int
-) -> bool:  # fmt: skip
-    """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite.
+def _track_levels(
+    plan: LayerPlan, row: LayerRow, step: int, cell: int, y: float, below: bool, rate: float, shortfall: Floats
+) -> float:  # fmt: skip
+    """Move theta of one scored step after an outcome, by whether the issued levels held it, and add its shortfalls.
 
-    ``off`` [A, H + 1] says which bars from the newest on are days off; it is empty where that does not matter.
+    Return the weight of the shortfalls, 0 where no level was issued.
     """
-    x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
-    mixture, moments, pending, hourly = row.mixture, row.moments, row.pending, row.hourly
-    experts, day = expert.shape[0], plan.seasons[0]
-    shares = MOMENTS + (moments.shape[0] - MOMENTS) // 2
-    places, at, regression, cutoffs, deviations = row.places, scratch.at, row.regression, row.cutoff, row.deviation
-    rungs, rungs_next, rung_shares = plan.rung, plan.rung_next, plan.rung_share
-    steps, steps_next, step_shares = plan.step, plan.step_next, plan.step_share
-    places_ago, starts, day_ago, parts, normal = (
-        plan.places_ago,
-        plan.places_start,
-        plan.day_ago,
-        plan.parts,
-        plan.normal,
-    )
-    pending_start, ladder, median, lower, center = (
-        plan.pending_start,
-        plan.ladder,
-        plan.median,
-        plan.lower,
-        plan.center,
-    )
-    newest, cutoff, place = t % deviations.shape[0], t % cutoffs.shape[0], t % day
-    network, finite = _is_usable(forecast, a), True
-    better = off.shape[0] > 0 and network and moments[EDGE] >= 0.0
-    for h in range(1, plan.horizon + 1):
-        place = place + 1 if place + 1 < day else 0
-        part = parts[place]
-        _find(places_ago, starts, t, h, 0, at, cells)
-        base = _base(places, cells, cutoffs[cutoff, LAST])
-        ago = day_ago[h]
-        deviation = deviations[_back(newest, ago, deviations.shape[0])] if ago <= t else 0.0
-        _describe(places, cells, center, cutoffs, cutoff, base, deviation, moments[MOMENTS + part], x, expert)
-        expert[0] = forecast[a, h - 1, median] if network else math.nan
-        if plan.systems > 0:
-            _regress(rungs[h], rungs_next[h], rung_shares[h], regression, x, base, expert)
-        low, high, share = steps[h], steps_next[h], step_shares[h]
-        local = (1.0 - share) * mixture[low, 3 * experts] + share * mixture[high, 3 * experts]
-        local *= max(moments[shares + part], LEAST_SHARE)
-        if network and plan.network_reach > 0.0 and local > 0.0:
-            _within_reach(expert, plan.network_reach * local)
-        issued = expert[0]
-        _bounded(expert, lower)
-        for e in range(experts):
-            weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
-        alone = better and off[a, h]
-        mixed = expert[0] if alone else _mix(weights, expert, plan.exact)
-        if math.isnan(mixed):
-            mixed = max(0.0, lower)
-        cell = pending_start[low] + t % ladder[low] if share == 0.0 else -1
-        if cell >= 0:
-            pending[cell, median] = issued
-        trust = 1.0 if alone else weights[0] + plan.network_spread * (1.0 - weights[0]) if network else 0.0
-        written = _write_levels(
-            normal, median, lower, mixture, low, high, share, hourly, part, mixed, local, trust, forecast, a, h
-        )
-        finite = finite and written
-        if cell >= 0:
-            for j in range(forecast.shape[2]):
-                if j != median:
-                    pending[cell, j] = forecast[a, h - 1, j]
-    return finite
+    mixture, levels = row.mixture, plan.levels
+    first, weight, issued = mixture.shape[1] - levels.shape[0], plan.stands_for[step], 0.0
+    for j in range(levels.shape[0]):
+        level = row.pending[cell, j]
+        if j != plan.median and not math.isnan(level):
+            inside = 1.0 if below or y < level or (y == level and j > plan.median) else 0.0
+            mixture[step, first + j] = _clipped(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
+            shortfall[j] += weight * (levels[j] - inside)
+            issued = weight
+    return issued
+
+
+@inlined
+def _share_levels(
+    plan: LayerPlan, mixture: Floats, t: int, shortfall: Floats, issued: float, below: bool
+) -> None:  # fmt: skip
+    """Move theta of every scored step, by the weighted mean of their shortfalls, or of their widths'.
+
+    An outcome ``below`` the bound moves upper levels out to ``MOST_FOR_BELOW`` only.
+    """
+    levels, opposed = shortfall.shape[0], plan.opposed
+    first = mixture.shape[1] - levels
+    for step in range(plan.ladder.shape[0]):
+        if plan.ladder[step] > t:
+            break
+        rate = plan.shared_step[step] / issued
+        for j in range(levels):
+            short = (1.0 - opposed[j]) * shortfall[j] - opposed[j] * shortfall[plan.mirror[j]]
+            if below and j > plan.median and short > 0.0 and mixture[step, first + j] > MOST_FOR_BELOW:
+                continue
+            mixture[step, first + j] = _clipped(mixture[step, first + j] + rate * short, MOST_TRACKED)
+
+
+@inlined
+def _track_part(rate: float, hourly: Floats, part: int, shortfall: Floats) -> None:
+    """Move phi of a part of the day, by the sum of the shortfalls of its levels."""
+    for j in range(shortfall.shape[0]):
+        hourly[part, j] = _clipped(hourly[part, j] + rate * shortfall[j], MOST_TRACKED)
 
 
 @loop
-def learn_and_answer(
-    plan: LayerPlan, state: LayerState, scratch: Scratch, sequence: Ints, slots: Ints, orders: Ints,
-    outcomes: Floats, answer: Ints, forecast: Floats, before: Overwritten, finite: Flags, off_step: Flags, off: Flags,
-) -> None:  # fmt: skip
-    """Take K steps in order: learn from each outcome, then write the final forecast of each answer.
-
-    ``sequence`` [K] is a permutation of the steps that keeps the order of each series: steps of one series together
-    find its state in the processor's cache.
-    ``orders`` [K] is the number of steps of the series before this one; 0 resets its state.  ``outcomes`` [K] is NaN
-    where missing; ``answer`` [K] is the step's answer or -1.  ``forecast`` [A, H, Q] holds the network's levels in the
-    unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.  ``off_step``
-    [K] and ``off`` [A, H + 1], from the answer's bar on, say which bars are days off; both are empty where that does
-    not matter.
-    """
-    seasons = plan.seasons.shape[0]
-    for k in sequence:
-        slot, t = slots[k], orders[k]
-        outcome = _within(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
-        row = LayerRow(
-            state.observed[slot], state.deviation[slot], state.cutoff[slot], state.places[slot], state.pending[slot],
-            state.moments[slot], state.hourly[slot], state.regression[slot], state.mixture[slot],
-        )  # fmt: skip
-        if t == 0:
-            _reset(plan, row.moments, row.hourly, row.regression, row.mixture)
-        for s in range(seasons):
-            scratch.at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
-        cell = t % row.observed.shape[0]
-        before.observed[k] = row.observed[cell]
-        row.observed[cell], deviation = math.nan, math.nan
-        if not math.isnan(outcome):
-            row.observed[cell] = max(outcome, plan.lower)
-            deviation = _learn(plan, row, scratch, t, outcome, off_step.shape[0] > 0 and off_step[k])
-        cell = t % row.deviation.shape[0]
-        before.deviation[k] = row.deviation[cell]
-        row.deviation[cell] = deviation
-        cell = t % row.cutoff.shape[0]
-        for i in range(CUTOFF):
-            before.cutoff[k, i] = row.cutoff[cell, i]
-        _write_cutoff(row.moments, row.cutoff, cell)
-        for s in range(seasons):
-            cell = plan.places_start[s] + scratch.at[s]
-            for i in range(row.places.shape[1]):
-                before.places[k, s, i] = row.places[cell, i]
-            _write_place(
-                row.observed, t + plan.lead[s], plan.seasons[s], plan.depths[s], plan.exact, scratch.ordered,
-                row.places, cell,
-            )  # fmt: skip
-        if plan.systems > 0 and t > plan.seasons[0]:
-            system, r = divmod(t % (2 * plan.systems), 2)
-            if r < row.regression.shape[0]:
-                _solve(row.regression[r, system], scratch.factor, scratch.column, scratch.solved)
-        for step in range(plan.ladder.shape[0]):
-            cell = plan.pending_start[step] + t % plan.ladder[step]
-            for j in range(row.pending.shape[1]):
-                before.pending[k, step, j] = row.pending[cell, j]
-                row.pending[cell, j] = math.nan
-        if answer[k] >= 0:
-            finite[answer[k]] = _answer(plan, row, scratch, t, off, forecast, answer[k])
+def _clipped(value: float, most: float) -> float:
+    """Return a value within ±most."""
+    return min(max(value, -most), most)
