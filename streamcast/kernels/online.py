@@ -2,11 +2,12 @@
 
 One call of ``learn_and_answer`` takes the steps of a chunk, those of each series in order.  For each step it settles
 the forecasts of this bar, updates what is learned, and turns the network's forecast into the final one.  It reads
-outcomes up to the cutoff only.  All numbers are float64; an outcome that is not finite counts as missing, and
-outcomes are clipped at 1e100.  One below the spec's lower bound counts as the bound, which is the nearest that a
-forecast may come.  Only for the levels it is a miss, which moves upper ones out until they add ``MOST_FOR_BELOW``:
-more would widen intervals without end where many outcomes are below.  The network's forecast counts only if all of it
-is finite.
+outcomes up to the cutoff only.  All numbers are float64.
+
+An outcome that is not finite counts as missing, and outcomes are clipped at 1e100.  An outcome below the spec's lower
+bound counts as the bound, because no forecast lies below it.  Only the levels count it as a miss.  Such misses move an
+upper level out until it adds ``MOST_FOR_BELOW``: without that limit, intervals would widen without end where many
+outcomes are below.  The network's forecast counts only if all of it is finite.
 
 Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
 steps (the ladder), G regression steps (a coarser ladder), R regressions a step, E experts, P features, B parts of the
@@ -38,28 +39,38 @@ or (older specs) two of 120 and 7.  Each system is solved once in 2·G bars (Cho
 today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (1 − forget/S0)·R_e + r_e; V_e ← max(1,
 (1 − forget/S0)·V_e + r_e²).  w_e ∝ max(0, (R_e + R̄_e)/2) / ((V_e + V̄_e)/2), where R̄, V̄ are means over the ladder;
 if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.  Where the spec
-says so, the network is held within ``network_reach`` · local (below) of the range of the others: one that has learned
-from few bars may be far out after an outage, long before its weight falls.
+says so, the network is held within ``network_reach`` · local (below) of the range of the others: a network that has
+learned from few bars may be far out after an outage, long before its weight falls.
 
-**Levels.**  sigma is the running mean of |y − m|, memory 60 + 3·h bars.  A step whose outcomes have not come borrows
-the sigma of the longest step g that has one, times √(h / g).  The share of sigma by part of the day has a memory of 14
-days; local = sigma · max(share, .05).  With z_j the normal quantile in mean absolute errors, and a the network's
-weight: s_j = a·(network_j − network's median) + (1 − a)·z_j·local, q_j = m + s_j + theta_j·max(|s_j| / max(|z_j|, .25),
-.05·local), at least ``lower``, ordered outwards from the median.  theta_j ← theta_j + eta·(level_j − [y < issued
-q_j]) within ±20: adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170), eta = max(coverage step ·
-h^-.3 · √min(1, 24/S0), 1/(n + 10)).  Steps also learn from one another, because a bar tells one step hardly more than
-the next: at a bar, every theta_j moves by the mean of (level_j − [y < issued q_j]) over the ladder as well, times
-shared coverage step · h^-.15 · √min(1, 24/S0).  New models share widths alone (``shared_widths``): in the place of
-its own shortfall, a level has half of it minus half of that of its mirror, 1 − level_j, so that both move outwards or
-inwards; the mean weighs a scored step by the steps ahead that it stands for, and every step moves by it times shared
-coverage step · √(24 / max(24, S0, H)): with whole steps, levels swing where outcomes come a week late.  A step's own
-eta has h^-1 then in the place of h^-.3: near steps learn from themselves, far ones from all.  For s_j, a
-counts for a + ``network_spread``·(1 − a).  phi_j(p), p being the bar's part of the day, moves by the mean itself times
-hourly coverage step · min(1, 24/S0), within ±20; a target bar has theta_j + phi_j(its part) in the place of theta_j.
+**Levels.**  Their widths follow the errors, and their places follow the outcomes that they held.
 
-**Days off.**  Simple forecasts repeat days of another kind.  Where the spec says so, a target bar on a day off has the
-network's forecast alone while edge >= 0: at bars of days off, edge ← (1 − 1/(4·S0))·edge + the mean over the ladder of
-(|y − m| − |y − network|) / sigma within ±10.
+*Widths.*  sigma is the running mean of |y − m|, memory 60 + 3·h bars.  A step whose outcomes have not come borrows the
+sigma of the longest step g that has one, times √(h / g).  share is the mean of |y − m| / sigma by part of the day,
+memory 14 days.  local = sigma · max(share, .05).  z_j is the normal quantile in mean absolute errors.  With w the
+network's weight, a = w + ``network_spread``·(1 − w):
+
+    s_j = a·(network_j − network's median) + (1 − a)·z_j·local
+    q_j = m + s_j + theta_j·max(|s_j| / max(|z_j|, .25), .05·local)
+
+q_j is at least ``lower``, and levels are ordered outwards from the median.
+
+*Places.*  short_j = level_j − [y < issued q_j].  This is adaptive conformal inference (Gibbs & Candès 2021, arXiv
+2106.00170): theta_j ← theta_j + eta·short_j within ±20, with eta = max(coverage step · h^-.3 · √min(1, 24/S0),
+1/(n + 10)).  Steps also learn from one another, because a bar tells one step hardly more than the next: at a bar, every
+theta_j moves by the mean of short_j over the ladder as well, times shared coverage step · h^-.15 · √min(1, 24/S0).
+
+New models share widths alone (``shared_widths``).  In the place of short_j, the mean is of half of it minus half of
+that of its mirror, 1 − level_j, so that both levels move outwards or inwards.  It weighs a scored step by the steps
+ahead that it stands for.  Every step moves by it times shared coverage step · √(24 / max(24, S0, H)): with whole steps,
+levels swing where outcomes come a week late.  A step's own eta then has h^-1 in the place of h^-.3: near steps learn
+from themselves, far ones from all.
+
+phi_j(p), p being the bar's part of the day, moves by the mean of short_j itself, times hourly coverage step ·
+min(1, 24/S0), within ±20.  A target bar has theta_j + phi_j(its part) in the place of theta_j.
+
+**Days off.**  There, simple forecasts repeat days of another kind.  Where the spec says so, the network alone forecasts
+the target bars of days off, while edge >= 0.  At bars of days off, edge ← (1 − 1/(4·S0))·edge + the mean over the
+ladder of (|y − m| − |y − network|) / sigma within ±10.
 
 Between scored steps, weights, sigma and theta are linear in the step, and so are the coefficients of the regressions.
 

@@ -34,45 +34,60 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
+# Columns of a score: absolute error of the median, mean pinball loss, whether the outer quantiles held the outcome, and
+# the absolute error of the naive forecast.
 ERROR, PINBALL, COVERED, NAIVE = 0, 1, 2, 3
-"""Columns of a score: absolute error of the median, mean pinball loss, covered by the outer quantiles, naive error."""
 
-RESIDUAL_ALPHA = 0.01
+# Columns of a residual's state: how many errors, the rarity at which the newest event began, bars since then, the two
+# slow means of signed errors (from MEANS on), and three tails (from TAILS on): of errors, then of the means.
+COUNT, RARITY, SINCE, MEANS, TAILS = 0, 1, 2, 3, 5
+
+# Columns of a tail: the mean of its values, u, m, and how many values were above u.
+SIZE, START, EXCESS, EXCEEDED = 0, 1, 2, 3
+TAIL = 4
+
+RESIDUAL = TAILS + 3 * TAIL
+"""Numbers of a residual's state."""
 
 NORMAL = 2
 """Numbers of a residual's state under the normal law: mean square, count."""
+RESIDUAL_ALPHA = 0.01
+"""What the normal law's mean square forgets, a bar."""
 
-COUNT, RARITY, SINCE, MEANS, TAILS, TAIL, RESIDUAL = 0, 1, 2, 3, 5, 4, 17
-"""A residual's state: how many errors, the rarity at which an event began, bars since, two means, three tails of four
-numbers each (errors, then means); and how many numbers these are."""
-SIZE, START, EXCESS, EXCEEDED = 0, 1, 2, 3
-"""A tail: mean of the values, u, m, and how many values were above u."""
+MEMORIES = (12.0, 48.0)
+"""Bars that the slow means of errors remember."""
+LARGEST_ERROR = 8.0
+"""Errors are clipped here for the slow means, in units of their mean size."""
+ROUNDING = 1e-9
+"""An error below this share of the value is rounding: none."""
 
 FORGET = 0.001
+"""What the numbers of a tail forget, a bar."""
 IN_TAIL = 0.025
-NATURAL = math.log(10.0)
+"""The share of values that a tail has."""
 TAIL_RARITY = -math.log10(IN_TAIL)
+"""The rarity at which a tail begins."""
+NATURAL = math.log(10.0)
 FIRST_ERRORS = 40
-"""Errors before the anomaly is known: 1 / IN_TAIL.  Until then u is four times their mean, as of a Laplace law."""
+"""Errors before the anomaly is known: 1 / IN_TAIL."""
 FIRST_START = 4.0
+"""Until then u is so many times their mean, as of a Laplace law."""
 TRACKED = 8.0
 """Steps of u: so many times the rate of forgetting, as a share of u."""
 PRIOR_EXCESS, PRIOR_EXCEEDED = 0.35, 2.0
 """What m is before the tail has values, and how many it counts for: a heavier tail than Laplace's, for caution."""
 MOST_EXCESS = 0.5
 """How much more than m a value counts in m."""
-MEMORIES = (12.0, 48.0)
-"""Bars that the slow means of errors remember."""
-LARGEST_ERROR = 8.0
+MOST_RARITY = 12.0
+
 EVENT_BARS = 96.0
+"""How long an event lasts."""
 EVENT_RARITY = 3.0
+"""The rarity at which an event begins."""
 FURTHER = 1.0
 """Powers of ten by which a bar must be rarer than its event's beginning to be reported."""
 WITHIN_EVENT = 0.9
 """The largest anomaly of a bar that belongs to an event already reported."""
-MOST_RARITY = 12.0
-ROUNDING = 1e-9
-"""An error below this share of the value is rounding: none."""
 
 
 @loop
@@ -98,77 +113,6 @@ def scale_back(
 
 
 @loop
-def _normal_law(residual: Floats, error: float) -> float:
-    """Take one error into [mean square, count]; return the share of smaller ones if errors are normal."""
-    spread = math.sqrt(residual[0])
-    residual[1] += 1.0
-    residual[0] += max(1.0 / residual[1], RESIDUAL_ALPHA) * (error * error - residual[0])
-    return math.erf(abs(error) / (spread * math.sqrt(2.0))) if spread > 0.0 else math.nan
-
-
-@loop
-def _rarity(residual: Floats, slot: int, tail: int, count: float, value: float) -> float:
-    """Take the ``count``-th value (not negative) into a tail; return how rare it was before, in powers of ten."""
-    rate = max(1.0 / count, FORGET)
-    start, rarity, exceeded = residual[slot, tail + START], 0.0, value > residual[slot, tail + START]
-    if exceeded and start > 0.0:
-        excess = math.log(value / start)
-        counted = residual[slot, tail + EXCEEDED]
-        expected = (residual[slot, tail + EXCESS] * counted + PRIOR_EXCESS * PRIOR_EXCEEDED) / (
-            counted + PRIOR_EXCEEDED
-        )
-        rarity = min(TAIL_RARITY + excess / (expected * NATURAL), MOST_RARITY)
-        if count > FIRST_ERRORS:
-            residual[slot, tail + EXCEEDED] += 1.0
-            share = max(1.0 / residual[slot, tail + EXCEEDED], FORGET / IN_TAIL)
-            residual[slot, tail + EXCESS] += share * (
-                min(excess, expected + MOST_EXCESS) - residual[slot, tail + EXCESS]
-            )
-    elif exceeded:
-        rarity = MOST_RARITY
-    elif start > 0.0:
-        rarity = TAIL_RARITY * value / start
-    residual[slot, tail + SIZE] += rate * (value - residual[slot, tail + SIZE])
-    if count <= FIRST_ERRORS:
-        residual[slot, tail + START] = FIRST_START * residual[slot, tail + SIZE]
-    else:
-        residual[slot, tail + START] = max(
-            start * (1.0 + TRACKED * rate * ((1.0 if exceeded else 0.0) - IN_TAIL)), residual[slot, tail + SIZE]
-        )
-    return rarity
-
-
-@loop
-def _rarity_of_error(residual: Floats, slot: int, error: float) -> float:
-    """Take one error; return how rare it or a mean of errors is, in powers of ten, NaN while unknown."""
-    residual[slot, COUNT] += 1.0
-    count, size = residual[slot, COUNT], residual[slot, TAILS + SIZE]
-    relative = min(max(error / size, -LARGEST_ERROR), LARGEST_ERROR) if size > 0.0 else 0.0
-    rarity = _rarity(residual, slot, TAILS, count, abs(error))
-    for i in range(2):
-        mean = MEANS + i
-        residual[slot, mean] += (relative - residual[slot, mean]) / MEMORIES[i]
-        rarity = max(rarity, _rarity(residual, slot, TAILS + (1 + i) * TAIL, count, abs(residual[slot, mean])))
-    return rarity if count > FIRST_ERRORS else math.nan
-
-
-@loop
-def _report(residual: Floats, slot: int, rarity: float) -> float:
-    """Return the anomaly of an answer whose bar is so rare; an event is reported when it begins."""
-    usual = 1.0 - math.exp(-rarity * NATURAL)
-    share = usual * usual * usual
-    if (
-        residual[slot, RARITY] > 0.0
-        and residual[slot, SINCE] <= EVENT_BARS
-        and rarity <= residual[slot, RARITY] + FURTHER
-    ):
-        return min(share, WITHIN_EVENT)
-    if rarity >= EVENT_RARITY:
-        residual[slot, RARITY], residual[slot, SINCE] = rarity, 0.0
-    return share
-
-
-@loop
 def score(
     awaiting: Floats, residual: Floats, slots: Ints, orders: Ints, observed: Floats, naive: Floats, answer: Ints,
     forecast: Floats, scored: Ints, levels: Floats, median: int,
@@ -181,42 +125,114 @@ def score(
     [K, J, 4] (NaN where no forecast was pending), before [K, J, Q] (the overwritten forecasts, for discard),
     anomaly [A]: the share of bars that are less unusual (NaN while unknown).
     """
-    last = levels.shape[0] - 1
-    normal = residual.shape[1] == NORMAL
     for k in range(slots.shape[0]):
         slot, a = slots[k], answer[k]
         y = observed[k]
-        surprise = math.nan
+        surprise = math.nan  # the error of the forecast that was made one bar before
         base = 0
         for j in range(scored.shape[0]):
             ahead = scored[j]
-            cell = awaiting[slot, base + orders[k] % ahead]
+            pending = awaiting[slot, base + orders[k] % ahead]
             base += ahead
             scores[k, j] = math.nan
-            if orders[k] >= ahead and not math.isnan(cell[0]) and not math.isnan(y):
-                loss = 0.0
-                for q in range(last + 1):
-                    e = y - cell[q]
-                    loss += levels[q] * e if e >= 0.0 else (levels[q] - 1.0) * e
-                scores[k, j, ERROR] = abs(y - cell[median])
-                scores[k, j, PINBALL] = loss / (last + 1)
-                scores[k, j, COVERED] = 1.0 if cell[0] <= y <= cell[last] else 0.0
-                scores[k, j, NAIVE] = abs(y - naive[k, j])
+            if orders[k] >= ahead and not math.isnan(pending[0]) and not math.isnan(y):
+                _compare(pending, y, naive[k, j], levels, median, scores[k, j])
                 if ahead == 1:
-                    surprise = y - cell[median]
-            for q in range(last + 1):
-                before[k, j, q] = cell[q]
-                cell[q] = forecast[a, ahead - 1, q] if a >= 0 else math.nan
+                    surprise = y - pending[median]
+            for q in range(levels.shape[0]):
+                before[k, j, q] = pending[q]
+                pending[q] = forecast[a, ahead - 1, q] if a >= 0 else math.nan
         if orders[k] == 0:
             residual[slot] = 0.0
-        if normal:
-            share = math.nan if math.isnan(surprise) else _normal_law(residual[slot], surprise)
-        else:
-            residual[slot, SINCE] += 1.0
-            share = math.nan
-            if not math.isnan(surprise):
-                rarity = _rarity_of_error(residual, slot, 0.0 if abs(surprise) < ROUNDING * abs(y) else surprise)
-                if a >= 0 and not math.isnan(rarity):
-                    share = _report(residual, slot, rarity)
+        share = _anomaly(residual[slot], y, surprise, a >= 0)
         if a >= 0:
             anomaly[a] = share
+
+
+@loop
+def _compare(pending: Floats, y: float, naive: float, levels: Floats, median: int, score: Floats) -> None:
+    """Write the score [4] of a forecast [Q] whose outcome is y."""
+    last, loss = levels.shape[0] - 1, 0.0
+    for q in range(last + 1):
+        e = y - pending[q]
+        loss += levels[q] * e if e >= 0.0 else (levels[q] - 1.0) * e
+    score[ERROR] = abs(y - pending[median])
+    score[PINBALL] = loss / (last + 1)
+    score[COVERED] = 1.0 if pending[0] <= y <= pending[last] else 0.0
+    score[NAIVE] = abs(y - naive)
+
+
+@loop
+def _anomaly(residual: Floats, y: float, surprise: float, answered: bool) -> float:
+    """Take the error of one bar, NaN where there is none; return the bar's anomaly, NaN while unknown.
+
+    Only an answer reports an event.
+    """
+    if residual.shape[0] == NORMAL:
+        return math.nan if math.isnan(surprise) else _normal_law(residual, surprise)
+    residual[SINCE] += 1.0
+    if math.isnan(surprise):
+        return math.nan
+    rarity = _rarity_of_error(residual, 0.0 if abs(surprise) < ROUNDING * abs(y) else surprise)
+    return _report(residual, rarity) if answered and not math.isnan(rarity) else math.nan
+
+
+@loop
+def _rarity_of_error(residual: Floats, error: float) -> float:
+    """Take one error; return how rare it or a mean of errors is, in powers of ten, NaN while unknown."""
+    residual[COUNT] += 1.0
+    count, size = residual[COUNT], residual[TAILS + SIZE]
+    relative = min(max(error / size, -LARGEST_ERROR), LARGEST_ERROR) if size > 0.0 else 0.0
+    rarity = _rarity(residual[TAILS : TAILS + TAIL], count, abs(error))
+    for i in range(2):
+        residual[MEANS + i] += (relative - residual[MEANS + i]) / MEMORIES[i]
+        first = TAILS + (1 + i) * TAIL
+        rarity = max(rarity, _rarity(residual[first : first + TAIL], count, abs(residual[MEANS + i])))
+    return rarity if count > FIRST_ERRORS else math.nan
+
+
+@loop
+def _rarity(tail: Floats, count: float, value: float) -> float:
+    """Take the ``count``-th value (not negative) into a tail; return how rare it was before, in powers of ten."""
+    rate = max(1.0 / count, FORGET)
+    start, rarity, exceeded = tail[START], 0.0, value > tail[START]
+    if exceeded and start > 0.0:
+        excess = math.log(value / start)
+        counted = tail[EXCEEDED]
+        expected = (tail[EXCESS] * counted + PRIOR_EXCESS * PRIOR_EXCEEDED) / (counted + PRIOR_EXCEEDED)
+        rarity = min(TAIL_RARITY + excess / (expected * NATURAL), MOST_RARITY)
+        if count > FIRST_ERRORS:
+            tail[EXCEEDED] += 1.0
+            share = max(1.0 / tail[EXCEEDED], FORGET / IN_TAIL)
+            tail[EXCESS] += share * (min(excess, expected + MOST_EXCESS) - tail[EXCESS])
+    elif exceeded:
+        rarity = MOST_RARITY
+    elif start > 0.0:
+        rarity = TAIL_RARITY * value / start
+    tail[SIZE] += rate * (value - tail[SIZE])
+    if count <= FIRST_ERRORS:
+        tail[START] = FIRST_START * tail[SIZE]
+    else:
+        tail[START] = max(start * (1.0 + TRACKED * rate * ((1.0 if exceeded else 0.0) - IN_TAIL)), tail[SIZE])
+    return rarity
+
+
+@loop
+def _report(residual: Floats, rarity: float) -> float:
+    """Return the anomaly of an answer whose bar is so rare; an event is reported when it begins."""
+    usual = 1.0 - math.exp(-rarity * NATURAL)
+    share = usual * usual * usual
+    if residual[RARITY] > 0.0 and residual[SINCE] <= EVENT_BARS and rarity <= residual[RARITY] + FURTHER:
+        return min(share, WITHIN_EVENT)
+    if rarity >= EVENT_RARITY:
+        residual[RARITY], residual[SINCE] = rarity, 0.0
+    return share
+
+
+@loop
+def _normal_law(residual: Floats, error: float) -> float:
+    """Take one error into [mean square, count]; return the share of smaller ones if errors are normal."""
+    spread = math.sqrt(residual[0])
+    residual[1] += 1.0
+    residual[0] += max(1.0 / residual[1], RESIDUAL_ALPHA) * (error * error - residual[0])
+    return math.erf(abs(error) / (spread * math.sqrt(2.0))) if spread > 0.0 else math.nan
