@@ -124,8 +124,8 @@ class Network(nn.Module):
         )
         self.aligned = (
             make(
-                "target", TARGETS, composition.target, inputs=widths[0], lags=shape.lags, horizon=shape.horizon,
-                numbers=self.head.numbers, shape=shape.targets, highway=self.highway is not None,
+                "target", TARGETS, composition.target, inputs=widths[0], lags=shape.lags, numbers=self.head.numbers,
+                shape=shape.targets, highway=self.highway is not None,
             )
             if shape.targets is not None and composition.target is not None and self.head.shifts
             else None

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcast.spec.calendar_bars import MONTH_MS, WEEKDAYS
+from streamcast.spec.local_time import DAY_MS
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -160,30 +161,29 @@ def _ratio(part: float, whole: float) -> float:
 
 # -- words -----------------------------------------------------------------------------------------------
 
-_DAY: Final = 86_400_000
-_WEEK: Final = 7 * _DAY
+_WEEK: Final = 7 * DAY_MS
 _BARS: Final = {
     1_000: "second",
     60_000: "minute",
     3_600_000: "hour",
-    _DAY: "day",
+    DAY_MS: "day",
     _WEEK: "week",
-    **dict.fromkeys(range(28 * _DAY, 31 * _DAY + 1, _DAY), "month"),
-    **dict.fromkeys(range(90 * _DAY, 92 * _DAY + 1, _DAY), "quarter"),
+    **dict.fromkeys(range(28 * DAY_MS, 31 * DAY_MS + 1, DAY_MS), "month"),
+    **dict.fromkeys(range(90 * DAY_MS, 92 * DAY_MS + 1, DAY_MS), "quarter"),
     MONTH_MS: "month",
     3 * MONTH_MS: "quarter",
 }
 _SEASONS: Final = {
     60_000: "of the last minute",
     3_600_000: "of the last hour",
-    _DAY: "yesterday",
+    DAY_MS: "yesterday",
     _WEEK: "last week",
-    **dict.fromkeys(range(360 * _DAY, 372 * _DAY + 1, _DAY), "last year"),
+    **dict.fromkeys(range(360 * DAY_MS, 372 * DAY_MS + 1, DAY_MS), "last year"),
     12 * MONTH_MS: "last year",
 }
 _UNITS: Final = (
     (_WEEK, "week"),
-    (_DAY, "day"),
+    (DAY_MS, "day"),
     (3_600_000, "hour"),
     (60_000, "minute"),
     (1_000, "second"),
@@ -202,7 +202,7 @@ def naive_name(season: int, freq: int) -> str:
     when = _SEASONS.get(season * freq)
     if when is None:
         return f"the value {span_name(season, freq)} earlier"
-    bar = "weekday" if freq == _DAY and when == "last week" else _BARS.get(freq, "time")
+    bar = "weekday" if freq == DAY_MS and when == "last week" else _BARS.get(freq, "time")
     return f"the same {bar} {when}"
 
 

@@ -73,9 +73,8 @@ class RNN(Fused):
     """h' = tanh(Wx + b + Uh + b') (Elman 1990)."""
 
     def __init__(self, inputs: int, hidden: int = 64) -> None:
-        multiple_of_eight(
-            "hidden", hidden, least=16
-        )  # eight rows of weights take a kernel whose rows depend on each other
+        # Eight rows of weights take a kernel whose rows depend on each other.
+        multiple_of_eight("hidden", hidden, least=16)
         super().__init__(inputs, hidden, nn.RNN)
 
     def unroll(self, x_TBF: Tensor, state: State, dt_TB: Tensor | None = None) -> tuple[Tensor, State]:

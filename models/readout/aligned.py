@@ -79,11 +79,10 @@ class Aligned(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, lags: int, horizon: int, numbers: int, shape: TargetShape, highway: bool,  # noqa: FBT001
+        self, inputs: int, lags: int, numbers: int, shape: TargetShape, highway: bool,  # noqa: FBT001
         hidden: int = 64, second: int = 32, dropout: float = 0.1,
     ) -> None:  # fmt: skip
         super().__init__()
-        del horizon
         multiple_of_eight("the read-out's hidden", hidden)
         multiple_of_eight("the read-out's second", second)
         within("the read-out's dropout", dropout, 0, 0.9)

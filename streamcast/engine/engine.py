@@ -153,6 +153,7 @@ class Engine:
     def _chunk(
         self, steps: Steps, counts: Counts, outcomes: npt.NDArray[np.uint8], lap: Callable[[str], None]
     ) -> tuple[Forecasts, Scores]:
+        """Answer and score the steps of one chunk; writes the outcome of answers that are not finite."""
         k, answers = int(counts.steps[0]), int(counts.answers[0])
         forecast, finite = self._network_forecast(steps, counts, answers)
         lap("inference")

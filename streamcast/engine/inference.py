@@ -14,8 +14,7 @@ import torch
 from streamcast.engine.readout import LoopedReadOut
 from streamcast.engine.slab import Slab
 from streamcast.engine.tiles import Tiles, whole_tiles
-from streamcast.kernels import rings as memory
-from streamcast.kernels import waves
+from streamcast.kernels import rings, waves
 from streamcast.kernels.advance import Counts, Steps
 from streamcast.models.network import Network
 from streamcast.models.readout.aligned import TargetInputs
@@ -35,14 +34,14 @@ Fewer are more calls of torch, more leave the cache (DECISIONS.md, 93).
 
 @dataclass(slots=True)
 class ScaleSteps:
-    """The K steps of one scale in a chunk: slots, numbers in their series, base steps, inputs, outputs."""
+    """The K steps of one scale in a chunk."""
 
-    slots: Ints
-    order: Ints
-    after: Ints
-    x: Singles
-    dt: Singles
-    y: Singles = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    slots: Ints  # K
+    order: Ints  # K: number of steps of the series before this one
+    after: Ints  # K: the base step that closed the bar
+    x: Singles  # K, F: inputs
+    dt: Singles  # K: bars since the previous step
+    y: Singles = field(default_factory=lambda: np.empty((0, 0), np.float32))  # K, H: outputs, once they are there
 
 
 class Inference:
@@ -54,12 +53,14 @@ class Inference:
         loops = spec.targets is not None and spec.targets.loops
         self._aligned = [LoopedReadOut(aligned, spec.horizon) for aligned in network.read_outs] if loops else []
         self._slab = slab
-        self._scratch = np.empty(0, np.int64)
+        self._row_of_slot = np.empty(0, np.int64)  # memory of ``waves.arrange``
         self._tiles = Tiles()
         self._fresh = [
             {name: tensor[0].clone() for name, tensor in network.initial_state(s, 1).items()}
             for s in range(1 + len(spec.scales))
         ]
+        # By scale: memory for the past outputs of a block of answers, and how many are real; None where only the newest
+        # output is read.
         self._memories = [
             (torch.zeros(BLOCK_ROWS, size, width), torch.zeros(BLOCK_ROWS, dtype=torch.int64))
             if f"past.{scale}" in slab.arrays
@@ -70,8 +71,8 @@ class Inference:
 
     def step(self, steps: Steps, counts: Counts) -> list[ScaleSteps]:
         """Run the recurrent layers of every scale over the steps of a chunk; return the steps with their outputs."""
-        if len(self._scratch) < self._slab.capacity:
-            self._scratch = np.full(self._slab.capacity, -1, np.int64)
+        if len(self._row_of_slot) < self._slab.capacity:
+            self._row_of_slot = np.full(self._slab.capacity, -1, np.int64)
         scales = [_scale_steps(scale, steps, counts) for scale in range(len(self._fresh))]
         for scale, part in enumerate(scales):
             part.y = self._recur(scale, part.slots, part.order == 0, part.x, part.dt)
@@ -83,7 +84,7 @@ class Inference:
         They may cross.
         """
         q = np.empty((answers, *self._shape), np.float32)
-        rings = [self._slab.arrays.get(f"past.{scale}") for scale in range(len(scales))]
+        pasts = [self._slab.arrays.get(f"past.{scale}") for scale in range(len(scales))]
         before = [np.empty_like(part.y) for part in scales]
         done = [0] * len(scales)
         most = self._block_rows()
@@ -93,13 +94,13 @@ class Inference:
                 at, rows = steps.answer_step[block], block.stop - block.start
                 whole = slice(first, first + whole_tiles(rows))
                 memories, filled = [], []
-                for scale, (part, ring, kept) in enumerate(zip(scales, rings, self._memories, strict=True)):
+                for scale, (part, ring, kept) in enumerate(zip(scales, pasts, self._memories, strict=True)):
                     if ring is None or kept is None:
                         memories.append(torch.from_numpy(self._tiles.gather("newest", part.y, at)[:, None]))
                         filled.append(self._one[: whole_tiles(rows)])
                         continue
                     recent, have = kept
-                    done[scale] = memory.remember(
+                    done[scale] = rings.remember(
                         ring, part.slots, part.order, part.y, part.after, before[scale], done[scale], at,
                         steps.slot[at], steps.answer_order[scale, block], recent.numpy(), have.numpy(),
                     )  # fmt: skip
@@ -110,9 +111,9 @@ class Inference:
                     self._aligned,
                 )  # fmt: skip
                 q[block] = q_tile[:rows].numpy()
-        for scale, (part, ring) in enumerate(zip(scales, rings, strict=True)):
+        for scale, (part, ring) in enumerate(zip(scales, pasts, strict=True)):
             if ring is not None:
-                memory.write_rest(ring, part.slots, part.order, part.y, before[scale], done[scale])
+                rings.write_rest(ring, part.slots, part.order, part.y, before[scale], done[scale])
                 self._slab.overwrote(f"past.{scale}", part.slots, part.order % ring.shape[1], before[scale])
         return q
 
@@ -134,7 +135,7 @@ class Inference:
         y = np.empty((len(slots), self._network.outputs[scale]), np.float32)
         if len(slots) == 0:
             return y
-        rows, counts, order = waves.arrange(slots, self._scratch)
+        rows, counts, order = waves.arrange(slots, self._row_of_slot)
         x_sorted, dt_sorted = self._tiles.gather("x", x, order), self._tiles.gather("dt", dt, order)
         cold_sorted = cold[order] if cold.any() else None
         y_sorted = np.empty_like(y)

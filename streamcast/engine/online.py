@@ -36,7 +36,7 @@ class Layer:
     """Learns from the outcomes of every series and turns the network's forecasts into the final ones."""
 
     def __init__(self, spec: ModelSpec, online: Online, slab: Slab) -> None:
-        self._plan = plan(spec, online)
+        self._plan = layer_plan(spec, online)
         self._scratch = online_kernel.new_scratch(self._plan)
         self._slab = slab
 
@@ -77,7 +77,7 @@ class Layer:
         self._slab.overwrote(f"online.{name}", np.repeat(slots, rings), positions.ravel(), cells)
 
 
-def plan(spec: ModelSpec, online: Online) -> LayerPlan:
+def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
     """Return the constants of a spec for the layer's kernel."""
     horizon = spec.horizon
     seasons = np.array(sorted(set(spec.seasons)), np.int64)
@@ -142,15 +142,15 @@ def plan(spec: ModelSpec, online: Online) -> LayerPlan:
     )
 
 
-def layer_fields(spec: ModelSpec, online_spec: Online) -> dict[str, Field]:
+def layer_fields(spec: ModelSpec, online: Online) -> dict[str, Field]:
     """Return the layer's part of the layout of one series' state."""
-    constants = plan(spec, online_spec)
+    constants = layer_plan(spec, online)
     quantiles, experts, features = len(spec.quantiles), len(constants.first_regret), constants.features
     parts = int(constants.parts[-1]) + 1
     bars = int((constants.depths * constants.seasons).max())
     deviations = -(-spec.horizon // int(constants.seasons[0])) * int(constants.seasons[0]) + 1
     rings, pending = np.diff(constants.places_start).tolist(), constants.ladder.tolist()
-    row, columns = 3 * experts + 2 + quantiles, online_kernel.MEDIAN + online_spec.medians
+    row, columns = 3 * experts + 2 + quantiles, online_kernel.MEDIAN + online.medians
     regressions = len(constants.keep_rows) or 2  # of no system each: snapshots of earlier versions have this shape
     equations = (regressions, constants.systems, features * (features + 1) // 2 + 2 * features)
     fields = {
@@ -160,7 +160,7 @@ def layer_fields(spec: ModelSpec, online_spec: Online) -> dict[str, Field]:
         "places": Field((sum(rings), columns), np.float64, 0, tuple((size, 0) for size in rings)),
         "pending": Field((sum(pending), quantiles), np.float64, 0, tuple((size, 0) for size in pending)),
         "moments": Field((online_kernel.MOMENTS + 2 * parts,), np.float64, scale=0),
-        "hourly": Field((parts if online_spec.hourly_coverage_step else 0, quantiles), np.float64, scale=0),
+        "hourly": Field((parts if online.hourly_coverage_step else 0, quantiles), np.float64, scale=0),
         "regression": Field(equations, np.float64, scale=0),
         "mixture": Field((len(pending), row), np.float64, scale=0),
     }

@@ -34,20 +34,20 @@ class Slab:
     def __init__(self, layout: StateLayout, max_series: int) -> None:
         self._layout = layout
         self._max_series = max_series
-        self._index: dict[Partition, dict[str, int]] = {}
-        self._oldest: dict[Partition, list[tuple[int, int]]] = {}
-        self._numbers: dict[Partition, int] = {}
-        self._keys: list[str] = []
-        self._texts: list[bytes] = []
+        self._index: dict[Partition, dict[str, int]] = {}  # the slot of each key
+        self._oldest: dict[Partition, list[tuple[int, int]]] = {}  # heaps of (seen, slot), once a partition is full
+        self._numbers: dict[Partition, int] = {}  # of partitions, as in ``_partition_of``
+        self._keys: list[str] = []  # by slot
+        self._texts: list[bytes] = []  # the same as JSON strings
         self._free: list[int] = []
-        self._undo: Undo | None = None
+        self._undo: Undo | None = None  # of the open stage
         self.evictions = 0
         """How many series the newest stage evicted."""
         self.arrays: dict[str, Array] = {
             name: np.zeros((FIRST_SLOTS, *f.shape), f.dtype) for name, f in layout.fields.items()
         }
-        self._partition_of = np.full(FIRST_SLOTS, -1, np.int64)
-        self._seen = np.full(FIRST_SLOTS, -1, np.int64)
+        self._partition_of = np.full(FIRST_SLOTS, -1, np.int64)  # by slot, -1 where it is free
+        self._seen = np.full(FIRST_SLOTS, -1, np.int64)  # by slot: the newest offset of its series
         self.rows = self._rows()
 
     def _rows(self) -> WindowState:
@@ -188,14 +188,17 @@ class Slab:
 
     def promote(self) -> None:
         """Keep what the open stage changed, if a stage is open."""
-        self.discard(())
+        self._end_stage({})
 
     def discard(self, partitions: Collection[Partition] | None = None) -> None:
         """Put back what the open stage changed, of all partitions or of these; keep the rest."""
+        self._end_stage({p: n for p, n in self._numbers.items() if partitions is None or p in partitions})
+
+    def _end_stage(self, undone: Mapping[Partition, int]) -> None:
+        """End the open stage, if there is one: put back the changes of some partitions, given with their numbers."""
         undo, self._undo = self._undo, None
         if undo is None:
             return
-        undone = {p: n for p, n in self._numbers.items() if partitions is None or p in partitions}
         if undone:
             undo.put_back(undone, self._partition_of, {**self.arrays, "seen": self._seen}, self._index)
         for partition in undone:

@@ -35,13 +35,13 @@ def arrange(slots: Ints, row_of_slot: Ints) -> tuple[Ints, Ints, Ints]:
         most = max(most, counts[row])
 
     # Counting sort of the rows by falling count; equal counts keep the order of first appearance.
-    longer = np.zeros(most + 2, np.int64)  # longer[c]: rows with more than c - 1 steps
+    at_least = np.zeros(most + 2, np.int64)  # at_least[c]: rows with c steps or more
     for row in range(found):
-        longer[counts[row]] += 1
+        at_least[counts[row]] += 1
     for c in range(most, 0, -1):
-        longer[c] += longer[c + 1]
+        at_least[c] += at_least[c + 1]
     rank = np.empty(found, np.int64)
-    place = longer[1:].copy()  # place[c - 1 + 1]: where the next row with c steps goes
+    place = at_least[1:].copy()  # place[c]: where the next row with c steps goes, behind those with more
     ordered = np.empty(found, np.int64)
     ordered_counts = np.empty(found, np.int64)
     for row in range(found):
@@ -53,7 +53,7 @@ def arrange(slots: Ints, row_of_slot: Ints) -> tuple[Ints, Ints, Ints]:
 
     starts = np.zeros(most + 1, np.int64)  # where each wave begins
     for wave in range(most):
-        starts[wave + 1] = starts[wave] + longer[wave + 1]
+        starts[wave + 1] = starts[wave] + at_least[wave + 1]
     order = np.empty(total, np.int64)
     done = np.zeros(found, np.int64)
     for k in range(total):

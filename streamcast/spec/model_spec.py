@@ -16,14 +16,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from streamcast.errors import Option, OptionError
 from streamcast.spec.calendar_bars import Calendar, Grid, parse_step
-from streamcast.spec.local_time import UTC_TIME, LocalTime
+from streamcast.spec.local_time import DAY_MS, UTC_TIME, LocalTime
 
-_UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
-_LONGEST_MS = 10_000 * 366 * 86_400_000
+_LONGEST_MS = 10_000 * 366 * DAY_MS
 _MOST_OPEN_BARS = 10_000
-_TTL_MS, _TTL_BARS = 30 * 86_400_000, 30
-_AHEAD_MS = DAY_MS = 86_400_000
+_TTL_MS, _TTL_BARS = 30 * DAY_MS, 30
+_AHEAD_MS = DAY_MS
 
 
 def parse_duration(value: object) -> int:

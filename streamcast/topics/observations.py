@@ -35,6 +35,7 @@ MOST_NAMED = 12
 EARLIEST_MS = -62_135_596_800_000  # year 1
 LATEST_MS = 253_402_300_799_999  # year 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,9 +342,6 @@ def _event_time(ts: int | str) -> int:
         remedy = f", and looks like {unit.name}: write epoch milliseconds" if unit else ""
         raise _Refused("time", f"{ts} ms lies outside the years 1 to 9999{remedy}")
     return ts
-
-
-_MILLISECOND = timedelta(milliseconds=1)
 
 
 def _doubtful(raws: Sequence[bytes | None], messages: Sequence[Any], ahead: AheadField | None) -> list[int]:

@@ -68,7 +68,7 @@ def by_hand(
 @pytest.mark.parametrize("highway", [True, False])
 def test_it_computes_the_equations_of_its_docstring(*, softmax: int, mean: bool, highway: bool) -> None:
     shape = replace(TARGETS, softmax=softmax, mean=mean)
-    part = Aligned(inputs=24, lags=32, horizon=6, numbers=3, shape=shape, highway=highway, hidden=16, second=8).eval()
+    part = Aligned(inputs=24, lags=32, numbers=3, shape=shape, highway=highway, hidden=16, second=8).eval()
     context_BD, lags_BL, bars, highway_Bh = torch.randn(8, 24), torch.randn(8, 32), target_bars(8), torch.randn(8, 6)
     with torch.no_grad():
         moved_Bh, numbers_BhP = part(context_BD, lags_BL, bars, highway_Bh if highway else None)
@@ -106,9 +106,7 @@ def test_a_new_network_forecasts_within_the_range_of_its_candidates() -> None:
 
 def test_it_learns_what_only_the_target_bar_tells() -> None:
     """The outcome is a table's entry plus the second seasonal value: nothing in the context or the lags says so."""
-    part = Aligned(
-        inputs=8, lags=8, horizon=6, numbers=1, shape=TARGETS, highway=False, hidden=32, second=16, dropout=0.0
-    )
+    part = Aligned(inputs=8, lags=8, numbers=1, shape=TARGETS, highway=False, hidden=32, second=16, dropout=0.0)
     effect = torch.randn(8) * 2
     optimiser = torch.optim.Adam(part.parameters(), lr=0.01)
     for _ in range(300):

@@ -36,7 +36,7 @@ def read_outs(draw: st.DrawFn) -> tuple[Aligned, int, int, bool]:
     seasonal, softmax = draw(st.integers(1, FEATURES)), draw(st.sampled_from([0, 16]))
     shape = TargetShape(FEATURES, seasonal, ROWS, softmax, draw(st.booleans()))
     part = Aligned(
-        WIDTH, LAGS, horizon, draw(st.integers(1, 5)), shape, highway=highway, hidden=draw(st.sampled_from([8, 24, 64]))
+        WIDTH, LAGS, draw(st.integers(1, 5)), shape, highway=highway, hidden=draw(st.sampled_from([8, 24, 64]))
     )
     for weight in part.parameters():
         torch.nn.init.normal_(weight, std=draw(st.sampled_from([0.1, 1.0])))
@@ -79,7 +79,7 @@ def test_a_row_has_the_same_bytes_in_any_tile_at_any_place(drawn: tuple[Aligned,
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_what_is_not_finite_stays_so_and_touches_no_other_row(value: float) -> None:
     torch.manual_seed(3)
-    part = Aligned(WIDTH, LAGS, 6, 3, TargetShape(FEATURES, 5, ROWS), highway=True).eval()
+    part = Aligned(WIDTH, LAGS, 3, TargetShape(FEATURES, 5, ROWS), highway=True).eval()
     context_BD, lags_BL, bars, highway_Bh = inputs(16, 6, 3)
     with torch.inference_mode():
         whole, _ = LoopedReadOut(part, 6)(context_BD, lags_BL, bars, highway_Bh)

@@ -10,7 +10,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from harness.streams import GRU, model_spec
-from streamcast.engine.online import layer_fields, plan, regression_ladder, scored_ladder
+from streamcast.engine.online import layer_fields, layer_plan, regression_ladder, scored_ladder
 from streamcast.kernels import online
 from streamcast.kernels.online import LayerState, Overwritten, learn_and_answer, new_scratch
 from streamcast.spec.model_spec import NEW_ONLINE, ONLINE_AFTER_FEW_BARS, ONLINE_BESIDE_NETWORK, ModelSpec, Online
@@ -41,7 +41,7 @@ def run(
 ) -> Floats:  # fmt: skip
     """Answer every bar of one series; [K, H, Q].  ``off`` says of K + H bars which are on days off."""
     assert spec.online is not None
-    constants, k, quantiles = plan(spec, spec.online), len(y), len(spec.quantiles)
+    constants, k, quantiles = layer_plan(spec, spec.online), len(y), len(spec.quantiles)
     state = state or state_of(spec)
     forecast = np.full((k, spec.horizon, quantiles), np.nan) if network is None else network.copy()
     before = Overwritten(
@@ -263,7 +263,7 @@ def test_places_that_were_written_ahead_have_the_bits_of_a_search_at_the_cutoff(
 ) -> None:
     seasons, horizon = seasons_and_horizon
     spec = spec_of(seasons, horizon, online=NEW_ONLINE)
-    constants, state = plan(spec, NEW_ONLINE), state_of(spec)
+    constants, state = layer_plan(spec, NEW_ONLINE), state_of(spec)
     memory, columns = new_scratch(constants).ordered, state.places.shape[2]
     y = daily(150, 4, np.random.default_rng(1), 0.3)
     for t in range(len(y)):
