@@ -140,10 +140,13 @@ Every name is a model: a spec is `{{"kind": name, option: value, ...}}`, and `{{
 parts below freely. This page is written by `streamcast model zoo --markdown`.
 
 All are built here for {SHAPE.features[0]} features, {SHAPE.lags} lags and {SHAPE.horizon} steps × \
-{len(SHAPE.quantiles)} quantiles. State is bytes a series, the ring of past
-outputs included. A step is a bar stepped and answered: the best time in µs, on one thread, for 1, 8 and 256 rows at
-once. A model that streams carries its state from bar to bar: `tile` equals the whole sequence bit for bit in tiles of
-eight rows, `float64` to 1e-12 in float64. A window-only model keeps its inputs and re-reads them at every answer.
+{len(SHAPE.quantiles)} quantiles. State is in bytes a series, the ring of past
+outputs included. The step column has the time to step one bar and answer it, for 1, 8 and 256 rows at once: the best
+of many, in µs, on one thread.
+
+A model that streams carries its state from bar to bar. Its steps equal the whole sequence: `tile` bit for bit, in
+tiles of eight rows, `float64` to 1e-12 in float64. A window-only model keeps its inputs and re-reads them at every
+answer.
 """
 
 
