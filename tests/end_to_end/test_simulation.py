@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -48,14 +47,6 @@ def seeds_of(mutation: str) -> Iterator[int]:
     """The seeds that look for a broken protocol."""
     yield TRIED_FIRST.get(mutation, 0)
     yield from range(ENOUGH)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))

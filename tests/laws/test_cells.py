@@ -4,7 +4,7 @@ Shapes: T steps, B rows, F inputs, H outputs.
 """
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
@@ -85,14 +85,6 @@ law = settings(max_examples=15, deadline=None, derandomize=True)
 lengths = st.integers(1, 24)
 seeds = st.integers(0, 2**16)
 tiles = st.sampled_from([8, 16, 24, 40, 72])
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=sorted(LISTED), scope="module")

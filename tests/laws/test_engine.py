@@ -5,12 +5,11 @@ What is compared are outcomes, forecasts as JSON bytes, and the digests of the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import orjson
 import pytest
-import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -51,14 +50,6 @@ MAY_BE_MISSING = {
     *(f"online.{name}" for name in ("observed", "deviation", "cutoff", "places", "pending")),
 }
 """Arrays of the state that hold NaN."""
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def drawn(data: st.DataObject, name: str, keys: Sequence[str] = TWELVE, most: int = 60) -> list[Line]:

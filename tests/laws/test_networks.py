@@ -4,7 +4,7 @@ Shapes: T steps, B rows, N windows, R past outputs, H width, h horizon steps, K 
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,6 @@ SMALL: Mapping[str, Any] = {
 TOGETHER = {"two lstm-attention": ("lstm-attention", 2), "three gru-window": ("gru-window", 3)}
 """Several networks of a kind, whose mean forecasts."""
 NAMES = [*sorted(MODELS.keys() - {"network"}), *TOGETHER]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def small(name: str) -> dict[str, Any]:

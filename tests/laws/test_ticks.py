@@ -76,6 +76,14 @@ def reading(time: int, value: float) -> Line:
     return Line("a", time, (value,) * len(EMPTY))
 
 
+def arrivals(drawn: list[tuple[int, tuple[float, ...]]], delays: list[int]) -> tuple[list[Line], list[Line], Line]:
+    """Ticks in the order of their times, the same as they arrive after their delays, and one that closes all bars."""
+    times = itertools.accumulate((step for step, _ in drawn), initial=START)
+    ordered = [Line("a", time, row) for time, (_, row) in zip(times, drawn, strict=False)]
+    arrived = [line.time + delay for line, delay in zip(ordered, delays, strict=False)]
+    return ordered, [line for _, line in sorted(zip(arrived, ordered, strict=True))], closing(ordered[-1].time)
+
+
 @given(
     st.lists(st.tuples(st.integers(1, MINUTE), values), min_size=1, max_size=30),
     st.lists(st.integers(0, GRACE), min_size=30, max_size=30),
@@ -84,11 +92,7 @@ def reading(time: int, value: float) -> Line:
 def test_the_order_of_arrival_within_the_grace_does_not_matter(
     drawn: list[tuple[int, tuple[float, ...]]], delays: list[int]
 ) -> None:
-    times = itertools.accumulate((step for step, _ in drawn), initial=START)
-    ordered = [Line("a", time, row) for time, (_, row) in zip(times, drawn, strict=False)]
-    end = closing(ordered[-1].time)
-    arrivals = [line.time + delay for line, delay in zip(ordered, delays, strict=False)]
-    delayed = [line for _, line in sorted(zip(arrivals, ordered, strict=True))]
+    ordered, delayed, end = arrivals(drawn, delays)
     trace = drive(engine("ticks"), delayed)
     assert LATE not in trace.outcomes.values()
     for got, want in zip(_flat(steps_of([*delayed, end])), _flat(steps_of([*ordered, end])), strict=True):
@@ -107,11 +111,7 @@ def test_the_order_of_arrival_within_the_grace_does_not_matter(
 def test_neither_does_it_matter_about_the_longest_gap(
     drawn: list[tuple[int, tuple[float, ...]]], delays: list[int]
 ) -> None:
-    times = itertools.accumulate((step for step, _ in drawn), initial=START)
-    ordered = [Line("a", time, row) for time, (_, row) in zip(times, drawn, strict=False)]
-    end = closing(ordered[-1].time)
-    arrivals = [line.time + delay for line, delay in zip(ordered, delays, strict=False)]
-    delayed = [line for _, line in sorted(zip(arrivals, ordered, strict=True))]
+    ordered, delayed, end = arrivals(drawn, delays)
     for got, want in zip(_windows([*delayed, end]), _windows([*ordered, end]), strict=True):
         np.testing.assert_array_equal(got, want)
 

@@ -24,8 +24,7 @@ SHAPE = Shape(features=(8,), lags=32, horizon=6, quantiles=(0.1, 0.5, 0.9), targ
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+def seed() -> None:
     torch.manual_seed(31)
 
 

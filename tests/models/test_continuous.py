@@ -1,6 +1,5 @@
 """Shapes: T steps, B rows, F inputs, H hidden units."""
 
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -16,14 +15,6 @@ from streamcast.models.cells.elementwise import previous
 from tests.reference_cells import drawn, largest_error, unicornn
 
 STEPS, ROWS = 25, 3
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def sequence(inputs: int = 5) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Shapes: T steps, B rows, F features, H width, R past outputs, L lags, h horizon steps, Q quantiles."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from itertools import pairwise
 
@@ -33,12 +33,8 @@ Read = tuple[list[Tensor], list[Tensor], Tensor]
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def seed() -> None:
     torch.manual_seed(10)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=[ONE_SCALE, THREE_SCALES], ids=["one scale", "three scales"])

@@ -14,11 +14,6 @@ from streamcast.models.readout.aligned import Aligned, TargetInputs, TargetShape
 WIDTH, LAGS, FEATURES, ROWS = 24, 40, 16, 40
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def inputs(rows: int, horizon: int, codes: int, spread: float = 1.0) -> tuple[Tensor, Tensor, TargetInputs, Tensor]:
     bars = TargetInputs(
         spread * torch.randn(rows, horizon, FEATURES),
