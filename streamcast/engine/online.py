@@ -78,7 +78,7 @@ class Layer:
 
 
 def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
-    """Return the constants of a spec for the layer's kernel."""
+    """Return the constants of a spec for the layer's kernel; the docstring of ``kernels.online`` has the equations."""
     horizon = spec.horizon
     seasons = np.array(sorted(set(spec.seasons)), np.int64)
     day = int(seasons[0])

@@ -127,6 +127,16 @@ class WindowState(NamedTuple):
     ahead_of: Ints  # slots, 2: whether there is such a bar, and its number; no columns without known inputs
 
 
+class Past(NamedTuple):
+    """The target of one series as target bars read it: relative to its mean, in its unit."""
+
+    ring: Floats  # bar n is at n modulo the ring's length
+    absent: npt.NDArray[np.bool_]  # the same: whether it was not observed
+    oldest: int  # the number of the oldest bar in the ring
+    mean: float
+    reciprocal: float  # of the unit
+
+
 class Bar(NamedTuple):
     """Memory for one bar at a time; C columns each, where nothing else is said."""
 
@@ -603,18 +613,17 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
     out.last[a] = last
     out.scale[a] = unit
     out.warm[a] = n >= plan.warm_up
+    reciprocal = 1.0 / unit
     if plan.seasons.shape[0] > 0:
-        mean, absent = rows.level[slot, 0, MEAN], rows.absent[slot]
+        mean = rows.level[slot, 0, MEAN]
         out.mean[a] = mean
         out.level[a] = _normalised(last, rows.level[slot, 0], plan.least, plan.tiny)
-        oldest = max(n - window, 0)
+        past = Past(ring, rows.absent[slot], max(n - window, 0), mean, reciprocal)
         _align_targets(
-            plan, ring, absent, oldest, mean, unit, rows.ahead[slot], n, out.label[k], out.bar.target_x,
-            out.target_x[a], out.target_codes[a],
-        )  # fmt: skip
+            plan, past, rows.ahead[slot], n, out.label[k], out.bar.target_x, out.target_x[a], out.target_codes[a]
+        )
     if lags == 0:
         return
-    reciprocal = 1.0 / unit
     row = out.lags[a]  # oldest first; before the first bar of the series, its value
     have = min(n, lags)
     first = (n - have) % window
@@ -643,32 +652,29 @@ def _clipped(value: float) -> float:
 
 @loop
 def _align_targets(
-    plan: Plan, ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, mean: float, unit: float, ahead: Floats,
-    n: int, label: int, x_GH: Singles, x_HG: Singles, codes_HT: Ints,
+    plan: Plan, past: Past, ahead: Floats, n: int, label: int, x_GH: Singles, x_HG: Singles, codes_HT: Ints
 ) -> None:  # fmt: skip
     """Write what is known about the bars of the horizon; names and order are ``features.target_names``.
 
-    ``ring`` and ``absent`` hold the n bars of the series at their number modulo the ring's length, from ``oldest`` on.
+    The series has n bars, and the newest begins at ``label``.
     ``x_GH`` is memory for the same numbers, a feature after the other: runs of bars vectorise there.
     """
     seasonal = 0
     for s in range(plan.seasons.shape[0]):
         seasonal += plan.back[s]
     aligned, share = seasonal + plan.alike, plan.missing_share
-    reciprocal, j, next_feature = 1.0 / unit, 0, aligned + (1 if share else aligned)
+    j, next_feature = 0, aligned + (1 if share else aligned)
     x_GH[aligned:next_feature] = 0.0
     for s in range(plan.seasons.shape[0]):
         season, h = plan.seasons[s], 0
         while h < plan.horizon:  # a run of consecutive bars
             stop = min((h // season + 1) * season, plan.horizon)
             order = n + h - (h // season + 1) * season
-            _align_runs(
-                ring, absent, oldest, season, plan.back[s], mean, reciprocal, order, h, stop, j, aligned, share, x_GH
-            )
+            _align_run(past, season, plan.back[s], order, h, stop, j, aligned, share, x_GH)
             h = stop
         j += plan.back[s]
     if plan.alike > 0:
-        _align_alike(plan, ring, absent, oldest, mean, reciprocal, n, label, seasonal, x_GH)
+        _align_alike(plan, past, n, label, seasonal, x_GH)
     if share:
         for h in range(plan.horizon):
             x_GH[aligned, h] /= aligned
@@ -682,18 +688,18 @@ def _align_targets(
 
 
 @loop
-def _align_runs(
-    ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, season: int, back: int, mean: float, reciprocal: float,
-    order: int, h: int, stop: int, j: int, aligned: int, share: bool, x_GH: Singles,
+def _align_run(
+    past: Past, season: int, back: int, order: int, h: int, stop: int, j: int, aligned: int, share: bool, x_GH: Singles
 ) -> None:  # fmt: skip
-    """Write the steps h to ``stop`` of ``back`` features from the j-th of ``aligned`` on, and that they are missing.
+    """Write the steps from h to ``stop`` of ``back`` features, from the j-th on, and which of them are missing.
 
-    The first is of the bars from ``order`` on, each further one of those a ``season`` earlier.
+    The first feature has the bars from ``order`` on, each further one those a ``season`` earlier.  Behind the
+    ``aligned`` features of all seasons are their flags, or the one number that they ``share``.
     """
-    window = ring.shape[0]
+    window = past.ring.shape[0]
     for f in range(j, j + back):
         row, flags = x_GH[f], x_GH[aligned if share else aligned + f]
-        step = h + min(max(oldest - order, 0), stop - h)
+        step = h + min(max(past.oldest - order, 0), stop - h)
         for i in range(h, step):
             row[i] = 0.0
             flags[i] += 1.0
@@ -701,12 +707,12 @@ def _align_runs(
             bar = order + step - h
             first = bar % window
             count = min(stop - step, window - first)
-            values, gaps = ring[first : first + count], absent[first : first + count]
-            _relative(values, mean, reciprocal, row[step : step + count])
+            values, gaps = past.ring[first : first + count], past.absent[first : first + count]
+            _relative(values, past.mean, past.reciprocal, row[step : step + count])
             if _any(gaps):
                 for i in range(count):
                     if gaps[i]:
-                        older = (_older(ring, absent, bar + i, oldest, season) - mean) * reciprocal
+                        older = (_older(past, bar + i, season) - past.mean) * past.reciprocal
                         row[step + i] = _clipped(older)
                         flags[step + i] += 1.0
             step += count
@@ -714,11 +720,12 @@ def _align_runs(
 
 
 @loop
-def _older(ring: Floats, absent: npt.NDArray[np.bool_], order: int, oldest: int, season: int) -> float:
+def _older(past: Past, order: int, season: int) -> float:
     """Return the newest observed value whole seasons before a bar without one, or else the bar's filled value."""
+    ring, absent = past.ring, past.absent
     for older in range(1, OLDER_SEASONS + 1):
         before = order - older * season
-        if before < oldest:
+        if before < past.oldest:
             break
         if not absent[before % ring.shape[0]]:
             return ring[before % ring.shape[0]]
@@ -734,10 +741,7 @@ def _any(flags: npt.NDArray[np.bool_]) -> bool:
 
 
 @loop
-def _align_alike(
-    plan: Plan, ring: Floats, absent: npt.NDArray[np.bool_], oldest: int, mean: float, reciprocal: float, n: int,
-    label: int, first: int, x_GH: Singles,
-) -> None:  # fmt: skip
+def _align_alike(plan: Plan, past: Past, n: int, label: int, first: int, x_GH: Singles) -> None:
     """Write the target at the place of each target bar on earlier days of its kind, from feature ``first`` on.
 
     A day before counts as the local day before, also where the clock was changed in between.
@@ -752,12 +756,10 @@ def _align_alike(
         kind, back = _likeness(calendar, day), h // plan.day
         for k in range(plan.alike):
             back += 1
-            while n + stop - 1 - back * plan.day >= oldest and _likeness(calendar, day - back) != kind:
+            while n + stop - 1 - back * plan.day >= past.oldest and _likeness(calendar, day - back) != kind:
                 back += 1
             order, week = n + h - back * plan.day, 7 * plan.day
-            _align_runs(
-                ring, absent, oldest, week, 1, mean, reciprocal, order, h, stop, first + k, aligned, share, x_GH
-            )
+            _align_run(past, week, 1, order, h, stop, first + k, aligned, share, x_GH)
         h = stop
 
 
@@ -822,20 +824,8 @@ def align_positions(
     for p in range(at.shape[0]):
         n = at[p] - begins[p] + 1
         run = slice(begins[p], at[p] + 1)
-        _align_targets(
-            plan,
-            filled[run],
-            absent[run],
-            max(n - window, 0),
-            means[p],
-            units[p],
-            ahead[p],
-            n,
-            labels[p],
-            x_GH,
-            x[p],
-            codes[p],
-        )
+        past = Past(filled[run], absent[run], max(n - window, 0), means[p], 1.0 / units[p])
+        _align_targets(plan, past, ahead[p], n, labels[p], x_GH, x[p], codes[p])
 
 
 # -- calendar ------------------------------------------------------------------------------------------

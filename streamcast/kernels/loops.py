@@ -4,6 +4,9 @@ numba counts the references of every array that a function is given, takes out o
 with one locked instruction at each begin and end.  In small functions that take dozens of arrays, these were a third of
 the work (DECISIONS.md, 91).  A loop here only borrows its arrays: its caller in Python holds them until it returns.  So
 it cannot make an array; memory that it needs is passed to it.
+
+numba passes a tuple by value, which for two dozen arrays takes as long as a short loop.  So a short ``loop`` takes the
+arrays that it reads.  An ``inlined`` part may take a whole tuple: its parameters are only names.
 """
 
 from __future__ import annotations
@@ -25,6 +28,6 @@ def loop(function: Loop) -> Loop:
 
 
 def inlined(function: Loop) -> Loop:
-    """Compile a part that becomes code of each loop that calls it: dozens of arrays take as long to pass as to use."""
+    """Compile a part that becomes code of each loop that calls it."""
     compiled: Loop = njit(**_COMPILED, inline="always")(function)
     return compiled

@@ -28,7 +28,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from streamcast.kernels.loops import loop
+from streamcast.kernels.loops import inlined, loop
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -149,7 +149,7 @@ def score(
             anomaly[a] = share
 
 
-@loop
+@inlined
 def _compare(pending: Floats, y: float, naive: float, levels: Floats, median: int, score: Floats) -> None:
     """Write the score [4] of a forecast [Q] whose outcome is y."""
     last, loss = levels.shape[0] - 1, 0.0
@@ -162,7 +162,7 @@ def _compare(pending: Floats, y: float, naive: float, levels: Floats, median: in
     score[NAIVE] = abs(y - naive)
 
 
-@loop
+@inlined
 def _anomaly(residual: Floats, y: float, surprise: float, answered: bool) -> float:
     """Take the error of one bar, NaN where there is none; return the bar's anomaly, NaN while unknown.
 
@@ -177,7 +177,7 @@ def _anomaly(residual: Floats, y: float, surprise: float, answered: bool) -> flo
     return _report(residual, rarity) if answered and not math.isnan(rarity) else math.nan
 
 
-@loop
+@inlined
 def _rarity_of_error(residual: Floats, error: float) -> float:
     """Take one error; return how rare it or a mean of errors is, in powers of ten, NaN while unknown."""
     residual[COUNT] += 1.0

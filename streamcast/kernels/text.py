@@ -40,184 +40,7 @@ _FALSE = np.frombuffer(b"false", np.uint8)
 _STARTS = np.frombuffer(b',"ds":[', np.uint8)
 
 
-def _writing_eight(typing: Any, buffer: Any, at: Any, value: Any) -> Any:
-    """Generate: write the eight bytes of an integer from buffer[at] on, the lowest first."""
-    del typing, at, value
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _place(context, builder, signature.args[0], args)
-        eight = context.get_value_type(types.uint64).as_pointer()
-        builder.store(args[2], builder.bitcast(place, eight), align=1)
-        return context.get_dummy_value()
-
-    return types.void(buffer, types.int64, types.uint64), generate
-
-
-def _writing_bytes(typing: Any, buffer: Any, at: Any, text: Any) -> Any:
-    """Generate: write an array of bytes from buffer[at] on."""
-    del typing, at
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source = context.make_array(signature.args[2])(context, builder, args[2])
-        place = _place(context, builder, signature.args[0], args)
-        copy: Any = cgutils.raw_memcpy
-        copy(builder, place, source.data, source.nitems, 1)
-        return context.get_dummy_value()
-
-    return types.void(buffer, types.int64, text), generate
-
-
-def _place(context: Any, builder: Any, buffer: Any, args: Any) -> Any:
-    """Return the address of buffer[at], the first two of ``args``."""
-    return builder.gep(context.make_array(buffer)(context, builder, args[0]).data, [args[1]])
-
-
-_write_eight: Any = intrinsic(_writing_eight)
-_write_all: Any = intrinsic(_writing_bytes)
-
-
-@inlined
-def _times_power(value: float, exponent: int) -> float:
-    """Return value · 10^exponent, rounded once where the power is exact."""
-    if exponent >= 0:
-        return value * _POWERS[exponent] if exponent < 23 else value * 1e22 * 10.0 ** (exponent - 22)
-    if exponent > -23:
-        return value / _POWERS[-exponent]
-    return value / 1e22 / 10.0 ** (-exponent - 22)
-
-
-@loop
-def write_integer(buffer: Bytes, at: int, value: int) -> int:
-    """Write an integer in decimal; return the position after it."""
-    if value < 0:
-        buffer[at] = _MINUS
-        at += 1
-        value = -value
-    digits = 1
-    rest = value // 10
-    while rest > 0:
-        digits += 1
-        rest //= 10
-    for i in range(digits - 1, -1, -1):
-        buffer[at + i] = _ZERO + value % 10
-        value //= 10
-    return at + digits
-
-
-@inlined
-def write_number(buffer: Bytes, at: int, value: float, resolution: float) -> int:
-    """Write a finite number rounded to 6 significant digits; return the position after it.
-
-    Where their unit is larger than ``resolution``, more digits are written, at most 15.
-    """
-    if value == 0.0:
-        buffer[at] = _ZERO
-        return at + 1
-    if value < 0.0:
-        buffer[at] = _MINUS
-        at += 1
-        value = -value
-    exponent = _exponent(value)
-    mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
-    if mantissa < 100_000:  # the exponent was one too high
-        exponent -= 1
-        mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
-    if mantissa >= 1_000_000:
-        exponent += 1
-        mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
-    if value > mantissa * resolution and LEAST_FINE < value < LARGEST_FINE:
-        return _write_fine(buffer, at, value, exponent, resolution)
-    if exponent < -5 or exponent > 15:
-        at = _write_digits(buffer, at, mantissa, 1)
-        buffer[at] = _E
-        return write_integer(buffer, at + 1, exponent)
-    if exponent >= 0:
-        return _write_digits(buffer, at, mantissa, exponent + 1)
-    buffer[at] = _ZERO
-    buffer[at + 1] = _POINT
-    at += 2
-    for _ in range(-exponent - 1):
-        buffer[at] = _ZERO
-        at += 1
-    return _write_digits(buffer, at, mantissa, 0)
-
-
-@loop
-def _write_fine(buffer: Bytes, at: int, value: float, exponent: int, resolution: float) -> int:
-    """Write a positive number with as many digits as make their unit at most ``resolution``, in any form of JSON."""
-    if value < _times_power(1.0, exponent):  # six digits were rounded up to the next power of ten
-        exponent -= 1
-    digits = DIGITS
-    while digits < MOST_DIGITS and _times_power(1.0, exponent + 1 - digits) > resolution:
-        digits += 1
-    mantissa = int(_times_power(value, digits - 1 - exponent) + 0.5)
-    if mantissa >= int(_POWERS[digits]):
-        exponent += 1
-        mantissa = int(_times_power(value, digits - 1 - exponent) + 0.5)
-    while mantissa % 10 == 0:
-        mantissa //= 10
-        digits -= 1
-    if exponent < -5 or exponent > 15:
-        at = write_integer(buffer, at, mantissa)
-        buffer[at] = _E
-        return write_integer(buffer, at + 1, exponent + 1 - digits)
-    if exponent >= digits - 1:
-        at = write_integer(buffer, at, mantissa)
-        for _ in range(exponent + 1 - digits):
-            buffer[at] = _ZERO
-            at += 1
-        return at
-    if exponent < 0:
-        buffer[at] = _ZERO
-        buffer[at + 1] = _POINT
-        for _ in range(-exponent - 1):
-            buffer[at + 2] = _ZERO
-            at += 1
-        return write_integer(buffer, at + 2, mantissa)
-    for i in range(digits, exponent + 1, -1):
-        buffer[at + i] = _ZERO + mantissa % 10
-        mantissa //= 10
-    buffer[at + exponent + 1] = _POINT
-    write_integer(buffer, at, mantissa)
-    return at + digits + 1
-
-
-@inlined
-def _exponent(value: float) -> int:
-    """Return floor(log10(value)) or one more; the most common range takes comparisons instead of a logarithm."""
-    if 1.0 <= value < 1e6:
-        exponent = 0
-        for power in range(1, DIGITS):
-            exponent += value >= _POWERS[power]
-        return exponent
-    return math.floor(math.log10(value))
-
-
-@inlined
-def _write_digits(buffer: Bytes, at: int, mantissa: int, whole: int) -> int:
-    """Write 6 digits without trailing zeros, and a point after the first ``whole`` (0: the point is written).
-
-    Eight bytes are written at once, whatever the number of digits; the next number overwrites those that are too many.
-    """
-    high = np.uint32(mantissa) // np.uint32(1000)
-    low = np.uint32(mantissa) - high * np.uint32(1000)
-    digits = DIGITS - (_TRAILING[low] if low else 3 + _TRAILING[high])
-    text = _TRIPLES[high] | _TRIPLES[low] << np.uint64(24)
-    pointed = 0 < whole < DIGITS
-    if pointed:
-        place = np.uint64(8 * whole)
-        before = (np.uint64(1) << place) - np.uint64(1)
-        text = (text & before) | np.uint64(_POINT) << place | (text & ~before) << np.uint64(8)
-    _write_eight(buffer, at, text)
-    for i in range(DIGITS, whole):
-        buffer[at + i] = _ZERO
-    return at + (digits + pointed if digits > whole else max(whole, digits))
-
-
-@inlined
-def _write_bytes(buffer: Bytes, at: int, text: Bytes) -> int:
-    _write_all(buffer, at, text)
-    return at + text.shape[0]
+# -- forecasts -----------------------------------------------------------------------------------------
 
 
 @loop
@@ -271,3 +94,189 @@ def write_forecasts(
         at = write_integer(buffer, at, offsets[a])
         at = _write_bytes(buffer, at, pieces[piece_ends[p + 4] : piece_ends[p + 5]])
         ends[a] = at
+
+
+@inlined
+def _write_bytes(buffer: Bytes, at: int, text: Bytes) -> int:
+    _write_all(buffer, at, text)
+    return at + text.shape[0]
+
+
+# -- numbers -------------------------------------------------------------------------------------------
+
+
+@inlined
+def write_number(buffer: Bytes, at: int, value: float, resolution: float) -> int:
+    """Write a finite number rounded to 6 significant digits; return the position after it.
+
+    Where their unit is larger than ``resolution``, more digits are written, at most 15.
+    """
+    if value == 0.0:
+        buffer[at] = _ZERO
+        return at + 1
+    if value < 0.0:
+        buffer[at] = _MINUS
+        at += 1
+        value = -value
+    exponent = _exponent(value)
+    mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
+    if mantissa < 100_000:  # the exponent was one too high
+        exponent -= 1
+        mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
+    if mantissa >= 1_000_000:
+        exponent += 1
+        mantissa = int(_times_power(value, DIGITS - 1 - exponent) + 0.5)
+    if value > mantissa * resolution and LEAST_FINE < value < LARGEST_FINE:
+        return _write_fine(buffer, at, value, exponent, resolution)
+    if exponent < -5 or exponent > 15:
+        at = _write_digits(buffer, at, mantissa, 1)
+        buffer[at] = _E
+        return write_integer(buffer, at + 1, exponent)
+    if exponent >= 0:
+        return _write_digits(buffer, at, mantissa, exponent + 1)
+    buffer[at] = _ZERO
+    buffer[at + 1] = _POINT
+    at += 2
+    for _ in range(-exponent - 1):
+        buffer[at] = _ZERO
+        at += 1
+    return _write_digits(buffer, at, mantissa, 0)
+
+
+@inlined
+def _exponent(value: float) -> int:
+    """Return floor(log10(value)) or one more; the most common range takes comparisons instead of a logarithm."""
+    if 1.0 <= value < 1e6:
+        exponent = 0
+        for power in range(1, DIGITS):
+            exponent += value >= _POWERS[power]
+        return exponent
+    return math.floor(math.log10(value))
+
+
+@inlined
+def _write_digits(buffer: Bytes, at: int, mantissa: int, whole: int) -> int:
+    """Write 6 digits without trailing zeros, and a point after the first ``whole`` (0: the point is written).
+
+    Eight bytes are written at once, whatever the number of digits; the next number overwrites those that are too many.
+    """
+    high = np.uint32(mantissa) // np.uint32(1000)
+    low = np.uint32(mantissa) - high * np.uint32(1000)
+    digits = DIGITS - (_TRAILING[low] if low else 3 + _TRAILING[high])
+    text = _TRIPLES[high] | _TRIPLES[low] << np.uint64(24)
+    pointed = 0 < whole < DIGITS
+    if pointed:
+        place = np.uint64(8 * whole)
+        before = (np.uint64(1) << place) - np.uint64(1)
+        text = (text & before) | np.uint64(_POINT) << place | (text & ~before) << np.uint64(8)
+    _write_eight(buffer, at, text)
+    for i in range(DIGITS, whole):
+        buffer[at + i] = _ZERO
+    return at + (digits + pointed if digits > whole else max(whole, digits))
+
+
+@loop
+def _write_fine(buffer: Bytes, at: int, value: float, exponent: int, resolution: float) -> int:
+    """Write a positive number with as many digits as make their unit at most ``resolution``, in any form of JSON."""
+    if value < _times_power(1.0, exponent):  # six digits were rounded up to the next power of ten
+        exponent -= 1
+    digits = DIGITS
+    while digits < MOST_DIGITS and _times_power(1.0, exponent + 1 - digits) > resolution:
+        digits += 1
+    mantissa = int(_times_power(value, digits - 1 - exponent) + 0.5)
+    if mantissa >= int(_POWERS[digits]):
+        exponent += 1
+        mantissa = int(_times_power(value, digits - 1 - exponent) + 0.5)
+    while mantissa % 10 == 0:
+        mantissa //= 10
+        digits -= 1
+    if exponent < -5 or exponent > 15:
+        at = write_integer(buffer, at, mantissa)
+        buffer[at] = _E
+        return write_integer(buffer, at + 1, exponent + 1 - digits)
+    if exponent >= digits - 1:
+        at = write_integer(buffer, at, mantissa)
+        for _ in range(exponent + 1 - digits):
+            buffer[at] = _ZERO
+            at += 1
+        return at
+    if exponent < 0:
+        buffer[at] = _ZERO
+        buffer[at + 1] = _POINT
+        for _ in range(-exponent - 1):
+            buffer[at + 2] = _ZERO
+            at += 1
+        return write_integer(buffer, at + 2, mantissa)
+    for i in range(digits, exponent + 1, -1):
+        buffer[at + i] = _ZERO + mantissa % 10
+        mantissa //= 10
+    buffer[at + exponent + 1] = _POINT
+    write_integer(buffer, at, mantissa)
+    return at + digits + 1
+
+
+@inlined
+def _times_power(value: float, exponent: int) -> float:
+    """Return value · 10^exponent, rounded once where the power is exact."""
+    if exponent >= 0:
+        return value * _POWERS[exponent] if exponent < 23 else value * 1e22 * 10.0 ** (exponent - 22)
+    if exponent > -23:
+        return value / _POWERS[-exponent]
+    return value / 1e22 / 10.0 ** (-exponent - 22)
+
+
+@loop
+def write_integer(buffer: Bytes, at: int, value: int) -> int:
+    """Write an integer in decimal; return the position after it."""
+    if value < 0:
+        buffer[at] = _MINUS
+        at += 1
+        value = -value
+    digits = 1
+    rest = value // 10
+    while rest > 0:
+        digits += 1
+        rest //= 10
+    for i in range(digits - 1, -1, -1):
+        buffer[at + i] = _ZERO + value % 10
+        value //= 10
+    return at + digits
+
+
+# -- LLVM's own instructions ---------------------------------------------------------------------------
+
+
+def _writing_eight(typing: Any, buffer: Any, at: Any, value: Any) -> Any:
+    """Generate: write the eight bytes of an integer from buffer[at] on, the lowest first."""
+    del typing, at, value
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _place(context, builder, signature.args[0], args)
+        eight = context.get_value_type(types.uint64).as_pointer()
+        builder.store(args[2], builder.bitcast(place, eight), align=1)
+        return context.get_dummy_value()
+
+    return types.void(buffer, types.int64, types.uint64), generate
+
+
+def _writing_bytes(typing: Any, buffer: Any, at: Any, text: Any) -> Any:
+    """Generate: write an array of bytes from buffer[at] on."""
+    del typing, at
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source = context.make_array(signature.args[2])(context, builder, args[2])
+        place = _place(context, builder, signature.args[0], args)
+        copy: Any = cgutils.raw_memcpy
+        copy(builder, place, source.data, source.nitems, 1)
+        return context.get_dummy_value()
+
+    return types.void(buffer, types.int64, text), generate
+
+
+def _place(context: Any, builder: Any, buffer: Any, args: Any) -> Any:
+    """Return the address of buffer[at], the first two of ``args``."""
+    return builder.gep(context.make_array(buffer)(context, builder, args[0]).data, [args[1]])
+
+
+_write_eight: Any = intrinsic(_writing_eight)
+_write_all: Any = intrinsic(_writing_bytes)
