@@ -259,13 +259,13 @@ def _tick(
     clock = rows.clock[slot]
     held, columns = rows.ticks.shape[1], values.shape[0]
     event = clock[EVENT]
+    until = (time - plan.grace - plan.origin) // plan.freq  # the first bar that stays open
     if event == NEVER:
-        clock[CLOSED] = (time - plan.grace - plan.origin) // plan.freq - 1
+        clock[CLOSED] = until - 1
     elif bar <= clock[CLOSED]:
         out.outcome[record] = LATE
         return
     steps_before = counts.steps[0]
-    until = (time - plan.grace - plan.origin) // plan.freq  # the first bar that stays open
     if event != NEVER and until - 1 > clock[CLOSED]:
         newest = (event - plan.origin) // plan.freq
         reach = min(until - 1, newest)  # bars up to here may have ticks, later ones have none

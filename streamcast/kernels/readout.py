@@ -29,6 +29,9 @@ _C5, _C6, _C7 = np.float32(8.3334519073e-3), np.float32(1.3981999507e-3), np.flo
 _EXPONENT = np.int32(23)
 
 
+# -- look-up -------------------------------------------------------------------------------------------
+
+
 @loop
 def look_up(codes_XC: Ints, table_RH: Singles, once_BH: Singles, x_XH: Singles) -> None:
     """Write the sum of what an answer has once and of the table's rows that a step names, which are three or more."""
@@ -47,21 +50,7 @@ def look_up(codes_XC: Ints, table_RH: Singles, once_BH: Singles, x_XH: Singles) 
                     row[i] += more[i]
 
 
-@inlined
-def _exponentials(x_N: Singles, bits_N: Bits, powers_N: Bits) -> None:
-    """Replace numbers up to 0 by their exponentials, 2^k · e^r with |r| <= ln 2 / 2, within 2 units in the last place.
-
-    ``bits_N`` is the same memory as integers, ``powers_N`` is memory.  The polynomial is Cephes' (Moshier 1992).
-    """
-    for i in range(x_N.shape[0]):
-        x = _LEAST if x_N[i] < _LEAST else x_N[i]
-        k = (x * _PER_LN2 + _ROUND) - _ROUND
-        r = x - k * _LN2 - k * _LN2_REST
-        series = ((((_C7 * r + _C6) * r + _C5) * r + _C4) * r + _C3) * r + _C2
-        x_N[i] = (series * r * r + r) + _ONE
-        powers_N[i] = np.int32(k) << _EXPONENT
-    for i in range(x_N.shape[0]):
-        bits_N[i] += powers_N[i]
+# -- mixture -------------------------------------------------------------------------------------------
 
 
 @loop
@@ -99,3 +88,20 @@ def mix(
                 total += row[stop]
                 mixed += row[stop] * (highway_Bh[b, h] + level)
             moved_Bh[b, h] = mixed / total - level + numbers_XS[b * horizon + h, candidates]
+
+
+@inlined
+def _exponentials(x_N: Singles, bits_N: Bits, powers_N: Bits) -> None:
+    """Replace numbers up to 0 by their exponentials, 2^k · e^r with |r| <= ln 2 / 2, within 2 units in the last place.
+
+    ``bits_N`` is the same memory as integers, ``powers_N`` is memory.  The polynomial is Cephes' (Moshier 1992).
+    """
+    for i in range(x_N.shape[0]):
+        x = _LEAST if x_N[i] < _LEAST else x_N[i]
+        k = (x * _PER_LN2 + _ROUND) - _ROUND
+        r = x - k * _LN2 - k * _LN2_REST
+        series = ((((_C7 * r + _C6) * r + _C5) * r + _C4) * r + _C3) * r + _C2
+        x_N[i] = (series * r * r + r) + _ONE
+        powers_N[i] = np.int32(k) << _EXPONENT
+    for i in range(x_N.shape[0]):
+        bits_N[i] += powers_N[i]
