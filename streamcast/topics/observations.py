@@ -2,6 +2,10 @@
 
 Decoding takes a whole batch at once.  A record that cannot be an observation leaves here as ``Poison``, with its
 reason; no later code ever sees it.
+
+Most records have the *plain* form: a key, a time in milliseconds, a list of values, and no other field but ``ahead``.
+msgspec reads it in one pass and checks its numbers.  Only a record that is not plain, or may repeat a name, takes a
+second look, which reads any form that is allowed and finds the reason of a refusal.
 """
 
 from __future__ import annotations
@@ -78,11 +82,12 @@ class _Refused(Exception):
 class Decoder:
     """Turns batches of one input topic into observations and poison, by the rules of one series spec.
 
-    A record is ``{"key": str, "ts": epoch ms or RFC 3339 with a zone, "values": [..] or {name: ..}}``; the
-    Kafka key stands in for a missing ``key``; null is a missing value; a number beyond ±1e100, NaN, Infinity,
-    a repeated name, a wrong count or type, more than a MiB, and an event time further ahead of the Kafka
-    timestamp than ``max_ahead`` are poison, and so is a number of January to April 1970 in a record whose Kafka
-    timestamp lies after 1973: it is a time in seconds.  Other fields are ignored.
+    A record is ``{"key": str, "ts": epoch ms or RFC 3339 with a zone, "values": [..] or {name: ..}}``.  The Kafka key
+    stands in for a missing ``key``, null is a missing value, and other fields are ignored.
+
+    Poison is a number beyond ±1e100, NaN, Infinity, a repeated name, a wrong count or type, more than a MiB, an event
+    time further ahead of the Kafka timestamp than ``max_ahead``, and a number of January to April 1970 in a record
+    whose Kafka timestamp lies after 1973: it is a time in seconds.
 
     With known inputs (``ahead``), a record may also have ``"ahead": {name: [..]}``, by the same rules (see
     ``AheadField``); a name that is not a known input is poison.  Without known inputs, the field is ignored.
@@ -105,18 +110,20 @@ class Decoder:
         strict, loose = [], []
         if self._ahead:
             strict, loose = ([("ahead", kind | None, None)] for kind in (self._ahead.bounded, self._ahead.unbounded))
-        plain = msgspec.defstruct(
+        plain = msgspec.defstruct(  # field for field what ``_columns`` reads
             "Plain", [("key", key), ("ts", time), ("values", bounded), *strict], forbid_unknown_fields=True, gc=False
         )
-        message = msgspec.defstruct(
+        message = msgspec.defstruct(  # every form that is allowed; limits are checked afterwards, for a better reason
             "Message",
             [("ts", int | str), ("values", listed | named), ("key", str | None, None), ("v", int, 1), *loose],
             gc=False,
         )
         self._plain, self._named = plain, named
+        # Stands in the place of a refused record until its row is left out.
         self._nothing = plain("", EARLIEST_MS, tuple("" if column.categories else 0.0 for column in spec.columns))
         self._decode_plain: Callable[[bytes], Any] = msgspec.json.Decoder(plain).decode
         self._decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(message).decode
+        # By column: the number of each category, None for a column of numbers.
         self._codes = [
             None if column.categories is None else {name: float(i) for i, name in enumerate(column.categories)}
             for column in spec.columns
