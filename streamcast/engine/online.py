@@ -91,7 +91,7 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
     rungs = np.array(regression_ladder(horizon), np.int64)
     step, step_next, step_share = _between(steps, horizon)
     rung, rung_next, rung_share = _between(rungs, horizon)
-    own = np.array([np.flatnonzero(rungs == h)[0] if h in rungs else -1 for h in steps.tolist()], np.int64)
+    own_rung = np.array([np.flatnonzero(rungs == h)[0] if h in rungs else -1 for h in steps.tolist()], np.int64)
     per_day = min(1.0, 24.0 / day) ** 0.5 if day > 1 else 1.0
     memories, mirror = _regression_days(online), _mirror(spec.quantiles)
     decay = -1.0 if online.shared_widths else -0.3
@@ -111,7 +111,7 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         step=step,
         step_next=step_next,
         step_share=step_share,
-        own_rung=own,
+        own_rung=own_rung,
         rung=rung,
         rung_next=rung_next,
         rung_share=rung_share,
@@ -123,14 +123,12 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         normal=np.array([NormalDist().inv_cdf(level) * NORMAL_MEAN_ABSOLUTE for level in spec.quantiles]),
         median=spec.median,
         lower=-np.inf if spec.lower is None else spec.lower,
-        keep_regrets=1.0 - online.forget / day,
         coverage_step=np.array([online.coverage_step * h**decay * per_day for h in steps.tolist()]),
         shared_step=_shared_steps(online, steps, per_day, day, horizon),
         stands_for=_stands_for(step, step_next, step_share) if online.shared_widths else np.ones(len(steps)),
         mirror=mirror,
         opposed=np.where(mirror != np.arange(len(mirror)), 0.5, 0.0) * online.shared_widths,
         network_spread=online.network_spread,
-        network_reach=online.network_reach,
         hourly_step=online.hourly_coverage_step * (min(1.0, 24.0 / day) if day > 1 else 1.0),
         error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
         first_regret=np.array(
@@ -139,6 +137,8 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
             + [PRIOR_LONGEST]
             + [0.0] * (len(seasons) + len(memories))
         ),
+        keep_regrets=1.0 - online.forget / day,
+        network_reach=online.network_reach,
     )
 
 

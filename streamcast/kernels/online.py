@@ -11,7 +11,8 @@ outcomes are below.  The network's forecast counts only if all of it is finite.
 
 Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
 steps (the ladder), G regression steps (a coarser ladder), R regressions a step, E experts, P features, B parts of the
-day; t the newest bar, u = t + h a target bar, N missing: NaN.
+day; t the newest bar, u = t + h a target bar, N missing: NaN.  In the code, ``step`` is the index of a scored step in
+the ladder, ``part`` that of a part of the day, and ``cell`` one into a ring.
 
 **Values at a place.**  v_k(u) is the observed value at u − k·S_i, k from ⌈h / S_i⌉ on.  N_i(u) is the first observed
 one of the first four.  M_i(u) is the mean over D_i of them (10 for the first season, 5 for longer ones), without the
@@ -126,6 +127,7 @@ class LayerPlan(NamedTuple):
 
     horizon: int
     seasons: Ints  # S
+    # Values at a place, and experts.
     depths: Ints  # S: earlier seasons of a trimmed mean and of a median
     center: int  # the column of places that is an expert: TRIMMED or MEDIAN
     exact: bool  # whether means are such that those of equal numbers are these
@@ -134,11 +136,13 @@ class LayerPlan(NamedTuple):
     places_ago: Ints  # H + 1, S: steps since the places of bar t + h were written
     day_ago: Ints  # H + 1: bars from the same place of the newest day to t + h
     parts: Ints  # S0: the part of the day of each of its bars
-    ladder: Ints  # L
+    # Scored steps.
+    ladder: Ints  # L: how many bars ahead
     pending_start: Ints  # L + 1: where a scored step's ring begins
     step: Ints  # H + 1: the scored step at or below
     step_next: Ints  # H + 1: the scored step at or above
     step_share: Floats  # H + 1: how far between
+    # Regressions.
     own_rung: Ints  # L: the regression step of a scored step, or -1
     rung: Ints  # H + 1, the same three for regression steps
     rung_next: Ints
@@ -147,21 +151,23 @@ class LayerPlan(NamedTuple):
     keep_rows: Floats  # R: the share of the equations of a regression that a bar keeps
     features: int  # P
     waits: bool  # whether regressions take no outcome before the mean |d| is known
+    # Levels.
     levels: Floats  # Q
     normal: Floats  # Q: normal quantiles in mean absolute errors
     median: int
     lower: float
-    keep_regrets: float  # the share that a bar keeps
-    coverage_step: Floats  # L
-    shared_step: Floats  # L
+    coverage_step: Floats  # L: eta without its 1/(n + 10)
+    shared_step: Floats  # L: how far theta follows the mean over the ladder
     stands_for: Floats  # L: the weight of a scored step's shortfalls
     mirror: Ints  # Q: the level as far from 1 as this one from 0, or itself
     opposed: Floats  # Q: how much of the mirror's shortfall is taken from its own: 0, or .5 to share widths alone
     network_spread: float  # the share of the other experts' weight that the network's distances of levels have, too
-    network_reach: float  # mean errors that the network may lie outside the other experts, 0 for no limit
-    hourly_step: float
-    error_rate: Floats  # L
+    hourly_step: float  # how far phi follows the same mean
+    error_rate: Floats  # L: what sigma takes of a new error
+    # Weights.
     first_regret: Floats  # E
+    keep_regrets: float  # the share that a bar keeps
+    network_reach: float  # mean errors that the network may lie outside the other experts, 0 for no limit
 
 
 class LayerState(NamedTuple):
