@@ -76,26 +76,30 @@ class Plan(NamedTuple):
     All times in this file are those of the grid: bars of a calendar have one length there (``spec/calendar_bars.py``).
     """
 
+    # When bars close.
     freq: int
-    origin: int
+    origin: int  # where bar 0 begins
     ticks: bool
     grace: int
-    max_gap: int
-    ttl: int
+    max_gap: int  # bars; after a longer gap the series restarts
+    ttl: int  # after a longer silence, too
+    # Missing values, the normaliser, and when a series is answered.
     fill: int  # missing values are those of so many bars before; 0: the last value
-    alpha: float
+    alpha: float  # the weight of a new value in the running moments, once there are many
     least: float  # the unit of a column is at least this share of its mean
     tiny: float  # and at least this
     before_first: bool  # whether a series is answered before the first value of its target
-    season: int
+    season: int  # of the baseline, in bars
     lags: int
     warm_up: int
+    # Columns, calendar and scales.
     sizes: Ints  # C: 0 for a number, else how many categories
     reducers: Ints  # C
     coarse_reducers: Ints  # C: how base bars become coarse bars
     periods: Floats  # calendar periods
     every: Ints  # S
     coarse_windows: Ints  # S
+    # The horizon, and what is known about its bars.
     scored: Ints  # steps ahead
     horizon: int
     seasons: Ints  # of aligned values; none without target bars
