@@ -7,6 +7,7 @@ import random
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,18 +103,31 @@ def run(seed: int, plan: Plan, events: Sequence[Event]) -> Run:
     """Let events happen to a world, heal it, and check its content."""
     folder = Path(tempfile.mkdtemp(prefix="streamcast-world-", dir=MEMORY if Path(MEMORY).is_dir() else None))
     world = World(plan, folder)
-    for ours in ("streamcast", "consumers"):  # damaged snapshots and lost requests are normal here
-        logging.getLogger(ours).setLevel(logging.CRITICAL)
-    try:
-        world.happen(events)
-        world.heal(random.Random(seed))
-        violations = world.violations or list(faults_of(world))
-    except Exception:  # noqa: BLE001 - any exception here is a finding
-        violations = [f"unforeseen: {traceback.format_exc()}"]
-    finally:
-        world.remove()
+    with silence():
+        try:
+            world.happen(events)
+            world.heal(random.Random(seed))
+            violations = world.violations or list(faults_of(world))
+        except Exception:  # noqa: BLE001 - any exception here is a finding
+            violations = [f"unforeseen: {traceback.format_exc()}"]
+        finally:
+            world.remove()
     world.counts |= {f"passed: {point}": times for point, times in world.passes.items()}
     return Run(seed, events, violations, world.counts)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Log nothing of ours within: damaged snapshots and lost requests are normal in a simulation."""
+    loggers = [logging.getLogger(ours) for ours in ("streamcast", "consumers")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def faults_of(world: World) -> Iterator[str]:

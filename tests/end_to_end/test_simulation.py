@@ -7,6 +7,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from harness.simulation.mutations import MUTATIONS
 from harness.simulation.plan import Event, Plan
-from harness.simulation.simulation import EVENTS, drawn, faults_of, shortest, simulate
+from harness.simulation.simulation import EVENTS, drawn, faults_of, shortest, silence, simulate
 from harness.simulation.world import World
 
 SEEDS, CHUNK = 250, 50
@@ -92,13 +93,19 @@ def test_a_violation_comes_with_a_shorter_history_that_still_shows_it(monkeypatc
     assert len(short.events) < len(events)
 
 
+def test_a_simulation_leaves_the_logs_as_they_were(caplog: pytest.LogCaptureFixture) -> None:
+    simulate(0)
+    logging.getLogger("streamcast").warning("still heard")
+    assert caplog.messages == ["still heard"]
+
+
 class AnythingMayHappen(RuleBasedStateMachine):
     """The same world with Hypothesis drawing what happens."""
 
     def __init__(self) -> None:
         super().__init__()
-        for ours in ("streamcast", "consumers"):
-            logging.getLogger(ours).setLevel(logging.CRITICAL)
+        self._silence = ExitStack()
+        self._silence.enter_context(silence())
         self._folder = Path(tempfile.mkdtemp(prefix="streamcast-world-"))
         self._world: World | None = None
 
@@ -114,11 +121,14 @@ class AnythingMayHappen(RuleBasedStateMachine):
         self._world.happen([Event(what, salt, within)])
 
     def teardown(self) -> None:
-        if self._world is not None:
-            self._world.heal(random.Random(0))
-            violations = self._world.violations or list(faults_of(self._world))
-            assert not violations, violations
-        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            if self._world is not None:
+                self._world.heal(random.Random(0))
+                violations = self._world.violations or list(faults_of(self._world))
+                assert not violations, violations
+        finally:
+            self._silence.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 AnythingMayHappen.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
