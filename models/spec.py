@@ -58,6 +58,8 @@ def make(place: str, table: Mapping[str, Callable[..., T]], spec: object, /, **g
 
 def one_of(spec: Spec) -> tuple[Spec, int]:
     """Return the spec of one member, and how many there are; raises SpecError for another number than 1 to 16."""
+    if not isinstance(spec, Mapping):
+        return spec, 1  # ``make`` refuses it
     members = spec.get(MEMBERS, 1)
     if not isinstance(members, int) or not fits(members, int) or not 1 <= members <= MOST_MEMBERS:
         message = f"{MEMBERS} is {members!r}: expected a whole number from 1 to {MOST_MEMBERS}."

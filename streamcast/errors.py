@@ -76,6 +76,7 @@ class Option(Enum):
     PONDER_COST = "ponder_cost"
     IMITATE = "imitate"
     LAYER_EPOCHS = "layer_epochs"
+    PRECISION = "precision"
     DEVICE = "device"
     SEED = "seed"
     # ---

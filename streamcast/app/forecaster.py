@@ -40,9 +40,11 @@ from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.fit import OnProgress, Options, fit
+from streamcast.offline.training.untrained import refuse_for_no_network
 from streamcast.quality import span_name
 from streamcast.spec.folders import VERSION, Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
+from streamcast.spec.zero import AS_NETWORK
 from streamcast.topics.observations import Observations
 
 if TYPE_CHECKING:
@@ -126,6 +128,8 @@ class Forecaster:
             raise SpecError(
                 f"options is a {type(options).__name__}: expected streamcast.Options, such as Options(max_seconds=60)"
             )
+        if model in AS_NETWORK and options is not None:
+            refuse_for_no_network(options.changed())
         self._choices: dict[str, Any] = {
             "horizon": horizon, "network": model, "quantiles": quantiles,
             "lags": lags, "season": season, "scales": scales,
@@ -262,6 +266,10 @@ class Forecaster:
         cutoff, with the spec of this forecaster.  Without it the model is used as it is: on bars that it was trained
         on, it looks better than it is.
         """
+        if refit < 0:
+            raise SpecError(
+                f"refit is {refit}: expected True, False, or after how many windows the model is trained again"
+            )
         spec = self.model.spec
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history = self._history(frame, names)
@@ -353,10 +361,11 @@ class Forecaster:
         """Read a frame as the model's series."""
         spec = (self._spec or self.model.spec).series
         inputs = [column.name for column in spec.columns[1:]]
-        if names.target_col != spec.target:
-            frame = frame.rename(columns={names.target_col: spec.target})
+        target = names.target_col
+        if target != spec.target and list(frame.columns).count(target) == 1:
+            frame, target = frame.assign(**{spec.target: frame[target]}), spec.target
         history = read(
-            frame, id_col=names.id_col, time_col=names.time_col, target_col=spec.target, columns=inputs, freq=spec.freq,
+            frame, id_col=names.id_col, time_col=names.time_col, target_col=target, columns=inputs, freq=spec.freq,
             ticks=spec.mode == "ticks", timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset,
             calendar=spec.calendar, kinds=spec.kinds,
         )  # fmt: skip

@@ -10,6 +10,7 @@ import pandas as pd
 
 from streamcast.errors import HistoryError, Option
 from streamcast.offline.evaluation.frames import name_beside, quantile_columns
+from streamcast.offline.history.read import require_own_columns
 from streamcast.offline.history.sources import ids_of
 
 ID, TIME, TARGET = "unique_id", "ds", "y"
@@ -43,11 +44,12 @@ class Names:
     def given(self, id_col: str | None, time_col: str | None, target_col: str | None) -> Names:
         """Return these names with those that are given; '' as ``id_col`` means one series.
 
-        Raises HistoryError for a column that is called as one of the forecasts' own.
+        Raises HistoryError for a column that is called as one of the forecasts' own, or that is named twice.
         """
         named = self if id_col is None else replace(self, id_col=id_col or None)
         named = named if time_col is None else replace(named, time_col=time_col)
         named = named if target_col is None else replace(named, target_col=target_col)
+        require_own_columns(named.id_col, named.time_col, named.target_col)
         options = {Option.ID_COL: named.id_col, Option.TIME_COL: named.time_col, Option.TARGET_COL: named.target_col}
         for option, name in options.items():
             if name == CUTOFF:

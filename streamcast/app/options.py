@@ -37,7 +37,7 @@ _FLAGS = {Option.COLUMNS: "--columns", Option.INITIAL: "--from", Option.TEST_FRO
         Option.UPDATES, Option.PATIENCE, Option.VALIDATION, Option.ROWS, Option.CHUNK, Option.BURN_IN,
         Option.POSITIONS, Option.LEARNING_RATE, Option.REFIT, Option.AVERAGE, Option.HIGHWAY_RATE, Option.DECAY,
         Option.DECAY_EVERY, Option.WEIGHT_DECAY, Option.CLIP, Option.ACCUMULATE, Option.CELL_PENALTY,
-        Option.PONDER_COST, Option.IMITATE, Option.LAYER_EPOCHS, Option.DEVICE,
+        Option.PONDER_COST, Option.IMITATE, Option.LAYER_EPOCHS, Option.PRECISION, Option.DEVICE,
     )
 }  # fmt: skip
 """What is typed for options that have no flag of their own name."""

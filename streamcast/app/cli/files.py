@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated
 
 import typer
@@ -16,10 +17,10 @@ from streamcast.app.options import (
     SearchOptions,
     SpecOptions,
     TrainingOptions,
+    flag,
+    typed,
 )
-
-MEASURED_BY = ("validation",)
-"""Options of training that a model without a network uses, too: the share that it is measured on."""
+from streamcast.errors import Option
 
 
 @spread
@@ -54,15 +55,20 @@ def _keeps_spec(context: typer.Context, start: str) -> None:
 
 def _trains_a_network(context: typer.Context, training: TrainingOptions) -> None:
     """Raise BadParameter when a model without a network is given an option of training."""
+    from streamcast.models.spec import SpecError
+    from streamcast.offline.training.fit import Options
+    from streamcast.offline.training.untrained import refuse_for_no_network
     from streamcast.spec import zero
 
     if training.network not in zero.AS_NETWORK:
         return
-    useless = [flag for flag in given(context, TrainingOptions) if flag in ("--epochs", "--max-seconds", "--seed")]
-    useless += [f"--option {name}" for name in training.more or {} if name not in MEASURED_BY]
-    if useless:
-        named, them = " and ".join(useless), "them" if useless[1:] else "it"
-        raise typer.BadParameter(f"{named}: a network is trained so, and zero has none: leave {them} out")
+    flags = {flag(option): option for option in (Option.EPOCHS, Option.MAX_SECONDS, Option.SEED)}
+    options = [flags[each] for each in given(context, TrainingOptions) if each in flags]
+    options += [Option(each.name) for each in fields(Options) if each.name in (training.more or {})]
+    try:
+        refuse_for_no_network(options)
+    except SpecError as error:
+        raise typer.BadParameter(typed(*error.args)) from None
 
 
 @spread

@@ -35,7 +35,7 @@ from streamcast.offline.evaluation.baselines import (
     seasonal_scale,
     standard,
 )
-from streamcast.offline.evaluation.frames import forecast_frame, name_beside
+from streamcast.offline.evaluation.frames import OTHERS, forecast_frame, name_beside
 from streamcast.offline.evaluation.report import BacktestReport, Periods, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
@@ -246,12 +246,12 @@ def backtest(
     ``baselines`` (default ``baselines.standard``) are fitted on the bars before ``from_ms``.  The forecasts of the
     cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  With
     ``refit`` the model answers the first part of the test, and each later part is answered by a model that was trained
-    on all rows before it.  A model that is called like a column of the frame, such as ``y``, is ``y-forecast`` in the
-    report.  Raises HistoryError when the history's columns are not the model's, or there is nothing to
+    on all rows before it.  In the frame, a model that is called like another column, such as ``y``, is ``y-forecast``.
+    Raises HistoryError when the history's columns are not the model's, or there is nothing to
     score.
     """
     spec = model.spec
-    name = name_beside(("unique_id", "ds", "cutoff", "y"), model.name, spec.quantiles)
+    column = name_beside(OTHERS, model.name, spec.quantiles)
     board = Scoreboard(history, spec, from_ms, to_ms)
     end = int(history.ts_N[-1]) + 1 if to_ms is None else to_ms
     starts, grid = [from_ms] if refit is None else list(range(from_ms, end, refit.every_ms)), spec.series.grid
@@ -279,10 +279,10 @@ def backtest(
             if wanted is None or len(wanted):
                 chosen = chosen if wanted is None else chosen & np.isin(found.cutoffs, wanted)
                 names = [history.keys[k] for k in series_A[chosen]]
-                frame = forecast_frame(spec, name, names, found.cutoffs[chosen], found.values[chosen])
+                frame = forecast_frame(spec, column, names, found.cutoffs[chosen], found.values[chosen])
                 frame.insert(3, "y", board.actual(series_A[chosen], found.cutoffs[chosen]).ravel())
                 kept.append(frame)
             done += len(poll)
             on_progress(done, len(rows))
     outcomes = {NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count}
-    return board.report(name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None)
+    return board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None)

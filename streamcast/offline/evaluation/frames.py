@@ -30,6 +30,10 @@ def forecast_frame(
     return pd.DataFrame(columns)
 
 
+OTHERS = ("unique_id", "ds", "cutoff", "y")
+"""The columns of a backtest's frame besides those of the model."""
+
+
 def name_beside(columns: Collection[str], name: str, levels: Sequence[float]) -> str:
     """Return what a model is called in a frame with other ``columns``: ``-forecast`` is added to the name of one."""
     while not quantile_columns(name, levels).keys().isdisjoint(columns):

@@ -262,7 +262,7 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
     frame = frame[frame["cutoff"].isin(np.array(drawn).astype("datetime64[ms]"))]
     chosen = [key for key in _drawn_series(report) if key in set(frame["unique_id"])]
     figure = go.Figure()
-    low, high = (quantile_column(report.model, level) for level in (facts.spec.quantiles[0], facts.spec.quantiles[-1]))
+    low, high = (quantile_column(report.column, level) for level in (facts.spec.quantiles[0], facts.spec.quantiles[-1]))
     for number, key in enumerate(chosen):
         mine = frame[frame["unique_id"] == key].sort_values(["cutoff", "ds"])
         apart = in_zone(_gaps(mine), facts.zone)
@@ -275,7 +275,7 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
                 line={"width": 0, "color": MODEL_COLOUR}, hoverinfo="skip",
             )  # fmt: skip
         figure.add_scatter(
-            x=apart["ds"], y=apart[report.model], mode="lines", visible=first, name="forecast", connectgaps=False,
+            x=apart["ds"], y=apart[report.column], mode="lines", visible=first, name="forecast", connectgaps=False,
             line={"width": 2, "color": MODEL_COLOUR},
         )  # fmt: skip
         seen = in_zone(_broken(mine.drop_duplicates("ds").sort_values("ds"), facts.spec.series.freq), facts.zone)

@@ -24,6 +24,7 @@ from streamcast.offline.evaluation.accuracy import (
     width,
 )
 from streamcast.offline.evaluation.baselines import Integers
+from streamcast.offline.evaluation.frames import OTHERS, name_beside
 from streamcast.quality import SumsByStep
 from streamcast.spec.local_time import DAY_MS
 
@@ -263,10 +264,18 @@ class BacktestReport:
         return {name: steps for name, steps in found.items() if steps}
 
     def frame(self) -> pd.DataFrame:
-        """Return the kept forecasts in Nixtla's columns: unique_id, ds, cutoff, y, the model and its intervals."""
+        """Return the kept forecasts in Nixtla's columns: unique_id, ds, cutoff, y, the model and its intervals.
+
+        The model is called ``column`` there.
+        """
         if self.kept is None:
             raise ValueError("no forecasts were kept: give backtest the cutoffs to keep, or keep=None for all")
         return self.kept
+
+    @property
+    def column(self) -> str:
+        """What the model is called in the frame: not like another of its columns."""
+        return name_beside(OTHERS, self.model, self.tallies[self.model].levels)
 
     def _table(self, head: Row, series: slice, steps: slice) -> list[Row]:
         rows = [{**head, "forecaster": name, **self._row(tally, series, steps)} for name, tally in self.tallies.items()]

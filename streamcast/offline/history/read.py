@@ -107,6 +107,7 @@ def read(
     """
     if ticks and freq is None:
         raise HistoryError(Option.FREQ, " is missing: readings do not show how long a bar is; give it, such as 1min")
+    require_own_columns(id_col, time_col, target_col)
     kinds = kinds or {}
     named = [*_listed(id_col), time_col, target_col]
     texts = [*_listed(id_col), *(name for name, table in kinds.items() if table)]
@@ -201,6 +202,17 @@ def instant_ms(text: str, timezone: str = "UTC") -> int:
         raise HistoryError(
             f"{text!r} is not a time: {error}; expected such as 2026-01-31 or 2026-01-31T12:00Z"
         ) from None
+
+
+def require_own_columns(id_col: str | None, time_col: str, target_col: str) -> None:
+    """Raise HistoryError for a column that holds two of the series' names (None: there are none), times and target."""
+    named = ((Option.ID_COL, id_col), (Option.TIME_COL, time_col), (Option.TARGET_COL, target_col))
+    for (one, name), (other, same) in itertools.combinations(named, 2):
+        if name == same:
+            single = ("; for a single series without a name, leave ", one, " empty") if one is Option.ID_COL else ()
+            raise HistoryError(
+                one, " and ", other, f" both name {name!r}: expected a column of its own for each", *single
+            )
 
 
 def _listed(name: str | None) -> list[str]:

@@ -23,8 +23,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from numbers import Integral, Real
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ from streamcast.engine.engine import layout
 from streamcast.errors import HistoryError, Option
 from streamcast.models.ensemble import members_of, together
 from streamcast.models.network import Network
-from streamcast.models.spec import SpecError, one_of, with_members
+from streamcast.models.spec import SpecError, fits, in_words, one_of, with_members
 from streamcast.models.surgery.handover import begin_with, first_layers, frozen, hand_over
 from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
@@ -119,14 +118,23 @@ class Options:
     """Seed of the initial weights, the cuts of the streams, and dropout."""
 
     def __post_init__(self) -> None:
-        """Raise SpecError for what is no number, or is outside ``LIMITS``, such as one that would divide by zero."""
-        whole = {each.name for each in fields(self) if each.type == "int"}
-        for option, (low, high) in LIMITS.items():
-            value = getattr(self, option.value)
-            kind: type[Any] = Integral if option.value in whole else Real
-            if not isinstance(value, kind) or not low <= value <= high:
-                number = "whole number" if kind is Integral else "number"
-                raise SpecError(option, f" is {value!r}: expected a {number} from {low} to {high}")
+        """Raise SpecError for another kind of value, and for a number outside ``LIMITS``."""
+        for name, kind in get_type_hints(type(self)).items():
+            option, value = Option(name), getattr(self, name)
+            plain = value.item() if isinstance(value, np.generic) else value
+            if not fits(plain, kind):
+                raise SpecError(option, f" is {value!r}: expected {in_words(kind)}{_limits(option)}")
+            if option in LIMITS and not LIMITS[option][0] <= plain <= LIMITS[option][1]:
+                raise SpecError(option, f" is {value!r}: expected {in_words(kind)}{_limits(option)}")
+
+    def changed(self) -> tuple[Option, ...]:
+        """Return the options whose value is not the default."""
+        return tuple(Option(each.name) for each in fields(self) if getattr(self, each.name) != each.default)
+
+
+def _limits(option: Option) -> str:
+    """Return the limits of a number among the options in words."""
+    return " from {} to {}".format(*LIMITS[option]) if option in LIMITS else ""
 
 
 Stage = Literal["training", "final training", "scoring"]
@@ -175,11 +183,13 @@ def fit(
     *,
     initial: Network | None = None,
     teacher: Model | None = None,
+    beside_zero: bool = True,
 ) -> Model:
     """Return a model trained on a history, with the weights of the epoch that did best on its last part.
 
     ``initial`` gives the first weights (a warm start, such as of a model with more data or of a pruned one);
-    ``teacher`` is a model that the network imitates while it learns from the outcomes.  The same history, spec,
+    ``teacher`` is a model that the network imitates while it learns from the outcomes.  With ``beside_zero`` a model
+    without a network is measured on the same outcomes (see ``compared_with_zero``).  The same history, spec,
     options and networks give the same weights on one kind of processor, unless ``max_seconds`` is set.
     KeyboardInterrupt ends the run and keeps the best weights so far; ``facts["stopped"]`` names what ended it.
 
@@ -210,7 +220,10 @@ def fit(
         trained.append(_train(seen, parts, how, _told(on_progress, number, len(firsts)), first, teacher))
         if trained[-1].stopped == "interrupted":
             break
-    return _model(history, seen, parts[1], spec, trained, options.seed, on_progress)
+    model = _model(history, seen, parts[1], spec, trained, options.seed, on_progress)
+    if not beside_zero:
+        return model
+    return replace(model, facts={**model.facts, "quality": compared_with_zero(model.facts["quality"], spec, history)})
 
 
 class _Trained(NamedTuple):
@@ -311,23 +324,31 @@ def _quality(
         series = model.spec.series
         newest_bar = (int(seen.cutoff_K[validation_P].min()) - series.offset) // series.freq
         first = series.grid.start(newest_bar + 1)
-        found = held_out_quality(model, history, first)
+        return held_out_quality(model, history, first)
     except (HistoryError, KeyboardInterrupt):
         return None
-    return {**found, "without_network": _without_network(model.spec, history, first, SumsByStep.of_facts(found))}
 
 
-def _without_network(spec: ModelSpec, history: History, first: int, mine: SumsByStep) -> float | None:
-    """Return the relative error of a model like it without a network, over the same outcomes from ``first`` on.
+def compared_with_zero(quality: dict[str, Any] | None, spec: ModelSpec, history: History) -> dict[str, Any] | None:
+    """Return what training measured of a model, with ``without_network``: the relative error of one like it without.
 
-    None at Ctrl-C, and where such a model is not possible or scores other outcomes, because it is warm at another time.
+    It is None at Ctrl-C, and where such a model is not possible or scores other outcomes, because it is warm at another
+    time.
     """
+    if quality is None:
+        return None
+    return {**quality, "without_network": _without_network(spec, history, quality)}
+
+
+def _without_network(spec: ModelSpec, history: History, mine: Mapping[str, Any]) -> float | None:
+    """Return the relative error of a model without a network over the outcomes of ``mine``; None if it has others."""
     simple = challenger_of(spec)
     try:
-        found = SumsByStep.of_facts(held_out_quality(Model(simple, new_network(simple)), history, first)).over_all()
+        zero = held_out_quality(Model(simple, new_network(simple)), history, mine["from"])
     except (HistoryError, SpecError, KeyboardInterrupt):
         return None
-    same = found.outcomes == mine.over_all().outcomes
+    found = SumsByStep.of_facts(zero).over_all()
+    same = found.outcomes == SumsByStep.of_facts(mine).over_all().outcomes
     return found.relative if same and math.isfinite(found.relative) else None
 
 

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from streamcast.engine.engine import layout
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, Option
+from streamcast.models.spec import SpecError
 from streamcast.offline.history.read import History
 from streamcast.offline.training.quality import held_out_quality
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
+
+MEASURED_BY = (Option.VALIDATION,)
+"""Options of training that a model without a network uses, too: the share that it is measured on."""
+
+
+def refuse_for_no_network(given: Sequence[Option]) -> None:
+    """Raise SpecError if options of training are given for a model that has no network to train."""
+    if useless := [option for option in given if option not in MEASURED_BY]:
+        named = [part for option in useless for part in (" and ", option)][1:]
+        them = "them" if useless[1:] else "it"
+        raise SpecError(*named, f": a network is trained so, and zero has none: leave {them} out")
 
 
 def untrained(history: History, spec: ModelSpec, held_out: float) -> Model:

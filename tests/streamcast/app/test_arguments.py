@@ -52,11 +52,27 @@ def test_an_argument_of_another_kind_is_refused_with_what_was_expected(given: di
         ({"rows": 2.5}, "rows is 2.5: expected a whole number"),
         ({"max_seconds": "60"}, "max_seconds is '60': expected a number"),
         ({"clip": None}, "clip is None: expected a number from 1e-06 to"),
+        ({"epochs": True}, "epochs is True: expected a whole number from 0"),
+        ({"precision": "float16"}, "precision is 'float16': expected 'float32' or 'bfloat16'"),
+        ({"device": "gpu"}, "device is 'gpu': expected 'auto' or 'cpu' or 'cuda'"),
+        ({"device": None}, "device is None: expected 'auto' or 'cpu' or 'cuda'"),
     ],
 )
 def test_an_option_of_another_kind_is_refused_with_what_was_expected(given: dict[str, Any], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         Options(**given)
+
+
+@pytest.mark.parametrize("model", ["zero", {"kind": "none"}])
+def test_options_of_training_are_refused_where_nothing_is_trained(model: str | dict[str, str]) -> None:
+    said = "epochs and device: a network is trained so, and zero has none: leave them out"
+    with pytest.raises(SpecError, match=said):
+        new(model=model, options=Options(epochs=3, device="cpu"))
+    longer, usual = (
+        new(model=model, options=options).fit(INPUTS).model.facts["quality"]["forecasts"]
+        for options in (Options(validation=0.5), Options())
+    )
+    assert longer > 2 * usual
 
 
 def test_one_item_is_a_list_of_one(fitted: Forecaster) -> None:
@@ -82,6 +98,7 @@ def test_numbers_of_numpy_are_numbers(fitted: Forecaster) -> None:
     [
         ({"n_windows": "2"}, "n_windows is '2': expected a whole number"),
         ({"n_windows": 2, "step_size": 0}, "n_windows is 2 and step_size 0: expected at least 1 of each"),
+        ({"refit": -1}, "refit is -1: expected True, False, or after how many windows the model is trained again"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(fitted: Forecaster, given: dict[str, Any], said: str) -> None:

@@ -169,6 +169,15 @@ def test_no_text_of_the_library_spells_an_option(room: str) -> None:
             HOURS, {"aggregates": {"w": "sum"}}, ["--aggregates", "w=sum"],
             "aggregates names w; the columns are y", "--aggregates names w; the columns are y",
         ),
+        (
+            HOURS, {"id_col": "ds"}, ["--id-col", "ds"],
+            "id_col and time_col both name 'ds': expected a column of its own for each; for a single series",
+            "--id-col and --time-col both name 'ds': expected a column of its own for each; for a single series",
+        ),
+        (
+            HOURS, {"time_col": "y"}, ["--time-col", "y"],
+            "time_col and target_col both name 'y': expected", "--time-col and --target-col both name 'y': expected",
+        ),
         (HOURS, {"known": ["w"]}, ["--known", "w"], "known names w; the input", "--known names w; the input"),
         (HOURS, {"holidays": "ZZ"}, ["--holidays", "ZZ"], "holidays is 'ZZ': ", "--holidays is 'ZZ': "),
         (HOURS, {"lower": float("inf")}, ["--lower", "inf"], "lower is inf: it should", "--lower is inf: it should"),

@@ -146,6 +146,20 @@ def test_a_model_called_like_a_column_loses_none_and_doubles_none(name: str, *, 
     assert drawn == {trace.name: list(trace.y) for trace in plain.plot(df).data[:3]}
 
 
+def test_the_target_that_a_frame_is_said_to_have_is_read_and_no_other(fitted: Forecaster) -> None:
+    other = frame_of().assign(load=lambda df: 1_000 + df.y)
+    expected = fitted.predict(other.drop(columns="y"), target_col="load")
+    assert (expected.m > 900).all()
+    pd.testing.assert_frame_equal(fitted.predict(other, target_col="load"), expected)
+    reads_it = new().fit(other)  # load is an input
+    pd.testing.assert_frame_equal(reads_it.predict(other, target_col="load"), expected)
+    for use in (fitted.predict, fitted.cross_validation, fitted.stream):
+        with pytest.raises(HistoryError, match="has no column 'laod', did you mean 'load'"):
+            use(other, target_col="laod")
+    with pytest.raises(HistoryError, match="time_col and target_col both name 'ds'"):
+        fitted.predict(other, target_col="ds")
+
+
 @pytest.mark.parametrize("option", ["id_col", "time_col", "target_col"])
 def test_a_column_called_cutoff_is_refused_before_the_work(fitted: Forecaster, option: str) -> None:
     df, name = frame_of(), {"id_col": "unique_id", "time_col": "ds", "target_col": "y"}[option]

@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,11 @@ from streamcast.app.commands.files.tune import tune
 from streamcast.app.options import Columns, SearchOptions, SpecOptions, TrainingOptions
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
-from streamcast.offline.history.read import read
-from streamcast.offline.training import fit
-from streamcast.spec.folders import load_model
+from streamcast.offline.history.read import History, read
+from streamcast.offline.training import fit, quality
+from streamcast.quality import SumsByStep
+from streamcast.spec.folders import Model, load_model, new_network
+from streamcast.spec.zero import challenger_of
 
 WANTED = SpecOptions(horizon=3, lags=24, season=(24,))
 SEARCH = SearchOptions(networks=("gru", "linear"), trials=4, max_seconds=0.0, epochs=1)
@@ -86,6 +89,27 @@ def test_a_search_says_what_a_training_says_of_the_file_and_the_spec(
     assert said[0] == said[1]
     assert any("count as missing: 'a' 2" in note for note in said[0])
     assert any("lie below the bound of 5" in note for note in said[0])
+
+
+def test_the_model_beside_all_candidates_is_scored_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[str] = []
+    measure = quality.held_out_quality
+
+    def counted(model: Model, history: History, first: int) -> dict[str, Any]:
+        scored.append(model.spec.network["kind"])
+        return measure(model, history, first)
+
+    monkeypatch.setattr(fit, "held_out_quality", counted)
+    searched(data, SEARCH, tmp_path)
+    assert scored.count("none") == 1
+    assert len(scored) == 5
+    tuned = load_model(tmp_path, "tuned@1")
+    simple = challenger_of(tuned.spec)
+    history = read(data).between(0, tuned.facts["held_out_from"])
+    found = measure(Model(simple, new_network(simple)), history, tuned.facts["quality"]["from"])
+    assert tuned.facts["quality"]["without_network"] == SumsByStep.of_facts(found).over_all().relative
 
 
 def test_one_trial_is_counted_as_one(data: Path, tmp_path: Path) -> None:

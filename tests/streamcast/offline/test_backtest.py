@@ -22,6 +22,7 @@ from streamcast.errors import HistoryError
 from streamcast.kernels.outcomes import NAMES
 from streamcast.offline.evaluation.backtest import Refit, Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
+from streamcast.offline.evaluation.html_report import Facts, write
 from streamcast.offline.evaluation.report import BacktestReport, Row, Tally
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
@@ -115,7 +116,10 @@ def test_a_model_called_like_a_column_of_the_frame_replaces_none(
     others = ["unique_id", "ds", "cutoff", "y"]
     assert list(called.frame().columns) == [*others, model, f"{model}-lo-80", f"{model}-hi-80"]
     assert called.frame().set_axis(expected.columns, axis=1).equals(expected)
-    assert called.rows()[0] == {**report.rows()[0], "forecaster": model}
+    assert called.rows()[0] == {**report.rows()[0], "forecaster": name}
+    assert [line for line in called.verdict() if line.startswith(f"{name} ")]
+    page = write(called, Facts(f"{name}@1", "a.csv", model_of(history).spec, START, int(history.ts_N[-1])))
+    assert f'"name":"{name}"' in page
 
 
 def test_baselines_are_scored_at_the_same_points_as_the_model(report: BacktestReport) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,7 +20,7 @@ from streamcast.app.progress import progress_bar
 from streamcast.app.specs import new_spec, require_networks, require_target
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
-from streamcast.models.spec import SpecError, fits, in_words, listed
+from streamcast.models.spec import SpecError, listed
 from streamcast.offline.evaluation.backtest import least_bars
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
@@ -91,12 +91,10 @@ def say_choices(history: History, spec: ModelSpec, wanted: SpecOptions) -> None:
 
 def training_settings(options: TrainingOptions) -> training.Options:
     """Return the options of a training run; raises SpecError."""
-    hints, more = get_type_hints(training.Options), options.more or {}
-    for name, value in more.items():
-        if name not in hints:
-            raise SpecError(f"--option names {listed(name, hints)}")
-        if not fits(value, hints[name]):
-            raise SpecError(f"--option {name} is {value!r}: expected {in_words(hints[name])}")
+    known, more = [option.name for option in fields(training.Options)], options.more or {}
+    for name in more:
+        if name not in known:
+            raise SpecError(f"--option names {listed(name, known)}")
     given = {"epochs": options.epochs, "max_seconds": options.max_seconds, "seed": options.seed}
     return training.Options(**{**given, **more})
 

@@ -68,7 +68,7 @@ class _Search:
                     raise optuna.TrialPruned
 
         try:
-            model = training.fit(self.history, spec, options, follow)
+            model = training.fit(self.history, spec, options, follow, beside_zero=False)
         finally:
             self.progress.remove_task(task)
         loss = float(model.facts["validation_loss"])
@@ -127,8 +127,9 @@ def tune(
         console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
     console.print(ranking(study))
+    quality = training.compared_with_zero(search.best.facts["quality"], search.best.spec, history)
     facts = {
-        **search.best.facts, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
+        **search.best.facts, "quality": quality, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
         "tuned": study.best_params, "trials": len(study.trials),
     }  # fmt: skip
     report_saved(
