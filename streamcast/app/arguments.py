@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar, get_args, get_origin
 
 import numpy as np
 
-from streamcast.models.spec import SpecError, fits
+from streamcast.models.spec import SpecError, fits, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,7 +24,8 @@ WORDS: Mapping[object, str] = {
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function whose arguments are of the kinds that it names: one item where it wants a list is a list.
 
-    NumPy's numbers and arrays are Python's.  It raises SpecError for an argument of another kind.
+    NumPy's numbers and arrays are Python's.  It raises SpecError for an argument of another kind, TypeError for one
+    that is unknown or missing.
     """
     signature = inspect.signature(function)
     wanted = {
@@ -33,15 +34,30 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         if name != "self" and _is_checked(hint := _evaluated(parameter.annotation, function))
     }
 
+    called = function.__qualname__.removesuffix(".__init__")
+
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        bound = signature.bind(*args, **kwargs)
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{called}() {error}{_meant(kwargs, signature)}") from None
         for name, value in bound.arguments.items():
             if name in wanted:
                 bound.arguments[name] = _argument(name, value, *wanted[name])
         return function(*bound.args, **bound.kwargs)
 
     return call
+
+
+def _meant(given: Iterable[str], signature: inspect.Signature) -> str:
+    """Return which argument an unknown one is most like, or else what arguments there are; '' if all are known."""
+    known = [name for name in signature.parameters if name != "self"]
+    for name in given:
+        if name not in known:
+            near = nearest(name, known)
+            return f". Did you mean {near!r}?" if near else f"; expected {', '.join(known)}"
+    return ""
 
 
 def _evaluated(annotation: str, function: Callable[..., object]) -> object:

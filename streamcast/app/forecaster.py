@@ -26,16 +26,18 @@ from streamcast.app.arguments import checked
 from streamcast.app.frames import UNNAMED, Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
+from streamcast.app.moments import moment
 from streamcast.app.notes import spec_notes
 from streamcast.app.specs import new_spec, require_networks, require_target
 from streamcast.app.trained import measured, unfinished
 from streamcast.engine.engine import Engine
-from streamcast.errors import HistoryWarning, ModelError, TrainingWarning
+from streamcast.errors import HistoryError, HistoryWarning, ModelError, TrainingWarning
 from streamcast.kernels.compiling import compiling
 from streamcast.models.spec import SpecError, nearest
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import forecast_frame, quantile_columns
+from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
@@ -210,7 +212,7 @@ class Forecaster:
             self._read(history)
             spec = new_spec(history, **self._choices)
         else:
-            history, spec = self._history(frame, self._names), self._spec
+            history, spec = self._outcomes(frame, self._names), self._spec
         require_target(history)
         with _shown(on_progress, progress=progress) as follow:
             trained = fit(history, spec, self._options, follow)
@@ -272,7 +274,7 @@ class Forecaster:
             )
         spec = self.model.spec
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
-        history = self._history(frame, names)
+        history = self._outcomes(frame, names)
         wanted = cutoffs_of(history, spec, n_windows, spec.horizon if step_size is None else step_size)
         grid = spec.series.grid
         windows = wanted.sort_values("cutoff").groupby("unique_id").cumcount(ascending=False).sort_index()
@@ -282,8 +284,7 @@ class Forecaster:
             first = grid.start(grid.bar(int(some.cutoff.min())) + 1)
             if refit and place % int(refit) == 0:
                 with _shown(None, progress=progress) as follow:
-                    past = history.between(int(history.ts_N[0]), first)
-                    model = replace(fit(past, spec, self._options, follow), name=UNNAMED)
+                    model = self._refitted(history.between(int(history.ts_N[0]), first), follow)
             with _compiling():
                 found = backtest(model, history, first, baselines={}, keep=some.cutoff.unique().tolist()).frame()
             some = some.assign(cutoff=some.cutoff.to_numpy().astype("datetime64[ms]"))
@@ -291,6 +292,17 @@ class Forecaster:
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
+
+    def _refitted(self, past: History, follow: OnProgress) -> Model:
+        """Return the model trained again on the rows before a window."""
+        try:
+            return replace(fit(past, self.model.spec, self._options, follow), name=UNNAMED)
+        except HistoryError as error:
+            last = moment(int(past.ts_N[-1]), self._timezone)
+            raise HistoryError(
+                f"refit trains on the {len(past):,} rows up to {last}, which are too few: ", *error.args,
+                "; or ask for fewer windows",
+            ) from None  # fmt: skip
 
     @checked
     def plot(
@@ -370,6 +382,16 @@ class Forecaster:
             calendar=spec.calendar, kinds=spec.kinds,
         )  # fmt: skip
         self._read(history)
+        return history
+
+    def _outcomes(self, frame: pd.DataFrame, names: Names) -> History:
+        """Read a frame as the model's series, for forecasts to be compared with its rows.
+
+        Raises HistoryError where no row of a series follows another within a bar; readings may.
+        """
+        history, spec = self._history(frame, names), self._spec or self.model.spec
+        if spec.series.mode == "sample":
+            refuse_longer_steps(history.series_N, history.ts_N, history.grid)
         return history
 
     def _read(self, history: History) -> None:

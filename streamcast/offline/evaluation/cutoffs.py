@@ -15,8 +15,8 @@ from streamcast.spec.model_spec import ModelSpec
 def cutoffs_of(history: History, spec: ModelSpec, n_windows: int, step_size: int) -> pd.DataFrame:
     """Return up to ``n_windows`` rows of unique_id and cutoff (epoch ms) a series, ``step_size`` bars or more apart.
 
-    The newest leaves room for the horizon before the series' last row.  Raises HistoryError for a number that is not
-    positive, and when no series is long enough.
+    The newest leaves room for the horizon before the series' last row, the oldest for the warm-up after its first.
+    Raises HistoryError for a number that is not positive, and when no series is long enough.
     """
     if n_windows < 1 or step_size < 1:
         raise HistoryError(f"n_windows is {n_windows} and step_size {step_size}: expected at least 1 of each")
@@ -31,19 +31,30 @@ def cutoffs_of(history: History, spec: ModelSpec, n_windows: int, step_size: int
         bars = np.unique(bar_N[whose_N == place])
         if series.mode == "ticks" and len(bars):
             bars = np.arange(bars[0], bars[-1] + 1)
-        chosen = _back(bars, spec.horizon, n_windows, step_size)
+        begins = 1 if series.mode == "ticks" else 0  # the bar before the first row has none
+        room = begins + max(spec.warm_up, 2) - 1
+        chosen = _back(bars, room, spec.horizon, n_windows, step_size)
         parts.append(pd.DataFrame({"unique_id": key, "cutoff": series.grid.start(np.array(chosen, np.int64))}))
     found = pd.concat(parts, ignore_index=True)
     if found.empty:
-        raise HistoryError(f"no series has a row {spec.horizon} bars before its last: give more history for a window")
+        raise HistoryError(
+            f"no series is long enough for a window, which needs {spec.warm_up} bars up to its cutoff and"
+            f" {spec.horizon} after it: give more history"
+        )
     return found
 
 
-def _back(bars: NDArray[np.int64], horizon: int, n_windows: int, step_size: int) -> list[int]:
-    """Return bars of rising ``bars``: the newest at or before each place, going back ``horizon`` from the last."""
+def _back(bars: NDArray[np.int64], room: int, horizon: int, n_windows: int, step_size: int) -> list[int]:
+    """Return bars of rising ``bars``: the newest at or before each place, going back ``horizon`` from the last.
+
+    None of them is less than ``room`` after the first.
+    """
     chosen: list[int] = []
     place = int(bars[-1]) - horizon if len(bars) else 0
-    while len(chosen) < n_windows and len(bars) and place >= bars[0]:
-        chosen.append(int(bars[np.searchsorted(bars, place, side="right") - 1]))
-        place = chosen[-1] - step_size
+    while len(chosen) < n_windows and len(bars) and place >= bars[0] + room:
+        cutoff = int(bars[np.searchsorted(bars, place, side="right") - 1])
+        if cutoff < bars[0] + room:
+            break
+        chosen.append(cutoff)
+        place = cutoff - step_size
     return chosen

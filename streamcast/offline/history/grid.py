@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Message, Option
+from streamcast.quality import counted
 from streamcast.spec.calendar_bars import LAST_DAY, Grid, Step, calendar_of, parse_step, resolved
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name, format_duration, parse_duration
@@ -61,7 +62,7 @@ def grid_of(
     Raises HistoryError when the bar length cannot be guessed, and for one that stands for months.
     """
     steps = _steps(series_N, ts_N)
-    median = int(np.median(steps)) if len(steps) else None
+    median = _median(steps) if len(steps) else None
     apart = _months_apart(series_N, ts_N)
     step = _given_step(freq) if freq is not None else apart
     found = Found(Grid(step.freq if step else _guessed(steps) if freq is None else bar_length(freq)))
@@ -130,7 +131,7 @@ def refuse_a_row_far_away(
     keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found
 ) -> None:
     """Raise HistoryError if the times [N] span more bars than any clock that was set; mention fewer that may be."""
-    if len(ts_N) < 2:
+    if len(ts_N) < 2 or ts_N[0] == ts_N[-1]:
         return
     bars = ((int(ts_N[-1]) - int(ts_N[0])) // found.grid.freq + 1) * len(keys)
     steps = np.diff(ts_N)
@@ -139,8 +140,14 @@ def refuse_a_row_far_away(
     astray, rest, count = (last, last + 1, last + 1) if early else (last + 1, last, len(ts_N) - last - 1)
     said = (
         f"series {keys[series_N[astray]]!r} has a row at {_words(int(ts_N[astray]))}, far from the others"
-        f" ({count:,} rows lie beyond {_words(int(ts_N[rest]))})"
+        f" ({counted(count, 'row')} beyond {_words(int(ts_N[rest]))})"
     )
+    far = steps[last] > FAR * _median(steps[steps > 0])
+    if bars > max(MOST_BARS, MOST_BARS_A_ROW * len(ts_N)) and not far:
+        raise HistoryError(
+            f"{bars:,} bars of {found.bar} would lie between {_words(int(ts_N[0]))} and {_words(int(ts_N[-1]))}, and"
+            f" there are {len(ts_N):,} rows: train with a longer ", Option.FREQ,
+        )  # fmt: skip
     if bars > max(MOST_BARS, MOST_BARS_A_ROW * len(ts_N)):
         raise HistoryError(
             f"{said}: {bars:,} bars of {found.bar} would lie between. Was a clock not set? Remove the rows, or train"
@@ -155,7 +162,7 @@ def refuse_longer_steps(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], gr
     """Raise HistoryError if no series has rows in two bars that follow each other: most outcomes would miss."""
     bars = _steps(series_N, grid.bar(ts_N))
     if len(bars) and bars.min() > 1:
-        median, bar = format_duration(int(np.median(_steps(series_N, ts_N)))), bar_name(grid)
+        median, bar = format_duration(_median(_steps(series_N, ts_N))), bar_name(grid)
         raise HistoryError(
             f"the median step between rows is {median}, and the model has bars of {bar}: no row lies in the bar after"
             f" another one, so most forecasts would have no outcome. Give rows of every {bar}, or train a new model on"
@@ -175,11 +182,16 @@ def _steps(series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> NDArray[np.i
     return later
 
 
+def _median(steps: NDArray[np.int64]) -> int:
+    """Return the median step: one that occurs, the shorter of two in the middle."""
+    return int(np.quantile(steps, 0.5, method="lower"))
+
+
 def _guessed(steps: NDArray[np.int64]) -> int:
     """Return the median step, or the length that people mean where steps scatter around it."""
     if not len(steps):
         raise HistoryError(Option.FREQ, " cannot be guessed: no series has two different times; give it, such as 1h")
-    median = int(np.median(steps))
+    median = _median(steps)
     near = min(MEANT, key=lambda length: abs(length - median))
     scattered = np.mean(steps == median) < 0.5 and abs(near - median) <= SCATTER * near
     return near if scattered else median
@@ -305,7 +317,7 @@ def _mention_other_steps(
     keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found
 ) -> None:
     rows = pd.Series(ts_N).groupby(series_N)
-    median_K = rows.diff().groupby(series_N).median()
+    median_K = rows.diff().groupby(series_N).quantile(0.5, interpolation="lower")
     slow = median_K[(median_K >= 2 * found.grid.freq) & (rows.size() > 2)]
     if len(slow):
         found.changes.append(

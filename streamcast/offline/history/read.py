@@ -29,9 +29,11 @@ from streamcast.offline.history.grid import (
 from streamcast.offline.history.sources import ids_of, load, row_counters
 from streamcast.offline.history.timestamps import TimestampError, Written, read_timestamps
 from streamcast.offline.history.values import values_of
+from streamcast.quality import counted
 from streamcast.spec.calendar_bars import Calendar, Grid
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name
+from streamcast.topics.observations import LONGEST_KEY
 
 MOST_REPEATED = 0.5
 """Beyond this share of rows with the series and time of another one, times of day are looked for in other columns."""
@@ -243,7 +245,15 @@ def _keys(
     if ids.isna().any():
         row = int(np.flatnonzero(ids.isna())[0]) + 1
         raise HistoryError(f"column {id_col!r} is empty in row {row}; expected a series' name in every row")
-    codes, keys = pd.factorize(ids_of(ids, notes).to_numpy(object), sort=True)
+    texts = ids_of(ids, notes)
+    length_N = texts.str.len()
+    if (wrong := (length_N < 1) | (length_N > LONGEST_KEY)).any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise HistoryError(
+            f"column {id_col!r} has a name of {length_N.iloc[row]:,} characters in row {row + 1}; expected 1 to"
+            f" {LONGEST_KEY}, as a record's key has"
+        )
+    codes, keys = pd.factorize(texts.to_numpy(object), sort=True)
     return tuple(keys), codes.astype(np.int32)
 
 
@@ -286,6 +296,8 @@ def _mention_targets(
     after_N = (np.arange(len(target_N)) > last_K[series_N]) & (last_K[series_N] >= 0)
     if after_N.any():
         notes.append(
-            f"the last {int(after_N.sum()):,} rows of {len(np.unique(series_N[after_N])):,} series have no target:"
+            f"the last {counted(int(after_N.sum()), 'row')} of"
+            f" {counted(len(np.unique(series_N[after_N])), 'series', 'series')}"
+            f" {'has' if after_N.sum() == 1 else 'have'} no target:"
             " forecasts begin after them, or after the last target if the model has known inputs"
         )

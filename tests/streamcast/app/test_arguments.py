@@ -75,6 +75,16 @@ def test_options_of_training_are_refused_where_nothing_is_trained(model: str | d
     assert longer > 2 * usual
 
 
+def test_an_unknown_argument_is_refused_with_the_nearest_or_all_of_them(fitted: Forecaster) -> None:
+    with pytest.raises(TypeError, match=r"Forecaster\(\) got an unexpected .* 'horizn'\. Did you mean 'horizon'\?"):
+        new(horizn=3)
+    said = r"Forecaster.predict\(\) got an unexpected .* 'horizon'; expected df, h, level, id_col, time_col, target_col"
+    with pytest.raises(TypeError, match=said):
+        fitted.predict(INPUTS, horizon=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Forecaster.predict\(\) missing a required argument: 'df'$"):
+        fitted.predict(h=3)  # type: ignore[call-arg]
+
+
 def test_one_item_is_a_list_of_one(fitted: Forecaster) -> None:
     pd.testing.assert_frame_equal(fitted.predict(INPUTS, level=80), fitted.predict(INPUTS, level=[80]))  # type: ignore[arg-type]
     assert list(new(level=95).fit(INPUTS).predict(INPUTS).columns[3:]) == ["m", "m-lo-95", "m-hi-95"]

@@ -393,10 +393,43 @@ def test_opening_hours_have_all_windows_and_a_short_series_is_warned_of() -> Non
     late = pd.concat([frame, frame.tail(8).assign(unique_id="new")])
     with pytest.warns(HistoryWarning, match=r"1 of 2 series have fewer than the 6 windows .* such as 'new' with 0"):
         forecaster.cross_validation(late, n_windows=6)
-    with pytest.raises(HistoryError, match="no series has a row 6 bars before its last"):
+    with pytest.raises(HistoryError, match="which needs 48 bars up to its cutoff and 6 after it: give"):
         forecaster.cross_validation(frame.head(3))
     with pytest.raises(HistoryError, match=r"n_windows is 0 .* expected at least 1"):
         forecaster.cross_validation(frame, n_windows=0)
+
+
+@pytest.mark.parametrize("ticks", [False, True])
+@pytest.mark.parametrize("season", [1, 24])
+def test_more_windows_than_there_are_begin_after_the_warm_up(season: int, *, ticks: bool) -> None:
+    frame = frame_of(100)[["unique_id", "ds", "y"]]
+    forecaster = Forecaster("zero", 3, freq="1h", season=season, ticks=ticks).fit(frame)
+    with pytest.warns(HistoryWarning, match="2 of 2 series have fewer than the 1000 windows"):
+        found = forecaster.cross_validation(frame, n_windows=1_000, step_size=1)
+    warm = frame.ds.min() + pd.Timedelta(hours=forecaster.model.spec.warm_up - 1)
+    assert found.groupby("unique_id").cutoff.min().eq(warm).all()
+    with pytest.raises(HistoryError, match="no series is long enough for a window"):
+        forecaster.cross_validation(frame[frame.ds <= warm])
+
+
+def test_a_window_that_leaves_too_few_rows_to_train_on_is_named() -> None:
+    frame = frame_of(200)
+    forecaster = Forecaster({"kind": "gru", "hidden": 8}, 6, options=OPTIONS).fit(frame)
+    said = "refit trains on the 52 rows up to 2026-01-02 01:00:00 UTC, which are too few: .*; or ask for fewer windows$"
+    with pytest.raises(HistoryError, match=said):
+        forecaster.cross_validation(frame, n_windows=100, refit=True)
+
+
+def test_rows_of_which_none_is_in_the_bar_after_another_are_no_outcomes(tmp_path: Path) -> None:
+    hours = frame_of(100)[["unique_id", "ds", "y"]]
+    days = hours.assign(ds=hours.groupby("unique_id").ds.transform(lambda ds: pd.date_range("2026", periods=len(ds))))
+    forecaster = naive(hours)
+    loaded = Forecaster.load(forecaster.save(tmp_path / "m"))
+    for use in (forecaster.cross_validation, loaded.fit):
+        with pytest.warns(HistoryWarning), pytest.raises(HistoryError, match="1d, and the model has bars of 1h"):
+            use(days)
+    with pytest.warns(HistoryWarning, match="2 of 2 series have longer steps than bars of 1h"):
+        assert len(forecaster.predict(days)) > 0
 
 
 @needs_cases
@@ -491,7 +524,7 @@ def test_an_unknown_network_is_refused_at_once_with_the_nearest_name(name: str, 
 
 
 def test_options_are_those_of_the_package() -> None:
-    assert Forecaster("zero", options=Options(max_seconds=60)).name == "zero"
+    assert Forecaster("gru", options=Options(max_seconds=60)).name == "gru"
     with pytest.raises(SpecError, match=r"options is a dict: expected streamcast\.Options"):
         Forecaster("zero", options={"max_seconds": 60})  # type: ignore[arg-type]
 

@@ -127,7 +127,7 @@ def test_the_first_and_the_last_year_are_times_or_a_message(timezone: str) -> No
 def test_a_row_of_a_clock_that_was_not_set_is_named(name: str, when: str) -> None:
     with pytest.raises(HistoryError, match=f"'tag03' has a row at {when} 00:00:00, far from the others") as error:
         read(case(f"36-sentinel/{name}.csv.gz"))
-    assert "1 rows lie beyond" in str(error.value)
+    assert "1 row beyond" in str(error.value)
 
 
 @pytest.mark.parametrize("when", ["1970-01-01", "2035-01-01", "2125-01-01"])
@@ -137,9 +137,33 @@ def test_a_row_of_such_a_clock_among_few_bars_is_said(when: str, freq: str) -> N
     if freq == "D":
         assert changed(read(frame_of(days.append(days[-1:] + pd.Timedelta(days=60))))) == "", "a pause is no such clock"
         when = when.replace("2035", "2055")
-    assert f"series 'a' has a row at {when} 00:00:00, far from the others (1 rows lie beyond 2025-" in changed(
+    assert f"series 'a' has a row at {when} 00:00:00, far from the others (1 row beyond 2025-" in changed(
         read(frame_of(days.append(pd.DatetimeIndex([when]))))
     )
+
+
+def test_bars_much_shorter_than_all_steps_are_no_fault_of_a_clock() -> None:
+    hours = pd.date_range("2025-01-01", periods=200, freq="h")
+    said = (
+        "716,400,001 bars of 1ms would lie between 2025-01-01 00:00:00 and 2025-01-09 07:00:00, and there are 200 rows"
+    )
+    with pytest.raises(HistoryError, match=f"^{said}: train with a longer freq"):
+        read(frame_of(hours), freq=1)
+
+
+def test_the_median_step_is_one_that_rows_have() -> None:
+    hours, days = (pd.date_range("2025-01-01", periods=200, freq=freq) for freq in ("h", "D"))
+    both = pd.concat([frame_of(hours), frame_of(days).assign(unique_id="b")])
+    found = read(both)
+    assert found.freq_ms == HOUR
+    assert "1 of 2 series have longer steps than bars of 1h, such as 'b' with 1d" in changed(found)
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "0 characters"), ("x" * 513, "513 characters")])
+def test_a_name_that_no_record_can_have_is_refused(name: str, said: str) -> None:
+    hours = pd.date_range("2025-01-01", periods=3, freq="h")
+    with pytest.raises(HistoryError, match=f"column 'unique_id' has a name of {said} in row 2; expected 1 to 512"):
+        read(frame_of(hours).assign(unique_id=["a", name, "a"]))
 
 
 def test_years_beyond_9999_are_a_message() -> None:
