@@ -43,8 +43,11 @@ def quality(model: Model) -> list[str]:
     if relative >= 1:
         said.insert(1, f"This is {'WORSE' if relative > 1 else 'no better'} than repeating {naive}.")
     if found.get("by_series") is not None and model.facts.get("series", 0) > 1:
+        horizon = model.spec.horizon
+        scored = found.get("by_series_steps", horizon)
+        which = f"all {horizon} steps" if scored == horizon else f"the {scored} steps with outcomes of {horizon}"
         said.append(
-            f"By series, over all {model.spec.horizon} steps of the horizon: {found['by_series']:.3f} of"
+            f"By series, over {which} of the horizon: {found['by_series']:.3f} of"
             f" {short_name(naive)}'s error (geometric mean, in which large series count as much as small ones)."
         )
     if without is not None and round(without, 3) < relative:

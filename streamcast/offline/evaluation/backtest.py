@@ -188,8 +188,7 @@ class Scoreboard:
         return actual_AH
 
     def _empty_periods(self) -> Periods:
-        first, last = (self._spec.series.grid.start(self._start + bar) for bar in (self._first, self._last))
-        return Periods.empty(first, last, self._spec.series.freq)
+        return Periods.empty(self._start + self._first, self._start + self._last, self._spec.series.grid)
 
     def _scored(self, baseline: Baseline, training_KT: Floats) -> tuple[Tally, Periods]:
         """Return a baseline's errors at the points where the model was scored."""

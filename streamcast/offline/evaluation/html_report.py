@@ -21,9 +21,10 @@ from streamcast import quality
 from streamcast.offline.evaluation.accuracy import Floats
 from streamcast.offline.evaluation.baselines import LAST_VALUE
 from streamcast.offline.evaluation.frames import quantile_column
-from streamcast.offline.evaluation.intervals import Ratio, relative_error
+from streamcast.offline.evaluation.intervals import BLOCK_PERIODS, Ratio, relative_error
 from streamcast.offline.evaluation.report import BacktestReport, Periods, Row
 from streamcast.offline.history.timestamps import in_zone
+from streamcast.spec.local_time import DAY_MS
 from streamcast.spec.model_spec import ModelSpec
 
 MODEL_COLOUR, NAIVE_COLOUR, OTHER_COLOUR, OUTCOME_COLOUR = "#1f6feb", "#d97706", "#9aa4b2", "#111827"
@@ -32,7 +33,9 @@ MOST_SERIES_DRAWN = 12
 MOST_ROWS = 200
 """Rows of the table of series: the worst first."""
 FEW_OUTCOMES = 100
-"""A month with fewer outcomes than this has no bar."""
+"""A month, or a year, with fewer outcomes than this has no bar."""
+_PERIODS = {"MS": "month", "YS": "year"}
+WEEK_MS = 7 * DAY_MS
 LONGEST_NAME = 60
 """Characters of a series' name in the menu."""
 LEGEND = 36
@@ -70,22 +73,18 @@ def write(report: BacktestReport, facts: Facts) -> str:
     parts = [
         *_head(report, facts),
         *_section("Which forecast is best?", _ranking(report), _ranking_words(report)),
-        *_section(
-            "Forecasts and what came", _examples(report, facts),
-            f"Black: what came. Blue: what was forecast, {facts.spec.horizon} bars at a time{_with_interval(facts)}."
-            f" {_choice(report)}Times are in {facts.zone}.",
-        ),
+        *(_forecasts(report, facts) if _drawn_series(report, facts) else ()),
         *_section(
             "Error by step ahead", _by_step(report),
             "The mean absolute error of forecasts 1, 2, … bars ahead, in the data's own unit. A click on a grey name in"
             " the legend shows that forecast, too.",
         ),
         *_section(
-            "Error over time", _over_time(report),
-            "The mean absolute error by week (in UTC) of the forecast. Where the blue line lies below the orange one,"
-            " the model is better than repeating the season.",
+            "Error over time", _over_time(report, facts),
+            f"The mean absolute error by {_rule_over_time(facts)[1]} of the forecast. Where the blue line lies below"
+            f" the orange one, the model is better than {_named(report.reference)}.",
         ),
-        *(_promise(report, facts) if facts.nominal else ()),
+        *(_promise(report, facts) if facts.nominal and _rule_of_coverage(report) else ()),
         *_section(
             "By series", _series_table(report, facts), "The worst first." + _left_out(report)
         ),
@@ -160,11 +159,21 @@ def _section(title: str, content: go.Figure | str, words: str) -> Iterator[str]:
 
 def _promise(report: BacktestReport, facts: Facts) -> Iterator[str]:
     """Yield the section on the interval's coverage."""
+    period = _PERIODS[_rule_of_coverage(report)]
     return _section(
         "Does the interval keep its promise?", _coverage(report, facts),
-        "The share of outcomes inside the interval, by month (in UTC) of the forecast. It should be near"
+        f"The share of outcomes inside the interval, by {period} (in UTC) of the forecast. It should be near"
         f" {facts.nominal:.0%}: lower means that the interval is too narrow, higher that it is wider than needed."
-        f" Months with fewer than {FEW_OUTCOMES} outcomes are left out.",
+        f" {period.capitalize()}s with fewer than {FEW_OUTCOMES} outcomes are left out.",
+    )  # fmt: skip
+
+
+def _forecasts(report: BacktestReport, facts: Facts) -> Iterator[str]:
+    """Yield the section on single forecasts."""
+    return _section(
+        "Forecasts and what came", _examples(report, facts),
+        f"Black: what came. Blue: what was forecast, {facts.spec.horizon} bars at a time{_with_interval(facts)}."
+        f" {_choice(report, facts)}Times are in {facts.zone}.",
     )  # fmt: skip
 
 
@@ -178,8 +187,13 @@ def _as_the_service_counts(report: BacktestReport, facts: Facts) -> str:
     steps = ", ".join(map(str, report.quality.by_step()))
     left_out = quality.counted(found.outcomes - found.compared, "outcome")
     missing = f", without {left_out} that it has no value to repeat for" if found.compared < found.outcomes else ""
+    scored, horizon = report.scored_steps(), facts.spec.horizon
+    if scored == horizon:
+        here = f"All {quality.counted(horizon, 'step')} ahead count here"
+    else:
+        here = f"{quality.counted(scored, 'step')} ahead of {horizon} count here: for later ones, the test is too short"
     return (
-        f"All {quality.counted(facts.spec.horizon, 'step')} ahead count here. The service's metrics, its page and"
+        f"{here}. The service's metrics, its page and"
         f" verify count some of them ({steps}): {quality.sentence(found, facts.nominal, facts.naive)}{missing}."
     )
 
@@ -191,8 +205,9 @@ def _glossary(report: BacktestReport, facts: Facts) -> str:
         "Relative error": f"The model's mean absolute error divided by {_named(report.reference)}'s, for the same"
         " outcomes. Below 1 is better than repeating what was. Where the cell to repeat is empty, an older value is"
         " repeated.",
-        "Confidence": f"The lines of the ranking hold the relative error with {_CONFIDENCE:.0%} confidence: weeks were"
-        " drawn again and again from the test, and the error was computed of each draw.",
+        "Confidence": f"The lines of the ranking hold the relative error with {_CONFIDENCE:.0%} confidence: pieces of"
+        f" up to {BLOCK_PERIODS} {'days' if facts.spec.series.freq <= DAY_MS else 'bars'} were drawn again and again"
+        " from the test, and the error was computed of each draw.",
     }
     if facts.nominal:
         held = f"it should hold {facts.nominal:.0%} of the outcomes."
@@ -247,7 +262,7 @@ def _ranking_words(report: BacktestReport) -> str:
     if mine.high < 1:
         sure = f"It is better than {_named(report.reference)}, and that is no accident."
     elif mine.low < 1:
-        sure = f"The difference from {_named(report.reference)} may be an accident of these weeks."
+        sure = f"The difference from {_named(report.reference)} may be an accident of this stretch of time."
     else:
         sure = f"It is worse than {_named(report.reference)}, and that is no accident."
     return (
@@ -257,10 +272,7 @@ def _ranking_words(report: BacktestReport) -> str:
 
 
 def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
-    frame = report.frame()
-    drawn = cutoffs_to_draw(facts.spec, facts.until_ms, len(report.keys))
-    frame = frame[frame["cutoff"].isin(np.array(drawn).astype("datetime64[ms]"))]
-    chosen = [key for key in _drawn_series(report) if key in set(frame["unique_id"])]
+    frame, chosen = _drawn(report, facts), _drawn_series(report, facts)
     figure = go.Figure()
     low, high = (quantile_column(report.column, level) for level in (facts.spec.quantiles[0], facts.spec.quantiles[-1]))
     for number, key in enumerate(chosen):
@@ -299,8 +311,8 @@ def _examples(report: BacktestReport, facts: Facts) -> go.Figure:
     return _styled(figure, 490, top=LEGEND + 46)
 
 
-def _choice(report: BacktestReport) -> str:
-    if len(_drawn_series(report)) < 2:
+def _choice(report: BacktestReport, facts: Facts) -> str:
+    if len(_drawn_series(report, facts)) < 2:
         return ""
     return f"Choose a series on the left; the largest error relative to {_named(report.reference)} comes first. "
 
@@ -339,11 +351,17 @@ def _gaps(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame, ends], ignore_index=True).sort_values(["cutoff", "ds"], kind="stable")
 
 
-def _drawn_series(report: BacktestReport) -> list[str]:
-    """Return series to draw, the worst first: all, or as many from the worst to the best."""
+def _drawn(report: BacktestReport, facts: Facts) -> pd.DataFrame:
+    """Return the forecasts that are drawn."""
+    cutoffs = cutoffs_to_draw(facts.spec, facts.from_ms, facts.until_ms, len(report.keys))
+    frame = report.frame()
+    return frame[frame["cutoff"].isin(np.array(cutoffs).astype("datetime64[ms]"))]
+
+
+def _drawn_series(report: BacktestReport, facts: Facts) -> list[str]:
+    """Return series to draw, the worst first: all with a forecast, or as many from the worst to the best."""
     _, by_series = report.relative_mae()
-    scored = [row["unique_id"] for row in report.by_series() if row["forecaster"] == report.model]
-    ordered = sorted(scored, key=lambda key: -by_series.get(key, 0.0))
+    ordered = sorted(_drawn(report, facts)["unique_id"].unique(), key=lambda key: -by_series.get(key, 0.0))
     places = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MOST_SERIES_DRAWN)).round().astype(int))
     return [ordered[place] for place in places.tolist()]
 
@@ -364,26 +382,42 @@ def _by_step(report: BacktestReport) -> go.Figure:
     return _styled(figure, 380)
 
 
-def _over_time(report: BacktestReport) -> go.Figure:
-    figure = go.Figure()
+def _rule_over_time(facts: Facts) -> tuple[str | None, str]:
+    """Return by what errors over time are summed, for pandas (None: as they are) and in words."""
+    return ("W-MON", "week (in UTC)") if facts.spec.series.freq <= WEEK_MS else (None, "bar")
+
+
+def _over_time(report: BacktestReport, facts: Facts) -> go.Figure:
+    figure, (rule, _) = go.Figure(), _rule_over_time(facts)
     for name, periods in report.periods.items():
-        weeks = _summed(periods, "W-MON")
+        found = _summed(periods, rule)
         figure.add_scatter(
-            x=weeks.index, y=weeks["absolute"] / weeks["count"], mode="lines+markers", name=name, marker={"size": 4},
+            x=found.index, y=found["absolute"] / found["count"], mode="lines+markers", name=name, marker={"size": 4},
             line=_line(report, name), visible=True if name in (report.model, report.reference) else "legendonly",
         )  # fmt: skip
     figure.update_yaxes(title="mean absolute error", rangemode="tozero")
     return _styled(figure, 340)
 
 
+def _enough(report: BacktestReport, rule: str) -> pd.DataFrame:
+    """Return the model's sums by month or year, of those with enough outcomes."""
+    found = _summed(report.periods[report.model], rule)
+    return found[found["count"] >= FEW_OUTCOMES]
+
+
+def _rule_of_coverage(report: BacktestReport) -> str:
+    """Return by what outcomes are counted: the first of ``_PERIODS`` of which one has enough, '' if none has."""
+    return next((rule for rule in _PERIODS if len(_enough(report, rule))), "")
+
+
 def _coverage(report: BacktestReport, facts: Facts) -> go.Figure:
-    months = _summed(report.periods[report.model], "MS")
-    months = months[months["count"] >= FEW_OUTCOMES]
-    share = months["covered"] / months["count"]
+    rule = _rule_of_coverage(report)
+    found = _enough(report, rule)
+    share, name = found["covered"] / found["count"], "%b %Y" if rule == "MS" else "year %Y"
     colours = [MODEL_COLOUR if abs(value - facts.nominal) <= 0.05 else NAIVE_COLOUR for value in share]
     figure = go.Figure()
     figure.add_bar(
-        x=[f"{month:%b %Y}" for month in months.index], y=share, marker={"color": colours}, showlegend=False,
+        x=[f"{start:{name}}" for start in found.index], y=share, marker={"color": colours}, showlegend=False,
         text=[f"{value:.0%}" for value in share], textposition="inside", insidetextanchor="middle", textangle=0,
     )  # fmt: skip
     figure.add_hline(
@@ -393,13 +427,14 @@ def _coverage(report: BacktestReport, facts: Facts) -> go.Figure:
     return _styled(figure, 320, top=40)
 
 
-def _summed(periods: Periods, rule: str) -> pd.DataFrame:
-    """Return the sums by week or month, of those with outcomes."""
-    times = pd.to_datetime(periods.starts, unit="ms")
+def _summed(periods: Periods, rule: str | None) -> pd.DataFrame:
+    """Return the sums by week, month or year (None: by period), of those with outcomes."""
+    times = pd.to_datetime(periods.starts_D, unit="ms")
     columns: Mapping[str, Floats] = {
         "count": periods.count_D, "absolute": periods.absolute_D, "covered": periods.covered_D
     }  # fmt: skip
-    found = pd.DataFrame(columns, index=times).resample(rule, label="left", closed="left").sum()
+    found = pd.DataFrame(columns, index=times)
+    found = found if rule is None else found.resample(rule, label="left", closed="left").sum()
     return found[found["count"] > 0]
 
 
@@ -455,14 +490,16 @@ def _day(time_ms: int, zone: str) -> str:
     return f"{pd.Timestamp(time_ms, unit='ms', tz=zone):%d %B %Y}"
 
 
-def cutoffs_to_draw(spec: ModelSpec, last_ms: int, series: int) -> list[int]:
+def cutoffs_to_draw(spec: ModelSpec, from_ms: int, last_ms: int, series: int) -> list[int]:
     """Return the cutoffs whose forecasts the report draws: the newest with all outcomes, a horizon apart.
 
-    ``last_ms`` is the time of the last row of ``series`` series.
+    ``from_ms`` is where the test begins, whose first cutoff is drawn where none has all outcomes; ``last_ms`` is the
+    time of the last row of ``series`` series.
     """
     grid = spec.series.grid
     windows = int(np.clip(MOST_STEPS_KEPT // max(series * spec.horizon, 1), 1, MOST_WINDOWS))
-    return [grid.start(grid.bar(last_ms) - (1 + number) * spec.horizon) for number in range(windows)]
+    newest = max(grid.bar(last_ms) - spec.horizon, grid.bar(from_ms - 1))
+    return [grid.start(newest - number * spec.horizon) for number in range(windows)]
 
 
 _PAGE = """<!doctype html>

@@ -26,6 +26,7 @@ from streamcast.offline.evaluation.accuracy import (
 from streamcast.offline.evaluation.baselines import Integers
 from streamcast.offline.evaluation.frames import OTHERS, name_beside
 from streamcast.quality import SumsByStep
+from streamcast.spec.calendar_bars import Grid
 from streamcast.spec.local_time import DAY_MS
 
 MEASURES = ("mae", "mse", "mase")
@@ -79,37 +80,33 @@ class Tally:
 class Periods:
     """Sums of all series and steps by the period of the cutoff: a day, or a bar if that is longer.
 
-    Period d begins at ``start_ms + d · every_ms``.  ``absolute_D`` and ``covered_D`` are sums over ``count_D`` points.
+    Periods begin at ``starts_D`` (epoch ms).  ``absolute_D`` and ``covered_D`` are sums over ``count_D`` points.
     """
 
-    start_ms: int
-    every_ms: int
+    starts_D: Integers
     count_D: Floats
     absolute_D: Floats
     covered_D: Floats
 
     @classmethod
-    def empty(cls, from_ms: int, to_ms: int, freq_ms: int) -> Periods:
-        """Return sums without points for cutoffs from one time to another (included)."""
-        every = max(DAY_MS, freq_ms)
-        start = from_ms // every * every
-        count, absolute, covered = np.zeros((3, (to_ms - start) // every + 1))
-        return cls(start, every, count, absolute, covered)
+    def empty(cls, first_bar: int, last_bar: int, grid: Grid) -> Periods:
+        """Return sums without points for the cutoffs of bars from one to another (included)."""
+        if grid.freq > DAY_MS:
+            starts: Integers = grid.start(np.arange(first_bar, last_bar + 1))
+        else:
+            starts = np.arange(grid.start(first_bar) // DAY_MS * DAY_MS, grid.start(last_bar) + 1, DAY_MS)
+        count, absolute, covered = np.zeros((3, len(starts)))
+        return cls(starts, count, absolute, covered)
 
     def add(self, cutoffs_A: Integers, actual_AH: Floats, forecast_AH: Floats, covered_AH: Floats | None) -> None:
         """Score A forecasts; NaN is not scored."""
         absolute_AH = absolute_error(actual_AH, forecast_AH)
-        place_A, periods = (cutoffs_A - self.start_ms) // self.every_ms, len(self.count_D)
+        place_A, periods = np.searchsorted(self.starts_D, cutoffs_A, side="right") - 1, len(self.count_D)
         for into, values_AH in (
             (self.count_D, ~np.isnan(absolute_AH)), (self.absolute_D, absolute_AH), (self.covered_D, covered_AH),
         ):  # fmt: skip
             if values_AH is not None:
                 np.add(into, np.bincount(place_A, np.nan_to_num(values_AH).sum(1), periods), out=into)
-
-    @property
-    def starts(self) -> Integers:
-        """The begin of each period, epoch ms [D]."""
-        return self.start_ms + self.every_ms * np.arange(len(self.count_D))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +190,7 @@ class BacktestReport:
             if mine[name] > row[name] and not self._level(name, mine[name], row[name])
         ]
         for name, steps in self._steps(lambda one, other: one > other and not self._level("mae", one, other)).items():
-            if len(steps) < self._scored_steps(name):
+            if len(steps) < self.scored_steps(name):
                 losses.append(f"{self.model} loses to {name} on mae at {self._steps_named(name, steps)}")
         ties = self._ties(mine, rivals)
         beaten = [] if losses else [row["forecaster"] for row in rivals if row["forecaster"] not in ties]
@@ -204,7 +201,7 @@ class BacktestReport:
         if not names:
             return []
         known = [name for name in MEASURES if not any(np.isnan(row[name]) for row in (mine, *rivals))]
-        everywhere = _each_step(self._scored_steps(*names), self.horizon)
+        everywhere = _each_step(self.scored_steps(*names), self.horizon)
         return [f"{self.model} beats {', '.join(names)} on {_listed(known)}, and on mae at {everywhere}"]
 
     def _level(self, measure: str, one: float, other: float) -> bool:
@@ -219,7 +216,7 @@ class BacktestReport:
             name = row["forecaster"]
             on = [_listed([measure for measure in MEASURES if self._level(measure, mine[measure], row[measure])])]
             tied = steps.get(name, [])
-            if tied and len(tied) == self._scored_steps(name):
+            if tied and len(tied) == self.scored_steps(name):
                 on.append(f"on mae at {_each_step(len(tied), self.horizon)}")
             elif tied:
                 on.append(f"on mae at {self._steps_named(name, tied)}")
@@ -236,11 +233,11 @@ class BacktestReport:
 
     def _steps_named(self, baseline: str, steps: list[int]) -> str:
         """Return steps of the horizon in words, and how many of it were scored, such as "step 2 of 6"."""
-        scored = self._scored_steps(baseline)
+        scored = self.scored_steps(baseline)
         among = f", of which {scored} were scored" if scored < self.horizon else ""
         return f"step {_ranges(steps)} of {self.horizon}{among}"
 
-    def _scored_steps(self, *rivals: str) -> int:
+    def scored_steps(self, *rivals: str) -> int:
         """Return at how many steps the model and these baselines were all scored."""
         scored_HN = np.stack([self.tallies[name].count_KH.sum(0) > 0 for name in (self.model, *rivals)], axis=1)
         return int(scored_HN.all(1).sum())

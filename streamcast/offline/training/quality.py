@@ -32,7 +32,8 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
 
     Besides: ``from`` and ``until`` (epoch ms), how many ``forecasts`` were made, the share of outcomes that the
     interval promises to hold (``nominal``), and the geometric mean over series of the ratio to seasonal naive, over
-    all steps (``by_series``), in which every series counts the same.  Raises HistoryError when nothing can be scored.
+    all steps with outcomes, how many ever (``by_series``, ``by_series_steps``), in which every series counts the same.
+    Raises HistoryError when nothing can be scored.
     """
     spec, last = model.spec, int(history.ts_N[-1])
     first = max(from_ms, last - MOST_BARS * spec.series.freq // max(len(history.keys), 1))
@@ -46,6 +47,7 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
         "forecasts": report.forecasts,
         "nominal": spec.nominal,
         "by_series": by_series if math.isfinite(by_series) else None,
+        "by_series_steps": report.scored_steps(report.reference),
         **quality.facts_of(report.quality),
     }
 

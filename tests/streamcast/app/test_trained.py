@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from harness.streams import GRU, SPECS, model_spec, network
+from streamcast import Forecaster
 from streamcast.app.trained import describe, quality, training_line
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, SeriesSpec
@@ -92,6 +95,17 @@ def test_a_model_that_is_no_better_than_simple_ones_says_so(mae: float, without:
     assert said in text
     assert ("without a network" in text) == said.startswith("A model")
     assert "WORSE" not in text
+
+
+def test_the_figure_by_series_names_the_steps_that_it_is_of() -> None:
+    hours = pd.date_range("2026-01-01", periods=400, freq="h")
+    y = np.sin(np.arange(400) / 24 * 2 * np.pi) + np.random.default_rng(0).normal(size=400)
+    frame = pd.concat([pd.DataFrame({"unique_id": key, "ds": hours, "y": y}) for key in "ab"])
+    held_out = 60  # of 400 bars
+    for horizon, said in ((30, "over all 30 steps of the horizon"), (200, "over the 60 steps with outcomes of 200")):
+        model = Forecaster("zero", horizon, season=24).fit(frame).model
+        assert model.facts["quality"]["by_series_steps"] == min(horizon, held_out)
+        assert f"By series, {said}" in " ".join(quality(model))
 
 
 HISTORY = {"rows": 100, "first": 0, "last": 99 * 3_600_000, "quality": None}

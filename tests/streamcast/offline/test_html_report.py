@@ -11,13 +11,15 @@ import pandas as pd
 import pytest
 
 from harness.histories import HOUR, START
-from streamcast.offline.evaluation.backtest import Scoreboard
+from streamcast.offline.evaluation.backtest import Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, LastValue, SeasonalNaive, standard
 from streamcast.offline.evaluation.html_report import Facts, _examples, cutoffs_to_draw, write
 from streamcast.offline.evaluation.intervals import relative_error
 from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.read import read
+from streamcast.offline.training.defaults import default_spec
 from streamcast.quality import SumsByStep
+from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
 from streamcast.spec.zero import zero_spec
 
@@ -43,7 +45,7 @@ def a_report(spec: ModelSpec) -> BacktestReport:
     for series, name in enumerate(history.keys):
         values_AHQ = 50 + np.tile([-1.28, 0.0, 1.28], (len(cutoffs), 3, 1))
         board.add(np.full(len(cutoffs), series), cutoffs, values_AHQ, np.ones(len(cutoffs), np.bool_))
-        some = np.array(cutoffs_to_draw(SPEC, int(times[-1]), 2)[2::-1])
+        some = np.array(cutoffs_to_draw(SPEC, FROM, int(times[-1]), 2)[2::-1])
         steps = pd.DataFrame({"cutoff": np.repeat(some, 3), "ds": (some[:, None] + HOUR * np.arange(1, 4)).ravel()})
         kept.append(
             steps.astype("datetime64[ms]").assign(unique_id=name, y=50.0, m=50.0, **{"m-lo-80": 49, "m-hi-80": 51})
@@ -206,6 +208,43 @@ def test_an_interval_holds_the_ratio_and_grows_with_the_noise() -> None:
 
 
 def test_the_drawn_forecasts_follow_one_another_and_are_few_where_series_are_many() -> None:
-    assert cutoffs_to_draw(SPEC, 100 * HOUR + 5, 1)[:3] == [97 * HOUR, 94 * HOUR, 91 * HOUR]
-    assert len(cutoffs_to_draw(SPEC, 0, 1)) == 28
-    assert len(cutoffs_to_draw(SPEC, 0, 100_000)) == 1
+    assert cutoffs_to_draw(SPEC, 0, 100 * HOUR + 5, 1)[:3] == [97 * HOUR, 94 * HOUR, 91 * HOUR]
+    assert len(cutoffs_to_draw(SPEC, 0, 0, 1)) == 28
+    assert len(cutoffs_to_draw(SPEC, 0, 0, 100_000)) == 1
+    assert cutoffs_to_draw(SPEC, 99 * HOUR, 100 * HOUR + 5, 1)[0] == 98 * HOUR, "no forecast has all outcomes"
+
+
+def test_a_test_part_that_is_shorter_than_the_horizon_is_drawn_and_says_how_many_steps_it_has() -> None:
+    hours = pd.date_range("2026-01-01", periods=400, freq="h")
+    y = np.random.default_rng(0).normal(size=400)
+    page, report = reported(pd.DataFrame({"ds": hours, "y": y}), "zero", 100, hours[360])
+    assert "40 steps ahead of 100 count here: for later ones, the test is too short" in page
+    assert len(report.frame()) == 100
+    assert "chart-forecasts-and-what-came" in page
+
+
+def test_bars_of_months_are_counted_by_bar_and_their_coverage_by_year() -> None:
+    months = pd.date_range("2000-01-01", periods=200, freq="MS")
+    y = np.arange(200) % 12 + np.random.default_rng(0).normal(size=200)
+    page, report = reported(pd.DataFrame({"ds": months, "y": y}), "zero", 12, months[150])
+    periods = report.periods["zero"]
+    assert pd.to_datetime(periods.starts_D, unit="ms").tolist() == months[149:199].tolist()
+    assert periods.count_D[:-12].tolist() == [12] * 38
+    assert "The mean absolute error by bar of the forecast" in page
+    assert "by year (in UTC) of the forecast" in page
+    assert "Years with fewer than 100 outcomes are left out" in page
+    assert "up to 7 bars were drawn" in page
+    assert "week" not in page
+    few, _ = reported(pd.DataFrame({"ds": months, "y": y}), "zero", 12, months[195])
+    assert "keep its promise" not in few
+
+
+def reported(frame: pd.DataFrame, network: str, horizon: int, begins: pd.Timestamp) -> tuple[str, BacktestReport]:
+    """Return the text of the page of a backtest of a frame from a time on, and the report."""
+    history = read(frame, id_col=None)
+    spec = default_spec(history, horizon, network)
+    from_ms, last_ms = int(begins.timestamp() * 1_000), int(history.ts_N[-1])
+    kept = cutoffs_to_draw(spec, from_ms, last_ms, 1)
+    report = backtest(Model(spec, new_network(spec), network), history, from_ms, keep=kept)
+    page = write(report, Facts("m@1", "a.csv", spec, from_ms, last_ms))
+    return html.unescape(page[page.index("</script></head>") :]), report

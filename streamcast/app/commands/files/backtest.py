@@ -68,7 +68,7 @@ def backtest(
         )
     with compiling_said(), counting("records streamed", Console(stderr=True)) as on_rows:
         report = run(
-            model, history, from_ms, keep=_kept(model.spec, history, options), refit=refit,
+            model, history, from_ms, keep=_kept(model.spec, history, from_ms, options), refit=refit,
             on_progress=on_rows,
         )  # fmt: skip
     if frame is not None:
@@ -106,7 +106,7 @@ def _refit(model: Model, options: BacktestOptions) -> Refit | None:
     return Refit(lambda past: fit(past, model.spec, Options(seed=seed)), options.refit)
 
 
-def _kept(spec: ModelSpec, history: History, options: BacktestOptions) -> Sequence[int] | None:
+def _kept(spec: ModelSpec, history: History, from_ms: int, options: BacktestOptions) -> Sequence[int] | None:
     """Return the cutoffs whose forecasts are kept (None: all), for the table or for the charts of the report."""
     if options.frame is not None:
         return None
@@ -114,7 +114,7 @@ def _kept(spec: ModelSpec, history: History, options: BacktestOptions) -> Sequen
         return ()
     from streamcast.offline.evaluation.html_report import cutoffs_to_draw
 
-    return cutoffs_to_draw(spec, int(history.ts_N[-1]), len(history.keys))
+    return cutoffs_to_draw(spec, from_ms, int(history.ts_N[-1]), len(history.keys))
 
 
 def _write_page(
