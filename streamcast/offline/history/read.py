@@ -71,6 +71,12 @@ class History:
         """What a bar is, in words."""
         return bar_name(self.grid)
 
+    @property
+    def last_observed_ms(self) -> int:
+        """The time of the last row with a target; later ones only say what is known ahead.  Of no target, the last."""
+        given_M = np.flatnonzero(~np.isnan(self.values_NC[:, 0]))
+        return int(self.ts_N[given_M[-1] if len(given_M) else -1])
+
     def __len__(self) -> int:
         return len(self.ts_N)
 

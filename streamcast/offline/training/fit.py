@@ -310,7 +310,7 @@ def _model(
         "stopped": next(reason for reason in ENDINGS if reason in ended),
         "series": len(history.keys), "rows": len(history), "bars_trained": len(runs[0].train_P),
         "refit_updates": sum(one.refit_updates for one in trained), "quality": quality,
-        "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]), "seed": seed,
+        "first": int(history.ts_N[0]), "last": history.last_observed_ms, "seed": seed,
     }  # fmt: skip
     return Model(spec, together([one.network for one in trained]), facts=facts)
 

@@ -35,10 +35,10 @@ def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, 
     all steps with outcomes, how many ever (``by_series``, ``by_series_steps``), in which every series counts the same.
     Raises HistoryError when nothing can be scored.
     """
-    spec, last = model.spec, int(history.ts_N[-1])
+    spec, last = model.spec, history.last_observed_ms
     first = max(from_ms, last - MOST_BARS * spec.series.freq // max(len(history.keys), 1))
     newest = int(history.ts_N[max(len(history) - MOST_ROWS, 0)])
-    part = history.between(min(newest, first - _least_before(spec) * spec.series.freq), last + 1)
+    part = history.between(min(newest, first - _least_before(spec) * spec.series.freq), int(history.ts_N[-1]) + 1)
     report = backtest(model, part, first, baselines=dict([reference(spec.naive_season)]), keep=[])
     by_series = report.relative_mae()[0]
     return {

@@ -39,6 +39,6 @@ def untrained(history: History, spec: ModelSpec, held_out: float) -> Model:
         quality = None
     facts = {
         "stopped": "nothing to train", "series": len(history.keys), "rows": len(history),
-        "first": int(history.ts_N[0]), "last": int(history.ts_N[-1]), "quality": quality,
+        "first": int(history.ts_N[0]), "last": history.last_observed_ms, "quality": quality,
     }  # fmt: skip
     return Model(spec, network, facts=facts)

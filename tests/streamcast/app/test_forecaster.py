@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from harness import SHARED_DATA
 from harness.readings import bars_and_readings
 from harness.streams import GRU, model_spec
 from streamcast import Forecaster, Options
+from streamcast.app.cli import app
 from streamcast.app.live_values import number
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, SettingsError
 from streamcast.models.spec import SpecError
@@ -289,6 +291,27 @@ def test_rows_after_the_last_y_are_what_the_future_is_made_of(knowing: Forecaste
     assert not found.load.equals(warmer.load)
     assert not found.load.equals(unknown.load)
     assert found.ds.equals(unknown.ds)
+
+
+@pytest.mark.parametrize("model", ["zero", {"kind": "gru", "hidden": 8}])
+def test_a_training_ends_with_the_last_target_and_not_with_what_is_known_ahead(
+    model: str | dict[str, Any], tmp_path: Path
+) -> None:
+    frame = frame_of(300)[["unique_id", "ds", "y", "load"]]
+    future = frame.assign(y=frame.y.where(frame.ds < frame.ds.max() - pd.Timedelta("9h")))
+    options = None if model == "zero" else OPTIONS
+    forecaster = Forecaster(model, 6, season=24, known=["load"], options=options).fit(future)
+    last = int(future.ds[future.y.notna()].max().timestamp() * 1_000)
+    facts = forecaster.model.facts
+    assert facts["last"] == facts["quality"]["until"] == last
+    forecaster.save(tmp_path / "m")
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    command = ["backtest", str(tmp_path / "all.csv"), "--model", "m@1", "--models", str(tmp_path)]
+    said = CliRunner().invoke(app, command).output
+    assert "scored from 2026-01-13 01:00:00 UTC, where the data begin that the model was not trained on" in said
+    future.to_csv(tmp_path / "future.csv", index=False)
+    command = ["backtest", str(tmp_path / "future.csv"), *command[2:], "--test-from", "2026-01-12"]
+    assert "Quality from 2026-01-12 00:00:00 to 2026-01-13 01:00:00 UTC" in CliRunner().invoke(app, command).output
 
 
 def test_a_column_that_is_not_declared_known_never_shows_its_future(knowing: Forecaster) -> None:

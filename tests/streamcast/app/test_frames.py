@@ -160,6 +160,15 @@ def test_the_target_that_a_frame_is_said_to_have_is_read_and_no_other(fitted: Fo
         fitted.predict(other, target_col="ds")
 
 
+@pytest.mark.parametrize("none", [None, ""])
+def test_no_id_column_is_one_series_for_the_forecaster_and_for_its_methods(none: str | None) -> None:
+    one = frame_of(1).assign(unique_id=np.arange(BARS) % 2)  # an input, if it is no name
+    expected = new(id_col=None).fit(one).predict(one)
+    assert list(expected.columns[:2]) == ["ds", "cutoff"]
+    pd.testing.assert_frame_equal(new(id_col=none).fit(one).predict(one), expected)
+    pd.testing.assert_frame_equal(new().fit(one, id_col="").predict(one), expected)
+
+
 @pytest.mark.parametrize("option", ["id_col", "time_col", "target_col"])
 def test_a_column_called_cutoff_is_refused_before_the_work(fitted: Forecaster, option: str) -> None:
     df, name = frame_of(), {"id_col": "unique_id", "time_col": "ds", "target_col": "y"}[option]

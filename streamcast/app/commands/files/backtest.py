@@ -76,7 +76,7 @@ def backtest(
         found.to_parquet(frame) if frame.suffix == ".parquet" else found.to_csv(frame, index=False)
         Console(stderr=True).print(f"Wrote {len(found):,} forecast steps to {escape(str(frame))}.")
     if options.report is not None:
-        _write_page(report, model, data, (from_ms, int(history.ts_N[-1])), timezone, options.report)
+        _write_page(report, model, data, (from_ms, history.last_observed_ms), timezone, options.report)
     if as_json:
         tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
         told = {"forecasts": report.forecasts, "quality": facts_of(report.quality), "verdict": report.verdict()}
@@ -88,7 +88,9 @@ def backtest(
         console.print(_by_series(report))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
     console.print(f"{counted(report.forecasts, 'forecast')} scored; records: {outcomes}", highlight=False)
-    console.print(escape(_quality(report, model.spec, span(from_ms, int(history.ts_N[-1]), timezone))), highlight=False)
+    console.print(
+        escape(_quality(report, model.spec, span(from_ms, history.last_observed_ms, timezone))), highlight=False
+    )
     for sentence in report.verdict():
         console.print(escape(sentence), highlight=False)
     return 0
@@ -114,7 +116,7 @@ def _kept(spec: ModelSpec, history: History, from_ms: int, options: BacktestOpti
         return ()
     from streamcast.offline.evaluation.html_report import cutoffs_to_draw
 
-    return cutoffs_to_draw(spec, from_ms, int(history.ts_N[-1]), len(history.keys))
+    return cutoffs_to_draw(spec, from_ms, history.last_observed_ms, len(history.keys))
 
 
 def _write_page(
@@ -147,7 +149,7 @@ def test_part(model: Model, history: History, test_from: str | None, timezone: s
     last_fifth = histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
     held_out_from, trained_until = model.facts.get("held_out_from"), model.facts.get("last")
     unseen = held_out_from or (None if trained_until is None else trained_until + 1)
-    if unseen is not None and history.ts_N[0] < unseen < history.ts_N[-1]:
+    if unseen is not None and history.ts_N[0] < unseen < history.last_observed_ms:
         return int(unseen), "where the data begin that the model was not trained on"
     return last_fifth, f"the last fifth of these {len(history):,} rows"
 
