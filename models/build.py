@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamcast.models.ensemble import together
 from streamcast.models.network import Network, Shape
-from streamcast.models.spec import Spec, make, one_of
+from streamcast.models.spec import Spec, as_spec, make, one_of
 from streamcast.models.zoo import MODELS
 
 
@@ -14,5 +14,5 @@ def build(spec: Spec, shape: Shape) -> Network:
     ``{"kind": ..., "members": 3}`` are three networks of the kind, whose mean forecasts.  Raises SpecError when the
     spec names something unknown, or a value that does not fit.
     """
-    one, members = one_of(spec)
+    one, members = one_of(as_spec("model", spec, next(iter(MODELS))))
     return together([Network(make("model", MODELS, one), shape) for _ in range(members)])

@@ -32,10 +32,7 @@ def make(place: str, table: Mapping[str, Callable[..., T]], spec: object, /, **g
 
     Raises SpecError when the kind or an option is unknown, missing, or of the wrong type.
     """
-    if not isinstance(spec, Mapping):
-        message = f'{place} is {spec!r}: expected an object such as {{"kind": "{next(iter(table))}"}}.'
-        raise SpecError(message)
-    options = dict(spec)
+    options = dict(as_spec(place, spec, next(iter(table))))
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or kind not in table:
         message = f"{place}.kind is {listed(kind, table)}"
@@ -56,10 +53,16 @@ def make(place: str, table: Mapping[str, Callable[..., T]], spec: object, /, **g
     return table[kind](**options, **given)
 
 
+def as_spec(place: str, spec: object, kind: str) -> Spec:
+    """Return a spec as it is; raises SpecError, with a ``kind`` as an example, for what is no object."""
+    if not isinstance(spec, Mapping):
+        message = f'{place} is {spec!r}: expected an object such as {{"kind": "{kind}"}}.'
+        raise SpecError(message)
+    return spec
+
+
 def one_of(spec: Spec) -> tuple[Spec, int]:
     """Return the spec of one member, and how many there are; raises SpecError for another number than 1 to 16."""
-    if not isinstance(spec, Mapping):
-        return spec, 1  # ``make`` refuses it
     members = spec.get(MEMBERS, 1)
     if not isinstance(members, int) or not fits(members, int) or not 1 <= members <= MOST_MEMBERS:
         message = f"{MEMBERS} is {members!r}: expected a whole number from 1 to {MOST_MEMBERS}."

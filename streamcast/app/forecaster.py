@@ -63,29 +63,29 @@ MOST_PLOTTED = 8
 class Forecaster:
     """A model, from training to live forecasts.
 
-        ``model`` is a name from the model zoo, a network spec, or ``"zero"``: a model without a network, which trains
-        nothing.  ``horizon`` is how many bars are forecast; the intervals follow from ``quantiles`` (default: 0.1, 0.5 and
-        0.9), or from ``level`` in percent, such as ``[80, 95]``.  ``freq`` is a bar length such as ``"1h"`` (default: the
-        median time between rows).  With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to
-        reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``season`` is a length in bars or a
-        duration such as ``"1d"``, or several.  ``timezone`` is that of times that name none, also in the frames that come
-        back, and of the model's calendar; ``time_format`` is the form of times that are no ISO 8601.  ``holidays`` is a
-        country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in advance, and no
-        forecast lies below ``lower``.  ``online`` has fields of the online layer, such as
-        ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times faster, worse
-        forecasts.  ``members`` networks are trained one after the other, and their mean forecasts: better, at so many
+    ``model`` is a name from the model zoo, a network spec, or ``"zero"``: a model without a network, which trains
+    nothing.  ``horizon`` is how many bars are forecast; the intervals follow from ``quantiles`` (default: 0.1, 0.5 and
+    0.9), or from ``level`` in percent, such as ``[80, 95]``.  ``freq`` is a bar length such as ``"1h"`` (default: the
+    median time between rows).  With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to
+    reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``season`` is a length in bars or a
+    duration such as ``"1d"``, or several.  ``timezone`` is that of times that name none, also in the frames that come
+    back, and of the model's calendar; ``time_format`` is the form of times that are no ISO 8601.  ``holidays`` is a
+    country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in advance, and no
+    forecast lies below ``lower``.  ``online`` has fields of the online layer, such as
+    ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times faster, worse
+    forecasts.  ``members`` networks are trained one after the other, and their mean forecasts: better, at so many
     times the network's cost.  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``,
     ``time_col`` and ``target_col`` name the columns of every frame, unless a method is given others; None or "" as
     ``id_col`` is one series.  All other parts of the model spec are chosen from the data.
 
-        Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
-        those that come back are of pandas.
+    Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
+    those that come back are of pandas.
 
-        The columns of forecasts are called after the model: ``name`` is the median, ``<name>-lo-80`` and ``<name>-hi-80``
-        bound an interval.  Where another column has such a name, ``-forecast`` is added: a model ``y`` is ``y-forecast``
-        beside the outcomes ``y`` of ``cross_validation``.
+    The columns of forecasts are called after the model: ``name`` is the median, ``<name>-lo-80`` and ``<name>-hi-80``
+    bound an interval.  Where another column has such a name, ``-forecast`` is added: a model ``y`` is ``y-forecast``
+    beside the outcomes ``y`` of ``cross_validation``.
 
-        ``save`` writes a model folder, which ``load`` and the service read; a forecaster need not be pickled.
+    ``save`` writes a model folder, which ``load`` and the service read; a forecaster need not be pickled.
     """
 
     @checked
