@@ -43,11 +43,11 @@ from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.fit import OnProgress, Options, fit
 from streamcast.offline.training.untrained import refuse_for_no_network
-from streamcast.quality import span_name
 from streamcast.spec.folders import VERSION, Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
 from streamcast.spec.zero import AS_NETWORK
 from streamcast.topics.observations import Observations
+from streamcast.wording import span_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

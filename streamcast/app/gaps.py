@@ -6,8 +6,8 @@ import numpy as np
 
 from streamcast.app.moments import moment
 from streamcast.offline.history.read import History
-from streamcast.quality import counted
 from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.wording import counted
 
 MOST_NAMED = 3
 """Series that a note names."""

@@ -14,9 +14,9 @@ from streamcast.models.spec import SpecError, listed, nearest
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
-from streamcast.quality import counted
 from streamcast.spec import zero
 from streamcast.spec.model_spec import Aggregate, ModelSpec, Online
+from streamcast.wording import counted
 
 CHOSEN_BY = {
     "freq": Option.FREQ, "horizon": Option.HORIZON, "quantiles": Option.QUANTILES, "season": Option.SEASON,

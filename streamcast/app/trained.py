@@ -7,9 +7,10 @@ from typing import Any
 
 from streamcast.app.moments import span
 from streamcast.models.network import NoNetwork
-from streamcast.quality import SumsByStep, counted, lines, naive_name, sentence, short_name, span_name
+from streamcast.quality import SumsByStep, lines, sentence
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.wording import counted, naive_name, short_name, span_name
 
 ENDED = {
     "epochs": "all epochs done", "patience": "no epoch was better any more", "max_seconds": "the time was up",

@@ -15,7 +15,7 @@ import numpy as np
 from streamcast.page import words
 from streamcast.page.board import Board, Sample
 from streamcast.page.track import Track
-from streamcast.quality import naive_name
+from streamcast.wording import naive_name
 
 PAGE: Final = 60
 """Tiles on one page of the wall."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from streamcast.page.board import DEAD_LETTERS, RATE_SECONDS, SAMPLE_SECONDS, TREND_SAMPLES, Board
-from streamcast.quality import counted, duration_name, naive_name
 from streamcast.topics.split_keys import split_sentence
+from streamcast.wording import counted, duration_name, naive_name
 
 _LISTED_STEPS: Final = 6
 _MANY_OUTCOMES: Final = 1_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from streamcast.quality import counted
+from streamcast.wording import counted
 
 _SHOWN: Final = 64
 """Characters of a key in the sentence."""

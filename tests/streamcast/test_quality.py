@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcast.quality import Sums, SumsByStep, facts_of, lines, naive_name, outcomes_of, sentence, span_name
+from streamcast.quality import Sums, SumsByStep, facts_of, lines, outcomes_of, sentence
 from streamcast.spec.calendar_bars import parse_step
+from streamcast.wording import naive_name, span_name
 
 NAN = math.nan
 

@@ -30,10 +30,11 @@ from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
 from streamcast.offline.training.fit import held_out_loss
-from streamcast.quality import SumsByStep, counted, duration_name, span_name, with_known_coverage
+from streamcast.quality import SumsByStep, with_known_coverage
 from streamcast.spec.folders import Model, list_models, load_model, promote, save_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.topics import schemas
+from streamcast.wording import counted, duration_name, span_name
 
 DIGITS = 8
 """Digits of a digest in a table."""

@@ -16,11 +16,11 @@ from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import DAY, WEEK, without_rows
 from streamcast.offline.training.defaults import in_bars
-from streamcast.quality import counted, span_name
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.folders import Model, load_model, new_network, save_model
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec, spread
 from streamcast.spec.zero import challenger_of, zero_spec
+from streamcast.wording import counted, span_name
 
 
 def new(name: str, wanted: NewOptions, folder: Path, console: Console) -> int:

@@ -40,9 +40,10 @@ from streamcast.offline.evaluation.report import BacktestReport, Periods, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
-from streamcast.quality import SumsByStep, counted, outcomes_of
+from streamcast.quality import SumsByStep, outcomes_of
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.wording import counted
 
 BLOCK_NUMBERS = 4 << 20
 """Numbers of baseline forecasts in memory at once."""

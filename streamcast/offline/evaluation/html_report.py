@@ -17,15 +17,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from streamcast import quality
 from streamcast.offline.evaluation.accuracy import Floats
 from streamcast.offline.evaluation.baselines import LAST_VALUE
 from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.evaluation.intervals import BLOCK_PERIODS, Ratio, relative_error
 from streamcast.offline.evaluation.report import BacktestReport, Periods, Row
 from streamcast.offline.history.timestamps import in_zone
+from streamcast.quality import sentence
 from streamcast.spec.local_time import DAY_MS
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.wording import counted, naive_name
 
 MODEL_COLOUR, NAIVE_COLOUR, OTHER_COLOUR, OUTCOME_COLOUR = "#1f6feb", "#d97706", "#9aa4b2", "#111827"
 MOST_SERIES_DRAWN = 12
@@ -65,7 +66,7 @@ class Facts:
     @property
     def naive(self) -> str:
         """What seasonal naive repeats."""
-        return quality.naive_name(self.spec.naive_season, self.spec.series.freq)
+        return naive_name(self.spec.naive_season, self.spec.series.freq)
 
 
 def write(report: BacktestReport, facts: Facts) -> str:
@@ -105,7 +106,7 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     yield f"<h1>{html.escape(facts.model)}</h1>"
     yield (
         f"<p class='sub'>Backtest on {html.escape(facts.data)}: {report.forecasts:,} forecasts of"
-        f" {quality.counted(len(report.by_series()) // len(report.tallies), 'series', 'series')}, every"
+        f" {counted(len(report.by_series()) // len(report.tallies), 'series', 'series')}, every"
         f" {facts.spec.series.bar}, {facts.spec.horizon} bars ahead,"
         f" from {_day(facts.from_ms, facts.zone)} to {_day(facts.until_ms, facts.zone)}"
         f" ({html.escape(facts.zone)}).</p>"
@@ -121,8 +122,8 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     for name, value in cards.items():
         yield f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>"
     yield f"</div><p class='sub'>{html.escape(_as_the_service_counts(report, facts))}</p><ul>"
-    for sentence in report.verdict():
-        yield f"<li>{html.escape(sentence)}</li>"
+    for line in report.verdict():
+        yield f"<li>{html.escape(line)}</li>"
     yield "</ul>"
 
 
@@ -185,16 +186,16 @@ def _as_the_service_counts(report: BacktestReport, facts: Facts) -> str:
     """Return the quality of the same forecasts as metrics, page and verify count it, and how that differs."""
     found = report.quality.over_all()
     steps = ", ".join(map(str, report.quality.by_step()))
-    left_out = quality.counted(found.outcomes - found.compared, "outcome")
+    left_out = counted(found.outcomes - found.compared, "outcome")
     missing = f", without {left_out} that it has no value to repeat for" if found.compared < found.outcomes else ""
     scored, horizon = report.scored_steps(), facts.spec.horizon
     if scored == horizon:
-        here = f"All {quality.counted(horizon, 'step')} ahead count here"
+        here = f"All {counted(horizon, 'step')} ahead count here"
     else:
-        here = f"{quality.counted(scored, 'step')} ahead of {horizon} count here: for later ones, the test is too short"
+        here = f"{counted(scored, 'step')} ahead of {horizon} count here: for later ones, the test is too short"
     return (
         f"{here}. The service's metrics, its page and"
-        f" verify count some of them ({steps}): {quality.sentence(found, facts.nominal, facts.naive)}{missing}."
+        f" verify count some of them ({steps}): {sentence(found, facts.nominal, facts.naive)}{missing}."
     )
 
 

@@ -14,10 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Message, Option
-from streamcast.quality import counted
 from streamcast.spec.calendar_bars import LAST_DAY, Grid, Step, calendar_of, parse_step, resolved
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name, format_duration, parse_duration
+from streamcast.wording import counted
 
 SECOND, MINUTE, HOUR, DAY, WEEK = 1_000, 60_000, 3_600_000, 86_400_000, 604_800_000
 MEANT = (

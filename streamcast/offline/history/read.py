@@ -29,11 +29,11 @@ from streamcast.offline.history.grid import (
 from streamcast.offline.history.sources import ids_of, load, row_counters
 from streamcast.offline.history.timestamps import TimestampError, Written, read_timestamps
 from streamcast.offline.history.values import values_of
-from streamcast.quality import counted
 from streamcast.spec.calendar_bars import Calendar, Grid
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name
 from streamcast.topics.observations import LONGEST_KEY
+from streamcast.wording import counted
 
 MOST_REPEATED = 0.5
 """Beyond this share of rows with the series and time of another one, times of day are looked for in other columns."""

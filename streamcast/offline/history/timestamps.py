@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pandas.api.types import is_integer_dtype
 
 from streamcast.errors import HistoryError, Message, Option
-from streamcast.quality import counted
 from streamcast.spec.local_time import zone_named
 from streamcast.topics.epochs import UNITS, Unit
+from streamcast.wording import counted
 
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
 _OFFSET = re.compile(r"[+-]\d{2}:\d{2}$")

@@ -17,8 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Option
-from streamcast.quality import counted
 from streamcast.topics.observations import LARGEST_VALUE
+from streamcast.wording import counted
 
 MAX_CATEGORIES = 1_000
 FEW = 20

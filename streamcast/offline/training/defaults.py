@@ -19,7 +19,6 @@ from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.grid import DAY, HOUR, WEEK
 from streamcast.offline.history.read import History
-from streamcast.quality import naive_name, span_name
 from streamcast.spec import zero
 from streamcast.spec.calendar_bars import Grid, parse_step
 from streamcast.spec.features import CALENDAR_MS
@@ -42,6 +41,7 @@ from streamcast.spec.model_spec import (
     parse_duration,
     spread,
 )
+from streamcast.wording import naive_name, span_name
 
 YEAR = 365 * DAY
 LONGEST_SEASON = 2_016

@@ -15,8 +15,8 @@ from typing import Final
 from streamcast.consumers.transport import Partition, Positions
 from streamcast.kernels.outcomes import NAMES, NOT_FINITE
 from streamcast.latency import quantile_ms
-from streamcast.quality import counted
 from streamcast.service.telemetry.meters import SECONDS_EDGES, Histogram
+from streamcast.wording import counted
 
 log = logging.getLogger("streamcast")
 

@@ -25,12 +25,13 @@ from streamcast.page.board import Board, printable
 from streamcast.page.feed import Feed, follow
 from streamcast.page.scrape import Scraper
 from streamcast.page.track import Forecast, Track
-from streamcast.quality import Sums, naive_name
+from streamcast.quality import Sums
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
 from streamcast.topics.names import MOST_LANES
+from streamcast.wording import naive_name
 
 REDUCERS: dict[Aggregate, object] = {
     "mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max, "count": len,

@@ -9,8 +9,8 @@ import pytest
 from harness.feeder import FREQ, SPEC, START, Feeder, fill
 from streamcast.page import views, words
 from streamcast.page.board import Board
-from streamcast.quality import naive_name
 from streamcast.spec.model_spec import parse_duration
+from streamcast.wording import naive_name
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ from streamcast.consumers.transport import (
 )
 from streamcast.engine.engine import layout
 from streamcast.errors import ModelError, SettingsError, StoreError
-from streamcast.quality import counted
 from streamcast.service.assignment import (
     COLD_START,
     JOURNAL_CUT,
@@ -53,6 +52,7 @@ from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.ahead import ahead_of
 from streamcast.topics.journal import Journal, read_journals
 from streamcast.topics.observations import Decoder
+from streamcast.wording import counted
 
 MOST_NAMED = 3
 """Partitions that a message names."""

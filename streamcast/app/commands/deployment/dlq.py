@@ -18,8 +18,8 @@ from streamcast.app.moments import moment
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Outgoing, TopicMissing
 from streamcast.errors import SettingsError
-from streamcast.quality import counted
 from streamcast.topics.dead_letters import REASONS, REPLAY_OF, REPLAYED
+from streamcast.wording import counted
 
 SHOWN_BYTES = 200
 """Of a value in the table; `--json` has all that the letter holds."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from streamcast.app.commands.deployment.connect import topics_of
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Batch, Partition, Reader, TopicMissing, TopicSpec, TransportError
-from streamcast.quality import counted
 from streamcast.topics.names import Topics
+from streamcast.wording import counted
 
 NEWEST = 10
 """Records at the end of each partition that are looked at: the very last ones may be markers of transactions."""

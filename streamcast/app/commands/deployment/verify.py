@@ -18,10 +18,11 @@ from streamcast.app.progress import compiling_said, counting
 from streamcast.app.settings import Settings
 from streamcast.app.trained import baseline, zone_of
 from streamcast.errors import ModelError
-from streamcast.quality import counted, facts_of, lines, sentence
+from streamcast.quality import facts_of, lines, sentence
 from streamcast.service.verification import Expectations, OnRecords, Report, verify
 from streamcast.spec.folders import Model, list_models, load_model
 from streamcast.topics.split_keys import split_sentence
+from streamcast.wording import counted
 
 CLOSE_SECONDS = 10.0
 

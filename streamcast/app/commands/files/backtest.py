@@ -28,10 +28,11 @@ from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.history.timestamps import as_written
 from streamcast.offline.training.fit import Options, fit
-from streamcast.quality import counted, facts_of, lines
+from streamcast.quality import facts_of, lines
 from streamcast.spec.folders import Model, load_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.spec.zero import has_no_network
+from streamcast.wording import counted
 
 TEST_SHARE = 0.2
 MOST_SERIES = 20

@@ -26,8 +26,8 @@ from streamcast.consumers.transport import BrokerUnavailable, Outgoing, TopicMis
 from streamcast.errors import HistoryError, ModelError
 from streamcast.offline.history.read import History
 from streamcast.offline.history.records import Observation, records
-from streamcast.quality import counted
 from streamcast.spec.folders import Model
+from streamcast.wording import counted
 
 CHUNK = 2_000
 PACE_SECONDS = 0.05

@@ -25,10 +25,10 @@ from streamcast.offline.evaluation.backtest import least_bars
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
-from streamcast.quality import counted
 from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, load_model, require_name, save_model
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.wording import counted
 
 
 def train(

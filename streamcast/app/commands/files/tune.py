@@ -26,9 +26,9 @@ from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
 from streamcast.offline.training import fit as training
-from streamcast.quality import counted
 from streamcast.spec import zero
 from streamcast.spec.folders import Model, require_name, save_model
+from streamcast.wording import counted
 
 WIDTHS = (16, 32, 64, 128)
 MOST_LAYERS = 3

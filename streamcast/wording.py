@@ -1,0 +1,78 @@
+"""Counts, durations and what seasonal naive repeats, in the words that all messages share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from streamcast.spec.calendar_bars import MONTH_MS, WEEKDAYS
+from streamcast.spec.local_time import DAY_MS
+
+_WEEK: Final = 7 * DAY_MS
+_BARS: Final = {
+    1_000: "second",
+    60_000: "minute",
+    3_600_000: "hour",
+    DAY_MS: "day",
+    _WEEK: "week",
+    **dict.fromkeys(range(28 * DAY_MS, 31 * DAY_MS + 1, DAY_MS), "month"),
+    **dict.fromkeys(range(90 * DAY_MS, 92 * DAY_MS + 1, DAY_MS), "quarter"),
+    MONTH_MS: "month",
+    3 * MONTH_MS: "quarter",
+}
+_SEASONS: Final = {
+    60_000: "of the last minute",
+    3_600_000: "of the last hour",
+    DAY_MS: "yesterday",
+    _WEEK: "last week",
+    **dict.fromkeys(range(360 * DAY_MS, 372 * DAY_MS + 1, DAY_MS), "last year"),
+    12 * MONTH_MS: "last year",
+}
+_UNITS: Final = (
+    (_WEEK, "week"),
+    (DAY_MS, "day"),
+    (3_600_000, "hour"),
+    (60_000, "minute"),
+    (1_000, "second"),
+    (1, "millisecond"),
+)
+
+
+LAST_VALUE: Final = "the last value"
+"""What seasonal naive repeats where the best simple forecast over the horizon is the newest value."""
+
+
+def naive_name(season: int, freq: int) -> str:
+    """Return what seasonal naive repeats, such as "the same hour last week"; ``season`` in bars of ``freq`` ms."""
+    if season == 1:
+        return LAST_VALUE
+    when = _SEASONS.get(season * freq)
+    if when is None:
+        return f"the value {span_name(season, freq)} earlier"
+    bar = "weekday" if freq == DAY_MS and when == "last week" else _BARS.get(freq, "time")
+    return f"the same {bar} {when}"
+
+
+def short_name(naive: str) -> str:
+    """Return how the forecast that ``naive_name`` names is called where its season has been said."""
+    return LAST_VALUE if naive == LAST_VALUE else "seasonal naive"
+
+
+def span_name(bars: int, freq: int) -> str:
+    """Return how long some bars of ``freq`` ms are, in words, such as "1 week"; months and weekdays are counted."""
+    if freq % MONTH_MS == 0:
+        months = bars * freq // MONTH_MS
+        return counted(months // 12, "year") if months % 12 == 0 else counted(months, "month")
+    if WEEKDAYS * freq == _WEEK and bars % WEEKDAYS:
+        return counted(bars, "weekday")
+    return duration_name(bars * freq)
+
+
+def duration_name(milliseconds: int) -> str:
+    """Return a duration in words, such as "36 hours"."""
+    size, unit = next((size, unit) for size, unit in _UNITS if milliseconds % size == 0)
+    return counted(milliseconds // size, unit)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, such as "1 record" or "1,200 records"; ``many`` is the plural (default: s)."""
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
