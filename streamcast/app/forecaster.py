@@ -428,11 +428,10 @@ class Forecaster:
         if not wanted.keys() <= known.keys():
             own = zip(wanted, quantile_columns(self.model.name, tuple(wanted.values())), strict=True)
             missing = [name for column, name in own if column not in known]
-            levels = sorted({round(100 * abs(1 - 2 * each), 4) for each in spec.quantiles if each != 0.5})
-            raise SpecError(
-                f"the model has no {', '.join(missing)}; its levels are {', '.join(f'{each:g}' for each in levels)}:"
-                " train one with level=[...] for others"
-            )
+            sides = [round(100 * abs(1 - 2 * each), 4) for each in spec.quantiles if each != 0.5]
+            levels = ", ".join(f"{each:g}" for each in sorted(set(sides)) if sides.count(each) == 2)
+            has = f"its levels are {levels}" if levels else f"no two of its quantiles, {spec.quantiles}, are a level"
+            raise SpecError(f"the model has no {', '.join(missing)}; {has}: train one with level=[...] for others")
         return [column for column in known if column in wanted]
 
 

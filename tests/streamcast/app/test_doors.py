@@ -178,6 +178,7 @@ def test_no_text_of_the_library_spells_an_option(room: str) -> None:
             HOURS, {"time_col": "y"}, ["--time-col", "y"],
             "time_col and target_col both name 'y': expected", "--time-col and --target-col both name 'y': expected",
         ),
+        (HOURS, {"known": ["y"]}, ["--known", "y"], "known names y, the target, whose", "--known names y, the target,"),
         (HOURS, {"known": ["w"]}, ["--known", "w"], "known names w; the input", "--known names w; the input"),
         (HOURS, {"holidays": "ZZ"}, ["--holidays", "ZZ"], "holidays is 'ZZ': ", "--holidays is 'ZZ': "),
         (HOURS, {"lower": float("inf")}, ["--lower", "inf"], "lower is inf: it should", "--lower is inf: it should"),

@@ -217,6 +217,16 @@ def test_levels_are_quantiles() -> None:
         quantiles_of([120])
 
 
+def test_a_level_is_both_of_its_quantiles() -> None:
+    for quantiles, said in (
+        ([0.1, 0.25, 0.5, 0.75], r"the model has no m-hi-80; its levels are 50: train one"),
+        ([0.1, 0.5], r"the model has no m-hi-80; no two of its quantiles, \(0.1, 0.5\), are a level: train one"),
+    ):
+        forecaster = Forecaster("zero", 6, quantiles=quantiles, season=24, name="m").fit(frame_of())
+        with pytest.raises(SpecError, match=said):
+            forecaster.predict(frame_of(), level=[80])
+
+
 def test_a_forecaster_says_what_it_is(fitted: Forecaster) -> None:
     assert repr(new()) == "Forecaster('m', horizon 6: not trained yet)"
     assert repr(fitted).startswith("Forecaster('m', y every 1h, 6 bars ahead, season 1 day; MAE ")
