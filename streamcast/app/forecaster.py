@@ -169,10 +169,11 @@ class Forecaster:
         if self._model is None:
             return f"Forecaster({self.name!r}, horizon {self._choices['horizon']}: not trained yet)"
         spec = self._model.spec
-        season = ", ".join(span_name(bars, spec.series.freq) for bars in spec.season)
+        seasons = ", ".join(span_name(bars, spec.series.freq) for bars in spec.season)
+        season = "no season" if spec.season == (1,) else f"season {seasons}"
         return (
             f"Forecaster({self.name!r}, {spec.series.target} every {spec.series.bar}, {spec.horizon} bars ahead,"
-            f" season {season}; {measured(self._model)})"
+            f" {season}; {measured(self._model)})"
         )
 
     @property

@@ -154,7 +154,7 @@ def _readable(model: Model) -> dict[str, object]:
         "scales": ", ".join(duration_name(scale.every) for scale in spec.scales) or "the bars only",
         "horizon": _bars(spec.horizon, spec),
         "lags": _bars(spec.lags, spec) if spec.lags else "none",
-        "season": ", ".join(_bars(season, spec) for season in spec.season),
+        "season": "none" if spec.season == (1,) else ", ".join(_bars(season, spec) for season in spec.season),
         "further seasons": ", ".join(_bars(season, spec) for season in spec.further),
         "seasonal naive": baseline(spec),
         "training quality": "\n".join(quality(model)),

@@ -231,6 +231,8 @@ def test_a_forecaster_says_what_it_is(fitted: Forecaster) -> None:
     assert repr(new()) == "Forecaster('m', horizon 6: not trained yet)"
     assert repr(fitted).startswith("Forecaster('m', y every 1h, 6 bars ahead, season 1 day; MAE ")
     assert "of seasonal naive's (the same hour yesterday)" in repr(fitted)
+    without = Forecaster("zero", 6, season=1, name="m").fit(frame_of())
+    assert repr(without).startswith("Forecaster('m', y every 1h, 6 bars ahead, no season; MAE ")
 
 
 def test_a_plot_has_what_came_and_what_is_forecast(fitted: Forecaster) -> None:

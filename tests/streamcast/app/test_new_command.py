@@ -42,6 +42,12 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame({"unique_id": names, "ds": times, "y": history.values_NC[:, 0]})
 
 
+def test_a_model_without_a_season_is_shown_without_one(tmp_path: Path) -> None:
+    ran("model", "new", "flat", "--freq", "1h", "--season", "1", "--models", tmp_path)
+    shown = ran("model", "show", "flat", "--models", tmp_path).splitlines()
+    assert [line.split() for line in shown if line.startswith(" season ")] == [["season", "none"]]
+
+
 def test_a_model_is_made_at_once_and_says_what_it_will_answer(tmp_path: Path) -> None:
     said = new(tmp_path, "zero", "--freq", "1h", "--horizon", 12, "--season", "1d,168", "--lower", 0)
     spec = load_model(tmp_path, "zero@1").spec
