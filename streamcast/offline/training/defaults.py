@@ -398,7 +398,10 @@ def _known(history: History, names: Sequence[str]) -> tuple[Known, ...]:
     """Return known inputs with the mean and standard deviation of their values."""
     target, *inputs = history.columns
     if target in names:
-        raise HistoryError(Option.KNOWN, f" names {target}, the target, whose future is forecast: name inputs alone")
+        listed = ", ".join(inputs) or "(none)"
+        raise HistoryError(
+            Option.KNOWN, f" names {target}, the target, whose future is forecast; the input columns are {listed}"
+        )
     if unknown := sorted(set(names) - set(inputs)):
         by_folded = {name.casefold().replace(" ", ""): name for name in inputs}
         near = difflib.get_close_matches(unknown[0].casefold().replace(" ", ""), by_folded, n=1)

@@ -277,10 +277,10 @@ def test_known_inputs_are_scaled_by_the_history_and_must_be_inputs() -> None:
     assert (round(temp.center), sky.center, sky.spread) == (round(history.values_NC[:, 1].mean()), 0.0, 1.0)
     assert len(targets.local.offsets) > 1
     assert targets.local.days_off
-    for wrong in ("y", "rain"):
-        with pytest.raises(HistoryError, match=f"known names {wrong}; the input columns are temp, sky"):
+    for wrong, said in (("y", "y, the target, whose future is forecast"), ("rain", "rain")):
+        with pytest.raises(HistoryError, match=f"known names {said}; the input columns are temp, sky"):
             default_spec(history, 24, known=(wrong,))
-        with pytest.raises(HistoryError, match=f"known names {wrong};"):
+        with pytest.raises(HistoryError, match=f"known names {said};"):
             default_spec(history, 24, "zero", known=(wrong,))
 
 
