@@ -171,6 +171,8 @@ STEPS_AN_UPDATE = 24
 """The longest horizon with an update for so many bars; a longer one has an update for as many more bars."""
 FEWEST_CHUNKS = 4
 """Chunks of a stream: a small history has fewer streams."""
+SHORTEST_SECONDS = 1e-3
+"""What a network is left with when those before it have taken all the time: 0 would be no limit."""
 ENDINGS = ("interrupted", "max_seconds", "patience", "epochs")
 """What can end a training, the most notable first."""
 
@@ -216,7 +218,7 @@ def fit(
     parts = validation.parts(seen, options.validation)
     trained: list[_Trained] = []
     for number, first in enumerate(firsts):
-        how = _options_of(options, number, len(firsts))
+        how = _options_of(options, number, len(firsts), sum(one.seconds for one in trained))
         trained.append(_train(seen, parts, how, _told(on_progress, number, len(firsts)), first, teacher))
         if trained[-1].stopped == "interrupted":
             break
@@ -239,10 +241,11 @@ class _Trained(NamedTuple):
     """Whether its first weights were given."""
 
 
-def _options_of(options: Options, number: int, members: int) -> Options:
-    """Return the options of one of several networks: a seed of its own, and its share of the time."""
+def _options_of(options: Options, number: int, members: int, spent: float) -> Options:
+    """Return the options of one of several networks: a seed of its own, and its share of the time that is left."""
     drawn = int(np.random.SeedSequence([options.seed, number]).generate_state(1, np.uint64)[0] >> 1)
-    return replace(options, seed=drawn if number else options.seed, max_seconds=options.max_seconds / members)
+    left = max(options.max_seconds - spent, SHORTEST_SECONDS) / (members - number) if options.max_seconds else 0.0
+    return replace(options, seed=drawn if number else options.seed, max_seconds=left)
 
 
 def _told(on_progress: OnProgress, number: int, members: int) -> OnProgress:
