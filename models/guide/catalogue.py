@@ -137,7 +137,8 @@ def listed() -> list[str]:
 INTRODUCTION = f"""# The model zoo
 
 Every name is a model: a spec is `{{"kind": name, option: value, ...}}`, and `{{"kind": "network", ...}}` combines the
-parts below freely. This page is written by `streamcast model zoo --markdown`.
+parts below freely. With `"members": 3` beside its options, any of them is three networks whose mean forecasts.
+This page is written by `streamcast model zoo --markdown`.
 
 All are built here for {SHAPE.features[0]} features, {SHAPE.lags} lags and {SHAPE.horizon} steps × \
 {len(SHAPE.quantiles)} quantiles. State is in bytes a series, the ring of past
