@@ -6,7 +6,7 @@ h horizon steps, Q quantiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,11 +50,7 @@ class Ensemble(Network):
 
     def step(self, scale: int, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
         """Return the outputs of all members [B, N·H] for one closed bar, and their next states."""
-        found = [
-            network.step(scale, x_BF, part, dt_B)
-            for network, part in zip(self.networks, self._by_member(state), strict=True)
-        ]
-        return torch.cat([y_BH for y_BH, _ in found], -1), _side_by_side([after for _, after in found])
+        return self._of_all(state, lambda network, own: network.step(scale, x_BF, own, dt_B))
 
     def scan(
         self,
@@ -65,11 +61,7 @@ class Ensemble(Network):
         dt_TB: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         """Return the outputs of all members [T, B, N·H] for T >= 1 bars, and their last states."""
-        found = [
-            network.scan(scale, x_TBF, part, mask_TB, dt_TB)
-            for network, part in zip(self.networks, self._by_member(state), strict=True)
-        ]
-        return torch.cat([y_TBH for y_TBH, _ in found], -1), _side_by_side([after for _, after in found])
+        return self._of_all(state, lambda network, own: network.scan(scale, x_TBF, own, mask_TB, dt_TB))
 
     def distribution(
         self, memories: Sequence[Tensor], filled: Sequence[Tensor], lags_BL: Tensor,
@@ -85,12 +77,14 @@ class Ensemble(Network):
         ]
         return torch.stack(found).mean(0)
 
-    def _by_member(self, state: State) -> list[State]:
-        parts: list[State] = [{} for _ in self.networks]
+    def _of_all(self, state: State, advance: Callable[[Network, State], tuple[Tensor, State]]) -> tuple[Tensor, State]:
+        """Return the outputs side by side, and the states, of all members advanced from their own states."""
+        own: list[State] = [{} for _ in self.networks]
         for name, tensor in state.items():
-            number, own = name.split(".", 1)
-            parts[int(number)][own] = tensor
-        return parts
+            number, rest = name.split(".", 1)
+            own[int(number)][rest] = tensor
+        found = [advance(network, part) for network, part in zip(self.networks, own, strict=True)]
+        return torch.cat([y for y, _ in found], -1), _side_by_side([after for _, after in found])
 
 
 def members_of(network: Network) -> list[Network]:

@@ -47,7 +47,7 @@ class TopicWatch:
         self._reader, self._topics, self._health, self._on_changed = reader, topics, health, on_changed
         self._ids = {name: spec.id for name, spec in known.items()}
         self._suspected: Collection[str] = ()
-        """What was wrong at the last look: a topic, or one of the two names below."""
+        """What was wrong at the last look: a topic, or one of the two names above."""
         self._told: Mapping[str, str] = {}
         """What was wrong at the last two looks, in words."""
         self._talking = threading.Lock()

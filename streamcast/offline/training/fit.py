@@ -219,8 +219,13 @@ def fit(
     trained: list[_Trained] = []
     for number, first in enumerate(firsts):
         how = _options_of(options, number, len(firsts), sum(one.seconds for one in trained))
-        trained.append(_train(seen, parts, how, _told(on_progress, number, len(firsts)), first, teacher))
-        if trained[-1].stopped == "interrupted":
+        try:
+            trained.append(_train(seen, parts, how, _told(on_progress, number, len(firsts)), first, teacher))
+        except KeyboardInterrupt:  # before its first update
+            if not trained:
+                raise
+            break
+        if trained[-1].interrupted:
             break
     model = _model(history, seen, parts[1], spec, trained, options.seed, on_progress)
     if not beside_zero:
@@ -235,10 +240,16 @@ class _Trained(NamedTuple):
     best: Network
     run: _Run
     stopped: str
-    refit_updates: int
+    """What ended the training before the final one."""
+    refit_updates: int | None
+    """None where Ctrl-C ended the final training."""
     seconds: float
     given: bool
     """Whether its first weights were given."""
+
+    @property
+    def interrupted(self) -> bool:
+        return self.stopped == "interrupted" or self.refit_updates is None
 
 
 def _options_of(options: Options, number: int, members: int, spent: float) -> Options:
@@ -295,15 +306,17 @@ def _model(
     on_progress: OnProgress,
 ) -> Model:  # fmt: skip
     """Return the model of the networks that were trained, with its quality; after Ctrl-C its members may be fewer."""
-    ended, asked = [one.stopped for one in trained], one_of(spec.network)[1]
-    if ended[-1] == "interrupted":
+    asked, ended = one_of(spec.network)[1], [one.stopped for one in trained]
+    if len(trained) < asked or trained[-1].interrupted:
+        ended.append("interrupted")
+    if trained[-1].stopped == "interrupted":
         trained = trained[:-1] or trained
     spec, runs = _with_members(spec, len(trained)), [one.run for one in trained]
     best = Model(spec, together([one.best for one in trained]), facts={})
     losses = [run.best for run in runs]
     with one_thread(seed):
         quality = _quality(best, history, seen, validation_P, lambda: on_progress(runs[-1].scoring()))
-        loss = runs[0].loss(best.network) if len(runs) > 1 else losses[0]
+        loss = _loss_together(runs, best.network)
     facts = {
         "epochs": max(run.epoch for run in runs), "whole_epochs": min(run.whole_epochs for run in runs),
         "best_epoch": max(run.best_epoch for run in runs),
@@ -312,10 +325,19 @@ def _model(
         "seconds": round(sum(one.seconds for one in trained), 1),
         "stopped": next(reason for reason in ENDINGS if reason in ended),
         "series": len(history.keys), "rows": len(history), "bars_trained": len(runs[0].train_P),
-        "refit_updates": sum(one.refit_updates for one in trained), "quality": quality,
+        "refit_updates": sum(one.refit_updates or 0 for one in trained), "quality": quality,
         "first": int(history.ts_N[0]), "last": history.last_observed_ms, "seed": seed,
     }  # fmt: skip
     return Model(spec, together([one.network for one in trained]), facts=facts)
+
+
+def _loss_together(runs: Sequence[_Run], network: Network) -> float:
+    """Return the validation loss of the networks together; at Ctrl-C the mean of what each has alone."""
+    alone = [run.best for run in runs]
+    try:
+        return runs[0].loss(network) if len(runs) > 1 else alone[0]
+    except KeyboardInterrupt:
+        return float(np.mean(alone))
 
 
 def _quality(
@@ -355,10 +377,11 @@ def _without_network(spec: ModelSpec, history: History, mine: Mapping[str, Any])
     return found.relative if same and math.isfinite(found.relative) else None
 
 
-def _refit(run: _Run, options: Options, all_P: Ints) -> int:
+def _refit(run: _Run, options: Options, all_P: Ints) -> int | None:
     """Train on from the best weights over the whole history, its newest part included; return the updates taken.
 
-    Nothing is held out any more, so the number of updates follows from what was best before.
+    Nothing is held out any more, so the number of updates follows from what was best before.  At Ctrl-C these weights
+    are kept, and it returns None.
     """
     updates = round(options.refit * run.best_epoch * run.epoch_updates)
     left = options.max_seconds - run.seconds if options.max_seconds else 0.0
@@ -372,13 +395,13 @@ def _refit(run: _Run, options: Options, all_P: Ints) -> int:
         run.network, run.seen, np.sort(all_P), all_P[:0], again, run.on_progress, run.teacher, best=run.best,
         share=(run.share[1], 1.0), ends=run.ends,
     )  # fmt: skip
-    kept, mean = copy.deepcopy(run.network.state_dict()), copied(run.network)
+    before, mean = copy.deepcopy(run.network.state_dict()), copied(run.network)
     try:
         further.one_epoch(mean)
-        kept = mean.state_dict()
     except KeyboardInterrupt:
-        further.updates = 0
-    run.network.load_state_dict(kept)
+        run.network.load_state_dict(before)
+        return None
+    run.network.load_state_dict(mean.state_dict())
     return further.updates
 
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -233,6 +233,39 @@ def test_ctrl_c_keeps_the_networks_that_were_trained_before_and_the_spec_says_ho
     assert len(members_of(model.network)) == kept == model.spec.network.get("members", 1)
     assert model.facts["members_asked"] == 3
     assert new_network(model.spec).state_dict().keys() == model.network.state_dict().keys()
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_ctrl_c_in_the_final_training_keeps_that_network_and_trains_no_other(members: int) -> None:
+    history, seen = history_of(400), list[Progress]()
+
+    def interrupt(progress: Progress) -> None:
+        seen.append(progress)
+        if progress.stage == "final training":
+            raise KeyboardInterrupt
+
+    options = replace(QUICK, average=0.5, refit=0.3)
+    model = fit(history, default_spec(history, 6, SMALL, members=members), options, interrupt)
+    alone = fit(history, default_spec(history, 6, SMALL), replace(options, refit=0))
+    assert model.facts["stopped"] == "interrupted"
+    assert model.facts["refit_updates"] == 0
+    assert {progress.member for progress in seen} == {1}
+    assert same(model.network, alone.network)
+
+
+def test_ctrl_c_before_a_later_networks_first_update_keeps_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    history, solve, calls = history_of(400), highway.solve, []
+
+    def interrupted(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        solve(*arguments)
+
+    monkeypatch.setattr(highway, "solve", interrupted)
+    model = fit(history, default_spec(history, 6, SMALL, members=3), QUICK)
+    assert model.facts["stopped"] == "interrupted"
+    assert len(members_of(model.network)) == 1
 
 
 def test_several_networks_share_the_time() -> None:
