@@ -31,10 +31,10 @@ from streamcast.offline.evaluation.baselines import Baseline, LastValue, Refitte
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import Options, fit
+from streamcast.spec.durations import HOUR_MS
 from streamcast.spec.model_spec import Online
 
 MONTH_HOURS = 720
-HOUR_MS = 3_600_000
 RIDGE_LAGS = 336
 
 

@@ -32,12 +32,12 @@ from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import Options, fit
 from streamcast.offline.training.sequences import sequences
 from streamcast.offline.training.streams import Span, Streams, chunks, cut
+from streamcast.spec.durations import DAY_MS
 from streamcast.spec.folders import Model
 
 HORIZON, TRAIN_DAYS, TEST_DAYS = 6, 91, 28
 SMALL = {"hidden": 32, "top": 32, "window": 24, "ring": 24, "pool": 8, "patch": 12, "segment": 3, "dropout": 0.0}
 READ_LAGS = ("linear", "gru-window")
-DAY_MS = 86_400_000
 
 
 def pedestrians(*, named: bool = False) -> tuple[History, int]:

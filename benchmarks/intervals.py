@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from benchmarks.accuracy import HOUR_MS, MONTH_HOURS, PROTOCOLS, scaled
+from benchmarks.accuracy import MONTH_HOURS, PROTOCOLS, scaled
 from benchmarks.printing import show_rows
 from streamcast.app.json_text import json_text
 from streamcast.offline.evaluation.accuracy import pinball
@@ -30,6 +30,7 @@ from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import Options, fit
+from streamcast.spec.durations import DAY_MS, HOUR_MS
 
 HORIZON, STEPS = 24, (1, 24)
 SIDES, OUTER = ("low", "high"), (0.05, 0.95)
@@ -57,7 +58,7 @@ def measure(name: str, history: History, network: str, seed: int) -> Iterator[di
     for step in STEPS:
         mine = frame[frame["step"] == step].sort_values(["unique_id", "cutoff"])
         mine = mine.rename(columns={low: "low", median: "median", high: "high"}).dropna(subset=["y"])
-        found = scores(mine, step, DAYS * 24 * HOUR_MS // freq)
+        found = scores(mine, step, DAYS * DAY_MS // freq)
         yield {"set": name, "model": network, "seed": seed, "step": step, **found}
 
 

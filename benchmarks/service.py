@@ -34,6 +34,7 @@ from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.durations import DAY_MS, HOUR_MS, MINUTE_MS
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
 from streamcast.topics.names import Topics
@@ -42,14 +43,14 @@ MODELS = {
     "gru": ({"kind": "gru", "hidden": 64, "layers": 2}, ()),
     "lstm-attention": (
         {"kind": "lstm-attention", "hidden": 64},
-        (Scale(every=3_600_000, window=64), Scale(every=86_400_000, window=32)),
+        (Scale(every=HOUR_MS, window=64), Scale(every=DAY_MS, window=32)),
     ),
 }
 
 
 DEFAULT = "default"
 """The form that ``train`` gives: target bars, and the online layer."""
-MINUTE_MS, HOUR_MS, FIRST_MS = 60_000, 3_600_000, 1_700_000_000_000
+FIRST_MS = 1_700_000_000_000
 DAY, WEEK, WEEKS = 24, 168, 10
 """Of the history that a form is chosen for, in bars."""
 

@@ -16,13 +16,13 @@ from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
 from streamcast.engine.online import Layer
 from streamcast.service.lanes import rehearse
+from streamcast.spec.durations import DAY_MS, HOUR_MS
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import Column, ModelSpec, Online, Scale, SeriesSpec, TargetBars
 from streamcast.topics.forecasts import Encoder, Forecasts
 from streamcast.topics.observations import Observations
 
-HOUR, DAY = 3_600_000, 86_400_000
 WITH_A_DAY_OFF = UTC_TIME.model_copy(update={"days_off": (20_000,)})
 NETWORKS = ("gru", "lstm-attention")
 """Together they use every kernel: the default model, and one that attends to past states and scales."""
@@ -31,8 +31,8 @@ NETWORKS = ("gru", "lstm-attention")
 def model_spec(network: str) -> ModelSpec:
     """Return a spec of the kind that training makes."""
     return ModelSpec(
-        series=SeriesSpec(columns=(Column(name="y"),), freq=HOUR), horizon=24, season=(24, 168),
-        scales=(Scale(every=DAY),), targets=TargetBars(back=(7, 4), local=WITH_A_DAY_OFF),
+        series=SeriesSpec(columns=(Column(name="y"),), freq=HOUR_MS), horizon=24, season=(24, 168),
+        scales=(Scale(every=DAY_MS),), targets=TargetBars(back=(7, 4), local=WITH_A_DAY_OFF),
         online=Online(network_on_days_off=True), network={"kind": network},
     )  # fmt: skip
 

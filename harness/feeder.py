@@ -9,6 +9,7 @@ import orjson
 
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import Board
+from streamcast.spec.durations import DAY_MS
 from streamcast.spec.model_spec import Column, SeriesSpec
 
 RECORDS, FORECASTS, DEAD_LETTERS = (Partition(topic, 0) for topic in ("observations", "forecasts", "dead-letters"))
@@ -17,7 +18,7 @@ START = 1_793_534_400_000
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 PLACES = ("kiln", "press", "chiller", "line-a/pump", "hall", "meter")
 SPREAD = (-1.28, -0.67, 0.0, 0.67, 1.28)
-SPEC = SeriesSpec(columns=(Column(name="y"),), freq=FREQ, max_ahead=10 * 365 * 86_400_000)
+SPEC = SeriesSpec(columns=(Column(name="y"),), freq=FREQ, max_ahead=10 * 365 * DAY_MS)
 
 
 class Feeder:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from harness.streams import MINUTE, START
+from streamcast.spec.durations import DAY_MS
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.observations import encode_observation
 
@@ -71,7 +72,7 @@ class Source:
         time = now + self._move(chance)
         self._newest[key] = max(now, time)
         if kind < 0.05:  # the event is dated far ahead of its arrival
-            return Raw(time, key.encode(), encode_observation(key, time + 400 * 86_400_000, [1.0]))
+            return Raw(time, key.encode(), encode_observation(key, time + 400 * DAY_MS, [1.0]))
         value = None if kind < 0.09 else round(chance.gauss(10, 3), 3)
         others = [value] * (len(self._series.columns) - 1)
         return Raw(time, key.encode(), encode_observation(key, time, [value, *others]))

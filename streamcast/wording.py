@@ -5,34 +5,33 @@ from __future__ import annotations
 from typing import Final
 
 from streamcast.spec.calendar_bars import MONTH_MS, WEEKDAYS
-from streamcast.spec.local_time import DAY_MS
+from streamcast.spec.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
 
-_WEEK: Final = 7 * DAY_MS
 _BARS: Final = {
-    1_000: "second",
-    60_000: "minute",
-    3_600_000: "hour",
+    SECOND_MS: "second",
+    MINUTE_MS: "minute",
+    HOUR_MS: "hour",
     DAY_MS: "day",
-    _WEEK: "week",
+    WEEK_MS: "week",
     **dict.fromkeys(range(28 * DAY_MS, 31 * DAY_MS + 1, DAY_MS), "month"),
     **dict.fromkeys(range(90 * DAY_MS, 92 * DAY_MS + 1, DAY_MS), "quarter"),
     MONTH_MS: "month",
     3 * MONTH_MS: "quarter",
 }
 _SEASONS: Final = {
-    60_000: "of the last minute",
-    3_600_000: "of the last hour",
+    MINUTE_MS: "of the last minute",
+    HOUR_MS: "of the last hour",
     DAY_MS: "yesterday",
-    _WEEK: "last week",
+    WEEK_MS: "last week",
     **dict.fromkeys(range(360 * DAY_MS, 372 * DAY_MS + 1, DAY_MS), "last year"),
     12 * MONTH_MS: "last year",
 }
 _UNITS: Final = (
-    (_WEEK, "week"),
+    (WEEK_MS, "week"),
     (DAY_MS, "day"),
-    (3_600_000, "hour"),
-    (60_000, "minute"),
-    (1_000, "second"),
+    (HOUR_MS, "hour"),
+    (MINUTE_MS, "minute"),
+    (SECOND_MS, "second"),
     (1, "millisecond"),
 )
 
@@ -62,7 +61,7 @@ def span_name(bars: int, freq: int) -> str:
     if freq % MONTH_MS == 0:
         months = bars * freq // MONTH_MS
         return counted(months // 12, "year") if months % 12 == 0 else counted(months, "month")
-    if WEEKDAYS * freq == _WEEK and bars % WEEKDAYS:
+    if WEEKDAYS * freq == WEEK_MS and bars % WEEKDAYS:
         return counted(bars, "weekday")
     return duration_name(bars * freq)
 

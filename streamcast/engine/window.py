@@ -15,7 +15,8 @@ from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.tiles import whole_tiles
 from streamcast.kernels.advance import CLOCK, LEVEL, PART, REDUCERS, Bar, Calendar, Plan, Steps
 from streamcast.spec import features
-from streamcast.spec.local_time import DAY_MS, UTC_TIME
+from streamcast.spec.durations import DAY_MS
+from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
 
 Ints = npt.NDArray[np.int64]

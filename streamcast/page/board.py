@@ -22,7 +22,7 @@ import numpy as np
 from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.track import OLDEST_SEASON, Bars, Forecast, Track
 from streamcast.quality import Quality, Sums
-from streamcast.spec.local_time import DAY_MS
+from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
 from streamcast.topics.dead_letters import REPLAYED
@@ -35,7 +35,7 @@ _EXCERPT: Final = 400
 RATE_SECONDS: Final = 5.0
 SAMPLE_SECONDS: Final = 2.0
 TREND_SAMPLES: Final = 150
-_CLOCK_MS: Final = (7 * DAY_MS, DAY_MS)
+_CLOCK_MS: Final = (WEEK_MS, DAY_MS)
 _REST_SECONDS: Final = 5.0
 _REST_PAUSES: Final = 3
 _LONGEST_REST_SECONDS: Final = 180.0
@@ -45,7 +45,7 @@ _DUE: Final = 1.5
 """Bars, and pauses between arrivals, after which the next record is due: it may come a little later than the last."""
 _ARRIVALS: Final = 10
 _REPLAY_BARS: Final = 3
-_REPLAY_MS: Final = 3_600_000
+_REPLAY_MS: Final = HOUR_MS
 DEAD_LETTERS: Final = 50
 MOST_CUTOFFS: Final = 96
 """Forecasts kept of a series and lane."""

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from streamcast.spec.local_time import DAY_MS, Milliseconds, zone_named
+from streamcast.spec.durations import DAY_MS, WEEK_MS
+from streamcast.spec.local_time import Milliseconds, zone_named
 
 Ints = npt.NDArray[np.int64]
 
@@ -157,7 +158,7 @@ class Step:
     @property
     def freq(self) -> int:
         """The length of a bar in grid time, in milliseconds."""
-        return self.count * {"day": DAY_MS, "month": MONTH_MS, "weekday": 7 * DAY_MS // WEEKDAYS}[self.unit]
+        return self.count * {"day": DAY_MS, "month": MONTH_MS, "weekday": WEEK_MS // WEEKDAYS}[self.unit]
 
     @property
     def offset(self) -> int:

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
 from streamcast.spec.model_spec import ModelSpec, TargetBars
 
 CALENDAR_MS = {
-    "hour": 3_600_000.0,
-    "half-day": 43_200_000.0,
-    "day": 86_400_000.0,
-    "week": 604_800_000.0,
+    "hour": float(HOUR_MS),
+    "half-day": DAY_MS / 2,
+    "day": float(DAY_MS),
+    "week": float(WEEK_MS),
     "year": 31_556_952_000.0,
 }
 """Calendar periods in milliseconds (a year is the mean Gregorian one)."""

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from streamcast.errors import Option, SettingsError
+from streamcast.spec.durations import DAY_MS
 
-DAY_MS = 86_400_000
 YEARS_AHEAD = 10
 """How far the tables reach beyond the history that a model is trained on."""
 

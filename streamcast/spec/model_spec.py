@@ -16,9 +16,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from streamcast.errors import Option, OptionError
 from streamcast.spec.calendar_bars import Calendar, Grid, parse_step
-from streamcast.spec.local_time import DAY_MS, UTC_TIME, LocalTime
+from streamcast.spec.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
+from streamcast.spec.local_time import UTC_TIME, LocalTime
 
-_UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
+_UNITS_MS = {"ms": 1, "s": SECOND_MS, "min": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": WEEK_MS}
 _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
 _LONGEST_MS = 10_000 * 366 * DAY_MS
 _MOST_OPEN_BARS = 10_000

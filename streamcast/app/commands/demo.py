@@ -50,6 +50,7 @@ from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.service import Service
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.durations import WEEK_MS
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.names import Topics
@@ -113,7 +114,7 @@ def load() -> Parts:
     history = read(frame, freq="1h")
     start = round(TEST_FROM.timestamp() * 1000)
     train, test = split(history, [start])
-    return Parts(history, train, train.between(start - WARM_WEEKS * 7 * 86_400_000, start), test)
+    return Parts(history, train, train.between(start - WARM_WEEKS * WEEK_MS, start), test)
 
 
 def train(history: History, kind: str, train_seconds: float, console: Console) -> Model:

@@ -14,9 +14,10 @@ from streamcast.app.options import MODELS, NewOptions
 from streamcast.app.specs import wrong_spec
 from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
-from streamcast.offline.history.grid import DAY, WEEK, without_rows
+from streamcast.offline.history.grid import without_rows
 from streamcast.offline.training.defaults import in_bars
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
+from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.folders import Model, load_model, new_network, save_model
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec, spread
 from streamcast.spec.zero import challenger_of, zero_spec
@@ -81,7 +82,7 @@ def chosen(wanted: NewOptions) -> ModelSpec:
 
 def usual_seasons(grid: Grid) -> tuple[int, ...]:
     """Return a day and a week where they are several whole bars, a year of months; else (1,)."""
-    periods = (DAY, WEEK, 12 * MONTH_MS) if grid.calendar else (DAY, WEEK)
+    periods = (DAY_MS, WEEK_MS, 12 * MONTH_MS) if grid.calendar else (DAY_MS, WEEK_MS)
     whole = [period for period in periods if period > grid.freq and period % grid.freq == 0]
     return tuple(period // grid.freq for period in whole) or (1,)
 

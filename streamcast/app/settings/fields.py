@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamcast.spec import model_spec as spec
+from streamcast.spec.durations import DAY_MS
 from streamcast.topics.names import MOST_LANES, champion_of
 
 
@@ -38,7 +39,7 @@ def with_unit(value: object) -> int:
 Duration = Annotated[
     int,
     BeforeValidator(with_unit),
-    Field(gt=0, le=10_000 * 366 * 86_400_000, validate_default=False),
+    Field(gt=0, le=10_000 * 366 * DAY_MS, validate_default=False),
     WithJsonSchema(
         {"type": "string", "pattern": r"^\s*\d+\s*(ms|s|min|h|d|w)\s*$", "examples": ["100ms", "5min", "1h"]}
     ),

@@ -24,7 +24,7 @@ from streamcast.offline.evaluation.intervals import BLOCK_PERIODS, Ratio, relati
 from streamcast.offline.evaluation.report import BacktestReport, Periods, Row
 from streamcast.offline.history.timestamps import in_zone
 from streamcast.quality import sentence
-from streamcast.spec.local_time import DAY_MS
+from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.wording import counted, naive_name
 
@@ -36,7 +36,6 @@ MOST_ROWS = 200
 FEW_OUTCOMES = 100
 """A month, or a year, with fewer outcomes than this has no bar."""
 _PERIODS = {"MS": "month", "YS": "year"}
-WEEK_MS = 7 * DAY_MS
 LONGEST_NAME = 60
 """Characters of a series' name in the menu."""
 LEGEND = 36

@@ -27,7 +27,7 @@ from streamcast.offline.evaluation.baselines import Integers
 from streamcast.offline.evaluation.frames import OTHERS, name_beside
 from streamcast.quality import SumsByStep
 from streamcast.spec.calendar_bars import Grid
-from streamcast.spec.local_time import DAY_MS
+from streamcast.spec.durations import DAY_MS
 
 MEASURES = ("mae", "mse", "mase")
 """What a verdict compares."""

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Message, Option
 from streamcast.spec.calendar_bars import LAST_DAY, Grid, Step, calendar_of, parse_step, resolved
+from streamcast.spec.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name, format_duration, parse_duration
 from streamcast.wording import counted
 
-SECOND, MINUTE, HOUR, DAY, WEEK = 1_000, 60_000, 3_600_000, 86_400_000, 604_800_000
 MEANT = (
-    *(n * unit for unit in (SECOND, MINUTE) for n in (1, 2, 5, 10, 15, 20, 30)),
-    *(n * HOUR for n in (1, 2, 3, 4, 6, 8, 12)), DAY, WEEK,
+    *(n * unit for unit in (SECOND_MS, MINUTE_MS) for n in (1, 2, 5, 10, 15, 20, 30)),
+    *(n * HOUR_MS for n in (1, 2, 3, 4, 6, 8, 12)), DAY_MS, WEEK_MS,
 )  # fmt: skip
 """Bar lengths that people mean when steps scatter around them."""
 SCATTER = 0.02
@@ -75,7 +75,7 @@ def grid_of(
         found.notes.append(Message(Option.FREQ, f" {guess} was guessed: steps scatter around it"))
     elif median is not None and median != found.grid.freq and (step is None or step.unit == "day"):
         found.notes.append(f"the median step is {format_duration(median)}, not {found.bar}")
-    if step is None and found.grid.freq >= 28 * DAY and apart is not None:
+    if step is None and found.grid.freq >= 28 * DAY_MS and apart is not None:
         raise HistoryError(
             Option.FREQ, f" is {format_duration(found.grid.freq)}, but the rows are {apart.name} apart: leave it out,"
             f" or give {apart.count}MS for bars of {apart.name}",
@@ -200,7 +200,7 @@ def _guessed(steps: NDArray[np.int64]) -> int:
 def _months_apart(series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> Step | None:
     """Return so many months if most rows are in the month so many after that of the row before, and days differ."""
     order = np.argsort(series_N, kind="stable")
-    dates_N = (ts_N[order] // DAY).astype("datetime64[D]")
+    dates_N = (ts_N[order] // DAY_MS).astype("datetime64[D]")
     later = (np.diff(series_N[order]) == 0) & (np.diff(ts_N[order]) > 0)
     days = np.diff(dates_N.astype(np.int64))[later]
     months = np.diff(dates_N.astype("datetime64[M]").astype(np.int64))[later]
@@ -218,9 +218,9 @@ def _placed(step: Step | None, freq_ms: int, ts_N: NDArray[np.int64], timezone: 
 
     Else they start with the day, the week (on Monday), the month or the year.  Days are local ones.
     """
-    if step is None and freq_ms % DAY:
+    if step is None and freq_ms % DAY_MS:
         return Grid(freq_ms, _start(ts_N % freq_ms, freq_ms) if shown else 0)
-    step = step or Step("day", freq_ms // DAY)
+    step = step or Step("day", freq_ms // DAY_MS)
     step = resolved(_shown(step, _local(ts_N, timezone)) if shown else step)
     calendar = calendar_of(step, timezone, int(ts_N.min()), int(ts_N.max()))
     if len(calendar.lengths) == 1:
@@ -231,13 +231,13 @@ def _placed(step: Step | None, freq_ms: int, ts_N: NDArray[np.int64], timezone: 
 def _shown(step: Step, local_N: NDArray[np.int64]) -> Step:
     """Return a step with what it leaves open taken from the local times of the rows."""
     if step.unit == "day" and step.phase is None:
-        phase, time_ms = divmod(_start(local_N % step.freq, step.freq), DAY)
+        phase, time_ms = divmod(_start(local_N % step.freq, step.freq), DAY_MS)
         return replace(step, phase=phase, time_ms=time_ms)
-    time_ms, share = _most_common(local_N % DAY)
+    time_ms, share = _most_common(local_N % DAY_MS)
     if share >= MOST:
         step = replace(step, time_ms=time_ms)
     if step.unit == "month":
-        dates_N = (local_N // DAY).astype("datetime64[D]")
+        dates_N = (local_N // DAY_MS).astype("datetime64[D]")
         months_N = dates_N.astype("datetime64[M]")
         if step.day is None:
             day, weekdays = _day_of_month(dates_N, months_N)
@@ -287,9 +287,9 @@ def _start(phase_N: NDArray[np.int64], freq: int) -> int:
     start_of_all, width_of_all = _arc(phase_N, freq, 1.0)
     if width_of_all <= freq // 2:
         start, width = start_of_all, width_of_all
-    if freq <= DAY and start + width < freq:
+    if freq <= DAY_MS and start + width < freq:
         return 0  # no row lies before the start of its bar
-    for unit in (DAY, HOUR, MINUTE, SECOND):
+    for unit in (DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS):
         whole = start // unit * unit
         if unit <= freq and start - whole + width < freq:
             return whole % freq
@@ -306,7 +306,7 @@ def _arc(phase_N: NDArray[np.int64], freq: int, share: float) -> tuple[int, int]
 
 
 def _mention_weekends(ts_N: NDArray[np.int64], found: Found, timezone: str) -> None:
-    if found.grid.freq == DAY and len(ts_N) >= 14 and ((_local(ts_N, timezone) // DAY + 3) % 7 < 5).all():
+    if found.grid.freq == DAY_MS and len(ts_N) >= 14 and ((_local(ts_N, timezone) // DAY_MS + 3) % 7 < 5).all():
         found.notes.append(Message(
             "no row lies on a Saturday or a Sunday, whose bars count as missing: with ", Option.FREQ,
             " B, bars are weekdays, and forecasts leave weekends out",

@@ -17,10 +17,10 @@ from streamcast.models.spec import SpecError, with_members
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
-from streamcast.offline.history.grid import DAY, HOUR, WEEK
 from streamcast.offline.history.read import History
 from streamcast.spec import zero
 from streamcast.spec.calendar_bars import Grid, parse_step
+from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
 from streamcast.spec.features import CALENDAR_MS
 from streamcast.spec.local_time import UTC_TIME, LocalTime, local_time
 from streamcast.spec.model_spec import (
@@ -43,7 +43,7 @@ from streamcast.spec.model_spec import (
 )
 from streamcast.wording import naive_name, span_name
 
-YEAR = 365 * DAY
+YEAR_MS = 365 * DAY_MS
 LONGEST_SEASON = 2_016
 MOST_REPEATS = 24
 """Multiples of a season that its error over a horizon is measured at; beyond, they are spread."""
@@ -145,12 +145,12 @@ def default_spec(
     shortest = min(chosen)
     if lags is None:
         lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
-    week = WEEK // freq in chosen
+    week = WEEK_MS // freq in chosen
     spec = dict(network) if not isinstance(network, str) else {"kind": network, **_recommended(network, plain=plain)}
     if members != 1:
         spec = dict(with_members(spec, members))
     if scales is None:
-        coarse = [every for every in (HOUR, DAY) if every > freq and every % freq == 0]
+        coarse = [every for every in (HOUR_MS, DAY_MS) if every > freq and every % freq == 0]
         scales = coarse if spec.get("kind") == "lstm-attention" else ()
     return ModelSpec(
         series=series,
@@ -176,9 +176,9 @@ def default_spec(
         if plain
         else TargetBars(
             back=(*(MOST_BACK if one == shortest else FEWER_BACK for one in chosen), *(YEARS_BACK for _ in further)),
-            alike=ALIKE if week and DAY in (one * freq for one in chosen) else 0,
+            alike=ALIKE if week and DAY_MS in (one * freq for one in chosen) else 0,
             local=local,
-            places=max(min(DAY // freq, MOST_PLACES), 1),
+            places=max(min(DAY_MS // freq, MOST_PLACES), 1),
             week=week,
             known=known_inputs,
             softmax=SOFTMAX,
@@ -200,11 +200,11 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     records make bars (default: a record is a bar).
     """
     periods = _whole_periods(history.freq_ms)
-    tried = [n for n, period in periods.items() if period < YEAR] or list(periods)
-    errors = _errors_of_repeating(tried, history, series, max(horizon, DAY // history.freq_ms))
+    tried = [n for n, period in periods.items() if period < YEAR_MS] or list(periods)
+    errors = _errors_of_repeating(tried, history, series, max(horizon, DAY_MS // history.freq_ms))
     if not errors:
         return (1,)
-    best, day, week = min(errors, key=errors.__getitem__), DAY // history.freq_ms, WEEK // history.freq_ms
+    best, day, week = min(errors, key=errors.__getitem__), DAY_MS // history.freq_ms, WEEK_MS // history.freq_ms
     if best == week and day in errors:
         return (week, day)
     if best == day and errors.get(week, np.inf) <= NEARLY_AS_GOOD * errors[day]:
@@ -228,7 +228,7 @@ def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int,
 
 def _whole_periods(freq: int) -> dict[int, int]:
     """Return hour, day, week and year by their bars of ``freq`` ms, where those are whole numbers of more than one."""
-    lengths = {round(period / freq): period for period in (HOUR, DAY, WEEK, YEAR)}
+    lengths = {round(period / freq): period for period in (HOUR_MS, DAY_MS, WEEK_MS, YEAR_MS)}
     return {n: period for n, period in lengths.items() if n > 1 and abs(n * freq - period) <= MOST_DRIFT * freq}
 
 
@@ -254,14 +254,14 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
             "no season was found, or the history holds none three times: seasonal naive repeats the last value;"
             " name one with ", Option.SEASON, ", in bars",
         ))  # fmt: skip
-    for name, period in (("a day", DAY), ("a week", WEEK)):
+    for name, period in (("a day", DAY_MS), ("a week", WEEK_MS)):
         if freq < period and abs(round(period / freq) * freq - period) > MOST_DRIFT * freq:
             notes.append(Message(
                 f"{name} is no whole number of bars of {bar} and was not tried as a season: choose a ", Option.FREQ,
                 " that divides it",
             ))  # fmt: skip
-    if freq > DAY and 1 < round(YEAR / freq) in spec.season:
-        notes.append(f"a season of {round(YEAR / freq)} bars stands for a year")
+    if freq > DAY_MS and 1 < round(YEAR_MS / freq) in spec.season:
+        notes.append(f"a season of {round(YEAR_MS / freq)} bars stands for a year")
     return tuple(notes)
 
 
@@ -350,10 +350,10 @@ def in_bars(season: int | str | Sequence[int | str], grid: Grid) -> tuple[int, .
 
 def _near(length: int, freq: int) -> list[str]:
     """Return about how many bars a year or some months are, in words: whole weeks, and whole days (or bars)."""
-    weeks, by_day = length // WEEK, freq <= DAY and DAY % freq == 0
-    whole = {length // DAY * DAY // freq if by_day else round(length / freq): ""}
-    if weeks and freq <= WEEK and WEEK % freq == 0:
-        whole = {weeks * WEEK // freq: f" ({weeks} weeks)" if freq < WEEK else ""} | whole
+    weeks, by_day = length // WEEK_MS, freq <= DAY_MS and DAY_MS % freq == 0
+    whole = {length // DAY_MS * DAY_MS // freq if by_day else round(length / freq): ""}
+    if weeks and freq <= WEEK_MS and WEEK_MS % freq == 0:
+        whole = {weeks * WEEK_MS // freq: f" ({weeks} weeks)" if freq < WEEK_MS else ""} | whole
     return [f"{bars}{said}" for bars, said in whole.items() if 1 < bars <= MOST_SEASON]
 
 
@@ -387,7 +387,7 @@ def _samples(history: History) -> SeriesSpec:
 
 
 def _local(history: History, timezone: str | None, holidays: str | None) -> LocalTime:
-    if holidays is not None and history.calendar is not None and history.freq_ms > DAY:
+    if holidays is not None and history.calendar is not None and history.freq_ms > DAY_MS:
         raise HistoryError(Option.HOLIDAYS, f" are days, and bars of {history.bar} are longer: leave them out")
     if timezone in (None, "UTC") and holidays is None:
         return UTC_TIME
@@ -474,14 +474,14 @@ def _years(history: History, bars: int, chosen: Sequence[int]) -> tuple[int, ...
 
 def _year_of_weeks(freq: int) -> int | None:
     """Return 52 weeks in bars of ``freq`` ms, where bars are days or weekdays."""
-    week, rest = divmod(WEEK, freq)
-    return YEAR // WEEK * week if freq >= DAY and week > 1 and not rest else None
+    week, rest = divmod(WEEK_MS, freq)
+    return YEAR_MS // WEEK_MS * week if freq >= DAY_MS and week > 1 and not rest else None
 
 
 def _calendar(history: History, *, week: bool) -> tuple[Period, ...]:
     """Return the periods longer than a bar; the week where it is a season, the year if the history has one."""
     span = int(history.ts_N[-1] - history.ts_N[0])
-    seen = {"hour": True, "half-day": True, "day": True, "week": week, "year": span > YEAR}
+    seen = {"hour": True, "half-day": True, "day": True, "week": week, "year": span > YEAR_MS}
     periods: tuple[Period, ...] = ("hour", "half-day", "day", "week", "year")
     return tuple(p for p in periods if CALENDAR_MS[p] > history.freq_ms and seen[p])
 

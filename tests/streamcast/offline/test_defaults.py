@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError, SettingsError
 from streamcast.models.spec import SpecError
-from streamcast.offline.history.grid import WEEK, without_rows
+from streamcast.offline.history.grid import without_rows
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import (
     ONLINE_OF_NETWORKS,
@@ -24,6 +24,7 @@ from streamcast.offline.training.defaults import (
     seasons,
     unread_notes,
 )
+from streamcast.spec.durations import WEEK_MS
 from streamcast.spec.model_spec import Online
 from streamcast.spec.zero import challenger_of
 
@@ -164,7 +165,7 @@ def test_a_year_of_days_does_not_replace_the_week(network: str, bars: int) -> No
 @pytest.mark.parametrize(("freq", "bars", "year"), [("12h", 2_200, 730), ("6h", 4_400, 1_460)])
 def test_a_year_of_hours_does_not_replace_the_day(freq: str, bars: int, year: int) -> None:
     spec = default_spec(read(yearly(bars, freq), id_col=None, freq=freq), 28, "zero")
-    assert max(spec.season) * spec.series.freq <= WEEK, "a season is a day or a week"
+    assert max(spec.season) * spec.series.freq <= WEEK_MS, "a season is a day or a week"
     assert (spec.further, spec.naive_season) == ((), year), "and the best simple forecast is compared with"
 
 

@@ -29,6 +29,7 @@ from streamcast.quality import Sums
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
+from streamcast.spec.durations import DAY_MS
 from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
 from streamcast.topics.names import MOST_LANES
 from streamcast.wording import naive_name
@@ -509,7 +510,7 @@ def replay(board: Board, clock: Clock) -> Board:
     feeder = Feeder(2)
     for _ in range(3):
         records = feeder.records()
-        board.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000] * 2))
+        board.take_records(dataclasses.replace(records, timestamps=[START + DAY_MS] * 2))
         board.take_forecasts(feeder.forecasts())
         clock.now += 2
     return board
@@ -524,7 +525,7 @@ def test_a_replay_has_ended_when_all_is_answered_and_nothing_comes(replay: Board
     replay.report_service({"lag_records": 0.0})
     assert replay.ended()
     records = batch(RECORDS, record("kiln-00000", 9, 1.0))
-    replay.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000]))
+    replay.take_records(dataclasses.replace(records, timestamps=[START + DAY_MS]))
     clock.now += 600
     assert not replay.ended(), "a record has no forecast"
 
@@ -534,7 +535,7 @@ def test_a_slow_replay_has_not_ended_between_its_records(replay: Board, clock: C
     feeder.bar = 3
     clock.now += 60
     records = feeder.records()
-    replay.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000]))
+    replay.take_records(dataclasses.replace(records, timestamps=[START + DAY_MS]))
     replay.take_forecasts(feeder.forecasts())
     clock.now += 60
     assert not replay.ended()
@@ -548,7 +549,7 @@ def test_a_second_replay_ends_although_a_long_pause_lay_before_it(replay: Board,
     feeder = Feeder(2)
     feeder.bar = 3
     records = feeder.records()
-    replay.take_records(dataclasses.replace(records, timestamps=[START + 86_400_000] * 2))
+    replay.take_records(dataclasses.replace(records, timestamps=[START + DAY_MS] * 2))
     replay.take_forecasts(feeder.forecasts())
     clock.now += 10
     assert not replay.ended()
