@@ -19,7 +19,7 @@ from streamcast.engine.inference import Inference
 from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.online import Layer, layer_fields
 from streamcast.engine.slab import FIRST_SLOTS, Slab
-from streamcast.engine.window import buffers, plan, window_layout
+from streamcast.engine.window import step_buffers, window_layout, window_plan
 from streamcast.errors import Option
 from streamcast.kernels import scoring
 from streamcast.kernels.advance import Counts, Steps, advance, mark_days_off
@@ -77,9 +77,9 @@ class Engine:
 
     def __init__(self, spec: ModelSpec, network: Network, max_series: int = 1_000_000) -> None:
         self.spec = spec
-        self._plan = plan(spec)
+        self._plan = window_plan(spec)
         self.slab = Slab(layout(spec, network), max_series)
-        self._steps = buffers(spec)
+        self._steps = step_buffers(spec)
         self._grid = spec.series.grid
         self._inference = None if isinstance(network, NoNetwork) else Inference(spec, network, self.slab)
         self._layer = Layer(spec, spec.online, self.slab) if spec.online else None
@@ -125,7 +125,7 @@ class Engine:
         """Undo the staged changes, of all partitions or of these."""
         self.slab.discard(partitions)
 
-    def norm(self, result: Result, most: int = 64) -> float:
+    def hidden_norm(self, result: Result, most: int = 64) -> float:
         """Return the mean Euclidean norm of the base scale's hidden states, over some series of a result."""
         slots = result.slots[:most]
         rows = [
@@ -241,10 +241,11 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
 
     Raises SpecError when a new slab would need more than ``MOST_FIRST_BYTES``.
     """
-    awaiting, quantiles = spec.scored_steps, len(spec.quantiles)
+    scored, quantiles = spec.scored_steps, len(spec.quantiles)
     fields = {
         **window_layout(spec).fields,
-        "awaiting": Field((sum(awaiting), quantiles), np.float64, 0, tuple((step, 0) for step in awaiting)),
+        # Pending forecasts as they were answered; the layer learns from "online.pending".  Snapshots hold both names.
+        "awaiting": Field((sum(scored), quantiles), np.float64, 0, tuple((step, 0) for step in scored)),
         "residual": Field((scoring.RESIDUAL if spec.learns_tails else scoring.NORMAL,), np.float64, scale=0),
     }
     if spec.online is not None:

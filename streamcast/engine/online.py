@@ -149,7 +149,7 @@ def layer_fields(spec: ModelSpec, online: Online) -> dict[str, Field]:
     parts = int(constants.parts[-1]) + 1
     bars = int((constants.depths * constants.seasons).max())
     deviations = -(-spec.horizon // int(constants.seasons[0])) * int(constants.seasons[0]) + 1
-    rings, pending = np.diff(constants.places_start).tolist(), constants.ladder.tolist()
+    rings, ladder = np.diff(constants.places_start).tolist(), constants.ladder.tolist()
     row, columns = 3 * experts + 2 + quantiles, online_kernel.MEDIAN + online.medians
     regressions = len(constants.keep_rows) or 2  # of no system each: snapshots of earlier versions have this shape
     equations = (regressions, constants.systems, features * (features + 1) // 2 + 2 * features)
@@ -158,11 +158,11 @@ def layer_fields(spec: ModelSpec, online: Online) -> dict[str, Field]:
         "deviation": Field((deviations,), np.float64, 0, ((deviations, 0),)),
         "cutoff": Field((spec.horizon + 1, online_kernel.CUTOFF), np.float64, 0, ((spec.horizon + 1, 0),)),
         "places": Field((sum(rings), columns), np.float64, 0, tuple((size, 0) for size in rings)),
-        "pending": Field((sum(pending), quantiles), np.float64, 0, tuple((size, 0) for size in pending)),
+        "pending": Field((sum(ladder), quantiles), np.float64, 0, tuple((size, 0) for size in ladder)),
         "moments": Field((online_kernel.MOMENTS + 2 * parts,), np.float64, scale=0),
         "hourly": Field((parts if online.hourly_coverage_step else 0, quantiles), np.float64, scale=0),
         "regression": Field(equations, np.float64, scale=0),
-        "mixture": Field((len(pending), row), np.float64, scale=0),
+        "mixture": Field((len(ladder), row), np.float64, scale=0),
     }
     return {f"online.{name}": field for name, field in fields.items()}
 

@@ -35,7 +35,7 @@ ANSWER_BYTES = 64 << 20
 """Limit on the read-out's inputs of a chunk, unless one record needs more."""
 
 
-def plan(spec: ModelSpec) -> Plan:
+def window_plan(spec: ModelSpec) -> Plan:
     """Return the constants of a spec for the kernels, which count in the grid's time (see ``Grid``).
 
     The moments of base bars normalise coarse bars, too.  So the coarse value of a sum or count is its mean a base bar.
@@ -127,7 +127,7 @@ def window_layout(spec: ModelSpec) -> StateLayout:
     )
 
 
-def buffers(spec: ModelSpec) -> Steps:
+def step_buffers(spec: ModelSpec) -> Steps:
     """Return buffers for one chunk of steps: bounded, and always large enough for one record."""
     columns, scales, width = len(spec.series.columns), len(spec.scales), features.width(spec)
     room = max(STEPS_AT_ONCE, 2 * (spec.series.max_gap + spec.series.open_bars + 2))

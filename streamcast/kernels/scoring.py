@@ -120,10 +120,10 @@ def score(
 ) -> None:  # fmt: skip
     """Score the pending forecasts of each step's bar, then store the step's own forecast as pending.
 
-    awaiting [slots, sum of scored, Q] and residual [slots, RESIDUAL] (or [slots, NORMAL]) are state; observed [K] has
-    NaN where missing, naive [K, J]; answer [K] is the step's answer or -1; forecast [A, H, Q].  Writes scores
-    [K, J, 4] (NaN where no forecast was pending), before [K, J, Q] (the overwritten forecasts, for discard),
-    anomaly [A]: the share of bars that are less unusual (NaN while unknown).
+    awaiting [slots, sum of scored, Q] (the pending forecasts) and residual [slots, RESIDUAL] (or [slots, NORMAL]) are
+    state; observed [K] has NaN where missing, naive [K, J]; answer [K] is the step's answer or -1; forecast [A, H, Q].
+    Writes scores [K, J, 4] (NaN where no forecast was pending), before [K, J, Q] (the overwritten forecasts, for
+    discard), anomaly [A]: the share of bars that are less unusual (NaN while unknown).
     """
     for k in range(slots.shape[0]):
         slot, a = slots[k], answer[k]
@@ -132,16 +132,16 @@ def score(
         base = 0
         for j in range(scored.shape[0]):
             ahead = scored[j]
-            pending = awaiting[slot, base + orders[k] % ahead]
+            issued = awaiting[slot, base + orders[k] % ahead]
             base += ahead
             scores[k, j] = math.nan
-            if orders[k] >= ahead and not math.isnan(pending[0]) and not math.isnan(y):
-                _compare(pending, y, naive[k, j], levels, median, scores[k, j])
+            if orders[k] >= ahead and not math.isnan(issued[0]) and not math.isnan(y):
+                _compare(issued, y, naive[k, j], levels, median, scores[k, j])
                 if ahead == 1:
-                    surprise = y - pending[median]
+                    surprise = y - issued[median]
             for q in range(levels.shape[0]):
-                before[k, j, q] = pending[q]
-                pending[q] = forecast[a, ahead - 1, q] if a >= 0 else math.nan
+                before[k, j, q] = issued[q]
+                issued[q] = forecast[a, ahead - 1, q] if a >= 0 else math.nan
         if orders[k] == 0:
             residual[slot] = 0.0
         share = _anomaly(residual[slot], y, surprise, a >= 0)
@@ -150,15 +150,15 @@ def score(
 
 
 @inlined
-def _compare(pending: Floats, y: float, naive: float, levels: Floats, median: int, score: Floats) -> None:
+def _compare(issued: Floats, y: float, naive: float, levels: Floats, median: int, score: Floats) -> None:
     """Write the score [4] of a forecast [Q] whose outcome is y."""
     last, loss = levels.shape[0] - 1, 0.0
     for q in range(last + 1):
-        e = y - pending[q]
+        e = y - issued[q]
         loss += levels[q] * e if e >= 0.0 else (levels[q] - 1.0) * e
-    score[ERROR] = abs(y - pending[median])
+    score[ERROR] = abs(y - issued[median])
     score[PINBALL] = loss / (last + 1)
-    score[COVERED] = 1.0 if pending[0] <= y <= pending[last] else 0.0
+    score[COVERED] = 1.0 if issued[0] <= y <= issued[last] else 0.0
     score[NAIVE] = abs(y - naive)
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from streamcast.engine.engine import known_ahead
 from streamcast.engine.slab import Slab
-from streamcast.engine.window import buffers, plan, window_layout
+from streamcast.engine.window import step_buffers, window_layout, window_plan
 from streamcast.errors import HistoryError
 from streamcast.kernels.advance import Counts, Steps, advance
 from streamcast.offline.history.polls import columns, polls
@@ -54,7 +54,7 @@ class Panel:
 
 def walk(history: History, spec: ModelSpec) -> Iterator[KernelCall]:
     """Run the window kernel over a history; raises HistoryError when its columns are not the spec's."""
-    slab, steps, constants = Slab(window_layout(spec), len(history.keys)), buffers(spec), plan(spec)
+    slab, steps, constants = Slab(window_layout(spec), len(history.keys)), step_buffers(spec), window_plan(spec)
     counts = Counts.zeros(len(spec.scales))
     number = {key: place for place, key in enumerate(history.keys)}
     for poll in polls(history, spec):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamcast.engine.window import plan
+from streamcast.engine.window import window_plan
 from streamcast.errors import HistoryError
 from streamcast.kernels.advance import CLIP, Steps, align_positions
 from streamcast.offline.history.bars import KernelCall, walk
@@ -111,8 +111,8 @@ class Sequences:
             bars_P = (labels_P - spec.series.offset) // spec.series.freq
             ahead_PIH = self.known.ahead(self.series_R[run_P], bars_P)
         align_positions(
-            plan(spec), spec.ring, self.filled_K, np.isnan(self.observed_K), self.run_starts(at_P), at_P, labels_P,
-            self.mean_K[at_P], self.scale_K[at_P], ahead_PIH, x_GH, x_PHG, codes_PHT,
+            window_plan(spec), spec.ring, self.filled_K, np.isnan(self.observed_K), self.run_starts(at_P), at_P,
+            labels_P, self.mean_K[at_P], self.scale_K[at_P], ahead_PIH, x_GH, x_PHG, codes_PHT,
         )  # fmt: skip
         return x_PHG, codes_PHT, self.level_K[at_P]
 

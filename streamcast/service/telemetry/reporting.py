@@ -94,7 +94,7 @@ class Reporter:
     def _state(self, poll: Poll) -> None:
         now, result, engine = self._timer(), poll.results[self._champion.name], self._champion.engine
         if now - self._normed >= NORM_SECONDS:
-            self._normed, self._norm = now, engine.norm(result)
+            self._normed, self._norm = now, engine.hidden_norm(result)
         self._telemetry.gaps_filled(result.gaps)
         self._telemetry.restarted(result.restarts)
         self._telemetry.evicted(result.evictions)

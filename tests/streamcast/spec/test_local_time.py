@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from harness.streams import model_spec
-from streamcast.engine.window import plan
+from streamcast.engine.window import window_plan
 from streamcast.errors import SettingsError
 from streamcast.kernels.advance import to_local
 from streamcast.spec.local_time import LocalTime, local_time
@@ -26,7 +26,8 @@ def test_the_tables_give_the_wall_clock_of_the_standard_library(zone: str, time:
     instant = EPOCH + timedelta(milliseconds=time)
     wall = instant.astimezone(ZoneInfo(zone)).replace(tzinfo=UTC)
     targets = TargetBars(back=(1,), local=TABLES[zone])
-    assert to_local(plan(model_spec({}, targets=targets)).calendar, time) == (wall - EPOCH) // timedelta(milliseconds=1)
+    calendar = window_plan(model_spec({}, targets=targets)).calendar
+    assert to_local(calendar, time) == (wall - EPOCH) // timedelta(milliseconds=1)
 
 
 def test_days_off_are_those_of_the_region_and_reach_ten_years_ahead() -> None:
