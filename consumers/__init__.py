@@ -7,8 +7,10 @@ In reading order:
     health.py       what other threads see of the loop; deadlines and the watchdog
     membership.py   the partitions of one group member: waiting, paused, sought
     positions.py    at least once: positions that are committed after their answers
-    answers.py      tells an error of the handler from one of the broker
+    committing.py   the steps of a commit and the sorting of errors, which the clients share
     background.py   client calls without a deadline of their own
+    handshake.py    why a broker refuses a connection, before a client begins
+    complaints.py   what clients write to their logs, as a line a minute
     kafka_python/   the protocols over Apache Kafka through kafka-python, the default
     librdkafka/     the same through confluent-kafka: optional, and much faster
     memory/         the same over a broker in this process, for the demo and the simulation
@@ -16,5 +18,5 @@ In reading order:
 Each client has a transport.py (a group member) and a reader.py (no group); kafka_python also has a rebalances.py, and
 memory a broker.py.
 
-Nothing here imports streamcast or models.
+Nothing here imports another room.
 """

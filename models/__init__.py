@@ -1,6 +1,6 @@
 """Forecasters: they need torch and nothing else.
 
-Read in this order:
+In reading order:
 
 - ``spec.py``: builds what a JSON spec names, or says why it cannot
 - ``linear.py``: a linear layer whose rows do not depend on each other
@@ -27,7 +27,9 @@ Read in this order:
   - ``lag_window.py``: a forecaster from the lags, beside the linear highway
 
 - ``zoo.py``: every name that a spec may use
-- ``network.py``: ``build``: spec and shape in, ``Network`` out
+- ``network.py``: recurrent stacks and one read-out, together a ``Network``
+- ``ensemble.py``: several networks whose mean forecasts
+- ``build.py``: spec and shape in, ``Network`` out
 - ``int8.py``: weights stored as bytes
 - ``surgery/``: ``compress.py`` (int8, pruning, distillation), ``handover.py`` (weights from another network)
 - ``guide/``: ``catalogue.py`` (what each model is and costs), ``advisor.py`` (which one fits a task)

@@ -1,9 +1,11 @@
 """streamcast: forecasts from Kafka streams, with state that survives restarts.
 
-Rooms in reading order; each imports only those before it:
+Rooms, in reading order; each imports only those before it:
 
-- ``models``: forecasters in torch; ``consumers``: clients of Kafka and the commit loop; ``errors``
-- ``kernels``: loops compiled by numba; ``spec``: what a model is, as data; ``topics``: every byte format
+- ``models``: forecasters in torch; ``consumers``: clients of Kafka and the commit loop; ``errors``; ``hosts``: names
+  that a server answers to; ``latency``: quantiles from a histogram
+- ``kernels``: loops compiled by numba; ``spec``: what a model is, as data; ``wording``: words that all messages share;
+  ``quality``: how good forecasts are; ``topics``: every byte format
 - ``engine``: the pure function from state and records to state and forecasts
 - ``offline``: reading files, training, evaluation; ``service``: the process; ``page``: the live page
 - ``app``: command line, settings, and ``Forecaster`` for notebooks

@@ -127,6 +127,23 @@ def test_the_architecture_page_names_every_room() -> None:
     assert folders - {path.rstrip("/") for path in named} == set()
 
 
+def _docstring(package: Path) -> str:
+    return ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or ""
+
+
+PACKAGES = [path.parent for wing in WINGS for path in sorted((ROOT / wing).rglob("__init__.py"))]
+IN_ORDER = [package for package in PACKAGES if "n reading order" in _docstring(package)]
+
+
+@pytest.mark.parametrize("package", IN_ORDER, ids=lambda path: path.name)
+def test_a_package_that_gives_a_reading_order_names_all_its_modules_and_no_others(package: Path) -> None:
+    named = re.findall(r"\w+\.py\b|\w+(?=/)|(?<=``)\w+(?=``)", _docstring(package))
+    files = {name for name in named if name.endswith(".py")}
+    assert files - {path.name for path in package.rglob("*.py")} == set()
+    modules = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert modules - {name.removesuffix(".py") for name in named} == {"__init__"}
+
+
 @pytest.mark.parametrize("path", _files(".yml", ".yaml"), ids=lambda path: path.name)
 def test_every_yaml_file_can_be_parsed(path: Path) -> None:
     assert list(yaml.safe_load_all(path.read_text(encoding="utf-8")))

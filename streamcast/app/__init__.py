@@ -1,6 +1,10 @@
 """The composition root: command line, commands, settings, and ``Forecaster`` for notebooks.
 
 ``cli`` declares the commands, ``options`` the groups of their options, ``commands`` does the work, ``settings`` reads
-the settings file, ``specs`` makes model specs from a user's choices, ``forecaster`` is the interface for notebooks,
-with ``frames`` (data frames as people have them) and ``plots``, ``demo_data`` has the demo's series.
+the settings file, ``specs`` makes model specs from a user's choices, with ``gaps`` and ``notes`` (sentences about a
+history and a new spec), and ``trained`` says how good a model is.
+
+``forecaster`` is the interface for notebooks, with ``arguments`` (each of its kind), ``frames`` (data frames as people
+have them), ``live_values`` (one value and one time) and ``plots``.  Both ways share ``json_text``, ``moments`` and
+``progress``; ``demo_data`` has the demo's series.
 """
