@@ -98,9 +98,9 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
     )
     model = train(parts.train, kind, train_seconds, console)
     console.print(escape(describe(model, "--train-seconds")), highlight=False)
-    measured = stream(model, parts, seconds, port, console)
+    figures = stream(model, parts, seconds, port, console)
     if json_file is not None:
-        json_file.write_text(json_text(measured, indent=2) + "\n")
+        json_file.write_text(json_text(figures, indent=2) + "\n")
     return 0
 
 
@@ -140,17 +140,7 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     rehearse(model)
     settle_garbage()
     stop = stop_on_signals()
-    board = Board(
-        model.spec.series, model.spec.naive_season, scored=model.spec.scored_steps, reach=model.spec.ring,
-        trained=f"Training: {measured(model)}.", trained_until=model.trained_until,
-        zone=model.spec.zone,
-    )  # fmt: skip
-    feed = Feed(
-        MemoryReader(broker, who), board, observations=TOPICS.observations, forecasts=TOPICS.forecasts,
-        dead_letters=TOPICS.dead_letters,
-    )  # fmt: skip
-    with listening("--port", HOST, port):
-        page = LivePage(board, feed, telemetry.summary, HOST, port)
+    page = _page(model, MemoryReader(broker, who), telemetry, port)
     health = LoopHealth()
     serving = threading.Thread(
         target=loop.run, args=(MemoryTransport(broker, who), service), name="service",
@@ -178,6 +168,20 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     console.print(counted(telemetry, model.spec), highlight=False)
     console.print(verdict(report), highlight=False)
     return measurements(telemetry, report)
+
+
+def _page(model: Model, reader: MemoryReader, telemetry: Telemetry, port: int) -> LivePage:
+    """Serve the live page of the demo's topics."""
+    spec = model.spec
+    board = Board(
+        spec.series, spec.naive_season, scored=spec.scored_steps, reach=spec.ring,
+        trained=f"Training: {measured(model)}.", trained_until=model.trained_until, zone=spec.zone,
+    )  # fmt: skip
+    feed = Feed(
+        reader, board, observations=TOPICS.observations, forecasts=TOPICS.forecasts, dead_letters=TOPICS.dead_letters
+    )
+    with listening("--port", HOST, port):
+        return LivePage(board, feed, telemetry.summary, HOST, port)
 
 
 def _to_topic(history: History) -> Outgoing:

@@ -124,15 +124,7 @@ def read(
     frame, commas = load(source, named, columns, texts, notes, changes)
     if frame.empty:
         raise HistoryError("the source holds no rows; expected at least one observation")
-    if counters := row_counters(frame, [*named, *(columns or ())]):
-        changes.append(f"{', '.join(map(repr, counters))} is left out: it is a written index, not an input")
-    inputs = list(columns if columns is not None else frame.columns.drop([*dict.fromkeys(named), *counters]))
-    if kinds and columns is None and (others := [name for name in inputs if name not in kinds]):
-        notes.append(f"{', '.join(map(repr, others))}: left out, the model was trained without")
-        inputs = [name for name in inputs if name in kinds]
-    if inputs and columns is None and not kinds:
-        listed = ", ".join(map(repr, inputs))
-        notes.append(Message(f"inputs besides the target: {listed}; ", Option.COLUMNS, " chooses"))
+    inputs = _inputs(frame, named, columns, kinds, notes, changes)
     _refuse_names(frame, [*named, *inputs])
     names = (target_col, *inputs)
     if len(set(names)) < len(names):
@@ -152,13 +144,8 @@ def read(
     if not ticks:
         order = _corrected(order, series_N, ts_N, changes)
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
-    if offset_ms is not None:
-        grid = Grid(bar_length(freq), offset_ms, calendar)
-        found_grid = Found(grid) if ticks else grid_of_model(grid, keys, series_N, ts_N)
-    elif ticks:
-        found_grid = Found(grid_of_ticks(ts_N, freq, timezone))
-    else:
-        found_grid = grid_of(keys, series_N, ts_N, freq, timezone)
+    known = None if offset_ms is None else Grid(bar_length(freq), offset_ms, calendar)
+    found_grid = _grid(keys, series_N, ts_N, freq, timezone, known, ticks=ticks)
     refuse_a_row_far_away(keys, series_N, ts_N, found_grid)
     _mention_targets(keys, series_N, values_NC[:, 0], notes, changes)
     grid = found_grid.grid
@@ -225,6 +212,38 @@ def require_own_columns(id_col: str | None, time_col: str, target_col: str) -> N
 
 def _listed(name: str | None) -> list[str]:
     return [] if name is None else [name]
+
+
+def _inputs(
+    frame: pd.DataFrame, named: Sequence[str], columns: Sequence[str] | None,
+    kinds: Mapping[str, tuple[str, ...] | None], notes: list[str], changes: list[str],
+) -> list[str]:  # fmt: skip
+    """Return the columns besides those that are ``named``: the chosen ones, those of the model, or all others."""
+    if counters := row_counters(frame, [*named, *(columns or ())]):
+        changes.append(f"{', '.join(map(repr, counters))} is left out: it is a written index, not an input")
+    if columns is not None:
+        return list(columns)
+    inputs = list(frame.columns.drop([*dict.fromkeys(named), *counters]))
+    if kinds:
+        if others := [name for name in inputs if name not in kinds]:
+            notes.append(f"{', '.join(map(repr, others))}: left out, the model was trained without")
+        return [name for name in inputs if name in kinds]
+    if inputs:
+        listed = ", ".join(map(repr, inputs))
+        notes.append(Message(f"inputs besides the target: {listed}; ", Option.COLUMNS, " chooses"))
+    return inputs
+
+
+def _grid(
+    keys: tuple[str, ...], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None, timezone: str,
+    known: Grid | None, *, ticks: bool,
+) -> Found:  # fmt: skip
+    """Return the grid of rows in order of time: the ``known`` one of a model, else the one that the rows show."""
+    if known is not None:
+        return Found(known) if ticks else grid_of_model(known, keys, series_N, ts_N)
+    if ticks:
+        return Found(grid_of_ticks(ts_N, freq, timezone))
+    return grid_of(keys, series_N, ts_N, freq, timezone)
 
 
 def _refuse_names(frame: pd.DataFrame, names: Sequence[object]) -> None:

@@ -55,12 +55,7 @@ def values_of(
         known = place == 0 or name in kinds
         is_categories = kinds.get(name) is not None if known else None
         if commas and not is_categories and (pointed := _with_points(column, numeric=known)) is not None:
-            if (commas_N := _commas(column)).str.fullmatch(_THOUSANDS).all():
-                one = commas_N.index[0]
-                changes.append(
-                    f"commas in {name!r} were read as decimal commas, {commas_N[one]} as {pointed[one]}: if they stand"
-                    " between thousands, leave them out"
-                )
+            _mention_thousands(column, pointed, changes)
             column = pointed
             with_commas.append(name)
         numbers = _numbers(column, categories=is_categories, commas=name in with_commas)
@@ -77,14 +72,7 @@ def values_of(
             )  # fmt: skip
         categories[name] = tuple(table)
         values_NC[:, place] = np.where(codes < 0, np.nan, codes)
-        if not known:
-            shown = ", ".join(map(repr, table[:3])) + (", ..." if len(table) > 3 else "")
-            notes.append(f"column {name!r} was read as {counted(len(table), 'category', 'categories')}: {shown}")
-        elif unseen := sorted(set(table) - set(kinds[name] or ())):
-            notes.append(
-                f"column {name!r} has values that the model does not know, {len(unseen)} of {len(table)}: such as"
-                f" {unseen[0]!r}"
-            )
+        _mention_categories(name, categories[name], kinds.get(name) if known else None, notes)
     if with_commas:
         notes.append(f"commas in {', '.join(map(repr, with_commas))} were read as decimal commas")
     extreme = np.abs(values_NC) > LARGEST_VALUE
@@ -92,6 +80,29 @@ def values_of(
         changes.append(f"read as missing: {counted(int(extreme.sum()), 'value')} infinite or beyond ±{LARGEST_VALUE:g}")
         values_NC[extreme] = np.nan
     return values_NC, categories
+
+
+def _mention_thousands(column: pd.Series, pointed: pd.Series, changes: list[str]) -> None:
+    """Say so where the commas that were read as decimal commas may all be between thousands."""
+    commas = _commas(column)
+    if commas.str.fullmatch(_THOUSANDS).all():
+        one = commas.index[0]
+        changes.append(
+            f"commas in {column.name!r} were read as decimal commas, {commas[one]} as {pointed[one]}: if they stand"
+            " between thousands, leave them out"
+        )
+
+
+def _mention_categories(name: str, table: tuple[str, ...], known: tuple[str, ...] | None, notes: list[str]) -> None:
+    """Note the categories that were guessed (``known`` is None), or those that the model does not know."""
+    if known is None:
+        shown = ", ".join(map(repr, table[:3])) + (", ..." if len(table) > 3 else "")
+        notes.append(f"column {name!r} was read as {counted(len(table), 'category', 'categories')}: {shown}")
+    elif unseen := sorted(set(table) - set(known)):
+        notes.append(
+            f"column {name!r} has values that the model does not know, {len(unseen)} of {len(table)}: such as"
+            f" {unseen[0]!r}"
+        )
 
 
 def _with_points(column: pd.Series, *, numeric: bool) -> pd.Series | None:

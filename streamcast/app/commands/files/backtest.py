@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -53,12 +54,32 @@ def backtest(
     model = load_model(folder, options.model)
     refit = _refit(model, options)
     history, timezone = read_outcomes(data, columns, model), mapping(columns, model).timezone
-    frame = options.frame
     from_ms, why = test_part(model, history, options.test_from, timezone)
     if why:
         Console(stderr=True, soft_wrap=True).print(
             f"[dim]note:[/] scored from {moment(from_ms, timezone)}, {why}; --test-from chooses", highlight=False
         )
+    _warn_of_trained_bars(model, from_ms, timezone)
+    with compiling_said(), counting("records streamed", Console(stderr=True)) as on_rows:
+        report = run(
+            model, history, from_ms, keep=_kept(model.spec, history, from_ms, options), refit=refit,
+            on_progress=on_rows,
+        )  # fmt: skip
+    if options.frame is not None:
+        _write_frame(as_written(report.frame(), timezone, history.written), options.frame)
+    if options.report is not None:
+        _write_page(report, model, data, (from_ms, history.last_observed_ms), timezone, options.report)
+    if as_json:
+        tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
+        told = {"forecasts": report.forecasts, "quality": facts_of(report.quality), "verdict": report.verdict()}
+        console.print_json(json_text({**tables, **told}))
+        return 0
+    _print(report, model.spec, len(history.keys), span(from_ms, history.last_observed_ms, timezone), console)
+    return 0
+
+
+def _warn_of_trained_bars(model: Model, from_ms: int, timezone: str) -> None:
+    """Warn where the model was trained on bars that are scored."""
     trained_until = model.trained_until
     if trained_until is not None and from_ms <= trained_until:
         Console(stderr=True).print(
@@ -67,34 +88,25 @@ def backtest(
             " --test-from, or train again with --hold-out.",
             highlight=False,
         )
-    with compiling_said(), counting("records streamed", Console(stderr=True)) as on_rows:
-        report = run(
-            model, history, from_ms, keep=_kept(model.spec, history, from_ms, options), refit=refit,
-            on_progress=on_rows,
-        )  # fmt: skip
-    if frame is not None:
-        found = as_written(report.frame(), timezone, history.written)
-        found.to_parquet(frame) if frame.suffix == ".parquet" else found.to_csv(frame, index=False)
-        Console(stderr=True).print(f"Wrote {len(found):,} forecast steps to {escape(str(frame))}.")
-    if options.report is not None:
-        _write_page(report, model, data, (from_ms, history.last_observed_ms), timezone, options.report)
-    if as_json:
-        tables = {"overall": report.rows(), "by_horizon": report.by_horizon(), "by_series": report.by_series()}
-        told = {"forecasts": report.forecasts, "quality": facts_of(report.quality), "verdict": report.verdict()}
-        console.print_json(json_text({**tables, **told}))
-        return 0
+
+
+def _write_frame(forecasts: pd.DataFrame, path: Path) -> None:
+    """Write the forecasts and say how many there are."""
+    forecasts.to_parquet(path) if path.suffix == ".parquet" else forecasts.to_csv(path, index=False)
+    Console(stderr=True).print(f"Wrote {len(forecasts):,} forecast steps to {escape(str(path))}.")
+
+
+def _print(report: BacktestReport, spec: ModelSpec, series: int, when: str, console: Console) -> None:
+    """Print the tables, how many records and forecasts there were, and what it comes to."""
     console.print(_overall(report))
-    console.print(_by_step(report, model.spec.scored_steps))
-    if len(history.keys) <= MOST_SERIES:
+    console.print(_by_step(report, spec.scored_steps))
+    if series <= MOST_SERIES:
         console.print(_by_series(report))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
     console.print(f"{counted(report.forecasts, 'forecast')} scored; records: {outcomes}", highlight=False)
-    console.print(
-        escape(_quality(report, model.spec, span(from_ms, history.last_observed_ms, timezone))), highlight=False
-    )
+    console.print(escape(_quality(report, spec, when)), highlight=False)
     for sentence in report.verdict():
         console.print(escape(sentence), highlight=False)
-    return 0
 
 
 def _refit(model: Model, options: BacktestOptions) -> Refit | None:
