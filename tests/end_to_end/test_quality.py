@@ -150,7 +150,7 @@ def test_verify_says_which_part_the_model_was_trained_on(
             ),
             (
                 int(history.ts_N[-1]),
-                "All of it are forecasts of data that the model was trained on: ",
+                "All of these are forecasts of data that the model was trained on: ",
             ),
         ]:
             record.write_text(json.dumps(json.loads(untouched) | {"facts": {"last": last}}))
