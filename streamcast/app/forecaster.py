@@ -340,8 +340,8 @@ class Forecaster:
 
         The folder holds the spec, the weights, and what training measured; ``Forecaster.load`` reads it, and so does
         the service (``models.lanes`` in its settings).  Both name the model after the folder; this forecaster's columns
-        keep their names.  Raises ModelError if the path ends with a version, as in
-        ``models/load/3``, that is not the next one.
+        keep their names.  Raises ModelError if the path ends with a version, as in ``models/load/3``, that is not the
+        next one.
         """
         folder = Path(path)
         wanted = folder.name if folder.name.isdigit() else None

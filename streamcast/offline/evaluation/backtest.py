@@ -1,8 +1,8 @@
 """A history streamed through the real engine; every forecast scored, and simple ones at the same points.
 
 The history is streamed from its beginning, so the state is the one a service would have.  Forecasts of warm series
-within the test part are scored.  ``Scoreboard`` does the scoring; it also takes
-forecasts that came another way, such as from a topic.
+within the test part are scored.  ``Scoreboard`` does the scoring; it also takes forecasts that came another way, such
+as from a topic.
 
 Legend: K series, T bars of the panel, N cutoffs of the test part, A forecasts, H horizon, Q quantiles.
 """
@@ -247,8 +247,7 @@ def backtest(
     cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  With
     ``refit`` the model answers the first part of the test, and each later part is answered by a model that was trained
     on all rows before it.  In the frame, a model that is called like another column, such as ``y``, is ``y-forecast``.
-    Raises HistoryError when the history's columns are not the model's, or there is nothing to
-    score.
+    Raises HistoryError when the history's columns are not the model's, or there is nothing to score.
     """
     spec = model.spec
     column = name_beside(OTHERS, model.name, spec.quantiles)

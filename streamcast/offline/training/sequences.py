@@ -46,10 +46,9 @@ class Sequences:
     bar, over all runs, so the bars of scale s within base bars i to j are ``closed_SK[s, i - 1]:closed_SK[s, j]``.
     ``starts_R1`` is the first bar of each run, then the number of bars; ``series_R`` is the series of each run.
     ``cutoff_K`` are labels in the grid's time.  ``last_K``, ``scale_K``, ``mean_K`` and ``level_K`` are NaN at a bar
-    without an answer.  ``filled_K`` is the
-    target with gaps filled; ``observed_K`` has NaN there.  ``weight_K`` is the weight of a position in the loss: the
-    unit of its forecast over its series' mean unit, from 0.1 to 5.  It turns a loss in units of the running normaliser
-    into an error in the unit of the series.
+    without an answer.  ``filled_K`` is the target with gaps filled; ``observed_K`` has NaN there.  ``weight_K`` is the
+    weight of a position in the loss: the unit of its forecast over its series' mean unit, from 0.1 to 5.  It turns a
+    loss in units of the running normaliser into an error in the unit of the series.
     """
 
     spec: ModelSpec
