@@ -5,6 +5,6 @@ the settings file, ``specs`` makes model specs from a user's choices, with ``gap
 history and a new spec), and ``trained`` says how good a model is.
 
 ``forecaster`` is the interface for notebooks, with ``arguments`` (each of its kind), ``frames`` (data frames as people
-have them), ``live_values`` (one value and one time) and ``plots``.  Both ways share ``json_text``, ``moments`` and
-``progress``; ``demo_data`` has the demo's series.
+have them), ``stream`` (one observation at a time, with its ``live_values``) and ``plots``.  Both ways share
+``json_text``, ``moments`` and ``progress``; ``demo_data`` has the demo's series.
 """

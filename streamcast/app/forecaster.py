@@ -9,14 +9,12 @@ frame that follow the last target of their series hold what is known ahead: they
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,20 +23,17 @@ import pandas as pd
 from streamcast.app.arguments import checked
 from streamcast.app.frames import UNNAMED, Names, as_pandas
 from streamcast.app.gaps import missing_bars
-from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
 from streamcast.app.moments import moment
 from streamcast.app.notes import spec_notes
 from streamcast.app.specs import new_spec, require_networks, require_target
+from streamcast.app.stream import Stream, compiling_logged
 from streamcast.app.trained import measured, unfinished
-from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, TrainingWarning
-from streamcast.kernels.compiling import compiling
 from streamcast.models.spec import SpecError, nearest
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
-from streamcast.offline.evaluation.frames import forecast_frame, quantile_columns
+from streamcast.offline.evaluation.frames import quantile_columns
 from streamcast.offline.history.grid import refuse_longer_steps
-from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.fit import OnProgress, Options, fit
@@ -46,13 +41,10 @@ from streamcast.offline.training.untrained import refuse_for_no_network
 from streamcast.spec.folders import VERSION, Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
 from streamcast.spec.zero import AS_NETWORK
-from streamcast.topics.observations import Observations
 from streamcast.wording import span_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-log = logging.getLogger("streamcast")
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
@@ -285,7 +277,7 @@ class Forecaster:
             if refit and place % int(refit) == 0:
                 with _shown(None, progress=progress) as follow:
                     model = self._refitted(history.between(int(history.ts_N[0]), first), follow)
-            with _compiling():
+            with compiling_logged():
                 found = backtest(model, history, first, baselines={}, keep=some.cutoff.unique().tolist()).frame()
             some = some.assign(cutoff=some.cutoff.to_numpy().astype("datetime64[ms]"))
             parts.append(found.merge(some, on=["unique_id", "cutoff"]))
@@ -479,7 +471,7 @@ def _series_named(series: Sequence[str | int], known: Sequence[str]) -> list[str
 def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProgress]:
     """Return what follows a training: the caller's function, a bar in the notebook, or nothing."""
     if on_progress is not None or not progress:
-        with _compiling():
+        with compiling_logged():
             yield on_progress or (lambda _progress: None)
         return
     from rich.console import Console
@@ -488,11 +480,6 @@ def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProg
 
     with progress_bar(Console()) as follow:
         yield follow
-
-
-def _compiling() -> AbstractContextManager[None]:
-    """Log when kernels are compiled within: as a warning, which a notebook without logging shows, too."""
-    return compiling(log.warning)
 
 
 def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windows: int) -> None:
@@ -504,145 +491,6 @@ def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windo
             f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
             HistoryWarning,
         )
-
-
-class Stream:
-    """An engine that takes one observation at a time.
-
-    ``timezone`` is that of times that name none, and of those of its forecasts, which name it if ``zoned``;
-    ``time_format`` is the form of texts that are no ISO 8601, and ``names`` are those of a forecast's columns.
-    """
-
-    def __init__(
-        self, model: Model, timezone: str = "UTC", *, zoned: bool = False, time_format: str | None = None,
-        names: Names = Names(),  # noqa: B008 - it is frozen
-    ) -> None:  # fmt: skip
-        self._model, self._timezone, self._zoned, self._time_format = model, timezone, zoned, time_format
-        self._names = names
-        self._engine = Engine(model.spec, model.network)
-        self._offset = 0
-        self._newest: dict[str, tuple[int, np.ndarray]] = {}
-        self._observed: set[str] = set()
-        self._last_ms: int | None = None
-
-    def series(self) -> list[str]:
-        """The series that have a forecast."""
-        return list(self._newest)
-
-    def update(
-        self, key: str | int, ts: Time, y: Number | None,
-        ahead: Mapping[str, Sequence[Number | str | None] | None] | None = None, **inputs: Number | str | None,
-    ) -> bool:  # fmt: skip
-        """Take one observation; return whether it gave a forecast.
-
-        It does not for an old or repeated bar, nor before the first value of a series.
-
-        ``key`` names the series, as in a frame: 7 is "7".  ``ts`` is a time (in the stream's time zone if it names
-        none) or epoch milliseconds; a text has the ``time_format`` of the forecaster, or is ISO 8601.  ``ahead`` has
-        the known inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon
-        are ignored.  The rules are those of a record in the service: None, NaN and pd.NA are missing.  Raises TypeError
-        for an unknown input, or a key or value of the wrong kind, ValueError for an infinite value or one beyond
-        ±1e100, for a key that is empty or too long, for a time in another form or unit, for one in the future that is
-        far from all others (the model's ``ttl``), and for a local time that clocks repeat or skip; the stream is then
-        as it was.
-        """
-        name, columns = series_key(key), self._model.spec.series.columns
-        unknown = set(inputs) - {column.name for column in columns[1:]}
-        if unknown:
-            known = ", ".join(column.name for column in columns[1:]) or "none"
-            raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {known}")
-        given = {**inputs, columns[0].name: y}
-        values = np.array([[number(given.get(column.name), column) for column in columns]])
-        time = np.array([milliseconds(ts, self._timezone, self._time_format)])
-        self._refuse_far_ahead(ts, int(time[0]))
-        answered = self._take(
-            Observations(
-                [(SOURCE, 0, 1)], [name], np.array([self._offset]), time, time, values, self._ahead(ahead or {})
-            )
-        )
-        self._offset += 1
-        return answered
-
-    def _refuse_far_ahead(self, ts: Time, time_ms: int) -> None:
-        """Raise ValueError for a time of a clock that was not set: after it, every right time would be too old."""
-        series, now_ms = self._model.spec.series, time_ns() // 10**6
-        if self._last_ms is None or time_ms <= max(self._last_ms + series.ttl, now_ms + series.max_ahead):
-            return
-        raise ValueError(
-            f"ts is {ts!r}: it lies in the future, and far from the newest observation, of"
-            f" {pd.Timestamp(self._last_ms, unit='ms', tz='UTC')}. Was a clock not set? Start another stream if not"
-        )
-
-    def _ahead(self, given: Mapping[str, Sequence[Number | str | None] | None]) -> np.ndarray | None:
-        """Return known inputs as the engine takes them [1, I, H], NaN where not given; raises TypeError."""
-        spec = self._model.spec
-        columns = [spec.series.columns[place] for place in spec.known_columns]
-        if unknown := set(given) - {column.name for column in columns}:
-            known = ", ".join(column.name for column in columns) or "none"
-            raise TypeError(f"update: the model has no known inputs {sorted(unknown)}; it has {known}")
-        if not given:
-            return None
-        ahead = np.full((1, len(columns), spec.horizon), np.nan)
-        for place, column in enumerate(columns):
-            listed = given.get(column.name)
-            if listed is None:
-                continue
-            if isinstance(listed, str | bytes | Mapping) or not isinstance(listed, Iterable):
-                raise TypeError(
-                    f"update: ahead has {listed!r} for {column.name}: expected a list with a value for each bar after"
-                    " this one, or None"
-                )
-            try:
-                values = [number(value, column) for value in listed][: spec.horizon]
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"update: ahead: {error}") from None
-            ahead[0, place, : len(values)] = values
-        return ahead
-
-    def extend(self, history: History) -> None:
-        """Take all observations of a history, in time order."""
-        for poll in polls(history, self._model.spec):
-            self._take(replace(poll, offsets=poll.offsets + self._offset))
-        self._offset += len(history)
-
-    def empty(self) -> pd.DataFrame:
-        """Return a forecast without rows."""
-        nothing = np.empty((0, self._model.spec.horizon, len(self._model.spec.quantiles)))
-        return self._named(forecast_frame(self._model.spec, UNNAMED, [], np.empty(0, np.int64), nothing))
-
-    def forecast(self, key: str | int) -> pd.DataFrame:
-        """Return the newest forecast of a series, its times as datetimes; raises KeyError when there is none.
-
-        Its columns are those of ``Forecaster.predict``, under the names of the frame that the model was trained on.
-        """
-        if (name := series_key(key)) not in self._newest:
-            raise KeyError(f"{name!r} has no forecast yet (of {len(self._newest)} series): update it first")
-        cutoff, values_HQ = self._newest[name]
-        return self._named(forecast_frame(self._model.spec, UNNAMED, [name], np.array([cutoff]), values_HQ[None]))
-
-    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
-        local = in_zone(frame, self._timezone, named=self._zoned)
-        return self._names.back(local, self._model.name, self._model.spec.quantiles)
-
-    def _take(self, observations: Observations) -> bool:
-        try:
-            with nullcontext() if self._newest else _compiling():
-                found = self._engine.stage(observations).forecasts
-        except BaseException:
-            self._engine.discard()
-            raise
-        self._engine.promote()
-        if len(observations.times):
-            last = int(observations.times.max())
-            self._last_ms = last if self._last_ms is None else max(last, self._last_ms)
-        given = ~np.isnan(observations.values[:, 0])
-        self._observed.update(key for key, known in zip(observations.keys, given.tolist(), strict=True) if known)
-        answered = False
-        for record, cutoff, values_HQ in zip(found.record.tolist(), found.cutoffs.tolist(), found.values, strict=True):
-            if (key := observations.keys[record]) in self._observed:
-                self._newest[key] = (cutoff, values_HQ)
-                answered = True
-        return answered
 
 
 def _warn(message: str, category: type[Warning]) -> None:

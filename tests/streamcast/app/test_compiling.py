@@ -16,7 +16,7 @@ from harness.streams import SPECS, network
 from streamcast import Forecaster
 from streamcast.app.cli import app
 from streamcast.app.commands.deployment.serve import rehearse_all
-from streamcast.app.forecaster import Stream
+from streamcast.app.stream import Stream
 from streamcast.kernels import scoring, text
 from streamcast.kernels.compiling import NOTICE
 from streamcast.spec.folders import Model, load_model, save_model

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from streamcast import Forecaster
-from streamcast.app.forecaster import Stream
 from streamcast.app.live_values import milliseconds
+from streamcast.app.stream import Stream
 from streamcast.errors import HistoryWarning
 
 START = 1_735_689_600_000  # 2025-01-01T00:00Z

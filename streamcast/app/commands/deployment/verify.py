@@ -68,7 +68,8 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         unseen = report.unseen[lane].over_all()
         if not unseen.outcomes:
             console.print(
-                "All of these are forecasts of data that the model was trained on: on new data errors are usually larger."
+                "All of these are forecasts of data that the model was trained on:"
+                " on new data errors are usually larger."
             )
         elif unseen.outcomes < sums.over_all().outcomes:
             told = sentence(unseen, nominal, names)
