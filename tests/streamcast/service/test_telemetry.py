@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client import Histogram as OtherHistogram
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.hand_clock import HandClock
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
 from streamcast.service.telemetry.probes import Control, TelemetryServer
@@ -28,14 +29,6 @@ LABELS = (
     "topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action", "group", "column",
 )  # fmt: skip
 PARTITION = Partition("observations", 2)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class SwitchedHealth:
@@ -51,12 +44,12 @@ class SwitchedHealth:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock(1_000_000.0)
 
 
 @pytest.fixture
-def telemetry(clock: Clock) -> Telemetry:
+def telemetry(clock: HandClock) -> Telemetry:
     lanes = {"champion": ("load", "3"), "challenger": ("load", "4")}
     trained = {"champion": {"relative_mae": 0.8, "coverage": 0.8}}
     return Telemetry(lanes, 0.8, trained=trained, ready=lambda: True, clock=clock, timer=clock)
@@ -206,9 +199,9 @@ def test_records_that_waited_before_the_take_over_are_answered_and_counted_and_n
     assert telemetry.summary()["latency_p99_ms"] == pytest.approx(20)
 
 
-def test_a_step_of_the_wall_clock_changes_no_duration(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_step_of_the_wall_clock_changes_no_duration(clock: HandClock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "streamcast")
-    wall = Clock()
+    wall = HandClock(1_000_000.0)
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, clock=wall, timer=clock)
     telemetry.took_over(1.0, {PARTITION: 0}, {PARTITION: 10})
     wall.now += 86_400
@@ -221,7 +214,7 @@ def test_a_step_of_the_wall_clock_changes_no_duration(clock: Clock, caplog: pyte
 
 
 def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
-    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+    telemetry: Telemetry, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "streamcast")
     other = Partition("observations", 3)
@@ -262,7 +255,7 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
 
 
 def test_the_log_warns_once_a_minute_of_dead_letters_and_asks_whether_the_topic_is_the_right_one(
-    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+    telemetry: Telemetry, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("WARNING", "streamcast")
 
@@ -292,7 +285,7 @@ def test_the_log_warns_once_a_minute_of_dead_letters_and_asks_whether_the_topic_
 
 
 def test_the_log_is_silent_while_nothing_arrives_and_a_minute_has_one_line(
-    telemetry: Telemetry, clock: Clock, caplog: pytest.LogCaptureFixture
+    telemetry: Telemetry, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "streamcast")
     for _ in range(3_000):
@@ -347,7 +340,7 @@ def test_accuracy_is_relative_to_seasonal_naive_on_the_same_outcomes(telemetry: 
     assert value(telemetry, "forecast_coverage", "champion", "12") == pytest.approx(2 / 3)
 
 
-def test_quality_is_over_all_outcomes_since_the_start_by_step_and_over_all(clock: Clock) -> None:
+def test_quality_is_over_all_outcomes_since_the_start_by_step_and_over_all(clock: HandClock) -> None:
     trained = {"champion": {"relative_mae": 0.8, "coverage": None}}
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, window=2, trained=trained, clock=clock, timer=clock)
     for error in (1.0, 2.0, 3.0, 6.0):
@@ -375,7 +368,9 @@ def test_what_is_not_known_is_left_out_and_not_shown_as_nan(telemetry: Telemetry
     assert not any(np.isnan(number) for number in shown.values())
 
 
-def test_lag_in_seconds_grows_while_records_wait_and_is_zero_when_none_do(telemetry: Telemetry, clock: Clock) -> None:
+def test_lag_in_seconds_grows_while_records_wait_and_is_zero_when_none_do(
+    telemetry: Telemetry, clock: HandClock
+) -> None:
     telemetry.on_poll(5, {PARTITION: 3})
     telemetry.progress(PARTITION, clock.now - 10, clock.now - 60)
     assert value(telemetry, "lag_seconds", "observations", "2") == 10
@@ -405,7 +400,7 @@ def test_a_partition_that_went_elsewhere_is_no_longer_shown(telemetry: Telemetry
 
 
 def test_the_age_of_a_restored_snapshot_is_shown_while_the_lag_is_not_known_yet(
-    telemetry: Telemetry, clock: Clock
+    telemetry: Telemetry, clock: HandClock
 ) -> None:
     telemetry.on_rebalance([PARTITION])
     telemetry.snapshot(PARTITION)
@@ -434,7 +429,7 @@ def test_an_unknown_stage_outcome_or_lane_is_refused(telemetry: Telemetry) -> No
         telemetry.scores("shadow", 1, np.ones(1), np.ones(1), np.ones(1), np.array([True]))
 
 
-def test_the_summary_says_none_for_what_is_not_known_yet(telemetry: Telemetry, clock: Clock) -> None:
+def test_the_summary_says_none_for_what_is_not_known_yet(telemetry: Telemetry, clock: HandClock) -> None:
     assert telemetry.summary()["mae"] is None
     feed(telemetry)
     summary = telemetry.summary()

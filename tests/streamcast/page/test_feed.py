@@ -1,0 +1,132 @@
+"""The feed reads every record of the topics into the board, and names what it cannot read."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from harness.feeder import Feeder
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import Batch, Connection, Outgoing, TopicSpec, TransportError
+from streamcast.page import views
+from streamcast.page.board import Board
+from streamcast.page.feed import Feed, follow
+
+
+@pytest.fixture
+def broker() -> MemoryBroker:
+    return MemoryBroker()
+
+
+class Producer:
+    """Writes what a feeder makes to the topics of a broker in this process."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._transport = MemoryTransport(broker, Connection("memory", "feeder"))
+
+    def create(self) -> None:
+        topics = ("observations", "forecasts", "dead-letters")
+        self._transport.create([TopicSpec(topic, partitions=2) for topic in topics])
+
+    def write(self, batch: Batch) -> None:
+        partitions = [number % 2 for number in range(len(batch))]
+        topic = batch.partition.topic
+        columns = batch.timestamps, batch.keys, batch.values, batch.headers
+        self._transport.commit([Outgoing(topic, partitions, *columns)], {})
+
+
+@pytest.fixture
+def feed(board: Board, broker: MemoryBroker) -> Feed:
+    return make_feed(MemoryReader(broker, Connection("memory", "page")), board)
+
+
+def make_feed(reader: object, board: Board, backlog: int = 200_000) -> Feed:
+    names = {"observations": "observations", "forecasts": "forecasts", "dead_letters": "dead-letters"}
+    return Feed(reader, board, **names, backlog=backlog)  # type: ignore[arg-type]
+
+
+def test_the_feed_reads_every_record_once(broker: MemoryBroker, feed: Feed, board: Board) -> None:
+    producer, feeder = Producer(broker), Feeder(4)
+    producer.create()
+    for _ in range(5):
+        producer.write(feeder.records())
+        producer.write(feeder.forecasts())
+        feed.read_some()
+    producer.write(feeder.dead_letters([(b"x", "json", "bad")]))
+    assert feed.read_some() is False
+    assert (board.records.total, board.forecasts.total, board.counts["dead_letters"]) == (20, 40, 1)
+    assert len(board.tracks) == 4
+
+
+def test_a_page_that_is_too_slow_skips_records_and_reports_it(broker: MemoryBroker, board: Board) -> None:
+    producer, feeder = Producer(broker), Feeder(10)
+    producer.create()
+    feed = make_feed(MemoryReader(broker, Connection("memory", "page")), board, backlog=40)
+    producer.write(feeder.records())
+    feed.read_some()
+    for _ in range(20):
+        producer.write(feeder.records())
+        feeder.forecasts()
+    feed.read_some()
+    assert board.records.total + board.counts["skipped"] >= 210
+    assert views.stats(board)["skipped"] > 100
+
+
+def test_a_burst_of_dead_letters_over_many_partitions_is_counted_whole(broker: MemoryBroker, board: Board) -> None:
+    writer = MemoryTransport(broker, Connection("memory", "feeder"))
+    writer.create([TopicSpec(topic, 40) for topic in ("observations", "forecasts", "dead-letters")])
+    feed = make_feed(MemoryReader(broker, Connection("memory", "page")), board)
+
+    def reject(partition: int, times: list[int]) -> None:
+        values = [b"%d" % time for time in times]
+        count = len(times)
+        writer.commit([Outgoing("dead-letters", [partition] * count, times, [None] * count, values)], {})
+
+    reject(3, list(range(1_000, 1_500)))
+    feed.read_some()
+    assert [letter.value for letter in board.dead] == [str(time) for time in range(1_450, 1_500)]
+    before = board.counts["dead_letters"]
+    assert before < 500
+    reject(7, list(range(2_000, 2_090)))
+    reject(39, [1_600, 2_500])
+    feed.read_some()
+    assert board.counts["dead_letters"] == before + 92
+    assert board.counts["skipped"] == 0
+    assert [letter.value for letter in board.dead] == [*(str(time) for time in range(2_041, 2_090)), "2500"]
+
+
+def test_a_missing_topic_is_named_and_the_others_are_read(broker: MemoryBroker, feed: Feed, board: Board) -> None:
+    assert feed.read_some() is False
+    assert views.stats(board)["trouble"] == "there is no topic observations, forecasts, dead-letters"
+    Producer(broker).create()
+    feed.read_some()
+    assert views.stats(board)["trouble"] is None
+
+
+def test_a_broker_error_is_shown_until_the_broker_answers_again(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Flaky:
+        calls = 0
+
+        def describe(self, topics: object) -> dict[str, TopicSpec]:
+            self.calls += 1
+            if self.calls == 1:
+                raise TransportError("the broker does not answer: is it running?")
+            return {}
+
+    monkeypatch.setattr("streamcast.page.feed._RETRY_SECONDS", 0.5)
+    flaky, stop = Flaky(), threading.Event()
+    thread = threading.Thread(target=follow, args=(make_feed(flaky, board), board, stop))
+    thread.start()
+    try:
+        troubles = set()
+        until = time.monotonic() + 10
+        while flaky.calls < 3 and time.monotonic() < until:
+            troubles.add(views.stats(board)["trouble"])
+            time.sleep(0.01)
+        assert "the broker does not answer: is it running?" in troubles
+        assert flaky.calls >= 3
+    finally:
+        stop.set()
+        thread.join(timeout=10)
