@@ -110,6 +110,13 @@ SPECS: Mapping[str, ModelSpec] = {
         ),
         online=Online(network_on_days_off=True),
     ),
+    "bars of days alike": model_spec(
+        {"freq": "1d", "ttl": "90d"},
+        horizon=5,
+        season=(7,),
+        targets=TargetBars(back=(2,), alike=3, local=FAR_AWAY, places=1, softmax=16, missing="share", mean=False),
+        online=Online(network_on_days_off=True),
+    ),
     "further seasons": model_spec(
         {},
         horizon=6,

@@ -66,9 +66,10 @@ class Forecaster:
     forecast lies below ``lower``.  ``online`` has fields of the online layer, such as
     ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times faster, worse
     forecasts.  ``members`` networks are trained one after the other, and their mean forecasts: better, at so many
-    times the network's cost.  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``,
-    ``time_col`` and ``target_col`` name the columns of every frame, unless a method is given others; None or "" as
-    ``id_col`` is one series.  All other parts of the model spec are chosen from the data.
+    times the network's cost (default: 3 where bars are a day or longer, else 1).  ``options`` are those of training,
+    such as ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and ``target_col`` name the columns of every frame,
+    unless a method is given others; None or "" as ``id_col`` is one series.  All other parts of the model spec are
+    chosen from the data.
 
     Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
     those that come back are of pandas.
@@ -105,7 +106,7 @@ class Forecaster:
         lower: float | None = None,
         online: Mapping[str, Any] | None = None,
         plain: bool = False,
-        members: int = 1,
+        members: int | None = None,
         options: Options | None = None,
         name: str | None = None,
     ) -> None:
@@ -211,10 +212,11 @@ class Forecaster:
         self._zoned = history.written.zoned
         read_as = {"timezone": self._timezone, "time_format": self._time_format, "zoned": self._zoned}
         facts = {**trained.facts, **read_as, **self._names.facts()}
-        choices, seasons_chosen = self._choices, self._spec is None and self._choices["season"] is None
+        choices, new = self._choices, self._spec is None
         notes = spec_notes(
-            history, trained.spec, seasons_chosen=seasons_chosen, known=choices["known"], holidays=choices["holidays"]
-        )
+            history, trained.spec, seasons_chosen=new and choices["season"] is None,
+            members_chosen=new and choices["members"] is None, known=choices["known"], holidays=choices["holidays"],
+        )  # fmt: skip
         self._fitted = (*self._found, *notes)
         self._model = replace(trained, name=self.name, facts=facts)
         if warning := unfinished(facts, "Options(max_seconds=...)"):

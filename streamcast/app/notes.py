@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamcast.offline.history.read import History
-from streamcast.offline.training.defaults import bound_notes, further_notes, naive_notes, season_notes, unread_notes
+from streamcast.offline.training.defaults import (
+    bound_notes,
+    further_notes,
+    members_notes,
+    naive_notes,
+    season_notes,
+    unread_notes,
+)
 from streamcast.spec.model_spec import ModelSpec
 
 
 def spec_notes(
-    history: History, spec: ModelSpec, *, seasons_chosen: bool, known: Sequence[str], holidays: str | None
-) -> tuple[str, ...]:
+    history: History, spec: ModelSpec, *, seasons_chosen: bool, members_chosen: bool, known: Sequence[str],
+    holidays: str | None,
+) -> tuple[str, ...]:  # fmt: skip
     """Return sentences about what was chosen for a spec from a history, and what was given and has no effect.
 
-    Seasons are spoken of if they were chosen; ``known`` and ``holidays`` are as given.
+    Seasons and several networks are spoken of if they were chosen; ``known`` and ``holidays`` are as given.
     """
     return (
         *(season_notes(spec) if seasons_chosen else ()), *naive_notes(spec), *further_notes(spec),
+        *(members_notes(spec) if members_chosen else ()),
         *bound_notes(history, spec), *unread_notes(spec, known, holidays),
     )  # fmt: skip

@@ -259,13 +259,14 @@ class SpecOptions:
         ),
     ] = False
     members: Annotated[
-        int,
+        int | None,
         typer.Option(
             help="Networks to train, whose mean forecasts: better, at so many times the network's cost.",
+            show_default="3 for bars of a day or longer, else 1",
             min=1,
             max=MOST_MEMBERS,
         ),
-    ] = 1
+    ] = None
 
 
 @dataclass(frozen=True)

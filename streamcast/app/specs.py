@@ -44,7 +44,7 @@ def new_spec(
     lower: float | None,
     online: Mapping[str, Any] | None = None,
     plain: bool = False,
-    members: int = 1,
+    members: int | None = None,
 ) -> ModelSpec:
     """Return ``default_spec`` of these choices.
 

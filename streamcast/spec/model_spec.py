@@ -380,10 +380,11 @@ class ModelSpec(Frozen):
     def _check_targets(self, targets: TargetBars) -> None:
         if len(targets.back) != len(self.seasons):
             raise ValueError(f"targets.back {targets.back} needs one number for each season of {self.seasons}")
-        if targets.alike and not (targets.week and DAY_MS in (season * self.series.freq for season in self.season)):
+        days = (self.series.freq, *(season * self.series.freq for season in self.season))
+        if targets.alike and not (targets.week and DAY_MS in days):
             raise ValueError(
-                f"targets.alike {targets.alike} reads days of the same kind, so it needs targets.week and a season of a"
-                f" day; season is {self.season} in bars of {self.series.bar}: set alike to 0"
+                f"targets.alike {targets.alike} reads days of the same kind, so it needs targets.week, and bars or a"
+                f" season of a day; season is {self.season} in bars of {self.series.bar}: set alike to 0"
             )
         columns = {column.name: column for column in self.series.columns}
         names = [known.name for known in targets.known]

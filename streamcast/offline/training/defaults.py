@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.errors import HistoryError, Message, Option
-from streamcast.models.spec import SpecError, with_members
+from streamcast.models.spec import SpecError, one_of, with_members
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
@@ -55,8 +55,10 @@ MOST_BACK, FEWER_BACK = 7, 4
 """How many earlier seasons the model reads: of the shortest season, and of each other."""
 YEARS_BACK, FEWEST_YEARS = 3, 2.5
 """How many earlier years a model of days or weekdays reads, and how many the longest series has at least."""
-ALIKE = 3
-"""How many earlier days of the same kind the model reads, where days of the week differ."""
+ALIKE, ALIKE_OF_DAYS = 3, 6
+"""How many earlier days of the same kind the model reads, where days of the week differ; the second of bars of days."""
+MEMBERS_OF_DAYS = 3
+"""Networks of a model whose bars are a day or longer: they are few, so training takes seconds and records are rare."""
 FEW_BARS = 10_000
 """Bars of all series, below which a network has learned too little to be without the second regression and a limit."""
 SOFTMAX = 16
@@ -94,7 +96,7 @@ def default_spec(
     lower: float | None = None,
     online: Mapping[str, Any] | None = None,
     plain: bool = False,
-    members: int = 1,
+    members: int | None = None,
 ) -> ModelSpec:
     """Return a spec for a history; arguments that are None are chosen from its bar length and values.
 
@@ -103,7 +105,8 @@ def default_spec(
     ``known`` names columns whose future is published in advance; no forecast lies below ``lower``.
     ``online`` has fields of the online layer that shall differ from a new model's.
     ``plain`` leaves out target bars and the online layer: a record costs a fraction, and forecasts are worse.
-    ``members`` networks are trained, and their mean forecasts: better, at the cost of so many.
+    ``members`` networks are trained, and their mean forecasts: better, at the cost of so many.  It is 3 for a network
+    that is given by its name, where bars are a day or longer and the model is not plain; else 1.
 
     ``mode`` says whether a record is a bar or one of its readings.  ``grace`` is how long a bar of ticks waits for late
     readings, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of
@@ -146,9 +149,11 @@ def default_spec(
     if lags is None:
         lags = max(min(14 * shortest, MOST_LAGS, bars // 4) // 8 * 8, FEWEST_LAGS)
     week = WEEK_MS // freq in chosen
-    spec = dict(network) if not isinstance(network, str) else {"kind": network, **_recommended(network, plain=plain)}
-    if members != 1:
-        spec = dict(with_members(spec, members))
+    if isinstance(network, str):
+        network = {"kind": network, **_recommended(network, plain=plain)}
+        if members is None and freq >= DAY_MS and not plain:
+            members = MEMBERS_OF_DAYS
+    spec = dict(network if members is None else with_members(network, members))
     if scales is None:
         coarse = [every for every in (HOUR_MS, DAY_MS) if every > freq and every % freq == 0]
         scales = coarse if spec.get("kind") == "lstm-attention" else ()
@@ -176,7 +181,7 @@ def default_spec(
         if plain
         else TargetBars(
             back=(*(MOST_BACK if one == shortest else FEWER_BACK for one in chosen), *(YEARS_BACK for _ in further)),
-            alike=ALIKE if week and DAY_MS in (one * freq for one in chosen) else 0,
+            alike=_alike(freq, chosen, local),
             local=local,
             places=max(min(DAY_MS // freq, MOST_PLACES), 1),
             week=week,
@@ -283,6 +288,14 @@ def further_notes(spec: ModelSpec) -> tuple[str, ...]:
     return (f"forecasts also read what was {read} earlier: the history is long enough",)
 
 
+def members_notes(spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a sentence about several networks."""
+    members = one_of(spec.network)[1]
+    if members == 1:
+        return ()
+    return (Message(f"{members} networks are trained, and their mean forecasts; ", Option.MEMBERS, " 1 trains one"),)
+
+
 def bound_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
     """Return a sentence about values below a spec's bound, which no forecast reaches, or about one that it lacks."""
     target_N = history.values_NC[:, 0]
@@ -358,7 +371,7 @@ def _near(length: int, freq: int) -> list[str]:
 
 
 def _refuse_what_networks_have(
-    lags: int | None, scales: Sequence[str | int] | None, online: Iterable[str], *, plain: bool, members: int
+    lags: int | None, scales: Sequence[str | int] | None, online: Iterable[str], *, plain: bool, members: int | None
 ) -> None:
     """Raise SpecError for options that a model without a network has no use for."""
     if fields := [name for name in online if name in ONLINE_OF_NETWORKS]:
@@ -366,7 +379,7 @@ def _refuse_what_networks_have(
             Option.ONLINE, f" has {' and '.join(fields)} of the network, and zero has none: leave"
             f" {'them' if fields[1:] else 'it'} out",
         )  # fmt: skip
-    if members > 1:
+    if members is not None and members > 1:
         raise SpecError(Option.MEMBERS, f" is {members}, and zero has no network: leave it out")
     if plain:
         raise SpecError(Option.PLAIN, " has no effect with zero, whose forecasts are the online layer's: leave it out")
@@ -470,6 +483,18 @@ def _years(history: History, bars: int, chosen: Sequence[int]) -> tuple[int, ...
     """
     year = _year_of_weeks(history.freq_ms)
     return (year,) if year and bars >= FEWEST_YEARS * year and max(chosen) < year else ()
+
+
+def _alike(freq: int, chosen: Sequence[int], local: LocalTime) -> int:
+    """Return how many earlier days of the same kind are read where a week is a season.
+
+    It needs a season of a day, or bars of a day and days off: without these, a day of the week says what kind it is.
+    """
+    if WEEK_MS // freq not in chosen:
+        return 0
+    if freq == DAY_MS:
+        return ALIKE_OF_DAYS if local.days_off else 0
+    return ALIKE if DAY_MS in (one * freq for one in chosen) else 0
 
 
 def _year_of_weeks(freq: int) -> int | None:

@@ -20,6 +20,7 @@ from streamcast.offline.training.defaults import (
     default_spec,
     further_notes,
     in_bars,
+    members_notes,
     naive_notes,
     seasons,
     unread_notes,
@@ -256,6 +257,32 @@ def test_members_are_added_to_the_network_that_is_named_or_spelled_out() -> None
     assert default_spec(history, 24, {"kind": "lstm", "members": 2}, members=3).network["members"] == 3
     with pytest.raises(SpecError, match="members is 17: expected a whole number from 1 to 16"):
         default_spec(history, 24, members=17)
+
+
+@pytest.mark.parametrize(("bars", "freq", "members"), [(400, "D", 3), (200, "B", 3), (120, "W", 3), (900, "12h", 1)])
+def test_bars_of_a_day_or_longer_have_three_networks_unless_one_is_asked_for(
+    bars: int, freq: str, members: int
+) -> None:
+    history = read(days(bars, freq), id_col=None)
+    spec = default_spec(history, 5)
+    assert spec.network.get("members", 1) == members
+    assert [str(note) for note in members_notes(spec)] == [
+        "3 networks are trained, and their mean forecasts; members 1 trains one"
+    ] * (members > 1)
+    assert default_spec(history, 5, {"kind": "gru"}).network == {"kind": "gru"}, "a network that is spelled out stays"
+    assert "members" not in default_spec(history, 5, members=1).network
+    assert "members" not in default_spec(history, 5, plain=True).network
+
+
+def test_days_read_earlier_days_of_the_same_kind_where_days_off_are_known() -> None:
+    history = read(days(400, "D"), id_col=None)
+    for holidays, alike in ((None, 0), ("US", 6)):
+        targets = default_spec(history, 5, season=7, holidays=holidays).targets
+        assert targets is not None
+        assert targets.alike == alike
+    weekdays = default_spec(read(days(400, "B"), id_col=None), 5, season=5, holidays="US").targets
+    assert weekdays is not None
+    assert weekdays.alike == 0
 
 
 def test_a_category_that_does_not_occur_in_the_training_part_is_unknown_to_the_model() -> None:

@@ -85,8 +85,10 @@ def held_out(history: History, share: float) -> tuple[History, int | None]:
 
 def say_choices(history: History, spec: ModelSpec, wanted: SpecOptions) -> None:
     """Print notes on a new spec on stderr: what was chosen for it, and which options have no effect."""
-    chosen = wanted.season is None
-    say(spec_notes(history, spec, seasons_chosen=chosen, known=wanted.known, holidays=wanted.holidays))
+    say(spec_notes(
+        history, spec, seasons_chosen=wanted.season is None, members_chosen=wanted.members is None, known=wanted.known,
+        holidays=wanted.holidays,
+    ))  # fmt: skip
 
 
 def training_settings(options: TrainingOptions) -> training.Options:
