@@ -25,15 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from benchmarks.printing import show
 from benchmarks.streams_models import ZERO, run
 from benchmarks.streams_others import OTHERS
 from benchmarks.streams_output import picture, set_table, summary_tables
 from benchmarks.streams_request import Found, Request, Say, UnavailableError
-from benchmarks.streams_scores import score
+from benchmarks.streams_scores import asked, score
 from benchmarks.streams_sets import StreamSet, load
 from streamcast.app.json_text import json_text
+from streamcast.errors import StreamcastError
 from streamcast.offline.training.fit import Options
 
 DEFAULT_MODELS = ("naive", "ridge", "gbm", "flair", "zero", "gru")
@@ -65,18 +67,31 @@ def _rounded(value: Any) -> Any:
 
 def measure(it: StreamSet, models: Sequence[str], seeds: int, request: Request) -> Iterator[dict[str, Any]]:
     """Yield a row for each model and seed of one set; a model that cannot run is skipped with a line."""
+    if not len(asked(it, request.every)):
+        print(f"{it.name}: skipped: {_why_nothing(it, request.every)}", flush=True)
+        return
     for model in models:
         for seed in (None,) if model in UNSEEDED else range(seeds):
             named = f"{it.name} {model}" + ("" if seed is None else f" seed {seed}")
             options = replace(request.options, seed=seed or 0)
             try:
                 found = run(it, replace(request, options=options, say=progress(named)), model)
-            except UnavailableError as error:
+            except (UnavailableError, StreamcastError, ValidationError) as error:
                 print(f"{named}: skipped: {error}", flush=True)
                 break
             row = row_of(it, model, seed, found)
             print(f"{named}: relative MAE {row['relative_mae']} from {row['cutoffs']} cutoffs", flush=True)
             yield row
+
+
+def _why_nothing(it: StreamSet, every: int) -> str:
+    """Say why no forecast of a set is scored."""
+    if count := len(asked(it, 1)):
+        return f"none of the {count:,} bars to forecast from is a multiple of {every}: choose a smaller --every"
+    return (
+        f"no series has an observed bar of the test part with the longest season, {max(it.seasons):,} bars, before it"
+        f" and more than {it.horizon:,} bars after it"
+    )
 
 
 def progress(name: str) -> Say:
@@ -131,7 +146,12 @@ def main() -> None:
     )
     rows: list[dict[str, Any]] = []
     for name in given.sets or json.loads((given.data / "sets.json").read_text()):
-        for row in measure(load(given.data, name), given.models, given.seeds, request):
+        try:
+            it = load(given.data, name)
+        except (StreamcastError, ValueError, KeyError) as error:
+            print(f"{name}: skipped: {error.args[0] if isinstance(error, KeyError) else error}", flush=True)
+            continue
+        for row in measure(it, given.models, given.seeds, request):
             rows.append(row)
             write(given.json, json_text(rows, indent=1) + "\n")
             if given.plot:

@@ -50,7 +50,7 @@ def streamcast(it: StreamSet, request: Request, network: str | dict[str, Any]) -
         history,
         it.horizon,
         network,
-        season=it.seasons,
+        season=it.named_seasons,
         timezone=it.zone,
         holidays=it.holidays,
         known=it.known,

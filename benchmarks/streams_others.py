@@ -103,6 +103,8 @@ def _read_gbm(it: StreamSet, every: int, table: pd.DataFrame) -> Answers:
     answers = asked(it, every)
     rows = {pair: row for row, pair in enumerate(zip(answers.series.tolist(), answers.place.tolist(), strict=True))}
     number = {series.key: k for k, series in enumerate(it.series)}
+    if unknown := sorted({str(key) for key in table["key"]} - set(number)):
+        raise UnavailableError(f"gbm.py's forecasts are of other series, such as {unknown[0]!r}: delete them")
     start_K = np.array([series.start_ms for series in it.series], np.int64)
     series_N = np.array([number[str(key)] for key in table["key"]], np.int64)
     cutoff_N = milliseconds(table["cutoff"])

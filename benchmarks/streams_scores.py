@@ -69,6 +69,7 @@ def score(it: StreamSet, answers: Answers) -> dict[str, Any]:
 
     ``mae``, ``mase``, ``pinball``, ``coverage_80`` and ``width`` are means over all outcomes of all series;
     ``relative_mae`` is the geometric mean over series of the MAE divided by that of the best seasonal naive forecast.
+    A series whose best one is never wrong has no ratio and is left out.
     """
     actual_AH, values_AHQ = outcomes(it, answers), answers.values
     error_AH = accuracy.absolute_error(actual_AH, values_AHQ[..., MEDIAN])
@@ -79,7 +80,7 @@ def score(it: StreamSet, answers: Answers) -> dict[str, Any]:
     for k in np.unique(answers.series[scored_AH.any(axis=1)]).tolist():
         mine = answers.series == k
         best = min(accuracy.mean(naive_AH[mine]) for naive_AH in naive_SAH)
-        ratios[it.series[k].key] = accuracy.mean(error_AH[mine]) / best
+        ratios[it.series[k].key] = accuracy.mean(error_AH[mine]) / best if best > 0 else np.nan
     low_AH, high_AH = values_AHQ[..., LOW], values_AHQ[..., HIGH]
     pinball_AHQ = accuracy.pinball(actual_AH[..., None], values_AHQ, LEVELS)
     covered_AH = accuracy.covered(actual_AH, low_AH, high_AH)
@@ -88,7 +89,7 @@ def score(it: StreamSet, answers: Answers) -> dict[str, Any]:
         "series": len(it.series),
         "cutoffs": int(scored_AH.any(axis=1).sum()),
         "relative_mae": _number(accuracy.geometric_mean(list(ratios.values()))),
-        "worst_series": _number(max(ratios.values(), default=np.nan)),
+        "worst_series": _number(max((ratio for ratio in ratios.values() if not np.isnan(ratio)), default=np.nan)),
         "mae": _number(accuracy.mean(error_AH)),
         "mase": _number(accuracy.mean(error_AH / scale_K[answers.series][:, None])),
         "pinball": _number(accuracy.mean(pinball_AHQ[~np.isnan(pinball_AHQ).any(axis=-1)])),

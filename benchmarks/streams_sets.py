@@ -18,12 +18,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from streamcast.errors import HistoryError
 from streamcast.offline.evaluation.baselines import season_repeated, seasons_back
 from streamcast.offline.history.read import History, read
 from streamcast.spec.model_spec import parse_duration
+from streamcast.topics.observations import LARGEST_VALUE
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+MISSING = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "NULL", "null", "None")
+"""What a file writes for a missing value; a series may have such a name."""
+LAST_VALUE = 1
+"""The season of a set that names none: its naive forecast is the last value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,11 @@ class StreamSet:
         rows = self.frame[times_N < self.split_ms] if training else self.frame
         return read(rows, columns=list(self.known), freq=self.freq_ms, ticks=self.ticks)
 
+    @property
+    def named_seasons(self) -> tuple[int, ...] | None:
+        """The seasons that sets.json names; None if it names none, so that a model finds its own."""
+        return None if self.seasons == (LAST_VALUE,) else self.seasons
+
     def places(self, series: Series, every: int) -> Ints:
         """Return the observed bars of the test part that are multiples of ``every`` and have a season before them."""
         place_T = np.arange(len(series.y_T))
@@ -79,17 +92,29 @@ def milliseconds(times: pd.Series) -> Ints:
 
 
 def load(folder: Path, name: str) -> StreamSet:
-    """Read a set; raises KeyError when sets.json lacks it."""
-    facts: Mapping[str, Any] = json.loads((folder / "sets.json").read_text())[name]
+    """Read a set; raises HistoryError when it, its file or a column is missing, or a target is no number."""
+    known_sets: Mapping[str, Mapping[str, Any]] = json.loads((folder / "sets.json").read_text())
+    if name not in known_sets:
+        raise HistoryError(f"{folder / 'sets.json'} has no set {name!r}: expected one of {', '.join(known_sets)}")
+    facts, file = known_sets[name], folder / f"{name}.csv.gz"
+    if not file.is_file():
+        raise HistoryError(f"there is no {file}: put it there, or choose other sets with --sets")
     zone, freq = facts.get("timezone") or "UTC", parse_duration(facts["freq"])
     known = tuple(facts.get("known") or ())
-    frame = pd.read_csv(folder / f"{name}.csv.gz", low_memory=False)[["unique_id", "ds", "y", *known]]
+    columns = ["unique_id", "ds", "y", *known]
+    frame = pd.read_csv(
+        file, low_memory=False, dtype={"unique_id": str}, keep_default_na=False,
+        na_values=dict.fromkeys(columns[1:], MISSING),
+    )  # fmt: skip
+    if lacking := sorted(set(columns) - set(frame.columns)):
+        raise HistoryError(f"{file} has no column {', '.join(lacking)}: expected {', '.join(columns)}")
+    frame = frame[columns].copy()
+    frame["y"] = _numbers(frame["y"], name)
     frame["ds"] = pd.to_datetime(frame["ds"], utc=facts["ds"] == "utc")
     if facts["ds"] == "local":
         local = frame["ds"].dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
         frame["ds"] = local.dt.tz_convert("UTC")
         frame = frame.dropna(subset=["ds"])
-    frame["unique_id"] = frame["unique_id"].astype(str)
     split = pd.Timestamp(facts["test_from"])
     split = split if split.tzinfo else split.tz_localize(zone)
     mode = facts.get("mode")
@@ -98,7 +123,7 @@ def load(folder: Path, name: str) -> StreamSet:
         name=name,
         freq_ms=freq,
         horizon=facts["horizon"],
-        seasons=tuple(season for season in seasons if season > 1),
+        seasons=tuple(season for season in seasons if season > 1) or (LAST_VALUE,),
         zone=zone,
         holidays=facts.get("holidays"),
         known=known,
@@ -108,6 +133,17 @@ def load(folder: Path, name: str) -> StreamSet:
         frame=frame.reset_index(drop=True),
         series=tuple(_series(str(key), part, freq) for key, part in frame.groupby("unique_id")),
     )
+
+
+def _numbers(target: pd.Series, name: str) -> pd.Series:
+    """Return a target as numbers, NaN where it is missing, infinite or too large for a record."""
+    numbers = pd.to_numeric(target, errors="coerce").astype(np.float64)
+    if (wrong := numbers.isna() & target.notna()).any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise HistoryError(
+            f"column 'y' of {name} is {target.iloc[row]!r} in row {row + 1}; expected a number, or nothing for missing"
+        )
+    return numbers.where(numbers.abs() <= LARGEST_VALUE)
 
 
 def _irregular(frame: pd.DataFrame, freq_ms: int) -> bool:

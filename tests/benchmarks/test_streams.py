@@ -17,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.printing import show
-from benchmarks.streams import measure
+from benchmarks.streams import main, measure
 from benchmarks.streams_models import run
 from benchmarks.streams_output import picture, set_table, summary_tables
 from benchmarks.streams_request import Request
@@ -244,6 +244,77 @@ def test_a_model_that_cannot_run_is_skipped_with_its_reason(folder: Path, capsys
     assert "nowhere.py" in said
     assert "--gbm" in said
     assert "docs/zoo.md" in said
+
+
+def invented(folder: Path, y: dict[str, Any], **facts: Any) -> Path:
+    """Write a set ``it`` of hourly series into a folder of its own."""
+    hours = pd.date_range("2024-01-01", periods=24 * 30, freq="h")
+    frame = pd.concat([pd.DataFrame({"unique_id": key, "ds": hours, "y": values}) for key, values in y.items()])
+    frame.to_csv(folder / "it.csv.gz", index=False)
+    usual = FACTS[KILN] | {"timezone": None, "season": ["1d"], "lower": None, "test_from": "2024-01-20"}
+    (folder / "sets.json").write_text(json.dumps({"it": usual | facts}))
+    return folder
+
+
+def wave() -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.sin(np.arange(24 * 30) * math.pi / 12) + np.random.default_rng(2).normal(0, 0.1, 24 * 30)
+
+
+def test_a_constant_series_has_no_ratio_and_the_others_of_its_set_are_scored(tmp_path: Path) -> None:
+    folder = invented(tmp_path, {"still": np.full(24 * 30, 7.3), "wave": wave()})
+    (row,) = measure(load(folder, "it"), ["zero"], 1, request(folder))
+    assert row["relative_mae_by_series"]["still"] is None
+    assert row["relative_mae"] == row["relative_mae_by_series"]["wave"] == row["worst_series"]
+    (still,) = measure(load(invented(tmp_path, {"still": np.zeros(24 * 30)}), "it"), ["naive"], 1, request(folder))
+    assert still["relative_mae"] is None
+    assert still["mae"] == 0
+
+
+def test_without_a_season_naive_is_the_last_value_and_a_model_finds_its_own(tmp_path: Path) -> None:
+    it = load(invented(tmp_path, {"wave": wave()}, season=[]), "it")
+    naive, model = measure(it, ["naive", "zero"], 1, request(tmp_path))
+    places = asked(it, EVERY).place
+    steps = places[:, None] + np.arange(1, it.horizon + 1)
+    y = it.series[0].y_T
+    assert naive["mae"] == pytest.approx(np.abs(y[steps] - y[places][:, None]).mean(), rel=1e-5)
+    assert model["relative_mae"] < 0.5
+
+
+def test_an_infinite_target_is_missing_and_a_name_is_a_text(tmp_path: Path) -> None:
+    y = wave()
+    y[600] = np.inf
+    it = load(invented(tmp_path, {"NA": y, "007": wave(), "7": wave()}), "it")
+    assert [series.key for series in it.series] == ["007", "7", "NA"]
+    rows = list(measure(it, ["naive", "zero"], 1, request(tmp_path)))
+    assert all(math.isfinite(row["mae"]) for row in rows)
+    assert rows[1]["series"] == 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "y", "said"),
+    [
+        ({"test_from": "2023-01-01"}, None, "it zero: skipped: the source holds no rows"),
+        ({"test_from": "2024-03-01"}, None, "it: skipped: no series has an observed bar of the test part"),
+        ({"season": ["365d"]}, None, "the longest season, 8,760 bars, before it"),
+        ({"test_from": "2024-01-30 12:00:00"}, None, "choose a smaller --every"),
+        ({"known": ["rain"]}, None, "has no column rain: expected unique_id, ds, y, rain"),
+        ({"timezone": "Mars/Base"}, None, "Mars/Base"),
+        ({"holidays": "XX"}, None, "it zero: skipped: holidays is 'XX'"),
+        ({}, ["bad", *wave()[1:]], "column 'y' of it is 'bad' in row 1; expected a number"),
+    ],
+)
+def test_a_set_that_cannot_be_scored_is_skipped_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], facts: Any, y: Any, said: str
+) -> None:
+    folder = invented(tmp_path, {"wave": wave() if y is None else y}, **facts)
+    sets = json.loads((folder / "sets.json").read_text())
+    (folder / "sets.json").write_text(json.dumps({**sets, "absent": sets["it"]}))
+    arguments = ["--models", "zero", "--data", str(folder), "--json", str(folder / "rows.json")]
+    monkeypatch.setattr("sys.argv", ["streams", *arguments])
+    main()
+    lines = capsys.readouterr().out
+    assert said in lines
+    assert "absent: skipped: there is no" in lines
 
 
 def test_months_with_few_outcomes_are_not_judged(folder: Path) -> None:
