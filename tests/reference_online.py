@@ -25,7 +25,7 @@ class OnlineLayer:
         network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
         one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0, medians: bool = False,
-        network_reach: float = 0.0,
+        network_reach: float = 0.0, levels_stop: bool = False,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -40,6 +40,7 @@ class OnlineLayer:
         n = len(self.seasons)
         self.one_regression, self.shared_widths = one_regression, shared_widths
         self.network_spread, self.network_reach, self.medians = network_spread, network_reach, medians
+        self.levels_stop = levels_stop
         self.features = 8 if one_regression else 2 * n + 9
         self.memories: tuple[float, ...] = ((14.0,) if one_regression else (120.0, 7.0)) if regressions else ()
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
@@ -195,7 +196,7 @@ class OnlineLayer:
             if issued:
                 shortfalls[h] = self.shortfall(issued[0][h - 1], y)
                 eta = max(self.coverage_step * h ** (-1 if self.shared_widths else -0.3) * per_day, 1.0 / (n + 10.0))
-                self.theta[h] = np.clip(self.theta[h] + eta * shortfalls[h], -20, 20)
+                self.theta[h] = self.within(self.theta[h] + eta * shortfalls[h])
             sign = float(mixed > y) - float(mixed < y)
             keep = 1.0 - 0.01 / self.day
             for e, expert in enumerate(clipped):
@@ -234,12 +235,22 @@ class OnlineLayer:
                 eta = self.shared_coverage_step * math.sqrt(24 / max(24, self.day, self.horizon))
                 above = np.arange(len(widths)) > self.median
                 stays = above & (np.array(widths) > 0) & (self.theta[h] > 1) & self.below
-                self.theta[h] = np.clip(self.theta[h] + eta * np.where(stays, 0, widths), -20, 20)
+                self.theta[h] = self.within(self.theta[h] + eta * np.where(stays, 0, widths))
             elif h <= t:
                 eta = self.shared_coverage_step * h**-0.15 * math.sqrt(per_day)
-                self.theta[h] = np.clip(self.theta[h] + eta * shortfall, -20, 20)
+                self.theta[h] = self.within(self.theta[h] + eta * shortfall)
         moved = self.phi[self.part(t)] + self.hourly_coverage_step * per_day * shortfall
-        self.phi[self.part(t)] = np.clip(moved, -20, 20)
+        self.phi[self.part(t)] = self.within(moved)
+
+    def within(self, moved: Floats) -> Floats:
+        """What is added to the levels within ±20, or inwards only as far as the median."""
+        found = np.clip(moved, -20, 20)
+        for j, z in enumerate(self.normal):
+            if self.levels_stop and j < self.median:
+                found[j] = min(found[j], max(abs(z), 0.25))
+            elif self.levels_stop and j > self.median:
+                found[j] = max(found[j], -max(abs(z), 0.25))
+        return found
 
     def stands_for(self, h: int) -> float:
         """How many steps ahead a scored step stands for, all steps being shared by the scored ones beside them."""

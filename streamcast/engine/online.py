@@ -13,7 +13,7 @@ import numpy.typing as npt
 from streamcast.engine.layout import Field
 from streamcast.engine.slab import Slab
 from streamcast.kernels import online as online_kernel
-from streamcast.kernels.online import LayerPlan, LayerState, Overwritten
+from streamcast.kernels.online import LEAST_NORMAL, MOST_TRACKED, LayerPlan, LayerState, Overwritten
 from streamcast.spec.model_spec import ModelSpec, Online
 
 Ints = npt.NDArray[np.int64]
@@ -95,12 +95,15 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
     per_day = min(1.0, 24.0 / day) ** 0.5 if day > 1 else 1.0
     memories, mirror = _regression_days(online), _mirror(spec.quantiles)
     decay = -1.0 if online.shared_widths else -0.3
+    normal = np.array([NormalDist().inv_cdf(level) * NORMAL_MEAN_ABSOLUTE for level in spec.quantiles])
+    inwards = np.maximum(np.abs(normal), LEAST_NORMAL) if online.levels_stop else np.full(len(normal), MOST_TRACKED)
     return LayerPlan(
         horizon=horizon,
         seasons=seasons,
         depths=np.array(_depths(len(seasons)), np.int64),
         center=online_kernel.MEDIAN if online.medians else online_kernel.TRIMMED,
         exact=online.exact,
+        bounded=online.bounded,
         lead=lead,
         places_start=np.concatenate([[0], np.cumsum(rings)]),
         places_ago=lead + (back - 1) * seasons - ahead[:, None],
@@ -120,12 +123,14 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         features=_features(len(seasons), online),
         waits=online.regressions_wait,
         levels=np.array(spec.quantiles),
-        normal=np.array([NormalDist().inv_cdf(level) * NORMAL_MEAN_ABSOLUTE for level in spec.quantiles]),
+        normal=normal,
         median=spec.median,
         lower=-np.inf if spec.lower is None else spec.lower,
         coverage_step=np.array([online.coverage_step * h**decay * per_day for h in steps.tolist()]),
         shared_step=_shared_steps(online, steps, per_day, day, horizon),
         stands_for=_stands_for(step, step_next, step_share) if online.shared_widths else np.ones(len(steps)),
+        least_tracked=np.where(normal < 0, -MOST_TRACKED, -inwards),
+        most_tracked=np.where(normal > 0, MOST_TRACKED, inwards),
         mirror=mirror,
         opposed=np.where(mirror != np.arange(len(mirror)), 0.5, 0.0) * online.shared_widths,
         network_spread=online.network_spread,

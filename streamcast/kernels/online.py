@@ -66,6 +66,10 @@ ahead that it stands for.  Every step moves by it times shared coverage step · 
 levels swing where outcomes come a week late.  A step's own eta then has h^-1 in the place of h^-.3: near steps learn
 from themselves, far ones from all.
 
+Where the spec says so (``levels_stop``), theta_j and phi_j move inwards by max(|z_j|, .25) at most: there a level lies
+on the median.  Without that limit they go on inwards as long as outcomes are as forecast, and when a series that was
+constant changes, its levels come back from there for weeks.
+
 phi_j(p), p being the bar's part of the day, moves by the mean of short_j itself, times hourly coverage step ·
 min(1, 24/S0), within ±20.  A target bar has theta_j + phi_j(its part) in the place of theta_j.
 
@@ -117,6 +121,7 @@ SCALED_CLIP = 6.0
 SHARE_DAYS = 14.0  # memory of the share of sigma by part of the day
 LEAST_SHARE = 0.05  # of sigma
 MOST_TRACKED = 20.0  # |theta| and |phi|
+LEAST_NORMAL = 0.25  # in the unit of theta, so that levels near the median can move
 MOST_FOR_BELOW = 1.0  # theta up to which outcomes below the bound move upper levels
 EDGE_DAYS = 4.0  # memory of edge
 TINY = 1e-100  # added to divisors that may be 0
@@ -131,6 +136,7 @@ class LayerPlan(NamedTuple):
     depths: Ints  # S: earlier seasons of a trimmed mean and of a median
     center: int  # the column of places that is an expert: TRIMMED or MEDIAN
     exact: bool  # whether means are such that those of equal numbers are these
+    bounded: bool  # whether a mixture is held at the lower bound, from which rounding may take it
     lead: Ints  # S: how many bars ahead places are written
     places_start: Ints  # S + 1: where a season's ring begins
     places_ago: Ints  # H + 1, S: steps since the places of bar t + h were written
@@ -159,6 +165,8 @@ class LayerPlan(NamedTuple):
     coverage_step: Floats  # L: eta without its 1/(n + 10)
     shared_step: Floats  # L: how far theta follows the mean over the ladder
     stands_for: Floats  # L: the weight of a scored step's shortfalls
+    least_tracked: Floats  # Q: the range of theta and of phi
+    most_tracked: Floats  # Q
     mirror: Ints  # Q: the level as far from 1 as this one from 0, or itself
     opposed: Floats  # Q: how much of the mirror's shortfall is taken from its own: 0, or .5 to share widths alone
     network_spread: float  # the share of the other experts' weight that the network's distances of levels have, too
@@ -406,7 +414,7 @@ def _settle(
     if issued > 0.0:
         _share_levels(plan, row.mixture, t, shortfall, issued, below)
         if row.hourly.shape[0] > 0:
-            _track_part(plan.hourly_step / issued, row.hourly, plan.parts[t % day], shortfall)
+            _track_part(plan, plan.hourly_step / issued, row.hourly, plan.parts[t % day], shortfall)
     if off:
         moments[EDGE] = (1.0 - 1.0 / (EDGE_DAYS * day)) * moments[EDGE] + edge
     return relative, settled
@@ -506,6 +514,8 @@ def _answer(
         mixed = expert[0] if alone else _mix(weights, expert, plan.exact)
         if math.isnan(mixed):
             mixed = max(0.0, plan.lower)
+        elif plan.bounded:
+            mixed = max(mixed, plan.lower)
         cell = plan.pending_start[low] + t % plan.ladder[low] if share == 0.0 else -1  # only scored steps are pending
         if cell >= 0:
             pending[cell, median] = issued
@@ -836,7 +846,7 @@ def _write_levels(
             offset = (1.0 - trust) * normal[j] * local
             if trust > 0.0:
                 offset += trust * (forecast[a, h - 1, j] - center)
-            unit = max(abs(offset) / max(abs(normal[j]), 0.25), LEAST_SHARE * local)
+            unit = max(abs(offset) / max(abs(normal[j]), LEAST_NORMAL), LEAST_SHARE * local)
             level = mixed + offset + tracked * unit
             finite = finite and math.isfinite(level)
             forecast[a, h - 1, j] = max(level, plan.lower)
@@ -862,7 +872,7 @@ def _track_levels(
         level = row.pending[cell, j]
         if j != plan.median and not math.isnan(level):
             inside = 1.0 if below or y < level or (y == level and j > plan.median) else 0.0
-            mixture[step, first + j] = _clipped(mixture[step, first + j] + rate * (levels[j] - inside), MOST_TRACKED)
+            mixture[step, first + j] = _tracked(plan, j, mixture[step, first + j] + rate * (levels[j] - inside))
             shortfall[j] += weight * (levels[j] - inside)
             issued = weight
     return issued
@@ -886,14 +896,20 @@ def _share_levels(
             short = (1.0 - opposed[j]) * shortfall[j] - opposed[j] * shortfall[plan.mirror[j]]
             if below and j > plan.median and short > 0.0 and mixture[step, first + j] > MOST_FOR_BELOW:
                 continue
-            mixture[step, first + j] = _clipped(mixture[step, first + j] + rate * short, MOST_TRACKED)
+            mixture[step, first + j] = _tracked(plan, j, mixture[step, first + j] + rate * short)
 
 
 @inlined
-def _track_part(rate: float, hourly: Floats, part: int, shortfall: Floats) -> None:
+def _track_part(plan: LayerPlan, rate: float, hourly: Floats, part: int, shortfall: Floats) -> None:
     """Move phi of a part of the day, by the sum of the shortfalls of its levels."""
     for j in range(shortfall.shape[0]):
-        hourly[part, j] = _clipped(hourly[part, j] + rate * shortfall[j], MOST_TRACKED)
+        hourly[part, j] = _tracked(plan, j, hourly[part, j] + rate * shortfall[j])
+
+
+@inlined
+def _tracked(plan: LayerPlan, j: int, value: float) -> float:
+    """Return theta or phi of a level within its range."""
+    return min(max(value, plan.least_tracked[j]), plan.most_tracked[j])
 
 
 @loop

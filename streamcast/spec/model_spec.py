@@ -238,6 +238,9 @@ class Online(Frozen):
         default=False,
         description="whether the mean of equal numbers is exactly these, so that a constant is forecast as it is",
     )
+    bounded: bool = Field(
+        default=False, description="whether forecasts are held at the lower bound to the last digit of the mean"
+    )
     network_prior: float = Field(
         default=5.0,
         ge=0,
@@ -272,6 +275,11 @@ class Online(Frozen):
         le=1,
         description="how fast the levels of a part of the day, of which there are at most 24, follow their coverage",
     )
+    levels_stop: bool = Field(
+        default=False,
+        description="whether levels that move inwards stop at the median, so that a constant series that changes has"
+        " intervals soon",
+    )
     network_on_days_off: bool = Field(
         default=False,
         description="whether the network alone forecasts days off, as long as it is better there than the mixture",
@@ -287,6 +295,8 @@ NEW_ONLINE = Online(
     hourly_coverage_step=0.1,
     medians=True,
     exact=True,
+    bounded=True,
+    levels_stop=True,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})

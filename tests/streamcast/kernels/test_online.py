@@ -92,7 +92,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
         shared_coverage_step=online.shared_coverage_step, hourly_coverage_step=online.hourly_coverage_step,
         regressions_wait=online.regressions_wait, one_regression=online.one_regression,
         shared_widths=online.shared_widths, network_spread=online.network_spread, medians=online.medians,
-        network_reach=online.network_reach,
+        network_reach=online.network_reach, levels_stop=online.levels_stop,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
@@ -127,7 +127,7 @@ def test_with_levels_that_have_no_mirror_it_equals_the_oracle() -> None:
         seasons, horizon, levels, coverage_step=usual.coverage_step, shared_coverage_step=usual.shared_coverage_step,
         hourly_coverage_step=usual.hourly_coverage_step, regressions_wait=usual.regressions_wait,
         one_regression=usual.one_regression, shared_widths=usual.shared_widths, network_spread=usual.network_spread,
-        medians=usual.medians,
+        medians=usual.medians, levels_stop=usual.levels_stop,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), network[t]) for t in range(len(y))])
     spec = spec_of(seasons, horizon, quantiles=levels, online=usual)
@@ -173,6 +173,36 @@ def test_outcomes_below_the_bound_do_not_widen_intervals_above_it() -> None:
 def test_a_constant_is_forecast_exactly(value: float, online: Online) -> None:
     forecast = run(spec_of((24, 168), 24, online=online), np.full(600, value))
     assert (forecast == value).all()
+
+
+def test_a_series_that_was_constant_has_intervals_soon_after_it_changes() -> None:
+    """While it was constant, every outcome lay on both levels: that is no reason to go on inwards."""
+    random = np.random.default_rng(6)
+    hours = np.arange(24 * 130)
+    awake = 100 + 30 * np.sin(hours * 2 * np.pi / 24) + 5 * random.normal(size=len(hours))
+    y = np.where(hours < 24 * 120, 7.3, awake)
+    held = {}
+    for stops in (False, True):
+        spec = spec_of((24,), 24, online=NEW_ONLINE.model_copy(update={"levels_stop": stops}))
+        low, _, high = run(spec, y)[24 * 123 : -1, 0].T
+        outcome = y[24 * 123 + 1 :]
+        held[stops] = float(((low <= outcome) & (outcome <= high)).mean())
+    assert held[False] < 0.1
+    assert 0.7 < held[True] < 0.95
+
+
+@pytest.mark.parametrize("lower", [0.0, 0.1, -1.7])
+def test_no_forecast_is_below_the_bound_by_a_last_digit(lower: float) -> None:
+    """Where most experts say the bound, the mean of their differences from the last value misses it by rounding."""
+    random = np.random.default_rng(9)
+    y = lower + np.where(random.random(2_000) < 0.4, random.poisson(4, 2_000) / 3, 0.0)
+    bounded, free = (
+        run(spec_of((24,), 6, lower=lower, online=NEW_ONLINE.model_copy(update={"bounded": bounded})), y)
+        for bounded in (True, False)
+    )
+    assert (bounded >= lower).all()
+    np.testing.assert_allclose(bounded, free, rtol=1e-9, atol=1e-12)
+    assert (free < lower).any()
 
 
 def test_a_bar_below_its_interval_moves_both_levels_outwards() -> None:
