@@ -25,7 +25,7 @@ class OnlineLayer:
         network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
         one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0, medians: bool = False,
-        network_reach: float = 0.0, levels_stop: bool = False,
+        network_reach: float = 0.0, levels_stop: bool = False, largest_error: float = 0.0,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -40,7 +40,7 @@ class OnlineLayer:
         n = len(self.seasons)
         self.one_regression, self.shared_widths = one_regression, shared_widths
         self.network_spread, self.network_reach, self.medians = network_spread, network_reach, medians
-        self.levels_stop = levels_stop
+        self.levels_stop, self.largest_error = levels_stop, largest_error
         self.features = 8 if one_regression else 2 * n + 9
         self.memories: tuple[float, ...] = ((14.0,) if one_regression else (120.0, 7.0)) if regressions else ()
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
@@ -204,7 +204,8 @@ class OnlineLayer:
                     regret = min(max(sign * (mixed - expert) / sigma, -10.0), 10.0)
                     self.regret[h][e] = keep * self.regret[h][e] + regret
                     self.moment[h][e] = max(1.0, keep * self.moment[h][e] + regret**2)
-            self.sigma[h] += max(1.0 / n, 1.0 / (60.0 + 3.0 * h)) * (error - self.sigma[h])
+            counted = self.limited(error, self.sigma[h], n)
+            self.sigma[h] += max(1.0 / n, 1.0 / (60.0 + 3.0 * h)) * (counted - self.sigma[h])
             relative.append(min(error / sigma, 10.0))
         if shortfalls:
             weights = [self.stands_for(h) if self.shared_widths else 1.0 for h in shortfalls]
@@ -242,6 +243,11 @@ class OnlineLayer:
         moved = self.phi[self.part(t)] + self.hourly_coverage_step * per_day * shortfall
         self.phi[self.part(t)] = self.within(moved)
 
+    def limited(self, value: float, usual: float, count: int) -> float:
+        """What a value counts as, beside the mean size of so many before it."""
+        most = self.largest_error * usual
+        return min(max(value, -most), most) if most > 1e-100 and count > 7 * self.day else value
+
     def within(self, moved: Floats) -> Floats:
         """What is added to the levels within ±20, or inwards only as far as the median."""
         found = np.clip(moved, -20, 20)
@@ -271,7 +277,7 @@ class OnlineLayer:
         self.last = y
         if math.isnan(base):
             return
-        d, part = y - base, self.part(t)
+        d, part = self.limited(y - base, self.scale, self.known), self.part(t)
         self.d[t] = d
         self.known += 1
         self.scale += max(1 / self.known, 1 / (30 * self.day)) * (abs(d) - self.scale)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from streamcast.engine.layout import Field
 from streamcast.engine.slab import Slab
 from streamcast.kernels import online as online_kernel
-from streamcast.kernels.online import LEAST_NORMAL, MOST_TRACKED, LayerPlan, LayerState, Overwritten
+from streamcast.kernels.online import KNOWN_DAYS, LEAST_NORMAL, MOST_TRACKED, LayerPlan, LayerState, Overwritten
 from streamcast.spec.model_spec import ModelSpec, Online
 
 Ints = npt.NDArray[np.int64]
@@ -135,6 +135,8 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         opposed=np.where(mirror != np.arange(len(mirror)), 0.5, 0.0) * online.shared_widths,
         network_spread=online.network_spread,
         hourly_step=online.hourly_coverage_step * (min(1.0, 24.0 / day) if day > 1 else 1.0),
+        largest_error=online.largest_error,
+        known_after=KNOWN_DAYS * day,
         error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
         first_regret=np.array(
             [online.network_prior, PRIOR_LAST]

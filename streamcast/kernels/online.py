@@ -26,6 +26,10 @@ for ``medians``, M_i has the place of C_i.  Medians forecast well where most val
 **Deviations.**  d(t) = y(t) − base(t).  Kept: d, its means of memory S0/4 and S0 bars, N_0(t) − base(t), the slope
 y(t) − y(last), the mean of |d| by part of the day, and d over that mean: now, its fast and its slow mean, within ±6.
 
+**Wild values.** Where the spec says so, d and the errors that sigma is the mean of are at most ``largest_error`` times
+their mean size so far, once there are 7·S0 of them.  One reading of a broken sensor would otherwise widen all
+intervals for weeks.  After a change that lasts, a limited mean still grows by a quarter at each bar, or faster.
+
 **Features** of u at the cutoff: the five numbers of the cutoff above; d at the same place of the newest day; the scaled
 deviation of now times the mean |d| of u's part of the day; the mean of the last three days at the place, minus base.
 Two regressions (below) read 2·S + 1 more: N_i − base, M_i − base (all but the longest season), and the other two scaled
@@ -124,6 +128,7 @@ MOST_TRACKED = 20.0  # |theta| and |phi|
 LEAST_NORMAL = 0.25  # in the unit of theta, so that levels near the median can move
 MOST_FOR_BELOW = 1.0  # theta up to which outcomes below the bound move upper levels
 EDGE_DAYS = 4.0  # memory of edge
+KNOWN_DAYS = 7.0  # outcomes of so many days make a mean error known
 TINY = 1e-100  # added to divisors that may be 0
 
 
@@ -172,6 +177,8 @@ class LayerPlan(NamedTuple):
     network_spread: float  # the share of the other experts' weight that the network's distances of levels have, too
     hourly_step: float  # how far phi follows the same mean
     error_rate: Floats  # L: what sigma takes of a new error
+    largest_error: float  # mean errors, and mean |d|, that one outcome counts as at most; 0 for no limit
+    known_after: float  # outcomes after which these means are known
     # Weights.
     first_regret: Floats  # E
     keep_regrets: float  # the share that a bar keeps
@@ -410,7 +417,8 @@ def _settle(
         _score_experts(plan.keep_regrets, mixture, step, expert, mixed, y)
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
         settled += 1
-        mixture[step, error] += max(1.0 / n, plan.error_rate[step]) * (missed - mixture[step, error])
+        counted = _limited(plan, missed, mixture[step, error], n)
+        mixture[step, error] += max(1.0 / n, plan.error_rate[step]) * (counted - mixture[step, error])
     if issued > 0.0:
         _share_levels(plan, row.mixture, t, shortfall, issued, below)
         if row.hourly.shape[0] > 0:
@@ -446,7 +454,7 @@ def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, ba
     moments[SEEN] = 1.0
     if math.isnan(base):
         return math.nan
-    d = y - base
+    d = _limited(plan, y - base, moments[SCALE], moments[COUNT])
     moments[COUNT] += 1.0
     moments[SCALE] += max(1.0 / moments[COUNT], 1.0 / (30.0 * day)) * (abs(d) - moments[SCALE])
     rate = max(0.05, 1.0 / (1.0 + moments[COUNT] / day)) / per_part
@@ -910,6 +918,13 @@ def _track_part(plan: LayerPlan, rate: float, hourly: Floats, part: int, shortfa
 def _tracked(plan: LayerPlan, j: int, value: float) -> float:
     """Return theta or phi of a level within its range."""
     return min(max(value, plan.least_tracked[j]), plan.most_tracked[j])
+
+
+@inlined
+def _limited(plan: LayerPlan, value: float, usual: float, count: float) -> float:
+    """Return what an error or a deviation counts as, beside the mean of its size so far, of ``count``."""
+    most = plan.largest_error * usual
+    return min(max(value, -most), most) if most > TINY and count > plan.known_after else value
 
 
 @loop

@@ -275,6 +275,13 @@ class Online(Frozen):
         le=1,
         description="how fast the levels of a part of the day, of which there are at most 24, follow their coverage",
     )
+    largest_error: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="how many mean errors one outcome counts as in them, so that one wild value does not widen"
+        " intervals for weeks; 0 for no limit",
+    )
     levels_stop: bool = Field(
         default=False,
         description="whether levels that move inwards stop at the median, so that a constant series that changes has"
@@ -297,6 +304,7 @@ NEW_ONLINE = Online(
     exact=True,
     bounded=True,
     levels_stop=True,
+    largest_error=200.0,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})

@@ -82,6 +82,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
     random = np.random.default_rng(horizon)
     y = daily(90, max(seasons[0], 2), random)
     y[50:56] = np.nan
+    y[[60, 75]] = 500.0, -60.0
     spec = spec_of(seasons, horizon, lower=-1.5, online=online)
     network = None
     if source == "network":
@@ -93,6 +94,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
         regressions_wait=online.regressions_wait, one_regression=online.one_regression,
         shared_widths=online.shared_widths, network_spread=online.network_spread, medians=online.medians,
         network_reach=online.network_reach, levels_stop=online.levels_stop,
+        largest_error=online.largest_error,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
@@ -128,6 +130,7 @@ def test_with_levels_that_have_no_mirror_it_equals_the_oracle() -> None:
         hourly_coverage_step=usual.hourly_coverage_step, regressions_wait=usual.regressions_wait,
         one_regression=usual.one_regression, shared_widths=usual.shared_widths, network_spread=usual.network_spread,
         medians=usual.medians, levels_stop=usual.levels_stop,
+        largest_error=usual.largest_error,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), network[t]) for t in range(len(y))])
     spec = spec_of(seasons, horizon, quantiles=levels, online=usual)
@@ -189,6 +192,34 @@ def test_a_series_that_was_constant_has_intervals_soon_after_it_changes() -> Non
         held[stops] = float(((low <= outcome) & (outcome <= high)).mean())
     assert held[False] < 0.1
     assert 0.7 < held[True] < 0.95
+
+
+@pytest.mark.parametrize("wild", [1e6, -1e7])
+def test_one_wild_reading_does_not_widen_intervals_for_weeks(wild: float) -> None:
+    """From five days on, they are about as wide as they would have been."""
+    random = np.random.default_rng(10)
+    hours = np.arange(24 * 60)
+    y = 100 + 30 * np.sin(hours * 2 * np.pi / 24) + 5 * random.normal(size=len(hours))
+    struck = y.copy()
+    struck[24 * 40] = wild
+    ratio = {}
+    for largest in (0.0, NEW_ONLINE.largest_error):
+        spec = spec_of((24,), 24, online=NEW_ONLINE.model_copy(update={"largest_error": largest}))
+        after, usual = (np.ptp(run(spec, values)[24 * 45 :], axis=2).mean() for values in (struck, y))
+        ratio[largest] = after / usual
+    assert ratio[0.0] > 5
+    assert ratio[NEW_ONLINE.largest_error] < 1.8
+
+
+@pytest.mark.parametrize("factor", [0.01, 100.0])
+def test_after_a_change_that_lasts_errors_count_in_full_again(factor: float) -> None:
+    """Limits grow with what they limit: a week after all values changed by 100 times, intervals hold most again."""
+    random = np.random.default_rng(11)
+    hours = np.arange(24 * 90)
+    y = 100 + 30 * np.sin(hours * 2 * np.pi / 24) + 5 * random.normal(size=len(hours))
+    y[24 * 60 :] *= factor
+    low, _, high = run(spec_of((24,), 24, online=NEW_ONLINE), y)[24 * 67 : -1, 0].T
+    assert 0.6 < ((low <= y[24 * 67 + 1 :]) & (y[24 * 67 + 1 :] <= high)).mean() < 0.95
 
 
 @pytest.mark.parametrize("lower", [0.0, 0.1, -1.7])
