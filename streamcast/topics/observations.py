@@ -27,6 +27,7 @@ from streamcast.consumers.transport import Batch, Partition
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead, AheadField
 from streamcast.topics.epochs import FINER, MILLISECONDS, SECONDS
+from streamcast.topics.foreign_bytes import foreign
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -252,7 +253,7 @@ class Decoder:
         except msgspec.ValidationError as error:
             raise _Refused("shape", f"{error}{self._expected(str(error))}") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _Refused("json", str(error)) from None
+            raise _Refused("json", foreign(raw) or str(error)) from None
         values, names = message.values, 2 + (message.key is not None)
         if isinstance(values, self._named):
             values = msgspec.structs.astuple(values)

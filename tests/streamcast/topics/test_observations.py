@@ -308,6 +308,28 @@ def test_a_wrong_shape_says_what_the_model_reads_there(raw: bytes, said: str) ->
     assert poison.detail.endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("opening", "encoding", "said"),
+    [
+        (b"", "utf-8-sig", "a byte-order mark of UTF-8: let the producer write UTF-8 without a byte-order mark"),
+        (b"", "utf-16", "a byte-order mark of UTF-16: let the producer write UTF-8"),
+        (b"\xfe\xff", "utf-16-be", "a byte-order mark of UTF-16: let the producer write UTF-8"),
+        (b"", "utf-32", "a byte-order mark of UTF-32: let the producer write UTF-8"),
+        (b"", "utf-16-le", "text in UTF-16 or UTF-32: let the producer write UTF-8"),
+        (b"", "utf-16-be", "text in UTF-16: let the producer write UTF-8"),
+        (b"\0\0\0\0\x07", "utf-8", "a zero byte, as the serializers of a schema registry write it: let the producer"),
+        (b"\x1f\x8b\x08", "utf-8", "the mark of gzip: let the producer set Kafka's compression.type"),
+    ],
+)
+def test_a_record_in_another_encoding_says_which_and_what_the_producer_should_do(
+    opening: bytes, encoding: str, said: str
+) -> None:
+    """It stays a dead letter: once read, it would change the state that a replay makes of old records."""
+    _, (poison,) = DECODER.decode([batch([opening + raw().decode().encode(encoding)])])
+    assert poison.reason == "json"
+    assert poison.detail.startswith(f"the record begins with {said}")
+
+
 def test_a_wrong_shape_names_some_of_many_columns() -> None:
     many = SeriesSpec(columns=tuple(Column(name=f"c{i}") for i in range(40)), freq=60_000)
     _, (poison,) = Decoder(many).decode([batch([record(values={"d": 1.0})])])
