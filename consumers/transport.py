@@ -107,7 +107,7 @@ class Connection:
     the group shares partitions: "range" gives up all at every rebalance, "cooperative-sticky" only those that move;
     all members must use the same.  ``options`` go to the client unchanged (security above all).  ``passed`` is called
     with the name of each point of the commit ("offsets", "sent", "committed"; at least once "sent" comes first): fault
-    tests end the process there.
+    tests end the process there.  ``mark`` is committed beside each position, see ``Reader.marks``.
     """
 
     bootstrap_servers: str
@@ -117,6 +117,7 @@ class Connection:
     assignor: Literal["range", "cooperative-sticky"] = "range"
     options: Mapping[str, object] = field(default_factory=dict)
     passed: Callable[[str], None] = lambda _point: None
+    mark: str = ""
 
 
 class TransportError(Exception):
@@ -250,6 +251,12 @@ class Reader(Protocol):
 
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """The stable committed positions of the connection's group; a partition without one is missing."""
+
+    def marks(self, partitions: Sequence[Partition]) -> dict[Partition, str]:
+        """What was committed beside the positions that ``committed`` returns (Kafka's offset metadata).
+
+        It is empty where another program has moved a position, such as kafka-consumer-groups.sh --reset-offsets.
+        """
 
     def close(self, timeout_seconds: float) -> None:
         """Close all connections within the timeout."""

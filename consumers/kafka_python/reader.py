@@ -13,6 +13,7 @@ from uuid import UUID
 from kafka import KafkaConsumer, TopicPartition, errors
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, OffsetSpec
 from kafka.protocol.admin import DescribeGroupsRequest
+from kafka.structs import OffsetAndMetadata
 
 from streamcast.consumers.background import ended_within, started
 from streamcast.consumers.handshake import Security, require_accepted
@@ -178,13 +179,21 @@ class KafkaReader:
 
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """See ``Reader.committed``."""
+        return {partition: found.offset for partition, found in self._fetched(partitions).items()}
+
+    def marks(self, partitions: Sequence[Partition]) -> dict[Partition, str]:
+        """See ``Reader.marks``."""
+        return {partition: found.metadata or "" for partition, found in self._fetched(partitions).items()}
+
+    def _fetched(self, partitions: Sequence[Partition]) -> dict[Partition, OffsetAndMetadata]:
+        """What the group has committed."""
         if not partitions:
             return {}
         with self._talking("asking for committed positions"):
             names = [TopicPartition(*partition) for partition in partitions]
             coordinator = self._offsets()._coordinator  # noqa: SLF001 - the client's own call asks for one at a time
             offsets = coordinator.fetch_committed_offsets(names, timeout_ms=CONNECT_MS)
-        return {Partition(*name): found.offset for name, found in offsets.items() if found.offset >= 0}
+        return {Partition(*name): found for name, found in offsets.items() if found.offset >= 0}
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``; a connection that does not close in time is abandoned."""

@@ -191,7 +191,7 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         """Commit the pending positions before the partitions go; after a refusal their records are answered again."""
         if pending := self._membership.pending.give_up(partitions):
             try:
-                await self._joined().commit_async(_offsets(pending), lambda _offsets, _answer: None)
+                await self._joined().commit_async(self._marked(pending), lambda _offsets, _answer: None)
             except errors.KafkaError as refused:
                 log.warning("The last positions were refused, so their records will be answered again: %r", refused)
         self._membership.give_up(partitions)
@@ -301,13 +301,13 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
             member = self._joined().group_metadata()
             if member.generation_id < 0:
                 raise TransportError(f"this member has left group {self._connection.group}")
-            producer.send_offsets_to_transaction(_offsets(positions), member)
+            producer.send_offsets_to_transaction(self._marked(positions), member)
 
     def _begin_plainly(self, positions: Positions) -> None:
         """See ``Transport.begin``."""
         try:
             with self._talking("committing first positions"):
-                self._joined().commit(_offsets(positions), timeout_ms=CONNECT_MS)
+                self._joined().commit(self._marked(positions), timeout_ms=CONNECT_MS)
         except TransportError as refused:
             if isinstance(refused, Fenced | NotAllowed):
                 raise
@@ -327,11 +327,15 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         self._connection.passed("offsets")
 
     def _ask(self, positions: Positions) -> None:
-        self._joined().commit_async(_offsets(positions), self._on_positions)
+        self._joined().commit_async(self._marked(positions), self._on_positions)
 
     def _on_positions(self, _offsets: object, answer: object) -> None:
         """Take the result of a commit of positions; called from within ``poll``."""
         self._membership.pending.answered(answer if isinstance(answer, Exception) else None)
+
+    def _marked(self, positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
+        mark = self._connection.mark
+        return {TopicPartition(*each): OffsetAndMetadata(offset, mark, -1) for each, offset in positions.items()}
 
     def _send(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> list[Any]:
         """Queue every record at the client; returns one future each."""
@@ -363,10 +367,6 @@ def _position(consumer: KafkaConsumer, name: TopicPartition) -> int:
 
 def _names(partitions: Iterable[Partition]) -> list[TopicPartition]:
     return [TopicPartition(*partition) for partition in partitions]
-
-
-def _offsets(positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {TopicPartition(*partition): OffsetAndMetadata(offset, "", -1) for partition, offset in positions.items()}
 
 
 def _body(key: bytes | None, value: bytes | None) -> bytes | None:

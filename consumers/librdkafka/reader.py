@@ -207,6 +207,14 @@ class LibrdReader:
 
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """See ``Reader.committed``."""
+        return {partition: found.offset for partition, found in self._fetched(partitions).items()}
+
+    def marks(self, partitions: Sequence[Partition]) -> dict[Partition, str]:
+        """See ``Reader.marks``."""
+        return {partition: found.metadata or "" for partition, found in self._fetched(partitions).items()}
+
+    def _fetched(self, partitions: Sequence[Partition]) -> dict[Partition, TopicPartition]:
+        """What the group has committed."""
         if not partitions:
             return {}
         with self._talking("asking for committed positions"):
@@ -217,7 +225,7 @@ class LibrdReader:
             for answer in answers:
                 if answer.error is not None:
                     raise KafkaException(answer.error)
-        return {Partition(answer.topic, answer.partition): answer.offset for answer in answers if answer.offset >= 0}
+        return {Partition(answer.topic, answer.partition): answer for answer in answers if answer.offset >= 0}
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``."""

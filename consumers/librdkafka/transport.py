@@ -294,7 +294,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         return float(str(self._connection.options.get("session.timeout.ms", SESSION_MS))) / 1000
 
     def _offsets(self, positions: Positions) -> list[TopicPartition]:
-        return [TopicPartition(*partition, offset) for partition, offset in positions.items()]
+        mark = self._connection.mark
+        return [TopicPartition(*each, offset, metadata=mark) for each, offset in positions.items()]
 
     def _commit_transaction(self, producer: Producer, answers: Answers, positions: Positions, deadline: float) -> None:
         """See ``Transport.commit`` for the steps.

@@ -135,6 +135,7 @@ class Transaction:
     opened: float
     blocks: list[tuple[Partition, int, int]] = field(default_factory=list)
     positions: dict[str, Positions] = field(default_factory=dict)
+    mark: str = ""
 
 
 @dataclass(slots=True)
@@ -167,6 +168,12 @@ class Group:
     members: dict[str, Member] = field(default_factory=dict)
     assignment: dict[str, list[Partition]] = field(default_factory=dict)
     committed: Positions = field(default_factory=dict)
+    marks: dict[Partition, str] = field(default_factory=dict)
+    """What was committed beside each position."""
+
+    def commit(self, positions: Mapping[Partition, int], mark: str) -> None:
+        self.committed.update(positions)
+        self.marks.update(dict.fromkeys(positions, mark))
 
 
 class MemoryBroker:
@@ -244,6 +251,7 @@ class MemoryBroker:
                 del self._logs[partition]
                 for group in self._groups.values():
                     group.committed.pop(partition, None)
+                    group.marks.pop(partition, None)
 
     def grow(self, topic: str, partitions: int) -> None:
         """Add partitions to a topic, up to this many; groups that read it share them out at once."""
@@ -314,12 +322,15 @@ class MemoryBroker:
             log.truncate(log.offsets[-self._retention])
 
     def add_offsets(
-        self, producer: Producer, epoch: int, group: str, member: int, generation: int, positions: Positions
-    ) -> None:
+        self, producer: Producer, epoch: int, group: str, member: int, generation: int, positions: Positions,
+        mark: str = "",
+    ) -> None:  # fmt: skip
         """Add a group's positions to the transaction; raises StaleMember unless this member holds the generation."""
         self._check_epoch(producer, epoch)
         self.check_member(group, member, generation)
-        self._transaction(producer).positions.setdefault(group, {}).update(positions)
+        transaction = self._transaction(producer)
+        transaction.positions.setdefault(group, {}).update(positions)
+        transaction.mark = mark
 
     def end(self, producer: Producer, epoch: int, *, commit: bool) -> None:
         """Commit or abort the open transaction; a repetition is ignored."""
@@ -344,7 +355,7 @@ class MemoryBroker:
             log.end += 1  # the marker
         if commit:
             for group, positions in transaction.positions.items():
-                self._group(group).committed.update(positions)
+                self._group(group).commit(positions, transaction.mark)
 
     def _bump(self, producer: Producer) -> None:
         self._end(producer, commit=False)
@@ -416,10 +427,17 @@ class MemoryBroker:
         if state.generation != generation or member not in {known.id for known in state.members.values()}:
             raise StaleMember(f"group {group} is at generation {state.generation}, the commit is from {generation}")
 
-    def commit_offsets(self, group: str, member: int, generation: int, positions: Mapping[Partition, int]) -> None:
+    def commit_offsets(
+        self, group: str, member: int, generation: int, positions: Mapping[Partition, int], mark: str = ""
+    ) -> None:
         """Commit a group's positions outside of any transaction."""
         self.check_member(group, member, generation)
-        self._group(group).committed.update(positions)
+        self._group(group).commit(positions, mark)
+
+    def reset_offsets(self, group: str, positions: Mapping[Partition, int]) -> None:
+        """Move a group's positions, as kafka-consumer-groups.sh --reset-offsets does while no member is there."""
+        with self.changed:
+            self._group(group).commit(positions, "")
 
     def committed(self, group: str, partitions: Sequence[Partition]) -> Positions:
         """The stable committed positions; raises RequestTimedOut while a transaction that holds one is open."""
@@ -430,6 +448,11 @@ class MemoryBroker:
                 raise RequestTimedOut("committed")
         known = self._group(group).committed
         return {partition: known[partition] for partition in partitions if partition in known}
+
+    def marks(self, group: str, partitions: Sequence[Partition]) -> dict[Partition, str]:
+        """What was committed beside the positions that ``committed`` returns."""
+        known = self._group(group).marks
+        return {partition: known.get(partition, "") for partition in self.committed(group, partitions)}
 
     def _group(self, name: str) -> Group:
         return self._groups.setdefault(name, Group())

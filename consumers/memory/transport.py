@@ -116,16 +116,25 @@ class MemoryReader:
 
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """See ``Reader.committed``."""
-        connection = self._connection
-        try:
-            return self._request("committed", lambda: self._broker.committed(connection.group, partitions))
-        except RequestTimedOut:
-            raise BrokerUnavailable(
-                f"Group {connection.group} has positions in an open transaction: try again when it has ended"
-            ) from None
+        group = self._connection.group
+        return self._asked_of_group(lambda: self._broker.committed(group, partitions))
+
+    def marks(self, partitions: Sequence[Partition]) -> dict[Partition, str]:
+        """See ``Reader.marks``."""
+        group = self._connection.group
+        return self._asked_of_group(lambda: self._broker.marks(group, partitions))
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``: there is nothing to close."""
+
+    def _asked_of_group(self, call: Callable[[], T]) -> T:
+        """Ask for what the group has committed."""
+        try:
+            return self._request("committed", call)
+        except RequestTimedOut:
+            raise BrokerUnavailable(
+                f"Group {self._connection.group} has positions in an open transaction: try again when it has ended"
+            ) from None
 
     def _request(self, name: str, call: Callable[[], T]) -> T:
         return self._broker.request(name, self._connection.instance, call)
@@ -276,10 +285,9 @@ class MemoryTransport(MemoryReader):
     ) -> None:
         """See ``Transport.commit`` for the steps; here the broker acknowledges a record as it is sent."""
         if positions:  # step 1
-            group, member = self._connection.group, self._member or -1
-            self._request(
-                "offsets", lambda: self._broker.add_offsets(producer, epoch, group, member, self._generation, positions)
-            )  # fmt: skip
+            group, member, mark = self._connection.group, self._member or -1, self._connection.mark
+            call = partial(self._broker.add_offsets, producer, epoch, group, member, self._generation, positions, mark)
+            self._request("offsets", call)
         self._connection.passed("offsets")
         for records in answers:  # steps 2 and 3
             self._produce(producer, epoch, records)
@@ -319,9 +327,10 @@ class MemoryTransport(MemoryReader):
         pending.ask()
 
     def _commit_positions(self, positions: Positions, request: str = "offsets") -> Exception | None:
-        group, member = self._connection.group, self._member or -1
+        group, member, mark = self._connection.group, self._member or -1, self._connection.mark
+        call = partial(self._broker.commit_offsets, group, member, self._generation, positions, mark)
         try:
-            self._request(request, lambda: self._broker.commit_offsets(group, member, self._generation, positions))
+            self._request(request, call)
         except (RequestTimedOut, StaleMember) as refused:
             return refused
         return None

@@ -107,6 +107,7 @@ class World:
         cooperative: bool = False,
         options: Mapping[str, object] | None = None,
         passed: Callable[[str], None] = lambda _point: None,
+        mark: str = "",
     ) -> Transport:
         transport = self._transport(
             Connection(
@@ -117,6 +118,7 @@ class World:
                 "cooperative-sticky" if cooperative else "range",
                 QUICK.get(self.client, {}) | dict(options or {}),
                 passed,
+                mark,
             )
         )
         self._open.append(transport)
@@ -383,6 +385,28 @@ def test_a_commit_in_doubt_that_did_not_happen_leaves_nothing_and_is_done_again(
     transport.commit([numbered(sink, 500, 10)], positions(again))
     assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(500, 510)]
     assert world.reader().committed([Partition(source, 0)]) == positions(again)
+
+
+@pytest.mark.parametrize("at_least_once", [False, True])
+def test_a_mark_is_committed_beside_every_position_until_another_program_moves_it(
+    world: World, *, at_least_once: bool
+) -> None:
+    source, reader = world.topic(), world.reader()
+    partition = Partition(source, 0)
+    world.admin.commit([numbered(source, 0, 10)], {})
+    assert (reader.marks([partition]), reader.marks([])) == ({}, {})
+    transport = world.connect(at_least_once=at_least_once, mark="ours 7")
+    join(transport, source)
+    transport.begin({partition: 2})
+    assert (reader.committed([partition]), reader.marks([partition])) == ({partition: 2}, {partition: "ours 7"})
+    after = positions(take(transport, 10))
+    transport.commit([numbered(source, 10, 10)], after)
+    transport.close(10)
+    assert (reader.committed([partition]), reader.marks([partition])) == (after, {partition: "ours 7"})
+    stranger = world.connect(at_least_once=at_least_once)
+    join(stranger, source)
+    stranger.begin({partition: 4})
+    assert (reader.committed([partition]), reader.marks([partition])) == ({partition: 4}, {partition: ""})
 
 
 def test_a_restarted_process_ends_what_its_predecessor_left_open(world: World) -> None:
