@@ -16,6 +16,7 @@ import resource
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
+from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.durations import DAY_MS, HOUR_MS, MINUTE_MS
 from streamcast.spec.folders import Model, new_network
@@ -178,10 +180,12 @@ def main() -> None:
     torch.set_num_threads(1)
     model = benchmark_model(a.model)
     who = Connection(a.bootstrap, a.group or a.prefix, a.instance, a.guarantee)
-    transport, reader = new_transport(a.client, who), new_transport(a.client, who)
+    reader = new_transport(a.client, who)
     topics = Topics(a.topic_in, f"{a.prefix}-forecasts", f"{a.prefix}-dead", f"{a.prefix}-journal")
     partitions = reader.describe([a.topic_in])[a.topic_in].partitions
     reader.create([TopicSpec(t, partitions) for t in (topics.forecasts, topics.dead_letters, topics.journal)])
+    journal = reader.describe([topics.journal])[topics.journal]
+    transport = new_transport(a.client, replace(who, mark=mark_of(journal)))
     telemetry = new_telemetry({"champion": model})
     store = Store(str(a.store), 3) if a.store else None
     saver = Saver(store, 2.0, telemetry) if store else None

@@ -29,6 +29,7 @@ from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.skipping import skip
 from streamcast.service.snapshots import Store
+from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.folders import Model
 from streamcast.topics.names import Topics
@@ -123,7 +124,7 @@ class Processes:
         def passed(point: str) -> None:
             self._passed(member, point)
 
-        who = Connection("memory", GROUP, instance, self.plan.guarantee, passed=passed)
+        who = Connection("memory", GROUP, instance, self.plan.guarantee, mark=self._mark(), passed=passed)
         transport, health = MemoryTransport(self.broker, who), LoopHealth(clock=self._now)
         member = Member(instance, models, self.max_series, writes, transport, service, health)
         limits = BatchLimits(self.plan.max_records, 0.05, 0.25)
@@ -236,6 +237,10 @@ class Processes:
             known = sorted({key for partition in slab.partitions() for key in slab.series(partition)})
             member.service.reset(chance.choice(known or self.source.keys))
 
+    def _mark(self) -> str:
+        """What the service commits beside its positions."""
+        return mark_of(self.broker.describe([TOPICS.journal])[TOPICS.journal])
+
     def _skip(self, chance: random.Random) -> None:
         """Stop the processes that are awake, and skip a record that has no outcome yet; frozen ones may hold it."""
         for member in self._awake():
@@ -245,7 +250,7 @@ class Processes:
         waiting = [offset for offset in log.offsets if committed <= offset < log.stable_end]
         if not waiting:
             return
-        who = Connection("memory", GROUP, str(chance.randrange(3)), self.plan.guarantee)
+        who = Connection("memory", GROUP, str(chance.randrange(3)), self.plan.guarantee, mark=self._mark())
         transport, patience_seconds = MemoryTransport(self.broker, who), chance.choice([1.0, 2 * MEMBER_SECONDS])
         try:
             skip(

@@ -20,6 +20,7 @@ from streamcast.service.assignment import Start
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
+from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.service.watch import TopicWatch
@@ -80,7 +81,7 @@ class Stand:
             max_series=max_series, shadows=shadows, store=self.store, saver=saver, clock=self._now, timer=self._now,
             watch=watch,
         )  # fmt: skip
-        transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee))
+        transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee, mark=self.mark()))
         self.loop = Loop(
             transport, self.service, [TOPICS.observations], limits=BatchLimits(max_records, 0.05),
             health=LoopHealth(clock=self._now), observer=telemetry, clock=self._now,
@@ -88,6 +89,10 @@ class Stand:
         if working:
             self.work()
         return self.service
+
+    def mark(self) -> str:
+        """What the service commits beside its positions."""
+        return mark_of(self.broker.describe([TOPICS.journal])[TOPICS.journal])
 
     def work(self) -> None:
         """Iterate until no work is left; while the broker is away, try again."""

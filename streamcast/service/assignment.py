@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
 from streamcast.service.recovery import Recovery
 from streamcast.service.snapshots import Header, fingerprint
+from streamcast.service.strangers import (
+    IMPOSSIBLE,
+    MOVED,
+    Moved,
+    answered_up_to,
+    of_another_journal,
+    sentence,
+    strangers,
+)
 from streamcast.topics.journal import Entry, Journal, Kind, read_journals
 from streamcast.topics.names import Topics
 
@@ -54,7 +63,7 @@ class Span:
     @property
     def started(self) -> bool:
         """Whether its start is committed; before, a skip may still change the records that its state was warmed by."""
-        return all(entry.kind != "start" for entry in self.unwritten)
+        return not any(entry.begins for entry in self.unwritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +106,14 @@ class Assignment:
         journals = read_journals(self._reader, self._topics.journal, served, self._beat)
         new = [each for each in served if committed[each] is None and journals[each].start is None]
         first = self._first_positions(new, bounds)
-        unknown = [each for each in served if journals[each].begin is None and not journals[each].former]
-        self._allow_cut_journals(cut_journals(self._reader, self._topics.journal, unknown))
+        lost = self._allow_lost_journals(served, committed, journals)
         self._beat()
+        self._mention_moved(committed, journals, bounds)
         for partition in served:
             journal, held = journals[partition], bounds[partition][0]
             position = first.get(partition, committed[partition])
-            position, begin, unwritten, journal = self._decide(partition, journal, position, held)
+            kind: Kind = "cold" if partition in lost else "start"
+            position, begin, unwritten, journal = self._decide(partition, journal, position, held, kind)
             header = self.header(partition, begin, position, journal)
             end = self.spans[partition].end if partition in self.spans else bounds[partition][1]
             self.spans[partition] = Span(header, position, end, journal.skips(), unwritten, self._swapped(journal))
@@ -185,9 +195,12 @@ class Assignment:
         return served, unserved
 
     def _decide(
-        self, partition: Partition, journal: Journal, position: int | None, held: int
+        self, partition: Partition, journal: Journal, position: int | None, held: int, kind: Kind
     ) -> tuple[int, int, list[Entry], Journal]:
-        """Return the position, where state begins, the entry that this start or its models need, and what counts."""
+        """Return the position, where state begins, the entry that this start or its models need, and what counts.
+
+        ``kind`` is that of the first entry of a journal without any: "cold" where an earlier one was lost.
+        """
         now, topic_id = self._deployment, self._found[partition.topic].id
         if journal.topic_id and topic_id and journal.topic_id != topic_id:
             journal = Journal(former=[*journal.former, journal.topic_id])
@@ -199,7 +212,7 @@ class Assignment:
         if journal.begin is None:
             position = position if position >= held else self._cold_start(partition, position, held)
             begin = max(position - self._start.warm_from, held)
-            return position, begin, [self.entry("start", partition, position, position - begin)], journal
+            return position, begin, [self.entry(kind, partition, position, position - begin)], journal
         if (journal.models, journal.champion, journal.max_series) != (now.models, now.champion, now.max_series) or (
             topic_id and not journal.topic_id
         ):
@@ -237,12 +250,47 @@ class Assignment:
             *partition, found, known,
         )  # fmt: skip
 
-    def _allow_cut_journals(self, cut: Sequence[Partition]) -> None:
-        """Raise ServiceError unless partitions whose journal was cut may begin with empty state."""
-        for partition in cut:
+    def _allow_lost_journals(
+        self,
+        served: Iterable[Partition],
+        committed: Mapping[Partition, int | None],
+        journals: Mapping[Partition, Journal],
+    ) -> list[Partition]:
+        """Return the partitions whose journal was cut or made again.
+
+        Raises ServiceError unless they may begin with empty state.
+        """
+        unknown = [each for each in served if journals[each].begin is None and not journals[each].former]
+        begun = [each for each in unknown if committed[each] is not None]
+        lost = list(lost_journals(self._reader, self._topics, self._found[self._topics.journal], unknown, begun))
+        for each in lost:
             if not self._start.allow_cold_start:
-                raise ServiceError(f"{journal_cut(partition, self._topics.journal)}: {JOURNAL_CUT}")
-            log.warning("%s: it begins empty (state.allow_cold_start)", journal_cut(partition, self._topics.journal))
+                raise ServiceError(f"{each.what}: {each.remedy}")
+            log.warning("%s: it begins empty (state.allow_cold_start)", each.what)
+        return [each.partition for each in lost]
+
+    def _mention_moved(
+        self, committed: Mapping[Partition, int | None], journals: Mapping[Partition, Journal],
+        bounds: Mapping[Partition, tuple[int, int]],
+    ) -> None:  # fmt: skip
+        """Warn of positions that this service did not commit; raises ServiceError where no state belongs to one."""
+        positions = {
+            each: position
+            for each, position in committed.items()
+            if position is not None and each in journals and self._continues(journals[each], each.topic)
+        }
+        ends = {each: end for each, (_, end) in bounds.items()}
+        here, kept = self._found[self._topics.observations], self._found[self._topics.journal]
+        moved = moved_positions(self._reader, self._topics, here, kept, positions, journals, ends, self._recovery.saved)
+        for each in moved:
+            if each.impossible:
+                raise ServiceError(f"{each.impossible}: {IMPOSSIBLE}")
+        if moved:
+            log.warning("%s. %s", sentence(moved), MOVED[0].upper() + MOVED[1:])
+
+    def _continues(self, journal: Journal, topic: str) -> bool:
+        """Whether state goes on, in the topic that it began in."""
+        return journal.begin is not None and journal.topic_id in ("", self._found[topic].id)
 
     def _cold_start(self, partition: Partition, wanted: int, held: int) -> int:
         if not self._start.allow_cold_start:
@@ -291,11 +339,59 @@ JOURNAL_CUT = (
 """What to do about ``journal_cut``."""
 
 
-def cut_journals(reader: Reader, journal_topic: str, partitions: Sequence[Partition]) -> list[Partition]:
-    """Return those whose journal has lost its first entries: Kafka deletes no other records than the oldest."""
-    places = {Partition(journal_topic, partition.index): partition for partition in partitions}
+class Lost(NamedTuple):
+    """A partition whose journal does not know any more where the state began: what happened, and the remedy."""
+
+    partition: Partition
+    what: str
+    remedy: str
+
+
+def lost_journals(
+    reader: Reader, topics: Topics, journal: TopicSpec, unknown: Sequence[Partition], begun: Sequence[Partition]
+) -> Iterator[Lost]:
+    """Yield what is lost of partitions whose journal has no beginning; in those that ``begun`` the group is at work.
+
+    A journal was cut if its first offset is not 0: Kafka deletes no other records than the oldest.  It was deleted and
+    made again if the group works with another one, or has answered without any.
+    """
+    places = {Partition(journal.name, partition.index): partition for partition in unknown}
     bounds = reader.bounds(list(places)) if places else {}
-    return [places[place] for place, (first, _) in bounds.items() if first > 0]
+    cut = [places[place] for place, (first, _) in bounds.items() if first > 0]
+    yield from (Lost(partition, journal_cut(partition, journal.name), JOURNAL_CUT) for partition in cut)
+    marks = strangers(reader, journal, set(begun) - set(cut))
+    answered = answered_up_to(reader, topics.forecasts, marks)
+    for partition in of_another_journal(marks, answered):
+        yield Lost(partition, journal_made_again(partition, journal.name), JOURNAL_MADE_AGAIN)
+
+
+def moved_positions(
+    reader: Reader, topics: Topics, here: TopicSpec, kept: TopicSpec, committed: Positions,
+    journals: Mapping[Partition, Journal], ends: Positions, saved: Callable[[Header], int | None],
+) -> list[Moved]:  # fmt: skip
+    """Return the positions that another program has set, of partitions whose journals have a beginning.
+
+    ``here`` and ``kept`` are the input and the journal; ``saved`` returns the offset of the newest snapshot of a kind.
+    """
+    strange = sorted(strangers(reader, kept, committed))
+    answered = answered_up_to(reader, topics.forecasts, strange)
+    found = []
+    for partition in strange:
+        journal, position = journals[partition], committed[partition]
+        former = Deployment(journal.models, journal.champion, journal.max_series)
+        begin = journal.begin or 0
+        snapshot = saved(identity(partition, begin, position, journal, former, here, kept))
+        reached = max((each for each in (answered.get(partition), snapshot) if each is not None), default=None)
+        decided = max(entry.offset for entry in journal.entries if entry.kind != "skip")
+        found.append(Moved(partition, position, reached, decided, ends[partition]))
+    return [each for each in found if not each.silent]
+
+
+JOURNAL_MADE_AGAIN = (
+    "set output.journal to the topic that the service had, if there is one; else start with empty state"
+    " (state.allow_cold_start: true)"
+)
+"""What to do about ``journal_made_again``."""
 
 
 def journal_cut(partition: Partition, journal_topic: str) -> str:
@@ -303,6 +399,14 @@ def journal_cut(partition: Partition, journal_topic: str) -> str:
     return (
         f"{partition.topic}[{partition.index}]: the journal (topic {journal_topic}) does not say where the state began,"
         " because Kafka has deleted its oldest entries"
+    )
+
+
+def journal_made_again(partition: Partition, journal_topic: str) -> str:
+    """Say that the journal that knew where the state of a partition began is gone."""
+    return (
+        f"{partition.topic}[{partition.index}]: the journal (topic {journal_topic}) does not say where the state began,"
+        " and the partition is answered already: the topic was deleted and made again, or is another one than before"
     )
 
 

@@ -37,14 +37,17 @@ class Era:
 
 
 def eras(journal: Journal, until: int) -> list[Era]:
-    """Cut a partition's answers at the journal's decisions, up to offset ``until``."""
+    """Cut a partition's answers at the journal's decisions, up to offset ``until``.
+
+    Before the first beginning there is none: a journal that was cut may still have later decisions of that time.
+    """
     found: list[Era] = []
-    begin = 0
+    begin: int | None = None
     for entry in journal.entries:
-        if entry.kind in ("reset", "skip"):
-            continue
-        if entry.kind != "models":
+        if entry.begins:
             begin = entry.offset - entry.warm_from
+        if begin is None or not (entry.begins or entry.kind == "models"):
+            continue
         if found:
             found.append(replace(found.pop(), until=min(entry.offset, until)))
         found.append(Era(begin, entry.offset, until, entry.models, entry.max_series, entry.champion))

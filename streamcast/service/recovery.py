@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
@@ -111,6 +112,12 @@ class Recovery:
             self._restored = True
             return offset
         return wanted.begin
+
+    def saved(self, wanted: Header) -> int | None:
+        """Return the offset of the newest snapshot of this kind, also beyond ``wanted``'s; None when there is none."""
+        anywhere = replace(wanted, offset=sys.maxsize)
+        listed = [] if self._store is None else self._listed(self._store, anywhere)
+        return next((offset for _, offset in listed), None)
 
     def _listed(self, store: Store, wanted: Header) -> list[tuple[str, int]]:
         """Return the snapshots to try; none when the store fails, because the log alone is enough."""

@@ -8,10 +8,11 @@ sentences every output that is missing, doubled, out of order, different, or sho
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 
 import msgspec
 import numpy as np
@@ -20,13 +21,15 @@ from streamcast.consumers.transport import Batch, Partition, Positions, Reader
 from streamcast.engine.engine import Result
 from streamcast.kernels.outcomes import ABSORBED, DUPLICATE, LATE, NAMES, NOT_FINITE
 from streamcast.quality import SumsByStep, outcomes_of, unseen
+from streamcast.service.assignment import lost_journals
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
-from streamcast.topics.forecasts import Encoder
+from streamcast.topics.forecasts import Encoder, Published
 from streamcast.topics.journal import Journal, read_journal
 from streamcast.topics.names import Topics
 from streamcast.topics.observations import Observations
+from streamcast.wording import counted
 
 MOST_SENTENCES = 100
 """Violations of one partition that are reported in full; the others are counted."""
@@ -97,19 +100,6 @@ class _Letter:
     headers: Mapping[str, bytes]
 
 
-class _Source(msgspec.Struct):
-    topic: str
-    partition: int
-    offset: int
-
-
-class _Published(msgspec.Struct):
-    """The part of a forecast that names its lane and its record."""
-
-    lane: str
-    source: _Source
-
-
 class _PartitionCheck:
     """The check of one input partition."""
 
@@ -136,7 +126,7 @@ class _PartitionCheck:
         self._read_dead_letters()
         after = self._reader.committed([self._partition])
         journal = read_journal(self._reader, self._topics.journal, self._partition)
-        self._check_journal(journal)
+        self._check_journal(journal, lost=self._set_aside_lost(journal, after))
         if self._is_another_topic(journal):
             return
         sure, until = before.get(self._partition, 0), self._until(after)
@@ -157,9 +147,10 @@ class _PartitionCheck:
 
     def _until(self, committed: Positions) -> int:
         """Where expectations end: at the committed position; at least once may have answered more already."""
-        if self._expect.exactly_once:
-            return committed.get(self._partition, 0)
-        return self._reader.bounds([self._partition])[self._partition][1]
+        position, (_, end) = committed.get(self._partition, 0), self._reader.bounds([self._partition])[self._partition]
+        if position > end:
+            self._violation(f"the group's position {position} lies beyond the end, {end}")
+        return min(position, end) if self._expect.exactly_once else end
 
     def _all(self, topic: str) -> Iterator[Batch]:
         source = Partition(topic, self._partition.index)
@@ -176,6 +167,41 @@ class _PartitionCheck:
             f" {journal.topic_id}): what was written for the former topic cannot be computed"
         )
         return True
+
+    def _set_aside_lost(self, journal: Journal, committed: Positions) -> bool:
+        """If entries of the journal are lost, set aside the outputs from before its beginning; return whether they are.
+
+        Nobody knows any more from which state and by which models these outputs were made.
+        """
+        if journal.former:
+            return False
+        kept = self._reader.describe([self._topics.journal])[self._topics.journal]
+        at_work = [self._partition] if journal.begin is None and self._partition in committed else []
+        lost = next(lost_journals(self._reader, self._topics, kept, [self._partition], at_work), None)
+        if lost is None and not journal.lost:
+            return False
+        forecasts, letters = self._set_aside(0, sys.maxsize if journal.start is None else journal.start)
+        if forecasts or letters:
+            what = (
+                lost.what
+                if lost and journal.start is None
+                else (f"{self._name}: the journal's entries of before offset {journal.start} are lost")
+            )
+            self._report.unknown.append(
+                f"{what}: {counted(forecasts, 'forecast')} and {counted(letters, 'dead letter')} of that time cannot be"
+                " computed"
+            )
+        return True
+
+    def _set_aside(self, first: int, until: int) -> tuple[int, int]:
+        """Forget the outputs of offsets [first, until); return how many forecasts and dead letters these are."""
+        forecasts = [key for key in self._published if first <= key[1] < until]
+        letters = [key for key in self._letters if first <= key[1] < until]
+        for key in forecasts:
+            del self._published[key]
+        for key in letters:
+            del self._letters[key]
+        return len(forecasts), len(letters)
 
     def _report_left(self) -> None:
         """Report the outputs that belong to no record; of a topic that was deleted nobody can tell."""
@@ -198,7 +224,7 @@ class _PartitionCheck:
     # -- what was written ----------------------------------------------------------------------------
 
     def _read_forecasts(self) -> None:
-        decode = msgspec.json.Decoder(_Published).decode
+        decode = msgspec.json.Decoder(Published).decode
         newest: dict[str, int] = {}
         for batch in self._all(self._topics.forecasts):
             for row, value in enumerate(batch.values):
@@ -248,12 +274,14 @@ class _PartitionCheck:
 
     # -- what should have been written ---------------------------------------------------------------
 
-    def _check_journal(self, journal: Journal) -> None:
+    def _check_journal(self, journal: Journal, *, lost: bool) -> None:
         entries = [entry for entry in journal.entries if entry.kind != "skip"]  # these look ahead
+        if lost:
+            entries = list(dropwhile(lambda entry: not entry.begins, entries))
         kinds = [entry.kind for entry in entries]
         if journal.repeated and self._expect.exactly_once:
             self._violation("the journal has two starts")
-        if kinds and kinds[0] != ("cold" if journal.former else "start"):
+        if kinds and not lost and kinds[0] != ("cold" if journal.former else "start"):
             self._violation(f"the journal begins with {kinds[0]!r}, not with 'start'")
         if not kinds and (self._published or self._letters):
             self._violation("the journal is empty, although records are answered")
@@ -271,11 +299,11 @@ class _PartitionCheck:
 
     def _unknown(self, era: Era, why: str) -> None:
         """Set the outputs of an era aside, since they cannot be computed."""
-        self._report.unknown.append(f"{self._name}: offsets {era.first} to {era.until} cannot be computed: {why}")
-        for lane, offset in [key for key in self._published if era.first <= key[1] < era.until]:
-            del self._published[lane, offset]
-        for lane, offset in [key for key in self._letters if era.first <= key[1] < era.until]:
-            del self._letters[lane, offset]
+        forecasts, letters = self._set_aside(era.first, era.until)
+        self._report.unknown.append(
+            f"{self._name}: {counted(forecasts, 'forecast')} and {counted(letters, 'dead letter')} of offsets"
+            f" {era.first} to {era.until} cannot be computed: {why}"
+        )
 
     def _compare_era(self, era: Era, journal: Journal, sure: int) -> None:
         held, _ = self._reader.bounds([self._partition])[self._partition]

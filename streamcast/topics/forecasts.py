@@ -38,6 +38,21 @@ class Forecasts:
         return Forecasts(self.record[rows], self.cutoffs[rows], self.values[rows], self.warm[rows], self.anomaly[rows])
 
 
+class Source(msgspec.Struct):
+    """The record that a forecast answers."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Published(msgspec.Struct):
+    """The part of a forecast's JSON that names its lane and its record."""
+
+    lane: str
+    source: Source
+
+
 class Encoder:
     """Writes the forecasts of one lane as JSON: fields in a fixed order, numbers of 6 significant digits or more.
 

@@ -89,6 +89,12 @@ class Journal:
         return next((entry.offset for entry in self.entries if entry.begins), None)
 
     @property
+    def lost(self) -> bool:
+        """Whether an earlier journal was lost: else the first beginning of a topic's first answers is a start."""
+        first = next((entry for entry in self.entries if entry.begins), None)
+        return first is not None and first.kind == "cold" and not self.former
+
+    @property
     def begin(self) -> int | None:
         """Where state begins: at the newest cold start, or where the first start's warm-up begins."""
         newest = self._newest_begin

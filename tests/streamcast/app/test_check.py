@@ -24,6 +24,7 @@ from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, Me
 from streamcast.consumers.transport import CodecMissing, Connection, Outgoing, Partition, TopicSpec
 from streamcast.service.assignment import Deployment, identity
 from streamcast.service.snapshots import Store
+from streamcast.service.strangers import mark_of
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.folders import Model, load_model, new_network, save_model
 from streamcast.spec.local_time import local_time
@@ -150,7 +151,7 @@ def test_the_journal_of_another_group_is_found_with_the_remedy(broker: MemoryBro
     told = checked(create=False, good=False)
     assert "FAIL group streamcast: the journal (topic forecast-journal) says that observations[2] is answered" in told
     assert "remedy: for a second service, `streamcast init --name NAME` writes settings with a group" in told
-    broker._group("streamcast").committed[Partition("observations", 2)] = 5
+    commit(broker, 5)
     assert "FAIL" not in checked(create=False)
 
 
@@ -272,6 +273,40 @@ def test_a_journal_that_kafka_has_cut_fails_the_check(broker: MemoryBroker, spec
     assert "FAIL" not in checked(create=False, cold=True)
 
 
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_journal_that_was_made_again_fails_the_check(broker: MemoryBroker, spec: ModelSpec, *, marked: bool) -> None:
+    """Without a mark, as an earlier version commits, the forecasts tell that the partition is answered."""
+    answered(broker, broker.describe(["observations"])["observations"].id)
+    if not marked:
+        forecast = b'{"lane":"champion","source":{"topic":"observations","partition":2,"offset":9}}'
+        MemoryTransport(broker, Connection("memory", "streamcast")).commit(
+            [Outgoing("forecasts", [2], [NOW], [b"a"], [forecast])], {}
+        )
+        broker.reset_offsets("streamcast", {Partition("observations", 2): 10})
+    journal = broker.describe(["forecast-journal"])["forecast-journal"]
+    broker.delete(journal.name)
+    broker.create(replace(journal))
+    told = checked(create=False, good=False)
+    assert "FAIL observations[2]: the journal (topic forecast-journal) does not say where the state began" in told
+    assert (
+        "remedy: set output.journal to the topic that the service had, if there is one; else start with empty" in told
+    )
+    assert "FAIL" not in checked(create=False, cold=True)
+
+
+def test_positions_that_another_program_set_are_a_warning_or_a_fault(broker: MemoryBroker, spec: ModelSpec) -> None:
+    answered(broker, broker.describe(["observations"])["observations"].id)
+    assert "another program" not in checked(create=False)
+    broker.reset_offsets("streamcast", {Partition("observations", 2): 4})
+    told = checked(create=False)
+    assert "warn observations[2]: another program set the group to 4, and neither forecasts nor snapshots tell" in told
+    assert "remedy: if nobody meant that, stop all workers, and give the group its positions back" in told
+    broker.reset_offsets("streamcast", {Partition("observations", 2): 40})
+    told = checked(create=False, good=False)
+    assert "FAIL observations[2]: another program set the group to 40, beyond its end, " in told
+    assert "remedy: stop all workers, and give the group a position that it can have" in told
+
+
 @pytest.mark.usefixtures("spec")
 def test_records_that_this_client_cannot_decompress_are_a_fault(
     broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
@@ -296,7 +331,7 @@ def test_a_model_that_goes_on_where_another_one_answered_is_named(
     other, first, second = (save_model(MODELS, name, spec, new_network(spec), {}) for name in ("big", "small", "small"))
     checked(create=True)
     writer = MemoryTransport(broker, Connection("memory", "streamcast"))
-    broker._group("streamcast").committed[Partition("observations", 2)] = 5
+    commit(broker, 5)
 
     def told_after(model: Model) -> str:
         begun = Entry("cold", "observations", 2, 0, models={"champion": model.digest})
@@ -312,6 +347,12 @@ def test_a_model_that_goes_on_where_another_one_answered_is_named(
     assert "warn" not in told
 
 
+def commit(broker: MemoryBroker, position: int) -> None:
+    """The service has come to this position."""
+    mark = mark_of(broker.describe(["forecast-journal"])["forecast-journal"])
+    broker._group("streamcast").commit({Partition("observations", 2): position}, mark)
+
+
 def answered(broker: MemoryBroker, topic_id: str) -> None:
     """The service has answered ten records of a partition, without a snapshot, when its topic had this identity."""
     record = json.dumps({"key": "a", "ts": NOW, "values": [1.0]}).encode()
@@ -319,7 +360,7 @@ def answered(broker: MemoryBroker, topic_id: str) -> None:
     writer = MemoryTransport(broker, Connection("memory", "streamcast"))
     writer.commit([Outgoing("observations", [2] * 10, [NOW] * 10, [b"a"] * 10, [record] * 10)], {})
     writer.commit([outgoing("forecast-journal", [begun], timestamp=0)], {})
-    broker._group("streamcast").committed[Partition("observations", 2)] = 10
+    commit(broker, 10)
 
 
 def test_a_start_that_would_be_refused_because_records_are_gone_fails_the_check(

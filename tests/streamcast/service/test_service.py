@@ -17,11 +17,12 @@ from harness.simulation.plan import load, model
 from harness.simulation.stand import GROUP, TOPICS, Stand
 from harness.streams import MINUTE, START
 from streamcast.consumers.memory.broker import Rows
-from streamcast.consumers.memory.transport import Fault
-from streamcast.consumers.transport import Batch, BrokerUnavailable, Fenced, InDoubt, Outgoing, Partition
+from streamcast.consumers.memory.transport import Fault, MemoryTransport
+from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Fenced, InDoubt, Outgoing, Partition
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import Start
 from streamcast.service.service import Service
+from streamcast.service.skipping import skip
 from streamcast.service.verification import Expectations, verify
 from streamcast.spec.folders import Model, new_network
 from streamcast.topics.observations import encode_observation
@@ -416,6 +417,59 @@ def test_a_journal_that_was_cut_is_no_new_service(stand: Stand, caplog: pytest.L
     stand.observe("a", *TEN)
     stand.serve()  # the journal knows again
     assert sources(stand) == list(range(30))
+
+
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize("way", ["loses the journal", "loses records", "makes the input again"])
+@pytest.mark.parametrize("more", [0, 3])
+@pytest.mark.parametrize("in_good_order", [True, False])
+def test_a_cold_start_that_ends_before_its_first_answer_loses_nothing(
+    stand: Stand, guarantee: Any, way: str, more: int, *, in_good_order: bool
+) -> None:
+    """Its entry goes with the first answer: until then the next start decides again, by what the topic holds then."""
+    cold = Start(allow_cold_start=True, warm_from=2)
+    stand.observe("a", *TEN)
+    stand.serve(guarantee=guarantee)
+    stand.loop.abandon()
+    if way == "loses the journal":
+        stand.broker.delete_records(Partition(TOPICS.journal, 0), 1)
+    elif way == "makes the input again":
+        stand.make_again(TOPICS.observations)
+    stand.observe("a", *TEN)
+    first = 10 if way == "makes the input again" else 20
+    if way == "loses records":
+        stand.broker.delete_records(stand.partitions[0], 12)
+    stand.serve(start=cold, guarantee=guarantee, max_records=0)
+    assert (stand.loop._busy, stand.journal().lost) == (False, False), "it has begun, and answered nothing"
+    if in_good_order:
+        stand.stop()
+    else:
+        stand.loop.abandon()
+    if way != "loses the journal":
+        stand.broker.delete_records(stand.partitions[0], 12 + more)
+    stand.observe("a", *TEN)
+    stand.serve(start=cold, guarantee=guarantee)
+    report = stand.verify(exactly_once=guarantee == "exactly_once")
+    assert report.violations == []
+    assert stand.committed() == first + 10
+    assert [entry.kind for entry in stand.journal().entries if entry.begins][-1] == "cold"
+
+
+def test_a_record_that_warms_a_cold_start_may_be_skipped_until_that_is_written_down(stand: Stand) -> None:
+    """A snapshot of the state before would hold the record."""
+    cold = Start(allow_cold_start=True, warm_from=2)
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    stand.broker.delete_records(Partition(TOPICS.journal, 0), 1)
+    stand.serve(start=cold)
+    stand.stop()
+    member = MemoryTransport(stand.broker, Connection("memory", GROUP, "0", mark=stand.mark()))
+    assert skip(member, TOPICS, stand.partitions[0], 9)
+    stand.observe("a", *TEN)
+    stand.serve(start=cold)
+    assert stand.committed() == 20
+    assert stand.verify().violations == []
 
 
 def test_records_that_are_gone_without_an_answer_are_an_error(stand: Stand) -> None:

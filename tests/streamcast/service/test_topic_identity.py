@@ -151,7 +151,7 @@ def test_a_journal_that_is_made_again_loads_no_snapshot_of_the_former(stand: Sta
     held = stand.store.newest(stand.service._assignment.header(stand.partitions[0], 0, 10, stand.journal()), 10)
     assert [offset for _, offset in held] == [10]
     stand.make_again(TOPICS.journal)
-    stand.serve(working=False)
+    stand.serve(start=COLD, working=False)
     stand.service.on_assigned({stand.partitions[0]: 10}, {stand.partitions[0]: (0, 10)})
     header = stand.service._assignment.header(stand.partitions[0], 0, 10, Journal())
     assert list(stand.store.newest(header, 10)) == []

@@ -13,6 +13,7 @@ from harness.simulation.stand import GROUP, TOPICS, Stand
 from harness.streams import START
 from streamcast.consumers.memory.broker import Log, Rows
 from streamcast.consumers.transport import Partition
+from streamcast.service.assignment import Start
 from streamcast.service.fold import Era, eras
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.topics.journal import Entry, Journal
@@ -190,6 +191,30 @@ def test_outputs_that_can_no_longer_be_computed_are_unknown_and_not_wrong(stand:
     deleted = stand.verify()
     assert deleted.violations == []
     assert "holds records only from 3 on" in deleted.unknown[0]
+
+
+@pytest.mark.parametrize("decisions", [1, 2])
+def test_outputs_from_before_the_beginning_of_a_journal_that_was_cut_are_unknown(stand: Stand, decisions: int) -> None:
+    """They were called wrong: each answered no record that the verifier knew of."""
+    stand.stop()
+    stand.observe("a", *TEN)
+    stand.serve({"champion": model("sample", 2)})
+    stand.stop()
+    stand.broker.delete_records(Partition(TOPICS.journal, 0), 1)  # what is left says which models followed
+    if decisions == 2:
+        stand.broker.delete_records(Partition(TOPICS.journal, 0), log(stand, TOPICS.journal).end)
+    report = stand.verify()
+    assert (report.violations, report.forecasts) == ([], 0)
+    (unknown,) = report.unknown
+    assert "Kafka has deleted its oldest entries: 30 forecasts and 2 dead letters of that time cannot be" in unknown
+    stand.observe("a", *TEN)
+    stand.serve({"champion": model("sample", 2)}, start=Start(allow_cold_start=True))
+    report = stand.verify()
+    assert (report.violations, report.forecasts) == ([], 10)
+    (unknown,) = report.unknown
+    assert "journal's entries of before offset 33 are lost: 30 forecasts and 2 dead letters of that time" in unknown
+    again(stand, TOPICS.forecasts, slice(35, 36))
+    assert "offset 38 is answered twice in lane champion" in stand.verify().violations[0]
 
 
 def test_keys_in_more_than_one_partition_are_named(tmp_path: Path) -> None:

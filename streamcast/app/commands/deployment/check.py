@@ -5,6 +5,7 @@ What the broker allows is asked first: a topic that this user may not describe l
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -33,19 +34,19 @@ from streamcast.engine.engine import layout
 from streamcast.errors import ModelError, SettingsError, StoreError
 from streamcast.service.assignment import (
     COLD_START,
-    JOURNAL_CUT,
     NEW_OUTPUTS,
     OWN_JOURNAL,
     SECOND_SERVICE,
     Deployment,
     another_topic,
     answered_already,
-    cut_journals,
     identity,
-    journal_cut,
+    lost_journals,
+    moved_positions,
     records_gone,
 )
-from streamcast.service.snapshots import Store
+from streamcast.service.snapshots import Header, Store
+from streamcast.service.strangers import IMPOSSIBLE, MOVED, Moved, sentence
 from streamcast.spec.folders import list_models
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
@@ -283,7 +284,7 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
             if topic == settings.output.journal and (doubt := forgetting(found[topic])):
                 say.warn(*doubt)
     good &= _newest_records(settings, reader, found[source], say)
-    return good and _own_journal(settings, reader, found[source], say)
+    return good and _own_journal(settings, reader, found[source], found[settings.output.journal], say)
 
 
 def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> bool:
@@ -320,15 +321,18 @@ def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: 
     return True
 
 
-def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> bool:
-    """Check that the group has a position wherever the journal has answers: else it would answer them again."""
-    group, topic = settings.kafka.group, settings.output.journal
+def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, kept: TopicSpec, say: _Say) -> bool:
+    """Check that the journal ``kept`` and the group's positions belong together.
+
+    Where the journal has answers and the group no position, it would answer them again.
+    """
+    group, topic = settings.kafka.group, kept.name
     own = [Partition(source.name, index) for index in range(source.partitions)]
     try:
         journals = read_journals(reader, topic, own)
         of_former = {each for each in own if source.id and journals[each].topic_id not in ("", source.id)}
         begun = [each for each in own if journals[each].start is not None and each not in of_former]
-        committed = reader.committed(begun) if begun else {}
+        committed = reader.committed(own)
     except NotAllowed:  # it has its line already
         return True
     except TransportError as error:
@@ -337,25 +341,49 @@ def _own_journal(settings: Settings, reader: Reader, source: TopicSpec, say: _Sa
         return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", OWN_JOURNAL)
     if not settings.state.allow_cold_start:
         unknown = [each for each in own if journals[each].begin is None and each not in of_former]
-        if cut := cut_journals(reader, topic, unknown):
-            return say(False, journal_cut(cut[0], topic), JOURNAL_CUT)
+        at_work = [each for each in unknown if each in committed]
+        lost = lost_journals(reader, topics_of(settings), kept, unknown, at_work)
+        if first := next(lost, None):
+            return say(False, first.what, first.remedy)
         if of_former:
             known = journals[min(of_former)].topic_id
             return say(False, another_topic(source.name, known, source.id), NEW_OUTPUTS)
-        if gone := _records_gone(settings, reader, source, {each: journals[each] for each in begun}, committed):
+        if gone := _records_gone(settings, reader, source, kept, {each: journals[each] for each in begun}, committed):
             return say(False, gone, COLD_START)
+    moved = _moved(settings, reader, source, kept, journals, {each: committed[each] for each in begun})
+    if wrong := [each.impossible for each in moved if each.impossible]:
+        return say(False, wrong[0], IMPOSSIBLE)
+    if moved:
+        say.warn(sentence(moved), MOVED)
     _swaps(settings, [journals[partition].models for partition in begun], say)
     return True
 
 
+def _moved(
+    settings: Settings, reader: Reader, source: TopicSpec, kept: TopicSpec, journals: Mapping[Partition, Journal],
+    committed: Positions,
+) -> list[Moved]:  # fmt: skip
+    """Return the positions that another program has set."""
+
+    def saved(wanted: Header) -> int | None:
+        try:
+            store = Store(settings.state.store, settings.state.retention)
+            return next((offset for _, offset in store.newest(wanted, sys.maxsize)), None)
+        except (SettingsError, StoreError):  # it has its line already
+            return None
+
+    ends = {each: end for each, (_, end) in reader.bounds(list(committed)).items()} if committed else {}
+    return moved_positions(reader, topics_of(settings), source, kept, committed, journals, ends, saved)
+
+
 def _records_gone(
-    settings: Settings, reader: Reader, source: TopicSpec, journals: Mapping[Partition, Journal], committed: Positions
-) -> str:
+    settings: Settings, reader: Reader, source: TopicSpec, kept: TopicSpec, journals: Mapping[Partition, Journal],
+    committed: Positions,
+) -> str:  # fmt: skip
     """Say of the first partition whose state can be made neither from a snapshot nor from the records, else nothing."""
     try:
         models = load_lanes(settings)
         store = Store(settings.state.store, settings.state.retention)
-        kept = reader.describe([settings.output.journal])[settings.output.journal]
         digests = {lane: model.digest for lane, model in models.items()}
         now = Deployment(digests, settings.models.champion_lane, room(settings, models))
         for partition, (held, _) in reader.bounds(list(journals)).items():

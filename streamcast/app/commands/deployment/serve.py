@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -31,6 +32,7 @@ from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
+from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.watch import TopicWatch
@@ -59,6 +61,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     health = LoopHealth(deadlines.iteration_seconds)
     telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group, health.ready)
     store = Store(settings.state.store, settings.state.retention, beat=health.beat)
+    marked = replace(who, mark=mark_of(known[topics.journal]))
     watch = TopicWatch(new_reader(settings, who), topics, known, health, _give_up)
     service = Service(
         models, reader, telemetry, topics, _start(settings),
@@ -81,7 +84,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
     try:
         loop.run(
-            new_transport(settings, who), service, topics=[topics.observations], stop=stop,
+            new_transport(settings, marked), service, topics=[topics.observations], stop=stop,
             limits=loop.BatchLimits(settings.batch.max_records, settings.batch.max_wait / 1000.0),
             deadlines=deadlines, health=health, observer=telemetry, passed=passed, on_stall=_give_up,
         )  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.deployment.connect import connection, new_transport, partitions_of, topics_of
+from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport, partitions_of, topics_of
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Partition, TopicMissing
 from streamcast.errors import SettingsError
@@ -23,11 +24,17 @@ def skip_record(settings: Settings, named: str, offset: int, console: Console) -
     """
     topics = topics_of(settings)
     partition = read_partition(named, topics.observations)
-    transport = new_transport(settings, connection(settings))
+    who = connection(settings)
+    reader = new_reader(settings, who)
     try:
         for topic in (topics.observations, topics.journal):
-            if partition.index >= len(partitions_of(transport, topic)):
+            if partition.index >= len(partitions_of(reader, topic)):
                 raise TopicMissing(f"{topic}[{partition.index}] does not exist: name a partition of the input")
+        mark = reader.marks([partition]).get(partition, "")
+    finally:
+        reader.close(CLOSE_SECONDS)
+    transport = new_transport(settings, replace(who, mark=mark))  # the service still notices a stranger's position
+    try:
         written = skip(transport, topics, partition, offset)
     finally:
         transport.close(CLOSE_SECONDS)
