@@ -62,8 +62,8 @@ def answered_up_to(reader: Reader, forecasts_topic: str, partitions: Iterable[Pa
         return {}
     decode = msgspec.json.Decoder(Published).decode
     found: Positions = {}
-    tails = {home: (max(first, end - TAIL), end) for home, (first, end) in reader.bounds(list(homes)).items()}
     try:
+        tails = {home: (max(first, end - TAIL), end) for home, (first, end) in reader.bounds(list(homes)).items()}
         read = [batch for batches in reader.read_ranges(tails) for batch in batches]
     except NotAllowed:
         return {}
