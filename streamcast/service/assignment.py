@@ -281,7 +281,7 @@ class Assignment:
         }
         ends = {each: end for each, (_, end) in bounds.items()}
         here, kept = self._found[self._topics.observations], self._found[self._topics.journal]
-        moved = moved_positions(self._reader, self._topics, here, kept, positions, journals, ends, self._recovery.saved)
+        moved = moved_positions(self._reader, self._topics, here, kept, positions, journals, ends, self._saved)
         for each in moved:
             if each.impossible:
                 raise ServiceError(f"{each.impossible}: {IMPOSSIBLE}")
@@ -290,7 +290,13 @@ class Assignment:
 
     def _continues(self, journal: Journal, topic: str) -> bool:
         """Whether state goes on, in the topic that it began in."""
-        return journal.begin is not None and journal.topic_id in ("", self._found[topic].id)
+        found = self._found[topic].id
+        return journal.begin is not None and (not found or journal.topic_id in ("", found))
+
+    def _saved(self, wanted: Header) -> int | None:
+        """Return the offset of the newest snapshot; of many partitions this takes a while."""
+        self._beat()
+        return self._recovery.saved(wanted)
 
     def _cold_start(self, partition: Partition, wanted: int, held: int) -> int:
         if not self._start.allow_cold_start:
@@ -378,6 +384,8 @@ def moved_positions(
     found = []
     for partition in strange:
         journal, position = journals[partition], committed[partition]
+        if answered.get(partition) == position:
+            continue
         former = Deployment(journal.models, journal.champion, journal.max_series)
         begin = journal.begin or 0
         snapshot = saved(identity(partition, begin, position, journal, former, here, kept))

@@ -20,8 +20,9 @@ TAIL = 100
 MOST_NAMED = 5
 
 MOVED = (
-    "if nobody meant that, stop all workers, and give the group its positions back (`kafka-consumer-groups.sh"
-    " --reset-offsets`); then find the program that uses the same kafka.group (docs/runbooks.md, Positions were moved)"
+    "if nobody meant that, and this is no first start after an upgrade, stop all workers, and give the group its"
+    " positions back (`kafka-consumer-groups.sh --reset-offsets`); then find the program that uses the same kafka.group"
+    " (docs/runbooks.md, Positions were moved)"
 )
 """What to do about ``Moved``."""
 

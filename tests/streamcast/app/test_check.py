@@ -300,7 +300,9 @@ def test_positions_that_another_program_set_are_a_warning_or_a_fault(broker: Mem
     broker.reset_offsets("streamcast", {Partition("observations", 2): 4})
     told = checked(create=False)
     assert "warn observations[2]: another program set the group to 4, and neither forecasts nor snapshots tell" in told
-    assert "remedy: if nobody meant that, stop all workers, and give the group its positions back" in told
+    assert (
+        "stop all workers, and give the group its positions back (`kafka-consumer-groups.sh --reset-offsets`)" in told
+    )
     broker.reset_offsets("streamcast", {Partition("observations", 2): 40})
     told = checked(create=False, good=False)
     assert "FAIL observations[2]: another program set the group to 40, beyond its end, " in told
