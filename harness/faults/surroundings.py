@@ -53,7 +53,7 @@ def topics_made_again(names: Sequence[str], *, at_once: bool) -> Round:
             refused.process.join(BEGIN_SECONDS)
             if not refused.ended or "allow_cold_start" not in refused.log():
                 cluster.tally.violations.append(f"a start was not refused with the remedy: {refused.log()[-1500:]}")
-            cluster.change({"state.allow_cold_start": True})
+        cluster.change({"state.allow_cold_start": True})  # of a new journal, too, where the group kept positions
         cluster.feed(200)
 
     return round_
