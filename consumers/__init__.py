@@ -7,6 +7,7 @@ In reading order:
     health.py       what other threads see of the loop; deadlines and the watchdog
     membership.py   the partitions of one group member: waiting, paused, sought
     positions.py    at least once: positions that are committed after their answers
+    marks.py        what is committed beside a position, as both clients can read it
     committing.py   the steps of a commit and the sorting of errors, which the clients share
     background.py   client calls without a deadline of their own
     handshake.py    why a broker refuses a connection, before a client begins

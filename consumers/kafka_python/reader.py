@@ -15,6 +15,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, Of
 from kafka.protocol.admin import DescribeGroupsRequest
 from kafka.structs import OffsetAndMetadata
 
+from streamcast.consumers import marks
 from streamcast.consumers.background import ended_within, started
 from streamcast.consumers.handshake import Security, require_accepted
 from streamcast.consumers.kafka_python.complaints import condense
@@ -183,7 +184,7 @@ class KafkaReader:
 
     def marks(self, partitions: Sequence[Partition]) -> dict[Partition, str]:
         """See ``Reader.marks``."""
-        return {partition: found.metadata or "" for partition, found in self._fetched(partitions).items()}
+        return {partition: marks.read(found.metadata) for partition, found in self._fetched(partitions).items()}
 
     def _fetched(self, partitions: Sequence[Partition]) -> dict[Partition, OffsetAndMetadata]:
         """What the group has committed."""

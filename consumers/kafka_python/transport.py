@@ -35,6 +35,7 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
+from streamcast.consumers import marks
 from streamcast.consumers.background import started
 from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
 from streamcast.consumers.kafka_python.connections import connected_producer
@@ -334,7 +335,7 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         self._membership.pending.answered(answer if isinstance(answer, Exception) else None)
 
     def _marked(self, positions: Positions) -> dict[TopicPartition, OffsetAndMetadata]:
-        mark = self._connection.mark
+        mark = marks.written(self._connection.mark)
         return {TopicPartition(*each): OffsetAndMetadata(offset, mark, -1) for each, offset in positions.items()}
 
     def _send(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> list[Any]:

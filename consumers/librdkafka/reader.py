@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from streamcast.consumers import marks
 from streamcast.consumers.background import ended_within
 from streamcast.consumers.handshake import Security, require_accepted
 from streamcast.consumers.librdkafka.complaints import condense, log
@@ -211,7 +212,7 @@ class LibrdReader:
 
     def marks(self, partitions: Sequence[Partition]) -> dict[Partition, str]:
         """See ``Reader.marks``."""
-        return {partition: found.metadata or "" for partition, found in self._fetched(partitions).items()}
+        return {partition: _mark(found) for partition, found in self._fetched(partitions).items()}
 
     def _fetched(self, partitions: Sequence[Partition]) -> dict[Partition, TopicPartition]:
         """What the group has committed."""
@@ -442,3 +443,11 @@ def columns(partition: Partition, messages: Sequence[Any], position: int) -> Bat
         position,
         headers if any(headers) else None,
     )
+
+
+def _mark(committed: TopicPartition) -> str:
+    """Return the mark beside a position; nothing where the client has read on into its memory: ours end before."""
+    try:
+        return marks.read(committed.metadata)
+    except UnicodeDecodeError:
+        return ""

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -407,6 +408,28 @@ def test_a_mark_is_committed_beside_every_position_until_another_program_moves_i
     join(stranger, source)
     stranger.begin({partition: 4})
     assert (reader.committed([partition]), reader.marks([partition])) == ({partition: 4}, {partition: ""})
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize("writer", [KafkaTransport, LibrdTransport])
+def test_both_clients_read_the_marks_of_either(
+    kafka: str, writer: Callable[[Connection], Transport], guarantee: Literal["exactly_once", "at_least_once"]
+) -> None:
+    topic, group, mark = f"topic-{uuid.uuid4().hex}", uuid.uuid4().hex, "streamcast " + "A" * 22
+    transport = writer(Connection(kafka, group, guarantee=guarantee, mark=mark))
+    partitions = [Partition(topic, index) for index in range(50)]
+    readers: list[Reader] = [transport, KafkaTransport(Connection(kafka, group)), LibrdReader(Connection(kafka, group))]
+    try:
+        transport.create([TopicSpec(topic, len(partitions))])
+        transport.subscribe([topic], heard := Heard())
+        until(lambda: bool(heard.assigned), transport)
+        transport.begin(dict.fromkeys(partitions, 3))
+        for reader in readers[1:]:
+            assert set(reader.marks(partitions).values()) == {mark}
+    finally:
+        for reader in readers:
+            reader.close(10)
 
 
 def test_a_restarted_process_ends_what_its_predecessor_left_open(world: World) -> None:
