@@ -1,10 +1,13 @@
 """Speed of the service on one real Kafka, compared with a bare loop and with one written by hand.
 
-    python -m benchmarks.throughput [--records 200000] [--rounds 5] [--paced-rounds 3] [--json FILE]
+    python -m benchmarks.throughput [--records 200000] [--rounds 5] [--paced-rounds 3] [--instances 1 2] [--json FILE]
 
 Every row is one process over the same input topic (1,000 series in 4 partitions).  Rows run one after the other, round
 after round; the table has their medians, and the ratio to the bare loop of the same client and guarantee.  The loops
 run at polls of 1,000 and 5,000, of which the faster counts; the service runs at its default of 10,000.
+
+Several instances of the service share the partitions of one group; each is a process of one core.  Their rate is of the
+time in which all of them commit.
 
 Latency is measured at a fixed 1,000 records/s, each sent without waiting for the ones before it, and ends when a reader
 of the output topic outside the process has the answer.  It has two starts: the poll that consumed the record (the time
@@ -21,11 +24,12 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +49,8 @@ from streamcast.consumers.transport import Connection, Outgoing, TopicSpec
 
 SERIES, PARTITIONS, RATE = 1_000, 4, 1_000
 RUN_SECONDS = 300.0
+GROUP_SECONDS = 9.0
+"""How long instances have to share the partitions."""
 FIRST_MS = 1_700_000_000_000
 
 
@@ -57,9 +63,10 @@ class Case:
     guarantee: str
     poll: int
     model: str = ""
+    instances: int = 1
 
     def command(self, bootstrap: str, topic: str, records: int, seconds: float = 0.0) -> tuple[list[str], str]:
-        """Return the command to start and the topic of its answers."""
+        """Return the command to start (each instance of several with more options), and the topic of its answers."""
         out = f"out-{uuid.uuid4().hex[:12]}"
         options = ["--client", self.client, "--guarantee", self.guarantee, "--poll", str(self.poll)]
         if self.loop != "service":
@@ -69,14 +76,14 @@ class Case:
         return [sys.executable, "-m", *command, "--seconds", str(seconds)], f"{out}-forecasts"
 
 
-def rows(clients: Sequence[str], models: Sequence[str]) -> list[Case]:
+def rows(clients: Sequence[str], models: Sequence[str], instances: Sequence[int]) -> list[Case]:
     """Return everything to measure, in the order of the table."""
     found = []
     for client in clients:
         for guarantee in ("at_least_once", "exactly_once"):
             found += [Case(client, "bare", guarantee, poll) for poll in (1_000, 5_000)]
             found += [Case(client, "per_record", guarantee, 5_000)] if client == "kafka-python" else []
-            found += [Case(client, "service", guarantee, 10_000, model) for model in models]
+            found += [Case(client, "service", guarantee, 10_000, model, n) for model in models for n in instances]
     return found
 
 
@@ -120,7 +127,29 @@ def measure_rate(row: Case, kafka: LocalKafka, writer: KafkaTransport, records: 
     command, out = row.command(kafka.bootstrap_servers, "input", records // 4 if row.loop == "per_record" else records)
     if row.loop != "service":
         writer.create([TopicSpec(out, PARTITIONS)])
-    return result(start(command))
+    return _rate_of_several(command, out, row.instances) if row.instances > 1 else result(start(command))
+
+
+def _rate_of_several(command: Sequence[str], group: str, instances: int) -> dict[str, Any]:
+    """Run instances of the service in one group, which begin at once; return their rate while all of them commit."""
+    with tempfile.TemporaryDirectory() as scratch:
+        begin = Path(scratch) / "begin"
+        several = [
+            start([*command, "--group", group, "--instance", str(number), "--hold", str(begin)])
+            for number in range(instances)
+        ]
+        time.sleep(GROUP_SECONDS)
+        begin.touch()
+        ended = [result(process) for process in several]
+    if not all(one["commits"] for one in ended):
+        raise RuntimeError(f"not all of {instances} instances had records to commit: run with more --records")
+    first, last = (edge(one["commits"][place][0] for one in ended) for edge, place in ((max, 0), (min, -1)))
+    done = sum(records for one in ended for at, records in one["commits"] if first < at <= last)
+    if not done:
+        raise RuntimeError(f"{instances} instances did not commit at the same time: run with more --records")
+    records = sum(one["records"] for one in ended)
+    cpu_us = sum(one["cpu_us"] * one["records"] for one in ended) / records
+    return {"records_per_s": round(done / (last - first)), "records": records, "cpu_us": round(cpu_us, 1)}
 
 
 def measure_latency(row: Case, kafka: LocalKafka, writer: KafkaTransport, seconds: float) -> dict[str, float]:
@@ -219,11 +248,12 @@ def _watch(bootstrap: str, topic: str, records: int, answers: list[Answer], ende
 
 
 def run(
-    clients: Sequence[str], models: Sequence[str], records: int, rounds: int, paced_rounds: int, seconds: float
-) -> list[dict[str, Any]]:
-    """Measure every row and return the figures."""
+    clients: Sequence[str], models: Sequence[str], records: int, rounds: int, paced_rounds: int, seconds: float,
+    instances: Sequence[int] = (1,),
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Measure every row and return the figures; latencies are those of one instance."""
     console = Console(stderr=True)
-    listed = rows(clients, models)
+    listed = rows(clients, models, instances)
     rates: dict[Case, list[dict[str, Any]]] = {row: [] for row in listed}
     found = []
     with LocalKafka(measured=True) as kafka:
@@ -236,11 +266,11 @@ def run(
                 rates[row].append(measure_rate(row, kafka, writer, records))
                 console.print(f"round {number + 1}/{rounds} {row}: {rates[row][-1]['records_per_s']:,}/s")
         best = _better_poll(listed, rates)
-        ages: dict[Case, list[dict[str, float]]] = {row: [] for row in best}
+        ages: dict[Case, list[dict[str, float]]] = {row: [] for row in best if row.instances == 1}
         for number in range(paced_rounds + 1 if paced_rounds else 0):
-            for row in best:
-                ages[row].append(measure_latency(row, kafka, writer, seconds))
-                console.print(f"latency, round {number}/{paced_rounds} {row}: {ages[row][-1]}")
+            for row, measured in ages.items():
+                measured.append(measure_latency(row, kafka, writer, seconds))
+                console.print(f"latency, round {number}/{paced_rounds} {row}: {measured[-1]}")
         for row, measured in ages.items():
             counted = measured[1:]
             best[row] |= {name: statistics.median(m[name] for m in counted) for name in (counted or [{}])[0]}
@@ -257,17 +287,13 @@ def _better_poll(listed: Sequence[Case], rates: dict[Case, list[dict[str, Any]]]
     medians = {row: statistics.median(r["records_per_s"] for r in rates[row]) for row in listed}
     best: dict[Case, dict[str, Any]] = {}
     for row in listed:
-        rivals = [
-            r
-            for r in listed
-            if (r.client, r.loop, r.guarantee, r.model) == (row.client, row.loop, row.guarantee, row.model)
-        ]
+        rivals = [r for r in listed if replace(r, poll=0) == replace(row, poll=0)]
         if medians[row] == max(medians[r] for r in rivals):
             values = [r["records_per_s"] for r in rates[row]]
             typical = min(rates[row], key=lambda r: abs(r["records_per_s"] - medians[row]))
             best[row] = {
                 "client": row.client, "loop": row.loop, "guarantee": row.guarantee, "model": row.model,
-                "poll": row.poll,
+                "poll": row.poll, "instances": row.instances,
                 "records_per_s": round(medians[row]), "slowest": min(values), "fastest": max(values),
                 **{k: v for k, v in typical.items() if k not in ("records_per_s", "records", "commits", "polls")},
             }  # fmt: skip
@@ -284,7 +310,8 @@ def tables(found: Sequence[dict[str, Any]]) -> tuple[Table, Table]:
     ages = lean(*what, *since, numbers=since, title="Latency, ms: p50/p99/p99.9")
     for entry in found:
         guarantee = entry["guarantee"].removesuffix("_once").replace("_", " ")
-        named = (entry["client"], guarantee, entry["model"] or entry["loop"].replace("_", " "))
+        several = f", {entry['instances']} of them" if entry.get("instances", 1) > 1 else ""
+        named = (entry["client"], guarantee, (entry["model"] or entry["loop"].replace("_", " ")) + several)
         rates.add_row(*named, f"{entry['records_per_s']:,}", f"{entry['of_bare']:.2f}", str(entry.get("cpu_us", "")))
         if "created_p50_ms" in entry:
             ages.add_row(*named, *(_quantiles(entry, since) for since in ("consumed", "created")))
@@ -305,9 +332,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15.0, help="of each latency measurement")
     parser.add_argument("--clients", nargs="+", default=["kafka-python", "librdkafka"])
     parser.add_argument("--models", nargs="+", default=["gru", "lstm-attention", "default"])
+    parser.add_argument("--instances", nargs="+", type=int, default=[1], help="of the service, in one group")
     parser.add_argument("--json", type=Path)
     a = parser.parse_args()
-    found = run(a.clients, a.models, a.records, a.rounds, a.paced_rounds, a.seconds)
+    found = run(a.clients, a.models, a.records, a.rounds, a.paced_rounds, a.seconds, a.instances)
     for table in tables(found):
         if table.row_count:
             show(table)
