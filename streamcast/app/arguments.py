@@ -17,8 +17,9 @@ R = TypeVar("R")
 
 WORDS: Mapping[object, str] = {
     bool: "True or False", int: "a whole number", float: "a number", str: "a text", Mapping: "a dict",
+    Callable: "a function",
 }  # fmt: skip
-"""The kinds that are checked, besides lists of them; frames, paths and functions are passed on as they are."""
+"""The kinds that are checked, besides lists of them; frames and paths are passed on as they are."""
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -88,7 +89,7 @@ def _plain(value: object) -> object:
     """Return NumPy's numbers as Python's, and what holds several items as a list."""
     if isinstance(value, np.generic):
         return value.item()
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Mapping | Callable) or not isinstance(value, Iterable):
         return value
     return [_plain(item) for item in value]
 

@@ -9,6 +9,7 @@ frame that follow the last target of their series hold what is known ahead: they
 from __future__ import annotations
 
 import inspect
+import itertools
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,11 +37,11 @@ from streamcast.offline.evaluation.frames import quantile_columns
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
-from streamcast.offline.training.fit import OnProgress, Options, fit
+from streamcast.offline.training.fit import OnProgress, Options, Progress, fit
 from streamcast.offline.training.untrained import refuse_for_no_network
 from streamcast.spec.folders import VERSION, Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
-from streamcast.spec.zero import AS_NETWORK
+from streamcast.spec.zero import AS_NETWORK, has_no_network
 from streamcast.wording import span_name
 
 if TYPE_CHECKING:
@@ -267,6 +268,10 @@ class Forecaster:
                 f"refit is {refit}: expected True, False, or after how many windows the model is trained again"
             )
         spec = self.model.spec
+        if refit and has_no_network(spec):
+            raise SpecError(
+                f"refit is {refit}: it trains again, and a model without a network learns from every row: leave it out"
+            )
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history = self._outcomes(frame, names)
         wanted = cutoffs_of(history, spec, n_windows, spec.horizon if step_size is None else step_size)
@@ -435,8 +440,11 @@ def quantiles_of(level: Sequence[float]) -> tuple[float, ...]:
     if wrong := [each for each in level if not 1 <= each < 100]:
         share = f"; is it {100 * wrong[0]:g} percent?" if 0 < wrong[0] < 1 else ""
         raise SpecError(f"level is {wrong[0]!r}: expected percentages from 1 to below 100, such as [80, 95]{share}")
-    sides = {round(side, 6) for each in level for side in (0.5 - each / 200, 0.5 + each / 200)}
-    return tuple(sorted({0.5, *sides}))
+    sides = {each: (round(0.5 - each / 200, 6), round(0.5 + each / 200, 6)) for each in sorted(level)}
+    for one, other in itertools.pairwise(sides):
+        if sides[one] == sides[other]:
+            raise SpecError(f"level has {one!r} and {other!r}, which are one interval: leave one of them out")
+    return tuple(sorted({0.5, *itertools.chain.from_iterable(sides.values())}))
 
 
 def _versions(folder: Path) -> list[int]:
@@ -471,17 +479,23 @@ def _series_named(series: Sequence[str | int], known: Sequence[str]) -> list[str
 
 @contextmanager
 def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProgress]:
-    """Return what follows a training: the caller's function, a bar in the notebook, or nothing."""
-    if on_progress is not None or not progress:
+    """Return what follows a training: the caller's function, a bar in the notebook, both or nothing."""
+    own: OnProgress = on_progress or (lambda _progress: None)
+    if not progress:
         with compiling_logged():
-            yield on_progress or (lambda _progress: None)
+            yield own
         return
     from rich.console import Console
 
     from streamcast.app.progress import progress_bar
 
     with progress_bar(Console()) as follow:
-        yield follow
+
+        def both(at: Progress) -> None:
+            follow(at)
+            own(at)
+
+        yield both
 
 
 def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windows: int) -> None:

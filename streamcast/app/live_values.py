@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from streamcast.spec.model_spec import Column
 from streamcast.topics.epochs import MILLISECONDS
 from streamcast.topics.observations import LARGEST_VALUE, LATEST_MS, LONGEST_KEY
 
-Number = float | Decimal | np.integer[Any] | np.floating[Any]
+Number = float | Decimal | Fraction | np.integer[Any] | np.floating[Any]
 Time = date | str | float | np.integer[Any] | np.floating[Any] | np.datetime64
 
 
@@ -29,9 +30,11 @@ def number(value: object, column: Column) -> float:
     if column.categories is not None:
         name = category(value)
         return float(column.categories.index(name)) if name in column.categories else -1.0
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating | Decimal):
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{column.name} is {value!r}: expected a number, {int(value)}, or None where it is missing")
+    if not isinstance(value, int | float | np.integer | np.floating | Decimal | Fraction):
         raise TypeError(f"{column.name} is {value!r}: expected a number, or None where it is missing")
-    if abs(float(value)) > LARGEST_VALUE:
+    if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
         raise ValueError(f"{column.name} is {value!r}: it must lie within ±{LARGEST_VALUE:g}; give None for missing")
     return float(value)
 
@@ -87,6 +90,8 @@ def _epoch(ts: float | np.integer[Any] | np.floating[Any]) -> int:
 
 
 def _is_missing(value: object) -> bool:
-    if isinstance(value, float | np.floating | Decimal):
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, float | np.floating):
         return math.isnan(value)
     return value is None or value is pd.NA or value is pd.NaT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from streamcast.errors import HistoryError, ModelError, Option, OptionError
 from streamcast.models.spec import SpecError, listed, nearest
 from streamcast.models.zoo import MODELS
+from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec import zero
@@ -53,6 +55,7 @@ def new_spec(
     """
     if horizon < 1:
         raise SpecError(Option.HORIZON, f" is {horizon}: expected at least 1 bar")
+    _require_a_column_each(quantiles)
     for name in online or ():
         if name not in Online.model_fields:
             raise SpecError(Option.ONLINE, f" names {listed(name, Online.model_fields)}")
@@ -64,6 +67,16 @@ def new_spec(
         )  # fmt: skip
     except ValidationError as error:
         raise wrong_spec(error) from None
+
+
+def _require_a_column_each(quantiles: Sequence[float]) -> None:
+    """Raise SpecError for two quantiles whose forecasts would have one column."""
+    for low, high in itertools.pairwise(sorted(set(quantiles))):
+        if (column := quantile_column("model", low)) == quantile_column("model", high):
+            raise SpecError(
+                Option.QUANTILES, f" has {low!r} and {high!r}, which forecasts call by one name, {column}: leave one of"
+                " them out",
+            )  # fmt: skip
 
 
 def require_target(history: History) -> None:

@@ -50,7 +50,8 @@ class Stream:
 
     def update(
         self, key: str | int, ts: Time, y: Number | None,
-        ahead: Mapping[str, Sequence[Number | str | None] | None] | None = None, **inputs: Number | str | None,
+        ahead: Mapping[str, Sequence[Number | str | None] | None] | None = None,
+        inputs: Mapping[str, Number | str | None] | None = None, **named: Number | str | None,
     ) -> bool:  # fmt: skip
         """Take one observation; return whether it gave a forecast.
 
@@ -59,18 +60,15 @@ class Stream:
         ``key`` names the series, as in a frame: 7 is "7".  ``ts`` is a time (in the stream's time zone if it names
         none) or epoch milliseconds; a text has the ``time_format`` of the forecaster, or is ISO 8601.  ``ahead`` has
         the known inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon
-        are ignored.  The rules are those of a record in the service: None, NaN and pd.NA are missing.  Raises TypeError
-        for an unknown input, or a key or value of the wrong kind, ValueError for an infinite value or one beyond
-        ±1e100, for a key that is empty or too long, for a time in another form or unit, for one in the future that is
-        far from all others (the model's ``ttl``), and for a local time that clocks repeat or skip; the stream is then
-        as it was.
+        are ignored.  Inputs are keywords, such as ``temp=18.0``, or items of ``inputs``, which takes those that are
+        called like a parameter, too: ``inputs={"key": 3}``.  The rules are those of a record in the service: None, NaN
+        and pd.NA are missing.  Raises TypeError for an unknown input, or a key or value of the wrong kind, ValueError
+        for an infinite value or one beyond ±1e100, for a key that is empty or too long, for a time in another form or
+        unit, for one in the future that is far from all others (the model's ``ttl``), and for a local time that clocks
+        repeat or skip; the stream is then as it was.
         """
         name, columns = series_key(key), self._model.spec.series.columns
-        unknown = set(inputs) - {column.name for column in columns[1:]}
-        if unknown:
-            known = ", ".join(column.name for column in columns[1:]) or "none"
-            raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {known}")
-        given = {**inputs, columns[0].name: y}
+        given = {**_inputs(inputs, named, [column.name for column in columns[1:]]), columns[0].name: y}
         values = np.array([[number(given.get(column.name), column) for column in columns]])
         time = np.array([milliseconds(ts, self._timezone, self._time_format)])
         self._refuse_far_ahead(ts, int(time[0]))
@@ -162,6 +160,20 @@ class Stream:
                 self._newest[key] = (cutoff, values_HQ)
                 answered = True
         return answered
+
+
+def _inputs(
+    listed: Mapping[str, Number | str | None] | None, named: Mapping[str, Number | str | None], known: Sequence[str]
+) -> Mapping[str, Number | str | None]:
+    """Return the inputs of an update, from its dict and its keywords; raises TypeError for an unknown or double one."""
+    if not isinstance(listed, Mapping | None):
+        raise TypeError(f"update: inputs is {listed!r}: expected a dict, such as {{{(*known, 'temp')[0]!r}: 3.5}}")
+    given = {**(listed or {}), **named}
+    if len(given) < len(listed or ()) + len(named):
+        raise TypeError(f"update: {sorted(set(listed or ()) & set(named))} are in inputs and keywords: give them once")
+    if unknown := set(given) - set(known):
+        raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {', '.join(known) or 'none'}")
+    return given
 
 
 def compiling_logged() -> AbstractContextManager[None]:

@@ -1,8 +1,8 @@
 """The values of a history's columns: numbers, or categories with their table.
 
 A column is numeric if its values are numbers, with decimal commas where the source allows them.  Otherwise it holds
-categories; a column of numbers with other words in it, with other decimal commas, of dates or of lists is refused.
-A model's own columns keep the kind that the model stores.
+categories; a column of numbers with other words in it, with other decimal commas, or of dates is refused; so is a
+target of words.  A model's own columns keep the kind that the model stores.
 
 Shapes: N rows, C columns.
 """
@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Option
+from streamcast.offline.history.objects import is_number, plain
 from streamcast.topics.observations import LARGEST_VALUE
 from streamcast.wording import counted
 
@@ -51,9 +52,11 @@ def values_of(
     values_NC = np.empty((len(frame), len(names)))
     categories: dict[str, tuple[str, ...]] = {}
     for place, name in enumerate(names):
-        column = frame[name]
         known = place == 0 or name in kinds
         is_categories = kinds.get(name) is not None if known else None
+        column = frame[name] if is_categories else plain(frame[name], target=place == 0)
+        if place == 0:
+            _refuse_words(column, frame[list(names[1:])])
         if commas and not is_categories and (pointed := _with_points(column, numeric=known)) is not None:
             _mention_thousands(column, pointed, changes)
             column = pointed
@@ -80,6 +83,27 @@ def values_of(
         changes.append(f"read as missing: {counted(int(extreme.sum()), 'value')} infinite or beyond ±{LARGEST_VALUE:g}")
         values_NC[extreme] = np.nan
     return values_NC, categories
+
+
+def _refuse_words(target: pd.Series, inputs: pd.DataFrame) -> None:
+    """Raise HistoryError for a target without any number: another column was meant, perhaps one of the ``inputs``."""
+    if is_number(target):
+        return
+    rows_M = np.flatnonzero(target.notna() & ~target.isin(MISSING))
+    given = target.iloc[rows_M]
+    texts = given.astype(str).reset_index(drop=True)
+    numbers = pd.to_numeric(given.astype(object), errors="coerce")  # of times as such it returns their epochs
+    if numbers.notna().any() or texts.str.fullmatch(f"{_COMMAS}|{_THOUSANDS}").any():
+        return
+    if (firsts := texts.drop_duplicates().iloc[:2]).empty:
+        return
+    shown = " and ".join(f"{text!r} in row {row + 1}" for text, row in zip(firsts, rows_M[firsts.index], strict=True))
+    numeric = [repr(name) for name in inputs if is_number(inputs[name])]
+    hold = f" ({', '.join(numeric[:SHOWN])} {'hold' if numeric[1:] else 'holds'} numbers)" if numeric else ""
+    raise HistoryError(
+        f"column {target.name!r}, the target, holds no number: it is {shown}. If another column is meant{hold}, name it"
+        " with ", Option.TARGET_COL, "; if not, write its values as plain numbers, such as 12.5",
+    )  # fmt: skip
 
 
 def _mention_thousands(column: pd.Series, pointed: pd.Series, changes: list[str]) -> None:
@@ -110,7 +134,7 @@ def _with_points(column: pd.Series, *, numeric: bool) -> pd.Series | None:
 
     None if it has none, or may hold categories: unless it must be ``numeric``, most of its texts must have such commas.
     """
-    if not _is_text(column):
+    if is_number(column):
         return None
     given = column[column.notna() & ~column.isin(MISSING)].astype(str)
     number = given.str.fullmatch(_COMMAS)
@@ -128,7 +152,7 @@ def _numbers(column: pd.Series, *, categories: bool | None, commas: bool) -> NDA
     """Return a column as numbers, None if it holds categories; raises HistoryError if it must be numbers and is not."""
     if categories:
         return None
-    if not _is_text(column):
+    if is_number(column):
         return column.to_numpy(np.float64, na_value=np.nan)
     named = column.astype(object)
     given = named.where(~named.isin(MISSING), None)
@@ -200,13 +224,13 @@ def _name(value: object) -> str:
 
 
 def _refuse_what_is_no_category(column: pd.Series, *, commas: bool) -> None:
-    """Raise HistoryError for numbers with other words in them, decimal commas, dates and lists."""
+    """Raise HistoryError for numbers with other words in them, decimal commas, dates and bytes."""
     present = column[column.notna()]
-    first = present.iloc[0]
-    if not isinstance(first, str | bool | np.bool_ | float | int) and not pd.api.types.is_scalar(first):
+    if isinstance(first := present.iloc[0], bytes):
         raise HistoryError(
-            f"column {column.name!r} holds {first!r}; expected numbers or texts. Leave it out of ", Option.COLUMNS
-        )
+            f"column {column.name!r} holds bytes, such as {first!r}; expected numbers or texts: decode them, such as"
+            f" with df[{column.name!r}].str.decode('utf-8'), or leave it out of ", Option.COLUMNS,
+        )  # fmt: skip
     texts = present.astype(str)
     distinct = pd.Series(texts.unique())
     comma = distinct.str.fullmatch(r"\s*[+-]?\d+,\d+\s*")
@@ -225,7 +249,3 @@ def _refuse_what_is_no_category(column: pd.Series, *, commas: bool) -> None:
         unread = column.notna() & pd.to_numeric(column.astype(str), errors="coerce").isna()
         parts = _no_number(column, unread, commas=commas).args
         raise HistoryError(*parts, "; or leave the column out of ", Option.COLUMNS)
-
-
-def _is_text(column: pd.Series) -> bool:
-    return not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column))

@@ -11,6 +11,7 @@ import pytest
 from streamcast import Forecaster, Options
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
+from streamcast.offline.training.fit import Progress
 
 HOURS = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=96, freq="h"), "y": np.arange(96.0) % 24})
 INPUTS = HOURS.assign(unique_id="norm", temp=1.0, wind=np.arange(96.0))
@@ -38,6 +39,7 @@ def fitted() -> Forecaster:
         ({"lower": "0"}, "lower is '0': expected a number"),
         ({"level": [0.9]}, r"level is 0.9: expected percentages .* such as \[80, 95\]; is it 90 percent\?"),
         ({"level": [80], "quantiles": (0.1, 0.5, 0.9)}, "both choose the intervals; leave one of them out"),
+        ({"level": [80, 95, 80.00001]}, "level has 80 and 80.00001, which are one interval: leave one of them out"),
     ],
 )
 def test_an_argument_of_another_kind_is_refused_with_what_was_expected(given: dict[str, Any], said: str) -> None:
@@ -85,6 +87,29 @@ def test_an_unknown_argument_is_refused_with_the_nearest_or_all_of_them(fitted: 
         fitted.predict(h=3)  # type: ignore[call-arg]
 
 
+def test_what_follows_a_training_is_a_function() -> None:
+    for wrong in (3, "print", [print]):
+        with pytest.raises(SpecError, match=r"on_progress is .*: expected a function$"):
+            new().fit(INPUTS, on_progress=wrong)  # type: ignore[arg-type]
+    assert len(new().fit(INPUTS, on_progress=print).predict(INPUTS)) == 6
+
+
+def test_a_training_reports_to_a_function_and_shows_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Progress] = []
+    small = {"kind": "gru", "hidden": 8, "layers": 1}
+    new(model=small, options=Options(epochs=1, updates=2)).fit(INPUTS, on_progress=seen.append, progress=True)
+    assert seen
+    assert "epoch 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("quantiles", [(0.1, 0.1000001, 0.5), (0.4999999, 0.49999995, 0.5)])
+def test_quantiles_that_forecasts_call_by_one_name_are_refused(quantiles: tuple[float, ...]) -> None:
+    with pytest.raises(SpecError, match=r"quantiles has .* and .*, which forecasts call by one name, model-lo-"):
+        new(quantiles=quantiles).fit(INPUTS)
+    near = new(quantiles=(0.1, 0.100001, 0.5)).fit(INPUTS).predict(INPUTS)
+    assert list(near.columns[3:]) == ["m", "m-lo-79.9998", "m-lo-80"]
+
+
 def test_one_item_is_a_list_of_one(fitted: Forecaster) -> None:
     pd.testing.assert_frame_equal(fitted.predict(INPUTS, level=80), fitted.predict(INPUTS, level=[80]))  # type: ignore[arg-type]
     assert list(new(level=95).fit(INPUTS).predict(INPUTS).columns[3:]) == ["m", "m-lo-95", "m-hi-95"]
@@ -109,6 +134,8 @@ def test_numbers_of_numpy_are_numbers(fitted: Forecaster) -> None:
         ({"n_windows": "2"}, "n_windows is '2': expected a whole number"),
         ({"n_windows": 2, "step_size": 0}, "n_windows is 2 and step_size 0: expected at least 1 of each"),
         ({"refit": -1}, "refit is -1: expected True, False, or after how many windows the model is trained again"),
+        ({"refit": True}, "refit is True: it trains again, and a model without a network learns from every row"),
+        ({"refit": 2}, "refit is 2: it trains again, and a model without a network learns from every row: leave it"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(fitted: Forecaster, given: dict[str, Any], said: str) -> None:

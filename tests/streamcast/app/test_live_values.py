@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_a_time_before_all_others_changes_nothing(forecaster: Forecaster, time: 
     pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e200, Decimal("1e200"), "12", True, [1.0]])
+@pytest.mark.parametrize("value", [np.inf, 1e200, Decimal("-1e200"), 10**400, "12", True, np.True_, 1j, [1.0]])
 def test_a_value_that_the_service_refuses_is_an_error_and_leaves_the_stream_as_it_was(
     forecaster: Forecaster, value: Any
 ) -> None:
@@ -96,7 +97,7 @@ def test_a_value_that_the_service_refuses_is_an_error_and_leaves_the_stream_as_i
     pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
 
 
-@pytest.mark.parametrize("value", [None, pd.NA, pd.NaT, float("nan"), np.float32("nan"), Decimal("nan")])
+@pytest.mark.parametrize("value", [None, pd.NA, pd.NaT, np.nan, np.float32("nan"), Decimal("nan"), Decimal("snan")])
 def test_every_kind_of_missing_is_missing(forecaster: Forecaster, value: Any) -> None:
     stream, other = fed(forecaster), fed(forecaster)
     assert stream.update("a", START + 60 * HOUR, value, temp=value)
@@ -109,6 +110,39 @@ def test_a_decimal_and_numpys_numbers_are_numbers(forecaster: Forecaster) -> Non
     assert stream.update("a", START + 60 * HOUR, Decimal("12.5"), temp=np.int32(1))
     assert other.update("a", START + 60 * HOUR, 12.5, temp=1.0)
     pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
+
+
+def test_a_fraction_is_a_number(forecaster: Forecaster) -> None:
+    stream, other = fed(forecaster), fed(forecaster)
+    assert stream.update("a", START + 60 * HOUR, Fraction(25, 2), temp=Fraction(1))
+    assert other.update("a", START + 60 * HOUR, 12.5, temp=1.0)
+    pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
+
+
+def test_an_input_may_be_called_as_a_parameter_of_update_is() -> None:
+    names = ["key", "ts", "y", "ahead", "inputs", "self", "unit cost"]
+    frame = pd.DataFrame({"day": pd.date_range("2026-01-01", periods=60), "sales": np.arange(60.0) % 7})
+    frame = frame.join(pd.DataFrame({name: np.arange(60.0) for name in names}))
+    forecaster = Forecaster("zero", horizon=2, id_col=None, time_col="day", target_col="sales").fit(frame)
+    live = forecaster.stream(frame.iloc[:59])
+    assert live.update("sales", frame.day[59], frame.sales[59], inputs={name: frame[name][59] for name in names})
+    expected = forecaster.stream(frame).forecast("sales")
+    pd.testing.assert_frame_equal(live.forecast("sales"), expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"inputs": 3.5}, r"update: inputs is 3.5: expected a dict, such as \{'temp': 3.5\}"),
+        ({"inputs": {"temp": 1.0}, "temp": 2.0}, r"update: \['temp'\] are in inputs and keywords: give them once"),
+        ({"inputs": {"wind": 1.0}, "tide": 2.0}, r"update: the model has no inputs \['tide', 'wind'\]; it has temp"),
+    ],
+)
+def test_inputs_that_are_no_dict_double_or_unknown_are_refused(
+    forecaster: Forecaster, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        fed(forecaster).update("a", START + 60 * HOUR, 1.0, **given)
 
 
 def test_an_update_that_fails_within_the_engine_leaves_the_stream_as_it_was(
