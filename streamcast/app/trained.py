@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +35,7 @@ def quality(model: Model) -> list[str]:
     sums = SumsByStep.of_facts(found)
     if not sums.over_all().outcomes:
         return [_why_unmeasured(model)]
-    unseen = "held out until the final training" if model.facts.get("refit_updates") else "which were not trained on"
+    unseen = _unseen(model.facts, found)
     naive = baseline(model.spec)
     first, *steps = lines(sums, found["nominal"], naive)
     zone = zone_of(model)
@@ -55,6 +56,13 @@ def quality(model: Model) -> list[str]:
         of = f"{without:.3f} of {short_name(naive)}'s error on the same outcomes"
         said.append(f"A model without a network (zero) came to {of}: it is better here.")
     return said
+
+
+def _unseen(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """Return which training has seen the outcomes that a quality is of: also that of the model that it went on from."""
+    if facts.get("from_last", -1) >= found.get("from", math.inf):
+        return f"of which {facts['from']} was trained on some or all, so that it looks better than it is"
+    return "held out until the final training" if facts.get("refit_updates") else "which were not trained on"
 
 
 def _why_unmeasured(model: Model) -> str:
@@ -112,6 +120,8 @@ def training_line(model: Model) -> str:
         began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
     went = f"the validation loss went from {began} to {facts['validation_loss']:.4f}"
     took = f"({facts['seconds']:.0f} s; {ENDED[facts['stopped']]})"
+    if "from" in facts and not facts["best_epoch"]:
+        took += f"; no epoch was better, so the weights are those of {facts['from']}"
     if losses := facts.get("member_losses"):
         there, asked = len(losses), facts["members_asked"]
         networks = counted(asked, "network") if there == asked else f"{there} of {counted(asked, 'network')}"

@@ -54,8 +54,14 @@ class Model:
 
     @property
     def trained_until(self) -> int | None:
-        """The time (epoch ms) of the newest row that weights were trained on; None where nothing was trained."""
-        return None if isinstance(self.network, NoNetwork) else self.facts.get("last")
+        """The time (epoch ms) of the newest row that weights were trained on; None where nothing was trained.
+
+        A training that went on from another model has weights that saw that model's rows, too.
+        """
+        if isinstance(self.network, NoNetwork):
+            return None
+        known = [self.facts[name] for name in ("last", "from_last") if self.facts.get(name) is not None]
+        return max(known, default=None)
 
     @property
     def last_trained_bar(self) -> int | None:
@@ -219,7 +225,8 @@ def resolve(root: Path, reference: str) -> tuple[str, str]:
     name, _, wanted = reference.partition("@")
     versions = _versions(root / name) if NAME.fullmatch(name) else []
     if not versions:
-        raise ModelError(f"model {reference!r}: no such model under {root}; {_there_are(root)}")
+        hint = _named_by(Path(reference)) or _there_are(root)
+        raise ModelError(f"model {reference!r}: no such model under {root}; {hint}")
     if wanted in ("", "latest"):
         return name, str(max(versions))
     if VERSION.fullmatch(wanted) and int(wanted) in versions:
@@ -231,6 +238,14 @@ def resolve(root: Path, reference: str) -> tuple[str, str]:
         f"model {name}@{wanted}: there is no such version or alias; there are versions "
         f"{', '.join(map(str, sorted(versions))) or 'none'} and aliases {', '.join(sorted(known)) or 'none'}"
     )
+
+
+def _named_by(path: Path) -> str:
+    """Return how to name the model whose folder, or that of one of its versions, a path leads to; '' for none."""
+    folder, version = (path.parent, f"@{path.name}") if (path / "spec.json").is_file() else (path, "")
+    if not _versions(folder):
+        return ""
+    return f"{path} is one, in the folder of models {folder.parent}: name it {folder.name}{version}, and that folder"
 
 
 def _there_are(root: Path) -> str:

@@ -137,7 +137,7 @@ def _readable(model: Model) -> dict[str, object]:
     spec, facts = model.spec, model.facts
     times = {
         f"training {name}": moment(facts[name], zone_of(model))
-        for name in ("first", "last", "held_out_from")
+        for name in ("first", "last", "from_last", "held_out_from")
         if isinstance(facts.get(name), int)
     }
     return {

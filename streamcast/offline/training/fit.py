@@ -227,7 +227,8 @@ def fit(
             break
         if trained[-1].interrupted:
             break
-    model = _model(history, seen, parts[1], spec, trained, options.seed, on_progress)
+    begun = None if initial is None else whole
+    model = _model(history, seen, parts[1], spec, trained, options.seed, on_progress, begun)
     if not beside_zero:
         return model
     return replace(model, facts={**model.facts, "quality": compared_with_zero(model.facts["quality"], spec, history)})
@@ -244,8 +245,6 @@ class _Trained(NamedTuple):
     refit_updates: int | None
     """None where Ctrl-C ended the final training."""
     seconds: float
-    given: bool
-    """Whether its first weights were given."""
 
     @property
     def interrupted(self) -> bool:
@@ -298,14 +297,17 @@ def _train(
         stopped = _layer_by_layer(run) or run.train()
         best = copy.deepcopy(run.network).cpu().eval()
         refitted = 0 if stopped == "interrupted" else _refit(run, options, np.concatenate([train_P, validation_P]))
-    return _Trained(network.cpu().eval(), best, run, stopped, refitted, run.seconds, first is not None)
+    return _Trained(network.cpu().eval(), best, run, stopped, refitted, run.seconds)
 
 
 def _model(
     history: History, seen: Sequences, validation_P: Ints, spec: ModelSpec, trained: Sequence[_Trained], seed: int,
-    on_progress: OnProgress,
+    on_progress: OnProgress, initial: Network | None,
 ) -> Model:  # fmt: skip
-    """Return the model of the networks that were trained, with its quality; after Ctrl-C its members may be fewer."""
+    """Return the model of the networks that were trained, with its quality; after Ctrl-C its members may be fewer.
+
+    ``initial`` is the network that they began as, if one was given.
+    """
     asked, ended = one_of(spec.network)[1], [one.stopped for one in trained]
     if len(trained) < asked or trained[-1].interrupted:
         ended.append("interrupted")
@@ -316,12 +318,15 @@ def _model(
     losses = [run.best for run in runs]
     with one_thread(seed):
         quality = _quality(best, history, seen, validation_P, lambda: on_progress(runs[-1].scoring()))
-        loss = _loss_together(runs, best.network)
+        loss = _loss_together(runs, best.network, [run.best for run in runs])
+        began = float(np.mean([run.first for run in runs]))
+        if initial is not None:
+            began = _loss_together(runs, initial, [run.first for run in runs])
     facts = {
         "epochs": max(run.epoch for run in runs), "whole_epochs": min(run.whole_epochs for run in runs),
         "best_epoch": max(run.best_epoch for run in runs),
         "validation_loss": loss, **({"members_asked": asked, "member_losses": losses} if asked > 1 else {}),
-        ("initial_loss" if trained[0].given else "highway_loss"): float(np.mean([run.first for run in runs])),
+        ("highway_loss" if initial is None else "initial_loss"): began,
         "seconds": round(sum(one.seconds for one in trained), 1),
         "stopped": next(reason for reason in ENDINGS if reason in ended),
         "series": len(history.keys), "rows": len(history), "bars_trained": len(runs[0].train_P),
@@ -331,9 +336,8 @@ def _model(
     return Model(spec, together([one.network for one in trained]), facts=facts)
 
 
-def _loss_together(runs: Sequence[_Run], network: Network) -> float:
-    """Return the validation loss of the networks together; at Ctrl-C the mean of what each has alone."""
-    alone = [run.best for run in runs]
+def _loss_together(runs: Sequence[_Run], network: Network, alone: Sequence[float]) -> float:
+    """Return the validation loss of several networks together; at Ctrl-C the mean of what each has ``alone``."""
     try:
         return runs[0].loss(network) if len(runs) > 1 else alone[0]
     except KeyboardInterrupt:

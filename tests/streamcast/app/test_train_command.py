@@ -84,6 +84,29 @@ def test_several_networks_are_trained_shown_and_trained_on(data: Path, tmp_path:
     assert "leave out --members" in " ".join(refused.output.replace("│", "").split())
 
 
+def test_a_training_that_goes_on_says_what_it_did_not_better_and_what_it_has_seen(data: Path, tmp_path: Path) -> None:
+    few = ("--option", "rows=8", "--option", "positions=64", "--option", "updates=10")
+    common = ("--epochs", 1, "--models", tmp_path / "models", *few)
+    small = '{"kind": "gru", "hidden": 8, "layers": 1, "members": 2}'
+    ran("train", data, "--name", "wave", "--model", small, "--horizon", 4, "--hold-out", 0.1, *common)
+    ruin = ("--option", "learning_rate=0.5", "--option", "average=0")
+    said = " ".join(ran("train", data, "--from", "wave@1", "--hold-out", 0.3, *common, *ruin).split())
+    first, second = (load_model(tmp_path / "models", f"wave@{version}") for version in (1, 2))
+    loss = first.facts["validation_loss"], second.facts["initial_loss"], second.facts["validation_loss"]
+    assert second.digest == first.digest
+    assert loss[1] == loss[2] != loss[0], "another part validates"
+    assert f"the validation loss went from {loss[1]:.4f} (wave@1) to {loss[2]:.4f} together" in said
+    assert "no epoch was better, so the weights are those of wave@1" in said
+    assert "of which wave@1 was trained on some or all, so that it looks better than it is" in said
+    until = first.facts["last"]
+    assert second.trained_until == first.trained_until == until > second.facts["last"]
+    told = " ".join(ran("backtest", data, "--model", "wave@2", "--models", tmp_path / "models").split())
+    assert "The model was trained on bars up to" not in told
+    begins = re.search(r"scored from (\S+ \S+) UTC, where the data begin that the model was not trained on", told)
+    assert begins
+    assert pd.Timestamp(begins[1], tz="UTC").timestamp() * 1_000 >= until
+
+
 def test_a_model_is_trained_pruned_trained_on_and_imitated(data: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     common = ("--models", models, "--option", "rows=8", "--option", "positions=64", "--option", "updates=30")

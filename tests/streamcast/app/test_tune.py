@@ -17,7 +17,7 @@ from streamcast.app.commands.files.train import train
 from streamcast.app.commands.files.tune import tune
 from streamcast.app.options import Columns, SearchOptions, SpecOptions, TrainingOptions
 from streamcast.errors import HistoryError
-from streamcast.models.spec import SpecError
+from streamcast.models.spec import SpecError, one_of
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import fit, quality
 from streamcast.quality import SumsByStep
@@ -69,6 +69,16 @@ def test_a_search_does_not_read_the_part_that_its_backtest_scores(data: Path, tm
     searched(data, replace(one, hold_out=0.0), tmp_path)
     whole = load_model(tmp_path, "tuned@2").facts
     assert (whole["last"], whole["held_out_from"]) == (history.ts_N[-1], None)
+
+
+def test_a_search_on_days_does_not_say_that_it_trains_several_networks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=300), "y": np.arange(300.0) % 7})
+    days.to_csv(tmp_path / "days.csv", index=False)
+    assert "1 trial," in searched(tmp_path / "days.csv", replace(SEARCH, networks=("gru",), trials=1), tmp_path / "m")
+    assert "networks are trained" not in capsys.readouterr().err
+    assert one_of(load_model(tmp_path / "m", "tuned").spec.network)[1] == 1
 
 
 def test_a_search_says_what_a_training_says_of_the_file_and_the_spec(

@@ -103,6 +103,12 @@ def test_an_alias_means_a_version_until_it_means_another(root: Path) -> None:
     ]
 
 
+def test_a_path_to_a_model_is_answered_with_its_name_and_folder(root: Path) -> None:
+    for path, name in ((root / "load" / "1", "load@1"), (root / "load", "load")):
+        with pytest.raises(ModelError, match=f"in the folder of models {root}: name it {name}, and that folder$"):
+            load_model(root / "elsewhere", str(path))
+
+
 @pytest.mark.parametrize("reference", ["none", "load@3", "load@champion", "load@01", "load@²", "load@-1", "load@1\n"])
 def test_a_model_that_is_not_there_is_named_with_those_that_are(root: Path, reference: str) -> None:
     with pytest.raises(ModelError, match=r"load|versions 1"):

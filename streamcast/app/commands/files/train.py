@@ -68,8 +68,9 @@ def train(
     for part, other in (("from", start), ("teacher", teacher)):
         if other is not None:
             facts[part] = f"{other.name}@{other.version}"
-    if start is not None and "whole_loss" in start.facts:
-        facts["whole_loss"] = start.facts["whole_loss"]
+    if start is not None:
+        facts |= {"from_last": start.trained_until}
+        facts |= {name: start.facts[name] for name in ("whole_loss",) if name in start.facts}
     saved = save_model(folder, name or (start.name if start else "model"), model.spec, model.network, facts)
     report_saved(saved, whole, data, folder, console)
     return 0

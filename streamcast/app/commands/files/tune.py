@@ -114,7 +114,7 @@ def tune(
     history, held_out_from = held_out(whole, options.hold_out)
     require_target(history)
     # What does not fit, no trial would mend; and all trials have these choices.
-    say_choices(history, chosen_spec(history, wanted, options.networks[0], read_as.timezone), wanted)
+    say_choices(history, chosen_spec(history, wanted, {"kind": options.networks[0]}, read_as.timezone), wanted)
     optuna.logging.set_verbosity(logging.ERROR)  # a failed trial ends the search by its error, which has the words
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=options.seed), pruner=optuna.pruners.MedianPruner(3, 2)
