@@ -89,8 +89,7 @@ def as_pandas(source: Any, names: Names) -> tuple[pd.DataFrame, Names]:
     """
     frame = _pandas(source, names)
     if names.time_col not in frame.columns and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
-        index = frame.index.to_timestamp() if isinstance(frame.index, pd.PeriodIndex) else frame.index
-        frame = frame.set_axis(index.rename(names.time_col)).reset_index()
+        frame = frame.set_axis(frame.index.rename(names.time_col)).reset_index()
     if names.id_col == ID and ID not in frame.columns and ID not in frame.index.names:
         names = replace(names, id_col=None)
     return frame, names

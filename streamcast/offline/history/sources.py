@@ -23,13 +23,14 @@ _INDEX = ("index", "level_0")
 
 def load(
     source: str | Path | pd.DataFrame, named: Collection[str], inputs: Collection[str] | None, texts: Collection[str],
-    notes: list[str], changes: list[str],
+    notes: list[str], changes: list[str], *, of_model: bool,
 ) -> tuple[pd.DataFrame, bool]:  # fmt: skip
     """Return the source as a frame, and whether commas in it may be decimal commas.
 
     The ``texts`` columns are texts; where ``inputs`` are given, there are no other columns.  ``named`` are the columns
-    that hold series, times and target, each with an option of its own.  What was guessed goes into ``notes``, what was
-    read as something else into ``changes``.  Raises HistoryError when it cannot be read or a wanted column is absent.
+    that hold series, times and target, each with an option of its own; the inputs may be those ``of_model``.  What was
+    guessed goes into ``notes``, what was read as something else into ``changes``.  Raises HistoryError when it cannot
+    be read or a wanted column is absent.
     """
     wanted = list(dict.fromkeys([*named, *(inputs or ())]))
     if isinstance(source, pd.DataFrame):
@@ -39,7 +40,7 @@ def load(
         where = str(source)
     frame = _with_index(frame, wanted)
     levels = [str(name) for name in frame.index.names if name is not None]
-    _require([*frame.columns, *levels], wanted, named, where)
+    _require([*frame.columns, *levels], wanted, named, where, of_model=of_model)
     return (frame if inputs is None else frame[wanted]), commas
 
 
@@ -105,8 +106,9 @@ def _with_index(frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
     return frame.reset_index(levels) if levels else frame
 
 
-def _require(present: list[str], wanted: list[str], named: Collection[str], where: str) -> None:
+def _require(present: list[str], wanted: list[str], named: Collection[str], where: str, *, of_model: bool) -> None:
     """Raise HistoryError for a wanted column that is not present; one that is ``named`` has an option that names it."""
+    remedy = ". The model reads it as an input: add it, empty where it is not known" if of_model else ""
     for name in wanted:
         if name not in present:
             by_folded = {str(column).casefold(): column for column in present}
@@ -114,7 +116,7 @@ def _require(present: list[str], wanted: list[str], named: Collection[str], wher
             hint = f", did you mean {by_folded[near[0]]!r}?" if near else "."
             has = f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}"
             if name not in named:
-                raise HistoryError(has)
+                raise HistoryError(has + remedy)
             raise HistoryError(
                 f"{has}: say which is which with ",
                 Option.ID_COL,

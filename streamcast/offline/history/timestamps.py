@@ -63,14 +63,16 @@ def read_timestamps(
     """Return the times of N rows; raises TimestampError, SettingsError for the zone.
 
     Numbers are epoch seconds, milliseconds, microseconds or nanoseconds: all of them in one unit, which their size
-    shows; with a ``time_format`` they are texts, such as 20260131.  In the hour that clocks repeat in autumn, a series'
-    first row with a local time is read as summer time and its second as winter time, in the source's own order; in a
-    series whose newest row comes first it is the other way round.
+    shows; with a ``time_format`` they are texts, such as 20260131. Periods are their starts.  In the hour that clocks
+    repeat in autumn, a series' first row with a local time is read as summer time and its second as winter time, in the
+    source's own order; in a series whose newest row comes first it is the other way round.
     """
     if column.isna().any():
         raise TimestampError(f"row {int(np.flatnonzero(column.isna())[0]) + 1} has no time; expected one in every row")
     if pd.api.types.is_numeric_dtype(column) and time_format is None:
         return _from_numbers(column)
+    if isinstance(column.dtype, pd.PeriodDtype):
+        column = column.dt.to_timestamp()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         notes = _other_zone(str(column.dtype.tz), timezone)
         return Times(_milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), notes, Written(zoned=True))

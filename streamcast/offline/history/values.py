@@ -55,8 +55,8 @@ def values_of(
         known = place == 0 or name in kinds
         is_categories = kinds.get(name) is not None if known else None
         column = frame[name] if is_categories else plain(frame[name], target=place == 0)
-        if place == 0:
-            _refuse_words(column, frame[list(names[1:])])
+        if known and not is_categories:
+            _refuse_words(column, frame[list(names[1:])] if place == 0 else None)
         if commas and not is_categories and (pointed := _with_points(column, numeric=known)) is not None:
             _mention_thousands(column, pointed, changes)
             column = pointed
@@ -85,12 +85,15 @@ def values_of(
     return values_NC, categories
 
 
-def _refuse_words(target: pd.Series, inputs: pd.DataFrame) -> None:
-    """Raise HistoryError for a target without any number: another column was meant, perhaps one of the ``inputs``."""
-    if is_number(target):
+def _refuse_words(column: pd.Series, inputs: pd.DataFrame | None) -> None:
+    """Raise HistoryError for a column that must be numbers and has none: a model's, or the target, beside ``inputs``.
+
+    Where it is the target, another column was meant, perhaps one of the inputs.
+    """
+    if is_number(column):
         return
-    rows_M = np.flatnonzero(target.notna() & ~target.isin(MISSING))
-    given = target.iloc[rows_M]
+    rows_M = np.flatnonzero(column.notna() & ~column.isin(MISSING))
+    given = column.iloc[rows_M]
     texts = given.astype(str).reset_index(drop=True)
     numbers = pd.to_numeric(given.astype(object), errors="coerce")  # of times as such it returns their epochs
     if numbers.notna().any() or texts.str.fullmatch(f"{_COMMAS}|{_THOUSANDS}").any():
@@ -98,10 +101,15 @@ def _refuse_words(target: pd.Series, inputs: pd.DataFrame) -> None:
     if (firsts := texts.drop_duplicates().iloc[:2]).empty:
         return
     shown = " and ".join(f"{text!r} in row {row + 1}" for text, row in zip(firsts, rows_M[firsts.index], strict=True))
+    if inputs is None:
+        raise HistoryError(
+            f"column {column.name!r}, in which the model reads numbers, holds none: it is {shown}; give it the numbers"
+            " that it had in training"
+        )
     numeric = [repr(name) for name in inputs if is_number(inputs[name])]
     hold = f" ({', '.join(numeric[:SHOWN])} {'hold' if numeric[1:] else 'holds'} numbers)" if numeric else ""
     raise HistoryError(
-        f"column {target.name!r}, the target, holds no number: it is {shown}. If another column is meant{hold}, name it"
+        f"column {column.name!r}, the target, holds no number: it is {shown}. If another column is meant{hold}, name it"
         " with ", Option.TARGET_COL, "; if not, write its values as plain numbers, such as 12.5",
     )  # fmt: skip
 

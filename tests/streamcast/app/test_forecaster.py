@@ -514,6 +514,12 @@ def test_a_models_kind_decides_how_a_column_is_read_and_updated() -> None:
     assert np.isnan(number(float("nan"), columns[2]))
 
 
+def test_a_frame_without_an_input_of_the_model_is_refused_with_the_remedy(fitted: Forecaster) -> None:
+    with pytest.raises(HistoryError, match=r"no column 'load'.* The model reads it as an input: add it, empty where"):
+        fitted.predict(frame_of(60).drop(columns="load"))
+    assert len(fitted.predict(frame_of(60).assign(load=None))) == 12
+
+
 def test_a_frame_without_any_target_is_refused() -> None:
     hours = pd.date_range("2026-01-01", periods=60, freq="h")
     named = r"column 'y' has no value in the 60 rows .* another target with target_col"

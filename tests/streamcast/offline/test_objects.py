@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from streamcast import Forecaster
 from streamcast.errors import HistoryError
 from streamcast.offline.history.read import History, read
 
@@ -104,3 +105,23 @@ def test_a_target_of_words_is_said_to_be_the_wrong_column_and_the_others_are_nam
 def test_a_target_of_numbers_with_a_word_is_asked_whether_the_word_means_missing() -> None:
     with pytest.raises(HistoryError, match=r"column 'y' is '-' in row 2, among 2 numbers; .*if '-' means missing"):
         history_of(["1", "-", "3"], "y")
+
+
+def test_words_in_an_input_in_which_a_model_reads_numbers_are_no_marks_of_missing() -> None:
+    frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=3), "y": 1.0, "promo": ["no", "yes", None]})
+    said = r"column 'promo', in which the model reads numbers, holds none: it is 'no' in row 1 and 'yes' in row 2; give"
+    with pytest.raises(HistoryError, match=said):
+        read(frame, id_col=None, columns=["promo"], kinds={"y": None, "promo": None})
+    empty = read(frame.assign(promo=None), id_col=None, columns=["promo"], kinds={"y": None, "promo": None})
+    assert np.isnan(empty.values_NC[:, 1]).all()
+
+
+@pytest.mark.parametrize("freq", ["W", "W-WED", "M", "Q", "Y", "D", "h"])
+@pytest.mark.parametrize("place", ["column", "index", "level"])
+def test_periods_are_their_starts(freq: str, place: str) -> None:
+    periods = pd.period_range("2020-01-01", periods=12, freq=freq)
+    frame = pd.DataFrame({"unique_id": "a", "ds": periods, "y": range(12)})
+    given = {"column": frame, "index": frame.set_index("ds"), "level": frame.set_index(["unique_id", "ds"])}[place]
+    expected = frame.assign(ds=periods.to_timestamp())
+    found, wanted = (Forecaster("zero", horizon=2).fit(each).predict(each) for each in (given, expected))
+    pd.testing.assert_frame_equal(found, wanted)
