@@ -110,7 +110,7 @@ class HistoryWarning(UserWarning):
 
 
 class TrainingWarning(UserWarning):
-    """A model was trained so shortly that its forecasts may be poor and its intervals wrong."""
+    """A model was trained so shortly that its forecasts may be poor, or is tested on what it was trained on."""
 
 
 class StreamcastError(Exception):

@@ -261,7 +261,7 @@ class Forecaster:
         the wanted place.  A HistoryWarning names series with fewer windows.  Times come back as in ``predict``.  With
         ``refit`` the model is trained again for each window (or for every ``refit``-th one) on the rows up to its first
         cutoff, with the spec of this forecaster.  Without it the model is used as it is: on bars that it was trained
-        on, it looks better than it is.
+        on, it looks better than it is, and a TrainingWarning says so.
         """
         if refit < 0:
             raise SpecError(
@@ -276,6 +276,8 @@ class Forecaster:
         history = self._outcomes(frame, names)
         wanted = cutoffs_of(history, spec, n_windows, spec.horizon if step_size is None else step_size)
         grid = spec.series.grid
+        if not refit:
+            self._warn_of_trained_bars(grid.start(grid.bar(int(wanted.cutoff.min())) + 1))
         windows = wanted.sort_values("cutoff").groupby("unique_id").cumcount(ascending=False).sort_index()
         parts, model = [], self._unnamed
         for place, window in enumerate(range(int(windows.max()), -1, -1) if refit else [-1]):
@@ -291,6 +293,17 @@ class Forecaster:
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
+
+    def _warn_of_trained_bars(self, first_ms: int) -> None:
+        """Warn where the model was trained on bars from the first that is forecast on."""
+        until = self.model.trained_until
+        if until is not None and first_ms <= until:
+            _warn(
+                f"the model was trained on bars up to {moment(until, self._timezone)}, and the windows begin at"
+                f" {moment(first_ms, self._timezone)}: on bars that both have, it looks better than it is. Ask for"
+                " refit=True, or fit on the rows before the windows",
+                TrainingWarning,
+            )
 
     def _refitted(self, past: History, follow: OnProgress) -> Model:
         """Return the model trained again on the rows before a window."""

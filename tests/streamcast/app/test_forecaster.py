@@ -22,6 +22,8 @@ from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.frames import forecast_frame
 
 OPTIONS = Options(epochs=1, updates=20, rows=4, chunk=16, positions=64)
+SEEN = pytest.mark.filterwarnings("ignore:the model was trained on bars up to")
+"""For tests to which it is all the same how good the forecasts of ``cross_validation`` are."""
 
 
 def frame_of(bars: int = 300) -> pd.DataFrame:
@@ -116,6 +118,7 @@ def test_predict_returns_every_series_horizon_in_nixtlas_columns(fitted: Forecas
     assert (found["load"] <= found["load-hi-80"]).all()
 
 
+@SEEN
 def test_cross_validation_forecasts_from_past_cutoffs_beside_what_came(fitted: Forecaster) -> None:
     df = frame_of()
     found = fitted.cross_validation(df, n_windows=3, step_size=4)
@@ -209,6 +212,7 @@ def test_an_unfitted_forecaster_says_so() -> None:
         Forecaster().predict(frame_of(10))
 
 
+@SEEN
 def test_readings_are_forecast_as_the_bars_they_make() -> None:
     hours, readings = bars_and_readings(bars=200)
     frame = pd.DataFrame({
@@ -264,6 +268,7 @@ def test_what_is_known_ahead_becomes_part_of_the_spec(knowing: Forecaster) -> No
     assert (spec.season, spec.lower) == ((24,), 0.0)
 
 
+@SEEN
 @pytest.mark.parametrize("form", ["aware", "texts"])
 def test_times_that_name_a_zone_come_back_as_instants(knowing: Forecaster, form: str) -> None:
     local = weather_of()
@@ -314,6 +319,7 @@ def test_a_training_ends_with_the_last_target_and_not_with_what_is_known_ahead(
     assert "Quality from 2026-01-12 00:00:00 to 2026-01-13 01:00:00 UTC" in CliRunner().invoke(app, command).output
 
 
+@SEEN
 def test_a_column_that_is_not_declared_known_never_shows_its_future(knowing: Forecaster) -> None:
     df = weather_of()
     planted = df.assign(leak=df.leak.fillna(1e6))
@@ -324,6 +330,7 @@ def test_a_column_that_is_not_declared_known_never_shows_its_future(knowing: For
     )
 
 
+@SEEN
 def test_windows_of_a_frame_with_a_future_end_with_its_last_y(knowing: Forecaster) -> None:
     df = weather_of()
     windows = knowing.cross_validation(df, n_windows=2)
