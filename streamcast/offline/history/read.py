@@ -30,6 +30,7 @@ from streamcast.offline.history.sources import ids_of, load, row_counters
 from streamcast.offline.history.timestamps import TimestampError, Written, read_timestamps
 from streamcast.offline.history.values import values_of
 from streamcast.spec.calendar_bars import Calendar, Grid
+from streamcast.spec.durations import DAY_MS, HOUR_MS
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name
 from streamcast.topics.observations import LONGEST_KEY
@@ -149,6 +150,8 @@ def read(
     refuse_a_row_far_away(keys, series_N, ts_N, found_grid)
     _mention_targets(keys, series_N, values_NC[:, 0], notes, changes)
     grid = found_grid.grid
+    if written.zoned and not ticks and not kinds:
+        _mention_days_of_another_zone(ts_N, grid, changes)
     return History(
         keys, series_N, ts_N, values_NC, names, grid.freq, categories, tuple(notes + found_grid.notes),
         tuple(changes + found_grid.changes), grid.offset, grid.calendar, written,
@@ -306,6 +309,17 @@ def _corrected(
         ))  # fmt: skip
     kept: NDArray[np.intp] = order_N[np.append(~again, [True])]
     return kept
+
+
+def _mention_days_of_another_zone(ts_N: NDArray[np.int64], grid: Grid, changes: list[str]) -> None:
+    """Say so where local days, whose clocks change, are rows of days that do not."""
+    hours_N = (ts_N - grid.offset) % grid.freq
+    if grid.calendar is None and grid.freq % DAY_MS == 0 and np.isin(hours_N, (HOUR_MS, grid.freq - HOUR_MS)).any():
+        changes.append(Message(
+            f"{counted(int((hours_N > 0).sum()), 'row')} of {len(ts_N):,} start at another hour than the bars of"
+            f" {bar_name(grid)}, which are days of UTC: forecasts have the times of the bars. Days follow the clocks of"
+            " a place with ", Option.TIMEZONE,
+        ))  # fmt: skip
 
 
 def _mention_targets(

@@ -586,3 +586,13 @@ def test_a_stream_names_zones_as_its_frame_does(zone: str | None, tmp_path: Path
         for time, y in zip(frame.ds, frame.y, strict=True):
             empty.update("y", time, y)
         assert empty.forecast("y").ds.tolist() == expected.tolist()
+
+
+def test_local_days_that_are_read_as_days_of_utc_are_warned_of_and_a_zone_makes_them_right() -> None:
+    days = pd.date_range("2026-01-01", periods=120, tz="Europe/Berlin")
+    frame = pd.DataFrame({"ds": days, "y": np.arange(120.0) % 7})
+    said = r"\d+ rows of 120 start at another hour than the bars of 1d, which are days of UTC.* place with timezone$"
+    with pytest.warns(HistoryWarning, match=said):
+        Forecaster("zero", horizon=2).fit(frame)
+    found = Forecaster("zero", horizon=2, timezone="Europe/Berlin").fit(frame).cross_validation(frame, n_windows=40)
+    assert found.ds.isin(days).all()
