@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -103,9 +104,10 @@ def _pandas(source: Any, names: Names) -> pd.DataFrame:
     if hasattr(source, "collect") and not hasattr(source, "__arrow_c_stream__"):  # a lazy frame of polars
         source = source.collect()
     if not hasattr(source, "__arrow_c_stream__"):
+        remedy = f"; is it a file? Read it first, such as with pd.read_csv({str(source)!r})"
         raise HistoryError(
             f"df is a {type(source).__name__}: expected a frame of pandas or polars, or another table with the Arrow"
-            " interface"
+            f" interface{remedy if isinstance(source, str | Path) else ''}"
         )
     try:
         import pyarrow as pa

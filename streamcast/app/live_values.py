@@ -17,7 +17,7 @@ from streamcast.topics.epochs import MILLISECONDS
 from streamcast.topics.observations import LARGEST_VALUE, LATEST_MS, LONGEST_KEY
 
 Number = float | Decimal | Fraction | np.integer[Any] | np.floating[Any]
-Time = date | str | float | np.integer[Any] | np.floating[Any] | np.datetime64
+Time = date | str | float | pd.Period | np.integer[Any] | np.floating[Any] | np.datetime64
 
 
 def number(value: object, column: Column) -> float:
@@ -59,13 +59,15 @@ def category(value: object) -> str:
 def milliseconds(ts: object, timezone: str, time_format: str | None = None) -> int:
     """Return a time as epoch milliseconds; one that names no zone is read in ``timezone``.
 
-    A text is in the form ``time_format``, as the texts of a frame are, or ISO 8601.  Raises TypeError for a value that
-    is no time, ValueError for another text, for a number that is no epoch milliseconds, and for a local time that
-    clocks repeat or skip.
+    A period is its start; a text is in the form ``time_format``, as the texts of a frame are, or ISO 8601.  Raises
+    TypeError for a value that is no time, ValueError for another text, for a number that is no epoch milliseconds, and
+    for a local time that clocks repeat or skip.
     """
     if isinstance(ts, int | float | np.integer | np.floating) and not isinstance(ts, bool):
         written = number_in_form(int(ts), timezone, time_format) if isinstance(ts, int | np.integer) else None
         return _epoch(ts) if written is None else written
+    if isinstance(ts, pd.Period):
+        ts = ts.start_time
     if not isinstance(ts, str | date | np.datetime64):
         raise TypeError(f"ts is {ts!r}: expected a time such as 2026-01-31 13:00, a pd.Timestamp or epoch milliseconds")
     try:

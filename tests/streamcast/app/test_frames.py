@@ -79,6 +79,8 @@ def test_an_arrow_table_is_a_frame(fitted: Forecaster) -> None:
     pd.testing.assert_frame_equal(fitted.predict(pa.Table.from_pandas(frame_of())), expected)
     with pytest.raises(HistoryError, match="df is a list: expected a frame of pandas or polars"):
         fitted.predict([1, 2, 3])
+    with pytest.raises(HistoryError, match=r"df is a str: .*Read it first, such as with pd.read_csv\('load.csv'\)"):
+        fitted.predict("load.csv")
 
 
 class Polars:

@@ -206,6 +206,7 @@ def test_without_a_form_only_iso_is_read(forecaster: Forecaster, text: str) -> N
         (202607011200, "%Y%m%d%H%M", "2026-07-01 12:00"),
         (START + 1, "%Y%m%d%H%M", "2025-01-01 00:00:00.001"),
         (pd.Timestamp(START + 1, unit="ms"), None, "2025-01-01 00:00:00.001"),
+        (pd.Period("2025-01-03", freq="W"), None, "2024-12-30"),
     ],
 )
 def test_a_time_is_that_of_a_frame_with_it(given: Any, form: str | None, instant: str) -> None:
