@@ -122,7 +122,7 @@ def read(
     texts = [*_listed(id_col), *(name for name, table in kinds.items() if table)]
     notes: list[str] = []
     changes: list[str] = []
-    frame, commas = load(source, named, columns, texts, notes, changes, of_model=bool(kinds))
+    frame, commas = load(source, named, columns, texts, notes, changes, of_model=kinds)
     if frame.empty:
         raise HistoryError("the source holds no rows; expected at least one observation")
     inputs = _inputs(frame, named, columns, kinds, notes, changes)

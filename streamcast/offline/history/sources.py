@@ -23,12 +23,12 @@ _INDEX = ("index", "level_0")
 
 def load(
     source: str | Path | pd.DataFrame, named: Collection[str], inputs: Collection[str] | None, texts: Collection[str],
-    notes: list[str], changes: list[str], *, of_model: bool,
+    notes: list[str], changes: list[str], *, of_model: Collection[str],
 ) -> tuple[pd.DataFrame, bool]:  # fmt: skip
     """Return the source as a frame, and whether commas in it may be decimal commas.
 
     The ``texts`` columns are texts; where ``inputs`` are given, there are no other columns.  ``named`` are the columns
-    that hold series, times and target, each with an option of its own; the inputs may be those ``of_model``.  What was
+    that hold series, times and target, each with an option of its own; a model reads those ``of_model``.  What was
     guessed goes into ``notes``, what was read as something else into ``changes``.  Raises HistoryError when it cannot
     be read or a wanted column is absent.
     """
@@ -106,9 +106,10 @@ def _with_index(frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
     return frame.reset_index(levels) if levels else frame
 
 
-def _require(present: list[str], wanted: list[str], named: Collection[str], where: str, *, of_model: bool) -> None:
+def _require(
+    present: list[str], wanted: list[str], named: Collection[str], where: str, *, of_model: Collection[str]
+) -> None:
     """Raise HistoryError for a wanted column that is not present; one that is ``named`` has an option that names it."""
-    remedy = ". The model reads it as an input: add it, empty where it is not known" if of_model else ""
     for name in wanted:
         if name not in present:
             by_folded = {str(column).casefold(): column for column in present}
@@ -116,7 +117,8 @@ def _require(present: list[str], wanted: list[str], named: Collection[str], wher
             hint = f", did you mean {by_folded[near[0]]!r}?" if near else "."
             has = f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}"
             if name not in named:
-                raise HistoryError(has + remedy)
+                reads = ". The model reads it as an input: add it, empty where it is not known"
+                raise HistoryError(has + (reads if name in of_model else ""))
             raise HistoryError(
                 f"{has}: say which is which with ",
                 Option.ID_COL,

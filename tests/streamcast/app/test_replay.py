@@ -153,7 +153,9 @@ def test_columns_that_the_model_was_trained_without_are_left_out(
 def test_a_word_among_a_models_numbers_is_refused_before_anything_is_written(
     tmp_path: Path, transport: Recorder
 ) -> None:
-    with pytest.raises(HistoryError, match="'temp' is 'warm' in row 1; expected a number"):
+    with pytest.raises(
+        HistoryError, match="'temp', in which the model reads numbers, holds none: it is 'warm' in row 1"
+    ):
         replayed(settings_of(tmp_path, champion=model_spec(2)), frame_of().assign(temp="warm"))
     assert (transport.written, transport.topics) == ([], {})
 
