@@ -196,7 +196,7 @@ def fit(
     KeyboardInterrupt ends the run and keeps the best weights so far; ``facts["stopped"]`` names what ended it.
 
     Several members are trained one after the other, the first with the seed of the options.  If Ctrl-C ends a later
-    one, the model has the members before it, and its spec says so.
+    one, or the time is up within the first epoch of some, the model has the other members, and its spec says so.
 
     Raises HistoryError when there is nothing to train on, ModelError when the spec names no network or the teacher's
     spec differs, SpecError when ``initial`` is another network, an option does not suit this one, or the state of a
@@ -306,6 +306,7 @@ def _model(
 ) -> Model:  # fmt: skip
     """Return the model of the networks that were trained, with its quality; after Ctrl-C its members may be fewer.
 
+    So may they where the time was up within the first epoch of some: these would make the mean of the others worse.
     ``initial`` is the network that they began as, if one was given.
     """
     asked, ended = one_of(spec.network)[1], [one.stopped for one in trained]
@@ -313,6 +314,7 @@ def _model(
         ended.append("interrupted")
     if trained[-1].stopped == "interrupted":
         trained = trained[:-1] or trained
+    trained = [one for one in trained if one.run.whole_epochs] or trained
     spec, runs = _with_members(spec, len(trained)), [one.run for one in trained]
     best = Model(spec, together([one.best for one in trained]), facts={})
     losses = [run.best for run in runs]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from harness.histories import HOUR, history_of
+from streamcast.app.trained import training_line
 from streamcast.errors import HistoryError, ModelError
 from streamcast.models.ensemble import members_of
 from streamcast.models.network import Network
@@ -274,6 +276,22 @@ def test_several_networks_share_the_time() -> None:
     model = fit(history, default_spec(history, 6, SMALL, members=3), options)
     assert model.facts["stopped"] == "max_seconds"
     assert len(members_of(model.network)) == 3
+
+
+def test_a_network_whose_first_epoch_is_cut_short_does_not_make_the_mean_of_the_others_worse() -> None:
+    history = history_of(400)
+    options = replace(QUICK, updates=4, max_seconds=9.0)
+
+    def follow(at: Progress) -> None:
+        if at.member == 1 and at.stage == "training":
+            time.sleep(3.1)  # its third of the time
+
+    model = fit(history, default_spec(history, 6, SMALL, members=3), options, follow)
+    assert (len(members_of(model.network)), model.spec.network["members"]) == (2, 2)
+    facts = model.facts
+    assert (facts["members_asked"], len(facts["member_losses"]), facts["stopped"]) == (3, 2, "max_seconds")
+    assert facts["whole_epochs"] > 0
+    assert "2 of 3 networks" in training_line(model)
 
 
 def test_several_networks_go_on_from_as_many() -> None:
