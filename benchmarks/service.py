@@ -26,6 +26,7 @@ import torch
 from benchmarks.children import end_with_parent
 from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage
 from streamcast.consumers import loop
+from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, Positions, TopicSpec, Transport
 from streamcast.offline.history.read import read
 from streamcast.offline.training.defaults import FEW_BARS, default_spec
@@ -36,6 +37,7 @@ from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.service.watch import TopicWatch
 from streamcast.spec.durations import DAY_MS, HOUR_MS, MINUTE_MS
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, ModelSpec, Scale, SeriesSpec
@@ -184,17 +186,21 @@ def main() -> None:
     topics = Topics(a.topic_in, f"{a.prefix}-forecasts", f"{a.prefix}-dead", f"{a.prefix}-journal")
     partitions = reader.describe([a.topic_in])[a.topic_in].partitions
     reader.create([TopicSpec(t, partitions) for t in (topics.forecasts, topics.dead_letters, topics.journal)])
-    journal = reader.describe([topics.journal])[topics.journal]
-    transport = new_transport(a.client, replace(who, mark=mark_of(journal)))
+    known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
+    transport = new_transport(a.client, replace(who, mark=mark_of(known[topics.journal])))
     telemetry = new_telemetry({"champion": model})
     store = Store(str(a.store), 3) if a.store else None
     saver = Saver(store, 2.0, telemetry) if store else None
-    service = Watched({"champion": model}, reader, telemetry, topics, Start(), store=store, saver=saver)
+    stop = threading.Event()
+    identities = TopicWatch(new_transport(a.client, who), topics, known, LoopHealth(), lambda _reason: stop.set())
+    service = Watched(
+        {"champion": model}, reader, telemetry, topics, Start(), store=store, saver=saver, watch=identities
+    )
     service.until = a.hold
     service.polls = [] if a.polls else None
     rehearse(model)
     settle_garbage()
-    stop = threading.Event()
+    identities.start()
     if a.seconds:
         alarm = threading.Timer(a.seconds, stop.set)
         alarm.daemon = True
@@ -203,6 +209,7 @@ def main() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print("ready", flush=True)
     loop.run(transport, service, topics=[a.topic_in], stop=stop, limits=loop.BatchLimits(a.poll, 0.2), observer=watch)
+    identities.close(5.0)
     reader.close(5.0)
     totals = re.findall(rb'stage_seconds_sum\{stage="(\w+)"\} (\S+)', telemetry.exposition())
     usage = resource.getrusage(resource.RUSAGE_SELF)

@@ -24,7 +24,7 @@ class Background:
         self._thread: threading.Thread | None = None
 
     def started(self, call: Callable[[], T]) -> Future[T]:
-        """Queue a call; the future holds the value it returns or the error it raises."""
+        """Queue a call; the future holds the value it returns or the error it raises, and cancels one still queued."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._make, daemon=True, name=self._name)
             self._thread.start()
@@ -59,6 +59,8 @@ def ended_within(seconds: float, call: Callable[[], object]) -> bool:
 
 
 def _settle(outcome: Future[T], call: Callable[[], T]) -> None:
+    if not outcome.set_running_or_notify_cancel():
+        return
     try:
         outcome.set_result(call())
     except BaseException as error:  # noqa: BLE001 - the thread that waits raises it

@@ -296,4 +296,10 @@ OTHERS = [
     Fault("input made again at once", topics_made_again(TOPICS[:1], at_once=True), anywhere=True),
     Fault("input deleted, then made again", topics_made_again(TOPICS[:1], at_once=False), anywhere=True),
     Fault("input and outputs made again", topics_made_again(TOPICS, at_once=True), anywhere=True),
+    Fault(
+        "input and outputs made again, at least once",
+        topics_made_again(TOPICS, at_once=True),
+        settings=AT_LEAST_ONCE,
+        anywhere=True,
+    ),
 ]

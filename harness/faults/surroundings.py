@@ -15,6 +15,8 @@ HOUR, DAY = 3600, 86_400
 END_SECONDS = 60.0
 """Within this time a process knows that a topic was deleted or made again, and says so or ends."""
 BEGIN_SECONDS = 90.0
+FEED_SECONDS = 2.0
+"""How long a process waits for records before it gets some."""
 STEPPED_SECONDS = 8.0
 SHORT_SECONDS = 90.0
 """How long a process may go on that gets no more memory."""
@@ -31,9 +33,7 @@ def topics_made_again(names: Sequence[str], *, at_once: bool) -> Round:
     """
 
     def round_(cluster: Cluster) -> None:
-        workers = [cluster.start("0"), cluster.start("1")]
-        for worker in workers:
-            worker.wait_for("committed", BEGIN_SECONDS)
+        workers = _answering_pair(cluster)
         cluster.drain()
         kept = 0 if OUTPUTS[0] in names else sum(map(cluster.count, OUTPUTS))
         if at_once:
@@ -57,6 +57,20 @@ def topics_made_again(names: Sequence[str], *, at_once: bool) -> Round:
         cluster.feed(200)
 
     return round_
+
+
+def _answering_pair(cluster: Cluster) -> list[Worker]:
+    """Start two processes; return when each has answered, fed for as long as one has not.
+
+    Without that, the first process may answer all that there is before the second one has joined.
+    """
+    workers = [cluster.start("0"), cluster.start("1")]
+    deadline = time.monotonic() + BEGIN_SECONDS
+    waiting = workers
+    while waiting and time.monotonic() < deadline:
+        cluster.feed(40)
+        waiting = [each for each in waiting if not each.wait_for("committed", FEED_SECONDS) and not each.ended]
+    return workers
 
 
 def _expect(cluster: Cluster, workers: Sequence[Worker], sure: Callable[[Worker], bool], what: str) -> None:
@@ -85,9 +99,7 @@ def clock_steps(cluster: Cluster) -> None:
     """The processes' clock steps a day ahead, back, an hour back, and is right again, while records arrive."""
     if cluster.clock is None:
         raise ValueError("this fault needs a clock that it can step")
-    workers = [cluster.start("0"), cluster.start("1")]
-    for worker in workers:
-        worker.wait_for("committed", BEGIN_SECONDS)
+    workers = _answering_pair(cluster)
     for seconds in (DAY, 0, -HOUR, 0):
         cluster.clock.step(seconds)
         began = time.monotonic()

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 
 from streamcast.consumers.background import Background
 from streamcast.consumers.health import LoopHealth
-from streamcast.consumers.transport import Reader, TopicSpec, TransportError
+from streamcast.consumers.transport import BrokerUnavailable, Reader, TopicSpec, TransportError
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import CREATION, too_few
 from streamcast.topics.names import Topics
@@ -23,10 +22,8 @@ log = logging.getLogger("streamcast")
 
 WATCH_SECONDS = 15.0
 """How often the topics are described; what is found twice makes the service unready."""
-FRESH_SECONDS = 1.0
-"""Records are answered only if, so long ago at most, their topic was asked for its identity."""
-ANSWER_SECONDS = 0.5
-"""How long records wait for the answer; a broker that gives none must not stop the stream."""
+ANSWER_SECONDS = 10.0
+"""How long records wait until a slow broker says which topic they are from; then they are read again."""
 _BROKER, _SMALL = "(broker)", "(too small)"  # neither is a topic's name
 
 
@@ -35,9 +32,10 @@ class TopicWatch:
 
     A topic that is missing, an output that is too small, or a broker that does not answer makes ``health`` unready.
     When the input or the journal was made again, state and positions belong to a topic that is gone: ``on_changed``
-    gets the reason, once, and must end the process.
+    gets the reason, and must end the process.
 
-    Whoever answers records calls ``ask`` when they have come and ``confirm`` before their answers go out.
+    Whoever answers records calls ``ask`` when they have come and ``confirm`` before their answers go out.  No topic
+    gets a former identity again, so one that is the same after the records came has delivered them.
     """
 
     def __init__(
@@ -53,9 +51,6 @@ class TopicWatch:
         self._talking = threading.Lock()
         self._background = Background("topic-identity")
         self._asked: Future[dict[str, str]] | None = None
-        self._asked_at = -FRESH_SECONDS
-        self._late = False
-        """Whether records have waited in vain for the answer to ``_asked``."""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="topics")
 
@@ -93,28 +88,32 @@ class TopicWatch:
         self._health.topics = sorted(lasting.values())
 
     def ask(self) -> None:
-        """Ask for the input's identity, in the background, unless that was asked less than a second ago."""
-        now = time.monotonic()
-        if self._asked is None and now - self._asked_at >= FRESH_SECONDS:
-            self._asked, self._asked_at = self._background.started(self._identities), now
+        """Ask for the input's identity, in the background; a question that was not sent yet is dropped.
+
+        An earlier answer does not count, since the topic may have been made again between it and the records.
+        """
+        if self._asked is not None:
+            self._asked.cancel()
+        self._asked = self._background.started(self._identities) if self._ids[self._topics.observations] else None
 
     def confirm(self) -> None:
         """Wait for the answer to ``ask``; raises ServiceError when the input is not the topic that it was.
 
-        A broker that does not answer soon, or does not know the topic at the moment, says nothing about it.
+        Raises BrokerUnavailable when no broker says which topic it is: the records must be read again.
         """
-        if self._asked is None:
+        name, asked = self._topics.observations, self._asked
+        if asked is None:  # a broker that gives topics no identity
             return
-        name, found = self._topics.observations, None
         try:
-            found = self._asked.result(0.0 if self._late else ANSWER_SECONDS).get(name)
+            found = asked.result(ANSWER_SECONDS).get(name)
         except TimeoutError:
-            self._late = True
-            return
-        except TransportError:
-            pass  # the broker is away, and the loop says that itself
-        self._asked, self._late = None, False
-        if (known := self._ids[name]) and found and known != found:
+            raise BrokerUnavailable(
+                f"No broker has said within {ANSWER_SECONDS:.0f} s whether topic {name!r} is the one that it was: its"
+                " records are not answered until one does; check that the brokers run"
+            ) from None
+        if found is None:
+            raise BrokerUnavailable(f"topic {name!r} is gone: records that came from it are not answered; {CREATION}")
+        if found and (known := self._ids[name]) != found:
             raise ServiceError(f"{_made_again(name, known, found)}; its records are not answered")
 
     def _identities(self) -> dict[str, str]:
@@ -122,15 +121,17 @@ class TopicWatch:
             return self._reader.identities([self._topics.observations])
 
     def _compare(self, name: str, spec: TopicSpec) -> None:
-        """Note a topic's identity; report one that state and positions do not belong to."""
-        known, self._ids[name] = self._ids[name], spec.id or self._ids[name]
+        """Report a topic that was made again; the input and the journal keep the identity that their state has."""
+        known = self._ids[name]
         if not known or not spec.id or known == spec.id:
-            return
-        what = _made_again(name, known, spec.id)
-        if name in (self._topics.observations, self._topics.journal):
-            self._on_changed(f"{what}; the next start says what to do")
+            self._ids[name] = spec.id or known
+        elif name in (self._topics.observations, self._topics.journal):
+            self._on_changed(f"{_made_again(name, known, spec.id)}; the next start says what to do")
         else:
-            log.warning("%s: what it held is gone, and new outputs go to the new one", what)
+            self._ids[name] = spec.id
+            log.warning(
+                "%s: what it held is gone, and new outputs go to the new one", _made_again(name, known, spec.id)
+            )
 
     def _problems(self, found: Mapping[str, TopicSpec]) -> Mapping[str, str]:
         """Return what is wrong with the topics, in words: by topic, or under the name of all that are too small."""

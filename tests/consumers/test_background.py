@@ -54,6 +54,17 @@ def test_a_caller_can_stop_waiting_for_a_call_that_never_ends() -> None:
     assert not inside[0].is_alive()
 
 
+def test_a_call_that_is_cancelled_while_it_waits_is_not_made() -> None:
+    background, released, made = Background(), threading.Event(), list[int]()
+    first = background.started(lambda: released.wait(60))
+    second, third = (background.started(partial(made.append, number)) for number in (2, 3))
+    assert second.cancel()
+    released.set()
+    third.result(10)
+    assert (first.result(), made) == (True, [3])
+    background.end()
+
+
 def test_without_a_call_there_is_no_thread() -> None:
     before = set(threading.enumerate())
     Background().end()

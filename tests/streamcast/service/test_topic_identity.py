@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import astuple, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from streamcast.service.skipping import skip
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification import Expectations, verify
-from streamcast.service.watch import FRESH_SECONDS, WATCH_SECONDS, TopicWatch
+from streamcast.service.watch import WATCH_SECONDS, TopicWatch
 from streamcast.topics.journal import Entry, Journal
 from streamcast.topics.names import Topics
 from streamcast.topics.observations import encode_observation
@@ -240,27 +241,107 @@ def test_records_of_a_topic_that_was_made_again_are_not_answered_from_the_state_
     stand.serve(watch=watch, guarantee=guarantee)  # type: ignore[arg-type]
     stand.make_again(TOPICS.observations)
     stand.observe("a", *FAR, *FAR)
-    watch._asked_at -= FRESH_SECONDS
     with pytest.raises(ServiceError, match="deleted and made again while the service ran"):
         stand.work()
     assert (len(stand.values(TOPICS.forecasts)), stand.committed()) == (10, None)
     watch.close(1.0)
 
 
-def test_a_broker_that_does_not_say_which_topic_it_has_does_not_keep_records_waiting(stand: Stand) -> None:
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize("reason", ["away", "unknown"])
+def test_records_wait_while_no_broker_says_which_topic_they_are_from_and_are_answered_once_then(
+    stand: Stand, guarantee: str, reason: str
+) -> None:
     class Silent(MemoryReader):
-        def identities(self, topics: Sequence[str]) -> dict[str, str]:
-            asked.append(time.monotonic())
-            answered.wait(60)
-            raise BrokerUnavailable("away")
+        silent = True
 
-    asked, answered = list[float](), threading.Event()
-    silent = Silent(stand.broker, Connection("memory", GROUP))
-    watch = TopicWatch(silent, TOPICS, silent.describe([TOPICS.observations]), LoopHealth(), print)
+        def identities(self, topics: Sequence[str]) -> dict[str, str]:
+            if self.silent and reason == "away":
+                raise BrokerUnavailable("broker-1:9092 did not answer")
+            return {} if self.silent else super().identities(topics)
+
+    reader = Silent(stand.broker, Connection("memory", GROUP))
+    watch = TopicWatch(reader, TOPICS, reader.describe([TOPICS.observations]), LoopHealth(), print)
     stand.observe("a", *TEN)
+    stand.serve(watch=watch, guarantee=guarantee, working=False)  # type: ignore[arg-type]
+    refused = 0
+    for _ in range(30):
+        try:
+            stand.loop.iterate()
+        except BrokerUnavailable:
+            refused += 1
+    assert refused > 1
+    assert stand.values(TOPICS.forecasts) == []
+    reader.silent = False
+    stand.work()
+    assert (len(stand.values(TOPICS.forecasts)), stand.committed()) == (10, 10)
+    assert stand.verify(exactly_once=guarantee == "exactly_once").proven
+    watch.close(1.0)
+
+
+def iterate(stand: Stand, times: int) -> None:
+    for _ in range(times):
+        stand.loop.iterate()
+
+
+class Slow(MemoryReader):
+    """Its broker looks which topic it has at once, and says so only when it is released."""
+
+    def __init__(self, stand: Stand) -> None:
+        super().__init__(stand.broker, Connection("memory", GROUP))
+        self.released = threading.Event()
+
+    def identities(self, topics: Sequence[str]) -> dict[str, str]:
+        """See ``Reader.identities``."""
+        found = super().identities(topics)
+        self.released.wait(60)
+        return found
+
+
+def test_a_broker_that_is_slow_to_say_which_topic_it_has_stops_nothing(stand: Stand) -> None:
+    slow = Slow(stand)
+    watch = TopicWatch(slow, TOPICS, slow.describe([TOPICS.observations]), LoopHealth(), print)
+    stand.observe("a", *TEN)
+    answering = threading.Timer(1.0, slow.released.set)
+    answering.start()
     stand.serve(watch=watch)
-    assert (stand.committed(), len(asked)) == (10, 1)
-    answered.set()
+    assert (len(stand.values(TOPICS.forecasts)), stand.committed()) == (10, 10)
+    watch.close(1.0)
+
+
+def test_an_answer_to_a_question_of_before_the_records_came_does_not_count(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Slow(stand)
+    watch = TopicWatch(slow, TOPICS, slow.describe([TOPICS.observations]), LoopHealth(), print)
+    stand.observe("a", *TEN)
+    stand.serve(watch=watch, working=False)
+    with monkeypatch.context() as impatient:
+        impatient.setattr("streamcast.service.watch.ANSWER_SECONDS", 0.01)
+        with pytest.raises(BrokerUnavailable, match="whether topic 'observations' is the one that it was"):
+            iterate(stand, 10)
+    stand.make_again(TOPICS.observations)
+    stand.observe("a", *FAR, *FAR)
+    slow.released.set()
+    with pytest.raises(ServiceError, match="deleted and made again while the service ran"):
+        stand.work()
+    assert stand.values(TOPICS.forecasts) == []
+    watch.close(1.0)
+
+
+@pytest.mark.parametrize("topic", [TOPICS.observations, TOPICS.journal])
+def test_the_watch_does_not_take_a_topic_that_was_made_again_for_the_one_that_the_state_is_from(
+    stand: Stand, topic: str
+) -> None:
+    changed = list[str]()
+    watch = watching(stand, LoopHealth(), changed)
+    stand.make_again(topic)
+    watch.look()
+    watch.look()
+    assert len(changed) == 2
+    watch.ask()
+    with pytest.raises(ServiceError, match="made again") if topic == TOPICS.observations else nullcontext():
+        watch.confirm()
     watch.close(1.0)
 
 
