@@ -111,7 +111,7 @@ class Assignment:
         self._mention_moved(committed, journals, bounds)
         for partition in served:
             journal, held = journals[partition], bounds[partition][0]
-            position = first.get(partition, committed[partition])
+            position = first.get(partition, self._answered_up_to(partition, journal, committed[partition]))
             kind: Kind = "cold" if partition in lost else "start"
             position, begin, unwritten, journal = self._decide(partition, journal, position, held, kind)
             header = self.header(partition, begin, position, journal)
@@ -288,6 +288,16 @@ class Assignment:
         if moved:
             log.warning("%s. %s", sentence(moved), MOVED[0].upper() + MOVED[1:])
 
+    def _answered_up_to(self, partition: Partition, journal: Journal, committed: int | None) -> int | None:
+        """Return the committed position, or that of the newest decision if it is later.
+
+        At least once, a decision is written before its position, and after all answers before it are acknowledged.
+        Records before it must not be answered again: a series that it reset would not be reset another time.
+        """
+        if committed is None or not self._continues(journal, partition.topic):
+            return committed
+        return max(committed, newest_decision(journal))
+
     def _continues(self, journal: Journal, topic: str) -> bool:
         """Whether state goes on, in the topic that it began in."""
         found = self._found[topic].id
@@ -390,9 +400,13 @@ def moved_positions(
         begin = journal.begin or 0
         snapshot = saved(identity(partition, begin, position, journal, former, here, kept))
         reached = max((each for each in (answered.get(partition), snapshot) if each is not None), default=None)
-        decided = max(entry.offset for entry in journal.entries if entry.kind != "skip")
-        found.append(Moved(partition, position, reached, decided, ends[partition]))
+        found.append(Moved(partition, position, reached, newest_decision(journal), ends[partition]))
     return [each for each in found if not each.silent]
+
+
+def newest_decision(journal: Journal) -> int:
+    """Return the offset of the newest decision of a journal with a beginning; a skip is written ahead of its record."""
+    return max(entry.offset for entry in journal.entries if entry.kind != "skip")
 
 
 JOURNAL_MADE_AGAIN = (

@@ -336,6 +336,23 @@ def test_a_reset_whose_commit_failed_is_done_by_the_next_one(stand: Stand) -> No
     assert stand.verify().proven
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_at_least_once_a_crash_between_a_reset_and_its_position_repeats_answers_with_the_same_bytes(
+    stand: Stand, lost: int
+) -> None:
+    stand.observe("a", *TEN)
+    service = stand.serve(guarantee="at_least_once")
+    stand.observe("a", *TEN)
+    stand.faults = [("offsets", Fault.LOST)] * lost
+    stand.loop.iterate()
+    service.reset("a")
+    stand.loop.iterate()
+    assert [(entry.key, entry.offset) for entry in stand.journal().resets()] == [("a", 15)]
+    stand.serve(guarantee="at_least_once")
+    assert set(sources(stand)) == {*range(20)}
+    assert stand.verify(exactly_once=False).proven
+
+
 def test_decisions_behind_a_transaction_that_hangs_are_waited_for_and_not_taken_again(stand: Stand) -> None:
     producer, epoch = stand.broker.init_producer("a zombie")
     hanging = Rows([0], [b"observations/0"], [b"{}"], [()])
