@@ -53,8 +53,8 @@ def quality(model: Model) -> list[str]:
             f" {short_name(naive)}'s error (geometric mean, in which large series count as much as small ones)."
         )
     if without is not None and round(without, 3) < relative:
-        of = f"{without:.3f} of {short_name(naive)}'s error on the same outcomes"
-        said.append(f"A model without a network (zero) came to {of}: it is better here.")
+        of = f"{without:.3f} of {short_name(naive)}'s error, this one to {relative:.3f}"
+        said.append(f"On the outcomes of the first line a model without a network (zero) came to {of}: it is better.")
     return said
 
 
