@@ -144,15 +144,19 @@ class KafkaProxy(Proxy):
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
         if direction == "to the client":
-            super()._pass_on(source, sink, direction)
+            self._answer(source, sink, direction)
             return
         with suppress(OSError), source, sink:
             while request := _request(source):
                 kind = int.from_bytes(request[4:6])
                 if self._holds(kind):
                     self._hold(source)
-                    sink.sendall(request)
-                    self._note_arrival()
+                    try:
+                        sink.sendall(request)
+                    except OSError:
+                        self._note(arrived=0)
+                        raise
+                    self._note(arrived=1)
                     continue
                 if self._held and kind in (Request.END_TRANSACTION, Request.INIT_PRODUCER):
                     self._next_begins = True
@@ -162,6 +166,19 @@ class KafkaProxy(Proxy):
                     time.sleep(self.delay_seconds)
                 if self.swallow != direction:
                     sink.sendall(request)
+
+    def _answer(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
+        """Pass answers on.  Where a client was cut off, its answers are lost, and what is held keeps its connection."""
+        with suppress(OSError), source, sink:
+            while data := source.recv(CHUNK):
+                if self.delay_seconds:
+                    time.sleep(self.delay_seconds)
+                if self.swallow != direction:
+                    try:
+                        sink.sendall(data)
+                    except OSError:
+                        if not self._held:
+                            raise
 
     def _holds(self, kind: int) -> bool:
         """Whether a request of this kind is to be late; counts it as held, if so."""
@@ -177,10 +194,11 @@ class KafkaProxy(Proxy):
         with self._changed:
             self._changed.wait_for(lambda: self._late is None, LATEST_SECONDS)
 
-    def _note_arrival(self) -> None:
+    def _note(self, arrived: int) -> None:
+        """Note that a request is held no more, and how many have arrived."""
         with self._changed:
             self._held -= 1
-            self.arrived_late += 1
+            self.arrived_late += arrived
             self._changed.notify_all()
 
     def _let_arrive(self) -> None:
