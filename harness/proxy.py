@@ -104,7 +104,10 @@ class Proxy:
                 if self.delay_seconds:
                     time.sleep(self.delay_seconds)
                 if self.swallow != direction:
-                    sink.sendall(data)
+                    self._send(sink, data)
+
+    def _send(self, sink: socket.socket, data: bytes) -> None:
+        sink.sendall(data)
 
 
 class Request(enum.IntEnum):
@@ -144,7 +147,7 @@ class KafkaProxy(Proxy):
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
         if direction == "to the client":
-            self._answer(source, sink, direction)
+            super()._pass_on(source, sink, direction)
             return
         with suppress(OSError), source, sink:
             while request := _request(source):
@@ -167,18 +170,13 @@ class KafkaProxy(Proxy):
                 if self.swallow != direction:
                     sink.sendall(request)
 
-    def _answer(self, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
-        """Pass answers on.  Where a client was cut off, its answers are lost, and what is held keeps its connection."""
-        with suppress(OSError), source, sink:
-            while data := source.recv(CHUNK):
-                if self.delay_seconds:
-                    time.sleep(self.delay_seconds)
-                if self.swallow != direction:
-                    try:
-                        sink.sendall(data)
-                    except OSError:
-                        if not self._held:
-                            raise
+    def _send(self, sink: socket.socket, data: bytes) -> None:
+        """Pass an answer on.  Where a client was cut off, it is lost, and what is held keeps its connection."""
+        try:
+            super()._send(sink, data)
+        except OSError:
+            if not self._held:
+                raise
 
     def _holds(self, kind: int) -> bool:
         """Whether a request of this kind is to be late; counts it as held, if so."""

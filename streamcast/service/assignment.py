@@ -111,7 +111,7 @@ class Assignment:
         self._mention_moved(committed, journals, bounds)
         for partition in served:
             journal, held = journals[partition], bounds[partition][0]
-            position = first.get(partition, self._answered_up_to(partition, journal, committed[partition]))
+            position = first.get(partition, self._continued_at(partition, journal, committed[partition]))
             kind: Kind = "cold" if partition in lost else "start"
             position, begin, unwritten, journal = self._decide(partition, journal, position, held, kind)
             header = self.header(partition, begin, position, journal)
@@ -288,7 +288,7 @@ class Assignment:
         if moved:
             log.warning("%s. %s", sentence(moved), MOVED[0].upper() + MOVED[1:])
 
-    def _answered_up_to(self, partition: Partition, journal: Journal, committed: int | None) -> int | None:
+    def _continued_at(self, partition: Partition, journal: Journal, committed: int | None) -> int | None:
         """Return the committed position, or that of the newest decision if it is later.
 
         At least once, a decision is written before its position, and after all answers before it are acknowledged.

@@ -320,7 +320,7 @@ def _model(
     losses = [run.best for run in runs]
     with one_thread(seed):
         quality = _quality(best, history, seen, validation_P, lambda: on_progress(runs[-1].scoring()))
-        loss = _loss_together(runs, best.network, [run.best for run in runs])
+        loss = _loss_together(runs, best.network, losses)
         began = float(np.mean([run.first for run in runs]))
         if initial is not None:
             began = _loss_together(runs, initial, [run.first for run in runs])

@@ -160,9 +160,9 @@ def test_part(model: Model, history: History, test_from: str | None, timezone: s
         except HistoryError as error:
             raise HistoryError("--test-from: ", *error.args) from None
     last_fifth = histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
-    held_out_from, last, before = (model.facts.get(name) for name in ("held_out_from", "last", "from_last"))
-    after = [None if time is None else time + 1 for time in (None if held_out_from else last, before)]
-    unseen = max((time for time in (held_out_from, *after) if time is not None), default=None)
+    newest = (model.facts.get(name) for name in ("last", "from_last"))
+    begins = [model.facts.get("held_out_from"), *(None if time is None else time + 1 for time in newest)]
+    unseen = max((time for time in begins if time is not None), default=None)
     if unseen is not None and history.ts_N[0] < unseen < history.last_observed_ms:
         return int(unseen), "where the data begin that the model was not trained on"
     return last_fifth, f"the last fifth of these {len(history):,} rows"

@@ -69,8 +69,9 @@ def train(
         if other is not None:
             facts[part] = f"{other.name}@{other.version}"
     if start is not None:
-        facts |= {"from_last": start.trained_until}
-        facts |= {name: start.facts[name] for name in ("whole_loss",) if name in start.facts}
+        facts["from_last"] = start.trained_until
+        if "whole_loss" in start.facts:
+            facts["whole_loss"] = start.facts["whole_loss"]
     saved = save_model(folder, name or (start.name if start else "model"), model.spec, model.network, facts)
     report_saved(saved, whole, data, folder, console)
     return 0
