@@ -25,7 +25,8 @@ class OnlineLayer:
         network_prior: float = 5.0, *, regressions: bool = True, coverage_step: float = 0.1,
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
         one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0, medians: bool = False,
-        network_reach: float = 0.0, levels_stop: bool = False, largest_error: float = 0.0,
+        network_reach: float = 0.0, levels_stop: bool = False, largest_error: float = 0.0, most_behind: float = 0.0,
+        tames: bool = False,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -40,7 +41,8 @@ class OnlineLayer:
         n = len(self.seasons)
         self.one_regression, self.shared_widths = one_regression, shared_widths
         self.network_spread, self.network_reach, self.medians = network_spread, network_reach, medians
-        self.levels_stop, self.largest_error = levels_stop, largest_error
+        self.levels_stop, self.largest_error, self.most_behind = levels_stop, largest_error, most_behind
+        self.tames = tames
         self.features = 8 if one_regression else 2 * n + 9
         self.memories: tuple[float, ...] = ((14.0,) if one_regression else (120.0, 7.0)) if regressions else ()
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
@@ -50,6 +52,7 @@ class OnlineLayer:
         self.regret = {h: np.array(prior) for h in self.ladder}
         self.moment = {h: np.ones(len(prior)) for h in self.ladder}
         self.weight = {h: np.array(prior) / sum(prior) for h in self.ladder}
+        self.recent = {h: np.full(len(prior), np.nan) for h in self.ladder}
         self.sigma = dict.fromkeys(self.ladder, 0.0)
         self.count = dict.fromkeys(self.ladder, 0)
         self.theta = {h: np.zeros(len(self.levels)) for h in self.ladder}
@@ -197,6 +200,12 @@ class OnlineLayer:
                 shortfalls[h] = self.shortfall(issued[0][h - 1], y)
                 eta = max(self.coverage_step * h ** (-1 if self.shared_widths else -0.3) * per_day, 1.0 / (n + 10.0))
                 self.theta[h] = self.within(self.theta[h] + eta * shortfalls[h])
+            missed = np.abs(y - clipped)
+            missed -= max(0.0, float(np.nanmin(missed)) - 3.0 * self.sigma[h])
+            rate = min(min(max(error / sigma, 1.0), 12.0) / max(self.day, 14), 0.5)
+            moved = self.recent[h] + rate * (missed - self.recent[h])
+            found = np.where(np.isnan(self.recent[h]), missed, moved)
+            self.recent[h] = np.where(np.isnan(missed), self.recent[h], found)
             sign = float(mixed > y) - float(mixed < y)
             keep = 1.0 - 0.01 / self.day
             for e, expert in enumerate(clipped):
@@ -216,10 +225,31 @@ class OnlineLayer:
             found = np.maximum(self.regret[h] + regrets, 0) / (self.moment[h] + moments)
             if h <= t and found.sum() > 0:
                 self.weight[h] = found / found.sum()
+        if self.most_behind:
+            self.follow_recent(t)
         if relative and self.count[1 if 1 in self.ladder else self.horizon] > 2:
             first = self.count[self.ladder[0]]
             rate = max(1 / 14, 1 / (2 + first / self.day)) / (self.day / self.parts)
             self.share[self.part(t)] += rate * (math.fsum(relative) / len(relative) - self.share[self.part(t)])
+
+    def follow_recent(self, t: int) -> None:
+        """Move weights that fall behind to the experts of small recent errors."""
+        sigma = {h: max(self.sigma[h], 1e-100) for h in self.ladder}
+        for h in self.ladder:
+            known = ~np.isnan(self.recent[h])
+            if h > t or not known.any():
+                continue
+            errors = []
+            for e in np.flatnonzero(known):
+                seen = [g for g in self.ladder if not math.isnan(self.recent[g][e])]
+                shared = np.average([self.recent[g][e] / sigma[g] for g in seen], weights=[1 / g for g in seen])
+                errors.append(max((self.recent[h][e] / sigma[h] + shared) / 2, 1e-9))
+            weight = self.weight[h][known]
+            share = (weight + 0.05) * (min(errors) / np.array(errors)) ** 4
+            if weight.sum() > 0:
+                behind = float(weight @ errors) / weight.sum() / min(errors)
+                follow = min(max(behind / self.most_behind - 1, 0.0), 1.0)
+                self.weight[h][known] += follow * (weight.sum() * share / share.sum() - weight)
 
     def share_levels(self, t: int, shortfall: Floats) -> None:
         """Let one bar's mean shortfall of all scored steps move the levels of each step and of its part of the day."""
@@ -278,6 +308,8 @@ class OnlineLayer:
         if math.isnan(base):
             return
         d, part = self.limited(y - base, self.scale, self.known), self.part(t)
+        if self.tames and d != y - base and 2 * abs(self.now[0]) < abs(d):
+            self.y[t] = base + d
         self.d[t] = d
         self.known += 1
         self.scale += max(1 / self.known, 1 / (30 * self.day)) * (abs(d) - self.scale)

@@ -136,6 +136,7 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         network_spread=online.network_spread,
         hourly_step=online.hourly_coverage_step * (min(1.0, 24.0 / day) if day > 1 else 1.0),
         largest_error=online.largest_error,
+        tames=online.tames,
         known_after=KNOWN_DAYS * day,
         error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
         first_regret=np.array(
@@ -145,6 +146,8 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
             + [0.0] * (len(seasons) + len(memories))
         ),
         keep_regrets=1.0 - online.forget / day,
+        recent_rate=1.0 / max(day, online_kernel.RECENT_BARS),
+        most_behind=online.most_behind,
         network_reach=online.network_reach,
     )
 
@@ -170,6 +173,7 @@ def layer_fields(spec: ModelSpec, online: Online) -> dict[str, Field]:
         "hourly": Field((parts if online.hourly_coverage_step else 0, quantiles), np.float64, scale=0),
         "regression": Field(equations, np.float64, scale=0),
         "mixture": Field((len(ladder), row), np.float64, scale=0),
+        "recent": Field((len(ladder) if online.most_behind else 0, experts), np.float64, scale=0),
     }
     return {f"online.{name}": field for name, field in fields.items()}
 

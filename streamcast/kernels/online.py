@@ -29,6 +29,8 @@ y(t) − y(last), the mean of |d| by part of the day, and d over that mean: now,
 **Wild values.** Where the spec says so, d and the errors that sigma is the mean of are at most ``largest_error`` times
 their mean size so far, once there are 7·S0 of them.  One reading of a broken sensor would otherwise widen all
 intervals for weeks.  After a change that lasts, a limited mean still grows by a quarter at each bar, or faster.
+Where the spec says so (``tames``), the values at a place are those of such a d, too, unless the bar before was as far
+out: a single wild reading is not repeated a day and a week later, and a change that lasts is.
 
 **Features** of u at the cutoff: the five numbers of the cutoff above; d at the same place of the newest day; the scaled
 deviation of now times the mean |d| of u's part of the day; the mean of the last three days at the place, minus base.
@@ -43,9 +45,19 @@ or (older specs) two of 120 and 7.  Each system is solved once in 2·G bars (Cho
 **Weights.**  ML-Poly on the gradient (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044).  With the mixture m of
 today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (1 − forget/S0)·R_e + r_e; V_e ← max(1,
 (1 − forget/S0)·V_e + r_e²).  w_e ∝ max(0, (R_e + R̄_e)/2) / ((V_e + V̄_e)/2), where R̄, V̄ are means over the ladder;
-if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.  Where the spec
-says so, the network is held within ``network_reach`` · local (below) of the range of the others: a network that has
-learned from few bars may be far out after an outage, long before its weight falls.
+if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.
+
+**Recent errors.**  Regrets remember months, so after a lasting change they need weeks.  Where the spec says so, weights
+that fall behind follow the errors of about the last day.  At every outcome, E_e ← E_e + rate·(|y − f_e| − c − E_e) at
+a scored step, with c = max(0, min_e |y − f_e| − 3·sigma): what all experts missed is nobody's fault.  The memory is
+max(S0, 14) bars, and shorter by |y − m| / sigma, at most 12, where that is above 1: rate is at most .5.  Near steps see
+a change first, so e_e = (E_e / sigma + Ē_e) / 2, where Ē is the mean of E / sigma over the ladder, weighted by 1/h.
+The weights are behind by b = Σ w_e·e_e / min_e e_e.  With lambda = (b / ``most_behind`` − 1) within 0 and 1,
+w_e ← (1 − lambda)·w_e + lambda·v_e, with v_e ∝ (w_e + .05)·e_e^-4.  An expert without an error so far keeps
+its weight.
+
+**A network's reach.**  Where the spec says so, the network is held within ``network_reach`` · local (below) of the
+range of the others: one that has learned from few bars may be far out after an outage, long before its weight falls.
 
 **Levels.**  Their widths follow the errors, and their places follow the outcomes that they held.
 
@@ -129,6 +141,11 @@ LEAST_NORMAL = 0.25  # in the unit of theta, so that levels near the median can 
 MOST_FOR_BELOW = 1.0  # theta up to which outcomes below the bound move upper levels
 EDGE_DAYS = 4.0  # memory of edge
 KNOWN_DAYS = 7.0  # outcomes of so many days make a mean error known
+RECENT_BARS = 14.0  # the shortest memory of recent errors
+MOST_HASTE, MOST_RECENT = 12.0, 0.5  # times as fast where the mixture misses; the most that one outcome counts
+NOBODYS_FAULT = 3.0  # mean errors, beyond which what all experts missed is left out
+NEWCOMER = 0.05  # of an expert without weight, beside weights that follow recent errors
+LEAST_RECENT = 1e-9  # sigmas: recent errors below are alike
 TINY = 1e-100  # added to divisors that may be 0
 
 
@@ -178,10 +195,13 @@ class LayerPlan(NamedTuple):
     hourly_step: float  # how far phi follows the same mean
     error_rate: Floats  # L: what sigma takes of a new error
     largest_error: float  # mean errors, and mean |d|, that one outcome counts as at most; 0 for no limit
+    tames: bool  # whether an outcome that is limited is repeated as such
     known_after: float  # outcomes after which these means are known
     # Weights.
     first_regret: Floats  # E
     keep_regrets: float  # the share that a bar keeps
+    recent_rate: float  # what recent errors take of a new one, at least
+    most_behind: float  # how many times the best expert's the recent errors of the weights may be; 0 for no limit
     network_reach: float  # mean errors that the network may lie outside the other experts, 0 for no limit
 
 
@@ -197,6 +217,7 @@ class LayerState(NamedTuple):
     hourly: Floats  # slots, B, Q: what the levels of a part of the day add; no rows if the spec has none
     regression: Floats  # slots, R, G, P·(P+1)/2 + 2·P: lower triangle, right side, coefficients
     mixture: Floats  # slots, L, 3·E + 2 + Q: regrets, second moments, weights, sigma, outcomes, theta
+    recent: Floats  # slots, L, E: recent errors, -1 before the first; no rows if weights never follow them
 
 
 class LayerRow(NamedTuple):
@@ -211,6 +232,7 @@ class LayerRow(NamedTuple):
     hourly: Floats
     regression: Floats
     mixture: Floats
+    recent: Floats
 
 
 class Scratch(NamedTuple):
@@ -281,10 +303,10 @@ def learn_and_answer(
         outcome = _clipped(outcomes[k], LARGEST) if math.isfinite(outcomes[k]) else math.nan
         row = LayerRow(
             state.observed[slot], state.deviation[slot], state.cutoff[slot], state.places[slot], state.pending[slot],
-            state.moments[slot], state.hourly[slot], state.regression[slot], state.mixture[slot],
+            state.moments[slot], state.hourly[slot], state.regression[slot], state.mixture[slot], state.recent[slot],
         )  # fmt: skip
         if t == 0:
-            _reset(plan, row.moments, row.hourly, row.regression, row.mixture)
+            _reset(plan, row.moments, row.hourly, row.regression, row.mixture, row.recent)
         for s in range(seasons):
             scratch.at[s] = t % (plan.places_start[s + 1] - plan.places_start[s])
         cell = t % row.observed.shape[0]
@@ -322,7 +344,9 @@ def learn_and_answer(
 
 
 @loop
-def _reset(plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats, mixture: Floats) -> None:
+def _reset(
+    plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats, mixture: Floats, recent: Floats
+) -> None:  # fmt: skip
     """Give a series the state of a new one; its rings have no bar, so that old cells are never read."""
     experts = plan.first_regret.shape[0]
     moments[:] = 0.0
@@ -330,6 +354,7 @@ def _reset(plan: LayerPlan, moments: Floats, hourly: Floats, regression: Floats,
     hourly[:] = 0.0
     regression[:] = 0.0
     mixture[:] = 0.0
+    recent[:] = -1.0
     total = plan.first_regret.sum()
     for step in range(mixture.shape[0]):
         for e in range(experts):
@@ -355,6 +380,8 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: fl
     while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
         steps += 1
     _reweigh(row.mixture, experts, steps, scratch.mean, scratch.weights)
+    if plan.most_behind > 0.0:
+        _follow_recent(plan, row.mixture, row.recent, steps, scratch.mean)
     count = row.mixture[0, 3 * experts + 1]
     if settled > 0 and count > 2.0:
         rate = max(1.0 / SHARE_DAYS, 1.0 / (2.0 + count / day)) / (day / parts)
@@ -362,7 +389,11 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: fl
     _find(plan, t, 1, 1, scratch.at, cells)
     base = _base(row.places, cells, math.nan)
     newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
-    return _observe_deviation(plan, moments, here, y, base, newest)
+    before = moments[DEVIATION]
+    deviation = _observe_deviation(plan, moments, here, y, base, newest)
+    if plan.tames and deviation != y - base and 2.0 * abs(before) < abs(deviation):
+        row.observed[t % row.observed.shape[0]] = base + deviation
+    return deviation
 
 
 @inlined
@@ -414,6 +445,8 @@ def _settle(
         if off and not math.isnan(expert[0]):
             gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
             edge += _clipped(gain, REGRET_CLIP) / plan.ladder.shape[0]
+        if plan.most_behind > 0.0:
+            _track_recent(plan, row.recent, step, expert, y, missed, mixture[step, error])
         _score_experts(plan.keep_regrets, mixture, step, expert, mixed, y)
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
         settled += 1
@@ -827,6 +860,65 @@ def _reweigh(mixture: Floats, experts: int, steps: int, mean: Floats, weights: F
         if total > 0.0:
             for e in range(experts):
                 mixture[step, 2 * experts + e] = weights[e] / total
+
+
+@inlined
+def _track_recent(
+    plan: LayerPlan, recent: Floats, step: int, expert: Floats, y: float, missed: float, sigma: float
+) -> None:  # fmt: skip
+    """Update the recent errors of the experts at one scored step; ``missed`` is the mixture's error."""
+    common = math.inf
+    for e in range(expert.shape[0]):
+        if not math.isnan(expert[e]):
+            common = min(common, abs(y - expert[e]))
+    common = max(common - NOBODYS_FAULT * sigma, 0.0)
+    haste = min(max(missed / max(sigma, TINY), 1.0), MOST_HASTE)
+    rate = min(plan.recent_rate * haste, MOST_RECENT)
+    for e in range(expert.shape[0]):
+        if not math.isnan(expert[e]):
+            own, old = abs(y - expert[e]) - common, recent[step, e]
+            recent[step, e] = old + rate * (own - old) if old >= 0.0 else own
+
+
+@loop
+def _follow_recent(plan: LayerPlan, mixture: Floats, recent: Floats, steps: int, mean: Floats) -> None:
+    """Move the weights of the first ``steps`` scored steps that fall behind to experts of small recent errors."""
+    experts = recent.shape[1]
+    shared, own = mean[:experts], mean[experts:]
+    _share_recent(plan.ladder, mixture, recent, shared)
+    for step in range(steps):
+        sigma = max(mixture[step, 3 * experts], TINY)
+        best, behind, known, total = math.inf, 0.0, 0.0, 0.0
+        for e in range(experts):
+            if recent[step, e] >= 0.0:
+                own[e] = max(0.5 * (recent[step, e] / sigma + shared[e]), LEAST_RECENT)
+                best = min(best, own[e])
+                behind += mixture[step, 2 * experts + e] * own[e]
+                known += mixture[step, 2 * experts + e]
+        if behind <= plan.most_behind * best * known:
+            continue
+        follow = min(behind / (plan.most_behind * best * known) - 1.0, 1.0)
+        for e in range(experts):
+            if recent[step, e] >= 0.0:
+                own[e] = (mixture[step, 2 * experts + e] + NEWCOMER) * (best / own[e]) ** 4
+                total += own[e]
+        for e in range(experts):
+            if recent[step, e] >= 0.0:
+                weight = mixture[step, 2 * experts + e]
+                mixture[step, 2 * experts + e] = weight + follow * (known * own[e] / total - weight)
+
+
+@inlined
+def _share_recent(ladder: Ints, mixture: Floats, recent: Floats, shared: Floats) -> None:
+    """Write the mean over the ladder of each expert's recent error in sigmas, weighted by 1/h."""
+    experts = recent.shape[1]
+    for e in range(experts):
+        total = count = 0.0
+        for step in range(ladder.shape[0]):
+            if recent[step, e] >= 0.0:
+                total += recent[step, e] / (max(mixture[step, 3 * experts], TINY) * ladder[step])
+                count += 1.0 / ladder[step]
+        shared[e] = total / count if count > 0.0 else 0.0
 
 
 # -- levels --------------------------------------------------------------------------------------------

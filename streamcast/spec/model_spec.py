@@ -287,6 +287,17 @@ class Online(Frozen):
         description="whether levels that move inwards stop at the median, so that a constant series that changes has"
         " intervals soon",
     )
+    tames: bool = Field(
+        default=False,
+        description="whether simple forecasts repeat one wild value only as far as it counts in mean errors",
+    )
+    most_behind: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="how many times those of the best expert the recent errors of the weights may be, before the"
+        " weights follow recent errors; 0 for no limit",
+    )
     network_on_days_off: bool = Field(
         default=False,
         description="whether the network alone forecasts days off, as long as it is better there than the mixture",
@@ -305,6 +316,8 @@ NEW_ONLINE = Online(
     bounded=True,
     levels_stop=True,
     largest_error=200.0,
+    tames=True,
+    most_behind=3.0,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})

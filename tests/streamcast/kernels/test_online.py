@@ -94,7 +94,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
         regressions_wait=online.regressions_wait, one_regression=online.one_regression,
         shared_widths=online.shared_widths, network_spread=online.network_spread, medians=online.medians,
         network_reach=online.network_reach, levels_stop=online.levels_stop,
-        largest_error=online.largest_error,
+        largest_error=online.largest_error, most_behind=online.most_behind, tames=online.tames,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
@@ -130,7 +130,7 @@ def test_with_levels_that_have_no_mirror_it_equals_the_oracle() -> None:
         hourly_coverage_step=usual.hourly_coverage_step, regressions_wait=usual.regressions_wait,
         one_regression=usual.one_regression, shared_widths=usual.shared_widths, network_spread=usual.network_spread,
         medians=usual.medians, levels_stop=usual.levels_stop,
-        largest_error=usual.largest_error,
+        largest_error=usual.largest_error, most_behind=usual.most_behind, tames=usual.tames,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), network[t]) for t in range(len(y))])
     spec = spec_of(seasons, horizon, quantiles=levels, online=usual)
@@ -220,6 +220,39 @@ def test_after_a_change_that_lasts_errors_count_in_full_again(factor: float) -> 
     y[24 * 60 :] *= factor
     low, _, high = run(spec_of((24,), 24, online=NEW_ONLINE), y)[24 * 67 : -1, 0].T
     assert 0.6 < ((low <= y[24 * 67 + 1 :]) & (y[24 * 67 + 1 :] <= high)).mean() < 0.95
+
+
+@pytest.mark.parametrize("change", ["drops", "sleeps", "is shifted"])
+def test_two_days_after_a_change_weights_follow_it(change: str) -> None:
+    """Regrets of months would keep them with what was best before."""
+    random = np.random.default_rng(12)
+    hours, changed = np.arange(24 * 130), 24 * 120
+    y = 100 + 30 * np.sin(hours * 2 * np.pi / 24) + 5 * random.normal(size=len(hours))
+    y[changed:] = {"drops": y[changed:] / 100, "sleeps": np.zeros(240), "is shifted": y[changed:] + 500}[change]
+    cutoffs = np.arange(changed + 48, changed + 96)
+    outcome = y[cutoffs[:, None] + np.arange(1, 25)]
+    error = {}
+    for most_behind in (0.0, NEW_ONLINE.most_behind):
+        spec = spec_of((24, 168), 24, online=NEW_ONLINE.model_copy(update={"most_behind": most_behind}))
+        error[most_behind] = np.abs(run(spec, y)[cutoffs, :, 1] - outcome).mean()
+    assert error[NEW_ONLINE.most_behind] < 0.6 * error[0.0]
+
+
+@pytest.mark.parametrize("source", ["network", "no network"])
+def test_one_wild_reading_is_not_repeated_a_day_and_a_week_later(source: str) -> None:
+    hours, struck_at = np.arange(24 * 60), 24 * 50 + 3
+    near = 100 + 30 * np.sin((hours[:, None] + np.arange(1, 25)) * 2 * np.pi / 24)
+    network = near[:, :, None] + np.array([-6.0, 0.0, 6.0]) if source == "network" else None
+    moved = {False: np.zeros(2), True: np.zeros(2)}
+    for seed in range(3):
+        y = near[:, -1] + 5 * np.random.default_rng(seed).normal(size=len(hours))
+        struck = y.copy()
+        struck[struck_at] = 1e5
+        for tames, sums in moved.items():
+            spec = spec_of((24, 168), 24, online=NEW_ONLINE.model_copy(update={"tames": tames}))
+            usual, after = (run(spec, values, network)[struck_at:, :, 1] for values in (y, struck))
+            sums += [np.abs(after - usual)[12:24].mean(), np.abs(after - usual)[24 * 6 : 24 * 7].mean()]
+    assert (moved[True] < 0.1 * moved[False]).all()
 
 
 @pytest.mark.parametrize("lower", [0.0, 0.1, -1.7])
