@@ -885,13 +885,13 @@ def _follow_recent(plan: LayerPlan, mixture: Floats, recent: Floats, steps: int,
     """Move the weights of the first ``steps`` scored steps that fall behind to experts of small recent errors."""
     experts = recent.shape[1]
     shared, own = mean[:experts], mean[experts:]
-    _share_recent(plan.ladder, mixture, recent, shared)
+    _share_recent(plan.ladder, mixture, recent, shared, own)
     for step in range(steps):
-        sigma = max(mixture[step, 3 * experts], TINY)
+        half = 0.5 / max(mixture[step, 3 * experts], TINY)
         best, behind, known, total = math.inf, 0.0, 0.0, 0.0
         for e in range(experts):
             if recent[step, e] >= 0.0:
-                own[e] = max(0.5 * (recent[step, e] / sigma + shared[e]), LEAST_RECENT)
+                own[e] = max(half * recent[step, e] + 0.5 * shared[e], LEAST_RECENT)
                 best = min(best, own[e])
                 behind += mixture[step, 2 * experts + e] * own[e]
                 known += mixture[step, 2 * experts + e]
@@ -909,16 +909,20 @@ def _follow_recent(plan: LayerPlan, mixture: Floats, recent: Floats, steps: int,
 
 
 @inlined
-def _share_recent(ladder: Ints, mixture: Floats, recent: Floats, shared: Floats) -> None:
-    """Write the mean over the ladder of each expert's recent error in sigmas, weighted by 1/h."""
+def _share_recent(ladder: Ints, mixture: Floats, recent: Floats, shared: Floats, near: Floats) -> None:
+    """Write the mean over the ladder of each expert's recent error in sigmas, weighted by 1/h; ``near`` is memory."""
     experts = recent.shape[1]
+    shared[:] = 0.0
+    near[:] = 0.0
+    for step in range(ladder.shape[0]):
+        weight = 1.0 / ladder[step]
+        relative = weight / max(mixture[step, 3 * experts], TINY)
+        for e in range(experts):
+            known = recent[step, e] >= 0.0
+            shared[e] += relative * recent[step, e] if known else 0.0
+            near[e] += weight if known else 0.0
     for e in range(experts):
-        total = count = 0.0
-        for step in range(ladder.shape[0]):
-            if recent[step, e] >= 0.0:
-                total += recent[step, e] / (max(mixture[step, 3 * experts], TINY) * ladder[step])
-                count += 1.0 / ladder[step]
-        shared[e] = total / count if count > 0.0 else 0.0
+        shared[e] /= max(near[e], TINY)
 
 
 # -- levels --------------------------------------------------------------------------------------------
