@@ -201,7 +201,7 @@ class OnlineLayer:
                 eta = max(self.coverage_step * h ** (-1 if self.shared_widths else -0.3) * per_day, 1.0 / (n + 10.0))
                 self.theta[h] = self.within(self.theta[h] + eta * shortfalls[h])
             missed = np.abs(y - clipped)
-            missed -= max(0.0, float(np.nanmin(missed)) - 3.0 * self.sigma[h])
+            missed = (missed - max(0.0, float(np.nanmin(missed)) - 3.0 * self.sigma[h])) / sigma
             rate = min(min(max(error / sigma, 1.0), 12.0) / max(self.day, 14), 0.5)
             moved = self.recent[h] + rate * (missed - self.recent[h])
             found = np.where(np.isnan(self.recent[h]), missed, moved)
@@ -234,7 +234,6 @@ class OnlineLayer:
 
     def follow_recent(self, t: int) -> None:
         """Move weights that fall behind to the experts of small recent errors."""
-        sigma = {h: max(self.sigma[h], 1e-100) for h in self.ladder}
         for h in self.ladder:
             known = ~np.isnan(self.recent[h])
             if h > t or not known.any():
@@ -242,8 +241,8 @@ class OnlineLayer:
             errors = []
             for e in np.flatnonzero(known):
                 seen = [g for g in self.ladder if not math.isnan(self.recent[g][e])]
-                shared = np.average([self.recent[g][e] / sigma[g] for g in seen], weights=[1 / g for g in seen])
-                errors.append(max((self.recent[h][e] / sigma[h] + shared) / 2, 1e-9))
+                shared = np.average([self.recent[g][e] for g in seen], weights=[1 / g for g in seen])
+                errors.append(max(self.recent[h][e] + shared, 1e-9))
             weight = self.weight[h][known]
             share = (weight + 0.05) * (min(errors) / np.array(errors)) ** 4
             if weight.sum() > 0:

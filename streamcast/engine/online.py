@@ -147,6 +147,7 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         ),
         keep_regrets=1.0 - online.forget / day,
         recent_rate=1.0 / max(day, online_kernel.RECENT_BARS),
+        near=1.0 / steps,
         most_behind=online.most_behind,
         network_reach=online.network_reach,
     )
