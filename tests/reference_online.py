@@ -26,7 +26,7 @@ class OnlineLayer:
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
         one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0, medians: bool = False,
         network_reach: float = 0.0, levels_stop: bool = False, largest_error: float = 0.0, most_behind: float = 0.0,
-        tames: bool = False,
+        winsorized: bool = False,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
@@ -42,7 +42,7 @@ class OnlineLayer:
         self.one_regression, self.shared_widths = one_regression, shared_widths
         self.network_spread, self.network_reach, self.medians = network_spread, network_reach, medians
         self.levels_stop, self.largest_error, self.most_behind = levels_stop, largest_error, most_behind
-        self.tames = tames
+        self.winsorized = winsorized
         self.features = 8 if one_regression else 2 * n + 9
         self.memories: tuple[float, ...] = ((14.0,) if one_regression else (120.0, 7.0)) if regressions else ()
         self.coverage_step, self.shared_coverage_step = coverage_step, shared_coverage_step
@@ -307,7 +307,7 @@ class OnlineLayer:
         if math.isnan(base):
             return
         d, part = self.limited(y - base, self.scale, self.known), self.part(t)
-        if self.tames and d != y - base and 2 * abs(self.now[0]) < abs(d):
+        if self.winsorized and d != y - base and 2 * abs(self.now[0]) < abs(d):
             self.y[t] = base + d
         self.d[t] = d
         self.known += 1

@@ -136,7 +136,7 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         network_spread=online.network_spread,
         hourly_step=online.hourly_coverage_step * (min(1.0, 24.0 / day) if day > 1 else 1.0),
         largest_error=online.largest_error,
-        tames=online.tames,
+        winsorized=online.winsorized,
         known_after=KNOWN_DAYS * day,
         error_rate=np.asarray(1.0 / (60.0 + 3.0 * steps), np.float64),
         first_regret=np.array(

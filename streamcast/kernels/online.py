@@ -29,8 +29,8 @@ y(t) − y(last), the mean of |d| by part of the day, and d over that mean: now,
 **Wild values.** Where the spec says so, d and the errors that sigma is the mean of are at most ``largest_error`` times
 their mean size so far, once there are 7·S0 of them.  One reading of a broken sensor would otherwise widen all
 intervals for weeks.  After a change that lasts, a limited mean still grows by a quarter at each bar, or faster.
-Where the spec says so (``tames``), the values at a place are those of such a d, too, unless the bar before was as far
-out: a single wild reading is not repeated a day and a week later, and a change that lasts is.
+Where the spec says so (``winsorized``), the value at a place is base plus such a d, too, unless the bar before was
+about as far out: one wild reading is not repeated a day and a week later, and a change that lasts is.
 
 **Features** of u at the cutoff: the five numbers of the cutoff above; d at the same place of the newest day; the scaled
 deviation of now times the mean |d| of u's part of the day; the mean of the last three days at the place, minus base.
@@ -195,7 +195,7 @@ class LayerPlan(NamedTuple):
     hourly_step: float  # how far phi follows the same mean
     error_rate: Floats  # L: what sigma takes of a new error
     largest_error: float  # mean errors, and mean |d|, that one outcome counts as at most; 0 for no limit
-    tames: bool  # whether an outcome that is limited is repeated as such
+    winsorized: bool  # whether places repeat such an outcome only as far as it counts
     known_after: float  # outcomes after which these means are known
     # Weights.
     first_regret: Floats  # E
@@ -392,7 +392,7 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: fl
     newest = row.places[cells[0], NEWEST] if cells[0] >= 0 else math.nan
     before = moments[DEVIATION]
     deviation = _observe_deviation(plan, moments, here, y, base, newest)
-    if plan.tames and deviation != y - base and 2.0 * abs(before) < abs(deviation):
+    if plan.winsorized and deviation != y - base and 2.0 * abs(before) < abs(deviation):
         row.observed[t % row.observed.shape[0]] = base + deviation
     return deviation
 

@@ -287,7 +287,7 @@ class Online(Frozen):
         description="whether levels that move inwards stop at the median, so that a constant series that changes has"
         " intervals soon",
     )
-    tames: bool = Field(
+    winsorized: bool = Field(
         default=False,
         description="whether simple forecasts repeat one wild value only as far as it counts in mean errors",
     )
@@ -316,7 +316,7 @@ NEW_ONLINE = Online(
     bounded=True,
     levels_stop=True,
     largest_error=200.0,
-    tames=True,
+    winsorized=True,
     most_behind=3.0,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""

@@ -94,7 +94,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
         regressions_wait=online.regressions_wait, one_regression=online.one_regression,
         shared_widths=online.shared_widths, network_spread=online.network_spread, medians=online.medians,
         network_reach=online.network_reach, levels_stop=online.levels_stop,
-        largest_error=online.largest_error, most_behind=online.most_behind, tames=online.tames,
+        largest_error=online.largest_error, most_behind=online.most_behind, winsorized=online.winsorized,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
@@ -130,7 +130,7 @@ def test_with_levels_that_have_no_mirror_it_equals_the_oracle() -> None:
         hourly_coverage_step=usual.hourly_coverage_step, regressions_wait=usual.regressions_wait,
         one_regression=usual.one_regression, shared_widths=usual.shared_widths, network_spread=usual.network_spread,
         medians=usual.medians, levels_stop=usual.levels_stop,
-        largest_error=usual.largest_error, most_behind=usual.most_behind, tames=usual.tames,
+        largest_error=usual.largest_error, most_behind=usual.most_behind, winsorized=usual.winsorized,
     )  # fmt: skip
     want = np.array([oracle.step(float(y[t]), network[t]) for t in range(len(y))])
     spec = spec_of(seasons, horizon, quantiles=levels, online=usual)
@@ -248,8 +248,8 @@ def test_one_wild_reading_is_not_repeated_a_day_and_a_week_later(source: str) ->
         y = near[:, -1] + 5 * np.random.default_rng(seed).normal(size=len(hours))
         struck = y.copy()
         struck[struck_at] = 1e5
-        for tames, sums in moved.items():
-            spec = spec_of((24, 168), 24, online=NEW_ONLINE.model_copy(update={"tames": tames}))
+        for winsorized, sums in moved.items():
+            spec = spec_of((24, 168), 24, online=NEW_ONLINE.model_copy(update={"winsorized": winsorized}))
             usual, after = (run(spec, values, network)[struck_at:, :, 1] for values in (y, struck))
             sums += [np.abs(after - usual)[12:24].mean(), np.abs(after - usual)[24 * 6 : 24 * 7].mean()]
     assert (moved[True] < 0.1 * moved[False]).all()
