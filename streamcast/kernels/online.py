@@ -446,7 +446,7 @@ def _settle(
         if off and not math.isnan(expert[0]):
             gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
             edge += _clipped(gain, REGRET_CLIP) / plan.ladder.shape[0]
-        if plan.most_behind > 0.0:
+        if plan.most_behind > 0.0 and not off:
             _track_recent(plan.recent_rate, row.recent, step, expert, y, missed, mixture[step, error])
         _score_experts(plan.keep_regrets, mixture, step, expert, mixed, y)
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
