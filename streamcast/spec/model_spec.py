@@ -317,7 +317,7 @@ NEW_ONLINE = Online(
     levels_stop=True,
     largest_error=200.0,
     winsorized=True,
-    most_behind=3.0,
+    most_behind=5.0,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})
