@@ -125,7 +125,7 @@ class OnlineLayer:
         if not math.isnan(y):
             if off and off[0]:
                 self.compare(t, y)
-            self.settle(t, y)
+            self.settle(t, y, off=bool(off) and off[0])
             self.observe(t, y)
         deviation, naive, slope, scaled = self.now
         slow = [self.fast / (self.fast_size + 1e-100), self.slow / (self.slow_size + 1e-100)]
@@ -167,7 +167,7 @@ class OnlineLayer:
         held = [self.below or y < level or (y == level and j > self.median) for j, level in enumerate(issued)]
         return np.array([0.0 if j == self.median else level - held[j] for j, level in enumerate(self.levels)])
 
-    def settle(self, t: int, y: float) -> None:
+    def settle(self, t: int, y: float, *, off: bool) -> None:
         relative: list[float] = []
         shortfalls: dict[int, Floats] = {}
         per_day = math.sqrt(min(1.0, 24.0 / self.day)) if self.day > 1 else 1.0
@@ -201,11 +201,12 @@ class OnlineLayer:
                 eta = max(self.coverage_step * h ** (-1 if self.shared_widths else -0.3) * per_day, 1.0 / (n + 10.0))
                 self.theta[h] = self.within(self.theta[h] + eta * shortfalls[h])
             missed = np.abs(y - clipped)
-            missed = (missed - max(0.0, float(np.nanmin(missed)) - 3.0 * self.sigma[h])) / sigma
+            missed -= max(0.0, float(np.nanmin(missed)) - 3.0 * self.sigma[h])
             rate = min(min(max(error / sigma, 1.0), 12.0) / max(self.day, 14), 0.5)
             moved = self.recent[h] + rate * (missed - self.recent[h])
             found = np.where(np.isnan(self.recent[h]), missed, moved)
-            self.recent[h] = np.where(np.isnan(missed), self.recent[h], found)
+            if not off:
+                self.recent[h] = np.where(np.isnan(missed), self.recent[h], found)
             sign = float(mixed > y) - float(mixed < y)
             keep = 1.0 - 0.01 / self.day
             for e, expert in enumerate(clipped):
@@ -241,8 +242,9 @@ class OnlineLayer:
             errors = []
             for e in np.flatnonzero(known):
                 seen = [g for g in self.ladder if not math.isnan(self.recent[g][e])]
-                shared = np.average([self.recent[g][e] for g in seen], weights=[1 / g for g in seen])
-                errors.append(max(self.recent[h][e] + shared, 1e-9))
+                relative = [self.recent[g][e] / max(self.sigma[g], 1e-100) for g in seen]
+                shared = np.average(relative, weights=[1 / g for g in seen])
+                errors.append(max(self.recent[h][e] + self.sigma[h] * shared, 1e-100))
             weight = self.weight[h][known]
             share = (weight + 0.05) * (min(errors) / np.array(errors)) ** 4
             if weight.sum() > 0:

@@ -48,13 +48,13 @@ today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (
 if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.
 
 **Recent errors.**  Regrets remember months, so after a lasting change they need weeks.  Where the spec says so, weights
-that fall behind follow the errors of about the last day.  At every outcome, E_e ← E_e + rate·((|y − f_e| − c) /
-sigma − E_e), with c = max(0, min_e |y − f_e| − 3·sigma): what all experts missed is nobody's fault.  The memory is
-max(S0, 14) bars, and shorter by |y − m| / sigma, at most 12, where that is above 1: rate is at most .5.  Near steps see
-a change first, so e_e = E_e + Ē_e, where Ē is the mean over the ladder, weighted by 1/h.  The weights are behind by
-b = Σ w_e·e_e / min_e e_e.  With lambda = (b / ``most_behind`` − 1) within 0 and 1,
-w_e ← (1 − lambda)·w_e + lambda·v_e, with v_e ∝ (w_e + .05)·e_e^-4.  An expert without an error so far keeps
-its weight.
+that fall behind follow the errors of about the last day.  At every outcome that is not of a day off,
+E_e ← E_e + rate·(|y − f_e| − c − E_e), with c = max(0, min_e |y − f_e| − 3·sigma): what all experts missed is nobody's
+fault.  The memory is max(S0, 14) bars, and shorter by |y − m| / sigma, at most 12, where that is above 1: rate is at
+most .5.  Near steps see a change first, so e_e = E_e + sigma·Ē_e, where Ē is the mean of E / sigma over the ladder,
+weighted by 1/h.  The weights are behind by b = Σ w_e·e_e / min_e e_e.  With lambda = (b / ``most_behind`` − 1) within 0
+and 1, w_e ← (1 − lambda)·w_e + lambda·v_e, with v_e ∝ (w_e + .05)·e_e^-4.  An expert without an error so far keeps its
+weight.
 
 **A network's reach.**  Where the spec says so, the network is held within ``network_reach`` · local (below) of the
 range of the others: one that has learned from few bars may be far out after an outage, long before its weight falls.
@@ -145,7 +145,6 @@ RECENT_BARS = 14.0  # the shortest memory of recent errors
 MOST_HASTE, MOST_RECENT = 12.0, 0.5  # times as fast where the mixture misses; the most that one outcome counts
 NOBODYS_FAULT = 3.0  # mean errors, beyond which what all experts missed is left out
 NEWCOMER = 0.05  # of an expert without weight, beside weights that follow recent errors
-LEAST_RECENT = 1e-9  # sigmas: smaller recent errors are alike
 TINY = 1e-100  # added to divisors that may be 0
 
 
@@ -218,7 +217,7 @@ class LayerState(NamedTuple):
     hourly: Floats  # slots, B, Q: what the levels of a part of the day add; no rows if the spec has none
     regression: Floats  # slots, R, G, P·(P+1)/2 + 2·P: lower triangle, right side, coefficients
     mixture: Floats  # slots, L, 3·E + 2 + Q: regrets, second moments, weights, sigma, outcomes, theta
-    recent: Floats  # slots, L, E: recent errors in sigmas, -1 before the first; no rows if weights never follow them
+    recent: Floats  # slots, L, E: recent errors, -1 before the first; no rows if weights never follow them
 
 
 class LayerRow(NamedTuple):
@@ -872,11 +871,11 @@ def _track_recent(
     for e in range(expert.shape[0]):
         common = min(common, abs(y - expert[e]) if not math.isnan(expert[e]) else math.inf)
     common = max(common - NOBODYS_FAULT * sigma, 0.0)
-    per_sigma = 1.0 / max(sigma, TINY)
-    rate = min(rate * min(max(missed * per_sigma, 1.0), MOST_HASTE), MOST_RECENT)
+    if missed > sigma:
+        rate = min(rate * min(missed / max(sigma, TINY), MOST_HASTE), MOST_RECENT)
     for e in range(expert.shape[0]):
         if not math.isnan(expert[e]):
-            new, old = (abs(y - expert[e]) - common) * per_sigma, recent[step, e]
+            new, old = abs(y - expert[e]) - common, recent[step, e]
             recent[step, e] = old + rate * (new - old) if old >= 0.0 else new
 
 
@@ -885,12 +884,12 @@ def _follow_recent(plan: LayerPlan, mixture: Floats, recent: Floats, steps: int,
     """Move the weights of the first ``steps`` scored steps that fall behind to experts of small recent errors."""
     experts = recent.shape[1]
     shared, own = mean[:experts], mean[experts:]
-    _share_recent(plan.near, recent, shared, own)
+    _share_recent(plan.near, mixture, recent, shared, own)
     for step in range(steps):
-        best, behind, known, total = math.inf, 0.0, 0.0, 0.0
+        sigma, best, behind, known, total = mixture[step, 3 * experts], math.inf, 0.0, 0.0, 0.0
         for e in range(experts):
             if recent[step, e] >= 0.0:
-                own[e] = max(recent[step, e] + shared[e], LEAST_RECENT)
+                own[e] = max(recent[step, e] + sigma * shared[e], TINY)
                 best = min(best, own[e])
                 behind += mixture[step, 2 * experts + e] * own[e]
                 known += mixture[step, 2 * experts + e]
@@ -908,16 +907,21 @@ def _follow_recent(plan: LayerPlan, mixture: Floats, recent: Floats, steps: int,
 
 
 @inlined
-def _share_recent(near: Floats, recent: Floats, shared: Floats, known: Floats) -> None:
-    """Write the mean over the ladder of each expert's recent errors, weighted by ``near`` [L]; ``known`` is memory."""
+def _share_recent(near: Floats, mixture: Floats, recent: Floats, shared: Floats, known: Floats) -> None:
+    """Write the mean over the ladder of each expert's recent errors in sigmas, weighted by ``near`` [L].
+
+    ``known`` [E] is memory.
+    """
+    experts = shared.shape[0]
     shared[:] = 0.0
     known[:] = TINY
     for step in range(near.shape[0]):
-        for e in range(shared.shape[0]):
+        relative = near[step] / max(mixture[step, 3 * experts], TINY)
+        for e in range(experts):
             seen = recent[step, e] >= 0.0
-            shared[e] += near[step] * recent[step, e] if seen else 0.0
+            shared[e] += relative * recent[step, e] if seen else 0.0
             known[e] += near[step] if seen else 0.0
-    for e in range(shared.shape[0]):
+    for e in range(experts):
         shared[e] /= known[e]
 
 

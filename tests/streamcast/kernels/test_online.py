@@ -67,6 +67,14 @@ def test_a_step_without_an_outcome_has_the_width_of_the_longest_step_with_one() 
     assert (width_KH[1:] > 0).all()
 
 
+def oracle_of(spec: ModelSpec) -> OnlineLayer:
+    """The layer of a spec from its equations; the options that equal numbers do not show are left out."""
+    assert spec.online is not None
+    options = spec.online.model_dump(exclude={"exact", "bounded", "forget", "network_prior", "network_on_days_off"})
+    lower = -np.inf if spec.lower is None else spec.lower
+    return OnlineLayer(spec.seasons, spec.horizon, spec.quantiles, lower, **options)
+
+
 def daily(bars: int, day: int, random: np.random.Generator, gaps: float = 0.1) -> Floats:
     y = np.sin(np.arange(bars) * 2 * np.pi / day) + np.cumsum(random.normal(size=bars)) * 0.05
     y += 0.2 * random.normal(size=bars)
@@ -88,28 +96,24 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
     if source == "network":
         network = np.sort(random.normal(size=(len(y), horizon, 3)), axis=2)
         network[random.random(len(y)) < 0.1, 0, 0] = np.inf
-    oracle = OnlineLayer(
-        seasons, horizon, spec.quantiles, -1.5, coverage_step=online.coverage_step,
-        shared_coverage_step=online.shared_coverage_step, hourly_coverage_step=online.hourly_coverage_step,
-        regressions_wait=online.regressions_wait, one_regression=online.one_regression,
-        shared_widths=online.shared_widths, network_spread=online.network_spread, medians=online.medians,
-        network_reach=online.network_reach, levels_stop=online.levels_stop,
-        largest_error=online.largest_error, most_behind=online.most_behind, winsorized=online.winsorized,
-    )  # fmt: skip
+    oracle = oracle_of(spec)
     want = np.array([oracle.step(float(y[t]), None if network is None else network[t]) for t in range(len(y))])
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("seasons_and_horizon", SHAPES)
 @pytest.mark.parametrize("source", ["network", "no network"])
-def test_with_days_off_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], source: str) -> None:
+@pytest.mark.parametrize("online", [ONLINE_BESIDE_NETWORK, Online()])
+def test_with_days_off_it_equals_the_oracle(
+    seasons_and_horizon: tuple[tuple[int, ...], int], source: str, online: Online
+) -> None:
     seasons, horizon = seasons_and_horizon
     random = np.random.default_rng(horizon)
     y = daily(120, max(seasons[0], 2), random)
     off = random.random((len(y) + horizon) // 4 + 1).repeat(4)[: len(y) + horizon] < 0.2
     network = np.sort(random.normal(size=(len(y), horizon, 3)), axis=2) if source == "network" else None
-    spec = spec_of(seasons, horizon, lower=-1.5)
-    oracle = OnlineLayer(seasons, horizon, spec.quantiles, -1.5)
+    spec = spec_of(seasons, horizon, lower=-1.5, online=online)
+    oracle = oracle_of(spec)
     want = np.array(
         [
             oracle.step(float(y[t]), None if network is None else network[t], off=off[t : t + horizon + 1].tolist())
@@ -124,16 +128,9 @@ def test_with_levels_that_have_no_mirror_it_equals_the_oracle() -> None:
     random = np.random.default_rng(1)
     y = daily(120, seasons[0], random)
     network = np.sort(random.normal(size=(len(y), horizon, len(levels))), axis=2)
-    usual = ONLINE_BESIDE_NETWORK
-    oracle = OnlineLayer(
-        seasons, horizon, levels, coverage_step=usual.coverage_step, shared_coverage_step=usual.shared_coverage_step,
-        hourly_coverage_step=usual.hourly_coverage_step, regressions_wait=usual.regressions_wait,
-        one_regression=usual.one_regression, shared_widths=usual.shared_widths, network_spread=usual.network_spread,
-        medians=usual.medians, levels_stop=usual.levels_stop,
-        largest_error=usual.largest_error, most_behind=usual.most_behind, winsorized=usual.winsorized,
-    )  # fmt: skip
+    spec = spec_of(seasons, horizon, quantiles=levels, online=ONLINE_BESIDE_NETWORK)
+    oracle = oracle_of(spec)
     want = np.array([oracle.step(float(y[t]), network[t]) for t in range(len(y))])
-    spec = spec_of(seasons, horizon, quantiles=levels, online=usual)
     np.testing.assert_allclose(run(spec, y, network), want, rtol=1e-6, atol=1e-9)
 
 
