@@ -52,6 +52,7 @@ class OnlineLayer:
         self.regret = {h: np.array(prior) for h in self.ladder}
         self.moment = {h: np.ones(len(prior)) for h in self.ladder}
         self.weight = {h: np.array(prior) / sum(prior) for h in self.ladder}
+        self.follow = dict.fromkeys(self.ladder, 0.0)
         self.recent = {h: np.full(len(prior), np.nan) for h in self.ladder}
         self.sigma = dict.fromkeys(self.ladder, 0.0)
         self.count = dict.fromkeys(self.ladder, 0)
@@ -212,8 +213,9 @@ class OnlineLayer:
             for e, expert in enumerate(clipped):
                 if not math.isnan(expert):
                     regret = min(max(sign * (mixed - expert) / sigma, -10.0), 10.0)
-                    self.regret[h][e] = keep * self.regret[h][e] + regret
-                    self.moment[h][e] = max(1.0, keep * self.moment[h][e] + regret**2)
+                    learned = 1 - self.follow[h]
+                    self.regret[h][e] = keep * self.regret[h][e] + learned * regret
+                    self.moment[h][e] = max(1.0, keep * self.moment[h][e] + learned * regret**2)
             counted = self.limited(error, self.sigma[h], n)
             self.sigma[h] += max(1.0 / n, 1.0 / (60.0 + 3.0 * h)) * (counted - self.sigma[h])
             relative.append(min(error / sigma, 10.0))
@@ -249,8 +251,8 @@ class OnlineLayer:
             share = (weight + 0.05) * (min(errors) / np.array(errors)) ** 4
             if weight.sum() > 0:
                 behind = float(weight @ errors) / weight.sum() / min(errors)
-                follow = min(max(behind / self.most_behind - 1, 0.0), 1.0)
-                self.weight[h][known] += follow * (weight.sum() * share / share.sum() - weight)
+                self.follow[h] = min(max(behind / self.most_behind - 1, 0.0), 1.0)
+                self.weight[h][known] += self.follow[h] * (weight.sum() * share / share.sum() - weight)
 
     def share_levels(self, t: int, shortfall: Floats) -> None:
         """Let one bar's mean shortfall of all scored steps move the levels of each step and of its part of the day."""

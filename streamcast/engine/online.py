@@ -174,7 +174,7 @@ def layer_fields(spec: ModelSpec, online: Online) -> dict[str, Field]:
         "hourly": Field((parts if online.hourly_coverage_step else 0, quantiles), np.float64, scale=0),
         "regression": Field(equations, np.float64, scale=0),
         "mixture": Field((len(ladder), row), np.float64, scale=0),
-        "recent": Field((len(ladder) if online.most_behind else 0, experts), np.float64, scale=0),
+        "recent": Field((len(ladder) if online.most_behind else 0, experts + 1), np.float64, scale=0),
     }
     return {f"online.{name}": field for name, field in fields.items()}
 

@@ -54,7 +54,7 @@ fault.  The memory is max(S0, 14) bars, and shorter by |y − m| / sigma, at mos
 most .5.  Near steps see a change first, so e_e = E_e + sigma·Ē_e, where Ē is the mean of E / sigma over the ladder,
 weighted by 1/h.  The weights are behind by b = Σ w_e·e_e / min_e e_e.  With lambda = (b / ``most_behind`` − 1) within 0
 and 1, w_e ← (1 − lambda)·w_e + lambda·v_e, with v_e ∝ (w_e + .05)·e_e^-4.  An expert without an error so far keeps its
-weight.
+weight.  Meanwhile regrets learn less: r_e and r_e² count 1 − lambda.  After a pause they are what they were before it.
 
 **A network's reach.**  Where the spec says so, the network is held within ``network_reach`` · local (below) of the
 range of the others: one that has learned from few bars may be far out after an outage, long before its weight falls.
@@ -217,7 +217,7 @@ class LayerState(NamedTuple):
     hourly: Floats  # slots, B, Q: what the levels of a part of the day add; no rows if the spec has none
     regression: Floats  # slots, R, G, P·(P+1)/2 + 2·P: lower triangle, right side, coefficients
     mixture: Floats  # slots, L, 3·E + 2 + Q: regrets, second moments, weights, sigma, outcomes, theta
-    recent: Floats  # slots, L, E: recent errors, -1 before the first; no rows if weights never follow them
+    recent: Floats  # slots, L, E + 1: recent errors, -1 before the first; lambda; no rows if weights never follow
 
 
 class LayerRow(NamedTuple):
@@ -355,6 +355,7 @@ def _reset(
     regression[:] = 0.0
     mixture[:] = 0.0
     recent[:] = -1.0
+    recent[:, experts] = 0.0
     total = plan.first_regret.sum()
     for step in range(mixture.shape[0]):
         for e in range(experts):
@@ -445,9 +446,12 @@ def _settle(
         if off and not math.isnan(expert[0]):
             gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
             edge += _clipped(gain, REGRET_CLIP) / plan.ladder.shape[0]
-        if plan.most_behind > 0.0 and not off:
-            _track_recent(plan.recent_rate, row.recent, step, expert, y, missed, mixture[step, error])
-        _score_experts(plan.keep_regrets, mixture, step, expert, mixed, y)
+        learned = 1.0
+        if plan.most_behind > 0.0:
+            learned -= row.recent[step, experts]
+            if not off:
+                _track_recent(plan.recent_rate, row.recent, step, expert, y, missed, mixture[step, error])
+        _score_experts(plan.keep_regrets, learned, mixture, step, expert, mixed, y)
         relative += min(missed / max(mixture[step, error], TINY), 10.0)
         settled += 1
         counted = _limited(plan, missed, mixture[step, error], n)
@@ -830,16 +834,18 @@ def _mix(weights: Floats, expert: Floats, exact: bool) -> float:
 
 
 @inlined
-def _score_experts(keep: float, mixture: Floats, step: int, expert: Floats, mixed: float, y: float) -> None:
-    """Add the regrets of one scored step: losses on the gradient, in units of its mean error."""
+def _score_experts(
+    keep: float, learned: float, mixture: Floats, step: int, expert: Floats, mixed: float, y: float
+) -> None:  # fmt: skip
+    """Add the share ``learned`` of the regrets of one scored step: losses on the gradient, in mean errors."""
     experts = expert.shape[0]
     spread = max(mixture[step, 3 * experts], TINY)
     sign = 1.0 if mixed > y else -1.0 if mixed < y else 0.0
     for e in range(experts):
         if not math.isnan(expert[e]):
             regret = _clipped(sign * (mixed - expert[e]) / spread, REGRET_CLIP)
-            mixture[step, e] = mixture[step, e] * keep + regret
-            mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * keep + regret * regret)
+            mixture[step, e] = mixture[step, e] * keep + learned * regret
+            mixture[step, experts + e] = max(1.0, mixture[step, experts + e] * keep + learned * regret * regret)
 
 
 @loop
@@ -882,7 +888,7 @@ def _track_recent(
 @loop
 def _follow_recent(plan: LayerPlan, mixture: Floats, recent: Floats, steps: int, mean: Floats) -> None:
     """Move the weights of the first ``steps`` scored steps that fall behind to experts of small recent errors."""
-    experts = recent.shape[1]
+    experts = recent.shape[1] - 1
     shared, own = mean[:experts], mean[experts:]
     _share_recent(plan.near, mixture, recent, shared, own)
     for step in range(steps):
@@ -893,9 +899,11 @@ def _follow_recent(plan: LayerPlan, mixture: Floats, recent: Floats, steps: int,
                 best = min(best, own[e])
                 behind += mixture[step, 2 * experts + e] * own[e]
                 known += mixture[step, 2 * experts + e]
-        if behind <= plan.most_behind * best * known:
+        recent[step, experts] = 0.0
+        if not behind > plan.most_behind * best * known:  # also where no expert has an error so far
             continue
         follow = min(behind / (plan.most_behind * best * known) - 1.0, 1.0)
+        recent[step, experts] = follow
         for e in range(experts):
             if recent[step, e] >= 0.0:
                 own[e] = (mixture[step, 2 * experts + e] + NEWCOMER) * (best / own[e]) ** 4
