@@ -23,6 +23,7 @@ from streamcast.consumers.transport import (
     Outgoing,
     Partition,
     Positions,
+    RecordRefused,
     TransportError,
 )
 
@@ -193,9 +194,8 @@ class Committing(ABC, Generic[P]):
             with suppress(BrokerUnavailable):  # then nobody knows, and ``settle`` asks again
                 if self._is_fenced(failure) and self._has_rival():
                     raise Fenced.replaced(self._connection, failure) from failure
-            raise InDoubt(
-                f"The commit of {len(positions)} partitions is in doubt ({failure!r}): settle it"
-            ) from failure
+            doubt = f"The commit of {len(positions)} partitions is in doubt ({failure!r}): settle it"
+            raise InDoubt(str(failure) if isinstance(failure, RecordRefused) else doubt) from failure
 
     def _abort(self) -> None:
         """Abort the open transaction if the broker answers soon; otherwise the next producer, or its timeout, does."""

@@ -102,8 +102,8 @@ class Loop:
         """The committed positions of partitions that are recovered, until reading continues there."""
         self._recovering = False
         self._doubt: Positions | None = None
-        self.failing = False
-        """Whether the last commit failed and its records are still to be committed."""
+        self._failed: set[Partition] = set()
+        """Partitions whose last commit failed, until their records are committed."""
         transport.subscribe(topics, self)
 
     def iterate(self) -> None:
@@ -152,6 +152,7 @@ class Loop:
         """Drop all state and write nothing more."""
         held, self._held, self._arrived, self._unserved, self._doubt = self._held, [], [], [], None
         self._unsought.clear()
+        self._failed.clear()
         self._note_assignment()
         if held:
             self._handler.on_lost(held)
@@ -174,6 +175,11 @@ class Loop:
             self._handler.on_lost(given)
 
     @property
+    def failing(self) -> bool:
+        """Whether a commit failed and its records are still to be committed, whatever else is committed meanwhile."""
+        return bool(self._failed)
+
+    @property
     def _busy(self) -> bool:
         return self._recovering or bool(self._arrived)
 
@@ -183,6 +189,7 @@ class Loop:
         self._held = [partition for partition in self._held if partition not in partitions]
         self._arrived = [partition for partition in self._arrived if partition not in partitions]
         self._unserved = [partition for partition in self._unserved if partition not in partitions]
+        self._failed -= set(partitions)
         for partition in partitions:
             self._unsought.pop(partition, None)
         self._note_assignment()
@@ -256,18 +263,19 @@ class Loop:
             raise
         finally:
             self._health.in_hand = ()
-        self.failing = False
+        self._failed -= positions.keys()
         self._handler.on_committed()
         self._observer.on_commit(self._clock() - started, sum(map(len, batches)))
 
     def _note_doubt(self, positions: Positions) -> None:
-        self._doubt, self.failing = positions, True
+        self._doubt = positions
+        self._failed |= positions.keys()
         self._observer.on_abort()
 
     def _settle(self, doubt: Positions) -> None:
         """Ask which positions are committed, and let the handler promote or discard its stage by them."""
         stable = self._transport.settle()
-        self.failing = any(stable.get(partition, position) < position for partition, position in doubt.items())
+        self._failed -= {each for each, position in doubt.items() if stable.get(each, position) >= position}
         self._handler.on_in_doubt(stable)
         self._doubt = None
         self._unsought |= {partition: stable[partition] for partition in self._held if partition in stable}

@@ -166,6 +166,16 @@ class NotAllowed(TransportError):
         )
 
 
+class RecordRefused(TransportError):
+    """A record breaks a rule of its topic, such as a largest size: only another rule helps."""
+
+    def __init__(self, topic: str, error: object) -> None:
+        super().__init__(
+            f"Topic {topic} cannot hold a record ({error}): `streamcast check` names the setting and the command that"
+            " changes it; until then nothing after this record is answered in its partition"
+        )
+
+
 class InDoubt(TransportError):
     """Nobody knows whether a commit happened: call ``settle`` and compare positions."""
 

@@ -13,6 +13,8 @@ Faults of the client, and how this module avoids each (docs/reliability.md has t
     a member that is fenced goes on in silence          we remember the error of its heartbeat
     poll() drops a rebalance for new metadata if it     we request the rebalance again until it has ended, and fetch
     returns early                                       the metadata before the first poll
+    flush() fails while a batch that was too large is   we wait for every future, which tells what became of it
+    split and sent again
     poll() drops a join that was answered between two   we keep the answer for the next poll; otherwise two members
     polls, and joins again                              that poll alternately would join for ever
 
@@ -52,12 +54,18 @@ from streamcast.consumers.transport import (
     Outgoing,
     Partition,
     Positions,
+    RecordRefused,
     TopicSpec,
     TransportError,
 )
 
 log = logging.getLogger(__name__)
 
+RULES = (
+    errors.InvalidRecordError, errors.InvalidTimestampError, errors.MessageSizeTooLargeError,
+    errors.RecordListTooLargeError,
+)  # fmt: skip
+"""Errors of a record that breaks a rule of its topic."""
 ASSIGNORS = {"range": RangePartitionAssignor, "cooperative-sticky": CooperativeStickyAssignor}
 
 
@@ -353,11 +361,18 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
 
 
 def _await_sent(producer: KafkaProducer, futures: Sequence[Any], deadline: float) -> None:
-    """Wait, and check that every record was acknowledged."""
-    producer.flush(max(0.0, deadline - time.monotonic()))
+    """Wait, and check that every record was acknowledged.
+
+    The client splits a batch that is too large for its topic, sends its parts again, and lets ``flush`` fail meanwhile.
+    """
+    with suppress(errors.UnknownError):
+        producer.flush(max(0.0, deadline - time.monotonic()))
     for future in futures:
         if not future.succeeded():
-            future.get(0)
+            try:
+                future.get(max(0.0, deadline - time.monotonic()))
+            except RULES as error:
+                raise RecordRefused(future._produce_future.topic_partition.topic, error) from error  # noqa: SLF001
 
 
 def _position(consumer: KafkaConsumer, name: TopicPartition) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from streamcast.consumers import committing
@@ -41,12 +41,20 @@ from streamcast.consumers.transport import (
     Outgoing,
     Partition,
     Positions,
+    RecordRefused,
     TopicSpec,
     TransportError,
 )
 
 DESCRIBE_SECONDS = 0.05
 """How long to wait before asking again whether the brokers describe a new topic."""
+BATCH_BYTES, SMALLEST_BATCH_BYTES = 1_000_000, 1_000
+"""The client's own limit of a batch, and the least that is tried where a topic refuses larger ones."""
+RULES = {
+    KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP, KafkaError.MSG_SIZE_TOO_LARGE,
+    KafkaError.RECORD_LIST_TOO_LARGE,
+}  # fmt: skip
+"""Errors of a record that breaks a rule of its topic."""
 MANY = 1_000
 """At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not."""
 
@@ -60,7 +68,10 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         LibrdReader.__init__(self, connection)
         Committing.__init__(self, connection)
         self._consumer: Consumer | None = None
-        self._failures: list[KafkaError] = []
+        self._failures: list[tuple[KafkaError, str]] = []
+        """The records that were not delivered: why, and to which topic."""
+        self._batch_bytes: int | None = None
+        """A limit for batches, since a topic has refused larger ones."""
         self._connections = Connections(log)
         self._working = False
 
@@ -252,6 +263,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             tuned["transaction.timeout.ms"] = TRANSACTION_MS
         self._failures, self._connections = [], Connections(log)
         fixed |= self._connections.settings
+        if self._batch_bytes is not None:
+            fixed["batch.size"] = self._batch_bytes
         self._require_accepted()
         producer = Producer(self._settings(tuned, CONSUMER_ONLY, fixed))
         if self._exactly_once:
@@ -388,9 +401,9 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             for value, key, partition, timestamp, headers in zip(*columns, records.headers, strict=True):
                 produce(topic, value, key, partition, done, None, timestamp, list(headers))
 
-    def _on_delivery(self, error: KafkaError | None, _message: object) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failures.append(error)
+            self._failures.append((error, message.topic() or ""))
 
     def _flush(self, producer: Producer, deadline: float) -> None:
         """Wait until every record is acknowledged."""
@@ -402,14 +415,25 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             if self._exactly_once:
                 return  # the transaction failed: its next call raises the reason
             raise TransportError("the producer failed for good: it is made again") from None
-        reasons = [failure for failure in self._failures if failure.code() != KafkaError._PURGE_QUEUE]
+        reasons = [failure for failure in self._failures if failure[0].code() != KafkaError._PURGE_QUEUE]
         if self._failures and not reasons and self._exactly_once:
             return  # the client dropped them because the transaction had failed: the same
         if self._failures:
-            raise KafkaException((reasons or self._failures)[0])
+            error, topic = (reasons or self._failures)[0]
+            raise self._broken_rule(error, topic) or KafkaException(error)
         if waiting:
             raise TimeoutError(f"{waiting} records were not acknowledged within {committing.COMMIT_SECONDS:.0f} s")
         self._working = True
+
+    def _broken_rule(self, error: KafkaError, topic: str) -> RecordRefused | None:
+        """Our error for a record that breaks a rule of its topic; the next producer makes smaller batches of answers.
+
+        librdkafka does not split a batch that is too large for its topic.
+        """
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            former = self._batch_bytes or int(str(self._connection.options.get("batch.size", BATCH_BYTES)))
+            self._batch_bytes = max(SMALLEST_BATCH_BYTES, former // 4)
+        return RecordRefused(topic, error.str()) if error.code() in RULES else None
 
 
 def _is_led(topic: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -381,6 +381,30 @@ def test_a_commit_that_fails_for_ever_ends_the_loop_with_its_error() -> None:
     assert "in doubt" in health.problems()[-1]
     assert ledger.calls[-1] == "lost"
     assert readable(broker, "out") == {0: [], 1: []}
+
+
+def test_a_partition_whose_commit_fails_for_ever_ends_the_loop_although_the_other_is_answered() -> None:
+    class Refusing(MemoryTransport):
+        def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
+            if PARTITIONS[0] in positions:
+                raise InDoubt("topic out cannot hold a record")
+            super().commit(outgoing, positions)
+            produce(broker, 1, 1)  # to the other partition
+
+    broker, connection, health = make_broker(), Connection("", "group"), LoopHealth()
+    produce(broker, 0, 2)
+    ready_again = list[bool]()
+    with pytest.raises(InDoubt, match="cannot hold"):
+        run(
+            Refusing(broker, connection), Ledger(MemoryReader(broker, connection)), topics=["in"],
+            stop=threading.Event(), health=health, deadlines=Deadlines(patience_seconds=0.5),
+            limits=BatchLimits(max_records=1, max_wait_seconds=0.05),
+            passed=lambda point: ready_again.append(health.trouble is None) if point == "stepped" else None,
+        )  # fmt: skip
+    out = readable(broker, "out")
+    assert out[0] == []
+    assert len(out[1]) > 1
+    assert ready_again == sorted(ready_again, reverse=True)  # from the first failure on it stays unready
 
 
 def test_a_loop_whose_last_doubt_cannot_be_settled_closes_its_transport_all_the_same() -> None:

@@ -12,6 +12,13 @@ from typing import Literal
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from kafka.codec import has_snappy
 from kafka.errors import KafkaTimeoutError, ProducerFencedError
 
@@ -756,6 +763,59 @@ def answered_at_least_once(world: World, sink: str) -> tuple[Transport, Position
     after = positions(take(transport, 10))
     transport.commit([numbered(sink, 0, 10)], after)
     return transport, after
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_answers_reach_a_topic_whose_batches_must_be_small(world: World, guarantee: str) -> None:
+    source, sink = world.topic(), world.topic(1, **{"max.message.bytes": "2000"})
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=guarantee == "at-least-once")
+    join(transport, source)
+    for _ in range(10):
+        after = positions(take(transport, 10))
+        try:
+            transport.commit([numbered(sink, 0, 400)], after)
+            break
+        except InDoubt:  # the next batches are smaller
+            settled(transport)
+    until(lambda: world.reader().committed(list(after)) == after, transport)
+    assert set(values(everything(world.reader(), sink, 400))) == {b"%d" % number for number in range(400)}
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+@pytest.mark.parametrize(
+    "rule",
+    [{"max.message.bytes": "100"}, {"message.timestamp.before.max.ms": "3600000"}, {"cleanup.policy": "compact"}],
+    ids=["size", "time", "key"],
+)
+def test_a_topic_that_refuses_a_record_is_named_and_the_record_is_answered_when_it_does_not(
+    world: World, guarantee: str, rule: dict[str, str]
+) -> None:
+    source, sink = world.topic(), world.topic(1, **rule)
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=guarantee == "at-least-once")
+    join(transport, source)
+    answer = Outgoing(sink, [0], [1_000_000_000_000], [None], [b"x" * 200])
+    with pytest.raises(InDoubt, match=f"Topic {sink} cannot hold a record .*: `streamcast check`"):
+        transport.commit([answer], positions(take(transport, 10)))
+    assert settled(transport) == {Partition(source, 0): 0}
+    set_back(world, sink, rule)
+    after = positions(take(transport, 10))
+    transport.commit([answer], after)
+    until(lambda: world.reader().committed(list(after)) == after, transport)
+    assert values(everything(world.reader(), sink, 1)) == [b"x" * 200]
+
+
+def set_back(world: World, topic: str, rule: dict[str, str]) -> None:
+    """Remove the rule of a topic, as an operator does with kafka-configs.sh."""
+    admin = AdminClient({"bootstrap.servers": world._bootstrap})
+    gone = [ConfigEntry(name, None, incremental_operation=AlterConfigOpType.DELETE) for name in rule]
+    (answer,) = admin.incremental_alter_configs(
+        [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=gone)]
+    ).values()
+    answer.result(10)
 
 
 def test_at_least_once_commits_without_a_transaction(world: World) -> None:
