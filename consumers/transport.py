@@ -14,6 +14,8 @@ from uuid import UUID
 
 Headers = Sequence[tuple[str, bytes]]
 
+APPEND_TIME = ("message.timestamp.type", "LogAppendTime")
+"""The configuration of a topic whose records have the broker's time, whatever their producers say."""
 CREATE_SECONDS = 60.0
 """Within which new topics have leaders for all partitions; a thousand partitions take more than ten seconds."""
 
@@ -54,6 +56,8 @@ class Batch:
 class Outgoing:
     """Records to be produced to one topic, as columns; ``headers`` is one sequence per record or None.
 
+    ``timestamps`` are not 0, which librdkafka takes for the present time (see ``answered_at``).
+
     At least once, records marked ``first`` must be acknowledged before later ones are sent; a transaction needs no
     order.  Raises ValueError when the columns differ in length.
     """
@@ -76,6 +80,11 @@ class Outgoing:
 
     def __len__(self) -> int:
         return len(self.values)
+
+
+def answered_at(timestamp_ms: int) -> int:
+    """Return the Kafka timestamp of the answer to a record: the record's, or 1 for 0, which cannot be sent."""
+    return timestamp_ms or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +180,9 @@ class RecordRefused(TransportError):
 
     def __init__(self, topic: str, error: object) -> None:
         super().__init__(
-            f"Topic {topic} cannot hold a record ({error}): `streamcast check` names the setting and the command that"
-            " changes it; until then nothing after this record is answered in its partition"
+            f"Topic {topic} cannot hold a record ({error}): change the setting of the topic that refuses it"
+            " (max.message.bytes, message.timestamp.before.max.ms or .after.max.ms, cleanup.policy; `streamcast check`"
+            " has the command); until then nothing more of its partition is answered"
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
+from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions, answered_at
 from streamcast.engine.engine import Engine, Result
 from streamcast.errors import ServiceError
 from streamcast.kernels.outcomes import NOT_FINITE
@@ -85,7 +85,7 @@ def answers(
         part = Outgoing(
             topic=topic,
             partitions=partitions[record].tolist(),
-            timestamps=observations.timestamps[record].tolist(),
+            timestamps=list(map(answered_at, observations.timestamps[record].tolist())),
             keys=[observations.keys[i].encode() for i in record.tolist()],
             values=values,
         )

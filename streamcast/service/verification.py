@@ -17,11 +17,19 @@ from itertools import dropwhile, pairwise
 import msgspec
 import numpy as np
 
-from streamcast.consumers.transport import Batch, Partition, Positions, Reader
+from streamcast.consumers.transport import (
+    APPEND_TIME,
+    Batch,
+    Partition,
+    Positions,
+    Reader,
+    TopicMissing,
+    answered_at,
+)
 from streamcast.engine.engine import Result
 from streamcast.kernels.outcomes import ABSORBED, DUPLICATE, LATE, NAMES, NOT_FINITE
 from streamcast.quality import SumsByStep, outcomes_of, unseen
-from streamcast.service.assignment import lost_journals
+from streamcast.service.assignment import lost_journals, too_few
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
@@ -83,9 +91,18 @@ def verify(
     It may run beside the service: records committed meanwhile are compared as far as they are seen.
     """
     report, keys = Report(), dict[str, list[int]]()
-    count = reader.describe([topics.observations])[topics.observations].partitions
-    for partition in [Partition(topics.observations, index) for index in range(count)]:
-        check = _PartitionCheck(reader, topics, load, expect, partition, report, on_records)
+    names = [topics.observations, topics.forecasts, topics.dead_letters, topics.journal]
+    found = reader.describe(names)
+    if missing := [name for name in names if name not in found]:
+        raise TopicMissing(
+            f"There is no topic {', '.join(missing)}: there is nothing to verify until a service has begun"
+        )
+    count, served = found[topics.observations].partitions, min(topic.partitions for topic in found.values())
+    if served < count:
+        report.unknown.append(too_few(topics, found))
+    timed = APPEND_TIME not in found[topics.forecasts].config.items()
+    for partition in [Partition(topics.observations, index) for index in range(served)]:
+        check = _PartitionCheck(reader, topics, load, expect, partition, report, on_records, timed=timed)
         check.run()
         for key in check.keys:
             keys.setdefault(key, []).append(partition.index)
@@ -105,8 +122,10 @@ class _PartitionCheck:
 
     def __init__(
         self, reader: Reader, topics: Topics, load: Load, expect: Expectations, partition: Partition, report: Report,
-        on_records: OnRecords,
+        on_records: OnRecords, *, timed: bool,
     ) -> None:  # fmt: skip
+        self._timed = timed
+        """Whether forecasts have the timestamps of their records; the broker may put its own in their place."""
         self._reader, self._topics, self._load, self._expect = reader, topics, load, expect
         self._partition, self._report, self._on_records = partition, report, on_records
         self.keys: set[str] = set()
@@ -235,7 +254,7 @@ class _PartitionCheck:
                     continue
                 source, lane = answer.source, answer.lane
                 if (source.topic, source.partition) == tuple(self._partition):
-                    seen = _fingerprint(batch.keys[row], value, batch.timestamps[row])
+                    seen = self._fingerprint(batch.keys[row], value, batch.timestamps[row])
                     self._note(lane, source.offset, seen, newest)
                 elif source.topic == self._partition.topic:
                     self._violation(f"it holds a forecast of partition {source.partition}, offset {source.offset}")
@@ -271,6 +290,10 @@ class _PartitionCheck:
                 if twice and self._expect.exactly_once:
                     self._violation(f"offset {offset} has two dead letters{_in(lane)}")
                 self._letters[lane, offset] = _Letter(key, value, named)
+
+    def _fingerprint(self, key: bytes | None, value: bytes | None, timestamp: int) -> bytes:
+        compared = key, value, answered_at(timestamp) if self._timed else 0
+        return hashlib.blake2b(msgspec.msgpack.encode(compared), digest_size=16).digest()
 
     # -- what should have been written ---------------------------------------------------------------
 
@@ -359,7 +382,7 @@ class _PartitionCheck:
                     self._violation(f"offset {offset} (series {key!r}) is not answered in lane {lane}")
                 continue
             self._report.forecasts += 1
-            if seen != _fingerprint(key, value, timestamp):
+            if seen != self._fingerprint(key, value, timestamp):
                 self._violation(
                     f"the forecast of offset {offset} in lane {lane} differs in key, value or timestamp from"
                     f" {key!r}, {value!r}, {timestamp}"
@@ -407,7 +430,3 @@ def _answers(
     values = encoder.encode(texts, result.forecasts, home, offsets)
     keys = [observations.keys[row].encode() for row in record.tolist()]
     yield from zip(offsets.tolist(), keys, values, timestamps, strict=True)
-
-
-def _fingerprint(key: bytes | None, value: bytes | None, timestamp: int) -> bytes:
-    return hashlib.blake2b(msgspec.msgpack.encode((key, value, timestamp)), digest_size=16).digest()

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streamcast.consumers.transport import Batch, Headers, Outgoing
+from streamcast.consumers.transport import Batch, Headers, Outgoing, answered_at
 
 REASONS = ("empty", "json", "shape", "key", "time", "ahead", "value", "size", "version", "not finite", "skipped")
 """Why a record got no forecast: all that there is."""
@@ -69,7 +69,7 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
     return Outgoing(
         topic=topic,
         partitions=[batches[r.batch].partition.index for r in rejected],
-        timestamps=[batches[r.batch].timestamps[r.row] for r in rejected],
+        timestamps=[answered_at(batches[r.batch].timestamps[r.row]) for r in rejected],
         keys=[key and key[:LARGEST_KEY] for key in (batches[r.batch].keys[r.row] for r in rejected)],
         values=values,
         headers=headers,

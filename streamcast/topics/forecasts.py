@@ -15,6 +15,9 @@ from streamcast.spec.model_spec import ModelSpec
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+LARGEST_REST = 8_192
+"""Bytes of a record without its lists: twice the longest key, as a JSON string and as Kafka's, and the names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Forecasts:
@@ -82,8 +85,7 @@ class Encoder:
         raw = [piece.encode() for piece in pieces]
         self._pieces = np.frombuffer(b"".join(raw), np.uint8)
         self._ends = np.cumsum([len(piece) for piece in raw])
-        self._numbers = spec.horizon * len(spec.quantiles) * (text.LONGEST_NUMBER + 1)
-        self._numbers += spec.horizon * (text.LONGEST_NUMBER + 1) if spec.series.calendar else 0
+        self._numbers = _longest_numbers(spec)
         self._grid, self._fine, self._nines = spec.series.grid, spec.follows_spread, spec.learns_tails
         self._ahead = np.arange(1, spec.horizon + 1)
 
@@ -104,6 +106,17 @@ class Encoder:
         data = buffer[: ends[-1] if len(ends) else 0].tobytes()
         stops = ends.tolist()
         return [data[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+
+
+def _longest_numbers(spec: ModelSpec) -> int:
+    """Return how many bytes the lists of a forecast take at most."""
+    lists = len(spec.quantiles) + (1 if spec.series.calendar else 0)
+    return spec.horizon * lists * (text.LONGEST_NUMBER + 1)
+
+
+def largest_answer(spec: ModelSpec) -> int:
+    """Return how many bytes a record of a model's forecasts takes at most."""
+    return _longest_numbers(spec) + LARGEST_REST
 
 
 def encode_key(key: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from streamcast.consumers.transport import Outgoing, Partition, Reader
+from streamcast.consumers.transport import Outgoing, Partition, Reader, answered_at
 from streamcast.errors import ServiceError
 
 log = logging.getLogger("streamcast")
@@ -212,7 +212,7 @@ def outgoing(journal_topic: str, entries: Iterable[Entry], timestamp: int) -> Ou
     return Outgoing(
         topic=journal_topic,
         partitions=[entry.partition for entry in listed],
-        timestamps=[timestamp] * len(listed),
+        timestamps=[answered_at(timestamp)] * len(listed),
         keys=[f"{entry.topic}/{entry.partition}".encode() for entry in listed],
         values=[msgspec.json.encode(entry) for entry in listed],
         first=True,

@@ -798,7 +798,7 @@ def test_a_topic_that_refuses_a_record_is_named_and_the_record_is_answered_when_
     transport = world.connect(at_least_once=guarantee == "at-least-once")
     join(transport, source)
     answer = Outgoing(sink, [0], [1_000_000_000_000], [None], [b"x" * 200])
-    with pytest.raises(InDoubt, match=f"Topic {sink} cannot hold a record .*: `streamcast check`"):
+    with pytest.raises(InDoubt, match=f"Topic {sink} cannot hold a record .*: change the setting"):
         transport.commit([answer], positions(take(transport, 10)))
     assert settled(transport) == {Partition(source, 0): 0}
     set_back(world, sink, rule)

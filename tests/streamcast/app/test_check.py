@@ -246,6 +246,63 @@ def test_a_topic_that_is_compacted_is_a_warning(
     assert told.count("warn") == 1
 
 
+FOREVER = "9223372036854775807"
+BEFORE, AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
+
+
+def test_created_topics_hold_answers_with_any_timestamp_where_the_broker_knows_such_limits(
+    broker: MemoryBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe = MemoryReader.describe
+    by_default = {BEFORE: FOREVER, AFTER: "3600000"}
+
+    def of_kafka_4(reader: MemoryReader, topics: list[str]) -> dict[str, TopicSpec]:
+        found = describe(reader, topics)
+        return {name: replace(each, config=by_default | dict(each.config)) for name, each in found.items()}
+
+    monkeypatch.setattr(MemoryReader, "describe", of_kafka_4)
+    assert "warn" not in checked(create=True)
+    for topic in broker.describe(OUTPUTS).values():
+        assert {name: topic.config[name] for name in (BEFORE, AFTER)} == {BEFORE: FOREVER, AFTER: FOREVER}
+
+
+@pytest.mark.parametrize(
+    ("topic", "config", "told", "remedy"),
+    [
+        ("forecasts", {BEFORE: "3600000", AFTER: FOREVER}, f"has {BEFORE} 3600000: it refuses", f"{BEFORE}={FOREVER}"),
+        ("dead-letters", {AFTER: "3600000"}, f"has {AFTER} 3600000: it refuses", f"{AFTER}={FOREVER}"),
+        (
+            "dead-letters",
+            {"max.message.bytes": "500000"},
+            "has max.message.bytes 500000, and",
+            "max.message.bytes=936864",
+        ),
+        ("forecasts", {"max.message.bytes": "2000"}, "has max.message.bytes 2000, and", "max.message.bytes="),
+        ("dead-letters", {"cleanup.policy": "compact"}, "it refuses records without a key", "cleanup.policy=delete"),
+        ("forecasts", {BEFORE: "3600000", "message.timestamp.type": "LogAppendTime"}, "", ""),
+    ],
+)
+def test_an_output_that_may_refuse_an_answer_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker, folder: Path, topic: str, config: dict[str, str], told: str,
+    remedy: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(check, "load_lanes", lambda _settings: {"champion": load_model(folder, "small@1")})
+    checked(create=True)
+    describe = MemoryReader.describe
+
+    def refusing(reader: MemoryReader, topics: list[str]) -> dict[str, TopicSpec]:
+        found = describe(reader, topics)
+        return {name: replace(e, config={**e.config, **config}) if name == topic else e for name, e in found.items()}
+
+    monkeypatch.setattr(MemoryReader, "describe", refusing)
+    said = checked(create=False)
+    assert said.count("warn") == bool(told)
+    if told:
+        assert f"warn topic {topic} has" in said
+        assert told in said
+        assert f"--topic {topic} --add-config {remedy}" in said
+
+
 def test_a_journal_that_kafka_forgets_is_a_warning(monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker) -> None:
     """As kafka-topics.sh makes it: the retention is the broker's, usually a week."""
     checked(create=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.simulation.plan import model
 from harness.simulation.stand import GROUP, TOPICS, Stand
-from harness.streams import START
+from harness.streams import MINUTE, START
 from streamcast.consumers.memory.broker import Log, Rows
-from streamcast.consumers.transport import Partition
+from streamcast.consumers.transport import Partition, TopicSpec
 from streamcast.service.assignment import Start
 from streamcast.service.fold import Era, eras
 from streamcast.service.verification import Expectations, Report, verify
 from streamcast.topics.journal import Entry, Journal
+from streamcast.topics.observations import encode_observation
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 MODELS = {"champion": "a"}
@@ -226,6 +229,42 @@ def test_keys_in_more_than_one_partition_are_named(tmp_path: Path) -> None:
     report = stand.verify()
     assert report.proven, "each partition has its own state, and both are right"
     assert report.split == {"a": [1, 2]}
+
+
+def test_a_topic_with_the_brokers_time_is_proven_without_the_timestamps(stand: Stand) -> None:
+    append_time = replace(stand.broker._topics[TOPICS.forecasts], config={"message.timestamp.type": "LogAppendTime"})
+    stand.broker._topics[TOPICS.forecasts] = append_time
+    moved_in_time(stand)
+    assert stand.verify().proven
+    altered(stand)
+    assert "forecast of offset 5 in lane champion differs" in stand.verify().violations[0]
+
+
+def test_partitions_that_the_outputs_lack_are_unknown_with_the_remedy(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, partitions=2)
+    stand.broker.delete(TOPICS.forecasts)
+    stand.broker.create(TopicSpec(TOPICS.forecasts, 1))
+    for partition in (0, 1):
+        stand.observe("a", *TEN, partition=partition)
+    stand.serve()
+    report = stand.verify()
+    assert (report.violations, report.forecasts) == ([], 10)
+    (unknown,) = report.unknown
+    assert "observations[1] to [1] are not answered: forecasts must have 2 partitions, as the input has" in unknown
+
+
+@pytest.mark.parametrize("timestamp", [0, -1, -62_135_596_800_000])
+def test_records_of_any_timestamp_are_answered_and_proven(tmp_path: Path, timestamp: int) -> None:
+    stand = Stand(tmp_path)
+    times = [0, MINUTE]
+    stand.append([(timestamp, b"a", encode_observation("a", time, [1.0])) for time in times])
+    stand.append([(timestamp, b"a", b"{")])
+    stand.serve()
+    assert stand.verify() == Report(records=3, forecasts=2, dead_letters=1)
+    sent = [log(stand, topic).timestamps for topic in (TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal)]
+    assert 0 not in itertools.chain.from_iterable(sent), "librdkafka takes 0 for the present time"
+    log(stand, TOPICS.forecasts).timestamps[:] = [timestamp] * 2  # as kafka-python wrote it before
+    assert stand.verify().proven
 
 
 def test_many_violations_are_counted_and_only_some_reported(tmp_path: Path) -> None:

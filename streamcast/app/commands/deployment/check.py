@@ -17,7 +17,19 @@ from rich.markup import escape
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.commands.deployment.listening import require_free
-from streamcast.app.commands.deployment.topics import JOURNAL_CONFIG, compaction, forgetting, keyless, newest_records
+from streamcast.app.commands.deployment.topics import (
+    AFTER,
+    BEFORE,
+    FOREVER,
+    JOURNAL_CONFIG,
+    LETTER_BYTES,
+    compaction,
+    forgetting,
+    keyless,
+    newest_records,
+    refusing,
+    too_small,
+)
 from streamcast.app.settings import Settings
 from streamcast.app.trained import quality
 from streamcast.consumers.transport import (
@@ -51,6 +63,7 @@ from streamcast.spec.folders import list_models
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.ahead import ahead_of
+from streamcast.topics.forecasts import largest_answer
 from streamcast.topics.journal import Journal, read_journals
 from streamcast.topics.observations import Decoder
 from streamcast.wording import counted
@@ -279,12 +292,26 @@ def _topics(settings: Settings, reader: Reader, allowed: dict[str, frozenset[str
                 f"give it {partitions}, like {source}: a forecast goes to the partition of its record",
             )
             _strength(found[topic], found[source], say)
-            if doubt := compaction(found[topic]):
+            if doubt := compaction(found[topic], keyless=topic == settings.output.dead_letters):
+                say.warn(*doubt)
+            if topic != source and (doubt := refusing(found[topic], found[source])):
+                say.warn(*doubt)
+            if doubt := too_small(found[topic], _largest(settings, topic)):
                 say.warn(*doubt)
             if topic == settings.output.journal and (doubt := forgetting(found[topic])):
                 say.warn(*doubt)
     good &= _newest_records(settings, reader, found[source], say)
     return good and _own_journal(settings, reader, found[source], found[settings.output.journal], say)
+
+
+def _largest(settings: Settings, topic: str) -> int:
+    """Return how many bytes a record of an output topic may have, as far as that is known."""
+    if topic == settings.output.dead_letters:
+        return LETTER_BYTES
+    if topic == settings.output.forecasts:
+        with suppress(ModelError):  # it has its line already
+            return max(largest_answer(model.spec) for model in load_lanes(settings).values())
+    return 0
 
 
 def _newest_records(settings: Settings, reader: Reader, source: TopicSpec, say: _Say) -> bool:
@@ -468,8 +495,9 @@ def _create(settings: Settings, topics: list[str], source: TopicSpec) -> None:
 
 
 def _config(settings: Settings, topic: str, source: TopicSpec) -> dict[str, str]:
-    """The configuration of a topic of ours: as careful as the input's, and the journal is kept."""
+    """The configuration of a topic of ours: as careful as the input's; it holds any timestamp; the journal is kept."""
     shared = {name: value for name, value in source.config.items() if name == IN_SYNC}
+    shared |= {name: FOREVER for name in (BEFORE, AFTER) if name in source.config}
     return shared | (JOURNAL_CONFIG if topic == settings.output.journal else {})
 
 

@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 from streamcast.app.commands.deployment.connect import topics_of
 from streamcast.app.settings import Settings
-from streamcast.consumers.transport import Batch, Partition, Reader, TopicMissing, TopicSpec, TransportError
+from streamcast.consumers.transport import (
+    APPEND_TIME,
+    Batch,
+    Partition,
+    Reader,
+    TopicMissing,
+    TopicSpec,
+    TransportError,
+)
+from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
 from streamcast.topics.names import Topics
 from streamcast.wording import counted
 
@@ -18,6 +27,13 @@ NEWEST = 10
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 """Keep the journal for ever: it is small, and replay needs all of it."""
+
+FOREVER = str(2**63 - 1)
+BEFORE, AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
+"""How much older or newer than now the timestamp of a record may be; brokers before Kafka 3.6 do not know them."""
+LARGEST_BYTES = "max.message.bytes"
+LETTER_BYTES = LARGEST_VALUE + LARGEST_KEY + 4_096
+"""The largest dead letter, with its headers."""
 
 
 class Doubt(NamedTuple):
@@ -48,12 +64,16 @@ def require_topics(reader: Reader, settings: Settings) -> Topics:
 
 def doubts(reader: Reader, found: Mapping[str, TopicSpec], topics: Topics) -> Iterator[Doubt]:
     """Yield what of the topics is not what a fold needs, as far as can be read."""
+    source = found[topics.observations]
     for topic in found.values():
-        if doubt := compaction(topic):
+        if doubt := compaction(topic, keyless=topic.name == topics.dead_letters):
+            yield doubt
+        if topic is not source and (doubt := refusing(topic, source)):
             yield doubt
     if doubt := forgetting(found[topics.journal]):
         yield doubt
-    source = found[topics.observations]
+    if topics.dead_letters in found and (doubt := too_small(found[topics.dead_letters], LETTER_BYTES)):
+        yield doubt
     with suppress(TransportError):
         if doubt := keyless(source, newest_records(reader, source)):
             yield doubt
@@ -94,12 +114,54 @@ def forgetting(journal: TopicSpec) -> Doubt | None:
     )
 
 
-def compaction(topic: TopicSpec) -> Doubt | None:
-    """Return a doubt when the broker deletes all but the newest record of a key."""
+def refusing(output: TopicSpec, source: TopicSpec) -> Doubt | None:
+    """Return a doubt when an output may refuse the timestamp of a record that the input holds: its answer has the same.
+
+    A record waits while no worker runs, so any limit to its age is one too many.
+    """
+    if APPEND_TIME in output.config.items():
+        return None
+    limits = {
+        BEFORE: FOREVER,
+        AFTER: "0" if APPEND_TIME in source.config.items() else source.config.get(AFTER, FOREVER),
+    }
+    small = {
+        name: output.config[name]
+        for name, least in limits.items()
+        if name in output.config and int(output.config[name]) < int(least)
+    }
+    if not small:
+        return None
+    named = ", ".join(f"{name} {limit}" for name, limit in small.items())
+    config = ",".join(f"{name}={FOREVER}" for name in small)
+    return Doubt(
+        f"topic {output.name} has {named}: it refuses the answer to a record of {source.name} whose Kafka timestamp"
+        " lies beyond that when it is answered, which stops its partition",
+        f"kafka-configs.sh --alter --topic {output.name} --add-config {config}",
+    )
+
+
+def too_small(output: TopicSpec, needed: int) -> Doubt | None:
+    """Return a doubt when an output may refuse a record of ``needed`` bytes."""
+    if int(output.config.get(LARGEST_BYTES, needed)) >= needed:
+        return None
+    return Doubt(
+        f"topic {output.name} has {LARGEST_BYTES} {output.config[LARGEST_BYTES]}, and a record for it may have up to"
+        f" {needed} bytes: one that it refuses stops its partition",
+        f"kafka-configs.sh --alter --topic {output.name} --add-config {LARGEST_BYTES}={needed}",
+    )
+
+
+def compaction(topic: TopicSpec, *, keyless: bool = False) -> Doubt | None:
+    """Return a doubt when the broker deletes all but the newest record of a key.
+
+    ``keyless`` says that the topic also gets records without a key, which such a topic refuses.
+    """
     if "compact" not in (policy := topic.config.get("cleanup.policy", "delete")):
         return None
     return Doubt(
         f"topic {topic.name} has cleanup.policy {policy}: Kafka deletes all but the newest record of each key, but"
-        " state is made of all records, and so are the proofs of streamcast verify",
+        " state is made of all records, and so are the proofs of streamcast verify"
+        + ("; it refuses records without a key, and an unreadable record that has none stops its partition" * keyless),
         f"kafka-configs.sh --alter --topic {topic.name} --add-config cleanup.policy=delete",
     )
