@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from harness import ROOT
-from streamcast.app.commands.deployment.topics import JOURNAL_CONFIG
+from streamcast.app.commands.deployment.topics import ANY_TIME, JOURNAL_CONFIG
 from streamcast.app.settings import load_settings
 
 WINGS = ("models", "consumers", "streamcast")
@@ -166,10 +166,12 @@ def test_the_containers_settings_load_and_their_topics_are_created() -> None:
     printed = script.replace("$$", "$").replace("/opt/kafka/bin/kafka-topics.sh", "echo")
     done = subprocess.run(["bash", "-euc", printed], capture_output=True, text=True, timeout=30, check=True)
     made = [line.split(" --topic ") for line in done.stdout.splitlines()]
-    kept = "".join(f" --config {name}={limit}" for name, limit in JOURNAL_CONFIG.items())
+    held, kept = (
+        "".join(f" --config {name}={limit}" for name, limit in limits.items()) for limits in (ANY_TIME, JOURNAL_CONFIG)
+    )
     output = loaded.output
     assert [named for _, named in made] == [
-        loaded.input.topic, output.forecasts, output.dead_letters, output.journal + kept,
+        loaded.input.topic, output.forecasts + held, output.dead_letters + held, output.journal + held + kept,
     ]  # fmt: skip
     assert len({common for common, _ in made}) == 1
     assert loaded.kafka.bootstrap_servers in script

@@ -18,9 +18,7 @@ from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport, topics_of
 from streamcast.app.commands.deployment.listening import require_free
 from streamcast.app.commands.deployment.topics import (
-    AFTER,
-    BEFORE,
-    FOREVER,
+    ANY_TIME,
     JOURNAL_CONFIG,
     LETTER_BYTES,
     compaction,
@@ -497,7 +495,7 @@ def _create(settings: Settings, topics: list[str], source: TopicSpec) -> None:
 def _config(settings: Settings, topic: str, source: TopicSpec) -> dict[str, str]:
     """The configuration of a topic of ours: as careful as the input's; it holds any timestamp; the journal is kept."""
     shared = {name: value for name, value in source.config.items() if name == IN_SYNC}
-    shared |= {name: FOREVER for name in (BEFORE, AFTER) if name in source.config}
+    shared |= {name: limit for name, limit in ANY_TIME.items() if name in source.config}
     return shared | (JOURNAL_CONFIG if topic == settings.output.journal else {})
 
 

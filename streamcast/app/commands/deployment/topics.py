@@ -31,6 +31,8 @@ JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 FOREVER = str(2**63 - 1)
 BEFORE, AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
 """How much older or newer than now the timestamp of a record may be; brokers before Kafka 3.6 do not know them."""
+ANY_TIME = {BEFORE: FOREVER, AFTER: FOREVER}
+"""An answer has the Kafka timestamp of its record, whatever that is."""
 LARGEST_BYTES = "max.message.bytes"
 LETTER_BYTES = LARGEST_VALUE + LARGEST_KEY + 4_096
 """The largest dead letter, with its headers."""
