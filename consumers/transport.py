@@ -202,6 +202,19 @@ class Fenced(TransportError):
         )
 
 
+class OtherAssignor(TransportError):
+    """The group's members assign partitions in another way than this one."""
+
+    @classmethod
+    def among(cls, connection: Connection, error: object) -> OtherAssignor:
+        """The broker's ``error`` says that the group has members, and none of them knows this connection's assignor."""
+        return cls(
+            f"Group {connection.group} has members whose kafka.assignor is not {connection.assignor}, as that of"
+            f" instance {connection.instance} is ({error}): set kafka.assignor to theirs, or stop them all and start"
+            " them with this one"
+        )
+
+
 class RecordsGone(TransportError):
     """The source no longer holds the records that were asked for."""
 

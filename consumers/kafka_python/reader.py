@@ -28,6 +28,7 @@ from streamcast.consumers.transport import (
     Connection,
     Fenced,
     NotAllowed,
+    OtherAssignor,
     Partition,
     Positions,
     RecordsGone,
@@ -340,6 +341,8 @@ class KafkaReader:
             ) from error
         except errors.FencedInstanceIdError as error:
             raise Fenced.replaced(self._connection, error) from error
+        except errors.InconsistentGroupProtocolError as error:
+            raise OtherAssignor.among(self._connection, error) from error
         except errors.AuthorizationError as error:
             raise self._refused(error, doing, operation) from error
         except (errors.RetriableError, errors.ProducerFencedError, TimeoutError) as error:

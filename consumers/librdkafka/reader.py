@@ -30,6 +30,7 @@ from streamcast.consumers.transport import (
     Connection,
     Fenced,
     NotAllowed,
+    OtherAssignor,
     Partition,
     Positions,
     RecordsGone,
@@ -51,6 +52,8 @@ RANGE_RECORDS = 5_000
 METADATA_MS = 30_000
 """How old what a client knows of the topics may become: after that it sees new partitions and new leaders."""
 
+CLASSIC = "classic"
+"""The protocol of groups whose members assign the partitions."""
 CONSUMER_ONLY = ("session.", "heartbeat.", "max.poll.", "fetch.", "queued.", "check.crcs")
 PRODUCER_ONLY = ("delivery.", "message.", "transaction.", "linger.", "batch.", "compression.", "queue.buffering.")
 
@@ -89,7 +92,6 @@ REFUSED = {
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    KafkaError.INCONSISTENT_GROUP_PROTOCOL,
     KafkaError.INVALID_SESSION_TIMEOUT,
     KafkaError.INVALID_TRANSACTION_TIMEOUT,
     KafkaError.INVALID_CONFIG,
@@ -98,7 +100,13 @@ REFUSED = {
     KafkaError.POLICY_VIOLATION,
     KafkaError.TOPIC_EXCEPTION,
 }
-REPORTED = {KafkaError.FENCED_INSTANCE_ID} | GONE | MISSING | REFUSED | {KafkaError._FATAL}
+REPORTED = (
+    {KafkaError.FENCED_INSTANCE_ID, KafkaError.INCONSISTENT_GROUP_PROTOCOL}
+    | GONE
+    | MISSING
+    | REFUSED
+    | {KafkaError._FATAL}
+)
 
 
 class LibrdReader:
@@ -106,6 +114,12 @@ class LibrdReader:
 
     def __init__(self, connection: Connection) -> None:
         condense()
+        protocol = connection.options.get("group.protocol", CLASSIC)
+        if str(protocol).lower() != CLASSIC:
+            raise TransportError(
+                f"kafka.options.group.protocol is {protocol!r}; expected {CLASSIC!r}: the service assigns partitions by"
+                " kafka.assignor and sets the timeouts of its members, which other protocols do not let it: remove it"
+            )
         self._connection = connection
         self._accepted = False
         self._admin_client: AdminClient | None = None
@@ -383,6 +397,8 @@ class LibrdReader:
             said = error.str()
             if error.code() == KafkaError.FENCED_INSTANCE_ID or FENCED_MEMBER in said:
                 raise Fenced.replaced(self._connection, error) from failure
+            if error.code() == KafkaError.INCONSISTENT_GROUP_PROTOCOL:
+                raise OtherAssignor.among(self._connection, said) from failure
             if (refused := self._refused(error)) is not None:
                 raise refused from failure
             if error.code() in GONE:

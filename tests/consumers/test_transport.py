@@ -36,6 +36,7 @@ from streamcast.consumers.transport import (
     Connection,
     Fenced,
     InDoubt,
+    OtherAssignor,
     Outgoing,
     Partition,
     Positions,
@@ -509,6 +510,24 @@ def test_cooperative_members_keep_what_does_not_move(world: World) -> None:
     first.seek(positions(moved))
     world.admin.commit([numbered(topic, 48, 4, partitions=4)], {})
     assert len(values(take(first, 4))) == 4
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+def test_a_member_with_another_assignor_is_refused_with_the_setting_and_the_group_goes_on(world: World) -> None:
+    topic = world.topic(partitions=2)
+    former, other, heard = world.connect("0"), world.connect("1", cooperative=True), Heard()
+    join(former, topic)
+    other.subscribe([topic], heard)
+    with pytest.raises(OtherAssignor, match=r"kafka\.assignor is not cooperative-sticky, as that of instance 1 is"):
+        until(lambda: bool(heard.assigned), other, former)
+    world.admin.commit([numbered(topic, 0, 10, partitions=2)], {})
+    assert sum(map(len, take(former, 10))) == 10
+
+
+def test_a_protocol_of_groups_without_assignors_is_refused_with_its_option() -> None:
+    who = Connection("127.0.0.1:9", "group", options={"group.protocol": "consumer"})
+    with pytest.raises(TransportError, match=r"kafka\.options\.group\.protocol is 'consumer'; expected 'classic'"):
+        LibrdReader(who)
 
 
 def test_a_member_that_stalled_while_the_group_moved_on_cannot_commit(world: World) -> None:
