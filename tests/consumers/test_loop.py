@@ -383,6 +383,29 @@ def test_a_commit_that_fails_for_ever_ends_the_loop_with_its_error() -> None:
     assert readable(broker, "out") == {0: [], 1: []}
 
 
+def test_commits_that_are_too_large_for_a_slow_broker_become_smaller_until_they_succeed() -> None:
+    sizes = list[int]()
+
+    class Throttled(MemoryTransport):
+        def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
+            pieces = list(outgoing)
+            sizes.append(sum(map(len, pieces)))
+            if sizes[-1] > 8:
+                raise InDoubt("the broker did not take so many within the deadline")
+            super().commit(pieces, positions)
+            if answered(broker, 40)():
+                stop.set()
+
+    broker, connection, stop = make_broker(), Connection("", "group"), threading.Event()
+    produce(broker, 0, 40)
+    run(
+        Throttled(broker, connection), Ledger(MemoryReader(broker, connection)), topics=["in"], stop=stop,
+        limits=BatchLimits(max_records=64, max_wait_seconds=0.05),
+    )  # fmt: skip
+    assert readable(broker, "out") == readable(broker, "in")
+    assert sizes[:4] == [40, 16, 4, 5]
+
+
 def test_a_partition_whose_commit_fails_for_ever_ends_the_loop_although_the_other_is_answered() -> None:
     class Refusing(MemoryTransport):
         def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
