@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamcast.offline.history.read import History
-from streamcast.offline.training.defaults import (
+from streamcast.offline.training.notes import (
     bound_notes,
     further_notes,
     members_notes,

@@ -15,7 +15,7 @@ from streamcast.app.specs import wrong_spec
 from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import without_rows
-from streamcast.offline.training.defaults import in_bars
+from streamcast.offline.training.seasons import in_bars
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.folders import Model, load_model, new_network, save_model

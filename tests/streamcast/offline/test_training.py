@@ -26,9 +26,10 @@ from streamcast.models.surgery.compress import pruned
 from streamcast.models.surgery.handover import first_layers, frozen, hand_over
 from streamcast.offline.history.read import read
 from streamcast.offline.training import highway
-from streamcast.offline.training.defaults import default_spec, seasons
+from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import LIMITS, Options, Progress, Stage, fit, held_out_loss
 from streamcast.offline.training.objective import Objective
+from streamcast.offline.training.seasons import seasons
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Chunk, Streams
 from streamcast.offline.training.validation import parts

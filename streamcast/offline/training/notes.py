@@ -1,0 +1,97 @@
+"""Notes on what was chosen for a new model's spec, and on what was given and has no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamcast.errors import Message, Option
+from streamcast.models.spec import one_of
+from streamcast.offline.history.read import History
+from streamcast.offline.training.seasons import MOST_DRIFT, YEAR_MS
+from streamcast.spec import zero
+from streamcast.spec.durations import DAY_MS, WEEK_MS
+from streamcast.spec.model_spec import ModelSpec
+from streamcast.wording import naive_name, span_name
+
+MANY_ZEROS = 0.05
+"""Share of values that are 0, with none below, from which on a person is asked whether 0 is the bound."""
+
+
+def season_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """Return sentences about the seasons that were chosen for a spec, and about periods that could not be one."""
+    freq, bar = spec.series.freq, spec.series.bar
+    notes: list[str] = []
+    if spec.season == (1,):
+        notes.append(Message(
+            "no season was found, or the history holds none three times: seasonal naive repeats the last value;"
+            " name one with ", Option.SEASON, ", in bars",
+        ))  # fmt: skip
+    for name, period in (("a day", DAY_MS), ("a week", WEEK_MS)):
+        if freq < period and abs(round(period / freq) * freq - period) > MOST_DRIFT * freq:
+            notes.append(Message(
+                f"{name} is no whole number of bars of {bar} and was not tried as a season: choose a ", Option.FREQ,
+                " that divides it",
+            ))  # fmt: skip
+    if freq > DAY_MS and 1 < round(YEAR_MS / freq) in spec.season:
+        notes.append(f"a season of {round(YEAR_MS / freq)} bars stands for a year")
+    return tuple(notes)
+
+
+def naive_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """Return a sentence about what forecasts are compared with, where it is not the first season."""
+    if spec.naive is None:
+        return ()
+    freq = spec.series.freq
+    read = " and ".join(span_name(season, freq) for season in spec.season)
+    compared = f"forecasts are compared with {naive_name(spec.naive, freq)}, which is better over this horizon than"
+    return (f"{compared} {naive_name(spec.season[0], freq)}; the model itself reads seasons of {read}",)
+
+
+def further_notes(spec: ModelSpec) -> tuple[str, ...]:
+    """Return a sentence about seasons that forecasts read beside those that seasonal naive repeats."""
+    if not spec.further:
+        return ()
+    read = " and ".join(span_name(season, spec.series.freq) for season in spec.further)
+    return (f"forecasts also read what was {read} earlier: the history is long enough",)
+
+
+def members_notes(spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a sentence about several networks."""
+    members = one_of(spec.network)[1]
+    if members == 1:
+        return ()
+    return (Message(f"{members} networks are trained, and their mean forecasts; ", Option.MEMBERS, " 1 trains one"),)
+
+
+def bound_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
+    """Return a sentence about values below a spec's bound, which no forecast reaches, or about one that it lacks."""
+    target_N = history.values_NC[:, 0]
+    known_N = target_N[np.isfinite(target_N)]
+    known, least = len(known_N), known_N.min(initial=np.inf)
+    if spec.lower is None:
+        share = float((known_N == 0).mean()) if known else 0.0
+        if least < 0 or share < MANY_ZEROS:
+            return ()
+        return (
+            Message(f"{share:.0%} of the values are 0 and none is less: if none can be, give ", Option.LOWER, " 0"),
+        )
+    below = int((target_N < spec.lower).sum())
+    if not below:
+        return ()
+    reached = f"{below:,} of {known:,} values lie below the bound of {spec.lower:g}, down to {least:g}"
+    return (f"{reached}: no forecast reaches them, and no interval holds them",)
+
+
+def unread_notes(spec: ModelSpec, known: Sequence[str], holidays: str | None) -> tuple[str, ...]:
+    """Return a sentence about known inputs and holidays that were given to a model that reads neither."""
+    given = [(Option.KNOWN, known), (Option.HOLIDAYS, holidays)]
+    options = [option for option, value in given if value]
+    if spec.targets is not None or not options:
+        return ()
+    named = [part for option in options for part in (option, " and ")][:-1]
+    have = "has" if len(options) == 1 else "have"
+    without = spec.network.get("kind") == zero.KIND
+    kind = "a model without a network reads the target alone" if without else "a plain model reads nothing ahead"
+    return (Message(*named, f" {have} no effect: {kind}"),)
