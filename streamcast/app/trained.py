@@ -70,6 +70,8 @@ def _why_unmeasured(model: Model) -> str:
     facts, spec, remedy = model.facts, model.spec, "run a backtest on a file"
     if "compressed" in facts:
         return f"Nothing was measured since this model was made smaller: {remedy}."
+    if "unscored" in facts:
+        return f"Nothing was measured: Ctrl-C ended the scoring; {remedy}."
     if "rows" not in facts:
         return f"Nothing was measured: this model was made without a history; {remedy}."
     bars, season = spec.series.grid.bar(facts["last"]) - spec.series.grid.bar(facts["first"]) + 1, min(spec.seasons)

@@ -318,8 +318,12 @@ def _model(
     spec, runs = _with_members(spec, len(trained)), [one.run for one in trained]
     best = Model(spec, together([one.best for one in trained]), facts={})
     losses = [run.best for run in runs]
+    quality, unscored = None, {}
     with one_thread(seed):
-        quality = _quality(best, history, seen, validation_P, lambda: on_progress(runs[-1].scoring()))
+        try:
+            quality = _quality(best, history, seen, validation_P, lambda: on_progress(runs[-1].scoring()))
+        except KeyboardInterrupt:
+            unscored = {"unscored": "interrupted"}
         loss = _loss_together(runs, best.network, losses)
         began = float(np.mean([run.first for run in runs]))
         if initial is not None:
@@ -333,7 +337,7 @@ def _model(
         "stopped": next(reason for reason in ENDINGS if reason in ended),
         "series": len(history.keys), "rows": len(history), "bars_trained": len(runs[0].train_P),
         "refit_updates": sum(one.refit_updates or 0 for one in trained), "quality": quality,
-        "first": int(history.ts_N[0]), "last": history.last_observed_ms, "seed": seed,
+        "first": int(history.ts_N[0]), "last": history.last_observed_ms, "seed": seed, **unscored,
     }  # fmt: skip
     return Model(spec, together([one.network for one in trained]), facts=facts)
 
@@ -349,14 +353,14 @@ def _loss_together(runs: Sequence[_Run], network: Network, alone: Sequence[float
 def _quality(
     model: Model, history: History, seen: Sequences, validation_P: Ints, on_begin: Callable[[], None]
 ) -> dict[str, Any] | None:
-    """Return how good a model is on its validation part; None if that is too short to score, or at Ctrl-C."""
+    """Return how good a model is on its validation part; None if that is too short to score."""
     try:
         on_begin()
         series = model.spec.series
         newest_bar = (int(seen.cutoff_K[validation_P].min()) - series.offset) // series.freq
         first = series.grid.start(newest_bar + 1)
         return held_out_quality(model, history, first)
-    except (HistoryError, KeyboardInterrupt):
+    except HistoryError:
         return None
 
 

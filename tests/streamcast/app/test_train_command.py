@@ -23,7 +23,7 @@ from streamcast.models.spec import SpecError
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
 from streamcast.offline.training.fit import Options
-from streamcast.spec.folders import load_model, new_network
+from streamcast.spec.folders import Model, load_model, new_network
 from streamcast.spec.model_spec import Column, SeriesSpec, parse_duration
 from streamcast.spec.zero import zero_spec
 
@@ -82,6 +82,20 @@ def test_several_networks_are_trained_shown_and_trained_on(data: Path, tmp_path:
     refused = CliRunner().invoke(app, ["train", str(data), "--from", "wave", "--members", "3", "--models", str(models)])
     assert refused.exit_code == 2
     assert "leave out --members" in " ".join(refused.output.replace("│", "").split())
+
+
+def test_ctrl_c_while_the_service_is_rehearsed_does_not_cost_the_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: Model) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("streamcast.app.commands.files.train.rehearse", interrupted)
+    said = ran(
+        "train", data, "--name", "wave", "--models", tmp_path, "--horizon", 4, "--epochs", 1, "--option", "updates=2"
+    )
+    assert "Saved wave@1" in said
+    assert load_model(tmp_path, "wave").facts["quality"] is not None
 
 
 def test_a_training_that_goes_on_says_what_it_did_not_better_and_what_it_has_seen(data: Path, tmp_path: Path) -> None:

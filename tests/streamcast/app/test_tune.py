@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from streamcast.app.commands.files.train import train
-from streamcast.app.commands.files.tune import tune
+from streamcast.app.commands.files.tune import network, tune
 from streamcast.app.options import Columns, SearchOptions, SpecOptions, TrainingOptions
 from streamcast.errors import HistoryError
+from streamcast.models.build import build
+from streamcast.models.network import Shape
 from streamcast.models.spec import SpecError, one_of
+from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import fit, quality
+from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.quality import SumsByStep
 from streamcast.spec.folders import Model, load_model, new_network
+from streamcast.spec.model_spec import ModelSpec
 from streamcast.spec.zero import challenger_of
 
 WANTED = SpecOptions(horizon=3, lags=24, season=(24,))
@@ -159,6 +166,46 @@ def test_what_does_not_fit_is_said_once_and_without_a_traceback(
             data, Columns(), wanted, replace(SEARCH, networks=networks), "tuned", tmp_path, Console(file=io.StringIO())
         )
     assert [record.getMessage() for record in caplog.records if record.name.startswith("optuna")] == []
+
+
+@pytest.mark.parametrize("kind", MODELS.keys() - {"network"})
+def test_whatever_is_drawn_for_a_network_can_be_built(kind: str) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(12):
+        drawn = network(study.ask(), kind)
+        assert build(drawn, Shape((2,), 8, 3, (0.5,))).composition.stack
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt(), RuntimeError("not enough memory")])
+def test_what_ends_a_later_trial_before_it_trains_leaves_the_best_model_so_far(
+    ends: BaseException, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, prepare = 0, sequences
+
+    def ended(history: History, spec: ModelSpec) -> Sequences:
+        nonlocal begun
+        begun += 1
+        if begun == 3:
+            raise ends
+        return prepare(history, spec)
+
+    monkeypatch.setattr(fit, "sequences", ended)
+    printed = io.StringIO()
+    fails = isinstance(ends, RuntimeError)
+    with pytest.raises(RuntimeError, match="not enough memory") if fails else nullcontext():
+        tune(data, Columns(), WANTED, SEARCH, "tuned", tmp_path, Console(file=printed, width=200))
+    assert "2 trials, 0 of them stopped early" in printed.getvalue()
+    assert load_model(tmp_path, "tuned").facts["trials"] == 2
+
+
+def test_what_ends_the_first_trial_leaves_no_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> Sequences:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "sequences", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        searched(data, SEARCH, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trial_that_was_too_short_names_the_option_that_limits_a_trial(data: Path, tmp_path: Path) -> None:

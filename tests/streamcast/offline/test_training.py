@@ -173,6 +173,8 @@ def test_ctrl_c_while_the_model_is_scored_costs_its_score_alone() -> None:
     whole, ended = fit(history, spec, QUICK), fit(history, spec, QUICK, interrupt)
     assert whole.facts["quality"] is not None
     assert ended.facts["quality"] is None
+    assert ended.facts["unscored"] == "interrupted"
+    assert "unscored" not in whole.facts
     assert same(whole.network, ended.network)
 
 

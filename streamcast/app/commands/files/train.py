@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from streamcast.app.commands.files.reading import mapping, read_history, read_ou
 from streamcast.app.gaps import missing_bars
 from streamcast.app.notes import spec_notes
 from streamcast.app.options import Columns, SpecOptions, TrainingOptions, elsewhere
-from streamcast.app.progress import progress_bar
+from streamcast.app.progress import compiling_said, progress_bar
 from streamcast.app.specs import new_spec, require_networks, require_target
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
@@ -63,7 +64,6 @@ def train(
             teacher=teacher,
             initial=with_network(start.network, f"continue training --from {options.start}") if start else None,
         )
-        rehearse(model)  # compiles what serving needs besides, which the first start would wait for
     facts = {**model.facts, **asdict(read_as), "data": str(data), "held_out_from": held_out_from}
     for part, other in (("from", start), ("teacher", teacher)):
         if other is not None:
@@ -73,6 +73,8 @@ def train(
         if "whole_loss" in start.facts:
             facts["whole_loss"] = start.facts["whole_loss"]
     saved = save_model(folder, name or (start.name if start else "model"), model.spec, model.network, facts)
+    with compiling_said(), suppress(KeyboardInterrupt):
+        rehearse(saved)  # compiles what serving needs besides, which the first start would wait for
     report_saved(saved, whole, data, folder, console)
     return 0
 

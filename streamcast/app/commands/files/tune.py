@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import TrialState
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -22,6 +23,8 @@ from streamcast.app.gaps import missing_bars
 from streamcast.app.options import Columns, SearchOptions, SpecOptions
 from streamcast.app.progress import compiling_said
 from streamcast.app.specs import require_networks, require_target
+from streamcast.models.build import build
+from streamcast.models.network import Shape
 from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
@@ -32,13 +35,16 @@ from streamcast.wording import counted
 
 WIDTHS = (16, 32, 64, 128)
 MOST_LAYERS = 3
+"""Of a network that has no more by default."""
 CHUNKS = (24, 48, 96)
 BEST_SHOWN = 5
+SMALLEST = Shape((2,), 0, 1, (0.5,))
+"""That of a network which is only built to see whether it can be."""
 
 
 @dataclass(slots=True)
 class _Search:
-    """One search: what it is asked for, and the best model so far."""
+    """One search: what it is asked for, and the best model so far with the options that were drawn for it."""
 
     history: History
     timezone: str
@@ -46,6 +52,7 @@ class _Search:
     options: SearchOptions
     progress: Progress
     best: Model | None = None
+    drawn: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Train one candidate; return its validation loss, in units of the running normaliser."""
@@ -73,7 +80,7 @@ class _Search:
             self.progress.remove_task(task)
         loss = float(model.facts["validation_loss"])
         if self.best is None or loss < self.best.facts["validation_loss"]:
-            self.best = model
+            self.best, self.drawn = model, trial.params
         if model.facts["stopped"] == "interrupted":
             trial.study.stop()
         return loss
@@ -86,10 +93,24 @@ def network(trial: optuna.Trial, kind: str) -> dict[str, Any]:
     if "hidden" in takes:
         drawn["hidden"] = trial.suggest_categorical("hidden", WIDTHS)
     if "layers" in takes:
-        drawn["layers"] = trial.suggest_int("layers", 1, MOST_LAYERS)
+        drawn["layers"] = trial.suggest_int("layers", _fewest_layers(kind), max(MOST_LAYERS, takes["layers"].default))
     if "dropout" in takes:
         drawn["dropout"] = trial.suggest_float("dropout", 0.0, 0.5, step=0.1)
     return drawn
+
+
+def _fewest_layers(kind: str) -> int:
+    """Return the fewest layers with which a kind is a network: a shortcut over two layers needs three."""
+    default = inspect.signature(MODELS[kind]).parameters["layers"].default
+    return next(layers for layers in range(1, default + 1) if _is_network(kind, layers))
+
+
+def _is_network(kind: str, layers: int) -> bool:
+    try:
+        build({"kind": kind, "layers": layers}, SMALLEST)
+    except SpecError:
+        return False
+    return True
 
 
 def tune(
@@ -97,7 +118,7 @@ def tune(
 ) -> int:
     """Search on a file but for its held-out end, save the best model and print the ranking.
 
-    Ctrl-C keeps the best model so far.
+    Ctrl-C keeps the best model so far, and so does a trial that fails, whose error is raised after that.
     Raises HistoryError, ModelError for an unknown network, SpecError for an option that does not fit, SettingsError for
     an unknown holiday calendar.
     """
@@ -122,7 +143,7 @@ def tune(
     bars = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with compiling_said(), Progress(*bars, console=console, transient=True) as progress:
         search = _Search(history, read_as.timezone, wanted, options, progress)
-        study.optimize(search, n_trials=options.trials, timeout=options.max_seconds or None)
+        failed = _ended(study, search)
     if search.best is None:
         console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
@@ -130,13 +151,33 @@ def tune(
     quality = training.compared_with_zero(search.best.facts["quality"], search.best.spec, history)
     facts = {
         **search.best.facts, "quality": quality, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
-        "tuned": study.best_params, "trials": len(study.trials),
+        "tuned": search.drawn, "trials": len(ended(study)),
     }  # fmt: skip
     report_saved(
         save_model(folder, name, search.best.spec, search.best.network, facts), whole, data, folder, console,
         time_limit="--trial-seconds",
     )  # fmt: skip
+    if failed is not None:
+        raise failed
     return 0
+
+
+def _ended(study: optuna.Study, search: _Search) -> Exception | None:
+    """Search to the end; return what failed after the first model.  Ctrl-C between two trainings ends it, too.
+
+    Raises what happens before there is a model.
+    """
+    options = search.options
+    try:
+        study.optimize(search, n_trials=options.trials, timeout=options.max_seconds or None)
+    except KeyboardInterrupt:
+        if search.best is None:
+            raise
+    except Exception as error:
+        if search.best is None:
+            raise
+        return error
+    return None
 
 
 def _same_loss(networks: Sequence[str]) -> None:
@@ -149,12 +190,18 @@ def _same_loss(networks: Sequence[str]) -> None:
         )
 
 
+def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials that came to their end, or were stopped early because others were better."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
 def ranking(study: optuna.Study) -> Table:
     """Return the best trials as a table."""
-    ended = [t for t in study.trials if t.state.name == "COMPLETE"]
-    pruned = sum(t.state.name == "PRUNED" for t in study.trials)
-    table = lean("loss", "options", title=f"{counted(len(study.trials), 'trial')}, {pruned} of them stopped early")
-    for trial in sorted(ended, key=lambda t: t.value or 0.0)[:BEST_SHOWN]:
+    trials = ended(study)
+    whole = [t for t in trials if t.state is TrialState.COMPLETE]
+    early = len(trials) - len(whole)
+    table = lean("loss", "options", title=f"{counted(len(trials), 'trial')}, {early} of them stopped early")
+    for trial in sorted(whole, key=lambda t: t.value or 0.0)[:BEST_SHOWN]:
         drawn = ", ".join(
             f"{name} {value:.2g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in trial.params.items()
