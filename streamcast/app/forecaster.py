@@ -37,7 +37,7 @@ from streamcast.offline.evaluation.frames import quantile_columns
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
-from streamcast.offline.training.fit import OnProgress, Options, Progress, fit
+from streamcast.offline.training.fit import OnProgress, Options, Progress, fit, fit_again
 from streamcast.offline.training.untrained import refuse_for_no_network
 from streamcast.spec.folders import VERSION, Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec
@@ -260,8 +260,8 @@ class Forecaster:
         A series' last window ends with its last row, and a cutoff is a bar that has a row: the newest one at or before
         the wanted place.  A HistoryWarning names series with fewer windows.  Times come back as in ``predict``.  With
         ``refit`` the model is trained again for each window (or for every ``refit``-th one) on the rows up to its first
-        cutoff, with the spec of this forecaster.  Without it the model is used as it is: on bars that it was trained
-        on, it looks better than it is, and a TrainingWarning says so.
+        cutoff, with the spec of this forecaster and the options of its training.  Without it the model is used as it
+        is: on bars that it was trained on, it looks better than it is, and a TrainingWarning says so.
         """
         if refit < 0:
             raise SpecError(
@@ -307,8 +307,9 @@ class Forecaster:
 
     def _refitted(self, past: History, follow: OnProgress) -> Model:
         """Return the model trained again on the rows before a window."""
+        options = self._options or Options.of_facts(self.model.facts)
         try:
-            return replace(fit(past, self.model.spec, self._options, follow), name=UNNAMED)
+            return replace(fit_again(past, self.model.spec, options, follow), name=UNNAMED)
         except HistoryError as error:
             last = moment(int(past.ts_N[-1]), self._timezone)
             raise HistoryError(

@@ -127,9 +127,35 @@ class Options:
             if option in LIMITS and not LIMITS[option][0] <= plain <= LIMITS[option][1]:
                 raise SpecError(option, f" is {value!r}: expected {in_words(kind)}{_limits(option)}")
 
+    @classmethod
+    def of_facts(cls, facts: Mapping[str, Any]) -> Options:
+        """Return how a model of these facts is trained again, on whichever device there is; raises SpecError.
+
+        One that went on from another model, or imitated one, had options for that: it is trained by the default ones.
+        """
+        if others_of(facts):
+            return cls(seed=int(facts.get("seed", 0)))
+        known = {each.name for each in fields(cls)}
+        kept = {name: value for name, value in facts.get("options", {}).items() if name in known}
+        return cls(**{"seed": int(facts.get("seed", 0)), **kept})
+
+    def facts(self) -> dict[str, object]:
+        """Return the options that make another training than the default ones do, by name."""
+        values = {option.value: getattr(self, option.value) for option in self.changed()}
+        return {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in values.items()
+            if name not in {Option.DEVICE.value, Option.SEED.value}
+        }
+
     def changed(self) -> tuple[Option, ...]:
         """Return the options whose value is not the default."""
         return tuple(Option(each.name) for each in fields(self) if getattr(self, each.name) != each.default)
+
+
+def others_of(facts: Mapping[str, Any]) -> list[str]:
+    """Return the models that one of these facts went on from, or imitated."""
+    return [facts[part] for part in ("from", "teacher") if part in facts]
 
 
 def _limits(option: Option) -> str:
@@ -228,10 +254,23 @@ def fit(
         if trained[-1].interrupted:
             break
     begun = None if initial is None else whole
-    model = _model(history, seen, parts[1], spec, trained, options.seed, on_progress, begun)
+    model = _model(history, seen, parts[1], spec, trained, options, on_progress, begun)
     if not beside_zero:
         return model
     return replace(model, facts={**model.facts, "quality": compared_with_zero(model.facts["quality"], spec, history)})
+
+
+def fit_again(
+    past: History, spec: ModelSpec, options: Options | None, on_progress: OnProgress = lambda _progress: None
+) -> Model:
+    """Return a model trained on the rows before a part of a test, where nobody waits for what it is worth itself.
+
+    Raises as ``fit`` does, and KeyboardInterrupt at Ctrl-C: the test would score what was trained by then.
+    """
+    model = fit(past, spec, options, on_progress, beside_zero=False)
+    if model.facts["stopped"] == "interrupted" or "unscored" in model.facts:
+        raise KeyboardInterrupt
+    return model
 
 
 class _Trained(NamedTuple):
@@ -301,8 +340,8 @@ def _train(
 
 
 def _model(
-    history: History, seen: Sequences, validation_P: Ints, spec: ModelSpec, trained: Sequence[_Trained], seed: int,
-    on_progress: OnProgress, initial: Network | None,
+    history: History, seen: Sequences, validation_P: Ints, spec: ModelSpec, trained: Sequence[_Trained],
+    options: Options, on_progress: OnProgress, initial: Network | None,
 ) -> Model:  # fmt: skip
     """Return the model of the networks that were trained, with its quality; after Ctrl-C its members may be fewer.
 
@@ -319,7 +358,7 @@ def _model(
     best = Model(spec, together([one.best for one in trained]), facts={})
     losses = [run.best for run in runs]
     quality, unscored = None, {}
-    with one_thread(seed):
+    with one_thread(options.seed):
         try:
             quality = _quality(best, history, seen, validation_P, lambda: on_progress(runs[-1].scoring()))
         except KeyboardInterrupt:
@@ -337,7 +376,8 @@ def _model(
         "stopped": next(reason for reason in ENDINGS if reason in ended),
         "series": len(history.keys), "rows": len(history), "bars_trained": len(runs[0].train_P),
         "refit_updates": sum(one.refit_updates or 0 for one in trained), "quality": quality,
-        "first": int(history.ts_N[0]), "last": history.last_observed_ms, "seed": seed, **unscored,
+        "first": int(history.ts_N[0]), "last": history.last_observed_ms, "seed": options.seed,
+        **({"options": chosen} if (chosen := options.facts()) else {}), **unscored,
     }  # fmt: skip
     return Model(spec, together([one.network for one in trained]), facts=facts)
 

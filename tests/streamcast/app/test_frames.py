@@ -267,6 +267,13 @@ def test_a_window_is_forecast_by_a_model_that_has_not_seen_it() -> None:
         assert refitted["m"].tolist() != forecaster.cross_validation(df, n_windows=2)["m"].tolist()
 
 
+def test_a_forecaster_that_was_loaded_is_trained_again_as_the_saved_one_was(tmp_path: Path) -> None:
+    df = frame_of(1)
+    saved = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=OPTIONS, name="m").fit(df)
+    loaded = Forecaster.load(saved.save(tmp_path / "m"))
+    pd.testing.assert_frame_equal(*(one.cross_validation(df, refit=True) for one in (saved, loaded)))
+
+
 def test_a_training_that_ends_before_its_first_epoch_warns() -> None:
     options = Options(epochs=5, updates=10_000, rows=2, chunk=8, positions=16, max_seconds=0.05)
     forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=options)

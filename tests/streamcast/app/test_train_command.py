@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from torch import Tensor
 from typer.testing import CliRunner
 
 from harness.histories import history_of
@@ -21,10 +22,12 @@ from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.polls import polls
-from streamcast.offline.history.read import read
-from streamcast.offline.training.fit import Options
+from streamcast.offline.history.read import History, read
+from streamcast.offline.training.fit import Options, fit_again
+from streamcast.offline.training.objective import Objective
+from streamcast.offline.training.sequences import Ints
 from streamcast.spec.folders import Model, load_model, new_network
-from streamcast.spec.model_spec import Column, SeriesSpec, parse_duration
+from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec, parse_duration
 from streamcast.spec.zero import zero_spec
 
 
@@ -96,6 +99,46 @@ def test_ctrl_c_while_the_service_is_rehearsed_does_not_cost_the_model(
     )
     assert "Saved wave@1" in said
     assert load_model(tmp_path, "wave").facts["quality"] is not None
+
+
+def test_a_backtest_trains_again_as_the_model_was_trained(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common, how = ("--models", tmp_path), ("--epochs", 1, "--option", "updates=3", "--option", "learning_rate=0.02")
+    ran("train", data, "--name", "wave", "--horizon", 4, "--seed", 5, *how, *common)
+    ran("train", data, "--from", "wave@1", "--epochs", 2, "--option", "updates=2", *common)
+    used: list[Options] = []
+
+    def noted(past: History, spec: ModelSpec, options: Options) -> Model:
+        used.append(options)
+        return fit_again(past, spec, options)
+
+    monkeypatch.setattr("streamcast.app.commands.files.backtest.fit_again", noted)
+    refit = ("--refit", "3d", *common)
+    said = " ".join(ran("backtest", data, "--model", "wave@1", *refit).split())
+    assert "note: --refit trains as wave@1 was trained: epochs 1, updates 3, learning_rate 0.02" in said
+    assert set(used) == {Options(epochs=1, updates=3, learning_rate=0.02, seed=5)}
+    monkeypatch.setattr("streamcast.offline.training.fit.FEWEST_UPDATES", 10)
+    said = " ".join(ran("backtest", data, "--model", "wave@2", *refit).split())
+    assert "note: --refit trains by the default options, without wave@1, which wave@2 learned from" in said
+    assert used[-1] == Options(seed=0)
+
+
+def test_ctrl_c_ends_a_backtest_that_trains_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    common, loss = ("--models", tmp_path), Objective.loss
+    ran("train", data, "--name", "wave", "--horizon", 4, "--epochs", 1, "--option", "updates=3", *common)
+    calls: list[int] = []
+
+    def interrupted(self: Objective, rows_P: Ints, at_P: Ints) -> Tensor:
+        calls.append(len(at_P))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return loss(self, rows_P, at_P)
+
+    monkeypatch.setattr(Objective, "loss", interrupted)
+    result = CliRunner().invoke(app, ["backtest", str(data), "--model", "wave", "--refit", "3d", *map(str, common)])
+    assert (result.exit_code, len(calls)) == (130, 2)
+    assert "MAE" not in result.output
 
 
 def test_a_training_that_goes_on_says_what_it_did_not_better_and_what_it_has_seen(data: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from streamcast.models.surgery.handover import first_layers, frozen, hand_over
 from streamcast.offline.history.read import read
 from streamcast.offline.training import highway
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import LIMITS, Options, Progress, Stage, fit, held_out_loss
+from streamcast.offline.training.fit import LIMITS, Options, Progress, Stage, fit, fit_again, held_out_loss
 from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.seasons import seasons
 from streamcast.offline.training.sequences import Sequences, sequences
@@ -176,6 +177,28 @@ def test_ctrl_c_while_the_model_is_scored_costs_its_score_alone() -> None:
     assert ended.facts["unscored"] == "interrupted"
     assert "unscored" not in whole.facts
     assert same(whole.network, ended.network)
+
+
+@pytest.mark.parametrize("stage", ["training", "final training", "scoring"])
+def test_a_training_within_a_test_ends_at_ctrl_c_so_that_no_half_trained_model_is_scored(stage: str) -> None:
+    history = history_of(400)
+    spec, options = default_spec(history, 6, SMALL), replace(QUICK, average=0.5, refit=0.3)
+
+    def interrupt(progress: Progress) -> None:
+        if progress.stage == stage:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_again(history, spec, options, interrupt)
+    assert same(fit_again(history, spec, options).network, fit(history, spec, options).network)
+
+
+def test_a_model_knows_the_options_of_its_training_wherever_it_was_trained() -> None:
+    history = history_of(400)
+    options = replace(QUICK, seed=3, device="cpu", learning_rate=float(np.float32(0.01)), rows=int(np.int64(7)))
+    facts = json.loads(json.dumps(fit(history, default_spec(history, 6, SMALL), options).facts))
+    assert Options.of_facts(facts) == replace(options, device="auto")
+    assert Options.of_facts({"seed": 4, "options": {"of_a_later_version": 1}}) == Options(seed=4)
 
 
 @pytest.mark.parametrize("field", [f.name for f in fields(Options) if isinstance(f.default, (int, float))])

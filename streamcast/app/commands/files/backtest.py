@@ -28,7 +28,7 @@ from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.history.timestamps import as_written
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import Options, fit_again, others_of
 from streamcast.quality import facts_of, lines
 from streamcast.spec.folders import Model, load_model
 from streamcast.spec.model_spec import ModelSpec, format_duration
@@ -117,8 +117,24 @@ def _refit(model: Model, options: BacktestOptions) -> Refit | None:
         raise SpecError("--refit trains again, and a model without a network learns from every record: leave it out")
     if options.refit < model.spec.series.freq:
         raise SpecError(f"--refit is {format_duration(options.refit)}: expected at least a bar of the model")
-    seed = int(model.facts.get("seed", 0))
-    return Refit(lambda past: fit(past, model.spec, Options(seed=seed)), options.refit)
+    how = _as_trained(model)
+    return Refit(lambda past: fit_again(past, model.spec, how), options.refit)
+
+
+def _as_trained(model: Model) -> Options:
+    """Return how a model is trained within the test; a note on stderr says so where the options are not the default."""
+    console, name = Console(stderr=True, soft_wrap=True), f"{model.name}@{model.version}"
+    how = Options.of_facts(model.facts)
+    if others := others_of(model.facts):
+        said = f"--refit trains by the default options, without {others[0]}, which {name} learned from"
+        console.print(f"[dim]note:[/] {said}", highlight=False)
+    elif chosen := how.facts():
+        named = ", ".join(
+            f"{option} {value:.4g}" if isinstance(value, float) else f"{option} {value}"
+            for option, value in chosen.items()
+        )
+        console.print(f"[dim]note:[/] --refit trains as {name} was trained: {named}", highlight=False)
+    return how
 
 
 def _kept(spec: ModelSpec, history: History, from_ms: int, options: BacktestOptions) -> Sequence[int] | None:
