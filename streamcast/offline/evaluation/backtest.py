@@ -246,7 +246,8 @@ def backtest(
     ``baselines`` (default ``baselines.standard``) are fitted on the bars before ``from_ms``.  The forecasts of the
     cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  With
     ``refit`` the model answers the first part of the test, and each later part is answered by a model that was trained
-    on all rows before it.  In the frame, a model that is called like another column, such as ``y``, is ``y-forecast``.
+    on all rows before it; a sentence of the verdict says how often.  In the frame, a model that is called like another
+    column, such as ``y``, is ``y-forecast``.
     Raises HistoryError when the history's columns are not the model's, or there is nothing to score.
     """
     spec = model.spec
@@ -284,4 +285,14 @@ def backtest(
             done += len(poll)
             on_progress(done, len(rows))
     outcomes = {NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count}
-    return board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None)
+    report = board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None)
+    return (
+        report if refit is None else replace(report, notes=(*report.notes, _trained_again(model.name, len(starts) - 1)))
+    )
+
+
+def _trained_again(name: str, times: int) -> str:
+    """Return how often a model was trained within a test, which its errors are of."""
+    if not times:
+        return f"{name} was not trained again: the test is no longer than the time after which it would be"
+    return f"{name} was trained again {counted(times, 'time')} within the test, each time on all rows before"

@@ -122,6 +122,25 @@ def test_a_backtest_trains_again_as_the_model_was_trained(
     said = " ".join(ran("backtest", data, "--model", "wave@2", *refit).split())
     assert "note: --refit trains by the default options, without wave@1, which wave@2 learned from" in said
     assert used[-1] == Options(seed=0)
+    said = ran("backtest", data, "--model", "wave@1", "--refit", "90d", "--models", tmp_path)
+    assert "wave was not trained again: the test is no longer than the time after which it would be" in said
+
+
+def test_a_backtest_that_trains_again_warns_of_trained_bars_until_then(data: Path, tmp_path: Path) -> None:
+    ran("train", data, "--name", "wave", "--horizon", 4, "--epochs", 1, "--option", "updates=3", "--models", tmp_path)
+    first = pd.to_datetime(pd.read_csv(data).ds).min() + pd.Timedelta(days=12)
+    for refit, said in (
+        ((), "errors before that time flatter"),
+        (
+            ("--refit", "3d"),
+            f"errors before {first + pd.Timedelta(days=3):%Y-%m-%d %H:%M:%S} UTC, when it is first trained",
+        ),
+        (("--refit", "60d"), "errors before that time flatter"),
+    ):
+        printed = ran(
+            "backtest", data, "--model", "wave", "--test-from", first.isoformat(), "--models", tmp_path, *refit
+        )
+        assert said in " ".join(printed.split())
 
 
 def test_ctrl_c_ends_a_backtest_that_trains_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def backtest(
         Console(stderr=True, soft_wrap=True).print(
             f"[dim]note:[/] scored from {moment(from_ms, timezone)}, {why}; --test-from chooses", highlight=False
         )
-    _warn_of_trained_bars(model, from_ms, timezone)
+    _warn_of_trained_bars(model, from_ms, timezone, refit)
     with compiling_said(), counting("records streamed", Console(stderr=True)) as on_rows:
         report = run(
             model, history, from_ms, keep=_kept(model.spec, history, from_ms, options), refit=refit,
@@ -78,13 +78,17 @@ def backtest(
     return 0
 
 
-def _warn_of_trained_bars(model: Model, from_ms: int, timezone: str) -> None:
-    """Warn where the model was trained on bars that are scored."""
+def _warn_of_trained_bars(model: Model, from_ms: int, timezone: str, refit: Refit | None) -> None:
+    """Warn where the model was trained on bars that are scored, until it is trained again on those before."""
     trained_until = model.trained_until
     if trained_until is not None and from_ms <= trained_until:
+        again = None if refit is None else from_ms + refit.every_ms
+        before = "that time"
+        if again is not None and again <= trained_until:
+            before = f"{moment(again, timezone)}, when it is first trained again,"
         Console(stderr=True).print(
             f"[bold red]The model was trained on bars up to {moment(trained_until, timezone)}[/], and the scored part"
-            f" begins at {moment(from_ms, timezone)}: errors before that time flatter. Score later data with"
+            f" begins at {moment(from_ms, timezone)}: errors before {before} flatter. Score later data with"
             " --test-from, or train again with --hold-out.",
             highlight=False,
         )
