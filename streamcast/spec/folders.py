@@ -35,6 +35,7 @@ from streamcast.spec.zero import KIND, has_no_network
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 VERSION = re.compile(r"[1-9][0-9]{0,8}")
+SPEC, WEIGHTS = "spec.json", "weights.safetensors"
 LARGEST_SPEC = 4 << 20
 LARGEST_WEIGHTS = 4 << 30
 MOST_NUMBERS, SPARE_NUMBERS = 16, 1_000_000
@@ -153,8 +154,8 @@ def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: 
     aside = folder / f".{uuid.uuid4().hex}"
     try:
         aside.mkdir(parents=True)
-        (aside / "spec.json").write_bytes(document)
-        (aside / "weights.safetensors").write_bytes(weights)
+        (aside / SPEC).write_bytes(document)
+        (aside / WEIGHTS).write_bytes(weights)
         (aside / "model.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
         version = _as_next_version(aside, folder)
     except OSError as error:
@@ -185,8 +186,8 @@ def load_model(root: Path, reference: str) -> Model:
 
 def read_folder(folder: Path, name: str, version: str) -> Model:
     """Read one version and check its hashes; raises ModelError."""
-    document = _read(folder / "spec.json", LARGEST_SPEC)
-    weights = _read(folder / "weights.safetensors", LARGEST_WEIGHTS)
+    document = _read(folder / SPEC, LARGEST_SPEC)
+    weights = _read(folder / WEIGHTS, LARGEST_WEIGHTS)
     record = _record(folder)
     for part, data in (("spec", document), ("weights", weights)):
         if record.get(f"{part}_sha256") != hashlib.sha256(data).hexdigest():
@@ -196,11 +197,11 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
     try:
         spec = ModelSpec.model_validate_json(document)
     except ValidationError as error:
-        raise ModelError(f"{folder / 'spec.json'}: {error}") from error
+        raise ModelError(f"{folder / SPEC}: {error}") from error
     try:
         tensors = load(weights)
     except Exception as error:  # safetensors raises its own, unexported type
-        raise ModelError(f"{folder / 'weights.safetensors'} is not a safetensors file: {error}") from error
+        raise ModelError(f"{folder / WEIGHTS} is not a safetensors file: {error}") from error
     numbers = sum(tensor.numel() for tensor in tensors.values())
     try:
         with _Building(SPARE_NUMBERS + MOST_NUMBERS * numbers):
@@ -215,7 +216,7 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
         differing = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
         raise ModelError(f"{folder}: the weights do not fit the spec: they differ in {', '.join(differing[:8])}")
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
-        raise ModelError(f"{folder / 'weights.safetensors'} holds NaN or infinite weights: retrain the model")
+        raise ModelError(f"{folder / WEIGHTS} holds NaN or infinite weights: retrain the model")
     network.load_state_dict(tensors)
     return Model(spec, network.eval(), name, version, _digest(document, weights), record.get("facts", {}))
 
@@ -231,18 +232,19 @@ def resolve(root: Path, reference: str) -> tuple[str, str]:
         return name, str(max(versions))
     if VERSION.fullmatch(wanted) and int(wanted) in versions:
         return name, wanted
-    known = aliases(root, name)
+    known, named = aliases(root, name), _named_versions(root, name)
     if wanted in known:
         return name, known[wanted]
+    gone = f"the alias is for version {named[wanted]}, which is not there" if wanted in named else ""
     raise ModelError(
-        f"model {name}@{wanted}: there is no such version or alias; there are versions "
+        f"model {name}@{wanted}: {gone or 'there is no such version or alias'}; there are versions "
         f"{', '.join(map(str, sorted(versions))) or 'none'} and aliases {', '.join(sorted(known)) or 'none'}"
     )
 
 
 def _named_by(path: Path) -> str:
     """Return how to name the model whose folder, or that of one of its versions, a path leads to; '' for none."""
-    folder, version = (path.parent, f"@{path.name}") if (path / "spec.json").is_file() else (path, "")
+    folder, version = (path.parent, f"@{path.name}") if (path / SPEC).is_file() else (path, "")
     if not _versions(folder):
         return ""
     return f"{path} is one, in the folder of models {folder.parent}: name it {folder.name}{version}, and that folder"
@@ -262,13 +264,19 @@ def promote(root: Path, reference: str, alias: str) -> str:
         raise ModelError(f"alias {alias!r}: use small letters, digits, - and _; not a number, not latest")
     path = root / name / "aliases.json"
     aside = path.with_suffix(f".{os.getpid()}")
-    aside.write_text(json.dumps({**aliases(root, name), alias: version}, sort_keys=True) + "\n")
+    aside.write_text(json.dumps({**_named_versions(root, name), alias: version}, sort_keys=True) + "\n")
     aside.rename(path)
     return version
 
 
 def aliases(root: Path, name: str) -> dict[str, str]:
-    """The aliases of a model."""
+    """The aliases of a model, of versions that are there."""
+    versions = {str(v) for v in _versions(root / name)}
+    return {alias: version for alias, version in _named_versions(root, name).items() if version in versions}
+
+
+def _named_versions(root: Path, name: str) -> dict[str, str]:
+    """The versions that a model's aliases name, there or not: a folder may be copied version by version."""
     path = root / name / "aliases.json"
     if not path.exists():
         return {}
@@ -276,8 +284,8 @@ def aliases(root: Path, name: str) -> dict[str, str]:
         found = json.loads(_read(path, LARGEST_SPEC))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON: {error}; repair or remove it") from error
-    versions = {str(v) for v in _versions(root / name)}
-    return {str(a): str(v) for a, v in found.items() if str(v) in versions} if isinstance(found, dict) else {}
+    pairs = found.items() if isinstance(found, dict) else ()
+    return {str(alias): str(version) for alias, version in pairs if VERSION.fullmatch(str(version))}
 
 
 def list_models(root: Path) -> list[Version]:
@@ -293,12 +301,20 @@ def list_models(root: Path) -> list[Version]:
             names = tuple(sorted(alias for alias, wanted in known.items() if wanted == version))
             try:
                 record = _record(folder / version)
+                _require_parts(folder / version)
             except ModelError as error:
                 found.append(Version(folder.name, version, names, trouble=str(error)))
             else:
                 digest, facts = record.get("digest", ""), record.get("facts", {})
                 found.append(Version(folder.name, version, names, digest, facts, trouble))
     return found
+
+
+def _require_parts(folder: Path) -> None:
+    """Raise ModelError where a version lacks its spec or its weights, as one that is being copied does."""
+    for part in (SPEC, WEIGHTS):
+        if not (folder / part).is_file():
+            raise ModelError(f"{folder / part} is missing: copy the folder again or retrain")
 
 
 def _versions(folder: Path) -> list[int]:

@@ -181,7 +181,8 @@ def schema(folder: Path, reference: str, of: str, console: Console) -> int:
 
 
 def make_alias(folder: Path, reference: str, alias: str, console: Console) -> int:
-    """Point an alias to a version."""
+    """Point an alias to a version; raises ModelError for one that no service could read, such as a half copied one."""
+    load_model(folder, reference)
     version = promote(folder, reference, alias)
     console.print(
         f"{alias} is now {reference.partition('@')[0]}@{version}; a running service uses it after its next start"

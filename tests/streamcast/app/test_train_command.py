@@ -19,7 +19,7 @@ from streamcast.app.commands.files.train import training_settings
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options import TrainingOptions, assignments, repeated, seasons, typed
 from streamcast.engine.engine import Engine
-from streamcast.errors import HistoryError
+from streamcast.errors import HistoryError, ModelError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
@@ -292,6 +292,17 @@ def test_the_next_command_works_and_a_file_that_is_too_short_is_not_recommended(
     else:
         assert following.startswith("streamcast " + " ".join(map(str, arguments[:2])))
         assert "forecasts scored" in ran(*arguments) or "1 forecast scored" in ran(*arguments)
+
+
+def test_a_version_that_no_service_could_read_is_not_promoted(data: Path, tmp_path: Path) -> None:
+    models = ("--models", tmp_path)
+    for _ in range(2):
+        ran("train", data, "--name", "wave", "--model", "zero", "--season", "24", *models)
+    ran("model", "promote", "wave@1", "champion", *models)
+    (tmp_path / "wave" / "2" / "weights.safetensors").unlink()
+    result = CliRunner().invoke(app, ["model", "promote", "wave@2", "champion", *map(str, models)])
+    assert isinstance(result.exception, ModelError)
+    assert load_model(tmp_path, "wave@champion").version == "1"
 
 
 def test_what_a_model_shows_has_few_digits_and_no_none(data: Path, tmp_path: Path) -> None:

@@ -88,6 +88,24 @@ def test_a_broken_model_is_listed_as_broken_beside_the_others(root: Path) -> Non
     assert list_models(root)[1].digest == whole.digest
 
 
+@pytest.mark.parametrize("part", ["spec.json", "weights.safetensors", "model.json"])
+def test_a_half_copied_version_is_listed_as_broken(root: Path, part: str) -> None:
+    (root / "load" / "1" / part).unlink()
+    (found,) = list_models(root)
+    assert part in found.trouble
+
+
+def test_an_alias_of_a_version_that_is_not_there_yet_is_named_and_kept(root: Path) -> None:
+    (root / "load" / "aliases.json").write_text('{"champion": "7"}')
+    with pytest.raises(ModelError, match="load@champion: the alias is for version 7, which is not there; there are"):
+        load_model(root, "load@champion")
+    promote(root, "load@1", "challenger")
+    save_model(root, "load", SPEC, new_network(SPEC), {})
+    (root / "load" / "2").rename(root / "load" / "7")
+    assert load_model(root, "load@champion").version == "7"
+    assert load_model(root, "load@challenger").version == "1"
+
+
 def test_an_alias_means_a_version_until_it_means_another(root: Path) -> None:
     save_model(root, "load", SPEC, new_network(SPEC), {})
     with pytest.raises(ModelError, match=r"model 'laod@1': no such model under .*; there are: load"):
