@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import dropwhile, pairwise
 
@@ -33,7 +33,7 @@ from streamcast.service.assignment import lost_journals, too_few
 from streamcast.service.fold import Era, Fold, eras
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
-from streamcast.topics.forecasts import Encoder, Published
+from streamcast.topics.forecasts import Encoder, Published, shortened, unnamed
 from streamcast.topics.journal import Journal, read_journal
 from streamcast.topics.names import Topics
 from streamcast.topics.observations import Observations
@@ -77,10 +77,15 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """The settings that a verifier needs and no topic holds."""
+    """What a verifier needs and no topic holds.
+
+    ``versions`` are those of the model folder (``name@version``), by digest: the journal has digests only, and versions
+    with equal digests are one model.
+    """
 
     exactly_once: bool = True
     shadows: Sequence[str] = ()
+    versions: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 def verify(
@@ -110,6 +115,15 @@ def verify(
     return report
 
 
+@dataclass(slots=True)
+class _Named:
+    """How many forecasts name one version, and the offset and lane of the first that does."""
+
+    offset: int
+    lane: str
+    forecasts: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Letter:
     key: bytes | None
@@ -136,6 +150,10 @@ class _PartitionCheck:
         self._superseded: Counter[tuple[str, str, int]] = Counter()
         self._published: dict[tuple[str, int], bytes] = {}
         self._letters: dict[tuple[str, int], _Letter] = {}
+        self._named: dict[str, dict[str, _Named]] = {}
+        """By ``model_hash``: the versions that forecasts name."""
+        self._computed: dict[str, Model] = {}
+        """By digest: the models whose forecasts were computed."""
 
     def run(self) -> None:
         """Read what was written, fold what should have been, and compare."""
@@ -151,6 +169,7 @@ class _PartitionCheck:
         sure, until = before.get(self._partition, 0), self._until(after)
         for era in eras(journal, until):
             self._compare_era(era, journal, sure)
+        self._compare_names()
         self._report_left()
         if self._told > MOST_SENTENCES:
             self._report.violations.append(f"{self._name}: and {self._told - MOST_SENTENCES} violations more")
@@ -254,7 +273,10 @@ class _PartitionCheck:
                     continue
                 source, lane = answer.source, answer.lane
                 if (source.topic, source.partition) == tuple(self._partition):
-                    seen = self._fingerprint(batch.keys[row], value, batch.timestamps[row])
+                    text = unnamed(value or b"", answer.model, answer.model_version)
+                    seen = self._fingerprint(batch.keys[row], text, batch.timestamps[row])
+                    named = self._named.setdefault(answer.model_hash, {})
+                    named.setdefault(answer.reference, _Named(source.offset, lane)).forecasts += 1
                     self._note(lane, source.offset, seen, newest)
                 elif source.topic == self._partition.topic:
                     self._violation(f"it holds a forecast of partition {source.partition}, offset {source.offset}")
@@ -328,6 +350,25 @@ class _PartitionCheck:
             f" {era.first} to {era.until} cannot be computed: {why}"
         )
 
+    def _compare_names(self) -> None:
+        """Report the forecasts whose name and version are not those of the model that made them."""
+        for digest, model in self._computed.items():
+            owners = self._expect.versions.get(digest) or [f"{model.name}@{model.version}"]
+            for reference, named in self._named.get(shortened(digest), {}).items():
+                if reference in owners:
+                    continue
+                which = (
+                    f"{counted(named.forecasts, 'forecast')} (the first of offset {named.offset} in lane {named.lane})"
+                    f" name the model {reference}"
+                )
+                if any(reference in others for others in self._expect.versions.values()):
+                    self._violation(f"{which}, and were made by another one: by {' or '.join(owners)}")
+                else:
+                    self._report.unknown.append(
+                        f"{self._name}: {which}, and the model folder has no such version: there the model that made"
+                        f" them is {' or '.join(owners)}. Nothing else in them depends on the name, and it was compared"
+                    )
+
     def _compare_era(self, era: Era, journal: Journal, sure: int) -> None:
         held, _ = self._reader.bounds([self._partition])[self._partition]
         if era.begin < held:
@@ -338,6 +379,7 @@ class _PartitionCheck:
         fold = Fold(self._reader, self._partition, era.begin, models, journal, era.max_series)
         for _ in fold.advance(era.first):
             pass
+        self._computed |= {model.digest: model for model in models.values()}
         encoders = {
             lane: Encoder(model.spec, model.name, model.version, model.digest, lane, self._partition.topic)
             for lane, model in models.items()
@@ -361,7 +403,8 @@ class _PartitionCheck:
             for code in (ABSORBED, LATE, DUPLICATE):
                 self._report.dropped[NAMES[code]] = self._report.dropped.get(NAMES[code], 0) + counts[code]
             for lane, encoder in encoders.items():
-                self._compare_forecasts(lane, _answers(encoder, fold, lane, observations, results[lane]), sure)
+                answers = _answers(encoder, fold, lane, observations, results[lane])
+                self._compare_forecasts(lane, models[lane], answers, sure)
             reasons = {("", batch.offsets[each.row]): each.reason for each in poison}
             for label, lane in self._telling(era).items():
                 spoilt = observations.offsets[results[lane].outcomes == NOT_FINITE].tolist()
@@ -374,7 +417,9 @@ class _PartitionCheck:
             return {"": next(iter(era.models))}
         return {lane: lane for lane in era.models if lane == era.champion or lane not in self._expect.shadows}
 
-    def _compare_forecasts(self, lane: str, answers: Iterable[tuple[int, bytes, bytes, int]], sure: int) -> None:
+    def _compare_forecasts(
+        self, lane: str, model: Model, answers: Iterable[tuple[int, bytes, bytes, int]], sure: int
+    ) -> None:
         for offset, key, value, timestamp in answers:
             seen = self._published.pop((lane, offset), None)
             if seen is None:
@@ -382,7 +427,7 @@ class _PartitionCheck:
                     self._violation(f"offset {offset} (series {key!r}) is not answered in lane {lane}")
                 continue
             self._report.forecasts += 1
-            if seen != self._fingerprint(key, value, timestamp):
+            if seen != self._fingerprint(key, unnamed(value, model.name, model.version), timestamp):
                 self._violation(
                     f"the forecast of offset {offset} in lane {lane} differs in key, value or timestamp from"
                     f" {key!r}, {value!r}, {timestamp}"

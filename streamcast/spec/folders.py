@@ -310,6 +310,18 @@ def list_models(root: Path) -> list[Version]:
     return found
 
 
+def versions_by_digest(root: Path) -> dict[str, list[str]]:
+    """Return the versions (``name@version``) of each digest, oldest first within a name.
+
+    Versions with equal digests are one model: a training that found nothing better, or a folder that was copied.
+    """
+    found: dict[str, list[str]] = {}
+    for each in reversed(list_models(root)):
+        if each.digest:
+            found.setdefault(each.digest, []).append(f"{each.name}@{each.version}")
+    return found
+
+
 def _require_parts(folder: Path) -> None:
     """Raise ModelError where a version lacks its spec or its weights, as one that is being copied does."""
     for part in (SPEC, WEIGHTS):

@@ -50,10 +50,39 @@ class Source(msgspec.Struct):
 
 
 class Published(msgspec.Struct):
-    """The part of a forecast's JSON that names its lane and its record."""
+    """The part of a forecast's JSON that names its lane, its record and the model that made it."""
 
     lane: str
     source: Source
+    model: str = ""
+    model_version: str = ""
+    model_hash: str = ""
+
+    @property
+    def reference(self) -> str:
+        """The version that the forecast names, as ``name@version``."""
+        return f"{self.model}@{self.model_version}"
+
+
+def shortened(digest: str) -> str:
+    """Return the ``model_hash`` of a forecast of the model with this digest."""
+    return digest[:16]
+
+
+def unnamed(value: bytes, model: str, version: str) -> bytes:
+    """Return a forecast with empty texts for the name and the version of its model.
+
+    Two versions with equal digests are one model: their forecasts differ in nothing else.
+    """
+    return value.replace(_named(model, version).encode(), _named("", "").encode(), 1)
+
+
+def _named(model: str, version: str) -> str:
+    return f'"model":{_literal(model)},"model_version":{_literal(version)}'
+
+
+def _literal(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class Encoder:
@@ -63,22 +92,19 @@ class Encoder:
     """
 
     def __init__(self, spec: ModelSpec, model: str, version: str, digest: str, lane: str, topic: str) -> None:
-        def literal(value: object) -> str:
-            return msgspec.json.encode(value).decode()
-
-        quantiles = [literal(str(q)) for q in spec.quantiles]
-        freq = literal(None if spec.series.calendar else spec.series.freq)
+        quantiles = [_literal(str(q)) for q in spec.quantiles]
+        freq = _literal(None if spec.series.calendar else spec.series.freq)
         pieces = [
             '{"unique_id":',
             ',"cutoff":',
             f',"freq_ms":{freq},"horizon":{spec.horizon},"quantiles":{{{quantiles[0]}:[',
             *(f"],{quantile}:[" for quantile in quantiles[1:]),
             (
-                f']}},"model":{literal(model)},"model_version":{literal(version)},"model_hash":{literal(digest[:16])}'
-                f',"lane":{literal(lane)},"warm":'
+                f']}},{_named(model, version)},"model_hash":{_literal(shortened(digest))}'
+                f',"lane":{_literal(lane)},"warm":'
             ),
             ',"anomaly":',
-            f',"source":{{"topic":{literal(topic)},"partition":',
+            f',"source":{{"topic":{_literal(topic)},"partition":',
             ',"offset":',
             "}}",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from streamcast.consumers.transport import TopicMissing
 from streamcast.service.snapshots import decode, encode
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
-from streamcast.spec.folders import save_model
+from streamcast.spec.folders import load_model, save_model
 
 NAMES = {"input.topic": TOPICS.observations} | {
     f"output.{name}": getattr(TOPICS, name) for name in ("forecasts", "dead_letters", "journal")
@@ -90,6 +91,21 @@ def test_verify_says_that_a_key_is_in_two_partitions_and_what_to_do(
         "note: 1 series has records in more than one partition ('[red]' in partitions 0 and 1), and the service keeps a"
         " state of the series in each: let all producers choose partitions with one partitioner"
     ) in printed.getvalue()
+
+
+def test_a_version_with_the_weights_of_the_one_before_may_take_over(stand: Stand, tmp_path: Path) -> None:
+    """A training that goes on from a model and finds nothing better saves the same weights again."""
+    folder = tmp_path / "trained"
+    for name in ("small", "copied"):
+        save_model(folder, name, SPECS["gru"], network("gru"), {})
+    for reference in ("small@2", "small@1", "copied@1"):
+        stand.observe("a", 7, 8, 9)
+        stand.serve({"champion": load_model(folder, reference)})
+    report = verify.check(settings_of(tmp_path))
+    assert (report.violations, report.unknown, report.forecasts) == ([], [], 21)
+    shutil.rmtree(folder / "copied")
+    (unknown,) = verify.check(settings_of(tmp_path)).unknown
+    assert "3 forecasts (the first of offset 18 in lane champion) name the model copied@1" in unknown
 
 
 def test_a_reset_asks_the_service_and_not_a_proxy(

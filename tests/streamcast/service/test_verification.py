@@ -323,3 +323,58 @@ def test_another_limit_of_series_counts_from_its_restart_on(stand: Stand) -> Non
 )
 def test_decisions_cut_the_answers_into_eras(entries: list[Entry], expected: list[Era]) -> None:
     assert eras(Journal(entries), 20) == expected
+
+
+def renamed(stand: Stand, reference: str) -> None:
+    """Let the forecasts of offsets 3 and 5 say that they were made by another version."""
+    name, version = reference.split("@")
+    values = log(stand, TOPICS.forecasts).values
+    for row in (3, 5):
+        values[row] = (values[row] or b"").replace(
+            b'"model":"tiny","model_version":"0"', f'"model":"{name}","model_version":"{version}"'.encode()
+        )
+
+
+DIGEST, OTHER = (model("sample", number).digest for number in (0, 2))
+
+
+def test_versions_with_equal_digests_are_one_model(stand: Stand) -> None:
+    """The journal has digests only: forecasts that named the other version were called wrong."""
+    stand.observe("a", *TEN)
+    stand.serve({"champion": replace(model("sample", 0), version="7")})
+    stand.observe("b", *TEN)
+    stand.serve({"champion": replace(model("sample", 0), name="copied", version="1")})
+    assert len(stand.journal().entries) == 1, "nothing but names has changed"
+    assert stand.verify(versions={DIGEST: ["copied@1", "tiny@0", "tiny@7"]}).proven
+
+
+def test_at_least_once_may_answer_again_under_another_name_of_the_same_model(stand: Stand) -> None:
+    again(stand, TOPICS.forecasts, slice(0, 4))
+    renamed(stand, "tiny@7")
+    assert stand.verify(exactly_once=False, versions={DIGEST: ["tiny@0", "tiny@7"]}).proven
+
+
+def test_a_forecast_that_names_another_model_is_wrong(stand: Stand) -> None:
+    renamed(stand, "tiny@2")
+    (violation,) = stand.verify(versions={DIGEST: ["tiny@0"], OTHER: ["tiny@2"]}).violations
+    assert "2 forecasts (the first of offset 3 in lane champion) name the model tiny@2" in violation
+    assert violation.endswith("were made by another one: by tiny@0")
+
+
+def test_a_forecast_that_names_a_version_that_is_gone_is_compared_and_said_to_be_of_an_unknown_name(
+    stand: Stand,
+) -> None:
+    renamed(stand, "tiny@7")
+    report = stand.verify(versions={DIGEST: ["tiny@0", "tiny@1"]})
+    assert (report.violations, report.forecasts) == ([], 20)
+    (unknown,) = report.unknown
+    assert "2 forecasts (the first of offset 3 in lane champion) name the model tiny@7, and the model folder" in unknown
+    assert "is tiny@0 or tiny@1" in unknown
+    altered(stand)
+    assert "forecast of offset 5 in lane champion differs" in stand.verify().violations[0]
+
+
+def test_a_forecast_without_the_name_of_its_model_is_wrong(stand: Stand) -> None:
+    values = log(stand, TOPICS.forecasts).values
+    values[5] = (values[5] or b"").replace(b'"model":"tiny","model_version":"0",', b"")
+    assert "forecast of offset 5 in lane champion differs" in stand.verify().violations[0]

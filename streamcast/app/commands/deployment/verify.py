@@ -20,7 +20,7 @@ from streamcast.app.trained import baseline, zone_of
 from streamcast.errors import ModelError
 from streamcast.quality import facts_of, lines, sentence
 from streamcast.service.verification import Expectations, OnRecords, Report, verify
-from streamcast.spec.folders import Model, list_models, load_model
+from streamcast.spec.folders import Model, load_model, versions_by_digest
 from streamcast.topics.split_keys import split_sentence
 from streamcast.wording import counted
 
@@ -96,13 +96,12 @@ def _models(settings: Settings) -> dict[str, Model]:
 def check(settings: Settings, on_records: OnRecords = lambda _done: None) -> Report:
     """Verify the topics that the settings name; raises TransportError, TopicMissing and ModelError."""
     shadows = [lane for lane, chosen in settings.models.lanes.items() if chosen.shadow]
-    expect = Expectations(settings.kafka.guarantee == "exactly_once", shadows)
-    models = list_models(settings.models.folder)
-    by_digest = {found.digest: f"{found.name}@{found.version}" for found in models if found.digest}
+    versions = versions_by_digest(settings.models.folder)
+    expect = Expectations(settings.kafka.guarantee == "exactly_once", shadows, versions)
 
     @cache
     def load(digest: str) -> Model | None:
-        return load_model(settings.models.folder, by_digest[digest]) if digest in by_digest else None
+        return load_model(settings.models.folder, versions[digest][-1]) if digest in versions else None
 
     reader = new_reader(settings, connection(settings))
     try:
