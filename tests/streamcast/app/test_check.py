@@ -26,7 +26,7 @@ from streamcast.service.assignment import Deployment, identity
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
-from streamcast.spec.folders import Model, load_model, new_network, save_model
+from streamcast.spec.folders import load_model, new_network, save_model
 from streamcast.spec.local_time import local_time
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec, TargetBars
 from streamcast.spec.zero import zero_spec
@@ -388,22 +388,31 @@ def test_a_model_that_goes_on_where_another_one_answered_is_named(
     monkeypatch.chdir(tmp_path)
     spec = model_spec({}, LSTM_ATTENTION)
     other, first, second = (save_model(MODELS, name, spec, new_network(spec), {}) for name in ("big", "small", "small"))
+    save_model(MODELS, "small", spec, second.network, {})
     checked(create=True)
     writer = MemoryTransport(broker, Connection("memory", "streamcast"))
     commit(broker, 5)
 
-    def told_after(model: Model) -> str:
-        begun = Entry("cold", "observations", 2, 0, models={"champion": model.digest})
+    def told_after(digest: str) -> str:
+        begun = Entry("cold", "observations", 2, 0, models={"champion": digest})
         writer.commit([outgoing("forecast-journal", [begun], timestamp=0)], {})
         return checked(create=False)
 
-    assert "answered so far" not in told_after(first)
-    told = told_after(other)
-    assert "warn lane champion: big@1 answered so far, small@1 goes on where it stopped" in told
-    assert "for a second service, `streamcast init --name NAME`" in told
-    told = told_after(second)
-    assert "     lane champion: small@2 answered so far, small@1 goes on where it stopped" in told
+    goes_on = f"small@1 (digest {first.digest[:16]}) goes on where it stopped"
+    told = told_after(first.digest)
+    assert f"     lane champion: small@1 answered so far (digest {first.digest[:16]})\n" in told
     assert "warn" not in told
+    told = told_after(other.digest)
+    assert f"warn lane champion: big@1 answered so far (digest {other.digest[:16]}), {goes_on}" in told
+    assert "for a second service, `streamcast init --name NAME`" in told
+    told = told_after(second.digest)
+    shared = f"small@2 and small@3 are one model, which answered so far (digest {second.digest[:16]})"
+    assert f"     lane champion: {shared}, {goes_on}" in told
+    assert "warn" not in told
+    told = told_after("a" * 64)
+    gone = r"warn lane champion: a model of which no version is in \S+ answered so far"
+    assert re.search(rf"{gone} \(digest {'a' * 16}\), {re.escape(goes_on)}\n", told)
+    assert "`streamcast verify` cannot compute what it answered until its version is in" in told
 
 
 def commit(broker: MemoryBroker, position: int) -> None:

@@ -6,7 +6,7 @@ What the broker allows is asked first: a topic that this user may not describe l
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -57,11 +57,11 @@ from streamcast.service.assignment import (
 )
 from streamcast.service.snapshots import Header, Store
 from streamcast.service.strangers import IMPOSSIBLE, MOVED, Moved, sentence
-from streamcast.spec.folders import list_models
+from streamcast.spec.folders import versions_by_digest
 from streamcast.spec.local_time import UTC_TIME
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.ahead import ahead_of
-from streamcast.topics.forecasts import largest_answer
+from streamcast.topics.forecasts import largest_answer, shortened
 from streamcast.topics.journal import Journal, read_journals
 from streamcast.topics.observations import Decoder
 from streamcast.wording import counted
@@ -423,16 +423,29 @@ def _records_gone(
     return ""
 
 
-def _swaps(settings: Settings, answered: Iterable[Mapping[str, str]], say: _Say) -> None:
-    """Say which models answered so far, where they are others; warn where the name, too, is another."""
-    names = {found.digest: f"{found.name}@{found.version}" for found in list_models(settings.models.folder)}
+def _swaps(settings: Settings, answered: Sequence[Mapping[str, str]], say: _Say) -> None:
+    """Say which versions answered so far; warn where another model goes on whose name, too, is another."""
+    folder = settings.models.folder
     with suppress(ModelError):  # it has its line already
+        versions = versions_by_digest(folder)
         for lane, model in load_lanes(settings).items():
-            new = f"{model.name}@{model.version}"
-            for digest in sorted({models.get(lane, model.digest) for models in answered} - {model.digest}):
-                old = names.get(digest, f"a model that is not in {settings.models.folder}")
-                what = f"lane {lane}: {old} answered so far, {new} goes on where it stopped"
-                if old.startswith(f"{model.name}@"):
+            new = f"{model.name}@{model.version} (digest {shortened(model.digest)})"
+            for digest in sorted({models[lane] for models in answered if lane in models}):
+                owners = versions.get(digest, [])
+                one = " are one model, which" if len(owners) > 1 else ""
+                known = " and ".join(owners) or f"a model of which no version is in {folder}"
+                old = f"{known}{one} answered so far (digest {shortened(digest)})"
+                if digest == model.digest:
+                    say.note(f"lane {lane}: {old}")
+                    continue
+                what = f"lane {lane}: {old}, {new} goes on where it stopped"
+                if not owners:
+                    say.warn(
+                        what,
+                        "nothing, if you swap the model, but `streamcast verify` cannot compute what it answered until"
+                        f" its version is in {folder} again; {SECOND_SERVICE}",
+                    )
+                elif any(owner.startswith(f"{model.name}@") for owner in owners):
                     say.note(what)
                 else:
                     say.warn(what, f"nothing, if you swap the model; {SECOND_SERVICE}")
