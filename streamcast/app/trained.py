@@ -40,7 +40,7 @@ def quality(model: Model) -> list[str]:
     first, *steps = lines(sums, found["nominal"], naive)
     zone = zone_of(model)
     between = f" from {span(found['from'], found['until'], zone)}" if "until" in found else ""
-    said = [f"On the last {found['forecasts']:,} forecasts{between}, {unseen}: {first}.", *steps]
+    said = [f"On {_which(found)}{between}, {unseen}: {first}.", *steps]
     relative, without = round(sums.over_all().relative, 3), found.get("without_network")
     if relative >= 1:
         said.insert(1, f"This is {'WORSE' if relative > 1 else 'no better'} than repeating {naive}.")
@@ -56,6 +56,13 @@ def quality(model: Model) -> list[str]:
         of = f"{without:.3f} of {short_name(naive)}'s error, this one to {relative:.3f}"
         said.append(f"On the outcomes of the first line a model without a network (zero) came to {of}: it is better.")
     return said
+
+
+def _which(found: Mapping[str, Any]) -> str:
+    """Return which forecasts were scored: of very many rows, those of some series."""
+    if found.get("series", 0) < (of := found.get("of_series", 0)):
+        return f"{found['forecasts']:,} forecasts of {found['series']:,} series (drawn at random of {of:,})"
+    return f"the last {found['forecasts']:,} forecasts"
 
 
 def _unseen(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:

@@ -81,6 +81,15 @@ class History:
     def __len__(self) -> int:
         return len(self.ts_N)
 
+    def of_series(self, chosen_K: NDArray[np.int64]) -> History:
+        """Return the observations of some series, whose places rise; categories stay."""
+        mine_N = np.isin(self.series_N, chosen_K)
+        return replace(
+            self, keys=tuple(self.keys[k] for k in chosen_K.tolist()), ts_N=self.ts_N[mine_N],
+            series_N=np.searchsorted(chosen_K, self.series_N[mine_N]).astype(np.int32),
+            values_NC=self.values_NC[mine_N],
+        )  # fmt: skip
+
     def between(self, start_ms: int, end_ms: int) -> History:
         """Return the observations with ``start_ms`` <= time < ``end_ms``; keys and categories stay."""
         first, last = np.searchsorted(self.ts_N, (start_ms, end_ms))

@@ -38,7 +38,7 @@ from streamcast.offline.history.read import History
 from streamcast.offline.training import highway, validation
 from streamcast.offline.training.hardware import copied, device_named, one_thread
 from streamcast.offline.training.objective import Objective, taught_by
-from streamcast.offline.training.quality import held_out_quality
+from streamcast.offline.training.quality import Part, held_out_quality, part_of
 from streamcast.offline.training.sequences import Ints, Sequences, sequences
 from streamcast.offline.training.streams import Chunk, chunks, cut
 from streamcast.offline.training.untrained import untrained
@@ -399,7 +399,7 @@ def _quality(
         series = model.spec.series
         newest_bar = (int(seen.cutoff_K[validation_P].min()) - series.offset) // series.freq
         first = series.grid.start(newest_bar + 1)
-        return held_out_quality(model, history, first)
+        return held_out_quality(model, history, part_of(history, model.spec, first))
     except HistoryError:
         return None
 
@@ -419,7 +419,9 @@ def _without_network(spec: ModelSpec, history: History, mine: Mapping[str, Any])
     """Return the relative error of a model without a network over the outcomes of ``mine``; None if it has others."""
     simple = challenger_of(spec)
     try:
-        zero = held_out_quality(Model(simple, new_network(simple)), history, mine["from"])
+        zero = held_out_quality(
+            Model(simple, new_network(simple)), history, Part(mine["from"], mine["series"], mine["of_series"])
+        )
     except (HistoryError, SpecError, KeyboardInterrupt):
         return None
     found = SumsByStep.of_facts(zero).over_all()

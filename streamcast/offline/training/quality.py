@@ -1,55 +1,109 @@
 """How good a new model is on the part of its history that it was not trained on, as ``streamcast.quality`` defines it.
 
 The history is streamed through the service's engine up to the end of the part, and the part is scored like in any
-backtest.  Its forecasts chose the epoch, so they flatter a little; a backtest of later data decides.
+backtest.  Of more rows than a bound, some series are drawn, by chance and the same ones each time, and all of the part
+is scored; only where a few series alone have more rows the oldest bars are left out.  These forecasts chose the epoch,
+so they flatter a little; a backtest of later data decides.
+
+Legend: K series, N rows.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from streamcast import quality
 from streamcast.engine.online import layer_fields
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import reference
 from streamcast.offline.history.read import History
+from streamcast.spec.durations import DAY_MS
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 
-MOST_BARS = 20_000
-"""Bars of all series that are scored at most: the newest."""
-MOST_ROWS = 500_000
-"""Rows that are streamed, if the history has more: the newest.  They take the default network about 20 seconds.
+Integers = NDArray[np.int64]
 
-The online layer learns for about a hundred days.  After 672 bars alone, models without a network had errors up to 37 %
-larger at bars of five minutes, and up to 3 % at hours.
+MOST_ROWS = 500_000
+"""Rows that are streamed, of a history that has more.  They take the default network about 20 seconds."""
+FEWEST_SERIES = 20
+"""Series that are drawn at least, if there are as many."""
+FEWEST_BARS = 20_000
+"""Bars of all series that may be scored at least, however many rows that takes."""
+LEARNED_MS = 100 * DAY_MS
+"""How long before the part a series is streamed, if it has as many rows: the online layer learns for so long.
+
+After 672 bars alone, models without a network had errors up to 37 % larger at bars of five minutes, and up to 3 % at
+hours.
 """
 
 
-def held_out_quality(model: Model, history: History, from_ms: int) -> dict[str, Any]:
-    """Return the quality of the forecasts from ``from_ms`` on, over the scored steps and at each (``facts_of``).
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is scored: the forecasts from ``from_ms`` on of ``series`` of the ``of_series`` that have values there."""
 
-    Besides: ``from`` and ``until`` (epoch ms), how many ``forecasts`` were made, the share of outcomes that the
-    interval promises to hold (``nominal``), and the geometric mean over series of the ratio to seasonal naive, over
-    all steps with outcomes, how many ever (``by_series``, ``by_series_steps``), in which every series counts the same.
-    Raises HistoryError when nothing can be scored.
+    from_ms: int
+    series: int
+    of_series: int
+
+
+def part_of(history: History, spec: ModelSpec, from_ms: int) -> Part:
+    """Return what is scored of a history's bars from ``from_ms`` on, so that the rows to stream are bounded."""
+    least_ms = _least_before(spec) * spec.series.freq
+    order_K = _drawn(history, from_ms)
+    begin = int(np.searchsorted(history.ts_N, from_ms - max(least_ms, LEARNED_MS)))
+    rows_K = np.bincount(history.series_N[begin:], minlength=len(history.keys))[order_K]
+    fitting = int(np.searchsorted(np.cumsum(rows_K), MOST_ROWS, side="right"))
+    series = min(max(fitting, FEWEST_SERIES), len(order_K))
+    drawn = history.of_series(np.sort(order_K[:series]))
+    if len(drawn) > MOST_ROWS:
+        grid, scored_ms = spec.series.grid, FEWEST_BARS * spec.series.freq // series
+        earliest = min(_newest(drawn) + least_ms, history.last_observed_ms - scored_ms)
+        from_ms = max(from_ms, grid.start(grid.bar(earliest)))
+    return Part(from_ms, series, len(order_K))
+
+
+def held_out_quality(model: Model, history: History, part: Part) -> dict[str, Any]:
+    """Return the quality of the forecasts of a part, over the scored steps and at each (``facts_of``).
+
+    Besides: ``from`` and ``until`` (epoch ms), how many ``series`` (of how many, ``of_series``) and ``forecasts`` were
+    scored, the share of outcomes that the interval promises to hold (``nominal``), and the geometric mean over series
+    of the ratio to seasonal naive, over all steps with outcomes, how many ever (``by_series``, ``by_series_steps``), in
+    which every series counts the same.  Raises HistoryError when nothing can be scored.
     """
-    spec, last = model.spec, history.last_observed_ms
-    first = max(from_ms, last - MOST_BARS * spec.series.freq // max(len(history.keys), 1))
-    newest = int(history.ts_N[max(len(history) - MOST_ROWS, 0)])
-    part = history.between(min(newest, first - _least_before(spec) * spec.series.freq), int(history.ts_N[-1]) + 1)
-    report = backtest(model, part, first, baselines=dict([reference(spec.naive_season)]), keep=[])
+    spec, first = model.spec, part.from_ms
+    drawn = history.of_series(np.sort(_drawn(history, first)[: part.series]))
+    begin = min(_newest(drawn), first - _least_before(spec) * spec.series.freq)
+    streamed = drawn.between(begin, int(history.ts_N[-1]) + 1)
+    report = backtest(model, streamed, first, baselines=dict([reference(spec.naive_season)]), keep=[])
     by_series = report.relative_mae()[0]
     return {
         "from": first,
-        "until": last,
+        "until": history.last_observed_ms,
+        "series": part.series,
+        "of_series": part.of_series,
         "forecasts": report.forecasts,
         "nominal": spec.nominal,
         "by_series": by_series if math.isfinite(by_series) else None,
         "by_series_steps": report.scored_steps(report.reference),
         **quality.facts_of(report.quality),
     }
+
+
+def _drawn(history: History, from_ms: int) -> Integers:
+    """Return the series with a value from ``from_ms`` on, in the order in which they are drawn."""
+    begin = int(np.searchsorted(history.ts_N, from_ms))
+    known_N = ~np.isnan(history.values_NC[begin:, 0])
+    return np.random.default_rng(0).permutation(np.unique(history.series_N[begin:][known_N])).astype(np.int64)
+
+
+def _newest(history: History) -> int:
+    """Return the time of the oldest row that is streamed: ``MOST_ROWS`` before the end, or the first."""
+    return int(history.ts_N[max(len(history) - MOST_ROWS, 0)])
 
 
 def _least_before(spec: ModelSpec) -> int:

@@ -8,7 +8,7 @@ from streamcast.engine.engine import layout
 from streamcast.errors import HistoryError, Option
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.read import History
-from streamcast.offline.training.quality import held_out_quality
+from streamcast.offline.training.quality import held_out_quality, part_of
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
 
@@ -34,7 +34,7 @@ def untrained(history: History, spec: ModelSpec, held_out: float) -> Model:
     model = Model(spec, network)
     first = int(history.ts_N[int((1 - held_out) * len(history))])
     try:
-        quality = held_out_quality(model, history, first)
+        quality = held_out_quality(model, history, part_of(history, spec, first))
     except HistoryError:  # too short to score
         quality = None
     facts = {

@@ -58,6 +58,13 @@ def test_the_quality_names_its_stretch_and_its_steps() -> None:
     assert f"over all {SPECS['gru'].horizon} steps of the horizon: 0.500" in last
 
 
+def test_a_quality_of_some_series_says_so() -> None:
+    step = {"outcomes": 8, "compared": 8, "mae": 1.0, "compared_mae": 1.0, "naive_mae": 2.0, "coverage": 0.8}
+    found = {"forecasts": 75_000, "series": 694, "of_series": 3_000, "nominal": 0.8, "steps": {"1": step}}
+    first = quality(Model(SPECS["gru"], network("gru"), facts={"quality": found, "series": 3_200}))[0]
+    assert first.startswith("On 75,000 forecasts of 694 series (drawn at random of 3,000), which were not trained on:")
+
+
 @pytest.mark.parametrize(
     ("naive", "named", "short"),
     [(1, "the last value", "the last value"), (24, "the value 24 minutes earlier", "seasonal naive")],

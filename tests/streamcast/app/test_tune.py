@@ -25,6 +25,7 @@ from streamcast.models.spec import SpecError, one_of
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import fit, quality
+from streamcast.offline.training.quality import Part, part_of
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.quality import SumsByStep
 from streamcast.spec.folders import Model, load_model, new_network
@@ -114,9 +115,9 @@ def test_the_model_beside_all_candidates_is_scored_once(
     scored: list[str] = []
     measure = quality.held_out_quality
 
-    def counted(model: Model, history: History, first: int) -> dict[str, Any]:
+    def counted(model: Model, history: History, part: Part) -> dict[str, Any]:
         scored.append(model.spec.network["kind"])
-        return measure(model, history, first)
+        return measure(model, history, part)
 
     monkeypatch.setattr(fit, "held_out_quality", counted)
     searched(data, SEARCH, tmp_path)
@@ -125,7 +126,8 @@ def test_the_model_beside_all_candidates_is_scored_once(
     tuned = load_model(tmp_path, "tuned@1")
     simple = challenger_of(tuned.spec)
     history = read(data).between(0, tuned.facts["held_out_from"])
-    found = measure(Model(simple, new_network(simple)), history, tuned.facts["quality"]["from"])
+    part = part_of(history, simple, tuned.facts["quality"]["from"])
+    found = measure(Model(simple, new_network(simple)), history, part)
     assert tuned.facts["quality"]["without_network"] == SumsByStep.of_facts(found).over_all().relative
 
 
