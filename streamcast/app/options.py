@@ -117,11 +117,12 @@ def _is_season(part: int | str) -> bool:
 
 def pairs(text: str) -> dict[str, str]:
     """Return name and value of each part of "y=sum,bid=last"; raises ValueError."""
-    found = {}
+    found: dict[str, str] = {}
     for part in names(text):
         name, equals, value = part.partition("=")
         if not (name and equals and value):
             raise ValueError(f"{part!r} is not a pair: expected such as y=sum")
+        _once(name, found)
         found[name] = value
     return found
 
@@ -144,11 +145,18 @@ def assignments(texts: Sequence[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise ValueError(f"{text!r} is not an option with its value: expected name=value, such as rows=64")
+        _once(name, found)
         try:
             found[name] = json.loads(value)
         except ValueError:
             found[name] = value
     return found
+
+
+def _once(name: str, found: Mapping[str, object]) -> None:
+    """Raise ValueError for a name that has a value already."""
+    if name in found:
+        raise ValueError(f"{name} is given twice, and only the last value would count: give it once")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Shapes: T steps, B rows, F inputs, H outputs.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from streamcast.models.build import build
 from streamcast.models.cells.cell import Cell, Exact, State, fold
+from streamcast.models.cells.elementwise import MinGRU
 from streamcast.models.network import Shape
 from streamcast.models.spec import Spec, make
 from streamcast.models.zoo import CELLS, FRONTS, MODELS, Composition
@@ -145,6 +146,69 @@ def rows_of(state: State, rows: Tensor) -> State:
     return {name: tensor[rows] for name, tensor in state.items()}
 
 
+def complaints(cell: Cell) -> Iterator[str]:
+    """Yield a sentence for each declaration of a cell that its outputs and states do not keep."""
+    name, dtype = type(cell).__name__, next(cell.parameters()).dtype
+    x_TBF, state = torch.randn(2, 8, cell.inputs, dtype=dtype), cell.initial_state(8)
+    try:
+        with torch.inference_mode():
+            y_BH, after = cell.step(x_TBF[0], state)
+            y_TBH, last = cell.scan(x_TBF, state)
+    except (RuntimeError, KeyError) as error:
+        yield f"{name} cannot step from the state that `state_shape` declares, {dict(cell.state_shape)}: {error!r}"
+        return
+    for what, found, expected in (("step", y_BH, (8, cell.outputs)), ("scan", y_TBH, (2, 8, cell.outputs))):
+        if tuple(found.shape) != expected:
+            yield (
+                f"{name}.{what} returns an output of shape {tuple(found.shape)}, expected {expected}: `outputs` is the"
+                f" width of its output, {cell.outputs}"
+            )
+        if found.dtype != dtype:
+            yield f"{name}.{what} returns an output of {found.dtype}, expected the type of the weights, {dtype}"
+    declared = {key: ((8, *shape), dtype) for key, shape in cell.state_shape.items()}
+    for what, tensors in (("initial_state", state), ("step", after), ("scan", last)):
+        if (held := {key: (tuple(tensor.shape), tensor.dtype) for key, tensor in tensors.items()}) != declared:
+            yield f"{name}.{what} returns the state {held}, expected {declared}: `state_shape` declares a row of each"
+
+
+class TestContract:
+    def test_outputs_and_states_are_as_the_cell_declares_them(self, cell: Cell, precise: Cell) -> None:
+        assert not list(complaints(cell))
+        assert not list(complaints(precise))
+
+    @pytest.mark.parametrize(
+        ("declared", "sentence"),
+        [
+            ({"outputs": 32}, r"MinGRU.step returns an output of shape \(8, 16\), expected \(8, 32\): `outputs` is"),
+            (
+                {"state_shape": {"h": (8,)}},
+                r"MinGRU cannot step from the state that `state_shape` declares, {'h':",
+            ),
+            (
+                {"state_shape": {"h": (1,)}},
+                r"MinGRU.step returns the state {'h': \(\(8, 16\), torch.float32\)}",
+            ),
+        ],
+    )
+    def test_a_wrong_declaration_is_said_in_a_sentence(self, declared: dict[str, object], sentence: str) -> None:
+        wrong = make("cell", CELLS, {"kind": "mingru", "hidden": 16}, inputs=INPUTS)
+        for attribute, value in declared.items():
+            setattr(wrong, attribute, value)
+        with pytest.raises(AssertionError, match=sentence):
+            assert not list(complaints(wrong))
+
+    def test_an_output_of_another_type_is_said_in_a_sentence(self) -> None:
+        class Doubled(MinGRU):
+            def step(self, x_BF: Tensor, state: State, dt_B: Tensor | None = None) -> tuple[Tensor, State]:
+                y_BH, after = super().step(x_BF, state, dt_B)
+                return y_BH.double(), after
+
+        first = next(complaints(Doubled(INPUTS, 16)))
+        assert first.endswith(
+            "step returns an output of torch.float64, expected the type of the weights, torch.float32"
+        )
+
+
 class TestInFloat64:
     @law
     @given(
@@ -257,14 +321,6 @@ class TestTime:
         cell.step(x_TBF[0], state, dt_TB[0])
         cell.scan(x_TBF, state, mask_TB, dt_TB)
         assert all(torch.equal(state[name], copy[name]) for name in copy)
-
-    def test_a_state_is_named_rows_first_and_of_the_weights_type(self, cell: Cell) -> None:
-        x_TBF, _, _, dt_TB = drawn(cell, 1, 8, seed=5)
-        _, after = cell.step(x_TBF[0], cell.initial_state(8), dt_TB[0])
-        for state in (cell.initial_state(8), after):
-            assert {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in state.items()} == {
-                name: ((8, *shape), torch.float32) for name, shape in cell.state_shape.items()
-            }
 
 
 def padded(tensor: Tensor, sides: tuple[int, int], value: float) -> Tensor:

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from streamcast.app.cli.once import Commands
 from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
 
-app = typer.Typer(help="Inspect dead letters and send them again.", no_args_is_help=True)
+app = Commands(help="Inspect dead letters and send them again.", no_args_is_help=True)
 
 Reason = Annotated[str, typer.Option(help="Only dead letters with this reason.", show_default="all")]
 Since = Annotated[str, typer.Option(help="Only records from this time on (RFC 3339).", show_default="first")]

@@ -39,11 +39,19 @@ def train(
     """Train a model on a file; Ctrl-C keeps the best weights so far."""
     from streamcast.app.commands.files.train import train as run
 
+    _in_one_way(context, training)
     if training.start:
         _keeps_spec(context, training.start)
     else:
         _trains_a_network(context, training)
     return run(data, columns, spec, training, name, models, console())
+
+
+def _in_one_way(context: typer.Context, training: TrainingOptions) -> None:
+    """Raise BadParameter when an option is given by its own name and by ``--option``, too."""
+    for name in training.more or {}:
+        if (own := "--" + name.replace("_", "-")) in given(context, TrainingOptions):
+            raise typer.BadParameter(f"{own} and --option {name} are the same option: give one of them")
 
 
 def _keeps_spec(context: typer.Context, start: str) -> None:

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from streamcast.app.cli.once import Commands
 from streamcast.app.cli.spread import given, spread
 from streamcast.app.cli.terminal import AsJson, Folder, Reference, console
 from streamcast.app.options import MODELS, Columns, CompressOptions, NewOptions
 
-app = typer.Typer(help="Make, list, compare, compress and promote models.", no_args_is_help=True)
+app = Commands(help="Make, list, compare, compress and promote models.", no_args_is_help=True)
 
 
 @app.command("new")

@@ -11,8 +11,9 @@ import typer
 
 from streamcast.app.cli import dead_letters, files, models, service, state
 from streamcast.app.cli.faults import INTERRUPTED, explain
+from streamcast.app.cli.once import Commands
 
-app = typer.Typer(
+app = Commands(
     help="Forecasts from Kafka streams, with state that survives restarts.", no_args_is_help=True,
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip

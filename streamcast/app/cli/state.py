@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from streamcast.app.cli.once import Commands
 from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
 
-app = typer.Typer(help="Show or reset the state of one series.", no_args_is_help=True)
+app = Commands(help="Show or reset the state of one series.", no_args_is_help=True)
 
 Key = Annotated[str, typer.Argument(help="Key of the series.")]
 

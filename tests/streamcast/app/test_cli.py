@@ -2,16 +2,20 @@
 
 import socket
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from harness import ROOT
 from harness.commands import streamcast
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import EXTRAS, explain
+from streamcast.app.cli.once import Command, Group
 from streamcast.consumers.transport import TransportError
 from streamcast.errors import HistoryError, ModelError, ServiceError, SettingsError, SnapshotError
 from streamcast.models.spec import SpecError
@@ -112,3 +116,45 @@ def test_a_wrong_option_is_named_with_what_was_expected(arguments: list[str], na
     done = CliRunner().invoke(app, ["train", "data.csv", *arguments])
     assert done.exit_code == 2
     assert named in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("train x.csv --epochs 3 --epochs 2", "'--epochs': it is given twice, and only the last would count"),
+        ("train x.csv --columns a --columns b --columns c", "'--columns': it is given 3 times"),
+        ("train x.csv --option rows=3 --option rows=2", "'--option': rows is given twice"),
+        ("train x.csv --online warm=1 --online warm=2", "'--online': warm is given twice"),
+        ("train x.csv --option epochs=3 --epochs 2", "--epochs and --option epochs are the same option"),
+        ("train x.csv --option max_seconds=3 --max-seconds 3", "--max-seconds and --option max_seconds are the same"),
+        ("train x.csv --model zero --option seed=3 --seed 2", "--seed and --option seed are the same option"),
+        ("model new x --aggregates y=sum,y=mean", "'--aggregates': y is given twice"),
+        ("verify -c a.yaml --config b.yaml", "'--config' / '-c': it is given twice"),
+        ("--log-level info --log-level debug model ls", "'--log-level': it is given twice"),
+        ("dlq inspect --reason json --reason key", "'--reason': it is given twice"),
+        ("state show --config a --config b key", "'--config' / '-c': it is given twice"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(arguments: str, said: str) -> None:
+    found = CliRunner().invoke(app, arguments.split(), env={"COLUMNS": "300"})
+    assert found.exit_code == 2
+    assert said in found.output
+
+
+@pytest.mark.parametrize("arguments", ["model ls --json --json", "train x.csv --known a --known b"])
+def test_a_list_and_a_flag_may_be_given_twice(arguments: str) -> None:
+    assert "twice" not in CliRunner().invoke(app, arguments.split()).output
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All commands and groups, with their paths."""
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def test_no_command_takes_an_option_twice() -> None:
+    """However it is declared: the commands are made by ``Commands``, or the last of two values would count."""
+    found = dict(commands(get_command(app)))
+    assert len(found) > 20
+    assert not [path for path, command in found.items() if not isinstance(command, Command | Group)]
