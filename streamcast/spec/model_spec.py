@@ -392,7 +392,9 @@ class ModelSpec(Frozen):
         if self.targets is not None:
             self._check_targets(self.targets)
         if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):
-            raise OptionError(Option.QUANTILES, f" {self.quantiles} must rise strictly between 0 and 1")
+            shares = ", ".join(f"{each / 100:g}" for each in self.quantiles)
+            percent = f": as shares, are they {shares}?" if max(self.quantiles, default=0) >= 1 else ""
+            raise OptionError(Option.QUANTILES, f" {self.quantiles} must rise strictly between 0 and 1{percent}")
         if 0.5 not in self.quantiles:
             raise OptionError(Option.QUANTILES, f" {self.quantiles} must hold 0.5: errors are measured at the median")
         if self.lags % 8:

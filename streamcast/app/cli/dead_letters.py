@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streamcast.app.cli.once import Commands
+from streamcast.app.cli.parsing import Commands
 from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
 
 app = Commands(help="Inspect dead letters and send them again.", no_args_is_help=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamcast.app.cli.once import Commands
+from streamcast.app.cli.parsing import Commands
 from streamcast.app.cli.spread import given, spread
 from streamcast.app.cli.terminal import AsJson, Folder, Reference, console
 from streamcast.app.options import MODELS, Columns, CompressOptions, NewOptions

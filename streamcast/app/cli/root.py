@@ -11,7 +11,7 @@ import typer
 
 from streamcast.app.cli import dead_letters, files, models, service, state
 from streamcast.app.cli.faults import INTERRUPTED, explain
-from streamcast.app.cli.once import Commands
+from streamcast.app.cli.parsing import Commands
 
 app = Commands(
     help="Forecasts from Kafka streams, with state that survives restarts.", no_args_is_help=True,

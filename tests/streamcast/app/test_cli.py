@@ -15,7 +15,7 @@ from harness import ROOT
 from harness.commands import streamcast
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import EXTRAS, explain
-from streamcast.app.cli.once import Command, Group
+from streamcast.app.cli.parsing import Command, Group
 from streamcast.consumers.transport import TransportError
 from streamcast.errors import HistoryError, ModelError, ServiceError, SettingsError, SnapshotError
 from streamcast.models.spec import SpecError
@@ -144,6 +144,20 @@ def test_an_option_that_is_given_twice_is_refused(arguments: str, said: str) -> 
 @pytest.mark.parametrize("arguments", ["model ls --json --json", "train x.csv --known a --known b"])
 def test_a_list_and_a_flag_may_be_given_twice(arguments: str) -> None:
     assert "twice" not in CliRunner().invoke(app, arguments.split()).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--horizon 1d", "It is '1d', and means: How many bars to forecast."),
+        ("--max-seconds 10s", "It is '10s', and means: Maximum training time (0: no limit)."),
+        ("--hold-out 20", "It is '20', and means: Share of the file, at its end"),
+        ("--quantiles 10,50,90", "must rise strictly between 0 and 1: as shares, are they 0.1, 0.5, 0.9?"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_with_what_the_option_means(arguments: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("unique_id,ds,y\na,2024-01-01,1\na,2024-01-02,2\n", encoding="utf-8")
+    assert said in streamcast("train", "x.csv", *arguments.split(), code=2, folder=tmp_path)
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
