@@ -43,8 +43,8 @@ class Membership:
         return sorted(begun - self.paused)
 
     def advance(self, positions: Positions) -> None:
-        """Note how far these partitions have been read."""
-        self.next |= positions
+        """Note how far these partitions have been read; one that has gone meanwhile, or waits again, is left out."""
+        self.next |= {partition: position for partition, position in positions.items() if partition in self.sought}
 
     def pause(self, partitions: Iterable[Partition]) -> list[Partition]:
         """Pause partitions; returns those to pause at the client (one that waits delivers nothing anyway)."""

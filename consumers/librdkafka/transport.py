@@ -131,6 +131,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             self._membership.advance(ends)
             batches = []
             for partition, mine in records.items():
+                if not self._membership.holds([partition]):
+                    continue  # it went while this poll asked for more: its records are the next owner's
                 following = max(mine[-1].offset() + 1, ends.get(partition, 0))
                 self._membership.advance({partition: following})
                 batches.append(columns(partition, mine, following))

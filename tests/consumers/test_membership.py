@@ -74,6 +74,15 @@ def test_reading_moves_the_next_offset_and_not_where_a_doubt_falls_back_to(membe
     assert member.settled({B: 7}) == {A: 2, B: 7}
 
 
+def test_what_was_read_of_a_partition_that_has_gone_or_waits_again_is_not_noted(member: Membership) -> None:
+    member.assign([A, B])
+    member.seek({A: 2, B: 5})
+    member.give_up([A, B])
+    member.assign([B])
+    member.advance({A: 9, B: 9})
+    assert member.next == {}
+
+
 def test_giving_up_forgets_a_partition_and_returns_its_pending_position(member: Membership, requests: Requests) -> None:
     member.assign([A, B])
     member.seek({A: 0, B: 0})
