@@ -44,7 +44,10 @@ def executed(path: Path, before: str = "") -> Any:
     os.environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": drawing}
     with tempfile.TemporaryDirectory() as folder:
         where = {"metadata": {"path": folder}}
-        NotebookClient(notebook, timeout=TIMEOUT_SECONDS, kernel_name="python3", resources=where).execute()
+        NotebookClient(
+            notebook, timeout=TIMEOUT_SECONDS, kernel_name="python3", resources=where,
+            coalesce_streams=True,  # a kernel sends what a slow cell prints in pieces
+        ).execute()  # fmt: skip
     del notebook.cells[0]
     for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
         cell.execution_count = count

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-PROGRAMME = """
-import os, signal, time
+from harness.frozen import stands_still
+
+SECONDS = 60.0
+PROGRAMME = r"""
+import time
 from harness import commands
 from harness.bound import bound
 commands.PRELOADED = ()  # what the commands import takes seconds, and is nothing to these processes
-children = [commands.fork_server().Process(target=bound, args=(time.sleep, 600)) for _ in range(2)]
-for child in children:
-    child.start()
-time.sleep(1)
-os.kill(children[1].pid, signal.SIGSTOP)
-print(*(child.pid for child in children), flush=True)
+CHILD = "import os, time; os.write(1, b'%d\\n' % os.getpid()); time.sleep(600)"
+for _ in range(2):
+    commands.fork_server().Process(target=bound, args=(exec, CHILD)).start()
 time.sleep(600)
 """
 
@@ -38,12 +38,17 @@ def running(pid: int) -> bool:
 def test_when_the_programme_is_killed_its_running_and_its_frozen_children_end() -> None:
     with subprocess.Popen([sys.executable, "-c", PROGRAMME], stdout=subprocess.PIPE, text=True) as programme:
         assert programme.stdout is not None
-        children = [int(pid) for pid in programme.stdout.readline().split()]
-        assert len(children) == 2
-        assert all(map(running, children))
-        programme.kill()
-        programme.wait()
-        deadline = time.monotonic() + 20
+        try:
+            children = [int(programme.stdout.readline()) for _ in range(2)]
+            os.kill(children[1], signal.SIGSTOP)
+            deadline = time.monotonic() + SECONDS
+            while not stands_still(children[1]) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert all(map(running, children))
+        finally:
+            programme.kill()
+            programme.wait()
+        deadline = time.monotonic() + SECONDS
         while any(map(running, children)) and time.monotonic() < deadline:
             time.sleep(0.05)
         survivors = [pid for pid in children if running(pid)]

@@ -298,7 +298,7 @@ def test_ctrl_c_before_a_later_networks_first_update_keeps_those_before_it(monke
 
 def test_several_networks_share_the_time() -> None:
     history = history_of(400)
-    options = Options(epochs=10_000, patience=10_000, max_seconds=1.5, rows=8)
+    options = Options(epochs=10_000, patience=10_000, max_seconds=6.0, rows=8)
     model = fit(history, default_spec(history, 6, SMALL, members=3), options)
     assert model.facts["stopped"] == "max_seconds"
     assert len(members_of(model.network)) == 3

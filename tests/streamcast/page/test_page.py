@@ -178,11 +178,11 @@ def texts(page: Page, selector: str) -> list[str]:
 
 def until(page: Page, condition: str) -> None:
     """Wait for a condition; Playwright's own way needs eval, which the page forbids."""
-    for _ in range(150):
+    for _ in range(400):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(100)
-    pytest.fail(f"still false after 15 s: {condition}")
+    pytest.fail(f"still false after 40 s: {condition}")
 
 
 def test_the_wall_shows_the_most_wrong_series_first_and_can_be_reordered(page: Page) -> None:
@@ -379,7 +379,7 @@ def test_a_service_that_stopped_is_distinguished_from_a_quiet_topic(browser: Bro
         assert heard is not None
         assert since is not None
         many.board.forecasts.heard, many.board.unanswered_since = heard - 30, since - 30
-        expect(page.locator("#status")).to_contain_text("no forecasts for 3")
+        expect(page.locator("#status")).to_contain_text(re.compile(r"no forecasts for [3-9]\d s"))
 
 
 def test_between_two_bars_the_page_waits_and_one_bar_late_is_not_late(browser: Browser) -> None:
