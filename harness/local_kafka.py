@@ -8,6 +8,7 @@ It ends with the process that started it, also after SIGKILL.
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -16,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,6 +31,8 @@ START_SECONDS = 150.0
 STOP_SECONDS = 15.0
 FETCH_SECONDS = 300.0
 OLDEST_JAVA = 17
+PORTS = range(15_000, 32_000)
+"""Below those of outgoing connections, which begin at 32768 on Linux."""
 
 QUICKLY_STARTED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 MEASURED = ("-Xms1g", "-Xmx1g", "-XX:+UseParallelGC")
@@ -284,12 +287,15 @@ def _fetch_jars(version: str) -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    """Choose unused ports; all are open at the same time, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Choose unused ports that no outgoing connection is given: one could take the port of a node that restarts.
+
+    All are open at the same time, so that they differ.
+    """
+    chance, found = random.SystemRandom(), list[int]()  # not that of a test, which every worker has seeded alike
+    with ExitStack() as opened:
+        while len(found) < count:
+            port, each = chance.choice(PORTS), opened.enter_context(socket.socket())
+            with suppress(OSError):  # it is used
+                each.bind(("127.0.0.1", port))
+                found.append(port)
+    return found

@@ -7,7 +7,8 @@ import io
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def admin(broker: SecuredKafka) -> Iterator[KafkaAdminClient]:
         for line in re.findall(r"^kafka-acls\.sh (.*)$", PAGE.read_text(), re.MULTILINE):
             client.create_acls(granted(line))
         with KafkaProducer(bootstrap_servers=f"127.0.0.1:{broker.plain_port}") as producer:
-            producer.send("observations", b"{}", partition=0).get(10)
+            producer.send("observations", b"{}", partition=0).get(60)
         yield client
 
 
@@ -233,16 +234,30 @@ def test_topics_that_may_not_be_created_are_given_as_commands(broker: SecuredKaf
 
 @contextmanager
 def withdrawn(admin: KafkaAdminClient, operation: str, kind: str, name: str) -> Iterator[None]:
-    """Take one right of the service's user away, and give it back."""
+    """Take one right of the service's user away, and give it back; the broker hears of both a moment later."""
     principal, which, what = "User:streamcast", ACLOperation[operation], ResourceType[kind]
     pattern = ACLResourcePatternType.PREFIXED if kind == "TRANSACTIONAL_ID" else ACLResourcePatternType.LITERAL
     how = (principal, "*", which, ACLPermissionType.ALLOW)
-    deleted = admin.delete_acls([ACLFilter(*how, ResourcePatternFilter(what, name, pattern))])
-    assert deleted
+    right = ACLFilter(*how, ResourcePatternFilter(what, name, pattern))
+
+    def has_it() -> bool:
+        return bool(admin.describe_acls(right)[0])
+
+    assert admin.delete_acls([right])
     try:
+        wait_until(lambda: not has_it())
         yield
     finally:
         admin.create_acls([ACL(*how, ResourcePattern(what, name, pattern))])
+        wait_until(has_it)
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    for _ in range(300):
+        if reached():
+            return
+        time.sleep(0.1)
+    pytest.fail("not reached within 30 s")
 
 
 class Heard:
@@ -281,7 +296,7 @@ def answered(transport: Transport) -> dict[Partition, int]:
             break
     transport.committed(heard.assigned)
     transport.seek(dict.fromkeys(heard.assigned, 0))
-    batches = transport.poll(10.0, 10)
+    batches = next(filter(None, (transport.poll(0.1, 10) for _ in range(300))))
     position = {batch.partition: batch.next_offset for batch in batches}
     outgoing = [Outgoing(topic, [0], [1], [b"k"], [b"v"]) for topic in ("forecasts", "dead-letters", "journal")]
     transport.commit(outgoing, position)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -23,6 +22,7 @@ import pytest
 import yaml
 
 from harness import ROOT
+from harness.local_kafka import free_ports
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES
 from streamcast.service.telemetry.probes import TelemetryServer
@@ -97,13 +97,6 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
         telemetry.scores(lane, np.repeat([1, 12], 100), errors, naive, errors / 2, random.random(200) < 0.8)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def telemetry_port() -> Iterator[int]:
     """The port of telemetry to which something happens all the time."""
@@ -140,7 +133,8 @@ def prometheus(telemetry_port: int, tmp_path_factory: pytest.TempPathFactory) ->
     job["scrape_timeout"] = "500ms"
     job["static_configs"] = [{"targets": [f"127.0.0.1:{telemetry_port}"]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    address = f"127.0.0.1:{free_port()}"
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
     command = [program, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*command, f"--web.listen-address={address}"], stdout=log, stderr=log)

@@ -69,6 +69,13 @@ def test_a_killed_broker_comes_back_on_its_data_and_a_stopped_one_leaves_nothing
         assert probe.connect_ex(("127.0.0.1", node.port)) != 0
 
 
+def test_a_nodes_ports_differ_and_are_none_that_an_outgoing_connection_is_given() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = broker.free_ports(20)
+    assert len(set(ports)) == 20
+    assert not set(ports) & set(range(max(first, 32_768), last + 1))
+
+
 @pytest.mark.kafka
 def test_clients_are_sent_to_the_advertised_port(kafka: str) -> None:
     assert kafka
