@@ -137,6 +137,24 @@ def serving(board: Board, numbers: dict[str, float | None]) -> Iterator[None]:
         thread.join()
 
 
+@contextmanager
+def reading(board: Board) -> Iterator[None]:
+    """A feed that finds nothing new: a board that nobody scores for a while is one whose feed has stopped."""
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.wait(0.5):
+            board.score()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def a_series(
     board: Board,
     key: str,
@@ -364,14 +382,14 @@ def test_a_single_series_opens_by_itself(browser: Browser) -> None:
 
 def test_an_empty_page_says_that_it_waits_and_for_how_long(browser: Browser, nothing: Stage) -> None:
     nothing.board.started -= 42
-    with closing(nothing.open(browser)) as page:
+    with reading(nothing.board), closing(nothing.open(browser)) as page:
         expect(page.locator("#status")).to_contain_text(re.compile(r"no data for [4-9]\d s"))
         expect(page.locator("#empty")).to_contain_text("Waiting for the first record")
         assert "–" in page.locator(".figure .value").first.inner_text()
 
 
 def test_a_service_that_stopped_is_distinguished_from_a_quiet_topic(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser)) as page:
+    with reading(many.board), closing(many.open(browser)) as page:
         many.go_on()
         expect(page.locator("#status")).to_have_text("live")
         many.board.take_records(Batch(RECORDS, [0], [START], [None], [many.feeder.records().values[0]], 1))
@@ -389,9 +407,8 @@ def test_between_two_bars_the_page_waits_and_one_bar_late_is_not_late(browser: B
     board.take_records(Batch(RECORDS, [0], [START], [None], [ahead], 1))
     answer = forecast("kiln-00000", START + 5 * FREQ, {"0.5": [1.0]})
     board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [answer], 1))
-    assert board.records.heard is not None
-    board.records.heard -= 30
-    with closing(stage.server), serving(board, {}), closing(stage.open(browser)) as page:
+    with closing(stage.server), serving(board, {}), reading(board), closing(stage.open(browser)) as page:
+        board.records.heard = board.clock() - 30
         expect(page.locator("#status")).to_have_text("waiting for the next bar")
         expect(page.locator(".tile")).to_have_count(2)
         expect(page.locator(".late, .silent")).to_have_count(0)
@@ -401,7 +418,7 @@ def test_between_two_bars_the_page_waits_and_one_bar_late_is_not_late(browser: B
 
 
 def test_a_service_that_does_not_answer_is_the_headline_once_no_data_comes(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser)) as page:
+    with reading(many.board), closing(many.open(browser)) as page:
         many.go_on()
         expect(page.locator("#status")).to_have_text("live")
         assert many.board.records.heard is not None
@@ -423,7 +440,7 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
     numbers: dict[str, float | None] = {"lag_records": 0.0}
     assert board.records.heard is not None
     board.records.heard += 600  # however slowly the page opens, records still arrive
-    with closing(nothing.open(browser)) as page:
+    with reading(board), closing(nothing.open(browser)) as page:
         expect(page.locator(".tile .late")).to_have_text("9 min late")
         with serving(board, numbers):
             numbers["lag_records"] = 3.0
@@ -515,7 +532,7 @@ def test_a_bad_number_of_few_outcomes_is_no_alarm(browser: Browser, nothing: Sta
 
 def test_a_key_in_two_partitions_is_named_and_keeps_its_history(browser: Browser, nothing: Stage) -> None:
     a_series(nothing.board, HOSTILE, [float(bar % 23) for bar in range(60)], error=1.0, cutoffs=range(40, 48))
-    with closing(nothing.open(browser)) as page:
+    with reading(nothing.board), closing(nothing.open(browser)) as page:
         expect(page.locator("#facts")).to_contain_text("× naive")
         expect(page.locator("#trouble")).to_be_hidden()
         stray = orjson.dumps({"key": HOSTILE, "ts": START + 60 * FREQ, "values": [1.0]})
@@ -526,7 +543,7 @@ def test_a_key_in_two_partitions_is_named_and_keeps_its_history(browser: Browser
 
 
 def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
-    with closing(many.open(browser)) as page:
+    with reading(many.board), closing(many.open(browser)) as page:
         expect(page.locator("#trouble")).to_be_hidden()
         many.board.report_trouble("the broker at kafka:9092 does not answer")
         expect(page.locator("#trouble")).to_have_text(
@@ -539,7 +556,7 @@ def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage
 
 def test_a_lost_server_is_noticed_and_found_again(browser: Browser) -> None:
     stage = Stage(series=3, bars=10)
-    with closing(stage.open(browser)) as page:
+    with reading(stage.board), closing(stage.open(browser)) as page:
         stage.go_on()
         expect(page.locator("#status")).to_have_text("live")
         stage.server.close()
