@@ -62,7 +62,7 @@ def part_of(history: History, spec: ModelSpec, from_ms: int) -> Part:
     drawn = history.of_series(np.sort(order_K[:series]))
     if len(drawn) > MOST_ROWS:
         grid, scored_ms = spec.series.grid, FEWEST_BARS * spec.series.freq // series
-        earliest = min(_newest(drawn) + least_ms, history.last_observed_ms - scored_ms)
+        earliest = min(_first_streamed(drawn) + least_ms, history.last_observed_ms - scored_ms)
         from_ms = max(from_ms, grid.start(grid.bar(earliest)))
     return Part(from_ms, series, len(order_K))
 
@@ -77,7 +77,7 @@ def held_out_quality(model: Model, history: History, part: Part) -> dict[str, An
     """
     spec, first = model.spec, part.from_ms
     drawn = history.of_series(np.sort(_drawn(history, first)[: part.series]))
-    begin = min(_newest(drawn), first - _least_before(spec) * spec.series.freq)
+    begin = min(_first_streamed(drawn), first - _least_before(spec) * spec.series.freq)
     streamed = drawn.between(begin, int(history.ts_N[-1]) + 1)
     report = backtest(model, streamed, first, baselines=dict([reference(spec.naive_season)]), keep=[])
     by_series = report.relative_mae()[0]
@@ -101,7 +101,7 @@ def _drawn(history: History, from_ms: int) -> Integers:
     return np.random.default_rng(0).permutation(np.unique(history.series_N[begin:][known_N])).astype(np.int64)
 
 
-def _newest(history: History) -> int:
+def _first_streamed(history: History) -> int:
     """Return the time of the oldest row that is streamed: ``MOST_ROWS`` before the end, or the first."""
     return int(history.ts_N[max(len(history) - MOST_ROWS, 0)])
 
