@@ -6,8 +6,10 @@ torch takes are spent once.  None outlives the programme that started it.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from harness.bound import bound
 
@@ -93,6 +96,15 @@ def streamcast(
 ) -> str:
     """Run a command to its end and return what it printed; raises CommandError unless it ended with ``code``."""
     return start(*arguments, folder=folder, without=without).end(code, seconds)
+
+
+def document(*arguments: object) -> Any:
+    """Run a command with ``--json`` and return its document, without what it says of its progress meanwhile."""
+    printed = streamcast(*arguments, "--json")
+    begin = re.search(r"^[\[{]", printed, re.MULTILINE)
+    if begin is None:
+        raise CommandError(f"{arguments} printed no document:\n{printed}")
+    return json.JSONDecoder().raw_decode(printed, begin.start())[0]
 
 
 def _run(words: list[str], output: str, folder: str, environment: Mapping[str, str], without: str) -> None:

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from harness import SHARED_DATA
-from harness.commands import RUN_SECONDS, start, streamcast
+from harness.commands import RUN_SECONDS, document, start, streamcast
 from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
@@ -141,7 +141,7 @@ def test_a_service_that_was_stopped_and_started_wrote_what_one_that_never_stoppe
     answers = stopped.answers()
     assert answers == whole.answers()
     assert sum(map(len, answers)) == records  # one record a bar: every one is answered
-    verdict = json.loads(streamcast("verify", "-c", stopped.config, "--json"))
+    verdict = document("verify", "-c", stopped.config)
     assert verdict["violations"] == verdict["unknown"] == []
     assert verdict["records"] == verdict["forecasts"] == records
     assert "bars" in streamcast("state", "show", json.loads(answers[0][0][2])["unique_id"], "-c", stopped.config)
@@ -169,14 +169,14 @@ def test_a_record_that_cannot_be_read_is_kept_with_its_reason_and_can_be_sent_ag
     streamcast("check", "-c", world.config, "--create")
     world.serve(len(values))
     assert "[/x]" in streamcast("dlq", "inspect", "-c", world.config)
-    letters = json.loads(streamcast("dlq", "inspect", "-c", world.config, "--json"))
+    letters = document("dlq", "inspect", "-c", world.config)
     assert sorted(letter["reason"] for letter in letters) == ["empty", "json", "json", "shape", "shape"]
     assert all(letter["source_topic"] == topic for letter in letters)
     assert "Sent 2 dead letters to" in streamcast("dlq", "replay", "-c", world.config, "--reason", "json")
     assert "Left out because it was sent before: 2." in streamcast(
         "dlq", "replay", "-c", world.config, "--reason", "json"
     )
-    assert json.loads(streamcast("verify", "-c", world.config, "--json"))["violations"] == []
+    assert document("verify", "-c", world.config)["violations"] == []
 
 
 def _one_row(folder: Path) -> Path:
@@ -189,9 +189,7 @@ def _one_row(folder: Path) -> Path:
 def test_a_backtest_prints_errors_beside_simple_forecasts(trained: tuple[Path, Path]) -> None:
     data, models = trained
     columns = ["--id-col", "station", "--time-col", "time", "--target-col", "PM2.5"]
-    found = json.loads(
-        _without_notes(streamcast("backtest", data, "--model", "air@latest", "--models", models, "--json", *columns))
-    )
+    found = document("backtest", data, "--model", "air@latest", "--models", models, *columns)
     rows = {row["forecaster"]: row for row in found["overall"]}
     assert {"air", "last value", "seasonal naive"} <= rows.keys()
     assert all(np.isfinite(rows["air"][name]) for name in ("mae", "mse", "mase"))
@@ -201,10 +199,6 @@ def test_a_backtest_prints_errors_beside_simple_forecasts(trained: tuple[Path, P
     mine = next(line for line in printed if line.split()[:1] == ["air"])
     assert mine.split()[1] == f"{rows['air']['mae']:#.4g}"
     assert all(any(name in line for line in printed) for name in rows)
-
-
-def _without_notes(printed: str) -> str:
-    return printed[printed.index("{") : printed.rindex("}") + 1]
 
 
 def mistakes(folder: Path) -> Sequence[tuple[list[str], int, str]]:
