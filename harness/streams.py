@@ -31,6 +31,7 @@ from streamcast.spec.model_spec import (
     Scale,
     SeriesSpec,
     TargetBars,
+    Transform,
 )
 from streamcast.spec.zero import zero_spec
 from streamcast.topics.forecasts import Encoder
@@ -138,6 +139,23 @@ SPECS: Mapping[str, ModelSpec] = {
         season=(6, 3),
         quantiles=(0.05, 0.3, 0.5, 0.9),
         online=Online(regressions=False),
+    ),
+    "a square root of ticks": model_spec(
+        {"columns": (Y, LOAD), "mode": "ticks", "grace": "60s", "ttl": "10min"},
+        scales=SCALES[:1],
+        horizon=5,
+        season=(4, 9),
+        lower=-20.0,
+        transform=Transform(kind="sqrt"),
+        targets=TargetBars(back=(2, 1), missing="share", loops=True),
+        online=ONLINE_BESIDE_NETWORK,
+    ),
+    "a logarithm": model_spec(
+        {"missing": "season"},
+        horizon=4,
+        season=(3,),
+        transform=Transform(kind="log", unit=0.5),
+        online=NEW_ONLINE,
     ),
 }
 """The specs that the laws run over."""

@@ -50,6 +50,7 @@ class Option(Enum):
     KNOWN = "known"
     HOLIDAYS = "holidays"
     LOWER = "lower"
+    TRANSFORM = "transform"
     ONLINE = "online"
     PLAIN = "plain"
     MEMBERS = "members"

@@ -40,7 +40,7 @@ from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.fit import OnProgress, Options, Progress, fit, fit_again
 from streamcast.offline.training.untrained import refuse_for_no_network
 from streamcast.spec.folders import VERSION, Model, read_folder, save_model
-from streamcast.spec.model_spec import Aggregate, ModelSpec
+from streamcast.spec.model_spec import Aggregate, ModelSpec, TransformName
 from streamcast.spec.zero import AS_NETWORK, has_no_network
 from streamcast.wording import span_name
 
@@ -64,7 +64,8 @@ class Forecaster:
     duration such as ``"1d"``, or several.  ``timezone`` is that of times that name none, also in the frames that come
     back, and of the model's calendar; ``time_format`` is the form of times that are no ISO 8601.  ``holidays`` is a
     country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in advance, and no
-    forecast lies below ``lower``.  ``online`` has fields of the online layer, such as
+    forecast lies below ``lower``.  ``transform`` is the scale of the target on which the model learns: ``"sqrt"``,
+    ``"log"`` or ``"none"`` (default: found from the data).  ``online`` has fields of the online layer, such as
     ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times faster, worse
     forecasts.  ``members`` networks are trained one after the other, and their mean forecasts: better, at so many
     times the network's cost (default: 3 where bars are a day or longer, else 1).  ``options`` are those of training,
@@ -105,6 +106,7 @@ class Forecaster:
         holidays: str | None = None,
         known: Sequence[str] = (),
         lower: float | None = None,
+        transform: TransformName | None = None,
         online: Mapping[str, Any] | None = None,
         plain: bool = False,
         members: int | None = None,
@@ -129,8 +131,8 @@ class Forecaster:
             "horizon": horizon, "network": model, "quantiles": quantiles,
             "lags": lags, "season": season, "scales": scales,
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
-            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "online": online,
-            "plain": plain, "members": members,
+            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower,
+            "transform": transform, "online": online, "plain": plain, "members": members,
         }  # fmt: skip
         self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
         self._names = Names(id_col or None, time_col, target_col)
@@ -217,6 +219,7 @@ class Forecaster:
         notes = spec_notes(
             history, trained.spec, seasons_chosen=new and choices["season"] is None,
             members_chosen=new and choices["members"] is None, known=choices["known"], holidays=choices["holidays"],
+            transform_chosen=new and choices["transform"] is None,
         )  # fmt: skip
         self._fitted = (*self._found, *notes)
         self._model = replace(trained, name=self.name, facts=facts)

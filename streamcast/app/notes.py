@@ -11,6 +11,7 @@ from streamcast.offline.training.notes import (
     members_notes,
     naive_notes,
     season_notes,
+    transform_notes,
     unread_notes,
 )
 from streamcast.spec.model_spec import ModelSpec
@@ -18,14 +19,15 @@ from streamcast.spec.model_spec import ModelSpec
 
 def spec_notes(
     history: History, spec: ModelSpec, *, seasons_chosen: bool, members_chosen: bool, known: Sequence[str],
-    holidays: str | None,
+    holidays: str | None, transform_chosen: bool,
 ) -> tuple[str, ...]:  # fmt: skip
     """Return sentences about what was chosen for a spec from a history, and what was given and has no effect.
 
-    Seasons and several networks are spoken of if they were chosen; ``known`` and ``holidays`` are as given.
+    Seasons, several networks and the target's scale are spoken of if they were chosen; ``known`` and ``holidays`` are
+    as given.
     """
     return (
         *(season_notes(spec) if seasons_chosen else ()), *naive_notes(spec), *further_notes(spec),
-        *(members_notes(spec) if members_chosen else ()),
+        *(members_notes(spec) if members_chosen else ()), *(transform_notes(spec) if transform_chosen else ()),
         *bound_notes(history, spec), *unread_notes(spec, known, holidays),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +20,7 @@ from streamcast.errors import Message, Option, SettingsError
 from streamcast.models.spec import MOST_MEMBERS
 from streamcast.spec.calendar_bars import parse_step
 from streamcast.spec.local_time import zone_named
-from streamcast.spec.model_spec import SEASON_IN_WORDS, parse_duration
+from streamcast.spec.model_spec import SEASON_IN_WORDS, TransformName, parse_duration
 
 MODELS = Path("trained")
 """The folder of models that commands use unless ``--models`` names another."""
@@ -255,6 +255,13 @@ class SpecOptions:
         typer.Option(help="Time zone of the model's calendar.", show_default="that of --timezone"),
     ] = None
     lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0.")] = None
+    transform: Annotated[
+        TransformName | None,
+        typer.Option(
+            help="Scale of the target on which the model learns; quantiles are mapped back.",
+            show_default="sqrt where --lower is 0 or more and errors grow with the level",
+        ),
+    ] = None
     online: Annotated[
         Mapping[str, Any] | None,
         Read(assignments, of=list[str]),
@@ -294,6 +301,10 @@ class NewOptions:
         ),
     ] = None
     lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0 for counts.")] = None
+    transform: Annotated[
+        Literal["none", "sqrt"],
+        typer.Option(help="Scale of the target on which the model learns: sqrt where errors grow with the level."),
+    ] = "none"
     quantiles: Annotated[
         tuple[float, ...],
         Read(numbers),

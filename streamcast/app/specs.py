@@ -17,13 +17,13 @@ from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
 from streamcast.spec import zero
-from streamcast.spec.model_spec import Aggregate, ModelSpec, Online
+from streamcast.spec.model_spec import Aggregate, ModelSpec, Online, TransformName
 from streamcast.wording import counted
 
 CHOSEN_BY = {
     "freq": Option.FREQ, "horizon": Option.HORIZON, "quantiles": Option.QUANTILES, "season": Option.SEASON,
     "lags": Option.LAGS, "every": Option.SCALES, "grace": Option.GRACE, "aggregate": Option.AGGREGATES,
-    "lower": Option.LOWER,
+    "lower": Option.LOWER, "transform": Option.TRANSFORM,
 }  # fmt: skip
 """The option that chooses each field of a spec and of its parts."""
 
@@ -44,6 +44,7 @@ def new_spec(
     holidays: str | None,
     known: Sequence[str],
     lower: float | None,
+    transform: TransformName | None = None,
     online: Mapping[str, Any] | None = None,
     plain: bool = False,
     members: int | None = None,
@@ -63,7 +64,7 @@ def new_spec(
         return default_spec(
             history, horizon, network, quantiles=quantiles, lags=lags, season=season, scales=scales, mode=mode,
             grace=grace, aggregates=aggregates, timezone=timezone, holidays=holidays, known=known, lower=lower,
-            online=online, plain=plain, members=members,
+            transform=transform, online=online, plain=plain, members=members,
         )  # fmt: skip
     except ValidationError as error:
         raise wrong_spec(error) from None

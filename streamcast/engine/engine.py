@@ -19,6 +19,7 @@ from streamcast.engine.inference import Inference
 from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.online import Layer, layer_fields
 from streamcast.engine.slab import FIRST_SLOTS, Slab
+from streamcast.engine.transform import TargetScale
 from streamcast.engine.window import step_buffers, window_layout, window_plan
 from streamcast.errors import Option
 from streamcast.kernels import scoring
@@ -84,7 +85,7 @@ class Engine:
         self._inference = None if isinstance(network, NoNetwork) else Inference(spec, network, self.slab)
         self._layer = Layer(spec, spec.online, self.slab) if spec.online else None
         self._levels = np.array(spec.quantiles)
-        self._lower = -np.inf if spec.lower is None else spec.lower
+        self._scale = TargetScale(spec)
 
     def stage(
         self, observations: Observations, lap: Callable[[str], None] = _no_lap,
@@ -160,9 +161,9 @@ class Engine:
         answer = steps.answer[:k]
         if self._layer is not None:
             off_step, off = self._days_off(steps, k, answers)
-            finite = self._layer.apply(
-                steps.slot[:k], steps.order[:k], steps.observed[:k], answer, forecast, off_step, off
-            )
+            observed = self._scale.there(steps.observed[:k])
+            finite = self._layer.apply(steps.slot[:k], steps.order[:k], observed, answer, forecast, off_step, off)
+        forecast = self._scale.back(forecast)
         at = steps.answer_step[:answers]
         records = steps.record[at]
         if not finite.all():
@@ -197,7 +198,7 @@ class Engine:
         normalised = self._inference.read(self._inference.step(steps, counts), steps, answers)
         forecast, finite = np.empty(normalised.shape), np.empty(answers, np.bool_)
         last, unit = steps.last[:answers], steps.scale[:answers]
-        scoring.scale_back(normalised, last, unit, self._lower, forecast, finite)
+        scoring.scale_back(normalised, last, unit, self._scale.lower, forecast, finite)
         return forecast, finite
 
     def _score(self, steps: Steps, k: int, answer: Ints, forecast: Floats) -> tuple[Floats, Scores]:
@@ -208,8 +209,9 @@ class Engine:
         before = np.empty((k, len(ahead), len(self._levels)))
         anomaly = np.full(len(forecast), np.nan)
         slots, orders = steps.slot[:k], steps.order[:k]
+        naive = self._scale.back(steps.naive[:k])
         scoring.score(
-            arrays["awaiting"], arrays["residual"], slots, orders, steps.observed[:k], steps.naive[:k],
+            arrays["awaiting"], arrays["residual"], slots, orders, steps.observed[:k], naive,
             answer, forecast, ahead, self._levels, self.spec.median, scores, before, anomaly,
         )  # fmt: skip
         base = 0

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from streamcast.engine.layout import Field
 from streamcast.engine.slab import Slab
+from streamcast.engine.transform import TargetScale
 from streamcast.kernels import online as online_kernel
 from streamcast.kernels.online import KNOWN_DAYS, LEAST_NORMAL, MOST_TRACKED, LayerPlan, LayerState, Overwritten
 from streamcast.spec.model_spec import ModelSpec, Online
@@ -125,7 +126,7 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         levels=np.array(spec.quantiles),
         normal=normal,
         median=spec.median,
-        lower=-np.inf if spec.lower is None else spec.lower,
+        lower=TargetScale(spec).lower,
         coverage_step=np.array([online.coverage_step * h**decay * per_day for h in steps.tolist()]),
         shared_step=_shared_steps(online, steps, per_day, day, horizon),
         stands_for=_stands_for(step, step_next, step_share) if online.shared_widths else np.ones(len(steps)),

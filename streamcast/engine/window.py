@@ -13,6 +13,7 @@ import torch
 
 from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.tiles import whole_tiles
+from streamcast.engine.transform import TargetScale
 from streamcast.kernels.advance import CLOCK, LEVEL, PART, REDUCERS, Bar, Calendar, Plan, Steps
 from streamcast.spec import features
 from streamcast.spec.durations import DAY_MS
@@ -40,7 +41,7 @@ def window_plan(spec: ModelSpec) -> Plan:
 
     The moments of base bars normalise coarse bars, too.  So the coarse value of a sum or count is its mean a base bar.
     """
-    series = spec.series
+    series, scale = spec.series, TargetScale(spec)
     reducers = [column.reducer for column in series.columns]
     coarse = ["mean" if reducer in {"sum", "count"} else reducer for reducer in reducers]
     return Plan(
@@ -58,6 +59,8 @@ def window_plan(spec: ModelSpec) -> Plan:
         season=spec.naive_season,
         lags=spec.lags,
         warm_up=spec.warm_up,
+        transform=scale.kind,
+        unit=scale.unit,
         sizes=np.array([len(column.categories or ()) for column in series.columns], np.int64),
         reducers=np.array([REDUCERS.index(reducer) for reducer in reducers], np.int64),
         coarse_reducers=np.array([REDUCERS.index(reducer) for reducer in coarse], np.int64),

@@ -47,6 +47,11 @@ PART = 3
 REDUCE_MEAN, REDUCE_FIRST, REDUCE_LAST, REDUCE_MIN, REDUCE_MAX, REDUCE_SUM, REDUCE_COUNT = 0, 1, 2, 3, 4, 5, 6
 REDUCERS = ("mean", "first", "last", "min", "max", "sum", "count")
 
+LINEAR, SQRT, LOG = 0, 1, 2
+"""Scales of the target (``spec.model_spec.Transform``)."""
+MOST_LOG, MOST_BACK = 700.0, 1e300
+"""The largest logarithm that is taken back, and what it is at most."""
+
 CLIP = 100.0
 """Normalised values are clipped to ±CLIP, so that no input can make a feature overflow."""
 
@@ -92,6 +97,9 @@ class Plan(NamedTuple):
     season: int  # of the baseline, in bars
     lags: int
     warm_up: int
+    # The scale of the target: windows, moments and features are on it.
+    transform: int  # LINEAR, SQRT or LOG
+    unit: float  # of a logarithm
     # Columns, calendar and scales.
     sizes: Ints  # C: 0 for a number, else how many categories
     reducers: Ints  # C
@@ -163,8 +171,8 @@ class Steps(NamedTuple):
     cold: npt.NDArray[np.bool_]  # K: reset the state before this step
     dt: Singles  # K: bars since the previous step
     x: Singles  # K, F
-    observed: Floats  # K: the target, NaN where missing
-    naive: Floats  # K, scored: seasonal naive forecasts of this bar
+    observed: Floats  # K: the target as it was observed, NaN where missing
+    naive: Floats  # K, scored: seasonal naive forecasts of this bar, on the scale of the target
     ring_before: Floats  # K, C: the overwritten ring values, for discard
     absent_before: npt.NDArray[np.bool_]  # K: the same of ``absent``
     answer: Ints  # K: index of this step's answer, or -1
@@ -392,9 +400,10 @@ def _step(
     ring, absent = rows.ring[slot, 0], rows.absent[slot]
     n = clock[STEPS]
     label = plan.origin + bar * plan.freq
+    target = _transformed(values[0], plan.transform, plan.unit)
 
     for c in range(columns):
-        value = values[c]
+        value = values[c] if c > 0 else target
         missing[c] = math.isnan(value)
         if missing[c]:
             level[c, AGE] += 1.0
@@ -442,7 +451,8 @@ def _step(
     for s in range(plan.every.shape[0]):
         for c in range(columns):
             if not missing[c]:
-                _add(rows.open[slot, s, c], values[c], float(label), plan.coarse_reducers[c])
+                value = values[c] if c > 0 else target
+                _add(rows.open[slot, s, c], value, float(label), plan.coarse_reducers[c])
         start = label - (label - plan.origin) % plan.every[s]
         if label + plan.freq >= start + plan.every[s]:
             _close_coarse_bar(plan, rows, out, counts, slot, k, s, base, start)
@@ -522,6 +532,37 @@ def _observe(level: Floats, value: float, alpha: float) -> None:
     difference = value - level[MEAN]
     level[MEAN] += a * difference
     level[VARIANCE] = (1.0 - a) * (level[VARIANCE] + a * difference * difference)
+
+
+# -- the scale of the target ----------------------------------------------------------------------------
+
+
+@loop
+def _transformed(value: float, kind: int, unit: float) -> float:
+    """Return a value on the scale of the target; NaN stays."""
+    if kind == LINEAR:
+        return value
+    size = math.sqrt(abs(value)) if kind == SQRT else math.log1p(abs(value) / unit)
+    return -size if value < 0.0 else size
+
+
+@loop
+def transform(values: Floats, kind: int, unit: float) -> None:
+    """Put values [N] on the scale of the target, in place."""
+    for i in range(values.shape[0]):
+        values[i] = _transformed(values[i], kind, unit)
+
+
+@loop
+def transform_back(values: Floats, kind: int, unit: float) -> None:
+    """Take values [N] back from the scale of the target, in place; NaN stays."""
+    for i in range(values.shape[0]):
+        if math.isnan(values[i]):
+            continue
+        size = abs(values[i])
+        size = size * size if kind == SQRT else unit * math.expm1(min(size, MOST_LOG))
+        size = min(size, MOST_BACK)
+        values[i] = -size if values[i] < 0.0 else size
 
 
 # -- features of a bar ---------------------------------------------------------------------------------

@@ -331,6 +331,20 @@ def spread(horizon: int) -> tuple[int, ...]:
     return tuple(sorted({1, *(round(horizon * quarter / 4) or 1 for quarter in range(1, 5))}))
 
 
+TransformName = Literal["none", "sqrt", "log"]
+"""What is asked for where a ``Transform`` is chosen; "none" is the data's own scale."""
+
+
+class Transform(Frozen):
+    """A monotone function of the target: the model learns and forecasts on its scale, quantiles are mapped back.
+
+    ``sqrt`` is sign(y)·√|y|, ``log`` is sign(y)·log(1 + |y| / unit): nearly linear for values far below the unit.
+    """
+
+    kind: Literal["sqrt", "log"]
+    unit: float = Field(default=1.0, gt=0, allow_inf_nan=False, description="of a logarithm; a square root needs none")
+
+
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""
 
@@ -377,6 +391,9 @@ class ModelSpec(Frozen):
         description="steps ahead whose forecasts are scored; default 1 and horizon; specs that are chosen have five",
     )
     lower: float | None = Field(default=None, allow_inf_nan=False, description="no forecast lies below this")
+    transform: Transform | None = Field(
+        default=None, description="the scale of the target on which the model learns; null for the data's own"
+    )
     targets: TargetBars | None = Field(
         default=None, description="what is known about the target bars; null for a model that does not look at them"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamcast.errors import ModelError
-from streamcast.spec.model_spec import NEW_ONLINE, ModelSpec, Online, SeriesSpec
+from streamcast.spec.model_spec import NEW_ONLINE, ModelSpec, Online, SeriesSpec, Transform
 
 NAME = "zero"
 """What users write for such a model, where they would write ``gru`` for another."""
@@ -32,6 +32,7 @@ def zero_spec(
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     scored: Sequence[int] = (),
     lower: float | None = None,
+    transform: Transform | None = None,
     online: Online = NEW_ONLINE,
 ) -> ModelSpec:
     """Return the spec of a model without a network.
@@ -53,6 +54,7 @@ def zero_spec(
         warm_up=WARM_SEASONS * shortest if shortest > 1 else WARM_BARS,
         scored=tuple(scored),
         lower=lower,
+        transform=transform,
         network={"kind": KIND},
         online=online,
     )
@@ -62,7 +64,7 @@ def challenger_of(spec: ModelSpec) -> ModelSpec:
     """Return the spec of a model without a network for the same records and the same forecasts as another's."""
     return zero_spec(
         spec.series, spec.horizon, spec.season, further=spec.further, naive=spec.naive, quantiles=spec.quantiles,
-        scored=spec.scored, lower=spec.lower,
+        scored=spec.scored, lower=spec.lower, transform=spec.transform,
     )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ def _parsed(command: Command | Group, ctx: Any, args: list[str], parse: Parse) -
     try:
         rest = parse(ctx, args)
     except typer.BadParameter as error:
+        error.message = error.message.removeprefix("Value error, ")  # typer shows where a choice was checked
         _name_value(command, ctx, given, error)
         raise
     _require_once(command, ctx, given)

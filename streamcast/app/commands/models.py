@@ -100,6 +100,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
         "known ahead": [known.name for known in spec.targets.known] if spec.targets else [],
         "categories": {c.name: list(c.categories) for c in spec.series.columns if c.categories is not None},
         "lower": spec.lower,
+        "transform": spec.transform.model_dump() if spec.transform else None,
         "zone": spec.zone,
         "holidays": spec.targets.local.holidays if spec.targets else None,
         "freq": spec.series.bar,
@@ -149,6 +150,7 @@ def _readable(model: Model) -> dict[str, object]:
             if column.categories is not None
         ),
         "lower": "" if spec.lower is None else f"{spec.lower:g}",
+        "transform": spec.transform.kind if spec.transform else "none",
         "holidays": (spec.targets.local.holidays or "") if spec.targets else "",
         "quantiles": ", ".join(f"{level:g}" for level in spec.quantiles),
         "scales": ", ".join(duration_name(scale.every) for scale in spec.scales) or "the bars only",

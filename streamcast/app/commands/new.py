@@ -19,7 +19,7 @@ from streamcast.offline.training.seasons import in_bars
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.folders import Model, load_model, new_network, save_model
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec, spread
+from streamcast.spec.model_spec import ModelSpec, SeriesSpec, Transform, spread
 from streamcast.spec.zero import challenger_of, zero_spec
 from streamcast.wording import counted, span_name
 
@@ -74,7 +74,7 @@ def chosen(wanted: NewOptions) -> ModelSpec:
         season = usual_seasons(grid) if wanted.season is None else in_bars(wanted.season, grid)
         return zero_spec(
             series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, scored=spread(wanted.horizon),
-            lower=wanted.lower,
+            lower=wanted.lower, transform=None if wanted.transform == "none" else Transform(kind=wanted.transform),
         )  # fmt: skip
     except ValidationError as error:
         raise wrong_spec(error) from None

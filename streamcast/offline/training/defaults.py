@@ -17,6 +17,7 @@ from streamcast.models.spec import SpecError, with_members
 from streamcast.offline.history.read import History
 from streamcast.offline.training.seasons import YEAR_MS, further, in_bars, naive, seasons
 from streamcast.offline.training.series import bars_by_series, columns
+from streamcast.offline.training.transforms import transform as chosen_transform
 from streamcast.spec import zero
 from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
 from streamcast.spec.features import CALENDAR_MS
@@ -32,6 +33,7 @@ from streamcast.spec.model_spec import (
     Scale,
     SeriesSpec,
     TargetBars,
+    TransformName,
     spread,
 )
 
@@ -76,6 +78,7 @@ def default_spec(
     holidays: str | None = None,
     known: Sequence[str] = (),
     lower: float | None = None,
+    transform: TransformName | None = None,
     online: Mapping[str, Any] | None = None,
     plain: bool = False,
     members: int | None = None,
@@ -85,6 +88,8 @@ def default_spec(
     ``season`` is one season or several, in bars or as durations such as ``"1d"``.  ``timezone`` is that of the people
     whose days the series follows, ``holidays`` a country or region such as ``AU-VIC``; both become tables in the spec.
     ``known`` names columns whose future is published in advance; no forecast lies below ``lower``.
+    ``transform`` is the scale of the target on which the model learns.  Where ``lower`` says that no value is negative
+    and errors grow with the level, a model that is not plain takes a square root; see ``transforms``.
     ``online`` has fields of the online layer that shall differ from a new model's.
     ``plain`` leaves out target bars and the online layer: a record costs a fraction, and forecasts are worse.
     ``members`` networks are trained, and their mean forecasts: better, at the cost of so many.  It is 3 for a network
@@ -116,11 +121,12 @@ def default_spec(
     years = further(history, int(bars_K.max()), chosen)
     inputs = _known(history, known)
     local = _local(history, timezone, holidays)
+    scale = chosen_transform(history, series, min(chosen), lower, "none" if plain and transform is None else transform)
     if network in zero.AS_NETWORK:
         _refuse_what_networks_have(lags, scales, online or {}, plain=plain, members=members)
         return zero.zero_spec(
             series, horizon, chosen, further=years, naive=compared, quantiles=quantiles, scored=spread(horizon),
-            lower=lower, online=_layer(NEW_ONLINE, online or {}),
+            lower=lower, transform=scale, online=_layer(NEW_ONLINE, online or {}),
         )  # fmt: skip
     if plain and online:
         raise SpecError(
@@ -141,6 +147,7 @@ def default_spec(
         warm_up=max(min(WARM_UP, int(bars_K.max()) // 8), 2),
         scored=spread(horizon),
         lower=lower,
+        transform=scale,
         online=None if plain else _layer_beside(int(bars_K.sum()), local, online or {}),
         targets=None if plain else _target_bars(history.freq_ms, chosen, years, local, inputs),
         network=networks,

@@ -65,6 +65,16 @@ def members_notes(spec: ModelSpec) -> tuple[Message, ...]:
     return (Message(f"{members} networks are trained, and their mean forecasts; ", Option.MEMBERS, " 1 trains one"),)
 
 
+def transform_notes(spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a sentence about the scale of the target that was chosen."""
+    if spec.transform is None:
+        return ()
+    return (Message(
+        f"the model learns on a square-root scale, because errors of {spec.series.target} grow with its level; ",
+        Option.TRANSFORM, " none keeps the data's own",
+    ),)  # fmt: skip
+
+
 def bound_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
     """Return a sentence about values below a spec's bound, which no forecast reaches, or about one that it lacks."""
     target_N = history.values_NC[:, 0]

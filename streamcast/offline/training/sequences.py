@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamcast.engine.transform import TargetScale
 from streamcast.engine.window import window_plan
 from streamcast.errors import HistoryError
 from streamcast.kernels.advance import CLIP, Steps, align_positions
@@ -48,7 +49,8 @@ class Sequences:
     ``cutoff_K`` are labels in the grid's time.  ``last_K``, ``scale_K``, ``mean_K`` and ``level_K`` are NaN at a bar
     without an answer.  ``filled_K`` is the target with gaps filled; ``observed_K`` has NaN there.  ``weight_K`` is the
     weight of a position in the loss: the unit of its forecast over its series' mean unit, from 0.1 to 5.  It turns a
-    loss in units of the running normaliser into an error in the unit of the series.
+    loss in units of the running normaliser into an error in the unit of the series.  All targets are on the
+    scale of the spec's transform.
     """
 
     spec: ModelSpec
@@ -151,9 +153,9 @@ _BY_BAR = ("cutoff", "observed", "filled", "last", "scale", "warm", "mean", "lev
 def sequences(history: History, spec: ModelSpec) -> Sequences:
     """Walk a history through the kernel once and keep its output; raises HistoryError when the columns differ."""
     kept: list[_Kept] = []
-    total = 0
+    total, scale = 0, TargetScale(spec)
     for call in walk(history, spec):
-        kept.append(_copied(call, total))
+        kept.append(_copied(call, total, scale))
         total += int(call.counts.steps[0])
 
     if not kept:
@@ -198,8 +200,8 @@ def _weights(scale_K: Floats, series_K: Ints) -> Singles:
     return weight_K
 
 
-def _copied(call: KernelCall, before: int) -> _Kept:
-    """Copy the output of a call that follows ``before`` base steps."""
+def _copied(call: KernelCall, before: int, target: TargetScale) -> _Kept:
+    """Copy the output of a call that follows ``before`` base steps, outcomes on the scale of the target."""
     steps = call.steps
     k, *coarse = call.counts.steps.tolist()
     answers = int(call.counts.answers[0])
@@ -210,8 +212,8 @@ def _copied(call: KernelCall, before: int) -> _Kept:
     mean[at], level[at] = steps.mean[:answers], steps.level[:answers]
     return _Kept(
         call.series_of_slot[steps.slot[:k]], steps.cold[:k].copy(), steps.x[:k].copy(), steps.dt[:k].copy(),
-        steps.observed[:k].copy(), _filled(steps, k, call.ring), last, scale, steps.label[:k].copy(), warm, mean,
-        level,
+        target.there(steps.observed[:k].copy()), _filled(steps, k, call.ring), last, scale, steps.label[:k].copy(),
+        warm, mean, level,
         tuple(before + steps.coarse_after[s, :n] for s, n in enumerate(coarse)),
         tuple(steps.coarse_x[s, :n].copy() for s, n in enumerate(coarse)),
     )  # fmt: skip

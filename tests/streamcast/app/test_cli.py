@@ -110,6 +110,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
         (["--aggregates", "sum"], "'--aggregates': 'sum' is not a pair"),
         (["--model", "{gru}"], "'--model': not JSON"),
         (["--option", "rows"], "'--option': 'rows' is not an option with its value"),
+        (["--transform", "root"], "Invalid value for '--transform': 'root' is not one of 'none', 'sqrt', 'log'."),
     ],
 )
 def test_a_wrong_option_is_named_with_what_was_expected(arguments: list[str], named: str) -> None:

@@ -103,9 +103,10 @@ def test_bars_as_long_as_their_season_are_said_to_be_without_one(tmp_path: Path)
 
 
 def test_a_model_shows_its_bound_and_its_clock(tmp_path: Path) -> None:
-    new(tmp_path, "load", "--freq", "1h", "--lower", 0)
+    new(tmp_path, "load", "--freq", "1h", "--lower", 0, "--transform", "sqrt")
     shown = json.loads(ran("model", "show", "load", "--json", "--models", tmp_path))
     assert (shown["known ahead"], shown["lower"], shown["zone"]) == ([], 0.0, "UTC")
+    assert shown["transform"] == {"kind": "sqrt", "unit": 1.0}
 
 
 def test_a_backtest_says_which_part_of_the_file_it_scores(tmp_path: Path) -> None:

@@ -370,11 +370,13 @@ def test_flags_say_what_is_known_ahead(data: Path, tmp_path: Path) -> None:
         "train", data, "--model", '{"kind": "gru", "hidden": 8}', "--horizon", 4, "--epochs", 1, "--models", models,
         "--option", "updates=5",
         "--known", "temp", "--holidays", "AU-VIC", "--calendar-timezone", "Australia/Melbourne", "--lower", 0,
-        "--season", "1d,12h",
+        "--season", "1d,12h", "--transform", "log",
     )  # fmt: skip
     model = load_model(models, "model")
-    targets = model.spec.targets
+    targets, transform = model.spec.targets, model.spec.transform
     assert targets is not None
+    assert transform is not None
+    assert (transform.kind, transform.unit > 0) == ("log", True)
     assert ([known.name for known in targets.known], model.spec.lower, model.spec.season) == (["temp"], 0.0, (24, 12))
     assert (targets.local.zone, targets.local.holidays, bool(targets.local.days_off)) == (
         "Australia/Melbourne", "AU-VIC", True

@@ -18,6 +18,7 @@ from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
+from streamcast.engine.transform import TargetScale
 from streamcast.errors import SnapshotError
 from streamcast.hosts import direct
 from streamcast.kernels.advance import EVENT, OFFSET, STEPS
@@ -82,6 +83,8 @@ def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool,
     slot = engine.slab.series(home)[key]
     content = dict(engine.slab.content(slot))
     clock, level = content["clock"], content["level"]
+    last, transform = level[:, 3].copy(), engine.spec.transform
+    last[:1] = TargetScale(engine.spec).back(last[:1])
     facts = {
         "key": key,
         "partition": partition,
@@ -91,7 +94,8 @@ def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool,
         "bars": int(clock[STEPS]),
         "running mean": level[:, 0].tolist(),
         "running deviation": np.sqrt(level[:, 1].astype(float)).tolist(),
-        "last values": level[:, 3].tolist(),
+        "last values": last.tolist(),
+        **({"scale of the target's mean and deviation": transform.kind} if transform else {}),
         "sha256": engine.slab.digest(home, key),
     }
     if as_json:

@@ -91,7 +91,7 @@ def say_choices(history: History, spec: ModelSpec, wanted: SpecOptions) -> None:
     """Print notes on a new spec on stderr: what was chosen for it, and which options have no effect."""
     say(spec_notes(
         history, spec, seasons_chosen=wanted.season is None, members_chosen=wanted.members is None, known=wanted.known,
-        holidays=wanted.holidays,
+        holidays=wanted.holidays, transform_chosen=wanted.transform is None,
     ))  # fmt: skip
 
 
@@ -114,8 +114,8 @@ def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[st
         history, wanted.horizon, network, quantiles=wanted.quantiles, lags=wanted.lags, season=wanted.season,
         scales=wanted.scales, mode="ticks" if wanted.ticks else "sample", grace=wanted.grace,
         aggregates=wanted.aggregates, timezone=wanted.calendar_timezone or timezone, holidays=wanted.holidays,
-        known=wanted.known, lower=wanted.lower, online=wanted.online, plain=wanted.plain,
-        members=wanted.members,
+        known=wanted.known, lower=wanted.lower, transform=wanted.transform, online=wanted.online,
+        plain=wanted.plain, members=wanted.members,
     )  # fmt: skip
 
 
