@@ -37,6 +37,16 @@ def reduced(reducer: str, readings: Sequence[float]) -> float:
     return REDUCE[reducer](readings) if readings else math.nan
 
 
+def on_scale(spec: ModelSpec, value: float) -> float:
+    """A target on the scale of the spec's transform."""
+    if spec.transform is None or math.isnan(value):
+        return value
+    size = abs(value)
+    return math.copysign(
+        math.sqrt(size) if spec.transform.kind == "sqrt" else math.log1p(size / spec.transform.unit), value
+    )
+
+
 @dataclass
 class Bar:
     """One step of the base scale: the observed values (NaN: missing) and the filled values that the model sees."""
@@ -217,6 +227,7 @@ class Series:
         order, label = len(self.bars), self._label(number)
         dt = 1.0 if self.stepped is None else max((time - self.stepped) / self.series.freq, 1e-3)
         self.stepped = time
+        observed = [on_scale(self.spec, observed[0]), *observed[1:]]
         bar = Bar(order, label, observed, [], {}, dt, [])
         self.bars.append(bar)
         self.reach = None if self.reach is None else max(self.reach, number)

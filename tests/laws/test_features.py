@@ -22,7 +22,7 @@ from streamcast.spec import features
 from streamcast.spec.folders import new_network
 from streamcast.spec.local_time import LocalTime
 from streamcast.spec.model_spec import Column, ModelSpec, TargetBars
-from tests.oracle_windows import Answer, Bar, Coarse, Effect, Series
+from tests.oracle_windows import Answer, Bar, Coarse, Effect, Series, on_scale
 
 law = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 over_specs = pytest.mark.parametrize("name", list(SPECS))
@@ -58,7 +58,7 @@ def _read(spec: ModelSpec, out: Steps, counts: Counts, effects: Sequence[Effect]
     for k in range(int(counts.steps[0])):
         x = dict(zip(names, out.x[k].tolist(), strict=False))
         filled = ring[out.slot[k], :, out.order[k] % ring.shape[2]].tolist()
-        observed, naive = float(out.observed[k]), out.naive[k].tolist()
+        observed, naive = on_scale(spec, float(out.observed[k])), out.naive[k].tolist()
         effects[out.record[k]].bars.append(Bar(int(out.order[k]), -1, [observed], filled, x, float(out.dt[k]), naive))
         assert out.cold[k] == (out.order[k] == 0)
         assert not out.x[k, len(names) :].any()
