@@ -163,8 +163,8 @@ class Engine:
             off_step, off = self._days_off(steps, k, answers)
             observed = self._scale.there(steps.observed[:k])
             finite = self._layer.apply(steps.slot[:k], steps.order[:k], observed, answer, forecast, off_step, off)
-        forecast = self._scale.back(forecast)
         at = steps.answer_step[:answers]
+        forecast = self._scale.forecasts(forecast, steps.observed[at])
         records = steps.record[at]
         if not finite.all():
             outcomes[records[~finite]] = NOT_FINITE
@@ -209,7 +209,7 @@ class Engine:
         before = np.empty((k, len(ahead), len(self._levels)))
         anomaly = np.full(len(forecast), np.nan)
         slots, orders = steps.slot[:k], steps.order[:k]
-        naive = self._scale.back(steps.naive[:k])
+        naive = self._scale.back(steps.naive[:k], steps.observed[:k])
         scoring.score(
             arrays["awaiting"], arrays["residual"], slots, orders, steps.observed[:k], naive,
             answer, forecast, ahead, self._levels, self.spec.median, scores, before, anomaly,

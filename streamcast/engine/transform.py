@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,21 +22,36 @@ class TargetScale:
         self.kind, self.unit = advance.LINEAR, 1.0
         if spec.transform is not None:
             self.kind, self.unit = KINDS[spec.transform.kind], spec.transform.unit
+        self._bound = -np.inf if spec.lower is None else spec.lower
         self.lower = -np.inf if spec.lower is None else float(self.there(np.array([spec.lower]))[0])
         """The lower bound of forecasts on this scale."""
 
     def there(self, values: Floats) -> Floats:
         """Return values of the series on this scale: the same array where there is no transform."""
-        if self.kind == advance.LINEAR:
-            return values
-        moved = np.array(values, np.float64)
-        advance.transform(moved.reshape(-1), self.kind, self.unit)
-        return moved
+        return self._moved(advance.transform, values)
 
-    def back(self, values: Floats) -> Floats:
-        """Return values of this scale as those of the series: the same array where there is no transform."""
+    def back(self, values: Floats, known: Floats) -> Floats:
+        """Return values of this scale [N, ...] as those of the series: the same array where there is no transform.
+
+        A value that equals ``known`` [N] on this scale is exactly that, without the rounding of the way back.
+        """
+        found = self._moved(advance.transform_back, values)
+        if found is not values:
+            shape = (-1, *(1 for _ in values.shape[1:]))
+            np.copyto(found, known.reshape(shape), where=values == self.there(known).reshape(shape))
+        return found
+
+    def forecasts(self, values: Floats, newest: Floats) -> Floats:
+        """Return forecasts of this scale [A, H, Q] as those of the series, none below the bound.
+
+        ``newest`` [A] are the values of their cutoffs: a constant is forecast as it is.
+        """
+        found = self.back(values, newest)
+        return found if found is values else np.maximum(found, self._bound)
+
+    def _moved(self, move: Callable[[Floats, int, float], None], values: Floats) -> Floats:
         if self.kind == advance.LINEAR:
             return values
-        moved = np.array(values, np.float64)
-        advance.transform_back(moved.reshape(-1), self.kind, self.unit)
+        moved = np.array(values, np.float64, order="C")
+        move(moved.reshape(-1), self.kind, self.unit)
         return moved

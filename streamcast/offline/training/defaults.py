@@ -17,7 +17,7 @@ from streamcast.models.spec import SpecError, with_members
 from streamcast.offline.history.read import History
 from streamcast.offline.training.seasons import YEAR_MS, further, in_bars, naive, seasons
 from streamcast.offline.training.series import bars_by_series, columns
-from streamcast.offline.training.transforms import transform as chosen_transform
+from streamcast.offline.training.transforms import chosen_transform
 from streamcast.spec import zero
 from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
 from streamcast.spec.features import CALENDAR_MS

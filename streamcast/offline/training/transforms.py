@@ -28,7 +28,7 @@ UNIT = 0.1
 """The unit of a logarithm, as a share of the median size of the values that are not 0."""
 
 
-def transform(
+def chosen_transform(
     history: History, series: SeriesSpec, season: int, lower: float | None, wanted: TransformName | None
 ) -> Transform | None:  # fmt: skip
     """Return the scale of the target that is wanted, or the one that the history asks for."""

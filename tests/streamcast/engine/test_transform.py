@@ -40,7 +40,8 @@ def test_it_is_the_model_of_the_transformed_values_with_forecasts_taken_back(
     moved = [line._replace(values=tuple(scale.there(np.array(line.values)).tolist())) for line in lines]
     found, beside = answered(spec, lines), answered(plain, moved)
     assert found.outcomes.tolist() == beside.outcomes.tolist()
-    assert found.forecasts.values.tobytes() == scale.back(beside.forecasts.values).tobytes()
+    newest = np.array([lines[record].values[0] for record in found.forecasts.record.tolist()])
+    assert found.forecasts.values.tobytes() == scale.forecasts(beside.forecasts.values, newest).tobytes()
 
 
 @both
@@ -51,7 +52,8 @@ def test_values_come_back_in_their_order_and_missing_ones_stay_missing(
     scale = TargetScale(SPECS["gru"].model_copy(update={"transform": transform}))
     before = np.array(values)
     there = scale.there(before)
-    back = scale.back(there)
+    back = scale.back(there, np.full(len(there), np.nan))
+    assert scale.back(there, before).tobytes() == before.tobytes()
     assert before.tolist() == pytest.approx(values, nan_ok=True), "the values that were given are as they were"
     np.testing.assert_allclose(back, before, rtol=1e-9, atol=1e-12)
     known = there[~np.isnan(before)]
@@ -61,7 +63,7 @@ def test_values_come_back_in_their_order_and_missing_ones_stay_missing(
 @both
 def test_nothing_that_is_forecast_is_infinite(transform: Transform) -> None:
     scale = TargetScale(SPECS["gru"].model_copy(update={"transform": transform}))
-    assert np.isfinite(scale.back(np.array([1e200, -1e200, 800.0]))).all()
+    assert np.isfinite(scale.back(np.array([1e200, -1e200, 800.0]), np.zeros(3))).all()
 
 
 @both
@@ -87,12 +89,26 @@ def test_scores_and_the_baseline_are_in_the_unit_of_the_series(transform: Transf
     np.testing.assert_allclose(error, np.abs(values[1:] - result.forecasts.values[:-1, 0, spec.median]), atol=1e-9)
 
 
-def test_no_forecast_lies_below_the_bound() -> None:
+@both
+@pytest.mark.parametrize("value", [3.0, 0.1, 7.3, 1e9 + 0.1])
+def test_a_constant_is_forecast_as_it_is_and_its_intervals_hold_it(transform: Transform, value: float) -> None:
     series = SeriesSpec(columns=(Column(name="y"),), freq=MINUTE, max_gap=30, ttl="2h")
-    spec = zero_spec(series, 3, (4,), lower=1.0, transform=SQRT)
+    spec = zero_spec(series, 3, (4,), transform=transform)
+    lines = [Line("a", START + number * MINUTE, (value,)) for number in range(60)]
+    result = Engine(spec, new_network(spec)).stage(observations(list(enumerate(lines)), 1))
+    assert (result.forecasts.values == value).all()
+    error, naive, _, covered = result.scores.outcomes().T
+    assert (error.max(), np.nanmax(naive), covered.min()) == (0.0, 0.0, 1.0)
+
+
+@both
+@pytest.mark.parametrize("lower", [1.0, 3.0, 0.1, 7.3])
+def test_no_forecast_lies_below_the_bound(transform: Transform, lower: float) -> None:
+    series = SeriesSpec(columns=(Column(name="y"),), freq=MINUTE, max_gap=30, ttl="2h")
+    spec = zero_spec(series, 3, (4,), lower=lower, transform=transform)
     rng = np.random.default_rng(0)
-    lines = [Line("a", START + number * MINUTE, (float(1.0 + rng.exponential()),)) for number in range(200)]
+    lines = [Line("a", START + number * MINUTE, (float(lower + rng.exponential()),)) for number in range(200)]
     engine = Engine(spec, new_network(spec))
     found = engine.stage(observations(list(enumerate(lines)), 1)).forecasts.values
-    assert found.min() == 1.0
+    assert found.min() == lower
     assert not math.isnan(found.max())
