@@ -259,7 +259,7 @@ class SpecOptions:
         TransformName | None,
         typer.Option(
             help="Scale of the target on which the model learns; quantiles are mapped back.",
-            show_default="sqrt where --lower is 0 or more and errors grow with the level",
+            show_default="sqrt where no value is negative and errors grow with the level",
         ),
     ] = None
     online: Annotated[

@@ -88,8 +88,9 @@ def default_spec(
     ``season`` is one season or several, in bars or as durations such as ``"1d"``.  ``timezone`` is that of the people
     whose days the series follows, ``holidays`` a country or region such as ``AU-VIC``; both become tables in the spec.
     ``known`` names columns whose future is published in advance; no forecast lies below ``lower``.
-    ``transform`` is the scale of the target on which the model learns.  Where ``lower`` says that no value is negative
-    and errors grow with the level, a model that is not plain takes a square root; see ``transforms``.
+    ``transform`` is the scale of the target on which the model learns.  Where no value is negative, ``lower`` does not
+    say that one may be, and errors grow with the level, a model that is not plain takes a square root; see
+    ``transforms``.
     ``online`` has fields of the online layer that shall differ from a new model's.
     ``plain`` leaves out target bars and the online layer: a record costs a fraction, and forecasts are worse.
     ``members`` networks are trained, and their mean forecasts: better, at the cost of so many.  It is 3 for a network

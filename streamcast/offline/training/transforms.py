@@ -33,7 +33,7 @@ def chosen_transform(
 ) -> Transform | None:  # fmt: skip
     """Return the scale of the target that is wanted, or the one that the history asks for."""
     if wanted is None:
-        grows = None if lower is None or lower < 0.0 else growth(history, series, season)
+        grows = None if lower is not None and lower < 0.0 else growth(history, series, season)
         return None if grows is None or grows < GROWS else Transform(kind="sqrt")
     if wanted == "log":
         return Transform(kind="log", unit=_unit(history))

@@ -44,7 +44,8 @@ def test_growth_is_not_known_of_negative_values_constants_and_short_histories() 
     [
         (1.0, 0.0, None, "sqrt"),
         (0.0, 0.0, None, None),
-        (1.0, None, None, None),
+        (1.0, None, None, "sqrt"),
+        (0.0, None, None, None),
         (1.0, -1.0, None, None),
         (1.0, 0.0, "none", None),
         (0.0, None, "sqrt", "sqrt"),
