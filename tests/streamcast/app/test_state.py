@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -47,15 +48,30 @@ def settings_of(folder: Path, **given: object) -> Settings:
     return load_settings(None, {**NAMES, **lanes, **store, **given})
 
 
-def shown(settings: Settings, key: str, code: int = 0) -> str:
+def shown(settings: Settings, key: str, code: int = 0, *, as_json: bool = False) -> str:
     printed = io.StringIO()
-    assert state.show(settings, key, False, Console(file=printed, width=400)) == code
+    assert state.show(settings, key, as_json, Console(file=printed, width=400)) == code
     return printed.getvalue()
 
 
 def test_the_state_of_a_series_is_shown(stand: Stand, tmp_path: Path) -> None:
     assert "last applied offset" in shown(settings_of(tmp_path), "b")
     assert "has the series 'c'" in shown(settings_of(tmp_path), "c", code=1)
+
+
+def test_the_state_on_a_scale_of_its_own_shows_the_last_value_in_the_unit_of_the_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a logarithm"
+    made = Stand(tmp_path)
+    made.observe("a", 4, 9, 16, 25, 36, 49)
+    made.serve({"champion": save_model(tmp_path / "trained", "small", SPECS[name], network(name), {})})
+    made.stop()
+    monkeypatch.setattr(state, "new_reader", lambda _settings, who: MemoryReader(made.broker, who))
+    facts = json.loads(shown(settings_of(tmp_path), "a", as_json=True))
+    assert facts["last values"][0] == pytest.approx(49.0)
+    assert facts["running mean"][0] < 5.0  # of log(1 + y / 0.5)
+    assert facts["scale of the target's mean and deviation"] == "log"
 
 
 def test_a_snapshot_of_another_layout_is_named_with_the_reason(stand: Stand, tmp_path: Path) -> None:
