@@ -35,7 +35,8 @@ from streamcast.models.zoo import CELLS
 from streamcast.offline.evaluation import accuracy
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
 

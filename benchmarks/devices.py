@@ -26,7 +26,8 @@ from streamcast.models.zoo import MODELS
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.spec.folders import Model, load_model, save_model
 
 BARS, SERIES, HORIZON = 1_000, 8, 24

@@ -29,7 +29,8 @@ from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import SeasonalNaive
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.offline.training.sequences import sequences
 from streamcast.offline.training.streams import Span, Streams, chunks, cut
 from streamcast.spec.durations import DAY_MS

@@ -29,7 +29,8 @@ from streamcast.offline.evaluation.accuracy import pinball
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.spec.durations import DAY_MS, HOUR_MS
 
 HORIZON, STEPS = 24, (1, 24)

@@ -35,7 +35,8 @@ from streamcast.engine.engine import Engine
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.service.telemetry.reporting import ANOMALOUS
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.zero import NAME as ZERO

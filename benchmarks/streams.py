@@ -36,7 +36,7 @@ from benchmarks.streams_scores import asked, score
 from benchmarks.streams_sets import StreamSet, load
 from streamcast.app.json_text import json_text
 from streamcast.errors import StreamcastError
-from streamcast.offline.training.fit import Options
+from streamcast.offline.training.options import Options
 
 DEFAULT_MODELS = ("naive", "ridge", "gbm", "flair", "zero", "gru")
 MONTHS = ("coverage_worst_month", "coverage_best_month")

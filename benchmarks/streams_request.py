@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.streams_scores import Answers
-from streamcast.offline.training.fit import Options
+from streamcast.offline.training.options import Options
 
 Say = Callable[[str], None]
 """Receives a line of progress."""

@@ -17,7 +17,7 @@ from rich import print as show
 
 from streamcast import Forecaster
 from streamcast.offline.evaluation.accuracy import HitRate, hit_rate
-from streamcast.offline.training.fit import Options
+from streamcast.offline.training.options import Options
 
 NETWORK = {
     "kind": "network",

@@ -17,7 +17,8 @@ from examples.anomalies import Bools, best_threshold, detection, surprises
 from streamcast.models.surgery.compress import cost, quantised
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 
 MOST_BYTES = 1_200_000
 

@@ -14,7 +14,8 @@ from rich import print as show
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 
 
 def readings(series: int, bars: int, seed: int = 0) -> History:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from streamcast.app.forecaster import Forecaster
-    from streamcast.offline.training.fit import Options
+    from streamcast.offline.training.options import Options
 
 __all__ = ["Forecaster", "Options"]
 
@@ -29,7 +29,7 @@ def __getattr__(name: str) -> Any:
 
         return Forecaster
     if name == "Options":
-        from streamcast.offline.training.fit import Options
+        from streamcast.offline.training.options import Options
 
         return Options
     raise AttributeError(f"module 'streamcast' has no attribute {name!r}")

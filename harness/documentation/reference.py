@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from streamcast import Forecaster
 from streamcast.app.cli import app
 from streamcast.app.stream import Stream
-from streamcast.offline.training.fit import Options
+from streamcast.offline.training.options import Options
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, RECORDS_EDGES, SECONDS_EDGES
 
 WRITTEN = "written from the code by `make docs`; do not edit."

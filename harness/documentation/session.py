@@ -27,7 +27,7 @@ from harness.documentation.blocks import commands
 
 TRAIN_UPDATES = 40
 SHORT_TRAINING = f"""
-from streamcast.offline.training.fit import Options
+from streamcast.offline.training.options import Options
 _names, _defaults = list(Options.__dataclass_fields__), list(Options.__init__.__defaults__)
 _defaults[_names.index("epochs")] = 1
 _defaults[_names.index("updates")] = {TRAIN_UPDATES}

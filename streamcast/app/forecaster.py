@@ -37,7 +37,9 @@ from streamcast.offline.evaluation.frames import quantile_columns
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
-from streamcast.offline.training.fit import OnProgress, Options, Progress, fit, fit_again
+from streamcast.offline.training.fit import fit, fit_again
+from streamcast.offline.training.options import Options
+from streamcast.offline.training.run import OnProgress, Progress
 from streamcast.offline.training.untrained import refuse_for_no_network
 from streamcast.spec.folders import VERSION, Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec, TransformName

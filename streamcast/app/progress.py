@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
-    from streamcast.offline.training import fit as training
+    from streamcast.offline.training import run as training
 
 LINE_SECONDS = 10.0
 """Between two lines, where there is no terminal."""

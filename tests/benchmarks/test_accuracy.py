@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.accuracy import MONTH_HOURS, Protocol, measure, online_layer, scaled
 from streamcast.offline.evaluation.baselines import LastValue
-from streamcast.offline.training.fit import Options
+from streamcast.offline.training.options import Options
 
 PROTOCOL = Protocol(1, 1, 1, (4,), lambda _day: {"last value": LastValue()}, {})
 QUICK = Options(epochs=1, updates=2, rows=2)

@@ -23,7 +23,7 @@ from benchmarks.streams_output import picture, set_table, summary_tables
 from benchmarks.streams_request import Request
 from benchmarks.streams_scores import asked, score
 from benchmarks.streams_sets import StreamSet, load
-from streamcast.offline.training.fit import Options
+from streamcast.offline.training.options import Options
 
 pytest.importorskip("pyarrow")
 

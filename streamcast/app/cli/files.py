@@ -64,7 +64,7 @@ def _keeps_spec(context: typer.Context, start: str) -> None:
 def _trains_a_network(context: typer.Context, training: TrainingOptions) -> None:
     """Raise BadParameter when a model without a network is given an option of training."""
     from streamcast.models.spec import SpecError
-    from streamcast.offline.training.fit import Options
+    from streamcast.offline.training.options import Options
     from streamcast.offline.training.untrained import refuse_for_no_network
     from streamcast.spec import zero
 

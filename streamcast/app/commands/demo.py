@@ -42,7 +42,8 @@ from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.read import History, read, split
 from streamcast.offline.history.records import records
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed
 from streamcast.page.server import LivePage

@@ -11,6 +11,7 @@ Legend: K series, N rows.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +20,15 @@ from numpy.typing import NDArray
 
 from streamcast import quality
 from streamcast.engine.online import layer_fields
+from streamcast.errors import HistoryError
+from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import reference
 from streamcast.offline.history.read import History
 from streamcast.spec.durations import DAY_MS
-from streamcast.spec.folders import Model
+from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.zero import challenger_of
 
 Integers = NDArray[np.int64]
 
@@ -92,6 +96,40 @@ def held_out_quality(model: Model, history: History, part: Part) -> dict[str, An
         "by_series_steps": report.scored_steps(report.reference),
         **quality.facts_of(report.quality),
     }
+
+
+def quality_from(model: Model, history: History, from_ms: int) -> dict[str, Any] | None:
+    """Return the quality of the forecasts of a history's bars from ``from_ms`` on; None if these are too few to score.
+
+    See ``held_out_quality`` for what it holds.
+    """
+    try:
+        return held_out_quality(model, history, part_of(history, model.spec, from_ms))
+    except HistoryError:
+        return None
+
+
+def compared_with_zero(measured: dict[str, Any] | None, spec: ModelSpec, history: History) -> dict[str, Any] | None:
+    """Return the measured quality of a model with ``without_network``: the relative error of one without a network.
+
+    It is None at Ctrl-C, and where such a model is not possible, or scores other outcomes because it is warm at another
+    time.
+    """
+    if measured is None:
+        return None
+    return {**measured, "without_network": _without_network(spec, history, measured)}
+
+
+def _without_network(spec: ModelSpec, history: History, measured: Mapping[str, Any]) -> float | None:
+    """Return the relative error of a model without a network over the same outcomes; None if it has others."""
+    simple = challenger_of(spec)
+    part = Part(measured["from"], measured["series"], measured["of_series"])
+    try:
+        found = held_out_quality(Model(simple, new_network(simple)), history, part)
+    except (HistoryError, SpecError, KeyboardInterrupt):
+        return None
+    zero, ours = (quality.SumsByStep.of_facts(each).over_all() for each in (found, measured))
+    return zero.relative if zero.outcomes == ours.outcomes and math.isfinite(zero.relative) else None
 
 
 def _drawn(history: History, from_ms: int) -> Integers:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from streamcast.engine.engine import layout
-from streamcast.errors import HistoryError, Option
+from streamcast.errors import Option
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.read import History
-from streamcast.offline.training.quality import held_out_quality, part_of
+from streamcast.offline.training.quality import quality_from
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
 
@@ -33,12 +34,9 @@ def untrained(history: History, spec: ModelSpec, held_out: float) -> Model:
     layout(spec, network)  # refuses a model whose state no service could hold
     model = Model(spec, network)
     first = int(history.ts_N[int((1 - held_out) * len(history))])
-    try:
-        quality = held_out_quality(model, history, part_of(history, spec, first))
-    except HistoryError:  # too short to score
-        quality = None
     facts = {
         "stopped": "nothing to train", "series": len(history.keys), "rows": len(history),
-        "first": int(history.ts_N[0]), "last": history.last_observed_ms, "quality": quality,
+        "first": int(history.ts_N[0]), "last": history.last_observed_ms,
+        "quality": quality_from(model, history, first),
     }  # fmt: skip
-    return Model(spec, network, facts=facts)
+    return replace(model, facts=facts)

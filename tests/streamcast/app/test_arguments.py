@@ -11,7 +11,7 @@ import pytest
 from streamcast import Forecaster, Options
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
-from streamcast.offline.training.fit import Progress
+from streamcast.offline.training.run import Progress
 
 HOURS = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=96, freq="h"), "y": np.arange(96.0) % 24})
 INPUTS = HOURS.assign(unique_id="norm", temp=1.0, wind=np.arange(96.0))

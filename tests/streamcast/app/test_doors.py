@@ -24,7 +24,8 @@ from streamcast.app.options import flag, typed
 from streamcast.errors import HistoryError, Message, Option, SettingsError
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import backtest
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.spec.folders import save_model
 
 HOURS = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=48, freq="h"), "y": range(48)})

@@ -13,7 +13,7 @@ import pytest
 from streamcast.app.forecaster import Forecaster, quantiles_of
 from streamcast.errors import HistoryError, TrainingWarning
 from streamcast.models.spec import SpecError
-from streamcast.offline.training.fit import Options
+from streamcast.offline.training.options import Options
 
 BARS = 120
 NIXTLA = ["unique_id", "ds", "cutoff", "m", "m-lo-80", "m-hi-80", "m-lo-95", "m-hi-95"]

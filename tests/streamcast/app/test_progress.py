@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from streamcast.app.progress import counting, progress_bar
-from streamcast.offline.training.fit import Progress, Stage
+from streamcast.offline.training.run import Progress, Stage
 
 TRAINING: tuple[tuple[int, Stage], ...] = ((1, "training"), (2, "training"), (1, "final training"), (2, "scoring"))
 

@@ -23,8 +23,9 @@ from streamcast.errors import HistoryError, ModelError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.fit import Options, fit_again
+from streamcast.offline.training.fit import fit_again
 from streamcast.offline.training.objective import Objective
+from streamcast.offline.training.options import Options
 from streamcast.offline.training.sequences import Ints
 from streamcast.spec.folders import Model, load_model, new_network
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec, parse_duration
@@ -118,7 +119,7 @@ def test_a_backtest_trains_again_as_the_model_was_trained(
     said = " ".join(ran("backtest", data, "--model", "wave@1", *refit).split())
     assert "note: --refit trains as wave@1 was trained: epochs 1, updates 3, learning_rate 0.02" in said
     assert set(used) == {Options(epochs=1, updates=3, learning_rate=0.02, seed=5)}
-    monkeypatch.setattr("streamcast.offline.training.fit.FEWEST_UPDATES", 10)
+    monkeypatch.setattr("streamcast.offline.training.run.FEWEST_UPDATES", 10)
     said = " ".join(ran("backtest", data, "--model", "wave@2", *refit).split())
     assert "note: --refit trains by the default options, without wave@1, which wave@2 learned from" in said
     assert used[-1] == Options(seed=0)

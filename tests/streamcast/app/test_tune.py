@@ -25,6 +25,7 @@ from streamcast.models.spec import SpecError, one_of
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import fit, quality
+from streamcast.offline.training import run as training_run
 from streamcast.offline.training.quality import Part, part_of
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.quality import SumsByStep
@@ -39,7 +40,7 @@ SEARCH = SearchOptions(networks=("gru", "linear"), trials=4, max_seconds=0.0, ep
 @pytest.fixture(autouse=True)
 def short_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
     """An epoch has at least 400 updates; some are enough to compare losses."""
-    monkeypatch.setattr(fit, "FEWEST_UPDATES", 10)
+    monkeypatch.setattr(training_run, "FEWEST_UPDATES", 10)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,7 @@ def test_the_model_beside_all_candidates_is_scored_once(
         scored.append(model.spec.network["kind"])
         return measure(model, history, part)
 
-    monkeypatch.setattr(fit, "held_out_quality", counted)
+    monkeypatch.setattr(quality, "held_out_quality", counted)
     searched(data, SEARCH, tmp_path)
     assert scored.count("none") == 1
     assert len(scored) == 5

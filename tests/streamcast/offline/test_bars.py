@@ -20,7 +20,8 @@ from streamcast.offline.history.bars import KernelCall, Panel, panel, walk
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import sequences as sequences_module
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.offline.training.sequences import sequences
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec
 

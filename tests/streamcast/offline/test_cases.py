@@ -19,8 +19,9 @@ from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import columns, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
 from streamcast.offline.training.notes import season_notes
+from streamcast.offline.training.options import Options
 from streamcast.spec.calendar_bars import Grid
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec

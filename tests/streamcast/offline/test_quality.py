@@ -12,7 +12,8 @@ from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import quality
 from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.fit import Options, fit
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.quality import SumsByStep, facts_of
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.zero import challenger_of

@@ -28,7 +28,8 @@ from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
 from streamcast.offline.history.timestamps import as_written
-from streamcast.offline.training.fit import Options, fit_again, others_of
+from streamcast.offline.training.fit import fit_again
+from streamcast.offline.training.options import Options, others_of
 from streamcast.quality import facts_of, lines
 from streamcast.spec.folders import Model, load_model
 from streamcast.spec.model_spec import ModelSpec, format_duration

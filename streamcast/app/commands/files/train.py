@@ -25,7 +25,8 @@ from streamcast.models.spec import SpecError, listed
 from streamcast.offline.evaluation.backtest import least_bars
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
-from streamcast.offline.training import fit as training
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
 from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, load_model, require_name, save_model
 from streamcast.spec.model_spec import ModelSpec
@@ -56,7 +57,7 @@ def train(
     else:
         spec = start.spec
     with progress_bar(console) as on_progress:
-        model = training.fit(
+        model = fit(
             history,
             spec,
             settings,
@@ -95,14 +96,14 @@ def say_choices(history: History, spec: ModelSpec, wanted: SpecOptions) -> None:
     ))  # fmt: skip
 
 
-def training_settings(options: TrainingOptions) -> training.Options:
+def training_settings(options: TrainingOptions) -> Options:
     """Return the options of a training run; raises SpecError."""
-    known, more = [option.name for option in fields(training.Options)], options.more or {}
+    known, more = [option.name for option in fields(Options)], options.more or {}
     for name in more:
         if name not in known:
             raise SpecError(f"--option names {listed(name, known)}")
     given = {"epochs": options.epochs, "max_seconds": options.max_seconds, "seed": options.seed}
-    return training.Options(**{**given, **more})
+    return Options(**{**given, **more})
 
 
 def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[str, Any], timezone: str) -> ModelSpec:

@@ -28,7 +28,10 @@ from streamcast.models.network import Shape
 from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import MODELS
 from streamcast.offline.history.read import History
-from streamcast.offline.training import fit as training
+from streamcast.offline.training.fit import fit
+from streamcast.offline.training.options import Options
+from streamcast.offline.training.quality import compared_with_zero
+from streamcast.offline.training.run import Progress as TrainingProgress
 from streamcast.spec import zero
 from streamcast.spec.folders import Model, require_name, save_model
 from streamcast.wording import counted
@@ -57,7 +60,7 @@ class _Search:
     def __call__(self, trial: optuna.Trial) -> float:
         """Train one candidate; return its validation loss, in units of the running normaliser."""
         kind = trial.suggest_categorical("kind", self.options.networks)
-        options = training.Options(
+        options = Options(
             epochs=self.options.epochs, seed=self.options.seed, max_seconds=self.options.trial_seconds,
             chunk=trial.suggest_categorical("chunk", CHUNKS),
             learning_rate=trial.suggest_float("learning_rate", 1e-3, 2e-2, log=True),
@@ -65,7 +68,7 @@ class _Search:
         spec = chosen_spec(self.history, self.wanted, network(trial, kind), self.timezone)
         task, validated = self.progress.add_task(f"trial {trial.number + 1}: {kind}", total=1.0), 0
 
-        def follow(now: training.Progress) -> None:
+        def follow(now: TrainingProgress) -> None:
             nonlocal validated
             self.progress.update(task, completed=now.done)
             if now.epoch - 1 > validated and now.stage == "training":
@@ -75,7 +78,7 @@ class _Search:
                     raise optuna.TrialPruned
 
         try:
-            model = training.fit(self.history, spec, options, follow, beside_zero=False)
+            model = fit(self.history, spec, options, follow, beside_zero=False)
         finally:
             self.progress.remove_task(task)
         loss = float(model.facts["validation_loss"])
@@ -148,7 +151,7 @@ def tune(
         console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
     console.print(ranking(study))
-    quality = training.compared_with_zero(search.best.facts["quality"], search.best.spec, history)
+    quality = compared_with_zero(search.best.facts["quality"], search.best.spec, history)
     facts = {
         **search.best.facts, "quality": quality, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
         "tuned": search.drawn, "trials": len(ended(study)),
