@@ -100,7 +100,7 @@ class Committing(ABC, Generic[P]):
         deadline, answers = time.monotonic() + COMMIT_SECONDS, Answers(outgoing)
         with self._committing(answers, positions):
             if not self._membership.holds(positions):
-                raise TransportError(f"this member no longer holds all of {sorted(positions)}")
+                raise TransportError(f"this member no longer holds all of {', '.join(map(str, sorted(positions)))}")
             producer = self._producer = self._producer or self._new_producer()
             if self._exactly_once:
                 self._commit_transaction(producer, answers, positions, deadline)

@@ -86,10 +86,7 @@ class LoopHealth:
 
 def named(batches: Sequence[Batch]) -> str:
     """Name the partitions and offsets of some batches: ``observations[3] offsets 918-1017``."""
-    return ", ".join(
-        f"{batch.partition.topic}[{batch.partition.index}] offsets {batch.offsets[0]}-{batch.offsets[-1]}"
-        for batch in batches
-    )
+    return ", ".join(f"{batch.partition} offsets {batch.offsets[0]}-{batch.offsets[-1]}" for batch in batches)
 
 
 def watch(

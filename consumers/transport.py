@@ -21,10 +21,13 @@ CREATE_SECONDS = 60.0
 
 
 class Partition(NamedTuple):
-    """One partition of one topic."""
+    """One partition of one topic; messages name it ``observations[3]``."""
 
     topic: str
     index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.index}]"
 
 
 Positions = dict[Partition, int]
@@ -142,7 +145,7 @@ class BrokerUnavailable(TransportError):
     def silent(cls, partition: Partition, offset: int, end: int, seconds: float) -> BrokerUnavailable:
         """Reading a range up to ``end`` stopped at ``offset``: no records came for ``seconds``."""
         return cls(
-            f"{partition.topic}[{partition.index}] delivered nothing at offset {offset} for {seconds:.0f} s; expected "
+            f"{partition} delivered nothing at offset {offset} for {seconds:.0f} s; expected "
             f"records up to offset {end}: the broker is away, or a transaction there is still open; try again"
         )
 
@@ -222,7 +225,7 @@ class RecordsGone(TransportError):
     def before(cls, partition: Partition, first: int, asked: int) -> RecordsGone:
         """``asked`` lies before ``first``, the first offset that ``partition`` holds."""
         return cls(
-            f"{partition.topic}[{partition.index}] begins at offset {first}, but offset {asked} was requested: "
+            f"{partition} begins at offset {first}, but offset {asked} was requested: "
             "retention has deleted it; start later, or from a newer snapshot"
         )
 

@@ -4,7 +4,7 @@ import kafka
 
 import streamcast.app.cli
 import streamcast.app.commands.demo
-import streamcast.app.commands.deployment.check
+import streamcast.app.commands.deployment.check.command
 import streamcast.app.commands.deployment.dlq
 import streamcast.app.commands.deployment.state
 import streamcast.app.commands.deployment.verify

@@ -276,9 +276,7 @@ class MemoryBroker:
         try:
             return self._logs[partition]
         except KeyError:
-            raise TopicMissing(
-                f"There is no partition {partition.topic}[{partition.index}]: create the topic first"
-            ) from None
+            raise TopicMissing(f"There is no partition {partition}: create the topic first") from None
 
     def delete_records(self, partition: Partition, before: int) -> None:
         """Drop the records before an offset, as retention would."""

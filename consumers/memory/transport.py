@@ -103,10 +103,9 @@ class MemoryReader:
             with self._broker.changed:
                 log = self._broker.log(partition)
                 if end > log.stable_end:
-                    name = f"{partition.topic}[{partition.index}]"
                     raise BrokerUnavailable(
-                        f"{name} is readable up to offset {log.stable_end}, but records up to {end} were requested: "
-                        "try again when its open transactions have ended"
+                        f"{partition} is readable up to offset {log.stable_end}, but records up to {end} were"
+                        " requested: try again when its open transactions have ended"
                     )
                 batch = log.read(partition, start, end, RANGE_RECORDS)
             if batch is None:

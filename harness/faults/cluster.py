@@ -51,7 +51,7 @@ from streamcast.consumers.transport import (
     TopicSpec,
     TransportError,
 )
-from streamcast.service.verification import Report
+from streamcast.service.verification.report import Report
 from streamcast.spec.folders import new_network, save_model
 from streamcast.spec.model_spec import Scale
 

@@ -19,9 +19,10 @@ from harness.simulation.processes import GROUP, TOPICS
 from harness.simulation.world import World, exported
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SnapshotError
-from streamcast.service.fold import Fold
 from streamcast.service.snapshots import Arrays, by_lane, decode
-from streamcast.service.verification import Expectations, verify
+from streamcast.service.verification.fold import Fold
+from streamcast.service.verification.report import Expectations
+from streamcast.service.verification.verify import verify
 from streamcast.topics.journal import Journal, read_journal
 
 EVENTS = {

@@ -22,7 +22,8 @@ from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.telemetry import Telemetry
-from streamcast.service.verification import Expectations, Report, verify
+from streamcast.service.verification.report import Expectations, Report
+from streamcast.service.verification.verify import verify
 from streamcast.service.watch import TopicWatch
 from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal

@@ -19,8 +19,8 @@ from harness.simulation.plan import Event, Plan
 from harness.simulation.processes import GROUP, MEMBER_SECONDS, TOPICS, TRANSACTION_SECONDS, Processes
 from streamcast.consumers.memory.broker import Producer, ProducerFenced, Rows
 from streamcast.consumers.transport import BrokerUnavailable, Partition
-from streamcast.service.fold import Fold
 from streamcast.service.snapshots import Arrays, Header, Store, by_lane, fingerprint
+from streamcast.service.verification.fold import Fold
 from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal
 

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
+from streamcast.service.identity import Deployment, identity
 from streamcast.service.recovery import Recovery
-from streamcast.service.snapshots import Header, fingerprint
+from streamcast.service.refusals import (
+    COLD_START,
+    CREATION,
+    NEW_OUTPUTS,
+    OWN_JOURNAL,
+    another_topic,
+    answered_already,
+    records_gone,
+    too_few,
+)
+from streamcast.service.snapshots import Header
 from streamcast.service.strangers import (
     IMPOSSIBLE,
     MOVED,
-    Moved,
-    answered_up_to,
-    of_another_journal,
+    lost_journals,
+    moved_positions,
     sentence,
-    strangers,
 )
 from streamcast.topics.journal import Entry, Journal, Kind, read_journals
 from streamcast.topics.names import Topics
@@ -34,15 +43,6 @@ class Start:
     at: Literal["earliest", "latest"] | datetime = "earliest"
     warm_from: int = 0
     allow_cold_start: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """The models that answer: the digest of each lane, the champion, and the most series of a partition."""
-
-    models: Mapping[str, str]
-    champion: str
-    max_series: int
 
 
 @dataclass(slots=True)
@@ -246,8 +246,8 @@ class Assignment:
         if not self._start.allow_cold_start:
             raise ServiceError(f"{another_topic(partition.topic, known, found)}. {NEW_OUTPUTS}")
         log.warning(
-            "%s[%d] was deleted and made again (its id is %s, it was %s): its state begins empty, at its start",
-            *partition, found, known,
+            "%s was deleted and made again (its id is %s, it was %s): its state begins empty, at its start",
+            partition, found, known,
         )  # fmt: skip
 
     def _allow_lost_journals(
@@ -296,7 +296,7 @@ class Assignment:
         """
         if committed is None or not self._continues(journal, partition.topic):
             return committed
-        return max(committed, newest_decision(journal))
+        return max(committed, journal.decided)
 
     def _continues(self, journal: Journal, topic: str) -> bool:
         """Whether state goes on, in the topic that it began in."""
@@ -318,166 +318,3 @@ class Assignment:
 
     def _swapped(self, journal: Journal) -> list[str]:
         return [lane for lane, new in self._deployment.models.items() if journal.models.get(lane, new) != new]
-
-
-CREATION = "`streamcast check --create` creates missing output topics, and you the input"
-"""What to do about a topic that is missing."""
-
-SECOND_SERVICE = (
-    "for a second service, `streamcast init --name NAME` writes settings with a group, topics and state of its own"
-)
-"""What to do when two services would share what each needs for itself."""
-
-OWN_JOURNAL = (
-    f"{SECOND_SERVICE}; if this is the service that answered, set kafka.group to the group that it had, or give the"
-    " group its positions back (`kafka-consumer-groups.sh --reset-offsets`)"
-)
-"""What to do about ``answered_already``."""
-
-
-NEW_OUTPUTS = (
-    "Give the service new output topics and another group (output.forecasts, output.dead_letters, output.journal,"
-    " kafka.group), or begin at the start of the new topic with empty state (state.allow_cold_start: true)"
-)
-"""What to do about ``another_topic``."""
-
-COLD_START = (
-    "raise the topic's retention, bring the snapshots back (state.store), or start there with empty state"
-    " (state.allow_cold_start: true)"
-)
-"""What to do about ``records_gone``."""
-
-
-JOURNAL_CUT = (
-    "let Kafka keep the journal for ever (kafka-configs.sh --alter --add-config retention.ms=-1,retention.bytes=-1),"
-    " and start with empty state (state.allow_cold_start: true)"
-)
-"""What to do about ``journal_cut``."""
-
-
-class Lost(NamedTuple):
-    """A partition whose journal does not know any more where the state began: what happened, and the remedy."""
-
-    partition: Partition
-    what: str
-    remedy: str
-
-
-def lost_journals(
-    reader: Reader, topics: Topics, journal: TopicSpec, unknown: Sequence[Partition], begun: Sequence[Partition]
-) -> Iterator[Lost]:
-    """Yield what is lost of partitions whose journal has no beginning; in those that ``begun`` the group is at work.
-
-    A journal was cut if its first offset is not 0: Kafka deletes no other records than the oldest.  It was deleted and
-    made again if the group works with another one, or has answered without any.
-    """
-    places = {Partition(journal.name, partition.index): partition for partition in unknown}
-    bounds = reader.bounds(list(places)) if places else {}
-    cut = [places[place] for place, (first, _) in bounds.items() if first > 0]
-    yield from (Lost(partition, journal_cut(partition, journal.name), JOURNAL_CUT) for partition in cut)
-    marks = strangers(reader, journal, set(begun) - set(cut))
-    answered = answered_up_to(reader, topics.forecasts, marks)
-    for partition in of_another_journal(marks, answered):
-        yield Lost(partition, journal_made_again(partition, journal.name), JOURNAL_MADE_AGAIN)
-
-
-def moved_positions(
-    reader: Reader, topics: Topics, here: TopicSpec, kept: TopicSpec, committed: Positions,
-    journals: Mapping[Partition, Journal], ends: Positions, saved: Callable[[Header], int | None],
-) -> list[Moved]:  # fmt: skip
-    """Return the positions that another program has set, of partitions whose journals have a beginning.
-
-    ``here`` and ``kept`` are the input and the journal; ``saved`` returns the offset of the newest snapshot of a kind.
-    """
-    strange = sorted(strangers(reader, kept, committed))
-    answered = answered_up_to(reader, topics.forecasts, strange)
-    found = []
-    for partition in strange:
-        journal, position = journals[partition], committed[partition]
-        if answered.get(partition) == position:
-            continue
-        former = Deployment(journal.models, journal.champion, journal.max_series)
-        begin = journal.begin or 0
-        snapshot = saved(identity(partition, begin, position, journal, former, here, kept))
-        reached = max((each for each in (answered.get(partition), snapshot) if each is not None), default=None)
-        found.append(Moved(partition, position, reached, newest_decision(journal), ends[partition]))
-    return [each for each in found if not each.silent]
-
-
-def newest_decision(journal: Journal) -> int:
-    """Return the offset of the newest decision of a journal with a beginning; a skip is written ahead of its record."""
-    return max(entry.offset for entry in journal.entries if entry.kind != "skip")
-
-
-JOURNAL_MADE_AGAIN = (
-    "set output.journal to the topic that the service had, if there is one; else start with empty state"
-    " (state.allow_cold_start: true)"
-)
-"""What to do about ``journal_made_again``."""
-
-
-def journal_cut(partition: Partition, journal_topic: str) -> str:
-    """Say that nobody knows any more where the state of a partition began."""
-    return (
-        f"{partition.topic}[{partition.index}]: the journal (topic {journal_topic}) does not say where the state began,"
-        " because Kafka has deleted its oldest entries"
-    )
-
-
-def journal_made_again(partition: Partition, journal_topic: str) -> str:
-    """Say that the journal that knew where the state of a partition began is gone."""
-    return (
-        f"{partition.topic}[{partition.index}]: the journal (topic {journal_topic}) does not say where the state began,"
-        " and the partition is answered already: the topic was deleted and made again, or is another one than before"
-    )
-
-
-def identity(
-    partition: Partition, begin: int, offset: int, journal: Journal, now: Deployment, here: TopicSpec, kept: TopicSpec
-) -> Header:
-    """Return the identity of a partition's state: of a deployment, in the topics of records and of decisions."""
-    topic_id = here.id if journal.begin is None else journal.begun_in
-    return Header(
-        partition.topic, kept.name, partition.index, 0 if topic_id else here.partitions, begin, offset,
-        dict(now.models), now.max_series, fingerprint(), topic_id=topic_id, journal_id=kept.id if topic_id else "",
-    )  # fmt: skip
-
-
-def another_topic(topic: str, known: str, found: str) -> str:
-    """Say that a topic was deleted and made again."""
-    return (
-        f"topic {topic!r} is not the one that this service answered: its id is {found}, the journal has {known}, so it"
-        " was deleted and made again"
-    )
-
-
-def records_gone(partition: Partition, wanted: int, held: int) -> str:
-    """Say that the topic does not hold the records any more that state is made from."""
-    return (
-        f"{partition.topic}[{partition.index}]: state needs the records from offset {wanted} on, but the topic holds"
-        f" them only from {held} on, and no snapshot replaces them"
-    )
-
-
-def answered_already(partitions: Sequence[Partition], journal_topic: str) -> str:
-    """Say that the journal has answers of partitions in which the group has no position: it would answer them again."""
-    names = ", ".join(f"{topic}[{index}]" for topic, index in partitions)
-    return (
-        f"the journal (topic {journal_topic}) says that {names} is answered already, and this group has no position"
-        " there: another group answers it, or the broker has forgotten the group's positions"
-    )
-
-
-def too_few(topics: Topics, found: Mapping[str, TopicSpec]) -> str:
-    """Say which outputs have fewer partitions than the input, and how to add them."""
-    wanted = found[topics.observations].partitions
-    short = [
-        name for name in (topics.forecasts, topics.dead_letters, topics.journal) if found[name].partitions < wanted
-    ]
-    room = min(found[name].partitions for name in short)
-    grow = " and ".join(f"`kafka-topics.sh --alter --topic {name} --partitions {wanted}`" for name in short)
-    return (
-        f"{topics.observations}[{room}] to [{wanted - 1}] are not answered: {', '.join(short)} must have {wanted}"
-        f" partitions, as the input has (now {', '.join(str(found[name].partitions) for name in short)}): run {grow};"
-        " the service notices within a minute"
-    )

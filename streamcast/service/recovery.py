@@ -107,7 +107,7 @@ class Recovery:
                     "snapshot %s was computed by %s, this process is %s: forecasts may differ from earlier ones in"
                     " their last digits", path, header.fingerprint, fingerprint(),
                 )  # fmt: skip
-            log.info("%s[%d]: state restored at offset %d in %.2f s", *partition, offset, time.perf_counter() - began)
+            log.info("%s: state restored at offset %d in %.2f s", partition, offset, time.perf_counter() - began)
             self._watcher.snapshot(partition)
             self._restored = True
             return offset
@@ -128,9 +128,9 @@ class Recovery:
         except StoreError as error:
             self._failed("list")
             log.warning(
-                "%s[%d]: no snapshot can be used: %s; replaying the records instead, which takes longer, here and for"
+                "%s: no snapshot can be used: %s; replaying the records instead, which takes longer, here and for"
                 " %.0f s wherever a partition is taken over; check state.store",
-                wanted.topic, wanted.partition, error, REST_SECONDS,
+                Partition(wanted.topic, wanted.partition), error, REST_SECONDS,
             )  # fmt: skip
             return []
 

@@ -70,8 +70,8 @@ class Saver:
             self._present = None
             self._observer.store_failed("write")
             log.warning(
-                "the snapshot of %s[%d] is not written after %.0f s: the store is away or slow, and recovery will take"
-                " longer until one is; check state.store", *partition, now - self._last[partition],
+                "the snapshot of %s is not written after %.0f s: the store is away or slow, and recovery will take"
+                " longer until one is; check state.store", partition, now - self._last[partition],
             )  # fmt: skip
 
     def finish(self, timeout_seconds: float) -> None:
@@ -89,11 +89,11 @@ class Saver:
         except Exception as error:  # noqa: BLE001 an object store raises its client's own errors
             self._observer.store_failed("write")
             log.warning(
-                "snapshot of %s[%d] at offset %d was not written (%s: %s): recovery will take longer until one is;"
-                " check state.store", *partition, header.offset, type(error).__name__, error,
+                "snapshot of %s at offset %d was not written (%s: %s): recovery will take longer until one is;"
+                " check state.store", partition, header.offset, type(error).__name__, error,
             )  # fmt: skip
             return
         self._observer.snapshot(partition)
         if size:
             took = time.perf_counter() - began
-            log.info("snapshot of %s[%d] at offset %d: %d bytes in %.2f s", *partition, header.offset, size, took)
+            log.info("snapshot of %s at offset %d: %d bytes in %.2f s", partition, header.offset, size, took)

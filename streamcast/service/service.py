@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from streamcast.consumers.transport import Batch, InDoubt, Outgoing, Partition, Positions, Reader, RecordsGone
 from streamcast.errors import ServiceError
-from streamcast.service.assignment import Assignment, Deployment, Start
+from streamcast.service.assignment import Assignment, Start
+from streamcast.service.identity import Deployment
 from streamcast.service.lanes import Poll, answers, new_lanes, not_finite
 from streamcast.service.recovery import Recovery
 from streamcast.service.resets import Resets

@@ -51,7 +51,7 @@ def skip(
     while partition not in membership.held:
         if clock() > deadline:
             raise ServiceError(
-                f"{_name(partition)} is held by another process of the group after {patience_seconds:.0f} s: stop every"
+                f"{partition} is held by another process of the group after {patience_seconds:.0f} s: stop every"
                 " process of the service, and run this again"
             )
         transport.poll(POLL_SECONDS, 1)
@@ -75,7 +75,7 @@ def _check(transport: Transport, journal: Journal, partition: Partition, offset:
     first_open = None if journal.start is None else journal.start if position is None else position
     if first_open is not None and offset < first_open:
         raise ServiceError(
-            f"{_name(partition)}: offset {offset} has its outcome, since the group is committed up to {first_open}:"
+            f"{partition}: offset {offset} has its outcome, since the group is committed up to {first_open}:"
             " only later records can be skipped (if a new model fails on old records, go back to the old model)"
         )
     first, end = transport.bounds([partition])[partition]
@@ -84,10 +84,6 @@ def _check(transport: Transport, journal: Journal, partition: Partition, offset:
     )
     if not found:
         raise ServiceError(
-            f"{_name(partition)} has no record at offset {offset}: it holds offsets {first} to {end - 1}; the service's"
+            f"{partition} has no record at offset {offset}: it holds offsets {first} to {end - 1}; the service's"
             " log names the offset at which it stopped"
         )
-
-
-def _name(partition: Partition) -> str:
-    return f"{partition.topic}[{partition.index}]"

@@ -1,18 +1,25 @@
-"""Positions in the service's group that the service did not commit, and what they mean for its answers.
+"""What another program did to the service's group or journal, and what that means for its answers.
 
-The service commits a mark beside each position: its journal's identity.  A person who resets offsets commits none, nor
-does a consumer of something else with the same group, nor did streamcast before it had marks.
+The service commits a mark beside each position: its journal's identity.  A position with another mark is a stranger's.
+A person who resets offsets commits none, nor does a consumer of something else with the same group, nor did streamcast
+before it had marks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 from streamcast.consumers.transport import NotAllowed, Partition, Positions, Reader, TopicSpec
+from streamcast.service.identity import Deployment, identity
+from streamcast.service.refusals import JOURNAL_CUT, JOURNAL_MADE_AGAIN, journal_cut, journal_made_again
+from streamcast.service.snapshots import Header
 from streamcast.topics.forecasts import Published
+from streamcast.topics.journal import Journal
+from streamcast.topics.names import Topics
 
 OURS = "streamcast"
 TAIL = 100
@@ -43,14 +50,6 @@ def strangers(reader: Reader, journal: TopicSpec, partitions: Iterable[Partition
     """Return the marks that are not those of a service with this journal, by partition; raises TransportError."""
     known = (OURS, mark_of(journal))
     return {each: mark for each, mark in reader.marks(list(partitions)).items() if mark not in known}
-
-
-def of_another_journal(marks: Mapping[Partition, str], answered: Collection[Partition]) -> list[Partition]:
-    """Return the partitions that were answered with another journal than the present one, which is empty for them.
-
-    ``marks`` are of strangers.  One names another journal; the others are silent, and only forecasts tell.
-    """
-    return [each for each, mark in marks.items() if mark.startswith(f"{OURS} ") or each in answered]
 
 
 def answered_up_to(reader: Reader, forecasts_topic: str, partitions: Iterable[Partition]) -> Positions:
@@ -123,7 +122,31 @@ class Moved:
 
     @property
     def _said(self) -> str:
-        return f"{self.partition.topic}[{self.partition.index}]: another program set the group to {self.position}"
+        return f"{self.partition}: another program set the group to {self.position}"
+
+
+def moved_positions(
+    reader: Reader, topics: Topics, source: TopicSpec, journal_topic: TopicSpec, committed: Positions,
+    journals: Mapping[Partition, Journal], ends: Positions, saved: Callable[[Header], int | None],
+) -> list[Moved]:  # fmt: skip
+    """Return the positions that another program has set, of partitions whose journals have a beginning.
+
+    ``source`` and ``journal_topic`` are the topics of the records and of the decisions, as the broker describes them;
+    ``saved`` returns the offset of the newest snapshot of a state.
+    """
+    strange = sorted(strangers(reader, journal_topic, committed))
+    answered = answered_up_to(reader, topics.forecasts, strange)
+    found = []
+    for partition in strange:
+        journal, position = journals[partition], committed[partition]
+        if answered.get(partition) == position:
+            continue
+        former = Deployment(journal.models, journal.champion, journal.max_series)
+        begin = journal.begin or 0
+        snapshot = saved(identity(partition, begin, position, journal, former, source, journal_topic))
+        reached = max((each for each in (answered.get(partition), snapshot) if each is not None), default=None)
+        found.append(Moved(partition, position, reached, journal.decided, ends[partition]))
+    return [each for each in found if not each.silent]
 
 
 def sentence(moved: Iterable[Moved]) -> str:
@@ -131,3 +154,39 @@ def sentence(moved: Iterable[Moved]) -> str:
     said = [str(each) for each in moved]
     more = f"; and {len(said) - MOST_NAMED} partitions more" if len(said) > MOST_NAMED else ""
     return "; ".join(said[:MOST_NAMED]) + more
+
+
+class Lost(NamedTuple):
+    """A partition whose journal does not know any more where the state began: what happened, and the remedy."""
+
+    partition: Partition
+    what: str
+    remedy: str
+
+
+def lost_journals(
+    reader: Reader, topics: Topics, journal: TopicSpec, unknown: Sequence[Partition], begun: Sequence[Partition]
+) -> Iterator[Lost]:
+    """Yield the partitions whose journal is lost, of those whose journal has no beginning, ``unknown``.
+
+    In those that ``begun`` the group has positions.
+
+    A journal was cut if its first offset is not 0: Kafka deletes no other records than the oldest.  It was deleted and
+    made again if the group works with another one, or has answered without any.
+    """
+    places = {Partition(journal.name, partition.index): partition for partition in unknown}
+    bounds = reader.bounds(list(places)) if places else {}
+    cut = [places[place] for place, (first, _) in bounds.items() if first > 0]
+    yield from (Lost(partition, journal_cut(partition, journal.name), JOURNAL_CUT) for partition in cut)
+    marks = strangers(reader, journal, set(begun) - set(cut))
+    answered = answered_up_to(reader, topics.forecasts, marks)
+    for partition in _of_another_journal(marks, answered):
+        yield Lost(partition, journal_made_again(partition, journal.name), JOURNAL_MADE_AGAIN)
+
+
+def _of_another_journal(marks: Mapping[Partition, str], answered: Collection[Partition]) -> list[Partition]:
+    """Return the partitions that were answered with another journal than the present one, which is empty for them.
+
+    ``marks`` are of strangers.  One names another journal; the others are silent, and only forecasts tell.
+    """
+    return [each for each, mark in marks.items() if mark.startswith(f"{OURS} ") or each in answered]

@@ -15,7 +15,7 @@ from streamcast.consumers.background import Background
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.transport import BrokerUnavailable, Reader, TopicSpec, TransportError
 from streamcast.errors import ServiceError
-from streamcast.service.assignment import CREATION, too_few
+from streamcast.service.refusals import CREATION, too_few
 from streamcast.topics.names import Topics
 
 log = logging.getLogger("streamcast")

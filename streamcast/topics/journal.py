@@ -126,6 +126,11 @@ class Journal:
         """How many series those models had room for; 0 before the first start."""
         return next((entry.max_series for entry in reversed(self.entries) if entry.models), 0)
 
+    @property
+    def decided(self) -> int:
+        """The offset of the newest decision of a journal with a beginning; a skip is written ahead of its record."""
+        return max(entry.offset for entry in self.entries if entry.kind != "skip")
+
     def resets(self) -> Sequence[Entry]:
         """The entries that reset the state of a key."""
         return [entry for entry in self.entries if entry.kind == "reset"]

@@ -30,7 +30,7 @@ from rich.console import Console
 from harness.local_kafka import available
 from harness.secured_kafka import MECHANISM, SecuredKafka
 from harness.streams import SPECS, network
-from streamcast.app.commands.deployment.check import check
+from streamcast.app.commands.deployment.check.command import check
 from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.handshake import Refused

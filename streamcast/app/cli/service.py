@@ -51,7 +51,7 @@ def check(
     create: Annotated[bool, typer.Option("--create", help="Create missing output topics.")] = False,
 ) -> int:
     """Check broker, topics and models; print a remedy for each fault."""
-    from streamcast.app.commands.deployment.check import check as run
+    from streamcast.app.commands.deployment.check.command import check as run
 
     following = "streamcast serve" if config == SETTINGS else f"streamcast serve -c {shlex.quote(str(config))}"
     return run(load(config), create, console(), following)

@@ -145,6 +145,6 @@ class OperatorLog:
     def _caught_up(self, partition: Partition) -> None:
         backlog = self._backlogs.pop(partition)
         log.info(
-            "caught up with %s[%d]: %s in %.1f s", *partition, counted(backlog.records, "record"),
+            "caught up with %s: %s in %.1f s", partition, counted(backlog.records, "record"),
             self._timer() - backlog.since,
         )  # fmt: skip

@@ -13,16 +13,20 @@ import pytest
 from rich.console import Console
 
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec, network
-from streamcast.app.commands.deployment import check
+from streamcast.app.commands.deployment import connect
 from streamcast.app.commands.deployment.capacity import room
-from streamcast.app.commands.deployment.check import _broker, _models, _Say
+from streamcast.app.commands.deployment.check.broker import check_broker
+from streamcast.app.commands.deployment.check.command import check
+from streamcast.app.commands.deployment.check.models import check_calendar, check_models
+from streamcast.app.commands.deployment.check.say import Say
+from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
 from streamcast.app.commands.deployment.serve import say_doubts
 from streamcast.app.commands.deployment.topics import doubts
 from streamcast.app.options import MODELS
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import CodecMissing, Connection, Outgoing, Partition, TopicSpec
-from streamcast.service.assignment import Deployment, identity
+from streamcast.service.identity import Deployment, identity
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
@@ -47,7 +51,8 @@ def said(folder: Path, **overrides: object) -> str:
     lanes = {"models.folder": str(folder), "models.lanes": {"champion": {"model": "small@1"}}}
     settings = load_settings(None, {**lanes, **overrides})
     printed = io.StringIO()
-    _models(settings, _Say(Console(file=printed, width=400)))
+    say = Say(Console(file=printed, width=400))
+    check_models(settings, loaded_lanes(settings, say), say)
     return printed.getvalue()
 
 
@@ -92,8 +97,8 @@ def test_a_model_of_old_data_is_good_and_a_calendar_that_ends_is_a_warning(zone:
     targets = TargetBars(back=(1,), local=local_time(zone, None, FIRST_MS, LAST_MS))
     spec = SPECS["gru"].model_copy(update={"targets": targets})
     printed = io.StringIO()
-    say = _Say(Console(file=printed, width=400))
-    check._calendar("champion", spec, say)
+    say = Say(Console(file=printed, width=400))
+    check_calendar("champion", spec, say)
     assert say.faults == 0
     assert ("train again on newer data" in printed.getvalue()) is warns
 
@@ -107,19 +112,21 @@ SAFE = {"min.insync.replicas": "2"}
 def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     """A broker whose input has three replicas, two of them in sync."""
     made = MemoryBroker()
-    monkeypatch.setattr(check, "new_reader", lambda _settings, who: MemoryReader(made, who))
-    monkeypatch.setattr(check, "new_transport", lambda _settings, who: MemoryTransport(made, who))
+    monkeypatch.setattr(connect, "new_reader", lambda _settings, who: MemoryReader(made, who))
+    monkeypatch.setattr(connect, "new_transport", lambda _settings, who: MemoryTransport(made, who))
     made.create(TopicSpec("observations", 4, 3, {**SAFE, "retention.ms": "60000"}))
     return made
 
 
-def checked(*, create: bool, good: bool = True, cold: bool = False) -> str:
+def checked(*, create: bool, good: bool = True, cold: bool = False, folder: Path = MODELS) -> str:
     """What is printed about the topics; all checks must pass, or not if they are not ``good``."""
-    lanes = {"models.lanes": {"champion": {"model": "small@1"}}, "state.allow_cold_start": cold}
+    lanes = {"models.folder": str(folder), "models.lanes": {"champion": {"model": "small@1"}}}
     names = dict(zip(("forecasts", "dead_letters", "journal"), OUTPUTS, strict=True))
-    settings = load_settings(None, lanes | {f"output.{name}": topic for name, topic in names.items()})
-    printed = io.StringIO()
-    assert _broker(settings, create, _Say(Console(file=printed, width=800))) is good
+    outputs = {f"output.{name}": topic for name, topic in names.items()}
+    settings = load_settings(None, {**lanes, **outputs, "state.allow_cold_start": cold})
+    silent, printed = Say(Console(file=io.StringIO())), io.StringIO()
+    setup = Setup(settings, loaded_lanes(settings, silent), opened_store(settings, silent))
+    assert check_broker(setup, create, Say(Console(file=printed, width=800))) is good
     return printed.getvalue()
 
 
@@ -286,8 +293,7 @@ def test_an_output_that_may_refuse_an_answer_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker, folder: Path, topic: str, config: dict[str, str], told: str,
     remedy: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(check, "load_lanes", lambda _settings: {"champion": load_model(folder, "small@1")})
-    checked(create=True)
+    checked(create=True, folder=folder)
     describe = MemoryReader.describe
 
     def refusing(reader: MemoryReader, topics: list[str]) -> dict[str, TopicSpec]:
@@ -295,7 +301,7 @@ def test_an_output_that_may_refuse_an_answer_is_a_warning(
         return {name: replace(e, config={**e.config, **config}) if name == topic else e for name, e in found.items()}
 
     monkeypatch.setattr(MemoryReader, "describe", refusing)
-    said = checked(create=False)
+    said = checked(create=False, folder=folder)
     assert said.count("warn") == bool(told)
     if told:
         assert f"warn topic {topic} has" in said
@@ -483,7 +489,8 @@ def test_a_store_that_cannot_keep_snapshots_is_found(
     Path("file").touch()
     settings = load_settings(None, {"models.lanes": {"champion": {"model": "small@1"}}, "state.store": store})
     printed = io.StringIO()
-    assert check._store(settings, _Say(Console(file=printed, width=400))) == ("FAIL" not in told)
+    opened = opened_store(settings, Say(Console(file=printed, width=400)))
+    assert (opened is not None) == ("FAIL" not in told)
     assert printed.getvalue().startswith(told)
     assert bool(printed.getvalue()) == bool(told)
     assert not Path("not").exists()
@@ -500,7 +507,7 @@ def test_a_port_that_is_taken_is_a_warning_and_the_way_to_start_is_said_all_the_
         ports = {"telemetry.port": port, "dashboard.port": port}
         settings = load_settings(None, {**lanes, **ports, "input.topic": "observations"})
         printed = io.StringIO()
-        assert check.check(settings, True, Console(file=printed, width=400)) == 0
+        assert check(settings, True, Console(file=printed, width=400)) == 0
     told = printed.getvalue()
     for setting, which in (("telemetry.port", "service"), ("dashboard.port", "page")):
         assert (f"warn {setting} is {port}: cannot listen on 127.0.0.1, port {port}" in told) is taken

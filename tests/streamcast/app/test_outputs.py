@@ -16,7 +16,7 @@ from harness.streams import SPECS, network
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import explain
 from streamcast.app.commands import models
-from streamcast.app.commands.deployment.check import _Say
+from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.files import outputs
 from streamcast.app.commands.files.train import report_saved
 from streamcast.errors import SettingsError
@@ -114,7 +114,7 @@ def test_what_users_name_is_printed_as_it_is(folder: Path) -> None:
     console = Console(file=printed, width=400, soft_wrap=True)
     report_saved(saved, history_of(500), Path(f"{ODD}.csv"), Path(ODD), console)
     models.ls(folder, False, console)
-    say = _Say(console)
+    say = Say(console)
     say(False, f"lane {ODD}", f"remedy {ODD}")
     say.warn(f"lane {ODD}", f"remedy {ODD}")
     say.note(f"note {ODD}")

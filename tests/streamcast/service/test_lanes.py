@@ -18,7 +18,8 @@ from streamcast.errors import ServiceError, SettingsError
 from streamcast.service.assignment import Start
 from streamcast.service.service import Service
 from streamcast.service.telemetry.telemetry import Telemetry
-from streamcast.service.verification import Expectations, Report, verify
+from streamcast.service.verification.report import Expectations, Report
+from streamcast.service.verification.verify import verify
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, Known, TargetBars
 from streamcast.topics.dead_letters import REASONS

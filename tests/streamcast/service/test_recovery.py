@@ -21,9 +21,9 @@ from streamcast.consumers.memory.transport import Fault, MemoryReader
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition, TopicSpec
 from streamcast.errors import ServiceError, SettingsError
 from streamcast.service import snapshots
-from streamcast.service.fold import Fold
 from streamcast.service.recovery import REST_SECONDS, Recovery
 from streamcast.service.snapshots import Store
+from streamcast.service.verification.fold import Fold
 from streamcast.topics.journal import Journal
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))

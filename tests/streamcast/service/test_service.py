@@ -23,7 +23,8 @@ from streamcast.errors import ServiceError
 from streamcast.service.assignment import Start
 from streamcast.service.service import Service
 from streamcast.service.skipping import skip
-from streamcast.service.verification import Expectations, verify
+from streamcast.service.verification.report import Expectations
+from streamcast.service.verification.verify import verify
 from streamcast.spec.folders import Model, new_network
 from streamcast.topics.observations import encode_observation
 

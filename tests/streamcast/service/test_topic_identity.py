@@ -30,7 +30,8 @@ from streamcast.service.service import Service
 from streamcast.service.skipping import skip
 from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.telemetry import Telemetry
-from streamcast.service.verification import Expectations, verify
+from streamcast.service.verification.report import Expectations
+from streamcast.service.verification.verify import verify
 from streamcast.service.watch import WATCH_SECONDS, TopicWatch
 from streamcast.topics.journal import Entry, Journal
 from streamcast.topics.names import Topics

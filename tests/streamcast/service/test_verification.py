@@ -16,8 +16,9 @@ from harness.streams import MINUTE, START
 from streamcast.consumers.memory.broker import Log, Rows
 from streamcast.consumers.transport import Partition, TopicSpec
 from streamcast.service.assignment import Start
-from streamcast.service.fold import Era, eras
-from streamcast.service.verification import Expectations, Report, verify
+from streamcast.service.verification.fold import Era, eras
+from streamcast.service.verification.report import Expectations, Report
+from streamcast.service.verification.verify import verify
 from streamcast.topics.journal import Entry, Journal
 from streamcast.topics.observations import encode_observation
 

@@ -29,7 +29,7 @@ def skip_record(settings: Settings, named: str, offset: int, console: Console) -
     try:
         for topic in (topics.observations, topics.journal):
             if partition.index >= len(partitions_of(reader, topic)):
-                raise TopicMissing(f"{topic}[{partition.index}] does not exist: name a partition of the input")
+                raise TopicMissing(f"{Partition(topic, partition.index)} does not exist: name a partition of the input")
         mark = reader.marks([partition]).get(partition, "")
     finally:
         reader.close(CLOSE_SECONDS)
@@ -38,7 +38,7 @@ def skip_record(settings: Settings, named: str, offset: int, console: Console) -
         written = skip(transport, topics, partition, offset)
     finally:
         transport.close(CLOSE_SECONDS)
-    place = escape(f"{partition.topic}[{partition.index}]")
+    place = escape(str(partition))
     if written:
         console.print(
             f"The record at offset {offset} of {place} will be a dead letter (reason: skipped) when the service starts."

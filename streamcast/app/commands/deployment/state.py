@@ -22,7 +22,7 @@ from streamcast.engine.transform import TargetScale
 from streamcast.errors import SnapshotError
 from streamcast.hosts import direct
 from streamcast.kernels.advance import EVENT, OFFSET, STEPS
-from streamcast.service.assignment import Deployment, identity
+from streamcast.service.identity import Deployment, identity
 from streamcast.service.snapshots import Header, Store, of_lane
 from streamcast.topics.journal import read_journals
 

@@ -68,17 +68,22 @@ def doubts(reader: Reader, found: Mapping[str, TopicSpec], topics: Topics) -> It
     """Yield what of the topics is not what a fold needs, as far as can be read."""
     source = found[topics.observations]
     for topic in found.values():
-        if doubt := compaction(topic, keyless=topic.name == topics.dead_letters):
-            yield doubt
-        if topic is not source and (doubt := refusing(topic, source)):
-            yield doubt
-    if doubt := forgetting(found[topics.journal]):
-        yield doubt
-    if topics.dead_letters in found and (doubt := too_small(found[topics.dead_letters], LETTER_BYTES)):
-        yield doubt
+        yield from doubts_of(topic, source, topics, LETTER_BYTES if topic.name == topics.dead_letters else 0)
     with suppress(TransportError):
         if doubt := keyless(source, newest_records(reader, source)):
             yield doubt
+
+
+def doubts_of(topic: TopicSpec, source: TopicSpec, topics: Topics, largest: int) -> Iterator[Doubt]:
+    """Yield what of one topic is not what a fold needs; a record for it may have ``largest`` bytes (0: not known)."""
+    if doubt := compaction(topic, keyless=topic.name == topics.dead_letters):
+        yield doubt
+    if topic.name != source.name and (doubt := refusing(topic, source)):
+        yield doubt
+    if doubt := too_small(topic, largest):
+        yield doubt
+    if topic.name == topics.journal and (doubt := forgetting(topic)):
+        yield doubt
 
 
 def newest_records(reader: Reader, source: TopicSpec) -> Mapping[Partition, Batch]:
@@ -95,7 +100,7 @@ def keyless(source: TopicSpec, newest: Mapping[Partition, Batch]) -> Doubt | Non
         return None
     return Doubt(
         f"topic {source.name}: the newest record has no Kafka key in {len(without)} of"
-        f" {counted(len(newest), 'partition')} with records, such as {source.name}[{without[0].index}]: without"
+        f" {counted(len(newest), 'partition')} with records, such as {without[0]}: without"
         " one, producers spread the records of a series over all partitions, and the service keeps a state of the"
         " series in each",
         "let producers send the name of the series as the Kafka key (docs/messages.md)",

@@ -19,7 +19,8 @@ from streamcast.app.settings import Settings
 from streamcast.app.trained import baseline, zone_of
 from streamcast.errors import ModelError
 from streamcast.quality import facts_of, lines, sentence
-from streamcast.service.verification import Expectations, OnRecords, Report, verify
+from streamcast.service.verification.report import Expectations, Report
+from streamcast.service.verification.verify import OnRecords, verify
 from streamcast.spec.folders import Model, load_model, versions_by_digest
 from streamcast.topics.split_keys import split_sentence
 from streamcast.wording import counted

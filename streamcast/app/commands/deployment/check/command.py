@@ -1,0 +1,53 @@
+"""The command: the order of the checks, and what they come to."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from streamcast.app.commands.deployment.check.broker import check_broker
+from streamcast.app.commands.deployment.check.models import check_models
+from streamcast.app.commands.deployment.check.say import Say
+from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
+from streamcast.app.commands.deployment.listening import require_free
+from streamcast.app.settings import Settings
+from streamcast.errors import SettingsError
+from streamcast.wording import counted
+
+SETTINGS_FAULT, BROKER_FAULT = 2, 3
+
+
+def check(settings: Settings, create: bool, console: Console, following: str = "streamcast serve") -> int:
+    """Check models, broker, topics, transactions and ports; return 0, 2 (settings) or 3 (broker).
+
+    ``following`` is the command that starts what was checked.
+    """
+    say = Say(console)
+    lanes = loaded_lanes(settings, say)
+    models = bool(lanes) and check_models(settings, lanes, say)
+    store = opened_store(settings, say)
+    broker = check_broker(Setup(settings, lanes, store), create, say)
+    _ports(settings, say)
+    start = f" Start with [bold]{escape(following)}[/]."
+    if say.faults:
+        console.print(f"[red]{say.faults} of {say.lines} checks failed.[/]")
+    elif say.warnings:
+        console.print(f"[yellow]All {say.lines} checks passed, with {counted(say.warnings, 'warning')}.[/]{start}")
+    else:
+        console.print(f"[green]All {say.lines} checks passed.[/]{start}")
+    if not models or store is None:
+        return SETTINGS_FAULT
+    return 0 if broker else BROKER_FAULT
+
+
+def _ports(settings: Settings, say: Say) -> None:
+    """Warn of ports that cannot be listened on now: by a service of these settings that runs, or by another process."""
+    telemetry, dashboard = settings.telemetry, settings.dashboard
+    for setting, host, port, which in (
+        ("telemetry.port", telemetry.host, telemetry.port, "service"),
+        ("dashboard.port", dashboard.host, dashboard.port, "page"),
+    ):
+        try:
+            require_free(setting, host, port)
+        except SettingsError as error:
+            say.warn(str(error), f"nothing, if the {which} of these settings runs already; else it cannot start")

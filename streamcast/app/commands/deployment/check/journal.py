@@ -1,0 +1,144 @@
+"""Checks of the journal: whether it, the group's positions, the records and the snapshots belong together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from streamcast.app.commands.deployment.capacity import room
+from streamcast.app.commands.deployment.check.say import Say
+from streamcast.app.commands.deployment.check.setup import Setup
+from streamcast.app.commands.deployment.connect import topics_of
+from streamcast.consumers.transport import NotAllowed, Partition, Positions, Reader, TopicSpec, TransportError
+from streamcast.errors import ModelError, StoreError
+from streamcast.service.identity import Deployment, identity
+from streamcast.service.refusals import (
+    COLD_START,
+    NEW_OUTPUTS,
+    OWN_JOURNAL,
+    SECOND_SERVICE,
+    another_topic,
+    answered_already,
+    records_gone,
+)
+from streamcast.service.snapshots import Header
+from streamcast.service.strangers import IMPOSSIBLE, MOVED, Moved, lost_journals, moved_positions, sentence
+from streamcast.spec.folders import Model, versions_by_digest
+from streamcast.topics.forecasts import shortened
+from streamcast.topics.journal import Journal, read_journals
+
+MOST_NAMED = 3
+"""Partitions that a message names."""
+
+
+def check_journal(setup: Setup, reader: Reader, source: TopicSpec, journal_topic: TopicSpec, say: Say) -> bool:
+    """Check that the journal and the group's positions belong together.
+
+    Where the journal has answers and the group no position, it would answer them again.
+    """
+    settings, topic = setup.settings, journal_topic.name
+    group = settings.kafka.group
+    own = [Partition(source.name, index) for index in range(source.partitions)]
+    try:
+        journals = read_journals(reader, topic, own)
+        of_former = {each for each in own if source.id and journals[each].topic_id not in ("", source.id)}
+        begun = [each for each in own if journals[each].start is not None and each not in of_former]
+        committed = reader.committed(own)
+    except NotAllowed:  # it has its line already
+        return True
+    except TransportError as error:
+        return say(False, f"topic {topic}: {error}", "check that brokers and network are well, and run again")
+    if unknown := [partition for partition in begun if partition not in committed]:
+        return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", OWN_JOURNAL)
+    if not settings.state.allow_cold_start:
+        unknown = [each for each in own if journals[each].begin is None and each not in of_former]
+        at_work = [each for each in unknown if each in committed]
+        lost = lost_journals(reader, topics_of(settings), journal_topic, unknown, at_work)
+        if first := next(lost, None):
+            return say(False, first.what, first.remedy)
+        if of_former:
+            known = journals[min(of_former)].topic_id
+            return say(False, another_topic(source.name, known, source.id), NEW_OUTPUTS)
+        working = {each: journals[each] for each in begun}
+        if gone := _records_gone(setup, reader, source, journal_topic, working, committed):
+            return say(False, gone, COLD_START)
+    moved = _moved(setup, reader, source, journal_topic, journals, {each: committed[each] for each in begun})
+    if wrong := [each.impossible for each in moved if each.impossible]:
+        return say(False, wrong[0], IMPOSSIBLE)
+    if moved:
+        say.warn(sentence(moved), MOVED)
+    _swaps(setup, [journals[partition].models for partition in begun], say)
+    return True
+
+
+def _moved(
+    setup: Setup, reader: Reader, source: TopicSpec, journal_topic: TopicSpec, journals: Mapping[Partition, Journal],
+    committed: Positions,
+) -> list[Moved]:  # fmt: skip
+    """Return the positions that another program has set."""
+
+    def saved(wanted: Header) -> int | None:
+        if setup.store is None:
+            return None
+        try:
+            return next((offset for _, offset in setup.store.newest(wanted, sys.maxsize)), None)
+        except StoreError:  # it has its line already
+            return None
+
+    ends = {each: end for each, (_, end) in reader.bounds(list(committed)).items()} if committed else {}
+    return moved_positions(reader, topics_of(setup.settings), source, journal_topic, committed, journals, ends, saved)
+
+
+def _records_gone(
+    setup: Setup, reader: Reader, source: TopicSpec, journal_topic: TopicSpec, journals: Mapping[Partition, Journal],
+    committed: Positions,
+) -> str:  # fmt: skip
+    """Say of the first partition whose state can be made neither from a snapshot nor from the records, else nothing."""
+    settings, lanes, store = setup.settings, setup.lanes, setup.store
+    if not lanes or store is None:
+        return ""
+    digests = {lane: model.digest for lane, model in lanes.items()}
+    now = Deployment(digests, settings.models.champion_lane, room(settings, lanes))
+    try:
+        for partition, (held, _) in reader.bounds(list(journals)).items():
+            journal, position = journals[partition], committed[partition]
+            if journal.begin is not None and journal.begin < held:
+                wanted = identity(partition, journal.begin, position, journal, now, source, journal_topic)
+                start = next((offset for _, offset in store.newest(wanted, position)), journal.begin)
+                if start < held:
+                    return records_gone(partition, start, held)
+    except StoreError:  # it has its line already
+        pass
+    return ""
+
+
+def _swaps(setup: Setup, answered: Sequence[Mapping[str, str]], say: Say) -> None:
+    """Say which versions answered so far; warn where another model goes on whose name, too, is another."""
+    folder = setup.settings.models.folder
+    with suppress(ModelError):  # it has its line already
+        versions = versions_by_digest(folder)
+        for lane, model in setup.lanes.items():
+            for digest in sorted({models[lane] for models in answered if lane in models}):
+                _swap(lane, model, digest, versions.get(digest, []), folder, say)
+
+
+def _swap(lane: str, model: Model, former: str, owners: Sequence[str], folder: Path, say: Say) -> None:
+    """Say that a model goes on where one of the digest ``former`` stopped, of which ``owners`` are the versions."""
+    one = " are one model, which" if len(owners) > 1 else ""
+    known = " and ".join(owners) or f"a model of which no version is in {folder}"
+    old = f"lane {lane}: {known}{one} answered so far (digest {shortened(former)})"
+    new = f"{model.name}@{model.version} (digest {shortened(model.digest)}) goes on where it stopped"
+    if former == model.digest:
+        say.note(old)
+    elif not owners:
+        say.warn(
+            f"{old}, {new}",
+            "nothing, if you swap the model, but `streamcast verify` cannot compute what it answered until its version"
+            f" is in {folder} again; {SECOND_SERVICE}",
+        )
+    elif any(owner.startswith(f"{model.name}@") for owner in owners):
+        say.note(f"{old}, {new}")
+    else:
+        say.warn(f"{old}, {new}", f"nothing, if you swap the model; {SECOND_SERVICE}")

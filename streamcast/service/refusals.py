@@ -1,0 +1,96 @@
+"""Why a service cannot go on from the state, the journal or the positions that it finds, in words, and the remedies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from streamcast.consumers.transport import Partition, TopicSpec
+from streamcast.topics.names import Topics
+
+CREATION = "`streamcast check --create` creates missing output topics, and you the input"
+"""What to do about a topic that is missing."""
+SECOND_SERVICE = (
+    "for a second service, `streamcast init --name NAME` writes settings with a group, topics and state of its own"
+)
+"""What to do when two services would share what each needs for itself."""
+OWN_JOURNAL = (
+    f"{SECOND_SERVICE}; if this is the service that answered, set kafka.group to the group that it had, or give the"
+    " group its positions back (`kafka-consumer-groups.sh --reset-offsets`)"
+)
+"""What to do about ``answered_already``."""
+NEW_OUTPUTS = (
+    "Give the service new output topics and another group (output.forecasts, output.dead_letters, output.journal,"
+    " kafka.group), or begin at the start of the new topic with empty state (state.allow_cold_start: true)"
+)
+"""What to do about ``another_topic``."""
+COLD_START = (
+    "raise the topic's retention, bring the snapshots back (state.store), or start there with empty state"
+    " (state.allow_cold_start: true)"
+)
+"""What to do about ``records_gone``."""
+JOURNAL_CUT = (
+    "let Kafka keep the journal for ever (kafka-configs.sh --alter --add-config retention.ms=-1,retention.bytes=-1),"
+    " and start with empty state (state.allow_cold_start: true)"
+)
+"""What to do about ``journal_cut``."""
+JOURNAL_MADE_AGAIN = (
+    "set output.journal to the topic that the service had, if there is one; else start with empty state"
+    " (state.allow_cold_start: true)"
+)
+"""What to do about ``journal_made_again``."""
+
+
+def another_topic(topic: str, known: str, found: str) -> str:
+    """Say that a topic was deleted and made again."""
+    return (
+        f"topic {topic!r} is not the one that this service answered: its id is {found}, the journal has {known}, so it"
+        " was deleted and made again"
+    )
+
+
+def records_gone(partition: Partition, wanted: int, held: int) -> str:
+    """Say that the topic does not hold the records any more that state is made from."""
+    return (
+        f"{partition}: state needs the records from offset {wanted} on, but the topic holds"
+        f" them only from {held} on, and no snapshot replaces them"
+    )
+
+
+def answered_already(partitions: Sequence[Partition], journal_topic: str) -> str:
+    """Say that the journal has answers of partitions in which the group has no position: it would answer them again."""
+    names = ", ".join(map(str, partitions))
+    return (
+        f"the journal (topic {journal_topic}) says that {names} is answered already, and this group has no position"
+        " there: another group answers it, or the broker has forgotten the group's positions"
+    )
+
+
+def journal_cut(partition: Partition, journal_topic: str) -> str:
+    """Say that nobody knows any more where the state of a partition began."""
+    return (
+        f"{partition}: the journal (topic {journal_topic}) does not say where the state began,"
+        " because Kafka has deleted its oldest entries"
+    )
+
+
+def journal_made_again(partition: Partition, journal_topic: str) -> str:
+    """Say that the journal that knew where the state of a partition began is gone."""
+    return (
+        f"{partition}: the journal (topic {journal_topic}) does not say where the state began,"
+        " and the partition is answered already: the topic was deleted and made again, or is another one than before"
+    )
+
+
+def too_few(topics: Topics, found: Mapping[str, TopicSpec]) -> str:
+    """Say which outputs have fewer partitions than the input, and how to add them."""
+    wanted = found[topics.observations].partitions
+    short = [
+        name for name in (topics.forecasts, topics.dead_letters, topics.journal) if found[name].partitions < wanted
+    ]
+    room = min(found[name].partitions for name in short)
+    grow = " and ".join(f"`kafka-topics.sh --alter --topic {name} --partitions {wanted}`" for name in short)
+    return (
+        f"{topics.observations}[{room}] to [{wanted - 1}] are not answered: {', '.join(short)} must have {wanted}"
+        f" partitions, as the input has (now {', '.join(str(found[name].partitions) for name in short)}): run {grow};"
+        " the service notices within a minute"
+    )
