@@ -26,10 +26,10 @@ import pandas as pd
 import torch
 
 from streamcast.app.json_text import json_text
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, RefittedRidge, Ridge, SeasonalNaive
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.spec.durations import HOUR_MS

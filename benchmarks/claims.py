@@ -32,9 +32,9 @@ from streamcast.models.network import Network, Shape
 from streamcast.models.spec import Spec, make
 from streamcast.models.surgery.compress import cost, pruned, quantised
 from streamcast.models.zoo import CELLS
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation import accuracy
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.spec.folders import Model

@@ -23,9 +23,9 @@ from harness.histories import history_of
 from streamcast.app.json_text import json_text
 from streamcast.engine.engine import Engine
 from streamcast.models.zoo import MODELS
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.spec.folders import Model, load_model, save_model

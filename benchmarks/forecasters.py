@@ -24,11 +24,11 @@ from streamcast.app.demo_data import read_series
 from streamcast.app.json_text import json_text
 from streamcast.models.readout.head import ClassHead
 from streamcast.models.zoo import MODELS
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation import accuracy
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.baselines import SeasonalNaive
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.sequences import sequences

@@ -25,10 +25,10 @@ from rich.console import Console
 from benchmarks.accuracy import MONTH_HOURS, PROTOCOLS, scaled
 from benchmarks.printing import show_rows
 from streamcast.app.json_text import json_text
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.accuracy import pinball
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.spec.durations import DAY_MS, HOUR_MS

@@ -32,9 +32,9 @@ from benchmarks.printing import show
 from streamcast.app.commands.new import usual_seasons
 from streamcast.app.json_text import json_text
 from streamcast.engine.engine import Engine
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.service.telemetry.reporting import ANOMALOUS

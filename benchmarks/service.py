@@ -28,8 +28,8 @@ from streamcast.app.commands.deployment.serve import new_telemetry, settle_garba
 from streamcast.consumers import loop
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, Positions, TopicSpec, Transport
+from streamcast.offline.defaults.spec import FEW_BARS, default_spec
 from streamcast.offline.history.read import read
-from streamcast.offline.training.defaults import FEW_BARS, default_spec
 from streamcast.service.assignment import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver

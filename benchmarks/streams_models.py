@@ -18,8 +18,8 @@ from benchmarks.streams_scores import LEVELS, Answers, asked
 from benchmarks.streams_sets import Floats, StreamSet
 from streamcast.engine.engine import Engine, layout
 from streamcast.models.zoo import MODELS
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.history.polls import polls
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.spec.folders import Model
 

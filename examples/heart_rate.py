@@ -15,8 +15,8 @@ from rich import print as show
 
 from examples.anomalies import Bools, best_threshold, detection, surprises
 from streamcast.models.surgery.compress import cost, quantised
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 

@@ -11,9 +11,9 @@ import pandas as pd
 import torch
 from rich import print as show
 
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 

@@ -26,11 +26,12 @@ from streamcast.app.frames import UNNAMED, Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.moments import moment
 from streamcast.app.notes import spec_notes
-from streamcast.app.specs import new_spec, require_networks, require_target
+from streamcast.app.specs import faults_in_words, require_networks, require_target
 from streamcast.app.stream import Stream, compiling_logged
 from streamcast.app.trained import measured, unfinished
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, TrainingWarning
 from streamcast.models.spec import SpecError, nearest
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import quantile_columns
@@ -208,7 +209,8 @@ class Forecaster:
                 ticks=self._choices["mode"] == "ticks", timezone=self._timezone, time_format=self._time_format,
             )  # fmt: skip
             self._read(history)
-            spec = new_spec(history, **self._choices)
+            with faults_in_words():
+                spec = default_spec(history, **self._choices)
         else:
             history, spec = self._outcomes(frame, self._names), self._spec
         require_target(history)

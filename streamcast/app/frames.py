@@ -19,7 +19,7 @@ ID, TIME, TARGET = "unique_id", "ds", "y"
 CUTOFF = "cutoff"
 """The column that forecasts have besides those of the data."""
 UNNAMED = "model"
-"""What a model is called in a frame that has Nixtla's names: not like one of these, whatever its own name is."""
+"""The name of any model in a frame with Nixtla's columns: its own might be that of a column."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streamcast.offline.history.read import History
-from streamcast.offline.training.notes import (
+from streamcast.offline.defaults.notes import (
     bound_notes,
     further_notes,
     members_notes,
@@ -14,6 +13,7 @@ from streamcast.offline.training.notes import (
     transform_notes,
     unread_notes,
 )
+from streamcast.offline.history.read import History
 from streamcast.spec.model_spec import ModelSpec
 
 

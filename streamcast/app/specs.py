@@ -1,23 +1,20 @@
-"""Model specs from what a user chose, with errors in words."""
+"""What a user chose for a model: whether it can be, and in words why not."""
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from streamcast.errors import HistoryError, ModelError, Option, OptionError
-from streamcast.models.spec import SpecError, listed, nearest
+from streamcast.models.spec import SpecError, nearest
 from streamcast.models.zoo import MODELS
-from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.history.read import History
-from streamcast.offline.training.defaults import default_spec
 from streamcast.spec import zero
-from streamcast.spec.model_spec import Aggregate, ModelSpec, Online, TransformName
 from streamcast.wording import counted
 
 CHOSEN_BY = {
@@ -28,56 +25,13 @@ CHOSEN_BY = {
 """The option that chooses each field of a spec and of its parts."""
 
 
-def new_spec(
-    history: History,
-    horizon: int,
-    network: str | Mapping[str, Any],
-    *,
-    quantiles: Sequence[float],
-    lags: int | None,
-    season: int | str | Sequence[int | str] | None,
-    scales: Sequence[str | int] | None,
-    mode: Literal["sample", "ticks"],
-    grace: str | int,
-    aggregates: Mapping[str, Aggregate] | None,
-    timezone: str | None,
-    holidays: str | None,
-    known: Sequence[str],
-    lower: float | None,
-    transform: TransformName | None = None,
-    online: Mapping[str, Any] | None = None,
-    plain: bool = False,
-    members: int | None = None,
-) -> ModelSpec:
-    """Return ``default_spec`` of these choices.
-
-    Raises SpecError for a wrong value, HistoryError for a wrong column, SettingsError for an unknown time zone or
-    holiday calendar.
-    """
-    if horizon < 1:
-        raise SpecError(Option.HORIZON, f" is {horizon}: expected at least 1 bar")
-    _require_a_column_each(quantiles)
-    for name in online or ():
-        if name not in Online.model_fields:
-            raise SpecError(Option.ONLINE, f" names {listed(name, Online.model_fields)}")
+@contextmanager
+def faults_in_words() -> Iterator[None]:
+    """Raise SpecError for what pydantic refuses of a spec within, a sentence each, with the options that chose it."""
     try:
-        return default_spec(
-            history, horizon, network, quantiles=quantiles, lags=lags, season=season, scales=scales, mode=mode,
-            grace=grace, aggregates=aggregates, timezone=timezone, holidays=holidays, known=known, lower=lower,
-            transform=transform, online=online, plain=plain, members=members,
-        )  # fmt: skip
+        yield
     except ValidationError as error:
-        raise wrong_spec(error) from None
-
-
-def _require_a_column_each(quantiles: Sequence[float]) -> None:
-    """Raise SpecError for two quantiles whose forecasts would have one column."""
-    for low, high in itertools.pairwise(sorted(set(quantiles))):
-        if (column := quantile_column("model", low)) == quantile_column("model", high):
-            raise SpecError(
-                Option.QUANTILES, f" has {low!r} and {high!r}, which forecasts call by one name, {column}: leave one of"
-                " them out",
-            )  # fmt: skip
+        raise _wrong_spec(error) from None
 
 
 def require_target(history: History) -> None:
@@ -98,8 +52,8 @@ def require_networks(flag: str, names: Sequence[str]) -> None:
         raise ModelError(f"{flag} names {unknown[0]!r}, which is unknown: {hint}`streamcast model zoo` lists the names")
 
 
-def wrong_spec(error: ValidationError) -> SpecError:
-    """Return the faults that pydantic found as an error, a sentence each, with the options that chose the values."""
+def _wrong_spec(error: ValidationError) -> SpecError:
+    """Return the faults that pydantic found as an error."""
     faults = error.errors(include_url=False)
     places = [fault["loc"] for fault in faults]
     told = [fault for fault in faults if not (fault["type"] == "too_short" and _within(fault["loc"], places))]

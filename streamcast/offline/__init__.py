@@ -1,1 +1,1 @@
-"""Work on files: reading a history, training on it, and evaluating forecasts of it."""
+"""Work on files: reading a history, choosing a spec for it, training on it, and evaluating forecasts of it."""

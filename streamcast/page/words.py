@@ -13,7 +13,7 @@ _LISTED_STEPS: Final = 6
 _MANY_OUTCOMES: Final = 1_000
 """From so many on, their number is not said."""
 _WORTH_SAYING: Final = 0.03
-"""The least share of outcomes that is said: less flatters nothing."""
+"""Smaller shares of outcomes are not mentioned: they make no number look better."""
 
 
 def windows(board: Board) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from streamcast.app.cli.terminal import console
-from streamcast.app.options import typed
+from streamcast.app.options.flags import typed
 
 INTERRUPTED = 130
 FAILURE, WRONG_INPUT = 1, 2

@@ -9,16 +9,14 @@ import typer
 
 from streamcast.app.cli.spread import given, spread
 from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, Data, Folder, console, load
-from streamcast.app.options import (
-    MODELS,
+from streamcast.app.options.flags import MODELS, flag, typed
+from streamcast.app.options.groups import (
     BacktestOptions,
     Columns,
     ReplayOptions,
     SearchOptions,
     SpecOptions,
     TrainingOptions,
-    flag,
-    typed,
 )
 from streamcast.errors import Option
 

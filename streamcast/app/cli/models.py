@@ -10,7 +10,8 @@ import typer
 from streamcast.app.cli.parsing import Commands
 from streamcast.app.cli.spread import given, spread
 from streamcast.app.cli.terminal import AsJson, Folder, Reference, console
-from streamcast.app.options import MODELS, Columns, CompressOptions, NewOptions
+from streamcast.app.options.flags import MODELS
+from streamcast.app.options.groups import Columns, CompressOptions, NewOptions
 
 app = Commands(help="Make, list, compare, compress and promote models.", no_args_is_help=True)
 

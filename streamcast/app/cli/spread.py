@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import typer
 from typer.models import OptionInfo
 
-from streamcast.app.options import Read
+from streamcast.app.options.values import Read
 
 
 class _Field(NamedTuple):

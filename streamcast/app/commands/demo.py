@@ -36,12 +36,12 @@ from streamcast.consumers import loop
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import Scoreboard
 from streamcast.offline.evaluation.baselines import reference
 from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.read import History, read, split
 from streamcast.offline.history.records import records
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.page.board import Board

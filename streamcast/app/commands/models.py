@@ -21,7 +21,8 @@ from streamcast.app.commands.files.reading import read_outcomes
 from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment
-from streamcast.app.options import Columns, CompressOptions, elsewhere
+from streamcast.app.options.flags import elsewhere
+from streamcast.app.options.groups import Columns, CompressOptions
 from streamcast.app.trained import baseline, quality, zone_of
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue

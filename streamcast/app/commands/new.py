@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.tables import lean
-from streamcast.app.options import MODELS, NewOptions
-from streamcast.app.specs import wrong_spec
+from streamcast.app.options.flags import MODELS
+from streamcast.app.options.groups import NewOptions
+from streamcast.app.specs import faults_in_words
 from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
+from streamcast.offline.defaults.seasons import in_bars
 from streamcast.offline.history.grid import without_rows
-from streamcast.offline.training.seasons import in_bars
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.folders import Model, load_model, new_network, save_model
@@ -60,7 +60,7 @@ def chosen(wanted: NewOptions) -> ModelSpec:
     aggregates = dict(wanted.aggregates or {})
     if unknown := sorted(aggregates.keys() - set(wanted.columns)):
         raise SpecError(f"--aggregates names {', '.join(unknown)}; the columns are {', '.join(wanted.columns)}")
-    try:
+    with faults_in_words():
         series = SeriesSpec.model_validate(
             {
                 "columns": [{"name": name, "aggregate": aggregates.get(name)} for name in wanted.columns],
@@ -76,8 +76,6 @@ def chosen(wanted: NewOptions) -> ModelSpec:
             series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, scored=spread(wanted.horizon),
             lower=wanted.lower, transform=None if wanted.transform == "none" else Transform(kind=wanted.transform),
         )  # fmt: skip
-    except ValidationError as error:
-        raise wrong_spec(error) from None
 
 
 def usual_seasons(grid: Grid) -> tuple[int, ...]:

@@ -292,7 +292,7 @@ def backtest(
 
 
 def _trained_again(name: str, times: int) -> str:
-    """Return how often a model was trained within a test, which its errors are of."""
+    """Return a sentence that says how often the model of a test was trained again within it."""
     if not times:
         return f"{name} was not trained again: the test is no longer than the time after which it would be"
     return f"{name} was trained again {counted(times, 'time')} within the test, each time on all rows before"

@@ -45,9 +45,9 @@ def cutoffs_of(history: History, spec: ModelSpec, n_windows: int, step_size: int
 
 
 def _back(bars: NDArray[np.int64], room: int, horizon: int, n_windows: int, step_size: int) -> list[int]:
-    """Return bars of rising ``bars``: the newest at or before each place, going back ``horizon`` from the last.
+    """Return cutoffs among the rising ``bars``, the newest first, ``step_size`` or more apart.
 
-    None of them is less than ``room`` after the first.
+    The first is at or before ``horizon`` bars before the last one; none is less than ``room`` after the first bar.
     """
     chosen: list[int] = []
     place = int(bars[-1]) - horizon if len(bars) else 0

@@ -210,7 +210,7 @@ class BacktestReport:
         return f"{one:.4g}" == f"{other:.4g}" != "nan" or abs(one - other) <= noise
 
     def _ties(self, mine: Row, rivals: Sequence[Row]) -> dict[str, str]:
-        """Return on what a baseline is level with the model, by baseline; of steps those of a part of them."""
+        """Return, by baseline, the measures and steps on which it is level with the model, in words."""
         steps, found = self._steps(partial(self._level, "mae")), {}
         for row in rivals:
             name = row["forecaster"]

@@ -9,9 +9,9 @@ A training goes through these modules:
    update.
 5. ``quality`` scores the forecasts of the best weights on the last part.
 
-``defaults`` makes the spec before that.  The state is carried from chunk to chunk of a stream and gradients end at the
-chunk (Williams and Peng 1990).  Streams start cold at random places of the history, so the network also learns to start
-cold.
+``offline.defaults`` makes the spec before that.  The state is carried from chunk to chunk of a stream and gradients end
+at the chunk (Williams and Peng 1990).  Streams start cold at random places of the history, so the network also learns
+to start cold.
 
 Legend: P positions.
 """

@@ -70,7 +70,7 @@ KNOWN_LABELS: Final[Mapping[str, Sequence[str]]] = {
     "dead_letters": REASONS,
     "store_failures": ("list", "read", "write"),
 }
-"""The values of the label of some counters, all of them."""
+"""All values of a counter's label, of the counters where they are known."""
 
 GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "lag_records": ("Records between the position and the end of the partition.", ("topic", "partition")),

@@ -138,7 +138,7 @@ class OperatorLog:
         self._begin()
 
     def _all_read(self) -> None:
-        """Note the partitions without lag while no poll is in flight: what is left of a backlog are no records."""
+        """A partition without lag has caught up: the offsets that are left of its backlog hold no records."""
         for partition in [each for each in self._backlogs if self._lag.get(each) == 0]:
             self._caught_up(partition)
 

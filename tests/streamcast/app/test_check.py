@@ -22,7 +22,7 @@ from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
 from streamcast.app.commands.deployment.serve import say_doubts
 from streamcast.app.commands.deployment.topics import doubts
-from streamcast.app.options import MODELS
+from streamcast.app.options.flags import MODELS
 from streamcast.app.settings import load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
 from streamcast.consumers.transport import CodecMissing, Connection, Outgoing, Partition, TopicSpec

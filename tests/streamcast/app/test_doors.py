@@ -20,7 +20,7 @@ from harness.streams import SPECS, network
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import explain
 from streamcast.app.forecaster import Forecaster
-from streamcast.app.options import flag, typed
+from streamcast.app.options.flags import flag, typed
 from streamcast.errors import HistoryError, Message, Option, SettingsError
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import backtest
@@ -85,10 +85,7 @@ def test_every_option_is_a_parameter_in_python_and_a_flag_of_training() -> None:
     [
         ("streamcast/offline/history", READING),
         ("streamcast/offline/evaluation", READING),
-        ("streamcast/offline/training/defaults.py", TRAINING),
-        ("streamcast/offline/training/notes.py", TRAINING),
-        ("streamcast/offline/training/seasons.py", TRAINING),
-        ("streamcast/offline/training/series.py", TRAINING),
+        ("streamcast/offline/defaults", TRAINING),
         ("streamcast/app/specs.py", TRAINING),
         ("streamcast/spec", TRAINING),
     ],

@@ -14,7 +14,7 @@ from harness.histories import HOUR, START, history_of
 from streamcast import Forecaster
 from streamcast.app.cli import app
 from streamcast.app.commands.new import answers, usual_seasons
-from streamcast.app.options import typed
+from streamcast.app.options.flags import typed
 from streamcast.engine.engine import Engine
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.grid import without_rows

@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 from streamcast.app.commands.files import replay as command
-from streamcast.app.options import Columns, Partitioner, ReplayOptions
+from streamcast.app.options.groups import Columns, Partitioner, ReplayOptions
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.transport import Outgoing, Positions, TopicMissing, TopicSpec
 from streamcast.errors import HistoryError

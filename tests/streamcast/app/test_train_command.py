@@ -17,7 +17,9 @@ from streamcast.app.cli import app
 from streamcast.app.commands.deployment.serve import new_telemetry
 from streamcast.app.commands.files.train import training_settings
 from streamcast.app.gaps import missing_bars
-from streamcast.app.options import TrainingOptions, assignments, repeated, seasons, typed
+from streamcast.app.options.flags import typed
+from streamcast.app.options.groups import TrainingOptions
+from streamcast.app.options.values import assignments, repeated, seasons
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError, ModelError
 from streamcast.models.spec import SpecError

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from streamcast.app.commands.files.train import train
 from streamcast.app.commands.files.tune import network, tune
-from streamcast.app.options import Columns, SearchOptions, SpecOptions, TrainingOptions
+from streamcast.app.options.groups import Columns, SearchOptions, SpecOptions, TrainingOptions
 from streamcast.errors import HistoryError
 from streamcast.models.build import build
 from streamcast.models.network import Shape

@@ -20,6 +20,7 @@ from streamcast.consumers.transport import Batch
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
 from streamcast.kernels.outcomes import NAMES
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import Refit, Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
 from streamcast.offline.evaluation.html_report import Facts, write
@@ -27,7 +28,6 @@ from streamcast.offline.evaluation.report import BacktestReport, Row, Tally
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.records import records
-from streamcast.offline.training.defaults import default_spec
 from streamcast.spec.folders import Model, new_network
 from streamcast.topics.observations import Decoder, Observations
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from harness.histories import HOUR, START
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.history import bars
 from streamcast.offline.history.bars import KernelCall, Panel, panel, walk
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import sequences as sequences_module
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.sequences import sequences

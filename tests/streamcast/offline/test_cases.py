@@ -13,14 +13,14 @@ import pytest
 from harness import SHARED_DATA
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError
+from streamcast.offline.defaults.notes import season_notes
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import columns, polls
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
-from streamcast.offline.training.notes import season_notes
 from streamcast.offline.training.options import Options
 from streamcast.spec.calendar_bars import Grid
 from streamcast.spec.folders import Model, new_network

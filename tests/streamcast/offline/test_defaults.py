@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.errors import HistoryError, SettingsError
 from streamcast.models.spec import SpecError
+from streamcast.offline.defaults.notes import bound_notes, further_notes, members_notes, naive_notes, unread_notes
+from streamcast.offline.defaults.seasons import in_bars, seasons
+from streamcast.offline.defaults.spec import ONLINE_OF_NETWORKS, default_spec
 from streamcast.offline.history.grid import without_rows
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import ONLINE_OF_NETWORKS, default_spec
-from streamcast.offline.training.notes import bound_notes, further_notes, members_notes, naive_notes, unread_notes
-from streamcast.offline.training.seasons import in_bars, seasons
 from streamcast.spec.durations import WEEK_MS
 from streamcast.spec.model_spec import Online
 from streamcast.spec.zero import challenger_of

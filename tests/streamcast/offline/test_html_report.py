@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 
 from harness.histories import HOUR, START
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, LastValue, SeasonalNaive, standard
 from streamcast.offline.evaluation.html_report import Facts, _examples, cutoffs_to_draw, write
 from streamcast.offline.evaluation.intervals import relative_error
 from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.read import read
-from streamcast.offline.training.defaults import default_spec
 from streamcast.quality import SumsByStep
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec

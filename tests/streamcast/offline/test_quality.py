@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training import quality
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.quality import SumsByStep, facts_of

@@ -25,14 +25,14 @@ from streamcast.models.network import Network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery.compress import pruned
 from streamcast.models.surgery.handover import first_layers, frozen, hand_over
+from streamcast.offline.defaults.seasons import seasons
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.history.read import read
 from streamcast.offline.training import highway
-from streamcast.offline.training.defaults import default_spec
 from streamcast.offline.training.fit import fit, fit_again, held_out_loss
 from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.options import LIMITS, Options
 from streamcast.offline.training.run import Progress, Stage
-from streamcast.offline.training.seasons import seasons
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Chunk, Streams
 from streamcast.offline.training.validation import parts

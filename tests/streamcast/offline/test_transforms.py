@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from streamcast.offline.defaults.notes import transform_notes
+from streamcast.offline.defaults.series import samples
+from streamcast.offline.defaults.spec import default_spec
+from streamcast.offline.defaults.transforms import growth
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.defaults import default_spec
-from streamcast.offline.training.notes import transform_notes
 from streamcast.offline.training.sequences import sequences
-from streamcast.offline.training.series import samples
-from streamcast.offline.training.transforms import growth
 from streamcast.spec.model_spec import Transform, TransformName
 
 HOURS = 60 * 24

@@ -17,7 +17,7 @@ from streamcast.app.commands.files.reading import mapping, read_outcomes
 from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment, span
-from streamcast.app.options import BacktestOptions, Columns
+from streamcast.app.options.groups import BacktestOptions, Columns
 from streamcast.app.progress import compiling_said, counting
 from streamcast.app.trained import baseline
 from streamcast.errors import HistoryError

@@ -25,14 +25,20 @@ def require_writable(option: str, path: Path | None) -> None:
 
 
 def require_table(option: str, path: Path | None) -> None:
-    """Raise as ``require_writable`` does, HistoryError for a table of neither kind; Parquet needs its package."""
+    """Raise as ``require_writable`` does, and HistoryError for a name that ends neither with .csv nor with .parquet.
+
+    Parquet needs the package pyarrow.
+    """
     _require_named(option, path, ".csv", ".parquet")
     if path is not None and path.suffix == ".parquet":
         import pyarrow as pa  # noqa: F401 a missing package is found before the work
 
 
 def require_page(option: str, path: Path | None) -> None:
-    """Raise as ``require_writable`` does, HistoryError for a name that is none of HTML; charts need their package."""
+    """Raise as ``require_writable`` does, and HistoryError for a name that ends neither with .html nor with .htm.
+
+    Charts need the package plotly.
+    """
     _require_named(option, path, ".html", ".htm")
     if path is not None:
         import plotly  # noqa: F401 a missing package is found before the work

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.options import Columns, typed
+from streamcast.app.options.flags import typed
+from streamcast.app.options.groups import Columns
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.read import History, read
 from streamcast.spec.folders import Model

@@ -18,7 +18,7 @@ from rich.markup import escape
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_transport
 from streamcast.app.commands.files.reading import mapping, read_history
 from streamcast.app.moments import span
-from streamcast.app.options import Columns, Partitioner, ReplayOptions
+from streamcast.app.options.groups import Columns, Partitioner, ReplayOptions
 from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
 from streamcast.consumers.kafka_python.partitioning import partition_of

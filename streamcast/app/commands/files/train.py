@@ -16,12 +16,14 @@ from streamcast.app.commands.files.outputs import require_folder
 from streamcast.app.commands.files.reading import mapping, read_history, read_outcomes, say
 from streamcast.app.gaps import missing_bars
 from streamcast.app.notes import spec_notes
-from streamcast.app.options import Columns, SpecOptions, TrainingOptions, elsewhere
+from streamcast.app.options.flags import elsewhere
+from streamcast.app.options.groups import Columns, SpecOptions, TrainingOptions
 from streamcast.app.progress import compiling_said, progress_bar
-from streamcast.app.specs import new_spec, require_networks, require_target
+from streamcast.app.specs import faults_in_words, require_networks, require_target
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, listed
+from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import least_bars
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
@@ -111,13 +113,14 @@ def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[st
 
     Raises SpecError, HistoryError or SettingsError.
     """
-    return new_spec(
-        history, wanted.horizon, network, quantiles=wanted.quantiles, lags=wanted.lags, season=wanted.season,
-        scales=wanted.scales, mode="ticks" if wanted.ticks else "sample", grace=wanted.grace,
-        aggregates=wanted.aggregates, timezone=wanted.calendar_timezone or timezone, holidays=wanted.holidays,
-        known=wanted.known, lower=wanted.lower, transform=wanted.transform, online=wanted.online,
-        plain=wanted.plain, members=wanted.members,
-    )  # fmt: skip
+    with faults_in_words():
+        return default_spec(
+            history, wanted.horizon, network, quantiles=wanted.quantiles, lags=wanted.lags, season=wanted.season,
+            scales=wanted.scales, mode="ticks" if wanted.ticks else "sample", grace=wanted.grace,
+            aggregates=wanted.aggregates, timezone=wanted.calendar_timezone or timezone, holidays=wanted.holidays,
+            known=wanted.known, lower=wanted.lower, transform=wanted.transform, online=wanted.online,
+            plain=wanted.plain, members=wanted.members,
+        )  # fmt: skip
 
 
 def report_saved(

@@ -20,7 +20,7 @@ from streamcast.app.commands.files.reading import mapping, read_history, say
 from streamcast.app.commands.files.train import chosen_spec, held_out, report_saved, say_choices
 from streamcast.app.commands.tables import lean
 from streamcast.app.gaps import missing_bars
-from streamcast.app.options import Columns, SearchOptions, SpecOptions
+from streamcast.app.options.groups import Columns, SearchOptions, SpecOptions
 from streamcast.app.progress import compiling_said
 from streamcast.app.specs import require_networks, require_target
 from streamcast.models.build import build

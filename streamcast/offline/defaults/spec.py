@@ -1,23 +1,24 @@
-"""A model spec from a history: the choices that the user did not make.
+"""The spec of a new model; what the user did not choose follows from the history's bar length and values.
 
-``series`` has its columns and bars, ``seasons`` its seasons, ``notes`` the sentences about what was chosen.
 Legend: K series.
 """
 
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from streamcast.errors import HistoryError, Option
-from streamcast.models.spec import SpecError, with_members
+from streamcast.models.spec import SpecError, listed, with_members
+from streamcast.offline.defaults.seasons import YEAR_MS, further, in_bars, naive, seasons
+from streamcast.offline.defaults.series import bars_by_series, columns
+from streamcast.offline.defaults.transforms import chosen_transform
+from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.history.read import History
-from streamcast.offline.training.seasons import YEAR_MS, further, in_bars, naive, seasons
-from streamcast.offline.training.series import bars_by_series, columns
-from streamcast.offline.training.transforms import chosen_transform
 from streamcast.spec import zero
 from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
 from streamcast.spec.features import CALENDAR_MS
@@ -103,9 +104,16 @@ def default_spec(
     The first season is the one of hour, day, week and year that forecasts best in hindsight; see ``seasons``.  The lags
     cover 14 of the shortest, at most 336 bars and a quarter of the longest series.  Only networks that attend to
     coarser scales get some.
-    Raises pydantic's ValidationError when the arguments do not fit together, HistoryError for an unknown column or a
-    season that is no whole number of bars, SettingsError for an unknown time zone or holiday calendar.
+    Raises SpecError or pydantic's ValidationError for a wrong argument, or for some that do not fit together,
+    HistoryError for an unknown column or a season that is no whole number of bars, SettingsError for an unknown time
+    zone or holiday calendar.
     """
+    if horizon < 1:
+        raise SpecError(Option.HORIZON, f" is {horizon}: expected at least 1 bar")
+    _require_a_column_each(quantiles)
+    for name in online or ():
+        if name not in Online.model_fields:
+            raise SpecError(Option.ONLINE, f" names {listed(name, Online.model_fields)}")
     series = SeriesSpec.model_validate(
         {
             "columns": columns(history, aggregates or {}),
@@ -153,6 +161,16 @@ def default_spec(
         targets=None if plain else _target_bars(history.freq_ms, chosen, years, local, inputs),
         network=networks,
     )
+
+
+def _require_a_column_each(quantiles: Sequence[float]) -> None:
+    """Raise SpecError for two quantiles whose forecasts would have one column."""
+    for low, high in itertools.pairwise(sorted(set(quantiles))):
+        if (column := quantile_column("model", low)) == quantile_column("model", high):
+            raise SpecError(
+                Option.QUANTILES, f" has {low!r} and {high!r}, which forecasts call by one name, {column}: leave one of"
+                " them out",
+            )  # fmt: skip
 
 
 def _lags(bars: int, shortest: int) -> int:

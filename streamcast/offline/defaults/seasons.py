@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from streamcast.errors import HistoryError, Option
+from streamcast.offline.defaults.series import samples
 from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
 from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
-from streamcast.offline.training.series import samples
 from streamcast.spec.calendar_bars import Grid, parse_step
 from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
 from streamcast.spec.model_spec import MOST_SEASON, SEASON_IN_WORDS, SeriesSpec, bar_name, parse_duration

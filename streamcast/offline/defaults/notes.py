@@ -8,8 +8,8 @@ import numpy as np
 
 from streamcast.errors import Message, Option
 from streamcast.models.spec import one_of
+from streamcast.offline.defaults.seasons import MOST_DRIFT, YEAR_MS
 from streamcast.offline.history.read import History
-from streamcast.offline.training.seasons import MOST_DRIFT, YEAR_MS
 from streamcast.spec import zero
 from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import ModelSpec
