@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.hand_clock import HandClock
 from streamcast.consumers.health import Deadlines, LoopHealth
 from streamcast.consumers.loop import BatchLimits, Loop, Unobserved, run
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
@@ -414,13 +415,24 @@ def test_a_partition_whose_commit_fails_for_ever_ends_the_loop_although_the_othe
             super().commit(outgoing, positions)
             produce(broker, 1, 1)  # to the other partition
 
+    class Pausing:
+        """Nobody asks the loop to stop, and its pauses pass on a clock of their own."""
+
+        def is_set(self) -> bool:
+            return False
+
+        def wait(self, timeout: float) -> bool:
+            clock.now += timeout
+            return False
+
+    clock = HandClock()
     broker, connection, health = make_broker(), Connection("", "group"), LoopHealth()
     produce(broker, 0, 2)
     ready_again = list[bool]()
     with pytest.raises(InDoubt, match="cannot hold"):
         run(
             Refusing(broker, connection), Ledger(MemoryReader(broker, connection)), topics=["in"],
-            stop=threading.Event(), health=health, deadlines=Deadlines(patience_seconds=0.5),
+            stop=Pausing(), health=health, deadlines=Deadlines(patience_seconds=0.5), clock=clock,
             limits=BatchLimits(max_records=1, max_wait_seconds=0.05),
             passed=lambda point: ready_again.append(health.trouble is None) if point == "stepped" else None,
         )  # fmt: skip
