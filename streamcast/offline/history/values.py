@@ -32,6 +32,8 @@ _COMMAS = r"\s*[+-]?(?:\d+|\d{1,3}(?:\.\d{3})+)(?:,\d+)?(?:[eE][+-]?\d+)?\s*"
 """A number with a decimal comma, and points between thousands."""
 _THOUSANDS = r"\s*[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?\s*"
 """A number with commas between thousands; one with a single comma may also have a decimal comma."""
+_POINTS = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+"
+"""A number with points between thousands; one with a single point may also have a decimal point."""
 
 
 def values_of(
@@ -49,6 +51,7 @@ def values_of(
     numbers are decimal commas.
     """
     with_commas: list[str] = []
+    with_points: dict[str, str] = {}
     values_NC = np.empty((len(frame), len(names)))
     categories: dict[str, tuple[str, ...]] = {}
     for place, name in enumerate(names):
@@ -61,6 +64,8 @@ def values_of(
             _mention_thousands(column, pointed, changes)
             column = pointed
             with_commas.append(name)
+        elif not is_categories and (example := _with_thousands(column, numeric=known)) is not None and commas:
+            with_points[name] = example
         numbers = _numbers(column, categories=is_categories, commas=name in with_commas)
         if numbers is not None:
             values_NC[:, place] = numbers
@@ -78,6 +83,7 @@ def values_of(
         _mention_categories(name, categories[name], kinds.get(name) if known else None, notes)
     if with_commas:
         notes.append(f"commas in {', '.join(map(repr, with_commas))} were read as decimal commas")
+    _mention_points(with_points, with_commas, changes)
     extreme = np.abs(values_NC) > LARGEST_VALUE
     if extreme.any():
         changes.append(f"read as missing: {counted(int(extreme.sum()), 'value')} infinite or beyond ±{LARGEST_VALUE:g}")
@@ -123,6 +129,57 @@ def _mention_thousands(column: pd.Series, pointed: pd.Series, changes: list[str]
             f"commas in {column.name!r} were read as decimal commas, {commas[one]} as {pointed[one]}: if they stand"
             " between thousands, leave them out"
         )
+
+
+def _with_thousands(column: pd.Series, *, numeric: bool) -> str | None:
+    """Return a number of a column whose points may stand between thousands, None if none may.
+
+    Raises HistoryError where they do: a number has two of them, or others below a thousand have none.  A column that
+    need not be ``numeric`` may hold codes, if it has few texts.
+    """
+    if is_number(column):
+        return None
+    given = column[column.notna() & ~column.isin(MISSING)]
+    if not given.map(lambda value: isinstance(value, str)).all():
+        return None
+    texts = given.astype(str).str.strip()
+    if not (numeric or texts.nunique() > FEW) or not texts.str.fullmatch(rf"{_POINTS}|[+-]?\d{{1,3}}").all():
+        return None
+    points = texts.str.count(r"\.")
+    if (pointed := texts[points > 0]).empty:
+        return None
+    below = texts[(points == 0) & texts.str.contains(r"[1-9]", regex=True)]
+    two = texts[points > 1]
+    if below.empty and two.empty:
+        return str(pointed.iloc[0])
+    first = str(two.iloc[0] if below.empty else pointed.iloc[0])
+    beside = "" if below.empty else f", beside {below.iloc[0]!r}"
+    decimal = f"; if they are decimal points, give all numbers one, as in {below.iloc[0]}.000" if two.empty else ""
+    raise HistoryError(
+        f"column {column.name!r} has numbers such as {first!r}{beside}: the points stand between thousands."
+        f" {_without_points(first)}{decimal}"
+    )
+
+
+def _without_points(number: str) -> str:
+    return f"Leave them out, as in {number.replace('.', '')}, or read the file with pandas and thousands='.'"
+
+
+def _mention_points(with_points: Mapping[str, str], with_commas: list[str], changes: list[str]) -> None:
+    """Say so where points may stand between thousands; raise HistoryError where other columns have decimal commas."""
+    if not with_points:
+        return
+    name, number = next(iter(with_points.items()))
+    if with_commas:
+        raise HistoryError(
+            f"column {name!r} has numbers such as {number!r}, and {with_commas[0]!r} has decimal commas: do the points"
+            f" of {name!r} stand between thousands? {_without_points(number)} and decimal=','; if they are decimal"
+            " points, write commas"
+        )
+    changes.append(
+        f"points in {', '.join(map(repr, with_points))} were read as decimal points, as in {number}: if they stand"
+        " between thousands, leave them out"
+    )
 
 
 def _mention_categories(name: str, table: tuple[str, ...], known: tuple[str, ...] | None, notes: list[str]) -> None:

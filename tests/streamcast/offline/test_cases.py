@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -782,3 +783,62 @@ def test_decimal_commas_that_may_stand_between_thousands_are_a_warning(tmp_path:
     )
     assert warning in changes("960", "1,080", "12")
     assert changes("960", "1,080", "12,5") == ""
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (
+            ["1.080", "960", "12"],
+            (
+                "column 'y' has numbers such as '1.080', beside '960': the points stand between thousands. Leave them"
+                " out, as in 1080, or read the file with pandas and thousands='.'; if they are decimal points, give all"
+                " numbers one, as in 960.000"
+            ),
+        ),
+        (["1.234.567", "1.080.000"], "such as '1.234.567': the points stand between thousands. Leave them out, as in"),
+        (["1.234.567", "960", "-1.080"], "such as '1.234.567', beside '960': the points stand between thousands"),
+    ],
+)
+def test_points_between_thousands_are_not_read_as_decimal_points(tmp_path: Path, cells: list[str], said: str) -> None:
+    """1.080 beside 960 became 1.08, and 1.234.567 an IndexError."""
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["ds;y", *(f"2025-01-{day:02};{cell}" for day, cell in enumerate(cells, start=1))]))
+    with pytest.raises(HistoryError) as refused:
+        read(path, id_col=None)
+    assert said in str(refused.value)
+    with pytest.raises(HistoryError, match=r"the points stand between thousands"):
+        read(frame_of(START + np.arange(len(cells)) * HOUR).assign(y=cells), freq="1h")
+
+
+def test_points_that_may_stand_between_thousands_are_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+
+    def changes(*cells: str, prices: tuple[str, ...] = ()) -> str:
+        rows = [f"2025-01-{day:02};{cell}" for day, cell in enumerate(cells, start=1)]
+        if prices:
+            rows = [f"{row};{price}" for row, price in zip(rows, prices, strict=True)]
+        path.write_text("\n".join(["ds;y;price" if prices else "ds;y", *rows]))
+        return changed(read(path, id_col=None))
+
+    warning = "points in 'y' were read as decimal points, as in 1.080: if they stand between thousands, leave them out"
+    assert warning in changes("1.080", "960.000", "", "12.250")
+    assert warning in changes("1.080", "0", "12.250")
+    for decimal in (("1.080", "0.960"), ("1.080", "960.5"), ("1.080", "1960"), ("1.080", "1960.250"), ("960", "12")):
+        assert changes(*decimal) == ""
+    with pytest.raises(HistoryError, match=r"'price' has decimal commas: do the points of 'y' stand between thousands"):
+        changes("1.080", "960.000", prices=("3,5", "4"))
+
+
+def test_numbers_of_thousandths_in_a_frame_need_no_points() -> None:
+    frame = frame_of(START + np.arange(3) * HOUR)
+    for values in ([1.125, 3, 2.5], [Decimal("1.125"), Decimal(3), Decimal("2.250")]):
+        history = read(frame.assign(y=pd.Series(values, dtype=object)), freq="1h")
+        assert changed(history) == ""
+        assert history.values_NC[:, 0].tolist() == [float(value) for value in values]
+
+
+def test_a_few_codes_with_points_are_categories(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(["ds;y;code", *(f"2025-01-{day:02};{day};1.{day % 2}00.000" for day in range(1, 9))]))
+    assert read(path, id_col=None).categories == {"code": ("1.000.000", "1.100.000")}
