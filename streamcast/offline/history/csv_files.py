@@ -30,7 +30,7 @@ def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list
                 raise HistoryError(f"{path} looks like UTF-16 without a byte order mark: save it as CSV in UTF-8")
             separator = named or _separator(head[0])
             frame = _frame(path, separator, encoding, texts, first=1 if named else 0)
-            if separator != "," and (pointed := [name for name in frame if _may_have_thousands(frame[name])]):
+            if separator != "," and (pointed := [str(name) for name in frame if _may_have_thousands(frame[name])]):
                 frame = _frame(path, separator, encoding, [*texts, *pointed], first=1 if named else 0)
         except UnicodeError:
             continue

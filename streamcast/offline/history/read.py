@@ -26,8 +26,9 @@ from streamcast.offline.history.grid import (
     grid_of_ticks,
     refuse_a_row_far_away,
 )
+from streamcast.offline.history.repeats import corrected
 from streamcast.offline.history.sources import ids_of, load, row_counters
-from streamcast.offline.history.timestamps import TimestampError, Written, read_timestamps
+from streamcast.offline.history.timestamps import UTC_NAMES, TimestampError, Written, read_timestamps
 from streamcast.offline.history.values import values_of
 from streamcast.spec.calendar_bars import Calendar, Grid
 from streamcast.spec.durations import DAY_MS, HOUR_MS
@@ -152,7 +153,8 @@ def read(
     values_NC, categories = values_of(frame, names, kinds, notes, changes, commas=commas)
     order = np.lexsort((series_N, ts_N))
     if not ticks:
-        order = _corrected(order, series_N, ts_N, changes)
+        local = timezone in UTC_NAMES and not written.zoned and written.unit is None
+        order = corrected(order, frame, series_N, ts_N, id_col, inputs, changes, local=local)
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
     known = None if offset_ms is None else Grid(bar_length(freq), offset_ms, calendar)
     found_grid = _grid(keys, series_N, ts_N, freq, timezone, known, ticks=ticks)
@@ -304,20 +306,6 @@ def _refuse_split_times(frame: pd.DataFrame, time_col: str, inputs: Sequence[str
                 f" column of both, such as df['time'] = df[{time_col!r}] + ' ' + df[{name!r}], and name it with ",
                 Option.TIME_COL,
             )
-
-
-def _corrected(
-    order_N: NDArray[np.intp], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], changes: list[str]
-) -> NDArray[np.intp]:
-    """Return rows in order without those that a later row of the same series and time corrects."""
-    again = (np.diff(series_N[order_N]) == 0) & (np.diff(ts_N[order_N]) == 0)
-    if corrected := int(again.sum()):
-        changes.append(Message(
-            f"{corrected:,} of {len(order_N):,} rows have the series and time of a later row and are left out: the"
-            " last counts. If they are readings of one bar: a model trained with ", Option.TICKS, " uses them all",
-        ))  # fmt: skip
-    kept: NDArray[np.intp] = order_N[np.append(~again, [True])]
-    return kept
 
 
 def _mention_days_of_another_zone(ts_N: NDArray[np.int64], grid: Grid, changes: list[str]) -> None:

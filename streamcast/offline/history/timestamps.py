@@ -21,15 +21,15 @@ from streamcast.wording import counted
 
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
 _OFFSET = re.compile(r"[+-]\d{2}:\d{2}$")
-_UTC = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "+00:00", "-00:00", "UTC+00:00")
+UTC_NAMES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "+00:00", "-00:00", "UTC+00:00")
 _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LIKE = re.compile(
     r"(?P<left>\d{1,4})(?P<mark>[/.-])\d{1,2}(?P=mark)(?P<right>\d{1,4})"
     r"(?:(?P<between>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<space> ?)(?P<half>[AaPp][Mm])?)?"
 )
 """A date in three numbers, and a clock after it."""
-SKIPPING = ("Europe/London", "Europe/Berlin", "America/New_York", "Australia/Sydney")
-"""A zone for each way in which many clocks go forward."""
+CHANGING = ("Europe/London", "Europe/Berlin", "America/New_York", "Australia/Sydney")
+"""A zone for each way in which many clocks go forward and back."""
 LONGEST_SEARCHED = pd.Timedelta(days=40 * 366)
 _ONLY_DIGITS = re.compile(r"(?:%[YymdHMSfj])+")
 """Forms of times that a file's reader may give as whole numbers, such as 20260131."""
@@ -96,7 +96,7 @@ def read_timestamps(
 
 def _other_zone(named: str, timezone: str) -> list[str]:
     """Return a note that days are not those of the zone, or of the offset, that times name."""
-    if timezone != "UTC" or named in _UTC:
+    if timezone != "UTC" or named in UTC_NAMES:
         return []
     return [
         Message(
@@ -250,7 +250,7 @@ def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -
     zone = zone_named(timezone)
     notes: list[str] = [f"times without a zone were read as {timezone}"]
     local = column.reset_index(drop=True)
-    if timezone in _UTC:
+    if timezone in UTC_NAMES:
         notes += _skipped_hours(local)
     summer = _earlier(series_N, local)
     try:
@@ -281,7 +281,7 @@ def _skipped_hours(local: pd.Series) -> list[str]:
     if hours.empty or hours.max() - hours.min() > LONGEST_SEARCHED:
         return []
     hour, every = pd.Timedelta(hours=1), pd.date_range(hours.min(), hours.max(), freq="h")
-    for name in SKIPPING:
+    for name in CHANGING:
         zoned = every.tz_localize(ZoneInfo(name), ambiguous=np.ones(len(every), np.bool_), nonexistent="NaT")
         skipped = every[zoned.isna()]
         beside = skipped[(skipped - hour).isin(hours) & (skipped + hour).isin(hours)]
@@ -292,6 +292,15 @@ def _skipped_hours(local: pd.Series) -> list[str]:
             )
             return [Message(f"{where}: if times are local, give ", Option.TIMEZONE)]
     return []
+
+
+def zone_that_repeats(ts_N: NDArray[np.int64]) -> str | None:
+    """Return a zone whose clocks repeat the hours of all these local times, in milliseconds [N]; None without one."""
+    local = pd.DatetimeIndex(ts_N.astype("datetime64[ms]"))
+    for name in CHANGING:
+        if local.tz_localize(ZoneInfo(name), ambiguous="NaT", nonexistent="shift_forward").isna().all():
+            return name
+    return None
 
 
 def _without_order(series_N: NDArray[np.int32], local: pd.Series, repeated_N: NDArray[np.bool_]) -> str:

@@ -189,6 +189,34 @@ def test_a_value_that_the_service_refuses_is_missing_and_it_is_said() -> None:
     assert "read as missing: 2 values infinite or beyond ±1e+100" in history.changes
 
 
+def test_series_whose_column_nobody_named_are_not_mistaken_for_readings() -> None:
+    """It asked for ticks, and forecast one of the shops."""
+    times = pd.date_range("2026-01-01", periods=40, freq="h")
+    shops = pd.concat([pd.DataFrame({"ds": times, "y": level, "shop": level}) for level in (1, 2, 3)])
+    said = "They differ in 'shop': if these are series of their own, name that column with id_col"
+    assert said in changed(read(shops.assign(y=shops.y + np.linspace(0, 1, 120)), id_col=None))
+    products = shops.assign(country="A", product=shops.shop.map({1: "a", 2: "b", 3: None}))[
+        ["country", "ds", "y", "product"]
+    ]
+    assert "make one column of 'country' and 'product', and name it with id_col" in changed(
+        read(products, id_col="country")
+    )
+    told = changed(read(shops.assign(reading=np.linspace(0, 1, 120))[["ds", "y", "reading"]], id_col=None))
+    assert "a model trained with ticks uses them all" in told
+
+
+def test_rows_of_the_hour_that_clocks_repeat_ask_for_the_zone() -> None:
+    """They asked for ticks, and an hour of every series was left out."""
+    times = pd.date_range("2025-10-20", "2025-11-03", freq="15min", tz="Europe/Berlin")
+    local = frame_of(times.tz_localize(None))
+    said = "They are from the hour that clocks repeat in Europe/Berlin: if times are local, give timezone"
+    assert said in changed(read(local))
+    assert changed(read(local, timezone="Europe/Berlin")) == ""
+    assert said not in changed(read(pd.concat([local, local.tail(1)])))
+    zoned = frame_of(times.tz_localize(None).tz_localize("UTC"))
+    assert said not in changed(read(zoned))
+
+
 # -- 27, 37: corrections, ids, indexes, parts ---------------------------------------------------------------------
 
 
