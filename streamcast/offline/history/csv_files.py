@@ -10,6 +10,7 @@ import pandas as pd
 from pandas.api.types import is_float_dtype
 
 from streamcast.errors import HistoryError
+from streamcast.wording import counted
 
 NAMES = (".csv", ".tsv")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -38,6 +39,10 @@ def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list
             changes.append(
                 f"{path.name} is not UTF-8: it was read as Windows-1252, as Western European programs write it"
             )
+        if (empty := frame.isna().all(axis=1)).any():
+            changes.append(f"{counted(int(empty.sum()), 'row')} without any value {'is' if empty.sum() == 1 else 'are'}"
+                           " left out")  # fmt: skip
+            frame = frame[~empty].reset_index(drop=True)
         if separator != ",":
             notes.append(f"columns are separated by {SEPARATORS.get(separator, repr(separator))}")
         return frame, separator != ","

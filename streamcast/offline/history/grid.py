@@ -24,7 +24,9 @@ MEANT = (
     *(n * unit for unit in (SECOND_MS, MINUTE_MS) for n in (1, 2, 5, 10, 15, 20, 30)),
     *(n * HOUR_MS for n in (1, 2, 3, 4, 6, 8, 12)), DAY_MS, WEEK_MS,
 )  # fmt: skip
-"""Bar lengths that people mean when steps scatter around them."""
+"""Bar lengths that people mean first when steps scatter around them."""
+WHOLE = (HOUR_MS, MINUTE_MS, SECOND_MS)
+"""Else they mean so many of these, such as 7 s or 3 min."""
 SCATTER = 0.02
 MOST, SURE, SOME = 0.95, 0.8, 0.1
 """Bars start where most rows do; a place that some rows share exactly is a start."""
@@ -192,9 +194,11 @@ def _guessed(steps: NDArray[np.int64]) -> int:
     if not len(steps):
         raise HistoryError(Option.FREQ, " cannot be guessed: no series has two different times; give it, such as 1h")
     median = _median(steps)
-    near = min(MEANT, key=lambda length: abs(length - median))
-    scattered = np.mean(steps == median) < 0.5 and abs(near - median) <= SCATTER * near
-    return near if scattered else median
+    if np.mean(steps == median) >= 0.5:
+        return median
+    nearest = min(MEANT, key=lambda length: abs(length - median))
+    meant = (nearest, *(round(median / unit) * unit for unit in WHOLE))
+    return next((length for length in meant if abs(length - median) <= SCATTER * length), median)
 
 
 def _months_apart(series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> Step | None:

@@ -233,8 +233,12 @@ def _inputs(
     kinds: Mapping[str, tuple[str, ...] | None], notes: list[str], changes: list[str],
 ) -> list[str]:  # fmt: skip
     """Return the columns besides those that are ``named``: the chosen ones, those of the model, or all others."""
-    if counters := row_counters(frame, [*named, *(columns or ())]):
-        changes.append(f"{', '.join(map(repr, counters))} is left out: it is a written index, not an input")
+    counters = row_counters(frame, [*named, *(columns or ())])
+    empty = [name for name in counters if frame[name].isna().all()]
+    if written := [name for name in counters if name not in empty]:
+        changes.append(f"{', '.join(map(repr, written))} is left out: it is a written index, not an input")
+    if empty:
+        notes.append(f"{counted(len(empty), 'column')} without a name or a value: left out")
     if columns is not None:
         return list(columns)
     inputs = list(frame.columns.drop([*dict.fromkeys(named), *counters]))

@@ -20,6 +20,9 @@ from streamcast.topics.epochs import UNITS, Unit
 from streamcast.wording import counted
 
 _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
+_DIGIT = r"\d"
+EXAMPLE = "%d.%m.%Y %H:%M"
+"""The form that a message shows where none is seen to read the times."""
 _OFFSET = re.compile(r"[+-]\d{2}:\d{2}$")
 UTC_NAMES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "+00:00", "-00:00", "UTC+00:00")
 _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -197,7 +200,7 @@ def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series
             Option.TIME_FORMAT, f" {time_format} has %p, AM or PM, and no %I, which reads the hours of such a clock:"
             " without it, 3 PM would be 3 in the morning",
         )  # fmt: skip
-    if not (timely := texts.str.contains(r"\d", regex=True)).all():  # pandas reads "now" as the time of its clock
+    if not (timely := texts.str.contains(_DIGIT)).all():  # pandas reads "now" as the time of its clock
         raise _unread(f"Time data {texts[~timely].iloc[0]} has no digits", texts, time_format)
     if utc:
         texts = texts.str.replace(r" (?:UTC|GMT)$", "Z", regex=True)
@@ -210,6 +213,8 @@ def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series
 def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampError:
     """Return the error for texts that are not of a form, with the forms that read all of them, or one as an example."""
     first = str(texts.iloc[0])
+    if time_format is not None and (others := _others(texts, time_format, fault)) is not None:
+        return others
     if time_format is None:
         expected = "expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00"
         fault, remedy = f"{fault}; {expected}; give ", (Option.TIME_FORMAT, " for another form, such as ")
@@ -224,7 +229,24 @@ def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampE
         case [one, other, *_]:
             return TimestampError(fault, *remedy, f"{one}, or {other}: these rows can be read either way")
     offset = time_format is not None and not _names_a_zone(time_format) and re.search(_ZONE, first) is not None
-    return TimestampError(fault, *remedy, f"{time_format}%z" if offset else "%d.%m.%Y %H:%M")
+    example = f"{time_format}%z" if offset else EXAMPLE
+    if example != time_format:
+        return TimestampError(fault, *remedy, example)
+    written = remedy[1].removesuffix(", such as ")
+    return TimestampError(fault, remedy[0], f"{written}, with all of their parts, or clean the column")
+
+
+def _others(texts: pd.Series, time_format: str, fault: str) -> TimestampError | None:
+    """Return the error for the first text that is not of a form which reads others; None if it reads none."""
+    times = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
+    unread = (times.isna() | ~texts.str.contains(_DIGIT)).to_numpy()
+    if unread.all():
+        return None
+    row = int(unread.argmax())
+    return TimestampError(
+        f"{texts.iloc[row]!r} in row {row + 1} is not of the form of ", Option.TIME_FORMAT, f" {time_format} ({fault}),"
+        f" as {counted(int((~unread).sum()), 'other')} are: write all times in one form, or leave out what is no time",
+    )  # fmt: skip
 
 
 def _forms(texts: pd.Series) -> list[str]:

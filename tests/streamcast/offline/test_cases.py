@@ -870,3 +870,37 @@ def test_a_few_codes_with_points_are_categories(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("\n".join(["ds;y;code", *(f"2025-01-{day:02};{day};1.{day % 2}00.000" for day in range(1, 9))]))
     assert read(path, id_col=None).categories == {"code": ("1.000.000", "1.100.000")}
+
+
+def test_rows_and_columns_that_excel_leaves_empty_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("ds;y;\n2026-01-01;1;\n2026-01-02;2;\n;;\n2026-01-03;3;\n;;\n")
+    history = read(path, id_col=None)
+    assert history.values_NC[:, 0].tolist() == [1, 2, 3]
+    assert changed(history) == "2 rows without any value are left out"
+    assert "1 column without a name or a value: left out" in history.notes
+
+
+@pytest.mark.parametrize("length", [7_000, 180_000, 45_000, 90_000, 25 * HOUR])
+def test_steps_that_scatter_are_bars_of_whole_seconds_minutes_or_hours(length: int) -> None:
+    """Around 7 s they were bars of 7022ms."""
+    random = np.random.default_rng(0)
+    ts_N = START + np.arange(500) * length + random.integers(0, length // 50, 500)
+    assert read(frame_of(ts_N)).freq_ms == length
+
+
+@pytest.mark.parametrize(
+    ("times", "form", "said"),
+    [
+        (
+            ["31.01.2026 23:00", "31.01.2026 24:00", "01.02.2026 01:00"], "%d.%m.%Y %H:%M",
+            "'31.01.2026 24:00' in row 2 is not of the form of time_format %d.%m.%Y %H:%M",
+        ),
+        (["31.01.2026 - 1", "01.02.2026 - 1"], "%d.%m.%Y %H:%M", "with all of their parts, or clean the column"),
+    ],
+)  # fmt: skip
+def test_the_form_that_does_not_read_times_is_not_recommended(times: list[str], form: str, said: str) -> None:
+    with pytest.raises(HistoryError) as refused:
+        read(pd.DataFrame({"ds": times, "y": 1.0}), id_col=None, time_format=form)
+    assert said in str(refused.value)
+    assert f"such as {form}" not in str(refused.value)
