@@ -37,7 +37,9 @@ def missing_bars(history: History, timezone: str, series: SeriesSpec | None = No
     more = f", and {counted(others, 'other series', 'other series')}" if others else ""
     most = longest_gap(series or SeriesSpec(columns=(Column(name=history.columns[0]),), freq=history.freq_ms))
     restarts = f"; a gap of more than {counted(most, 'bar')} restarts its series" if left_out_N.max() > most else ""
-    return [f"bars without a row between rows of their series count as missing: {', '.join(named)}{more}{restarts}"]
+    without = f"{', '.join(named)}{more}{restarts}"
+    forecasts = "Forecasts have all bars: leave out those that are never observed, such as closed days"
+    return [f"bars without a row between rows of their series count as missing: {without}. {forecasts}"]
 
 
 def longest_gap(series: SeriesSpec) -> int:

@@ -542,6 +542,15 @@ def test_a_season_that_was_given_is_not_said_to_be_missing() -> None:
     assert not [note for note in given if "no season was found" in note]
 
 
+def test_forecasts_of_closed_days_are_announced() -> None:
+    """A sum over the forecast of a week counted the Sunday that has no rows."""
+    days = pd.DataFrame({"ds": pd.date_range("2026-01-05", periods=84, freq="D"), "y": 1.0})
+    forecaster = Forecaster("zero", horizon=7, id_col=None).fit(days[days.ds.dt.day_of_week < 6])
+    assert "Forecasts have all bars: leave out those that are never observed" in "\n".join(forecaster.notes)
+    assert len(forecaster.predict(days[days.ds.dt.day_of_week < 6])) == 7
+    assert "Forecasts have all bars" not in "\n".join(forecaster.fit(days).notes)
+
+
 def test_notes_are_of_the_fit_and_of_the_frame_read_last(tmp_path: Path) -> None:
     hours = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=300, freq="h"), "y": np.arange(300.0) % 24})
     forecaster = Forecaster("zero", horizon=2, id_col=None).fit(hours.drop(range(50, 60)))
