@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,26 @@ def test_an_unknown_option_is_refused_with_what_was_expected(text: str, said: st
     with pytest.raises(SpecError) as caught:
         training_settings(TrainingOptions(more=assignments([text])))
     assert re.search(said, typed(*caught.value.args))
+
+
+def test_a_model_whose_folder_takes_no_more_is_kept_elsewhere(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
+    models.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(elsewhere))
+    (models / "wave").write_text("as on a full disk, nothing can be written here")
+    few = ("--option", "rows=8", "--option", "positions=64", "--option", "updates=10", "--epochs", 1)
+    wanted = ("train", data, "--name", "wave", "--horizon", 4, "--models", models, *few)
+    with pytest.raises(ModelError, match="cannot be saved in") as lost:
+        ran(*wanted)
+    (kept,) = elsewhere.glob("streamcast-*")
+    assert f"it is wave@1 in {kept} instead" in str(lost.value)
+    (models / "wave").unlink()
+    (models / "wave").mkdir()
+    (kept / "wave" / "1").rename(models / "wave" / "1")
+    assert load_model(models, "wave@1").facts["data"] == str(data)
 
 
 def test_several_networks_are_trained_shown_and_trained_on(data: Path, tmp_path: Path) -> None:

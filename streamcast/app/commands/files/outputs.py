@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from streamcast.errors import HistoryError, SettingsError
+from streamcast.errors import HistoryError, ModelError, SettingsError
+from streamcast.spec.folders import Model, save_model
 
 
 def require_writable(option: str, path: Path | None) -> None:
@@ -59,3 +63,28 @@ def require_folder(option: str, folder: Path) -> None:
         raise SettingsError(f"{option} is {folder}: {place} is a file; expected a folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise SettingsError(f"{option} is {folder}: this user may not write into {place}")
+
+
+def save_trained(folder: Path, name: str, model: Model, facts: Mapping[str, Any]) -> Model:
+    """Save a trained model as the next version of ``name``.
+
+    Raises ModelError where ``folder`` cannot take it, for example on a full disk.  The model is then in a temporary
+    folder, which the error names: a training may have taken hours.
+    """
+    try:
+        return save_model(folder, name, model.spec, model.network, facts)
+    except ModelError as error:
+        raise ModelError(f"{error}; {_saved_aside(folder, name, model, facts)}") from error
+
+
+def _saved_aside(folder: Path, name: str, model: Model, facts: Mapping[str, Any]) -> str:
+    """Save a model in a temporary folder; return in words where it is, or that it is lost, and what to do."""
+    try:
+        aside = Path(tempfile.mkdtemp(prefix="streamcast-"))
+        saved = save_model(aside, name, model.spec, model.network, facts)
+    except (OSError, ModelError) as error:
+        return f"nor in a temporary folder ({error}): make space and train again"
+    return (
+        f"it is {name}@{saved.version} in {aside} instead: use it with --models {aside}, or make space, and move"
+        f" {aside / name / saved.version} into {folder / name} with the number of its next version as its name"
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.files.outputs import require_folder
+from streamcast.app.commands.files.outputs import require_folder, save_trained
 from streamcast.app.commands.files.reading import mapping, read_history, read_outcomes, say
 from streamcast.app.gaps import missing_bars
 from streamcast.app.notes import spec_notes
@@ -30,7 +30,7 @@ from streamcast.offline.history.read import History
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.service.lanes import rehearse
-from streamcast.spec.folders import Model, load_model, require_name, save_model
+from streamcast.spec.folders import Model, load_model, require_name
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.wording import counted
 
@@ -75,7 +75,7 @@ def train(
         facts["from_last"] = start.trained_until
         if "whole_loss" in start.facts:
             facts["whole_loss"] = start.facts["whole_loss"]
-    saved = save_model(folder, name or (start.name if start else "model"), model.spec, model.network, facts)
+    saved = save_trained(folder, name or (start.name if start else "model"), model, facts)
     with compiling_said(), suppress(KeyboardInterrupt):
         rehearse(saved)  # compiles what serving needs besides, which the first start would wait for
     report_saved(saved, whole, data, folder, console)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streamcast.app.commands.files.outputs import require_folder
+from streamcast.app.commands.files.outputs import require_folder, save_trained
 from streamcast.app.commands.files.reading import mapping, read_history, say
 from streamcast.app.commands.files.train import chosen_spec, held_out, report_saved, say_choices
 from streamcast.app.commands.tables import lean
@@ -33,7 +33,7 @@ from streamcast.offline.training.options import Options
 from streamcast.offline.training.quality import compared_with_zero
 from streamcast.offline.training.run import Progress as TrainingProgress
 from streamcast.spec import zero
-from streamcast.spec.folders import Model, require_name, save_model
+from streamcast.spec.folders import Model, require_name
 from streamcast.wording import counted
 
 WIDTHS = (16, 32, 64, 128)
@@ -156,10 +156,8 @@ def tune(
         **search.best.facts, "quality": quality, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
         "tuned": search.drawn, "trials": len(ended(study)),
     }  # fmt: skip
-    report_saved(
-        save_model(folder, name, search.best.spec, search.best.network, facts), whole, data, folder, console,
-        time_limit="--trial-seconds",
-    )  # fmt: skip
+    saved = save_trained(folder, name, search.best, facts)
+    report_saved(saved, whole, data, folder, console, time_limit="--trial-seconds")
     if failed is not None:
         raise failed
     return 0
