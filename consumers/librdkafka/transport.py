@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -99,7 +100,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 "on_commit": self._on_positions,
             })  # fmt: skip
         if former:
-            started(former.clear)  # destroyed, see ``close``
+            started(partial(self._destroy, former))
 
         def on_assign(_member: Consumer, names: list[TopicPartition]) -> None:
             self._place({})  # nothing is fetched until ``seek``
@@ -199,10 +200,23 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
                 self._give_back()
             finally:
                 members, self._consumer = [self._consumer], None
-                if not ended_within(timeout_seconds, members.clear):
+                if not ended_within(timeout_seconds, partial(self._destroy, members)):
                     log.warning("A member did not end within %.0f s: this process goes on without it", timeout_seconds)
         self._drop_producer()
         super().close(timeout_seconds)
+
+    def _destroy(self, members: list[Consumer]) -> None:
+        """Destroy the only member of a list, which has the last reference to it; see ``close``.
+
+        A cooperative member that is destroyed while a rebalance waits for its next poll waits for the answer for ever,
+        and uses a whole core (librdkafka 2.16).  So a rebalance of either kind is answered first.
+        """
+        if self._cooperative:
+            with suppress(KafkaException):  # a client that has failed for good waits for no answer
+                members[0].incremental_assign([])
+            with suppress(KafkaException):
+                members[0].incremental_unassign([])
+        members.clear()
 
     def _await_described(self, names: set[str]) -> None:
         """Wait until the brokers describe new topics with their leaders; they know them only some time after."""

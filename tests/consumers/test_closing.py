@@ -53,6 +53,50 @@ MEMBERS_THAT_CLOSE_IN_A_REBALANCE = """
     print("all closed")
 """
 
+COOPERATIVE_MEMBERS_THAT_CLOSE_BEFORE_THEY_POLL_AN_ASSIGNMENT = """
+    import sys, time, uuid
+    from streamcast.consumers.librdkafka.transport import LibrdTransport
+    from streamcast.consumers.transport import Connection, TopicSpec
+
+    OPTIONS = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 300}
+
+    class Member:
+        def __init__(self, group, name):
+            connection = Connection(sys.argv[1], group, name, assignor="cooperative-sticky", options=OPTIONS)
+            self.transport, self.topic = LibrdTransport(connection), group
+            self.assigned = self.gone = False
+        def join(self):
+            self.transport.subscribe([self.topic], self)
+        def on_assigned(self, partitions):
+            self.assigned = True
+            self.transport.seek(dict.fromkeys(partitions, 0))
+        def on_revoked(self, partitions):
+            self.gone = True
+        on_lost = on_revoked
+
+    def poll(members, until):
+        deadline = time.monotonic() + 60
+        while not until():
+            assert time.monotonic() < deadline
+            for member in members:
+                member.transport.poll(0.02, 10)
+
+    groups = [uuid.uuid4().hex for _ in range(3)]
+    first, second = ([Member(group, name) for group in groups] for name in ("first", "second"))
+    for member in first:
+        member.transport.create([TopicSpec(member.topic, 2)])
+        member.join()
+    poll(first, until=lambda: all(member.assigned for member in first))
+    for member in second:
+        member.join()
+    for one, other in zip(first, second):
+        poll([one, other], until=lambda: one.gone)
+        poll([other], until=lambda: other.assigned)  # by now the client of the silent one has its assignment, too
+        one.transport.close(10)
+        other.transport.close(10)
+    print("all closed")
+"""
+
 A_CALL_THAT_KEEPS_THE_INTERPRETER = """
     import ctypes, threading, time
     from streamcast.consumers.health import guard_interpreter
@@ -78,3 +122,11 @@ def test_a_librdkafka_member_closes_in_the_middle_of_a_rebalance(kafka: str) -> 
     program = [sys.executable, "-c", dedent(MEMBERS_THAT_CLOSE_IN_A_REBALANCE), kafka]
     ended = subprocess.run(program, check=False, capture_output=True, text=True, timeout=150)
     assert ended.stdout == "all closed\n", ended.stderr
+
+
+@pytest.mark.kafka
+def test_a_cooperative_librdkafka_member_ends_although_an_assignment_waits_for_its_poll(kafka: str) -> None:
+    program = [sys.executable, "-c", dedent(COOPERATIVE_MEMBERS_THAT_CLOSE_BEFORE_THEY_POLL_AN_ASSIGNMENT), kafka]
+    ended = subprocess.run(program, check=False, capture_output=True, text=True, timeout=150)
+    assert ended.stdout == "all closed\n", ended.stderr
+    assert "did not end" not in ended.stderr
