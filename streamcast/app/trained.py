@@ -81,6 +81,8 @@ def _why_unmeasured(model: Model) -> str:
         return f"Nothing was measured: Ctrl-C ended the scoring; {remedy}."
     if "rows" not in facts:
         return f"Nothing was measured: this model was made without a history; {remedy}."
+    if "quality" not in facts or facts["quality"]:
+        return f"An earlier version of streamcast trained this model; its measures cannot be read: {remedy}."
     bars, season = spec.series.grid.bar(facts["last"]) - spec.series.grid.bar(facts["first"]) + 1, min(spec.seasons)
     if season > bars:
         longer = f"the season of {span_name(season, spec.series.freq)} ({counted(season, 'bar')}) is longer than"

@@ -95,7 +95,13 @@ class Recovery:
                 for lane, engine in self._engines.items():
                     engine.slab.restore(partition, of_lane(lane, arrays))
             except (SnapshotError, ValueError) as error:
-                log.error("snapshot %s is ignored: %s", path, error)
+                if isinstance(error, SnapshotError):
+                    log.error("snapshot %s is ignored: %s", path, error)
+                else:
+                    log.warning(
+                        "snapshot %s is passed over: another version of streamcast, with another layout of the state,"
+                        " wrote it (%s); the records are replayed instead, as long as the input has them", path, error,
+                    )  # fmt: skip
                 for engine in self._engines.values():
                     engine.slab.forget(partition)
                 if isinstance(error, StoreError):

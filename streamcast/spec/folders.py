@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from safetensors.torch import load, save
 from torch.overrides import TorchFunctionMode
 
@@ -40,6 +41,12 @@ LARGEST_SPEC = 4 << 20
 LARGEST_WEIGHTS = 4 << 30
 MOST_NUMBERS, SPARE_NUMBERS = 16, 1_000_000
 """How many numbers a network may write while it is built, for each of its weights and besides; usually 5."""
+MOST_FAULTS, MOST_SHOWN = 4, 40
+"""How many faults of a spec a message names, and how many characters of a wrong value it shows."""
+OF_ANOTHER_VERSION = (
+    "its files are as they were saved, so a later version of streamcast may have saved them: run that version here, or"
+    " train the model with this one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +204,8 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
     try:
         spec = ModelSpec.model_validate_json(document)
     except ValidationError as error:
-        raise ModelError(f"{folder / SPEC}: {error}") from error
+        faults = "; ".join(map(_sentence, error.errors(include_url=False)[:MOST_FAULTS]))
+        raise ModelError(f"{folder / SPEC} cannot be read: {faults}; {OF_ANOTHER_VERSION}") from error
     try:
         tensors = load(weights)
     except Exception as error:  # safetensors raises its own, unexported type
@@ -206,6 +214,8 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
     try:
         with _Building(SPARE_NUMBERS + MOST_NUMBERS * numbers):
             network = new_network(spec)
+    except ModelError as error:
+        raise ModelError(f"{folder / SPEC} cannot be read: {error}; {OF_ANOTHER_VERSION}") from error
     except (_TooLarge, RuntimeError) as error:  # RuntimeError: one matrix larger than all memory
         raise ModelError(
             f"{folder}: the weights do not fit the spec: its network is much larger than the {numbers:,} numbers of the"
@@ -333,6 +343,16 @@ def _versions(folder: Path) -> list[int]:
     return (
         [int(p.name) for p in folder.iterdir() if p.is_dir() and VERSION.fullmatch(p.name)] if folder.is_dir() else []
     )
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    """Return one fault of a spec in words: where it is, the value, and what was expected."""
+    place = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"it has {place}, which this version of streamcast does not know"
+    if not place:
+        return fault["msg"]
+    return f"{place} is {repr(fault['input'])[:MOST_SHOWN]}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -130,6 +130,7 @@ HISTORY = {"rows": 100, "first": 0, "last": 99 * 3_600_000, "quality": None}
             {**HISTORY, "unscored": "interrupted"}, 24,
             "Nothing was measured: Ctrl-C ended the scoring; run a backtest on a file.",
         ),
+        ({"rows": 100, "first": 0, "last": 99 * 3_600_000}, 24, "An earlier version of streamcast trained this model"),
         (HISTORY, 168, "the season of 1 week (168 bars) is longer than the history (100 bars); run a backtest"),
         (HISTORY, 100, "The history is too short to say how good the model is: run a backtest on later data."),
     ],

@@ -20,6 +20,7 @@ from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault, MemoryTransport
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Fenced, InDoubt, Outgoing, Partition
 from streamcast.errors import ServiceError
+from streamcast.service import snapshots
 from streamcast.service.assignment import Start
 from streamcast.service.service import Service
 from streamcast.service.skipping import skip
@@ -390,6 +391,23 @@ def test_a_snapshot_makes_up_for_records_that_are_gone(stand: Stand) -> None:
     stand.serve()
     assert sources(stand) == list(range(20))
     assert all(answer["warm"] for answer in answers(stand)[10:])
+
+
+def test_a_snapshot_with_the_layout_of_another_version_is_replaced_by_a_replay(
+    stand: Stand, caplog: pytest.LogCaptureFixture
+) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.stop()
+    (path,) = stand.folder.rglob("*.snapshot")
+    header, arrays = snapshots.decode(path.read_bytes())
+    path.write_bytes(snapshots.encode(header, {**arrays, "champion/later": arrays["champion/seen"]}))
+    stand.observe("a", *TEN)
+    with caplog.at_level(logging.WARNING, "streamcast"):
+        stand.serve()
+    assert sources(stand) == list(range(20))
+    (said,) = caplog.messages
+    assert "another version of streamcast, with another layout of the state, wrote it" in said
 
 
 @pytest.mark.parametrize("gone", [4, 10])

@@ -273,6 +273,26 @@ def test_a_spec_that_does_not_fit_its_weights_or_is_none_is_refused(root: Path, 
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema_version": 4}, "schema_version is 4: input should be 1, 2 or 3"),
+        ({"surprise": 1}, "it has surprise, which this version of streamcast does not know"),
+        ({"online": {"wonder": True}}, "it has online.wonder, which this version of streamcast does not know"),
+        ({"network": {"kind": "later"}}, "model.kind is 'later'"),
+        ({"network": {"kind": "gru", "gadget": 1}}, "'gadget'"),
+    ],
+)
+def test_a_model_of_a_later_version_is_refused_with_what_to_do(root: Path, changes: dict[str, Any], said: str) -> None:
+    rewrite(root / "load" / "1", spec=_changed(**changes))
+    with pytest.raises(ModelError) as refused:
+        load_model(root, "load")
+    message = str(refused.value)
+    assert said in message
+    assert "a later version of streamcast may have saved them: run that version here" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
     "weights",
     [
         b"",
