@@ -11,13 +11,16 @@ from streamcast.wording import counted
 
 MOST_NAMED = 3
 """Series that a note names."""
+CLOSED, TIMES_CLOSED = 0.05, 8
+"""From this share of the bars and so many stretches on, those without a row may be times at which nothing happens."""
 
 
 def missing_bars(history: History, timezone: str, series: SeriesSpec | None = None) -> list[str]:
-    """Return a note on the bars without a row between the first and the last row of a series; none if there are none.
+    """Return notes on the bars without a row between the first and the last row of a series; none if there are none.
 
     Of each series it has the number and the longest stretch, with the time after which that begins, in ``timezone``.
-    If a stretch is so long that its series restarts, it says so: by ``series``, else by what a new model has.
+    If a stretch is so long that its series restarts, it says so: by ``series``, else by what a new model has.  Where
+    many bars have no row, a second note says that forecasts have them all.
     """
     bar_N = history.grid.bar(history.ts_N)
     order_N = np.argsort(history.series_N, kind="stable")
@@ -37,9 +40,10 @@ def missing_bars(history: History, timezone: str, series: SeriesSpec | None = No
     more = f", and {counted(others, 'other series', 'other series')}" if others else ""
     most = longest_gap(series or SeriesSpec(columns=(Column(name=history.columns[0]),), freq=history.freq_ms))
     restarts = f"; a gap of more than {counted(most, 'bar')} restarts its series" if left_out_N.max() > most else ""
-    without = f"{', '.join(named)}{more}{restarts}"
-    forecasts = "Forecasts have all bars: leave out those that are never observed, such as closed days"
-    return [f"bars without a row between rows of their series count as missing: {without}. {forecasts}"]
+    found = [f"bars without a row between rows of their series count as missing: {', '.join(named)}{more}{restarts}"]
+    if (left_out_N > 0).sum() >= TIMES_CLOSED and missing_K.sum() >= CLOSED * (missing_K.sum() + len(bar_N)):
+        found.append("forecasts have all bars: leave out those that are never observed, such as closed days")
+    return found
 
 
 def longest_gap(series: SeriesSpec) -> int:

@@ -546,9 +546,9 @@ def test_forecasts_of_closed_days_are_announced() -> None:
     """A sum over the forecast of a week counted the Sunday that has no rows."""
     days = pd.DataFrame({"ds": pd.date_range("2026-01-05", periods=84, freq="D"), "y": 1.0})
     forecaster = Forecaster("zero", horizon=7, id_col=None).fit(days[days.ds.dt.day_of_week < 6])
-    assert "Forecasts have all bars: leave out those that are never observed" in "\n".join(forecaster.notes)
+    assert "forecasts have all bars: leave out those that are never observed" in "\n".join(forecaster.notes)
     assert len(forecaster.predict(days[days.ds.dt.day_of_week < 6])) == 7
-    assert "Forecasts have all bars" not in "\n".join(forecaster.fit(days).notes)
+    assert "forecasts have all bars" not in "\n".join(forecaster.fit(days).notes)
 
 
 def test_notes_are_of_the_fit_and_of_the_frame_read_last(tmp_path: Path) -> None:
