@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import wraps
 from types import NoneType, UnionType
 from typing import ParamSpec, TypeVar, get_args, get_origin
 
 import numpy as np
+import pandas as pd
 
 from streamcast.models.spec import SpecError, fits, nearest
+from streamcast.spec.model_spec import format_duration
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,8 +28,8 @@ WORDS: Mapping[object, str] = {
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Return a function whose arguments are of the kinds that it names: one item where it wants a list is a list.
 
-    NumPy's numbers and arrays are Python's.  It raises SpecError for an argument of another kind, TypeError for one
-    that is unknown or missing.
+    NumPy's numbers and arrays are Python's, and durations and steps of pandas are texts such as 1h.  It raises
+    SpecError for an argument of another kind, TypeError for one that is unknown or missing.
     """
     signature = inspect.signature(function)
     wanted = {
@@ -86,12 +89,22 @@ def _argument(name: str, value: object, hint: object, default: object) -> object
 
 
 def _plain(value: object) -> object:
-    """Return NumPy's numbers as Python's, and what holds several items as a list."""
+    """Return NumPy's numbers as Python's, durations and pandas' steps as texts, and several items as a list."""
+    if isinstance(value, timedelta | np.timedelta64):
+        return _duration(pd.Timedelta(value), value)
+    if isinstance(value, pd.offsets.BaseOffset):
+        return value.freqstr
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, str | bytes | Mapping | Callable) or not isinstance(value, Iterable):
         return value
     return [_plain(item) for item in value]
+
+
+def _duration(length: pd.Timedelta, given: object) -> object:
+    """Return a length of whole milliseconds as a text such as 1h, any other as it was given."""
+    milliseconds, rest = divmod(length, pd.Timedelta(milliseconds=1))
+    return given if rest else format_duration(milliseconds)
 
 
 def _in_words(hint: object) -> str:

@@ -26,7 +26,7 @@ from streamcast.app.frames import UNNAMED, Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.moments import moment
 from streamcast.app.notes import spec_notes
-from streamcast.app.specs import faults_in_words, require_networks, require_target
+from streamcast.app.specs import faults_in_words, knows_ahead, require_networks, require_target
 from streamcast.app.stream import Stream, compiling_logged
 from streamcast.app.trained import measured, unfinished
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, TrainingWarning
@@ -61,20 +61,20 @@ class Forecaster:
 
     ``model`` is a name from the model zoo, a network spec, or ``"zero"``: a model without a network, which trains
     nothing.  ``horizon`` is how many bars are forecast; the intervals follow from ``quantiles`` (default: 0.1, 0.5 and
-    0.9), or from ``level`` in percent, such as ``[80, 95]``.  ``freq`` is a bar length such as ``"1h"`` (default: the
-    median time between rows).  With ``ticks``, rows are raw readings, several per bar: ``aggregates`` (column to
-    reducer) makes a bar of them, and a bar waits ``grace`` for late readings.  ``season`` is a length in bars or a
-    duration such as ``"1d"``, or several.  ``timezone`` is that of times that name none, also in the frames that come
-    back, and of the model's calendar; ``time_format`` is the form of times that are no ISO 8601.  ``holidays`` is a
-    country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is published in advance, and no
-    forecast lies below ``lower``.  ``transform`` is the scale of the target on which the model learns: ``"sqrt"``,
-    ``"log"`` or ``"none"`` (default: found from the data).  ``online`` has fields of the online layer, such as
-    ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several times faster, worse
-    forecasts.  ``members`` networks are trained one after the other, and their mean forecasts: better, at so many
-    times the network's cost (default: 3 where bars are a day or longer, else 1).  ``options`` are those of training,
-    such as ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and ``target_col`` name the columns of every frame,
-    unless a method is given others; None or "" as ``id_col`` is one series.  All other parts of the model spec are
-    chosen from the data.
+    0.9), or from ``level`` in percent, such as ``[80, 95]``.  ``freq`` is a bar length such as ``"1h"`` or
+    ``pd.Timedelta("1h")`` (default: the median time between rows).  With ``ticks``, rows are raw readings, several per
+    bar: ``aggregates`` (column to reducer) makes a bar of them, and a bar waits ``grace`` for late readings.
+    ``season`` is a length in bars or a duration such as ``"1d"``, or several.  ``timezone`` is that of times that name
+    none, also in the frames that come back, and of the model's calendar; ``time_format`` is the form of times that are
+    no ISO 8601.  ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is
+    published in advance, and no forecast lies below ``lower``.  ``transform`` is the scale of the target on which the
+    model learns: ``"sqrt"``, ``"log"`` or ``"none"`` (default: found from the data).  ``online`` has fields of the
+    online layer, such as ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several
+    times faster, worse forecasts.  ``members`` networks are trained one after the other, and their mean forecasts:
+    better, at so many times the network's cost (default: 3 where bars are a day or longer, else 1).  ``options`` are
+    those of training, such as ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and ``target_col`` name the
+    columns of every frame, unless a method is given others; None or "" as ``id_col`` is one series.  All other parts of
+    the model spec are chosen from the data.
 
     Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
     those that come back are of pandas.
@@ -207,6 +207,7 @@ class Forecaster:
             history = read(
                 frame, id_col=names.id_col, time_col=names.time_col, target_col=names.target_col, freq=self._freq,
                 ticks=self._choices["mode"] == "ticks", timezone=self._timezone, time_format=self._time_format,
+                known=knows_ahead(self._choices["known"], self._choices["network"], plain=self._choices["plain"]),
             )  # fmt: skip
             self._read(history)
             with faults_in_words():
@@ -391,7 +392,8 @@ class Forecaster:
 
     def _history(self, frame: pd.DataFrame, names: Names) -> History:
         """Read a frame as the model's series."""
-        spec = (self._spec or self.model.spec).series
+        whole = self._spec or self.model.spec
+        spec = whole.series
         inputs = [column.name for column in spec.columns[1:]]
         target = names.target_col
         if target != spec.target and list(frame.columns).count(target) == 1:
@@ -399,7 +401,7 @@ class Forecaster:
         history = read(
             frame, id_col=names.id_col, time_col=names.time_col, target_col=target, columns=inputs, freq=spec.freq,
             ticks=spec.mode == "ticks", timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset,
-            calendar=spec.calendar, kinds=spec.kinds,
+            calendar=spec.calendar, kinds=spec.kinds, known=bool(whole.known_columns),
         )  # fmt: skip
         self._read(history)
         return history

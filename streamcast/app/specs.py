@@ -34,6 +34,11 @@ def faults_in_words() -> Iterator[None]:
         raise _wrong_spec(error) from None
 
 
+def knows_ahead(known: Sequence[str], network: str | Mapping[str, Any], *, plain: bool) -> bool:
+    """Whether a new model reads what is known ahead: one that is plain, or has no network, does not."""
+    return bool(known) and not plain and network not in zero.AS_NETWORK
+
+
 def require_target(history: History) -> None:
     """Raise HistoryError for a history without any value of its target."""
     if not np.isfinite(history.values_NC[:, 0]).any():

@@ -131,11 +131,19 @@ def training_line(model: Model) -> str:
         began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
     went = f"the validation loss went from {began} to {facts['validation_loss']:.4f}"
     took = f"({facts['seconds']:.0f} s; {ENDED[facts['stopped']]})"
-    if "from" in facts and not facts["best_epoch"]:
-        took += f"; no epoch was better, so the weights are those of {facts['from']}"
+    if facts.get("whole_epochs", 1) and not facts["best_epoch"]:
+        first = f"of {facts['from']}" if "from" in facts else "before it"
+        took += f"; no epoch was better, so the weights are those {first}"
     if losses := facts.get("member_losses"):
         there, asked = len(losses), facts["members_asked"]
         networks = counted(asked, "network") if there == asked else f"{there} of {counted(asked, 'network')}"
         alone = f" together, {', '.join(f'{loss:.4f}' for loss in losses)} alone" if there > 1 else ""
         return f"{networks}, {parameters:,} parameters in all; {went}{alone} {took}"
-    return f"{parameters:,} parameters; {went} in epoch {facts['best_epoch']} of {facts['epochs']} {took}"
+    return f"{parameters:,} parameters; {went}{_when(facts)} {took}"
+
+
+def _when(facts: Mapping[str, Any]) -> str:
+    """Return the epoch that did best; nothing where none was finished, or none was better."""
+    if not facts.get("whole_epochs", 1) or not facts["best_epoch"]:
+        return ""
+    return f" in epoch {facts['best_epoch']} of {facts['epochs']}"

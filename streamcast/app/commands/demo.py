@@ -162,6 +162,8 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     with Live(_summary(telemetry, sending), console=console, refresh_per_second=2) as live:
         while not stop.wait(0.5) and time.monotonic() < until:
             live.update(_summary(telemetry, sending))
+    if not console.is_terminal:
+        console.print()  # ends the last line of the table
     stop.set()
     serving.join(15.0)
     page.close()

@@ -59,7 +59,7 @@ class Columns:
     time_format: Annotated[
         str | None,
         typer.Option(
-            help="Form of the times, such as %d.%m.%Y %H:%M.", show_default="the model's, else ISO 8601 or epoch"
+            help="Form of the times, such as '%d.%m.%Y %H:%M'.", show_default="the model's, else ISO 8601 or epoch"
         ),
     ] = None
     timezone: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -20,19 +21,23 @@ _HEAD_LINES = 20
 def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list[str]) -> tuple[pd.DataFrame, bool]:
     """Return a CSV file as a frame, the ``texts`` columns as texts, and whether commas may be decimal commas.
 
-    Where they may be, columns whose points may stand between thousands are texts, too.
+    Where they may be, columns whose points may stand between thousands are texts, too.  The index of the frame counts
+    the rows of the file below its header, empty ones included, which are left out.
     Raises OSError, ValueError or HistoryError.
     """
     for encoding in _encodings(path):
         try:
             head = _head(path, encoding)
-            named = head[0].removeprefix("sep=") if head[0].startswith("sep=") else None
-            if "\0" in head[0]:
+            header = _first(head)
+            named = head[header].removeprefix("sep=") if head[header].startswith("sep=") else None
+            if "\0" in head[header]:
                 raise HistoryError(f"{path} looks like UTF-16 without a byte order mark: save it as CSV in UTF-8")
-            separator = named or _separator(head[0])
-            frame = _frame(path, separator, encoding, texts, first=1 if named else 0)
+            separator = named or _separator(head[header])
+            header += 1 if named else 0
+            frame = _frame(path, separator, encoding, texts, header)
             if separator != "," and (pointed := [str(name) for name in frame if _may_have_thousands(frame[name])]):
-                frame = _frame(path, separator, encoding, [*texts, *pointed], first=1 if named else 0)
+                frame = _frame(path, separator, encoding, [*texts, *pointed], header)
+            frame.columns = pd.Index(_names(path, separator, encoding, header, frame.columns))
         except UnicodeError:
             continue
         if encoding == "cp1252":
@@ -40,20 +45,71 @@ def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list
                 f"{path.name} is not UTF-8: it was read as Windows-1252, as Western European programs write it"
             )
         if (empty := frame.isna().all(axis=1)).any():
-            changes.append(f"{counted(int(empty.sum()), 'row')} without any value {'is' if empty.sum() == 1 else 'are'}"
-                           " left out")  # fmt: skip
-            frame = frame[~empty].reset_index(drop=True)
+            notes.append(f"{counted(int(empty.sum()), 'row')} without any value {'is' if empty.sum() == 1 else 'are'}"
+                         " left out")  # fmt: skip
+            frame = _whole(frame[~empty])
         if separator != ",":
             notes.append(f"columns are separated by {SEPARATORS.get(separator, repr(separator))}")
         return frame, separator != ","
     raise HistoryError(f"{path} is neither UTF-8 nor UTF-16 nor Windows-1252: save it as CSV in UTF-8")
 
 
-def _frame(path: Path, separator: str, encoding: str, texts: Collection[str], *, first: int) -> pd.DataFrame:
+def header_hint(path: Path) -> str:
+    """Return a sentence that names the line of a CSV file's header where other lines are above it; '' if none are."""
+    for encoding in _encodings(path):
+        try:
+            head = _head(path, encoding)
+        except UnicodeError:
+            continue
+        found = max(((*_widest(head, separator), separator) for separator in SEPARATORS), key=lambda one: one[0])
+        width, line, separator = found
+        names = _fields(head[line], separator)
+        if width > 1 and line > _first(head) and not any(name[:1].isdigit() or name[:1] in "+-" for name in names):
+            return (
+                f". Its header seems to be in line {line + 1}, {', '.join(names)}: remove the {counted(line, 'line')}"
+                " above it"
+            )
+        return ""
+    return ""
+
+
+def _widest(head: list[str], separator: str) -> tuple[int, int]:
+    """Return the most fields of a line, and the place of the first line that has them."""
+    widths = [len(_fields(line, separator)) for line in head]
+    return max(widths), widths.index(max(widths))
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    """Return the fields of a line that are not empty."""
+    return [field.strip() for field in next(csv.reader([line], delimiter=separator), []) if field.strip()]
+
+
+def _frame(path: Path, separator: str, encoding: str, texts: Collection[str], header: int) -> pd.DataFrame:
     return pd.read_csv(
-        path, sep=separator, skiprows=first, encoding=encoding, dtype=dict.fromkeys(texts, str), low_memory=False,
-        keep_default_na=False, na_values=[""],
+        path, sep=separator, skiprows=header, encoding=encoding, dtype=dict.fromkeys(texts, str), low_memory=False,
+        keep_default_na=False, na_values=[""], skip_blank_lines=False,
     )  # fmt: skip
+
+
+def _names(path: Path, separator: str, encoding: str, header: int, columns: pd.Index) -> list[str]:
+    """Return the names of columns as the file has them: of two with one name, pandas calls the second another."""
+    written: pd.Series = pd.read_csv(
+        path, sep=separator, skiprows=header, encoding=encoding, header=None, nrows=1, dtype=str, keep_default_na=False,
+        skip_blank_lines=False,
+    ).iloc[0]  # fmt: skip
+    if len(written) != len(columns):
+        return list(columns)
+    return [name or unnamed for name, unnamed in zip(written, columns, strict=True)]
+
+
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame whose whole numbers have no decimal point, which those beside an empty row have."""
+    whole = {
+        name: "int64"
+        for name, column in frame.items()
+        if is_float_dtype(column) and column.notna().all() and (column % 1 == 0).all()
+    }
+    return frame.astype(whole)
 
 
 def _may_have_thousands(column: pd.Series) -> bool:
@@ -79,8 +135,18 @@ def _encodings(path: Path) -> Iterator[str]:
 
 def _head(path: Path, encoding: str) -> list[str]:
     """Return the first lines as they are; raises ValueError for an empty file."""
-    lines = pd.read_csv(path, sep="\x01", header=None, nrows=_HEAD_LINES, encoding=encoding, quoting=3, dtype=str)
-    return lines[0].fillna("").tolist()
+    lines = pd.read_csv(
+        path, sep="\x01", names=["line"], nrows=_HEAD_LINES, encoding=encoding, quoting=csv.QUOTE_NONE, dtype=str,
+        skip_blank_lines=False,
+    )["line"].fillna("").tolist()  # fmt: skip
+    if not any(lines):
+        raise ValueError("it is empty")
+    return lines
+
+
+def _first(head: list[str]) -> int:
+    """Return the place of the first line that is not empty."""
+    return next((place for place, line in enumerate(head) if line), 0)
 
 
 def _separator(line: str) -> str:

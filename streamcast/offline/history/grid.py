@@ -89,6 +89,8 @@ def grid_of(
     _mention_weekends(ts_N, found, timezone)
     _mention_other_steps(keys, series_N, ts_N, found)
     _mention_shared_bars(series_N, ts_N, found)
+    if found.grid.calendar:
+        _mention_places(ts_N, found)
     return found
 
 
@@ -104,8 +106,9 @@ def grid_of_ticks(ts_N: NDArray[np.int64], freq: str | int | None, timezone: str
 def grid_of_model(grid: Grid, keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> Found:
     """Return the grid of an existing model, with what it does to samples."""
     found = Found(grid)
-    _mention_other_steps(keys, series_N, ts_N, found)
+    _mention_other_steps(keys, series_N, ts_N, found, of_model=True)
     _mention_shared_bars(series_N, ts_N, found)
+    _mention_places(ts_N, found)
     return found
 
 
@@ -318,17 +321,29 @@ def _mention_weekends(ts_N: NDArray[np.int64], found: Found, timezone: str) -> N
 
 
 def _mention_other_steps(
-    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found
+    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found, *, of_model: bool = False
 ) -> None:
+    """Say so where series have most rows two bars or more apart: some of them, or all of them."""
     rows = pd.Series(ts_N).groupby(series_N)
     median_K = rows.diff().groupby(series_N).quantile(0.5, interpolation="lower")
     slow = median_K[(median_K >= 2 * found.grid.freq) & (rows.size() > 2)]
-    if len(slow):
+    if slow.empty:
+        return
+    length = format_duration(int(slow.iloc[0]))
+    if len(slow) < len(keys):
         found.changes.append(
-            f"{len(slow):,} of {len(keys):,} series have longer steps than bars of {found.bar},"
-            f" such as {keys[int(slow.index[0])]!r} with {format_duration(int(slow.iloc[0]))}: the bars between count"
-            " as missing. Give these series a file and a model of their own"
+            f"{len(slow):,} of {len(keys):,} series {'has' if len(slow) == 1 else 'have'} longer steps than bars of"
+            f" {found.bar}, such as {keys[int(slow.index[0])]!r} with {length}: the bars between count as missing. Give"
+            " these series a file and a model of their own"
         )
+        return
+    most = format_duration(_median(_steps(series_N, ts_N)))
+    said = f"rows are {most} apart, and bars are {found.bar}: the bars between count as missing"
+    found.changes.append(
+        f"{said}. Give rows of every {found.bar}, or train a new model on these"
+        if of_model
+        else Message(f"{said}. Give ", Option.FREQ, f" {most}, or leave it out")
+    )
 
 
 def _mention_shared_bars(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found) -> None:
@@ -338,11 +353,25 @@ def _mention_shared_bars(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], f
             f"{shared:,} of {len(ts_N):,} rows share a bar of {found.bar} with an earlier row of their series, and"
             " the first counts: a model trained with a shorter ", Option.FREQ, ", or with ", Option.TICKS, ", uses all",
         ))  # fmt: skip
-    if found.grid.calendar and (beside := int((found.grid.start(bar_N) != ts_N).sum())):
-        found.notes.append(
-            f"{beside:,} of {len(ts_N):,} rows do not lie at the start of their bar of {found.bar}: forecasts carry"
-            " the starts of bars"
+
+
+def _mention_places(ts_N: NDArray[np.int64], found: Found) -> None:
+    """Say so where rows do not lie at the start of their bars, and warn where all lie at one other place."""
+    start_N = found.grid.start(found.grid.bar(ts_N))
+    later_N = ts_N - start_N
+    if not (beside := int((later_N > 0).sum())):
+        return
+    if later_N.min() == later_N.max():
+        found.changes.append(
+            f"no row lies at the start of its bar of {found.bar}, all lie {format_duration(int(later_N[0]))} after it,"
+            f" such as {_words(int(ts_N[-1]))} in the bar of {_words(int(start_N[-1]))} UTC: forecasts carry the starts"
+            " of bars, so their times are not those of these rows"
         )
+        return
+    found.notes.append(
+        f"{beside:,} of {len(ts_N):,} rows do not lie at the start of their bar of {found.bar}: forecasts carry the"
+        " starts of bars"
+    )
 
 
 def _example(ts_N: NDArray[np.int64], grid: Grid, timezone: str) -> str:

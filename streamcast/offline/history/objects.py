@@ -77,6 +77,6 @@ def _refused(column: pd.Series, row: int, *, target: bool) -> HistoryError:
         holds, remedy = f"objects of type {type(value).__name__}", "give one value a row"
     leave_out = () if target else (", or leave the column out of ", Option.COLUMNS)
     return HistoryError(
-        f"column {name!r} holds {holds}, such as {shown} in row {row + 1}; expected numbers"
+        f"column {name!r} holds {holds}, such as {shown} in row {column.index[row] + 1}; expected numbers"
         f"{'' if target else ' or texts'}: {remedy}", *leave_out,
     )  # fmt: skip

@@ -112,6 +112,7 @@ def read(
     offset_ms: int | None = None,
     calendar: Calendar | None = None,
     kinds: Mapping[str, tuple[str, ...] | None] | None = None,
+    known: bool = False,
 ) -> History:
     """Read observations; ``id_col`` None means one series, named after the target.
 
@@ -120,8 +121,9 @@ def read(
     is the zone of naive times and of days, weeks and months.  ``time_format`` is a strftime pattern for times that are
     not ISO 8601.  ``ticks`` means raw readings, any number a bar; they need a ``freq``.  ``offset_ms`` and ``calendar``
     are where a model's bars start (default: where the rows show), and ``kinds`` has the categories of its columns, None
-    for numbers: columns that a model has not are left out, with a note, unless ``columns`` names them.  Of rows with
-    one series and time the last counts, unless they are ticks.
+    for numbers: columns that a model has not are left out, with a note, unless ``columns`` names them.  ``known`` says
+    that some inputs are known ahead, so that forecasts begin after the last target.  Of rows with one series and time
+    the last counts, unless they are ticks.
     Raises HistoryError when the source cannot be read as observations, SettingsError for an unknown time zone.
     """
     if ticks and freq is None:
@@ -156,10 +158,10 @@ def read(
         local = timezone in UTC_NAMES and not written.zoned and written.unit is None
         order = corrected(order, frame, series_N, ts_N, id_col, inputs, changes, local=local)
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
-    known = None if offset_ms is None else Grid(bar_length(freq), offset_ms, calendar)
-    found_grid = _grid(keys, series_N, ts_N, freq, timezone, known, ticks=ticks)
+    own = None if offset_ms is None else Grid(bar_length(freq), offset_ms, calendar)
+    found_grid = _grid(keys, series_N, ts_N, freq, timezone, own, ticks=ticks)
     refuse_a_row_far_away(keys, series_N, ts_N, found_grid)
-    _mention_targets(keys, series_N, values_NC[:, 0], notes, changes)
+    _mention_targets(keys, series_N, values_NC[:, 0], notes, changes, known=known)
     grid = found_grid.grid
     if written.zoned and not ticks and not kinds:
         _mention_days_of_another_zone(ts_N, grid, changes)
@@ -254,11 +256,11 @@ def _inputs(
 
 def _grid(
     keys: tuple[str, ...], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None, timezone: str,
-    known: Grid | None, *, ticks: bool,
+    own: Grid | None, *, ticks: bool,
 ) -> Found:  # fmt: skip
-    """Return the grid of rows in order of time: the ``known`` one of a model, else the one that the rows show."""
-    if known is not None:
-        return Found(known) if ticks else grid_of_model(known, keys, series_N, ts_N)
+    """Return the grid of rows in order of time: a model's ``own`` one, else the one that the rows show."""
+    if own is not None:
+        return Found(own) if ticks else grid_of_model(own, keys, series_N, ts_N)
     if ticks:
         return Found(grid_of_ticks(ts_N, freq, timezone))
     return grid_of(keys, series_N, ts_N, freq, timezone)
@@ -286,15 +288,15 @@ def _keys(
         return (target_col,), np.zeros(len(frame), np.int32)
     ids = frame[id_col]
     if ids.isna().any():
-        row = int(np.flatnonzero(ids.isna())[0]) + 1
+        row = ids.index[ids.isna()][0] + 1
         raise HistoryError(f"column {id_col!r} is empty in row {row}; expected a series' name in every row")
     texts = ids_of(ids, notes)
     length_N = texts.str.len()
     if (wrong := (length_N < 1) | (length_N > LONGEST_KEY)).any():
-        row = int(np.flatnonzero(wrong)[0])
+        place = int(np.flatnonzero(wrong)[0])
         raise HistoryError(
-            f"column {id_col!r} has a name of {length_N.iloc[row]:,} characters in row {row + 1}; expected 1 to"
-            f" {LONGEST_KEY}, as a record's key has"
+            f"column {id_col!r} has a name of {length_N.iloc[place]:,} characters in row {ids.index[place] + 1};"
+            f" expected 1 to {LONGEST_KEY}, as a record's key has"
         )
     codes, keys = pd.factorize(texts.to_numpy(object), sort=True)
     return tuple(keys), codes.astype(np.int32)
@@ -325,19 +327,25 @@ def _mention_days_of_another_zone(ts_N: NDArray[np.int64], grid: Grid, changes: 
 
 def _mention_targets(
     keys: tuple[str, ...], series_N: NDArray[np.int32], target_N: NDArray[np.float64],
-    notes: list[str], changes: list[str],
+    notes: list[str], changes: list[str], *, known: bool,
 ) -> None:  # fmt: skip
-    """Note series without any target, and rows after the last target of their series."""
+    """Note series without any target, and rows after the last target, which may say what is ``known`` ahead."""
     last_K = np.full(len(keys), -1)
     given_N = np.flatnonzero(~np.isnan(target_N))
     np.maximum.at(last_K, series_N[given_N], given_N)
     if never := int((last_K < 0).sum()):
-        changes.append(f"{never:,} series, such as {keys[int(last_K.argmin())]!r}, have no target at all")
+        named = repr(keys[int(last_K.argmin())])
+        which = f"series {named} has" if never == 1 else f"{never:,} series, such as {named}, have"
+        changes.append(f"{which} no target at all")
     after_N = (np.arange(len(target_N)) > last_K[series_N]) & (last_K[series_N] >= 0)
     if after_N.any():
         notes.append(
             f"the last {counted(int(after_N.sum()), 'row')} of"
             f" {counted(len(np.unique(series_N[after_N])), 'series', 'series')}"
-            f" {'has' if after_N.sum() == 1 else 'have'} no target:"
-            " forecasts begin after them, or after the last target if the model has known inputs"
+            f" {'has' if after_N.sum() == 1 else 'have'} no target: "
+            + (
+                "they bring known inputs, and forecasts begin after the last target"
+                if known
+                else "forecasts begin after them"
+            )
         )

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from streamcast.errors import HistoryError, Option
-from streamcast.offline.history.csv_files import NAMES, read_csv
+from streamcast.offline.history.csv_files import NAMES, header_hint, read_csv
 
 _UNNAMED = re.compile(r"Unnamed: \d+|")
 _INDEX = ("index", "level_0")
@@ -30,7 +30,7 @@ def load(
     The ``texts`` columns are texts; where ``inputs`` are given, there are no other columns.  ``named`` are the columns
     that hold series, times and target, each with an option of its own; a model reads those ``of_model``.  What was
     guessed goes into ``notes``, what was read as something else into ``changes``.  Raises HistoryError when it cannot
-    be read or a wanted column is absent.
+    be read or a wanted column is absent.  The index of the frame counts the rows of the source.
     """
     wanted = list(dict.fromkeys([*named, *(inputs or ())]))
     if isinstance(source, pd.DataFrame):
@@ -40,7 +40,9 @@ def load(
         where = str(source)
     frame = _with_index(frame, wanted)
     levels = [str(name) for name in frame.index.names if name is not None]
-    _require([*frame.columns, *levels], wanted, named, where, of_model=of_model)
+    _require([*frame.columns, *levels], wanted, named, where, source, of_model=of_model)
+    if not _is_csv(source):
+        frame = frame.set_axis(pd.RangeIndex(len(frame)), axis=0)
     return (frame if inputs is None else frame[wanted]), commas
 
 
@@ -71,7 +73,7 @@ def _file(
 ) -> tuple[pd.DataFrame, bool]:
     path = Path(source)
     try:
-        if any(suffix.lower() in NAMES for suffix in path.suffixes[-2:]):
+        if _is_csv(path):
             return read_csv(path, texts, notes, changes)
         if path.suffix.lower() in {".parquet", ".pq"}:
             return pd.read_parquet(path, **_partitioned(path)), False
@@ -81,10 +83,15 @@ def _file(
         ) from None
     except (OSError, ValueError, EOFError) as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
-        raise HistoryError(f"{path} cannot be read: {reason}") from None
+        hint = header_hint(path) if isinstance(error, pd.errors.ParserError) else ""
+        raise HistoryError(f"{path} cannot be read: {str(reason).strip()}{hint}") from None
     raise HistoryError(
         f"{path} is neither CSV nor Parquet by its name; expected .csv or .tsv (also .gz), .parquet or .pq"
     )
+
+
+def _is_csv(source: str | Path | pd.DataFrame) -> bool:
+    return isinstance(source, str | Path) and any(suffix.lower() in NAMES for suffix in Path(source).suffixes[-2:])
 
 
 def _partitioned(path: Path) -> dict[str, Any]:
@@ -107,8 +114,9 @@ def _with_index(frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
 
 
 def _require(
-    present: list[str], wanted: list[str], named: Collection[str], where: str, *, of_model: Collection[str]
-) -> None:
+    present: list[str], wanted: list[str], named: Collection[str], where: str, source: str | Path | pd.DataFrame, *,
+    of_model: Collection[str],
+) -> None:  # fmt: skip
     """Raise HistoryError for a wanted column that is not present; one that is ``named`` has an option that names it."""
     for name in wanted:
         if name not in present:
@@ -116,6 +124,8 @@ def _require(
             near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
             hint = f", did you mean {by_folded[near[0]]!r}?" if near else "."
             has = f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}"
+            if isinstance(source, str | Path) and _is_csv(source) and (above := header_hint(Path(source))):
+                raise HistoryError(f"{has}{above}")
             if name not in named:
                 reads = ". The model reads it as an input: add it, empty where it is not known"
                 raise HistoryError(has + (reads if name in of_model else ""))

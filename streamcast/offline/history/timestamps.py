@@ -26,14 +26,18 @@ EXAMPLE = "%d.%m.%Y %H:%M"
 _OFFSET = re.compile(r"[+-]\d{2}:\d{2}$")
 UTC_NAMES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "+00:00", "-00:00", "UTC+00:00")
 _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
+_MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _LIKE = re.compile(
-    r"(?P<left>\d{1,4})(?P<mark>[/.-])\d{1,2}(?P=mark)(?P<right>\d{1,4})"
+    r"(?:(?P<left>\d{1,4})(?P<mark>[/.-])\d{1,2}(?P=mark)(?P<right>\d{1,4})"
+    rf"|(?P<named>(?:\d{{1,4}}[ ./-]*)?{_MONTH}[ .,/-]*(?:\d{{1,4}})?(?:[ ,/-]+\d{{2,4}})?))"
     r"(?:(?P<between>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<space> ?)(?P<half>[AaPp][Mm])?)?"
 )
-"""A date in three numbers, and a clock after it."""
+"""A date in three numbers, or with its month's name, and a clock after it."""
 CHANGING = ("Europe/London", "Europe/Berlin", "America/New_York", "Australia/Sydney")
 """A zone for each way in which many clocks go forward and back."""
 LONGEST_SEARCHED = pd.Timedelta(days=40 * 366)
+DAY_ZERO, DAY_NUMBERS = "1899-12-30", (25_569, 73_051)
+"""The day 0 of spreadsheets, and their numbers of 1970-01-01 and 2100-01-01."""
 _ONLY_DIGITS = re.compile(r"(?:%[YymdHMSfj])+")
 """Forms of times that a file's reader may give as whole numbers, such as 20260131."""
 
@@ -71,7 +75,7 @@ def read_timestamps(
     source's own order; in a series whose newest row comes first it is the other way round.
     """
     if column.isna().any():
-        raise TimestampError(f"row {int(np.flatnonzero(column.isna())[0]) + 1} has no time; expected one in every row")
+        raise TimestampError(f"row {column.index[column.isna()][0] + 1} has no time; expected one in every row")
     if pd.api.types.is_numeric_dtype(column) and time_format is None:
         return _from_numbers(column)
     if isinstance(column.dtype, pd.PeriodDtype):
@@ -179,6 +183,13 @@ def _from_numbers(column: pd.Series) -> Times:
             span = " to ".join(f"{pd.Timestamp(int(at), unit='ms'):%Y-%m-%d %H:%M}" for at in (ts_N.min(), ts_N.max()))
             note = f"numeric times were read as epoch {unit.name}: {span} UTC"
             return Times(ts_N, [note], Written(unit=unit, dtype=column.dtype))
+    if least >= DAY_NUMBERS[0] and most < DAY_NUMBERS[1]:
+        first = pd.to_datetime(column.iloc[0], unit="D", origin=DAY_ZERO).round("s")
+        raise TimestampError(
+            f"the numbers from {least} to {most} seem to be a spreadsheet's day numbers: {column.iloc[0]} is {first}."
+            " Show the column as dates there and write the file again, or make times of them, such as with"
+            f" pd.to_datetime(df[{column.name!r}], unit='D', origin={DAY_ZERO!r}).dt.round('s')"
+        )
     raise TimestampError(
         f"the numbers from {least} to {most} are no epoch seconds, milliseconds, microseconds or nanoseconds of one"
         " unit from 1973 on; write dates, such as 2026-01-31 13:00:00, or give ", Option.TIME_FORMAT, ", such as"
@@ -225,15 +236,21 @@ def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampE
         )
     match _forms(texts):
         case [one]:
-            return TimestampError(fault, *remedy, one)
+            return TimestampError(fault, *remedy, _typed(one))
         case [one, other, *_]:
-            return TimestampError(fault, *remedy, f"{one}, or {other}: these rows can be read either way")
+            either = f"{_typed(one)}, or {_typed(other)}: these rows can be read either way"
+            return TimestampError(fault, *remedy, either)
     offset = time_format is not None and not _names_a_zone(time_format) and re.search(_ZONE, first) is not None
     example = f"{time_format}%z" if offset else EXAMPLE
     if example != time_format:
-        return TimestampError(fault, *remedy, example)
+        return TimestampError(fault, *remedy, _typed(example))
     written = remedy[1].removesuffix(", such as ")
     return TimestampError(fault, remedy[0], f"{written}, with all of their parts, or clean the column")
+
+
+def _typed(form: str) -> str:
+    """Return a form as a shell reads it as one word."""
+    return repr(form) if " " in form else form
 
 
 def _others(texts: pd.Series, time_format: str, fault: str) -> TimestampError | None:
@@ -244,8 +261,9 @@ def _others(texts: pd.Series, time_format: str, fault: str) -> TimestampError | 
         return None
     row = int(unread.argmax())
     return TimestampError(
-        f"{texts.iloc[row]!r} in row {row + 1} is not of the form of ", Option.TIME_FORMAT, f" {time_format} ({fault}),"
-        f" as {counted(int((~unread).sum()), 'other')} are: write all times in one form, or leave out what is no time",
+        f"{texts.iloc[row]!r} in row {texts.index[row] + 1} is not of the form of ", Option.TIME_FORMAT,
+        f" {time_format} ({fault}), as {counted(int((~unread).sum()), 'other')} are: write all times in one form, or"
+        " leave out what is no time",
     )  # fmt: skip
 
 
@@ -254,18 +272,28 @@ def _forms(texts: pd.Series) -> list[str]:
     found = _LIKE.fullmatch(str(texts.iloc[0]).strip())
     if found is None:
         return []
-    mark, left, right = found["mark"], found["left"], found["right"]
-    if len(left) == 4:
-        dates = [mark.join(("%Y", *parts)) for parts in (("%m", "%d"), ("%d", "%m"))]
-    else:
-        year = "%Y" if len(right) == 4 else "%y"
-        dates = [mark.join((*parts, year)) for parts in (("%d", "%m"), ("%m", "%d"))]
     clock = ""
     if found["hour"] is not None:
         clock = found["between"] + ("%I" if found["half"] else "%H") + ":%M" + (":%S" if found["second"] else "")
         clock += f"{found['space']}%p" if found["half"] else ""
-    forms = [date + clock for date in dates]
-    return [form for form in forms if pd.to_datetime(texts.str.strip(), format=form, errors="coerce").notna().all()]
+    forms = [date + clock for date in (_of_name(found["named"]) if found["named"] else _of_numbers(found))]
+    read = [form for form in forms if pd.to_datetime(texts.str.strip(), format=form, errors="coerce").notna().all()]
+    return read[:1] if found["named"] else read
+
+
+def _of_name(date: str) -> list[str]:
+    """Return the forms of a date that names its month in English: short, as Jan, and in full."""
+    form = re.sub(r"\d{1,2}", "%d", re.sub(r"\d{4}", "%Y", date), count=1)
+    return [re.sub(r"\d{2}", "%y", re.sub(_MONTH, month, form)) for month in ("%b", "%B")]
+
+
+def _of_numbers(found: re.Match[str]) -> list[str]:
+    """Return the forms of a date in three numbers: days or months first."""
+    mark, left, right = found["mark"], found["left"], found["right"]
+    if len(left) == 4:
+        return [mark.join(("%Y", *parts)) for parts in (("%m", "%d"), ("%d", "%m"))]
+    year = "%Y" if len(right) == 4 else "%y"
+    return [mark.join((*parts, year)) for parts in (("%d", "%m"), ("%m", "%d"))]
 
 
 def _from_naive(column: pd.Series, series_N: NDArray[np.int32], timezone: str) -> tuple[NDArray[np.int64], list[str]]:

@@ -98,15 +98,16 @@ def _refuse_words(column: pd.Series, inputs: pd.DataFrame | None) -> None:
     """
     if is_number(column):
         return
-    rows_M = np.flatnonzero(column.notna() & ~column.isin(MISSING))
-    given = column.iloc[rows_M]
+    given = column[column.notna() & ~column.isin(MISSING)]
     texts = given.astype(str).reset_index(drop=True)
     numbers = pd.to_numeric(given.astype(object), errors="coerce")  # of times as such it returns their epochs
     if numbers.notna().any() or texts.str.fullmatch(f"{_COMMAS}|{_THOUSANDS}").any():
         return
     if (firsts := texts.drop_duplicates().iloc[:2]).empty:
         return
-    shown = " and ".join(f"{text!r} in row {row + 1}" for text, row in zip(firsts, rows_M[firsts.index], strict=True))
+    shown = " and ".join(
+        f"{text!r} in row {row + 1}" for text, row in zip(firsts, given.index[firsts.index], strict=True)
+    )
     if inputs is None:
         raise HistoryError(
             f"column {column.name!r}, in which the model reads numbers, holds none: it is {shown}; give it the numbers"
@@ -238,9 +239,10 @@ def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> History
     wrong = word if word.any() else unread
     first = int(np.flatnonzero(wrong)[0])
     value, numbers = column.iloc[first], int((column.notna() & ~column.isin(MISSING) & ~unread).sum())
-    where = f"column {column.name!r} is {value!r} in row {first + 1}"
+    rows = column.index + 1
+    where = f"column {column.name!r} is {value!r} in row {rows[first]}"
     if len(others := np.flatnonzero(wrong & (column != value))):
-        shown = ", ".join(f"{column.iloc[row]!r} in row {row + 1}" for row in others[:SHOWN].tolist())
+        shown = ", ".join(f"{column.iloc[row]!r} in row {rows[row]}" for row in others[:SHOWN].tolist())
         where += f", {shown}" + (f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else "")
     where += f", among {counted(numbers, 'number')}" if numbers else ""
     if commas and not word.any():
@@ -248,10 +250,10 @@ def _no_number(column: pd.Series, unread: pd.Series, *, commas: bool) -> History
     marks = " (decimal commas were understood)" if commas else ""
     if re.fullmatch(f"{_COMMAS}|{_THOUSANDS}", str(value)):
         return HistoryError(f"{where}; expected a number, or nothing for missing: {_without_commas(column)}")
-    rows = counted(int((column == value).sum()), "row")
+    cells = counted(int((column == value).sum()), "row")
     return HistoryError(
         f"{where}{marks}; expected a number, or nothing for missing. Correct what is wrong; if {value!r} means missing"
-        f" ({rows}), empty these cells or write NA"
+        f" ({cells}), empty these cells or write NA"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,15 @@ def test_a_series_whose_name_is_a_number_is_plotted() -> None:
     numbered = pd.concat([INPUTS.assign(unique_id=number) for number in (7, 31)])
     figure = new().fit(numbered).plot(numbered, series=31)  # type: ignore[arg-type]
     assert [note.text for note in figure.layout.annotations] == ["31"]
+
+
+@pytest.mark.parametrize(
+    "freq", [pd.Timedelta("1h"), timedelta(hours=1), np.timedelta64(3600 * 10**9, "ns"), pd.offsets.Hour()]
+)
+def test_a_bar_length_may_be_a_duration_of_pandas_numpy_or_python(freq: Any) -> None:
+    assert Forecaster("zero", freq=freq, season=24 * freq).fit(INPUTS).model.spec.series.freq == 3_600_000
+
+
+def test_a_duration_where_a_number_is_wanted_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"horizon is Timedelta.* expected a whole number"):
+        Forecaster(horizon=pd.Timedelta("1h"))  # type: ignore[arg-type]

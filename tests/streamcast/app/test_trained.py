@@ -29,7 +29,15 @@ def test_an_unfinished_training_names_the_option_that_was_typed(stopped: str, wh
     said = describe(Model(SPECS["gru"], network("gru"), facts={**FACTS, "stopped": stopped}), "--train-seconds")
     assert f"WARNING: training ended before its first epoch was finished ({why})." in said
     assert remedy in said
-    assert f"(3 s; {why})" in said
+    assert f"went from 0.6000 before training to 0.5000 (3 s; {why})" in said
+
+
+def test_a_training_without_a_better_epoch_says_so() -> None:
+    facts = {**FACTS, "whole_epochs": 1, "stopped": "patience"}
+    said = training_line(Model(SPECS["gru"], network("gru"), facts=facts))
+    assert said.endswith(
+        "to 0.5000 (3 s; no epoch was better any more); no epoch was better, so the weights are those before it"
+    )
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,18 @@ def test_numbers_that_are_no_epoch_name_the_remedy_and_it_works(name: str, form:
         assert pd.Timestamp(int(read(path, time_format=form, freq="1d").ts_N[0]), unit="ms").is_year_start
 
 
-@pytest.mark.parametrize("first", [45_658, 45_658.5, 202_501])
-def test_a_spreadsheets_day_numbers_and_months_are_no_epoch(first: float) -> None:
+def test_months_as_numbers_are_no_epoch() -> None:
     with pytest.raises(HistoryError, match=r"are no epoch seconds, .* write dates, such as 2026-01-31 13:00:00, or"):
-        read(frame_of(first + np.arange(12)))
+        read(frame_of(202_501 + np.arange(12)))
+
+
+@pytest.mark.parametrize("step", [1.0, 1 / 24])
+def test_a_spreadsheets_day_numbers_name_the_remedy_and_it_works(step: float) -> None:
+    df = frame_of(45_658 + step * np.arange(12))
+    with pytest.raises(HistoryError, match=r"a spreadsheet's day numbers: 45658.0 is 2025-01-01 00:00:00") as refused:
+        read(df)
+    remedy = str(refused.value).split("such as with ")[1]
+    assert read(df.assign(ds=eval(remedy, {"pd": pd, "df": df}))).ts_N[:2].tolist() == [START, START + step * DAY]
 
 
 @pytest.mark.parametrize("name", ["basic_z", "hour_z", "nanos_z", "utc_word"])
@@ -159,7 +167,7 @@ def test_the_median_step_is_one_that_rows_have() -> None:
     both = pd.concat([frame_of(hours), frame_of(days).assign(unique_id="b")])
     found = read(both)
     assert found.freq_ms == HOUR
-    assert "1 of 2 series have longer steps than bars of 1h, such as 'b' with 1d" in changed(found)
+    assert "1 of 2 series has longer steps than bars of 1h, such as 'b' with 1d" in changed(found)
 
 
 @pytest.mark.parametrize(("name", "said"), [("", "0 characters"), ("x" * 513, "513 characters")])
@@ -550,7 +558,9 @@ def test_hourly_series_beside_daily_ones_lose_rows_and_it_is_said() -> None:
 def test_the_same_is_said_of_rows_for_an_existing_model() -> None:
     days, quarters = frame_of(START + DAY * np.arange(30)), frame_of(START + HOUR // 4 * np.arange(28))
     found = read(days, freq="1h", offset_ms=0)
-    assert "1 of 1 series have longer steps than bars of 1h, such as 'a' with 1d" in changed(found)
+    assert "rows are 1d apart, and bars are 1h: the bars between count as missing. Give rows of every 1h" in changed(
+        found
+    )
     assert "21 of 28 rows share a bar of 1h with an earlier row" in changed(read(quarters, freq="1h", offset_ms=0))
     assert read(quarters, freq="1h", offset_ms=0, ticks=True).changes == ()
     with pytest.raises(HistoryError, match="median step between rows is 1d, and the model has bars of 1h: no row"):
@@ -744,9 +754,11 @@ def test_a_column_whose_name_is_no_text_is_refused_and_the_remedy_works(name: ob
 def test_rows_without_a_target_at_the_end_and_series_without_any_are_said() -> None:
     times = START + np.arange(4) * HOUR
     known = read(frame_of(times).assign(y=[1.0, 2.0, np.nan, np.nan]))
-    assert "the last 2 rows of 1 series have no target" in "\n".join(known.notes)
+    assert "the last 2 rows of 1 series have no target: forecasts begin after them" in known.notes
+    ahead = read(frame_of(times).assign(y=[1.0, 2.0, np.nan, np.nan]), known=True)
+    assert any(note.endswith("and forecasts begin after the last target") for note in ahead.notes)
     never = pd.concat([frame_of(times), frame_of(times).assign(unique_id="b", y=np.nan)])
-    assert "1 series, such as 'b', have no target at all" in changed(read(never))
+    assert "series 'b' has no target at all" in changed(read(never))
 
 
 COMMA_ROWS = ["0", "5", "5,5", "6", "1.006,5", "7"]
@@ -877,7 +889,8 @@ def test_rows_and_columns_that_excel_leaves_empty_are_left_out(tmp_path: Path) -
     path.write_text("ds;y;\n2026-01-01;1;\n2026-01-02;2;\n;;\n2026-01-03;3;\n;;\n")
     history = read(path, id_col=None)
     assert history.values_NC[:, 0].tolist() == [1, 2, 3]
-    assert changed(history) == "2 rows without any value are left out"
+    assert changed(history) == ""
+    assert "2 rows without any value are left out" in history.notes
     assert "1 column without a name or a value: left out" in history.notes
 
 
@@ -904,3 +917,62 @@ def test_the_form_that_does_not_read_times_is_not_recommended(times: list[str], 
         read(pd.DataFrame({"ds": times, "y": 1.0}), id_col=None, time_format=form)
     assert said in str(refused.value)
     assert f"such as {form}" not in str(refused.value)
+
+
+def test_rows_are_those_of_the_file_where_empty_ones_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for empty in (",", ""):
+        path.write_text(f"\nds,y\n20260101,1\n{empty}\n20260102,oops\n{empty}\n20260103,2\n")
+        with pytest.raises(HistoryError, match=r"'oops' in row 3, among 2 numbers"):
+            read(path, id_col=None, time_format="%Y%m%d")
+        path.write_text(path.read_text().replace("oops", "7"))
+        assert read(path, id_col=None, time_format="%Y%m%d").values_NC[:, 0].tolist() == [1, 7, 2]
+
+
+def test_rows_of_a_frame_are_counted_whatever_its_index_is() -> None:
+    frame = frame_of([START, START + HOUR]).assign(y=["1", "oops"]).set_index(pd.Index([17, 17]))
+    with pytest.raises(HistoryError, match=r"'oops' in row 2, among 1 number"):
+        read(frame)
+
+
+@pytest.mark.parametrize("mark", [",", ";"])
+def test_lines_above_the_header_are_named(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "a.csv"
+    body = "Zeit;Wert\n01.01.2026 00:00;1\n01.01.2026 01:00;2\n".replace(";", mark)
+    for above in ("Bericht Verbrauch\n\n", f"Bericht Verbrauch{mark}\n{mark}\n", "Bericht\nVerbrauch 2026\n"):
+        path.write_text(above + body)
+        with pytest.raises(
+            HistoryError, match="Its header seems to be in line 3, Zeit, Wert: remove the 2 lines above"
+        ):
+            read(path, id_col=None, time_col="Zeit", target_col="Wert")
+    path.write_text(body)
+    with pytest.raises(HistoryError, match="Its columns are Zeit, Wert: say which is which"):
+        read(path)
+
+
+def test_two_columns_of_one_name_are_refused_in_a_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("ds,Wert,Wert\n2026-01-01,1,5\n2026-01-02,2,6\n")
+    with pytest.raises(HistoryError, match="2 columns are named 'Wert'; expected one"):
+        read(path, id_col=None, target_col="Wert")
+    path.write_text("ds,Wert,Wert.1\n2026-01-01,1,5\n2026-01-02,2,6\n")
+    assert read(path, id_col=None, target_col="Wert").columns == ("Wert", "Wert.1")
+
+
+def test_steps_longer_than_the_given_bars_ask_for_another_freq() -> None:
+    hours = frame_of(START + HOUR * np.arange(30))
+    said = "rows are 1h apart, and bars are 15min: the bars between count as missing. Give freq 1h, or leave it out"
+    assert changed(read(hours, freq="15min")) == said
+
+
+def test_rows_beside_the_bars_of_a_model_are_said() -> None:
+    """Their forecasts would not join them."""
+    half_past = frame_of(START + HOUR // 2 + HOUR * np.arange(30))
+    assert "no row lies at the start of its bar of 1h, all lie 30min after it" in changed(
+        read(half_past, freq="1h", offset_ms=0)
+    )
+    assert read(half_past, freq="1h", offset_ms=HOUR // 2).changes == ()
+    jitter = frame_of(START + HOUR * np.arange(30) + np.arange(30))
+    found = read(jitter, freq="1h", offset_ms=0)
+    assert "29 of 30 rows do not lie at the start of their bar of 1h: forecasts carry the starts of bars" in found.notes
+    assert found.changes == ()

@@ -196,13 +196,20 @@ def test_the_remedy_for_a_skipped_hour_is_the_winter_time_of_the_zone(zone: str,
 @pytest.mark.parametrize(
     ("times", "remedy"),
     [
-        (["03/02/2026 07:00 AM", "18/02/2026 08:00 PM"], "such as %d/%m/%Y %I:%M %p"),
-        (["02/03/2026 7:00PM", "02/18/2026 8:00PM"], "such as %m/%d/%Y %I:%M%p"),
+        (["03/02/2026 07:00 AM", "18/02/2026 08:00 PM"], "such as '%d/%m/%Y %I:%M %p'"),
+        (["02/03/2026 7:00PM", "02/18/2026 8:00PM"], "such as '%m/%d/%Y %I:%M%p'"),
         (["18.2.26", "19.2.26"], "such as %d.%m.%y"),
-        (["2026/18/02 07:00:05", "2026/19/02 07:00:05"], "such as %Y/%d/%m %H:%M:%S"),
-        (["18.2.2026, 07:00", "19.2.2026, 07:00"], "such as %d.%m.%Y, %H:%M"),
-        (["03/02/2026 07:00", "04/02/2026 08:00"], "such as %d/%m/%Y %H:%M, or %m/%d/%Y %H:%M: these rows can be read"),
-        (["18/02/2026 07:00", "02/18/2026 08:00"], "such as %d.%m.%Y %H:%M"),
+        (["2026/18/02 07:00:05", "2026/19/02 07:00:05"], "such as '%Y/%d/%m %H:%M:%S'"),
+        (["18.2.2026, 07:00", "19.2.2026, 07:00"], "such as '%d.%m.%Y, %H:%M'"),
+        (
+            ["03/02/2026 07:00", "04/02/2026 08:00"],
+            "such as '%d/%m/%Y %H:%M', or '%m/%d/%Y %H:%M': these rows can be read",
+        ),
+        (["01 Jan 2026", "02 Feb 2026"], "such as '%d %b %Y'"),
+        (["1-Jan-26", "2-May-26"], "such as %d-%b-%y"),
+        (["January 1, 2026 7:00 PM", "May 2, 2026 8:00 PM"], "such as '%B %d, %Y %I:%M %p'"),
+        (["May 2026", "Jun 2026"], "such as '%b %Y'"),
+        (["18/02/2026 07:00", "02/18/2026 08:00"], "such as '%d.%m.%Y %H:%M'"),
     ],
 )
 @pytest.mark.parametrize("tried", [None, "%Y"])

@@ -39,10 +39,12 @@ def mapping(columns: Columns, model: Model | None = None) -> ColumnMap:
     return ColumnMap(**names)
 
 
-def read_history(data: Path, columns: Columns, model: Model | None = None, *, ticks: bool = False) -> History:
+def read_history(
+    data: Path, columns: Columns, model: Model | None = None, *, ticks: bool = False, known: bool = False
+) -> History:
     """Read a file, as the series of a model if there is one, and print the reader's notes and warnings on stderr.
 
-    Raises HistoryError.
+    For a new model, ``ticks`` and ``known`` say what it reads.  Raises HistoryError.
     """
     series, found = model.spec.series if model else None, mapping(columns, model)
     history = read(
@@ -50,7 +52,7 @@ def read_history(data: Path, columns: Columns, model: Model | None = None, *, ti
         columns=columns.columns, freq=columns.freq or (series.freq if series else None), timezone=found.timezone,
         time_format=found.time_format, ticks=series.mode == "ticks" if series else ticks,
         offset_ms=series.offset if series else None, calendar=series.calendar if series else None,
-        kinds=series.kinds if series else None,
+        kinds=series.kinds if series else None, known=bool(model.spec.known_columns) if model else known,
     )  # fmt: skip
     say(history.notes, history.changes)
     return history

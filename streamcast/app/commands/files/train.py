@@ -19,7 +19,7 @@ from streamcast.app.notes import spec_notes
 from streamcast.app.options.flags import elsewhere
 from streamcast.app.options.groups import Columns, SpecOptions, TrainingOptions
 from streamcast.app.progress import compiling_said, progress_bar
-from streamcast.app.specs import faults_in_words, require_networks, require_target
+from streamcast.app.specs import faults_in_words, knows_ahead, require_networks, require_target
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, listed
@@ -49,7 +49,10 @@ def train(
         require_networks("--model", [options.network])
     start, teacher = (load_model(folder, found) if found else None for found in (options.start, options.teacher))
     settings, read_as = training_settings(options), mapping(columns, start)
-    whole = read_outcomes(data, columns, start) if start else read_history(data, columns, ticks=wanted.ticks)
+    known = knows_ahead(wanted.known, options.network, plain=wanted.plain)
+    whole = (
+        read_outcomes(data, columns, start) if start else read_history(data, columns, ticks=wanted.ticks, known=known)
+    )
     say(missing_bars(whole, read_as.timezone, start.spec.series if start else None))
     history, held_out_from = held_out(whole, options.hold_out)
     require_target(history)

@@ -22,7 +22,7 @@ from streamcast.app.commands.tables import lean
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options.groups import Columns, SearchOptions, SpecOptions
 from streamcast.app.progress import compiling_said
-from streamcast.app.specs import require_networks, require_target
+from streamcast.app.specs import knows_ahead, require_networks, require_target
 from streamcast.models.build import build
 from streamcast.models.network import Shape
 from streamcast.models.spec import SpecError, make
@@ -133,7 +133,8 @@ def tune(
     _same_loss(options.networks)
     require_folder("--models", folder)
     require_name(name)
-    whole, read_as = read_history(data, columns, ticks=wanted.ticks), mapping(columns)
+    known = knows_ahead(wanted.known, options.networks[0], plain=wanted.plain)
+    whole, read_as = read_history(data, columns, ticks=wanted.ticks, known=known), mapping(columns)
     say(missing_bars(whole, read_as.timezone))
     history, held_out_from = held_out(whole, options.hold_out)
     require_target(history)
