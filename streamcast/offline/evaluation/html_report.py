@@ -43,6 +43,7 @@ LEGEND = 36
 MOST_WINDOWS, MOST_STEPS_KEPT = 28, 400_000
 """Forecasts of a series that are drawn, and steps of all series in memory."""
 _CONFIDENCE = 0.9
+_ACCIDENT = "may be an accident of this stretch of time"
 _CONFIG = {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
 
@@ -137,9 +138,12 @@ def _verdict(mine: Row, naive: Row, report: BacktestReport, facts: Facts) -> tup
     better = 1 - mine["relative"]
     if f"{abs(better):.0%}" == "0%":
         return f"The model's error is about that of repeating {facts.naive}.", "neutral"
-    if better > 0:
-        return f"The model's error is {better:.0%} smaller than repeating {facts.naive}.", "good"
-    return f"The model's error is {-better:.0%} LARGER than repeating {facts.naive}.", "bad"
+    size = f"{better:.0%} smaller" if better > 0 else f"{-better:.0%} LARGER"
+    ratio = dict(_ranking_of(report))[report.model]
+    said, kind = f"The model's error is {size} than repeating {facts.naive}", "good" if better > 0 else "bad"
+    if ratio.low < 1 <= ratio.high:
+        return f"{said}, which {_ACCIDENT}.", "neutral"
+    return f"{said}.", kind
 
 
 def _named(reference: str) -> str:
@@ -262,7 +266,7 @@ def _ranking_words(report: BacktestReport) -> str:
     if mine.high < 1:
         sure = f"It is better than {_named(report.reference)}, and that is no accident."
     elif mine.low < 1:
-        sure = f"The difference from {_named(report.reference)} may be an accident of this stretch of time."
+        sure = f"The difference from {_named(report.reference)} {_ACCIDENT}."
     else:
         sure = f"It is worse than {_named(report.reference)}, and that is no accident."
     return (

@@ -235,7 +235,7 @@ class BacktestReport:
         """Return steps of the horizon in words, and how many of it were scored, such as "step 2 of 6"."""
         scored = self.scored_steps(baseline)
         among = f", of which {scored} were scored" if scored < self.horizon else ""
-        return f"step {_ranges(steps)} of {self.horizon}{among}"
+        return f"step{'s' if steps[1:] else ''} {_ranges(steps)} of {self.horizon}{among}"
 
     def scored_steps(self, *rivals: str) -> int:
         """Return at how many steps the model and these baselines were all scored."""

@@ -273,7 +273,7 @@ def test_equal_errors_are_level_and_float_noise_is_no_loss() -> None:
         "gru is level with the same on mae, mse and mase, and on mae at every step",
     ]
     assert tied(found, "seasonal naive", steps=2).verdict() == [
-        "gru is level with seasonal naive on mae at step 1-2 of 6"
+        "gru is level with seasonal naive on mae at steps 1-2 of 6"
     ]
     assert tied(found, "seasonal naive", 0.9).verdict()[0].startswith("gru loses to seasonal naive on mae: ")
 

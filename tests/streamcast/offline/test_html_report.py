@@ -34,7 +34,8 @@ def report() -> BacktestReport:
     return a_report(SPEC)
 
 
-def a_report(spec: ModelSpec) -> BacktestReport:
+def a_report(spec: ModelSpec, noise: float = 0.0) -> BacktestReport:
+    """Return the report of a model that forecasts the mean with some noise, on noise of 1."""
     random = np.random.default_rng(0)
     times = START + HOUR * np.arange(BARS)
     frames = [pd.DataFrame({"unique_id": name, "ds": times, "y": 50 + random.normal(size=BARS)}) for name in NAMES]
@@ -44,6 +45,7 @@ def a_report(spec: ModelSpec) -> BacktestReport:
     kept = []
     for series, name in enumerate(history.keys):
         values_AHQ = 50 + np.tile([-1.28, 0.0, 1.28], (len(cutoffs), 3, 1))
+        values_AHQ += noise * random.normal(size=(len(cutoffs), 3, 1))
         board.add(np.full(len(cutoffs), series), cutoffs, values_AHQ, np.ones(len(cutoffs), np.bool_))
         some = np.array(cutoffs_to_draw(SPEC, FROM, int(times[-1]), 2)[2::-1])
         steps = pd.DataFrame({"cutoff": np.repeat(some, 3), "ds": (some[:, None] + HOUR * np.arange(1, 4)).ravel()})
@@ -105,6 +107,15 @@ def test_the_head_has_the_tables_numbers_and_says_what_the_service_counts(report
         " 0.500 of seasonal naive's (the same hour yesterday); the 80% interval held 66.7%, without 1 outcome that it"
         " has no value to repeat for."
     ) in page
+
+
+def test_a_difference_that_may_be_an_accident_is_not_praised() -> None:
+    """The green headline said it was smaller, and a line further down that it might be an accident."""
+    page = html.unescape(write(a_report(SPEC, noise=0.97), facts()))
+    headline = re.search(r"<p class='verdict (\w+)'>(.*?)</p>", page)
+    assert headline is not None
+    assert headline[1] == "neutral"
+    assert re.search(r"% (smaller|LARGER) than repeating .*, which may be an accident of this stretch", headline[2])
 
 
 def test_where_the_last_value_is_harder_to_beat_all_numbers_are_relative_to_it() -> None:
