@@ -525,8 +525,9 @@ def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windo
     found = frame.groupby("unique_id").cutoff.nunique().reindex(list(history.keys), fill_value=0)
     if len(short := found[found < n_windows]):
         _warn(
-            f"{len(short):,} of {len(found):,} series have fewer than the {n_windows} windows asked for, such as"
-            f" {short.index[0]!r} with {short.iloc[0]}: a window needs {spec.warm_up} bars before its cutoff and"
+            f"{len(short):,} of {len(found):,} series {'has' if len(short) == 1 else 'have'} fewer than the"
+            f" {n_windows} windows asked for, such as {short.index[0]!r} with {short.iloc[0]}: a window needs"
+            f" {spec.warm_up} bars before its cutoff and"
             f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
             HistoryWarning,
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -85,9 +87,25 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def _frame(path: Path, separator: str, encoding: str, texts: Collection[str], header: int) -> pd.DataFrame:
+    """Return the rows below a header; where each ends with separators that the header has not, these hold nothing.
+
+    Where rows have a field more than the header, and it is not empty, the first one is a written index: left out.
+    """
+    frame = _parsed(path, separator, encoding, texts, header, index_col=None)
+    if isinstance(frame.index, pd.RangeIndex):
+        return frame
+    if frame.iloc[:, -frame.index.nlevels :].isna().all(axis=None):
+        with warnings.catch_warnings(action="ignore", category=pd.errors.ParserWarning):  # of what is left out
+            return _parsed(path, separator, encoding, texts, header, index_col=False)
+    return frame.reset_index(drop=True)
+
+
+def _parsed(
+    path: Path, separator: str, encoding: str, texts: Collection[str], header: int, *, index_col: Literal[False] | None
+) -> pd.DataFrame:
     return pd.read_csv(
         path, sep=separator, skiprows=header, encoding=encoding, dtype=dict.fromkeys(texts, str), low_memory=False,
-        keep_default_na=False, na_values=[""], skip_blank_lines=False,
+        keep_default_na=False, na_values=[""], skip_blank_lines=False, index_col=index_col,
     )  # fmt: skip
 
 

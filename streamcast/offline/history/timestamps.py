@@ -223,8 +223,8 @@ def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series
 
 def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampError:
     """Return the error for texts that are not of a form, with the forms that read all of them, or one as an example."""
-    first = str(texts.iloc[0])
-    if time_format is not None and (others := _others(texts, time_format, fault)) is not None:
+    first, forms = str(texts.iloc[0]), _forms(texts)
+    if (time_format is not None or not forms) and (others := _others(texts, time_format, fault)) is not None:
         return others
     if time_format is None:
         expected = "expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00"
@@ -234,7 +234,7 @@ def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampE
             f"the times, such as {first!r}, are not of the form of ",
             (Option.TIME_FORMAT, f" {time_format} ({fault}); write it as they are, such as "),
         )
-    match _forms(texts):
+    match forms:
         case [one]:
             return TimestampError(fault, *remedy, _typed(one))
         case [one, other, *_]:
@@ -253,16 +253,19 @@ def _typed(form: str) -> str:
     return repr(form) if " " in form else form
 
 
-def _others(texts: pd.Series, time_format: str, fault: str) -> TimestampError | None:
-    """Return the error for the first text that is not of a form which reads others; None if it reads none."""
-    times = pd.to_datetime(texts, format=time_format, errors="coerce", utc=True)
+def _others(texts: pd.Series, time_format: str | None, fault: str) -> TimestampError | None:
+    """Return the error for the first text that is not of a form (None: ISO 8601) which reads most; None for few."""
+    times = pd.to_datetime(texts, format=time_format or "ISO8601", errors="coerce", utc=True)
     unread = (times.isna() | ~texts.str.contains(_DIGIT)).to_numpy()
+    if time_format is None and unread.mean() >= 0.5:
+        return None
     if unread.all():
         return None
     row = int(unread.argmax())
     return TimestampError(
-        f"{texts.iloc[row]!r} in row {texts.index[row] + 1} is not of the form of ", Option.TIME_FORMAT,
-        f" {time_format} ({fault}), as {counted(int((~unread).sum()), 'other')} are: write all times in one form, or"
+        f"{texts.iloc[row]!r} in row {texts.index[row] + 1} is not ",
+        *(("ISO 8601",) if time_format is None else ("of the form of ", Option.TIME_FORMAT, f" {time_format}")),
+        f" ({fault}), as {counted(int((~unread).sum()), 'other')} are: write all times in one form, or"
         " leave out what is no time",
     )  # fmt: skip
 

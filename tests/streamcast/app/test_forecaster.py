@@ -421,7 +421,7 @@ def test_opening_hours_have_all_windows_and_a_short_series_is_warned_of() -> Non
     forecaster = naive(frame, horizon=6)
     assert forecaster.cross_validation(frame, n_windows=6).cutoff.nunique() == 6
     late = pd.concat([frame, frame.tail(8).assign(unique_id="new")])
-    with pytest.warns(HistoryWarning, match=r"1 of 2 series have fewer than the 6 windows .* such as 'new' with 0"):
+    with pytest.warns(HistoryWarning, match=r"1 of 2 series has fewer than the 6 windows .* such as 'new' with 0"):
         forecaster.cross_validation(late, n_windows=6)
     with pytest.raises(HistoryError, match="which needs 48 bars up to its cutoff and 6 after it: give"):
         forecaster.cross_validation(frame.head(3))

@@ -976,3 +976,24 @@ def test_rows_beside_the_bars_of_a_model_are_said() -> None:
     found = read(jitter, freq="1h", offset_ms=0)
     assert "29 of 30 rows do not lie at the start of their bar of 1h: forecasts carry the starts of bars" in found.notes
     assert found.changes == ()
+
+
+@pytest.mark.parametrize("ends", [",", ",,"])
+def test_rows_that_end_with_separators_keep_their_columns(tmp_path: Path, ends: str) -> None:
+    """Their first field was taken as an index, and the numbers for times."""
+    path = tmp_path / "a.csv"
+    path.write_text(f"ds,y\n2026-01-01,1{ends}\n2026-01-02,2{ends}\n")
+    assert read(path, id_col=None).values_NC[:, 0].tolist() == [1, 2]
+
+
+def test_a_written_index_without_a_place_in_the_header_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("ds,y\nr1,2026-01-01,1\nr2,2026-01-02,oops\n")
+    with pytest.raises(HistoryError, match=r"'oops' in row 2, among 1 number"):
+        read(path, id_col=None)
+
+
+@pytest.mark.parametrize("wrong", ["Summe", "2026-01-03 24:00"])
+def test_the_one_text_that_is_no_time_among_others_is_named(wrong: str) -> None:
+    with pytest.raises(HistoryError, match=f"'{wrong}' in row 3 is not ISO 8601 .*, as 2 others are: write all times"):
+        read(frame_of(["2026-01-01 00:00", "2026-01-02 00:00", wrong]))
