@@ -68,6 +68,7 @@ class KafkaReader:
     def __init__(self, connection: Connection) -> None:
         condense()
         self._connection = with_typed_options(connection)
+        self._security = Security.from_options(self._connection.options, SECURITY)
         self._accepted = False
         self._admin_client: KafkaAdminClient | None = None
         self._offsets_client: KafkaConsumer | None = None
@@ -214,7 +215,11 @@ class KafkaReader:
         self._admin_client = self._offsets_client = None
 
     def _renew_clients(self) -> None:
-        """Drop the clients and close them in the background: one with stale metadata would keep it for 300 s."""
+        """Drop the clients and close them in the background: one with stale metadata would keep it for 300 s.
+
+        The next one asks first whether the broker still accepts this user, whose password may have changed.
+        """
+        self._accepted = self._security is None or not self._security.named
         admin, offsets = self._admin_client, self._offsets_client
         self._admin_client = self._offsets_client = None
         if admin is not None:
@@ -304,11 +309,9 @@ class KafkaReader:
         return connected(KafkaConsumer, self._settings(KafkaConsumer, tuned | more, fixed))
 
     def _require_accepted(self) -> None:
-        """Before the first client is made, raise Refused if the broker refuses the connection."""
+        """Before a client is made that is the first, or follows a failure, raise Refused if the broker refuses it."""
         if not self._accepted:
-            require_accepted(
-                self._connection.bootstrap_servers, Security.from_options(self._connection.options, SECURITY)
-            )
+            require_accepted(self._connection.bootstrap_servers, self._security)
             self._accepted = True
 
     def _settings(
@@ -352,6 +355,9 @@ class KafkaReader:
                 "check kafka.bootstrap_servers and that the broker runs"
             ) from error
         except errors.KafkaError as error:
+            if isinstance(error, errors.SaslAuthenticationFailedError):
+                self._renew_clients()
+                self._require_accepted()  # it names the setting
             raise TransportError(f"Kafka refused {doing}: {error}") from error
 
     def _refused(self, error: errors.AuthorizationError, doing: str, operation: str) -> TransportError:

@@ -84,10 +84,10 @@ MOVED = {
 """Errors of a client that does not know a partition's new leader yet."""
 GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}
 MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}
-REFUSED = {
+NO_USER = {KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED}
+"""Errors of a user or a password that the broker does not accept."""
+REFUSED = NO_USER | {
     KafkaError._INVALID_ARG,
-    KafkaError._AUTHENTICATION,
-    KafkaError.SASL_AUTHENTICATION_FAILED,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
     KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -121,6 +121,7 @@ class LibrdReader:
                 " kafka.assignor and sets the timeouts of its members, which other protocols do not let it: remove it"
             )
         self._connection = connection
+        self._security = Security.from_options(self._connection.options, SECURITY)
         self._accepted = False
         self._admin_client: AdminClient | None = None
         self._offsets_client: Consumer | None = None
@@ -350,12 +351,18 @@ class LibrdReader:
         return Consumer(self._settings(tuned | more, PRODUCER_ONLY, fixed))
 
     def _require_accepted(self) -> None:
-        """Before the first client is made, raise Refused if the broker refuses the connection."""
+        """Before a client is made that is the first, or follows a failure, raise Refused if the broker refuses it."""
         if not self._accepted:
-            require_accepted(
-                self._connection.bootstrap_servers, Security.from_options(self._connection.options, SECURITY)
-            )
+            require_accepted(self._connection.bootstrap_servers, self._security)
             self._accepted = True
+
+    def _drop_readers(self) -> None:
+        """Make new clients for the next questions, after asking whether the broker still accepts this user.
+
+        A client that met a cluster without a controller asks for it again only after minutes.
+        """
+        self._admin_client = self._offsets_client = None
+        self._accepted = self._security is None or not self._security.named
 
     def _settings(self, tuned: dict[str, Any], unknown: tuple[str, ...], fixed: dict[str, Any]) -> dict[str, Any]:
         """Our defaults, the connection's options that this client knows, and the settings that nobody may change."""
@@ -407,14 +414,16 @@ class LibrdReader:
                 ) from failure
             if error.code() in MISSING:
                 raise TopicMissing(f"A topic is missing ({said}): create it first") from failure
+            if error.code() in NO_USER:
+                self._drop_readers()
+                self._require_accepted()  # it names the setting
             if error.code() in REFUSED:
                 raise TransportError(f"Kafka refused {doing}: {said}") from failure
             if (error.fatal() or error.code() == KafkaError._FATAL) and error.code() not in EPOCH_OVER:
                 raise TransportError(
                     f"The client failed for good while {doing} ({said}): restart this process"
                 ) from failure
-            # A client that met a cluster without a controller asks for it again only after minutes: make a new one.
-            self._admin_client = self._offsets_client = None
+            self._drop_readers()
             where = self._connection.bootstrap_servers
             raise BrokerUnavailable(
                 f"{where} did not answer while {doing} ({said}): check kafka.bootstrap_servers and that the broker runs"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 
 from streamcast.consumers.background import Background
+from streamcast.consumers.handshake import Refused
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.transport import BrokerUnavailable, Reader, TopicSpec, TransportError
 from streamcast.errors import ServiceError
@@ -32,7 +33,8 @@ class TopicWatch:
 
     A topic that is missing, an output that is too small, or a broker that does not answer makes ``health`` unready.
     When the input or the journal was made again, state and positions belong to a topic that is gone: ``on_changed``
-    gets the reason, and must end the process.
+    gets the reason, and must end the process.  So it does when the brokers refuse the connection, as after a change of
+    the user's password: only the next start reads a new one, and the clients would try the former for ever in silence.
 
     Whoever answers records calls ``ask`` when they have come and ``confirm`` before their answers go out.  No topic
     gets a former identity again, so one that is the same after the records came has delivered them.
@@ -70,6 +72,9 @@ class TopicWatch:
         try:
             with self._talking:
                 found = self._reader.describe(list(self._ids))
+        except Refused as refused:
+            self._on_changed(f"{refused}; the next start reads the settings again")
+            return
         except TransportError as error:
             self._note({_BROKER: f"the topics cannot be described: {error}"})
             return

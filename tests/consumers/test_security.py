@@ -24,6 +24,8 @@ from kafka.admin import (
     ResourcePattern,
     ResourcePatternFilter,
     ResourceType,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
 )
 from rich.console import Console
 
@@ -31,10 +33,12 @@ from harness.local_kafka import available
 from harness.secured_kafka import MECHANISM, SecuredKafka
 from harness.streams import SPECS, network
 from streamcast.app.commands.deployment.check.command import check
-from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport
+from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport, topics_of
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.handshake import Refused
+from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.transport import NotAllowed, Outgoing, Partition, TopicSpec, Transport
+from streamcast.service.watch import TopicWatch
 from streamcast.spec.folders import save_model
 
 pytestmark = pytest.mark.kafka
@@ -230,6 +234,31 @@ def test_topics_that_may_not_be_created_are_given_as_commands(broker: SecuredKaf
         with pytest.raises(NotAllowed, match="DESCRIBE topic new"):
             transport.create([TopicSpec("new", 1)])
         transport.close(5)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_service_whose_password_is_refused_when_it_connects_again_ends_and_names_the_setting(
+    broker: SecuredKafka, admin: KafkaAdminClient, client: str
+) -> None:
+    asked = settings(broker, client, username="streamcast-reader", password=USERS["streamcast-reader"])
+    reader, said = new_reader(asked, connection(asked)), list[str]()
+    watch = TopicWatch(reader, topics_of(asked), reader.describe(TOPICS), LoopHealth(), said.append)
+    try:
+        change_password(broker, "streamcast-reader", "another")
+        watch.look()
+        assert not said, "its connection is still there"
+        broker.restart()
+        for _ in range(5):
+            watch.look()
+        assert "refused the password of user 'streamcast-reader': check kafka.security.password" in said[0]
+    finally:
+        change_password(broker, "streamcast-reader", USERS["streamcast-reader"])
+        watch.close(5)
+
+
+def change_password(broker: SecuredKafka, user: str, password: str) -> None:
+    with KafkaAdminClient(bootstrap_servers=f"127.0.0.1:{broker.plain_port}") as admin:
+        admin.alter_user_scram_credentials([UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_256, password)])
 
 
 @contextmanager
