@@ -186,7 +186,7 @@ def test_a_text_is_read_in_the_form_and_zone_of_the_training() -> None:
             stream.update("a", text, 1.0)
     with pytest.raises(ValueError, match=r"such as 2021-04-04T02:30:00\+11:00 for the first one"):
         stream.update("a", "04.04.2021 02:30", 1.0)
-    with pytest.raises(ValueError, match=r"write it as they are, such as %d\.%m\.%Y %H:%M%z"):
+    with pytest.raises(ValueError, match=r"write it as they are, such as '%d\.%m\.%Y %H:%M%z'"):
         stream.update("a", "04.04.2021 02:30+11:00", 1.0)
     assert stream.update("a", "2021-04-04T02:30:00+11:00", 1.0)
 
@@ -261,6 +261,6 @@ def test_times_that_a_form_cannot_write_come_back_as_datetimes() -> None:
     found = Forecaster("zero", horizon=2, time_format="%d.%m.%Y").fit(frame).predict(frame)
     assert found.ds.tolist() == [pd.Timestamp("2020-01-29"), pd.Timestamp("2020-01-30")]
     coarse = frame.assign(ds=[f"{day:02}.01.2020" for day in range(1, 29)])
-    with pytest.warns(HistoryWarning, match="longer steps than bars of 12h"):
+    with pytest.warns(HistoryWarning, match="rows are 1d apart, and bars are 12h"):
         found = Forecaster("zero", horizon=2, freq="12h", time_format="%d.%m.%Y").fit(coarse).predict(coarse)
     assert found.ds.tolist() == [pd.Timestamp("2020-01-28 12:00"), pd.Timestamp("2020-01-29")]
