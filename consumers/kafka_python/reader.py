@@ -189,14 +189,18 @@ class KafkaReader:
         return {partition: marks.read(found.metadata) for partition, found in self._fetched(partitions).items()}
 
     def _fetched(self, partitions: Sequence[Partition]) -> dict[Partition, OffsetAndMetadata]:
-        """What the group has committed."""
-        if not partitions:
-            return {}
-        with self._talking("asking for committed positions"):
-            names = [TopicPartition(*partition) for partition in partitions]
-            coordinator = self._offsets()._coordinator  # noqa: SLF001 - the client's own call asks for one at a time
-            offsets = coordinator.fetch_committed_offsets(names, timeout_ms=CONNECT_MS)
-        return {Partition(*name): found for name, found in offsets.items() if found.offset >= 0}
+        """What the group has committed.
+
+        The client asks again as long as a transaction on one of the partitions is open, and on many one always is: so
+        each is asked for by itself.
+        """
+        found: dict[Partition, OffsetAndMetadata] = {}
+        for partition in partitions:
+            with self._talking("asking for committed positions"):
+                answer = self._offsets().committed(TopicPartition(*partition), metadata=True, timeout_ms=CONNECT_MS)
+            if answer is not None and answer.offset >= 0:
+                found[partition] = answer
+        return found
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``; a connection that does not close in time is abandoned."""

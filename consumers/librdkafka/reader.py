@@ -230,18 +230,22 @@ class LibrdReader:
         return {partition: _mark(found) for partition, found in self._fetched(partitions).items()}
 
     def _fetched(self, partitions: Sequence[Partition]) -> dict[Partition, TopicPartition]:
-        """What the group has committed."""
-        if not partitions:
-            return {}
-        with self._talking("asking for committed positions"):
-            if self._offsets_client is None:
-                self._offsets_client = self._new_consumer({})
-            asked = [TopicPartition(*partition) for partition in partitions]
-            answers = self._offsets_client.committed(asked, timeout=CONNECT_SECONDS)
-            for answer in answers:
+        """What the group has committed.
+
+        The client asks again as long as a transaction on one of the partitions is open, and on many one always is: so
+        each is asked for by itself, soon again (librdkafka waits 100 ms, then longer and longer).
+        """
+        found: dict[Partition, TopicPartition] = {}
+        for partition in partitions:
+            with self._talking("asking for committed positions"):
+                if self._offsets_client is None:
+                    self._offsets_client = self._new_consumer({"retry.backoff.ms": 5, "retry.backoff.max.ms": 20})
+                (answer,) = self._offsets_client.committed([TopicPartition(*partition)], timeout=CONNECT_SECONDS)
                 if answer.error is not None:
                     raise KafkaException(answer.error)
-        return {Partition(answer.topic, answer.partition): answer for answer in answers if answer.offset >= 0}
+            if answer.offset >= 0:
+                found[partition] = answer
+        return found
 
     def close(self, timeout_seconds: float) -> None:
         """See ``Reader.close``."""

@@ -6,12 +6,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Literal
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -151,6 +152,41 @@ def test_a_commit_in_doubt_that_did_not_happen_leaves_nothing_and_is_done_again(
     transport.commit([numbered(sink, 500, 10)], positions(again))
     assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(500, 510)]
     assert world.reader().committed([Partition(source, 0)]) == positions(again)
+
+
+def overlapping(world: World, source: str, over: threading.Event) -> None:
+    """Commit positions of two partitions in turn, in transactions of which one or both are always open."""
+    group = Consumer({"bootstrap.servers": world.bootstrap, "group.id": world.group})
+    members = [Producer({"bootstrap.servers": world.bootstrap, "transactional.id": uuid.uuid4().hex}) for _ in range(2)]
+    for member in members:
+        member.init_transactions(30)
+    number = 0
+    while not over.is_set():
+        number += 1
+        mine = members[number % 2]
+        mine.begin_transaction()
+        position = TopicPartition(source, number % 2, number)
+        mine.send_offsets_to_transaction([position], group.consumer_group_metadata(), 30)
+        if number > 1:
+            members[(number + 1) % 2].commit_transaction(30)
+        time.sleep(0.1)
+    members[number % 2].commit_transaction(30)
+    group.close()
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+def test_positions_are_known_though_one_of_the_group_s_transactions_is_always_open(world: World) -> None:
+    source, over = world.topic(2), threading.Event()
+    both, reader = [Partition(source, index) for index in range(2)], world.reader()
+    with ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(overlapping, world, source, over)
+        try:
+            until(lambda: all(reader.committed([one]) for one in both))
+            for _ in range(5):
+                assert sorted(reader.committed(both)) == both
+        finally:
+            over.set()
+        busy.result()
 
 
 @pytest.mark.parametrize("at_least_once", [False, True])
