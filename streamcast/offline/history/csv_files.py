@@ -18,6 +18,8 @@ from streamcast.wording import counted
 NAMES = (".csv", ".tsv")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _HEAD_LINES = 20
+EXACT = 2.0**53
+"""Whole numbers below it are exact as floats."""
 
 
 def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list[str]) -> tuple[pd.DataFrame, bool]:
@@ -121,11 +123,14 @@ def _names(path: Path, separator: str, encoding: str, header: int, columns: pd.I
 
 
 def _whole(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame whose whole numbers have no decimal point, which those beside an empty row have."""
+    """Return a frame whose whole numbers have no decimal point, which those beside an empty row have.
+
+    Larger ones than a float holds exactly stay floats.
+    """
     whole = {
         name: "int64"
         for name, column in frame.items()
-        if is_float_dtype(column) and column.notna().all() and (column % 1 == 0).all()
+        if is_float_dtype(column) and column.notna().all() and ((column % 1 == 0) & (column.abs() < EXACT)).all()
     }
     return frame.astype(whole)
 

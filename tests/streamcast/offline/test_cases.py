@@ -919,6 +919,14 @@ def test_the_form_that_does_not_read_times_is_not_recommended(times: list[str], 
     assert f"such as {form}" not in str(refused.value)
 
 
+def test_numbers_beside_an_empty_row_are_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "large.csv"
+    values = [1e20, -3e19, 2.0**53 + 2, 7.0]
+    rows = [f"2026-01-01 {hour:02}:00,{value!r}" for hour, value in enumerate(values)]
+    path.write_text("\n".join(["ds,y", *rows[:2], ",", *rows[2:]]) + "\n")
+    assert read(path, id_col=None).values_NC[:, 0].tolist() == values
+
+
 def test_rows_are_those_of_the_file_where_empty_ones_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for empty in (",", ""):
