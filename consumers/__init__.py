@@ -9,6 +9,7 @@ In reading order:
     positions.py    at least once: positions that are committed after their answers
     marks.py        what is committed beside a position, as both clients can read it
     committing.py   the steps of a commit and the sorting of errors, which the clients share
+    reading.py      the same for readers: ranges of records, topics that must exist, users that are refused
     background.py   client calls without a deadline of their own
     handshake.py    why a broker refuses a connection, before a client begins
     complaints.py   what clients write to their logs, as a line a minute

@@ -17,10 +17,10 @@ from kafka.structs import OffsetAndMetadata
 
 from streamcast.consumers import marks
 from streamcast.consumers.background import ended_within, started
-from streamcast.consumers.handshake import Security, require_accepted
 from streamcast.consumers.kafka_python.complaints import condense
 from streamcast.consumers.kafka_python.connections import connected
 from streamcast.consumers.kafka_python.options import with_typed_options
+from streamcast.consumers.reading import METADATA_MS, RANGE_RECORDS, Reading
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -42,11 +42,6 @@ log = logging.getLogger(__name__)
 
 CONNECT_MS = 10_000
 REQUEST_MS = 8_000
-READ_SECONDS = 15.0
-"""How long ``read_range`` waits for the next records."""
-RANGE_RECORDS = 5_000
-METADATA_MS = 30_000
-"""How old what a client knows of the topics may become: after that it sees new partitions and new leaders."""
 NOT_ALLOWED = errors.TopicAuthorizationFailedError.errno
 
 SECURITY = {
@@ -62,14 +57,12 @@ SECURITY = {
 """The client's name of each field of ``Security``."""
 
 
-class KafkaReader:
+class KafkaReader(Reading[KafkaConsumer]):
     """Reads topics without joining a group; see ``Reader``.  Clients connect when they are first needed."""
 
     def __init__(self, connection: Connection) -> None:
         condense()
-        self._connection = with_typed_options(connection)
-        self._security = Security.from_options(self._connection.options, SECURITY)
-        self._accepted = False
+        super().__init__(with_typed_options(connection), SECURITY)
         self._admin_client: KafkaAdminClient | None = None
         self._offsets_client: KafkaConsumer | None = None
 
@@ -136,50 +129,6 @@ class KafkaReader:
             partition: min(found[partition].offset, end) if found[partition] else end for partition, end in ends.items()
         }
 
-    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
-        """See ``Reader.read_range``."""
-        for batches in self.read_ranges({partition: (start, end)}):
-            yield from batches
-
-    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
-        """See ``Reader.read_ranges``."""
-        at = {partition: start for partition, (start, end) in ranges.items() if start < end}
-        if not at:
-            return
-        for partition, (first, _) in self.bounds(list(at)).items():
-            if at[partition] < first:
-                raise RecordsGone.before(partition, first, at[partition])
-        with self._talking("connecting"):
-            client = self._new_consumer(None)
-        try:
-            client.assign([TopicPartition(*partition) for partition in at])
-            for partition, start in at.items():
-                client.seek(TopicPartition(*partition), start)
-            progress_deadline = time.monotonic() + READ_SECONDS
-            while at:
-                with self._talking(f"reading {', '.join(sorted({partition.topic for partition in at}))}", "READ"):
-                    polled = client.poll(250, max_records=RANGE_RECORDS)
-                    positions = {each: client.position(TopicPartition(*each), timeout_ms=0) for each in at}
-                batches = []
-                for partition, position in positions.items():
-                    end = ranges[partition][1]
-                    records = [record for record in polled.get(partition, ()) if record.offset < end]
-                    if records:
-                        batches.append(columns(partition, records, min(position, end)))
-                    if position > at[partition]:
-                        at[partition], progress_deadline = position, time.monotonic() + READ_SECONDS
-                    if position >= end:
-                        del at[partition]
-                        client.pause(TopicPartition(*partition))
-                if batches:
-                    yield batches
-                    progress_deadline = time.monotonic() + READ_SECONDS
-                elif at and time.monotonic() > progress_deadline:
-                    partition, start = next(iter(at.items()))
-                    raise BrokerUnavailable.silent(partition, start, ranges[partition][1], READ_SECONDS)
-        finally:
-            client.close(autocommit=False, timeout_ms=REQUEST_MS)
-
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """See ``Reader.committed``."""
         return {partition: found.offset for partition, found in self._fetched(partitions).items()}
@@ -219,17 +168,34 @@ class KafkaReader:
         self._admin_client = self._offsets_client = None
 
     def _renew_clients(self) -> None:
-        """Drop the clients and close them in the background: one with stale metadata would keep it for 300 s.
-
-        The next one asks first whether the broker still accepts this user, whose password may have changed.
-        """
-        self._accepted = self._security is None or not self._security.named
+        """Drop the clients and close them in the background: one with stale metadata would keep it for 300 s."""
+        self._ask_again()
         admin, offsets = self._admin_client, self._offsets_client
         self._admin_client = self._offsets_client = None
         if admin is not None:
             started(admin.close)
         if offsets is not None:
             started(partial(offsets.close, autocommit=False, timeout_ms=REQUEST_MS))
+
+    def _placed(self, at: Positions) -> KafkaConsumer:
+        client = self._new_consumer(None)
+        client.assign([TopicPartition(*partition) for partition in at])
+        for partition, start in at.items():
+            client.seek(TopicPartition(*partition), start)
+        return client
+
+    def _arrived(self, client: KafkaConsumer, at: Positions, ends: Positions) -> list[Batch]:
+        with self._talking(f"reading {', '.join(sorted({partition.topic for partition in at}))}", "READ"):
+            polled = client.poll(250, max_records=RANGE_RECORDS)
+            positions = {each: client.position(TopicPartition(*each), timeout_ms=0) for each in at}
+        wanted = {each: [record for record in polled.get(each, ()) if record.offset < ends[each]] for each in positions}
+        return [columns(each, wanted[each], min(position, ends[each])) for each, position in positions.items()]
+
+    def _pause(self, client: KafkaConsumer, partition: Partition) -> None:
+        client.pause(TopicPartition(*partition))
+
+    def _leave(self, client: KafkaConsumer) -> None:
+        client.close(autocommit=False, timeout_ms=REQUEST_MS)
 
     def _metadata(self, topics: Sequence[str]) -> list[dict[str, Any]]:
         if not topics:
@@ -281,11 +247,6 @@ class KafkaReader:
                 raise trouble
             time.sleep(0.1)
 
-    def _require(self, topics: set[str]) -> None:
-        if missing := sorted(topics - set(self._found(sorted(topics)))):
-            where = self._connection.bootstrap_servers
-            raise TopicMissing(f"There is no topic {', '.join(missing)} on {where}: create it first")
-
     def _admin(self) -> KafkaAdminClient:
         if self._admin_client is None:
             self._require_accepted()
@@ -311,12 +272,6 @@ class KafkaReader:
         }
         self._require_accepted()
         return connected(KafkaConsumer, self._settings(KafkaConsumer, tuned | more, fixed))
-
-    def _require_accepted(self) -> None:
-        """Before a client is made that is the first, or follows a failure, raise Refused if the broker refuses it."""
-        if not self._accepted:
-            require_accepted(self._connection.bootstrap_servers, self._security)
-            self._accepted = True
 
     def _settings(
         self, client: type[Any], tuned: dict[str, object], fixed: dict[str, object] | None = None

@@ -7,7 +7,7 @@ producer knows goes to that client alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -22,8 +22,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from streamcast.consumers import marks
 from streamcast.consumers.background import ended_within
-from streamcast.consumers.handshake import Security, require_accepted
 from streamcast.consumers.librdkafka.complaints import condense, log
+from streamcast.consumers.reading import METADATA_MS, RANGE_RECORDS, READ_SECONDS, Reading
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -46,11 +46,6 @@ NO_COORDINATOR = (
 )  # fmt: skip
 """For a moment, of a cluster that is new or whose coordinator moves."""
 REQUEST_MS = 8_000
-READ_SECONDS = 15.0
-"""How long ``read_range`` waits for the next records."""
-RANGE_RECORDS = 5_000
-METADATA_MS = 30_000
-"""How old what a client knows of the topics may become: after that it sees new partitions and new leaders."""
 
 CLASSIC = "classic"
 """The protocol of groups whose members assign the partitions."""
@@ -109,7 +104,7 @@ REPORTED = (
 )
 
 
-class LibrdReader:
+class LibrdReader(Reading[Consumer]):
     """Reads topics without joining a group; see ``Reader``.  Clients connect when they are first needed."""
 
     def __init__(self, connection: Connection) -> None:
@@ -120,9 +115,7 @@ class LibrdReader:
                 f"kafka.options.group.protocol is {protocol!r}; expected {CLASSIC!r}: the service assigns partitions by"
                 " kafka.assignor and sets the timeouts of its members, which other protocols do not let it: remove it"
             )
-        self._connection = connection
-        self._security = Security.from_options(self._connection.options, SECURITY)
-        self._accepted = False
+        super().__init__(connection, SECURITY)
         self._admin_client: AdminClient | None = None
         self._offsets_client: Consumer | None = None
 
@@ -180,47 +173,6 @@ class LibrdReader:
         found = self._list_offsets(partitions, OffsetSpec.for_timestamp(timestamp_ms))
         return {partition: found[partition] if found[partition] >= 0 else end for partition, end in ends.items()}
 
-    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
-        """See ``Reader.read_range``."""
-        for batches in self.read_ranges({partition: (start, end)}):
-            yield from batches
-
-    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
-        """See ``Reader.read_ranges``."""
-        at = {partition: start for partition, (start, end) in ranges.items() if start < end}
-        if not at:
-            return
-        for partition, (first, _) in self.bounds(list(at)).items():
-            if at[partition] < first:
-                raise RecordsGone.before(partition, first, at[partition])
-        with self._talking("connecting"):
-            client = self._new_consumer({"enable.partition.eof": True})
-        try:
-            client.assign([TopicPartition(*partition, start) for partition, start in at.items()])
-            progress_deadline = time.monotonic() + READ_SECONDS
-            while at:
-                with self._talking(f"reading {', '.join(sorted({partition.topic for partition in at}))}"):
-                    records, ends = self._sorted(consume(client, 0.25, RANGE_RECORDS))
-                batches = []
-                for partition in sorted(at.keys() & (records.keys() | ends.keys())):
-                    mine, end = records.get(partition, []), ranges[partition][1]
-                    position = max(ends.get(partition, 0), at[partition], *(record.offset() + 1 for record in mine))
-                    if wanted := [record for record in mine if record.offset() < end]:
-                        batches.append(columns(partition, wanted, min(position, end)))
-                    if position > at[partition]:
-                        at[partition], progress_deadline = position, time.monotonic() + READ_SECONDS
-                    if position >= end:
-                        del at[partition]
-                        client.pause([TopicPartition(*partition)])
-                if batches:
-                    yield batches
-                    progress_deadline = time.monotonic() + READ_SECONDS
-                elif at and time.monotonic() > progress_deadline:
-                    partition, start = next(iter(at.items()))
-                    raise BrokerUnavailable.silent(partition, start, ranges[partition][1], READ_SECONDS)
-        finally:
-            close(client, CONNECT_SECONDS)
-
     def committed(self, partitions: Sequence[Partition]) -> Positions:
         """See ``Reader.committed``."""
         return {partition: found.offset for partition, found in self._fetched(partitions).items()}
@@ -252,6 +204,28 @@ class LibrdReader:
         if self._offsets_client is not None:
             close(self._offsets_client, timeout_seconds)
         self._admin_client = self._offsets_client = None
+
+    def _placed(self, at: Positions) -> Consumer:
+        client = self._new_consumer({"enable.partition.eof": True})
+        client.assign([TopicPartition(*partition, start) for partition, start in at.items()])
+        return client
+
+    def _arrived(self, client: Consumer, at: Positions, ends: Positions) -> list[Batch]:
+        with self._talking(f"reading {', '.join(sorted({partition.topic for partition in at}))}"):
+            records, reached = self._sorted(consume(client, 0.25, RANGE_RECORDS))
+        batches = []
+        for each in sorted(at.keys() & (records.keys() | reached.keys())):
+            mine = records.get(each, [])
+            position = max(reached.get(each, 0), *(record.offset() + 1 for record in mine), at[each])
+            wanted = [record for record in mine if record.offset() < ends[each]]
+            batches.append(columns(each, wanted, min(position, ends[each])))
+        return batches
+
+    def _pause(self, client: Consumer, partition: Partition) -> None:
+        client.pause([TopicPartition(*partition)])
+
+    def _leave(self, client: Consumer) -> None:
+        close(client, CONNECT_SECONDS)
 
     def _list_offsets(
         self, partitions: Sequence[Partition], spec: OffsetSpec,
@@ -330,11 +304,6 @@ class LibrdReader:
                     raise
             time.sleep(0.1)
 
-    def _require(self, topics: set[str]) -> None:
-        if missing := sorted(topics - set(self._found(sorted(topics)))):
-            where = self._connection.bootstrap_servers
-            raise TopicMissing(f"There is no topic {', '.join(missing)} on {where}: create it first")
-
     def _admin(self) -> AdminClient:
         if self._admin_client is None:
             self._require_accepted()
@@ -354,19 +323,10 @@ class LibrdReader:
         self._require_accepted()
         return Consumer(self._settings(tuned | more, PRODUCER_ONLY, fixed))
 
-    def _require_accepted(self) -> None:
-        """Before a client is made that is the first, or follows a failure, raise Refused if the broker refuses it."""
-        if not self._accepted:
-            require_accepted(self._connection.bootstrap_servers, self._security)
-            self._accepted = True
-
     def _drop_readers(self) -> None:
-        """Make new clients for the next questions, after asking whether the broker still accepts this user.
-
-        A client that met a cluster without a controller asks for it again only after minutes.
-        """
+        """Make new clients for the next questions: one that met no controller asks for it again only after minutes."""
         self._admin_client = self._offsets_client = None
-        self._accepted = self._security is None or not self._security.named
+        self._ask_again()
 
     def _settings(self, tuned: dict[str, Any], unknown: tuple[str, ...], fixed: dict[str, Any]) -> dict[str, Any]:
         """Our defaults, the connection's options that this client knows, and the settings that nobody may change."""
