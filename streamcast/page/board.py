@@ -11,18 +11,18 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
 
 from streamcast.consumers.transport import Batch, Headers
+from streamcast.page.pulse import Pulse
 from streamcast.page.track import OLDEST_SEASON, Bars, Forecast, Track
 from streamcast.quality import Quality, Sums
-from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
+from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
 from streamcast.topics.dead_letters import REPLAYED
@@ -32,20 +32,9 @@ from streamcast.topics.observations import LONGEST_KEY, Decoder
 _MOST_NUMBERS: Final = 20_000
 _EXCERPT: Final = 400
 
-RATE_SECONDS: Final = 5.0
 SAMPLE_SECONDS: Final = 2.0
 TREND_SAMPLES: Final = 150
 _CLOCK_MS: Final = (WEEK_MS, DAY_MS)
-_REST_SECONDS: Final = 5.0
-_REST_PAUSES: Final = 3
-_LONGEST_REST_SECONDS: Final = 180.0
-"""After so long a replay has ended, however long the pause before it was: the longest may lie between two replays."""
-_QUIET_SECONDS: Final = 5.0
-_DUE: Final = 1.5
-"""Bars, and pauses between arrivals, after which the next record is due: it may come a little later than the last."""
-_ARRIVALS: Final = 10
-_REPLAY_BARS: Final = 3
-_REPLAY_MS: Final = HOUR_MS
 DEAD_LETTERS: Final = 50
 MOST_CUTOFFS: Final = 96
 """Forecasts kept of a series and lane."""
@@ -100,36 +89,6 @@ class Sample:
     service: Numbers | None
 
 
-@dataclass(slots=True)
-class Flow:
-    """The records of one topic: their number, the time of the last, and the latest arrivals."""
-
-    total: int = 0
-    heard: float | None = None
-    lately: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=1000))
-
-    longest_pause: float = 0.0
-    arrivals: deque[float] = field(default_factory=lambda: deque(maxlen=_ARRIVALS))
-    """The times of the latest arrivals; those within a second are one, as several partitions are read then."""
-
-    def count(self, now: float, records: int) -> None:
-        """Count ``records`` that arrived at ``now``."""
-        if self.heard is not None:
-            self.longest_pause = max(self.longest_pause, now - self.heard)
-        self.total, self.heard = self.total + records, now
-        self.lately.append((now, records))
-        if not self.arrivals or now - self.arrivals[-1] >= 1.0:
-            self.arrivals.append(now)
-
-    def pace(self) -> float:
-        """The longest of the latest pauses between arrivals, in seconds; 0 while there is none."""
-        return max((after - before for before, after in pairwise(self.arrivals)), default=0.0)
-
-    def rate(self, now: float) -> float:
-        """Records per second over the last ``RATE_SECONDS``."""
-        return sum(records for when, records in self.lately if now - when <= RATE_SECONDS) / RATE_SECONDS
-
-
 class Board:
     """Everything the page shows; hold ``lock`` while reading it.
 
@@ -175,13 +134,8 @@ class Board:
         self.models: dict[str, str] = {}
         self.dead: list[ShownDeadLetter] = []
         self.samples: deque[Sample] = deque(maxlen=TREND_SAMPLES)
-        self.records, self.forecasts = Flow(), Flow()
+        self.pulse = Pulse(spec, clock)
         self.counts = Counter[str]()
-        self.watermark: int | None = None
-        self.first_bar: int | None = None
-        self.newest_bar: int | None = None
-        self.unanswered_since: float | None = None
-        self._written_ms = 0
         self.trouble: str | None = None
         self.stopped: list[str] = []
         self._service: Numbers | None = None
@@ -201,28 +155,22 @@ class Board:
         observations, poison = self._decoder.decode([batch])
         bars = self.spec.grid.bar(observations.times).tolist()
         with self.lock:
-            self.records.count(self.clock(), len(batch))
+            self.pulse.take_records(batch.timestamps, bars)
             self.counts["unreadable"] += len(poison)
-            if bars:
-                newest = max(bars)
-                self.newest_bar = newest if self.newest_bar is None else max(newest, self.newest_bar)
-                self.first_bar = min(bars) if self.first_bar is None else self.first_bar
-                self._note_answers()
-                self._written_ms = int(batch.timestamps[-1])
             for key, bar, value in zip(observations.keys, bars, observations.values[:, 0].tolist(), strict=True):
                 if self._track(key, batch.partition.index).observe(bar, value):
                     self._unscored[key] = None
 
     def take_forecasts(self, batch: Batch) -> None:
         """Add records of the forecasts topic; count those that are not forecasts of this series spec as unreadable."""
+        cutoffs = []
         with self.lock:
-            self.forecasts.count(self.clock(), len(batch))
             for value in batch.values:
                 try:
-                    self._add_forecast(self._decode_forecast(value or b""), batch.partition.index)
+                    cutoffs.append(self._add_forecast(self._decode_forecast(value or b""), batch.partition.index))
                 except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError):
                     self.counts["unreadable"] += 1
-            self._note_answers()
+            self.pulse.take_forecasts(len(batch), cutoffs)
 
     def take_dead_letters(self, batch: Batch) -> None:
         """Add records of the dead-letter topic: the original bytes, with reason and source in the headers.
@@ -287,7 +235,7 @@ class Board:
             now = self.clock()
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
                 lanes = {lane: self.quality(lane) for lane in self.models}
-                rates = self.records.rate(now), self.forecasts.rate(now)
+                rates = self.pulse.records.rate(now), self.pulse.forecasts.rate(now)
                 reported, trained = self.is_reported(), self._counted_trained_outcomes()
                 self.samples.append(Sample(now, *rates, lanes, reported, trained, self._service))
 
@@ -326,61 +274,24 @@ class Board:
         Closed bars do not count, as scoring found them.
         """
         forecasts = track.forecasts.get(self.champion)
-        if not forecasts or self.watermark is None:
+        if not forecasts or self.pulse.watermark is None:
             return math.inf
-        return float(track.open_bars(forecasts[-1].cutoff, self.watermark))
+        return float(track.open_bars(forecasts[-1].cutoff, self.pulse.watermark))
 
     def in_closed_hours(self, track: Track) -> bool:
         """Whether other series have newer forecasts than this one, and all bars since its newest are closed."""
         forecasts = track.forecasts.get(self.champion)
         if not forecasts:
             return False
-        return self.behind(track) == 0 and forecasts[-1].cutoff != self.watermark
-
-    def patience(self) -> float:
-        """Seconds without a record after which the stream is silent: a bar is due by its length and by the pace."""
-        if self.records.heard is None:
-            return _QUIET_SECONDS
-        return max(_QUIET_SECONDS, _DUE * max(self.spec.freq / 1000, self.records.pace()))
-
-    def unanswered(self) -> float:
-        """Seconds for which records have waited while no forecast came; 0 while none is due."""
-        if self.unanswered_since is None:
-            return 0.0
-        return self.clock() - max(self.unanswered_since, self.forecasts.heard or self.started)
+        return self.behind(track) == 0 and forecasts[-1].cutoff != self.pulse.watermark
 
     def unserved(self) -> float:
         """Seconds since the service last reported its numbers."""
         return self.clock() - (self._served or self.started)
 
-    def is_replay(self) -> bool:
-        """Whether the newest bar was written to the topic at least an hour and three bars away from its own time."""
-        if self.newest_bar is None:
-            return False
-        away_ms = abs(self._written_ms - self.label(self.newest_bar))
-        return away_ms > max(_REPLAY_MS, _REPLAY_BARS * self.spec.freq)
-
     def ended(self) -> bool:
         """Whether the data is a replay that is complete: all of it is answered, and no more comes."""
-        if self.watermark is None or self.records.heard is None:
-            return False
-        rest = min(max(_REST_SECONDS, _REST_PAUSES * self.records.longest_pause), _LONGEST_REST_SECONDS)
-        return (
-            self.is_replay()
-            and self.clock() - self.records.heard > rest
-            and self.unanswered_since is None
-            and not (self._service or {}).get("lag_records")
-        )
-
-    def _note_answers(self) -> None:
-        """Note since when a bar that is closed has no forecast."""
-        if self.newest_bar is None or self.first_bar is None:
-            return
-        answered = self.first_bar - 1 if self.watermark is None else self.watermark
-        if answered >= self.newest_bar - self.spec.open_bars:
-            self.unanswered_since = None
-        elif self.unanswered_since is None:
-            self.unanswered_since = self.clock()
+        return self.pulse.has_ended() and not (self._service or {}).get("lag_records")
 
     def _track(self, key: str, partition: int) -> Track:
         """The track of ``key`` in a partition, moved to the end of the order; a new one replaces the longest silent.
@@ -418,7 +329,8 @@ class Board:
         self._unscored.pop(key, None)
         self._trained_outcomes.pop(key, None)
 
-    def _add_forecast(self, message: _ForecastMessage, partition: int) -> None:
+    def _add_forecast(self, message: _ForecastMessage, partition: int) -> int:
+        """Keep a forecast and return its cutoff; raises ValueError where it is none of this series spec."""
         levels = _levels(tuple(message.quantiles))
         values = np.array(list(message.quantiles.values()), dtype=np.float32)
         lanes = self.models.keys() | {message.lane}
@@ -437,8 +349,8 @@ class Board:
         self.models[message.lane] = f"{message.model}@{message.model_version}"
         track = self._track(message.unique_id, partition)
         track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), self.kept_forecasts())
-        self.watermark = cutoff if self.watermark is None else max(cutoff, self.watermark)
         self._unscored[message.unique_id] = None
+        return cutoff
 
     def _counted_trained_outcomes(self) -> int:
         if self.is_reported():

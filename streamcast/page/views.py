@@ -50,13 +50,13 @@ def sizes(board: Board) -> View:
 def stats(board: Board) -> View:
     """The numbers above the wall, the lanes (champion first), and since when records or forecasts are missing."""
     with board.lock:
-        now = board.clock()
+        now, pulse = board.clock(), board.pulse
         newest = board.samples[-1] if board.samples else None
         lanes = sorted(board.models, key=lambda lane: (lane != board.champion, lane))
         return {
             "series": len(board.tracks),
-            "records": board.records.total,
-            "forecasts": board.forecasts.total,
+            "records": pulse.records.total,
+            "forecasts": pulse.forecasts.total,
             "dead_letters": board.counts["dead_letters"],
             "unreadable": board.counts["unreadable"],
             "skipped": board.counts["skipped"],
@@ -71,14 +71,14 @@ def stats(board: Board) -> View:
             "latency_scope": words.latency_scope(board),
             "zone": board.zone,
             "champion": board.champion,
-            "watermark": None if board.watermark is None else board.label(board.watermark),
+            "watermark": None if pulse.watermark is None else board.label(pulse.watermark),
             "trouble": board.trouble,
             "split": words.split(board),
-            "replay": board.is_replay(),
+            "replay": pulse.is_replay(),
             "ended": board.ended(),
-            "silence": now - (board.records.heard or board.started),
-            "patience": board.patience(),
-            "unanswered": board.unanswered(),
+            "silence": pulse.silence(),
+            "patience": pulse.patience(),
+            "unanswered": pulse.unanswered(),
             "unserved": board.unserved(),
             "scored_ago": now - (newest.at if newest else board.started),
             "nominal": _nominal_coverage(board),

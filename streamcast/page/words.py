@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from streamcast.page.board import DEAD_LETTERS, RATE_SECONDS, SAMPLE_SECONDS, TREND_SAMPLES, Board
+from streamcast.page.board import DEAD_LETTERS, SAMPLE_SECONDS, TREND_SAMPLES, Board
+from streamcast.page.pulse import RATE_SECONDS
 from streamcast.topics.split_keys import split_sentence
 from streamcast.wording import counted, duration_name, naive_name
 

@@ -215,7 +215,7 @@ def test_bars_of_the_calendar_have_their_own_labels(clock: HandClock) -> None:
         board.take_records(batch(RECORDS, value))
     board.take_forecasts(batch(FORECASTS, forecast("a", months[3], {"0.5": [1.0, 2.0]}, freq_ms=None)))
     assert board.counts["unreadable"] == 0
-    newest = board.newest_bar
+    newest = board.pulse.newest_bar
     assert newest is not None
     assert board.label(np.arange(newest - 3, newest + 2)).tolist() == months[:5]
     board.take_forecasts(batch(FORECASTS, forecast("a", months[3], {"0.5": [1.0]}, freq_ms=MONTH_MS)))
@@ -291,32 +291,32 @@ def test_silence_is_measured_from_the_last_record(board: Board, clock: HandClock
 
 
 def test_a_stream_is_silent_when_a_bar_is_due_by_its_length_and_by_the_pace(board: Board, clock: HandClock) -> None:
-    assert board.patience() == 5, "before the first record nothing says when one is due"
+    assert board.pulse.patience() == 5, "before the first record nothing says when one is due"
     feeder = Feeder(2)
     fill(board, feeder, 1)
-    assert board.patience() == 90, "bars of a minute"
+    assert board.pulse.patience() == 90, "bars of a minute"
     for _ in range(3):
         clock.now += 300
         fill(board, feeder, 1)
-    assert board.patience() == 450, "they come slower than they happened"
+    assert board.pulse.patience() == 450, "they come slower than they happened"
     for _ in range(10):
         clock.now += 2
         fill(board, feeder, 1)
-    assert board.patience() == 90, "an old pause does not count"
+    assert board.pulse.patience() == 90, "an old pause does not count"
 
 
 def test_forecasts_are_missing_only_when_a_closed_bar_waits_for_one(board: Board, clock: HandClock) -> None:
     feeder = Feeder(2)
-    assert board.unanswered() == 0
+    assert board.pulse.unanswered() == 0
     board.take_records(feeder.records())
     clock.now += 7
-    assert board.unanswered() == 7
+    assert board.pulse.unanswered() == 7
     board.take_forecasts(feeder.forecasts())
     clock.now += 3600
-    assert board.unanswered() == 0
+    assert board.pulse.unanswered() == 0
     board.take_records(feeder.records())
     clock.now += 2
-    assert board.unanswered() == 2, "an hour without a record is not an hour without an answer"
+    assert board.pulse.unanswered() == 2, "an hour without a record is not an hour without an answer"
 
 
 def test_ticks_of_an_open_bar_wait_for_no_forecast(clock: HandClock) -> None:
@@ -325,7 +325,7 @@ def test_ticks_of_an_open_bar_wait_for_no_forecast(clock: HandClock) -> None:
     for bar, waited in ((0, 0), (1, 0), (2, 9)):
         board.take_records(batch(RECORDS, record("a", bar, 1.0)))
         clock.now += 9
-        assert board.unanswered() == waited
+        assert board.pulse.unanswered() == waited
 
 
 @pytest.fixture

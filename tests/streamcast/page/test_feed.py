@@ -55,7 +55,7 @@ def test_the_feed_reads_every_record_once(broker: MemoryBroker, feed: Feed, boar
         feed.read_some()
     producer.write(feeder.dead_letters([(b"x", "json", "bad")]))
     assert feed.read_some() is False
-    assert (board.records.total, board.forecasts.total, board.counts["dead_letters"]) == (20, 40, 1)
+    assert (board.pulse.records.total, board.pulse.forecasts.total, board.counts["dead_letters"]) == (20, 40, 1)
     assert len(board.tracks) == 4
 
 
@@ -69,7 +69,7 @@ def test_a_page_that_is_too_slow_skips_records_and_reports_it(broker: MemoryBrok
         producer.write(feeder.records())
         feeder.forecasts()
     feed.read_some()
-    assert board.records.total + board.counts["skipped"] >= 210
+    assert board.pulse.records.total + board.counts["skipped"] >= 210
     assert views.stats(board)["skipped"] > 100
 
 

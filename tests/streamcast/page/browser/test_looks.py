@@ -57,7 +57,7 @@ def test_the_header_of_a_phone_has_room_for_the_state_and_the_zone(browser: Brow
     with closing(many.open(browser, phone=True, zone="America/New_York")) as page:
         for text, ago in (("live", 0), ("no data for 50 min, no answer from /metrics", 3000)):
             many.go_on()
-            many.board.records.heard = many.board.clock() - ago
+            many.board.pulse.records.heard = many.board.clock() - ago
             expect(page.locator("#status")).to_have_text(text)
             boxes = [page.locator(part).bounding_box() for part in (".brand", ".status", "#zone", "#theme")]
             places = [(box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]) for box in boxes if box]

@@ -32,10 +32,10 @@ def test_a_service_that_stopped_is_distinguished_from_a_quiet_topic(browser: Bro
         many.go_on()
         expect(page.locator("#status")).to_have_text("live")
         many.board.take_records(Batch(RECORDS, [0], [START], [None], [many.feeder.records().values[0]], 1))
-        heard, since = many.board.forecasts.heard, many.board.unanswered_since
+        heard, since = many.board.pulse.forecasts.heard, many.board.pulse.unanswered_since
         assert heard is not None
         assert since is not None
-        many.board.forecasts.heard, many.board.unanswered_since = heard - 30, since - 30
+        many.board.pulse.forecasts.heard, many.board.pulse.unanswered_since = heard - 30, since - 30
         expect(page.locator("#status")).to_contain_text(re.compile(r"no forecasts for [3-9]\d s"))
 
 
@@ -47,12 +47,12 @@ def test_between_two_bars_the_page_waits_and_one_bar_late_is_not_late(browser: B
     answer = forecast("kiln-00000", START + 5 * FREQ, {"0.5": [1.0]})
     board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [answer], 1))
     with closing(stage.server), serving(board, {}), reading(board), closing(stage.open(browser)) as page:
-        board.records.heard = board.clock() - 30
+        board.pulse.records.heard = board.clock() - 30
         expect(page.locator("#status")).to_have_text("waiting for the next bar")
         expect(page.locator(".tile")).to_have_count(2)
         expect(page.locator(".late, .silent")).to_have_count(0)
         expect(page.get_by_role("link", name="press-00001")).to_have_attribute("aria-label", re.compile("up to date$"))
-        board.records.heard -= 120
+        board.pulse.records.heard -= 120
         expect(page.locator("#status")).to_have_text(re.compile(r"no data for \d+ (s|min)$"))
 
 
@@ -60,8 +60,8 @@ def test_a_service_that_does_not_answer_is_the_headline_once_no_data_comes(brows
     with reading(many.board), closing(many.open(browser)) as page:
         many.go_on()
         expect(page.locator("#status")).to_have_text("live")
-        assert many.board.records.heard is not None
-        many.board.records.heard -= 30
+        assert many.board.pulse.records.heard is not None
+        many.board.pulse.records.heard -= 30
         words = re.compile(r"no data for \d+ s, no answer from /metrics")
         expect(page.locator("#status")).to_have_text(words)
         expect(page.locator("body")).to_have_attribute("data-state", "quiet")
@@ -77,13 +77,13 @@ def test_a_replay_that_is_complete_looks_finished(browser: Browser, nothing: Sta
         board.take_forecasts(feeder.forecasts())
     board.score()
     numbers: dict[str, float | None] = {"lag_records": 0.0}
-    assert board.records.heard is not None
-    board.records.heard += 600  # however slowly the page opens, records still arrive
+    assert board.pulse.records.heard is not None
+    board.pulse.records.heard += 600  # however slowly the page opens, records still arrive
     with reading(board), closing(nothing.open(browser)) as page:
         expect(page.locator(".tile .late")).to_have_text("9 min late")
         with serving(board, numbers):
             numbers["lag_records"] = 3.0
-            board.records.heard -= 660
+            board.pulse.records.heard -= 660
             expect(page.locator("#status")).to_contain_text("no new data for")
             numbers["lag_records"] = 0.0
             expect(page.locator("#status")).to_have_text("finished")
