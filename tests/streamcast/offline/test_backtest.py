@@ -23,7 +23,8 @@ from streamcast.kernels.outcomes import NAMES
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import Refit, Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import Baseline, LastValue, MovingAverage, SeasonalNaive
-from streamcast.offline.evaluation.html_report import Facts, write
+from streamcast.offline.evaluation.html_report.facts import Facts
+from streamcast.offline.evaluation.html_report.page import write
 from streamcast.offline.evaluation.report import BacktestReport, Row, Tally
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read

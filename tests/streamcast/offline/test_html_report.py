@@ -14,7 +14,10 @@ from harness.histories import HOUR, START
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import Scoreboard, backtest
 from streamcast.offline.evaluation.baselines import SEASONAL_NAIVE, LastValue, SeasonalNaive, standard
-from streamcast.offline.evaluation.html_report import Facts, _examples, cutoffs_to_draw, write
+from streamcast.offline.evaluation.html_report.charts import examples
+from streamcast.offline.evaluation.html_report.chosen import cutoffs_to_draw
+from streamcast.offline.evaluation.html_report.facts import Facts
+from streamcast.offline.evaluation.html_report.page import write
 from streamcast.offline.evaluation.intervals import relative_error
 from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.read import read
@@ -180,7 +183,7 @@ def test_times_are_in_the_zone_of_the_data(report: BacktestReport) -> None:
 
 def test_the_interval_is_an_outline_of_each_forecast(report: BacktestReport) -> None:
     """A line that is filled to the next one would join forecasts across bars that nobody forecast."""
-    figure = _examples(report, facts())
+    figure = examples(report, facts())
     names = [trace.name for trace in figure.data]
     assert names == ["80% interval", "forecast", "what came"] * 2
     band = figure.data[0]

@@ -148,7 +148,7 @@ def _kept(spec: ModelSpec, history: History, from_ms: int, options: BacktestOpti
         return None
     if options.report is None:
         return ()
-    from streamcast.offline.evaluation.html_report import cutoffs_to_draw
+    from streamcast.offline.evaluation.html_report.chosen import cutoffs_to_draw
 
     return cutoffs_to_draw(spec, from_ms, history.last_observed_ms, len(history.keys))
 
@@ -156,7 +156,8 @@ def _kept(spec: ModelSpec, history: History, from_ms: int, options: BacktestOpti
 def _write_page(
     report: BacktestReport, model: Model, data: Path, scored: tuple[int, int], zone: str, path: Path
 ) -> None:
-    from streamcast.offline.evaluation.html_report import Facts, write
+    from streamcast.offline.evaluation.html_report.facts import Facts
+    from streamcast.offline.evaluation.html_report.page import write
 
     facts = Facts(f"{model.name}@{model.version}", data.name, model.spec, *scored, zone)
     path.write_text(write(report, facts), encoding="utf-8")
