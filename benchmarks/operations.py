@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.printing import show
 from benchmarks.service import benchmark_model, new_transport
-from benchmarks.throughput import PARTITIONS, Case, observation, result, start
+from benchmarks.throughput.case import PARTITIONS, Case, observation, result, start
 from harness.local_kafka import LocalKafka
 from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage
 from streamcast.app.json_text import json_text

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.nab_scores import Labelled, Profile, best, detections, probation, sigmoid, worths
+from benchmarks.nab.scores import Labelled, Profile, best, detections, probation, sigmoid, worths
 
 STANDARD = Profile("standard", 1.0, 0.11)
 NOTHING = -math.inf

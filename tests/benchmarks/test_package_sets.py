@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.package_sets import main
-from benchmarks.package_sources import PACKAGES
+from benchmarks.package_sets.__main__ import main
+from benchmarks.package_sets.sources import PACKAGES
 
 WEATHER = """date,precipitation,wind
 2015/12/31,0.3,4.5

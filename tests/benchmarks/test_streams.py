@@ -17,12 +17,12 @@ import pytest
 from rich.console import Console
 
 from benchmarks.printing import show
-from benchmarks.streams import main, measure
-from benchmarks.streams_models import run
-from benchmarks.streams_output import picture, set_table, summary_tables
-from benchmarks.streams_request import Request
-from benchmarks.streams_scores import asked, score
-from benchmarks.streams_sets import StreamSet, load
+from benchmarks.streams.__main__ import main, measure
+from benchmarks.streams.models import run
+from benchmarks.streams.output import picture, set_table, summary_tables
+from benchmarks.streams.request import Request
+from benchmarks.streams.scores import asked, score
+from benchmarks.streams.sets import StreamSet, load
 from streamcast.offline.training.options import Options
 
 pytest.importorskip("pyarrow")

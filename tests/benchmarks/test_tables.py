@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.printing import show
-from benchmarks.throughput import tables
+from benchmarks.throughput.tables import tables
 
 LATENCY = {f"{since}_{share}_ms": 1234.5 for since in ("consumed", "created") for share in ("p50", "p99", "p999")}
 ROW: dict[str, Any] = {"records_per_s": 130_400, "of_bare": 0.655, "cpu_us": 123.4, **LATENCY}

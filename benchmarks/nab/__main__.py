@@ -27,7 +27,7 @@ import torch
 from rich import box
 from rich.table import Table
 
-from benchmarks.nab_scores import Floats, Labelled, Profile, best, detections, probation
+from benchmarks.nab.scores import Floats, Labelled, Profile, best, detections, probation
 from benchmarks.printing import show
 from streamcast.app.commands.new import usual_seasons
 from streamcast.app.json_text import json_text

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.streams_others import OTHERS
-from benchmarks.streams_request import Found, Request, Say, UnavailableError
-from benchmarks.streams_scores import LEVELS, Answers, asked
-from benchmarks.streams_sets import Floats, StreamSet
+from benchmarks.streams.others import OTHERS
+from benchmarks.streams.request import Found, Request, Say, UnavailableError
+from benchmarks.streams.scores import LEVELS, Answers, asked
+from benchmarks.streams.sets import Floats, StreamSet
 from streamcast.engine.engine import Engine, layout
 from streamcast.models.zoo import MODELS
 from streamcast.offline.defaults.spec import default_spec

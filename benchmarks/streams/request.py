@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.streams_scores import Answers
+from benchmarks.streams.scores import Answers
 from streamcast.offline.training.options import Options
 
 Say = Callable[[str], None]

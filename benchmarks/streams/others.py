@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.streams_request import Found, Request, Say, UnavailableError
-from benchmarks.streams_scores import LEVELS, MEDIAN, Answers, asked, naives, outcomes
-from benchmarks.streams_sets import Floats, Ints, StreamSet, milliseconds
+from benchmarks.streams.request import Found, Request, Say, UnavailableError
+from benchmarks.streams.scores import LEVELS, MEDIAN, Answers, asked, naives, outcomes
+from benchmarks.streams.sets import Floats, Ints, StreamSet, milliseconds
 from streamcast.offline.evaluation import accuracy
 from streamcast.offline.evaluation.baselines import Ridge
 from streamcast.spec.model_spec import format_duration

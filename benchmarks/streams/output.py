@@ -10,7 +10,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from benchmarks.streams_scores import mean_over_seeds, ratios_to
+from benchmarks.streams.scores import mean_over_seeds, ratios_to
 from streamcast.offline.evaluation.accuracy import geometric_mean
 
 Rows = Sequence[Mapping[str, Any]]

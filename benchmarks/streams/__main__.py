@@ -28,12 +28,12 @@ import torch
 from pydantic import ValidationError
 
 from benchmarks.printing import show
-from benchmarks.streams_models import ZERO, run
-from benchmarks.streams_others import OTHERS
-from benchmarks.streams_output import picture, set_table, summary_tables
-from benchmarks.streams_request import Found, Request, Say, UnavailableError
-from benchmarks.streams_scores import asked, score
-from benchmarks.streams_sets import StreamSet, load
+from benchmarks.streams.models import ZERO, run
+from benchmarks.streams.others import OTHERS
+from benchmarks.streams.output import picture, set_table, summary_tables
+from benchmarks.streams.request import Found, Request, Say, UnavailableError
+from benchmarks.streams.scores import asked, score
+from benchmarks.streams.sets import StreamSet, load
 from streamcast.app.json_text import json_text
 from streamcast.errors import StreamcastError
 from streamcast.offline.training.options import Options

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from benchmarks import timing
-from benchmarks.finding import Finding, verdict
+from benchmarks.claims.finding import Finding, verdict
 from streamcast.models.spec import make
 from streamcast.models.zoo import CELLS
 

@@ -4,7 +4,8 @@
 states and steps nn.GRU of 2 × 64 once per record.  Both wait for acknowledgements before they commit, and both
 give an answer its record's timestamp, so that a reader can compute the answer's age.
 
-    python -m benchmarks.loops BOOTSTRAP IN OUT RECORDS --client kafka-python --loop bare --guarantee exactly_once
+    python -m benchmarks.throughput.loops BOOTSTRAP IN OUT RECORDS --client kafka-python --loop bare
+        --guarantee exactly_once
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from benchmarks.streams_sets import Floats, Ints, StreamSet, seasonal_naive
+from benchmarks.streams.sets import Floats, Ints, StreamSet, seasonal_naive
 from streamcast.offline.evaluation import accuracy
 from streamcast.offline.evaluation.baselines import seasonal_scale
 

@@ -20,10 +20,11 @@ from typing import Any
 
 import torch
 
-from benchmarks import speed, timing
-from benchmarks.finding import Finding, verdict
+from benchmarks import timing
+from benchmarks.claims import speed
+from benchmarks.claims.finding import Finding, verdict
+from benchmarks.claims.problems import impute, learn_adding
 from benchmarks.forecasters import classified, climbed, pedestrians, skill
-from benchmarks.problems import impute, learn_adding
 from examples.anomalies import best_threshold, detection, surprises
 from examples.direction import random_walk
 from examples.heart_rate import heart_rate

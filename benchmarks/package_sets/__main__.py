@@ -20,7 +20,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.package_sources import PACKAGES, DataSet, Package
+from benchmarks.package_sets.sources import PACKAGES, DataSet, Package
 
 TRAINED = 0.72
 """Share of the time span before ``test_from``: a midnight, of UTC in sets of ``utc`` except ghi and tmy_temp."""

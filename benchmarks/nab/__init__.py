@@ -1,0 +1,1 @@
+"""The Numenta Anomaly Benchmark: ``python -m benchmarks.nab``; ``scores`` has its rules."""
