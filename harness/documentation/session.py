@@ -64,11 +64,11 @@ class Session:
         for place, command in enumerate(listed):
             words = shlex.split(command)
             if words[0] != "streamcast":
-                printed += self._run(command)
+                printed += _told(self._run(command))
             elif stays and place == len(listed) - 1:
                 printed += self._keep(words[1:], stays)
             else:
-                printed += self._streamcast(words[1:])
+                printed += _told(self._streamcast(words[1:]))
         return printed
 
     def python(self, text: str) -> str:
@@ -129,6 +129,11 @@ class Session:
                 raise PageError(f"streamcast {shlex.join(words)} did not print {stays!r}:\n{printed}")
             time.sleep(0.05)
         return printed
+
+
+def _told(printed: str) -> str:
+    """Return what was printed without the lines of progress, which a page does not show: a busy machine has more."""
+    return "".join(line for line in printed.splitlines(keepends=True) if not line.startswith("progress:"))
 
 
 def python_blocks(requests: Connection, folder: str, environment: Mapping[str, str]) -> None:

@@ -510,9 +510,9 @@ def _shown(on_progress: OnProgress | None, *, progress: bool) -> Iterator[OnProg
         return
     from rich.console import Console
 
-    from streamcast.app.progress import progress_bar
+    from streamcast.app.progress import compiling_said, progress_bar
 
-    with progress_bar(Console()) as follow:
+    with compiling_said(), progress_bar(Console()) as follow:
 
         def both(at: Progress) -> None:
             follow(at)

@@ -29,7 +29,7 @@ from streamcast.app.commands.files.outputs import require_writable
 from streamcast.app.commands.files.replay import outgoing, paced
 from streamcast.app.demo_data import read_series
 from streamcast.app.json_text import json_text
-from streamcast.app.progress import progress_bar
+from streamcast.app.progress import progress_bar, stages_shown
 from streamcast.app.specs import require_networks
 from streamcast.app.trained import baseline, describe, measured
 from streamcast.consumers import loop
@@ -118,6 +118,7 @@ def load() -> Parts:
     return Parts(history, train, train.between(start - WARM_WEEKS * WEEK_MS, start), test)
 
 
+@stages_shown()
 def train(history: History, kind: str, train_seconds: float, console: Console) -> Model:
     """Train the demo's model."""
     spec = default_spec(history, HORIZON, kind, season=("1w", "1d"))

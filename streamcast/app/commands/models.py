@@ -23,6 +23,7 @@ from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment
 from streamcast.app.options.flags import elsewhere
 from streamcast.app.options.groups import Columns, CompressOptions
+from streamcast.app.progress import stages_shown
 from streamcast.app.trained import baseline, quality, zone_of
 from streamcast.engine.engine import layout
 from streamcast.models.guide import advisor, catalogue
@@ -236,6 +237,7 @@ def advise(steps: int, resources: str, task: str, as_json: bool, console: Consol
     return 0
 
 
+@stages_shown()
 def compress(
     folder: Path, reference: str, options: CompressOptions, data: Path | None, columns: Columns, console: Console
 ) -> int:

@@ -18,6 +18,7 @@ from streamcast.offline.history.read import History
 from streamcast.spec.calendar_bars import Grid, parse_step
 from streamcast.spec.durations import DAY_MS, HOUR_MS, WEEK_MS
 from streamcast.spec.model_spec import MOST_SEASON, SEASON_IN_WORDS, SeriesSpec, bar_name, parse_duration
+from streamcast.stages import stage
 
 YEAR_MS = 365 * DAY_MS
 LONGEST_SEASON = 2_016
@@ -31,6 +32,7 @@ FEWEST_YEARS = 2.5
 """How many years the longest series has at least, where a model of days or weekdays reads earlier years."""
 
 
+@stage("choosing the seasons")
 def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1) -> tuple[int, ...]:
     """Return season lengths in bars, the one whose repetition forecasts best first; (1,) if none fits three times.
 
@@ -53,6 +55,7 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     return (best,)
 
 
+@stage("choosing the seasons")
 def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int, ...], *, given: bool) -> int | None:
     """Return how many bars back the simple forecast reads that is the best over the horizon; None for a first season.
 

@@ -11,6 +11,7 @@ from streamcast.offline.evaluation.accuracy import Floats, mean
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
 from streamcast.spec.model_spec import SeriesSpec, Transform, TransformName
+from streamcast.stages import stage
 
 GROWS = 0.55
 """The growth from which on a square root is taken.
@@ -28,6 +29,7 @@ UNIT = 0.1
 """The unit of a logarithm, as a share of the median size of the values that are not 0."""
 
 
+@stage("choosing the scale of the target")
 def chosen_transform(
     history: History, series: SeriesSpec, season: int, lower: float | None, wanted: TransformName | None
 ) -> Transform | None:  # fmt: skip

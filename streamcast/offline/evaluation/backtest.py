@@ -43,6 +43,7 @@ from streamcast.offline.history.read import History
 from streamcast.quality import SumsByStep, outcomes_of
 from streamcast.spec.folders import Model
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.stages import stage
 from streamcast.wording import counted
 
 BLOCK_NUMBERS = 4 << 20
@@ -126,6 +127,7 @@ class Scoreboard:
         """Return the outcomes of forecasts [A, H]; NaN where none was observed."""
         return self._outcomes(series_A, self._bars(cutoffs_A))
 
+    @stage("scoring the baselines")
     def report(
         self,
         name: str,

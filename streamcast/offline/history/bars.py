@@ -41,6 +41,7 @@ class KernelCall(NamedTuple):
     counts: Counts
     series_of_slot: Ints  # places in the history's keys
     ring: Floats  # slots, C, W: the windows after the call
+    read: int  # rows of the history that were read so far
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def walk(history: History, spec: ModelSpec) -> Iterator[KernelCall]:
         times, ahead, start = spec.series.grid.to_grid(poll.times), known_ahead(spec, poll), 0
         while start < len(poll):
             start = advance(constants, slab.rows, steps, slots, times, poll.offsets, poll.values, ahead, start, counts)
-            yield KernelCall(steps, counts, series_of_slot, slab.rows.ring)
+            yield KernelCall(steps, counts, series_of_slot, slab.rows.ring, int(poll.offsets[start - 1]) + 1)
 
 
 def panel(history: History, series: SeriesSpec) -> Panel:

@@ -34,6 +34,7 @@ from streamcast.spec.calendar_bars import Calendar, Grid
 from streamcast.spec.durations import DAY_MS, HOUR_MS
 from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import bar_name
+from streamcast.stages import stage
 from streamcast.topics.observations import LONGEST_KEY
 from streamcast.wording import counted
 
@@ -254,6 +255,7 @@ def _inputs(
     return inputs
 
 
+@stage("finding the bars")
 def _grid(
     keys: tuple[str, ...], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None, timezone: str,
     own: Grid | None, *, ticks: bool,
@@ -281,6 +283,7 @@ def _refuse_names(frame: pd.DataFrame, names: Sequence[object]) -> None:
             )
 
 
+@stage("reading the names of series")
 def _keys(
     frame: pd.DataFrame, id_col: str | None, target_col: str, notes: list[str]
 ) -> tuple[tuple[str, ...], NDArray[np.int32]]:

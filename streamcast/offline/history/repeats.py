@@ -14,11 +14,13 @@ from pandas.api.types import is_float_dtype
 
 from streamcast.errors import Message, Option
 from streamcast.offline.history.timestamps import zone_that_repeats
+from streamcast.stages import stage
 
 SEVERAL_SERIES = 0.1
 """From this share on, a column that tells such rows apart may name their series."""
 
 
+@stage("putting the rows in order")
 def corrected(
     order_N: NDArray[np.intp], frame: pd.DataFrame, series_N: NDArray[np.int32], ts_N: NDArray[np.int64],
     id_col: str | None, inputs: Sequence[str], changes: list[str], *, local: bool,

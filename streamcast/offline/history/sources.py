@@ -16,6 +16,7 @@ import pandas as pd
 
 from streamcast.errors import HistoryError, Option
 from streamcast.offline.history.csv_files import NAMES, header_hint, read_csv
+from streamcast.stages import stage
 
 _UNNAMED = re.compile(r"Unnamed: \d+|")
 _INDEX = ("index", "level_0")
@@ -36,7 +37,8 @@ def load(
     if isinstance(source, pd.DataFrame):
         frame, commas, where = source, False, "the data frame"
     else:
-        frame, commas = _file(source, texts, notes, changes)
+        with stage(f"reading {Path(source).name}"):
+            frame, commas = _file(source, texts, notes, changes)
         where = str(source)
     frame = _with_index(frame, wanted)
     levels = [str(name) for name in frame.index.names if name is not None]

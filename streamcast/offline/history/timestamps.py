@@ -16,6 +16,7 @@ from pandas.api.types import is_integer_dtype
 
 from streamcast.errors import HistoryError, Message, Option
 from streamcast.spec.local_time import zone_named
+from streamcast.stages import stage
 from streamcast.topics.epochs import UNITS, Unit
 from streamcast.wording import counted
 
@@ -64,6 +65,7 @@ class TimestampError(HistoryError):
     """A time cannot be read; the message names it and what was expected, but not its column."""
 
 
+@stage("reading the times")
 def read_timestamps(
     column: pd.Series, series_N: NDArray[np.int32], timezone: str, time_format: str | None = None
 ) -> Times:

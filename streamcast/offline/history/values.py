@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from streamcast.errors import HistoryError, Option
 from streamcast.offline.history.objects import is_number, plain
+from streamcast.stages import stage
 from streamcast.topics.observations import LARGEST_VALUE
 from streamcast.wording import counted
 
@@ -36,6 +37,7 @@ _POINTS = r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+"
 """A number with points between thousands; one with a single point may also have a decimal point."""
 
 
+@stage("reading the values")
 def values_of(
     frame: pd.DataFrame,
     names: tuple[str, ...],

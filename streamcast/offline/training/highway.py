@@ -12,6 +12,7 @@ from streamcast.models.network import Network
 from streamcast.offline.evaluation.accuracy import absolute_error, mean
 from streamcast.offline.evaluation.ridge import NormalEquations
 from streamcast.offline.training.sequences import Ints, Sequences
+from streamcast.stages import stage
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """In units of the mean diagonal of XᵀX."""
@@ -20,6 +21,7 @@ BLOCK = 4_096
 MOST_POSITIONS = 60_000
 
 
+@stage("solving the linear highway")
 def solve(sequences: Sequences, network: Network, train_P: Ints, validation_P: Ints) -> None:
     """Set the network's highway to the ridge solution whose penalty has the least absolute error on validation.
 

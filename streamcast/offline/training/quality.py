@@ -28,7 +28,8 @@ from streamcast.offline.history.read import History
 from streamcast.spec.durations import DAY_MS
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
-from streamcast.spec.zero import challenger_of
+from streamcast.spec.zero import challenger_of, has_no_network
+from streamcast.stages import stage
 
 Integers = NDArray[np.int64]
 
@@ -83,7 +84,12 @@ def held_out_quality(model: Model, history: History, part: Part) -> dict[str, An
     drawn = history.of_series(np.sort(_drawn(history, first)[: part.series]))
     begin = min(_first_streamed(drawn), first - _least_before(spec) * spec.series.freq)
     streamed = drawn.between(begin, int(history.ts_N[-1]) + 1)
-    report = backtest(model, streamed, first, baselines=dict([reference(spec.naive_season)]), keep=[])
+    which = "a model without a network" if has_no_network(spec) else "the model"
+    with stage(f"scoring {which} on the bars that were held out") as at:
+        report = backtest(
+            model, streamed, first, baselines=dict([reference(spec.naive_season)]), keep=[],
+            on_progress=lambda done, rows: at(f"{done:,} of {rows:,} rows"),
+        )  # fmt: skip
     by_series = report.relative_mae()[0]
     return {
         "from": first,

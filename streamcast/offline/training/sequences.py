@@ -24,6 +24,7 @@ from streamcast.offline.history.polls import KnownInputs, columns
 from streamcast.offline.history.read import History
 from streamcast.spec import features
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.stages import stage
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -154,10 +155,11 @@ def sequences(history: History, spec: ModelSpec) -> Sequences:
     """Walk a history through the kernel once and keep its output; raises HistoryError when the columns differ."""
     kept: list[_Kept] = []
     total, scale = 0, TargetScale(spec)
-    for call in walk(history, spec):
-        kept.append(_copied(call, total, scale))
-        total += int(call.counts.steps[0])
-
+    with stage("filling the windows") as at:
+        for call in walk(history, spec):
+            kept.append(_copied(call, total, scale))
+            total += int(call.counts.steps[0])
+            at(f"{call.read:,} of {len(history):,} rows")
     if not kept:
         raise HistoryError(f"no row has a value of {spec.series.target!r}, the target: there is nothing to train on")
 

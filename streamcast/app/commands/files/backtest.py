@@ -18,7 +18,7 @@ from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment, span
 from streamcast.app.options.groups import BacktestOptions, Columns
-from streamcast.app.progress import compiling_said, counting
+from streamcast.app.progress import counting, stages_shown
 from streamcast.app.trained import baseline
 from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
@@ -46,6 +46,7 @@ WHOLE, HUGE = 1_000, 10_000_000
 """From WHOLE on, a number is printed without decimals; from HUGE on, with an exponent."""
 
 
+@stages_shown()
 def backtest(
     data: Path, columns: Columns, options: BacktestOptions, folder: Path, as_json: bool, console: Console
 ) -> int:
@@ -61,7 +62,7 @@ def backtest(
             f"[dim]note:[/] scored from {moment(from_ms, timezone)}, {why}; --test-from chooses", highlight=False
         )
     _warn_of_trained_bars(model, from_ms, timezone, refit)
-    with compiling_said(), counting("records streamed", Console(stderr=True)) as on_rows:
+    with counting("records streamed", Console(stderr=True)) as on_rows:
         report = run(
             model, history, from_ms, keep=_kept(model.spec, history, from_ms, options), refit=refit,
             on_progress=on_rows,

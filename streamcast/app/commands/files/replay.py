@@ -19,7 +19,7 @@ from streamcast.app.commands.deployment.connect import connection, load_lanes, n
 from streamcast.app.commands.files.reading import mapping, read_history
 from streamcast.app.moments import span
 from streamcast.app.options.groups import Columns, Partitioner, ReplayOptions
-from streamcast.app.progress import counting
+from streamcast.app.progress import counting, stages_shown
 from streamcast.app.settings import Settings
 from streamcast.consumers.kafka_python.partitioning import partition_of
 from streamcast.consumers.transport import BrokerUnavailable, Outgoing, TopicMissing, TopicSpec, Transport
@@ -37,6 +37,7 @@ PARTITION_OF: Mapping[Partitioner, Callable[[bytes, int], int]] = {
 }
 
 
+@stages_shown()
 def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOptions, console: Console) -> int:
     """Write all observations of a file in time order, with the present as their Kafka timestamp.
 

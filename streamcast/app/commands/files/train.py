@@ -18,7 +18,7 @@ from streamcast.app.gaps import missing_bars
 from streamcast.app.notes import spec_notes
 from streamcast.app.options.flags import elsewhere
 from streamcast.app.options.groups import Columns, SpecOptions, TrainingOptions
-from streamcast.app.progress import compiling_said, progress_bar
+from streamcast.app.progress import progress_bar, stages_shown
 from streamcast.app.specs import faults_in_words, knows_ahead, require_networks, require_target
 from streamcast.app.trained import describe
 from streamcast.models.network import with_network
@@ -32,9 +32,11 @@ from streamcast.offline.training.options import Options
 from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, load_model, require_name
 from streamcast.spec.model_spec import ModelSpec
+from streamcast.stages import stage
 from streamcast.wording import counted
 
 
+@stages_shown()
 def train(
     data: Path, columns: Columns, wanted: SpecOptions, options: TrainingOptions, name: str | None, folder: Path,
     console: Console,
@@ -79,7 +81,7 @@ def train(
         if "whole_loss" in start.facts:
             facts["whole_loss"] = start.facts["whole_loss"]
     saved = save_trained(folder, name or (start.name if start else "model"), model, facts)
-    with compiling_said(), suppress(KeyboardInterrupt):
+    with stage("compiling what the service needs besides"), suppress(KeyboardInterrupt):
         rehearse(saved)  # compiles what serving needs besides, which the first start would wait for
     report_saved(saved, whole, data, folder, console)
     return 0

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from rich.table import Table
 
 from streamcast.app.commands.files.outputs import require_folder, save_trained
@@ -21,7 +21,7 @@ from streamcast.app.commands.files.train import chosen_spec, held_out, report_sa
 from streamcast.app.commands.tables import lean
 from streamcast.app.gaps import missing_bars
 from streamcast.app.options.groups import Columns, SearchOptions, SpecOptions
-from streamcast.app.progress import compiling_said
+from streamcast.app.progress import stages_shown, trials_shown
 from streamcast.app.specs import knows_ahead, require_networks, require_target
 from streamcast.models.build import build
 from streamcast.models.network import Shape
@@ -34,6 +34,7 @@ from streamcast.offline.training.quality import compared_with_zero
 from streamcast.offline.training.run import Progress as TrainingProgress
 from streamcast.spec import zero
 from streamcast.spec.folders import Model, require_name
+from streamcast.stages import stage
 from streamcast.wording import counted
 
 WIDTHS = (16, 32, 64, 128)
@@ -71,6 +72,7 @@ class _Search:
         def follow(now: TrainingProgress) -> None:
             nonlocal validated
             self.progress.update(task, completed=now.done)
+            at(f"{now.done:.0%} trained")
             if now.epoch - 1 > validated and now.stage == "training":
                 validated = now.epoch - 1
                 trial.report(now.validation, validated)
@@ -78,7 +80,8 @@ class _Search:
                     raise optuna.TrialPruned
 
         try:
-            model = fit(self.history, spec, options, follow, beside_zero=False)
+            with stage(f"trial {trial.number + 1} of {self.options.trials}, {kind}") as at:
+                model = fit(self.history, spec, options, follow, beside_zero=False)
         finally:
             self.progress.remove_task(task)
         loss = float(model.facts["validation_loss"])
@@ -116,6 +119,7 @@ def _is_network(kind: str, layers: int) -> bool:
     return True
 
 
+@stages_shown()
 def tune(
     data: Path, columns: Columns, wanted: SpecOptions, options: SearchOptions, name: str, folder: Path, console: Console
 ) -> int:
@@ -144,8 +148,7 @@ def tune(
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=options.seed), pruner=optuna.pruners.MedianPruner(3, 2)
     )
-    bars = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
-    with compiling_said(), Progress(*bars, console=console, transient=True) as progress:
+    with trials_shown(console) as progress:
         search = _Search(history, read_as.timezone, wanted, options, progress)
         failed = _ended(study, search)
     if search.best is None:
