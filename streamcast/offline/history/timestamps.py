@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_integer_dtype
 
 from streamcast.errors import HistoryError, Message, Option
+from streamcast.offline.history import calendar_texts
 from streamcast.spec.local_time import zone_named
 from streamcast.stages import stage
 from streamcast.topics.epochs import UNITS, Unit
@@ -28,12 +29,15 @@ _OFFSET = re.compile(r"[+-]\d{2}:\d{2}$")
 UTC_NAMES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "+00:00", "-00:00", "UTC+00:00")
 _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_DAY = r"(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
 _LIKE = re.compile(
+    rf"(?:{_DAY}(?P<after_day>,? ))?"
     r"(?:(?P<left>\d{1,4})(?P<mark>[/.-])\d{1,2}(?P=mark)(?P<right>\d{1,4})"
     rf"|(?P<named>(?:\d{{1,4}}[ ./-]*)?{_MONTH}[ .,/-]*(?:\d{{1,4}})?(?:[ ,/-]+\d{{2,4}})?))"
     r"(?:(?P<between>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<space> ?)(?P<half>[AaPp][Mm])?)?"
 )
-"""A date in three numbers, or with its month's name, and a clock after it."""
+"""A date in three numbers, or with its month's name, and a clock after it; a day of the week may be before it."""
+_OF_MONTH = re.compile(r"\d{1,2}(?P<mark>[/.-])\d{4}|\d{6}")
 CHANGING = ("Europe/London", "Europe/Berlin", "America/New_York", "Australia/Sydney")
 """A zone for each way in which many clocks go forward and back."""
 LONGEST_SEARCHED = pd.Timedelta(days=40 * 366)
@@ -72,7 +76,8 @@ def read_timestamps(
     """Return the times of N rows; raises TimestampError, SettingsError for the zone.
 
     Numbers are epoch seconds, milliseconds, microseconds or nanoseconds: all of them in one unit, which their size
-    shows; with a ``time_format`` they are texts, such as 20260131. Periods are their starts.  In the hour that clocks
+    shows; with a ``time_format`` they are texts, such as 20260131.  Periods are their starts, and so are texts of
+    quarters, weeks and intervals.  In the hour that clocks
     repeat in autumn, a series' first row with a local time is read as summer time and its second as winter time, in the
     source's own order; in a series whose newest row comes first it is the other way round.
     """
@@ -88,6 +93,10 @@ def read_timestamps(
     if pd.api.types.is_datetime64_dtype(column):
         return Times(*_from_naive(column, series_N, timezone))
     texts = column.astype(str)
+    if time_format is None and (kind := calendar_texts.span_of(texts.iloc[0])) is not None:
+        local = _parse(texts, None, utc=False)
+        ts_N, notes = _from_naive(local, series_N, timezone)
+        return Times(ts_N, [f"times are {kind}s: {texts.iloc[0]} was read as its start, {local.iloc[0]}", *notes])
     zoned = texts.str.contains(_ZONE, regex=True) | _names_a_zone(time_format)
     if zoned.all():
         notes = _other_zone(str(texts.iloc[0])[-6:], timezone) if _OFFSET.search(str(texts.iloc[0])) else []
@@ -195,7 +204,7 @@ def _from_numbers(column: pd.Series) -> Times:
     raise TimestampError(
         f"the numbers from {least} to {most} are no epoch seconds, milliseconds, microseconds or nanoseconds of one"
         " unit from 1973 on; write dates, such as 2026-01-31 13:00:00, or give ", Option.TIME_FORMAT, ", such as"
-        " %Y%m%d for 20260131 or %Y for years",
+        " %Y%m%d for 20260131, %Y%m for 202601 or %Y for years",
     )  # fmt: skip
 
 
@@ -213,6 +222,13 @@ def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series
             Option.TIME_FORMAT, f" {time_format} has %p, AM or PM, and no %I, which reads the hours of such a clock:"
             " without it, 3 PM would be 3 in the morning",
         )  # fmt: skip
+    if time_format is None and calendar_texts.span_of(texts.iloc[0]) is not None:
+        try:
+            return calendar_texts.starts(texts)
+        except (ValueError, OverflowError) as error:
+            raise TimestampError(
+                f"{error}: write all times in one form, as in 2024Q1, 2024-W05 or 2024-01-31"
+            ) from None
     if not (timely := texts.str.contains(_DIGIT)).all():  # pandas reads "now" as the time of its clock
         raise _unread(f"Time data {texts[~timely].iloc[0]} has no digits", texts, time_format)
     if utc:
@@ -228,6 +244,8 @@ def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampE
     first, forms = str(texts.iloc[0]), _forms(texts)
     if (time_format is not None or not forms) and (others := _others(texts, time_format, fault)) is not None:
         return others
+    if not forms and (known := calendar_texts.recognised(first.strip())) is not None:
+        return TimestampError(f"{first!r} is {known}")
     if time_format is None:
         expected = "expected ISO 8601, such as 2026-01-31 13:00:00 or 2026-01-31T13:00:00+01:00"
         fault, remedy = f"{fault}; {expected}; give ", (Option.TIME_FORMAT, " for another form, such as ")
@@ -264,6 +282,8 @@ def _others(texts: pd.Series, time_format: str | None, fault: str) -> TimestampE
     if unread.all():
         return None
     row = int(unread.argmax())
+    if time_format is None and (known := calendar_texts.recognised(str(texts.iloc[row]).strip())) is not None:
+        fault = f"it is {known}"
     return TimestampError(
         f"{texts.iloc[row]!r} in row {texts.index[row] + 1} is not ",
         *(("ISO 8601",) if time_format is None else ("of the form of ", Option.TIME_FORMAT, f" {time_format}")),
@@ -274,21 +294,38 @@ def _others(texts: pd.Series, time_format: str | None, fault: str) -> TimestampE
 
 def _forms(texts: pd.Series) -> list[str]:
     """Return the forms that read all of some texts, of those that look like the first one: days or months first."""
-    found = _LIKE.fullmatch(str(texts.iloc[0]).strip())
+    first = str(texts.iloc[0]).strip()
+    found = _LIKE.fullmatch(first)
     if found is None:
-        return []
+        month = _OF_MONTH.fullmatch(first)
+        forms = [] if month is None else [f"%m{month['mark']}%Y" if month["mark"] else "%Y%m"]
+        return [form for form in forms if _reads(form, texts)]
     clock = ""
     if found["hour"] is not None:
         clock = found["between"] + ("%I" if found["half"] else "%H") + ":%M" + (":%S" if found["second"] else "")
         clock += f"{found['space']}%p" if found["half"] else ""
-    forms = [date + clock for date in (_of_name(found["named"]) if found["named"] else _of_numbers(found))]
-    read = [form for form in forms if pd.to_datetime(texts.str.strip(), format=form, errors="coerce").notna().all()]
+    days = ["%a" + found["after_day"], "%A" + found["after_day"]] if found["after_day"] else [""]
+    forms = [
+        day + date + clock
+        for day in days
+        for date in (_of_name(found["named"]) if found["named"] else _of_numbers(found))
+    ]
+    read = [form for form in forms if _reads(form, texts)]
     return read[:1] if found["named"] else read
+
+
+def _reads(form: str, texts: pd.Series) -> bool:
+    """Whether a form reads all of some texts."""
+    return bool(pd.to_datetime(texts.str.strip(), format=form, errors="coerce").notna().all())
 
 
 def _of_name(date: str) -> list[str]:
     """Return the forms of a date that names its month in English: short, as Jan, and in full."""
-    form = re.sub(r"\d{1,2}", "%d", re.sub(r"\d{4}", "%Y", date), count=1)
+    form = re.sub(r"\d{4}", "%Y", date)
+    if "%Y" in form or len(re.findall(r"\d+", form)) > 1:
+        form = re.sub(r"\d{1,2}", "%d", form, count=1)
+    elif not re.search(r"\d", form):
+        return []
     return [re.sub(r"\d{2}", "%y", re.sub(_MONTH, month, form)) for month in ("%b", "%B")]
 
 
