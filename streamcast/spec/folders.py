@@ -1,13 +1,15 @@
 """Model folders: a spec, weights, and one hash of both.
 
-``<root>/<name>/<version>/`` holds ``spec.json``, ``weights.safetensors`` and ``model.json`` (the hashes of
-both, and facts of the training run); versions are 1, 2, 3 … and never change.  ``<root>/<name>/aliases.json``
-maps names such as champion to versions.  Nothing here executes what it reads.
+``<root>/<name>/<version>/`` holds ``spec.json``, ``weights.safetensors`` and ``model.json`` (the hashes of both, facts
+of the training run, and the version of streamcast that saved them, which is no part of a hash); versions are 1, 2, 3 …
+and never change.  ``<root>/<name>/aliases.json`` maps names such as champion to versions.  Nothing here executes what
+it reads.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import re
@@ -43,10 +45,7 @@ MOST_NUMBERS, SPARE_NUMBERS = 16, 1_000_000
 """How many numbers a network may write while it is built, for each of its weights and besides; usually 5."""
 MOST_FAULTS, MOST_SHOWN = 4, 40
 """How many faults of a spec a message names, and how many characters of a wrong value it shows."""
-OF_ANOTHER_VERSION = (
-    "its files are as they were saved, so a later version of streamcast may have saved them: run that version here, or"
-    " train the model with this one"
-)
+PACKAGE = "streamcast-forecasting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,8 @@ class Model:
     version: str = "0"
     digest: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    saved_by: str = ""
+    """The version of streamcast that wrote its folder; empty where none is known."""
 
     @property
     def trained_until(self) -> int | None:
@@ -156,6 +157,7 @@ def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: 
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "digest": digest,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "streamcast": own_version(),
         "facts": dict(facts),
     }
     aside = folder / f".{uuid.uuid4().hex}"
@@ -169,7 +171,15 @@ def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: 
         raise ModelError(f"model {name} cannot be saved in {folder}: {error.strerror}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Model(spec, network, name, version, digest, facts)
+    return Model(spec, network, name, version, digest, facts, own_version())
+
+
+def own_version() -> str:
+    """Return the version of this streamcast; empty where it was not installed."""
+    try:
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _as_next_version(aside: Path, folder: Path) -> str:
@@ -205,7 +215,7 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
         spec = ModelSpec.model_validate_json(document)
     except ValidationError as error:
         faults = "; ".join(map(_sentence, error.errors(include_url=False)[:MOST_FAULTS]))
-        raise ModelError(f"{folder / SPEC} cannot be read: {faults}; {OF_ANOTHER_VERSION}") from error
+        raise ModelError(f"{folder / SPEC} cannot be read: {faults}; {_of_another_version(record)}") from error
     try:
         tensors = load(weights)
     except Exception as error:  # safetensors raises its own, unexported type
@@ -215,7 +225,7 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
         with _Building(SPARE_NUMBERS + MOST_NUMBERS * numbers):
             network = new_network(spec)
     except ModelError as error:
-        raise ModelError(f"{folder / SPEC} cannot be read: {error}; {OF_ANOTHER_VERSION}") from error
+        raise ModelError(f"{folder / SPEC} cannot be read: {error}; {_of_another_version(record)}") from error
     except (_TooLarge, RuntimeError) as error:  # RuntimeError: one matrix larger than all memory
         raise ModelError(
             f"{folder}: the weights do not fit the spec: its network is much larger than the {numbers:,} numbers of the"
@@ -228,7 +238,21 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
     if not all(torch.isfinite(tensor).all() for tensor in tensors.values()):
         raise ModelError(f"{folder / WEIGHTS} holds NaN or infinite weights: retrain the model")
     network.load_state_dict(tensors)
-    return Model(spec, network.eval(), name, version, _digest(document, weights), record.get("facts", {}))
+    digest = _digest(document, weights)
+    return Model(spec, network.eval(), name, version, digest, record.get("facts", {}), _saved_by(record))
+
+
+def _saved_by(record: Mapping[str, Any]) -> str:
+    return str(record.get("streamcast", ""))
+
+
+def _of_another_version(record: Mapping[str, Any]) -> str:
+    """Return a sentence about what may have saved files that cannot be read although nobody altered them."""
+    remedy = "run that version here, or train the model with this one"
+    saved, own = _saved_by(record), own_version()
+    if saved and saved != own:
+        return f"its files are as streamcast {saved} saved them, and this is {own or 'another version'}: {remedy}"
+    return f"its files are as they were saved, so a later version of streamcast may have saved them: {remedy}"
 
 
 def resolve(root: Path, reference: str) -> tuple[str, str]:

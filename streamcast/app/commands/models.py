@@ -97,6 +97,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
     facts: dict[str, Any] = {
         "model": f"{model.name}@{model.version}",
         "digest": model.digest,
+        "saved by": f"streamcast {model.saved_by}" if model.saved_by else None,
         "target": spec.series.target,
         "columns": [column.name for column in spec.series.columns],
         "known ahead": [known.name for known in spec.targets.known] if spec.targets else [],

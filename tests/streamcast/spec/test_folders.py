@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec
 from streamcast.errors import ModelError
 from streamcast.spec import folders as registry
-from streamcast.spec.folders import list_models, load_model, new_network, promote, save_model
+from streamcast.spec.folders import list_models, load_model, new_network, own_version, promote, save_model
 from streamcast.spec.model_spec import ModelSpec
 
 SPEC = SPECS["gru"]
@@ -53,6 +53,16 @@ def test_versions_never_change_and_the_same_model_has_the_same_digest(root: Path
     assert (again.version, again.digest) == ("2", first.digest)
     assert load_model(root, "load@1").facts == {"mae": 1.5}
     assert not [path for path in (root / "load").iterdir() if path.name.startswith(".")]
+
+
+def test_a_version_that_saved_is_known_and_is_no_part_of_the_digest(root: Path) -> None:
+    record = root / "load" / "1" / "model.json"
+    saved = load_model(root, "load@1")
+    assert saved.saved_by == own_version() != ""
+    as_before = json.loads(record.read_text())
+    del as_before["streamcast"]
+    record.write_text(json.dumps(as_before))
+    assert (load_model(root, "load@1").digest, load_model(root, "load@1").saved_by) == (saved.digest, "")
 
 
 def test_what_a_save_left_when_it_was_ended_does_not_stop_the_next(root: Path) -> None:
@@ -290,6 +300,14 @@ def test_a_model_of_a_later_version_is_refused_with_what_to_do(root: Path, chang
     assert said in message
     assert "a later version of streamcast may have saved them: run that version here" in message
     assert "\n" not in message
+
+
+def test_a_model_that_cannot_be_read_names_the_version_that_saved_it(root: Path) -> None:
+    rewrite(root / "load" / "1", spec=_changed(surprise=1))
+    path = root / "load" / "1" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "streamcast": "9.1.0"}))
+    with pytest.raises(ModelError, match=r"as streamcast 9\.1\.0 saved them, and this is .*: run that version here"):
+        load_model(root, "load")
 
 
 @pytest.mark.parametrize(
