@@ -31,6 +31,7 @@ from streamcast.app.stream import Stream, compiling_logged
 from streamcast.app.trained import measured, unfinished
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, TrainingWarning
 from streamcast.models.spec import SpecError, nearest
+from streamcast.offline.defaults.notes import low_notes
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
@@ -404,6 +405,7 @@ class Forecaster:
             calendar=spec.calendar, kinds=spec.kinds, known=bool(whole.known_columns),
         )  # fmt: skip
         self._read(history)
+        self._found = (*self._found, *low_notes(history, whole))
         return history
 
     def _outcomes(self, frame: pd.DataFrame, names: Names) -> History:

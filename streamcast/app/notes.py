@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from streamcast.offline.defaults.notes import (
     bound_notes,
     further_notes,
+    low_notes,
     members_notes,
     naive_notes,
     season_notes,
@@ -29,5 +30,5 @@ def spec_notes(
     return (
         *(season_notes(spec) if seasons_chosen else ()), *naive_notes(spec), *further_notes(spec),
         *(members_notes(spec) if members_chosen else ()), *(transform_notes(spec) if transform_chosen else ()),
-        *bound_notes(history, spec), *unread_notes(spec, known, holidays),
+        *low_notes(history, spec), *bound_notes(history, spec), *unread_notes(spec, known, holidays),
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from streamcast.errors import Message, Option
 from streamcast.models.spec import one_of
@@ -75,23 +76,38 @@ def transform_notes(spec: ModelSpec) -> tuple[Message, ...]:
     ),)  # fmt: skip
 
 
-def bound_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
-    """Return a sentence about values below a spec's bound, which no forecast reaches, or about one that it lacks."""
-    target_N = history.values_NC[:, 0]
-    known_N = target_N[np.isfinite(target_N)]
-    known, least = len(known_N), known_N.min(initial=np.inf)
-    if spec.lower is None:
-        share = float((known_N == 0).mean()) if known else 0.0
-        if least < 0 or share < MANY_ZEROS:
-            return ()
-        return (
-            Message(f"{share:.0%} of the values are 0 and none is less: if none can be, give ", Option.LOWER, " 0"),
-        )
-    below = int((target_N < spec.lower).sum())
+def bound_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a sentence about a bound that a spec lacks: many values are 0, and none is less."""
+    known_N = _known_targets(history)
+    share = float((known_N == 0).mean()) if len(known_N) else 0.0
+    if spec.lower is not None or known_N.min(initial=np.inf) < 0 or share < MANY_ZEROS:
+        return ()
+    return (Message(f"{share:.0%} of the values are 0 and none is less: if none can be, give ", Option.LOWER, " 0"),)
+
+
+def low_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
+    """Return a sentence about values of a history that lie too low for a model, new or not.
+
+    No forecast reaches those below its bound; those below 0 do not suit a scale that was chosen without them.
+    """
+    known_N = _known_targets(history)
+    limit = 0.0 if spec.lower is None and spec.transform is not None else spec.lower
+    below = 0 if limit is None else int((known_N < limit).sum())
     if not below:
         return ()
-    reached = f"{below:,} of {known:,} values lie below the bound of {spec.lower:g}, down to {least:g}"
-    return (f"{reached}: no forecast reaches them, and no interval holds them",)
+    found, least = f"{below:,} of {len(known_N):,} values lie below", f"down to {known_N.min():g}"
+    if spec.lower is not None:
+        return (f"{found} the bound of {spec.lower:g}, {least}: no forecast reaches them, and no interval holds them",)
+    scale = "square-root" if spec.transform is not None and spec.transform.kind == "sqrt" else "logarithmic"
+    return (Message(
+        f"{found} 0, {least}: the model reads them by size and sign on a {scale} scale, which suits values of one sign;"
+        " if such values are usual, train on data that has them, with ", Option.TRANSFORM, " none",
+    ),)  # fmt: skip
+
+
+def _known_targets(history: History) -> npt.NDArray[np.float64]:
+    target_N = history.values_NC[:, 0]
+    return target_N[np.isfinite(target_N)]
 
 
 def unread_notes(spec: ModelSpec, known: Sequence[str], holidays: str | None) -> tuple[str, ...]:

@@ -251,7 +251,7 @@ def _inputs(
         return [name for name in inputs if name in kinds]
     if inputs:
         listed = ", ".join(map(repr, inputs))
-        notes.append(Message(f"inputs besides the target: {listed}; ", Option.COLUMNS, " chooses"))
+        notes.append(Message(f"the model also reads {listed}: keep in ", Option.COLUMNS, " only what it should read"))
     return inputs
 
 

@@ -49,7 +49,9 @@ class OperatorLog:
 
     def _begin(self) -> None:
         self._since: float | None = None
-        self._records = self._dead_letters = self._late = self._repeated = self._below = self._forgotten = 0
+        self._records = self._dead_letters = self._late = self._repeated = self._below = self._negative = (
+            self._forgotten
+        ) = 0
         self._reasons: list[str] = []
         self._unknown: Counter[str] = Counter()
         self._warned = False
@@ -97,6 +99,10 @@ class OperatorLog:
         """So many records have a target below the lower bound of the model."""
         self._below += count
 
+    def below_zero(self, count: int) -> None:
+        """So many records have a target below 0, and the model has a scale that was chosen without such values."""
+        self._negative += count
+
     def forgotten(self, series: int) -> None:
         """So many series were forgotten for want of room."""
         self._forgotten += series
@@ -125,12 +131,13 @@ class OperatorLog:
             return
         p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
         log.info(
-            "last %.0f s: %s, %s, %s%s%s%s%slag %s%s", seconds, counted(self._records, "record"),
+            "last %.0f s: %s, %s, %s%s%s%s%s%slag %s%s", seconds, counted(self._records, "record"),
             counted(self._dead_letters, "dead letter"),
             f"{self._late:,} dropped because they came late, " if self._late else "",
             f"{self._repeated:,} dropped because their bar had been answered, " if self._repeated else "",
             "".join(f"{count:,} with an unknown {column}, " for column, count in self._unknown.items()),
             f"{self._below:,} with a value below the model's lower bound, " if self._below else "",
+            f"{self._negative:,} with a value below 0, which the model's scale does not suit, " if self._negative else "",
             f"{self._forgotten:,} series forgotten for want of room (state.max_series), " if self._forgotten else "",
             counted(sum(lag.values()), "record"),
             "" if p99 is None else f", latency p99 {p99:.0f} ms",

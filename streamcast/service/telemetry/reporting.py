@@ -56,8 +56,11 @@ class Reporter:
             {name: counts[code] for code, name in enumerate(NAMES) if code != NOT_FINITE},
         )
         self._telemetry.unknown_categories(poll.observations.unknown)
-        if (lower := self._champion.model.spec.lower) is not None:
-            self._telemetry.below_lower(int((poll.observations.values[:, 0] < lower).sum()))
+        spec, targets = self._champion.model.spec, poll.observations.values[:, 0]
+        if spec.lower is not None:
+            self._telemetry.below_lower(int((targets < spec.lower).sum()))
+        elif spec.transform is not None:
+            self._telemetry.below_zero(int((targets < 0.0).sum()))
         reasons = Counter(letter.reason for letter in poll.rejected if letter.lane in ("", self._champion.name))
         for reason, count in reasons.items():
             self._telemetry.dead_letter(reason, count)

@@ -196,6 +196,10 @@ class Telemetry(Collector):
                 self._add("below_lower", amount=count)
             self._operator_log.below_lower(count)
 
+    def below_zero(self, count: int) -> None:
+        """``count`` committed records have a target below 0, which does not suit the scale of the champion."""
+        self._operator_log.below_zero(count)
+
     def forecasts(self, lane: str, count: int) -> None:
         """``count`` forecasts of ``lane`` were committed; raises KeyError for an unknown lane."""
         with self._lock:

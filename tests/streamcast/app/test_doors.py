@@ -51,6 +51,15 @@ def flags_of(command: str) -> set[str]:
     return {name for parameter in found.params for name in parameter.opts}
 
 
+def test_a_note_says_how_to_choose_what_the_model_reads(tmp_path: Path) -> None:
+    frame = HOURS.assign(temp=1.0, wind=2.0)
+    frame.to_csv(tmp_path / "load.csv", index=False)
+    command = ["train", str(tmp_path / "load.csv"), "--id-col", "", "--models", str(tmp_path), "--model", "zero"]
+    said = "the model also reads 'temp', 'wind': keep in {} only what it should read"
+    assert said.format("--columns") in CliRunner().invoke(app, command).stderr
+    assert said.format("df") in Forecaster("zero", 2, id_col=None).fit(frame).notes
+
+
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """Return what a command that fails prints of its error."""
     done = CliRunner().invoke(app, list(map(str, arguments)))

@@ -582,6 +582,20 @@ def test_values_below_the_bound_are_noted() -> None:
     assert not [note for note in Forecaster("zero", horizon=2, lower=-2.5).fit(frame).notes if "bound" in note]
 
 
+def test_values_below_zero_are_noted_where_the_scale_does_not_suit_them(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=40, freq="h"), "y": np.arange(40.0) % 5})
+    below = frame.assign(y=frame.y - 1.5)
+    for transform, scale in (("sqrt", "square-root"), ("log", "logarithmic"), ("none", "")):
+        fitted = Forecaster("zero", horizon=2, transform=transform).fit(frame)
+        loaded = Forecaster.load(fitted.save(tmp_path / transform))
+        loaded.predict(frame)
+        assert not [note for note in loaded.notes if "below 0" in note]
+        loaded.predict(below)
+        said = [note for note in loaded.notes if "below 0" in note]
+        assert len(said) == bool(scale)
+        assert all(note.startswith("16 of 40 values lie below 0, down to -1.5") and scale in note for note in said)
+
+
 @pytest.mark.parametrize("zone", [None, "Australia/Brisbane"])
 def test_a_stream_names_zones_as_its_frame_does(zone: str | None, tmp_path: Path) -> None:
     times = pd.date_range("2026-01-01", periods=40, freq="h", tz=zone)

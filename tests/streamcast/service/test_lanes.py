@@ -21,7 +21,7 @@ from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification.report import Expectations, Report
 from streamcast.service.verification.verify import verify
 from streamcast.spec.folders import Model, new_network
-from streamcast.spec.model_spec import Column, Known, TargetBars
+from streamcast.spec.model_spec import Column, Known, TargetBars, Transform
 from streamcast.topics.dead_letters import REASONS
 from streamcast.topics.names import champion_of
 from streamcast.topics.observations import encode_observation
@@ -264,4 +264,17 @@ def test_values_below_the_bound_of_the_model_are_answered_and_counted(tmp_path: 
     bounded = Model(GOOD.spec.model_copy(update={"lower": 0.0}), GOOD.network, "bounded", "1", "1" * 64)
     stand.serve({"champion": bounded})
     assert b"streamcast_below_lower_total 2.0" in stand.telemetry.exposition()
+    assert len(stand.values(TOPICS.forecasts)) == 4 + len(TEN)
+
+
+def test_values_below_zero_that_do_not_suit_the_scale_of_the_model_are_answered_and_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("streamcast.service.telemetry.operator_log.REPORT_SECONDS", 0.0)
+    stand = Stand(tmp_path)
+    stand.observe("a", 1.0, -2.0, 0.0, -1e-9, *TEN)
+    spec = GOOD.spec.model_copy(update={"transform": Transform(kind="sqrt")})
+    stand.serve({"champion": Model(spec, GOOD.network, "rooted", "1", "1" * 64)})
+    assert "2 with a value below 0, which the model's scale does not suit" in caplog.text
     assert len(stand.values(TOPICS.forecasts)) == 4 + len(TEN)

@@ -59,7 +59,8 @@ def backtest(
     from_ms, why = test_part(model, history, options.test_from, timezone)
     if why:
         Console(stderr=True, soft_wrap=True).print(
-            f"[dim]note:[/] scored from {moment(from_ms, timezone)}, {why}; --test-from chooses", highlight=False
+            f"[dim]note:[/] scored from {moment(from_ms, timezone)}, {why}; --test-from names another time",
+            highlight=False,
         )
     _warn_of_trained_bars(model, from_ms, timezone, refit)
     with counting("records streamed", Console(stderr=True)) as on_rows:

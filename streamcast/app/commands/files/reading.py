@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from streamcast.app.options.flags import typed
 from streamcast.app.options.groups import Columns
+from streamcast.offline.defaults.notes import low_notes
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.read import History, read
 from streamcast.spec.folders import Model
@@ -54,7 +55,7 @@ def read_history(
         offset_ms=series.offset if series else None, calendar=series.calendar if series else None,
         kinds=series.kinds if series else None, known=bool(model.spec.known_columns) if model else known,
     )  # fmt: skip
-    say(history.notes, history.changes)
+    say([*history.notes, *(low_notes(history, model.spec) if model else ())], history.changes)
     return history
 
 
