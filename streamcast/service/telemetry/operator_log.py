@@ -49,9 +49,8 @@ class OperatorLog:
 
     def _begin(self) -> None:
         self._since: float | None = None
-        self._records = self._dead_letters = self._late = self._repeated = self._below = self._negative = (
-            self._forgotten
-        ) = 0
+        self._records = self._dead_letters = self._late = self._repeated = self._forgotten = 0
+        self._below = self._negative = 0
         self._reasons: list[str] = []
         self._unknown: Counter[str] = Counter()
         self._warned = False
@@ -137,7 +136,7 @@ class OperatorLog:
             f"{self._repeated:,} dropped because their bar had been answered, " if self._repeated else "",
             "".join(f"{count:,} with an unknown {column}, " for column, count in self._unknown.items()),
             f"{self._below:,} with a value below the model's lower bound, " if self._below else "",
-            f"{self._negative:,} with a value below 0, which the model's scale does not suit, " if self._negative else "",
+            f"{self._negative:,} with a value below 0, unsuited to the model's scale, " if self._negative else "",
             f"{self._forgotten:,} series forgotten for want of room (state.max_series), " if self._forgotten else "",
             counted(sum(lag.values()), "record"),
             "" if p99 is None else f", latency p99 {p99:.0f} ms",

@@ -74,11 +74,14 @@ def test_training_says_epoch_loss_and_time_left() -> None:
     for epoch, what in TRAINING:
         lines.show(*progress._training(Progress(epoch, 2, 0.5, 0.4, 30.0, 0.1, what)))
         printed += lines.wait(2)
+    lines.show(*progress._training(Progress(1, 2, 0.5, 0.4, 30.0, 0.1, "training", member=2, members=3)))
+    printed += lines.wait(2)
     assert printed == [
         "progress: epoch 1/2: 2 s, validation loss so far 0.4000, about 30 s left",
         "progress: epoch 2/2: 2 s, validation loss so far 0.4000, about 30 s left",
         "progress: final training, on the newest bars too: 2 s, validation loss so far 0.4000, about 30 s left",
         "progress: scoring it on the bars that were held out: 2 s",
+        "progress: network 2/3, epoch 1/2: 2 s, validation loss so far 0.4000, about 30 s left",
     ]
 
 

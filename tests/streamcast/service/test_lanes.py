@@ -276,5 +276,5 @@ def test_values_below_zero_that_do_not_suit_the_scale_of_the_model_are_answered_
     stand.observe("a", 1.0, -2.0, 0.0, -1e-9, *TEN)
     spec = GOOD.spec.model_copy(update={"transform": Transform(kind="sqrt")})
     stand.serve({"champion": Model(spec, GOOD.network, "rooted", "1", "1" * 64)})
-    assert "2 with a value below 0, which the model's scale does not suit" in caplog.text
+    assert "2 with a value below 0, unsuited to the model's scale" in caplog.text
     assert len(stand.values(TOPICS.forecasts)) == 4 + len(TEN)
