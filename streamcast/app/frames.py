@@ -51,18 +51,23 @@ class Names:
         named = named if time_col is None else replace(named, time_col=time_col)
         named = named if target_col is None else replace(named, target_col=target_col)
         require_own_columns(named.id_col, named.time_col, named.target_col)
-        options = {Option.ID_COL: named.id_col, Option.TIME_COL: named.time_col, Option.TARGET_COL: named.target_col}
+        named.require_apart()
+        return named
+
+    def require_apart(self) -> None:
+        """Raise HistoryError for a column that is called as one that only forecasts have."""
+        options = {Option.ID_COL: self.id_col, Option.TIME_COL: self.time_col, Option.TARGET_COL: self.target_col}
         for option, name in options.items():
             if name == CUTOFF:
                 raise HistoryError(
                     option, f" is {CUTOFF!r}, the column in which forecasts say when they were made: rename yours"
                 )
-        return named
 
     def back(
-        self, frame: pd.DataFrame, model: str, quantiles: Sequence[float], given: pd.DataFrame | None = None
-    ) -> pd.DataFrame:
-        """Return forecasts of ``UNNAMED`` as those of ``model``, with Nixtla's columns under these names.
+        self, frame: pd.DataFrame, model: str, quantiles: Sequence[float], given: pd.DataFrame | None = None, *,
+        called: str = UNNAMED,
+    ) -> pd.DataFrame:  # fmt: skip
+        """Return forecasts that are ``called`` so as those of ``model``, with Nixtla's columns under these names.
 
         The name of a single series is left out.  Names of series become the values that the ``given`` frame has, such
         as whole numbers.
@@ -76,7 +81,7 @@ class Names:
             by_name = by_name[~by_name.index.duplicated()]  # 7 and "7" are one series
             frame = frame.assign(**{ID: by_name.reindex(frame[ID]).array})
         names = {ID: self.id_col or ID, TIME: self.time_col, TARGET: self.target_col}
-        unnamed = quantile_columns(UNNAMED, quantiles)
+        unnamed = quantile_columns(called, quantiles)
         others = [names.get(column, column) for column in frame.columns if column not in unnamed]
         named = quantile_columns(name_beside(others, model, quantiles), quantiles)
         return frame.rename(columns={**names, **dict(zip(unnamed, named, strict=True))})

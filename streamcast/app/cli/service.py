@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
+from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, Folder, console, load
+from streamcast.app.options.flags import MODELS
 
 
 def demo(
@@ -35,6 +36,7 @@ def init(
     model: Annotated[
         str | None, typer.Option(help="Model to run, such as load@latest.", show_default="NAME@latest")
     ] = None,
+    models: Folder = MODELS,
     source: Annotated[
         str | None, typer.Option("--input", help="Topic of the observations.", show_default="observations")
     ] = None,
@@ -43,7 +45,7 @@ def init(
     """Write a settings file with comments."""
     from streamcast.app.commands.init import init as run
 
-    return run(path, name, model, source, force, console())
+    return run(path, name, model, models, source, force, console())
 
 
 def check(

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.files.outputs import require_writable
+from streamcast.app.options.flags import MODELS
 from streamcast.app.settings import Settings, SettingsError, require_valid, settings_in, write_template
 
 WRONG_INPUT = 2
@@ -24,15 +25,16 @@ METRICS_PORT, PAGE_PORT = 9464, 8080
 
 BROKER = "kafka.bootstrap_servers"
 GROUP, STORE, METRICS, PAGE = "kafka.group", "state.store", "telemetry.port", "dashboard.port"
-MODEL, INPUT = "models.lanes.champion.model", "input.topic"
+MODEL, FOLDER, INPUT = "models.lanes.champion.model", "models.folder", "input.topic"
 OUTPUTS = {
     "output.forecasts": "forecasts", "output.dead_letters": "dead-letters", "output.journal": "journal",
 }  # fmt: skip
 
 
 def init(
-    path: Path | None, name: str | None, model: str | None, source: str | None, force: bool, console: Console
-) -> int:
+    path: Path | None, name: str | None, model: str | None, folder: Path, source: str | None, force: bool,
+    console: Console,
+) -> int:  # fmt: skip
     """Write a file of settings, by default ``NAME.yaml`` or ``streamcast.yaml``; raises SettingsError."""
     if name is not None and not NAME.fullmatch(name):
         raise SettingsError(
@@ -44,13 +46,13 @@ def init(
         console.print(f"[red]{escape(str(path))} already exists:[/] --force replaces it")
         return WRONG_INPUT
     require_writable("PATH", path)
-    values = {MODEL: model, INPUT: source}
+    values = {MODEL: model, FOLDER: None if folder == MODELS else str(folder), INPUT: source}
     if name is not None:
         values[MODEL] = model or f"{name}@latest"
     given: dict[str, object] = {dotted: value for dotted, value in values.items() if value is not None}
     if name is not None:
         given |= of_its_own(name, path)
-    require_valid({MODEL: "load@latest", **given}, {MODEL: "--model", INPUT: "--input"})
+    require_valid({MODEL: "load@latest", **given}, {MODEL: "--model", FOLDER: "--models", INPUT: "--input"})
     path.write_text(write_template(given), encoding="utf-8")
     console.print(escape(_report(path, given)), highlight=False)
     return 0

@@ -73,6 +73,13 @@ def test_a_second_service_has_the_broker_of_the_file_beside_it(tmp_path: Path) -
     assert load_settings(tmp_path / "load.yaml").kafka.bootstrap_servers == "kafka-7:9093"
 
 
+@pytest.mark.parametrize(("arguments", "folder"), [((), "trained"), (("--models", "our/models"), "our/models")])
+def test_a_new_file_names_the_folder_of_models(tmp_path: Path, arguments: tuple[str, ...], folder: str) -> None:
+    told = CliRunner().invoke(app, ["init", str(tmp_path / "x.yaml"), "--model", "load@latest", *arguments])
+    assert told.exit_code == 0, told.output
+    assert load_settings(tmp_path / "x.yaml").models.folder == Path(folder)
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

@@ -245,6 +245,8 @@ def test_a_model_keeps_how_its_file_was_read_and_later_commands_use_it(data: Pat
     assert "trained on bars up to" not in said
     times = pd.to_datetime(pd.read_csv(scored)["cutoff"], format="%d.%m.%Y %H:%M")  # as the file has them
     assert set(times) <= set(local)
+    assert list(pd.read_csv(scored)) == ["sensor", "when", "cutoff", "load", "model", "model-lo-80", "model-hi-80"]
+    assert "\n sensor " in said
     first = pd.Timestamp(facts["held_out_from"], unit="ms", tz="UTC").tz_convert("Australia/Brisbane").tz_localize(None)
     assert times.min() >= first - pd.Timedelta(hours=1)
     shown = " ".join(ran("model", "show", "model@1", "--models", models).split())

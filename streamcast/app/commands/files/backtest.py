@@ -15,6 +15,7 @@ from rich.text import Text
 from streamcast.app.commands.files.outputs import require_page, require_table
 from streamcast.app.commands.files.reading import mapping, read_outcomes
 from streamcast.app.commands.tables import lean
+from streamcast.app.frames import ID, Names
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment, span
 from streamcast.app.options.groups import BacktestOptions, Columns
@@ -55,7 +56,11 @@ def backtest(
     require_page("--report", options.report)
     model = load_model(folder, options.model)
     refit = _refit(model, options)
-    history, timezone = read_outcomes(data, columns, model), mapping(columns, model).timezone
+    read_as = mapping(columns, model)
+    names, timezone = Names(read_as.id_col or None, read_as.time_col, read_as.target_col), read_as.timezone
+    if options.frame is not None:
+        names.require_apart()
+    history = read_outcomes(data, columns, model)
     from_ms, why = test_part(model, history, options.test_from, timezone)
     if why:
         Console(stderr=True, soft_wrap=True).print(
@@ -69,7 +74,8 @@ def backtest(
             on_progress=on_rows,
         )  # fmt: skip
     if options.frame is not None:
-        _write_frame(as_written(report.frame(), timezone, history.written), options.frame)
+        found = as_written(report.frame(), timezone, history.written)
+        _write_frame(names.back(found, report.model, model.spec.quantiles, called=report.column), options.frame)
     if options.report is not None:
         _write_page(report, model, data, (from_ms, history.last_observed_ms), timezone, options.report)
     if as_json:
@@ -77,7 +83,8 @@ def backtest(
         told = {"forecasts": report.forecasts, "quality": facts_of(report.quality), "verdict": report.verdict()}
         console.print_json(json_text({**tables, **told}))
         return 0
-    _print(report, model.spec, len(history.keys), span(from_ms, history.last_observed_ms, timezone), console)
+    when = span(from_ms, history.last_observed_ms, timezone)
+    _print(report, model.spec, len(history.keys), names.id_col or ID, when, console)
     return 0
 
 
@@ -103,12 +110,12 @@ def _write_frame(forecasts: pd.DataFrame, path: Path) -> None:
     Console(stderr=True).print(f"Wrote {len(forecasts):,} forecast steps to {escape(str(path))}.")
 
 
-def _print(report: BacktestReport, spec: ModelSpec, series: int, when: str, console: Console) -> None:
+def _print(report: BacktestReport, spec: ModelSpec, series: int, id_col: str, when: str, console: Console) -> None:
     """Print the tables, how many records and forecasts there were, and what it comes to."""
     console.print(_overall(report))
     console.print(_by_step(report, spec.scored_steps))
     if series <= MOST_SERIES:
-        console.print(_by_series(report))
+        console.print(_by_series(report, id_col))
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
     console.print(f"{counted(report.forecasts, 'forecast')} scored; records: {outcomes}", highlight=False)
     console.print(escape(_quality(report, spec, when)), highlight=False)
@@ -207,8 +214,8 @@ def _by_step(report: BacktestReport, steps: Sequence[int]) -> Table:
     return table
 
 
-def _by_series(report: BacktestReport) -> Table:
-    table = lean("unique_id", *MEASURES, numbers=MEASURES, title=f"By series: {report.model}")
+def _by_series(report: BacktestReport, id_col: str) -> Table:
+    table = lean(id_col, *MEASURES, numbers=MEASURES, title=f"By series: {report.model}")
     for row in report.by_series():
         if row["forecaster"] == report.model:
             table.add_row(Text(row["unique_id"]), *_measures(row))
