@@ -37,6 +37,7 @@ from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import quantile_columns
 from streamcast.offline.history.grid import refuse_longer_steps
+from streamcast.offline.history.polls import observed
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.fit import fit, fit_again
@@ -251,6 +252,7 @@ class Forecaster:
         steps, kept = self._steps(h), self._columns(level)
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history = self._history(frame, names)
+        self._warn_of_nothing_ahead(history)
         live = Stream(self._unnamed)
         live.extend(history)
         if not (keys := live.series()):
@@ -302,6 +304,18 @@ class Forecaster:
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
+
+    def _warn_of_nothing_ahead(self, history: History) -> None:
+        """Warn where no row after the last target of any series says what is known ahead."""
+        known = self.model.spec.known_columns
+        if known and observed(history).all():
+            series = self.model.spec.series
+            names = ", ".join(repr(series.columns[place].name) for place in known)
+            _warn(
+                f"no row after the last target has {names}, which the model knows ahead: forecasts are made without."
+                f" Add a row for each bar to forecast, with {names} and without {series.target!r}",
+                HistoryWarning,
+            )
 
     def _warn_of_trained_bars(self, first_ms: int) -> None:
         """Warn where the model was trained on bars from the first that is forecast on."""

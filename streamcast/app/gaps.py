@@ -1,4 +1,4 @@
-"""Bars of a history that have no row, in words."""
+"""Bars of a history that have no row, and series that end before others, in words."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def missing_bars(history: History, timezone: str, series: SeriesSpec | None = No
     left_out_N = np.maximum(left_out_N, 0)
     missing_K = np.bincount(series_N, left_out_N, len(history.keys)).astype(np.int64)
     worst = [place for place in np.argsort(-missing_K, kind="stable").tolist() if missing_K[place]]
+    ended = _ended(history, timezone, series)
     if not worst:
-        return []
+        return ended
     named = []
     for place in worst[:MOST_NAMED]:
         row = int(np.where(series_N == place, left_out_N, 0).argmax())
@@ -38,12 +39,32 @@ def missing_bars(history: History, timezone: str, series: SeriesSpec | None = No
         named.append(f"{history.keys[place]!r} {missing_K[place]:,} (most at once: {left_out_N[row]:,}, after {after})")
     others = len(worst) - len(named)
     more = f", and {counted(others, 'other series', 'other series')}" if others else ""
-    most = longest_gap(series or SeriesSpec(columns=(Column(name=history.columns[0]),), freq=history.freq_ms))
+    most = _longest_gap_in(history, series)
     restarts = f"; a gap of more than {counted(most, 'bar')} restarts its series" if left_out_N.max() > most else ""
     found = [f"bars without a row between rows of their series count as missing: {', '.join(named)}{more}{restarts}"]
     if (left_out_N > 0).sum() >= TIMES_CLOSED and missing_K.sum() >= CLOSED * (missing_K.sum() + len(bar_N)):
         found.append("forecasts have all bars: leave out those that are never observed, such as closed days")
-    return found
+    return [*found, *ended]
+
+
+def _ended(history: History, timezone: str, series: SeriesSpec | None) -> list[str]:
+    """Return a note on the series whose last row is longer ago, seen from the newest one, than a gap may be."""
+    last_K = np.zeros(len(history.keys), np.int64)
+    np.maximum.at(last_K, history.series_N, history.ts_N)
+    behind_K = history.grid.bar(last_K.max(initial=0)) - history.grid.bar(last_K)
+    ended_K = np.flatnonzero(behind_K > _longest_gap_in(history, series))
+    if not len(ended_K):
+        return []
+    first = int(ended_K[behind_K[ended_K].argmax()])
+    ends, goes_on = (moment(int(at), timezone) for at in (last_K[first], last_K.max()))
+    which = "a series ends early," if len(ended_K) == 1 else f"{len(ended_K):,} series end early, the first"
+    after = f"others go on to {goes_on}, and the forecasts of a series follow its own last row"
+    return [f"{which} {history.keys[first]!r} at {ends}: {after}"]
+
+
+def _longest_gap_in(history: History, series: SeriesSpec | None) -> int:
+    """Return the longest gap of a model's series, or of those of a new model of a history."""
+    return longest_gap(series or SeriesSpec(columns=(Column(name=history.columns[0]),), freq=history.freq_ms))
 
 
 def longest_gap(series: SeriesSpec) -> int:

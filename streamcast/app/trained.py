@@ -47,9 +47,10 @@ def quality(model: Model) -> list[str]:
     if found.get("by_series") is not None and model.facts.get("series", 0) > 1:
         horizon = model.spec.horizon
         scored = found.get("by_series_steps", horizon)
-        which = f"all {horizon} steps" if scored == horizon else f"the {scored} steps with outcomes of {horizon}"
+        some = f"the {counted(scored, 'step')} of {horizon:,} that {'has' if scored == 1 else 'have'} outcomes"
+        which = some if scored < horizon else f"all {horizon:,} steps of the horizon" if horizon > 1 else "the one step"
         said.append(
-            f"By series, over {which} of the horizon: {found['by_series']:.3f} of"
+            f"By series, over {which}: {found['by_series']:.3f} of"
             f" {short_name(naive)}'s error (geometric mean, in which large series count as much as small ones)."
         )
     if without is not None and round(without, 3) < relative:

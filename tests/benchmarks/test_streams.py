@@ -293,7 +293,7 @@ def test_an_infinite_target_is_missing_and_a_name_is_a_text(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("facts", "y", "said"),
     [
-        ({"test_from": "2023-01-01"}, None, "it zero: skipped: the source holds no rows"),
+        ({"test_from": "2023-01-01"}, None, "it zero: skipped: the data frame has columns and no rows"),
         ({"test_from": "2024-03-01"}, None, "it: skipped: no series has an observed bar of the test part"),
         ({"season": ["365d"]}, None, "the longest season, 8,760 bars, before it"),
         ({"test_from": "2024-01-30 12:00:00"}, None, "choose a smaller --every"),

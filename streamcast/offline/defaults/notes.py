@@ -111,13 +111,16 @@ def _known_targets(history: History) -> npt.NDArray[np.float64]:
 
 
 def unread_notes(spec: ModelSpec, known: Sequence[str], holidays: str | None) -> tuple[str, ...]:
-    """Return a sentence about known inputs and holidays that were given to a model that reads neither."""
+    """Return sentences about inputs of a model that reads none, and what it was given to know ahead."""
+    without = spec.network.get("kind") == zero.KIND
+    inputs = ", ".join(repr(column.name) for column in spec.series.columns[1:]) if without else ""
+    alone = "a model without a network reads the target alone"
+    unread = (f"not read: {inputs}, because {alone}",) if inputs else ()
     given = [(Option.KNOWN, known), (Option.HOLIDAYS, holidays)]
     options = [option for option, value in given if value]
     if spec.targets is not None or not options:
-        return ()
+        return unread
     named = [part for option in options for part in (option, " and ")][:-1]
     have = "has" if len(options) == 1 else "have"
-    without = spec.network.get("kind") == zero.KIND
-    kind = "a model without a network reads the target alone" if without else "a plain model reads nothing ahead"
-    return (Message(*named, f" {have} no effect: {kind}"),)
+    kind = alone if without else "a plain model reads nothing ahead"
+    return (*unread, Message(*named, f" {have} no effect: {kind}"))

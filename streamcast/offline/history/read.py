@@ -137,7 +137,8 @@ def read(
     changes: list[str] = []
     frame, commas = load(source, named, columns, texts, notes, changes, of_model=kinds)
     if frame.empty:
-        raise HistoryError("the source holds no rows; expected at least one observation")
+        where = "the data frame" if isinstance(source, pd.DataFrame) else str(source)
+        raise HistoryError(f"{where} has columns and no rows; expected at least one observation")
     inputs = _inputs(frame, named, columns, kinds, notes, changes)
     _refuse_names(frame, [*named, *inputs])
     names = (target_col, *inputs)
@@ -251,7 +252,8 @@ def _inputs(
         return [name for name in inputs if name in kinds]
     if inputs:
         listed = ", ".join(map(repr, inputs))
-        notes.append(Message(f"the model also reads {listed}: keep in ", Option.COLUMNS, " only what it should read"))
+        which = f"{listed} is an input" if len(inputs) == 1 else f"{listed} are inputs"
+        notes.append(Message(f"{which} of the model: keep in ", Option.COLUMNS, " only what shall be one"))
     return inputs
 
 

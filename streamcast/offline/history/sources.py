@@ -115,6 +115,15 @@ def _with_index(frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
     return frame.reset_index(levels) if levels else frame
 
 
+def _apart(header: str, wanted: list[str]) -> str:
+    """Return what separates the wanted names in a header that was read as one column; '' if they are not in it."""
+    if not all(name in header for name in wanted):
+        return ""
+    for name in sorted(wanted, key=len, reverse=True):
+        header = header.replace(name, "\0")
+    return next((mark for mark in header.strip("\0") if mark != "\0" and not mark.isalnum()), "")
+
+
 def _require(
     present: list[str], wanted: list[str], named: Collection[str], where: str, source: str | Path | pd.DataFrame, *,
     of_model: Collection[str],
@@ -126,6 +135,8 @@ def _require(
             near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
             hint = f", did you mean {by_folded[near[0]]!r}?" if near else "."
             has = f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}"
+            if len(present) == 1 and (apart := _apart(str(present[0]), wanted)):
+                raise HistoryError(f"{has}: separated by {apart!r}? Expected commas, semicolons, tabs or |")
             if isinstance(source, str | Path) and _is_csv(source) and (above := header_hint(Path(source))):
                 raise HistoryError(f"{has}{above}")
             if name not in named:

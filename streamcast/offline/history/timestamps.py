@@ -25,7 +25,9 @@ _ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
 _DIGIT = r"\d"
 EXAMPLE = "%d.%m.%Y %H:%M"
 """The form that a message shows where none is seen to read the times."""
-_OFFSET = re.compile(r"[+-]\d{2}:\d{2}$")
+_OFFSETS = r"([+-]\d{2}:\d{2})$"
+MOST_OFFSETS = 3
+"""Offsets from UTC that a note names."""
 UTC_NAMES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "+00:00", "-00:00", "UTC+00:00")
 _EXTENDED = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
@@ -99,7 +101,8 @@ def read_timestamps(
         return Times(ts_N, [f"times are {kind}s: {texts.iloc[0]} was read as its start, {local.iloc[0]}", *notes])
     zoned = texts.str.contains(_ZONE, regex=True) | _names_a_zone(time_format)
     if zoned.all():
-        notes = _other_zone(str(texts.iloc[0])[-6:], timezone) if _OFFSET.search(str(texts.iloc[0])) else []
+        offsets = texts.str.extract(_OFFSETS, expand=False).dropna().unique()
+        notes = _other_zone(" and ".join(offsets[:MOST_OFFSETS]), timezone) if len(offsets) else []
         ts_N = _milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None))
         return Times(ts_N, notes, Written(zoned=True))
     if zoned.any():

@@ -55,7 +55,7 @@ def test_a_note_says_how_to_choose_what_the_model_reads(tmp_path: Path) -> None:
     frame = HOURS.assign(temp=1.0, wind=2.0)
     frame.to_csv(tmp_path / "load.csv", index=False)
     command = ["train", str(tmp_path / "load.csv"), "--id-col", "", "--models", str(tmp_path), "--model", "zero"]
-    said = "the model also reads 'temp', 'wind': keep in {} only what it should read"
+    said = "'temp', 'wind' are inputs of the model: keep in {} only what shall be one"
     assert said.format("--columns") in CliRunner().invoke(app, command).stderr
     assert said.format("df") in Forecaster("zero", 2, id_col=None).fit(frame).notes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from streamcast.app.live_values import number
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, SettingsError
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.frames import forecast_frame
+from streamcast.spec.model_spec import TransformName
 
 OPTIONS = Options(epochs=1, updates=20, rows=4, chunk=16, positions=64)
 SEEN = pytest.mark.filterwarnings("ignore:the model was trained on bars up to")
@@ -296,6 +298,16 @@ def test_rows_after_the_last_y_are_what_the_future_is_made_of(knowing: Forecaste
     assert not found.load.equals(warmer.load)
     assert not found.load.equals(unknown.load)
     assert found.ds.equals(unknown.ds)
+
+
+def test_a_forecast_without_what_is_known_ahead_is_a_warning(knowing: Forecaster) -> None:
+    df = weather_of()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        knowing.predict(df)
+    observed = df[df["y"].notna()]
+    with pytest.warns(HistoryWarning, match="no row after the last target has 'temp', 'wind', which the model knows ahead"):
+        knowing.predict(observed)
 
 
 @pytest.mark.parametrize("model", ["zero", {"kind": "gru", "hidden": 8}])
@@ -585,7 +597,8 @@ def test_values_below_the_bound_are_noted() -> None:
 def test_values_below_zero_are_noted_where_the_scale_does_not_suit_them(tmp_path: Path) -> None:
     frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=40, freq="h"), "y": np.arange(40.0) % 5})
     below = frame.assign(y=frame.y - 1.5)
-    for transform, scale in (("sqrt", "square-root"), ("log", "logarithmic"), ("none", "")):
+    scales: dict[TransformName, str] = {"sqrt": "square-root", "log": "logarithmic", "none": ""}
+    for transform, scale in scales.items():
         fitted = Forecaster("zero", horizon=2, transform=transform).fit(frame)
         loaded = Forecaster.load(fitted.save(tmp_path / transform))
         loaded.predict(frame)

@@ -464,6 +464,17 @@ def test_bars_without_a_row_are_counted_by_series_with_the_longest_stretch() -> 
     assert missing_bars(read(frame[frame.unique_id == "b"], freq="1h"), "UTC") == []
 
 
+def test_series_that_end_long_before_others_are_noted() -> None:
+    hours = pd.Series(pd.date_range("2026-01-01", periods=400, freq="h"))
+    rows = {"shop": 400, "closed": 100, "holiday": 400 - 168, "gone": 90}
+    frame = pd.concat([pd.DataFrame({"unique_id": key, "ds": hours[:n], "y": 1.0}) for key, n in rows.items()])
+    on = "others go on to 2026-01-17 15:00:00 UTC, and the forecasts of a series follow its own last row"
+    named = "'gone' at 2026-01-04 17:00:00 UTC"
+    assert missing_bars(read(frame), "UTC") == [f"2 series end early, the first {named}: {on}"]
+    without = frame[frame.unique_id != "closed"]
+    assert missing_bars(read(without), "UTC") == [f"a series ends early, {named}: {on}"]
+
+
 @pytest.mark.parametrize(("bar", "gap"), [("1h", 168), ("1d", 29), ("1w", 29)])
 def test_a_note_says_where_a_gap_restarts_its_series_as_the_engine_does(bar: str, gap: int) -> None:
     """By max_gap, or by ttl where that is shorter."""

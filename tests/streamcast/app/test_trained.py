@@ -117,7 +117,11 @@ def test_the_figure_by_series_names_the_steps_that_it_is_of() -> None:
     y = np.sin(np.arange(400) / 24 * 2 * np.pi) + np.random.default_rng(0).normal(size=400)
     frame = pd.concat([pd.DataFrame({"unique_id": key, "ds": hours, "y": y}) for key in "ab"])
     held_out = 60  # of 400 bars
-    for horizon, said in ((30, "over all 30 steps of the horizon"), (200, "over the 60 steps with outcomes of 200")):
+    for horizon, said in (
+        (1, "over the one step: "),
+        (30, "over all 30 steps of the horizon"),
+        (200, "over the 60 steps of 200 that have outcomes"),
+    ):
         model = Forecaster("zero", horizon, season=24).fit(frame).model
         assert model.facts["quality"]["by_series_steps"] == min(horizon, held_out)
         assert f"By series, {said}" in " ".join(quality(model))

@@ -349,8 +349,10 @@ def test_what_a_model_does_not_read_is_said() -> None:
         for network, plain in (("gru", False), ("zero", False), ("gru", True))
     )
     assert unread_notes(default, ("temp",), "DE-BE") == ()
-    assert unread_notes(zero, (), None) == ()
+    unread = "not read: 'temp', 'sky', because a model without a network reads the target alone"
+    assert unread_notes(zero, (), None) == (unread,)
     assert unread_notes(zero, ("temp",), "DE-BE") == (
+        unread,
         "known and holidays have no effect: a model without a network reads the target alone",
     )
     assert unread_notes(plain, (), "DE-BE") == ("holidays has no effect: a plain model reads nothing ahead",)

@@ -237,6 +237,30 @@ def test_times_that_name_a_zone_in_which_no_days_are_counted_are_noted(
     assert (said in notes) is noted
 
 
+def test_a_note_names_all_offsets_of_the_times() -> None:
+    times = ["2026-03-29T01:00+01:00", "2026-03-29T03:00+02:00", "2026-03-29T04:00+02:00"]
+    notes = read(pd.DataFrame({"ds": times, "y": [1.0, 2.0, 3.0]}), id_col=None).notes
+    assert any(note.startswith("times name +01:00 and +02:00; hours and days are those of UTC") for note in notes)
+
+
+def test_another_separator_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "load.csv"
+    for mark in ("#", "~", "^"):
+        path.write_text(f"unique_id{mark}ds{mark}y\na{mark}2026-01-01{mark}1\n")
+        with pytest.raises(HistoryError, match=r"has no column 'unique_id'.*separated by") as raised:
+            read(path)
+        assert repr(mark) in str(raised.value)
+
+
+def test_a_source_without_rows_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "load.csv"
+    path.write_text("unique_id,ds,y\n")
+    with pytest.raises(HistoryError, match=r"load\.csv has columns and no rows"):
+        read(path)
+    with pytest.raises(HistoryError, match="the data frame has columns and no rows"):
+        read(pd.DataFrame({"unique_id": [], "ds": [], "y": []}))
+
+
 def test_half_a_day_without_its_hours_is_refused() -> None:
     frame = pd.DataFrame({"ds": ["18/02/2026 07:00 AM", "18/02/2026 07:00 PM"], "y": [1.0, 2.0]})
     with pytest.raises(HistoryError, match="has %p, AM or PM, and no %I"):
@@ -277,7 +301,7 @@ def test_infinite_values_are_missing_and_of_repeated_times_the_last_counts_and_b
     [
         ("unique_id,ds,Y\na,2026-01-01,1\n", {}, "has no column 'y', did you mean 'Y'"),
         ("unique_id,ds,load\na,2026-01-01,1\n", {"target_col": "laod"}, "no column 'laod', did you mean 'load'"),
-        ("unique_id,ds,y\n", {}, "holds no rows"),
+        ("unique_id,ds,y\n", {}, "has columns and no rows"),
         (
             "unique_id,ds,y\na,2026-01-01,1\na,2026-01-02,x1\n",
             {},
