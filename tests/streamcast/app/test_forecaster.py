@@ -306,7 +306,9 @@ def test_a_forecast_without_what_is_known_ahead_is_a_warning(knowing: Forecaster
         warnings.simplefilter("error")
         knowing.predict(df)
     observed = df[df["y"].notna()]
-    with pytest.warns(HistoryWarning, match="no row after the last target has 'temp', 'wind', which the model knows ahead"):
+    with pytest.warns(
+        HistoryWarning, match="no row after the last target has 'temp', 'wind', which the model knows ahead"
+    ):
         knowing.predict(observed)
 
 
