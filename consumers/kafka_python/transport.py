@@ -301,7 +301,7 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         finally:  # if adding the offsets failed, raise that error, not the send errors it causes
             offsets.result(max(0.0, deadline - time.monotonic()))
         self._connection.passed("offsets")
-        _await_sent(producer, futures, deadline)  # step 3
+        self._await_sent(producer, futures, deadline)  # step 3
         self._connection.passed("sent")
         self._within(deadline, producer.commit_transaction)  # step 4
 
@@ -329,11 +329,26 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         for records in answers:  # step 2
             futures += self._send(producer, [records])
             if records.first:
-                _await_sent(producer, futures, deadline)
-        _await_sent(producer, futures, deadline)  # step 3
+                self._await_sent(producer, futures, deadline)
+        self._await_sent(producer, futures, deadline)  # step 3
         self._connection.passed("sent")
         self._membership.pending.add(positions)  # step 4
         self._connection.passed("offsets")
+
+    def _await_sent(self, producer: KafkaProducer, futures: Sequence[Any], deadline: float) -> None:
+        """Wait, and check that every record was acknowledged.
+
+        The client splits a batch that is too large for its topic, sends its parts again, and lets ``flush`` fail
+        meanwhile; and ``flush`` takes its whole timeout for each batch.
+        """
+        with suppress(errors.UnknownError):
+            self._within(deadline, producer.flush)
+        for future in futures:
+            if not future.succeeded():
+                try:
+                    future.get(max(0.0, deadline - time.monotonic()))
+                except errors.KafkaError as error:
+                    raise (_reason(future, futures, deadline) if future.failed() else error) from error
 
     def _ask(self, positions: Positions) -> None:
         self._joined().commit_async(self._marked(positions), self._on_positions)
@@ -360,19 +375,19 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         return futures
 
 
-def _await_sent(producer: KafkaProducer, futures: Sequence[Any], deadline: float) -> None:
-    """Wait, and check that every record was acknowledged.
-
-    The client splits a batch that is too large for its topic, sends its parts again, and lets ``flush`` fail meanwhile.
-    """
-    with suppress(errors.UnknownError):
-        producer.flush(max(0.0, deadline - time.monotonic()))
+def _reason(failed: Any, futures: Sequence[Any], deadline: float) -> Exception:
+    """Why a record was refused: for all records of a batch but the bad ones, the client only says that there is one."""
+    error: Exception = failed.exception
     for future in futures:
-        if not future.succeeded():
-            try:
+        if future._produce_future is failed._produce_future:  # noqa: SLF001
+            with suppress(errors.KafkaError):
                 future.get(max(0.0, deadline - time.monotonic()))
-            except RULES as error:
-                raise RecordRefused(future._produce_future.topic_partition.topic, error) from error  # noqa: SLF001
+            if isinstance(future.exception, RULES):
+                error = future.exception
+                break
+    if not isinstance(error, RULES):
+        return error
+    return RecordRefused(failed._produce_future.topic_partition.topic, error)  # noqa: SLF001
 
 
 def _position(consumer: KafkaConsumer, name: TopicPartition) -> int:

@@ -9,8 +9,9 @@ coordinator moves.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from streamcast.consumers.librdkafka.reader import (
     CONNECT_SECONDS,
     CONSUMER_ONLY,
     EPOCH_OVER,
+    REFUSED,
     REQUEST_MS,
     LibrdReader,
     columns,
@@ -56,6 +58,14 @@ RULES = {
     KafkaError.RECORD_LIST_TOO_LARGE,
 }  # fmt: skip
 """Errors of a record that breaks a rule of its topic."""
+SAID = {KafkaError(code).str(): code for code in RULES | REFUSED}
+"""Errors of a record that is refused for good, by the client's words."""
+IN_ORDER: Mapping[str, object] = {"enable.gapless.guarantee": True, "delivery.timeout.ms": 0}
+"""At least once: a record that fails ends its producer, and none expires, so that no later record comes before it."""
+FAILED_RECORD = re.compile(r"ProduceRequest for (?P<topic>\S+) \[\d+\] .* failed: (?P<error>.*) \(broker ")
+"""In the line with which such a producer ends."""
+FLUSH_SECONDS = 0.5
+"""The client goes on waiting after such an end, until its time is over: so it gets little at once."""
 MANY = 1_000
 """At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not."""
 
@@ -277,6 +287,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         if self._exactly_once:
             fixed["transactional.id"] = self._transactional_id
             tuned["transaction.timeout.ms"] = TRANSACTION_MS
+        else:
+            fixed |= IN_ORDER
         self._failures, self._connections = [], Connections(log)
         fixed |= self._connections.settings
         if self._batch_bytes is not None:
@@ -365,7 +377,11 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         self._await_held(deadline)
         sent = 0
         for records in answers:  # step 2
-            self._send(producer, records)
+            try:
+                self._send(producer, records)
+            except KafkaException:  # the client takes no more: an earlier record has failed
+                self._flush(producer, deadline)
+                raise
             sent += len(records)
             if records.first:
                 self._flush(producer, deadline)
@@ -424,32 +440,47 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
     def _flush(self, producer: Producer, deadline: float) -> None:
         """Wait until every record is acknowledged."""
         try:
-            waiting = producer.flush(max(0.0, deadline - time.monotonic()))
+            waiting = self._unacknowledged(producer, deadline)
         except KeyboardInterrupt:
             raise
         except:  # noqa: E722 - a fatal error is raised as a KafkaError, which is no BaseException
             if self._exactly_once:
                 return  # the transaction failed: its next call raises the reason
-            raise TransportError("the producer failed for good: it is made again") from None
+            raise self._end_of_producer() from None
         reasons = [failure for failure in self._failures if failure[0].code() != KafkaError._PURGE_QUEUE]
         if self._failures and not reasons and self._exactly_once:
             return  # the client dropped them because the transaction had failed: the same
         if self._failures:
             error, topic = (reasons or self._failures)[0]
-            raise self._broken_rule(error, topic) or KafkaException(error)
+            raise self._broken_rule(error.code(), topic) or KafkaException(error)
         if waiting:
             raise TimeoutError(f"{waiting} records were not acknowledged within {committing.COMMIT_SECONDS:.0f} s")
         self._working = True
 
-    def _broken_rule(self, error: KafkaError, topic: str) -> RecordRefused | None:
+    def _unacknowledged(self, producer: Producer, deadline: float) -> int:
+        """Wait until every record is acknowledged, or the deadline is over; return how many are not."""
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            waiting: int = producer.flush(min(left, FLUSH_SECONDS))
+            if not waiting or left <= FLUSH_SECONDS:
+                return waiting
+
+    def _end_of_producer(self) -> Exception:
+        """The error of the record that ended the producer, at least once: the client may lose its own report of it."""
+        failed = FAILED_RECORD.search(self._connections.end)
+        if failed is not None and (code := SAID.get(failed["error"])) is not None:
+            return self._broken_rule(code, failed["topic"]) or KafkaException(KafkaError(code))
+        return TransportError(f"the producer failed for good and is made again ({self._connections.end})")
+
+    def _broken_rule(self, code: int, topic: str) -> RecordRefused | None:
         """Our error for a record that breaks a rule of its topic; the next producer makes smaller batches of answers.
 
         librdkafka does not split a batch that is too large for its topic.
         """
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        if code == KafkaError.MSG_SIZE_TOO_LARGE:
             former = self._batch_bytes or int(str(self._connection.options.get("batch.size", BATCH_BYTES)))
             self._batch_bytes = max(SMALLEST_BATCH_BYTES, former // 4)
-        return RecordRefused(topic, error.str()) if error.code() in RULES else None
+        return RecordRefused(topic, KafkaError(code).str()) if code in RULES else None
 
 
 def _is_led(topic: Any) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import pytest
@@ -17,6 +20,7 @@ from streamcast.consumers.transport import (
 )
 from tests.consumers.world import (
     IMPATIENT,
+    KAFKA_CLIENTS,
     POLLS,
     STALLING,
     Heard,
@@ -34,6 +38,7 @@ from tests.consumers.world import (
 
 MANY = 150
 """Ten times as many answers are more than one commit waits for."""
+SMALL_BATCHES: dict[str, dict[str, object]] = {"kafka-python": {"batch_size": 2500}, "librdkafka": {"batch.size": 2500}}
 
 
 def answered_at_least_once(world: World, sink: str) -> tuple[Transport, Positions]:
@@ -184,3 +189,66 @@ def test_at_least_once_nothing_is_sent_after_what_comes_first_and_fails(world: W
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([replace(numbered(missing, 0, 1), first=True), numbered(sink, 0, 10)], after)
     assert len(values(everything(world.reader(), sink, 10))) == 10
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+@pytest.mark.parametrize(
+    "rule",
+    [{"max.message.bytes": "3000"}, {"message.timestamp.before.max.ms": "3600000"}, {"cleanup.policy": "compact"}],
+    ids=["size", "time", "key"],
+)
+def test_at_least_once_no_answer_passes_one_that_its_topic_refuses(world: World, rule: dict[str, str]) -> None:
+    source, sink = world.topic(), world.topic(1, **rule)
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=True, options=SMALL_BATCHES[world.client])
+    join(transport, source)
+    now = int(time.time() * 1000)
+
+    def pieces() -> Iterator[Outgoing]:
+        for first in range(0, 3000, 20):
+            good = replace(numbered(sink, first, 20), timestamps=[now] * 20)
+            bad = replace(
+                good,
+                timestamps=[*good.timestamps[1:], 1_000_000_000_000],
+                keys=[*good.keys[1:], None],
+                values=[*good.values[:-1], b"b" * (5000 if "max.message.bytes" in rule else 1)],
+            )
+            yield bad if first == 1000 else good
+
+    with pytest.raises(InDoubt, match=f"Topic {sink} cannot hold a record"):
+        transport.commit(pieces(), positions(take(transport, 10)))
+    settled(transport)
+    assert in_order(world, sink)
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+def test_at_least_once_no_answer_passes_one_that_waits_for_a_broker_for_too_long(world: World) -> None:
+    sink = world.topic()
+    source = world.topic()
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=True, options=IMPATIENT[world.client])
+    join(transport, source)
+    after = positions(take(transport, 10))
+    transport.commit([numbered(sink, 0, 10)], {})
+
+    def pieces() -> Iterator[Outgoing]:
+        for first in range(10, 410, 10):  # each for 3 s, as IMPATIENT has it
+            yield numbered(sink, first, 10)
+            time.sleep(0.1)
+
+    with ExitStack() as outage, suppress(InDoubt):
+        outage.enter_context(world.unreachable())
+        back = threading.Timer(3.5, outage.close)
+        back.start()
+        transport.commit(pieces(), after)
+    back.join()
+    settled(transport)
+    assert in_order(world, sink)
+
+
+def in_order(world: World, sink: str) -> bool:
+    """Whether a topic has the first so many numbers, each once and in order."""
+    partition = Partition(sink, 0)
+    bounds = world.reader().bounds([partition])[partition]
+    found = values(list(world.reader().read_range(partition, *bounds)))
+    return found == [b"%d" % number for number in range(len(found))]

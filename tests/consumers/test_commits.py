@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import uuid
@@ -38,6 +39,7 @@ from streamcast.consumers.transport import (
     Transport,
 )
 from tests.consumers.world import (
+    CLIENTS,
     IMPATIENT,
     KAFKA_CLIENTS,
     Changed,
@@ -343,22 +345,32 @@ def test_an_epoch_that_was_bumped_without_a_rival_is_settled(world: World, code:
     assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]
 
 
-@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
-@pytest.mark.parametrize("call", ["send_offsets_to_transaction", "commit_transaction"])
+@pytest.mark.parametrize(
+    ("world", "call"),
+    [
+        pytest.param(client, call, marks=pytest.mark.kafka)
+        for client, call in [
+            *itertools.product(CLIENTS, ["send_offsets_to_transaction", "commit_transaction"]),
+            ("kafka-python", "flush"),  # that of librdkafka does
+        ]
+    ],
+    indirect=["world"],
+)
 def test_a_call_that_does_not_keep_its_deadline_leaves_the_commit_in_doubt(
     world: World, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    over = threading.Event()
+    over, outlasted = threading.Event(), list[str]()
 
     def never(*_: object) -> None:
-        over.wait(120)
+        if not over.wait(30):
+            outlasted.append(call)
 
     sink = world.topic()
     transport, source, after = joined_with(world, **{call: never})
     monkeypatch.setattr(committing, "COMMIT_SECONDS", 2.0)
     with pytest.raises(InDoubt, match="TimeoutError"):
         transport.commit([numbered(sink, 0, 10)], after)
-    assert not over.is_set()
+    assert not outlasted
     monkeypatch.undo()
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))

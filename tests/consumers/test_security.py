@@ -10,7 +10,9 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from kafka import KafkaProducer
@@ -222,8 +224,11 @@ def test_each_right_that_is_missing_is_named_and_ends_the_service_at_once(
         assert f"--operation {operation.capitalize()}" in printed
         assert name in printed
         assert printed.count("FAIL") == 1, printed
-        with member(broker, client) as transport, pytest.raises(NotAllowed, match=said):
-            answered(transport)
+        for guarantee in ("exactly_once", "at_least_once"):
+            if guarantee == "at_least_once" and kind == "TRANSACTIONAL_ID":
+                continue
+            with member(broker, client, guarantee) as transport, pytest.raises(NotAllowed, match=said):
+                answered(transport)
     assert checked(broker, models, client)[0] == 0
 
 
@@ -306,9 +311,11 @@ class Heard:
 
 
 @contextmanager
-def member(broker: SecuredKafka, client: str) -> Iterator[Transport]:
+def member(
+    broker: SecuredKafka, client: str, guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once"
+) -> Iterator[Transport]:
     asked = settings(broker, client)
-    transport = new_transport(asked, connection(asked))
+    transport = new_transport(asked, replace(connection(asked), guarantee=guarantee))
     try:
         yield transport
     finally:

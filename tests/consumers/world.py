@@ -26,7 +26,8 @@ from streamcast.consumers.transport import (
 
 POLLS = 200
 """Polls of 0.1 s that a test waits for something at most."""
-KAFKA_CLIENTS = [pytest.param(client, marks=pytest.mark.kafka) for client in ("kafka-python", "librdkafka")]
+CLIENTS = ("kafka-python", "librdkafka")
+KAFKA_CLIENTS = [pytest.param(client, marks=pytest.mark.kafka) for client in CLIENTS]
 SOON_MS = 4000
 """After so long the group goes on without a member that stops, where a test waits for that."""
 ATTENTIVE: dict[str, dict[str, object]] = {
