@@ -83,6 +83,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(file if not needs or file == OWN_BROKER else needs[0]))
 
 
+@pytest.fixture(autouse=True)
+def level_of_logs() -> Iterator[None]:
+    """Restore what is logged: a command that a test runs in this process logs from INFO on."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+
+
 @pytest.fixture
 def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """All logs but kafka-python's own: a client of another test may still be closing, in a thread of its own."""

@@ -231,8 +231,8 @@ def test_on_a_real_kafka_a_reset_of_offsets_is_noticed_and_an_undisturbed_restar
     def move(position: int) -> None:
         place = TopicPartition(*partition)
         with KafkaAdminClient(bootstrap_servers=kafka) as admin:
-            deadline = time.monotonic() + 30.0
-            while time.monotonic() < deadline:  # the group keeps a static member until its session ends
+            deadline = time.monotonic() + 100.0
+            while time.monotonic() < deadline:  # the group keeps a static member until its session ends, of 15 s
                 answer = admin.alter_group_offsets(who.group, {place: OffsetAndMetadata(position, "", -1)})
                 if reader.committed([partition])[partition] == position:
                     return
