@@ -14,7 +14,6 @@ from streamcast.models.network import Network
 from streamcast.offline.training.highway import thinned
 from streamcast.offline.training.sequences import Ints, Sequences
 from streamcast.offline.training.streams import Chunk, Span, Streams, chunks, cut
-from streamcast.stages import stage
 
 PIECE = 1_024
 CHUNK = 256
@@ -65,7 +64,6 @@ def scored(chunk: Chunk, eligible_K: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]
     return np.concatenate(rows), np.concatenate(places)
 
 
-@stage("validating the network")
 def evaluate(network: Network, seen: Sequences, at_P: Ints, rows: int, burn_in: int) -> float:
     """Return the network's mean loss at positions, in ``rows`` streams that each start with ``burn_in`` bars."""
     network.eval()

@@ -137,7 +137,6 @@ def test_all_of_a_training_has_a_name(load_csv: Path) -> None:
         "choosing the scale of the target",
         "filling the windows",
         "solving the linear highway",
-        "validating the network",
         "scoring the model on the bars that were held out",
         "scoring the baselines",
         "scoring a model without a network on the bars that were held out",
