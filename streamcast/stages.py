@@ -1,6 +1,6 @@
 """What long work is doing: a room names its stages, and a front door that listens shows them.
 
-Nobody listens in a notebook or a service, where a stage costs nothing and changes no result.
+Where nobody listens, as in a service, a stage sets a variable and changes no result.
 """
 
 from __future__ import annotations

@@ -79,9 +79,9 @@ def read_timestamps(
 
     Numbers are epoch seconds, milliseconds, microseconds or nanoseconds: all of them in one unit, which their size
     shows; with a ``time_format`` they are texts, such as 20260131.  Periods are their starts, and so are texts of
-    quarters, weeks and intervals.  In the hour that clocks
-    repeat in autumn, a series' first row with a local time is read as summer time and its second as winter time, in the
-    source's own order; in a series whose newest row comes first it is the other way round.
+    quarters, months, weeks and intervals.  In the hour that clocks repeat in autumn, a series' first row with a local
+    time is read as summer time and its second as winter time, in the source's own order; in a series whose newest row
+    comes first it is the other way round.
     """
     if column.isna().any():
         raise TimestampError(f"row {column.index[column.isna()][0] + 1} has no time; expected one in every row")
