@@ -4,6 +4,7 @@ In reading order:
 
     transport.py    records as columns; the protocols Transport, Reader and Handler; the steps of a commit
     loop.py         run(): poll, handle, commit, promote; recovery, commits in doubt, shutdown
+    refusals.py     answers that their topic refuses: which record, and when it is tried again
     health.py       what other threads see of the loop; deadlines and the watchdog
     membership.py   the partitions of one group member: waiting, paused, sought
     positions.py    at least once: positions that are committed after their answers

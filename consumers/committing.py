@@ -190,12 +190,15 @@ class Committing(ABC, Generic[P]):
             if (refused := self._refusal(failure, answers.topics)) is not None:
                 self._abort()
                 raise refused from failure
+            if isinstance(failure, RecordRefused):
+                self._abort()
+                raise
             self._drop_producer()
             with suppress(BrokerUnavailable):  # then nobody knows, and ``settle`` asks again
                 if self._is_fenced(failure) and self._has_rival():
                     raise Fenced.replaced(self._connection, failure) from failure
             doubt = f"The commit of {len(positions)} partitions is in doubt ({failure!r}): settle it"
-            raise InDoubt(str(failure) if isinstance(failure, RecordRefused) else doubt) from failure
+            raise InDoubt(doubt) from failure
 
     def _abort(self) -> None:
         """Abort the open transaction if the broker answers soon; otherwise the next producer, or its timeout, does."""

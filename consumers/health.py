@@ -5,11 +5,11 @@ from __future__ import annotations
 import faulthandler
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from streamcast.consumers.transport import Batch
+from streamcast.consumers.transport import Batch, Partition
 
 ITERATION_SECONDS = 40.0
 
@@ -49,6 +49,8 @@ class LoopHealth:
         self._last_beat = clock()
         self.assigned = self.recovered = False
         self.trouble: str | None = None
+        self.refused: Mapping[Partition, str] = {}
+        """Why partitions are not answered: their topic refuses an answer."""
         self.topics: Sequence[str] = ()
         """What is wrong with the topics."""
         self.in_hand: Sequence[Batch] = ()
@@ -67,7 +69,7 @@ class LoopHealth:
         return self.silence_seconds() < self._iteration_seconds
 
     def ready(self) -> bool:
-        """Whether records are being answered: alive, partitions assigned and recovered, the last commit succeeded."""
+        """Whether records are being answered: alive, partitions assigned and recovered, the last commits succeeded."""
         return not self.problems()
 
     def problems(self) -> list[str]:
@@ -81,7 +83,7 @@ class LoopHealth:
             found.append("state is being recovered")
         if self.trouble is not None:
             found.append(self.trouble)
-        return [*found, *self.topics]
+        return [*found, *self.refused.values(), *self.topics]
 
 
 def named(batches: Sequence[Batch]) -> str:

@@ -2,7 +2,8 @@
 
 One iteration takes all records that have arrived (up to a limit): batches grow by themselves while the previous one
 commits, and an idle stream never waits.  New partitions stay paused while the handler rebuilds their state in slices
-between polls, so that the group keeps its member.  A commit in doubt is settled before anything else happens.
+between polls, so that the group keeps its member.  A commit in doubt is settled before anything else happens.  A
+partition whose answer is refused by its topic is set aside, and the others go on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from streamcast.consumers.health import Deadlines, LoopHealth, Stop, named, watch
+from streamcast.consumers.refusals import Refusals
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -24,6 +26,7 @@ from streamcast.consumers.transport import (
     InDoubt,
     Partition,
     Positions,
+    RecordRefused,
     Transport,
     TransportError,
 )
@@ -108,6 +111,7 @@ class Loop:
         self._doubt: Positions | None = None
         self._failed: set[Partition] = set()
         """Partitions whose last commit failed, until their records are committed."""
+        self._refusals = Refusals(clock)
         transport.subscribe(topics, self)
 
     def iterate(self) -> None:
@@ -130,6 +134,8 @@ class Loop:
                 self._take_over()
             if self._recovering:
                 self._recover()
+            elif due := self._refusals.due():
+                self._transport.resume(due)
         except BrokerUnavailable as error:
             unavailable = error
         batches = self._poll()
@@ -157,6 +163,7 @@ class Loop:
         held, self._held, self._arrived, self._unserved, self._doubt = self._held, [], [], [], None
         self._unsought.clear()
         self._failed.clear()
+        self._refusals = Refusals(self._clock)
         self._note_assignment()
         if held:
             self._handler.on_lost(held)
@@ -194,6 +201,7 @@ class Loop:
         self._arrived = [partition for partition in self._arrived if partition not in partitions]
         self._unserved = [partition for partition in self._unserved if partition not in partitions]
         self._failed -= set(partitions)
+        self._refusals.forget(partitions)
         for partition in partitions:
             self._unsought.pop(partition, None)
         self._note_assignment()
@@ -202,6 +210,7 @@ class Loop:
     def _note_assignment(self) -> None:
         held = [*self._held, *self._arrived, *self._unserved]
         self._health.assigned, self._health.recovered = bool(held), not self._busy
+        self._health.refused = self._refusals.reasons
         self._observer.on_rebalance(held)
 
     def _take_over(self) -> None:
@@ -238,7 +247,7 @@ class Loop:
         self._transport.seek({partition: positions[partition] for partition in self._unsought})
         self._unsought.clear()
         self._recovering, self._health.recovered = False, True
-        self._transport.resume(self._held)
+        self._transport.resume([partition for partition in self._held if partition not in self._refusals.aside])
 
     def _poll(self) -> list[Batch]:
         try:
@@ -249,6 +258,14 @@ class Loop:
 
     def _answer(self, batches: Sequence[Batch]) -> None:
         self._passed("polled")
+        for together in self._refusals.pieces(batches):
+            try:
+                self._commit(together)
+            except RecordRefused as refused:
+                self._note_refusal(together, refused)
+                return  # the other pieces are read again
+
+    def _commit(self, batches: Sequence[Batch]) -> None:
         positions = {batch.partition: batch.next_offset for batch in batches}
         self._health.in_hand = batches
         try:
@@ -257,10 +274,10 @@ class Loop:
             self._health.beat()
             started = self._clock()
             self._transport.commit(outgoing, positions)
+        except (RecordRefused, Fenced):
+            raise
         except (InDoubt, BrokerUnavailable):  # the records of this poll must be read again
             self._note_doubt(positions)
-            raise
-        except Fenced:
             raise
         except Exception as error:
             log.error("The service failed on %s: %r; a restart reads these records again", named(batches), error)
@@ -268,9 +285,19 @@ class Loop:
         finally:
             self._health.in_hand = ()
         self._failed -= positions.keys()
+        self._refusals.committed(positions)
+        self._health.refused = self._refusals.reasons
         self._most = min(self._most + max(self._most // GROWS, 1), self._limits.max_records)
         self._handler.on_committed()
         self._observer.on_commit(self._clock() - started, sum(map(len, batches)))
+
+    def _note_refusal(self, batches: Sequence[Batch], refused: RecordRefused) -> None:
+        """The next iteration settles it; a refusal takes no patience, since a new process would meet it, too."""
+        self._doubt = {batch.partition: batch.next_offset for batch in batches}
+        self._failed -= self._doubt.keys()
+        self._refusals.refused(batches, refused)
+        self._health.refused = self._refusals.reasons
+        self._observer.on_abort()
 
     def _note_doubt(self, positions: Positions) -> None:
         self._doubt = positions

@@ -54,6 +54,15 @@ class Batch:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    def part(self, first: int, last: int) -> Batch:
+        """Return the rows [first, last) as a batch, which ends where the next row begins."""
+        rows = slice(first, last)
+        return Batch(
+            self.partition, self.offsets[rows], self.timestamps[rows], self.keys[rows], self.values[rows],
+            self.offsets[last] if last < len(self) else self.next_offset,
+            None if self.headers is None else self.headers[rows],
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -178,19 +187,23 @@ class NotAllowed(TransportError):
         )
 
 
-class RecordRefused(TransportError):
-    """A record breaks a rule of its topic, such as a largest size: only another rule helps."""
+class InDoubt(TransportError):
+    """Nobody knows whether a commit happened: call ``settle`` and compare positions."""
 
-    def __init__(self, topic: str, error: object) -> None:
+
+class RecordRefused(InDoubt):
+    """A record of the commit breaks a rule of its topic, such as a largest size: only another rule helps.
+
+    With ``smaller``, the transport makes smaller batches from now on, and they may help.
+    """
+
+    def __init__(self, topic: str, error: object, *, smaller: bool = False) -> None:
         super().__init__(
             f"Topic {topic} cannot hold a record ({error}): change the setting of the topic that refuses it"
             " (max.message.bytes, message.timestamp.before.max.ms or .after.max.ms, cleanup.policy; `streamcast check`"
             " has the command); until then nothing more of its partition is answered"
         )
-
-
-class InDoubt(TransportError):
-    """Nobody knows whether a commit happened: call ``settle`` and compare positions."""
+        self.smaller = smaller
 
 
 class Fenced(TransportError):
@@ -335,8 +348,9 @@ class Transport(Reader, Protocol):
         At least once, steps 3 and 4 may come after this call returns, in this order; a later call raises their failure.
         Without positions this only produces: it checks every record before it returns, and needs no subscription.
 
-        Raises InDoubt when the client or the broker failed, so that nobody knows whether the commit happened, and
-        Fenced when this member is replaced.  An error raised by ``outgoing`` itself aborts the transaction and is
+        Raises InDoubt when the client or the broker failed, so that nobody knows whether the commit happened;
+        RecordRefused, which is one, when a topic refuses a record of ``outgoing``; and Fenced when this member is
+        replaced.  An error raised by ``outgoing`` itself aborts the transaction and is
         raised as it is: nothing was committed, and a repetition would fail in the same way.
         """
 

@@ -17,6 +17,8 @@ Faults of the client, and how this module avoids each (docs/reliability.md has t
     split and sent again
     poll() drops a join that was answered between two   we keep the answer for the next poll; otherwise two members
     polls, and joins again                              that poll alternately would join for ever
+    records that arrived before their partition was     we drop them when it is resumed, so that they are fetched again
+    paused may never be delivered after it
 
 Members are static (``group_instance_id`` is the connection's instance): a process that restarts gets its partitions
 back without a rebalance, and the group notices that one has left only after the session timeout.
@@ -150,7 +152,12 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         """See ``Transport.resume``."""
-        self._joined().resume(*_names(self._membership.resume(partitions)))
+        consumer, names = self._joined(), _names(self._membership.resume(partitions))
+        for name in names:
+            parked = consumer._fetcher._paused_partition_records.pop(name, None)  # noqa: SLF001 - see above
+            if parked is not None:
+                parked.drain()
+        consumer.resume(*names)
 
     def lag(self) -> dict[Partition, int]:
         """See ``Transport.lag``."""

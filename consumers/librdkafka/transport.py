@@ -67,7 +67,9 @@ FAILED_RECORD = re.compile(r"ProduceRequest for (?P<topic>\S+) \[\d+\] .* failed
 FLUSH_SECONDS = 0.5
 """The client goes on waiting after such an end, until its time is over: so it gets little at once."""
 MANY = 1_000
-"""At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not."""
+"""At least once, a commit of fewer records than this waits until they are acknowledged; a larger one does not ..."""
+AFTER_FAILURE = 20
+"""... unless it is one of so many after a failure.  That is more than the pieces of a poll with a refused answer."""
 
 
 class LibrdTransport(LibrdReader, Committing[Producer]):
@@ -84,7 +86,8 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         self._batch_bytes: int | None = None
         """A limit for batches, since a topic has refused larger ones."""
         self._connections = Connections(log)
-        self._working = False
+        self._acknowledged = 0
+        """At least once, the commits since the last failure that waited until all was acknowledged."""
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """See ``Transport.subscribe``; this aborts a transaction that a crashed predecessor left open."""
@@ -301,7 +304,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
 
     def _abandon(self, producer: Producer) -> None:
         producer.purge()
-        self._working = False
+        self._acknowledged = 0
 
     def _abort_transaction(self, producer: Producer) -> None:
         producer.abort_transaction(REQUEST_MS / 1000)
@@ -370,7 +373,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         """See ``Transport.commit`` for the steps.
 
         Step 4 only starts the commit of the positions: a broker takes 5 ms for it, to write many groups' at once.
-        After many records step 3 is left to the next commit or the next idle poll.  After a failure it is not, so
+        After many records step 3 is left to the next commit or the next idle poll.  Soon after a failure it is not, so
         that a lasting failure is raised by the commit it belongs to.
         """
         self._membership.pending.check()  # step 1
@@ -385,8 +388,9 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             sent += len(records)
             if records.first:
                 self._flush(producer, deadline)
-        if sent < MANY or not positions or not self._working:
+        if sent < MANY or not positions or self._acknowledged < AFTER_FAILURE:
             self._flush(producer, deadline)  # step 3
+            self._acknowledged += 1
             self._connection.passed("sent")
             self._membership.pending.add(positions)  # step 4
         else:
@@ -395,11 +399,17 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         self._connection.passed("offsets")
 
     def _await_held(self, deadline: float) -> None:
-        """Take steps 3 and 4 of the previous commit, if it left them."""
+        """Take steps 3 and 4 of the previous commit, if it left them.
+
+        A record of it that its topic refuses is not one of the present commit: the error is not RecordRefused.
+        """
         if self._membership.pending.held:
             if self._producer is None:
                 raise TransportError("the last answers were not acknowledged")
-            self._flush(self._producer, deadline)
+            try:
+                self._flush(self._producer, deadline)
+            except RecordRefused as refused:
+                raise TransportError(f"the last answers were refused: {refused}") from refused
             self._membership.pending.release()
 
     def _ask(self, positions: Positions) -> None:
@@ -455,14 +465,13 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             raise self._broken_rule(error.code(), topic) or KafkaException(error)
         if waiting:
             raise TimeoutError(f"{waiting} records were not acknowledged within {committing.COMMIT_SECONDS:.0f} s")
-        self._working = True
 
     def _unacknowledged(self, producer: Producer, deadline: float) -> int:
-        """Wait until every record is acknowledged, or the deadline is over; return how many are not."""
+        """Wait until every record is acknowledged, one has failed, or the deadline is over; return how many are not."""
         while True:
             left = max(0.0, deadline - time.monotonic())
             waiting: int = producer.flush(min(left, FLUSH_SECONDS))
-            if not waiting or left <= FLUSH_SECONDS:
+            if not waiting or self._failures or left <= FLUSH_SECONDS:
                 return waiting
 
     def _end_of_producer(self) -> Exception:
@@ -473,14 +482,24 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         return TransportError(f"the producer failed for good and is made again ({self._connections.end})")
 
     def _broken_rule(self, code: int, topic: str) -> RecordRefused | None:
-        """Our error for a record that breaks a rule of its topic; the next producer makes smaller batches of answers.
+        """Our error for a record that breaks a rule of its topic; the next producer may make smaller batches."""
+        if code not in RULES:
+            return None
+        smaller = code == KafkaError.MSG_SIZE_TOO_LARGE and self._shrink_batches(topic)
+        return RecordRefused(topic, KafkaError(code).str(), smaller=smaller)
 
-        librdkafka does not split a batch that is too large for its topic.
+    def _shrink_batches(self, topic: str) -> bool:
+        """Make the next batches no larger than a topic takes; return whether they become smaller.
+
+        librdkafka does not split a batch that is too large.  Where the broker does not say what the topic takes,
+        batches become a quarter of what they were.
         """
-        if code == KafkaError.MSG_SIZE_TOO_LARGE:
-            former = self._batch_bytes or int(str(self._connection.options.get("batch.size", BATCH_BYTES)))
-            self._batch_bytes = max(SMALLEST_BATCH_BYTES, former // 4)
-        return RecordRefused(topic, KafkaError(code).str()) if code in RULES else None
+        former = self._batch_bytes or int(str(self._connection.options.get("batch.size", BATCH_BYTES)))
+        limit = former // 4
+        with suppress(TransportError, KeyError):
+            limit = int(self.describe([topic])[topic].config["max.message.bytes"])
+        self._batch_bytes = min(former, max(limit, SMALLEST_BATCH_BYTES))
+        return self._batch_bytes < former
 
 
 def _is_led(topic: Any) -> bool:

@@ -62,6 +62,14 @@ class StaleMember(Exception):
     """The group has moved on to another generation, or no longer knows the member."""
 
 
+class TooLarge(Exception):
+    """A record is larger than its topic takes: nothing of its request is written."""
+
+    def __init__(self, topic: str, size: int, most: int) -> None:
+        super().__init__(f"{size} bytes; max.message.bytes is {most}")
+        self.topic = topic
+
+
 @dataclass(slots=True)
 class Log:
     """One partition: columns of its records, committed or in an open transaction, in offset order."""
@@ -265,6 +273,11 @@ class MemoryBroker:
                     self._rebalance(group)
             self.changed.notify_all()
 
+    def alter(self, topic: str, config: Mapping[str, str]) -> None:
+        """Give a topic another configuration, of which this broker knows max.message.bytes (of a key and a value)."""
+        with self.changed:
+            self._topics[topic] = replace(self._topics[topic], config=config)
+
     def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
         """The topics that exist among ``topics``."""
         with self.changed:
@@ -295,7 +308,7 @@ class MemoryBroker:
         for call in late:
             try:
                 call()
-            except (ProducerFenced, StaleMember):  # answers to a request that nobody waits for
+            except (ProducerFenced, StaleMember, TooLarge):  # answers to a request that nobody waits for
                 continue
         return producer, producer.epoch
 
@@ -305,11 +318,15 @@ class MemoryBroker:
             self._bump(self._producers[transactional_id])
 
     def produce(self, producer: Producer, epoch: int, partition: Partition, rows: Rows, sequence: int) -> None:
-        """Append ``rows``; their first is the producer's record number ``sequence``.  A repetition is ignored."""
+        """Append ``rows``; their first is the producer's record number ``sequence``.  A repetition is ignored.
+
+        Raises TooLarge for a record that its topic does not take.
+        """
         self._check_epoch(producer, epoch)
         log = self.log(partition)
         if sequence < producer.sequences.get(partition, 0):
             return
+        self._check_sizes(partition.topic, rows)
         first = log.end
         log.append(rows)
         producer.sequences[partition] = sequence + len(rows.values)
@@ -318,6 +335,12 @@ class MemoryBroker:
             log.undecided.setdefault(producer.id, first)
         if self._retention is not None and len(log.offsets) > self._retention * 1.25:
             log.truncate(log.offsets[-self._retention])
+
+    def _check_sizes(self, topic: str, rows: Rows) -> None:
+        if (limit := self._topics[topic].config.get("max.message.bytes")) is not None:
+            for key, value in zip(rows.keys, rows.values, strict=True):
+                if (size := len(key or b"") + len(value or b"")) > int(limit):
+                    raise TooLarge(topic, size, int(limit))
 
     def add_offsets(
         self, producer: Producer, epoch: int, group: str, member: int, generation: int, positions: Positions,

@@ -17,6 +17,7 @@ from streamcast.consumers.memory.broker import (
     ProducerFenced,
     RequestTimedOut,
     StaleMember,
+    TooLarge,
     by_partition,
 )
 from streamcast.consumers.transport import (
@@ -29,6 +30,7 @@ from streamcast.consumers.transport import (
     Outgoing,
     Partition,
     Positions,
+    RecordRefused,
     TopicMissing,
     TopicSpec,
 )
@@ -266,6 +268,9 @@ class MemoryTransport(MemoryReader):
                 raise Fenced(
                     f"{error}: stop this process, another one with instance {self._connection.instance} is at work"
                 ) from None
+            if isinstance(error, TooLarge):
+                self._producer = None
+                raise RecordRefused(error.topic, error) from error
             if isinstance(error, TimeoutError | StaleMember):
                 self._producer = None
                 raise InDoubt(f"The commit of {len(positions)} partitions is in doubt ({error}): settle it") from error

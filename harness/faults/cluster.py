@@ -24,6 +24,13 @@ from typing import Self
 from unittest import mock
 
 import torch
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 from kafka.admin import KafkaAdminClient
 
 from harness.bound import bound
@@ -309,6 +316,15 @@ class Cluster:
         if self._feeder.describe([self.topic(name) for name in names]):
             self.delete(names)
         self._feeder.create([TopicSpec(self.topic(name), self.partitions) for name in names])
+
+    def configure(self, name: str, config: Mapping[str, str]) -> None:
+        """Change the configuration of a topic (see ``TOPICS``), as kafka-configs.sh does."""
+        change = AlterConfigOpType.SET
+        changes = [ConfigEntry(key, value, incremental_operation=change) for key, value in config.items()]
+        resource = ConfigResource(ResourceType.TOPIC, self.topic(name), incremental_configs=changes)
+        admin = AdminClient({"bootstrap.servers": self.kafka.bootstrap_servers})
+        for answer in admin.incremental_alter_configs([resource]).values():
+            answer.result(PROBE_SECONDS)
 
     def count(self, name: str) -> int:
         """How many records a topic (see ``TOPICS``) holds, by another client's plain consumer."""

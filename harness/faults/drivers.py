@@ -15,6 +15,7 @@ from harness.faults.cluster import IMPATIENT, TOPICS, Cluster, Tally, Worker
 from harness.faults.serve import POINTS, Trap
 from harness.faults.surroundings import (
     Round,
+    answers_refused,
     clock_steps,
     full_folder,
     read_only_folder,
@@ -292,6 +293,8 @@ OTHERS = [
     Fault("disk full", full_folder, disk="8k", anywhere=True),
     Fault("disk read-only", read_only_folder, disk="64m", anywhere=True),
     Fault("memory limit", short_of_memory, anywhere=True),
+    Fault("answers refused", answers_refused, anywhere=True),
+    Fault("answers refused, at least once", answers_refused, settings=AT_LEAST_ONCE, anywhere=True),
     Fault("clock steps", clock_steps, clocked=True, anywhere=True),
     Fault("input made again at once", topics_made_again(TOPICS[:1], at_once=True), anywhere=True),
     Fault("input deleted, then made again", topics_made_again(TOPICS[:1], at_once=False), anywhere=True),

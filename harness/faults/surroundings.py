@@ -13,7 +13,7 @@ from harness.faults.cluster import Cluster, Worker
 
 HOUR, DAY = 3600, 86_400
 END_SECONDS = 60.0
-"""Within this time a process knows that a topic was deleted or made again, and says so or ends."""
+"""Within this time a process knows that a topic was deleted, made again or changed, and says so or ends."""
 BEGIN_SECONDS = 90.0
 FEED_SECONDS = 2.0
 """How long a process waits for records before it gets some."""
@@ -93,6 +93,20 @@ def frozen(workers: Collection[Worker]) -> Iterator[None]:
     finally:
         for worker in workers:
             worker.thaw()
+
+
+def answers_refused(cluster: Cluster) -> None:
+    """The forecasts' topic takes no answers for a while: no process ends, each names the record, then all go on."""
+    workers = _answering_pair(cluster)
+    cluster.configure("forecasts", {"max.message.bytes": "100"})
+    cluster.feed(400)
+    _expect(cluster, workers, lambda worker: "is not answered from offset" in worker.not_ready(), "named the record")
+    cluster.configure("forecasts", {"max.message.bytes": "1048588"})
+    cluster.drain()
+    cluster.feed(400)
+    cluster.drain()
+    _expect(cluster, workers, lambda worker: not worker.not_ready(), "become ready")
+    cluster.note_ends()
 
 
 def clock_steps(cluster: Cluster) -> None:

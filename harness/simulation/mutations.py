@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from streamcast.consumers.memory.broker import MemoryBroker, Producer, RequestTimedOut
+from streamcast.consumers.loop import Loop
+from streamcast.consumers.memory.broker import MemoryBroker, Producer, RequestTimedOut, TooLarge
 from streamcast.consumers.memory.transport import MemoryTransport
 from streamcast.consumers.positions import PendingPositions
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
@@ -33,6 +34,26 @@ def a_commit_though_a_send_failed(patch: Patch) -> None:
             produce(self, producer, epoch, outgoing)
 
     patch.setattr(MemoryTransport, "_produce", unchecked)
+
+
+def a_refused_answer_is_left_out(patch: Patch) -> None:
+    """An answer that its topic refuses is left out of its commit."""
+    produce = MemoryBroker.produce
+
+    def written(self: MemoryBroker, *request: Any) -> None:
+        with suppress(TooLarge):
+            produce(self, *request)
+
+    patch.setattr(MemoryBroker, "produce", written)
+
+
+def a_refused_record_is_passed_over(patch: Patch) -> None:
+    """Reading goes on behind records whose answers a topic refuses."""
+
+    def passed_over(self: Loop, *_refusal: object) -> None:
+        self._handler.on_in_doubt({})
+
+    patch.setattr(Loop, "_note_refusal", passed_over)
 
 
 def promote_before_the_commit(patch: Patch) -> None:
@@ -196,6 +217,8 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
     mutation.__name__: mutation
     for mutation in (
         a_commit_though_a_send_failed,
+        a_refused_answer_is_left_out,
+        a_refused_record_is_passed_over,
         promote_before_the_commit,
         snapshot_ahead_of_the_commit,
         load_a_snapshot_above_the_committed_offset,

@@ -166,6 +166,8 @@ class Processes:
             if not self.deleted:
                 self.violations.append(f"a member refused to go on although nothing was deleted: {error}")
             self.end(member, abandon=True)
+        else:
+            self._count("refused answers", bool(member.health.refused))
 
     def end(self, member: Member, *, abandon: bool) -> None:
         """A process ends in good order, or gives up."""

@@ -43,6 +43,7 @@ EVENTS = {
     "produce_open": 1,
     "replay_input": 1,
     "expire": 2,
+    "rule": 3,
     "delete": 1,
     "damage": 1,
     "plant": 1,

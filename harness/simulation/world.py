@@ -18,6 +18,7 @@ from harness.simulation.doubles import Archive
 from harness.simulation.plan import Event, Plan
 from harness.simulation.processes import GROUP, MEMBER_SECONDS, TOPICS, TRANSACTION_SECONDS, Processes
 from streamcast.consumers.memory.broker import Producer, ProducerFenced, Rows
+from streamcast.consumers.refusals import RETRY_SECONDS
 from streamcast.consumers.transport import BrokerUnavailable, Partition
 from streamcast.service.snapshots import Arrays, Header, Store, by_lane, fingerprint
 from streamcast.service.verification.fold import Fold
@@ -25,6 +26,8 @@ from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal
 
 MOST_ITERATIONS = 400
+ITERATIONS_OF_A_SEARCH = 12
+"""In which one process finds the record whose answer is refused, of as many as a poll has here."""
 
 
 class World(Processes):
@@ -58,6 +61,21 @@ class World(Processes):
             first = chance.randrange(len(log.offsets))
             rows = zip(log.timestamps[first:], log.keys[first:], log.values[first:], strict=True)
             self._append(self._producer, 0, partition, [Raw(*row) for row in rows][: chance.randint(1, 9)])
+
+    def rule(self, chance: random.Random, event: Event) -> None:
+        """A topic of the service takes no records of some size any more, which processes meet, or takes all again."""
+        topic = chance.choice([TOPICS.forecasts, TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal])
+        if chance.random() < 0.3:
+            self.broker.alter(topic, {})
+            return
+        log = self.broker.log(Partition(topic, chance.randrange(self.plan.partitions)))
+        records = [len(key or b"") + len(value or b"") for key, value in zip(log.keys, log.values, strict=True)]
+        if records:
+            self._count("rules")
+            self.broker.alter(topic, {"max.message.bytes": str(chance.choice(records) - 1)})
+            self.produce(chance, event)
+            for _ in range(ITERATIONS_OF_A_SEARCH):
+                self.iterate(chance, event)
 
     def expire(self, chance: random.Random, _event: Event) -> None:
         """The group drops a healthy member."""
@@ -152,12 +170,14 @@ class World(Processes):
         self._faults.clear()
         self._away.clear()
         self._close_input(commit=True)
+        for topic in (TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal):
+            self.broker.alter(topic, {})
         for member in list(self.members):
             member.crash_after = member.freeze_after = None
             member.frozen = False
             if chance.random() < 0.5:
                 self._bury(member)
-        self.seconds += MEMBER_SECONDS + TRANSACTION_SECONDS
+        self.seconds += MEMBER_SECONDS + TRANSACTION_SECONDS + RETRY_SECONDS
         self.allow_cold = self.allow_cold or bool(self.deleted)
         self._work_until(self._ready, chance)
         self._arrive(chance)

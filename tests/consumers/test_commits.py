@@ -14,13 +14,6 @@ from typing import Literal
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
 from kafka.errors import ProducerFencedError
 
 from streamcast.consumers import committing
@@ -50,6 +43,7 @@ from tests.consumers.world import (
     numbered,
     positions,
     raising,
+    set_back,
     settled,
     take,
     until,
@@ -82,16 +76,6 @@ def joined_with(world: World, **calls: Callable[..., None]) -> tuple[Transport, 
     assert isinstance(transport, KafkaTransport | LibrdTransport)
     transport._producer = Changed(transport._producer, **calls)
     return transport, source, after
-
-
-def set_back(world: World, topic: str, rule: dict[str, str]) -> None:
-    """Remove the rule of a topic, as an operator does with kafka-configs.sh."""
-    admin = AdminClient({"bootstrap.servers": world.bootstrap})
-    gone = [ConfigEntry(name, None, incremental_operation=AlterConfigOpType.DELETE) for name in rule]
-    (answer,) = admin.incremental_alter_configs(
-        [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=gone)]
-    ).values()
-    answer.result(10)
 
 
 def test_answers_and_positions_appear_together_or_not_at_all(world: World) -> None:

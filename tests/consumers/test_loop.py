@@ -411,7 +411,7 @@ def test_a_partition_whose_commit_fails_for_ever_ends_the_loop_although_the_othe
     class Refusing(MemoryTransport):
         def commit(self, outgoing: Iterable[Outgoing], positions: Positions) -> None:
             if PARTITIONS[0] in positions:
-                raise InDoubt("topic out cannot hold a record")
+                raise InDoubt("the leader of out[0] does not answer")
             super().commit(outgoing, positions)
             produce(broker, 1, 1)  # to the other partition
 
@@ -429,7 +429,7 @@ def test_a_partition_whose_commit_fails_for_ever_ends_the_loop_although_the_othe
     broker, connection, health = make_broker(), Connection("", "group"), LoopHealth()
     produce(broker, 0, 2)
     ready_again = list[bool]()
-    with pytest.raises(InDoubt, match="cannot hold"):
+    with pytest.raises(InDoubt, match="does not answer"):
         run(
             Refusing(broker, connection), Ledger(MemoryReader(broker, connection)), topics=["in"],
             stop=Pausing(), health=health, deadlines=Deadlines(patience_seconds=0.5), clock=clock,
@@ -440,6 +440,76 @@ def test_a_partition_whose_commit_fails_for_ever_ends_the_loop_although_the_othe
     assert out[0] == []
     assert len(out[1]) > 1
     assert ready_again == sorted(ready_again, reverse=True)  # from the first failure on it stays unready
+
+
+@pytest.mark.parametrize("refused", [[26], [0], [38], [2, 4, 26]])
+def test_a_partition_whose_answer_its_topic_refuses_is_set_aside_and_the_others_go_on(
+    refused: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = HandClock()
+    broker, connection, health = make_broker(clock=clock), Connection("", "group"), LoopHealth(clock=clock)
+    broker.alter("out", {"max.message.bytes": "20"})
+    for number in range(40):  # even numbers are in partition 0
+        size = 30 if number in refused else 3
+        writer = MemoryTransport(broker, Connection("", "writer", "writer", "at_least_once"))
+        writer.commit([Outgoing("in", [number % 2], [1], [None], [b"%0*d" % (size, number)])], {})
+    ledger, observer = Ledger(MemoryReader(broker, connection)), Watching()
+    loop = Loop(
+        MemoryTransport(broker, connection), ledger, ["in"], limits=BatchLimits(max_wait_seconds=0), health=health,
+        observer=observer, clock=clock,
+    )  # fmt: skip
+    for _ in range(30):
+        loop.iterate()
+    before = refused[0] // 2
+    assert readable(broker, "out") == {0: readable(broker, "in")[0][:before], 1: readable(broker, "in")[1]}
+    assert ledger.state[PARTITIONS[0]] == readable(broker, "out")[0]
+    (problem,) = health.problems()
+    assert problem.startswith(f"in[0] is not answered from offset {before} on: Topic out cannot hold a record (")
+    assert not loop.failing
+    aborted = observer.aborted
+    for _ in range(10):
+        clock.now += 31
+        loop.iterate()
+        loop.iterate()
+    assert observer.aborted == aborted + 10  # one try each time
+    assert len([record for record in caplog.records if "is not answered" in record.getMessage()]) == 1
+    broker.alter("out", {})
+    clock.now += 31
+    for _ in range(10):
+        loop.iterate()
+    assert readable(broker, "out") == readable(broker, "in")
+    assert ledger.state == {PARTITIONS[index]: values for index, values in readable(broker, "in").items()}
+    assert health.ready()
+    assert "in[0] is answered again" in caplog.text
+
+
+def test_a_partition_that_is_set_aside_is_taken_over_by_another_member() -> None:
+    broker, clock = make_broker(), HandClock()
+    broker.alter("out", {"max.message.bytes": "1"})
+    produce(broker, 8, 6)  # from the third on they have two digits
+    loops, healths = list[Loop](), list[LoopHealth]()
+    for instance in "01":
+        connection = Connection("", "group", instance)
+        healths.append(LoopHealth(clock=clock))
+        loops.append(
+            Loop(
+                MemoryTransport(broker, connection), Ledger(MemoryReader(broker, connection)), ["in"],
+                limits=BatchLimits(max_wait_seconds=0), health=healths[-1], observer=Unobserved(), clock=clock,
+            )
+        )  # fmt: skip
+        for _ in range(20):
+            for loop in loops:
+                loop.iterate()
+    assert [len(health.refused) for health in healths] == [1, 1]
+    assert {partition for health in healths for partition in health.refused} == set(PARTITIONS)
+    loops.pop(0).close(1)
+    broker.expire("group", "0")
+    broker.alter("out", {})
+    clock.now += 31
+    for _ in range(20):
+        loops[0].iterate()
+    assert readable(broker, "out") == readable(broker, "in")
+    assert healths[1].ready()
 
 
 def test_a_loop_whose_last_doubt_cannot_be_settled_closes_its_transport_all_the_same() -> None:
@@ -720,6 +790,7 @@ EVENTS = st.one_of(
     st.tuples(st.just("expire"), INSTANCES),
     st.tuples(st.just("wait"), st.sampled_from([1.0, 9.0, 20.0])),
     st.tuples(st.just("produce"), st.integers(1, 9)),
+    st.tuples(st.just("rule"), st.sampled_from(["1", "2"])),
     st.tuples(st.just("faults"), st.tuples(INSTANCES, st.lists(st.sampled_from(Fault), max_size=8))),
 )
 
@@ -732,6 +803,8 @@ def happen(world: Simulation, what: str, subject: object) -> None:
                 world.iterate(instance)
         case "produce", int(count):
             world.produce(count)
+        case "rule", str(most):  # 1 refuses all records from the tenth on
+            world.broker.alter("out", {"max.message.bytes": most})
         case "wait", float(seconds):
             world.now += seconds
         case "faults", (str(instance), list(script)):
@@ -757,6 +830,7 @@ def test_no_sequence_of_faults_loses_or_doubles_a_record_or_spoils_a_state(event
         happen(world, what, subject)
     world.faults.clear()
     world.stalls.clear()
+    world.broker.alter("out", {})
     for _ in range(400):
         for instance in list(world.members) or ["0"]:
             world.iterate(instance)

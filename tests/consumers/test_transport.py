@@ -151,6 +151,21 @@ def test_both_clients_name_a_topic_alike(kafka: str) -> None:
         reader.close(10)
 
 
+def test_a_partition_that_is_paused_alone_is_delivered_whole_after_it(world: World) -> None:
+    topic = world.topic(partitions=2)
+    world.admin.commit([numbered(topic, 0, 200, partitions=2)], {})
+    transport = world.connect()
+    join(transport, topic)
+    batches = take(transport, 10, max_records=10)
+    paused = batches[0].partition
+    transport.pause([paused])
+    while sum(len(batch) for batch in batches if batch.partition != paused) < 100:
+        batches += take(transport, 1)
+    transport.resume([paused])
+    batches += take(transport, 200 - sum(map(len, batches)))
+    assert sorted(map(int, filter(None, values(batches)))) == list(range(200))
+
+
 def test_paused_partitions_deliver_nothing_and_the_group_keeps_its_member(world: World) -> None:
     topic = world.topic(partitions=2)
     transport = world.connect()

@@ -260,3 +260,24 @@ def delete_records(world: World, partition: Partition, before: int) -> None:
 
     with KafkaAdminClient(bootstrap_servers=world.bootstrap) as admin:
         admin.delete_records({TopicPartition(*partition): before})
+
+
+def set_back(world: World, topic: str, rule: dict[str, str]) -> None:
+    """Remove the rule of a topic, as an operator does with kafka-configs.sh."""
+    if isinstance(world.admin, MemoryTransport):
+        world.admin._broker.alter(topic, {})
+        return
+    from confluent_kafka.admin import (  # type: ignore[attr-defined]
+        AdminClient,
+        AlterConfigOpType,
+        ConfigEntry,
+        ConfigResource,
+        ResourceType,
+    )
+
+    admin = AdminClient({"bootstrap.servers": world.bootstrap})
+    gone = [ConfigEntry(name, None, incremental_operation=AlterConfigOpType.DELETE) for name in rule]
+    (answer,) = admin.incremental_alter_configs(
+        [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=gone)]
+    ).values()
+    answer.result(10)

@@ -77,6 +77,25 @@ def test_a_record_that_crashes_the_engine_is_passed_over_with_an_entry_and_a_dea
     assert stand.verify(exactly_once=guarantee == "exactly_once").proven
 
 
+@pytest.mark.parametrize("guarantee", ["exactly_once", "at_least_once"])
+def test_a_record_whose_answer_its_topic_refuses_is_passed_over(stand: Stand, guarantee: Any) -> None:
+    stand.observe("a", *TEN)
+    stand.serve(guarantee=guarantee)
+    longest = max(len(value or b"") for value in stand.values(TOPICS.forecasts))
+    stand.broker.alter(TOPICS.forecasts, {"max.message.bytes": str(longest + 100)})
+    stand.observe("long" * 100, 1.0)
+    stand.observe("a", 2.0, 3.0)
+    stand.work()
+    assert (answered(stand), stand.committed()) == (10, 10)
+    assert "observations[0] is not answered from offset 10 on" in str(stand.loop._health.problems())
+    stand.stop()
+    assert pass_over(stand, 10, guarantee=guarantee)
+    stand.serve(guarantee=guarantee)
+    assert (answered(stand), reasons(stand)) == (12, [(b"skipped", b"10")])
+    assert stand.loop._health.ready()
+    assert not stand.verify(exactly_once=guarantee == "exactly_once").violations
+
+
 def test_a_record_of_the_warm_up_can_be_passed_over_before_the_first_commit(stand: Stand) -> None:
     stand.observe("a", *TEN)
     start = Start("latest", warm_from=10)

@@ -1,0 +1,120 @@
+"""Answers that their topic refuses, on every broker: their partition is set aside, and the others go on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from streamcast.consumers import refusals
+from streamcast.consumers.health import LoopHealth
+from streamcast.consumers.librdkafka.transport import LibrdTransport
+from streamcast.consumers.loop import BatchLimits, Loop, Unobserved
+from streamcast.consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    InDoubt,
+    Outgoing,
+    Partition,
+    Positions,
+)
+from tests.consumers.world import World, numbered, set_back, values
+
+RECORDS = 3_000
+"""More than librdkafka leaves unacknowledged, at least once."""
+BAD = 1_401
+ITERATIONS = 400
+
+
+class Echo:
+    """A handler that answers each record with its own value."""
+
+    def __init__(self, sink: str) -> None:
+        self._sink = sink
+        self._next: Positions = {}
+        self._after: Positions = {}
+
+    def on_assigned(
+        self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
+    ) -> Collection[Partition]:
+        self._next |= {each: position or bounds[each][0] for each, position in committed.items()}
+        return ()
+
+    def recover_some(self, budget_seconds: float) -> Positions | None:
+        return self._next
+
+    def on_batch(self, batches: Sequence[Batch]) -> Sequence[Outgoing]:
+        self._after = {batch.partition: batch.next_offset for batch in batches}
+        return [
+            Outgoing(self._sink, [batch.partition.index] * len(batch), batch.timestamps, batch.keys, batch.values)
+            for batch in batches
+        ]
+
+    def on_committed(self) -> None:
+        self._next |= self._after
+
+    def on_in_doubt(self, stable: Positions) -> None:
+        self._next |= stable
+
+    def on_revoked(self, partitions: Sequence[Partition]) -> None:
+        self.on_lost(partitions)
+
+    def on_lost(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            del self._next[partition]
+
+
+def written(world: World, topic: str, index: int) -> list[bytes | None]:
+    """What a partition holds; a record that was written again counts once."""
+    partition, reader = Partition(topic, index), world.reader()
+    return list(dict.fromkeys(values(list(reader.read_range(partition, *reader.bounds([partition])[partition])))))
+
+
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_a_refused_answer_sets_its_partition_aside_until_the_topic_takes_it(
+    world: World, guarantee: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(refusals, "RETRY_SECONDS", 0.5)
+    rule = {"max.message.bytes": "3000"}
+    source, sink = world.topic(3), world.topic(3, **rule)
+    records = numbered(source, 0, RECORDS, 3)
+    large = [*records.values]
+    large[BAD] = b"b" * 5_000
+    world.admin.commit([replace(records, values=large)], {})
+    wanted = [large[index::3] for index in range(3)]
+    transport, health = world.connect(at_least_once=guarantee == "at-least-once"), LoopHealth()
+    loop = Loop(
+        transport, Echo(sink), [source], limits=BatchLimits(max_wait_seconds=0.05), health=health, observer=Unobserved()
+    )
+
+    def iterated_until(reached: Callable[[], bool]) -> None:
+        for _ in range(ITERATIONS):
+            with suppress(InDoubt, BrokerUnavailable):
+                loop.iterate()
+                if reached():
+                    return
+        raise AssertionError(f"not reached: {health.problems()}, {[len(written(world, sink, i)) for i in range(3)]}")
+
+    def others() -> bool:
+        return bool(health.refused) and written(world, sink, 1) == wanted[1] and written(world, sink, 2) == wanted[2]
+
+    with caplog.at_level(logging.WARNING, refusals.log.name):
+        iterated_until(others)
+        assert written(world, sink, 0) == wanted[0][: BAD // 3]
+        (problem,) = health.problems()
+        assert problem.startswith(f"{source}[0] is not answered from offset {BAD // 3} on: Topic {sink} cannot hold")
+        for _ in range(30):  # it is tried again, and refused
+            loop.iterate()
+        assert written(world, sink, 0) == wanted[0][: BAD // 3]
+        set_back(world, sink, rule)
+        iterated_until(lambda: written(world, sink, 0) == wanted[0])
+        iterated_until(health.ready)
+    first, last = [record.getMessage() for record in caplog.records if record.name == refusals.log.name]
+    assert f"{source}[0] is not answered" in first
+    assert f"{source}[0] is answered again" in last
+    if isinstance(transport, LibrdTransport):
+        assert transport._batch_bytes == 3_000, "the answers of the others travel in batches as large as may be"
+    loop.close(10)
