@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from streamcast.errors import HistoryError, Option
@@ -20,6 +22,9 @@ CUTOFF = "cutoff"
 """The column that forecasts have besides those of the data."""
 UNNAMED = "model"
 """The name of any model in a frame with Nixtla's columns: its own might be that of a column."""
+
+AS_FRAME = ("to_pandas", "toPandas", "to_dataframe", "to_frame")
+"""Methods by which tables of others become frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +93,12 @@ class Names:
 
 
 def as_pandas(source: Any, names: Names) -> tuple[pd.DataFrame, Names]:
-    """Return a pandas frame with the time as a column, and the names; a frame without an id column is one series.
+    """Return a pandas frame, and the names of its columns; a frame without an id column is one series.
 
     ``source`` is a pandas frame or series, or any table that speaks the Arrow interface (polars, pyarrow, DuckDB).
     Raises HistoryError for anything else.
     """
     frame = _pandas(source, names)
-    if names.time_col not in frame.columns and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
-        frame = frame.set_axis(frame.index.rename(names.time_col)).reset_index()
     if names.id_col == ID and ID not in frame.columns and ID not in frame.index.names:
         names = replace(names, id_col=None)
     return frame, names
@@ -109,10 +112,9 @@ def _pandas(source: Any, names: Names) -> pd.DataFrame:
     if hasattr(source, "collect") and not hasattr(source, "__arrow_c_stream__"):  # a lazy frame of polars
         source = source.collect()
     if not hasattr(source, "__arrow_c_stream__"):
-        remedy = f"; is it a file? Read it first, such as with pd.read_csv({str(source)!r})"
         raise HistoryError(
             f"df is a {type(source).__name__}: expected a frame of pandas or polars, or another table with the Arrow"
-            f" interface{remedy if isinstance(source, str | Path) else ''}"
+            f" interface{_remedy(source, names)}"
         )
     try:
         import pyarrow as pa
@@ -128,3 +130,29 @@ def _pandas(source: Any, names: Names) -> pd.DataFrame:
             " columns are numbers, texts and times; cast the others, or leave them out"
         ) from None
     return table
+
+
+def _remedy(source: Any, names: Names) -> str:
+    """Return how to make a frame of something that is none, where that is known."""
+    if isinstance(source, str | Path):
+        return f"; is it a file? Read it first, such as with pd.read_csv({str(source)!r})"
+    if method := next((method for method in AS_FRAME if hasattr(source, method)), None):
+        return f"; df.{method}() makes one"
+    if isinstance(source, Mapping):
+        if all(np.ndim(value) == 1 for value in source.values()):
+            return "; pd.DataFrame(df) makes one"
+        return "; if it has times and their values, pd.Series(df) makes one"
+    if not isinstance(source, Sequence | np.ndarray) or not len(source):
+        return ""
+    first = source[0]
+    if isinstance(first, Mapping | np.void):
+        return "; pd.DataFrame(df) makes one"
+    if isinstance(first, Real):
+        return (
+            "; if its values are an hour apart, pd.Series(df, pd.date_range('2026-01-31', freq='h', periods=len(df)))"
+            " makes one; choose the first time"
+        )
+    columns = [names.id_col or ID, names.time_col, names.target_col][-np.size(first) :]
+    if isinstance(first, Sequence | np.ndarray) and not isinstance(first, str) and len(columns) == len(first) > 1:
+        return f"; pd.DataFrame(df, columns={columns!r}) makes one, if these are its columns"
+    return ""

@@ -58,6 +58,27 @@ def read_csv(path: Path, texts: Collection[str], notes: list[str], changes: list
     raise HistoryError(f"{path} is neither UTF-8 nor UTF-16 nor Windows-1252: save it as CSV in UTF-8")
 
 
+def reading_line(path: Path) -> str:
+    """Return the line of pandas that reads a file as ``read_csv`` does."""
+    for encoding in _encodings(path):
+        try:
+            head = _head(path, encoding)
+        except UnicodeError:
+            continue
+        header = _first(head)
+        named = head[header].removeprefix("sep=") if head[header].startswith("sep=") else None
+        separator = named or _separator(head[header])
+        above = header + (1 if named else 0)
+        given = {
+            "sep": separator, "decimal": "," if separator != "," else ".", "skiprows": above,
+            "encoding": "utf-8" if encoding == "utf-8-sig" else encoding,
+        }  # fmt: skip
+        usual = {"sep": ",", "decimal": ".", "skiprows": 0, "encoding": "utf-8"}
+        more = [f", {name}={value!r}" for name, value in given.items() if value != usual[name]]
+        return f"pd.read_csv({str(path)!r}{''.join(more)})"
+    return f"pd.read_csv({str(path)!r})"
+
+
 def header_hint(path: Path) -> str:
     """Return a sentence that names the line of a CSV file's header where other lines are above it; '' if none are."""
     for encoding in _encodings(path):

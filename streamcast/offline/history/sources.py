@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +15,27 @@ import numpy as np
 import pandas as pd
 
 from streamcast.errors import HistoryError, Option
-from streamcast.offline.history.csv_files import NAMES, header_hint, read_csv
+from streamcast.offline.history.csv_files import NAMES, header_hint, read_csv, reading_line
+from streamcast.offline.history.shapes import Wanted, other_shape
 from streamcast.stages import stage
 
 _UNNAMED = re.compile(r"Unnamed: \d+|")
 _INDEX = ("index", "level_0")
+MOST_LISTED = 20
+"""Columns that an error lists."""
 
 
 def load(
-    source: str | Path | pd.DataFrame, named: Collection[str], inputs: Collection[str] | None, texts: Collection[str],
+    source: str | Path | pd.DataFrame, named: Sequence[str], inputs: Collection[str] | None, texts: Collection[str],
     notes: list[str], changes: list[str], *, of_model: Collection[str],
 ) -> tuple[pd.DataFrame, bool]:  # fmt: skip
     """Return the source as a frame, and whether commas in it may be decimal commas.
 
     The ``texts`` columns are texts; where ``inputs`` are given, there are no other columns.  ``named`` are the columns
-    that hold series, times and target, each with an option of its own; a model reads those ``of_model``.  What was
-    guessed goes into ``notes``, what was read as something else into ``changes``.  Raises HistoryError when it cannot
-    be read or a wanted column is absent.  The index of the frame counts the rows of the source.
+    that hold series (if there is one), times and target, each with an option of its own; a model reads those
+    ``of_model``.  Times may be the index of a frame.  What was guessed goes into ``notes``, what was read as something
+    else into ``changes``.  Raises HistoryError when it cannot be read or a wanted column is absent.  The index of the
+    frame counts the rows of the source.
     """
     wanted = list(dict.fromkeys([*named, *(inputs or ())]))
     if isinstance(source, pd.DataFrame):
@@ -40,9 +44,9 @@ def load(
         with stage(f"reading {Path(source).name}"):
             frame, commas = _file(source, texts, notes, changes)
         where = str(source)
-    frame = _with_index(frame, wanted)
+    whole, frame = frame, _with_index(frame, wanted, named[-2])
     levels = [str(name) for name in frame.index.names if name is not None]
-    _require([*frame.columns, *levels], wanted, named, where, source, of_model=of_model)
+    _require([*frame.columns, *levels], wanted, named, where, source, whole, of_model=of_model)
     if not _is_csv(source):
         frame = frame.set_axis(pd.RangeIndex(len(frame)), axis=0)
     return (frame if inputs is None else frame[wanted]), commas
@@ -92,6 +96,16 @@ def _file(
     )
 
 
+def _converted(source: str | Path | pd.DataFrame) -> tuple[str, str]:
+    """Return the frame of a source as a line of pandas has it, and what writes that frame to a file of its own."""
+    if isinstance(source, pd.DataFrame):
+        return "df", ""
+    path = Path(source)
+    if _is_csv(path):
+        return reading_line(path), ".to_csv('long.csv', index=False)"
+    return f"pd.read_parquet({str(path)!r})", ".to_parquet('long.parquet')"
+
+
 def _is_csv(source: str | Path | pd.DataFrame) -> bool:
     return isinstance(source, str | Path) and any(suffix.lower() in NAMES for suffix in Path(source).suffixes[-2:])
 
@@ -109,8 +123,10 @@ def _partitioned(path: Path) -> dict[str, Any]:
     return {"partitioning": dataset.partitioning(schema, flavor="hive")} if names else {}
 
 
-def _with_index(frame: pd.DataFrame, wanted: list[str]) -> pd.DataFrame:
-    """Return a frame with the levels of its index that are wanted as columns."""
+def _with_index(frame: pd.DataFrame, wanted: list[str], time_col: str) -> pd.DataFrame:
+    """Return a frame with the levels of its index that are wanted as columns; an index of times is that of times."""
+    if time_col not in frame.columns and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
+        frame = frame.set_axis(frame.index.rename(time_col))
     levels = [name for name in frame.index.names if name in wanted and name not in frame.columns]
     return frame.reset_index(levels) if levels else frame
 
@@ -125,16 +141,21 @@ def _apart(header: str, wanted: list[str]) -> str:
 
 
 def _require(
-    present: list[str], wanted: list[str], named: Collection[str], where: str, source: str | Path | pd.DataFrame, *,
-    of_model: Collection[str],
+    present: list[str], wanted: list[str], named: Sequence[str], where: str, source: str | Path | pd.DataFrame,
+    whole: pd.DataFrame, *, of_model: Collection[str],
 ) -> None:  # fmt: skip
-    """Raise HistoryError for a wanted column that is not present; one that is ``named`` has an option that names it."""
+    """Raise HistoryError for a wanted column that is not present; one that is ``named`` has an option that names it.
+
+    ``whole`` is the source as it came, whose shape may be another one.
+    """
     for name in wanted:
         if name not in present:
             by_folded = {str(column).casefold(): column for column in present}
             near = difflib.get_close_matches(name.casefold(), by_folded, n=1)
             hint = f", did you mean {by_folded[near[0]]!r}?" if near else "."
-            has = f"{where} has no column {name!r}{hint} Its columns are {', '.join(map(str, present))}"
+            listed = ", ".join(map(str, present[:MOST_LISTED]))
+            more = f" and {len(present) - MOST_LISTED:,} more" if len(present) > MOST_LISTED else ""
+            has = f"{where} has no column {name!r}{hint} Its columns are {listed}{more}"
             if len(present) == 1 and (apart := _apart(str(present[0]), wanted)):
                 raise HistoryError(f"{has}: separated by {apart!r}? Expected commas, semicolons, tabs or |")
             if isinstance(source, str | Path) and _is_csv(source) and (above := header_hint(Path(source))):
@@ -142,8 +163,13 @@ def _require(
             if name not in named:
                 reads = ". The model reads it as an input: add it, empty where it is not known"
                 raise HistoryError(has + (reads if name in of_model else ""))
+            *ids, time_col, target_col = named
+            own = Wanted(ids[0] if ids else None, time_col, target_col)
+            shape = other_shape(whole, own, *_converted(source))
             raise HistoryError(
-                f"{has}: say which is which with ",
+                has,
+                *shape,
+                f"{'. Else' if shape else ':'} say which is which with ",
                 Option.ID_COL,
                 " (empty: they are one series), ",
                 Option.TIME_COL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +287,48 @@ def test_a_training_of_no_epochs_is_not_told_to_take_more_time() -> None:
     forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=Options(epochs=0))
     with pytest.warns(TrainingWarning, match=r"without an epoch \(epochs=0\).*: ask for at least one.$"):
         forecaster.fit(frame_of(1))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        frame_of(1)["y"].to_numpy(),
+        frame_of(1)["y"].to_list(),
+        frame_of(1)[["ds", "y"]].to_dict("list"),
+        dict(zip(frame_of(1)["ds"], frame_of(1)["y"], strict=True)),
+        frame_of().to_dict("records"),
+        frame_of().to_numpy().tolist(),
+        frame_of(1)[["ds", "y"]].to_numpy().tolist(),
+        frame_of(1)[["ds", "y"]].to_records(index=False),
+    ],
+    ids=["array", "numbers", "lists", "by time", "records", "rows", "rows of one series", "record array"],
+)
+def test_what_is_no_frame_is_refused_and_the_line_in_the_message_makes_one(fitted: Forecaster, given: Any) -> None:
+    with pytest.raises(HistoryError, match=r"df is a .* makes one") as raised:
+        fitted.predict(given)
+    line = re.search(r"pd\.\w+\(df.*\)(?= makes one)", str(raised.value))
+    assert line is not None
+    assert len(new().fit(eval(line[0], {"pd": pd, "df": given})).notes)  # as it is printed
+
+
+class Spark:
+    """A frame of another library, which has a method that makes one of pandas."""
+
+    def toPandas(self) -> pd.DataFrame:  # noqa: N802 - as it is called there
+        return frame_of()
+
+
+def test_a_frame_of_another_library_is_told_the_method_that_makes_one_of_pandas(fitted: Forecaster) -> None:
+    with pytest.raises(HistoryError, match=r"df is a Spark: .*; df\.toPandas\(\) makes one"):
+        fitted.predict(Spark())
+
+
+@pytest.mark.parametrize("method", ["fit", "predict", "cross_validation", "stream"])
+def test_a_frame_with_a_column_for_each_series_is_told_from_one_of_rows(fitted: Forecaster, method: str) -> None:
+    wide = frame_of().pivot_table(index="ds", columns="unique_id", values="y")
+    forecaster = new() if method == "fit" else fitted
+    line = "df.rename_axis('ds').reset_index().melt('ds', var_name='unique_id', value_name='y')"
+    with pytest.raises(HistoryError, match=r"2 series, k0, k1: in pandas, " + re.escape(line) + " makes a row"):
+        getattr(forecaster, method)(wide)
+    found = fitted.predict(eval(line, {"df": wide}))
+    pd.testing.assert_frame_equal(found, fitted.predict(frame_of()), check_dtype=False)
