@@ -158,15 +158,17 @@ def read(
     order = np.lexsort((series_N, ts_N))
     if not ticks:
         local = timezone in UTC_NAMES and not written.zoned and written.unit is None
-        order = corrected(order, frame, series_N, ts_N, id_col, inputs, changes, local=local)
+        order = corrected(
+            order, frame, series_N, ts_N, id_col, time_col, inputs, changes, local=local, zoned=written.zoned
+        )
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
     own = None if offset_ms is None else Grid(bar_length(freq), offset_ms, calendar)
     found_grid = _grid(keys, series_N, ts_N, freq, timezone, own, ticks=ticks)
     refuse_a_row_far_away(keys, series_N, ts_N, found_grid)
     _mention_targets(keys, series_N, values_NC[:, 0], notes, changes, known=known)
     grid = found_grid.grid
-    if written.zoned and not ticks and not kinds:
-        _mention_days_of_another_zone(ts_N, grid, changes)
+    if not ticks and not kinds:
+        _mention_changing_clocks(ts_N, grid, changes, zoned=written.zoned)
     return History(
         keys, series_N, ts_N, values_NC, names, grid.freq, categories, tuple(notes + found_grid.notes),
         tuple(changes + found_grid.changes), grid.offset, grid.calendar, written,
@@ -319,15 +321,25 @@ def _refuse_split_times(frame: pd.DataFrame, time_col: str, inputs: Sequence[str
             )
 
 
-def _mention_days_of_another_zone(ts_N: NDArray[np.int64], grid: Grid, changes: list[str]) -> None:
-    """Say so where local days, whose clocks change, are rows of days that do not."""
-    hours_N = (ts_N - grid.offset) % grid.freq
-    if grid.calendar is None and grid.freq % DAY_MS == 0 and np.isin(hours_N, (HOUR_MS, grid.freq - HOUR_MS)).any():
+def _mention_changing_clocks(ts_N: NDArray[np.int64], grid: Grid, changes: list[str], *, zoned: bool) -> None:
+    """Say so where rows follow clocks that change, and bars do not: ``zoned`` days, and bars of several hours."""
+    later_N = (ts_N - grid.offset) % grid.freq
+    an_hour = np.isin(later_N, (HOUR_MS, grid.freq - HOUR_MS))
+    if grid.calendar is not None or not an_hour.any():
+        return
+    beside = f"{counted(int((later_N > 0).sum()), 'row')} of {len(ts_N):,} start at another hour than the bars of"
+    if grid.freq % DAY_MS == 0 and zoned:
         changes.append(Message(
-            f"{counted(int((hours_N > 0).sum()), 'row')} of {len(ts_N):,} start at another hour than the bars of"
-            f" {bar_name(grid)}, which are days of UTC: forecasts have the times of the bars. Days follow the clocks of"
-            " a place with ", Option.TIMEZONE,
+            f"{beside} {bar_name(grid)}, which are days of UTC: forecasts have the times of the bars. Days follow the"
+            " clocks of a place with ", Option.TIMEZONE,
         ))  # fmt: skip
+    elif HOUR_MS < grid.freq < DAY_MS and (an_hour | (later_N == 0)).all():
+        steps = np.diff(np.unique(ts_N))
+        if len(steps) and np.median(steps) == grid.freq:
+            changes.append(
+                f"{beside} {bar_name(grid)}, as rows do where clocks change and bars do not: forecasts have the times"
+                " of the bars, an hour beside those of such rows"
+            )
 
 
 def _mention_targets(

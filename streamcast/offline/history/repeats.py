@@ -23,21 +23,37 @@ SEVERAL_SERIES = 0.1
 @stage("putting the rows in order")
 def corrected(
     order_N: NDArray[np.intp], frame: pd.DataFrame, series_N: NDArray[np.int32], ts_N: NDArray[np.int64],
-    id_col: str | None, inputs: Sequence[str], changes: list[str], *, local: bool,
+    id_col: str | None, time_col: str, inputs: Sequence[str], changes: list[str], *, local: bool, zoned: bool,
 ) -> NDArray[np.intp]:  # fmt: skip
     """Return rows in order without those that a later row of the same series and time corrects.
 
-    The times may be ``local`` ones of a zone that nobody named.
+    The times may be ``local`` ones of a zone that nobody named, or ``zoned``: then each names its own.
     """
     again = (np.diff(series_N[order_N]) == 0) & (np.diff(ts_N[order_N]) == 0)
     kept: NDArray[np.intp] = order_N[np.append(~again, [True])]
     if again.any():
+        earlier_M, later_M = order_N[:-1][again], order_N[1:][again]
         changes.append(Message(
             f"{int(again.sum()):,} of {len(order_N):,} rows have the series and time of a later row and are left out:"
             " the last counts. ",
-            *_meaning(frame, series_N, ts_N, order_N[:-1][again], id_col, inputs, local=local),
+            *((zoned and _two_offsets(frame[time_col], earlier_M, later_M))
+              or _meaning(frame, series_N, ts_N, earlier_M, id_col, inputs, local=local)),
         ))  # fmt: skip
     return kept
+
+
+def _two_offsets(
+    times: pd.Series, earlier_M: NDArray[np.intp], later_M: NDArray[np.intp]
+) -> tuple[str | Option, ...] | None:
+    """Return what rows that repeat are whose times (those of both places [M]) differ in their offset; None if none do.
+
+    Where an offset is wrong, or changes at another hour than the clocks do, two local times become one.
+    """
+    for earlier, later in zip(times.iloc[earlier_M].astype(str), times.iloc[later_M].astype(str), strict=True):
+        if earlier != later:
+            one = f"One time is written with two offsets there, such as {earlier} and {later}: if these are two local"
+            return f"{one} times, and an offset is wrong, leave the offsets out and give ", Option.TIMEZONE
+    return None
 
 
 def _meaning(

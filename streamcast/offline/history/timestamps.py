@@ -21,11 +21,13 @@ from streamcast.stages import stage
 from streamcast.topics.epochs import UNITS, Unit
 from streamcast.wording import counted
 
-_ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]*[+-]\d{2}(?::?\d{2})?$"
+_ZONE = r"(?:[Zz]| UTC| GMT)$|[Tt ]\d[\d:.,]* ?[+-]\d{2}(?::?\d{2})?$"
+_NAMED_ZONE = re.compile(r"\d.*\d:\d{2}.*?(?P<name> ?(?!UTC|GMT)[A-Z]{3,5}|\[[\w/+-]+\]| [A-Z][a-z]+/\w+)")
+"""A time with the name of a zone after it, such as CET, [Europe/Berlin] or Europe/Berlin."""
 _DIGIT = r"\d"
 EXAMPLE = "%d.%m.%Y %H:%M"
 """The form that a message shows where none is seen to read the times."""
-_OFFSETS = r"([+-]\d{2}:\d{2})$"
+_OFFSETS = r"([+-]\d{2}(?::?\d{2})?)$"
 MOST_OFFSETS = 3
 """Offsets from UTC that a note names."""
 UTC_NAMES = ("UTC", "Etc/UTC", "GMT", "Etc/GMT", "Z", "+00:00", "-00:00", "UTC+00:00")
@@ -36,7 +38,8 @@ _LIKE = re.compile(
     rf"(?:{_DAY}(?P<after_day>,? ))?"
     r"(?:(?P<left>\d{1,4})(?P<mark>[/.-])\d{1,2}(?P=mark)(?P<right>\d{1,4})"
     rf"|(?P<named>(?:\d{{1,4}}[ ./-]*)?{_MONTH}[ .,/-]*(?:\d{{1,4}})?(?:[ ,/-]+\d{{2,4}})?))"
-    r"(?:(?P<between>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<space> ?)(?P<half>[AaPp][Mm])?)?"
+    r"(?:(?P<between>[ T]|, )(?P<hour>\d{1,2}):\d{2}(?P<second>:\d{2})?(?P<space> ?)(?P<half>[AaPp][Mm])?"
+    r"(?P<offset>[+-]\d{2}:?\d{2})?)?"
 )
 """A date in three numbers, or with its month's name, and a clock after it; a day of the week may be before it."""
 _OF_MONTH = re.compile(r"\d{1,2}(?P<mark>[/.-])\d{4}|\d{6}")
@@ -245,6 +248,11 @@ def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series
 def _unread(fault: str, texts: pd.Series, time_format: str | None) -> TimestampError:
     """Return the error for texts that are not of a form, with the forms that read all of them, or one as an example."""
     first, forms = str(texts.iloc[0]), _forms(texts)
+    if (named := _NAMED_ZONE.fullmatch(first.strip())) is not None:
+        return TimestampError(
+            f"{first!r} names the zone {named['name'].strip(' []')}, and names other than UTC are not read: write"
+            " offsets, as in 2026-01-31T13:00:00+01:00, or leave the zone out and give ", Option.TIMEZONE,
+        )  # fmt: skip
     if (time_format is not None or not forms) and (others := _others(texts, time_format, fault)) is not None:
         return others
     if not forms and (known := calendar_texts.recognised(first.strip())) is not None:
@@ -306,7 +314,7 @@ def _forms(texts: pd.Series) -> list[str]:
     clock = ""
     if found["hour"] is not None:
         clock = found["between"] + ("%I" if found["half"] else "%H") + ":%M" + (":%S" if found["second"] else "")
-        clock += f"{found['space']}%p" if found["half"] else ""
+        clock += found["space"] + ("%p" if found["half"] else "") + ("%z" if found["offset"] else "")
     days = ["%a" + found["after_day"], "%A" + found["after_day"]] if found["after_day"] else [""]
     forms = [
         day + date + clock
@@ -319,7 +327,7 @@ def _forms(texts: pd.Series) -> list[str]:
 
 def _reads(form: str, texts: pd.Series) -> bool:
     """Whether a form reads all of some texts."""
-    return bool(pd.to_datetime(texts.str.strip(), format=form, errors="coerce").notna().all())
+    return bool(pd.to_datetime(texts.str.strip(), format=form, errors="coerce", utc=True).notna().all())
 
 
 def _of_name(date: str) -> list[str]:

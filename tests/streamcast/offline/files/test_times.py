@@ -58,7 +58,7 @@ def test_every_form_of_utc_is_read(name: str) -> None:
 
 def test_an_offset_counts_and_a_zone_by_its_word_is_refused() -> None:
     assert read(case("13-iso-basic/offset_0100.csv")).ts_N[0] == START - HOUR
-    with pytest.raises(HistoryError, match=r"CET.* expected ISO 8601.*\+01:00; give time_format"):
+    with pytest.raises(HistoryError, match=r"CET' names the zone CET, .*\+01:00, or leave the zone out"):
         read(case("13-iso-basic/cet_word.csv"))
 
 
@@ -144,3 +144,61 @@ def test_rows_of_the_hour_that_clocks_repeat_ask_for_the_zone() -> None:
 def test_the_one_text_that_is_no_time_among_others_is_named(wrong: str) -> None:
     with pytest.raises(HistoryError, match=f"'{wrong}' in row 3 is not ISO 8601 .*, as 2 others are: write all times"):
         read(frame_of(["2026-01-01 00:00", "2026-01-02 00:00", wrong]))
+
+
+SUMMER = pd.date_range("2026-03-28", periods=60, freq="h", tz="Europe/Berlin")
+"""Hours around a change of clocks, in a zone whose offset is +01:00 and then +02:00."""
+MILLISECONDS = SUMMER.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
+
+
+@pytest.mark.parametrize("hours", [slice(None), slice(0, 20)], ids=["two offsets", "one offset"])
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M%z", "%Y-%m-%d %H:%M:%S %z", "%Y-%m-%dT%H:%M:%S%z"])
+def test_an_offset_is_read_with_or_without_a_colon_or_a_space(form: str, hours: slice) -> None:
+    texts = SUMMER[hours].strftime(form)
+    for written in (texts, texts.str.replace(r"(\d{2})(\d{2})$", r"\1:\2", regex=True)):
+        found = read(frame_of(written))
+        np.testing.assert_array_equal(found.ts_N, MILLISECONDS[hours])
+        offsets = " and ".join(dict.fromkeys(text[text.rindex("+") :] for text in written))
+        assert f"times name {offsets}; hours and days are those of UTC unless" in "\n".join(found.notes)
+
+
+@pytest.mark.parametrize("space", ["", " "])
+def test_a_form_with_an_offset_is_found_for_times_that_have_one(space: str) -> None:
+    frame = frame_of(SUMMER.strftime(f"%d.%m.%Y %H:%M{space}%z"))
+    with pytest.raises(HistoryError, match=rf"give time_format for another form, such as '%d.%m.%Y %H:%M{space}%z'$"):
+        read(frame)
+    np.testing.assert_array_equal(read(frame, time_format=f"%d.%m.%Y %H:%M{space}%z").ts_N, MILLISECONDS)
+
+
+@pytest.mark.parametrize("name", [" CET", "[Europe/Berlin]", "+01:00[Europe/Berlin]", " Europe/Berlin"])
+def test_the_name_of_a_zone_after_a_time_is_refused_and_the_remedy_works(name: str) -> None:
+    texts = SUMMER[:20].strftime("%Y-%m-%d %H:%M:%S")
+    zone = name.strip(" []").split("[")[-1]
+    with pytest.raises(HistoryError, match=rf"names the zone {zone}, and names other than UTC are not read: write off"):
+        read(frame_of(texts + name))
+    np.testing.assert_array_equal(read(frame_of(texts), timezone="Europe/Berlin").ts_N, MILLISECONDS[:20])
+
+
+def test_rows_of_one_time_whose_offsets_differ_are_said_to_be_so() -> None:
+    hours = pd.date_range("2026-03-28", periods=48, freq="h")
+    change = pd.Timestamp("2026-03-29")  # at midnight, two hours before clocks change
+    frame = frame_of([f"{hour.isoformat()}{'+01:00' if hour < change else '+02:00'}" for hour in hours])
+    said = changed(read(frame))
+    one, other = "2026-03-28T23:00:00+01:00", "2026-03-29T00:00:00+02:00"
+    assert (
+        f"One time is written with two offsets there, such as {one} and {other}: if these are two local times" in said
+    )
+    assert said.endswith("an offset is wrong, leave the offsets out and give timezone")
+    twice = pd.concat([frame, frame[:1]])
+    assert "readings of one bar" in changed(read(twice[twice.ds != other]))
+
+
+def test_bars_of_several_hours_that_clocks_leave_are_warned_of() -> None:
+    days = pd.date_range("2026-01-01", periods=200)
+    shifts = pd.DatetimeIndex([day + pd.Timedelta(hours=hour) for day in days for hour in (6, 14, 22)])
+    for times, timezone in ((shifts.tz_localize("Europe/Berlin"), "UTC"), (shifts, "Europe/Berlin")):
+        said = changed(read(frame_of(times), timezone=timezone))
+        assert "261 rows of 600 start at another hour than the bars of 8h, as rows do where clocks change" in said
+    assert not changed(read(frame_of(shifts)))
+    hourly = pd.date_range("2026-01-01", periods=400, freq="h")
+    assert "clocks change" not in changed(read(frame_of(hourly), freq="2h"))
