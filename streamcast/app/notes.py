@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from streamcast.offline.defaults.notes import (
     bound_notes,
     further_notes,
+    long_notes,
     low_notes,
     members_notes,
     naive_notes,
@@ -28,7 +29,8 @@ def spec_notes(
     as given.
     """
     return (
-        *(season_notes(spec) if seasons_chosen else ()), *naive_notes(spec), *further_notes(spec),
+        *(season_notes(history, spec) if seasons_chosen else ()), *long_notes(history, spec), *naive_notes(spec),
+        *further_notes(spec),
         *(members_notes(spec) if members_chosen else ()), *(transform_notes(spec) if transform_chosen else ()),
         *low_notes(history, spec), *bound_notes(history, spec), *unread_notes(spec, known, holidays),
     )  # fmt: skip

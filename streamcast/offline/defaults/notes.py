@@ -9,22 +9,29 @@ import numpy.typing as npt
 
 from streamcast.errors import Message, Option
 from streamcast.models.spec import one_of
-from streamcast.offline.defaults.seasons import MOST_DRIFT, YEAR_MS
+from streamcast.offline.defaults.seasons import MOST_DRIFT, YEAR_MS, untried
 from streamcast.offline.history.read import History
 from streamcast.spec import zero
 from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import ModelSpec
-from streamcast.wording import naive_name, span_name
+from streamcast.wording import counted, naive_name, span_name
 
 MANY_ZEROS = 0.05
 """Share of values that are 0, with none below, from which on a person is asked whether 0 is the bound."""
 
 
-def season_notes(spec: ModelSpec) -> tuple[str, ...]:
+def season_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
     """Return sentences about the seasons that were chosen for a spec, and about periods that could not be one."""
     freq, bar = spec.series.freq, spec.series.bar
     notes: list[str] = []
-    if spec.season == (1,):
+    if spec.season == (1,) and (short := untried(history)):
+        named = f"{span_name(short[-1], freq)} ({counted(short[-1], 'bar')})"
+        notes.append(Message(
+            f"no season was found. One of {named} was not tried, because the {counted(history.bars, 'bar')} to train on"
+            " do not hold it three times: if values repeat so, give ",
+            Option.SEASON, f" {short[-1]}; without it, seasonal naive repeats the last value",
+        ))  # fmt: skip
+    elif spec.season == (1,):
         notes.append(Message(
             "no season was found, or the history holds none three times: seasonal naive repeats the last value;"
             " name one with ", Option.SEASON, ", in bars",
@@ -38,6 +45,19 @@ def season_notes(spec: ModelSpec) -> tuple[str, ...]:
     if freq > DAY_MS and 1 < round(YEAR_MS / freq) in spec.season:
         notes.append(f"a season of {round(YEAR_MS / freq)} bars stands for a year")
     return tuple(notes)
+
+
+def long_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a sentence about seasons of a spec that are longer than the history."""
+    long = [season for season in spec.season if season > history.bars]
+    if not long:
+        return ()
+    named = " and ".join(f"{span_name(season, spec.series.freq)} ({counted(season, 'bar')})" for season in long)
+    are = f"the season of {named} is" if len(long) == 1 else f"the seasons of {named} are"
+    return (Message(
+        f"{are} longer than the history ({counted(history.bars, 'bar')}), so no value of an earlier one is known:"
+        " train on a longer history, or give a shorter ", Option.SEASON,
+    ),)  # fmt: skip
 
 
 def naive_notes(spec: ModelSpec) -> tuple[str, ...]:

@@ -55,6 +55,14 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     return (best,)
 
 
+def untried(history: History) -> list[int]:
+    """Return the periods, in bars, that are no season of a new model only because the history holds none three times.
+
+    It holds each once, and a part of the next.
+    """
+    return [n for n in _whole_periods(history.freq_ms) if n <= LONGEST_SEASON and n < history.bars < 3 * n]
+
+
 @stage("choosing the seasons")
 def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int, ...], *, given: bool) -> int | None:
     """Return how many bars back the simple forecast reads that is the best over the horizon; None for a first season.

@@ -337,22 +337,31 @@ def _mention_other_steps(
             " these series a file and a model of their own"
         )
         return
-    most = format_duration(_median(_steps(series_N, ts_N)))
-    said = f"rows are {most} apart, and bars are {found.bar}: the bars between count as missing"
+    steps = _steps(series_N, ts_N)
+    said = (
+        f"rows are {format_duration(_median(steps))} apart, and bars are {found.bar}: the bars between count as missing"
+    )
     found.changes.append(
         f"{said}. Give rows of every {found.bar}, or train a new model on these"
         if of_model
-        else Message(f"{said}. Give ", Option.FREQ, f" {most}, or leave it out")
+        else Message(f"{said}. Give ", Option.FREQ, f" {format_duration(_guessed(steps))}, or leave it out")
     )
 
 
 def _mention_shared_bars(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found) -> None:
     bar_N = found.grid.bar(ts_N)
-    if shared := int(pd.DataFrame({"series": series_N, "bar": bar_N}).duplicated().sum()):
-        found.changes.append(Message(
-            f"{shared:,} of {len(ts_N):,} rows share a bar of {found.bar} with an earlier row of their series, and"
-            " the first counts: a model trained with a shorter ", Option.FREQ, ", or with ", Option.TICKS, ", uses all",
-        ))  # fmt: skip
+    shared = int(pd.DataFrame({"series": series_N, "bar": bar_N}).duplicated().sum())
+    if not shared:
+        return
+    said = (
+        f"{shared:,} of {len(ts_N):,} rows share a bar of {found.bar} with an earlier row of their series, and the"
+        " first counts: a model trained with "
+    )
+    if found.grid.calendar is None and 2 * _median(_steps(series_N, ts_N)) > found.grid.freq:
+        bar = format_duration(found.grid.freq)  # a shorter one would leave most bars empty
+        found.changes.append(Message(said, Option.TICKS, " and ", Option.FREQ, f" {bar} uses all"))
+        return
+    found.changes.append(Message(said, "a shorter ", Option.FREQ, ", or with ", Option.TICKS, ", uses all"))
 
 
 def _mention_places(ts_N: NDArray[np.int64], found: Found) -> None:

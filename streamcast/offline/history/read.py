@@ -75,6 +75,11 @@ class History:
         return bar_name(self.grid)
 
     @property
+    def bars(self) -> int:
+        """How many bars lie from the first row to the last one, both included."""
+        return int(self.grid.bar(int(self.ts_N[-1])) - self.grid.bar(int(self.ts_N[0])) + 1)
+
+    @property
     def last_observed_ms(self) -> int:
         """The time of the last row with a target; later ones only say what is known ahead.  Of no target, the last."""
         given_M = np.flatnonzero(~np.isnan(self.values_NC[:, 0]))

@@ -622,3 +622,10 @@ def test_local_days_that_are_read_as_days_of_utc_are_warned_of_and_a_zone_makes_
         Forecaster("zero", horizon=2).fit(frame)
     found = Forecaster("zero", horizon=2, timezone="Europe/Berlin").fit(frame).cross_validation(frame, n_windows=40)
     assert found.ds.isin(days).all()
+
+
+def test_a_season_longer_than_the_history_is_noted() -> None:
+    days = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=40), "y": np.arange(40.0) % 7})
+    said = "the season of 365 days (365 bars) is longer than the history (40 bars)"
+    assert [note for note in Forecaster("zero", horizon=2, season=365).fit(days).notes if note.startswith(said)]
+    assert not [note for note in Forecaster("zero", horizon=2, season=7).fit(days).notes if "longer than" in note]

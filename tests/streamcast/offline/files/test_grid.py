@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from streamcast.errors import HistoryError
-from streamcast.offline.defaults.notes import season_notes
+from streamcast.offline.defaults.notes import long_notes, season_notes
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.bars import panel
@@ -246,9 +246,10 @@ def test_business_days_and_opening_hours_are_no_other_steps() -> None:
 
 
 def test_a_year_of_weeks_is_a_season_and_said() -> None:
-    spec = default_spec(read(case("02-weekly/mondays.csv")), 8)
+    history = read(case("02-weekly/mondays.csv"))
+    spec = default_spec(history, 8)
     assert spec.season == (52,)
-    assert season_notes(spec) == ("a season of 52 bars stands for a year",)
+    assert season_notes(history, spec) == ("a season of 52 bars stands for a year",)
 
 
 @pytest.mark.parametrize(("weeks", "bars"), [(2, 26), (4, 13)])
@@ -257,7 +258,7 @@ def test_a_year_of_fortnights_or_of_four_weeks_is_a_season_and_said(weeks: int, 
     rows = frame_of(START + place * weeks * 7 * DAY).assign(y=np.sin(2 * np.pi * place / bars))
     spec = default_spec(read(rows), 2)
     assert spec.season == (bars,)
-    assert season_notes(spec) == (f"a season of {bars} bars stands for a year",)
+    assert season_notes(read(rows), spec) == (f"a season of {bars} bars stands for a year",)
 
 
 def test_a_year_of_weeks_is_what_forecasts_are_compared_with() -> None:
@@ -270,17 +271,53 @@ def test_a_year_of_weeks_is_what_forecasts_are_compared_with() -> None:
 
 
 def test_a_year_of_one_bar_is_no_season() -> None:
-    notes = season_notes(default_spec(read(case("01-monthly/year.csv")), 2))
+    history = read(case("01-monthly/year.csv"))
+    notes = season_notes(history, default_spec(history, 2))
     assert len(notes) == 1
     assert "no season was found" in notes[0]
 
 
 def test_a_period_that_is_no_whole_number_of_bars_is_said() -> None:
-    spec = default_spec(read(frame_of(START + np.arange(400) * 25 * 60_000)), 8)
-    assert any("a day is no whole number of bars of 25min and was not tried" in note for note in season_notes(spec))
-    short = default_spec(read(frame_of(START + np.arange(30) * HOUR)), 8)
-    assert "no season was found" in season_notes(short)[0]
-    assert season_notes(default_spec(read(frame_of(START + np.arange(400) * HOUR)), 8)) == ()
+    odd, long = (read(frame_of(START + np.arange(400) * step)) for step in (25 * 60_000, HOUR))
+    said = season_notes(odd, default_spec(odd, 8))
+    assert any("a day is no whole number of bars of 25min and was not tried" in note for note in said)
+    assert season_notes(long, default_spec(long, 8)) == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "step", "season"),
+    [(30, HOUR, "1 day (24 bars)"), (18, DAY, "1 week (7 bars)"), (136, 7 * DAY, "52 weeks (52 bars)")],
+)
+def test_a_season_that_the_history_holds_less_than_three_times_is_named_and_may_be_given(
+    rows: int, step: int, season: str
+) -> None:
+    """170 weeks of a yearly wave had no season, since training left out the last fifth: four times the error."""
+    bars = int(season.split("(")[1].split(maxsplit=1)[0])
+    history = read(frame_of(START + np.arange(rows) * step).assign(y=np.sin(2 * np.pi * np.arange(rows) / bars)))
+    spec = default_spec(history, 4)
+    assert spec.season == (1,)
+    said = f"One of {season} was not tried, because the {rows} bars to train on do not hold it three times"
+    assert said in season_notes(history, spec)[0]
+    assert f"give season {bars}; without it, seasonal naive repeats the last value" in season_notes(history, spec)[0]
+    assert default_spec(history, 4, season=bars).season == (bars,)
+
+
+def test_a_history_that_does_not_hold_a_season_once_is_not_told_to_name_it() -> None:
+    history = read(frame_of(START + np.arange(6) * DAY))
+    assert "or the history holds none three times" in season_notes(history, default_spec(history, 2))[0]
+
+
+@pytest.mark.parametrize(
+    ("season", "said"), [(365, "season of 365 days (365 bars) is"), (40, None), ([7, 365, 99], "")]
+)
+def test_seasons_longer_than_the_history_are_said(season: int | list[int], said: str | None) -> None:
+    history = read(frame_of(START + np.arange(40) * DAY).assign(y=np.arange(40.0)))
+    notes = long_notes(history, default_spec(history, 2, season=season))
+    if said is None:
+        assert notes == ()
+        return
+    said = said or "seasons of 365 days (365 bars) and 99 days (99 bars) are"
+    assert notes[0].startswith(f"the {said} longer than the history (40 bars), so no value of an earlier one is known")
 
 
 def test_a_sensor_that_jitters_has_the_bars_that_people_mean_and_loses_nothing() -> None:
@@ -344,3 +381,23 @@ def test_rows_beside_the_bars_of_a_model_are_said() -> None:
     found = read(jitter, freq="1h", offset_ms=0)
     assert "29 of 30 rows do not lie at the start of their bar of 1h: forecasts carry the starts of bars" in found.notes
     assert found.changes == ()
+
+
+def jittered() -> pd.DataFrame:
+    """Readings of a sensor about ten seconds apart, of which some fall into the bar of the one before."""
+    steps = np.random.default_rng(0).normal(10_000, 400, 5_000)
+    return frame_of(START + np.cumsum(steps).astype(np.int64))
+
+
+def test_readings_that_scatter_over_bars_are_not_told_to_take_bars_half_as_long() -> None:
+    said = changed(read(jittered()))
+    assert "rows share a bar of 10s with an earlier row" in said
+    assert said.endswith("the first counts: a model trained with ticks and freq 10s uses all")
+    assert changed(read(jittered(), freq="10s", ticks=True)) == ""
+    quarters = frame_of(START + np.arange(400) * HOUR // 4)
+    assert changed(read(quarters, freq="1h")).endswith("a model trained with a shorter freq, or with ticks, uses all")
+
+
+def test_the_bar_length_that_is_advised_is_the_one_that_would_be_guessed() -> None:
+    said = changed(read(jittered(), freq="4s"))
+    assert "the bars between count as missing. Give freq 10s, or leave it out" in said
