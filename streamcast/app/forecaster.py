@@ -306,11 +306,12 @@ class Forecaster:
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
 
     def _warn_of_nothing_ahead(self, history: History) -> None:
-        """Warn where no row after the last target of any series says what is known ahead."""
-        known = self.model.spec.known_columns
-        if known and observed(history).all():
-            series = self.model.spec.series
-            names = ", ".join(repr(series.columns[place].name) for place in known)
+        """Warn of inputs known ahead that no row after the last target of its series has."""
+        series, ahead_N = self.model.spec.series, ~observed(history)
+        known = [series.columns[place].name for place in self.model.spec.known_columns]
+        given_NC = ~np.isnan(history.values_NC[ahead_N])
+        if without := [name for name in known if not given_NC[:, history.columns.index(name)].any()]:
+            names = ", ".join(map(repr, without))
             _warn(
                 f"no row after the last target has {names}, which the model knows ahead: forecasts are made without."
                 f" Add a row for each bar to forecast, with {names} and without {series.target!r}",

@@ -15,6 +15,7 @@ from streamcast.app.specs import faults_in_words
 from streamcast.engine.engine import layout
 from streamcast.models.spec import SpecError
 from streamcast.offline.defaults.seasons import in_bars
+from streamcast.offline.defaults.spec import refuse_aggregates_of_samples
 from streamcast.offline.history.grid import without_rows
 from streamcast.spec.calendar_bars import MONTH_MS, Grid
 from streamcast.spec.durations import DAY_MS, WEEK_MS
@@ -71,6 +72,7 @@ def chosen(wanted: NewOptions) -> ModelSpec:
                 "grace": wanted.grace,
             }
         )
+        refuse_aggregates_of_samples(series)
         season = usual_seasons(grid) if wanted.season is None else in_bars(wanted.season, grid)
         return zero_spec(
             series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, scored=spread(wanted.horizon),

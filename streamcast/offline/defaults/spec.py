@@ -124,6 +124,7 @@ def default_spec(
             "grace": grace,
         }
     )
+    refuse_aggregates_of_samples(series)
     bars_K = bars_by_series(history)
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
     compared = naive(history, series, horizon, chosen, given=season is not None)
@@ -161,6 +162,14 @@ def default_spec(
         targets=None if plain else _target_bars(history.freq_ms, chosen, years, local, inputs),
         network=networks,
     )
+
+
+def refuse_aggregates_of_samples(series: SeriesSpec) -> None:
+    """Raise SpecError for aggregates of a new model whose records are bars: the first record of a bar counts."""
+    if series.mode == "sample" and any(column.aggregate is not None for column in series.columns):
+        raise SpecError(
+            Option.AGGREGATES, " is for ", Option.TICKS, ": without it a row is a bar, and of several the first counts"
+        )
 
 
 def _require_a_column_each(quantiles: Sequence[float]) -> None:

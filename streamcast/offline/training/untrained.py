@@ -28,12 +28,14 @@ def refuse_for_no_network(given: Sequence[Option]) -> None:
 def untrained(history: History, spec: ModelSpec, held_out: float) -> Model:
     """Return the model of a spec without a network, with its quality on the last part of a history.
 
-    ``held_out`` is the share of rows in that part.  Raises SpecError when the state of a series takes too much memory.
+    ``held_out`` is the share in that part of the rows up to the last target.  Raises SpecError when the state of a
+    series takes too much memory.
     """
     network = new_network(spec)
     layout(spec, network)  # refuses a model whose state no service could hold
     model = Model(spec, network)
-    first = int(history.ts_N[int((1 - held_out) * len(history))])
+    observed = history.between(int(history.ts_N[0]), history.last_observed_ms + 1)
+    first = int(observed.ts_N[int((1 - held_out) * len(observed))])
     facts = {
         "stopped": "nothing to train", "series": len(history.keys), "rows": len(history),
         "first": int(history.ts_N[0]), "last": history.last_observed_ms,

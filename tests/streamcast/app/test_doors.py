@@ -176,6 +176,10 @@ def test_no_text_of_the_library_spells_an_option(room: str) -> None:
             "aggregates is 'median': it should be 'mean'", "--aggregates is 'median': it should be 'mean'",
         ),
         (
+            HOURS, {"aggregates": {"y": "sum"}}, ["--aggregates", "y=sum"],
+            "aggregates is for ticks: without it a row is a bar", "--aggregates is for --ticks: without it a row is",
+        ),
+        (
             HOURS, {"aggregates": {"w": "sum"}}, ["--aggregates", "w=sum"],
             "aggregates names w; the columns are y", "--aggregates names w; the columns are y",
         ),
@@ -244,6 +248,7 @@ def test_both_doors_name_an_option_of_training(
         (["--freq", "1h", "--grace", "5min"], "--grace is for --ticks"),
         (["--freq", "1h", "--grace", "x"], "--grace: 'x' is not a duration"),
         (["--freq", "1h", "--aggregates", "y=median"], "--aggregates is 'median'"),
+        (["--freq", "1h", "--aggregates", "y=sum"], "--aggregates is for --ticks"),
         (["--freq", "1h", "--lower", "nan"], "--lower is nan"),
         (["--freq", "1h", "--columns", "y,y"], "--columns names one twice: y, y"),
         (["--freq", "1h", "--columns", 'y,a"b'], "column 'a\"b': expected a name without quotes"),

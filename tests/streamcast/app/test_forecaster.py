@@ -298,6 +298,10 @@ def test_rows_after_the_last_y_are_what_the_future_is_made_of(knowing: Forecaste
     assert not found.load.equals(warmer.load)
     assert not found.load.equals(unknown.load)
     assert found.ds.equals(unknown.ds)
+    with pytest.warns(
+        HistoryWarning, match=r"no row after the last target has 'wind', which .* with 'wind' and without"
+    ):
+        knowing.predict(df.assign(wind=df.wind.mask(future)))
 
 
 @pytest.mark.parametrize("model", ["zero", {"kind": "gru", "hidden": 8}])
@@ -629,3 +633,12 @@ def test_a_season_longer_than_the_history_is_noted() -> None:
     said = "the season of 365 days (365 bars) is longer than the history (40 bars)"
     assert [note for note in Forecaster("zero", horizon=2, season=365).fit(days).notes if note.startswith(said)]
     assert not [note for note in Forecaster("zero", horizon=2, season=7).fit(days).notes if "longer than" in note]
+
+
+def test_a_model_without_a_network_is_measured_where_the_newest_rows_have_no_target() -> None:
+    """An IndexError, where the last 15 % of the rows had none."""
+    days = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=100), "y": np.arange(100.0) % 7})
+    days.loc[60:, "y"] = np.nan
+    fitted = Forecaster("zero", horizon=2).fit(days)
+    assert fitted.model.facts["quality"]["until"] == fitted.model.facts["last"]
+    assert "held" in repr(fitted)
