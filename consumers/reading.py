@@ -26,6 +26,9 @@ READ_SECONDS = 15.0
 """How long ``read_range`` waits for the next records."""
 RANGE_RECORDS = 5_000
 """How many records of ranges are asked for at once."""
+ARRIVE_MS = 20
+"""How long a range's client waits for records before it looks whether it has come to the end: the last offset may be
+the marker of a transaction, after which nothing arrives."""
 METADATA_MS = 30_000
 """How old what a client knows of the topics may become: after that it sees new partitions and new leaders."""
 

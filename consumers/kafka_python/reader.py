@@ -20,7 +20,7 @@ from streamcast.consumers.background import ended_within, started
 from streamcast.consumers.kafka_python.complaints import condense
 from streamcast.consumers.kafka_python.connections import connected
 from streamcast.consumers.kafka_python.options import with_typed_options
-from streamcast.consumers.reading import METADATA_MS, RANGE_RECORDS, Reading
+from streamcast.consumers.reading import ARRIVE_MS, METADATA_MS, RANGE_RECORDS, Reading
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -186,7 +186,7 @@ class KafkaReader(Reading[KafkaConsumer]):
 
     def _arrived(self, client: KafkaConsumer, at: Positions, ends: Positions) -> list[Batch]:
         with self._talking(f"reading {', '.join(sorted({partition.topic for partition in at}))}", "READ"):
-            polled = client.poll(250, max_records=RANGE_RECORDS)
+            polled = client.poll(ARRIVE_MS, max_records=RANGE_RECORDS)
             positions = {each: client.position(TopicPartition(*each), timeout_ms=0) for each in at}
         wanted = {each: [record for record in polled.get(each, ()) if record.offset < ends[each]] for each in positions}
         return [columns(each, wanted[each], min(position, ends[each])) for each, position in positions.items()]

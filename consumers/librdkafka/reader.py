@@ -23,7 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 from streamcast.consumers import marks
 from streamcast.consumers.background import ended_within
 from streamcast.consumers.librdkafka.complaints import condense, log
-from streamcast.consumers.reading import METADATA_MS, RANGE_RECORDS, READ_SECONDS, Reading
+from streamcast.consumers.reading import ARRIVE_MS, METADATA_MS, RANGE_RECORDS, READ_SECONDS, Reading
 from streamcast.consumers.transport import (
     Batch,
     BrokerUnavailable,
@@ -206,7 +206,7 @@ class LibrdReader(Reading[Consumer]):
         self._admin_client = self._offsets_client = None
 
     def _placed(self, at: Positions) -> Consumer:
-        client = self._new_consumer({"enable.partition.eof": True})
+        client = self._new_consumer({"enable.partition.eof": True, "fetch.wait.max.ms": ARRIVE_MS})
         client.assign([TopicPartition(*partition, start) for partition, start in at.items()])
         return client
 
