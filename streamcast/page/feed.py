@@ -48,13 +48,18 @@ class Feed:
         more = False
         for topic, spec in described.items():
             partitions = [Partition(topic, index) for index in range(spec.partitions)]
+            ranges = {}
             for partition, (first, end) in self._reader.bounds(partitions).items():
                 start = self._start(partition, first, end, max(self._backlog // spec.partitions, 1))
                 stop = min(end, start + _CHUNK)
-                for batch in self._reader.read_range(partition, start, stop):
-                    self._take[topic](batch)
-                self._positions[partition] = stop
+                ranges[partition] = start, stop
+                self._positions[partition] = start
                 more |= stop < end
+            for batches in self._reader.read_ranges(ranges):
+                for batch in batches:
+                    self._take[topic](batch)
+                    self._positions[batch.partition] = batch.next_offset
+            self._positions |= {partition: stop for partition, (_, stop) in ranges.items()}
         missing = [topic for topic in self._take if topic not in described]
         self._board.report_trouble(f"there is no topic {', '.join(missing)}" if missing else None)
         return more

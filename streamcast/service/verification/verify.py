@@ -13,25 +13,19 @@ from itertools import dropwhile, pairwise
 
 import numpy as np
 
-from streamcast.consumers.transport import (
-    APPEND_TIME,
-    Batch,
-    Partition,
-    Positions,
-    Reader,
-    TopicMissing,
-)
+from streamcast.consumers.transport import APPEND_TIME, Batch, Partition, Reader, TopicMissing, TopicSpec
 from streamcast.engine.engine import Result
 from streamcast.kernels.outcomes import NOT_FINITE
 from streamcast.service.refusals import too_few
-from streamcast.service.strangers import lost_journals
+from streamcast.service.strangers import Lost
+from streamcast.service.verification.evidence import Evidence, gather, groups
 from streamcast.service.verification.fold import Era, Fold, eras
 from streamcast.service.verification.report import Expectations, Report
 from streamcast.service.verification.written import Written, in_lane
 from streamcast.spec.folders import Model
 from streamcast.topics.dead_letters import LARGEST_KEY
 from streamcast.topics.forecasts import Encoder, shortened, unnamed
-from streamcast.topics.journal import Journal, read_journal
+from streamcast.topics.journal import Journal, read_journals
 from streamcast.topics.names import Topics
 from streamcast.topics.observations import Observations
 from streamcast.wording import counted
@@ -64,97 +58,94 @@ def verify(
     if served < count:
         report.unknown.append(too_few(topics, found))
     timed = APPEND_TIME not in found[topics.forecasts].config.items()
-    for partition in [Partition(topics.observations, index) for index in range(served)]:
-        check = _PartitionCheck(reader, topics, load, expect, partition, report, on_records, timed=timed)
-        check.run()
-        for key in check.keys:
-            keys.setdefault(key, []).append(partition.index)
+    for group in groups(reader, topics, [Partition(topics.observations, index) for index in range(served)]):
+        former = {each: len(journal.former) for each, journal in read_journals(reader, topics.journal, group).items()}
+        checks = {
+            each: _PartitionCheck(reader, load, expect, each, report, on_records, timed=timed, former=former[each])
+            for each in group
+        }
+        evidence = gather(reader, topics, {each: check.written for each, check in checks.items()})
+        for partition, check in checks.items():
+            check.run(evidence)
+            for key in check.keys:
+                keys.setdefault(key, []).append(partition.index)
     report.split = {key: found for key, found in keys.items() if len(found) > 1}
     return report
 
 
 class _PartitionCheck:
-    """The check of one input partition; ``timed`` says that forecasts have the timestamps of their records."""
+    """The check of one input partition.
+
+    ``timed`` says that forecasts have the timestamps of their records; ``former`` counts the topics of this name that
+    were deleted.
+    """
 
     def __init__(
-        self, reader: Reader, topics: Topics, load: Load, expect: Expectations, partition: Partition, report: Report,
-        on_records: OnRecords, *, timed: bool,
+        self, reader: Reader, load: Load, expect: Expectations, partition: Partition, report: Report,
+        on_records: OnRecords, *, timed: bool, former: int,
     ) -> None:  # fmt: skip
-        self._reader, self._topics, self._load, self._expect = reader, topics, load, expect
+        self._reader, self._load, self._expect = reader, load, expect
         self._partition, self._report, self._on_records = partition, report, on_records
+        self._former = former
         self.keys: set[str] = set()
         """The keys of the records that were compared."""
+        self._violations: list[str] = []
         self._told = 0
-        self._former = len(read_journal(reader, topics.journal, partition).former)
-        """Topics of this name that were deleted."""
-        self._written = Written(
-            partition, self._violation, exactly_once=expect.exactly_once, timed=timed, former=self._former
-        )
+        self.written = Written(partition, self._violation, exactly_once=expect.exactly_once, timed=timed, former=former)
         self._computed: dict[str, Model] = {}
         """By digest: the models whose forecasts were computed."""
 
-    def run(self) -> None:
-        """Read what was written, fold what should have been, and compare."""
-        before = self._reader.committed([self._partition])
-        self._written.read_forecasts(self._all(self._topics.forecasts))
-        self._written.read_dead_letters(self._all(self._topics.dead_letters))
-        after = self._reader.committed([self._partition])
-        journal = read_journal(self._reader, self._topics.journal, self._partition)
-        self._check_journal(journal, lost=self._set_aside_lost(journal, after))
-        if self._is_another_topic(journal):
+    def run(self, evidence: Evidence) -> None:
+        """Fold what should have been written, compare it with what was, and report."""
+        self._compare(evidence)
+        self._report.violations += [f"{self._partition}: {sentence}" for sentence in self._violations]
+        if self._told > MOST_SENTENCES:
+            self._report.violations.append(f"{self._partition}: and {self._told - MOST_SENTENCES} violations more")
+
+    def _compare(self, evidence: Evidence) -> None:
+        journal = evidence.journals[self._partition]
+        self._check_journal(journal, lost=self._set_aside_lost(journal, evidence.lost.get(self._partition)))
+        if self._is_another_topic(journal, evidence.source):
             return
-        sure, until = before.get(self._partition, 0), self._until(after)
+        sure, until = evidence.before.get(self._partition, 0), self._until(evidence)
         for era in eras(journal, until):
             self._compare_era(era, journal, sure)
         self._compare_names()
         self._report_left()
-        if self._told > MOST_SENTENCES:
-            self._report.violations.append(f"{self._partition}: and {self._told - MOST_SENTENCES} violations more")
 
     def _violation(self, sentence: str) -> None:
         self._told += 1
         if self._told <= MOST_SENTENCES:
-            self._report.violations.append(f"{self._partition}: {sentence}")
+            self._violations.append(sentence)
 
     def _unknown(self, sentence: str) -> None:
         self._report.unknown.append(f"{self._partition}: {sentence}")
 
-    def _until(self, committed: Positions) -> int:
+    def _until(self, evidence: Evidence) -> int:
         """Where expectations end: at the committed position; at least once may have answered more already."""
-        position, (_, end) = committed.get(self._partition, 0), self._reader.bounds([self._partition])[self._partition]
+        position, end = evidence.after.get(self._partition, 0), evidence.ends[self._partition]
         if position > end:
             self._violation(f"the group's position {position} lies beyond the end, {end}")
         return min(position, end) if self._expect.exactly_once else end
 
-    def _all(self, topic: str) -> Iterator[Batch]:
-        source = Partition(topic, self._partition.index)
-        first, _ = self._reader.bounds([source])[source]
-        yield from self._reader.read_range(source, first, self._reader.ends([source])[source])
-
-    def _is_another_topic(self, journal: Journal) -> bool:
+    def _is_another_topic(self, journal: Journal, source: TopicSpec) -> bool:
         """Whether the input was deleted and made again, and the service has not begun in the new topic."""
-        found = self._reader.describe([self._partition.topic])[self._partition.topic].id
-        if not found or not journal.topic_id or journal.topic_id == found:
+        if not source.id or not journal.topic_id or journal.topic_id == source.id:
             return False
         self._unknown(
-            f"the topic was deleted and made again (its id is {found}, the journal has"
+            f"the topic was deleted and made again (its id is {source.id}, the journal has"
             f" {journal.topic_id}): what was written for the former topic cannot be computed"
         )
         return True
 
-    def _set_aside_lost(self, journal: Journal, committed: Positions) -> bool:
+    def _set_aside_lost(self, journal: Journal, lost: Lost | None) -> bool:
         """If entries of the journal are lost, set aside the outputs from before its beginning; return whether they are.
 
         Nobody knows any more from which state and by which models these outputs were made.
         """
-        if journal.former:
-            return False
-        kept = self._reader.describe([self._topics.journal])[self._topics.journal]
-        at_work = [self._partition] if journal.begin is None and self._partition in committed else []
-        lost = next(lost_journals(self._reader, self._topics, kept, [self._partition], at_work), None)
         if lost is None and not journal.lost:
             return False
-        forecasts, letters = self._written.set_aside(0, sys.maxsize if journal.start is None else journal.start)
+        forecasts, letters = self.written.set_aside(0, sys.maxsize if journal.start is None else journal.start)
         if forecasts or letters:
             what = (
                 lost.what
@@ -169,14 +160,14 @@ class _PartitionCheck:
 
     def _report_left(self) -> None:
         """Report the outputs that belong to no record; of a topic that was deleted nobody can tell."""
-        if self._former and self._written:
+        if self._former and self.written:
             self._unknown(
-                f"{len(self._written)} outputs belong to a topic of this name that was deleted, or to no record"
+                f"{len(self.written)} outputs belong to a topic of this name that was deleted, or to no record"
             )
             return
-        for lane, offset in self._written.forecasts:
+        for lane, offset in self.written.forecasts:
             self._violation(f"the forecast of offset {offset} in lane {lane} answers no committed record")
-        for lane, offset in self._written.letters:
+        for lane, offset in self.written.letters:
             self._violation(f"the dead letter of offset {offset}{in_lane(lane)} belongs to no rejected record")
 
     def _check_journal(self, journal: Journal, *, lost: bool) -> None:
@@ -188,7 +179,7 @@ class _PartitionCheck:
             self._violation("the journal has two starts")
         if kinds and not lost and kinds[0] != ("cold" if journal.former else "start"):
             self._violation(f"the journal begins with {kinds[0]!r}, not with 'start'")
-        if not kinds and self._written:
+        if not kinds and self.written:
             self._violation("the journal is empty, although records are answered")
         for earlier, later in pairwise(entries):
             if later.offset < earlier.offset:
@@ -204,7 +195,7 @@ class _PartitionCheck:
 
     def _set_aside(self, era: Era, why: str) -> None:
         """Set the outputs of an era aside, since they cannot be computed."""
-        forecasts, letters = self._written.set_aside(era.first, era.until)
+        forecasts, letters = self.written.set_aside(era.first, era.until)
         self._unknown(
             f"{counted(forecasts, 'forecast')} and {counted(letters, 'dead letter')} of offsets"
             f" {era.first} to {era.until} cannot be computed: {why}"
@@ -214,7 +205,7 @@ class _PartitionCheck:
         """Report the forecasts whose name and version are not those of the model that made them."""
         for digest, model in self._computed.items():
             owners = self._expect.versions.get(digest) or [f"{model.name}@{model.version}"]
-            for reference, named in self._written.named.get(shortened(digest), {}).items():
+            for reference, named in self.written.named.get(shortened(digest), {}).items():
                 if reference in owners:
                     continue
                 which = (
@@ -271,13 +262,13 @@ class _PartitionCheck:
         self, lane: str, model: Model, answers: Iterable[tuple[int, bytes, bytes, int]], sure: int
     ) -> None:
         for offset, key, value, timestamp in answers:
-            seen = self._written.forecasts.pop((lane, offset), None)
+            seen = self.written.forecasts.pop((lane, offset), None)
             if seen is None:
                 if offset < sure:
                     self._violation(f"offset {offset} (series {key!r}) is not answered in lane {lane}")
                 continue
             self._report.forecasts += 1
-            if seen != self._written.fingerprint(key, unnamed(value, model.name, model.version), timestamp):
+            if seen != self.written.fingerprint(key, unnamed(value, model.name, model.version), timestamp):
                 self._violation(
                     f"the forecast of offset {offset} in lane {lane} differs in key, value or timestamp from"
                     f" {key!r}, {value!r}, {timestamp}"
@@ -286,7 +277,7 @@ class _PartitionCheck:
     def _compare_dead_letters(self, batch: Batch, reasons: Mapping[tuple[str, int], str], sure: int) -> None:
         places = {offset: row for row, offset in enumerate(batch.offsets)}
         for (lane, offset), reason in reasons.items():
-            letter = self._written.letters.pop((lane, offset), None)
+            letter = self.written.letters.pop((lane, offset), None)
             if letter is None:
                 if offset < sure:
                     self._violation(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from harness.feeder import Feeder
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
-from streamcast.consumers.transport import Batch, Connection, Outgoing, TopicSpec, TransportError
+from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec, TransportError
 from streamcast.page import views
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed, follow
@@ -94,6 +95,23 @@ def test_a_burst_of_dead_letters_over_many_partitions_is_counted_whole(broker: M
     assert board.counts["dead_letters"] == before + 92
     assert board.counts["skipped"] == 0
     assert [letter.value for letter in board.dead] == [*(str(time) for time in range(2_041, 2_090)), "2500"]
+
+
+def test_the_partitions_of_a_topic_are_read_together(broker: MemoryBroker, board: Board) -> None:
+    """Each reading waits for the broker, and the page fell behind a topic of many partitions."""
+
+    class Watched(MemoryReader):
+        def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+            read.append(list(ranges))
+            return super().read_ranges(ranges)
+
+    read: list[list[Partition]] = []
+    producer, feeder = Producer(broker), Feeder(4)
+    producer.create()
+    producer.write(feeder.records())
+    make_feed(Watched(broker, Connection("memory", "page")), board).read_some()
+    topics = ("observations", "forecasts", "dead-letters")
+    assert read == [[Partition(topic, 0), Partition(topic, 1)] for topic in topics]
 
 
 def test_a_missing_topic_is_named_and_the_others_are_read(broker: MemoryBroker, feed: Feed, board: Board) -> None:

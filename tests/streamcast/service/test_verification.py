@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.simulation.plan import model
+from harness.simulation.plan import load, model
 from harness.simulation.stand import GROUP, TOPICS, Stand
 from harness.streams import MINUTE, START
 from streamcast.consumers.memory.broker import Log, Rows
-from streamcast.consumers.transport import Partition, TopicSpec
+from streamcast.consumers.memory.transport import MemoryReader
+from streamcast.consumers.transport import Batch, Connection, Partition, TopicSpec
 from streamcast.service.assignment import Start
+from streamcast.service.verification import evidence
 from streamcast.service.verification.fold import Era, eras
 from streamcast.service.verification.report import Expectations, Report
 from streamcast.service.verification.verify import verify
@@ -230,6 +232,76 @@ def test_keys_in_more_than_one_partition_are_named(tmp_path: Path) -> None:
     report = stand.verify()
     assert report.proven, "each partition has its own state, and both are right"
     assert report.split == {"a": [1, 2]}
+
+
+class Watched(MemoryReader):
+    """Calls ``meanwhile`` before each question, and keeps the partitions of each reading."""
+
+    def __init__(self, stand: Stand, meanwhile: Callable[[], None] = lambda: None) -> None:
+        super().__init__(stand.broker, Connection("memory", GROUP, "verifier"))
+        self._meanwhile = meanwhile
+        self.read: list[list[Partition]] = []
+
+    def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
+        self._meanwhile()
+        return super().bounds(partitions)
+
+    def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        self._meanwhile()
+        return super().ends(partitions)
+
+    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        self._meanwhile()
+        return super().committed(partitions)
+
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        self._meanwhile()
+        self.read.append(list(ranges))
+        yield from super().read_ranges(ranges)
+
+
+@pytest.mark.parametrize(("most", "together"), [(100_000, [[0, 1, 2]]), (30, [[0, 1], [2]]), (0, [[0], [1], [2]])])
+def test_partitions_with_few_outputs_are_read_together_and_reported_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, together: list[list[int]]
+) -> None:
+    """Each reading waits for the broker: partition by partition, 60 of them took minutes."""
+    stand = Stand(tmp_path, partitions=3)
+    for partition, key in enumerate("abc"):
+        stand.observe(key, *TEN, partition=partition)
+    stand.append([(START, b"b", b"{")], partition=1)
+    stand.serve()
+    for partition in (2, 0):
+        there = stand.broker.log(Partition(TOPICS.forecasts, partition))
+        there.forget(there.offsets[4], there.offsets[6])
+    monkeypatch.setattr(evidence, "MOST_OUTPUTS", most)
+    reader = Watched(stand)
+    report = verify(reader, TOPICS, load, Expectations())
+    assert [sentence[: sentence.index(" (")] for sentence in report.violations] == [
+        f"observations[{partition}]: offset {offset}" for partition in (0, 2) for offset in (4, 5)
+    ]
+    assert (report.records, report.forecasts, report.dead_letters) == (31, 26, 1)
+    for topic in (TOPICS.forecasts, TOPICS.dead_letters):
+        read = [[each.index for each in some] for some in reader.read if some[0].topic == topic]
+        assert read == together
+
+
+def test_what_a_running_service_writes_meanwhile_is_proven_as_far_as_it_is_seen(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, partitions=2)
+    turns = itertools.count()
+
+    def answer_more() -> None:
+        for partition, key in enumerate("ab"):
+            stand.observe(key, 5.0, partition=partition)
+            stand.append([(START, b"a", b"{")], partition)
+        if (turn := next(turns)) % 4 == 0:
+            stand.serve({"champion": model("sample", turn % 8 // 2)}, working=False)
+        stand.work()
+
+    answer_more()
+    report = verify(Watched(stand, answer_more), TOPICS, load, Expectations())
+    assert report.proven, report.violations
+    assert report.forecasts > 4
+    assert report.dead_letters > 4
 
 
 def test_a_topic_with_the_brokers_time_is_proven_without_the_timestamps(stand: Stand) -> None:

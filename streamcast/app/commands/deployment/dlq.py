@@ -204,13 +204,13 @@ def _records_of(settings: Settings) -> Iterator[Letter]:
         partitions = partitions_of(reader, topic)
         if not partitions:
             raise TopicMissing(f"topic {topic!r} does not exist: `streamcast check --create` makes it")
-        for partition, (first, end) in reader.bounds(partitions).items():
-            for batch in reader.read_range(partition, first, end):
+        for batches in reader.read_ranges(reader.bounds(partitions)):
+            for batch in batches:
                 headers = batch.headers or [()] * len(batch)
                 rows = zip(batch.offsets, batch.timestamps, batch.keys, batch.values, strict=True)
                 for (offset, timestamp, key, value), listed in zip(rows, headers, strict=True):
                     named = {name: (text or b"").decode(errors="replace") for name, text in listed}
-                    yield Letter(partition.index, offset, timestamp, key, value, named)
+                    yield Letter(batch.partition.index, offset, timestamp, key, value, named)
     finally:
         reader.close(5.0)
 
