@@ -51,7 +51,7 @@ class Service:
             self._create(TopicSpec(self._topic(name), partitions))
         self._spec = model_spec({}, LSTM_ATTENTION)
         save_model(folder / "models", "tiny", self._spec, new_network(self._spec), {})
-        self._settings: dict[str, object] = {
+        self.settings: dict[str, object] = {
             "kafka.bootstrap_servers": bootstrap, "kafka.group": self._group, "kafka.client": client,
             **{f"output.{name.replace('-', '_')}": self._topic(name) for name in TOPICS[1:]},
             "input.topic": self._topic("observations"), "state.store": str(folder / "state"),
@@ -93,7 +93,7 @@ class Service:
         self._began += 1
         report, began = self._folder / f"{self._began}", time.monotonic()
         process = multiprocessing.get_context("spawn").Process(
-            target=run, args=(self._settings, report, None), daemon=True
+            target=run, args=(self.settings, report, None), daemon=True
         )
         process.start()
         worker = Worker("0", process, report)

@@ -6,13 +6,18 @@ import logging
 import time
 from collections.abc import Callable
 
+from kafka import errors
+
 from streamcast.consumers.complaints import Seldom
 
 log = logging.getLogger(__name__)
 
 
 class Condensed(logging.Handler):
-    """Passes on the first error of a minute, without its traceback, and counts the others."""
+    """Passes on the first error of a minute, without its traceback, and counts the others.
+
+    A position in an open transaction is none: the client calls it "Unknown error", and asks again.
+    """
 
     def __init__(self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.ERROR)
@@ -20,6 +25,8 @@ class Condensed(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See ``logging.Handler.emit``."""
+        if any(isinstance(each, errors.UnstableOffsetCommitError) for each in record.args or ()):
+            return
         if (more := self._seldom.ask()) is not None:
             self._say(f"kafka-python: {record.getMessage()}{more}")
 

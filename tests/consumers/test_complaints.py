@@ -6,6 +6,7 @@ import logging
 
 import pytest
 from confluent_kafka import Producer
+from kafka import TopicPartition, errors
 
 from harness.local_kafka import free_ports
 from streamcast.consumers.kafka_python.complaints import Condensed, condense
@@ -29,6 +30,17 @@ def test_hundreds_of_errors_become_a_line_and_the_next_one_counts_them() -> None
         "kafka-python: node 0 is away",
         "kafka-python: still away (299 more errors of the client since its last line)",
     ]
+
+
+def test_a_position_that_is_about_to_be_committed_is_no_error() -> None:
+    """Beside a busy service every `verify` began with it."""
+    said: list[str] = []
+    client = logging.getLogger("a-client-of-another-test")
+    client.addHandler(Condensed(said.append))
+    place = TopicPartition("observations", 4)
+    for error in (errors.UnstableOffsetCommitError(), errors.UnknownError()):
+        client.error("Unknown error fetching offsets for %s: %s", place, error)
+    assert said == [f"kafka-python: Unknown error fetching offsets for {place}: {errors.UnknownError()}"]
 
 
 def test_the_clients_own_lines_reach_no_other_log() -> None:
