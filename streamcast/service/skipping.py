@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from streamcast.consumers.transport import Partition, Transport
+from streamcast.consumers.transport import BrokerUnavailable, Partition, Transport
 from streamcast.errors import ServiceError
 from streamcast.topics.journal import Entry, Journal, outgoing, read_journal
 from streamcast.topics.names import Topics
@@ -45,6 +46,26 @@ def skip(
     partition, when the record does not exist, or when its outcome is committed; InDoubt when the entry may or may not
     be written (run it again).
     """
+    with suppress(BrokerUnavailable):  # a transaction of a worker that died is open: joining ends it
+        if _is_skipped(transport, topics, partition, offset):
+            return False  # and no worker of this name has lost its place in the group
+    _join(transport, partition, patience_seconds, clock)
+    if _is_skipped(transport, topics, partition, offset):
+        return False
+    topic_id = transport.describe([partition.topic])[partition.topic].id
+    entry = Entry("skip", partition.topic, partition.index, offset, topic_id=topic_id)
+    records = outgoing(topics.journal, [entry], round(time.time() * 1000))
+    position = transport.committed([partition]).get(partition)
+    positions = {} if position is None else {partition: position}
+    transport.seek(positions)  # a member commits positions only of partitions that it has sought
+    transport.commit([records], positions)
+    return True
+
+
+def _join(
+    transport: Transport, partition: Partition, patience_seconds: float, clock: Callable[[], float]
+) -> None:  # fmt: skip
+    """Join the group until it has given this member the partition; raises ServiceError when that takes too long."""
     membership = _Membership()
     transport.subscribe([partition.topic], membership)
     deadline = clock() + patience_seconds
@@ -55,18 +76,16 @@ def skip(
                 " process of the service, and run this again"
             )
         transport.poll(POLL_SECONDS, 1)
+
+
+def _is_skipped(transport: Transport, topics: Topics, partition: Partition, offset: int) -> bool:
+    """Whether the journal skips a record already; raises ServiceError for one that cannot be skipped."""
     position = transport.committed([partition]).get(partition)
     journal = read_journal(transport, topics.journal, partition)
     if offset in journal.skips():
-        return False
+        return True
     _check(transport, journal, partition, offset, position)
-    topic_id = transport.describe([partition.topic])[partition.topic].id
-    entry = Entry("skip", partition.topic, partition.index, offset, topic_id=topic_id)
-    records = outgoing(topics.journal, [entry], round(time.time() * 1000))
-    positions = {} if position is None else {partition: position}
-    transport.seek(positions)  # a member commits positions only of partitions that it has sought
-    transport.commit([records], positions)
-    return True
+    return False
 
 
 def _check(transport: Transport, journal: Journal, partition: Partition, offset: int, position: int | None) -> None:

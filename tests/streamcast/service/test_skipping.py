@@ -96,6 +96,17 @@ def test_a_record_whose_answer_its_topic_refuses_is_passed_over(stand: Stand, gu
     assert not stand.verify(exactly_once=guarantee == "exactly_once").violations
 
 
+def test_a_record_that_cannot_be_skipped_leaves_a_running_worker_its_place(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    for offset, why in ((3, "has its outcome"), (99, "has no record at offset 99")):
+        with pytest.raises(ServiceError, match=why):
+            pass_over(stand, offset)
+    stand.observe("a", 2.0)
+    stand.work()
+    assert answered(stand) == 11
+
+
 def test_a_record_of_the_warm_up_can_be_passed_over_before_the_first_commit(stand: Stand) -> None:
     stand.observe("a", *TEN)
     start = Start("latest", warm_from=10)
