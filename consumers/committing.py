@@ -35,6 +35,8 @@ DELIVERY_MS = 20_000
 TRANSACTION_MS = 30_000
 ABORT_SECONDS = 8.0
 SESSION_MS = 15_000
+LARGEST_ANSWER = 10 << 20
+"""Bytes of a record that a client sends: more than any answer has.  Its topic says whether it may be so large."""
 SLACK_SECONDS = 3.0
 """After a session's timeout, until the group has dropped its member."""
 

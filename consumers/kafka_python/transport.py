@@ -41,7 +41,14 @@ from kafka.structs import OffsetAndMetadata
 
 from streamcast.consumers import marks
 from streamcast.consumers.background import started
-from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
+from streamcast.consumers.committing import (
+    DELIVERY_MS,
+    LARGEST_ANSWER,
+    SESSION_MS,
+    TRANSACTION_MS,
+    Answers,
+    Committing,
+)
 from streamcast.consumers.kafka_python.connections import connected_producer
 from streamcast.consumers.kafka_python.reader import CONNECT_MS, REQUEST_MS, KafkaReader, columns
 from streamcast.consumers.kafka_python.rebalances import Rebalances, keep_joins, remember_fencing, resume_rebalance
@@ -243,6 +250,7 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
             "retry_backoff_ms": 5,
             "linger_ms": 5,
             "batch_size": 900_000,
+            "max_request_size": LARGEST_ANSWER,
             "metrics_enabled": False,
         }
         fixed: dict[str, object] = {"acks": "all", "enable_idempotence": True, "allow_auto_create_topics": False}

@@ -21,7 +21,14 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]
 
 from streamcast.consumers import committing
 from streamcast.consumers.background import ended_within, started
-from streamcast.consumers.committing import DELIVERY_MS, SESSION_MS, TRANSACTION_MS, Answers, Committing
+from streamcast.consumers.committing import (
+    DELIVERY_MS,
+    LARGEST_ANSWER,
+    SESSION_MS,
+    TRANSACTION_MS,
+    Answers,
+    Committing,
+)
 from streamcast.consumers.librdkafka.complaints import log
 from streamcast.consumers.librdkafka.connections import Connections
 from streamcast.consumers.librdkafka.reader import (
@@ -285,6 +292,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             "delivery.timeout.ms": DELIVERY_MS,
             "retry.backoff.ms": 1,
             "queue.buffering.max.messages": 1_000_000,
+            "message.max.bytes": LARGEST_ANSWER,
         }
         fixed: dict[str, Any] = {"enable.idempotence": True, "delivery.report.only.error": True}
         if self._exactly_once:

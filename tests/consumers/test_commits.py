@@ -289,6 +289,18 @@ def test_answers_reach_a_topic_whose_batches_must_be_small(world: World, guarant
 
 @pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
 @pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_an_answer_may_be_as_large_as_its_topic_takes(world: World, guarantee: str) -> None:
+    source, sink = world.topic(), world.topic(1, **{"max.message.bytes": "4000000"})
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=guarantee == "at-least-once")
+    join(transport, source)
+    answers = [b"%d" % number * 3_000_000 for number in range(3)]
+    transport.commit([Outgoing(sink, [0] * 3, [1] * 3, [b"a"] * 3, answers)], positions(take(transport, 10)))
+    assert values(everything(world.reader(), sink, 3)) == answers
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
 @pytest.mark.parametrize(
     "rule",
     [{"max.message.bytes": "100"}, {"message.timestamp.before.max.ms": "3600000"}, {"cleanup.policy": "compact"}],
