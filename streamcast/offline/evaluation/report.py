@@ -23,7 +23,7 @@ from streamcast.offline.evaluation.accuracy import (
     squared_error,
     width,
 )
-from streamcast.offline.evaluation.baselines import Integers
+from streamcast.offline.evaluation.baselines import LAST_VALUE, Integers
 from streamcast.offline.evaluation.frames import OTHERS, name_beside
 from streamcast.quality import SumsByStep
 from streamcast.spec.calendar_bars import Grid
@@ -31,6 +31,8 @@ from streamcast.spec.durations import DAY_MS
 
 MEASURES = ("mae", "mse", "mase")
 """What a verdict compares."""
+MOST_OF_ALL = 0.9
+"""The share of an error after which a sentence says how few series have it."""
 Row = dict[str, Any]
 """One line of a table, by column."""
 
@@ -87,6 +89,9 @@ class Periods:
     count_D: Floats
     absolute_D: Floats
     covered_D: Floats
+    length_ms: int
+    bars: int
+    """How many whole bars a period has."""
 
     @classmethod
     def empty(cls, first_bar: int, last_bar: int, grid: Grid) -> Periods:
@@ -96,7 +101,8 @@ class Periods:
         else:
             starts = np.arange(grid.start(first_bar) // DAY_MS * DAY_MS, grid.start(last_bar) + 1, DAY_MS)
         count, absolute, covered = np.zeros((3, len(starts)))
-        return cls(starts, count, absolute, covered)
+        length_ms = max(grid.freq, DAY_MS)
+        return cls(starts, count, absolute, covered, length_ms, length_ms // grid.freq)
 
     def add(self, cutoffs_A: Integers, actual_AH: Floats, forecast_AH: Floats, covered_AH: Floats | None) -> None:
         """Score A forecasts; NaN is not scored."""
@@ -166,6 +172,24 @@ class BacktestReport:
             ratio_K = np.where(naive_K > 0, mae_K / naive_K, np.nan)
         by_series = {key: float(ratio) for key, ratio in zip(self.keys, ratio_K, strict=True) if not np.isnan(ratio)}
         return geometric_mean(ratio_K), by_series
+
+    def evenly(self) -> str:
+        """Return a sentence on the error where every series counts the same; '' for fewer than two series with one."""
+        whole, by_series = self.relative_mae()
+        series, worse = len(by_series), sum(ratio > 1 for ratio in by_series.values())
+        if series < 2:
+            return ""
+        article = "the " if self.reference == LAST_VALUE else ""
+        said = (
+            f"by series, {self.model} has {whole:.3f} of {article}{self.reference}'s error (geometric mean, in which"
+            f" small series count as much as large ones); it is worse on {worse} of {series}"
+        )
+        share_K = np.sort(self.tallies[self.model].absolute_KH.sum(1))[::-1].cumsum()
+        decide = int(np.searchsorted(share_K, MOST_OF_ALL * share_K[-1])) + 1
+        if 2 * decide > series:
+            return said
+        few = f"{decide} of {series} series {'have' if decide > 1 else 'has'}"
+        return f"{said}; {few} {MOST_OF_ALL:.0%} of the error over all series"
 
     def verdict(self) -> list[str]:
         """Return a sentence for every baseline and measure that beats the model, over all steps or at some of them.

@@ -94,7 +94,7 @@ def test_the_numbers_are_those_of_the_tables(report: BacktestReport) -> None:
     assert all(f"<td>{ratio:.3f}</td>" in page for ratio in by_series.values())
     ranked = report.rows()[0]["relative"]
     assert f"error is {ranked:.3f} of seasonal naive's" in page, "the ranking has the table's number"
-    assert "It is better than seasonal naive, and that is no accident." in page
+    assert "It is better than seasonal naive, which is unlikely to be an accident." in page
 
 
 def test_the_head_has_the_tables_numbers_and_says_what_the_service_counts(report: BacktestReport) -> None:
@@ -216,6 +216,7 @@ def test_an_interval_holds_the_ratio_and_grows_with_the_noise() -> None:
     assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
     assert np.isnan(relative_error(np.ones(2), np.ones(2)).low)
     assert np.isnan(relative_error(np.ones(9), np.zeros(9)).value)
+    assert np.isnan(relative_error(np.ones(30), np.ones(30), ahead=11).low), "three times 11 is more than 30"
     draws = [random.gamma(2, 1, (2, 140)) for _ in range(60)]
     truth = [relative_error(part, whole, seed=seed) for seed, (part, whole) in enumerate(draws)]
     assert 0.75 < np.mean([ratio.low < 1 < ratio.high for ratio in truth]) <= 1
@@ -247,7 +248,7 @@ def test_bars_of_months_are_counted_by_bar_and_their_coverage_by_year() -> None:
     assert "The mean absolute error by bar of the forecast" in page
     assert "by year (in UTC) of the forecast" in page
     assert "Years with fewer than 100 outcomes are left out" in page
-    assert "up to 7 bars were drawn" in page
+    assert "pieces of 16 bars were drawn" in page
     assert "week" not in page
     few, _ = reported(pd.DataFrame({"ds": months, "y": y}), "zero", 12, months[195])
     assert "keep its promise" not in few
@@ -262,3 +263,43 @@ def reported(frame: pd.DataFrame, network: str, horizon: int, begins: pd.Timesta
     report = backtest(Model(spec, new_network(spec), network), history, from_ms, keep=kept)
     page = write(report, Facts("m@1", "a.csv", spec, from_ms, last_ms))
     return html.unescape(page[page.index("</script></head>") :]), report
+
+
+@pytest.mark.parametrize("ahead", [1, 24])
+def test_an_interval_holds_the_ratio_where_forecasts_of_many_days_have_outcomes_in_common(ahead: int) -> None:
+    """Days were drawn by the week, whatever the horizon: with one of 24 days, 53 % of intervals held the ratio."""
+    random, held = np.random.default_rng(2), []
+    for seed in range(120):
+        part_D, whole_D = (np.convolve(random.gamma(2, 1, 200 + ahead - 1), np.ones(ahead), "valid") for _ in range(2))
+        ratio = relative_error(part_D, whole_D, ahead=ahead, seed=seed)
+        held.append(ratio.low < 1 < ratio.high)
+    assert 0.68 < np.mean(held) <= 1
+
+
+def test_a_test_of_a_day_and_a_half_is_not_praised_and_has_no_bar_for_a_month() -> None:
+    hours = pd.date_range("2026-01-01", periods=436, freq="h")
+    y = 10 + 5 * np.sin(2 * np.pi * np.arange(436) / 24) + np.random.default_rng(0).normal(size=436)
+    page, _ = reported(pd.DataFrame({"ds": hours, "y": y}), "zero", 3, hours[412])
+    headline = re.search(r"<p class='verdict (\w+)'>(.*?)</p>", page)
+    assert headline is not None
+    assert headline[1] == "neutral"
+    assert headline[2].endswith(", in a test that is too short to say how sure that is.")
+    assert "keep its promise" not in page
+    assert "with 90% confidence: pieces" not in page
+
+
+def test_a_few_large_series_do_not_speak_for_all() -> None:
+    """One series of a thousand times the level decides every figure over all series: the sentences say so."""
+    found = a_report(SPEC)
+    mine, naive = found.tallies["m"], found.tallies["seasonal naive"]
+    large = np.array([[1.0], [1_000.0]])
+    unequal = {
+        "m": replace(mine, absolute_KH=mine.absolute_KH * large * [[2.0], [1.0]]),
+        "seasonal naive": replace(naive, absolute_KH=naive.absolute_KH * large),
+    }
+    found = replace(found, tallies={**found.tallies, **unequal})
+    assert "it is worse on 1 of 2; 1 of 2 series has 90% of the error over all series" in found.evenly()
+    page = html.unescape(write(found, facts()))
+    assert "where every series counts the same." in page
+    assert found.evenly() in page
+    assert "of the error over all series" not in a_report(SPEC).evenly()

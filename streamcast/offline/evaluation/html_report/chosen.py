@@ -17,8 +17,8 @@ from streamcast.spec.model_spec import ModelSpec
 
 MOST_SERIES_DRAWN = 12
 """Series with a chart of their own: the best, the worst, and some between."""
-FEW_OUTCOMES = 100
-"""A month, or a year, with fewer outcomes than this has no bar."""
+FEW_OUTCOMES, FEW_MS = 100, WEEK_MS
+"""A month, or a year, with fewer outcomes or forecasts of less time than this has no bar."""
 PERIODS = {"MS": "month", "YS": "year"}
 MOST_WINDOWS, MOST_STEPS_KEPT = 28, 400_000
 """Forecasts of a series that are drawn, and steps of all series in memory."""
@@ -54,12 +54,17 @@ def drawn_series(report: BacktestReport, facts: Facts) -> list[str]:
 
 def ranking_of(report: BacktestReport) -> list[tuple[str, Ratio]]:
     """Return each forecaster's relative error, the best first."""
-    naive = report.periods[report.reference]
+    naive, ahead = report.periods[report.reference], periods_ahead(report)
     found = {
-        name: relative_error(periods.absolute_D, naive.absolute_D, CONFIDENCE)
+        name: relative_error(periods.absolute_D, naive.absolute_D, CONFIDENCE, ahead=ahead)
         for name, periods in report.periods.items()
     }
     return sorted(found.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
+
+
+def periods_ahead(report: BacktestReport) -> int:
+    """Return how many periods the forecasts of one reach."""
+    return -(-report.scored_steps() // report.periods[report.model].bars)
 
 
 def rule_over_time(facts: Facts) -> tuple[str | None, str]:
@@ -73,16 +78,18 @@ def rule_of_coverage(report: BacktestReport) -> str:
 
 
 def enough(report: BacktestReport, rule: str) -> pd.DataFrame:
-    """Return the model's sums by month or year, of those with enough outcomes."""
-    found = summed(report.periods[report.model], rule)
-    return found[found["count"] >= FEW_OUTCOMES]
+    """Return the model's sums by month or year, of those with enough outcomes from enough days."""
+    periods = report.periods[report.model]
+    found = summed(periods, rule)
+    return found[(found["count"] >= FEW_OUTCOMES) & (found["periods"] * periods.length_ms >= FEW_MS)]
 
 
 def summed(periods: Periods, rule: str | None) -> pd.DataFrame:
     """Return the sums by week, month or year (None: by period), of those with outcomes."""
     times = pd.to_datetime(periods.starts_D, unit="ms")
     columns: Mapping[str, Floats] = {
-        "count": periods.count_D, "absolute": periods.absolute_D, "covered": periods.covered_D
+        "count": periods.count_D, "absolute": periods.absolute_D, "covered": periods.covered_D,
+        "periods": (periods.count_D > 0).astype(np.float64),
     }  # fmt: skip
     found = pd.DataFrame(columns, index=times)
     found = found if rule is None else found.resample(rule, label="left", closed="left").sum()

@@ -13,15 +13,17 @@ from plotly.offline import get_plotlyjs
 from streamcast.offline.evaluation.html_report import charts
 from streamcast.offline.evaluation.html_report.chosen import (
     CONFIDENCE,
+    FEW_MS,
     FEW_OUTCOMES,
     PERIODS,
     drawn_series,
+    periods_ahead,
     ranking_of,
     rule_of_coverage,
     rule_over_time,
 )
 from streamcast.offline.evaluation.html_report.facts import Facts, named, text
-from streamcast.offline.evaluation.intervals import BLOCK_PERIODS
+from streamcast.offline.evaluation.intervals import block_length
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.quality import sentence
 from streamcast.spec.durations import DAY_MS
@@ -83,7 +85,7 @@ def _head(report: BacktestReport, facts: Facts) -> Iterator[str]:
     for name, value in cards.items():
         yield f"<div><b>{html.escape(value)}</b><span>{html.escape(name)}</span></div>"
     yield f"</div><p class='sub'>{html.escape(_as_the_service_counts(report, facts))}</p><ul>"
-    for line in report.verdict():
+    for line in filter(None, (*report.verdict(), report.evenly())):
         yield f"<li>{html.escape(line)}</li>"
     yield "</ul>"
 
@@ -102,8 +104,13 @@ def _verdict(mine: Row, naive: Row, report: BacktestReport, facts: Facts) -> tup
     size = f"{better:.0%} smaller" if better > 0 else f"{-better:.0%} LARGER"
     ratio = dict(ranking_of(report))[report.model]
     said, kind = f"The model's error is {size} than repeating {facts.naive}", "good" if better > 0 else "bad"
+    if math.isnan(ratio.low):
+        return f"{said}, in a test that is too short to say how sure that is.", "neutral"
     if ratio.low < 1 <= ratio.high:
         return f"{said}, which {_ACCIDENT}.", "neutral"
+    if (evenly := report.relative_mae()[0]) > 1 > mine["relative"] or evenly < 1 < mine["relative"]:
+        opposite = "larger" if better > 0 else "smaller"
+        return f"{said}, but {abs(1 - evenly):.0%} {opposite} where every series counts the same.", "neutral"
     return f"{said}.", kind
 
 
@@ -139,11 +146,12 @@ def _choice(report: BacktestReport, facts: Facts) -> str:
 def _promise(report: BacktestReport, facts: Facts) -> Iterator[str]:
     """Yield the section on the interval's coverage."""
     period = PERIODS[rule_of_coverage(report)]
+    short = ", and those of which the test has less than a week" if facts.spec.series.freq < FEW_MS else ""
     return _section(
         "Does the interval keep its promise?", charts.coverage(report, facts),
         f"The share of outcomes inside the interval, by {period} (in UTC) of the forecast. It should be near"
         f" {facts.nominal:.0%}: lower means that the interval is too narrow, higher that it is wider than needed."
-        f" {period.capitalize()}s with fewer than {FEW_OUTCOMES} outcomes are left out.",
+        f" {period.capitalize()}s with fewer than {FEW_OUTCOMES} outcomes are left out{short}.",
     )  # fmt: skip
 
 
@@ -157,11 +165,11 @@ def _ranking_words(report: BacktestReport) -> str:
     if math.isnan(mine.low):
         return f"{place} The test is too short to say how sure that is."
     if mine.high < 1:
-        sure = f"It is better than {named(report.reference)}, and that is no accident."
+        sure = f"It is better than {named(report.reference)}, which is unlikely to be an accident."
     elif mine.low < 1:
         sure = f"The difference from {named(report.reference)} {_ACCIDENT}."
     else:
-        sure = f"It is worse than {named(report.reference)}, and that is no accident."
+        sure = f"It is worse than {named(report.reference)}, which is unlikely to be an accident."
     return (
         f"{place} The model's error is {mine.value:.3f} of {named(report.reference)}'s, with {CONFIDENCE:.0%}"
         f" confidence between {mine.low:.3f} and {mine.high:.3f}. {sure}"
@@ -217,10 +225,14 @@ def _glossary(report: BacktestReport, facts: Facts) -> str:
         "Relative error": f"The model's mean absolute error divided by {named(report.reference)}'s, for the same"
         " outcomes. Below 1 is better than repeating what was. Where the cell to repeat is empty, an older value is"
         " repeated.",
-        "Confidence": f"The lines of the ranking hold the relative error with {CONFIDENCE:.0%} confidence: pieces of"
-        f" up to {BLOCK_PERIODS} {'days' if facts.spec.series.freq <= DAY_MS else 'bars'} were drawn again and again"
-        " from the test, and the error was computed of each draw.",
     }
+    if block := block_length(len(report.periods[report.model].starts_D), periods_ahead(report)):
+        unit = "day" if facts.spec.series.freq <= DAY_MS else "bar"
+        rows["Confidence"] = (
+            f"The lines of the ranking hold the relative error with {CONFIDENCE:.0%} confidence: pieces of"
+            f" {counted(block, unit)} were drawn again and again from the test, and the error was computed of each"
+            " draw."
+        )
     if facts.nominal:
         held = f"it should hold {facts.nominal:.0%} of the outcomes."
         rows["Interval"] = f"The range between the lowest and the highest quantile; {held}"
