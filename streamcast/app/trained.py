@@ -55,7 +55,7 @@ def quality(model: Model) -> list[str]:
         )
     if without is not None and round(without, 3) < relative:
         of = f"{without:.3f} of {short_name(naive)}'s error, this one to {relative:.3f}"
-        said.append(f"On the outcomes of the first line a model without a network (zero) came to {of}: it is better.")
+        said.append(f"On the outcomes of the first line a model without a network (zero) came to {of}: zero is better.")
     return said
 
 

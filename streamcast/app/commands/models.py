@@ -128,11 +128,15 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
 
 
 def _shown(value: object) -> object:
-    """Return a fact as a terminal shows it: numbers with four digits, named values as "name value"."""
+    """Return a fact as a terminal shows it: numbers with four digits, named values as "name value", parts of a list."""
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
+        return " + ".join(f"({_shown(part)})" for part in value)
     return value
 
 

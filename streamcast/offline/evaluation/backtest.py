@@ -10,7 +10,7 @@ Legend: K series, T bars of the panel, N cutoffs of the test part, A forecasts, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -48,6 +48,8 @@ from streamcast.wording import counted
 
 BLOCK_NUMBERS = 4 << 20
 """Numbers of baseline forecasts in memory at once."""
+MOST_NAMED = 5
+"""Series that a sentence names."""
 MOST_LAGS = 336
 """Lags of the regressions beside a model without lags of its own."""
 
@@ -102,6 +104,7 @@ class Scoreboard:
         beyond_KH = np.full((len(self._keys), spec.horizon), np.nan)
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
         self._scored_KN = np.zeros((len(self._keys), n), np.bool_)
+        self._forecasts = 0
         self._tally = Tally.empty(len(self._keys), spec.horizon, spec.quantiles)
         self._quality = SumsByStep()
         self._periods = self._empty_periods()
@@ -115,6 +118,7 @@ class Scoreboard:
         self._tally.add(series_A[mine], actual_AH, found_AHQ)
         self._periods.add(cutoffs_A[mine], actual_AH, found_AHQ[:, :, self._spec.median], inside_AH)
         self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
+        self._forecasts += int((~np.isnan(actual_AH)).any(axis=1).sum())
         return mine
 
     def count(self, scores: Scores, chosen_M: Bools) -> None:
@@ -162,10 +166,10 @@ class Scoreboard:
             periods=periods,
             scale_K=np.array([seasonal_scale(y_T, self._spec.season[0]) for y_T in training_KT]),
             outcomes=outcomes or {},
-            forecasts=int(self._scored_KN.sum()),
+            forecasts=self._forecasts,
             quality=self._quality,
             kept=kept,
-            notes=notes,
+            notes=(*notes, *self._left_out()),
             rounding=_rounding(self._y_KT),
         )
 
@@ -181,6 +185,20 @@ class Scoreboard:
         del found[RIDGE_REFITTED]
         within = f"the {counted(tested, 'bar')} of the test: it is fitted again after {season}"
         return found, (f"{RIDGE_REFITTED} is left out, since it is {RIDGE} for {within}",)
+
+    def _left_out(self) -> Iterator[str]:
+        """Yield a sentence on the series without a value in the test, and one on those that are not warm before it."""
+        valued_K = ~np.isnan(self._later_KT[:, self._first + 1 : self._last + 1 + self._spec.horizon]).all(axis=1)
+        unscored_K = self._tally.count_KH.sum(axis=1) == 0
+        if unscored_K.all():
+            return
+        warm = f"warm (after {counted(self._spec.warm_up, 'bar')})"
+        for chosen_K, why in (
+            (unscored_K & ~valued_K, "no value in the test"), (unscored_K & valued_K, f"no value there once {warm}"),
+        ):  # fmt: skip
+            if names := [self._keys[k] for k in np.flatnonzero(chosen_K).tolist()]:
+                among = ", ".join(names[:MOST_NAMED]) + (", …" if names[MOST_NAMED:] else "")
+                yield f"{counted(len(names), 'series', 'series')} not scored, with {why}: {among}"
 
     def _bars(self, cutoffs_A: Integers) -> Integers:
         return self._spec.series.grid.bar(cutoffs_A) - self._start

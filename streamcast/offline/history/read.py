@@ -85,6 +85,10 @@ class History:
         given_M = np.flatnonzero(~np.isnan(self.values_NC[:, 0]))
         return int(self.ts_N[given_M[-1] if len(given_M) else -1])
 
+    def observed(self) -> History:
+        """Return the observations up to the last target: later ones have nothing to learn from, and no outcome."""
+        return self.between(int(self.ts_N[0]), self.last_observed_ms + 1)
+
     def __len__(self) -> int:
         return len(self.ts_N)
 
@@ -181,20 +185,23 @@ def read(
 
 
 def cuts(history: History, fractions: Sequence[float]) -> tuple[int, ...]:
-    """Return the instants, for ``split``, that divide the rows into parts of these fractions.
+    """Return the instants, for ``split``, that divide the rows up to the last target into parts of these fractions.
 
-    Rows of one instant stay together.  Raises HistoryError when the fractions are not positive, do not sum to one, or
-    leave a part empty.
+    Later rows belong to the last part, since they have no outcome.  Rows of one instant stay together.  Raises
+    HistoryError when the fractions are not positive, do not sum to one, or leave a part empty.
     """
     if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise HistoryError(f"fractions {tuple(fractions)} must be positive and sum to 1, such as (0.6, 0.2, 0.2)")
-    firsts = np.rint(np.cumsum(fractions)[:-1] * len(history)).astype(np.int64)
-    instants = [int(history.ts_N[min(first, len(history) - 1)]) for first in firsts]
-    if len({int(history.ts_N[0]), *instants}) <= len(instants):
-        times = len(np.unique(history.ts_N))
+    known = history.observed()
+    firsts = np.rint(np.cumsum(fractions)[:-1] * len(known)).astype(np.int64)
+    instants = [int(known.ts_N[min(first, len(known) - 1)]) for first in firsts]
+    if len({int(known.ts_N[0]), *instants}) <= len(instants):
+        times = len(np.unique(known.ts_N))
         which = "of one time" if times == 1 else f"of {times:,} times, too many of one of them to be divided"
+        among = " up to the last target" if len(known) < len(history) else ""
         raise HistoryError(
-            f"all {len(history):,} rows are {which}: training and backtests need rows of several; give more history"
+            f"all {len(known):,} rows{among} are {which}: training and backtests need rows of several;"
+            " give more history"
         )
     return tuple(instants)
 

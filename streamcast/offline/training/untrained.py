@@ -34,7 +34,7 @@ def untrained(history: History, spec: ModelSpec, held_out: float) -> Model:
     network = new_network(spec)
     layout(spec, network)  # refuses a model whose state no service could hold
     model = Model(spec, network)
-    observed = history.between(int(history.ts_N[0]), history.last_observed_ms + 1)
+    observed = history.observed()
     first = int(observed.ts_N[int((1 - held_out) * len(observed))])
     facts = {
         "stopped": "nothing to train", "series": len(history.keys), "rows": len(history),

@@ -352,6 +352,9 @@ def test_a_compressed_model_that_was_not_measured_claims_no_loss(data: Path, tmp
     assert {"needs", "--data"} <= set(said.split())
     assert f"streamcast backtest DATA --model model@2 --models {models}" in said.replace("\n", " ")
     assert "validation_loss" not in load_model(models, "model@2").facts
+    said = " ".join(ran("model", "show", "model@2", "--models", models).split())
+    assert "stack (hidden 8, kind gru)" in said
+    assert not {"None", "True", "{"} & set(re.findall(r"\w+|{", said)), "words, as of a model that was not compressed"
 
 
 def test_rows_with_longer_steps_than_a_models_bars_are_refused_where_they_would_be_outcomes(
@@ -492,3 +495,23 @@ def test_a_note_says_where_a_gap_restarts_its_series_as_the_engine_does(bar: str
         assert note.endswith(f"; a gap of more than {gap} bars restarts its series") == bool(restarts)
     (told,) = missing_bars(history, "UTC", series.model_copy(update={"max_gap": 3}))
     assert told.endswith("; a gap of more than 3 bars restarts its series")
+
+
+def test_rows_after_the_last_value_are_no_part_of_what_is_held_out_and_scored(tmp_path: Path) -> None:
+    """A sensor ended, or the future is in the file: its rows were the whole test, in which nothing can be scored."""
+    hours = pd.date_range("2026-01-01", periods=400, freq="h")
+    file, common = tmp_path / "data.csv", ("--models", tmp_path)
+    y = 10 + np.sin(np.arange(400) / 4) + np.random.default_rng(0).normal(size=400)
+    y[300:] = np.nan
+    one = pd.DataFrame({"unique_id": "a", "ds": hours, "y": y})
+    pd.concat([one, one.assign(unique_id="b", y=one["y"].where(one.index < 200))]).to_csv(file, index=False)
+    ran("train", file, "--model", "zero", "--name", "a", "--horizon", 4, *common)
+    said = " ".join(ran("backtest", file, "--model", "a", *common).split())
+    assert "60 forecasts scored" in said
+    assert "Quality from 2026-01-11 00:00:00 to 2026-01-13 11:00:00 UTC" in said
+    assert "1 series not scored, with no value in the test: b" in said
+    ran("model", "new", "other", "--like", "a", *common)
+    said = " ".join(ran("backtest", file, "--model", "other", *common).split())
+    assert "the last fifth of these 600 rows up to the last target" in said
+    with pytest.raises(HistoryError, match="last value of y is at 2026-01-13 11:00:00 UTC and later rows have none"):
+        ran("backtest", file, "--model", "a", "--test-from", "2026-01-15", *common)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from harness.histories import HOUR, history_of
+from harness.histories import HOUR, START, history_of
 from streamcast.app.trained import training_line
 from streamcast.errors import HistoryError, ModelError
 from streamcast.models.ensemble import members_of
@@ -609,3 +609,16 @@ def descend(objective: Objective, network: Network) -> None:
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
+
+
+def test_rows_after_the_last_target_change_no_weight_and_no_loss() -> None:
+    """They were part of the validation: an epoch was chosen by what was left of it, or by nothing."""
+    rows = pd.DataFrame({"unique_id": "a", "ds": START + HOUR * np.arange(400), "y": np.sin(np.arange(400) / 4)})
+    ended = pd.concat([rows, rows.assign(ds=rows["ds"] + 400 * HOUR, y=np.nan)])
+    history, longer = (read(frame, freq="1h") for frame in (rows, ended))
+    spec = default_spec(history, 4, SMALL)
+    one, other = (fit(each, spec, replace(QUICK, epochs=1), beside_zero=False) for each in (history, longer))
+    assert one.facts["validation_loss"] == other.facts["validation_loss"]
+    weights = other.network.state_dict()
+    assert all(torch.equal(values, weights[name]) for name, values in one.network.state_dict().items())
+    assert held_out_loss(one.network, history, spec) == held_out_loss(one.network, longer, spec)

@@ -119,7 +119,7 @@ def _print(report: BacktestReport, spec: ModelSpec, series: int, id_col: str, wh
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in report.outcomes.items())
     console.print(f"{counted(report.forecasts, 'forecast')} scored; records: {outcomes}", highlight=False)
     console.print(escape(_quality(report, spec, when)), highlight=False)
-    for sentence in report.verdict():
+    for sentence in filter(None, (*report.verdict(), report.evenly())):
         console.print(escape(sentence), highlight=False)
 
 
@@ -187,16 +187,24 @@ def test_part(model: Model, history: History, test_from: str | None, timezone: s
     """
     if test_from:
         try:
-            return histories.instant_ms(test_from, timezone), ""
+            from_ms = histories.instant_ms(test_from, timezone)
         except HistoryError as error:
             raise HistoryError("--test-from: ", *error.args) from None
+        last = history.last_observed_ms
+        if last < from_ms <= history.ts_N[-1]:
+            raise HistoryError(
+                f"--test-from is {moment(from_ms, timezone)}: nothing can be scored there, because the last value of"
+                f" {history.columns[0]} is at {moment(last, timezone)} and later rows have none; choose an earlier time"
+            )
+        return from_ms, ""
     last_fifth = histories.cuts(history, (1 - TEST_SHARE, TEST_SHARE))[0]
     newest = (model.facts.get(name) for name in ("last", "from_last"))
     begins = [model.facts.get("held_out_from"), *(None if time is None else time + 1 for time in newest)]
     unseen = max((time for time in begins if time is not None), default=None)
     if unseen is not None and history.ts_N[0] < unseen < history.last_observed_ms:
         return int(unseen), "where the data begin that the model was not trained on"
-    return last_fifth, f"the last fifth of these {len(history):,} rows"
+    rows = len(history.observed())
+    return last_fifth, f"the last fifth of these {rows:,} rows{' up to the last target' if rows < len(history) else ''}"
 
 
 def _overall(report: BacktestReport) -> Table:
