@@ -28,6 +28,8 @@ class Refusals:
         """An offset before which a record has a refused answer."""
         self._aside: dict[Partition, float] = {}
         """When each partition that is set aside is tried again."""
+        self._logged: dict[Partition, tuple[int, str]] = {}
+        """The offset and the rule that the log names; a broker's own words may hold the time and change with it."""
         self.reasons: Mapping[Partition, str] = {}
         """Why partitions are not answered, until the refused answer of each is committed."""
 
@@ -62,6 +64,7 @@ class Refusals:
         partitions = set(partitions)
         self._before = {each: offset for each, offset in self._before.items() if each not in partitions}
         self._aside = {each: when for each, when in self._aside.items() if each not in partitions}
+        self._logged = {each: what for each, what in self._logged.items() if each not in partitions}
         self.reasons = {each: reason for each, reason in self.reasons.items() if each not in partitions}
 
     @property
@@ -79,8 +82,9 @@ class Refusals:
     def _set_aside(self, partition: Partition, offset: int, error: RecordRefused) -> None:
         self._aside[partition] = self._clock() + RETRY_SECONDS
         reason = f"{partition} is not answered from offset {offset} on: {error}"
-        if self.reasons.get(partition) != reason:
+        if self._logged.get(partition) != (offset, error.rule):
             log.error("%s; other partitions go on, and this one is tried again every %.0f s", reason, RETRY_SECONDS)
+        self._logged[partition] = offset, error.rule
         self.reasons = {**self.reasons, partition: reason}
 
 

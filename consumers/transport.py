@@ -194,7 +194,8 @@ class InDoubt(TransportError):
 class RecordRefused(InDoubt):
     """A record of the commit breaks a rule of its topic, such as a largest size: only another rule helps.
 
-    With ``smaller``, the transport makes smaller batches from now on, and they may help.
+    With ``smaller``, the transport makes smaller batches from now on, and they may help.  ``rule`` names the topic and
+    the kind of the error: two refusals with one rule say the same.
     """
 
     def __init__(self, topic: str, error: object, *, smaller: bool = False) -> None:
@@ -204,6 +205,7 @@ class RecordRefused(InDoubt):
             " has the command); until then nothing more of its partition is answered"
         )
         self.smaller = smaller
+        self.rule = f"{topic}: {type(error).__name__ if isinstance(error, Exception) else error}"
 
 
 class Fenced(TransportError):

@@ -29,8 +29,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -311,10 +311,12 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         """Steps 1 and 2 overlap: while the offsets are added, the records queue, and their partitions join at once."""
         producer.begin_transaction()
         offsets = self._background.started(partial(self._add_offsets, producer, positions))  # step 1
-        try:
-            futures = self._send(producer, answers)  # step 2
-        finally:  # if adding the offsets failed, raise that error, not the send errors it causes
-            offsets.result(max(0.0, deadline - time.monotonic()))
+        futures: list[Any] = []
+        with _naming_refusal(futures, deadline):
+            try:
+                futures.extend(self._sent(producer, answers))  # step 2
+            finally:  # if adding the offsets failed, raise that error, not the send errors it causes
+                offsets.result(max(0.0, deadline - time.monotonic()))
         self._connection.passed("offsets")
         self._await_sent(producer, futures, deadline)  # step 3
         self._connection.passed("sent")
@@ -340,11 +342,12 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
     def _commit_plainly(self, producer: KafkaProducer, answers: Answers, positions: Positions, deadline: float) -> None:
         """Step 4 only starts the commit of the positions: a broker takes 5 ms for it, to write many groups' at once."""
         self._membership.pending.check()  # step 1
-        futures = []
-        for records in answers:  # step 2
-            futures += self._send(producer, [records])
-            if records.first:
-                self._await_sent(producer, futures, deadline)
+        futures: list[Any] = []
+        with _naming_refusal(futures, deadline):
+            for records in answers:  # step 2
+                futures.extend(self._sent(producer, [records]))
+                if records.first:
+                    self._await_sent(producer, futures, deadline)
         self._await_sent(producer, futures, deadline)  # step 3
         self._connection.passed("sent")
         self._membership.pending.add(positions)  # step 4
@@ -376,18 +379,32 @@ class KafkaTransport(KafkaReader, Committing[KafkaProducer]):
         mark = marks.written(self._connection.mark)
         return {TopicPartition(*each): OffsetAndMetadata(offset, mark, -1) for each, offset in positions.items()}
 
-    def _send(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> list[Any]:
-        """Queue every record at the client; returns one future each."""
-        send, futures = producer.send, []
+    def _sent(self, producer: KafkaProducer, outgoing: Iterable[Outgoing]) -> Iterator[Any]:
+        """Queue every record at the client; yields the future of each."""
+        send = producer.send
         for records in outgoing:
             topic, columns = records.topic, (records.partitions, records.timestamps, records.keys, records.values)
             if records.headers is None:
                 for partition, timestamp, key, value in zip(*columns, strict=True):
-                    futures.append(send(topic, _body(key, value), key, None, partition, timestamp))
+                    yield send(topic, _body(key, value), key, None, partition, timestamp)
             else:
                 for partition, timestamp, key, value, headers in zip(*columns, records.headers, strict=True):
-                    futures.append(send(topic, _body(key, value), key, list(headers), partition, timestamp))
-        return futures
+                    yield send(topic, _body(key, value), key, list(headers), partition, timestamp)
+
+
+@contextmanager
+def _naming_refusal(futures: Sequence[Any], deadline: float) -> Iterator[None]:
+    """Raise what a topic said of a refused record, not the error of the calls after it.
+
+    Once a record of a transaction was refused, the client lets each later call fail, and does not say where.
+    """
+    try:
+        yield
+    except errors.KafkaError as failure:
+        for failed in {id(each._produce_future): each for each in futures if each.failed()}.values():  # noqa: SLF001
+            if isinstance(refused := _reason(failed, futures, deadline), RecordRefused):
+                raise refused from failure
+        raise
 
 
 def _reason(failed: Any, futures: Sequence[Any], deadline: float) -> Exception:

@@ -362,7 +362,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
             self._within(deadline, lambda: producer.send_offsets_to_transaction(offsets, member, left))
         self._connection.passed("offsets")
         for records in answers:  # step 2
-            self._send(producer, records)
+            self._send(producer, records, deadline)
         self._flush(producer, deadline)  # step 3
         self._connection.passed("sent")
         left = max(0.0, deadline - time.monotonic())
@@ -388,11 +388,7 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         self._await_held(deadline)
         sent = 0
         for records in answers:  # step 2
-            try:
-                self._send(producer, records)
-            except KafkaException:  # the client takes no more: an earlier record has failed
-                self._flush(producer, deadline)
-                raise
+            self._send(producer, records, deadline)
             sent += len(records)
             if records.first:
                 self._flush(producer, deadline)
@@ -440,16 +436,20 @@ class LibrdTransport(LibrdReader, Committing[Producer]):
         except (KafkaException, TransportError, TimeoutError) as refused:
             log.warning("The last positions were refused, so their records will be answered again: %r", refused)
 
-    def _send(self, producer: Producer, records: Outgoing) -> None:
+    def _send(self, producer: Producer, records: Outgoing, deadline: float) -> None:
         """Queue every record at the client."""
         produce, done, topic = producer.produce, self._on_delivery, records.topic
         columns = records.values, records.keys, records.partitions, records.timestamps
-        if records.headers is None:
-            for value, key, partition, timestamp in zip(*columns, strict=True):
-                produce(topic, value, key, partition, done, None, timestamp)
-        else:
-            for value, key, partition, timestamp, headers in zip(*columns, records.headers, strict=True):
-                produce(topic, value, key, partition, done, None, timestamp, list(headers))
+        try:
+            if records.headers is None:
+                for value, key, partition, timestamp in zip(*columns, strict=True):
+                    produce(topic, value, key, partition, done, None, timestamp)
+            else:
+                for value, key, partition, timestamp, headers in zip(*columns, records.headers, strict=True):
+                    produce(topic, value, key, partition, done, None, timestamp, list(headers))
+        except KafkaException:  # the client takes no more: an earlier record has failed
+            self._flush(producer, deadline)
+            raise
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -20,8 +21,9 @@ from streamcast.consumers.transport import (
     Outgoing,
     Partition,
     Positions,
+    RecordRefused,
 )
-from tests.consumers.world import World, numbered, set_back, values
+from tests.consumers.world import World, join, numbered, positions, set_back, take, values
 
 RECORDS = 3_000
 """More than librdkafka leaves unacknowledged, at least once."""
@@ -118,3 +120,35 @@ def test_a_refused_answer_sets_its_partition_aside_until_the_topic_takes_it(
     if isinstance(transport, LibrdTransport):
         assert transport._batch_bytes == 3_000, "the answers of the others travel in batches as large as may be"
     loop.close(10)
+
+
+@pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
+def test_a_refusal_is_known_when_the_broker_says_it_before_all_answers_are_sent(world: World, guarantee: str) -> None:
+    rule = {"max.message.bytes": "3000"}
+    source, sink = world.topic(), world.topic(1, **rule)
+    world.admin.commit([numbered(source, 0, 10)], {})
+    transport = world.connect(at_least_once=guarantee == "at-least-once")
+    join(transport, source)
+    after = positions(take(transport, 10))
+
+    def answers() -> Iterator[Outgoing]:
+        yield replace(numbered(sink, 0, 1), values=[b"b" * 5_000])
+        time.sleep(1.0)  # meanwhile it is refused
+        yield from (numbered(sink, first, 10) for first in range(1, 100, 10))
+
+    with pytest.raises(RecordRefused, match=f"Topic {sink} cannot hold a record"):
+        transport.commit(answers(), after)
+    assert transport.settle() == {Partition(source, 0): 0}
+
+
+def test_a_refusal_is_logged_again_only_when_it_is_another_one(caplog: pytest.LogCaptureFixture) -> None:
+    class TooOldError(Exception):
+        """A broker says what is too old at the time of the try."""
+
+    batch = Batch(Partition("observations", 3), [17], [1], [b"k"], [b"v"], 18)
+    known = refusals.Refusals(time.monotonic)
+    for now in range(3):
+        known.refused([batch], RecordRefused("forecasts", TooOldError(f"the timestamp should be above {now}")))
+    known.refused([batch], RecordRefused("forecasts", ValueError("too large")))
+    assert [("should be above 0" in line, "too large" in line) for line in caplog.messages] == [(1, 0), (0, 1)]
+    assert "too large" in known.reasons[batch.partition]

@@ -45,6 +45,8 @@ class OperatorLog:
         self._timer = timer
         self._backlogs: dict[Partition, _Backlog] = {}
         self._lag: Mapping[Partition, int] = {}
+        self._in_hand = 0
+        """Records of the last poll that are not committed: ``_lag`` does not count them."""
         self._begin()
 
     def _begin(self) -> None:
@@ -119,13 +121,13 @@ class OperatorLog:
                 ". No record could be read: check that this is the topic of this model, and the form of its records"
                 if every and self._records >= MANY else "",
             )  # fmt: skip
+        self._in_hand -= records
         self._all_read()
 
     def polled(self, records: int, lag: Mapping[Partition, int]) -> None:
         """A poll returned ``records`` and left ``lag``; log the line of a minute that is over."""
-        self._lag = lag
-        if not records:
-            self._all_read()
+        self._lag, self._in_hand = lag, records
+        self._all_read()
         if self._since is None or (seconds := self._timer() - self._since) < REPORT_SECONDS:
             return
         p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
@@ -145,6 +147,8 @@ class OperatorLog:
 
     def _all_read(self) -> None:
         """A partition without lag has caught up: the offsets that are left of its backlog hold no records."""
+        if self._in_hand:
+            return
         for partition in [each for each in self._backlogs if self._lag.get(each) == 0]:
             self._caught_up(partition)
 

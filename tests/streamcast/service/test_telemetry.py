@@ -318,6 +318,19 @@ def test_a_backlog_that_ends_in_transaction_markers_is_caught_up_when_nothing_is
     assert caplog.messages[-1] == "caught up with observations[2]: 10 records in 0.0 s"
 
 
+def test_a_partition_whose_records_were_read_and_not_committed_is_not_caught_up_with(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Partition("observations", 3)
+    caplog.set_level("INFO", "streamcast")
+    telemetry.took_over(1.0, {PARTITION: 0, other: 0}, {PARTITION: 10, other: 10})
+    telemetry.on_poll(20, {PARTITION: 0, other: 0})
+    telemetry.answered(PARTITION, 10, 10)
+    telemetry.on_commit(0.01, 10)  # of one partition; the answers of the other are refused
+    telemetry.on_poll(0, {PARTITION: 0, other: 10})
+    assert [line.partition(":")[0] for line in caplog.messages if "caught" in line] == [f"caught up with {PARTITION}"]
+
+
 def test_a_partition_that_went_elsewhere_is_not_caught_up_with(
     telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
