@@ -88,7 +88,9 @@ def too_few(topics: Topics, found: Mapping[str, TopicSpec]) -> str:
         name for name in (topics.forecasts, topics.dead_letters, topics.journal) if found[name].partitions < wanted
     ]
     room = min(found[name].partitions for name in short)
-    grow = " and ".join(f"`kafka-topics.sh --alter --topic {name} --partitions {wanted}`" for name in short)
+    grow = " and ".join(
+        f"`kafka-topics.sh --bootstrap-server HOST:PORT --alter --topic {name} --partitions {wanted}`" for name in short
+    )
     return (
         f"{topics.observations}[{room}] to [{wanted - 1}] are not answered: {', '.join(short)} must have {wanted}"
         f" partitions, as the input has (now {', '.join(str(found[name].partitions) for name in short)}): run {grow};"

@@ -105,6 +105,7 @@ def test_a_model_of_old_data_is_good_and_a_calendar_that_ends_is_a_warning(zone:
 
 OUTPUTS = ("forecasts", "dead-letters", "forecast-journal")
 TOPICS = Topics("observations", *OUTPUTS)
+CONFIGS = "kafka-configs.sh --bootstrap-server 127.0.0.1:9092"
 SAFE = {"min.insync.replicas": "2"}
 
 
@@ -146,7 +147,7 @@ def test_topics_that_are_weaker_than_the_input_are_a_warning_with_its_remedy(bro
     assert "warn topic forecasts has replication factor 1, observations has 3" in told
     assert "remedy: raise it to 3 (kafka-reassign-partitions.sh)" in told
     assert "warn topic dead-letters has min.insync.replicas 1, observations has 2" in told
-    assert "remedy: kafka-configs.sh --alter --topic dead-letters --add-config min.insync.replicas=2" in told
+    assert f"remedy: {CONFIGS} --alter --topic dead-letters --add-config min.insync.replicas=2" in told
     assert told.count("warn") == 2
 
 
@@ -220,16 +221,19 @@ def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(
     reader = MemoryReader(broker, Connection("memory", "streamcast"))
     found = reader.describe(["observations", "forecasts", "forecast-journal"])
     compacted = replace(found["forecasts"], config={"cleanup.policy": "compact"})
-    told = list(doubts(reader, found | {"forecasts": compacted}, TOPICS))
+    settings = load_settings(
+        None, {"models.lanes": {"champion": {"model": "small@1"}}, "output.journal": TOPICS.journal}
+    )
+    told = list(doubts(reader, found | {"forecasts": compacted}, settings))
     assert [doubt.what.split(":")[0] for doubt in told] == [
         "topic forecasts has cleanup.policy compact",
         "topic observations",
     ]
     assert "the newest record has no Kafka key in 1 of 1 partition" in told[1].what
-    assert list(doubts(reader, found | {"observations": replace(found["observations"], partitions=1)}, TOPICS)) == []
-    say_doubts(reader, found | {"forecasts": compacted}, TOPICS)
+    assert list(doubts(reader, found | {"observations": replace(found["observations"], partitions=1)}, settings)) == []
+    say_doubts(reader, found | {"forecasts": compacted}, settings)
     assert [message.split(":")[0] for message in caplog.messages] == [doubt.what.split(":")[0] for doubt in told]
-    assert caplog.messages[0].endswith("kafka-configs.sh --alter --topic forecasts --add-config cleanup.policy=delete")
+    assert caplog.messages[0].endswith(f"{CONFIGS} --alter --topic forecasts --add-config cleanup.policy=delete")
 
 
 @pytest.mark.parametrize("policy", ["compact", "compact,delete"])
@@ -249,7 +253,7 @@ def test_a_topic_that_is_compacted_is_a_warning(
     monkeypatch.setattr(MemoryReader, "describe", compacted)
     told = checked(create=False)
     assert f"warn topic {topic} has cleanup.policy {policy}: Kafka deletes all but the newest record" in told
-    assert f"remedy: kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=delete" in told
+    assert f"remedy: {CONFIGS} --alter --topic {topic} --add-config cleanup.policy=delete" in told
     assert told.count("warn") == 1
 
 
@@ -306,7 +310,7 @@ def test_an_output_that_may_refuse_an_answer_is_a_warning(
     if told:
         assert f"warn topic {topic} has" in said
         assert told in said
-        assert f"--topic {topic} --add-config {remedy}" in said
+        assert f"{CONFIGS} --alter --topic {topic} --add-config {remedy}" in said
 
 
 def test_a_journal_that_kafka_forgets_is_a_warning(monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker) -> None:
@@ -324,7 +328,7 @@ def test_a_journal_that_kafka_forgets_is_a_warning(monkeypatch: pytest.MonkeyPat
     assert (
         "warn topic forecast-journal (output.journal) has retention.ms 604800000: Kafka deletes its old entries" in told
     )
-    assert "--topic forecast-journal --add-config retention.ms=-1,retention.bytes=-1" in told
+    assert f"{CONFIGS} --alter --topic forecast-journal --add-config retention.ms=-1,retention.bytes=-1" in told
     assert told.count("warn") == 1
 
 

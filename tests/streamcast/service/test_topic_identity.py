@@ -189,7 +189,7 @@ def test_partitions_that_only_the_input_has_wait_until_the_outputs_grow_while_th
         stand.work()
     assert (stand.committed(0), stand.committed(2)) == (10, None)
     assert "observations[1] to [2] are not answered: forecasts, dead-letters, journal must have 3" in caplog.text
-    assert "kafka-topics.sh --alter --topic forecasts --partitions 3" in caplog.text
+    assert "kafka-topics.sh --bootstrap-server HOST:PORT --alter --topic forecasts --partitions 3" in caplog.text
 
     stand.serve()  # a restart serves the old ones as well
     stand.observe("a", 3.0)

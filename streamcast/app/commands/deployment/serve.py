@@ -37,7 +37,7 @@ from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.watch import TopicWatch
 from streamcast.spec.folders import Model
-from streamcast.topics.names import Topics, champion_of
+from streamcast.topics.names import champion_of
 
 log = logging.getLogger("streamcast")
 
@@ -56,7 +56,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     reader = new_reader(settings, who)
     topics = require_topics(reader, settings)
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
-    started(partial(say_doubts, new_reader(settings, who), known, topics))
+    started(partial(say_doubts, new_reader(settings, who), known, settings))
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
     telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group, health.ready)
@@ -98,10 +98,10 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     return 0
 
 
-def say_doubts(reader: Reader, known: Mapping[str, TopicSpec], topics: Topics) -> None:
+def say_doubts(reader: Reader, known: Mapping[str, TopicSpec], settings: Settings) -> None:
     """Warn of what of the topics is not as a fold needs it, in a thread beside the start; close the reader."""
     try:
-        for doubt in doubts(reader, known, topics):
+        for doubt in doubts(reader, known, settings):
             log.warning("%s: %s", *doubt)
     finally:
         reader.close(CLOSE_SECONDS)

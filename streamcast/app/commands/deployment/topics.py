@@ -64,26 +64,41 @@ def require_topics(reader: Reader, settings: Settings) -> Topics:
     return topics
 
 
-def doubts(reader: Reader, found: Mapping[str, TopicSpec], topics: Topics) -> Iterator[Doubt]:
+def doubts(reader: Reader, found: Mapping[str, TopicSpec], settings: Settings) -> Iterator[Doubt]:
     """Yield what of the topics is not what a fold needs, as far as can be read."""
-    source = found[topics.observations]
+    source = found[settings.input.topic]
     for topic in found.values():
-        yield from doubts_of(topic, source, topics, LETTER_BYTES if topic.name == topics.dead_letters else 0)
+        largest = LETTER_BYTES if topic.name == settings.output.dead_letters else 0
+        yield from doubts_of(topic, source, settings, largest)
     with suppress(TransportError):
         if doubt := keyless(source, newest_records(reader, source)):
             yield doubt
 
 
-def doubts_of(topic: TopicSpec, source: TopicSpec, topics: Topics, largest: int) -> Iterator[Doubt]:
+def doubts_of(topic: TopicSpec, source: TopicSpec, settings: Settings, largest: int) -> Iterator[Doubt]:
     """Yield what of one topic is not what a fold needs; a record for it may have ``largest`` bytes (0: not known)."""
-    if doubt := compaction(topic, keyless=topic.name == topics.dead_letters):
+    if doubt := compaction(topic, settings):
         yield doubt
-    if topic.name != source.name and (doubt := refusing(topic, source)):
+    if topic.name != source.name and (doubt := refusing(topic, source, settings)):
         yield doubt
-    if doubt := too_small(topic, largest):
+    if doubt := too_small(topic, largest, settings):
         yield doubt
-    if topic.name == topics.journal and (doubt := forgetting(topic)):
+    if topic.name == settings.output.journal and (doubt := forgetting(topic, settings)):
         yield doubt
+
+
+def admin_tool(name: str, settings: Settings) -> str:
+    """The beginning of a command with one of Kafka's own tools, as an administrator runs it on the service's broker."""
+    secured = settings.kafka.security.protocol != "PLAINTEXT"
+    return f"{name} --bootstrap-server {settings.kafka.bootstrap_servers}" + (
+        " --command-config admin.properties" * secured
+    )
+
+
+def alteration(topic: TopicSpec, config: Mapping[str, object], settings: Settings) -> str:
+    """The command that changes the configuration of a topic."""
+    wanted = ",".join(f"{name}={value}" for name, value in config.items())
+    return f"{admin_tool('kafka-configs.sh', settings)} --alter --topic {topic.name} --add-config {wanted}"
 
 
 def newest_records(reader: Reader, source: TopicSpec) -> Mapping[Partition, Batch]:
@@ -107,21 +122,20 @@ def keyless(source: TopicSpec, newest: Mapping[Partition, Batch]) -> Doubt | Non
     )
 
 
-def forgetting(journal: TopicSpec) -> Doubt | None:
+def forgetting(journal: TopicSpec, settings: Settings) -> Doubt | None:
     """Return a doubt when the broker deletes old entries of the journal: nothing else says where state began."""
     limits = {name: journal.config.get(name, kept) for name, kept in JOURNAL_CONFIG.items()}
     if limits == JOURNAL_CONFIG:
         return None
     named = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit != JOURNAL_CONFIG[name])
-    config = ",".join(f"{name}={kept}" for name, kept in JOURNAL_CONFIG.items())
     return Doubt(
         f"topic {journal.name} (output.journal) has {named}: Kafka deletes its old entries, and a start does not know"
         " without them where the state began",
-        f"kafka-configs.sh --alter --topic {journal.name} --add-config {config}",
+        alteration(journal, JOURNAL_CONFIG, settings),
     )
 
 
-def refusing(output: TopicSpec, source: TopicSpec) -> Doubt | None:
+def refusing(output: TopicSpec, source: TopicSpec, settings: Settings) -> Doubt | None:
     """Return a doubt when an output may refuse the timestamp of a record that the input holds: its answer has the same.
 
     A record waits while no worker runs, so any limit to its age is one too many.
@@ -140,35 +154,35 @@ def refusing(output: TopicSpec, source: TopicSpec) -> Doubt | None:
     if not small:
         return None
     named = ", ".join(f"{name} {limit}" for name, limit in small.items())
-    config = ",".join(f"{name}={FOREVER}" for name in small)
     return Doubt(
         f"topic {output.name} has {named}: it refuses the answer to a record of {source.name} whose Kafka timestamp"
         " lies beyond that when it is answered, which stops its partition",
-        f"kafka-configs.sh --alter --topic {output.name} --add-config {config}",
+        alteration(output, dict.fromkeys(small, FOREVER), settings),
     )
 
 
-def too_small(output: TopicSpec, needed: int) -> Doubt | None:
+def too_small(output: TopicSpec, needed: int, settings: Settings) -> Doubt | None:
     """Return a doubt when an output may refuse a record of ``needed`` bytes."""
     if int(output.config.get(LARGEST_BYTES, needed)) >= needed:
         return None
     return Doubt(
         f"topic {output.name} has {LARGEST_BYTES} {output.config[LARGEST_BYTES]}, and a record for it may have up to"
         f" {needed} bytes: one that it refuses stops its partition",
-        f"kafka-configs.sh --alter --topic {output.name} --add-config {LARGEST_BYTES}={needed}",
+        alteration(output, {LARGEST_BYTES: needed}, settings),
     )
 
 
-def compaction(topic: TopicSpec, *, keyless: bool = False) -> Doubt | None:
+def compaction(topic: TopicSpec, settings: Settings) -> Doubt | None:
     """Return a doubt when the broker deletes all but the newest record of a key.
 
-    ``keyless`` says that the topic also gets records without a key, which such a topic refuses.
+    The dead letters also get records without a key, which such a topic refuses.
     """
+    keyless = topic.name == settings.output.dead_letters
     if "compact" not in (policy := topic.config.get("cleanup.policy", "delete")):
         return None
     return Doubt(
         f"topic {topic.name} has cleanup.policy {policy}: Kafka deletes all but the newest record of each key, but"
         " state is made of all records, and so are the proofs of streamcast verify"
         + ("; it refuses records without a key, and an unreadable record that has none stops its partition" * keyless),
-        f"kafka-configs.sh --alter --topic {topic.name} --add-config cleanup.policy=delete",
+        alteration(topic, {"cleanup.policy": "delete"}, settings),
     )

@@ -14,6 +14,7 @@ from streamcast.app.commands.deployment.topics import (
     ANY_TIME,
     JOURNAL_CONFIG,
     LETTER_BYTES,
+    alteration,
     doubts_of,
     keyless,
     newest_records,
@@ -79,8 +80,8 @@ def _topic(setup: Setup, topic: TopicSpec, source: TopicSpec, remark: str, say: 
         f"topic {topic.name}: {topic.partitions} partitions{remark}",
         f"give it {source.partitions}, like {source.name}: a forecast goes to the partition of its record",
     )
-    _strength(topic, source, say)
-    for doubt in doubts_of(topic, source, topics_of(setup.settings), _largest(setup, topic.name)):
+    _strength(topic, source, setup.settings, say)
+    for doubt in doubts_of(topic, source, setup.settings, _largest(setup, topic.name)):
         say.warn(*doubt)
     return good
 
@@ -129,7 +130,7 @@ def _newest_records(setup: Setup, reader: Reader, source: TopicSpec, say: Say) -
     return True
 
 
-def _strength(topic: TopicSpec, source: TopicSpec, say: Say) -> None:
+def _strength(topic: TopicSpec, source: TopicSpec, settings: Settings, say: Say) -> None:
     """Warn when a topic survives the loss of fewer brokers than the input does."""
     if topic.replication < source.replication:
         say.warn(
@@ -141,7 +142,7 @@ def _strength(topic: TopicSpec, source: TopicSpec, say: Say) -> None:
         say.warn(
             f"topic {topic.name} has {IN_SYNC} {_in_sync(topic)}, {source.name} has {_in_sync(source)}: answers may be"
             " acknowledged by fewer brokers than their records",
-            f"kafka-configs.sh --alter --topic {topic.name} --add-config {IN_SYNC}={_in_sync(source)}",
+            alteration(topic, {IN_SYNC: _in_sync(source)}, settings),
         )
 
 
