@@ -419,7 +419,8 @@ def _reason(failed: Any, futures: Sequence[Any], deadline: float) -> Exception:
                 break
     if not isinstance(error, RULES):
         return error
-    return RecordRefused(failed._produce_future.topic_partition.topic, error)  # noqa: SLF001
+    said = error if any(error.args) else f"{type(error).__name__}: {error.description}"
+    return RecordRefused(failed._produce_future.topic_partition.topic, said)  # noqa: SLF001
 
 
 def _position(consumer: KafkaConsumer, name: TopicPartition) -> int:
