@@ -194,6 +194,7 @@ class Committing(ABC, Generic[P]):
                 raise refused from failure
             if isinstance(failure, RecordRefused):
                 self._abort()
+                self._commit_acknowledged()
                 raise
             self._drop_producer()
             with suppress(BrokerUnavailable):  # then nobody knows, and ``settle`` asks again
@@ -209,6 +210,15 @@ class Committing(ABC, Generic[P]):
             with suppress(*self.IN_DOUBT):
                 self._within(time.monotonic() + ABORT_SECONDS, lambda: self._abort_transaction(producer))
         self._drop_producer()
+
+    def _commit_acknowledged(self) -> None:
+        """At least once, commit the positions of earlier commits whose answers are acknowledged.
+
+        Otherwise ``settle`` forgets them: their records would be replayed and answered again.
+        """
+        if acknowledged := self._membership.pending.acknowledged:
+            with suppress(TransportError):  # then ``settle`` says where the group is
+                self._begin_plainly(acknowledged)
 
     def _drop_producer(self) -> None:
         """Go on without the producer, and without a call of it that has not ended."""

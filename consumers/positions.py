@@ -62,6 +62,11 @@ class PendingPositions:
                 self._pending, self.in_flight = self.in_flight, {}
                 raise
 
+    @property
+    def acknowledged(self) -> Positions:
+        """The positions that may be committed now, or are on their way."""
+        return self.in_flight | self._pending
+
     def answered(self, refused: Exception | None) -> None:
         """Note that the commit in flight has succeeded, or was refused."""
         in_flight, self.in_flight = self.in_flight, {}
@@ -75,7 +80,7 @@ class PendingPositions:
 
     def give_up(self, partitions: Sequence[Partition]) -> Positions:
         """Forget these partitions; returns their positions that were pending or in flight."""
-        left = self.in_flight | self._pending
+        left = self.acknowledged
         for partition in partitions:
             self.held.pop(partition, None)
             self.in_flight.pop(partition, None)

@@ -16,6 +16,7 @@ from streamcast.consumers.transport import (
     Outgoing,
     Partition,
     Positions,
+    RecordRefused,
     Transport,
 )
 from tests.consumers.world import (
@@ -189,6 +190,21 @@ def test_at_least_once_nothing_is_sent_after_what_comes_first_and_fails(world: W
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([replace(numbered(missing, 0, 1), first=True), numbered(sink, 0, 10)], after)
     assert len(values(everything(world.reader(), sink, 10))) == 10
+
+
+@pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
+def test_at_least_once_a_refused_answer_leaves_the_positions_of_those_before_it(world: World) -> None:
+    source, sink = world.topic(), world.topic(1, **{"max.message.bytes": "3000"})
+    world.admin.commit([numbered(source, 0, 30)], {})
+    transport = world.connect(at_least_once=True)
+    join(transport, source)
+    *earlier, last = [positions(take(transport, 10, max_records=10)) for _ in range(3)]
+    for after in earlier:
+        transport.commit([numbered(sink, 0, 10)], after)
+    large = replace(numbered(sink, 0, 1), values=[b"b" * 5_000])
+    with pytest.raises(RecordRefused):
+        transport.commit([large], last)
+    assert settled(transport) == earlier[-1]
 
 
 @pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)

@@ -193,8 +193,9 @@ def make_alias(folder: Path, reference: str, alias: str, console: Console) -> in
     """Point an alias to a version; raises ModelError for one that no service could read, such as a half copied one."""
     load_model(folder, reference)
     version = promote(folder, reference, alias)
+    name = reference.partition("@")[0]
     console.print(
-        f"{alias} is now {reference.partition('@')[0]}@{version}; a running service uses it after its next start"
+        f"{alias} is now {name}@{version}; a service whose lanes name {name}@{alias} uses it after its next start"
     )
     return 0
 
