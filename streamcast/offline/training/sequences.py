@@ -152,12 +152,7 @@ _BY_BAR = ("cutoff", "observed", "filled", "last", "scale", "warm", "mean", "lev
 
 
 def sequences(history: History, spec: ModelSpec) -> Sequences:
-    """Walk a history up to its last target through the kernel once and keep its output.
-
-    Raises HistoryError when the columns differ.
-    """
-    if not spec.known_columns:
-        history = history.observed()
+    """Walk a history through the kernel once and keep its output; raises HistoryError when the columns differ."""
     kept: list[_Kept] = []
     total, scale = 0, TargetScale(spec)
     with stage("filling the windows") as at:

@@ -24,9 +24,12 @@ MOST_EVALUATED = 20_000
 def parts(seen: Sequences, validation: float) -> tuple[Ints, Ints]:
     """Return the positions to train on and to validate on; no training outcome lies in the validation's time.
 
-    Raises HistoryError when there is nothing to train on.
+    Bars after the last target are in neither, since nothing follows them.  Raises HistoryError when there is nothing to
+    train on.
     """
+    last = seen.cutoff_K[~np.isnan(seen.observed_K)].max(initial=np.iinfo(np.int64).min)
     answered = seen.answered()
+    answered = answered[seen.cutoff_K[answered] <= last]
     if len(answered) == 0:
         raise HistoryError(
             f"no series has more than {seen.spec.warm_up} bars, the model's warm-up, so there is nothing to train on;"

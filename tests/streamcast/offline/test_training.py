@@ -611,14 +611,16 @@ def descend(objective: Objective, network: Network) -> None:
         optimizer.step()
 
 
-def test_rows_after_the_last_target_change_no_weight_and_no_loss() -> None:
+def test_rows_after_the_last_target_change_weights_and_losses_by_rounding_alone() -> None:
     """They were part of the validation: an epoch was chosen by what was left of it, or by nothing."""
     rows = pd.DataFrame({"unique_id": "a", "ds": START + HOUR * np.arange(400), "y": np.sin(np.arange(400) / 4)})
     ended = pd.concat([rows, rows.assign(ds=rows["ds"] + 400 * HOUR, y=np.nan)])
     history, longer = (read(frame, freq="1h") for frame in (rows, ended))
     spec = default_spec(history, 4, SMALL)
     one, other = (fit(each, spec, replace(QUICK, epochs=1), beside_zero=False) for each in (history, longer))
-    assert one.facts["validation_loss"] == other.facts["validation_loss"]
+    assert one.facts["validation_loss"] == pytest.approx(other.facts["validation_loss"], rel=1e-5)
+    assert one.facts["bars_trained"] == other.facts["bars_trained"]
     weights = other.network.state_dict()
-    assert all(torch.equal(values, weights[name]) for name, values in one.network.state_dict().items())
-    assert held_out_loss(one.network, history, spec) == held_out_loss(one.network, longer, spec)
+    assert all(torch.allclose(values, weights[name], atol=1e-4) for name, values in one.network.state_dict().items())
+    losses = [held_out_loss(one.network, each, spec) for each in (history, longer)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
