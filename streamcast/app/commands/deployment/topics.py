@@ -87,18 +87,14 @@ def doubts_of(topic: TopicSpec, source: TopicSpec, settings: Settings, largest: 
         yield doubt
 
 
-def admin_tool(name: str, settings: Settings) -> str:
-    """The beginning of a command with one of Kafka's own tools, as an administrator runs it on the service's broker."""
-    secured = settings.kafka.security.protocol != "PLAINTEXT"
-    return f"{name} --bootstrap-server {settings.kafka.bootstrap_servers}" + (
-        " --command-config admin.properties" * secured
-    )
-
-
 def alteration(topic: TopicSpec, config: Mapping[str, object], settings: Settings) -> str:
-    """The command that changes the configuration of a topic."""
+    """The command with which an administrator changes the configuration of a topic on the service's broker."""
     wanted = ",".join(f"{name}={value}" for name, value in config.items())
-    return f"{admin_tool('kafka-configs.sh', settings)} --alter --topic {topic.name} --add-config {wanted}"
+    login = "" if settings.kafka.security.protocol == "PLAINTEXT" else " --command-config admin.properties"
+    return (
+        f"kafka-configs.sh --bootstrap-server {settings.kafka.bootstrap_servers}{login} --alter --topic {topic.name}"
+        f" --add-config {wanted}"
+    )
 
 
 def newest_records(reader: Reader, source: TopicSpec) -> Mapping[Partition, Batch]:
