@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -37,6 +38,8 @@ ABORT_SECONDS = 8.0
 SESSION_MS = 15_000
 LARGEST_ANSWER = 10 << 20
 """Bytes of a record that a client sends: more than any answer has.  Its topic says whether it may be so large."""
+LATE_SECONDS = 60.0
+"""How long after a producer was dropped a request of it may still reach the broker."""
 SLACK_SECONDS = 3.0
 """After a session's timeout, until the group has dropped its member."""
 
@@ -84,6 +87,8 @@ class Committing(ABC, Generic[P]):
         self._topics: Sequence[str] = ()
         self._listener: Listener | None = None
         self._producer: P | None = None
+        self._late_until = -math.inf
+        """Until when a request of an earlier producer may still arrive."""
         self._background = Background()
         self._membership = Membership(self._ask)
 
@@ -105,8 +110,7 @@ class Committing(ABC, Generic[P]):
                 raise TransportError(f"this member no longer holds all of {', '.join(map(str, sorted(positions)))}")
             producer = self._producer = self._producer or self._new_producer()
             if self._exactly_once:
-                self._commit_transaction(producer, answers, positions, deadline)
-                self._guard_next(producer)
+                self._transact(producer, answers, positions, deadline)
             else:
                 self._commit_plainly(producer, answers, positions, deadline)
             self._connection.passed("committed")
@@ -124,8 +128,7 @@ class Committing(ABC, Generic[P]):
         try:
             with self._committing(nothing, positions):
                 producer = self._producer = self._producer or self._new_producer()
-                self._commit_transaction(producer, nothing, positions, deadline)
-                self._guard_next(producer)
+                self._transact(producer, nothing, positions, deadline)
         except InDoubt as doubt:
             raise BrokerUnavailable.refused_first(positions, doubt.__cause__) from doubt
 
@@ -225,8 +228,32 @@ class Committing(ABC, Generic[P]):
         producer, self._producer = self._producer, None
         if producer is not None:
             self._abandon(producer)
+            self._late_until = time.monotonic() + LATE_SECONDS
             self._background.end()
             self._background = Background()
+
+    def _transact(self, producer: P, answers: Answers, positions: Positions, deadline: float) -> None:
+        """Commit a transaction that no request of an earlier one spoils, and protect the next one from its own."""
+        self._commit_transaction(producer, answers, positions, deadline)
+        if time.monotonic() < self._late_until:
+            self._commit_forgotten(producer, positions, deadline)
+        self._guard_next(producer)
+
+    def _commit_forgotten(self, producer: P, positions: Positions, deadline: float) -> None:
+        """Commit those positions of the transaction that just ended again which the group does not have.
+
+        A broker before Kafka 4.0 refuses late positions of a lower epoch, and forgets with them those of the open
+        transaction for the same partitions (its log keeps them).  Raises TimeoutError at the deadline.
+        """
+        while forgotten := self._forgotten(positions):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the group does not have the positions of {', '.join(map(str, sorted(forgotten)))}")
+            log.warning("The broker forgot the positions of %d partitions: they are committed again", len(forgotten))
+            self._commit_transaction(producer, Answers([]), forgotten, deadline)
+
+    def _forgotten(self, positions: Positions) -> Positions:
+        had = self.committed(list(positions))
+        return {partition: offset for partition, offset in positions.items() if had.get(partition, -1) < offset}
 
     def _guard_next(self, producer: P) -> None:
         """Drop the producer if a connection of it was lost: the next one has a higher epoch.

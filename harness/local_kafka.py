@@ -24,9 +24,12 @@ from typing import Self
 
 from harness.frozen import stands_still
 
-VERSION = "4.1.0"
+VERSION = os.environ.get("STREAMCAST_TEST_KAFKA") or "4.1.0"
+"""The version that tests and benchmarks start, unless they name another one."""
 OLDER = "4.0.0"
 """The version before, from which a cluster is upgraded."""
+OLD_COORDINATOR = "3.9.1"
+"""The last version in which a group's coordinator is the former one."""
 START_SECONDS = 150.0
 STOP_SECONDS = 15.0
 FETCH_SECONDS = 300.0
@@ -49,6 +52,11 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   </dependencies>
 </project>
 """
+
+
+def is_since(major: int, minor: int) -> bool:
+    """Whether ``VERSION`` is this version or a later one."""
+    return tuple(map(int, VERSION.split(".")[:2])) >= (major, minor)
 
 
 class BrokerError(Exception):

@@ -332,8 +332,8 @@ class KafkaReader(Reading[KafkaConsumer]):
 
 
 def _identity(topic: Mapping[str, Any]) -> str:
-    """A topic's identity, from its metadata."""
-    return topic_id(UUID(topic["topic_id"] or "0" * 32))
+    """A topic's identity, from its metadata; brokers before Kafka 2.8 give none."""
+    return topic_id(UUID(topic.get("topic_id") or "0" * 32))
 
 
 def columns(partition: Partition, records: Sequence[Any], position: int) -> Batch:

@@ -22,6 +22,7 @@ from streamcast.consumers.transport import (
 from tests.consumers.world import (
     IMPATIENT,
     KAFKA_CLIENTS,
+    OLDEST,
     POLLS,
     STALLING,
     Heard,
@@ -210,7 +211,7 @@ def test_at_least_once_a_refused_answer_leaves_the_positions_of_those_before_it(
 @pytest.mark.parametrize("world", KAFKA_CLIENTS, indirect=True)
 @pytest.mark.parametrize(
     "rule",
-    [{"max.message.bytes": "3000"}, {"message.timestamp.before.max.ms": "3600000"}, {"cleanup.policy": "compact"}],
+    [{"max.message.bytes": "3000"}, {OLDEST: "3600000"}, {"cleanup.policy": "compact"}],
     ids=["size", "time", "key"],
 )
 def test_at_least_once_no_answer_passes_one_that_its_topic_refuses(world: World, rule: dict[str, str]) -> None:

@@ -35,6 +35,7 @@ from tests.consumers.world import (
     CLIENTS,
     IMPATIENT,
     KAFKA_CLIENTS,
+    OLDEST,
     Changed,
     Heard,
     World,
@@ -303,7 +304,7 @@ def test_an_answer_may_be_as_large_as_its_topic_takes(world: World, guarantee: s
 @pytest.mark.parametrize("guarantee", ["exactly-once", "at-least-once"])
 @pytest.mark.parametrize(
     "rule",
-    [{"max.message.bytes": "100"}, {"message.timestamp.before.max.ms": "3600000"}, {"cleanup.policy": "compact"}],
+    [{"max.message.bytes": "100"}, {OLDEST: "3600000"}, {"cleanup.policy": "compact"}],
     ids=["size", "time", "key"],
 )
 def test_a_topic_that_refuses_a_record_is_named_and_the_record_is_answered_when_it_does_not(

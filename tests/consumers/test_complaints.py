@@ -13,6 +13,7 @@ from streamcast.consumers.kafka_python.complaints import Condensed, condense
 from streamcast.consumers.librdkafka import complaints
 from streamcast.consumers.librdkafka.connections import Connections
 from streamcast.consumers.librdkafka.reader import LibrdReader
+from streamcast.consumers.librdkafka.transport import IN_ORDER
 from streamcast.consumers.transport import Connection
 
 
@@ -72,6 +73,18 @@ def test_a_reader_of_librdkafka_condenses_its_log_once() -> None:
     for _ in range(2):
         LibrdReader(Connection("127.0.0.1:1", "group"))
     assert [type(each) for each in complaints.log.filters].count(complaints.Condensed) == 1
+
+
+def test_librdkafka_does_not_warn_of_an_option_that_we_chose(caplog: pytest.LogCaptureFixture) -> None:
+    complaints.condense()
+    connections = Connections(complaints.log)
+    (closed,) = free_ports(1)
+    options = {"bootstrap.servers": f"127.0.0.1:{closed}", "enable.idempotence": True, **IN_ORDER}
+    with caplog.at_level(logging.INFO, "librdkafka"):
+        producer = Producer({**options, **connections.settings})
+        while "Connection refused" not in caplog.text:
+            producer.poll(0.1)
+    assert "gapless" not in caplog.text
 
 
 def test_a_connection_of_librdkafka_that_was_never_made_is_not_a_lost_one(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import pytest
 
-from harness.local_kafka import LocalKafka, available
+from harness.local_kafka import OLD_COORDINATOR, VERSION, LocalKafka, available
 from harness.proxy import KafkaProxy, Request
 from streamcast.consumers import committing
 from streamcast.consumers.kafka_python.transport import KafkaTransport
@@ -81,9 +81,9 @@ def proxy() -> Iterator[KafkaProxy]:
         yield proxy
 
 
-@pytest.fixture(scope="module")
-def behind(proxy: KafkaProxy) -> Iterator[str]:
-    with LocalKafka(advertised_port=proxy.port) as kafka:
+@pytest.fixture(scope="module", params=[VERSION, OLD_COORDINATOR])
+def behind(request: pytest.FixtureRequest, proxy: KafkaProxy) -> Iterator[str]:
+    with LocalKafka(advertised_port=proxy.port, version=request.param) as kafka:
         proxy.target_port = kafka.port
         yield kafka.bootstrap_servers
 

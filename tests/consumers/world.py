@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from harness.local_kafka import is_since
 from streamcast.consumers.memory.transport import MemoryTransport
 from streamcast.consumers.transport import (
     Batch,
@@ -50,6 +51,9 @@ IMPATIENT: dict[str, dict[str, object]] = {
     "librdkafka": {"delivery.timeout.ms": 3000, "socket.timeout.ms": 2000},
 }
 """Deadlines of a client that are shorter than the broker's outages."""
+
+OLDEST = f"message.timestamp.{'before' if is_since(3, 6) else 'difference'}.max.ms"
+"""The setting of a topic that refuses old records."""
 
 
 @dataclass

@@ -259,6 +259,7 @@ def test_a_topic_that_is_compacted_is_a_warning(
 
 FOREVER = "9223372036854775807"
 BEFORE, AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
+BOTH = "message.timestamp.difference.max.ms"
 
 
 def test_created_topics_hold_answers_with_any_timestamp_where_the_broker_knows_such_limits(
@@ -281,6 +282,7 @@ def test_created_topics_hold_answers_with_any_timestamp_where_the_broker_knows_s
     ("topic", "config", "told", "remedy"),
     [
         ("forecasts", {BEFORE: "3600000", AFTER: FOREVER}, f"has {BEFORE} 3600000: it refuses", f"{BEFORE}={FOREVER}"),
+        ("forecasts", {BOTH: "3600000"}, f"has {BOTH} 3600000: it refuses", f"{BOTH}={FOREVER}"),
         ("dead-letters", {AFTER: "3600000"}, f"has {AFTER} 3600000: it refuses", f"{AFTER}={FOREVER}"),
         (
             "dead-letters",

@@ -31,6 +31,8 @@ JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 FOREVER = str(2**63 - 1)
 BEFORE, AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
 """How much older or newer than now the timestamp of a record may be; brokers before Kafka 3.6 do not know them."""
+DIFFERENCE = "message.timestamp.difference.max.ms"
+"""Both, in brokers before Kafka 4.0."""
 ANY_TIME = {BEFORE: FOREVER, AFTER: FOREVER}
 """An answer has the Kafka timestamp of its record, whatever that is."""
 LARGEST_BYTES = "max.message.bytes"
@@ -139,6 +141,7 @@ def refusing(output: TopicSpec, source: TopicSpec, settings: Settings) -> Doubt 
     if APPEND_TIME in output.config.items():
         return None
     limits = {
+        DIFFERENCE: FOREVER,
         BEFORE: FOREVER,
         AFTER: "0" if APPEND_TIME in source.config.items() else source.config.get(AFTER, FOREVER),
     }
