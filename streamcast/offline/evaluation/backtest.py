@@ -280,7 +280,8 @@ def backtest(
     for part, (start, stop) in enumerate(pairwise([*starts, end])):
         last = part == len(starts) - 1
         if refit is not None and part:
-            model = replace(refit.train(history.between(int(history.ts_N[0]), start)), name=model.name)
+            with stage(f"training again, {part} of {len(starts) - 1}"):
+                model = replace(refit.train(history.between(int(history.ts_N[0]), start)), name=model.name)
         tail = (2 * spec.horizon + 2) * spec.series.freq + spec.series.grace
         rows = history if last else history.between(int(history.ts_N[0]), stop + tail)
         engine, done = Engine(spec, model.network, max(len(history.keys), 1)), 0

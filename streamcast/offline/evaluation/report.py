@@ -189,7 +189,7 @@ class BacktestReport:
         if 2 * decide > series:
             return said
         few = f"{decide} of {series} series {'have' if decide > 1 else 'has'}"
-        return f"{said}; {few} {MOST_OF_ALL:.0%} of the error over all series"
+        return f"{said}; {few} at least {MOST_OF_ALL:.0%} of the error over all series"
 
     def verdict(self) -> list[str]:
         """Return a sentence for every baseline and measure that beats the model, over all steps or at some of them.

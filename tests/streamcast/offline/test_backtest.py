@@ -30,6 +30,7 @@ from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.records import records
 from streamcast.spec.folders import Model, new_network
+from streamcast.stages import heard
 from streamcast.topics.observations import Decoder, Observations
 
 HORIZON = 6
@@ -452,10 +453,13 @@ def test_a_refitted_model_answers_only_what_came_after_its_training(history: His
         return model_of(history, highway=float(len(trained)))
 
     starts = [START + hour * HOUR for hour in (300, 340, 380, 400)]
-    rolling = backtest(
-        model_of(history), history, starts[0], baselines=BASELINES, keep=None, refit=Refit(train, 40 * HOUR)
-    )
+    said: list[str] = []
+    with heard(lambda now: said.append(now.what) if now else None):
+        rolling = backtest(
+            model_of(history), history, starts[0], baselines=BASELINES, keep=None, refit=Refit(train, 40 * HOUR)
+        )
     assert len(trained) == 2
+    assert [what for what in said if "training" in what] == ["training again, 1 of 2", "training again, 2 of 2"]
     assert rolling.verdict()[-1] == "gru was trained again 2 times within the test, each time on all rows before"
     assert all(last < start for last, start in zip(trained, starts[1:3], strict=True))
     joined = rolling.frame().sort_values(["unique_id", "cutoff", "ds"]).reset_index(drop=True)

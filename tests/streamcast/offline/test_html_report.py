@@ -216,10 +216,7 @@ def test_an_interval_holds_the_ratio_and_grows_with_the_noise() -> None:
     assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
     assert np.isnan(relative_error(np.ones(2), np.ones(2)).low)
     assert np.isnan(relative_error(np.ones(9), np.zeros(9)).value)
-    assert np.isnan(relative_error(np.ones(30), np.ones(30), ahead=11).low), "three times 11 is more than 30"
-    draws = [random.gamma(2, 1, (2, 140)) for _ in range(60)]
-    truth = [relative_error(part, whole, seed=seed) for seed, (part, whole) in enumerate(draws)]
-    assert 0.75 < np.mean([ratio.low < 1 < ratio.high for ratio in truth]) <= 1
+    assert np.isnan(relative_error(np.ones(30), np.ones(30), ahead=8).low), "four times 8 is more than 30"
 
 
 def test_the_drawn_forecasts_follow_one_another_and_are_few_where_series_are_many() -> None:
@@ -248,7 +245,7 @@ def test_bars_of_months_are_counted_by_bar_and_their_coverage_by_year() -> None:
     assert "The mean absolute error by bar of the forecast" in page
     assert "by year (in UTC) of the forecast" in page
     assert "Years with fewer than 100 outcomes are left out" in page
-    assert "pieces of 16 bars were drawn" in page
+    assert "with 90% confidence between" in page
     assert "week" not in page
     few, _ = reported(pd.DataFrame({"ds": months, "y": y}), "zero", 12, months[195])
     assert "keep its promise" not in few
@@ -265,15 +262,22 @@ def reported(frame: pd.DataFrame, network: str, horizon: int, begins: pd.Timesta
     return html.unescape(page[page.index("</script></head>") :]), report
 
 
-@pytest.mark.parametrize("ahead", [1, 24])
-def test_an_interval_holds_the_ratio_where_forecasts_of_many_days_have_outcomes_in_common(ahead: int) -> None:
-    """Days were drawn by the week, whatever the horizon: with one of 24 days, 53 % of intervals held the ratio."""
+@pytest.mark.parametrize(("days", "ahead"), [(8, 1), (140, 1), (28, 7), (96, 24), (200, 24), (150, 30)])
+@pytest.mark.parametrize("alike", [0.0, 0.5])
+def test_intervals_of_90_percent_hold_the_ratio_so_often(days: int, ahead: int, alike: float) -> None:
+    """Pieces of the test were drawn: with forecasts of 24 days, 58 to 79 % of the intervals held the ratio.
+
+    Forecasts of neighbouring days have outcomes in common, and errors of neighbouring days may be alike.
+    """
     random, held = np.random.default_rng(2), []
-    for seed in range(120):
-        part_D, whole_D = (np.convolve(random.gamma(2, 1, 200 + ahead - 1), np.ones(ahead), "valid") for _ in range(2))
-        ratio = relative_error(part_D, whole_D, ahead=ahead, seed=seed)
+    for _ in range(400):
+        noise = random.normal(size=(2, days + ahead + 20))
+        for day in range(1, noise.shape[1]):
+            noise[:, day] = alike * noise[:, day - 1] + np.sqrt(1 - alike**2) * noise[:, day]
+        part_D, whole_D = (np.convolve(np.exp(0.7 * each[21:]), np.ones(ahead), "valid") for each in noise)
+        ratio = relative_error(part_D, whole_D, ahead=ahead)
         held.append(ratio.low < 1 < ratio.high)
-    assert 0.68 < np.mean(held) <= 1
+    assert 0.8 < np.mean(held) < 0.96
 
 
 def test_a_test_of_a_day_and_a_half_is_not_praised_and_has_no_bar_for_a_month() -> None:
@@ -285,7 +289,7 @@ def test_a_test_of_a_day_and_a_half_is_not_praised_and_has_no_bar_for_a_month() 
     assert headline[1] == "neutral"
     assert headline[2].endswith(", in a test that is too short to say how sure that is.")
     assert "keep its promise" not in page
-    assert "with 90% confidence: pieces" not in page
+    assert "with 90% confidence" not in page
 
 
 def test_a_few_large_series_do_not_speak_for_all() -> None:
@@ -298,7 +302,7 @@ def test_a_few_large_series_do_not_speak_for_all() -> None:
         "seasonal naive": replace(naive, absolute_KH=naive.absolute_KH * large),
     }
     found = replace(found, tallies={**found.tallies, **unequal})
-    assert "it is worse on 1 of 2; 1 of 2 series has 90% of the error over all series" in found.evenly()
+    assert "it is worse on 1 of 2; 1 of 2 series has at least 90% of the error over all series" in found.evenly()
     page = html.unescape(write(found, facts()))
     assert "where every series counts the same." in page
     assert found.evenly() in page

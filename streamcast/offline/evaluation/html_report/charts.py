@@ -25,6 +25,8 @@ from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.timestamps import in_zone
 
 MODEL_COLOUR, NAIVE_COLOUR, OTHER_COLOUR, OUTCOME_COLOUR = "#1f6feb", "#d97706", "#9aa4b2", "#111827"
+NEAR = 0.05
+"""How far a share of outcomes may be from the promised one for its bar to be blue."""
 LONGEST_NAME = 60
 """Characters of a series' name in the menu."""
 LEGEND = 36
@@ -129,7 +131,7 @@ def coverage(report: BacktestReport, facts: Facts) -> go.Figure:
     rule = rule_of_coverage(report)
     found = enough(report, rule)
     share, name = found["covered"] / found["count"], "%b %Y" if rule == "MS" else "year %Y"
-    colours = [MODEL_COLOUR if abs(value - facts.nominal) <= 0.05 else NAIVE_COLOUR for value in share]
+    colours = [MODEL_COLOUR if abs(value - facts.nominal) <= NEAR else NAIVE_COLOUR for value in share]
     figure = go.Figure()
     figure.add_bar(
         x=[f"{start:{name}}" for start in found.index], y=share, marker={"color": colours}, showlegend=False,

@@ -63,8 +63,8 @@ def ranking_of(report: BacktestReport) -> list[tuple[str, Ratio]]:
 
 
 def periods_ahead(report: BacktestReport) -> int:
-    """Return how many periods the forecasts of one reach."""
-    return -(-report.scored_steps() // report.periods[report.model].bars)
+    """Return how many periods the forecasts of one reach, at least 1."""
+    return max(-(-report.scored_steps() // report.periods[report.model].bars), 1)
 
 
 def rule_over_time(facts: Facts) -> tuple[str | None, str]:

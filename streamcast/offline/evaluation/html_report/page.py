@@ -23,10 +23,9 @@ from streamcast.offline.evaluation.html_report.chosen import (
     rule_over_time,
 )
 from streamcast.offline.evaluation.html_report.facts import Facts, named, text
-from streamcast.offline.evaluation.intervals import block_length
+from streamcast.offline.evaluation.intervals import cosines
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.quality import sentence
-from streamcast.spec.durations import DAY_MS
 from streamcast.wording import counted
 
 MOST_ROWS = 200
@@ -151,6 +150,7 @@ def _promise(report: BacktestReport, facts: Facts) -> Iterator[str]:
         "Does the interval keep its promise?", charts.coverage(report, facts),
         f"The share of outcomes inside the interval, by {period} (in UTC) of the forecast. It should be near"
         f" {facts.nominal:.0%}: lower means that the interval is too narrow, higher that it is wider than needed."
+        f" Bars that are more than {100 * charts.NEAR:.0f} points away are orange."
         f" {period.capitalize()}s with fewer than {FEW_OUTCOMES} outcomes are left out{short}.",
     )  # fmt: skip
 
@@ -226,12 +226,10 @@ def _glossary(report: BacktestReport, facts: Facts) -> str:
         " outcomes. Below 1 is better than repeating what was. Where the cell to repeat is empty, an older value is"
         " repeated.",
     }
-    if block := block_length(len(report.periods[report.model].starts_D), periods_ahead(report)):
-        unit = "day" if facts.spec.series.freq <= DAY_MS else "bar"
+    if cosines(len(report.periods[report.model].starts_D), periods_ahead(report)):
         rows["Confidence"] = (
-            f"The lines of the ranking hold the relative error with {CONFIDENCE:.0%} confidence: pieces of"
-            f" {counted(block, unit)} were drawn again and again from the test, and the error was computed of each"
-            " draw."
+            f"The lines of the ranking are made to hold the relative error of other stretches like this one with"
+            f" {CONFIDENCE:.0%} confidence. Their length comes from the slow swings of the error within the test."
         )
     if facts.nominal:
         held = f"it should hold {facts.nominal:.0%} of the outcomes."
