@@ -128,7 +128,8 @@ def training_line(model: Model) -> str:
     if "highway_loss" in facts:
         began = f"{facts['highway_loss']:.4f} before training"
     else:
-        whole = f", {facts['whole_loss']:.4f} before compression" if "whole_loss" in facts else ""
+        loss = facts.get("loss_before_compression")
+        whole = "" if loss is None else f"; before compression {facts['whole']} had {loss:.4f}"
         began = f"{facts['initial_loss']:.4f} ({facts['from']}{whole})"
     went = f"the validation loss went from {began} to {facts['validation_loss']:.4f}"
     took = f"({facts['seconds']:.0f} s; {ENDED[facts['stopped']]})"

@@ -265,8 +265,10 @@ def compress(
         return math.nan if history is None else held_out_loss(network, history, model.spec)
 
     before, after = compression.compare(whole, small, loss)
-    facts = {name: value for name, value in model.facts.items() if name not in ("validation_loss", "quality")}
-    facts["compressed"] = f"{how} of {model.name}@{model.version}"
+    other = ("validation_loss", "quality", "loss_before_compression")
+    facts = {name: value for name, value in model.facts.items() if name not in other}
+    facts["whole"] = f"{model.name}@{model.version}"
+    facts["compressed"] = f"{how} of {facts['whole']}"
     if history is not None:
         facts |= {"whole_loss": before.loss, "validation_loss": after.loss}
     saved = save_model(folder, model.name, spec, small, facts)

@@ -58,7 +58,7 @@ def relative_error(part_D: Floats, whole_D: Floats, confidence: float = 0.9, *, 
     return Ratio(value, float(value * np.exp(-spread)), float(value * np.exp(spread)))
 
 
-def _student(level: float, freedom: int) -> float:
+def _student(level: float, freedom: float) -> float:
     """Return the quantile of Student's t by its expansion around the normal one: Abramowitz and Stegun 26.7.5."""
     z = NormalDist().inv_cdf(level)
     terms = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from streamcast.errors import HistoryError, ModelError
 from streamcast.models.spec import SpecError
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.fit import fit_again
+from streamcast.offline.training.fit import fit_again, held_out_loss
 from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.sequences import Ints
@@ -221,10 +222,18 @@ def test_a_model_is_trained_pruned_trained_on_and_imitated(data: Path, tmp_path:
     assert mended.spec == small.spec != whole.spec
     assert mended.facts["from"] == "wave@2"
     assert mended.facts["validation_loss"] < mended.facts["initial_loss"]
-    assert f"{mended.facts['whole_loss']:.4f} before compression" in said
+    past = read(pd.read_csv(data))
+    past = past.between(int(past.ts_N[0]), mended.facts["held_out_from"])
+    how = Options(epochs=3, rows=8, positions=64, updates=30)
+    loss = held_out_loss(whole.network, past, whole.spec, how)
+    assert loss != small.facts["whole_loss"], "compress validated on the whole file"
+    assert f"(wave@2; before compression wave@1 had {loss:.4f})" in " ".join(said.split())
     choice = ("--model", '{"kind": "gru", "hidden": 8, "layers": 1}', "--horizon", 4, "--epochs", 1)
     ran("train", data, "--name", "student", *choice, "--teacher", "wave@1", *common)
     assert load_model(models, "student").facts["teacher"] == "wave@1"
+    shutil.rmtree(models / "wave" / "1")
+    said = ran("train", data, "--from", "wave@2", "--epochs", 1, *common)
+    assert "before compression" not in said, "the whole model is gone, and cannot be measured"
 
 
 def test_a_model_keeps_how_its_file_was_read_and_later_commands_use_it(data: Path, tmp_path: Path) -> None:

@@ -21,13 +21,14 @@ from streamcast.app.options.groups import Columns, SpecOptions, TrainingOptions
 from streamcast.app.progress import progress_bar, stages_shown
 from streamcast.app.specs import faults_in_words, knows_ahead, require_networks, require_target
 from streamcast.app.trained import describe
+from streamcast.errors import ModelError
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, listed
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import least_bars
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
-from streamcast.offline.training.fit import fit
+from streamcast.offline.training.fit import fit, held_out_loss
 from streamcast.offline.training.options import Options
 from streamcast.service.lanes import rehearse
 from streamcast.spec.folders import Model, load_model, require_name
@@ -63,6 +64,7 @@ def train(
         say_choices(history, spec, wanted)
     else:
         spec = start.spec
+    before = before_compression(start, history, settings, folder)
     with progress_bar(console) as on_progress:
         model = fit(
             history,
@@ -78,13 +80,32 @@ def train(
             facts[part] = f"{other.name}@{other.version}"
     if start is not None:
         facts["from_last"] = start.trained_until
-        if "whole_loss" in start.facts:
-            facts["whole_loss"] = start.facts["whole_loss"]
+    if before is not None:
+        facts |= before
     saved = save_trained(folder, name or (start.name if start else "model"), model, facts)
     with stage("compiling what the service needs besides"), suppress(KeyboardInterrupt):
         rehearse(saved)  # compiles what serving needs besides, which the first start would wait for
     report_saved(saved, whole, data, folder, console)
     return 0
+
+
+def before_compression(
+    start: Model | None, history: History, settings: Options, folder: Path
+) -> dict[str, str | float] | None:
+    """Return the name of the model of which the one to go on from was made, and its loss where the training validates.
+
+    None where it was not made smaller, and where the whole model is no longer in the folder.
+    """
+    whole = None if start is None else start.facts.get("whole")
+    if whole is None:
+        return None
+    try:
+        model = load_model(folder, whole)
+        network = with_network(model.network, f"measure {whole}")
+    except (ModelError, SpecError):
+        return None
+    with stage(f"scoring {whole}, as it was before its compression"):
+        return {"whole": whole, "loss_before_compression": held_out_loss(network, history, model.spec, settings)}
 
 
 def held_out(history: History, share: float) -> tuple[History, int | None]:

@@ -57,6 +57,7 @@ class _Search:
     progress: Progress
     best: Model | None = None
     drawn: Mapping[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Train one candidate; return its validation loss, in units of the running normaliser."""
@@ -88,6 +89,7 @@ class _Search:
         if self.best is None or loss < self.best.facts["validation_loss"]:
             self.best, self.drawn = model, trial.params
         if model.facts["stopped"] == "interrupted":
+            self.interrupted = True
             trial.study.stop()
         return loss
 
@@ -155,6 +157,11 @@ def tune(
         console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
     console.print(ranking(study))
+    begun = f"{len(study.trials)} of {counted(options.trials, 'trial')}"
+    if search.interrupted:
+        console.print(f"Ctrl-C ended the search in trial {begun}: the best model so far is kept.", highlight=False)
+    elif failed is None and len(study.trials) < options.trials:
+        console.print(f"The time was up after {begun}: raise --max-seconds for more.", highlight=False)
     quality = compared_with_zero(search.best.facts["quality"], search.best.spec, history)
     facts = {
         **search.best.facts, "quality": quality, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
@@ -178,6 +185,7 @@ def _ended(study: optuna.Study, search: _Search) -> Exception | None:
     except KeyboardInterrupt:
         if search.best is None:
             raise
+        search.interrupted = True
     except Exception as error:
         if search.best is None:
             raise
