@@ -37,7 +37,7 @@ from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import quantile_columns
 from streamcast.offline.history.grid import refuse_longer_steps
-from streamcast.offline.history.polls import observed
+from streamcast.offline.history.polls import KnownInputs, columns
 from streamcast.offline.history.read import History, read
 from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.fit import fit, fit_again
@@ -47,7 +47,7 @@ from streamcast.offline.training.untrained import refuse_for_no_network
 from streamcast.spec.folders import VERSION, Model, read_folder, save_model
 from streamcast.spec.model_spec import Aggregate, ModelSpec, TransformName
 from streamcast.spec.zero import AS_NETWORK, has_no_network
-from streamcast.wording import span_name
+from streamcast.wording import counted, span_name
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -252,7 +252,7 @@ class Forecaster:
         steps, kept = self._steps(h), self._columns(level)
         frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
         history = self._history(frame, names)
-        self._warn_of_nothing_ahead(history)
+        self._warn_of_unknown_ahead(history, steps)
         live = Stream(self._unnamed)
         live.extend(history)
         if not (keys := live.series()):
@@ -305,18 +305,35 @@ class Forecaster:
         _warn_of_few(joined, history, spec, n_windows)
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
 
-    def _warn_of_nothing_ahead(self, history: History) -> None:
-        """Warn of inputs known ahead that no row after the last target of its series has."""
-        series, ahead_N = self.model.spec.series, ~observed(history)
-        known = [series.columns[place].name for place in self.model.spec.known_columns]
-        given_NC = ~np.isnan(history.values_NC[ahead_N])
-        if without := [name for name in known if not given_NC[:, history.columns.index(name)].any()]:
+    def _warn_of_unknown_ahead(self, history: History, steps: int) -> None:
+        """Warn of inputs known ahead that some of the bars to forecast do not have."""
+        spec = self.model.spec
+        series, targets_M = spec.series, np.flatnonzero(~np.isnan(history.values_NC[:, 0]))
+        if not spec.known_columns or not len(targets_M):
+            return
+        last_K = np.full(len(history.keys), -1)
+        last_K[history.series_N[targets_M]] = targets_M  # the last assignment counts
+        place_S = np.flatnonzero(last_K >= 0)
+        cutoff_S = series.grid.bar(history.ts_N[last_K[place_S]] - series.grace) - (series.mode == "ticks")
+        ahead_SIH = KnownInputs(history, spec, columns(history, series)).ahead(place_S, cutoff_S)[:, :, :steps]
+        given = {series.columns[c].name: ~np.isnan(ahead_SIH[:, i]) for i, c in enumerate(spec.known_columns)}
+        rows = f"without {series.target!r}"
+        if without := [name for name, given_SH in given.items() if not given_SH.any()]:
             names = ", ".join(map(repr, without))
             _warn(
                 f"no row after the last target has {names}, which the model knows ahead: forecasts are made without."
-                f" Add a row for each bar to forecast, with {names} and without {series.target!r}",
+                f" Add a row for each bar to forecast, with {names} and {rows}",
                 HistoryWarning,
             )
+        for name, given_SH in given.items():
+            if given_SH.any() and not given_SH.all():
+                lacks = history.keys[place_S[~given_SH.all(axis=1)][0]]
+                _warn(
+                    f"{name!r} is known ahead for {given_SH.sum():,} of the {counted(given_SH.size, 'bar')} to"
+                    f" forecast, and not for all of {lacks!r}: forecasts of the other bars are made without. Add a row"
+                    f" for each, with {name!r} and {rows}",
+                    HistoryWarning,
+                )
 
     def _warn_of_trained_bars(self, first_ms: int) -> None:
         """Warn where the model was trained on bars from the first that is forecast on."""

@@ -302,6 +302,11 @@ def test_rows_after_the_last_y_are_what_the_future_is_made_of(knowing: Forecaste
         HistoryWarning, match=r"no row after the last target has 'wind', which .* with 'wind' and without"
     ):
         knowing.predict(df.assign(wind=df.wind.mask(future)))
+    first = future & (df.ds <= last + pd.Timedelta(hours=2))
+    said = "^'temp' is known ahead for 4 of the 12 bars to forecast, and not for all of 'k1': .* of the other bars"
+    with pytest.warns(HistoryWarning, match=said):
+        knowing.predict(df.assign(temp=df.temp.where(~future | first)))
+    knowing.predict(df.assign(temp=df.temp.where(~future | first)), h=2)
 
 
 @pytest.mark.parametrize("model", ["zero", {"kind": "gru", "hidden": 8}])

@@ -135,6 +135,9 @@ def test_the_model_beside_all_candidates_is_scored_once(
 def test_one_trial_is_counted_as_one(data: Path, tmp_path: Path) -> None:
     said = searched(data, replace(SEARCH, networks=("linear",), trials=1), tmp_path)
     assert "1 trial, 0 of them stopped early" in said
+    assert "The time was up" not in said
+    said = searched(data, replace(SEARCH, networks=("linear",), trials=3, max_seconds=0.001), tmp_path)
+    assert "The time was up after 1 of 3 trials: raise --max-seconds for more." in said
 
 
 def test_a_search_is_repeated_by_its_seed(data: Path, tmp_path: Path) -> None:
@@ -198,6 +201,8 @@ def test_what_ends_a_later_trial_before_it_trains_leaves_the_best_model_so_far(
     with pytest.raises(RuntimeError, match="not enough memory") if fails else nullcontext():
         tune(data, Columns(), WANTED, SEARCH, "tuned", tmp_path, Console(file=printed, width=200))
     assert "2 trials, 0 of them stopped early" in printed.getvalue()
+    said = "Ctrl-C ended the search in trial 3 of 4: the best model so far is kept." in printed.getvalue()
+    assert said is not fails
     assert load_model(tmp_path, "tuned").facts["trials"] == 2
 
 

@@ -157,11 +157,11 @@ def tune(
         console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
     console.print(ranking(study))
-    begun = f"{len(study.trials)} of {counted(options.trials, 'trial')}"
+    begun = f"{len(study.trials)} of {options.trials}"
     if search.interrupted:
         console.print(f"Ctrl-C ended the search in trial {begun}: the best model so far is kept.", highlight=False)
     elif failed is None and len(study.trials) < options.trials:
-        console.print(f"The time was up after {begun}: raise --max-seconds for more.", highlight=False)
+        console.print(f"The time was up after {begun} trials: raise --max-seconds for more.", highlight=False)
     quality = compared_with_zero(search.best.facts["quality"], search.best.spec, history)
     facts = {
         **search.best.facts, "quality": quality, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
