@@ -30,6 +30,7 @@ from benchmarks.throughput.case import PARTITIONS, Case, observation, result, st
 from harness.local_kafka import LocalKafka
 from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage
 from streamcast.app.json_text import json_text
+from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
 from streamcast.service.assignment import Start
@@ -75,7 +76,7 @@ def snapshots(client: str, bootstrap: str, topic: str, records: int, rounds: int
 def replaying(client: str, bootstrap: str, topic: str, folder: str) -> Iterator[Service]:
     """A service in this process that only recovers: it reads, and never joins its group."""
     model = benchmark_model("gru")
-    telemetry = new_telemetry({"champion": model})
+    telemetry = new_telemetry({"champion": model}, LoopHealth())
     name = uuid.uuid4().hex[:12]
     reader = new_transport(client, Connection(bootstrap, name, "0", "at_least_once"))
     topics = Topics(topic, f"{name}-forecasts", f"{name}-dead", "recovery-journal")

@@ -188,7 +188,7 @@ def main() -> None:
     reader.create([TopicSpec(t, partitions) for t in (topics.forecasts, topics.dead_letters, topics.journal)])
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
     transport = new_transport(a.client, replace(who, mark=mark_of(known[topics.journal])))
-    telemetry = new_telemetry({"champion": model})
+    telemetry = new_telemetry({"champion": model}, LoopHealth())
     store = Store(str(a.store), 3) if a.store else None
     saver = Saver(store, 2.0, telemetry) if store else None
     stop = threading.Event()

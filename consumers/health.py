@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from streamcast.consumers.refusals import Refusals
 from streamcast.consumers.transport import Batch, Partition
 
 ITERATION_SECONDS = 40.0
@@ -49,8 +50,8 @@ class LoopHealth:
         self._last_beat = clock()
         self.assigned = self.recovered = False
         self.trouble: str | None = None
-        self.refused: Mapping[Partition, str] = {}
-        """Why partitions are not answered: their topic refuses an answer."""
+        self.refusals = Refusals(clock)
+        """Those of the loop: the partitions that are not answered because a topic refuses an answer."""
         self.topics: Sequence[str] = ()
         """What is wrong with the topics."""
         self.in_hand: Sequence[Batch] = ()
@@ -72,6 +73,10 @@ class LoopHealth:
         """Whether records are being answered: alive, partitions assigned and recovered, the last commits succeeded."""
         return not self.problems()
 
+    def refused(self) -> Mapping[Partition, float]:
+        """Return for how many seconds partitions have waited because a topic refuses an answer."""
+        return self.refusals.seconds()
+
     def problems(self) -> list[str]:
         """Why the loop is not ready, in words; empty when it is."""
         found = []
@@ -83,7 +88,7 @@ class LoopHealth:
             found.append("state is being recovered")
         if self.trouble is not None:
             found.append(self.trouble)
-        return [*found, *self.refused.values(), *self.topics]
+        return [*found, *self.refusals.problems(), *self.topics]
 
 
 def named(batches: Sequence[Batch]) -> str:

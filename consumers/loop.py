@@ -111,7 +111,7 @@ class Loop:
         self._doubt: Positions | None = None
         self._failed: set[Partition] = set()
         """Partitions whose last commit failed, until their records are committed."""
-        self._refusals = Refusals(clock)
+        self._refusals = health.refusals = Refusals(clock)
         transport.subscribe(topics, self)
 
     def iterate(self) -> None:
@@ -163,7 +163,7 @@ class Loop:
         held, self._held, self._arrived, self._unserved, self._doubt = self._held, [], [], [], None
         self._unsought.clear()
         self._failed.clear()
-        self._refusals = Refusals(self._clock)
+        self._refusals.forget(held)
         self._note_assignment()
         if held:
             self._handler.on_lost(held)
@@ -210,7 +210,6 @@ class Loop:
     def _note_assignment(self) -> None:
         held = [*self._held, *self._arrived, *self._unserved]
         self._health.assigned, self._health.recovered = bool(held), not self._busy
-        self._health.refused = self._refusals.reasons
         self._observer.on_rebalance(held)
 
     def _take_over(self) -> None:
@@ -286,7 +285,6 @@ class Loop:
             self._health.in_hand = ()
         self._failed -= positions.keys()
         self._refusals.committed(positions)
-        self._health.refused = self._refusals.reasons
         self._most = min(self._most + max(self._most // GROWS, 1), self._limits.max_records)
         self._handler.on_committed()
         self._observer.on_commit(self._clock() - started, sum(map(len, batches)))
@@ -296,7 +294,6 @@ class Loop:
         self._doubt = {batch.partition: batch.next_offset for batch in batches}
         self._failed -= self._doubt.keys()
         self._refusals.refused(batches, refused)
-        self._health.refused = self._refusals.reasons
         self._observer.on_abort()
 
     def _note_doubt(self, positions: Positions) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from streamcast.consumers.transport import Batch, Partition, Positions, RecordRefused
 
@@ -19,8 +20,20 @@ RETRY_SECONDS = 30.0
 """How often the answer of a partition that is set aside is tried again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A partition that is not answered from an offset on: since when, by the clock of ``Refusals``, and why."""
+
+    offset: int
+    since: float
+    error: RecordRefused
+
+
 class Refusals:
-    """The partitions with a refused answer, of one member of a group."""
+    """The partitions with a refused answer, of one member of a group; other threads may read ``problems``.
+
+    ``clock`` gives seconds that never step.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -28,10 +41,8 @@ class Refusals:
         """An offset before which a record has a refused answer."""
         self._aside: dict[Partition, float] = {}
         """When each partition that is set aside is tried again."""
-        self._logged: dict[Partition, tuple[int, str]] = {}
-        """The offset and the rule that the log names; a broker's own words may hold the time and change with it."""
-        self.reasons: Mapping[Partition, str] = {}
-        """Why partitions are not answered, until the refused answer of each is committed."""
+        self._waiting: Mapping[Partition, Waiting] = {}
+        """The partitions that are not answered, until the refused answer of each is committed."""
 
     def pieces(self, batches: Sequence[Batch]) -> Iterator[Sequence[Batch]]:
         """Yield what is committed together: the batches without a refused answer, then each other one in pieces.
@@ -55,8 +66,11 @@ class Refusals:
     def committed(self, positions: Positions) -> None:
         """Note that records up to these positions are answered."""
         for partition in [each for each, before in self._before.items() if positions.get(each, -1) >= before]:
-            if partition in self.reasons:
-                log.warning("%s is answered again: its topic takes the answer that it refused", partition)
+            if partition in self._waiting:
+                log.warning(
+                    "%s is answered again after %s: its topic takes the answer that it refused",
+                    partition, lasting(self.seconds()[partition]),
+                )  # fmt: skip
             self.forget([partition])
 
     def forget(self, partitions: Iterable[Partition]) -> None:
@@ -64,8 +78,21 @@ class Refusals:
         partitions = set(partitions)
         self._before = {each: offset for each, offset in self._before.items() if each not in partitions}
         self._aside = {each: when for each, when in self._aside.items() if each not in partitions}
-        self._logged = {each: what for each, what in self._logged.items() if each not in partitions}
-        self.reasons = {each: reason for each, reason in self.reasons.items() if each not in partitions}
+        self._waiting = {each: waiting for each, waiting in self._waiting.items() if each not in partitions}
+
+    def seconds(self) -> Mapping[Partition, float]:
+        """Return for how long each partition with a refused answer has not been answered."""
+        now = self._clock()
+        return {partition: now - waiting.since for partition, waiting in self._waiting.items()}
+
+    def problems(self) -> list[str]:
+        """Return which partitions are not answered, from which offset on, for how long and why, in words."""
+        now = self._clock()
+        return [
+            f"{partition} is not answered from offset {waiting.offset} on, for {lasting(now - waiting.since)} now:"
+            f" {waiting.error}"
+            for partition, waiting in sorted(self._waiting.items())
+        ]
 
     @property
     def aside(self) -> Collection[Partition]:
@@ -81,11 +108,14 @@ class Refusals:
 
     def _set_aside(self, partition: Partition, offset: int, error: RecordRefused) -> None:
         self._aside[partition] = self._clock() + RETRY_SECONDS
-        reason = f"{partition} is not answered from offset {offset} on: {error}"
-        if self._logged.get(partition) != (offset, error.rule):
-            log.error("%s; other partitions go on, and this one is tried again every %.0f s", reason, RETRY_SECONDS)
-        self._logged[partition] = offset, error.rule
-        self.reasons = {**self.reasons, partition: reason}
+        known = self._waiting.get(partition)
+        if known is None or (known.offset, known.error.rule) != (offset, error.rule):
+            log.error(
+                "%s is not answered from offset %d on: %s; other partitions go on, and this one is tried again every"
+                " %.0f s", partition, offset, error, RETRY_SECONDS,
+            )  # fmt: skip
+        since = self._clock() if known is None else known.since
+        self._waiting = {**self._waiting, partition: Waiting(offset, since, error)}
 
 
 def _halves(batch: Batch, before: int) -> Iterator[Batch]:
@@ -97,3 +127,9 @@ def _halves(batch: Batch, before: int) -> Iterator[Batch]:
         first = last
     if first < len(batch):
         yield batch.part(first, len(batch))
+
+
+def lasting(seconds: float) -> str:
+    """Return how long something has lasted, such as "95 s", "12 min" or "3 h"."""
+    size, unit = next((each for each in ((3600.0, "h"), (60.0, "min")) if seconds >= 2 * each[0]), (1.0, "s"))
+    return f"{seconds / size:.0f} {unit}"

@@ -167,7 +167,7 @@ class Processes:
                 self.violations.append(f"a member refused to go on although nothing was deleted: {error}")
             self.end(member, abandon=True)
         else:
-            self._count("refused answers", bool(member.health.refused))
+            self._count("refused answers", bool(member.health.refused()))
 
     def end(self, member: Member, *, abandon: bool) -> None:
         """A process ends in good order, or gives up."""

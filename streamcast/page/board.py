@@ -31,11 +31,13 @@ from streamcast.topics.observations import LONGEST_KEY, Decoder
 
 _MOST_NUMBERS: Final = 20_000
 _EXCERPT: Final = 400
+_LONGEST_PROBLEM: Final = 2_000
 
 SAMPLE_SECONDS: Final = 2.0
 TREND_SAMPLES: Final = 150
 _CLOCK_MS: Final = (WEEK_MS, DAY_MS)
 DEAD_LETTERS: Final = 50
+MOST_PROBLEMS: Final = 20
 MOST_CUTOFFS: Final = 96
 """Forecasts kept of a series and lane."""
 _MOST_BARS: Final = 16_000_000
@@ -139,6 +141,7 @@ class Board:
         self.trouble: str | None = None
         self.stopped: list[str] = []
         self._service: Numbers | None = None
+        self.problems: Sequence[str] = ()
         self._served: float | None = None
         past = min(reach or OLDEST_SEASON * season, OLDEST_SEASON * season)
         self._kept_bars = max(bars, past + MOST_CUTOFFS + max(scored, default=0) + spec.open_bars)
@@ -213,10 +216,14 @@ class Board:
         with self.lock:
             self.stopped.append(what)
 
-    def report_service(self, numbers: Numbers | None) -> None:
-        """Set the service's own numbers (``Telemetry.summary``); None while it does not answer."""
+    def report_service(self, numbers: Numbers | None, problems: Sequence[str] = ()) -> None:
+        """Set the service's own numbers (``Telemetry.summary``), None while it does not answer.
+
+        ``problems`` are why it is not ready, in its words.
+        """
         with self.lock:
             self._service = numbers
+            self.problems = [printable(problem.encode(), _LONGEST_PROBLEM) for problem in problems[:MOST_PROBLEMS]]
             if numbers is not None:
                 self._served = self.clock()
 
@@ -376,7 +383,7 @@ def _levels(names: tuple[str, ...]) -> tuple[float, ...]:
     return tuple(map(float, names))
 
 
-def printable(raw: bytes) -> str:
-    """The first 400 bytes as text without control characters; bytes that are not UTF-8 become escapes."""
-    text = raw[:_EXCERPT].decode("utf-8", errors="backslashreplace")
+def printable(raw: bytes, most: int = _EXCERPT) -> str:
+    """The first bytes, 400 by default, as text without control characters; bytes that are not UTF-8 become escapes."""
+    text = raw[:most].decode("utf-8", errors="backslashreplace")
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

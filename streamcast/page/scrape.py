@@ -7,9 +7,11 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http.client import HTTPException
 from typing import Final
+from urllib.error import HTTPError
+from urllib.parse import urljoin
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
@@ -22,6 +24,7 @@ from streamcast.quality import OVER_ALL
 _LATENCY: Final = "streamcast_consume_to_forecast_seconds_bucket"
 _LAG: Final = "streamcast_lag_records"
 _LATE: Final = "streamcast_late_records_total"
+_READY: Final = "streamcast_ready"
 _SERVICE: Final = "streamcast_service_info"
 _TIMEOUT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 2.0
@@ -47,12 +50,14 @@ class Scraper:
         self._spanned = _WINDOW_SECONDS
         self._latency: Numbers = {"latency_p50_ms": None, "latency_p99_ms": None}
         self._answered: float | None = None
+        self._ready = True
 
     def __call__(self) -> Numbers | None:
         """The median and 99th percentile of the latency (ms), lag and late records, the accuracy of each lane.
 
         None without a readable answer of this service.
         """
+        self._ready = True
         try:
             with direct().open(self._url, timeout=_TIMEOUT_SECONDS) as answer:
                 text = answer.read(_LARGEST).decode()
@@ -63,6 +68,7 @@ class Scraper:
         if self._is_foreign(samples):
             return None
         self._take(buckets)
+        self._ready = all(sample.value for sample in samples if sample.name == _READY)
         return {
             **self._latency,
             **_accuracy(samples),
@@ -71,6 +77,19 @@ class Scraper:
             "lag_records": sum(sample.value for sample in samples if sample.name == _LAG),
             "late_records": sum(sample.value for sample in samples if sample.name == _LATE),
         }
+
+    def problems(self) -> list[str]:
+        """Return why the service was not ready at the last look, a line of its /readyz each; empty when it was."""
+        if self._ready:
+            return []
+        try:
+            direct().open(urljoin(self._url, "readyz"), timeout=_TIMEOUT_SECONDS).close()
+        except HTTPError as answer:
+            with answer:
+                return answer.read(_LARGEST).decode(errors="replace").splitlines()
+        except (OSError, HTTPException):
+            return ["its /readyz does not say why"]
+        return []
 
     def _take(self, buckets: Mapping[float, float]) -> None:
         """Note the latencies by ``buckets``, the counts since the service started, and whether new records came."""
@@ -115,8 +134,10 @@ def _accuracy(samples: Iterable[Sample]) -> Numbers:
     }
 
 
-def watch(numbers: Callable[[], Numbers | None], board: Board, stop: threading.Event) -> None:
-    """Give the service's numbers to the board every two seconds until ``stop`` is set."""
+def watch(
+    numbers: Callable[[], Numbers | None], problems: Callable[[], Sequence[str]], board: Board, stop: threading.Event
+) -> None:
+    """Give the service's numbers and problems to the board every two seconds until ``stop`` is set."""
     while not stop.is_set():
-        board.report_service(numbers())
+        board.report_service(numbers(), problems())
         stop.wait(_PAUSE_SECONDS)

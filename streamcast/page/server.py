@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -137,7 +137,8 @@ class PageServer:
 class LivePage:
     """The page and the threads that feed it, until ``close``.
 
-    ``numbers`` returns the service's own numbers (``Scraper(url)``, or ``Telemetry.summary`` in the same process).
+    ``numbers`` returns the service's own numbers (``Scraper(url)``, or ``Telemetry.summary`` in the same process), and
+    ``problems`` why it is not ready; they are asked one after the other.
     Raises OSError when the address is in use.
     """
 
@@ -149,6 +150,7 @@ class LivePage:
         host: str = "127.0.0.1",
         port: int = 0,
         access: Access = OPEN,
+        problems: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._stop = threading.Event()
         self._server = serve_dashboard(board, host, port, access)
@@ -158,7 +160,7 @@ class LivePage:
             _reader(
                 "the service's numbers",
                 board,
-                partial(watch, numbers, board, self._stop),
+                partial(watch, numbers, problems, board, self._stop),
                 lambda _: board.report_service(None),
             ),
         ]

@@ -73,6 +73,7 @@ def stats(board: Board) -> View:
             "champion": board.champion,
             "watermark": None if pulse.watermark is None else board.label(pulse.watermark),
             "trouble": board.trouble,
+            "problems": board.problems,
             "split": words.split(board),
             "replay": pulse.is_replay(),
             "ended": board.ended(),

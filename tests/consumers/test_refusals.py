@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 
+from harness.hand_clock import HandClock
 from streamcast.consumers import refusals
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.librdkafka.transport import LibrdTransport
@@ -101,13 +102,14 @@ def test_a_refused_answer_sets_its_partition_aside_until_the_topic_takes_it(
         raise AssertionError(f"not reached: {health.problems()}, {[len(written(world, sink, i)) for i in range(3)]}")
 
     def others() -> bool:
-        return bool(health.refused) and written(world, sink, 1) == wanted[1] and written(world, sink, 2) == wanted[2]
+        return bool(health.refused()) and [written(world, sink, i) for i in (1, 2)] == wanted[1:]
 
     with caplog.at_level(logging.WARNING, refusals.log.name):
         iterated_until(others)
         assert written(world, sink, 0) == wanted[0][: BAD // 3]
         (problem,) = health.problems()
-        assert problem.startswith(f"{source}[0] is not answered from offset {BAD // 3} on: Topic {sink} cannot hold")
+        assert problem.startswith(f"{source}[0] is not answered from offset {BAD // 3} on, for ")
+        assert f" now: Topic {sink} cannot hold" in problem
         for _ in range(30):  # it is tried again, and refused
             with suppress(InDoubt, BrokerUnavailable):
                 loop.iterate()
@@ -153,4 +155,18 @@ def test_a_refusal_is_logged_again_only_when_it_is_another_one(caplog: pytest.Lo
         known.refused([batch], RecordRefused("forecasts", TooOldError(f"the timestamp should be above {now}")))
     known.refused([batch], RecordRefused("forecasts", ValueError("too large")))
     assert [("should be above 0" in line, "too large" in line) for line in caplog.messages] == [(1, 0), (0, 1)]
-    assert "too large" in known.reasons[batch.partition]
+    assert "too large" in known.problems()[0]
+
+
+def test_a_refusal_says_for_how_long_its_partition_has_waited(caplog: pytest.LogCaptureFixture) -> None:
+    batch, clock = Batch(Partition("observations", 3), [17], [1], [b"k"], [b"v"], 18), HandClock()
+    known = refusals.Refusals(clock)
+    for _ in range(4):
+        known.refused([batch], RecordRefused("forecasts", ValueError("too large")))
+        clock.now += 300
+    assert known.seconds() == {batch.partition: 1200}
+    (problem,) = known.problems()
+    assert problem.startswith("observations[3] is not answered from offset 17 on, for 20 min now: Topic forecasts")
+    known.committed({batch.partition: 18})
+    assert (known.seconds(), known.problems()) == ({}, [])
+    assert "is answered again after 20 min" in caplog.text

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SE
 pytestmark = pytest.mark.prometheus
 
 DEPLOY = ROOT / "deploy"
+TESTS = sorted(DEPLOY.glob("alerts*_test.yml"))
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
@@ -34,8 +36,9 @@ def promtool(*arguments: str) -> str:
     return done.stdout
 
 
-def test_each_alert_fires_when_it_should_and_not_otherwise() -> None:
-    assert "SUCCESS" in promtool("test", "rules", "alerts_test.yml")
+@pytest.mark.parametrize("tests", TESTS, ids=lambda path: path.name)
+def test_each_alert_fires_when_it_should_and_not_otherwise(tests: Path) -> None:
+    assert "SUCCESS" in promtool("test", "rules", tests.name)
 
 
 def test_the_configuration_is_valid() -> None:
@@ -43,7 +46,7 @@ def test_the_configuration_is_valid() -> None:
 
 
 def test_each_alert_has_a_test_in_which_it_fires() -> None:
-    tests = yaml.safe_load((DEPLOY / "alerts_test.yml").read_text())["tests"]
+    tests = [test for path in TESTS for test in yaml.safe_load(path.read_text())["tests"]]
     fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if case.get("exp_alerts")}
     assert fired == {alert["alert"] for alert in ALERTS}
 

@@ -101,8 +101,8 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
 def telemetry_port() -> Iterator[int]:
     """The port of telemetry to which something happens all the time."""
     lanes, measured = {"champion": ("load", "3"), "challenger": ("load", "4")}, {"relative_mae": 0.8, "coverage": 0.8}
-    trained = {"champion": measured}
-    telemetry = Telemetry(lanes, coverage_target=0.8, trained=trained, ready=lambda: True)
+    trained, refused = {"champion": measured}, {Partition("observations", 3): 95.0}
+    telemetry = Telemetry(lanes, coverage_target=0.8, trained=trained, ready=lambda: True, refused=lambda: refused)
     stop, random = threading.Event(), np.random.default_rng(3)
 
     def live() -> None:

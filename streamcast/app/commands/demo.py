@@ -136,14 +136,14 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
         [TopicSpec(t, PARTITIONS) for t in (TOPICS.observations, TOPICS.forecasts, TOPICS.dead_letters, TOPICS.journal)]
     )
     writer.commit([_to_topic(parts.warm)], {})
-    telemetry = new_telemetry({"champion": model})
+    health = LoopHealth()
+    telemetry = new_telemetry({"champion": model}, health)
     reader = MemoryReader(broker, who)
     service = Service({"champion": model}, reader, telemetry, TOPICS, Start("latest", len(parts.warm)))
     rehearse(model)
     settle_garbage()
     stop = stop_on_signals()
-    page = _page(model, MemoryReader(broker, who), telemetry, port)
-    health = LoopHealth()
+    page = _page(model, MemoryReader(broker, who), telemetry, health, port)
     serving = threading.Thread(
         target=loop.run, args=(MemoryTransport(broker, who), service), name="service",
         kwargs={"topics": [TOPICS.observations], "stop": stop, "health": health, "observer": telemetry},
@@ -174,7 +174,7 @@ def stream(model: Model, parts: Parts, seconds: float, port: int, console: Conso
     return measurements(telemetry, report)
 
 
-def _page(model: Model, reader: MemoryReader, telemetry: Telemetry, port: int) -> LivePage:
+def _page(model: Model, reader: MemoryReader, telemetry: Telemetry, health: LoopHealth, port: int) -> LivePage:
     """Serve the live page of the demo's topics."""
     spec = model.spec
     board = Board(
@@ -185,7 +185,7 @@ def _page(model: Model, reader: MemoryReader, telemetry: Telemetry, port: int) -
         reader, board, observations=TOPICS.observations, forecasts=TOPICS.forecasts, dead_letters=TOPICS.dead_letters
     )
     with listening("--port", HOST, port):
-        return LivePage(board, feed, telemetry.summary, HOST, port)
+        return LivePage(board, feed, telemetry.summary, HOST, port, problems=health.problems)
 
 
 def _to_topic(history: History) -> Outgoing:

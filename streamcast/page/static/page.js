@@ -155,6 +155,7 @@ function trouble(silent) {
   if (disconnected(silent)) return `The page is disconnected from its server: ${asOf(arrived)}.`;
   if (stats.trouble) return `The topics cannot be read: ${stats.trouble}`;
   if (stats.scored_ago > UNREAD_SECONDS) return `The page has stopped reading the topics: ${asOf(scored)}.`;
+  if (stats.problems.length) return `The service is not ready: ${stats.problems.join("; ")}`;
   return stats.split;
 }
 
@@ -163,9 +164,10 @@ function describe(silent) {
   if (!stats) return ["waiting", "connecting"];
   if (stats.trouble) return ["lost", "topics cannot be read"];
   if (stats.scored_ago > UNREAD_SECONDS) return ["lost", `topics not read for ${duration(stats.scored_ago + silent)}`];
-  if (stats.ended) return ["ended", stats.unserved + silent > QUIET_SECONDS ? "finished; no answer from /metrics" : "finished"];
   const quiet = stats.silence + silent;
   if (stats.unanswered && stats.unanswered + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.unanswered + silent)}`];
+  if (stats.problems.length) return ["quiet", "not ready"];
+  if (stats.ended) return ["ended", stats.unserved + silent > QUIET_SECONDS ? "finished; no answer from /metrics" : "finished"];
   if (quiet > QUIET_SECONDS && stats.unserved + silent > QUIET_SECONDS) return ["quiet", `no data for ${duration(quiet)}, no answer from /metrics`];
   if (stats.replay && quiet > QUIET_SECONDS) return ["waiting", `no new data for ${duration(quiet)}`];
   if (quiet > stats.patience) return ["quiet", `no data for ${duration(quiet)}`];

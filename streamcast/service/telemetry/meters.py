@@ -75,6 +75,10 @@ KNOWN_LABELS: Final[Mapping[str, Sequence[str]]] = {
 GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "lag_records": ("Records between the position and the end of the partition.", ("topic", "partition")),
     "lag_seconds": ("Age of the newest consumed record while others wait, else 0.", ("topic", "partition")),
+    "refused_seconds": (
+        "For how long the partition has not been answered because an output topic refuses an answer, else 0.",
+        ("topic", "partition"),
+    ),
     "watermark_timestamp_seconds": ("Newest event time consumed.", ("topic", "partition")),
     "snapshot_age_seconds": ("Time since the partition's state was last saved or restored.", ("topic", "partition")),
     "series": ("Series that have state.", ()),

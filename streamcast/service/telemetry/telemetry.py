@@ -55,8 +55,9 @@ class Telemetry(Collector):
     ``lanes`` maps each lane to its (model, version), ``trained`` to what its training measured (``facts_of``);
     ``group`` is what the service is known by; ``champion`` names the lane whose accuracy ``summary`` shows (see
     ``champion_of`` for its default); ``coverage_target`` is the share of outcomes that the forecast interval promises
-    to hold, NaN where there is no interval; ``ready`` tells whether records are answered; ``window`` bounds the
-    outcomes kept per lane and horizon; ``clock`` gives epoch seconds, ``timer`` seconds that never step.
+    to hold, NaN where there is no interval; ``ready`` tells whether records are answered, ``refused`` for how many
+    seconds partitions have waited because a topic refuses an answer; ``window`` bounds the outcomes kept per lane and
+    horizon; ``clock`` gives epoch seconds, ``timer`` seconds that never step.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class Telemetry(Collector):
         champion: str = "",
         trained: Mapping[str, Mapping[str, float | None]] | None = None,
         ready: Callable[[], bool] | None = None,
+        refused: Callable[[], Mapping[Partition, float]] = dict,
         window: int = 4096,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = threading.Lock()
         self._clock, self._timer = clock, timer
-        self._group, self._ready = group, ready
+        self._group, self._ready, self._refused = group, ready, refused
         self._window = window
         self._lanes = dict(lanes)
         self._champion = champion_of(lanes, champion)
@@ -83,7 +85,7 @@ class Telemetry(Collector):
             for key in [(name, stage) for stage in STAGES] if labels else [(name,)]:
                 self._histograms[key] = Histogram(edges)
         self._counts = dict.fromkeys(self._known_counts(), 0.0)
-        self._gauges: dict[str, float] = {"forecast_coverage_target": coverage_target}
+        self._gauges: dict[str, float] = {"forecast_coverage_target": coverage_target, "recovery_records_left": 0.0}
         self._lag_records: dict[Partition, int] = {}
         self._record_timestamps: dict[Partition, float] = {}
         self._watermarks: dict[Partition, float] = {}
@@ -413,6 +415,8 @@ class Telemetry(Collector):
             yield "lag_records", _place(partition), records
             age = max(now - self._record_timestamps.get(partition, now), 0.0)
             yield "lag_seconds", _place(partition), age if records else 0.0
+        for partition, seconds in {**dict.fromkeys(self._lag_records, 0.0), **self._refused()}.items():
+            yield "refused_seconds", _place(partition), seconds
         for partition, watermark in self._watermarks.items():
             yield "watermark_timestamp_seconds", _place(partition), watermark
         for partition, saved in self._saved.items():

@@ -6,12 +6,14 @@ import io
 import json
 import re
 import socket
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from harness.hand_clock import HandClock
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec, network
 from streamcast.app.commands.deployment import connect
 from streamcast.app.commands.deployment.capacity import room
@@ -20,15 +22,25 @@ from streamcast.app.commands.deployment.check.command import check
 from streamcast.app.commands.deployment.check.models import check_calendar, check_models
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
-from streamcast.app.commands.deployment.serve import say_doubts
+from streamcast.app.commands.deployment.serve import new_telemetry, say_doubts
 from streamcast.app.commands.deployment.topics import doubts
 from streamcast.app.options.flags import MODELS
 from streamcast.app.settings import load_settings
+from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
-from streamcast.consumers.transport import CodecMissing, Connection, Outgoing, Partition, TopicSpec
+from streamcast.consumers.transport import (
+    Batch,
+    CodecMissing,
+    Connection,
+    Outgoing,
+    Partition,
+    RecordRefused,
+    TopicSpec,
+)
 from streamcast.service.identity import Deployment, identity
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
+from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.folders import load_model, new_network, save_model
 from streamcast.spec.local_time import local_time
@@ -520,3 +532,22 @@ def test_a_port_that_is_taken_is_a_warning_and_the_way_to_start_is_said_all_the_
         assert (f"remedy: nothing, if the {which} of these settings runs already" in told) is taken
     assert "checks passed, with 2 warnings. Start with streamcast serve" in told or not taken
     assert "Start with streamcast serve" in told
+
+
+def test_the_service_that_runs_says_what_it_waits_for(broker: MemoryBroker, folder: Path) -> None:
+    assert broker.describe(["observations"])
+    health = LoopHealth(clock=HandClock())
+    health.assigned = health.recovered = True
+    telemetry = new_telemetry({"champion": load_model(folder, "small@1")}, health, group="streamcast")
+    lanes = {"models.folder": str(folder), "models.lanes": {"champion": {"model": "small@1"}}}
+    told = []
+    with closing(TelemetryServer(telemetry, health)) as server:
+        settings = load_settings(None, {**lanes, "telemetry.port": server.port, "dashboard.port": 0})
+        for _ in range(2):
+            printed = io.StringIO()
+            assert check(settings, True, Console(file=printed, width=600)) == 0
+            told.append(printed.getvalue())
+            batch = Batch(Partition("observations", 3), [17], [1], [b"k"], [b"v"], 18)
+            health.refusals.refused([batch], RecordRefused("forecasts", "the timestamp is out of range"))
+    assert f"the service at http://127.0.0.1:{server.port}/metrics runs and is ready" in told[0]
+    assert "runs and is not ready: observations[3] is not answered from offset 17 on, for 0 s now" in told[1]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from harness import ROOT
 from streamcast.app import settings
 from streamcast.app.cli import app
-from streamcast.app.commands.deployment.dashboard import metrics_url
+from streamcast.app.commands.deployment.listening import metrics_url
 from streamcast.app.commands.init import USUAL_BROKER
 from streamcast.app.settings import load_settings
 from streamcast.app.settings.fields import Settings

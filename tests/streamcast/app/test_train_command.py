@@ -22,6 +22,7 @@ from streamcast.app.gaps import missing_bars
 from streamcast.app.options.flags import typed
 from streamcast.app.options.groups import TrainingOptions
 from streamcast.app.options.values import assignments, repeated, seasons
+from streamcast.consumers.health import LoopHealth
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError, ModelError
 from streamcast.models.spec import SpecError
@@ -303,7 +304,7 @@ def test_a_model_of_one_quantile_says_nothing_of_an_interval(data: Path, tmp_pat
     assert json.loads(ran("model", "show", "model", "--json", "--models", models))["training quality"] == measured
     assert json.loads(ran("model", "ls", "--json", "--models", models))[0]["facts"]["quality"] == measured
     assert "0.0%" not in ran("model", "show", "model", "--models", models) + ran("model", "ls", "--models", models)
-    telemetry = new_telemetry({"champion": load_model(models, "model")})
+    telemetry = new_telemetry({"champion": load_model(models, "model")}, LoopHealth())
     exposed = {metric.name for metric in telemetry.collect() if metric.samples}
     assert "streamcast_trained_relative_mae" in exposed
     assert not {"streamcast_trained_coverage", "streamcast_forecast_coverage_target"} & exposed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import closing
 from io import BytesIO
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -54,6 +55,30 @@ def test_the_scraper_reads_the_services_metrics(clock: HandClock) -> None:
     assert second["latency_p50_ms"] == pytest.approx(175)
     assert second["latency_ago_seconds"] == pytest.approx(0, abs=60)
     assert scraper() is None
+
+
+def test_the_scraper_reads_why_the_service_is_not_ready(clock: HandClock) -> None:
+    class Waits(Fine):
+        said: ClassVar[list[str]] = ["observations[3] is not answered", "topic 'journal' is gone"]
+
+        def problems(self) -> list[str]:
+            return self.said
+
+    health = Waits()
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, ready=lambda: not health.problems(), clock=clock)
+    with closing(TelemetryServer(telemetry, health)) as server:
+        scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
+        assert scraper.problems() == []
+        assert scraper() is not None
+        assert scraper.problems() == health.said
+        health.said.clear()
+        assert scraper() is not None
+        assert scraper.problems() == []
+        health.said.append("no partitions are assigned")
+        assert scraper() is not None
+    assert scraper.problems() == ["its /readyz does not say why"]
+    assert scraper() is None
+    assert scraper.problems() == []
 
 
 def test_the_numbers_of_another_groups_service_are_left_out_and_said_once(

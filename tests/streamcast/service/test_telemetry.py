@@ -156,10 +156,25 @@ def test_counters_of_known_labels_begin_at_zero(telemetry: Telemetry) -> None:
     assert value(telemetry, "forecasts_produced_total", "champion", "load", "3") == 0
 
 
+def test_metrics_say_for_how_long_a_partition_waits() -> None:
+    waits: dict[Partition, float] = {}
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, refused=lambda: waits)
+    telemetry.on_poll(0, {Partition("o", 0): 0, Partition("o", 3): 5})
+    assert value(telemetry, "refused_seconds", "o", "3") == 0
+    waits[Partition("o", 3)] = 95.0
+    assert value(telemetry, "refused_seconds", "o", "3") == 95
+    assert value(telemetry, "refused_seconds", "o", "0") == 0
+
+
 def test_metrics_say_whether_the_service_is_ready() -> None:
     answering = iter((True, False))
     telemetry = Telemetry({"champion": ("load", "3")}, 0.8, ready=lambda: next(answering))
     assert [value(telemetry, "ready"), value(telemetry, "ready")] == [1, 0]
+
+
+def test_a_worker_without_partitions_has_what_the_alert_of_workers_that_are_not_ready_asks_for() -> None:
+    telemetry = Telemetry({"champion": ("load", "3")}, 0.8, ready=lambda: False)
+    assert [value(telemetry, name) for name in ("ready", "recovery_records_left")] == [0, 0]
 
 
 def test_labels_are_only_the_documented_ones(telemetry: Telemetry) -> None:

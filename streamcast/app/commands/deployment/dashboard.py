@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader
-from streamcast.app.commands.deployment.listening import listening, require_free
+from streamcast.app.commands.deployment.listening import listening, metrics_url, require_free
 from streamcast.app.commands.deployment.serve import log, stop_on_signals
 from streamcast.app.settings import Settings
 from streamcast.app.settings.fields import DashboardSettings
@@ -40,7 +40,13 @@ def dashboard(settings: Settings) -> int:
     numbers = Scraper(metrics_url(settings), settings.kafka.group)
     with listening(*port):
         page = LivePage(
-            board, feed, numbers, settings.dashboard.host, settings.dashboard.port, access=access(settings.dashboard)
+            board,
+            feed,
+            numbers,
+            settings.dashboard.host,
+            settings.dashboard.port,
+            access=access(settings.dashboard),
+            problems=numbers.problems,
         )
     stop = stop_on_signals("closing the page")
     log.info("the live page is at %s", page.url)
@@ -49,18 +55,6 @@ def dashboard(settings: Settings) -> int:
     page.close()
     reader.close(5.0)
     return 0
-
-
-def metrics_url(settings: Settings) -> str:
-    """Return where the service's /metrics are: as the settings say, else at ``telemetry.port`` of this machine."""
-    host = settings.telemetry.host
-    here = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104
-    if settings.telemetry.port == 0 and settings.dashboard.telemetry_url is None:
-        log.warning(
-            "telemetry.port is 0, any free port, so the page cannot find /metrics: set telemetry.port, or"
-            " dashboard.telemetry_url to the service's /metrics"
-        )
-    return settings.dashboard.telemetry_url or f"http://{here}:{settings.telemetry.port}/metrics"
 
 
 def access(page: DashboardSettings) -> Access:

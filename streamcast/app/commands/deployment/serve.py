@@ -59,7 +59,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     started(partial(say_doubts, new_reader(settings, who), known, settings))
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
-    telemetry = new_telemetry(models, settings.models.champion_lane, settings.kafka.group, health.ready)
+    telemetry = new_telemetry(models, health, settings.models.champion_lane, settings.kafka.group)
     store = Store(settings.state.store, settings.state.retention, beat=health.beat)
     marked = replace(who, mark=mark_of(known[topics.journal]))
     watch = TopicWatch(new_reader(settings, who), topics, known, health, _give_up)
@@ -114,15 +114,16 @@ def rehearse_all(models: Mapping[str, Model]) -> None:
             rehearse(model)
 
 
-def new_telemetry(
-    models: Mapping[str, Model], champion: str = "", group: str = "", ready: Callable[[], bool] | None = None
-) -> Telemetry:
+def new_telemetry(models: Mapping[str, Model], health: LoopHealth, champion: str = "", group: str = "") -> Telemetry:
     """Return the telemetry of some lanes in a group; the champion's outer quantiles promise the coverage."""
     champion = champion_of(models, champion)
     lanes = {lane: (model.name, model.version) for lane, model in models.items()}
     trained = {lane: with_known_coverage(model.facts.get("quality") or {}) for lane, model in models.items()}
     coverage = models[champion].spec.nominal or math.nan
-    return Telemetry(lanes, coverage, group=group, champion=champion, trained=trained, ready=ready)
+    return Telemetry(
+        lanes, coverage, group=group, champion=champion, trained=trained, ready=health.ready,
+        refused=health.refused,
+    )  # fmt: skip
 
 
 def settle_garbage() -> None:

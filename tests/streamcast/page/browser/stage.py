@@ -75,9 +75,11 @@ def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
         thread.join()
 
 
-def serving(board: Board, numbers: dict[str, float | None]) -> AbstractContextManager[None]:
-    """A service that answers the page with ``numbers``."""
-    return _beside(lambda stop: watch(lambda: numbers, board, stop))
+def serving(
+    board: Board, numbers: dict[str, float | None], problems: Sequence[str] = ()
+) -> AbstractContextManager[None]:
+    """A service that answers the page with ``numbers``, and says why it is not ready."""
+    return _beside(lambda stop: watch(lambda: numbers, lambda: problems, board, stop))
 
 
 def reading(board: Board) -> AbstractContextManager[None]:

@@ -108,6 +108,22 @@ def test_a_key_in_two_partitions_is_named_and_keeps_its_history(browser: Browser
         expect(page.locator("#facts")).to_contain_text("× naive")
 
 
+def test_a_partition_that_waits_is_in_the_head_of_the_page_while_others_go_on(browser: Browser, many: Stage) -> None:
+    waits = "observations[3] is not answered from offset 4711 on, for 12 min now: Topic forecasts cannot hold a <b>"
+    with reading(many.board), closing(many.open(browser)) as page:
+        many.go_on()
+        expect(page.locator("#status")).to_have_text("live")
+        problems = [waits]
+        with serving(many.board, {"lag_records": 9.0}, problems):
+            expect(page.locator("#status")).to_have_text("not ready")
+            expect(page.locator("body")).to_have_attribute("data-state", "quiet")
+            expect(page.locator("#trouble")).to_have_text(f"The service is not ready: {waits}")
+            problems.clear()
+            many.go_on()
+            expect(page.locator("#status")).to_have_text("live")
+            expect(page.locator("#trouble")).to_be_hidden()
+
+
 def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
     with reading(many.board), closing(many.open(browser)) as page:
         expect(page.locator("#trouble")).to_be_hidden()

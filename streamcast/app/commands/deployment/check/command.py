@@ -9,9 +9,10 @@ from streamcast.app.commands.deployment.check.broker import check_broker
 from streamcast.app.commands.deployment.check.models import check_models
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
-from streamcast.app.commands.deployment.listening import require_free
+from streamcast.app.commands.deployment.listening import metrics_url, require_free
 from streamcast.app.settings import Settings
 from streamcast.errors import SettingsError
+from streamcast.page.scrape import Scraper
 from streamcast.wording import counted
 
 SETTINGS_FAULT, BROKER_FAULT = 2, 3
@@ -28,6 +29,7 @@ def check(settings: Settings, create: bool, console: Console, following: str = "
     store = opened_store(settings, say)
     broker = check_broker(Setup(settings, lanes, store), create, say)
     _ports(settings, say)
+    _service(settings, say)
     start = f" Start with [bold]{escape(following)}[/]."
     if say.faults:
         console.print(f"[red]{say.faults} of {say.lines} checks failed.[/]")
@@ -51,3 +53,18 @@ def _ports(settings: Settings, say: Say) -> None:
             require_free(setting, host, port)
         except SettingsError as error:
             say.warn(str(error), f"nothing, if the {which} of these settings runs already; else it cannot start")
+
+
+def _service(settings: Settings, say: Say) -> None:
+    """Say whether the service of these settings answers its records, where one runs: by its own account."""
+    if settings.telemetry.port == 0 and settings.dashboard.telemetry_url is None:
+        return
+    url = metrics_url(settings)
+    service = Scraper(url, settings.kafka.group)
+    if service() is None:
+        return
+    problems = service.problems()
+    for problem in problems:
+        say.warn(f"the service at {url} runs and is not ready: {problem}", "docs/runbooks.md, Not ready")
+    if not problems:
+        say.note(f"the service at {url} runs and is ready")
