@@ -262,7 +262,8 @@ def _scram(connection: socket.socket, server: str, security: Security, hashed: s
     if first is None:
         raise Refused(
             f"{server} knows no user {security.username!r} for {security.mechanism}: check kafka.security.username, or"
-            " create the user (kafka-configs.sh --entity-type users)"
+            " create the user (`kafka-configs.sh --bootstrap-server HOST:PORT --alter --add-config"
+            f" '{security.mechanism}=[password=PASSWORD]' --entity-type users --entity-name {security.username}`)"
         )
     parts = dict(part.split("=", 1) for part in first.decode().split(","))
     salted = hashlib.pbkdf2_hmac(hashed, security.password.encode(), base64.b64decode(parts["s"]), int(parts["i"]))

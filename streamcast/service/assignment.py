@@ -16,16 +16,14 @@ from streamcast.service.refusals import (
     COLD_START,
     CREATION,
     NEW_OUTPUTS,
-    OWN_JOURNAL,
     another_topic,
     answered_already,
+    own_journal,
     records_gone,
     too_few,
 )
 from streamcast.service.snapshots import Header
 from streamcast.service.strangers import (
-    IMPOSSIBLE,
-    MOVED,
     lost_journals,
     moved_positions,
     sentence,
@@ -208,7 +206,7 @@ class Assignment:
             self._allow_another_topic(partition, journal.former[-1], topic_id)
             return held, held, [self.entry("cold", partition, held)], journal
         if position is None:
-            raise ServiceError(f"{answered_already([partition], self._topics.journal)}: {OWN_JOURNAL}")
+            raise ServiceError(f"{answered_already([partition], self._topics.journal)}: {own_journal(partition)}")
         if journal.begin is None:
             position = position if position >= held else self._cold_start(partition, position, held)
             begin = max(position - self._start.warm_from, held)
@@ -284,9 +282,9 @@ class Assignment:
         moved = moved_positions(self._reader, self._topics, here, kept, positions, journals, ends, self._saved)
         for each in moved:
             if each.impossible:
-                raise ServiceError(f"{each.impossible}: {IMPOSSIBLE}")
+                raise ServiceError(f"{each.impossible}: {each.remedy}")
         if moved:
-            log.warning("%s. %s", sentence(moved), MOVED[0].upper() + MOVED[1:])
+            log.warning("%s; %s", sentence(moved), moved[0].remedy)
 
     def _continued_at(self, partition: Partition, journal: Journal, committed: int | None) -> int | None:
         """Return the committed position, or that of the newest decision if it is later.

@@ -1,4 +1,8 @@
-"""Why a service cannot go on from the state, the journal or the positions that it finds, in words, and the remedies."""
+"""Why a service cannot go on from the state, the journal or the positions that it finds, in words, and the remedies.
+
+A front door puts the settings file into commands of ours, and broker and group in place of HOST:PORT and GROUP
+(``streamcast.app.settings.whole``).
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,6 @@ SECOND_SERVICE = (
     "for a second service, `streamcast init --name NAME` writes settings with a group, topics and state of its own"
 )
 """What to do when two services would share what each needs for itself."""
-OWN_JOURNAL = (
-    f"{SECOND_SERVICE}; if this is the service that answered, set kafka.group to the group that it had, or give the"
-    " group its positions back (`kafka-consumer-groups.sh --reset-offsets`)"
-)
-"""What to do about ``answered_already``."""
 NEW_OUTPUTS = (
     "Give the service new output topics and another group (output.forecasts, output.dead_letters, output.journal,"
     " kafka.group), or begin at the start of the new topic with empty state (state.allow_cold_start: true)"
@@ -28,16 +27,38 @@ COLD_START = (
     " (state.allow_cold_start: true)"
 )
 """What to do about ``records_gone``."""
-JOURNAL_CUT = (
-    "let Kafka keep the journal for ever (kafka-configs.sh --alter --add-config retention.ms=-1,retention.bytes=-1),"
-    " and start with empty state (state.allow_cold_start: true)"
-)
-"""What to do about ``journal_cut``."""
 JOURNAL_MADE_AGAIN = (
     "set output.journal to the topic that the service had, if there is one; else start with empty state"
     " (state.allow_cold_start: true)"
 )
 """What to do about ``journal_made_again``."""
+
+
+def own_journal(partition: Partition) -> str:
+    """Say what to do about ``answered_already``."""
+    return (
+        f"{SECOND_SERVICE}; if this is the service that answered, set kafka.group to the group that it had, or give the"
+        f" group the position of each partition back, N: {setting_back(partition)} (docs/runbooks.md, Answered already,"
+        " says how to find it)"
+    )
+
+
+def kept_for_ever(journal_topic: str) -> str:
+    """Say what to do about ``journal_cut``."""
+    return (
+        f"let Kafka keep the journal for ever (`kafka-configs.sh --bootstrap-server HOST:PORT --alter --topic"
+        f" {journal_topic} --add-config retention.ms=-1,retention.bytes=-1`), and start with empty state"
+        " (state.allow_cold_start: true)"
+    )
+
+
+def setting_back(partition: Partition, position: int | None = None) -> str:
+    """Return the command that gives the group a position; N stands for one that is not known."""
+    wanted = "N" if position is None else position
+    return (
+        "`kafka-consumer-groups.sh --bootstrap-server HOST:PORT --group GROUP"
+        f" --topic {partition.topic}:{partition.index} --reset-offsets --to-offset {wanted} --execute`"
+    )
 
 
 def another_topic(topic: str, known: str, found: str) -> str:

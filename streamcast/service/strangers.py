@@ -15,7 +15,7 @@ import msgspec
 
 from streamcast.consumers.transport import NotAllowed, Partition, Positions, Reader, TopicSpec
 from streamcast.service.identity import Deployment, identity
-from streamcast.service.refusals import JOURNAL_CUT, JOURNAL_MADE_AGAIN, journal_cut, journal_made_again
+from streamcast.service.refusals import JOURNAL_MADE_AGAIN, journal_cut, journal_made_again, kept_for_ever, setting_back
 from streamcast.service.snapshots import Header
 from streamcast.topics.forecasts import Published
 from streamcast.topics.journal import Journal
@@ -25,20 +25,6 @@ OURS = "streamcast"
 TAIL = 100
 """Offsets at the end of a partition of forecasts that are read; some are markers of transactions."""
 MOST_NAMED = 5
-
-MOVED = (
-    "if nobody meant that, and this is no first start after an upgrade, stop all workers, and give the group its"
-    " positions back (`kafka-consumer-groups.sh --reset-offsets`); then find the program that uses the same kafka.group"
-    " (docs/runbooks.md, Positions were moved)"
-)
-"""What to do about ``Moved``."""
-
-IMPOSSIBLE = (
-    "stop all workers, and give the group a position that it can have (`kafka-consumer-groups.sh --reset-offsets`;"
-    " docs/runbooks.md, Positions were moved); to answer old records once more, `streamcast init --name NAME` writes"
-    " settings of a second service"
-)
-"""What to do about ``Moved.impossible``."""
 
 
 def mark_of(journal: TopicSpec) -> str:
@@ -121,6 +107,20 @@ class Moved:
         return f"{known} or further: records in between that have no answer yet get none"
 
     @property
+    def remedy(self) -> str:
+        """Say what to do about it; the position to give back is where the service had come, as far as is known."""
+        back = f"{setting_back(self.partition, self.reached)} (docs/runbooks.md, Positions were moved)"
+        if self.impossible:
+            return (
+                f"stop all workers, and give the group a position that it can have: {back}; to answer old records once"
+                " more, `streamcast init --name NAME` writes settings of a second service"
+            )
+        return (
+            "if nobody meant that, and this is no first start after an upgrade, stop all workers, and give the group"
+            f" its positions back: {back}; then find the program that uses the same kafka.group"
+        )
+
+    @property
     def _said(self) -> str:
         return f"{self.partition}: another program set the group to {self.position}"
 
@@ -177,7 +177,7 @@ def lost_journals(
     places = {Partition(journal.name, partition.index): partition for partition in unknown}
     bounds = reader.bounds(list(places)) if places else {}
     cut = [places[place] for place, (first, _) in bounds.items() if first > 0]
-    yield from (Lost(partition, journal_cut(partition, journal.name), JOURNAL_CUT) for partition in cut)
+    yield from (Lost(each, journal_cut(each, journal.name), kept_for_ever(journal.name)) for each in cut)
     marks = strangers(reader, journal, set(begun) - set(cut))
     answered = answered_up_to(reader, topics.forecasts, marks)
     for partition in _of_another_journal(marks, answered):

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from streamcast.app.cli.parsing import Commands
-from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
+from streamcast.app.cli.terminal import AsJson, Config, console, loaded
+from streamcast.app.options.flags import SETTINGS
 
 app = Commands(help="Inspect dead letters and send them again.", no_args_is_help=True)
 
@@ -28,7 +29,8 @@ def inspect(
     """Print dead letters and their reasons."""
     from streamcast.app.commands.deployment import dlq as command
 
-    return command.inspect(load(config), command.Filter(reason, since, until), limit, as_json, console())
+    with loaded(config) as settings:
+        return command.inspect(settings, command.Filter(reason, since, until), limit, as_json, console())
 
 
 @app.command("replay")
@@ -43,4 +45,5 @@ def replay(
     """Write dead letters to the input topic again, each once."""
     from streamcast.app.commands.deployment import dlq as command
 
-    return command.send_again(load(config), command.Filter(reason, since, until), again, dry_run, console())
+    with loaded(config) as settings:
+        return command.send_again(settings, command.Filter(reason, since, until), again, dry_run, console())

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from streamcast.app.cli.spread import given, spread
-from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, Data, Folder, console, load
-from streamcast.app.options.flags import MODELS, flag, typed
+from streamcast.app.cli.terminal import AsJson, Config, Data, Folder, console, loaded
+from streamcast.app.options.flags import MODELS, SETTINGS, flag, typed
 from streamcast.app.options.groups import (
     BacktestOptions,
     Columns,
@@ -108,4 +108,5 @@ def replay(data: Data, *, replay: ReplayOptions, config: Config = SETTINGS, colu
     """Write a file's observations to a topic, in time order."""
     from streamcast.app.commands.files.replay import replay as run
 
-    return run(load(config), data, columns, replay, console())
+    with loaded(config) as settings:
+        return run(settings, data, columns, replay, console())

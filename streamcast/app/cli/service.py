@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, Folder, console, load
-from streamcast.app.options.flags import MODELS
+from streamcast.app.cli.terminal import AsJson, Config, Folder, console, loaded
+from streamcast.app.options.flags import MODELS, SETTINGS
 
 
 def demo(
@@ -55,15 +54,16 @@ def check(
     """Check broker, topics and models; print a remedy for each fault."""
     from streamcast.app.commands.deployment.check.command import check as run
 
-    following = "streamcast serve" if config == SETTINGS else f"streamcast serve -c {shlex.quote(str(config))}"
-    return run(load(config), create, console(), following)
+    with loaded(config) as settings:
+        return run(settings, create, console())
 
 
 def serve(config: Config = SETTINGS) -> int:
     """Forecast for every record of a topic until SIGTERM or Ctrl-C."""
     from streamcast.app.commands.deployment.serve import serve as run
 
-    return run(load(config))
+    with loaded(config) as settings:
+        return run(settings)
 
 
 def skip(
@@ -74,14 +74,16 @@ def skip(
     """Pass over one record that stops the service: it becomes a dead letter."""
     from streamcast.app.commands.deployment.skip import skip_record
 
-    return skip_record(load(config), partition, offset, console())
+    with loaded(config) as settings:
+        return skip_record(settings, partition, offset, console())
 
 
 def dashboard(config: Config = SETTINGS) -> int:
     """Serve the live page: a separate process that only reads topics."""
     from streamcast.app.commands.deployment.dashboard import dashboard as run
 
-    return run(load(config))
+    with loaded(config) as settings:
+        return run(settings)
 
 
 def verify(config: Config = SETTINGS, as_json: AsJson = False) -> int:
@@ -90,4 +92,5 @@ def verify(config: Config = SETTINGS, as_json: AsJson = False) -> int:
         console(stderr=True).print("Reading what the service wrote, to compute every record again …", highlight=False)
     from streamcast.app.commands.deployment.verify import verify_service
 
-    return verify_service(load(config), as_json, console())
+    with loaded(config) as settings:
+        return verify_service(settings, as_json, console())

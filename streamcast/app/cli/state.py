@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from streamcast.app.cli.parsing import Commands
-from streamcast.app.cli.terminal import SETTINGS, AsJson, Config, console, load
+from streamcast.app.cli.terminal import AsJson, Config, console, loaded
+from streamcast.app.options.flags import SETTINGS
 
 app = Commands(help="Show or reset the state of one series.", no_args_is_help=True)
 
@@ -19,7 +20,8 @@ def show(key: Key, config: Config = SETTINGS, as_json: AsJson = False) -> int:
     """Print the state of a series from the newest snapshot."""
     from streamcast.app.commands.deployment import state as command
 
-    return command.show(load(config), key, as_json, console())
+    with loaded(config) as settings:
+        return command.show(settings, key, as_json, console())
 
 
 @app.command("reset")
@@ -27,4 +29,5 @@ def reset(key: Key, config: Config = SETTINGS) -> int:
     """Reset the state of a series; the journal records from which record on."""
     from streamcast.app.commands.deployment import state as command
 
-    return command.reset(load(config), key, console())
+    with loaded(config) as settings:
+        return command.reset(settings, key, console())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,8 +22,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path, typer.Argument(help="CSV or Parquet file of observations.")]
 Reference = Annotated[str, typer.Argument(help="Model, such as load@3 or load@latest.")]
 
-SETTINGS = Path("streamcast.yaml")
-
 
 def console(*, stderr: bool = False) -> Console:
     """Return the terminal, which never breaks a line."""
@@ -28,8 +30,33 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, soft_wrap=True)
 
 
-def load(path: Path) -> Settings:
-    """Read the settings; raises SettingsError."""
-    from streamcast.app.settings import load_settings
+@contextmanager
+def loaded(path: Path) -> Iterator[Settings]:
+    """Read the settings; while they are used, commands in what is logged and raised are whole. Raises SettingsError."""
+    from streamcast.app.settings import load_settings, whole
 
-    return load_settings(path)
+    settings = load_settings(path)
+    words = partial(whole, settings=settings)
+    before = [(handler, handler.formatter) for handler in logging.getLogger().handlers]
+    for handler, formatter in before:
+        handler.setFormatter(_Worded(formatter or logging.Formatter(), words))
+    try:
+        yield settings
+    except Exception as error:
+        error.args = tuple(words(each) if isinstance(each, str) else each for each in error.args)
+        raise
+    finally:
+        for handler, formatter in before:
+            handler.setFormatter(formatter)
+
+
+class _Worded(logging.Formatter):
+    """Writes what another formatter does in other words."""
+
+    def __init__(self, formatter: logging.Formatter, words: Callable[[str], str]) -> None:
+        super().__init__()
+        self._formatter, self._words = formatter, words
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record."""
+        return self._words(self._formatter.format(record))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from streamcast.errors import Message, Option
 
+SETTINGS = Path("streamcast.yaml")
+"""The settings file that commands read unless ``--config`` names another."""
 MODELS = Path("trained")
 """The folder of models that commands use unless ``--models`` names another."""
 

@@ -324,6 +324,17 @@ class Settings(BaseSettings):
     state: StateSettings = StateSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     dashboard: DashboardSettings = DashboardSettings()
+    _file: Path | None = None
+
+    @property
+    def file(self) -> Path | None:
+        """The file that they were read from, if there was one."""
+        return self._file
+
+    def read_from(self, file: Path | None) -> Settings:
+        """Note the file that they were read from, and return them."""
+        self._file = file
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> Settings:

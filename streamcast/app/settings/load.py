@@ -52,7 +52,7 @@ def load_settings(path: Path | None, overrides: Mapping[str, object] | None = No
     for source, written in (_from_file(path), _from_environment(), _from_overrides(overrides or {})):
         document = _merge(document, source)
         places |= written
-    return _validated(document, places)
+    return _validated(document, places).read_from(path)
 
 
 def settings_in(path: Path) -> Settings:

@@ -112,7 +112,7 @@ class _Request(BaseHTTPRequestHandler):
     def _probe(self, problems: Sequence[str]) -> None:
         """Answer "ok", or 503 with the problems, a line each."""
         status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        lines = [" ".join(problem.split()) for problem in problems] or ["ok"]
+        lines = [" ".join(self.server.words(problem).split()) for problem in problems] or ["ok"]
         self._answer(status, _TEXT, "".join(f"{line}\n" for line in lines).encode())
 
     def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
@@ -130,6 +130,7 @@ class _Request(BaseHTTPRequestHandler):
 class TelemetryServer(ThreadingTCPServer):
     """Serves in threads of its own until ``close``; with port 0, ``port`` is the free one that it took.
 
+    ``words`` returns each problem of ``health`` as it is answered.
     Raises OSError when the address is taken.
     """
 
@@ -139,13 +140,14 @@ class TelemetryServer(ThreadingTCPServer):
 
     def __init__(
         self, telemetry: Telemetry, health: Health, host: str = "127.0.0.1", port: int = 0,
-        control: Control | None = None,
+        control: Control | None = None, words: Callable[[str], str] = str,
     ) -> None:  # fmt: skip
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.host = host
         self.telemetry = telemetry
         self.health = health
         self.control = control
+        self.words = words
         self._lock = threading.Lock()
         self._open: dict[_Connection, _Open] = {}
         super().__init__((host, port), _Request)

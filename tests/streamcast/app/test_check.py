@@ -157,7 +157,7 @@ def test_topics_that_are_weaker_than_the_input_are_a_warning_with_its_remedy(bro
     broker.create(TopicSpec("forecast-journal", 4, 3, SAFE))
     told = checked(create=False)
     assert "warn topic forecasts has replication factor 1, observations has 3" in told
-    assert "remedy: raise it to 3 (kafka-reassign-partitions.sh)" in told
+    assert "remedy: raise it to 3: plan.json is a plan with as many replicas for each partition" in told
     assert "warn topic dead-letters has min.insync.replicas 1, observations has 2" in told
     assert f"remedy: {CONFIGS} --alter --topic dead-letters --add-config min.insync.replicas=2" in told
     assert told.count("warn") == 2
@@ -381,9 +381,8 @@ def test_positions_that_another_program_set_are_a_warning_or_a_fault(broker: Mem
     broker.reset_offsets("streamcast", {Partition("observations", 2): 4})
     told = checked(create=False)
     assert "warn observations[2]: another program set the group to 4, and neither forecasts nor snapshots tell" in told
-    assert (
-        "stop all workers, and give the group its positions back (`kafka-consumer-groups.sh --reset-offsets`)" in told
-    )
+    assert "stop all workers, and give the group its positions back: `kafka-consumer-groups.sh --bootstrap" in told
+    assert "--topic observations:2 --reset-offsets --to-offset N --execute`" in told
     broker.reset_offsets("streamcast", {Partition("observations", 2): 40})
     told = checked(create=False, good=False)
     assert "FAIL observations[2]: another program set the group to 40, beyond its end, " in told

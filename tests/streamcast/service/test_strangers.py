@@ -75,7 +75,7 @@ def test_a_position_that_somebody_moved_is_served_and_said_once(
     assert stand.committed() == 20
     (warning,) = warned(caplog)
     assert f"observations[0]: another program set the group to {moved}, and this service {said}" in warning
-    assert "kafka-consumer-groups.sh --reset-offsets" in warning
+    assert "--group GROUP --topic observations:0 --reset-offsets --to-offset" in warning
     stand.stop()
     stand.serve()
     assert len(warned(caplog)) == 1

@@ -20,7 +20,7 @@ from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport
 from streamcast.app.commands.deployment.listening import listening, require_free
 from streamcast.app.commands.deployment.topics import doubts, require_topics
-from streamcast.app.settings import Settings
+from streamcast.app.settings import Settings, whole
 from streamcast.consumers import loop
 from streamcast.consumers.background import started
 from streamcast.consumers.health import Deadlines, LoopHealth, guard_interpreter
@@ -75,7 +75,8 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     token = settings.telemetry.token
     control = Control(token.get_secret_value(), service.reset) if token else None
     with listening(*port):
-        server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control)
+        words = partial(whole, settings=settings)
+        server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control, words)
     watch.start()
     guarded = threading.Event()
     guard = (deadlines.stall_seconds, guarded)

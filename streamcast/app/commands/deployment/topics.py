@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from streamcast.app.commands.deployment.connect import topics_of
-from streamcast.app.settings import Settings
+from streamcast.app.settings import Settings, bootstrap
 from streamcast.consumers.transport import (
     APPEND_TIME,
     Batch,
@@ -59,9 +59,14 @@ def require_topics(reader: Reader, settings: Settings) -> Topics:
     found = reader.describe(list(named.values()))
     for setting, topic in named.items():
         if topic not in found:
+            way = (
+                " with at least as many partitions as processes"
+                f" (`streamcast replay FILE --topic {topic} --partitions 4` creates it from a file's rows)"
+                if topic == topics.observations
+                else " (`streamcast check --create` makes missing output topics)"
+            )
             raise TopicMissing(
-                f"topic {topic!r} ({setting}) does not exist: correct the setting, or create the topic"
-                " (`streamcast check --create` makes missing output topics)"
+                f"topic {topic!r} ({setting}) does not exist: correct the setting, or create the topic{way}"
             )
     return topics
 
@@ -92,11 +97,7 @@ def doubts_of(topic: TopicSpec, source: TopicSpec, settings: Settings, largest: 
 def alteration(topic: TopicSpec, config: Mapping[str, object], settings: Settings) -> str:
     """The command with which an administrator changes the configuration of a topic on the service's broker."""
     wanted = ",".join(f"{name}={value}" for name, value in config.items())
-    login = "" if settings.kafka.security.protocol == "PLAINTEXT" else " --command-config admin.properties"
-    return (
-        f"kafka-configs.sh --bootstrap-server {settings.kafka.bootstrap_servers}{login} --alter --topic {topic.name}"
-        f" --add-config {wanted}"
-    )
+    return f"kafka-configs.sh {bootstrap(settings)} --alter --topic {topic.name} --add-config {wanted}"
 
 
 def newest_records(reader: Reader, source: TopicSpec) -> Mapping[Partition, Batch]:

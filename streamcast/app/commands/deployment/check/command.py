@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rich.console import Console
 from rich.markup import escape
 
@@ -10,7 +12,7 @@ from streamcast.app.commands.deployment.check.models import check_models
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
 from streamcast.app.commands.deployment.listening import metrics_url, require_free
-from streamcast.app.settings import Settings
+from streamcast.app.settings import Settings, whole
 from streamcast.errors import SettingsError
 from streamcast.page.scrape import Scraper
 from streamcast.wording import counted
@@ -18,18 +20,17 @@ from streamcast.wording import counted
 SETTINGS_FAULT, BROKER_FAULT = 2, 3
 
 
-def check(settings: Settings, create: bool, console: Console, following: str = "streamcast serve") -> int:
-    """Check models, broker, topics, transactions and ports; return 0, 2 (settings) or 3 (broker).
-
-    ``following`` is the command that starts what was checked.
-    """
-    say = Say(console)
+def check(settings: Settings, create: bool, console: Console) -> int:
+    """Check models, broker, topics, transactions and ports; return 0, 2 (settings) or 3 (broker)."""
+    words = partial(whole, settings=settings)
+    say = Say(console, words)
     lanes = loaded_lanes(settings, say)
     models = bool(lanes) and check_models(settings, lanes, say)
     store = opened_store(settings, say)
     broker = check_broker(Setup(settings, lanes, store), create, say)
     _ports(settings, say)
     _service(settings, say)
+    following = words("`streamcast serve`").strip("`")
     start = f" Start with [bold]{escape(following)}[/]."
     if say.faults:
         console.print(f"[red]{say.faults} of {say.lines} checks failed.[/]")

@@ -17,14 +17,14 @@ from streamcast.service.identity import Deployment, identity
 from streamcast.service.refusals import (
     COLD_START,
     NEW_OUTPUTS,
-    OWN_JOURNAL,
     SECOND_SERVICE,
     another_topic,
     answered_already,
+    own_journal,
     records_gone,
 )
 from streamcast.service.snapshots import Header
-from streamcast.service.strangers import IMPOSSIBLE, MOVED, Moved, lost_journals, moved_positions, sentence
+from streamcast.service.strangers import Moved, lost_journals, moved_positions, sentence
 from streamcast.spec.folders import Model, versions_by_digest
 from streamcast.topics.forecasts import shortened
 from streamcast.topics.journal import Journal, read_journals
@@ -51,7 +51,7 @@ def check_journal(setup: Setup, reader: Reader, source: TopicSpec, journal_topic
     except TransportError as error:
         return say(False, f"topic {topic}: {error}", "check that brokers and network are well, and run again")
     if unknown := [partition for partition in begun if partition not in committed]:
-        return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", OWN_JOURNAL)
+        return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", own_journal(unknown[0]))
     if not settings.state.allow_cold_start:
         unknown = [each for each in own if journals[each].begin is None and each not in of_former]
         at_work = [each for each in unknown if each in committed]
@@ -65,10 +65,10 @@ def check_journal(setup: Setup, reader: Reader, source: TopicSpec, journal_topic
         if gone := _records_gone(setup, reader, source, journal_topic, working, committed):
             return say(False, gone, COLD_START)
     moved = _moved(setup, reader, source, journal_topic, journals, {each: committed[each] for each in begun})
-    if wrong := [each.impossible for each in moved if each.impossible]:
-        return say(False, wrong[0], IMPOSSIBLE)
+    if wrong := [each for each in moved if each.impossible]:
+        return say(False, wrong[0].impossible, wrong[0].remedy)
     if moved:
-        say.warn(sentence(moved), MOVED)
+        say.warn(sentence(moved), moved[0].remedy)
     _swaps(setup, [journals[partition].models for partition in begun], say)
     return True
 

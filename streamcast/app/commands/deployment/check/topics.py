@@ -19,7 +19,7 @@ from streamcast.app.commands.deployment.topics import (
     keyless,
     newest_records,
 )
-from streamcast.app.settings import Settings
+from streamcast.app.settings import Settings, bootstrap
 from streamcast.consumers.transport import CodecMissing, NotAllowed, Reader, TopicSpec, TransportError
 from streamcast.topics.ahead import ahead_of
 from streamcast.topics.forecasts import largest_answer
@@ -68,7 +68,7 @@ def check_topics(setup: Setup, reader: Reader, allowed: Mapping[str, frozenset[s
         if topic in found:
             good &= _topic(setup, found[topic], found[source], " (just created)" if topic in missing else "", say)
         else:
-            good &= say(False, f"topic {topic} does not exist", "run again with --create")
+            good &= say(False, f"topic {topic} does not exist", "`streamcast check --create` creates it")
     good &= _newest_records(setup, reader, found[source], say)
     return good and check_journal(setup, reader, found[source], found[settings.output.journal], say)
 
@@ -136,7 +136,8 @@ def _strength(topic: TopicSpec, source: TopicSpec, settings: Settings, say: Say)
         say.warn(
             f"topic {topic.name} has replication factor {topic.replication}, {source.name} has {source.replication}:"
             " the loss of a broker that the input survives stops all answers",
-            f"raise it to {source.replication} (kafka-reassign-partitions.sh)",
+            f"raise it to {source.replication}: plan.json is a plan with as many replicas for each partition; run"
+            f" kafka-reassign-partitions.sh {bootstrap(settings)} --reassignment-json-file plan.json --execute",
         )
     if _in_sync(topic) < _in_sync(source):
         say.warn(
