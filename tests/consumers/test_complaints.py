@@ -69,6 +69,23 @@ def test_errors_of_librdkafka_become_a_line_a_minute_too_and_its_warnings_pass()
     ]
 
 
+def test_a_broker_that_does_not_answer_is_a_line_a_minute_too() -> None:
+    client, kept = logging.getLogger("librdkafka-of-another-test"), list[str]()
+    client.setLevel(logging.INFO)
+    client.addFilter(complaints.Condensed(lambda: 0.0))
+    client.addHandler(handler := logging.Handler())
+    handler.emit = lambda record: kept.append(record.getMessage())  # type: ignore[method-assign]
+    for _ in range(20):
+        client.log(logging.INFO, "%s [%s] %s", "REQTMOUT", "a consumer", "Timed out FetchRequest in flight")
+        client.log(logging.WARNING, "%s [%s] %s", "REQTMOUT", "a consumer", "Timed out 1 in-flight")
+        client.log(logging.WARNING, "%s [%s] %s", "FAIL", "a consumer", "ApiVersionRequest failed: Timed out")
+    client.log(logging.INFO, "%s [%s] %s", "FAIL", "a consumer", "Disconnected: connection closed by peer")
+    assert kept == [
+        "librdkafka: REQTMOUT [a consumer] Timed out FetchRequest in flight",
+        "FAIL [a consumer] Disconnected: connection closed by peer",
+    ]
+
+
 def test_a_reader_of_librdkafka_condenses_its_log_once() -> None:
     for _ in range(2):
         LibrdReader(Connection("127.0.0.1:1", "group"))
