@@ -18,6 +18,8 @@ APPEND_TIME = ("message.timestamp.type", "LogAppendTime")
 """The configuration of a topic whose records have the broker's time, whatever their producers say."""
 CREATE_SECONDS = 60.0
 """Within which new topics have leaders for all partitions; a thousand partitions take more than ten seconds."""
+EVERYTHING = frozenset({"READ", "WRITE", "DESCRIBE", "CREATE"})
+"""The operations that a broker allows which has no access control, or does not say what it allows."""
 
 
 class Partition(NamedTuple):
@@ -273,7 +275,8 @@ class Reader(Protocol):
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """What the broker allows this user to do, by topic ("READ", "WRITE", "DESCRIBE", "CREATE"…).
 
-        A topic that does not exist is missing; one of which the broker does not say so has no operations.
+        A topic that does not exist is missing; one of which the broker does not say so has no operations.  Where the
+        broker does not tell operations at all, as some that are not Apache Kafka, it is ``EVERYTHING``.
         """
 
     def group_operations(self) -> frozenset[str]:

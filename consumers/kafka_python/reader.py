@@ -22,6 +22,7 @@ from streamcast.consumers.kafka_python.connections import connected
 from streamcast.consumers.kafka_python.options import with_typed_options
 from streamcast.consumers.reading import ARRIVE_MS, METADATA_MS, RANGE_RECORDS, Reading
 from streamcast.consumers.transport import (
+    EVERYTHING,
     Batch,
     BrokerUnavailable,
     CodecMissing,
@@ -88,7 +89,7 @@ class KafkaReader(Reading[KafkaConsumer]):
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """See ``Reader.topic_operations``."""
         return {
-            topic["name"]: frozenset(topic["authorized_operations"] if topic["error_code"] == 0 else ())
+            topic["name"]: _operations(topic) if topic["error_code"] == 0 else frozenset()
             for topic in self._metadata(topics)
             if topic["error_code"] in (0, NOT_ALLOWED)
         }
@@ -100,7 +101,7 @@ class KafkaReader(Reading[KafkaConsumer]):
                 described = self._described_group()
             except errors.GroupAuthorizationFailedError:
                 return frozenset()
-        return frozenset(described.get("authorized_operations") or ())
+        return _operations(described)
 
     def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
         """See ``Reader.bounds``."""
@@ -329,6 +330,12 @@ class KafkaReader(Reading[KafkaConsumer]):
         if isinstance(error, errors.TransactionalIdAuthorizationFailedError):
             return NotAllowed.to("WRITE", f"transactional id {self._connection.group}-{self._connection.instance}")
         return TransportError(f"Kafka refused {doing}: {error}")
+
+
+def _operations(described: Mapping[str, Any]) -> frozenset[str]:
+    """What the broker allows with a topic or a group, by its description."""
+    told = described.get("authorized_operations")
+    return EVERYTHING if told is None else frozenset(told)
 
 
 def _identity(topic: Mapping[str, Any]) -> str:

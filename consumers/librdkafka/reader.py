@@ -25,6 +25,7 @@ from streamcast.consumers.background import ended_within
 from streamcast.consumers.librdkafka.complaints import condense, log
 from streamcast.consumers.reading import ARRIVE_MS, METADATA_MS, RANGE_RECORDS, READ_SECONDS, Reading
 from streamcast.consumers.transport import (
+    EVERYTHING,
     Batch,
     BrokerUnavailable,
     Connection,
@@ -141,7 +142,7 @@ class LibrdReader(Reading[Consumer]):
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """See ``Reader.topic_operations``."""
         return {
-            name: frozenset() if topic is None else frozenset(each.name for each in topic.authorized_operations)
+            name: frozenset() if topic is None else _operations(topic)
             for name, topic in self._described(topics).items()
         }
 
@@ -154,7 +155,7 @@ class LibrdReader(Reading[Consumer]):
                 if failure.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
                     return frozenset()
                 raise
-        return frozenset(each.name for each in described.authorized_operations or ())
+        return _operations(described)
 
     def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
         """See ``Reader.bounds``."""
@@ -400,6 +401,12 @@ class LibrdReader(Reading[Consumer]):
         if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
             return NotAllowed.to("WRITE", f"transactional id {self._connection.group}-{self._connection.instance}")
         return None
+
+
+def _operations(described: Any) -> frozenset[str]:
+    """What the broker allows with a topic or a group, by its description."""
+    told = described.authorized_operations
+    return EVERYTHING if told is None else frozenset(each.name for each in told)
 
 
 def _identity(known: Any) -> str:

@@ -21,6 +21,7 @@ from streamcast.consumers.memory.broker import (
     by_partition,
 )
 from streamcast.consumers.transport import (
+    EVERYTHING,
     Batch,
     BrokerUnavailable,
     Connection,
@@ -59,11 +60,11 @@ class MemoryReader:
 
     def topic_operations(self, topics: Sequence[str]) -> dict[str, frozenset[str]]:
         """See ``Reader.topic_operations``: here everything is allowed."""
-        return dict.fromkeys(self._broker.describe(topics), frozenset({"READ", "WRITE", "DESCRIBE", "CREATE"}))
+        return dict.fromkeys(self._broker.describe(topics), EVERYTHING)
 
     def group_operations(self) -> frozenset[str]:
         """See ``Reader.group_operations``."""
-        return frozenset({"READ", "DESCRIBE"})
+        return EVERYTHING
 
     def bounds(self, partitions: Sequence[Partition]) -> dict[Partition, tuple[int, int]]:
         """See ``Reader.bounds``."""

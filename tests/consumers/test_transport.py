@@ -5,13 +5,19 @@ from __future__ import annotations
 import uuid
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, Uuid
+from confluent_kafka.admin import TopicDescription  # type: ignore[attr-defined]
 from kafka.codec import has_snappy
 from kafka.errors import KafkaTimeoutError
 
+from streamcast.consumers.kafka_python.reader import _identity as kp_identity
+from streamcast.consumers.kafka_python.reader import _operations as kp_operations
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.librdkafka.reader import LibrdReader
+from streamcast.consumers.librdkafka.reader import _identity as rd_identity
+from streamcast.consumers.librdkafka.reader import _operations as rd_operations
 from streamcast.consumers.transport import (
+    EVERYTHING,
     BrokerUnavailable,
     CodecMissing,
     Connection,
@@ -282,6 +288,15 @@ def test_where_nothing_is_forbidden_everything_that_a_service_needs_is_allowed(w
     assert list(allowed) == [topic]
     assert allowed[topic] >= {"READ", "WRITE", "DESCRIBE"}
     assert "READ" in reader.group_operations(), "of a group that has had no member"
+
+
+def test_a_broker_that_tells_neither_operations_nor_identities_allows_everything_and_its_topics_have_none() -> None:
+    """Brokers before Kafka 2.8 have no identities, and some that are not Apache Kafka tell no operations."""
+    untold = TopicDescription("topic", Uuid(0, 0), False, [])
+    assert rd_operations(untold) == kp_operations({"authorized_operations": None}) == kp_operations({}) == EVERYTHING
+    assert rd_operations(TopicDescription("topic", Uuid(0, 0), False, [], ["READ"])) == {"READ"}
+    assert kp_operations({"authorized_operations": []}) == frozenset()
+    assert kp_identity({"name": "topic"}) == rd_identity(Uuid(0, 0)) == ""
 
 
 @pytest.mark.kafka
