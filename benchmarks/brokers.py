@@ -1,7 +1,7 @@
 """The tests that need a Kafka, on brokers of other versions: ``python -m benchmarks.brokers [--versions ...]``.
 
-Each row is a version: how many tests passed and failed there.  The names of those that failed follow the table.  A test
-of what a version does not have is skipped.
+Each row is a version: how many tests passed and failed there; those that failed are named.  A test of what a version
+does not have is skipped.
 """
 
 from __future__ import annotations
@@ -56,10 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for version in given.versions:
         rows.append(row := tried(version, given.tests))
         console.print(" ".join(f"{name}={row[name]}" for name in COLUMNS), highlight=False)
-    show_rows(rows, COLUMNS, console)
-    for row in rows:
         for name in row["failures"]:
-            console.print(f"{row['version']}: {name} failed", highlight=False, markup=False)
+            console.print(f"{name} failed", highlight=False, markup=False)
+    show_rows(rows, COLUMNS, console)
     if given.json is not None:
         given.json.write_text(json_text(rows, indent=2) + "\n", encoding="utf-8")
     return 1 if any(row["failed"] for row in rows) else 0
