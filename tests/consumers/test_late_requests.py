@@ -81,7 +81,7 @@ def proxy() -> Iterator[KafkaProxy]:
         yield proxy
 
 
-@pytest.fixture(scope="module", params=[VERSION, OLD_COORDINATOR])
+@pytest.fixture(scope="module", params=sorted({VERSION, OLD_COORDINATOR}))
 def behind(request: pytest.FixtureRequest, proxy: KafkaProxy) -> Iterator[str]:
     with LocalKafka(advertised_port=proxy.port, version=request.param) as kafka:
         proxy.target_port = kafka.port

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from harness import ROOT
 from streamcast.app import settings
 from streamcast.app.cli import app
+from streamcast.app.commands.deployment.dashboard import scraper
 from streamcast.app.commands.deployment.listening import metrics_url
 from streamcast.app.commands.init import USUAL_BROKER
 from streamcast.app.settings import load_settings
@@ -93,14 +94,16 @@ def test_a_new_file_names_the_folder_of_models(tmp_path: Path, arguments: tuple[
 def test_the_page_reads_the_metrics_of_its_own_settings(
     tmp_path: Path, given: str, expected: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert metrics_url(load_settings(_write(tmp_path, f"{MINIMAL}\n{given}\n"))) == expected
+    found = load_settings(_write(tmp_path, f"{MINIMAL}\n{given}\n"))
+    assert metrics_url(found) == expected
+    scraper(found)
     assert caplog.messages == []
 
 
 def test_a_page_that_cannot_know_the_port_of_the_metrics_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    metrics_url(load_settings(_write(tmp_path, f"{MINIMAL}\ntelemetry: {{port: 0}}\n")))
+    scraper(load_settings(_write(tmp_path, f"{MINIMAL}\ntelemetry: {{port: 0}}\n")))
     (said,) = caplog.messages
     assert said.startswith("telemetry.port is 0, any free port, so the page cannot find /metrics: set telemetry.port,")
 

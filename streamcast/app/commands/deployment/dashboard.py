@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader
-from streamcast.app.commands.deployment.listening import listening, metrics_url, require_free
+from streamcast.app.commands.deployment.listening import hides_metrics, listening, metrics_url, require_free
 from streamcast.app.commands.deployment.serve import log, stop_on_signals
 from streamcast.app.settings import Settings
 from streamcast.app.settings.fields import DashboardSettings
@@ -37,7 +37,7 @@ def dashboard(settings: Settings) -> int:
         reader, board, observations=settings.input.topic, forecasts=settings.output.forecasts,
         dead_letters=settings.output.dead_letters,
     )  # fmt: skip
-    numbers = Scraper(metrics_url(settings), settings.kafka.group)
+    numbers = scraper(settings)
     with listening(*port):
         page = LivePage(
             board,
@@ -55,6 +55,16 @@ def dashboard(settings: Settings) -> int:
     page.close()
     reader.close(5.0)
     return 0
+
+
+def scraper(settings: Settings) -> Scraper:
+    """Return what reads the service's own numbers; warn when nobody can know where they are."""
+    if hides_metrics(settings):
+        log.warning(
+            "telemetry.port is 0, any free port, so the page cannot find /metrics: set telemetry.port, or"
+            " dashboard.telemetry_url to the service's /metrics"
+        )
+    return Scraper(metrics_url(settings), settings.kafka.group)
 
 
 def access(page: DashboardSettings) -> Access:

@@ -6,7 +6,6 @@ And where others find the service's.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -14,8 +13,6 @@ from contextlib import contextmanager
 
 from streamcast.app.settings import Settings
 from streamcast.errors import SettingsError
-
-log = logging.getLogger("streamcast")
 
 _OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 
@@ -48,13 +45,13 @@ def require_free(setting: str, host: str, port: int) -> None:
         socket.create_server((host, port), family=family).close()
 
 
+def hides_metrics(settings: Settings) -> bool:
+    """Whether nobody can know where the service's /metrics are: it takes any free port."""
+    return settings.telemetry.port == 0 and settings.dashboard.telemetry_url is None
+
+
 def metrics_url(settings: Settings) -> str:
     """Return where the service's /metrics are: as the settings say, else at ``telemetry.port`` of this machine."""
     host = settings.telemetry.host
     here = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else f"[{host}]" if ":" in host else host  # noqa: S104
-    if settings.telemetry.port == 0 and settings.dashboard.telemetry_url is None:
-        log.warning(
-            "telemetry.port is 0, any free port, so the page cannot find /metrics: set telemetry.port, or"
-            " dashboard.telemetry_url to the service's /metrics"
-        )
     return settings.dashboard.telemetry_url or f"http://{here}:{settings.telemetry.port}/metrics"

@@ -11,7 +11,7 @@ from streamcast.app.commands.deployment.check.broker import check_broker
 from streamcast.app.commands.deployment.check.models import check_models
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
-from streamcast.app.commands.deployment.listening import metrics_url, require_free
+from streamcast.app.commands.deployment.listening import hides_metrics, metrics_url, require_free
 from streamcast.app.settings import Settings, whole
 from streamcast.errors import SettingsError
 from streamcast.page.scrape import Scraper
@@ -58,7 +58,7 @@ def _ports(settings: Settings, say: Say) -> None:
 
 def _service(settings: Settings, say: Say) -> None:
     """Say whether the service of these settings answers its records, where one runs: by its own account."""
-    if settings.telemetry.port == 0 and settings.dashboard.telemetry_url is None:
+    if hides_metrics(settings):
         return
     url = metrics_url(settings)
     service = Scraper(url, settings.kafka.group)
