@@ -77,15 +77,16 @@ class Stand:
             {lane: (each.name, each.version) for lane, each in models.items()}, 0.8, champion=champion
         )
         saver = Saver(self.store, interval_seconds, telemetry, clock=self._now, background=Immediately())
+        health = LoopHealth(clock=self._now)
         self.service = Service(
             models, reader or self.reader, telemetry, TOPICS, start or Start(), champion=champion,
             max_series=max_series, shadows=shadows, store=self.store, saver=saver, clock=self._now, timer=self._now,
-            watch=watch,
+            beat=health.beat, watch=watch,
         )  # fmt: skip
         transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee, mark=self.mark()))
         self.loop = Loop(
             transport, self.service, [TOPICS.observations], limits=BatchLimits(max_records, 0.05),
-            health=LoopHealth(clock=self._now), observer=telemetry, clock=self._now,
+            health=health, observer=telemetry, clock=self._now,
         )  # fmt: skip
         if working:
             self.work()

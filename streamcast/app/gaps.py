@@ -11,6 +11,8 @@ from streamcast.wording import counted
 
 MOST_NAMED = 3
 """Series that a note names."""
+MOST_BEHIND = 168
+"""Bars by which a series may end before the newest one without a note."""
 CLOSED, TIMES_CLOSED = 0.05, 8
 """From this share of the bars and so many stretches on, those without a row may be times at which nothing happens."""
 
@@ -48,11 +50,11 @@ def missing_bars(history: History, timezone: str, series: SeriesSpec | None = No
 
 
 def _ended(history: History, timezone: str, series: SeriesSpec | None) -> list[str]:
-    """Return a note on the series whose last row is longer ago, seen from the newest one, than a gap may be."""
+    """Return a note on the series that end so long before the newest one that a gap of that length would be long."""
     last_K = np.zeros(len(history.keys), np.int64)
     np.maximum.at(last_K, history.series_N, history.ts_N)
     behind_K = history.grid.bar(last_K.max(initial=0)) - history.grid.bar(last_K)
-    ended_K = np.flatnonzero(behind_K > _longest_gap_in(history, series))
+    ended_K = np.flatnonzero(behind_K > min(_longest_gap_in(history, series), MOST_BEHIND))
     if not len(ended_K):
         return []
     first = int(ended_K[behind_K[ended_K].argmax()])

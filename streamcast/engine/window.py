@@ -33,7 +33,7 @@ TINY, TINY_OF_VERSION_1 = 1e-100, 1e-9
 """The normaliser's least unit."""
 
 ANSWER_BYTES = 64 << 20
-"""Limit on the read-out's inputs of a chunk, unless one record needs more."""
+"""Limit on the read-out's inputs of a chunk, unless a tile of answers needs more."""
 
 
 def window_plan(spec: ModelSpec) -> Plan:
@@ -133,13 +133,12 @@ def window_layout(spec: ModelSpec) -> StateLayout:
 def step_buffers(spec: ModelSpec) -> Steps:
     """Return buffers for one chunk of steps: bounded, and always large enough for one record."""
     columns, scales, width = len(spec.series.columns), len(spec.scales), features.width(spec)
-    room = max(STEPS_AT_ONCE, 2 * (spec.series.max_gap + spec.series.open_bars + 2))
+    room = whole_tiles(max(STEPS_AT_ONCE, spec.series.max_gap + spec.series.open_bars + 2))
     targets = spec.targets
     target_width = features.target_width(spec, targets) if targets else 0
     tables = len(features.target_tables(spec, targets)) if targets else 0
     answer_bytes = 4 * (spec.lags + spec.horizon * (target_width + 2 * tables + 3 * len(spec.quantiles)))
-    room = max(min(room, ANSWER_BYTES // answer_bytes), spec.series.max_gap + spec.series.open_bars + 3)
-    room = whole_tiles(room)
+    answers = whole_tiles(max(min(STEPS_AT_ONCE, ANSWER_BYTES // answer_bytes), 1))
 
     def ints(*shape: int) -> Ints:
         return np.zeros(shape, np.int64)
@@ -157,11 +156,11 @@ def step_buffers(spec: ModelSpec) -> Steps:
         ring_before=floats(room, columns), absent_before=np.zeros(room, np.bool_), answer=ints(room),
         coarse_slot=ints(scales, room),
         coarse_after=ints(scales, room), coarse_order=ints(scales, room), coarse_x=singles(scales, room, width),
-        coarse_before=floats(scales, room, columns), answer_step=ints(room), answer_order=ints(1 + scales, room),
-        lags=singles(room, spec.lags), last=floats(room), scale=floats(room), mean=floats(room),
-        level=singles(room),
-        target_x=singles(room if targets else 0, spec.horizon, target_width),
-        target_codes=ints(room if targets else 0, spec.horizon, tables), warm=np.zeros(room, np.bool_),
+        coarse_before=floats(scales, room, columns), answer_step=ints(answers),
+        answer_order=ints(1 + scales, answers), lags=singles(answers, spec.lags), last=floats(answers),
+        scale=floats(answers), mean=floats(answers), level=singles(answers),
+        target_x=singles(answers if targets else 0, spec.horizon, target_width),
+        target_codes=ints(answers if targets else 0, spec.horizon, tables), warm=np.zeros(answers, np.bool_),
         outcome=np.zeros(0, np.uint8),
         bar=Bar(
             filled=floats(columns), missing=np.zeros(columns, np.bool_), coarse=floats(columns),

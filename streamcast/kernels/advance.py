@@ -162,7 +162,10 @@ class Bar(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """The output of one chunk of observations: buffers; ``Counts`` says how much of them is used."""
+    """The output of one chunk of observations: buffers, with room for A answers beside K steps.
+
+    ``Counts`` says how much of them is used.
+    """
 
     slot: Ints  # K
     record: Ints  # K: the observation that caused the step
@@ -223,13 +226,12 @@ def advance(
     """
     counts.steps[:] = 0
     counts.answers[0] = counts.gaps[0] = counts.restarts[0] = 0
-    room = out.slot.shape[0]
-    steps_of_one = plan.max_gap + rows.ticks.shape[1] + 2  # at most: a gap, the open bars of ticks, and its own bar
+    room, answers = out.slot.shape[0], out.answer_step.shape[0]
     for i in range(start, slots.shape[0]):
         slot, time = slots[i], times[i]
         clock = rows.clock[slot]
         bar = (time - plan.origin) // plan.freq
-        if counts.steps[0] + steps_of_one > room:
+        if counts.answers[0] == answers or counts.steps[0] + _most_steps(plan, rows, slot, time) > room:
             return i
         if offsets[i] <= clock[OFFSET]:
             out.outcome[i] = DUPLICATE
@@ -260,6 +262,14 @@ def advance(
         else:
             out.outcome[i] = ABSORBED
     return slots.shape[0]
+
+
+@inlined
+def _most_steps(plan: Plan, rows: WindowState, slot: int, time: int) -> int:
+    """Return at least the number of steps that an observation causes: a gap, the open bars of ticks, and its own."""
+    closed = (time - plan.grace - plan.origin) // plan.freq - 1 if plan.ticks else (time - plan.origin) // plan.freq
+    newest = rows.clock[slot, CLOSED if plan.ticks else BAR]
+    return 1 if newest == NEVER else min(closed - newest, plan.max_gap + rows.ticks.shape[1] + 1)
 
 
 @loop

@@ -51,13 +51,13 @@ class Poll:
 
 def new_lanes(models: Mapping[str, Model], max_series: int, shadows: Sequence[str], topic: str) -> list[Lane]:
     """Return a lane for each model, with room for ``max_series``; raises ServiceError when their records differ."""
-    specs = {lane: model.spec.series for lane, model in models.items()}
-    first = next(iter(specs))
-    for lane, series in specs.items():
-        if series != specs[first]:
+    records = {lane: model.spec.series.record for lane, model in models.items()}
+    first = next(iter(records))
+    for lane, record in records.items():
+        if record != records[first]:
             raise ServiceError(
-                f"lanes {first!r} and {lane!r} disagree on what a record is (columns, freq, mode or gaps):"
-                " lanes of one service must be trained on the same series spec"
+                f"lanes {first!r} and {lane!r} disagree on what a record is (columns, freq, mode or grace):"
+                " all lanes of a service read the same records"
             )
     return [
         Lane(

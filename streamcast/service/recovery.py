@@ -66,14 +66,17 @@ class _Replay:
 
 
 class Recovery:
-    """Rebuilds the state of partitions, a slice at a time; ``timer`` gives seconds that never step."""
+    """Rebuilds the state of partitions, a slice at a time.
+
+    ``timer`` gives seconds that never step; ``beat`` is called as the work of a slice goes on.
+    """
 
     def __init__(
         self, engines: dict[str, Engine], decoder: Decoder, reader: Reader, store: Store | None, watcher: Watcher,
-        timer: Callable[[], float],
+        timer: Callable[[], float], beat: Callable[[], None],
     ) -> None:  # fmt: skip
         self._engines, self._decoder, self._reader = engines, decoder, reader
-        self._store, self._watcher, self._timer = store, watcher, timer
+        self._store, self._watcher, self._timer, self._beat = store, watcher, timer, beat
         self._replays: dict[Partition, _Replay] = {}
         self._steps: Iterator[list[Batch] | Entry] | None = None
         self._began: float | None = None
@@ -184,7 +187,7 @@ class Recovery:
                 skips = {batch.partition: self._replays[batch.partition].skips for batch in step}
                 observations, _ = self._decoder.decode(step, skips)
                 for engine in self._engines.values():
-                    engine.stage(self._decoder.seen_by(engine.spec, observations))
+                    engine.stage(self._decoder.seen_by(engine.spec, observations), lambda _stage: self._beat())
                     engine.promote()
                 for batch in step:
                     self._replays[batch.partition].at = batch.next_offset

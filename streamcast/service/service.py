@@ -38,7 +38,8 @@ class Service:
     """Answers records with the forecasts of every lane; implements ``streamcast.consumers.transport.Handler``.
 
     ``champion`` names the lane whose outcome is a record's outcome; see ``champion_of`` for its default.  ``clock``
-    gives epoch seconds, ``timer`` seconds that never step; ``beat`` is called while partitions are taken over.
+    gives epoch seconds, ``timer`` seconds that never step; ``beat`` is called as long work goes on: taking
+    partitions over, rebuilding their state, stepping through bars that are missing.
     """
 
     def __init__(
@@ -55,9 +56,10 @@ class Service:
         self._champion = next(lane for lane in self._lanes if lane.name == champion)
         specs = [lane.model.spec for lane in self._lanes]
         self._decoder = Decoder(self._champion.model.spec.series, ahead_of(specs))
-        self._reader, self._telemetry, self._topics, self._timer, self._saver = reader, telemetry, topics, timer, saver
+        self._reader, self._telemetry, self._topics, self._saver = reader, telemetry, topics, saver
+        self._timer, self._beat = timer, beat
         engines = {lane.name: lane.engine for lane in self._lanes}
-        self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, timer)
+        self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, timer, beat)
         deployment = Deployment({lane.name: lane.model.digest for lane in self._lanes}, champion, max_series)
         self._assignment = Assignment(reader, topics, start, deployment, self._recovery, timer=timer, beat=beat)
         self._resets = Resets(self._champion.engine.slab.series)
@@ -136,7 +138,7 @@ class Service:
         began = self._timer()
         if self._watch is not None:
             self._watch.ask()
-        lap = _Lap(self._telemetry, self._timer)
+        lap = _Lap(self._telemetry, self._timer, self._beat)
         observations, poison = self._decoder.decode(batches, self._assignment.skips(batches))
         lap("decode")
         due = self._resets.due(batches, self._assignment.spans)
@@ -224,13 +226,14 @@ class Service:
 
 
 class _Lap:
-    """Reports to telemetry how long each stage took."""
+    """Reports to telemetry how long each stage took, and that the work goes on."""
 
-    def __init__(self, telemetry: Telemetry, timer: Callable[[], float]) -> None:
-        self._telemetry, self._timer = telemetry, timer
+    def __init__(self, telemetry: Telemetry, timer: Callable[[], float], beat: Callable[[], None]) -> None:
+        self._telemetry, self._timer, self._beat = telemetry, timer, beat
         self._last = timer()
 
     def __call__(self, stage: str) -> None:
         now = self._timer()
         self._telemetry.stage(stage, now - self._last)
         self._last = now
+        self._beat()

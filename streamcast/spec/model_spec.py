@@ -1,6 +1,6 @@
 """A model as data: everything that can change a forecast's bytes, in one hashed document.
 
-``SeriesSpec`` defines the columns of a record and when a bar closes; it is the same for all lanes of a service.
+``SeriesSpec`` defines the columns of a record and when a bar closes; all lanes of a service agree on these.
 ``ModelSpec`` adds the model's inputs, its horizon, and the network.
 """
 
@@ -24,6 +24,7 @@ _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
 _LONGEST_MS = 10_000 * 366 * DAY_MS
 _MOST_OPEN_BARS = 10_000
 _TTL_MS, _TTL_BARS = 30 * DAY_MS, 30
+_MOST_GAP = WEEK_MS // MINUTE_MS
 _AHEAD_MS = DAY_MS
 
 
@@ -120,7 +121,13 @@ class SeriesSpec(Frozen):
     )
     mode: Literal["sample", "ticks"] = "sample"
     grace: Grace = 0
-    max_gap: int = Field(default=168, ge=0, le=10_000, description="bars; a longer gap restarts the series cold")
+    max_gap: int = Field(
+        default=_MOST_GAP,
+        ge=0,
+        le=_MOST_GAP,
+        description="bars; a longer gap restarts the series cold; default: as many as ttl allows, at most a week of"
+        " minutes",
+    )
     max_ahead: Duration = Field(
         default=_AHEAD_MS,
         description="event time may lead the Kafka timestamp by this; default: a day, or a bar if longer",
@@ -132,12 +139,14 @@ class SeriesSpec(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _allow_long_bars(cls, given: Any) -> Any:
-        """Set the defaults of ``ttl`` and ``max_ahead`` for bars of more than a day."""
+    def _fit_the_bars(cls, given: Any) -> Any:
+        """Set the defaults that depend on the length of a bar."""
         if isinstance(given, dict):
             with suppress(ValueError):
                 freq = parse_duration(given.get("freq"))
-                return {"ttl": max(_TTL_MS, _TTL_BARS * freq), "max_ahead": max(_AHEAD_MS, freq)} | given
+                longest = max(_TTL_MS, _TTL_BARS * freq)
+                gap = min(longest // max(freq, 1) - 1, _MOST_GAP)
+                return {"ttl": longest, "max_ahead": max(_AHEAD_MS, freq), "max_gap": gap} | given
         return given
 
     @model_validator(mode="after")
@@ -180,6 +189,11 @@ class SeriesSpec(Frozen):
     def kinds(self) -> dict[str, tuple[str, ...] | None]:
         """The categories of each column, None for numbers."""
         return {column.name: column.categories for column in self.columns}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a record is, and when its bar closes: all lanes of a service agree on it, since they read the same."""
+        return self.model_dump(exclude={"missing", "max_gap", "ttl"})
 
     @property
     def open_bars(self) -> int:

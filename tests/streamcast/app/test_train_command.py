@@ -488,7 +488,7 @@ def test_series_that_end_long_before_others_are_noted() -> None:
     assert missing_bars(read(without), "UTC") == [f"a series ends early, {named}: {on}"]
 
 
-@pytest.mark.parametrize(("bar", "gap"), [("1h", 168), ("1d", 29), ("1w", 29)])
+@pytest.mark.parametrize(("bar", "gap"), [("1min", 10_080), ("1h", 719), ("1d", 29), ("1w", 29)])
 def test_a_note_says_where_a_gap_restarts_its_series_as_the_engine_does(bar: str, gap: int) -> None:
     """By max_gap, or by ttl where that is shorter."""
     for left_out in (gap, gap + 1):
@@ -502,7 +502,7 @@ def test_a_note_says_where_a_gap_restarts_its_series_as_the_engine_does(bar: str
             engine.promote()
         (note,) = missing_bars(history, "UTC")
         assert restarts == (left_out > gap)
-        assert note.endswith(f"; a gap of more than {gap} bars restarts its series") == bool(restarts)
+        assert note.endswith(f"; a gap of more than {gap:,} bars restarts its series") == bool(restarts)
     (told,) = missing_bars(history, "UTC", series.model_copy(update={"max_gap": 3}))
     assert told.endswith("; a gap of more than 3 bars restarts its series")
 

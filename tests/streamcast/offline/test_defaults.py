@@ -10,14 +10,17 @@ import pytest
 from pydantic import ValidationError
 
 from harness.readings import bars_and_readings, ragged_readings
+from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError, SettingsError
 from streamcast.models.spec import SpecError
 from streamcast.offline.defaults.notes import bound_notes, further_notes, members_notes, naive_notes, unread_notes
 from streamcast.offline.defaults.seasons import in_bars, seasons
 from streamcast.offline.defaults.spec import ONLINE_OF_NETWORKS, default_spec
 from streamcast.offline.history.grid import without_rows
+from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
 from streamcast.spec.durations import WEEK_MS
+from streamcast.spec.folders import new_network
 from streamcast.spec.model_spec import Online
 from streamcast.spec.zero import challenger_of
 
@@ -54,6 +57,29 @@ def test_a_daily_cycle_is_read_for_any_horizon_and_the_best_simple_forecast_is_c
     assert default_spec(history, horizon, "zero").naive_season == naive
     assert default_spec(history, horizon, season="1d").naive_season == (naive if naive == 1 else 96)
     assert default_spec(history, horizon, season=["1d", "1h"]).naive_season == naive
+
+
+def test_nights_and_weekends_without_records_restart_no_series() -> None:
+    """62 hours are 372 bars of ten minutes: after each weekend, a series was forecast as one that had just begun."""
+    times = pd.date_range("2026-01-05", periods=10 * 7 * 144, freq="10min")
+    open_hours = (times.day_of_week < 5) & (times.hour >= 8) & (times.hour < 18)
+    times = times[open_hours]
+    day = np.sin((times.hour * 6 + times.minute // 10 - 48) / 60 * np.pi)
+    y = 100 * day + 10 + np.random.default_rng(0).normal(0, 3, len(times))
+    history = read(pd.DataFrame({"ds": times, "y": y}), id_col=None)
+    spec = default_spec(history, 6, "zero")
+    assert spec.series.freq == 600_000
+    engine, restarts, errors = Engine(spec, new_network(spec)), 0, {True: [0.0], False: [0.0]}
+    for poll in polls(history, spec):
+        result = engine.stage(poll)
+        engine.promote()
+        restarts += result.restarts
+        late = result.scores.cutoffs > poll.times[0] + 5 * WEEK_MS
+        monday = pd.to_datetime(result.scores.cutoffs, unit="ms").day_of_week == 0
+        for of_monday, found in errors.items():
+            found.extend(np.abs(result.scores.outcomes()[late & (monday == of_monday), 0]))
+    assert restarts == 0
+    assert np.mean(errors[True]) < 1.5 * np.mean(errors[False])
 
 
 def test_a_given_season_that_the_history_holds_once_is_compared_with_all_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ from harness.streams import GRU, MINUTE, START, model_spec
 from streamcast.app.settings import load_settings
 from streamcast.consumers.transport import Partition
 from streamcast.errors import ServiceError, SettingsError
+from streamcast.kernels.advance import STEPS
 from streamcast.service.assignment import Start
 from streamcast.service.service import Service
 from streamcast.service.telemetry.telemetry import Telemetry
@@ -120,6 +122,25 @@ def test_another_champion_is_a_decision_and_is_journalled(stand: Stand) -> None:
         ("models", 10, "challenger"),
     ]
     assert verified(stand).proven
+
+
+def test_lanes_may_differ_in_how_long_a_gap_restarts_a_series(stand: Stand) -> None:
+    """A model of today beside one of an older version, whose gaps were shorter: each answers as it would alone."""
+    patient = Model(
+        GOOD.spec.model_copy(update={"series": GOOD.spec.series.model_copy(update={"max_gap": 20})}), GOOD.network,
+        "patient", "1", "1" * 64,
+    )  # fmt: skip
+    assert GOOD.spec.series.max_gap < 10 < patient.spec.series.max_gap
+    gap = [(START + bar * MINUTE, b"a", encode_observation("a", START + bar * MINUTE, [value])) for bar, value in
+           ((21, math.nan), (22, 7.0), (23, 6.0))]  # fmt: skip
+    stand.append(gap)
+    stand.serve({"champion": GOOD, "challenger": patient})
+    counted = {lane.name: lane.engine.slab.rows.clock[0, STEPS] for lane in stand.service._lanes}
+    assert counted == {"champion": 3, "challenger": 24}
+    known = {patient.digest: patient}
+    report = verify(stand.reader, TOPICS, lambda digest: known.get(digest) or load(digest), Expectations(True))
+    assert report.proven
+    assert (report.records, report.forecasts) == (13, 12 + 13)
 
 
 def test_each_lane_that_is_not_finite_writes_a_dead_letter_that_names_it(stand: Stand) -> None:

@@ -303,8 +303,11 @@ def test_the_snapshot_of_another_model_is_never_loaded(stand: Stand) -> None:
 def test_recovery_goes_in_slices_and_tells_how_much_is_left(stand: Stand) -> None:
     stand.observe("a", *TEN)
     service = stand.serve()
-    watching, lane = Watching(), service._lanes[0]
-    recovery = Recovery({"champion": lane.engine}, service._decoder, Troubled(stand), None, watching, stand._now)
+    watching, lane, beats = Watching(), service._lanes[0], list[float]()
+    recovery = Recovery(
+        {"champion": lane.engine}, service._decoder, Troubled(stand), None, watching, stand._now,
+        lambda: beats.append(stand.seconds),
+    )  # fmt: skip
     partition = stand.partitions[0]
     assert recovery.restore(service._assignment.header(partition, 0, 10, stand.journal())) == 0
     recovery.plan(partition, 0, 10, Journal())
@@ -314,6 +317,7 @@ def test_recovery_goes_in_slices_and_tells_how_much_is_left(stand: Stand) -> Non
     assert slices == 3
     assert watching.left == [6, 2, 0]
     assert watching.seconds == [5.0]
+    assert len(set(beats)) == 5, "each batch beats"
     assert state(stand) == by_law(stand)
 
 
@@ -321,8 +325,9 @@ def test_what_is_dropped_is_not_replayed_any_more(stand: Stand) -> None:
     stand.observe("a", *TEN)
     service = stand.serve()
     recovery = Recovery(
-        {"champion": service._lanes[0].engine}, service._decoder, Troubled(stand), None, Watching(), stand._now
-    )
+        {"champion": service._lanes[0].engine}, service._decoder, Troubled(stand), None, Watching(), stand._now,
+        lambda: None,
+    )  # fmt: skip
     recovery.plan(stand.partitions[0], 0, 10, Journal())
     recovery.drop(stand.partitions)
     assert recovery.some(100.0)

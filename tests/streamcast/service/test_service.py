@@ -16,10 +16,12 @@ import torch
 from harness.simulation.plan import load, model
 from harness.simulation.stand import GROUP, TOPICS, Stand
 from harness.streams import MINUTE, START
+from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault, MemoryTransport
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Fenced, InDoubt, Outgoing, Partition
 from streamcast.errors import ServiceError
+from streamcast.kernels.advance import STEPS
 from streamcast.service import snapshots
 from streamcast.service.assignment import Start
 from streamcast.service.service import Service
@@ -27,6 +29,7 @@ from streamcast.service.skipping import skip
 from streamcast.service.verification.report import Expectations
 from streamcast.service.verification.verify import verify
 from streamcast.spec.folders import Model, new_network
+from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.observations import encode_observation
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
@@ -170,8 +173,27 @@ def test_answers_that_were_not_acknowledged_are_given_again_also_when_nothing_mo
 
 
 def test_lanes_that_disagree_on_what_a_record_is_are_refused(stand: Stand) -> None:
-    with pytest.raises(ServiceError, match="same series spec"):
+    with pytest.raises(ServiceError, match="read the same records"):
         stand.serve({"champion": model("sample", 0), "challenger": model("ticks", 0)})
+
+
+def test_stepping_through_long_gaps_beats_as_it_goes_on(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the watchdog takes it for a loop that stalls, and ends the process; the next one meets the same records."""
+    beats: list[int] = []
+    monkeypatch.setattr(LoopHealth, "beat", lambda _health: beats.append(1))
+    spec = model("sample", 0).spec
+    series = SeriesSpec(columns=spec.series.columns, freq=MINUTE)
+    patient = Model(spec.model_copy(update={"series": series}), model("sample", 0).network, "patient", "1", "1" * 64)
+    service = stand.serve({"champion": patient})
+    later, keys = START + (series.max_gap + 1) * MINUTE, ("a", "b", "c")
+    taken = []
+    for time in (START, later):
+        stand.append([(time, key.encode(), encode_observation(key, time, [1.0])) for key in keys])
+        before = len(beats)
+        stand.work()
+        taken.append(len(beats) - before)
+    assert [lane.engine.slab.rows.clock[:3, STEPS].tolist() for lane in service._lanes] == [[10_082] * 3]
+    assert taken[1] - taken[0] >= 2 * len(keys), "each series is a chunk of its own, of several stages"
 
 
 # -- what it writes ----------------------------------------------------------------------------------------

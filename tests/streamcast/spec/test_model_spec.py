@@ -193,6 +193,14 @@ def test_a_key_may_be_silent_for_a_month_or_for_thirty_bars(freq: str | int, ttl
     assert SeriesSpec(columns=(Column(name="y"),), freq=freq).ttl == parse_duration(ttl)
 
 
+@pytest.mark.parametrize(
+    ("freq", "gap"), [("1s", 10_080), ("1min", 10_080), ("5min", 8_639), ("1h", 719), ("1d", 29), ("1w", 29)]
+)
+def test_a_gap_may_be_as_long_as_a_silence_up_to_a_week_of_minutes(freq: str, gap: int) -> None:
+    assert SeriesSpec(columns=(Column(name="y"),), freq=freq).max_gap == gap
+    assert SeriesSpec(columns=(Column(name="y"),), freq=freq, max_gap=3).max_gap == 3
+
+
 def test_a_ttl_that_restarts_a_series_at_every_record_is_refused() -> None:
     with pytest.raises(ValidationError, match="ttl 6d is shorter than a bar of 1w"):
         SeriesSpec(columns=(Column(name="y"),), freq="1w", ttl="6d")

@@ -23,13 +23,13 @@ def check_models(settings: Settings, models: Mapping[str, Model], say: Say) -> b
         spec = model.spec
         remembered = layout(spec, model.network)
         size = remembered.row_bytes
-        same = spec.series == first.spec.series
+        same = spec.series.record == first.spec.series.record
         good &= say(
             same,
             f"lane {lane}: {model.name}@{model.version}, {spec.series.target} every"
             f" {spec.series.bar}, {spec.horizon} steps ahead, {size:,} bytes per series"
             f" (room for {most:,} in a partition, {size * most / 2**30:.1f} GiB)",
-            "train all lanes with the same series spec (columns, freq, mode, gaps)",
+            "train all lanes for the same records (columns, freq, mode, grace)",
         )
         good &= _bars(lane, spec, say)
         check_calendar(lane, spec, say)
