@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from streamcast.app.moments import moment
+from streamcast.offline.defaults.series import pauses, samples
 from streamcast.offline.history.read import History
-from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.spec.model_spec import SeriesSpec
 from streamcast.wording import counted
 
 MOST_NAMED = 3
@@ -24,11 +25,8 @@ def missing_bars(history: History, timezone: str, series: SeriesSpec | None = No
     If a stretch is so long that its series restarts, it says so: by ``series``, else by what a new model has.  Where
     many bars have no row, a second note says that forecasts have them all.
     """
-    bar_N = history.grid.bar(history.ts_N)
-    order_N = np.argsort(history.series_N, kind="stable")
-    series_N, left_out_N = history.series_N[order_N], np.diff(bar_N[order_N], append=0) - 1
-    left_out_N[np.append(np.diff(series_N) != 0, [True])] = 0
-    left_out_N = np.maximum(left_out_N, 0)
+    order_N, left_out_N = pauses(history)
+    series_N = history.series_N[order_N]
     missing_K = np.bincount(series_N, left_out_N, len(history.keys)).astype(np.int64)
     worst = [place for place in np.argsort(-missing_K, kind="stable").tolist() if missing_K[place]]
     ended = _ended(history, timezone, series)
@@ -44,7 +42,7 @@ def missing_bars(history: History, timezone: str, series: SeriesSpec | None = No
     most = _longest_gap_in(history, series)
     restarts = f"; a gap of more than {counted(most, 'bar')} restarts its series" if left_out_N.max() > most else ""
     found = [f"bars without a row between rows of their series count as missing: {', '.join(named)}{more}{restarts}"]
-    if (left_out_N > 0).sum() >= TIMES_CLOSED and missing_K.sum() >= CLOSED * (missing_K.sum() + len(bar_N)):
+    if (left_out_N > 0).sum() >= TIMES_CLOSED and missing_K.sum() >= CLOSED * (missing_K.sum() + len(order_N)):
         found.append("forecasts have all bars: leave out those that are never observed, such as closed days")
     return [*found, *ended]
 
@@ -66,7 +64,7 @@ def _ended(history: History, timezone: str, series: SeriesSpec | None) -> list[s
 
 def _longest_gap_in(history: History, series: SeriesSpec | None) -> int:
     """Return the longest gap of a model's series, or of those of a new model of a history."""
-    return longest_gap(series or SeriesSpec(columns=(Column(name=history.columns[0]),), freq=history.freq_ms))
+    return longest_gap(series or samples(history))
 
 
 def longest_gap(series: SeriesSpec) -> int:

@@ -39,6 +39,10 @@ MOST_FIRST_BYTES = 1 << 30
 """Limit on the memory of a new slab."""
 
 
+MOSTLY_GAPS = 8
+"""Steps of an answer from which on what they overwrote is condensed: a step overwrites some 800 bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """Forecasts of bars that are now observed: made at ``cutoffs`` [M] by series that were ``warm`` [M] or not.
@@ -115,6 +119,8 @@ class Engine:
             self._note_windows(steps, counts)
             lap("features")
             chunks.append(self._chunk(steps, counts, outcomes, lap))
+            if counts.steps[0] > MOSTLY_GAPS * counts.answers[0]:
+                self.slab.condense()
         forecasts = _joined([f for f, _ in chunks], self.spec)
         return Result(forecasts, outcomes, _scores(chunks), slots, gaps, restarts, self.slab.evictions)
 

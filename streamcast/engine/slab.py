@@ -68,6 +68,11 @@ class Slab:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())
 
+    @property
+    def undo_bytes(self) -> int:
+        """Bytes of what the open stage has overwritten."""
+        return 0 if self._undo is None else self._undo.nbytes
+
     def series(self, partition: Partition) -> Mapping[str, int]:
         """The slots of a partition's series, by key."""
         return self._index.get(partition, {})
@@ -185,6 +190,14 @@ class Slab:
         if self._undo is None:
             raise RuntimeError(f"overwrote {name}: no stage is open")
         self._undo.cells(name, slots.copy(), positions.copy(), before.copy(), self._layout.fields[name].axis)
+
+    def condense(self) -> None:
+        """Keep of cells that were overwritten several times what they held first: no more than the rows that changed.
+
+        For series that have taken many more steps than their rings have cells.
+        """
+        if self._undo is not None:
+            self._undo.condense()
 
     def promote(self) -> None:
         """Keep what the open stage changed, if a stage is open."""

@@ -45,6 +45,11 @@ class _Cells:
     positions: Ints
     axis: int
 
+    def first(self) -> _Cells:
+        """Return these without the cells that were overwritten again."""
+        first = _first(self.slots * (1 + int(self.positions.max(initial=0))) + self.positions)
+        return _Cells(self.name, self.slots[first], self.before[first], self.positions[first], self.axis)
+
     def put_back(self, array: Array, which: npt.NDArray[np.bool_]) -> None:
         first = _first(self.slots * (1 + int(self.positions.max(initial=0))) + self.positions)
         first = first[which[first]]
@@ -67,6 +72,7 @@ class Undo:
 
     overwritten: list[_Rows | _Cells] = field(default_factory=list)
     members: dict[Partition, list[_Member]] = field(default_factory=dict)
+    _condensed: int = 0
 
     def rows(self, name: str, slots: Ints, before: Array) -> None:
         """Record that whole rows were overwritten; keeps the arrays, so pass copies."""
@@ -75,6 +81,18 @@ class Undo:
     def cells(self, name: str, slots: Ints, positions: Ints, before: Array, axis: int) -> None:
         """Record that ring cells were overwritten, in this order; keeps the arrays, so pass copies."""
         self.overwritten.append(_Cells(name, slots, before, positions, axis))
+
+    def condense(self) -> None:
+        """Forget which cells were overwritten again, of what was recorded since the last call."""
+        for place in range(self._condensed, len(self.overwritten)):
+            if isinstance(cells := self.overwritten[place], _Cells):
+                self.overwritten[place] = cells.first()
+        self._condensed = len(self.overwritten)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is recorded."""
+        return sum(overwrite.before.nbytes + 2 * overwrite.slots.nbytes for overwrite in self.overwritten)
 
     def member(self, partition: Partition, key: str, before: int | None, after: int | None) -> None:
         """Record that the slot of a key changed."""

@@ -24,8 +24,10 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 
-STEPS_AT_ONCE = 8_192
-"""Steps of a chunk, unless one record may need more."""
+ANSWERS_AT_ONCE = 8_192
+"""Answers of a chunk."""
+STEPS_AT_ONCE = 32_768
+"""Steps of a chunk, unless one record may need more: after a common gap, the series of a chunk step side by side."""
 
 LEAST, LEAST_OF_VERSION_1 = 1e-13, 1e-6
 """The normaliser's least unit as a share of the level: what float64 resolves in it some hundred times."""
@@ -138,7 +140,7 @@ def step_buffers(spec: ModelSpec) -> Steps:
     target_width = features.target_width(spec, targets) if targets else 0
     tables = len(features.target_tables(spec, targets)) if targets else 0
     answer_bytes = 4 * (spec.lags + spec.horizon * (target_width + 2 * tables + 3 * len(spec.quantiles)))
-    answers = whole_tiles(max(min(STEPS_AT_ONCE, ANSWER_BYTES // answer_bytes), 1))
+    answers = whole_tiles(max(min(ANSWERS_AT_ONCE, ANSWER_BYTES // answer_bytes), 1))
 
     def ints(*shape: int) -> Ints:
         return np.zeros(shape, np.int64)

@@ -24,7 +24,8 @@ _DURATION = re.compile(r"(\d+)\s*(ms|s|min|h|d|w)")
 _LONGEST_MS = 10_000 * 366 * DAY_MS
 _MOST_OPEN_BARS = 10_000
 _TTL_MS, _TTL_BARS = 30 * DAY_MS, 30
-_MOST_GAP = WEEK_MS // MINUTE_MS
+USUAL_GAP, MOST_GAP = WEEK_MS // (5 * MINUTE_MS), WEEK_MS // MINUTE_MS
+"""Missing bars after which a series restarts, unless a spec says otherwise, and at most."""
 _AHEAD_MS = DAY_MS
 
 
@@ -122,11 +123,10 @@ class SeriesSpec(Frozen):
     mode: Literal["sample", "ticks"] = "sample"
     grace: Grace = 0
     max_gap: int = Field(
-        default=_MOST_GAP,
+        default=USUAL_GAP,
         ge=0,
-        le=_MOST_GAP,
-        description="bars; a longer gap restarts the series cold; default: as many as ttl allows, at most a week of"
-        " minutes",
+        le=MOST_GAP,
+        description="bars; a longer gap restarts the series cold; default: as many as ttl allows, at most 2,016",
     )
     max_ahead: Duration = Field(
         default=_AHEAD_MS,
@@ -145,7 +145,7 @@ class SeriesSpec(Frozen):
             with suppress(ValueError):
                 freq = parse_duration(given.get("freq"))
                 longest = max(_TTL_MS, _TTL_BARS * freq)
-                gap = min(longest // max(freq, 1) - 1, _MOST_GAP)
+                gap = min(longest // max(freq, 1) - 1, USUAL_GAP)
                 return {"ttl": longest, "max_ahead": max(_AHEAD_MS, freq), "max_gap": gap} | given
         return given
 

@@ -15,7 +15,7 @@ import numpy as np
 from streamcast.errors import HistoryError, Option
 from streamcast.models.spec import SpecError, listed, with_members
 from streamcast.offline.defaults.seasons import YEAR_MS, further, in_bars, naive, seasons
-from streamcast.offline.defaults.series import bars_by_series, columns
+from streamcast.offline.defaults.series import after_pauses, bars_by_series, columns
 from streamcast.offline.defaults.transforms import chosen_transform
 from streamcast.offline.evaluation.frames import quantile_column
 from streamcast.offline.history.read import History
@@ -125,6 +125,7 @@ def default_spec(
         }
     )
     refuse_aggregates_of_samples(series)
+    series = after_pauses(series, history)
     bars_K = bars_by_series(history)
     chosen = seasons(history, series, horizon) if season is None else in_bars(season, history.grid)
     compared = naive(history, series, horizon, chosen, given=season is not None)

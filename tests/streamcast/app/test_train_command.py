@@ -18,7 +18,7 @@ from harness.histories import history_of
 from streamcast.app.cli import app
 from streamcast.app.commands.deployment.serve import new_telemetry
 from streamcast.app.commands.files.train import training_settings
-from streamcast.app.gaps import missing_bars
+from streamcast.app.gaps import longest_gap, missing_bars
 from streamcast.app.options.flags import typed
 from streamcast.app.options.groups import TrainingOptions
 from streamcast.app.options.values import assignments, repeated, seasons
@@ -26,6 +26,7 @@ from streamcast.consumers.health import LoopHealth
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError, ModelError
 from streamcast.models.spec import SpecError
+from streamcast.offline.defaults.series import samples
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
 from streamcast.offline.training.fit import fit_again, held_out_loss
@@ -33,7 +34,7 @@ from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.sequences import Ints
 from streamcast.spec.folders import Model, load_model, new_network
-from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec, parse_duration
+from streamcast.spec.model_spec import ModelSpec, parse_duration
 from streamcast.spec.zero import zero_spec
 
 
@@ -488,13 +489,13 @@ def test_series_that_end_long_before_others_are_noted() -> None:
     assert missing_bars(read(without), "UTC") == [f"a series ends early, {named}: {on}"]
 
 
-@pytest.mark.parametrize(("bar", "gap"), [("1min", 10_080), ("1h", 719), ("1d", 29), ("1w", 29)])
+@pytest.mark.parametrize(("bar", "gap"), [("1min", 10_080), ("5min", 8_639), ("1h", 719), ("1d", 29), ("1w", 29)])
 def test_a_note_says_where_a_gap_restarts_its_series_as_the_engine_does(bar: str, gap: int) -> None:
-    """By max_gap, or by ttl where that is shorter."""
+    """By max_gap, which is longer where a history has long pauses, or by ttl where that is shorter."""
     for left_out in (gap, gap + 1):
         times = pd.Timestamp("2026-01-01") + np.array([0, 1, 2, 3 + left_out]) * pd.Timedelta(parse_duration(bar), "ms")
         history = read(pd.DataFrame({"ds": times, "y": 1.0}), id_col=None, freq=bar)
-        series = SeriesSpec(columns=(Column(name="y"),), freq=history.freq_ms, offset=history.offset_ms)
+        series = samples(history)
         spec = zero_spec(series, 2)
         engine, restarts = Engine(spec, new_network(spec)), 0
         for poll in polls(history, spec):
@@ -502,7 +503,7 @@ def test_a_note_says_where_a_gap_restarts_its_series_as_the_engine_does(bar: str
             engine.promote()
         (note,) = missing_bars(history, "UTC")
         assert restarts == (left_out > gap)
-        assert note.endswith(f"; a gap of more than {gap:,} bars restarts its series") == bool(restarts)
+        assert note.endswith(f"; a gap of more than {longest_gap(series):,} bars restarts its series") == bool(restarts)
     (told,) = missing_bars(history, "UTC", series.model_copy(update={"max_gap": 3}))
     assert told.endswith("; a gap of more than 3 bars restarts its series")
 

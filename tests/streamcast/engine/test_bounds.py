@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.streams import engine
+from harness.streams import engine, model_spec
 from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
 from streamcast.kernels.outcomes import ANSWERED
+from streamcast.spec.folders import new_network
+from streamcast.spec.model_spec import ONLINE_BESIDE_NETWORK
 from streamcast.topics.observations import Observations
 
 POLL = 5_000
@@ -67,3 +69,16 @@ def test_one_hot_series_is_answered_whole_and_takes_no_room() -> None:
         before = before or bounded.slab.nbytes
     assert len(bounded.slab) == 1
     assert bounded.slab.nbytes == before
+
+
+def test_a_stage_of_long_gaps_keeps_no_more_than_the_rows_that_it_changed() -> None:
+    """A step overwrites some hundred bytes of rings, so 2,000 missing bars would be many times their series' row."""
+    spec = model_spec({"max_gap": 2_000, "ttl": "30d"}, online=ONLINE_BESIDE_NETWORK, season=(24,), horizon=6)
+    bounded, keys = Engine(spec, new_network(spec)), [f"series-{number}" for number in range(50)]
+    for first, minute in ((0, 0), (50, 1)):
+        take(bounded, poll(keys, first, np.full(50, minute)))
+    before = [bounded.slab.digest(HERE, key) for key in keys]
+    assert bounded.stage(poll(keys, 100, np.full(50, 2_002))).gaps == 50 * 2_000
+    assert bounded.slab.undo_bytes < 2 * bounded.slab.nbytes * 50 / bounded.slab.capacity
+    bounded.discard()
+    assert [bounded.slab.digest(HERE, key) for key in keys] == before
