@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import wraps
+from pathlib import Path
 from types import NoneType, UnionType
-from typing import ParamSpec, TypeVar, get_args, get_origin
+from typing import Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 import numpy as np
 import pandas as pd
@@ -20,9 +22,11 @@ R = TypeVar("R")
 
 WORDS: Mapping[object, str] = {
     bool: "True or False", int: "a whole number", float: "a number", str: "a text", Mapping: "a dict",
-    Callable: "a function",
+    Callable: "a function", Path: "a path",
 }  # fmt: skip
-"""The kinds that are checked, besides lists of them; frames and paths are passed on as they are."""
+"""The kinds that are checked, besides lists of them and named texts; frames are passed on as they are."""
+LONGEST_SHOWN = 200
+"""Characters of a value that an error shows; of a longer one it names the type."""
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -35,7 +39,8 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     wanted = {
         name: (hint, parameter.default)
         for name, parameter in signature.parameters.items()
-        if name != "self" and _is_checked(hint := _evaluated(parameter.annotation, function))
+        if parameter.annotation is not parameter.empty
+        and _is_checked(hint := _evaluated(parameter.annotation, function))
     }
 
     called = function.__qualname__.removesuffix(".__init__")
@@ -56,7 +61,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 def _meant(given: Iterable[str], signature: inspect.Signature) -> str:
     """Return which argument an unknown one is most like, or else what arguments there are; '' if all are known."""
-    known = [name for name in signature.parameters if name != "self"]
+    known = [name for name in signature.parameters if name not in {"self", "cls"}]
     for name in given:
         if name not in known:
             near = nearest(name, known)
@@ -71,11 +76,11 @@ def _evaluated(annotation: str, function: Callable[..., object]) -> object:
 
 def _parts(hint: object) -> tuple[object, ...]:
     """Return the kinds of which an argument may have any."""
-    return get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
 
 
 def _is_checked(hint: object) -> bool:
-    return all(part is NoneType or (get_origin(part) or part) in {*WORDS, Sequence} for part in _parts(hint))
+    return all(part is NoneType or (get_origin(part) or part) in {*WORDS, Sequence, Literal} for part in _parts(hint))
 
 
 def _argument(name: str, value: object, hint: object, default: object) -> object:
@@ -84,8 +89,22 @@ def _argument(name: str, value: object, hint: object, default: object) -> object
         return plain
     if any(get_origin(part) is Sequence and fits([plain], part) for part in _parts(hint)):
         return [plain]
-    remedy = f", or leave it out, which is {default!r}" if value is None else ""
-    raise SpecError(f"{name} is {value!r}: expected {_in_words(hint)}{remedy}")
+    left_out = value is None and default is not inspect.Parameter.empty
+    remedy = f", or leave it out, which is {default!r}" if left_out else ""
+    raise SpecError(f"{name} is {shown(value)}: expected {_in_words(hint)}{remedy}{_near(value, hint)}")
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: of one that is long or has several lines, the type."""
+    text = repr(value)
+    return f"a {type(value).__name__}" if "\n" in text or len(text) > LONGEST_SHOWN else text
+
+
+def _near(value: object, hint: object) -> str:
+    """Return which named text a wrong one is most like; '' where there are none, or none is like it."""
+    named = [text for part in _parts(hint) if get_origin(part) is Literal for text in get_args(part)]
+    near = nearest(value, named) if isinstance(value, str) else None
+    return f". Did you mean {near!r}?" if near else ""
 
 
 def _plain(value: object) -> object:
@@ -96,6 +115,8 @@ def _plain(value: object) -> object:
         return value.freqstr
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, os.PathLike):
+        return Path(value)
     if isinstance(value, str | bytes | Mapping | Callable) or not isinstance(value, Iterable):
         return value
     return [_plain(item) for item in value]
@@ -111,8 +132,10 @@ def _in_words(hint: object) -> str:
     if get_origin(hint) is Sequence:
         (item,) = get_args(hint)
         return f"a list, each item {_in_words(item)}"
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
     return " or ".join(
-        _in_words(part) if get_origin(part) is Sequence else WORDS[get_origin(part) or part]
+        _in_words(part) if get_origin(part) in {Sequence, Literal} else WORDS[get_origin(part) or part]
         for part in _parts(hint)
         if part is not NoneType
     )

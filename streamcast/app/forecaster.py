@@ -66,17 +66,19 @@ class Forecaster:
     0.9), or from ``level`` in percent, such as ``[80, 95]``.  ``freq`` is a bar length such as ``"1h"`` or
     ``pd.Timedelta("1h")`` (default: the median time between rows).  With ``ticks``, rows are raw readings, several per
     bar: ``aggregates`` (column to reducer) makes a bar of them, and a bar waits ``grace`` for late readings.
-    ``season`` is a length in bars or a duration such as ``"1d"``, or several.  ``timezone`` is that of times that name
-    none, also in the frames that come back, and of the model's calendar; ``time_format`` is the form of times that are
-    no ISO 8601.  ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs whose future is
-    published in advance, and no forecast lies below ``lower``.  ``transform`` is the scale of the target on which the
-    model learns: ``"sqrt"``, ``"log"`` or ``"none"`` (default: found from the data).  ``online`` has fields of the
-    online layer, such as ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and online layer: several
-    times faster, worse forecasts.  ``members`` networks are trained one after the other, and their mean forecasts:
-    better, at so many times the network's cost (default: 3 where bars are a day or longer, else 1).  ``options`` are
-    those of training, such as ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and ``target_col`` name the
-    columns of every frame, unless a method is given others; None or "" as ``id_col`` is one series.  All other parts of
-    the model spec are chosen from the data.
+    ``season`` is a length in bars or a duration such as ``"1d"``, or several.  ``lags`` is how many of the newest bars
+    the network reads at once, a multiple of 8, and ``scales`` are longer bars that it reads beside its own, such as
+    ``["6h", "1d"]``.  A bare number as ``freq``, ``grace`` or in ``scales`` is milliseconds.  ``timezone`` is that of
+    times that name none, also in the frames that come back, and of the model's calendar; ``time_format`` is the form of
+    times that are no ISO 8601.  ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs
+    whose future is published in advance, and no forecast lies below ``lower``.  ``transform`` is the scale of the
+    target on which the model learns: ``"sqrt"``, ``"log"`` or ``"none"`` (default: found from the data).  ``online``
+    has fields of the online layer, such as ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and
+    online layer: several times faster, worse forecasts.  ``members`` networks are trained one after the other, and
+    their mean forecasts: better, at so many times the network's cost (default: 3 where bars are a day or longer, else
+    1).  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and
+    ``target_col`` name the columns of every frame, unless a method is given others; None or "" as ``id_col`` is one
+    series.  All other parts of the model spec are chosen from the data.
 
     Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
     those that come back are of pandas.
@@ -149,6 +151,7 @@ class Forecaster:
         self._found: tuple[str, ...] = ()
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Forecaster:
         """Return the forecaster of a model folder, such as ``models/load/3``, that ``save`` or a command wrote.
 
@@ -181,7 +184,9 @@ class Forecaster:
     def model(self) -> Model:
         """The trained model; raises ModelError before ``fit``."""
         if self._model is None:
-            raise ModelError("this forecaster has no model yet: call fit, or use Forecaster.load")
+            raise ModelError(
+                "this forecaster has no model yet: call fit, or take the one that Forecaster.load(...) returns"
+            )
         return self._model
 
     @property
@@ -389,6 +394,7 @@ class Forecaster:
             parts[key] = (in_zone(seen, self._timezone, named=history.written.zoned), live.forecast(key).head(steps))
         return forecast_figure(parts, columns, spec.series.target)
 
+    @checked
     def save(self, path: str | Path) -> Path:
         """Write the model's next version into a folder such as ``models/load``; return the folder of the version.
 
@@ -560,8 +566,8 @@ def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windo
     if len(short := found[found < n_windows]):
         _warn(
             f"{len(short):,} of {len(found):,} series {'has' if len(short) == 1 else 'have'} fewer than the"
-            f" {n_windows} windows asked for, such as {short.index[0]!r} with {short.iloc[0]}: a window needs"
-            f" {spec.warm_up} bars before its cutoff and"
+            f" {counted(n_windows, 'window')} asked for, such as {short.index[0]!r} with {short.iloc[0]}: a window"
+            f" needs {spec.warm_up} bars before its cutoff and"
             f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
             HistoryWarning,
         )

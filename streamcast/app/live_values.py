@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from streamcast.app.arguments import shown
 from streamcast.offline.history.timestamps import TimestampError, instant_of, milliseconds_of, number_in_form
 from streamcast.spec.model_spec import Column
 from streamcast.topics.epochs import MILLISECONDS
@@ -33,7 +34,9 @@ def number(value: object, column: Column) -> float:
     if isinstance(value, bool | np.bool_):
         raise TypeError(f"{column.name} is {value!r}: expected a number, {int(value)}, or None where it is missing")
     if not isinstance(value, int | float | np.integer | np.floating | Decimal | Fraction):
-        raise TypeError(f"{column.name} is {value!r}: expected a number, or None where it is missing")
+        raise TypeError(f"{column.name} is {shown(value)}: expected a number, or None where it is missing")
+    if isinstance(value, np.floating):  # a narrow one cannot be compared with the largest value
+        value = float(value)
     if not -LARGEST_VALUE <= value <= LARGEST_VALUE:
         raise ValueError(f"{column.name} is {value!r}: it must lie within ±{LARGEST_VALUE:g}; give None for missing")
     return float(value)

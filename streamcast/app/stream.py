@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from time import time_ns
@@ -11,10 +12,12 @@ from time import time_ns
 import numpy as np
 import pandas as pd
 
+from streamcast.app.arguments import shown
 from streamcast.app.frames import UNNAMED, Names
 from streamcast.app.live_values import Number, Time, milliseconds, number, series_key
 from streamcast.engine.engine import Engine
 from streamcast.kernels.compiling import compiling
+from streamcast.models.spec import nearest
 from streamcast.offline.evaluation.frames import forecast_frame
 from streamcast.offline.history.polls import SOURCE, polls
 from streamcast.offline.history.read import History
@@ -55,17 +58,17 @@ class Stream:
     ) -> bool:  # fmt: skip
         """Take one observation; return whether it gave a forecast.
 
-        It does not for an old or repeated bar, nor before the first value of a series.
+        It does not for an old or repeated bar, of which nothing is kept, nor before the first value of a series.
 
         ``key`` names the series, as in a frame: 7 is "7".  ``ts`` is a time (in the stream's time zone if it names
         none) or epoch milliseconds; a text has the ``time_format`` of the forecaster, or is ISO 8601.  ``ahead`` has
         the known inputs of the bars after it, by name: a shorter list or None is not known, values beyond the horizon
         are ignored.  Inputs are keywords, such as ``temp=18.0``, or items of ``inputs``, which takes those that are
-        called like a parameter, too: ``inputs={"key": 3}``.  The rules are those of a record in the service: None, NaN
-        and pd.NA are missing.  Raises TypeError for an unknown input, or a key or value of the wrong kind, ValueError
-        for an infinite value or one beyond ±1e100, for a key that is empty or too long, for a time in another form or
-        unit, for one in the future that is far from all others (the model's ``ttl``), and for a local time that clocks
-        repeat or skip; the stream is then as it was.
+        called like a parameter, too: ``inputs={"key": 3}``.  The rules are those of a record in the service; besides,
+        NaN and pd.NA are missing, and a number as a category is its digits.  Raises TypeError for an unknown input, or
+        a key or value of the wrong kind, ValueError for an infinite value or one beyond ±1e100, for a key that is empty
+        or too long, for a time in another form or unit, for one in the future that is far from all others (the model's
+        ``ttl``), and for a local time that clocks repeat or skip; the stream is then as it was.
         """
         name, columns = series_key(key), self._model.spec.series.columns
         given = {**_inputs(inputs, named, [column.name for column in columns[1:]]), columns[0].name: y}
@@ -73,9 +76,7 @@ class Stream:
         time = np.array([milliseconds(ts, self._timezone, self._time_format)])
         self._refuse_far_ahead(ts, int(time[0]))
         answered = self._take(
-            Observations(
-                [(SOURCE, 0, 1)], [name], np.array([self._offset]), time, time, values, self._ahead(ahead or {})
-            )
+            Observations([(SOURCE, 0, 1)], [name], np.array([self._offset]), time, time, values, self._ahead(ahead))
         )
         self._offset += 1
         return answered
@@ -90,13 +91,19 @@ class Stream:
             f" {pd.Timestamp(self._last_ms, unit='ms', tz='UTC')}. Was a clock not set? Start another stream if not"
         )
 
-    def _ahead(self, given: Mapping[str, Sequence[Number | str | None] | None]) -> np.ndarray | None:
+    def _ahead(self, given: Mapping[str, Sequence[Number | str | None] | None] | None) -> np.ndarray | None:
         """Return known inputs as the engine takes them [1, I, H], NaN where not given; raises TypeError."""
         spec = self._model.spec
         columns = [spec.series.columns[place] for place in spec.known_columns]
-        if unknown := set(given) - {column.name for column in columns}:
+        if not isinstance(given, Mapping | None):
+            raise TypeError(
+                f"update: ahead is {shown(given)}: expected a dict with a list for each known input, such as"
+                f" {{{(*[column.name for column in columns], 'temp')[0]!r}: [18.4, 17.9]}}; inputs of the bar itself"
+                " are keywords"
+            )
+        if unknown := set(given or ()) - {column.name for column in columns}:
             known = ", ".join(column.name for column in columns) or "none"
-            raise TypeError(f"update: the model has no known inputs {sorted(unknown)}; it has {known}")
+            raise TypeError(f"update: the model has no known inputs {sorted(unknown, key=str)}; it has {known}")
         if not given:
             return None
         ahead = np.full((1, len(columns), spec.horizon), np.nan)
@@ -104,10 +111,10 @@ class Stream:
             listed = given.get(column.name)
             if listed is None:
                 continue
-            if isinstance(listed, str | bytes | Mapping) or not isinstance(listed, Iterable):
+            if isinstance(listed, str | bytes | Mapping | AbstractSet) or not isinstance(listed, Iterable):
                 raise TypeError(
-                    f"update: ahead has {listed!r} for {column.name}: expected a list with a value for each bar after"
-                    " this one, or None"
+                    f"update: ahead has {shown(listed)} for {column.name}: expected a list with a value for each bar"
+                    " after this one, in their order, or None"
                 )
             try:
                 values = [number(value, column) for value in listed][: spec.horizon]
@@ -117,7 +124,15 @@ class Stream:
         return ahead
 
     def extend(self, history: History) -> None:
-        """Take all observations of a history, in time order."""
+        """Take all observations of a history, in time order, as ``Forecaster.stream`` does with those of a frame.
+
+        Raises TypeError for a frame.
+        """
+        if not isinstance(history, History):
+            raise TypeError(
+                f"extend: history is {shown(history)}: expected a streamcast History; Forecaster.stream(df) returns a"
+                " stream that has taken a frame, and update takes one row"
+            )
         for poll in polls(history, self._model.spec):
             self._take(replace(poll, offsets=poll.offsets + self._offset))
         self._offset += len(history)
@@ -133,7 +148,9 @@ class Stream:
         Its columns are those of ``Forecaster.predict``, under the names of the frame that the model was trained on.
         """
         if (name := series_key(key)) not in self._newest:
-            raise KeyError(f"{name!r} has no forecast yet (of {len(self._newest)} series): update it first")
+            near = nearest(name, self._newest)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise KeyError(f"{name!r} has no forecast yet (of {len(self._newest)} series): update it first{hint}")
         cutoff, values_HQ = self._newest[name]
         return self._named(forecast_frame(self._model.spec, UNNAMED, [name], np.array([cutoff]), values_HQ[None]))
 
@@ -167,12 +184,14 @@ def _inputs(
 ) -> Mapping[str, Number | str | None]:
     """Return the inputs of an update, from its dict and its keywords; raises TypeError for an unknown or double one."""
     if not isinstance(listed, Mapping | None):
-        raise TypeError(f"update: inputs is {listed!r}: expected a dict, such as {{{(*known, 'temp')[0]!r}: 3.5}}")
+        raise TypeError(f"update: inputs is {shown(listed)}: expected a dict, such as {{{(*known, 'temp')[0]!r}: 3.5}}")
     given = {**(listed or {}), **named}
     if len(given) < len(listed or ()) + len(named):
         raise TypeError(f"update: {sorted(set(listed or ()) & set(named))} are in inputs and keywords: give them once")
     if unknown := set(given) - set(known):
-        raise TypeError(f"update: the model has no inputs {sorted(unknown)}; it has {', '.join(known) or 'none'}")
+        raise TypeError(
+            f"update: the model has no inputs {sorted(unknown, key=str)}; it has {', '.join(known) or 'none'}"
+        )
     return given
 
 

@@ -424,7 +424,7 @@ class ModelSpec(Frozen):
             self._check_targets(self.targets)
         if list(self.quantiles) != sorted(set(self.quantiles)) or not all(0 < q < 1 for q in self.quantiles):
             shares = ", ".join(f"{each / 100:g}" for each in self.quantiles)
-            percent = f": as shares, are they {shares}?" if max(self.quantiles, default=0) >= 1 else ""
+            percent = f": as shares, are they {shares}?" if 1 < max(self.quantiles, default=0) < 100 else ""
             raise OptionError(Option.QUANTILES, f" {self.quantiles} must rise strictly between 0 and 1{percent}")
         if 0.5 not in self.quantiles:
             raise OptionError(Option.QUANTILES, f" {self.quantiles} must hold 0.5: errors are measured at the median")

@@ -148,6 +148,8 @@ def _require(
 
     ``whole`` is the source as it came, whose shape may be another one.
     """
+    if not present:
+        raise HistoryError(f"{where} has no columns; expected {', '.join(map(repr, wanted))}")
     for name in wanted:
         if name not in present:
             by_folded = {str(column).casefold(): column for column in present}

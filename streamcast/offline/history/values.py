@@ -86,6 +86,10 @@ def values_of(
     if with_commas:
         notes.append(f"commas in {', '.join(map(repr, with_commas))} were read as decimal commas")
     _mention_points(with_points, with_commas, changes)
+    for place, name in enumerate(names[1:], 1):
+        if np.isnan(values_NC[:, place]).all():
+            effect = "forecasts are made without it" if name in kinds else "the model learns nothing from it"
+            notes.append(f"input {name!r} has no value in any row: {effect}")
     extreme = np.abs(values_NC) > LARGEST_VALUE
     if extreme.any():
         changes.append(f"read as missing: {counted(int(extreme.sum()), 'value')} infinite or beyond ±{LARGEST_VALUE:g}")

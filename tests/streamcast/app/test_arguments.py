@@ -38,6 +38,10 @@ def fitted() -> Forecaster:
         ({"aggregates": "y=sum"}, "aggregates is 'y=sum': expected a dict"),
         ({"season": 2.5}, "season is 2.5: expected a whole number or a text or a list"),
         ({"lower": "0"}, "lower is '0': expected a number"),
+        ({"transform": "boxcox"}, "transform is 'boxcox': expected 'none' or 'sqrt' or 'log'$"),
+        ({"transform": "SQRT"}, r"transform is 'SQRT': expected .*\. Did you mean 'sqrt'\?"),
+        ({"transform": 3}, "transform is 3: expected 'none' or 'sqrt' or 'log'"),
+        ({"lower": pd.Series([1.0, 2.0])}, "lower is a Series: expected a number"),
         ({"level": [0.9]}, r"level is 0.9: expected percentages .* such as \[80, 95\]; is it 90 percent\?"),
         ({"level": [80], "quantiles": (0.1, 0.5, 0.9)}, "both choose the intervals; leave one of them out"),
         ({"level": [80, 95, 80.00001]}, "level has 80 and 80.00001, which are one interval: leave one of them out"),
@@ -88,7 +92,22 @@ def test_an_unknown_argument_is_refused_with_the_nearest_or_all_of_them(fitted: 
         fitted.predict(h=3)  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("path", [3, None, ["models/load/1"], b"models/load/1"])
+def test_what_is_no_path_is_refused(fitted: Forecaster, path: Any) -> None:
+    for call in (fitted.save, Forecaster.load):
+        with pytest.raises(SpecError, match=r"path is .*: expected a text or a path$"):
+            call(path)
+
+
+@pytest.mark.parametrize("quantiles", [(0, 0.5, 1), (10, 50, 100)])
+def test_quantiles_that_would_be_none_as_shares_are_not_proposed(quantiles: tuple[float, ...]) -> None:
+    with pytest.raises(SpecError, match=r"must rise strictly between 0 and 1$"):
+        new(quantiles=quantiles).fit(INPUTS)
+
+
 def test_what_follows_a_training_is_a_function() -> None:
+    with pytest.raises(SpecError, match=r"^on_progress is a Series: expected a function$"):
+        new().fit(INPUTS, INPUTS.y)  # type: ignore[arg-type]
     for wrong in (3, "print", [print]):
         with pytest.raises(SpecError, match=r"on_progress is .*: expected a function$"):
             new().fit(INPUTS, on_progress=wrong)  # type: ignore[arg-type]

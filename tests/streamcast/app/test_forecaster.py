@@ -365,7 +365,7 @@ def test_a_stream_takes_known_inputs_with_its_observations(knowing: Forecaster) 
         live.update("k1", "2026-05-01", 1.0, ahead={"leak": [1.0]})
     assert live.update("k1", "2026-04-06 19:00", 1.0, ahead={"temp": [None, 2.0], "wind": ["unheard of"]})
     assert live.update("k1", "2026-04-06 20:00", 1.0, ahead={"temp": None, "wind": ("S", "N")})
-    for wrong in ("S", 21.0, {"a": 1}):
+    for wrong in ("S", 21.0, {"a": 1}, {"S", "N"}):
         with pytest.raises(TypeError, match=r"update: ahead has .* for wind: expected a list with a value"):
             live.update("k1", "2026-04-06 21:00", 1.0, ahead={"wind": wrong})  # type: ignore[dict-item]
     with pytest.raises(TypeError, match="update: ahead: temp is 'warm': expected a number"):
@@ -445,7 +445,7 @@ def test_opening_hours_have_all_windows_and_a_short_series_is_warned_of() -> Non
 def test_more_windows_than_there_are_begin_after_the_warm_up(season: int, *, ticks: bool) -> None:
     frame = frame_of(100)[["unique_id", "ds", "y"]]
     forecaster = Forecaster("zero", 3, freq="1h", season=season, ticks=ticks).fit(frame)
-    with pytest.warns(HistoryWarning, match="2 of 2 series have fewer than the 1000 windows"):
+    with pytest.warns(HistoryWarning, match="2 of 2 series have fewer than the 1,000 windows"):
         found = forecaster.cross_validation(frame, n_windows=1_000, step_size=1)
     warm = frame.ds.min() + pd.Timedelta(hours=forecaster.model.spec.warm_up - 1)
     assert found.groupby("unique_id").cutoff.min().eq(warm).all()
@@ -506,6 +506,8 @@ def test_rows_that_are_too_few_are_refused_with_the_remedy() -> None:
     frame = frame_of(1)[["unique_id", "ds", "y"]]
     with pytest.raises(HistoryError, match="freq cannot be guessed: no series has two different times; give it"):
         naive(frame)
+    with pytest.raises(HistoryError, match=r"^the data frame has no columns; expected 'ds', 'y'$"):
+        Forecaster("zero").fit(pd.DataFrame())
     with pytest.raises(HistoryError, match="the data frame has columns and no rows; expected at least one observation"):
         naive(frame[:0])
 

@@ -112,6 +112,42 @@ def test_a_decimal_and_numpys_numbers_are_numbers(forecaster: Forecaster) -> Non
     pd.testing.assert_frame_equal(stream.forecast("a"), other.forecast("a"))
 
 
+@pytest.mark.parametrize("narrow", [np.float16, np.float32])
+def test_numbers_of_less_precision_are_numbers_without_a_warning(forecaster: Forecaster, narrow: Any) -> None:
+    one, other = fed(forecaster), fed(forecaster)
+    assert one.update("a", START + 60 * HOUR, narrow(12.5), temp=narrow(1.0))  # pytest raises warnings
+    assert other.update("a", START + 60 * HOUR, 12.5, temp=1.0)
+    pd.testing.assert_frame_equal(one.forecast("a"), other.forecast("a"))
+    with pytest.raises(ValueError, match="y is inf: it must lie within"):
+        one.update("a", START + 61 * HOUR, narrow("inf"))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [
+        (18.0, "ahead is 18.0: expected a dict with a list for each known input"),
+        ("temp", "ahead is 'temp': expected a dict"),
+        ([18.0], r"ahead is \[18.0\]: expected a dict"),
+        (pd.DataFrame({"temp": [18.0], "wind": ["N"]}), "ahead is a DataFrame: expected a dict"),
+        ({"temp": [1.0], 3: [2.0]}, r"the model has no known inputs \[3, 'temp'\]; it has none"),
+    ],
+)
+def test_known_inputs_that_are_no_dict_of_lists_are_refused(forecaster: Forecaster, ahead: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        forecaster.stream().update("a", START, 1.0, ahead)
+
+
+def test_a_frame_is_no_history_of_a_stream_and_the_remedy_is_named(forecaster: Forecaster) -> None:
+    frame = pd.DataFrame({"unique_id": "a", "ds": START + np.arange(9) * HOUR, "y": 1.0, "temp": 1.0})
+    with pytest.raises(TypeError, match=r"history is a DataFrame: .* Forecaster.stream\(df\) returns a stream"):
+        forecaster.stream().extend(frame)  # type: ignore[arg-type]
+
+
+def test_a_series_without_a_forecast_is_refused_with_the_nearest(forecaster: Forecaster) -> None:
+    with pytest.raises(KeyError, match=r"'A' has no forecast yet \(of 1 series\): update it first; did you mean 'a'"):
+        fed(forecaster).forecast("A")
+
+
 def test_a_fraction_is_a_number(forecaster: Forecaster) -> None:
     stream, other = fed(forecaster), fed(forecaster)
     assert stream.update("a", START + 60 * HOUR, Fraction(25, 2), temp=Fraction(1))

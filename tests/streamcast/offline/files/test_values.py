@@ -27,6 +27,18 @@ def test_a_value_that_the_service_refuses_is_missing_and_it_is_said() -> None:
     assert "read as missing: 2 values infinite or beyond ±1e+100" in history.changes
 
 
+def test_an_input_without_any_value_is_named() -> None:
+    times = START + np.arange(30) * HOUR
+    frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": 1.0, "temp": np.nan, "sky": None, "wind": 1.0})
+    trained = read(frame).notes
+    assert "input 'temp' has no value in any row: the model learns nothing from it" in trained
+    assert "input 'sky' has no value in any row: the model learns nothing from it" in trained
+    assert not [note for note in trained if "'wind' has no value" in note]
+    used = read(frame, kinds={"y": None, "temp": None, "sky": ("rain",), "wind": None}).notes
+    assert "input 'temp' has no value in any row: forecasts are made without it" in used
+    assert "input 'sky' has no value in any row: forecasts are made without it" in used
+
+
 def test_words_for_missing_are_missing_among_numbers_only(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text(
