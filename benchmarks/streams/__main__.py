@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder of sets.json and NAME.csv.gz")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="default: all of sets.json")
     parser.add_argument("--models", nargs="+", metavar="NAME", default=list(DEFAULT_MODELS))
-    parser.add_argument("--every", type=int, default=61, help="score the forecasts from every so-manieth bar")
+    parser.add_argument("--every", type=int, default=61, help="score the forecasts from every so many bars, such as 61")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each streamcast model")
     parser.add_argument("--json", type=Path, required=True, help="write the rows here")
     parser.add_argument("--plot", type=Path, help="draw relative MAE into this SVG file")
