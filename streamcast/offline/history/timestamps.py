@@ -75,6 +75,18 @@ class TimestampError(HistoryError):
 
 
 @stage("reading the times")
+def _refuse_objects(column: pd.Series) -> None:
+    """Raise TimestampError for a value that is no single one, such as a list of times."""
+    if not pd.api.types.is_object_dtype(column):
+        return
+    for place in np.flatnonzero(~column.map(type).duplicated()).tolist():
+        if not pd.api.types.is_scalar(value := column.iloc[place]):
+            raise TimestampError(
+                f"row {column.index[place] + 1} holds an object of type {type(value).__name__}; expected one time:"
+                " pandas' explode makes a row of each item of a list"
+            )
+
+
 def read_timestamps(
     column: pd.Series, series_N: NDArray[np.int32], timezone: str, time_format: str | None = None
 ) -> Times:
@@ -97,6 +109,7 @@ def read_timestamps(
         return Times(_milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), notes, Written(zoned=True))
     if pd.api.types.is_datetime64_dtype(column):
         return Times(*_from_naive(column, series_N, timezone))
+    _refuse_objects(column)
     texts = column.astype(str)
     if time_format is None and (kind := calendar_texts.span_of(texts.iloc[0])) is not None:
         local = _parse(texts, None, utc=False)

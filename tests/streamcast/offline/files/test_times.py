@@ -202,3 +202,11 @@ def test_bars_of_several_hours_that_clocks_leave_are_warned_of() -> None:
     assert not changed(read(frame_of(shifts)))
     hourly = pd.date_range("2026-01-01", periods=400, freq="h")
     assert "clocks change" not in changed(read(frame_of(hourly), freq="2h"))
+
+
+@pytest.mark.parametrize("value", [["2026-01-01", "2026-01-02"], {"at": 1}, np.array(["2026-01-01"])])
+def test_what_is_no_single_time_is_refused_with_its_type(value: object) -> None:
+    frame = pd.DataFrame({"ds": ["2026-01-01", *[value] * 2], "y": [1.0, 2.0, 3.0]})
+    said = f"column 'ds': row 2 holds an object of type {type(value).__name__}; expected one time: pandas' explode"
+    with pytest.raises(HistoryError, match=said):
+        read(frame, id_col=None)
