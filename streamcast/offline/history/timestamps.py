@@ -75,18 +75,6 @@ class TimestampError(HistoryError):
 
 
 @stage("reading the times")
-def _refuse_objects(column: pd.Series) -> None:
-    """Raise TimestampError for a value that is no single one, such as a list of times."""
-    if not pd.api.types.is_object_dtype(column):
-        return
-    for place in np.flatnonzero(~column.map(type).duplicated()).tolist():
-        if not pd.api.types.is_scalar(value := column.iloc[place]):
-            raise TimestampError(
-                f"row {column.index[place] + 1} holds an object of type {type(value).__name__}; expected one time:"
-                " pandas' explode makes a row of each item of a list"
-            )
-
-
 def read_timestamps(
     column: pd.Series, series_N: NDArray[np.int32], timezone: str, time_format: str | None = None
 ) -> Times:
@@ -129,6 +117,18 @@ def read_timestamps(
     plain = pd.api.types.is_string_dtype(column) or pd.api.types.is_numeric_dtype(column)
     written = Written(form=form, dtype=column.dtype) if form is not None and plain else Written()
     return Times(*_from_naive(local, series_N, timezone), written)
+
+
+def _refuse_objects(column: pd.Series) -> None:
+    """Raise TimestampError for a value that is no single one, such as a list of times."""
+    if not pd.api.types.is_object_dtype(column):
+        return
+    for place in np.flatnonzero(~column.map(type).duplicated()).tolist():
+        if not pd.api.types.is_scalar(value := column.iloc[place]):
+            raise TimestampError(
+                f"row {column.index[place] + 1} holds an object of type {type(value).__name__}; expected one time:"
+                " pandas' explode makes a row of each item of a list"
+            )
 
 
 def _other_zone(named: str, timezone: str) -> list[str]:
