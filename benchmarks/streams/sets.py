@@ -128,7 +128,7 @@ def load(folder: Path, name: str) -> StreamSet:
         holidays=facts.get("holidays"),
         known=known,
         lower=facts.get("lower"),
-        ticks=_irregular(frame, freq) if mode is None else mode == "ticks",
+        ticks=_irregular(frame, freq, zone) if mode is None else mode == "ticks",
         split_ms=round(split.timestamp() * 1_000),
         frame=frame.reset_index(drop=True),
         series=tuple(_series(str(key), part, freq) for key, part in frame.groupby("unique_id")),
@@ -146,11 +146,13 @@ def _numbers(target: pd.Series, name: str) -> pd.Series:
     return numbers.where(numbers.abs() <= LARGEST_VALUE)
 
 
-def _irregular(frame: pd.DataFrame, freq_ms: int) -> bool:
-    """Return whether some bar has several rows, or a row is not at the start of its bar."""
+def _irregular(frame: pd.DataFrame, freq_ms: int, zone: str) -> bool:
+    """Return whether a bar has several rows, or rows lie at several places of their bars, in UTC and by the clock."""
     times_N = milliseconds(frame["ds"])
+    clock_N = milliseconds(frame["ds"].dt.tz_convert(zone).dt.tz_localize(None))
     bars = pd.DataFrame({"key": frame["unique_id"].to_numpy(), "bar": times_N // freq_ms})
-    return bool(bars.duplicated().any() or (times_N % freq_ms).any())
+    scattered = all((place_N != place_N[:1]).any() for place_N in (times_N % freq_ms, clock_N % freq_ms))
+    return bool(bars.duplicated().any()) or scattered
 
 
 def _series(key: str, part: pd.DataFrame, freq_ms: int) -> Series:

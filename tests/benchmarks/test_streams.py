@@ -197,6 +197,29 @@ def test_irregular_readings_are_ticks_and_whole_hours_are_samples(folder: Path) 
     assert not load(folder, KILN).ticks
 
 
+@pytest.mark.parametrize(
+    ("zone", "freq", "first", "late"),
+    [
+        ("America/Chicago", "1D", "2024-01-01 00:00", "0min"),  # midnights are two hours of UTC
+        ("Asia/Kolkata", "1h", "2024-01-01 00:00", "0min"),  # hours begin at half past in UTC
+        (None, "7D", "2024-01-05 00:00", "0min"),  # Fridays
+        (None, "1h", "2024-01-01 00:10", "0min"),
+        (None, "1h", "2024-01-01 00:00", "7min"),
+    ],
+)
+def test_bars_that_begin_anywhere_are_samples_if_they_all_begin_there(
+    tmp_path: Path, zone: str | None, freq: str, first: str, late: str
+) -> None:
+    times = pd.Series(pd.date_range(first, periods=300, freq=freq))
+    times[100] += pd.Timedelta(late)
+    pd.DataFrame({"unique_id": "a", "ds": times, "y": 1.0}).to_csv(tmp_path / "set.csv.gz", index=False)
+    facts = {
+        "ds": "local", "timezone": zone, "freq": freq, "horizon": 2, "season": [], "test_from": str(times[200]),
+    }  # fmt: skip
+    (tmp_path / "sets.json").write_text(json.dumps({"set": facts}))
+    assert load(tmp_path, "set").ticks == (late != "0min")
+
+
 @pytest.mark.parametrize("name", [KILN, HARBOUR])
 def test_a_network_is_trained_streamed_and_scored(folder: Path, name: str) -> None:
     it = load(folder, name)
