@@ -75,10 +75,10 @@ class Forecaster:
     target on which the model learns: ``"sqrt"``, ``"log"`` or ``"none"`` (default: found from the data).  ``online``
     has fields of the online layer, such as ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and
     online layer: several times faster, worse forecasts.  ``members`` networks are trained one after the other, and
-    their mean forecasts: better, at so many times the network's cost (default: 3 where bars are a day or longer, else
-    1).  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``, ``time_col`` and
-    ``target_col`` name the columns of every frame, unless a method is given others; None or "" as ``id_col`` is one
-    series.  All other parts of the model spec are chosen from the data.
+    their mean forecasts: better, at so many times the network's cost (default: 3 where bars are a day or longer and
+    fewer than 30,000, else 1).  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``,
+    ``time_col`` and ``target_col`` name the columns of every frame, unless a method is given others; None or "" as
+    ``id_col`` is one series.  All other parts of the model spec are chosen from the data.
 
     Frames are those of pandas, of polars, eager or lazy, and other tables with the Arrow interface (extra ``parquet``);
     those that come back are of pandas.

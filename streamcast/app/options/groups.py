@@ -147,7 +147,7 @@ class SpecOptions:
         int | None,
         typer.Option(
             help="Networks to train, whose mean forecasts: better, at so many times the network's cost.",
-            show_default="3 for bars of a day or longer, else 1",
+            show_default="3 for fewer than 30,000 bars of a day or longer, else 1",
             min=1,
             max=MOST_MEMBERS,
         ),

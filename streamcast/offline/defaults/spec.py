@@ -44,8 +44,11 @@ YEARS_BACK = 3
 """How many earlier years a model of days or weekdays reads."""
 ALIKE, ALIKE_OF_DAYS = 3, 6
 """How many earlier days of the same kind the model reads, where days of the week differ; the second of bars of days."""
-MEMBERS_OF_DAYS = 3
-"""Networks of a model whose bars are a day or longer: they are few, so training takes seconds and records are rare."""
+MEMBERS_OF_DAYS, MANY_DAYS = 3, 30_000
+"""Networks of a model whose bars are a day or longer, if there are fewer than so many of all series.
+
+Then training takes seconds, and records are rare.  With more, one network is as good to a third of a percent.
+"""
 FEW_BARS = 10_000
 """Bars of all series, below which a network has learned too little to be without the second regression and a limit."""
 SOFTMAX = 16
@@ -95,7 +98,8 @@ def default_spec(
     ``online`` has fields of the online layer that shall differ from a new model's.
     ``plain`` leaves out target bars and the online layer: a record costs a fraction, and forecasts are worse.
     ``members`` networks are trained, and their mean forecasts: better, at the cost of so many.  It is 3 for a network
-    that is given by its name, where bars are a day or longer and the model is not plain; else 1.
+    that is given by its name, where bars are a day or longer, fewer than 30,000 in all, and the model is not plain;
+    else 1.
 
     ``mode`` says whether a record is a bar or one of its readings.  ``grace`` is how long a bar of ticks waits for late
     readings, ``aggregates`` how the readings of a column become one value (default: mean of numbers, last of
@@ -143,7 +147,7 @@ def default_spec(
         raise SpecError(
             Option.ONLINE, " has fields of the online layer, which a plain model does not have: leave one out"
         )
-    networks = _networks(history.freq_ms, network, members, plain=plain)
+    networks = _networks(history.freq_ms, network, members, few=int(bars_K.sum()) < MANY_DAYS, plain=plain)
     return ModelSpec(
         series=series,
         horizon=horizon,
@@ -189,12 +193,12 @@ def _lags(bars: int, shortest: int) -> int:
 
 
 def _networks(
-    freq: int, network: str | Mapping[str, Any], members: int | None, *, plain: bool
+    freq: int, network: str | Mapping[str, Any], members: int | None, *, few: bool, plain: bool
 ) -> Mapping[str, Any]:  # fmt: skip
-    """Return the network's spec; one that is given by its name has what is recommended, and is three for days."""
+    """Return the network's spec; one that is given by its name has what is recommended, and is three for few days."""
     if isinstance(network, str):
         network = {"kind": network, **({} if plain else RECOMMENDED.get(network, {}))}
-        if members is None and freq >= DAY_MS and not plain:
+        if members is None and freq >= DAY_MS and few and not plain:
             members = MEMBERS_OF_DAYS
     return dict(network if members is None else with_members(network, members))
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+import streamcast.offline.defaults.spec
 from harness.readings import bars_and_readings, ragged_readings
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError, SettingsError
@@ -290,6 +291,14 @@ def test_bars_of_a_day_or_longer_have_three_networks_unless_one_is_asked_for(
     assert default_spec(history, 5, {"kind": "gru"}).network == {"kind": "gru"}, "a network that is spelled out stays"
     assert "members" not in default_spec(history, 5, members=1).network
     assert "members" not in default_spec(history, 5, plain=True).network
+
+
+def test_many_days_have_one_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three would take three times as long to train, and hardly be better."""
+    history = read(days(400, "D"), id_col=None)
+    for many, members in ((401, 3), (400, 1)):
+        monkeypatch.setattr(streamcast.offline.defaults.spec, "MANY_DAYS", many)
+        assert default_spec(history, 5).network.get("members", 1) == members
 
 
 def test_days_read_earlier_days_of_the_same_kind_where_days_off_are_known() -> None:
