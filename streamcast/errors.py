@@ -84,6 +84,7 @@ class Option(Enum):
     INITIAL = "initial"
     TEACHER = "teacher"
     TEST_FROM = "from_ms"
+    BASELINES = "baselines"
 
     def __str__(self) -> str:
         return str(self.value)

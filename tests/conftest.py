@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import Generator, Iterator
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import settings
@@ -29,6 +30,7 @@ LONG_PROGRAMMES = (
     "tests/models/test_aligned.py::test_it_learns",
     "tests/models/test_head.py::test_a_head_learns",
     "tests/models/test_network.py::TestTraining",
+    "tests/streamcast/app/test_backtest_command.py",
     "tests/streamcast/app/test_cli.py",
     "tests/streamcast/app/test_commands.py",
     "tests/streamcast/app/test_compiling.py",
@@ -41,6 +43,7 @@ LONG_PROGRAMMES = (
     "tests/streamcast/offline/test_backtest.py",
     "tests/streamcast/offline/test_bars.py",
     "tests/streamcast/offline/test_baselines.py",
+    "tests/streamcast/offline/test_classical.py",
     "tests/streamcast/offline/test_history.py::test_a_years_local_times_come_back_over_both_changes_of_the_clock",
     "tests/streamcast/offline/test_sequences.py",
     "tests/streamcast/offline/test_training.py",
@@ -102,6 +105,16 @@ def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
     caplog.handler.addFilter(ours)
     yield caplog
     caplog.handler.removeFilter(ours)
+
+
+@pytest.fixture(scope="session")
+def statsforecast() -> None:
+    """The package of AutoETS and AutoTheta; skips where it is not installed, fails in CI."""
+    if find_spec("statsforecast") is None:
+        reason = "needs statsforecast: pip install 'streamcast-forecasting[classical]'"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

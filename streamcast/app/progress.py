@@ -118,7 +118,7 @@ def counting(what: str, console: Console, clock: Callable[[], float] = time.mono
             task = progress.add_task(what, total=None)
 
             def describe(stage: Stage | None) -> None:
-                progress.update(task, description=what if stage is None else stage.what)
+                progress.update(task, description=what if stage is None else _words(stage, stage.since))
 
             with heard(describe):
                 yield lambda done, total: progress.update(task, completed=done, total=total)

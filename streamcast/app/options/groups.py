@@ -283,6 +283,13 @@ class BacktestOptions:
             help="Train again so often within the test, such as 30d, on all rows before.", show_default="never"
         ),
     ] = None
+    baselines: Annotated[
+        tuple[str, ...],
+        Read(names),
+        typer.Option(
+            help="Compare with forecasters of package statsforecast too: ets, theta or ets,theta.", show_default="none"
+        ),
+    ] = ()
     report: Annotated[
         Path | None, typer.Option(help="Write a report with charts to this HTML file, which needs no network.")
     ] = None

@@ -138,12 +138,13 @@ class Scoreboard:
         baselines: Mapping[str, Baseline] | None = None,
         outcomes: Mapping[str, int] | None = None,
         kept: pd.DataFrame | None = None,
+        beside: Mapping[str, Baseline] | None = None,
     ) -> BacktestReport:
         """Return the errors of the model ``name`` and of the baselines, fitted on the bars before the test part.
 
         ``baselines`` defaults to ``baselines.standard``, whose regressions read fewer lags where the bars before the
-        test part are few, and are left out where they could learn nothing.  Raises HistoryError when no forecast was
-        scored.
+        test part are few, and are left out where they could learn nothing.  Those of ``beside`` are added to them.
+        Raises HistoryError when no forecast was scored.
         """
         if not self._scored_KN.any():
             warm_up = self._spec.warm_up
@@ -156,8 +157,9 @@ class Scoreboard:
         notes: tuple[str, ...] = ()
         if baselines is None:
             baselines, notes = self._standard(training_KT)
-        for other, baseline in baselines.items():
+        for other, baseline in {**baselines, **(beside or {})}.items():
             tallies[other], periods[other] = self._scored(baseline, training_KT)
+            notes += self._not_forecast(other, tallies[other])
         return BacktestReport(
             model=name,
             reference=reference(self._spec.naive_season)[0],
@@ -186,6 +188,20 @@ class Scoreboard:
         within = f"the {counted(tested, 'bar')} of the test: it is fitted again after {season}"
         return found, (f"{RIDGE_REFITTED} is left out, since it is {RIDGE} for {within}",)
 
+    def _not_forecast(self, other: str, tally: Tally) -> tuple[str, ...]:
+        """Return a sentence on the series of which a baseline has not all forecasts; none where it has."""
+        missing_K = tally.count_KH.sum(axis=1) < self._tally.count_KH.sum(axis=1)
+        if not missing_K.any():
+            return ()
+        series = f"{missing_K.sum():,} of {counted(len(missing_K), 'series', 'series')}"
+        among = self._among(missing_K)
+        return (f"{other} could not be fitted to {series}, or not forecast all of it, and is not ranked: {among}",)
+
+    def _among(self, chosen_K: Bools) -> str:
+        """Return the names of some series."""
+        names = [self._keys[k] for k in np.flatnonzero(chosen_K).tolist()]
+        return ", ".join(names[:MOST_NAMED]) + (", …" if names[MOST_NAMED:] else "")
+
     def _left_out(self) -> Iterator[str]:
         """Yield a sentence on the series without a value in the test, and one on those that are not warm before it."""
         valued_K = ~np.isnan(self._later_KT[:, self._first + 1 : self._last + 1 + self._spec.horizon]).all(axis=1)
@@ -196,9 +212,8 @@ class Scoreboard:
         for chosen_K, why in (
             (unscored_K & ~valued_K, "no value in the test"), (unscored_K & valued_K, f"no value there once {warm}"),
         ):  # fmt: skip
-            if names := [self._keys[k] for k in np.flatnonzero(chosen_K).tolist()]:
-                among = ", ".join(names[:MOST_NAMED]) + (", …" if names[MOST_NAMED:] else "")
-                yield f"{counted(len(names), 'series', 'series')} not scored, with {why}: {among}"
+            if number := int(chosen_K.sum()):
+                yield f"{counted(number, 'series', 'series')} not scored, with {why}: {self._among(chosen_K)}"
 
     def _bars(self, cutoffs_A: Integers) -> Integers:
         return self._spec.series.grid.bar(cutoffs_A) - self._start
@@ -218,11 +233,12 @@ class Scoreboard:
         tally, periods = Tally.empty(series, horizon, ()), self._empty_periods()
         block = max(BLOCK_NUMBERS // (series * horizon), 1)
         for start in range(0, self._scored_KN.shape[1], block):
-            stop = min(start + block, self._scored_KN.shape[1])
-            series_A, number_A = np.nonzero(self._scored_KN[:, start:stop])
-            if len(series_A) == 0:
+            scored_KN = self._scored_KN[:, start : start + block]
+            wanted_N = scored_KN.any(axis=0)
+            if not wanted_N.any():
                 continue
-            cutoffs_N = np.arange(self._first + start, self._first + stop)
+            series_A, number_A = np.nonzero(scored_KN[:, wanted_N])
+            cutoffs_N = self._first + start + np.flatnonzero(wanted_N)
             forecast_KNH = forecast(self._y_KT, cutoffs_N)
             actual_AH = self._outcomes(series_A, cutoffs_N[number_A])
             forecast_AH = forecast_KNH[series_A, number_A]
@@ -257,17 +273,18 @@ def backtest(
     *,
     to_ms: int | None = None,
     baselines: Mapping[str, Baseline] | None = None,
+    beside: Mapping[str, Baseline] | None = None,
     keep: Collection[int] | None = (),
     refit: Refit | None = None,
     on_progress: OnRows = lambda _done, _rows: None,
 ) -> BacktestReport:
     """Return the errors of a model and of baselines on forecasts whose first step lies in [``from_ms``, ``to_ms``).
 
-    ``baselines`` (default ``baselines.standard``) are fitted on the bars before ``from_ms``.  The forecasts of the
-    cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only sums are.  With
-    ``refit`` the model answers the first part of the test, and each later part is answered by a model that was trained
-    on all rows before it; a sentence of the verdict says how often.  In the frame, a model that is called like another
-    column, such as ``y``, is ``y-forecast``.
+    ``baselines`` (default ``baselines.standard``) and those ``beside`` them are fitted on the bars before ``from_ms``.
+    The forecasts of the cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only
+    sums are.  With ``refit`` the model answers the first part of the test, and each later part is answered by a model
+    that was trained on all rows before it; a sentence of the verdict says how often.  In the frame, a model that is
+    called like another column, such as ``y``, is ``y-forecast``.
     Raises HistoryError when the history's columns are not the model's, or there is nothing to score.
     """
     spec = model.spec
@@ -306,7 +323,8 @@ def backtest(
             done += len(poll)
             on_progress(done, len(rows))
     outcomes = {NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count}
-    report = board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None)
+    frames = pd.concat(kept, ignore_index=True) if kept else None
+    report = board.report(model.name, baselines, outcomes, frames, beside)
     return (
         report if refit is None else replace(report, notes=(*report.notes, _trained_again(model.name, len(starts) - 1)))
     )

@@ -72,7 +72,7 @@ def lags_to_learn(y_KT: Floats, horizon: int, most: int) -> int:
     lags = min(most, (y_KT.shape[1] - horizon + 1) // 2)
     if lags < FEWEST_LAGS:
         return 0
-    bars = _Bars.of(y_KT)
+    bars = Bars.of(y_KT)
     rows = _rows(bars, bars.deviations(), horizon, lags)
     return lags if any(x_NL.any() and y_NH.any() for x_NL, y_NH in rows) else 0
 
@@ -88,7 +88,7 @@ class LastValue:
 
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
         """Return the forecast function."""
-        return lambda y_KT, cutoffs_N: np.repeat(_Bars.of(y_KT).known(cutoffs_N)[:, :, None], horizon, axis=2)
+        return lambda y_KT, cutoffs_N: np.repeat(Bars.of(y_KT).known(cutoffs_N)[:, :, None], horizon, axis=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class SeasonalNaive:
         """Return the forecast function."""
 
         def forecast(y_KT: Floats, cutoffs_N: Integers) -> Floats:
-            bars = _Bars.of(y_KT)
+            bars = Bars.of(y_KT)
             season_KNH = season_repeated(bars.y_KT, bars.filled_KT, cutoffs_N, horizon, self.season)
             return np.where(np.isnan(bars.known(cutoffs_N))[:, :, None], np.nan, season_KNH)
 
@@ -151,7 +151,7 @@ class MovingAverage:
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
         """Return the forecast function."""
         weights_LH = np.full((self.window, horizon), 1 / self.window)
-        return lambda y_KT, cutoffs_N: _apply(weights_LH, _Bars.of(y_KT), cutoffs_N)
+        return lambda y_KT, cutoffs_N: _apply(weights_LH, Bars.of(y_KT), cutoffs_N)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +167,9 @@ class Ridge:
 
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
         """Return the forecast function."""
-        bars = _Bars.of(y_KT)
+        bars = Bars.of(y_KT)
         weights_LH = _solved(_normal_equations(bars, bars.deviations(), horizon, self.lags), self.penalty)
-        return lambda y_KT, cutoffs_N: _apply(weights_LH, _Bars.of(y_KT), cutoffs_N)
+        return lambda y_KT, cutoffs_N: _apply(weights_LH, Bars.of(y_KT), cutoffs_N)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class RefittedRidge:
 
         It raises ValueError for cutoffs before the last bar of the training part.
         """
-        trained, learnt = y_KT.shape[1], _Bars.of(y_KT)
+        trained, learnt = y_KT.shape[1], Bars.of(y_KT)
         scale_K = learnt.deviations()
         first = _normal_equations(learnt, scale_K, horizon, self.lags)
 
@@ -200,7 +200,7 @@ class RefittedRidge:
                     f"cutoff {cutoffs_N.min()} lies before {trained - 1}, the last bar of the training part;"
                     " give later cutoffs, or fit on fewer bars"
                 )
-            bars, equations = _Bars.of(y_KT), first
+            bars, equations = Bars.of(y_KT), first
             out_KNH = np.empty((len(y_KT), len(cutoffs_N), horizon))
             for part in range(int(part_N.max(initial=0)) + 1):
                 if part:
@@ -217,7 +217,7 @@ class RefittedRidge:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bars:
+class Bars:
     """A panel's target, raw and filled, and whether each series has begun."""
 
     y_KT: Floats
@@ -225,7 +225,7 @@ class _Bars:
     begun_KT: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, y_KT: Floats) -> _Bars:
+    def of(cls, y_KT: Floats) -> Bars:
         seen_KT = ~np.isnan(y_KT)
         newest_KT = np.maximum.accumulate(np.where(seen_KT, np.arange(y_KT.shape[1]), 0), axis=1)
         place_KT = np.maximum(newest_KT, seen_KT.argmax(axis=1)[:, None])
@@ -249,7 +249,7 @@ class _Bars:
 
 
 def _rows(
-    bars: _Bars, scale_K: Floats, horizon: int, lags: int, start: int = 0, stop: int | None = None
+    bars: Bars, scale_K: Floats, horizon: int, lags: int, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[Floats, Floats]]:
     """Yield blocks of windows [N, L] and outcomes [N, H], scaled and less the newest value.
 
@@ -267,7 +267,7 @@ def _rows(
 
 
 def _normal_equations(
-    bars: _Bars, scale_K: Floats, horizon: int, lags: int, start: int = 0, stop: int | None = None
+    bars: Bars, scale_K: Floats, horizon: int, lags: int, start: int = 0, stop: int | None = None
 ) -> NormalEquations:
     """Return the sums over ``_rows``."""
     equations = NormalEquations.empty(lags, horizon)
@@ -281,7 +281,7 @@ def _solved(equations: NormalEquations, penalty: float) -> Floats:
     return next(equations.solutions([penalty]))
 
 
-def _apply(weights_LH: Floats, bars: _Bars, cutoffs_N: Integers) -> Floats:
+def _apply(weights_LH: Floats, bars: Bars, cutoffs_N: Integers) -> Floats:
     """Return last + (window − last)·W [K, N, H]; NaN before a series begins."""
     out_KNH = np.empty((len(bars.y_KT), len(cutoffs_N), weights_LH.shape[1]))
     for series, out_NH in enumerate(out_KNH):

@@ -144,7 +144,8 @@ class BacktestReport:
 
         Point forecasts have no quantile scores, and one quantile has no coverage and width.
         mae, mse and width are means over all points in the series' own units; mase divides by each series' scale
-        (series without one are left out); relative is the mae over that of the ``reference``, skill 1 less that.
+        (series without one are left out); relative is the mae over that of the ``reference``, skill 1 less that; NaN
+        where the two have different points.
         """
         return self._table({}, slice(None), slice(None))
 
@@ -201,7 +202,7 @@ class BacktestReport:
         mine, *others = self.rows()
         if not mine["points"]:
             return [f"{self.model} was not compared: none of its forecasts has an outcome", *self.notes]
-        rivals = [row for row in others if row["points"]]
+        rivals = [row for row in others if row["points"] == mine["points"]]
         unscored = ", ".join(row["forecaster"] for row in others if not row["points"])
         notes = [f"{unscored} cannot be compared: no forecast where {self.model} has one"] if unscored else []
         notes += self.notes
@@ -213,8 +214,9 @@ class BacktestReport:
             for row in rivals
             if mine[name] > row[name] and not self._level(name, mine[name], row[name])
         ]
+        names = [row["forecaster"] for row in rivals]
         for name, steps in self._steps(lambda one, other: one > other and not self._level("mae", one, other)).items():
-            if len(steps) < self.scored_steps(name):
+            if name in names and len(steps) < self.scored_steps(name):
                 losses.append(f"{self.model} loses to {name} on mae at {self._steps_named(name, steps)}")
         ties = self._ties(mine, rivals)
         beaten = [] if losses else [row["forecaster"] for row in rivals if row["forecaster"] not in ties]
@@ -300,8 +302,11 @@ class BacktestReport:
 
     def _table(self, head: Row, series: slice, steps: slice) -> list[Row]:
         rows = [{**head, "forecaster": name, **self._row(tally, series, steps)} for name, tally in self.tallies.items()]
-        reference = next((row["mae"] for row in rows if row["forecaster"] == self.reference), np.nan)
+        points, mae = next(
+            ((row["points"], row["mae"]) for row in rows if row["forecaster"] == self.reference), (0.0, np.nan)
+        )
         for row in rows:
+            reference = mae if row["points"] == points else np.nan
             row |= {"relative": _ratio(row["mae"], reference), "skill": skill(row["mae"], reference)}
         return rows
 

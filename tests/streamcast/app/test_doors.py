@@ -36,6 +36,8 @@ GERMAN = HOURS.assign(ds=HOURS.ds.dt.strftime("%d.%m.%Y %H:%M"))
 READING = ("train", "tune", "backtest", "replay", "model compress")
 """The commands that read a file, in which the options of reading must exist."""
 TRAINING = ("train", "tune")
+BACKTEST = {Option.TEST_FROM, Option.BASELINES}
+"""The options that only a backtest has."""
 NEW = {
     Option.FREQ, Option.HORIZON, Option.SEASON, Option.QUANTILES, Option.LOWER, Option.COLUMNS, Option.TICKS,
     Option.GRACE, Option.AGGREGATES,
@@ -82,7 +84,7 @@ def test_every_option_is_a_parameter_in_python_and_a_flag_of_training() -> None:
     python = {name for door in doors for name in signature(door).parameters}
     settings = {field.name for field in fields(Options)}
     for option in Option:
-        typed_in = flags_of("backtest" if option is Option.TEST_FROM else "train")
+        typed_in = flags_of("backtest" if option in BACKTEST else "train")
         assert option.value in python | settings
         name, _, value = flag(option).partition(" ")
         assert name in typed_in
@@ -101,7 +103,7 @@ def test_every_option_is_a_parameter_in_python_and_a_flag_of_training() -> None:
 )
 def test_what_a_room_names_is_an_option_of_every_command_that_reaches_it(room: str, commands: tuple[str, ...]) -> None:
     # "Train with --ticks" is said of another command, and only a backtest has a part to score.
-    others = {Option.TICKS, Option.TEST_FROM} if commands == READING else set()
+    others = {Option.TICKS, *BACKTEST} if commands == READING else set()
     for command in commands:
         assert {flag(option) for option in named(room) - others} <= flags_of(command)
     assert {flag(option) for option in NEW} <= flags_of("model new")

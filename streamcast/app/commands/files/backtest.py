@@ -25,6 +25,7 @@ from streamcast.errors import HistoryError
 from streamcast.models.spec import SpecError
 from streamcast.offline.evaluation.backtest import Refit
 from streamcast.offline.evaluation.backtest import backtest as run
+from streamcast.offline.evaluation.classical import named
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
@@ -56,6 +57,7 @@ def backtest(
     require_page("--report", options.report)
     model = load_model(folder, options.model)
     refit = _refit(model, options)
+    beside = named(options.baselines, model.spec.season[0])
     read_as = mapping(columns, model)
     names, timezone = Names(read_as.id_col or None, read_as.time_col, read_as.target_col), read_as.timezone
     if options.frame is not None:
@@ -70,7 +72,7 @@ def backtest(
     _warn_of_trained_bars(model, from_ms, timezone, refit)
     with counting("records streamed", Console(stderr=True)) as on_rows:
         report = run(
-            model, history, from_ms, keep=_kept(model.spec, history, from_ms, options), refit=refit,
+            model, history, from_ms, beside=beside, keep=_kept(model.spec, history, from_ms, options), refit=refit,
             on_progress=on_rows,
         )  # fmt: skip
     if options.frame is not None:

@@ -53,11 +53,12 @@ def drawn_series(report: BacktestReport, facts: Facts) -> list[str]:
 
 
 def ranking_of(report: BacktestReport) -> list[tuple[str, Ratio]]:
-    """Return each forecaster's relative error, the best first."""
+    """Return each forecaster's relative error, the best first; of those with all forecasts of the reference."""
     naive, ahead = report.periods[report.reference], periods_ahead(report)
     found = {
         name: relative_error(periods.absolute_D, naive.absolute_D, CONFIDENCE, ahead=ahead)
         for name, periods in report.periods.items()
+        if name == report.model or np.array_equal(periods.count_D, naive.count_D)
     }
     return sorted(found.items(), key=lambda item: (math.isnan(item[1].value), item[1].value))
 
