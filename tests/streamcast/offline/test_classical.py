@@ -76,11 +76,11 @@ def test_nothing_after_a_cutoff_is_read(name: Name) -> None:
 
 @pytest.mark.parametrize("name", NAMES.values())
 def test_the_season_stays_in_its_place_from_cutoff_to_cutoff(name: Name) -> None:
-    y_KT = waves(noise=0.01)[1:]
+    y_KT = waves(noise=0.3)[:1]
     cutoffs = np.arange(TRAINED - 1, TRAINED + 2 * SEASON)
     found_KNH = Classical(name, SEASON).fit(y_KT[:, :TRAINED], HORIZON)(y_KT, cutoffs)
     actual_KNH = y_KT[:, cutoffs[:, None] + np.arange(1, HORIZON + 1)]
-    assert np.abs(found_KNH - actual_KNH).max() < 3  # the season has an amplitude of 10
+    assert np.nanmax(np.abs(found_KNH - actual_KNH)) < 3  # the season has an amplitude of 10
 
 
 def test_ets_has_no_season_that_the_package_would_ignore() -> None:
