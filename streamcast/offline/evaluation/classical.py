@@ -1,9 +1,9 @@
 """AutoETS and AutoTheta of package statsforecast as baselines: fitted once for each series, then carried on.
 
-``fit`` chooses and fits a model on the newest ``SEASONS`` seasons of each series.  At a cutoff the model is applied to
-the bars up to it (``forward`` of the package): model and parameters stay, level, trend and season follow.  ETS starts
-from states that belong to the first bar of its fit, so it always reads from there.  Theta estimates line and season
-from the bars that it is given, and is given the newest ``SEASONS``.
+``fit`` chooses and fits a model on the newest ``SEASONS`` seasons of each series, or fewer if they are long.  At a
+cutoff the model is applied to the bars up to it (``forward`` of the package): model and parameters stay, level, trend
+and season follow.  ETS starts from states that belong to the first bar of its fit, so it always reads from there.
+Theta estimates line and season from the bars that it is given, and is given as many as the fit.
 There is no forecast of a series that cannot be fitted.
 Shapes: K series, T bars of the panel, N cutoffs, H steps ahead.
 """
@@ -22,8 +22,10 @@ from streamcast.errors import Option, SettingsError
 from streamcast.offline.evaluation.baselines import Bars, Baseline, Floats, Forecast, Integers
 from streamcast.stages import stage
 
-SEASONS = 28
-"""How many of the newest seasons before the test a model is fitted on."""
+SEASONS, FEWEST_SEASONS = 28, 3
+"""How many of the newest seasons before the test a model is fitted on, and at least."""
+MOST_BARS = 2_016
+"""... of a long season, as many as fit into so many bars: the package's time grows faster than they do."""
 LONGEST_SEASON = 24
 """ETS of the package ignores seasons of more bars."""
 
@@ -53,7 +55,7 @@ class Classical:
 
     def fit(self, y_KT: Floats, horizon: int) -> Forecast:
         """Return the forecast function, for bars that begin with these."""
-        bars, window = Bars.of(y_KT), SEASONS * self.season
+        bars, window = Bars.of(y_KT), max(min(SEASONS * self.season, MOST_BARS), FEWEST_SEASONS * self.season)
         begin_K = np.maximum(bars.begun_KT.argmax(axis=1), y_KT.shape[1] - window).tolist()
         models: list[Any] = []
         with stage(f"fitting {self.name}") as far:

@@ -57,7 +57,7 @@ def backtest(
     require_page("--report", options.report)
     model = load_model(folder, options.model)
     refit = _refit(model, options)
-    beside = named(options.baselines, model.spec.season[0])
+    beside = named(options.baselines, min(model.spec.season))
     read_as = mapping(columns, model)
     names, timezone = Names(read_as.id_col or None, read_as.time_col, read_as.target_col), read_as.timezone
     if options.frame is not None:
