@@ -213,7 +213,7 @@ def test_bars_that_begin_anywhere_are_samples_if_they_all_begin_there(
     times = pd.Series(pd.date_range(first, periods=300, freq=freq))
     times[100] += pd.Timedelta(late)
     pd.DataFrame({"unique_id": "a", "ds": times, "y": 1.0}).to_csv(tmp_path / "set.csv.gz", index=False)
-    facts = {
+    facts: dict[str, Any] = {
         "ds": "local", "timezone": zone, "freq": freq, "horizon": 2, "season": [], "test_from": str(times[200]),
     }  # fmt: skip
     (tmp_path / "sets.json").write_text(json.dumps({"set": facts}))
