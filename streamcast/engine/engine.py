@@ -37,8 +37,6 @@ Flags = npt.NDArray[np.bool_]
 
 MOST_FIRST_BYTES = 1 << 30
 """Limit on the memory of a new slab."""
-
-
 MOSTLY_GAPS = 8
 """Steps of an answer from which on what they overwrote is condensed: a step overwrites some 800 bytes."""
 

@@ -68,11 +68,6 @@ class Slab:
         """Bytes of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())
 
-    @property
-    def undo_bytes(self) -> int:
-        """Bytes of what the open stage has overwritten."""
-        return 0 if self._undo is None else self._undo.nbytes
-
     def series(self, partition: Partition) -> Mapping[str, int]:
         """The slots of a partition's series, by key."""
         return self._index.get(partition, {})

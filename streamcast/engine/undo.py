@@ -47,15 +47,15 @@ class _Cells:
 
     def first(self) -> _Cells:
         """Return these without the cells that were overwritten again."""
-        first = _first(self.slots * (1 + int(self.positions.max(initial=0))) + self.positions)
-        return _Cells(self.name, self.slots[first], self.before[first], self.positions[first], self.axis)
+        return self._of(_first(self.slots * (1 + int(self.positions.max(initial=0))) + self.positions))
 
     def put_back(self, array: Array, which: npt.NDArray[np.bool_]) -> None:
-        first = _first(self.slots * (1 + int(self.positions.max(initial=0))) + self.positions)
-        first = first[which[first]]
-        slots, positions = self.slots[first], self.positions[first]
-        at = (slots, positions) if self.axis == 0 else (slots, slice(None), positions)
-        array[at] = self.before[first]
+        cells = self._of(np.flatnonzero(which)).first()
+        at = (cells.slots, cells.positions) if self.axis == 0 else (cells.slots, slice(None), cells.positions)
+        array[at] = cells.before
+
+    def _of(self, places: Ints) -> _Cells:
+        return _Cells(self.name, self.slots[places], self.before[places], self.positions[places], self.axis)
 
 
 class _Member(NamedTuple):
@@ -88,11 +88,6 @@ class Undo:
             if isinstance(cells := self.overwritten[place], _Cells):
                 self.overwritten[place] = cells.first()
         self._condensed = len(self.overwritten)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of what is recorded."""
-        return sum(overwrite.before.nbytes + 2 * overwrite.slots.nbytes for overwrite in self.overwritten)
 
     def member(self, partition: Partition, key: str, before: int | None, after: int | None) -> None:
         """Record that the slot of a key changed."""
