@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from streamcast.engine.engine import Engine, Scores
-from streamcast.errors import HistoryError, Option
+from streamcast.errors import HistoryError, Option, SettingsError
 from streamcast.kernels.outcomes import NAMES
 from streamcast.offline.evaluation.accuracy import covered
 from streamcast.offline.evaluation.baselines import (
@@ -189,9 +189,10 @@ class Scoreboard:
         return found, (f"{RIDGE_REFITTED} is left out, since it is {RIDGE} for {within}",)
 
     def _not_forecast(self, other: str, tally: Tally) -> tuple[str, ...]:
-        """Return a sentence on the series of which a baseline has not all forecasts; none where it has."""
-        missing_K = tally.count_KH.sum(axis=1) < self._tally.count_KH.sum(axis=1)
-        if not missing_K.any():
+        """Return a sentence on the series of which a baseline has not all forecasts; none where it has all, or none."""
+        count_K = tally.count_KH.sum(axis=1)
+        missing_K = count_K < self._tally.count_KH.sum(axis=1)
+        if not missing_K.any() or not count_K.any():
             return ()
         series = f"{missing_K.sum():,} of {counted(len(missing_K), 'series', 'series')}"
         among = self._among(missing_K)
@@ -285,8 +286,11 @@ def backtest(
     sums are.  With ``refit`` the model answers the first part of the test, and each later part is answered by a model
     that was trained on all rows before it; a sentence of the verdict says how often.  In the frame, a model that is
     called like another column, such as ``y``, is ``y-forecast``.
-    Raises HistoryError when the history's columns are not the model's, or there is nothing to score.
+    Raises HistoryError when the history's columns are not the model's, or there is nothing to score, and SettingsError
+    when one of ``beside`` is called like the model.
     """
+    if model.name in (beside or {}):
+        raise SettingsError(Option.BASELINES, f" adds {model.name}, and the model has this name, too: give it another")
     spec = model.spec
     column = name_beside(OTHERS, model.name, spec.quantiles)
     board = Scoreboard(history, spec, from_ms, to_ms)

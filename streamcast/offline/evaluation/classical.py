@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -57,11 +58,11 @@ class Classical:
         """Return the forecast function, for bars that begin with these."""
         bars, window = Bars.of(y_KT), max(min(SEASONS * self.season, MOST_BARS), FEWEST_SEASONS * self.season)
         begin_K = np.maximum(bars.begun_KT.argmax(axis=1), y_KT.shape[1] - window).tolist()
-        models: list[Any] = []
+        new, models = self._new(), list[Any]()
         with stage(f"fitting {self.name}") as far:
             for k, begin in enumerate(begin_K):
                 far(f"{k:,} of {len(y_KT):,} series")
-                models.append(_found(self._model().fit, bars.filled_KT[k, begin:]) if bars.begun_KT[k, -1] else None)
+                models.append(_found(new().fit, bars.filled_KT[k, begin:]) if bars.begun_KT[k, -1] else None)
 
         def forecast(y_KT: Floats, cutoffs_N: Integers) -> Floats:
             filled_KT = Bars.of(y_KT).filled_KT
@@ -79,9 +80,10 @@ class Classical:
 
         return forecast
 
-    def _model(self) -> Any:
+    def _new(self) -> Callable[[], Any]:
+        """Return what makes a model that is not fitted."""
         season = 1 if self.name == "AutoETS" and self.season > LONGEST_SEASON else self.season
-        return getattr(_package(), self.name)(season_length=season)
+        return partial(getattr(_package(), self.name), season_length=season)
 
 
 def _package() -> Any:

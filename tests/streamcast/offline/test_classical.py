@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -101,16 +102,21 @@ def test_series_that_cannot_be_fitted_have_no_forecast(name: Name) -> None:
     assert np.isfinite(found_KNH[4, 0]).all()
 
 
+def report_of(frame: pd.DataFrame, names: Collection[str], model: str = "zero") -> BacktestReport:
+    """Return a report on a test from the 203rd bar on."""
+    history, spec = read(frame, freq="1h"), zero_spec(SERIES, 4, (6,))
+    return backtest(Model(spec, new_network(spec), model), history, START + 202 * HOUR, beside=named(names, 6))
+
+
+def series(unique_id: str, begin: int, bars: int) -> pd.DataFrame:
+    t = np.arange(begin, bars)
+    return pd.DataFrame({"unique_id": unique_id, "ds": START + HOUR * t, "y": 20 + np.sin(t / 3) + t % 5})
+
+
 @pytest.fixture(scope="module")
 def report() -> BacktestReport:
     """Return a report on two series, of which one begins just before the test."""
-    t = np.arange(260)
-    whole = pd.DataFrame({"unique_id": "whole", "ds": START + HOUR * t, "y": 20 + np.sin(t / 3) + t % 5})
-    late = whole[200:].assign(unique_id="late")
-    history = read(pd.concat([whole, late]), freq="1h")
-    spec = zero_spec(SERIES, 4, (6,))
-    model = Model(spec, new_network(spec), "zero")
-    return backtest(model, history, START + 202 * HOUR, beside=named(("theta",), 6))
+    return report_of(pd.concat([series("whole", 0, 260), series("late", 200, 260)]), ("theta",))
 
 
 def test_they_stand_beside_the_standard_baselines_at_the_same_cutoffs(report: BacktestReport) -> None:
@@ -129,6 +135,19 @@ def test_what_has_not_all_forecasts_is_named_and_not_ranked(report: BacktestRepo
     assert math.isnan(row["relative"])
     assert "AutoTheta" not in dict(ranking_of(report))
     assert {"zero", "last value"} <= dict(ranking_of(report)).keys()
+
+
+def test_what_has_no_forecast_at_all_is_named_once() -> None:
+    frame = series("late", 0, 260).assign(y=lambda frame: frame["y"].where(frame.index >= 201))
+    about = [line for line in report_of(frame, ("theta",)).verdict() if "AutoTheta" in line]
+    assert about == ["AutoTheta cannot be compared: no forecast where zero has one"]
+
+
+def test_a_model_and_a_baseline_of_one_name_are_refused_before_anything_is_scored() -> None:
+    with pytest.raises(
+        SettingsError, match=r"^baselines adds AutoETS, and the model has this name, too: give it another$"
+    ):
+        report_of(series("whole", 0, 260), ("ets", "theta"), "AutoETS")
 
 
 def test_they_say_what_they_do() -> None:
