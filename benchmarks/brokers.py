@@ -30,19 +30,34 @@ LONGEST_SECONDS = 3_600.0
 
 
 def tried(version: str, tests: Sequence[str]) -> dict[str, Any]:
-    """Run the tests on brokers of one version; ``failures`` has the names of those that failed."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-m", "kafka", f"--junitxml={report}", *tests]
-        began, environment = time.monotonic(), {**os.environ, "STREAMCAST_TEST_KAFKA": version}
-        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, timeout=LONGEST_SECONDS, check=False)
-        cases = list(ET.parse(report).iter("testcase"))  # noqa: S314 - pytest has written it
+    """Run the tests on brokers of one version; ``failures`` has the names of those that failed, or why none is known.
+
+    Tests that take longer than ``LONGEST_SECONDS`` are ended, and count as one failure.
+    """
+    began = time.monotonic()
+    cases, failures = _run(version, tests)
     skipped = [case for case in cases if case.find("skipped") is not None]
-    failures = [case.get("name", "") for case in cases if not (case.find("failure") is case.find("error") is None)]
-    passed = len(cases) - len(failures) - len(skipped)
+    failures += [case.get("name", "") for case in cases if not (case.find("failure") is case.find("error") is None)]
+    passed = max(len(cases) - len(failures) - len(skipped), 0)
     minutes = round((time.monotonic() - began) / 60, 1)
     row = dict(zip(COLUMNS, (version, passed, len(failures), len(skipped), minutes), strict=True))
     return row | {"failures": failures}
+
+
+def _run(version: str, tests: Sequence[str]) -> tuple[list[ET.Element], list[str]]:
+    """Return what pytest reports of each test, and what kept it from reporting."""
+    environment = {**os.environ, "STREAMCAST_TEST_KAFKA": version}
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-m", "kafka", f"--junitxml={report}", *tests]
+        try:
+            ended = subprocess.run(
+                command, env=environment, stdout=subprocess.DEVNULL, timeout=LONGEST_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return [], [f"no end of the tests within {LONGEST_SECONDS / 60:.0f} minutes"]
+        cases = list(ET.parse(report).iter("testcase")) if report.exists() else []  # noqa: S314 - pytest has written it
+        return cases, [] if cases else [f"pytest ran no test, and ended with {ended.returncode}"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows.append(row := tried(version, given.tests))
         console.print(" ".join(f"{name}={row[name]}" for name in COLUMNS), highlight=False)
         for name in row["failures"]:
-            console.print(f"{name} failed", highlight=False, markup=False)
+            console.print(f"failed: {name}", highlight=False, markup=False)
     show_rows(rows, COLUMNS, console)
     if given.json is not None:
         given.json.write_text(json_text(rows, indent=2) + "\n", encoding="utf-8")
