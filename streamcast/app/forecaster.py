@@ -38,7 +38,7 @@ from streamcast.offline.evaluation.cutoffs import cutoffs_of
 from streamcast.offline.evaluation.frames import quantile_columns
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import KnownInputs, columns
-from streamcast.offline.history.read import History, read
+from streamcast.offline.history.read import History, read, read_as
 from streamcast.offline.history.timestamps import as_written, in_zone
 from streamcast.offline.training.fit import fit, fit_again
 from streamcast.offline.training.options import Options
@@ -165,6 +165,7 @@ class Forecaster:
             timezone=str(model.facts.get("timezone", "UTC")), time_format=model.facts.get("time_format"),
         )  # fmt: skip
         forecaster._names = Names.of_facts(model.facts, model.spec.series.target)
+        forecaster._options = Options.of_facts(model.facts)
         forecaster._zoned = bool(model.facts.get("zoned", False))
         forecaster._model, forecaster._spec = model, model.spec
         return forecaster
@@ -202,31 +203,31 @@ class Forecaster:
         self, df: Any, on_progress: OnProgress | None = None, *, id_col: str | None = None,
         time_col: str | None = None, target_col: str | None = None, progress: bool = False,
     ) -> Forecaster:  # fmt: skip
-        """Train on a frame, with its last part as validation; after ``load``, with the spec that was loaded.
+        """Train on a frame, with its last part as validation; after ``load``, with that model's spec and options.
 
-        The names of columns that are given here hold for all later frames.  ``progress`` shows epochs and losses.  A
-        TrainingWarning says that training ended before its first epoch did.  Raises HistoryError, ModelError,
-        SpecError, or SettingsError for an unknown time zone or holiday calendar.
+        The names of columns that are given here hold for all later frames, once it is trained.  ``progress`` shows
+        epochs and losses.  A TrainingWarning says that training ended before its first epoch did.  Raises HistoryError,
+        ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
         """
-        frame, self._names = as_pandas(df, self._names.given(id_col, time_col, target_col))
+        given = self._names.given(id_col, time_col, target_col)
+        frame, names = as_pandas(df, given)
         if self._spec is None:
-            names = self._names
             history = read(
                 frame, id_col=names.id_col, time_col=names.time_col, target_col=names.target_col, freq=self._freq,
                 ticks=self._choices["mode"] == "ticks", timezone=self._timezone, time_format=self._time_format,
                 known=knows_ahead(self._choices["known"], self._choices["network"], plain=self._choices["plain"]),
             )  # fmt: skip
-            self._read(history)
+            self._keep_notes(history, None)
             with faults_in_words():
                 spec = default_spec(history, **self._choices)
         else:
-            history, spec = self._outcomes(frame, self._names), self._spec
+            history, spec = self._outcomes(frame, names), self._spec
         require_target(history)
         with _shown(on_progress, progress=progress) as follow:
             trained = fit(history, spec, self._options, follow)
-        self._zoned = history.written.zoned
-        read_as = {"timezone": self._timezone, "time_format": self._time_format, "zoned": self._zoned}
-        facts = {**trained.facts, **read_as, **self._names.facts()}
+        self._names, self._zoned = given, history.written.zoned
+        times = {"timezone": self._timezone, "time_format": self._time_format, "zoned": self._zoned}
+        facts = {**trained.facts, **times, **names.facts()}
         choices, new = self._choices, self._spec is None
         notes = spec_notes(
             history, trained.spec, seasons_chosen=new and choices["season"] is None,
@@ -420,7 +421,8 @@ class Forecaster:
         self, df: Any = None, *, id_col: str | None = None, time_col: str | None = None, target_col: str | None = None
     ) -> Stream:
         """Return a live stream; its state is that after the rows of ``df``."""
-        names = self._names.given(id_col, time_col, target_col)
+        trained_with = Names.of_facts(self.model.facts, self.model.spec.series.target)
+        names = (trained_with if df is None else self._names).given(id_col, time_col, target_col)
         frame, names = (None, names) if df is None else as_pandas(df, names)
         history = None if frame is None else self._history(frame, names)
         zoned = self._zoned if history is None else history.written.zoned
@@ -431,19 +433,17 @@ class Forecaster:
 
     def _history(self, frame: pd.DataFrame, names: Names) -> History:
         """Read a frame as the model's series."""
-        whole = self._spec or self.model.spec
-        spec = whole.series
-        inputs = [column.name for column in spec.columns[1:]]
-        target = names.target_col
-        if target != spec.target and list(frame.columns).count(target) == 1:
-            frame, target = frame.assign(**{spec.target: frame[target]}), spec.target
-        history = read(
-            frame, id_col=names.id_col, time_col=names.time_col, target_col=target, columns=inputs, freq=spec.freq,
-            ticks=spec.mode == "ticks", timezone=self._timezone, time_format=self._time_format, offset_ms=spec.offset,
-            calendar=spec.calendar, kinds=spec.kinds, known=bool(whole.known_columns),
+        spec = self._spec or self.model.spec
+        target, *inputs = (column.name for column in spec.series.columns)
+        if names.target_col == target or list(frame.columns).count(names.target_col) != 1:
+            target = names.target_col
+        else:
+            frame = frame.assign(**{target: frame[names.target_col]})
+        history = read_as(
+            spec, frame, id_col=names.id_col, time_col=names.time_col, target_col=target, columns=inputs,
+            timezone=self._timezone, time_format=self._time_format,
         )  # fmt: skip
-        self._read(history)
-        self._found = (*self._found, *low_notes(history, whole))
+        self._keep_notes(history, spec)
         return history
 
     def _outcomes(self, frame: pd.DataFrame, names: Names) -> History:
@@ -456,10 +456,10 @@ class Forecaster:
             refuse_longer_steps(history.series_N, history.ts_N, history.grid)
         return history
 
-    def _read(self, history: History) -> None:
-        """Keep the notes on a history, and warn of what reading changed."""
-        series = self._model.spec.series if self._model else None
-        self._found = (*history.notes, *missing_bars(history, self._timezone, series))
+    def _keep_notes(self, history: History, spec: ModelSpec | None) -> None:
+        """Keep the notes on a history, as the series of a model or of a new one, and warn of what reading changed."""
+        gaps = missing_bars(history, self._timezone, spec.series if spec else None)
+        self._found = (*history.notes, *gaps, *(low_notes(history, spec) if spec else ()))
         for change in history.changes:
             _warn(change, HistoryWarning)
 

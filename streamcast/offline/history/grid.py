@@ -112,6 +112,17 @@ def grid_of_model(grid: Grid, keys: Sequence[str], series_N: NDArray[np.int32], 
     return found
 
 
+def require_bars_of(grid: Grid, freq: str | int | None) -> None:
+    """Raise HistoryError for a bar length or step of the calendar, if one is given, that is not a model's."""
+    if freq is None:
+        return
+    step = _given_step(freq)
+    if (step.freq if step else bar_length(freq)) != grid.freq:
+        raise HistoryError(
+            Option.FREQ, f" is {freq}, and the model has bars of {bar_name(grid)}: leave ", Option.FREQ, " out"
+        )
+
+
 def without_rows(freq: str) -> Grid:
     """Return the grid of a bar length or a step of the calendar, from 1970 on, in UTC; raises HistoryError."""
     now = np.datetime64("2026-01-01", "ms").astype(np.int64)

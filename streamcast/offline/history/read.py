@@ -25,6 +25,7 @@ from streamcast.offline.history.grid import (
     grid_of_model,
     grid_of_ticks,
     refuse_a_row_far_away,
+    require_bars_of,
 )
 from streamcast.offline.history.repeats import corrected
 from streamcast.offline.history.sources import ids_of, load, row_counters
@@ -33,7 +34,7 @@ from streamcast.offline.history.values import values_of
 from streamcast.spec.calendar_bars import Calendar, Grid
 from streamcast.spec.durations import DAY_MS, HOUR_MS
 from streamcast.spec.local_time import zone_named
-from streamcast.spec.model_spec import bar_name
+from streamcast.spec.model_spec import ModelSpec, bar_name
 from streamcast.stages import stage
 from streamcast.topics.observations import LONGEST_KEY
 from streamcast.wording import counted
@@ -181,6 +182,31 @@ def read(
     return History(
         keys, series_N, ts_N, values_NC, names, grid.freq, categories, tuple(notes + found_grid.notes),
         tuple(changes + found_grid.changes), grid.offset, grid.calendar, written,
+    )  # fmt: skip
+
+
+def read_as(
+    spec: ModelSpec,
+    source: str | Path | pd.DataFrame,
+    *,
+    id_col: str | None,
+    time_col: str,
+    target_col: str,
+    columns: Sequence[str] | None = None,
+    freq: str | int | None = None,
+    timezone: str = "UTC",
+    time_format: str | None = None,
+) -> History:
+    """Read observations as the series of a model: in its bars, with its categories; the rest is as in ``read``.
+
+    Raises HistoryError, also for another ``freq`` than the model's.
+    """
+    series = spec.series
+    require_bars_of(series.grid, freq)
+    return read(
+        source, id_col=id_col, time_col=time_col, target_col=target_col, columns=columns, freq=series.freq,
+        timezone=timezone, time_format=time_format, ticks=series.mode == "ticks", offset_ms=series.offset,
+        calendar=series.calendar, kinds=series.kinds, known=bool(spec.known_columns),
     )  # fmt: skip
 
 

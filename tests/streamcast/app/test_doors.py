@@ -269,7 +269,9 @@ def test_the_other_commands_on_files_name_flags(tmp_path: Path, capsys: pytest.C
     settings.write_text(f"models: {{folder: {tmp_path}, lanes: {{champion: {{model: load@latest}}}}}}\n")
     CliRunner().invoke(app, ["model", "new", "load", "--freq", "1h", "--models", str(tmp_path)])
     test = ["backtest", data, "--models", tmp_path, "--model", "load@latest", "--id-col", ""]
-    assert "leave --freq out, or give the model's" in printed(capsys, *test, "--freq", "30min")
+    assert "--freq is 30min, and the model has bars of 1h: leave --freq out" in printed(
+        capsys, *test, "--freq", "30min"
+    )
     assert "--test-from: 'soon' is not a time" in printed(capsys, *test, "--test-from", "soon")
     assert "cannot be read: no such file or directory" in printed(capsys, *test[:1], tmp_path / "no.csv", *test[2:])
     which = "say which is which with --id-col (empty: they are one series), --time-col and --target-col"

@@ -203,9 +203,39 @@ def test_columns_keep_their_names_when_a_model_is_saved(tmp_path: Path) -> None:
 
 
 def test_a_loaded_forecaster_is_trained_again_with_its_own_choices(knowing: Forecaster, tmp_path: Path) -> None:
-    again = Forecaster.load(knowing.save(tmp_path / "load" / "1"))
-    again._options = OPTIONS
-    assert again.fit(weather_of()).model.spec == knowing.model.spec
+    again = Forecaster.load(knowing.save(tmp_path / "load" / "1")).fit(weather_of()).model
+    assert again.spec == knowing.model.spec
+    assert again.facts["options"] == knowing.model.facts["options"] == OPTIONS.facts()
+
+
+def test_a_training_that_fails_leaves_the_names_of_columns_as_they_were() -> None:
+    frame = frame_of(100)[["unique_id", "ds", "y"]]
+    forecaster = Forecaster("zero", horizon=2).fit(frame)
+    expected = forecaster.predict(frame)
+    with pytest.raises(HistoryError, match="has no column 'nope'"):
+        forecaster.fit(frame, target_col="nope")
+    pd.testing.assert_frame_equal(forecaster.predict(frame), expected)
+
+
+def test_each_frame_says_whether_it_is_one_series() -> None:
+    several = frame_of(100)[["unique_id", "ds", "y"]]
+    single = several[several["unique_id"] == "k1"].drop(columns="unique_id")
+    forecaster = Forecaster("zero", horizon=2).fit(single)
+    assert "unique_id" not in forecaster.predict(single)
+    assert forecaster.predict(several)["unique_id"].nunique() == several["unique_id"].nunique() > 1
+    assert (
+        forecaster.fit(several).model.spec.series.columns == Forecaster("zero").fit(several).model.spec.series.columns
+    )
+    assert forecaster.predict(several)["unique_id"].nunique() == several["unique_id"].nunique()
+
+
+def test_gaps_are_those_of_the_model_that_is_made() -> None:
+    hours, days = frame_of(100)[["unique_id", "ds", "y"]], frame_of(100)[["unique_id", "ds", "y"]]
+    days["ds"] = pd.Timestamp("2026-01-01") + (days["ds"] - days["ds"].min()) * 24
+    days.loc[days["ds"] > "2026-02-15", "ds"] += pd.Timedelta(days=100)
+    again, new = Forecaster("zero", horizon=2).fit(hours).fit(days), Forecaster("zero", horizon=2).fit(days)
+    assert any("restarts its series" in note for note in new.notes)
+    assert again.notes == new.notes
 
 
 def test_an_unfitted_forecaster_says_so() -> None:

@@ -14,7 +14,7 @@ from streamcast.app.options.flags import typed
 from streamcast.app.options.groups import Columns
 from streamcast.offline.defaults.notes import low_notes
 from streamcast.offline.history.grid import refuse_longer_steps
-from streamcast.offline.history.read import History, read
+from streamcast.offline.history.read import History, read, read_as
 from streamcast.spec.folders import Model
 
 
@@ -47,14 +47,12 @@ def read_history(
 
     For a new model, ``ticks`` and ``known`` say what it reads.  Raises HistoryError.
     """
-    series, found = model.spec.series if model else None, mapping(columns, model)
-    history = read(
-        data, id_col=found.id_col or None, time_col=found.time_col, target_col=found.target_col,
-        columns=columns.columns, freq=columns.freq or (series.freq if series else None), timezone=found.timezone,
-        time_format=found.time_format, ticks=series.mode == "ticks" if series else ticks,
-        offset_ms=series.offset if series else None, calendar=series.calendar if series else None,
-        kinds=series.kinds if series else None, known=bool(model.spec.known_columns) if model else known,
-    )  # fmt: skip
+    found = mapping(columns, model)
+    shared: dict[str, Any] = {
+        "id_col": found.id_col or None, "time_col": found.time_col, "target_col": found.target_col,
+        "columns": columns.columns, "freq": columns.freq, "timezone": found.timezone, "time_format": found.time_format,
+    }  # fmt: skip
+    history = read(data, **shared, ticks=ticks, known=known) if model is None else read_as(model.spec, data, **shared)
     say([*history.notes, *(low_notes(history, model.spec) if model else ())], history.changes)
     return history
 
@@ -65,7 +63,7 @@ def read_outcomes(data: Path, columns: Columns, model: Model) -> History:
     Raises HistoryError, also where no row of a series follows another within a bar; readings may.
     """
     history, series = read_history(data, columns, model), model.spec.series
-    if series.mode == "sample" and history.grid == series.grid:
+    if series.mode == "sample":
         refuse_longer_steps(history.series_N, history.ts_N, history.grid)
     return history
 

@@ -13,7 +13,7 @@ from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import columns
-from streamcast.offline.history.read import read
+from streamcast.offline.history.read import read, read_as
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
 from streamcast.spec.calendar_bars import Grid
@@ -201,6 +201,24 @@ def test_a_model_of_months_reads_later_rows_on_its_own_table() -> None:
     assert columns(later, series).shape == (2, 1)
     with pytest.raises(HistoryError, match="the history has bars of 1d, the model of 1 month"):
         columns(read(frame_of(["2024-01-31", "2024-02-01"])), series)
+
+
+@pytest.mark.parametrize(
+    ("step", "rows"),
+    [
+        ("MS", "MS"), ("1 month", "MS"), ("ME", "ME"), ("QS-FEB", "QS-FEB"), ("YE", "YE"), ("W-WED", "W-WED"),
+        ("B", "B"), ("D", "D"), ("2h", "2h"), ("5T", "5min"),
+    ],
+)  # fmt: skip
+def test_a_model_reads_rows_by_the_name_that_its_bars_were_given(step: str, rows: str) -> None:
+    frame = frame_of(pd.date_range("2020-01-01", periods=60, freq=rows))
+    history = read(frame, freq=step)
+    spec, names = default_spec(history, 2, "zero"), {"id_col": "unique_id", "time_col": "ds", "target_col": "y"}
+    for freq in (step, history.freq_ms, None):
+        again = read_as(spec, frame, freq=freq, **names)
+        assert again.grid == history.grid == spec.series.grid
+    with pytest.raises(HistoryError, match=r"^freq is 17s, and the model has bars of .*: leave freq out$"):
+        read_as(spec, frame, freq="17s", **names)
 
 
 def test_daily_series_beside_hourly_ones_are_said() -> None:
