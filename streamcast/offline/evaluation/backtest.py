@@ -9,8 +9,7 @@ Legend: K series, T bars of the panel, N cutoffs of the test part, A forecasts, 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -291,47 +290,80 @@ def backtest(
     """
     if model.name in (beside or {}):
         raise SettingsError(Option.BASELINES, f" adds {model.name}, and the model has this name, too: give it another")
-    spec = model.spec
-    column = name_beside(OTHERS, model.name, spec.quantiles)
-    board = Scoreboard(history, spec, from_ms, to_ms)
+    board = Scoreboard(history, model.spec, from_ms, to_ms)
+    column = name_beside(OTHERS, model.name, model.spec.quantiles)
+    wanted = None if keep is None else np.array(sorted(keep), np.int64)
     end = int(history.ts_N[-1]) + 1 if to_ms is None else to_ms
-    starts, grid = [from_ms] if refit is None else list(range(from_ms, end, refit.every_ms)), spec.series.grid
-    counts: Counter[int] = Counter()
-    kept, wanted = [], None if keep is None else np.array(sorted(keep), np.int64)
-    for part, (start, stop) in enumerate(pairwise([*starts, end])):
-        last = part == len(starts) - 1
-        if refit is not None and part:
-            with stage(f"training again, {part} of {len(starts) - 1}"):
-                model = replace(refit.train(history.between(int(history.ts_N[0]), start)), name=model.name)
-        tail = (2 * spec.horizon + 2) * spec.series.freq + spec.series.grace
-        rows = history if last else history.between(int(history.ts_N[0]), stop + tail)
-        engine, done = Engine(spec, model.network, max(len(history.keys), 1)), 0
-        first_bar, end_bar = grid.bar(start - 1), np.inf if last else grid.bar(stop - 1)
-        counts.clear()
-        for poll in polls(rows, spec):
-            result = engine.stage(poll)
-            engine.promote()
-            counts.update(dict(enumerate(np.bincount(result.outcomes, minlength=len(NAMES)).tolist())))
-            bar_M, bar_A = grid.bar(result.scores.cutoffs), grid.bar(result.forecasts.cutoffs)
-            board.count(result.scores, (first_bar <= bar_M) & (bar_M < end_bar))
-            found = result.forecasts
-            mine = found.warm & (first_bar <= bar_A) & (bar_A < end_bar)
-            series_A = history.series_N[poll.offsets[found.record]].astype(np.int64)
-            chosen = board.add(series_A, found.cutoffs, found.values, mine)
-            if wanted is None or len(wanted):
-                chosen = chosen if wanted is None else chosen & np.isin(found.cutoffs, wanted)
-                names = [history.keys[k] for k in series_A[chosen]]
-                frame = forecast_frame(spec, column, names, found.cutoffs[chosen], found.values[chosen])
-                frame.insert(3, "y", board.actual(series_A[chosen], found.cutoffs[chosen]).ravel())
-                kept.append(frame)
-            done += len(poll)
-            on_progress(done, len(rows))
-    outcomes = {NAMES[outcome]: count for outcome, count in sorted(counts.items()) if count}
-    frames = pd.concat(kept, ignore_index=True) if kept else None
-    report = board.report(model.name, baselines, outcomes, frames, beside)
-    return (
-        report if refit is None else replace(report, notes=(*report.notes, _trained_again(model.name, len(starts) - 1)))
-    )
+    starts = [from_ms] if refit is None else list(range(from_ms, end, refit.every_ms))
+    kept: list[pd.DataFrame] = []
+    outcomes: Mapping[str, int] = {}
+    for part in _parts(model, history, [*starts, end], refit):
+        frames, outcomes = _stream(
+            part, board, wanted, column, on_progress
+        )  # each from the first row: the last has all
+        kept += frames
+    report = board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None, beside)
+    if refit is None:
+        return report
+    return replace(report, notes=(*report.notes, _trained_again(model.name, len(starts) - 1)))
+
+
+class _Part(NamedTuple):
+    """A stretch of the test that one model answers: the rows to stream, and the first and the end of its cutoffs."""
+
+    model: Model
+    rows: History
+    first_bar: int
+    end_bar: float
+
+    def holds(self, cutoffs_A: Integers) -> Bools:
+        bar_A = self.model.spec.series.grid.bar(cutoffs_A)
+        mine: Bools = (self.first_bar <= bar_A) & (bar_A < self.end_bar)
+        return mine
+
+
+def _parts(model: Model, history: History, bounds_ms: Sequence[int], refit: Refit | None) -> Iterator[_Part]:
+    """Yield the parts of a test, each but the first with a model that is trained on all rows before it.
+
+    The rows of a part go on until its forecasts have their outcomes.
+    """
+    series, begin = model.spec.series, int(history.ts_N[0])
+    tail, last = (2 * model.spec.horizon + 2) * series.freq + series.grace, len(bounds_ms) - 2
+    for place, (start, stop) in enumerate(pairwise(bounds_ms)):
+        if refit is not None and place:
+            with stage(f"training again, {place} of {last}"):
+                model = replace(refit.train(history.between(begin, start)), name=model.name)
+        first = series.grid.bar(start - 1)
+        if place == last:
+            yield _Part(model, history, first, np.inf)
+        else:
+            yield _Part(model, history.between(begin, stop + tail), first, series.grid.bar(stop - 1))
+
+
+def _stream(
+    part: _Part, board: Scoreboard, keep: Integers | None, column: str, on_progress: OnRows
+) -> tuple[list[pd.DataFrame], dict[str, int]]:
+    """Stream a part's rows and score its forecasts; return those to keep, and what became of the records by outcome."""
+    spec, rows, done = part.model.spec, part.rows, 0
+    engine = Engine(spec, part.model.network, max(len(rows.keys), 1))
+    kept, counts = [], np.zeros(len(NAMES), np.int64)
+    for poll in polls(rows, spec):
+        result = engine.stage(poll)
+        engine.promote()
+        counts += np.bincount(result.outcomes, minlength=len(NAMES))
+        board.count(result.scores, part.holds(result.scores.cutoffs))
+        found = result.forecasts
+        series_A = rows.series_N[poll.offsets[found.record]].astype(np.int64)
+        chosen_A = board.add(series_A, found.cutoffs, found.values, found.warm & part.holds(found.cutoffs))
+        if keep is None or len(keep):
+            chosen_A = chosen_A if keep is None else chosen_A & np.isin(found.cutoffs, keep)
+            names = [rows.keys[k] for k in series_A[chosen_A]]
+            frame = forecast_frame(spec, column, names, found.cutoffs[chosen_A], found.values[chosen_A])
+            frame.insert(3, "y", board.actual(series_A[chosen_A], found.cutoffs[chosen_A]).ravel())
+            kept.append(frame)
+        done += len(poll)
+        on_progress(done, len(rows))
+    return kept, {name: count for name, count in zip(NAMES, counts.tolist(), strict=True) if count}
 
 
 def _trained_again(name: str, times: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -52,40 +53,24 @@ def values_of(
     ``kinds`` has the categories of columns whose kind is known, None for numbers.  ``commas`` means that commas within
     numbers are decimal commas.
     """
-    with_commas: list[str] = []
-    with_points: dict[str, str] = {}
+    marks, categories = _Marks(), dict[str, tuple[str, ...]]()
     values_NC = np.empty((len(frame), len(names)))
-    categories: dict[str, tuple[str, ...]] = {}
     for place, name in enumerate(names):
-        known = place == 0 or name in kinds
-        is_categories = kinds.get(name) is not None if known else None
-        column = frame[name] if is_categories else plain(frame[name], target=place == 0)
-        if known and not is_categories:
-            _refuse_words(column, frame[list(names[1:])] if place == 0 else None)
-        if commas and not is_categories and (pointed := _with_points(column, numeric=known)) is not None:
-            _mention_thousands(column, pointed, changes)
-            column = pointed
-            with_commas.append(name)
-        elif not is_categories and (example := _with_thousands(column, numeric=known)) is not None and commas:
-            with_points[name] = example
-        numbers = _numbers(column, categories=is_categories, commas=name in with_commas)
-        if numbers is not None:
-            values_NC[:, place] = numbers
-            continue
-        if not known:
-            _refuse_what_is_no_category(column, commas=name in with_commas)
-        codes, table = pd.factorize(_texts(column), sort=True)
-        if len(table) > MAX_CATEGORIES and not known:
-            raise HistoryError(
-                f"column {name!r} has {len(table):,} distinct texts, such as {table[0]!r}; expected numbers or"
-                f" at most {MAX_CATEGORIES:,} categories. Leave it out of ", Option.COLUMNS, ", or clean it",
-            )  # fmt: skip
-        categories[name] = tuple(table)
-        values_NC[:, place] = np.where(codes < 0, np.nan, codes)
-        _mention_categories(name, categories[name], kinds.get(name) if known else None, notes)
-    if with_commas:
-        notes.append(f"commas in {', '.join(map(repr, with_commas))} were read as decimal commas")
-    _mention_points(with_points, with_commas, changes)
+        column, table, numbers = frame[name], kinds.get(name), None
+        if table is None:
+            column, numeric = plain(column, target=place == 0), place == 0 or name in kinds
+            if numeric:
+                _refuse_words(column, frame[list(names[1:])] if place == 0 else None)
+            column = _decimal_points(column, name, marks, changes, numeric=numeric, commas=commas)
+            numbers = _numbers(column, numeric=numeric, commas=name in marks.commas)
+        if numbers is None:
+            if table is None:
+                _refuse_what_is_no_category(column, commas=name in marks.commas)
+            numbers, categories[name] = _codes(column, table, notes)
+        values_NC[:, place] = numbers
+    if marks.commas:
+        notes.append(f"commas in {', '.join(map(repr, marks.commas))} were read as decimal commas")
+    _mention_points(marks, changes)
     for place, name in enumerate(names[1:], 1):
         if np.isnan(values_NC[:, place]).all():
             effect = "forecasts are made without it" if name in kinds else "the model learns nothing from it"
@@ -95,6 +80,16 @@ def values_of(
         changes.append(f"read as missing: {counted(int(extreme.sum()), 'value')} infinite or beyond ±{LARGEST_VALUE:g}")
         values_NC[extreme] = np.nan
     return values_NC, categories
+
+
+@dataclass(frozen=True, slots=True)
+class _Marks:
+    """How the columns of a source write numbers."""
+
+    commas: list[str] = field(default_factory=list)
+    """Those with decimal commas."""
+    points: dict[str, str] = field(default_factory=dict)
+    """Those whose points may stand between thousands, with an example."""
 
 
 def _refuse_words(column: pd.Series, inputs: pd.DataFrame | None) -> None:
@@ -172,25 +167,37 @@ def _without_points(number: str) -> str:
     return f"Leave them out, as in {number.replace('.', '')}, or read the file with pandas and thousands='.'"
 
 
-def _mention_points(with_points: Mapping[str, str], with_commas: list[str], changes: list[str]) -> None:
+def _mention_points(marks: _Marks, changes: list[str]) -> None:
     """Say so where points may stand between thousands; raise HistoryError where other columns have decimal commas."""
-    if not with_points:
+    if not marks.points:
         return
-    name, number = next(iter(with_points.items()))
-    if with_commas:
+    name, number = next(iter(marks.points.items()))
+    if marks.commas:
         raise HistoryError(
-            f"column {name!r} has numbers such as {number!r}, and {with_commas[0]!r} has decimal commas: do the points"
+            f"column {name!r} has numbers such as {number!r}, and {marks.commas[0]!r} has decimal commas: do the points"
             f" of {name!r} stand between thousands? {_without_points(number)} and decimal=','; if they are decimal"
             " points, write commas"
         )
     changes.append(
-        f"points in {', '.join(map(repr, with_points))} were read as decimal points, as in {number}: if they stand"
+        f"points in {', '.join(map(repr, marks.points))} were read as decimal points, as in {number}: if they stand"
         " between thousands, leave them out"
     )
 
 
-def _mention_categories(name: str, table: tuple[str, ...], known: tuple[str, ...] | None, notes: list[str]) -> None:
-    """Note the categories that were guessed (``known`` is None), or those that the model does not know."""
+def _codes(
+    column: pd.Series, known: tuple[str, ...] | None, notes: list[str]
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return categories as places in their table, NaN where missing, and the table.
+
+    ``known`` are those of the model; None for a new one, which has no more than ``MAX_CATEGORIES``.
+    """
+    codes_N, found = pd.factorize(_texts(column), sort=True)
+    name, table = column.name, tuple(found)
+    if known is None and len(table) > MAX_CATEGORIES:
+        raise HistoryError(
+            f"column {name!r} has {len(table):,} distinct texts, such as {table[0]!r}; expected numbers or"
+            f" at most {MAX_CATEGORIES:,} categories. Leave it out of ", Option.COLUMNS, ", or clean it",
+        )  # fmt: skip
     if known is None:
         shown = ", ".join(map(repr, table[:3])) + (", ..." if len(table) > 3 else "")
         notes.append(f"column {name!r} was read as {counted(len(table), 'category', 'categories')}: {shown}")
@@ -199,6 +206,23 @@ def _mention_categories(name: str, table: tuple[str, ...], known: tuple[str, ...
             f"column {name!r} has values that the model does not know, {len(unseen)} of {len(table)}: such as"
             f" {unseen[0]!r}"
         )
+    return np.where(codes_N < 0, np.nan, codes_N), table
+
+
+def _decimal_points(
+    column: pd.Series, name: str, marks: _Marks, changes: list[str], *, numeric: bool, commas: bool
+) -> pd.Series:  # fmt: skip
+    """Return a column with its decimal commas, if any, read; note what marks its numbers have.
+
+    Raises HistoryError where points stand between thousands.
+    """
+    if commas and (pointed := _with_points(column, numeric=numeric)) is not None:
+        _mention_thousands(column, pointed, changes)
+        marks.commas.append(name)
+        return pointed
+    if (example := _with_thousands(column, numeric=numeric)) is not None and commas:
+        marks.points[name] = example
+    return column
 
 
 def _with_points(column: pd.Series, *, numeric: bool) -> pd.Series | None:
@@ -220,10 +244,8 @@ def _with_points(column: pd.Series, *, numeric: bool) -> pd.Series | None:
     return pointed
 
 
-def _numbers(column: pd.Series, *, categories: bool | None, commas: bool) -> NDArray[np.float64] | None:
-    """Return a column as numbers, None if it holds categories; raises HistoryError if it must be numbers and is not."""
-    if categories:
-        return None
+def _numbers(column: pd.Series, *, numeric: bool, commas: bool) -> NDArray[np.float64] | None:
+    """Return a column as numbers, None if it holds categories; raises HistoryError if it must be ``numeric``."""
     if is_number(column):
         return column.to_numpy(np.float64, na_value=np.nan)
     named = column.astype(object)
@@ -234,7 +256,7 @@ def _numbers(column: pd.Series, *, categories: bool | None, commas: bool) -> NDA
         unread = given.map(lambda value: isinstance(value, str)).astype(bool)
     if not unread.any() and (numbers.notna().any() or given.equals(named)):
         return numbers.to_numpy(np.float64, na_value=np.nan)
-    if categories is None:
+    if not numeric:
         return None
     raise _no_number(column, unread if unread.any() else column.notna(), commas=commas)
 

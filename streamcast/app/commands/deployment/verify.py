@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
@@ -33,11 +34,26 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     with compiling_said(), counting("records compared", Console(stderr=True)) as on_records:
         report = check(settings, lambda done: on_records(done, None))
     if as_json:
-        found = {field.name: getattr(report, field.name) for field in fields(report)}
-        for name in ("quality", "unseen"):
-            found[name] = {lane: facts_of(sums) for lane, sums in found[name].items()}
-        console.print_json(json_text(found))
-        return 0 if report.proven else 1
+        console.print_json(_facts(report))
+    else:
+        models = _models(settings)
+        _print_findings(report, console)
+        _print_counts(report, models, console)
+        for lane in report.quality:
+            _print_quality(report, lane, models.get(lane), console)
+    return 0 if report.proven else 1
+
+
+def _facts(report: Report) -> str:
+    """Return the report as JSON."""
+    found = {field.name: getattr(report, field.name) for field in fields(report)}
+    for name in ("quality", "unseen"):
+        found[name] = {lane: facts_of(sums) for lane, sums in found[name].items()}
+    return json_text(found)
+
+
+def _print_findings(report: Report, console: Console) -> None:
+    """Print what is wrong, what cannot be known, and how much was compared."""
     for violation in report.violations:
         console.print(f"[red]wrong:[/] {escape(violation)}", highlight=False)
     for gap in report.unknown:
@@ -48,41 +64,38 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
         f" {counted(len(report.violations), 'violation')}"
         + (", complete, unique, in order and equal" if report.proven else "")
     )
-    models = _models(settings)
-    specs = {lane: model.spec for lane, model in models.items()}
+
+
+def _print_counts(report: Report, models: Mapping[str, Model], console: Console) -> None:
+    """Print how many records have no forecast of their own, and keys that are in two partitions."""
     absorbed = "of a series without a value yet"
-    if not specs or any(spec.series.mode == "ticks" for spec in specs.values()):
+    if not models or any(model.spec.series.mode == "ticks" for model in models.values()):
         absorbed = f"added to an open bar, or {absorbed}"
     words = {"absorbed": absorbed, "late": "dropped as late", "duplicate": "dropped as repeated"}
     if without := [f"{count:,} {words[name]}" for name, count in report.dropped.items() if count]:
         console.print(f"Records without a forecast of their own: {', '.join(without)}", highlight=False)
     if told := split_sentence(report.split):
         console.print(f"[yellow]note:[/] {escape(told)}", highlight=False)
-    for lane, sums in report.quality.items():
-        spec = specs.get(lane)
-        nominal = spec.nominal if spec else math.nan
-        names = baseline(spec) if spec else "of its model"
-        first, *steps = lines(sums, nominal, names)
-        console.print(escape(f"Quality of lane {lane}, of all that was computed: {first}"), highlight=False)
-        for line in steps:
-            console.print(escape(line), highlight=False)
-        unseen = report.unseen[lane].over_all()
-        if not unseen.outcomes:
-            console.print(
-                "All of these are forecasts of data that the model was trained on:"
-                " on new data errors are usually larger."
-            )
-        elif unseen.outcomes < sums.over_all().outcomes:
-            told = sentence(unseen, nominal, names)
-            made = span(*report.unseen_cutoffs[lane], zone_of(models[lane]) if lane in models else "UTC")
-            console.print(
-                escape(
-                    f"Of forecasts of unseen data (none of their outcomes was trained on): {told}"
-                    f" ({counted(unseen.outcomes, 'outcome')}, of forecasts made from {made})."
-                ),
-                highlight=False,
-            )
-    return 0 if report.proven else 1
+
+
+def _print_quality(report: Report, lane: str, model: Model | None, console: Console) -> None:
+    """Print how good a lane's forecasts are, and those of data that its model was not trained on."""
+    nominal, naive = (model.spec.nominal, baseline(model.spec)) if model else (math.nan, "of its model")
+    sums, unseen = report.quality[lane], report.unseen[lane].over_all()
+    first, *steps = lines(sums, nominal, naive)
+    told = [f"Quality of lane {lane}, of all that was computed: {first}", *steps]
+    if not unseen.outcomes:
+        told.append(
+            "All of these are forecasts of data that the model was trained on: on new data errors are usually larger."
+        )
+    elif unseen.outcomes < sums.over_all().outcomes:
+        made = span(*report.unseen_cutoffs[lane], zone_of(model) if model else "UTC")
+        told.append(
+            f"Of forecasts of unseen data (none of their outcomes was trained on): {sentence(unseen, nominal, naive)}"
+            f" ({counted(unseen.outcomes, 'outcome')}, of forecasts made from {made})."
+        )
+    for line in told:
+        console.print(escape(line), highlight=False)
 
 
 def _models(settings: Settings) -> dict[str, Model]:
