@@ -69,7 +69,7 @@ class Stand:
         self, models: Mapping[str, Model] | None = None, start: Start | None = None, *, reader: Reader | None = None,
         max_records: int = 5, interval_seconds: float = 1e9, shadows: Sequence[str] = (), max_series: int = 100,
         guarantee: Literal["exactly_once", "at_least_once"] = "exactly_once", working: bool = True, champion: str = "",
-        watch: TopicWatch | None = None,
+        watch: TopicWatch | None = None, on_swap: Callable[[str, str], None] = lambda _lane, _former: None,
     ) -> Service:  # fmt: skip
         """Start a process in place of the previous one, and let it finish its work."""
         models = models or {"champion": model("sample", 0)}
@@ -81,7 +81,7 @@ class Stand:
         self.service = Service(
             models, reader or self.reader, telemetry, TOPICS, start or Start(), champion=champion,
             max_series=max_series, shadows=shadows, store=self.store, saver=saver, clock=self._now, timer=self._now,
-            beat=health.beat, watch=watch,
+            beat=health.beat, watch=watch, on_swap=on_swap,
         )  # fmt: skip
         transport = MemoryTransport(self.broker, Connection("memory", GROUP, "0", guarantee, mark=self.mark()))
         self.loop = Loop(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -48,7 +48,8 @@ class Span:
     """One assigned partition: the identity of its state, its next offset, and what its next commit must write.
 
     ``end`` is the end of the partition when it was taken over: what lies before it is backlog.  ``skips`` are the
-    offsets that are rejected unread, ``swapped`` the lanes that change their model with this commit.
+    offsets that are rejected unread, ``swapped`` the lanes that change their model with this commit, with the digest of
+    the one that answered so far.
     """
 
     header: Header
@@ -56,7 +57,7 @@ class Span:
     end: int
     skips: frozenset[int]
     unwritten: list[Entry]
-    swapped: Sequence[str] = ()
+    swapped: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def started(self) -> bool:
@@ -140,13 +141,16 @@ class Assignment:
             self.spans.pop(partition, None)
             self._plans.pop(partition, None)
 
-    def written(self, after: Positions) -> list[str]:
-        """Note that these positions are committed, and the entries with them; return the lanes that changed models."""
-        swapped: list[str] = []
+    def written(self, after: Positions) -> list[tuple[str, str]]:
+        """Note that these positions are committed, and the entries with them.
+
+        Return the lanes that changed models, with the digest of the one before, once for each partition.
+        """
+        swapped: list[tuple[str, str]] = []
         for partition, position in after.items():
             span = self.spans[partition]
-            swapped += span.swapped
-            span.next, span.unwritten, span.swapped = position, [], ()
+            swapped += span.swapped.items()
+            span.next, span.unwritten, span.swapped = position, [], {}
         return swapped
 
     def unwritten(self, batches: Sequence[Batch]) -> list[Entry]:
@@ -162,7 +166,7 @@ class Assignment:
         now = self._deployment
         return Entry(
             kind, partition.topic, partition.index, offset, warm, dict(now.models), now.max_series, key, now.champion,
-            self._found[partition.topic].id,
+            self._found[partition.topic].id, now.shadows,
         )  # fmt: skip
 
     def header(self, partition: Partition, begin: int, offset: int, journal: Journal) -> Header:
@@ -211,9 +215,8 @@ class Assignment:
             position = position if position >= held else self._cold_start(partition, position, held)
             begin = max(position - self._start.warm_from, held)
             return position, begin, [self.entry(kind, partition, position, position - begin)], journal
-        if (journal.models, journal.champion, journal.max_series) != (now.models, now.champion, now.max_series) or (
-            topic_id and not journal.topic_id
-        ):
+        known = (journal.models, journal.champion, journal.max_series, journal.shadows)
+        if known != (now.models, now.champion, now.max_series, now.shadows) or (topic_id and not journal.topic_id):
             return position, journal.begin, [self.entry("models", partition, position)], journal
         return position, journal.begin, [], journal
 
@@ -314,5 +317,6 @@ class Assignment:
         )
         return held
 
-    def _swapped(self, journal: Journal) -> list[str]:
-        return [lane for lane, new in self._deployment.models.items() if journal.models.get(lane, new) != new]
+    def _swapped(self, journal: Journal) -> dict[str, str]:
+        now = self._deployment.models
+        return {lane: former for lane, former in journal.models.items() if now.get(lane, former) != former}

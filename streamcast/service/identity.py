@@ -12,11 +12,15 @@ from streamcast.topics.journal import Journal
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The models that answer: the digest of each lane, the champion, and the most series of a partition."""
+    """The models that answer: the digest of each lane, the champion, and the most series of a partition.
+
+    The answers of ``shadows`` are not published, which is no part of the state's identity.
+    """
 
     models: Mapping[str, str]
     champion: str
     max_series: int
+    shadows: tuple[str, ...] = ()
 
 
 def identity(

@@ -39,7 +39,8 @@ class Service:
 
     ``champion`` names the lane whose outcome is a record's outcome; see ``champion_of`` for its default.  ``clock``
     gives epoch seconds, ``timer`` seconds that never step; ``beat`` is called as long work goes on: taking
-    partitions over, rebuilding their state, stepping through bars that are missing.
+    partitions over, rebuilding their state, stepping through bars that are missing.  ``on_swap`` receives a lane and
+    the digest of the model that it had before, for each partition that is answered with another.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Service:
         *, champion: str = "", max_series: int = 100_000, shadows: Sequence[str] = (), store: Store | None = None,
         saver: Saver | None = None, watch: TopicWatch | None = None, clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic, beat: Callable[[], None] = lambda: None,
+        on_swap: Callable[[str, str], None] = lambda _lane, _former: None,
     ) -> None:  # fmt: skip
         try:
             champion = champion_of(models, champion)
@@ -57,10 +59,12 @@ class Service:
         specs = [lane.model.spec for lane in self._lanes]
         self._decoder = Decoder(self._champion.model.spec.series, ahead_of(specs))
         self._reader, self._telemetry, self._topics, self._saver = reader, telemetry, topics, saver
-        self._timer, self._beat = timer, beat
+        self._timer, self._beat, self._on_swap = timer, beat, on_swap
         engines = {lane.name: lane.engine for lane in self._lanes}
         self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, timer, beat)
-        deployment = Deployment({lane.name: lane.model.digest for lane in self._lanes}, champion, max_series)
+        digests = {lane.name: lane.model.digest for lane in self._lanes}
+        hidden = tuple(sorted(lane.name for lane in self._lanes if lane.shadow))
+        deployment = Deployment(digests, champion, max_series, hidden)
         self._assignment = Assignment(reader, topics, start, deployment, self._recovery, timer=timer, beat=beat)
         self._resets = Resets(self._champion.engine.slab.series)
         self._reporter = Reporter(telemetry, self._lanes, self._champion, clock, timer)
@@ -215,8 +219,9 @@ class Service:
             self._reporter.committed(poll)
 
     def _written(self, after: Positions) -> None:
-        for lane in self._assignment.written(after):
+        for lane, former in self._assignment.written(after):
             self._telemetry.model_swap(lane)
+            self._on_swap(lane, former)
 
     def _save(self, partition: Partition) -> None:
         span = self._assignment.spans[partition]

@@ -27,7 +27,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     start: answers begin here, and state ``warm_from`` records earlier.  cold: the state is reset here.
     models: these models (lane to digest) answer, with room for ``max_series`` and this champion; so they do from a
-    start on.  (Entries of older versions name no champion: it was the first lane.)
+    start on.  The answers of ``shadows`` among them are not published.  (Entries of older versions name no champion: it
+    was the first lane.  They have None as shadows, which only the settings of then said.)
     reset: the state of ``key`` is reset.  skip: the one record at ``offset`` is rejected unread.
     ``topic_id`` is the identity of the topic, empty in entries of older versions.
     """
@@ -42,6 +43,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str = ""
     champion: str = ""
     topic_id: str = ""
+    shadows: tuple[str, ...] | None = None
     v: int = 1
 
     @property
@@ -120,6 +122,11 @@ class Journal:
     def champion(self) -> str:
         """The champion among those models; empty before the first start, and where no entry names it."""
         return next((entry.champion for entry in reversed(self.entries) if entry.models), "")
+
+    @property
+    def shadows(self) -> tuple[str, ...] | None:
+        """The lanes among those models whose answers are not published; None where no entry says so."""
+        return next((entry.shadows for entry in reversed(self.entries) if entry.models), None)
 
     @property
     def max_series(self) -> int:

@@ -25,7 +25,8 @@ class Era:
     """Between two decisions: ``models`` answer [first, until) with room for ``max_series``.
 
     Their state is folded from ``begin`` on.  ``champion`` is empty where the journal names none: older versions took
-    the first lane, and wrote no dead letters for the other lanes.
+    the first lane, and wrote no dead letters for the other lanes.  The answers of ``shadows`` are not published; None
+    where the journal does not say which these are.
     """
 
     begin: int
@@ -34,6 +35,7 @@ class Era:
     models: Mapping[str, str]
     max_series: int
     champion: str = ""
+    shadows: Sequence[str] | None = None
 
 
 def eras(journal: Journal, until: int) -> list[Era]:
@@ -50,7 +52,7 @@ def eras(journal: Journal, until: int) -> list[Era]:
             continue
         if found:
             found.append(replace(found.pop(), until=min(entry.offset, until)))
-        found.append(Era(begin, entry.offset, until, entry.models, entry.max_series, entry.champion))
+        found.append(Era(begin, entry.offset, until, entry.models, entry.max_series, entry.champion, entry.shadows))
     return [era for era in found if era.first < era.until]
 
 

@@ -62,7 +62,7 @@ class Expectations:
     """What a verifier needs and no topic holds.
 
     ``versions`` are those of the model folder (``name@version``), by digest: the journal has digests only, and versions
-    with equal digests are one model.
+    with equal digests are one model.  ``shadows`` are lanes that publish nothing, where the journal does not say so.
     """
 
     exactly_once: bool = True

@@ -436,6 +436,10 @@ def test_a_model_that_goes_on_where_another_one_answered_is_named(
     gone = r"warn lane champion: a model of which no version is in \S+ answered so far"
     assert re.search(rf"{gone} \(digest {'a' * 16}\), {re.escape(goes_on)}\n", told)
     assert "`streamcast verify` cannot compute what it answered until its version is in" in told
+    longer = model_spec({}, LSTM_ATTENTION, horizon=spec.horizon + 2)
+    told = told_after(save_model(MODELS, "small", longer, new_network(longer), {}).digest)
+    assert f"goes on where it stopped. Its forecasts have {spec.horizon} steps instead of {spec.horizon + 2}\n" in told
+    assert "else name the former version in models.lanes.champion.model" in told
 
 
 def commit(broker: MemoryBroker, position: int) -> None:

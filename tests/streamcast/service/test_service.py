@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -24,7 +25,7 @@ from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection,
 from streamcast.errors import ServiceError
 from streamcast.kernels.advance import STEPS
 from streamcast.service import snapshots
-from streamcast.service.assignment import Start
+from streamcast.service.assignment import Assignment, Start
 from streamcast.service.service import Service
 from streamcast.service.skipping import skip
 from streamcast.service.verification.report import Expectations
@@ -206,7 +207,42 @@ def test_every_lane_answers_every_record_and_a_shadow_answers_nobody(stand: Stan
     stand.serve({**TWO_LANES, "shade": model("sample", 2)}, shadows=["shade"])
     assert sources(stand, "champion") == sources(stand, "challenger") == list(range(10))
     assert sources(stand, "shade") == []
-    assert stand.verify(shadows=["shade"]).proven
+    assert stand.verify().proven, "the journal says who is a shadow"
+
+
+def test_a_shadow_that_ends_or_is_published_leaves_what_was_answered_proven(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve(TWO_LANES, shadows=["challenger"])
+    stand.observe("a", *TEN)
+    stand.serve(TWO_LANES)
+    assert sources(stand, "challenger") == list(range(10, 20))
+    stand.observe("a", *TEN)
+    stand.serve(TWO_LANES, shadows=["challenger"])
+    stand.observe("a", *TEN)
+    stand.serve({"champion": TWO_LANES["champion"]})
+    assert sources(stand, "champion") == list(range(40))
+    assert [entry.shadows for entry in stand.journal().entries] == [("challenger",), (), ("challenger",), ()]
+    report = stand.verify()
+    assert (report.violations, report.unknown) == ([], [])
+    assert report.forecasts == 50
+
+
+def test_where_an_older_journal_does_not_say_who_is_a_shadow_the_settings_do(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand.observe("a", *TEN)
+    with monkeypatch.context() as older:
+        entry = Assignment.entry
+        older.setattr(
+            Assignment, "entry", lambda *given, **more: msgspec.structs.replace(entry(*given, **more), shadows=None)
+        )
+        stand.serve(TWO_LANES, shadows=["challenger"])
+    assert stand.verify(shadows=["challenger"]).proven
+    assert not stand.verify().proven
+    stand.observe("a", *TEN)
+    stand.serve(TWO_LANES, shadows=["challenger"])
+    assert [entry.shadows for entry in stand.journal().entries] == [None, ("challenger",)]
+    assert stand.verify(shadows=["challenger"]).proven
 
 
 def test_a_poll_of_nothing_but_poison_becomes_dead_letters_with_the_original_bytes(stand: Stand) -> None:

@@ -19,6 +19,7 @@ import torch
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport
 from streamcast.app.commands.deployment.listening import listening, require_free
+from streamcast.app.commands.deployment.swaps import Swaps
 from streamcast.app.commands.deployment.topics import doubts, require_topics
 from streamcast.app.settings import Settings, whole
 from streamcast.consumers import loop
@@ -68,7 +69,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
         champion=settings.models.champion_lane, max_series=room(settings, models),
         shadows=[lane for lane, chosen in settings.models.lanes.items() if chosen.shadow],
         store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
-        beat=health.beat, watch=watch,
+        beat=health.beat, watch=watch, on_swap=Swaps(models, settings.models.folder),
     )  # fmt: skip
     rehearse_all(models)
     settle_garbage()

@@ -11,6 +11,7 @@ from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup
 from streamcast.app.commands.deployment.connect import topics_of
+from streamcast.app.commands.deployment.swaps import other_form
 from streamcast.consumers.transport import NotAllowed, Partition, Positions, Reader, TopicSpec, TransportError
 from streamcast.errors import ModelError, StoreError
 from streamcast.service.identity import Deployment, identity
@@ -125,7 +126,10 @@ def _swaps(setup: Setup, answered: Sequence[Mapping[str, str]], say: Say) -> Non
 
 
 def _swap(lane: str, model: Model, former: str, owners: Sequence[str], folder: Path, say: Say) -> None:
-    """Say that a model goes on where one of the digest ``former`` stopped, of which ``owners`` are the versions."""
+    """Say that a model goes on where one of the digest ``former`` stopped, of which ``owners`` are the versions.
+
+    Where its forecasts have another form, it is a warning.
+    """
     one = " are one model, which" if len(owners) > 1 else ""
     known = " and ".join(owners) or f"a model of which no version is in {folder}"
     old = f"lane {lane}: {known}{one} answered so far (digest {shortened(former)})"
@@ -137,6 +141,11 @@ def _swap(lane: str, model: Model, former: str, owners: Sequence[str], folder: P
             f"{old}, {new}",
             "nothing, if you swap the model, but `streamcast verify` cannot compute what it answered until its version"
             f" is in {folder} again; {SECOND_SERVICE}",
+        )
+    elif changed := other_form(folder, owners, model.spec):
+        say.warn(
+            f"{old}, {new}. {changed}",
+            f"nothing, if consumers expect that; else name the former version in models.lanes.{lane}.model",
         )
     elif any(owner.startswith(f"{model.name}@") for owner in owners):
         say.note(f"{old}, {new}")
