@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from time import time_ns
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,14 @@ from streamcast.topics.observations import Observations
 log = logging.getLogger("streamcast")
 
 
+class _Newest(NamedTuple):
+    """The newest forecast of a series [H, Q], made at a cutoff (epoch ms), and the anomaly of that bar."""
+
+    cutoff: int
+    values_HQ: np.ndarray
+    anomaly: float
+
+
 class Stream:
     """An engine that takes one observation at a time.
 
@@ -43,7 +52,7 @@ class Stream:
         self._names = names
         self._engine = Engine(model.spec, model.network)
         self._offset = 0
-        self._newest: dict[str, tuple[int, np.ndarray]] = {}
+        self._newest: dict[str, _Newest] = {}
         self._observed: set[str] = set()
         self._last_ms: int | None = None
 
@@ -147,12 +156,25 @@ class Stream:
 
         Its columns are those of ``Forecaster.predict``, under the names of the frame that the model was trained on.
         """
+        name, newest = self._of(key)
+        found = forecast_frame(self._model.spec, UNNAMED, [name], np.array([newest.cutoff]), newest.values_HQ[None])
+        return self._named(found)
+
+    def anomaly(self, key: str | int) -> float | None:
+        """Return how unusual the newest bar of a series is, as a share of bars that are less so; None while unknown.
+
+        It is the field ``anomaly`` of the service's answers: 0.997 or more is the beginning of an event.  Raises
+        KeyError when there is no forecast yet.
+        """
+        _, newest = self._of(key)
+        return None if np.isnan(newest.anomaly) else newest.anomaly
+
+    def _of(self, key: str | int) -> tuple[str, _Newest]:
         if (name := series_key(key)) not in self._newest:
             near = nearest(name, self._newest)
             hint = f"; did you mean {near!r}?" if near else ""
             raise KeyError(f"{name!r} has no forecast yet (of {len(self._newest)} series): update it first{hint}")
-        cutoff, values_HQ = self._newest[name]
-        return self._named(forecast_frame(self._model.spec, UNNAMED, [name], np.array([cutoff]), values_HQ[None]))
+        return name, self._newest[name]
 
     def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
         local = in_zone(frame, self._timezone, named=self._zoned)
@@ -172,9 +194,11 @@ class Stream:
         given = ~np.isnan(observations.values[:, 0])
         self._observed.update(key for key, known in zip(observations.keys, given.tolist(), strict=True) if known)
         answered = False
-        for record, cutoff, values_HQ in zip(found.record.tolist(), found.cutoffs.tolist(), found.values, strict=True):
+        for record, *newest in zip(
+            found.record.tolist(), found.cutoffs.tolist(), found.values, found.anomaly.tolist(), strict=True
+        ):
             if (key := observations.keys[record]) in self._observed:
-                self._newest[key] = (cutoff, values_HQ)
+                self._newest[key] = _Newest(*newest)
                 answered = True
         return answered
 

@@ -159,6 +159,21 @@ def test_a_bar_that_came_before_is_not_answered_again(fitted: Forecaster) -> Non
     assert live.update("k1", 1_767_229_200_000, None)
 
 
+def test_a_stream_says_how_unusual_a_bar_is_as_the_service_does() -> None:
+    frame = frame_of(200)[["unique_id", "ds", "y"]]
+    stream = Forecaster("zero", horizon=2).fit(frame).stream()
+    stream.update("k1", frame.ds[0], 5.0)
+    assert stream.anomaly("k1") is None
+    with pytest.raises(KeyError, match="'k2' has no forecast yet"):
+        stream.anomaly("k2")
+    for time, y in zip(frame.ds[1:200], frame.y[1:200], strict=True):
+        stream.update("k1", time, y)
+    assert (usual := stream.anomaly("k1")) is not None
+    stream.update("k1", frame.ds[199] + pd.Timedelta("1h"), 500.0)
+    assert (wild := stream.anomaly("k1")) is not None
+    assert 0 <= usual < 0.997 <= wild <= 1
+
+
 def test_a_stream_names_what_it_does_not_know(fitted: Forecaster) -> None:
     live = fitted.stream()
     with pytest.raises(TypeError, match="it has load"):
