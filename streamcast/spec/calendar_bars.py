@@ -126,9 +126,12 @@ class Grid:
         grid: Ints = self.offset + (first + place) * self.freq + into
         return grid
 
-    def from_grid(self, labels: Ints) -> Ints:
-        """Return the labels of bars, which are starts in grid time, in epoch ms."""
-        return labels if self.calendar is None else self.start((labels - self.offset) // self.freq)
+    def from_grid(self, times: Ints) -> Ints:
+        """Return grid times in epoch ms: what ``to_grid`` was given, except moments that it moved in longer bars."""
+        if self.calendar is None:
+            return times
+        bars, into = np.divmod(times - self.offset, self.freq)
+        return self.start(bars) + into
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ import json
 import shutil
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
 from harness.simulation.stand import GROUP, TOPICS, Stand
-from harness.streams import SPECS, network
+from harness.streams import MINUTE, SPECS, START, network
 from streamcast.app.commands.deployment import state, verify
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.health import LoopHealth
@@ -21,7 +24,11 @@ from streamcast.consumers.transport import TopicMissing
 from streamcast.service.snapshots import decode, encode
 from streamcast.service.telemetry.probes import Control, TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
-from streamcast.spec.folders import load_model, save_model
+from streamcast.spec.calendar_bars import Step, calendar_of, resolved
+from streamcast.spec.folders import load_model, new_network, save_model
+from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.spec.zero import zero_spec
+from streamcast.topics.observations import encode_observation
 
 NAMES = {"input.topic": TOPICS.observations} | {
     f"output.{name}": getattr(TOPICS, name) for name in ("forecasts", "dead_letters", "journal")
@@ -55,8 +62,37 @@ def shown(settings: Settings, key: str, code: int = 0, *, as_json: bool = False)
 
 
 def test_the_state_of_a_series_is_shown(stand: Stand, tmp_path: Path) -> None:
-    assert "last applied offset" in shown(settings_of(tmp_path), "b")
+    facts = json.loads(shown(settings_of(tmp_path), "b", as_json=True))
+    values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    wanted = {
+        "key": "b", "partition": 0, "as of offset": 12, "last applied offset": 11, "bars": 6, "last values": [6.0],
+        "event time (epoch ms)": START + 5 * MINUTE, "running mean": pytest.approx([np.mean(values)]),
+        "running deviation": pytest.approx([np.std(values)]),
+    }  # fmt: skip
+    assert {name: facts[name] for name in wanted} == wanted
+    printed = shown(settings_of(tmp_path), "b")
+    for name in facts:
+        assert name in printed
     assert "has the series 'c'" in shown(settings_of(tmp_path), "c", code=1)
+
+
+@pytest.mark.parametrize(("step", "moments"), [("day", "2026-03-27 13:00"), ("month", "2026-03-31 00:00")])
+def test_the_event_time_of_a_model_with_a_calendar_is_an_instant_and_not_a_time_of_its_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: Literal["day", "month"], moments: str
+) -> None:
+    """A local day in summer, and a month that is longer than the mean one: both have another time on the grid."""
+    made, bar = Stand(tmp_path), resolved(Step(step, 1))
+    calendar = calendar_of(bar, "Europe/Berlin", START - 10**10, START)
+    series = SeriesSpec(columns=(Column(name="y"),), freq=bar.freq, offset=bar.offset, calendar=calendar)
+    spec = zero_spec(series, 3, (7,))
+    days = {"day": pd.DateOffset(days=1), "month": pd.DateOffset(months=1)}[step]
+    times = [int(at.timestamp() * 1_000) for at in pd.date_range(moments, periods=4, freq=days, tz="Europe/Berlin")]
+    made.append([(time, b"a", encode_observation("a", time, [7.0])) for time in times])
+    made.serve({"champion": save_model(tmp_path / "trained", "small", spec, new_network(spec), {})})
+    made.stop()
+    monkeypatch.setattr(state, "new_reader", lambda _settings, who: MemoryReader(made.broker, who))
+    facts = json.loads(shown(settings_of(tmp_path), "a", as_json=True))
+    assert (facts["bars"], facts["event time (epoch ms)"]) == (4, times[-1])
 
 
 def test_the_state_on_a_scale_of_its_own_shows_the_last_value_in_the_unit_of_the_series(

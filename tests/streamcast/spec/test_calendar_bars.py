@@ -94,6 +94,7 @@ def test_a_time_lies_in_its_bar_and_grid_time_rises_with_it(bars: Grid, times: l
     assert (np.diff(grid_N) >= 0).all()
     np.testing.assert_array_equal((grid_N - bars.offset) // bars.freq, bar_N)
     np.testing.assert_array_equal(bars.from_grid(bars.offset + bar_N * bars.freq), bars.start(bar_N))
+    np.testing.assert_array_equal(bars.from_grid(grid_N), np.minimum(times_N, bars.start(bar_N) + bars.freq - 1))
     assert [bars.bar(time) for time in sorted(times)] == bar_N.tolist()
 
 

@@ -21,7 +21,7 @@ from streamcast.engine.engine import Engine
 from streamcast.engine.transform import TargetScale
 from streamcast.errors import SnapshotError
 from streamcast.hosts import direct
-from streamcast.kernels.advance import EVENT, OFFSET, STEPS
+from streamcast.kernels.advance import EVENT, LAST, MEAN, OFFSET, STEPS, VARIANCE
 from streamcast.service.identity import Deployment, identity
 from streamcast.service.snapshots import Header, Store, of_lane
 from streamcast.topics.journal import read_journals
@@ -83,17 +83,17 @@ def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool,
     slot = engine.slab.series(home)[key]
     content = dict(engine.slab.content(slot))
     clock, level = content["clock"], content["level"]
-    last, transform = level[:, 3].copy(), engine.spec.transform
+    last, transform = level[:, LAST].copy(), engine.spec.transform
     last[:1] = TargetScale(engine.spec).back(last[:1], np.full(1, np.nan))
     facts = {
         "key": key,
         "partition": partition,
         "as of offset": offset,
         "last applied offset": int(clock[OFFSET]),
-        "event time (epoch ms)": int(clock[EVENT]),
+        "event time (epoch ms)": int(engine.spec.series.grid.from_grid(clock[EVENT : EVENT + 1])[0]),
         "bars": int(clock[STEPS]),
-        "running mean": level[:, 0].tolist(),
-        "running deviation": np.sqrt(level[:, 1].astype(float)).tolist(),
+        "running mean": level[:, MEAN].tolist(),
+        "running deviation": np.sqrt(level[:, VARIANCE].astype(float)).tolist(),
         "last values": last.tolist(),
         **({"scale of the target's mean and deviation": transform.kind} if transform else {}),
         "sha256": engine.slab.digest(home, key),
