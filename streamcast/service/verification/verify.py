@@ -1,8 +1,9 @@
 """Whether a service kept its promises: everything is computed again from the topics, and compared to the byte.
 
-It shares only the engine with the service.  It reads the input, the journal, the forecasts and the dead letters
-(read_committed), the group's committed offsets and the models; it folds the input through fresh engines, and reports in
-sentences every output that is missing, doubled, out of order, different, or should not exist.
+It reads the input, the journal, the forecasts and the dead letters (read_committed), the group's committed offsets and
+the models; it folds the input through fresh engines, and reports in sentences every output that is missing, doubled,
+out of order, different, or should not exist.  It uses the service's engine, decoder, encoder, broker client, journal
+reader and rules on lost journals, but no snapshot, no recovery and no loop; a fault in the shared parts is not seen.
 """
 
 from __future__ import annotations
