@@ -95,7 +95,7 @@ class _Request(BaseHTTPRequestHandler):
                 _TEXT,
                 b"only POST /reset is accepted, when telemetry.token is set\n",
             )
-        elif not hmac.compare_digest(self.headers.get("Authorization", ""), f"Bearer {control.token}"):
+        elif not self._has(control.token):
             self._answer(HTTPStatus.FORBIDDEN, _TEXT, b"the token is missing or wrong\n")
         elif not 0 < (length := _length(self.headers.get("Content-Length"))) <= _LONGEST_BODY:
             self._answer(HTTPStatus.BAD_REQUEST, _TEXT, b"send the series key as the body\n")
@@ -108,6 +108,10 @@ class _Request(BaseHTTPRequestHandler):
                 b"this process has no series of that key: check the key's spelling, and ask the process that holds its"
                 b" partition\n",
             )
+
+    def _has(self, token: str) -> bool:
+        """Whether the request brings the token; compared as bytes, because ``hmac`` compares no text but ASCII."""
+        return hmac.compare_digest(self.headers.get("Authorization", "").encode(), f"Bearer {token}".encode())
 
     def _probe(self, problems: Sequence[str]) -> None:
         """Answer "ok", or 503 with the problems, a line each."""

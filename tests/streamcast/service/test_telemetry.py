@@ -535,6 +535,22 @@ def test_a_reset_of_a_key_that_no_series_has_is_said(telemetry: Telemetry, healt
     assert b"this process has no series of that key" in said
 
 
+@pytest.mark.parametrize("given", [None, "", "Bearer", "Bearer T", "Bearer tt", "Basic t", "t", "Bearer té", "\xff"])
+def test_a_reset_without_the_token_is_refused_and_does_nothing(
+    telemetry: Telemetry, health: SwitchedHealth, given: str | None
+) -> None:
+    asked: list[str] = []
+    control = Control("t", lambda key: asked.append(key) is None)
+    with (
+        closing(TelemetryServer(telemetry, health, control=control)) as running,
+        closing(HTTPConnection("127.0.0.1", running.port, timeout=10)) as connection,
+    ):
+        connection.request("POST", "/reset", b"known", {} if given is None else {"Authorization": given})
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (403, b"the token is missing or wrong\n")
+    assert asked == []
+
+
 def test_probes_follow_the_health_of_the_loop(server: TelemetryServer, health: SwitchedHealth) -> None:
     assert get(server, "/livez") == get(server, "/readyz") == (200, b"ok\n")
     health.reasons = ["no partitions are assigned", "the broker\ndid not answer"]
