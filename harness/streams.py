@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,8 @@ from streamcast.spec.model_spec import (
 from streamcast.spec.zero import zero_spec
 from streamcast.topics.forecasts import Encoder
 from streamcast.topics.observations import Observations
+
+T = TypeVar("T")
 
 MINUTE = 60_000
 START = 1_767_225_570_000
@@ -218,7 +220,23 @@ def cuts(most: int = 40) -> st.SearchStrategy[list[int]]:
     return st.lists(st.integers(1, 12), max_size=most)
 
 
-def pieces(lines: Sequence[Line], sizes: Iterable[int]) -> Iterator[tuple[int, Sequence[Line]]]:
+def deliveries(records: int) -> st.SearchStrategy[list[int]]:
+    """The offsets of so many records in the order of their arrival, when the consumer goes back from time to time."""
+    return st.lists(st.tuples(st.integers(1, 12), st.integers(0, 6)), max_size=10).map(
+        lambda moves: _delivered(records, moves)
+    )
+
+
+def _delivered(records: int, moves: Iterable[tuple[int, int]]) -> list[int]:
+    order, at = list[int](), 0
+    for forward, back in moves:
+        stop = min(at + forward, records)
+        order += range(at, stop)
+        at = max(stop - back, 0)
+    return [*order, *range(at, records)]
+
+
+def pieces(lines: Sequence[T], sizes: Iterable[int]) -> Iterator[tuple[int, Sequence[T]]]:
     """Yield (offset of the first, lines) of each batch."""
     start = 0
     for size in itertools.chain(sizes, [len(lines)]):
@@ -286,11 +304,11 @@ def partition(index: int) -> Partition:
 def observations(
     numbered: Sequence[tuple[int, Line]], columns: int, placed: Placing = one_partition, known: int = 0
 ) -> Observations:
-    """Return lines with their offsets as the decoder would: by partition, then by offset; ``known`` inputs ahead.
+    """Return lines with their offsets as the decoder would: by partition, then as they arrived; ``known`` inputs ahead.
 
     An offset is the line's index in the whole stream, so that it does not depend on the partitions.
     """
-    rows = sorted(numbered, key=lambda row: (placed(row[1].key), row[0]))
+    rows = sorted(numbered, key=lambda row: placed(row[1].key))
     runs, start = [], 0
     for index, group in itertools.groupby(rows, key=lambda row: placed(row[1].key)):
         stop = start + len(list(group))
@@ -328,18 +346,21 @@ def digests(engine: Engine) -> dict[str, str]:
 
 def drive(
     engine: Engine, lines: Sequence[Line], sizes: Iterable[int] = (), placed: Placing = one_partition,
-    only: str | None = None,
+    only: str | None = None, delivered: Sequence[int] | None = None,
 ) -> Trace:  # fmt: skip
-    """Take a stream in batches of ``sizes`` and promote each; with ``only``, the lines of one key at their offsets."""
+    """Take a stream in batches of ``sizes`` and promote each; with ``only``, the lines of one key at their offsets.
+
+    ``delivered`` has the offsets in the order of arrival: each once, if it is None.
+    """
     trace = Trace()
-    for first, batch in pieces(lines, sizes):
-        numbered = [(first + i, line) for i, line in enumerate(batch) if only in (None, line.key)]
+    for _, batch in pieces(range(len(lines)) if delivered is None else delivered, sizes):
+        numbered = [(offset, lines[offset]) for offset in batch if only in (None, lines[offset].key)]
         stage(engine, numbered, trace, placed)
         engine.promote()
     trace.digests = digests(engine)
     return trace
 
 
-def one_at_a_time(lines: Sequence[Line]) -> list[int]:
+def one_at_a_time(lines: Sequence[object]) -> list[int]:
     """The sizes of batches that hold one line each."""
     return [1] * len(lines)

@@ -129,7 +129,7 @@ class Slab:
                 if partition in self._oldest:
                     heapq.heappush(self._oldest[partition], (int(offsets[i]), slot))
             before.append(self._seen[slot])
-            self._seen[slot] = offsets[i]
+            self._seen[slot] = max(self._seen[slot], offsets[i])  # an offset may be delivered again
             found[i] = slot
         undo.rows("seen", np.array(found, np.int64), np.array(before, np.int64))
 

@@ -23,6 +23,7 @@ from harness.streams import (
     Line,
     Trace,
     cuts,
+    deliveries,
     digests,
     drive,
     engine,
@@ -69,6 +70,20 @@ def test_any_batches_give_the_bytes_of_one_record_at_a_time(name: str, data: st.
     assert want.forecasts.keys() == {offset for offset, outcome in want.outcomes.items() if outcome == ANSWERED}
     assert drive(engine(name), lines) == want
     assert drive(engine(name), lines, data.draw(cuts(), label="cuts")) == want
+
+
+@over_specs
+@given(data=st.data())
+@law
+def test_any_batches_give_them_when_offsets_are_delivered_again_and_series_are_evicted(
+    name: str, data: st.DataObject
+) -> None:
+    max_series = data.draw(st.integers(1, 4), label="max_series")
+    lines = drawn(data, name, TWELVE[:5])
+    delivered = data.draw(deliveries(len(lines)), label="delivered")
+    want = drive(engine(name, max_series), lines, one_at_a_time(delivered), delivered=delivered)
+    got = drive(engine(name, max_series), lines, data.draw(cuts(), label="cuts"), delivered=delivered)
+    assert got == want
 
 
 @over_specs

@@ -22,6 +22,7 @@ from harness.streams import (
     network,
     observations,
     partition,
+    pieces,
     stage,
     streams,
 )
@@ -94,6 +95,18 @@ def test_the_least_recently_seen_series_of_its_own_partition_leaves_first() -> N
     locate(slab, ["a2"], 10)
     slab.promote()
     assert sorted(members(slab)) == ["a2", "a3", "b1", "b2"]
+
+
+@pytest.mark.parametrize("sizes", [[1, 1], [2]])
+def test_an_offset_that_is_delivered_again_makes_its_series_no_older(sizes: list[int]) -> None:
+    slab = Slab(LAYOUT, 2)
+    locate(slab, ["a1", "a2", "a1"], 5)
+    slab.promote()
+    for _, batch in pieces([(5, "a1"), (8, "a4")], sizes):
+        lines = [(offset, Line(key, START, (0.0,) * COLUMNS)) for offset, key in batch]
+        slab.locate(observations(lines, COLUMNS, four_partitions))
+        slab.promote()
+    assert sorted(members(slab)) == ["a1", "a4"]
 
 
 def test_a_slot_is_not_reused_within_a_poll() -> None:
