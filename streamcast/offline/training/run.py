@@ -214,6 +214,7 @@ class Run:
         self.network.train()
         wanted, done, waiting, total = self.epoch_updates * options.accumulate, 0, 0, 0.0
         self.began = self.began if self.epoch else time.monotonic()
+        optimizer.zero_grad()  # a run before may have ended between two updates
         while done < wanted:
             loss = self._loss(*next(batches))
             if loss is not None:

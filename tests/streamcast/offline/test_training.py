@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -30,9 +31,10 @@ from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.history.read import read
 from streamcast.offline.training import highway
 from streamcast.offline.training.fit import fit, fit_again, held_out_loss
+from streamcast.offline.training.hardware import copied, one_thread
 from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.options import LIMITS, Options
-from streamcast.offline.training.run import Progress, Stage
+from streamcast.offline.training.run import OnProgress, Progress, Run, Stage
 from streamcast.offline.training.sequences import Sequences, sequences
 from streamcast.offline.training.streams import Chunk, Streams
 from streamcast.offline.training.validation import parts
@@ -480,6 +482,31 @@ class TestAccumulation:
             expected = [sum(parts) / 3 for parts in zip(*each[first : first + 3], strict=True)]
             for gradient, mean in zip(together, expected, strict=True):
                 torch.testing.assert_close(gradient, mean, rtol=1e-4, atol=1e-6)
+
+    def test_gradients_of_an_update_that_the_time_cut_short_are_in_no_later_one(self) -> None:
+        seen, network = small_task(SMALL)
+        train_P, validation_P = parts(seen, 0.2)
+        options = replace(QUICK, epochs=1, updates=2, accumulate=3, learning_rate=0.0, max_seconds=3_600.0)
+
+        def run(of: Network, on_progress: OnProgress = lambda _progress: None) -> Run:
+            return Run(of, seen, train_P, validation_P, options, on_progress, None)
+
+        def updates(of: Run) -> list[list[Tensor]]:
+            with one_thread(1), gradients() as found:
+                of.one_epoch(copied(of.network))
+            return found
+
+        def end(_progress: Progress) -> None:
+            short.started -= options.max_seconds
+
+        fresh = run(copied(network))
+        short = run(network, end)
+        assert updates(short) == []
+        assert any(weight.grad is not None for weight in network.parameters())
+        again, wanted = updates(run(network)), updates(fresh)
+        assert len(again) == len(wanted) == 2
+        for gradient, other in zip(itertools.chain(*again), itertools.chain(*wanted), strict=True):
+            torch.testing.assert_close(gradient, other)
 
 
 class TestCellPenalty:
