@@ -1,7 +1,7 @@
 """Which architecture for which task: three profiles, what each of them says, and which one decides.
 
-The profiles are rules of thumb and disagree with each other, so the answer shows all of them, each with
-what our own benchmarks found (docs/claims.md).  A backtest on your data decides.
+The profiles are rules of thumb and disagree with each other, so the answer shows all of them, and what our own
+benchmarks found where they tried the rule (docs/claims.md).  A backtest on your data decides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Opinion:
     """What to do with the trained network: "prune", "int8"."""
     why: str
     measured: str
-    """What our benchmark of this rule found (docs/claims.md), also where it disagrees."""
+    """What our benchmark of this rule found (docs/claims.md), also where it disagrees; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,15 @@ def advise(steps: int, resources: Resources = "any", task: Task = "forecast") ->
     spec, profile = next((opinion.spec, opinion.profile) for opinion in opinions if opinion.spec is not None)
     compression = [part for opinion in opinions for part in opinion.compression]
     others = [o.profile for o in opinions if o.spec is not None and o.profile != profile]
-    why = f"The {profile} decides" + (f", before the {' and the '.join(others)}." if others else ".")
+    decides = "decide" if profile == "resources" else "decides"
+    why = f"The {profile} {decides}" + (f", before the {' and the '.join(others)}." if others else ".")
     return Advice(spec, compression, opinions, why)
 
 
 def _of_length(steps: int) -> Opinion:
     if steps < 50:
         return _length(
-            {"kind": "gru"}, f"{steps} bars are few: a GRU keeps them with a quarter fewer weights than an LSTM"
+            {"kind": "gru"}, f"Few bars ({steps}): a GRU keeps them with a quarter fewer weights than an LSTM"
         )
     if steps <= 200:
         return _length(

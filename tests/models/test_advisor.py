@@ -1,11 +1,14 @@
 """What the advisor says, and that it can be built."""
 
+import io
 from itertools import product
 from typing import Any, get_args
 
 import pytest
 import torch
+from rich.console import Console
 
+from streamcast.app.commands import models as commands
 from streamcast.models.build import build
 from streamcast.models.guide.advisor import Resources, Task, advise
 from streamcast.models.network import Shape
@@ -49,6 +52,28 @@ def test_all_advice_can_be_built_and_compressed() -> None:
             y_BH, _ = network.eval().step(0, torch.zeros(8, 8), network.initial_state(0, 8))
         assert y_BH.isfinite().all()
         assert all(opinion.why.endswith(".") for opinion in advice.opinions)
+
+
+def test_what_decides_is_said_in_english_whatever_was_asked() -> None:
+    said = {advise(10, resources, task).why for resources, task in product(get_args(Resources), get_args(Task))}
+    assert said == {
+        "The task decides, before the resources and the length.",
+        "The task decides, before the length.",
+        "The resources decide, before the length.",
+        "The length decides.",
+    }
+
+
+@pytest.mark.parametrize("resources", get_args(Resources))
+def test_the_terminal_shows_every_reason_and_what_was_measured_of_it(resources: Resources) -> None:
+    printed = io.StringIO()
+    assert commands.advise(100, resources, "sources", False, Console(file=printed, width=400)) == 0
+    advice = advise(100, resources, "sources")
+    assert advice.why in printed.getvalue()
+    measured = [f"Measured: {opinion.measured}" for opinion in advice.opinions if opinion.measured]
+    for told in (*measured, *(opinion.why for opinion in advice.opinions)):
+        assert told in printed.getvalue()
+    assert printed.getvalue().count("Measured") == len(measured)
 
 
 def test_a_length_of_nothing_is_refused() -> None:

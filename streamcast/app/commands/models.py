@@ -233,7 +233,8 @@ def advise(steps: int, resources: str, task: str, as_json: bool, console: Consol
     table = lean("profile", "recommends", "because")
     for opinion in advice.opinions:
         says = json.dumps(opinion.spec) if opinion.spec else "no preference"
-        table.add_row(opinion.profile, " + ".join([says, *opinion.compression]), opinion.why)
+        because = opinion.why + (f"\nMeasured: {opinion.measured}" if opinion.measured else "")
+        table.add_row(opinion.profile, " + ".join([says, *opinion.compression]), because)
     console.print(table)
     console.print(advice.why, highlight=False)
     console.print(f"spec: [bold]{json.dumps(advice.spec)}[/]", highlight=False)
