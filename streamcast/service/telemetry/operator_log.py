@@ -27,6 +27,11 @@ REPORT_SECONDS: Final = 60.0
 MANY: Final = 10
 """So many records, none of which can be read, are probably those of another topic."""
 MOST_REASONS: Final = 3
+WHY_DROPPED: Final = (
+    "most were dropped: a record ahead of its time or in another time zone makes those after it late, and so does a"
+    " second replay of a file (docs/runbooks.md, Late records)"
+)
+"""The usual causes, where most records of a minute come late or repeated."""
 
 
 @dataclass(slots=True)
@@ -131,8 +136,10 @@ class OperatorLog:
         if self._since is None or (seconds := self._timer() - self._since) < REPORT_SECONDS:
             return
         p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
-        log.info(
-            "last %.0f s: %s, %s, %s%s%s%s%s%slag %s%s", seconds, counted(self._records, "record"),
+        most = 2 * (self._late + self._repeated) > self._records
+        log.log(
+            logging.WARNING if most else logging.INFO,
+            "last %.0f s: %s, %s, %s%s%s%s%s%slag %s%s%s", seconds, counted(self._records, "record"),
             counted(self._dead_letters, "dead letter"),
             f"{self._late:,} dropped because they came late, " if self._late else "",
             f"{self._repeated:,} dropped because their bar had been answered, " if self._repeated else "",
@@ -141,7 +148,7 @@ class OperatorLog:
             f"{self._negative:,} with a value below 0, unsuited to the model's scale, " if self._negative else "",
             f"{self._forgotten:,} series forgotten for want of room (state.max_series), " if self._forgotten else "",
             counted(sum(lag.values()), "record"),
-            "" if p99 is None else f", latency p99 {p99:.0f} ms",
+            "" if p99 is None else f", latency p99 {p99:.0f} ms", f"; {WHY_DROPPED}" if most else "",
         )  # fmt: skip
         self._begin()
 

@@ -301,6 +301,23 @@ def test_the_log_warns_once_a_minute_of_dead_letters_and_asks_whether_the_topic_
     assert caplog.messages == ["40 of 40 records became dead letters (not finite): `streamcast dlq inspect` says why"]
 
 
+@pytest.mark.parametrize(
+    ("late", "repeated", "level"), [(40, 0, "WARNING"), (1, 20, "WARNING"), (10, 10, "INFO"), (0, 0, "INFO")]
+)
+def test_the_line_of_a_minute_is_a_warning_with_the_usual_causes_when_most_records_were_dropped(
+    telemetry: Telemetry, clock: HandClock, caplog: pytest.LogCaptureFixture, late: int, repeated: int, level: str
+) -> None:
+    caplog.set_level("INFO", "streamcast")
+    telemetry.on_poll(40, {PARTITION: 0})
+    telemetry.batch(0.02, np.empty(0), {"answered": 40 - late - repeated, "late": late, "duplicate": repeated})
+    telemetry.on_commit(0.01, 40)
+    clock.now += 60
+    telemetry.on_poll(0, {PARTITION: 0})
+    (line,) = caplog.records
+    assert line.levelname == level
+    assert ("time zone" in line.message and "second replay" in line.message) == (level == "WARNING")
+
+
 def test_the_log_is_silent_while_nothing_arrives_and_a_minute_has_one_line(
     telemetry: Telemetry, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
