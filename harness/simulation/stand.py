@@ -15,7 +15,16 @@ from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.loop import BatchLimits, Loop
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault, MemoryBroker, MemoryReader, MemoryTransport
-from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, InDoubt, Partition, Reader, TopicSpec
+from streamcast.consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    Connection,
+    Headers,
+    InDoubt,
+    Partition,
+    Reader,
+    TopicSpec,
+)
 from streamcast.service.assignment import Start
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
@@ -118,13 +127,15 @@ class Stand:
             records.append((time, key.encode(), encode_observation(key, time, [value])))
         self.append(records, partition)
 
-    def append(self, records: Sequence[tuple[int, bytes | None, bytes | None]], partition: int = 0) -> None:
+    def append(
+        self, records: Sequence[tuple[int, bytes | None, bytes | None]], partition: int = 0, headers: Headers = ()
+    ) -> None:
         """Append records as they are: timestamp, key and value."""
         rows = Rows(
             [timestamp for timestamp, _, _ in records],
             [key for _, key, _ in records],
             [value for _, _, value in records],
-            [()] * len(records),
+            [headers] * len(records),
         )
         here = self.partitions[partition]
         self.broker.produce(self._producer, 0, here, rows, self._producer.sequences.get(here, 0))

@@ -37,7 +37,7 @@ class Poll:
     """The outcome of a poll: ``results`` by lane; ``after`` has the positions that its commit writes.
 
     ``began`` is when the poll came, by a timer that never steps; ``ends`` are where its partitions ended when they were
-    taken over.
+    taken over; ``replayed`` counts the unreadable records that were sent by `dlq replay`.
     """
 
     began: float
@@ -45,6 +45,7 @@ class Poll:
     ends: Positions
     observations: Observations
     rejected: Sequence[Rejected]
+    replayed: int
     results: Mapping[str, Result]
     resets: Sequence[Entry]
 

@@ -152,13 +152,14 @@ class Service:
             for lane in self._lanes
         }
         rejected = [Rejected(p.batch, p.row, p.reason, p.detail) for p in poison]
+        replayed = dead_letters.replayed(batches, rejected)
         for lane in self._lanes:
             if lane is self._champion or not lane.shadow:
                 rejected += not_finite(lane.name, observations, batches, results[lane.name])
         resets = [self._assignment.entry("reset", partition, offset, key=key) for partition, offset, key in due]
         after = {batch.partition: batch.next_offset for batch in batches}
         ends = {partition: self._assignment.spans[partition].end for partition in after}
-        self._poll = Poll(began, after, ends, observations, rejected, results, resets)
+        self._poll = Poll(began, after, ends, observations, rejected, replayed, results, resets)
         return self._outgoing(self._poll, batches, self._assignment.unwritten(batches) + resets)
 
     def _outgoing(self, poll: Poll, batches: Sequence[Batch], entries: Sequence[Entry]) -> Iterator[Outgoing]:

@@ -40,6 +40,15 @@ class Rejected:
     lane: str = ""
 
 
+def replayed(batches: Sequence[Batch], rejected: Sequence[Rejected]) -> int:
+    """Return how many rejected records were sent by `dlq replay`, and so were rejected before."""
+    return sum(_replay_of(batches[letter.batch], letter.row) is not None for letter in rejected)
+
+
+def _replay_of(batch: Batch, row: int) -> bytes | None:
+    return dict(batch.headers[row]).get(REPLAY_OF) if batch.headers else None
+
+
 def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected]) -> Outgoing:
     """Return the dead letters of a poll: original key and bytes, the reason and the source in headers."""
     values: list[bytes | None] = []
@@ -56,7 +65,7 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
         ]
         if letter.lane:
             listed.append(("lane", letter.lane.encode()))
-        if batch.headers and (first := dict(batch.headers[letter.row]).get(REPLAY_OF)):
+        if first := _replay_of(batch, letter.row):
             listed.append((REPLAY_OF, first[:_LONGEST_PLACE]))
         if value is not None and len(value) > LARGEST_VALUE:
             listed += [

@@ -25,7 +25,7 @@ REPORT_SECONDS: Final = 60.0
 
 
 MANY: Final = 10
-"""So many records, none of which can be read, are probably those of another topic."""
+"""So many first records, none of which can be read, are probably those of another topic."""
 MOST_REASONS: Final = 3
 WHY_DROPPED: Final = (
     "most were dropped: a record ahead of its time or in another time zone makes those after it late, and so does a"
@@ -52,11 +52,13 @@ class OperatorLog:
         self._lag: Mapping[Partition, int] = {}
         self._in_hand = 0
         """Records of the last poll that are not committed: ``_lag`` does not count them."""
+        self._fits = False
+        """Whether some record could be read, so that the topic is the model's."""
         self._begin()
 
     def _begin(self) -> None:
         self._since: float | None = None
-        self._records = self._dead_letters = self._late = self._repeated = self._forgotten = 0
+        self._records = self._dead_letters = self._replayed = self._late = self._repeated = self._forgotten = 0
         self._below = self._negative = 0
         self._reasons: list[str] = []
         self._unknown: Counter[str] = Counter()
@@ -89,8 +91,13 @@ class OperatorLog:
     def dead_letters(self, count: int, reason: str) -> None:
         """So many records became dead letters, for a reason."""
         self._dead_letters += count
+        self._fits |= reason == NAMES[NOT_FINITE]
         if reason not in self._reasons and len(self._reasons) < MOST_REASONS:
             self._reasons.append(reason)
+
+    def replayed(self, count: int) -> None:
+        """So many of the dead letters are of records that were dead letters before, and were sent again."""
+        self._replayed += count
 
     def dropped(self, late: int, repeated: int) -> None:
         """So many records came after their bar had closed, or after its answer."""
@@ -117,14 +124,14 @@ class OperatorLog:
         """A commit of so many records is complete."""
         self._since = self._timer() if self._since is None else self._since
         self._records += records
+        self._fits |= self._records > self._dead_letters
         if self._dead_letters and not self._warned:
             self._warned = True
-            every = self._dead_letters >= self._records and NAMES[NOT_FINITE] not in self._reasons
             log.warning(
                 "%s of %s became dead letters (%s): `streamcast dlq inspect` says why%s",
                 f"{self._dead_letters:,}", counted(self._records, "record"), ", ".join(self._reasons),
                 ". No record could be read: check that this is the topic of this model, and the form of its records"
-                if every and self._records >= MANY else "",
+                if not self._fits and self._records - self._replayed >= MANY else "",
             )  # fmt: skip
         self._in_hand -= records
         self._all_read()

@@ -62,6 +62,7 @@ class Reporter:
         elif spec.transform is not None:
             self._telemetry.below_zero(int((targets < 0.0).sum()))
         reasons = Counter(letter.reason for letter in poll.rejected if letter.lane in ("", self._champion.name))
+        self._telemetry.replayed(poll.replayed)
         for reason, count in reasons.items():
             self._telemetry.dead_letter(reason, count)
 

@@ -215,6 +215,10 @@ class Telemetry(Collector):
             self._add("dead_letters", reason if known or not full else "other", amount=count)
         self._operator_log.dead_letters(count, reason)
 
+    def replayed(self, count: int) -> None:
+        """``count`` of the dead-lettered records were sent by `dlq replay`."""
+        self._operator_log.replayed(count)
+
     def scores(
         self,
         lane: str,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -21,7 +21,16 @@ from harness.streams import MINUTE, START
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.memory.broker import Rows
 from streamcast.consumers.memory.transport import Fault, MemoryTransport
-from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Fenced, InDoubt, Outgoing, Partition
+from streamcast.consumers.transport import (
+    Batch,
+    BrokerUnavailable,
+    Connection,
+    Fenced,
+    Headers,
+    InDoubt,
+    Outgoing,
+    Partition,
+)
 from streamcast.errors import ServiceError
 from streamcast.kernels.advance import STEPS
 from streamcast.service import snapshots
@@ -32,6 +41,7 @@ from streamcast.service.verification.report import Expectations
 from streamcast.service.verification.verify import verify
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import SeriesSpec
+from streamcast.topics.dead_letters import REPLAY_OF
 from streamcast.topics.observations import encode_observation
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
@@ -253,6 +263,25 @@ def test_a_poll_of_nothing_but_poison_becomes_dead_letters_with_the_original_byt
     assert [dict(headers)["reason"] for headers in batch.headers or ()] == [b"json", b"empty", b"key"]
     assert stand.committed() == 3
     assert stand.verify().proven
+
+
+@pytest.mark.parametrize(
+    ("answered", "headers", "doubted"),
+    [(0, (), True), (1, (), False), (0, [(REPLAY_OF, b"observations[0]@0")], False)],
+    ids=["the first records of a service", "records after one that was answered", "records that dlq replay sent"],
+)
+def test_the_log_doubts_the_topic_only_while_none_of_its_own_records_could_be_read(
+    stand: Stand, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, answered: int, headers: Headers,
+    doubted: Literal[True, False],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("streamcast.service.telemetry.operator_log.REPORT_SECONDS", 0.0)
+    stand.observe("a", *TEN[:answered])
+    stand.serve(max_records=20)
+    stand.append([(START, b"a", b"{")] * 15, headers=headers)
+    stand.work()
+    (said,) = caplog.messages
+    assert said.startswith("15 of 15 records became dead letters (json)")
+    assert ("No record could be read" in said) == doubted
 
 
 BAD: dict[str, tuple[Callable[[int], int], float, bytes]] = {

@@ -297,7 +297,15 @@ def test_the_log_warns_once_a_minute_of_dead_letters_and_asks_whether_the_topic_
     caplog.clear()
     clock.now += 61
     telemetry.on_poll(0, {PARTITION: 0})
-    commit(40, 40, "not finite")
+    commit(40, 40)
+    assert caplog.messages == ["40 of 40 records became dead letters (shape): `streamcast dlq inspect` says why"]
+
+
+def test_a_forecast_that_is_not_finite_is_of_a_record_that_could_be_read(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry.dead_letter("not finite", 40)
+    telemetry.on_commit(0.01, 40)
     assert caplog.messages == ["40 of 40 records became dead letters (not finite): `streamcast dlq inspect` says why"]
 
 
