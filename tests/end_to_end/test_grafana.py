@@ -78,6 +78,8 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     telemetry.recovering(500)
     telemetry.recovered(2.0)
     telemetry.unknown_categories({"weather": 2})
+    telemetry.missing_inputs({"weather": 3})
+    telemetry.missing_ahead({"weather": 4})
     telemetry.below_lower(3)
     telemetry.gaps_filled(5)
     telemetry.restarted(1)

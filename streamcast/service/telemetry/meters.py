@@ -49,6 +49,11 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "late_records": ("Records that came after their bar had closed.", ("action",)),
     "duplicates": ("Records dropped because their bar was already filled.", ()),
     "unknown_categories": ("Records whose column has a category that the model was not trained with.", ("column",)),
+    "missing_inputs": ("Records without a value of an input of the model.", ("column",)),
+    "missing_ahead": (
+        "Records that do not say what an input, which the model knows ahead, is in the next bar.",
+        ("column",),
+    ),
     "below_lower": ("Records whose target lies below the model's lower bound, below which it forecasts nothing.", ()),
     "dead_letters": ("Records sent to the dead-letter topic.", ("reason",)),
     "forecasts_produced": ("Forecasts committed.", ("lane", "model", "model_version")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +62,8 @@ class OperatorLog:
         self._below = self._negative = 0
         self._reasons: list[str] = []
         self._unknown: Counter[str] = Counter()
+        self._without: Counter[str] = Counter()
+        self._unsaid: Counter[str] = Counter()
         self._warned = False
         self._latency = Histogram(SECONDS_EDGES)
 
@@ -108,6 +110,14 @@ class OperatorLog:
         """So many records have an unknown category, by column."""
         self._unknown.update(counts)
 
+    def missing_inputs(self, counts: Mapping[str, int]) -> None:
+        """So many records have no value of an input, by column."""
+        self._without.update(counts)
+
+    def missing_ahead(self, counts: Mapping[str, int]) -> None:
+        """So many records do not say what is known ahead of the next bar, by column."""
+        self._unsaid.update(counts)
+
     def below_lower(self, count: int) -> None:
         """So many records have a target below the lower bound of the model."""
         self._below += count
@@ -142,22 +152,35 @@ class OperatorLog:
         self._all_read()
         if self._since is None or (seconds := self._timer() - self._since) < REPORT_SECONDS:
             return
-        p99 = quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})
         most = 2 * (self._late + self._repeated) > self._records
+        facts = [counted(self._records, "record"), counted(self._dead_letters, "dead letter"), *self._lacking()]
+        facts.append(f"lag {counted(sum(lag.values()), 'record')}")
+        if (p99 := quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})) is not None:
+            facts.append(f"latency p99 {p99:.0f} ms")
         log.log(
             logging.WARNING if most else logging.INFO,
-            "last %.0f s: %s, %s, %s%s%s%s%s%slag %s%s%s", seconds, counted(self._records, "record"),
-            counted(self._dead_letters, "dead letter"),
-            f"{self._late:,} dropped because they came late, " if self._late else "",
-            f"{self._repeated:,} dropped because their bar had been answered, " if self._repeated else "",
-            "".join(f"{count:,} with an unknown {column}, " for column, count in self._unknown.items()),
-            f"{self._below:,} with a value below the model's lower bound, " if self._below else "",
-            f"{self._negative:,} with a value below 0, unsuited to the model's scale, " if self._negative else "",
-            f"{self._forgotten:,} series forgotten for want of room (state.max_series), " if self._forgotten else "",
-            counted(sum(lag.values()), "record"),
-            "" if p99 is None else f", latency p99 {p99:.0f} ms", f"; {WHY_DROPPED}" if most else "",
+            "last %.0f s: %s%s", seconds, ", ".join(facts), f"; {WHY_DROPPED}" if most else "",
         )  # fmt: skip
         self._begin()
+
+    def _lacking(self) -> Iterator[str]:
+        """Yield how many records of the minute were dropped, or lack what the model wants, and for what reason."""
+        if self._late:
+            yield f"{self._late:,} dropped because they came late"
+        if self._repeated:
+            yield f"{self._repeated:,} dropped because their bar had been answered"
+        for counts, words in (
+            (self._unknown, "with an unknown"), (self._without, "without"), (self._unsaid, "that do not say the next"),
+        ):  # fmt: skip
+            for column, count in counts.items():
+                if count:
+                    yield f"{count:,} {words} {column}"
+        if self._below:
+            yield f"{self._below:,} with a value below the model's lower bound"
+        if self._negative:
+            yield f"{self._negative:,} with a value below 0, unsuited to the model's scale"
+        if self._forgotten:
+            yield f"{self._forgotten:,} series forgotten for want of room (state.max_series)"
 
     def _all_read(self) -> None:
         """A partition without lag has caught up: the offsets that are left of its backlog hold no records."""

@@ -13,6 +13,8 @@ from streamcast.quality import outcomes_of, unseen
 from streamcast.service.lanes import Lane, Poll
 from streamcast.service.telemetry.drift import Drift
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.topics.ahead import ahead_of
+from streamcast.topics.observations import Observations
 
 NORM_SECONDS = 1.0
 """How often the norm of the hidden states is computed."""
@@ -36,6 +38,9 @@ class Reporter:
         self._telemetry, self._lanes, self._champion = telemetry, lanes, champion
         self._clock, self._timer = clock, timer
         self._drifts = {lane.name: Drift() for lane in lanes}
+        columns = champion.model.spec.series.columns
+        self._inputs = [column.name for column in columns[1:]]
+        self._known = [columns[place].name for place in ahead_of(lane.model.spec for lane in lanes).columns]
         self._norm, self._normed = 0.0, -np.inf
 
     def committed(self, poll: Poll) -> None:
@@ -56,6 +61,7 @@ class Reporter:
             {name: counts[code] for code, name in enumerate(NAMES) if code != NOT_FINITE},
         )
         self._telemetry.unknown_categories(poll.observations.unknown)
+        self._missing(poll.observations)
         spec, targets = self._champion.model.spec, poll.observations.values[:, 0]
         if spec.lower is not None:
             self._telemetry.below_lower(int((targets < spec.lower).sum()))
@@ -65,6 +71,16 @@ class Reporter:
         self._telemetry.replayed(poll.replayed)
         for reason, count in reasons.items():
             self._telemetry.dead_letter(reason, count)
+
+    def _missing(self, observations: Observations) -> None:
+        """Report how many records lack an input, or what is known ahead of the next bar."""
+        without_I = np.isnan(observations.values[:, 1:]).sum(axis=0).tolist()
+        self._telemetry.missing_inputs(dict(zip(self._inputs, without_I, strict=True)))
+        if observations.ahead is None:
+            unsaid_I = [len(observations)] * len(self._known)
+        else:
+            unsaid_I = np.isnan(observations.ahead[:, :, 0]).sum(axis=0).tolist()
+        self._telemetry.missing_ahead(dict(zip(self._known, unsaid_I, strict=True)))
 
     def _waited(self, poll: Poll) -> NDArray[np.bool_]:
         """Return which records were in their partition before it was taken over; report how far its backlog is."""

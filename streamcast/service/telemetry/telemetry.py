@@ -185,11 +185,24 @@ class Telemetry(Collector):
 
     def unknown_categories(self, counts: Mapping[str, int]) -> None:
         """So many committed records have a category that the model does not know, by column of its spec."""
-        if counts:
-            with self._lock:
-                for column, count in counts.items():
-                    self._add("unknown_categories", column, amount=count)
-            self._operator_log.unknown_categories(counts)
+        self._by_column("unknown_categories", counts)
+        self._operator_log.unknown_categories(counts)
+
+    def missing_inputs(self, counts: Mapping[str, int]) -> None:
+        """So many committed records have no value of an input, by column of the champion's spec."""
+        self._by_column("missing_inputs", counts)
+        self._operator_log.missing_inputs(counts)
+
+    def missing_ahead(self, counts: Mapping[str, int]) -> None:
+        """So many committed records do not say what an input is in the next bar, by column that a lane knows ahead."""
+        self._by_column("missing_ahead", counts)
+        self._operator_log.missing_ahead(counts)
+
+    def _by_column(self, name: str, counts: Mapping[str, int]) -> None:
+        with self._lock:
+            for column, count in counts.items():
+                if count:
+                    self._add(name, column, amount=count)
 
     def below_lower(self, count: int) -> None:
         """``count`` committed records have a target below the champion's lower bound."""

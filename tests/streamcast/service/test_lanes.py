@@ -279,6 +279,26 @@ def test_categories_that_the_model_does_not_know_are_counted_by_column(tmp_path:
     assert stand.values(TOPICS.dead_letters) == []
 
 
+def test_records_without_inputs_or_what_is_known_ahead_are_answered_and_counted_by_column(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    full = encode_observation("a", START, [1.0, 2.0, "sun"], {"temp": [3.0], "sky": ["rain"]})
+    later = START + MINUTE
+    stand.append(
+        [(START, b"a", full), (later, b"a", encode_observation("a", later, [1.0, None, "sun"], {"temp": [None, 3.0]}))]
+    )
+    stand.serve(LANES)
+    counted = dict(
+        line.rsplit(" ", 1) for line in stand.telemetry.exposition().decode().splitlines() if "_missing_" in line
+    )
+    assert {name: value for name, value in counted.items() if name.startswith("streamcast_missing_")} == {
+        'streamcast_missing_inputs_total{column="temp"}': "1.0",
+        'streamcast_missing_ahead_total{column="temp"}': "1.0",
+        'streamcast_missing_ahead_total{column="sky"}': "1.0",
+    }
+    assert len(stand.values(TOPICS.forecasts)) == 2 * len(LANES)
+    assert stand.values(TOPICS.dead_letters) == []
+
+
 def test_values_below_the_bound_of_the_model_are_answered_and_counted(tmp_path: Path) -> None:
     stand = Stand(tmp_path)
     stand.observe("a", 1.0, -2.0, 0.0, -1e-9, *TEN)

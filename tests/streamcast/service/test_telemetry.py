@@ -81,6 +81,8 @@ def feed(telemetry: Telemetry) -> None:
     telemetry.on_abort()
     telemetry.batch(0.02, np.full(90, 0.5), {"answered": 90, "absorbed": 5, "late": 2, "duplicate": 1})
     telemetry.unknown_categories({"sky": 2})
+    telemetry.missing_inputs({"sky": 3})
+    telemetry.missing_ahead({"sky": 4})
     telemetry.below_lower(4)
     telemetry.dead_letter("not JSON", 2)
     telemetry.gaps_filled(3)
@@ -248,6 +250,8 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     commit(1_000, 1_000, 1_000)
     telemetry.dead_letter("json")
     telemetry.unknown_categories({"sky": 3})
+    telemetry.missing_inputs({"sky": 4, "load": 0})
+    telemetry.missing_ahead({"sky": 5})
     telemetry.below_lower(2)
     telemetry.below_zero(6)
     telemetry.evicted(7)
@@ -264,7 +268,8 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     assert caplog.messages == [
         (
             "last 60 s: 1,250 records, 1 dead letter, 1 dropped because they came late, 5 dropped because their bar had"
-            " been answered, 3 with an unknown sky, 2 with a value below the model's lower bound, 6 with a value"
+            " been answered, 3 with an unknown sky, 4 without sky, 5 that do not say the next sky, 2 with a value below the"
+            " model's lower bound, 6 with a value"
             " below 0, unsuited to the model's scale, 7 series forgotten for want of room (state.max_series), lag 50"
             " records, latency p99 25 ms"
         )
