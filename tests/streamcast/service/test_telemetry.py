@@ -268,10 +268,9 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     assert caplog.messages == [
         (
             "last 60 s: 1,250 records, 1 dead letter, 1 dropped because they came late, 5 dropped because their bar had"
-            " been answered, 3 with an unknown sky, 4 without sky, 5 that do not say the next sky, 2 with a value below the"
-            " model's lower bound, 6 with a value"
-            " below 0, unsuited to the model's scale, 7 series forgotten for want of room (state.max_series), lag 50"
-            " records, latency p99 25 ms"
+            " been answered, 3 with an unknown sky, 4 without sky, 5 that do not say the next sky, 2 with a value"
+            " below the model's lower bound, 6 with a value below 0, unsuited to the model's scale,"
+            " 7 series forgotten for want of room (state.max_series), lag 50 records, latency p99 25 ms"
         )
     ]
 
