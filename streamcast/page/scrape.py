@@ -59,9 +59,7 @@ class Scraper:
         """
         self._ready = True
         try:
-            with direct().open(self._url, timeout=_TIMEOUT_SECONDS) as answer:
-                text = answer.read(_LARGEST).decode()
-            samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+            samples = _samples(self._url)
             buckets = {float(sample.labels["le"]): sample.value for sample in samples if sample.name == _LATENCY}
         except (OSError, ValueError, LookupError, HTTPException):
             return None
@@ -110,8 +108,7 @@ class Scraper:
 
     def _is_foreign(self, samples: Iterable[Sample]) -> bool:
         """Whether the answer is that of another group's service; warn of each once."""
-        groups = {sample.labels.get("group", "") for sample in samples if sample.name == _SERVICE}
-        foreign = groups - {self._group} if self._group else set()
+        foreign = _groups(samples) - {self._group} if self._group else set()
         for group in sorted(foreign - self._foreign):
             log.warning(
                 "%s answers for the service of group %s, not %s: the page leaves its numbers out; set"
@@ -120,6 +117,26 @@ class Scraper:
             )  # fmt: skip
         self._foreign |= foreign
         return bool(foreign)
+
+
+def group_at(url: str) -> str:
+    """Return the group of the service whose /metrics are at ``url``; empty without an answer that names one."""
+    try:
+        groups = _groups(_samples(url))
+    except (OSError, ValueError, LookupError, HTTPException):
+        return ""
+    return min(groups, default="")
+
+
+def _samples(url: str) -> list[Sample]:
+    """Return what /metrics has; raises OSError, ValueError, LookupError or HTTPException without a readable answer."""
+    with direct().open(url, timeout=_TIMEOUT_SECONDS) as answer:
+        text = answer.read(_LARGEST).decode()
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def _groups(samples: Iterable[Sample]) -> set[str]:
+    return {sample.labels.get("group", "") for sample in samples if sample.name == _SERVICE}
 
 
 def _accuracy(samples: Iterable[Sample]) -> Numbers:

@@ -22,7 +22,7 @@ from streamcast.app.commands.deployment.check.command import check
 from streamcast.app.commands.deployment.check.models import check_calendar, check_models
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
-from streamcast.app.commands.deployment.serve import new_telemetry, say_doubts
+from streamcast.app.commands.deployment.serve import new_telemetry, say_doubts, serve
 from streamcast.app.commands.deployment.topics import doubts
 from streamcast.app.options.flags import MODELS
 from streamcast.app.settings import load_settings
@@ -37,6 +37,7 @@ from streamcast.consumers.transport import (
     RecordRefused,
     TopicSpec,
 )
+from streamcast.errors import SettingsError
 from streamcast.service.identity import Deployment, identity
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
@@ -535,6 +536,32 @@ def test_a_port_that_is_taken_is_a_warning_and_the_way_to_start_is_said_all_the_
         assert (f"remedy: nothing, if the {which} of these settings runs already" in told) is taken
     assert "checks passed, with 2 warnings. Start with streamcast serve" in told or not taken
     assert "Start with streamcast serve" in told
+
+
+@pytest.mark.parametrize("group", ["streamcast", "another"])
+def test_a_port_of_the_service_of_another_group_is_a_fault_and_one_of_the_same_group_runs_already(
+    broker: MemoryBroker, folder: Path, caplog: pytest.LogCaptureFixture, group: str
+) -> None:
+    assert broker.describe(["observations"])
+    models = {"champion": load_model(folder, "small@1")}
+    lanes = {"models.folder": str(folder), "models.lanes": {"champion": {"model": "small@1"}}}
+    with closing(TelemetryServer(new_telemetry(models, LoopHealth(), group=group), LoopHealth())) as server:
+        settings = load_settings(None, {**lanes, "telemetry.port": server.port, "dashboard.port": 0})
+        printed = io.StringIO()
+        code = check(settings, True, Console(file=printed, width=600))
+        with pytest.raises(SettingsError) as refused:
+            serve(settings)
+    foreign = f"telemetry.port {server.port} belongs to the service of group another: set telemetry.port"
+    if group == "another":
+        assert code == 2
+        assert f"FAIL {foreign}" in printed.getvalue()
+        assert "Start with" not in printed.getvalue()
+        assert str(refused.value).startswith(foreign)
+    else:
+        assert code == 0
+        assert "remedy: nothing, if the service of these settings runs already" in printed.getvalue()
+        assert "if the process that uses port" in str(refused.value)
+    assert not caplog.messages
 
 
 def test_the_service_that_runs_says_what_it_waits_for(broker: MemoryBroker, folder: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport
-from streamcast.app.commands.deployment.listening import listening, require_free
+from streamcast.app.commands.deployment.listening import SERVICE_PORT, listening, require_free
 from streamcast.app.commands.deployment.swaps import Swaps
 from streamcast.app.commands.deployment.topics import doubts, require_topics
 from streamcast.app.settings import Settings, whole
@@ -50,7 +50,7 @@ YOUNG_OBJECTS = 200_000
 def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: None) -> int:
     """Run until SIGTERM or SIGINT; ``passed`` is called at every point of a commit."""
     torch.set_num_threads(1)
-    port = ("telemetry.port", settings.telemetry.host, settings.telemetry.port)
+    port = (SERVICE_PORT, settings.telemetry.host, settings.telemetry.port, settings.kafka.group)
     require_free(*port)
     models = load_lanes(settings)
     who = connection(settings, passed)

@@ -11,7 +11,13 @@ from streamcast.app.commands.deployment.check.broker import check_broker
 from streamcast.app.commands.deployment.check.models import check_models
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
-from streamcast.app.commands.deployment.listening import hides_metrics, metrics_url, require_free
+from streamcast.app.commands.deployment.listening import (
+    SERVICE_PORT,
+    hides_metrics,
+    metrics_url,
+    of_another_service,
+    require_free,
+)
 from streamcast.app.settings import Settings, whole
 from streamcast.errors import SettingsError
 from streamcast.page.scrape import Scraper
@@ -28,8 +34,9 @@ def check(settings: Settings, create: bool, console: Console) -> int:
     models = bool(lanes) and check_models(settings, lanes, say)
     store = opened_store(settings, say)
     broker = check_broker(Setup(settings, lanes, store), create, say)
-    _ports(settings, say)
-    _service(settings, say)
+    ports = _ports(settings, say)
+    if ports or settings.dashboard.telemetry_url is not None:
+        _service(settings, say)
     following = words("`streamcast serve`").strip("`")
     start = f" Start with [bold]{escape(following)}[/]."
     if say.faults:
@@ -38,22 +45,31 @@ def check(settings: Settings, create: bool, console: Console) -> int:
         console.print(f"[yellow]All {say.lines} checks passed, with {counted(say.warnings, 'warning')}.[/]{start}")
     else:
         console.print(f"[green]All {say.lines} checks passed.[/]{start}")
-    if not models or store is None:
+    if not models or store is None or not ports:
         return SETTINGS_FAULT
     return 0 if broker else BROKER_FAULT
 
 
-def _ports(settings: Settings, say: Say) -> None:
-    """Warn of ports that cannot be listened on now: by a service of these settings that runs, or by another process."""
+def _ports(settings: Settings, say: Say) -> bool:
+    """Warn of ports that cannot be listened on now: a service of these settings may have them, or another process.
+
+    Return whether the service's port is not known to be that of another group's.
+    """
     telemetry, dashboard = settings.telemetry, settings.dashboard
-    for setting, host, port, which in (
-        ("telemetry.port", telemetry.host, telemetry.port, "service"),
+    ports = [
+        (SERVICE_PORT, telemetry.host, telemetry.port, "service"),
         ("dashboard.port", dashboard.host, dashboard.port, "page"),
-    ):
+    ]
+    taken = of_another_service(telemetry.host, telemetry.port, settings.kafka.group)
+    if taken:
+        say(False, taken)
+        del ports[0]
+    for setting, host, port, which in ports:
         try:
             require_free(setting, host, port)
         except SettingsError as error:
             say.warn(str(error), f"nothing, if the {which} of these settings runs already; else it cannot start")
+    return not taken
 
 
 def _service(settings: Settings, say: Say) -> None:
