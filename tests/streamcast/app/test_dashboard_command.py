@@ -1,17 +1,28 @@
-"""``streamcast dashboard`` warns when anyone may read the page."""
+"""What ``streamcast dashboard`` says in its terminal: when anyone may read the page, and when nobody can."""
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from streamcast.app.commands.deployment.dashboard import access
+from harness.streams import SPECS, network
+from streamcast.app.commands.deployment import dashboard as command
+from streamcast.app.commands.deployment.dashboard import access, dashboard
 from streamcast.app.commands.deployment.serve import stop_on_signals
+from streamcast.app.settings import load_settings
 from streamcast.app.settings.fields import DashboardSettings, TelemetrySettings
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader
+from streamcast.consumers.transport import TopicSpec
 from streamcast.page.guard import Access
+from streamcast.spec.folders import save_model
 
 
 @pytest.mark.parametrize(
@@ -31,15 +42,56 @@ def test_a_page_that_others_reach_without_a_token_warns(
     assert ("set dashboard.token or dashboard.token_file" in caplog.text) == warned
 
 
-def test_a_page_that_is_asked_to_stop_says_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
+@contextmanager
+def same_handlers_after() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    caplog.set_level("INFO")
     try:
-        stop = stop_on_signals("closing the page")
-        signal.raise_signal(signal.SIGTERM)
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_a_page_that_cannot_read_the_topics_says_so_once_and_says_once_that_it_can_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_model(tmp_path, "small", SPECS["gru"], network("gru"), {})
+    lanes = {"models.folder": str(tmp_path), "models.lanes": {"champion": {"model": "small@1"}}}
+    settings = load_settings(None, {**lanes, "dashboard.port": 0, "telemetry.port": 0})
+    broker = MemoryBroker()
+    monkeypatch.setattr(command, "new_reader", lambda _settings, who: MemoryReader(broker, who))
+    caplog.set_level("INFO", "streamcast")
+
+    def wait_for(words: str) -> None:
+        until = time.monotonic() + 30.0
+        while words not in caplog.text and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def repair_and_stop() -> None:
+        wait_for("cannot be read")
+        time.sleep(2.0)  # the page looks some times more
+        for topic in (settings.input.topic, settings.output.forecasts, settings.output.dead_letters):
+            broker.create(TopicSpec(topic, 1))
+        wait_for("can be read again")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    operator = threading.Thread(target=repair_and_stop)
+    with same_handlers_after():
+        operator.start()
+        assert dashboard(settings) == 0
+    operator.join()
+    said = [(line.levelname, line.message) for line in caplog.records if "topics" in line.message]
+    assert said == [
+        ("WARNING", "the topics cannot be read: there is no topic observations, forecasts, dead-letters"),
+        ("INFO", "the topics can be read again"),
+    ]
+
+
+def test_a_page_that_is_asked_to_stop_says_that_it_closes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with same_handlers_after():
+        stop = stop_on_signals("closing the page")
+        signal.raise_signal(signal.SIGTERM)
     assert stop.is_set()
     assert "SIGTERM: closing the page (Ctrl-C: end at once)" in caplog.text
 

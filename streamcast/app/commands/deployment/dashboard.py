@@ -50,11 +50,21 @@ def dashboard(settings: Settings) -> int:
         )
     stop = stop_on_signals("closing the page")
     log.info("the live page is at %s", page.url)
+    troubled = False
     while not stop.wait(0.5) and not page.wait(0.0):
-        pass
+        troubled = say_trouble(board.trouble, troubled)
     page.close()
     reader.close(5.0)
     return 0
+
+
+def say_trouble(trouble: str | None, troubled: bool) -> bool:
+    """Log once that the topics cannot be read, and once that they can again; return whether they cannot."""
+    if trouble and not troubled:
+        log.warning("the topics cannot be read: %s", trouble)
+    elif troubled and not trouble:
+        log.info("the topics can be read again")
+    return bool(trouble)
 
 
 def scraper(settings: Settings) -> Scraper:
