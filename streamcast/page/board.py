@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -46,6 +46,13 @@ _MOST_BARS: Final = 16_000_000
 _Bars = TypeVar("_Bars", int, Bars)
 
 Numbers = Mapping[str, float | None]
+
+
+class ServedLane(NamedTuple):
+    """A lane of the service: its model, and whether it is a shadow, which is measured and publishes nothing."""
+
+    model: str
+    shadow: bool = False
 
 
 class _ForecastMessage(msgspec.Struct, gc=False):
@@ -141,6 +148,7 @@ class Board:
         self.trouble: str | None = None
         self.stopped: list[str] = []
         self._service: Numbers | None = None
+        self._served_lanes: Mapping[str, ServedLane] = {}
         self.problems: Sequence[str] = ()
         self._served: float | None = None
         past = min(reach or OLDEST_SEASON * season, OLDEST_SEASON * season)
@@ -216,13 +224,19 @@ class Board:
         with self.lock:
             self.stopped.append(what)
 
-    def report_service(self, numbers: Numbers | None, problems: Sequence[str] = ()) -> None:
+    def report_service(
+        self, numbers: Numbers | None, problems: Sequence[str] = (), lanes: Mapping[str, ServedLane] | None = None
+    ) -> None:
         """Set the service's own numbers (``Telemetry.summary``), None while it does not answer.
 
-        ``problems`` are why it is not ready, in its words.
+        ``problems`` are why it is not ready, in its words, and ``lanes`` those that it runs, where it says so.
         """
         with self.lock:
             self._service = numbers
+            self._served_lanes = {
+                printable(lane.encode()): served._replace(model=printable(served.model.encode()))
+                for lane, served in list((lanes or {}).items())[:MOST_LANES]
+            }
             self.problems = [printable(problem.encode(), _LONGEST_PROBLEM) for problem in problems[:MOST_PROBLEMS]]
             if numbers is not None:
                 self._served = self.clock()
@@ -241,7 +255,7 @@ class Board:
                 track.version += 1
             now = self.clock()
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
-                lanes = {lane: self.quality(lane) for lane in self.models}
+                lanes = {lane: self.quality(lane) for lane in self.lanes()}
                 rates = self.pulse.records.rate(now), self.pulse.forecasts.rate(now)
                 reported, trained = self.is_reported(), self._counted_trained_outcomes()
                 self.samples.append(Sample(now, *rates, lanes, reported, trained, self._service))
@@ -249,6 +263,10 @@ class Board:
     def kept_forecasts(self) -> int:
         """How many forecasts of a series and lane are kept."""
         return min(MOST_CUTOFFS, max(8, self._max_forecasts // max(len(self.models) * len(self._tracks), 1)))
+
+    def lanes(self) -> Mapping[str, ServedLane]:
+        """The lanes that the service says it runs, shadows among them; while it does not say, those with forecasts."""
+        return self._served_lanes or {lane: ServedLane(model) for lane, model in self.models.items()}
 
     def service(self) -> Numbers | None:
         """The service's own numbers; None while it does not answer."""

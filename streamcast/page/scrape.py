@@ -18,13 +18,17 @@ from prometheus_client.samples import Sample
 
 from streamcast.hosts import direct
 from streamcast.latency import quantile_ms
-from streamcast.page.board import Board, Numbers
+from streamcast.page.board import Board, Numbers, ServedLane
 from streamcast.quality import OVER_ALL
 
 _LATENCY: Final = "streamcast_consume_to_forecast_seconds_bucket"
 _LAG: Final = "streamcast_lag_records"
 _LATE: Final = "streamcast_late_records_total"
 _READY: Final = "streamcast_ready"
+_MODEL: Final = "streamcast_model_info"
+_PUBLISHED: Final = "streamcast_forecasts_produced_total"
+_OUTCOMES: Final = "streamcast_quality_outcomes"
+_NOT_FINITE: Final = "streamcast_forecasts_not_finite_total"
 _SERVICE: Final = "streamcast_service_info"
 _TIMEOUT_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 2.0
@@ -51,13 +55,14 @@ class Scraper:
         self._latency: Numbers = {"latency_p50_ms": None, "latency_p99_ms": None}
         self._answered: float | None = None
         self._ready = True
+        self._lanes: Mapping[str, ServedLane] = {}
 
     def __call__(self) -> Numbers | None:
         """The median and 99th percentile of the latency (ms), lag and late records, the accuracy of each lane.
 
         None without a readable answer of this service.
         """
-        self._ready = True
+        self._ready, self._lanes = True, {}
         try:
             samples = _samples(self._url)
             buckets = {float(sample.labels["le"]): sample.value for sample in samples if sample.name == _LATENCY}
@@ -66,6 +71,7 @@ class Scraper:
         if self._is_foreign(samples):
             return None
         self._take(buckets)
+        self._lanes = _lanes(samples)
         self._ready = all(sample.value for sample in samples if sample.name == _READY)
         return {
             **self._latency,
@@ -75,6 +81,10 @@ class Scraper:
             "lag_records": sum(sample.value for sample in samples if sample.name == _LAG),
             "late_records": sum(sample.value for sample in samples if sample.name == _LATE),
         }
+
+    def lanes(self) -> Mapping[str, ServedLane]:
+        """Return the lanes that the service ran at the last look; empty when it did not answer."""
+        return self._lanes
 
     def problems(self) -> list[str]:
         """Return why the service was not ready at the last look, a line of its /readyz each; empty when it was."""
@@ -139,6 +149,26 @@ def _groups(samples: Iterable[Sample]) -> set[str]:
     return {sample.labels.get("group", "") for sample in samples if sample.name == _SERVICE}
 
 
+def _lanes(samples: Sequence[Sample]) -> Mapping[str, ServedLane]:
+    """Return the lanes with their models; a shadow is one that published nothing while the service forecast.
+
+    A lane whose forecasts are not finite publishes nothing either: nobody knows whether that is a shadow.
+    """
+    seen = {
+        name: {sample.labels.get("lane") for sample in samples if sample.name == name and sample.value}
+        for name in (_PUBLISHED, _OUTCOMES, _NOT_FINITE)
+    }
+    forecast = bool(seen[_PUBLISHED] or seen[_OUTCOMES])
+    return {
+        lane: ServedLane(
+            f"{sample.labels.get('model', '')}@{sample.labels.get('model_version', '')}",
+            shadow=forecast and lane not in seen[_PUBLISHED] | seen[_NOT_FINITE],
+        )
+        for sample in samples
+        if sample.name == _MODEL and (lane := sample.labels.get("lane"))
+    }
+
+
 def _accuracy(samples: Iterable[Sample]) -> Numbers:
     """Return the accuracy of each lane over all scored steps, named as ``Telemetry.summary`` names it."""
     names = {
@@ -152,9 +182,13 @@ def _accuracy(samples: Iterable[Sample]) -> Numbers:
 
 
 def watch(
-    numbers: Callable[[], Numbers | None], problems: Callable[[], Sequence[str]], board: Board, stop: threading.Event
+    numbers: Callable[[], Numbers | None],
+    problems: Callable[[], Sequence[str]],
+    lanes: Callable[[], Mapping[str, ServedLane]],
+    board: Board,
+    stop: threading.Event,
 ) -> None:
-    """Give the service's numbers and problems to the board every two seconds until ``stop`` is set."""
+    """Give the service's numbers, problems and lanes to the board every two seconds until ``stop`` is set."""
     while not stop.is_set():
-        board.report_service(numbers(), problems())
+        board.report_service(numbers(), problems(), lanes())
         stop.wait(_PAUSE_SECONDS)

@@ -7,7 +7,7 @@ import logging
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from streamcast.page.application import create_app
-from streamcast.page.board import Board, Numbers
+from streamcast.page.board import Board, Numbers, ServedLane
 from streamcast.page.feed import Feed, follow
 from streamcast.page.guard import OPEN, Access
 from streamcast.page.scrape import watch
@@ -137,8 +137,8 @@ class PageServer:
 class LivePage:
     """The page and the threads that feed it, until ``close``.
 
-    ``numbers`` returns the service's own numbers (``Scraper(url)``, or ``Telemetry.summary`` in the same process), and
-    ``problems`` why it is not ready; they are asked one after the other.
+    ``numbers`` returns the service's own numbers (``Scraper(url)``, or ``Telemetry.summary`` in the same process),
+    ``problems`` why it is not ready, and ``lanes`` those that it runs; they are asked one after the other.
     Raises OSError when the address is in use.
     """
 
@@ -151,6 +151,7 @@ class LivePage:
         port: int = 0,
         access: Access = OPEN,
         problems: Callable[[], Sequence[str]] = tuple,
+        lanes: Callable[[], Mapping[str, ServedLane]] = dict,
     ) -> None:
         self._stop = threading.Event()
         self._server = serve_dashboard(board, host, port, access)
@@ -160,7 +161,7 @@ class LivePage:
             _reader(
                 "the service's numbers",
                 board,
-                partial(watch, numbers, problems, board, self._stop),
+                partial(watch, numbers, problems, lanes, board, self._stop),
                 lambda _: board.report_service(None),
             ),
         ]

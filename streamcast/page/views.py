@@ -52,7 +52,7 @@ def stats(board: Board) -> View:
     with board.lock:
         now, pulse = board.clock(), board.pulse
         newest = board.samples[-1] if board.samples else None
-        lanes = sorted(board.models, key=lambda lane: (lane != board.champion, lane))
+        lanes = sorted(board.lanes().items(), key=lambda each: (each[0] != board.champion, each[0]))
         return {
             "series": len(board.tracks),
             "records": pulse.records.total,
@@ -84,7 +84,7 @@ def stats(board: Board) -> View:
             "scored_ago": now - (newest.at if newest else board.started),
             "nominal": _nominal_coverage(board),
             "now": None if newest is None else _sample(board, newest),
-            "lanes": [{"lane": lane, "model": board.models[lane], **_quality(newest, lane)} for lane in lanes],
+            "lanes": [{"lane": lane, **served._asdict(), **_quality(newest, lane)} for lane, served in lanes],
         }
 
 

@@ -230,18 +230,24 @@ function spark(values) {
 }
 
 function showLanes() {
-  const rows = stats.lanes.map(({ lane, model, relative, coverage, outcomes }) => make("tr", { class: lane === stats.champion ? "champion" : null },
-    make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), lane, make("small", {}, ` ${model}`)),
+  const rows = stats.lanes.map(({ lane, model, shadow, relative, coverage, outcomes }) => make("tr", { class: shadow ? "shadow" : lane === stats.champion ? "champion" : null },
+    make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), lane, make("small", {}, ` ${model}${shadow ? ", shadow" : ""}`)),
     make("td", { class: relative > 1 && outcomes >= ALARMING ? "bad" : null, "data-window": "relative" }, ratio(relative)),
     make("td", { "data-window": "coverage" }, inside(coverage))));
   part("lanes").replaceChildren(...rows);
-  part("lanes-note").textContent = `${comparison()} Naive repeats ${stats.naive}. ${stats.scope}`.trim();
+  part("lanes-note").textContent = `${comparison()} ${shadows()}Naive repeats ${stats.naive}. ${stats.scope}`.trim();
+}
+
+function shadows() {
+  const [first, ...more] = stats.lanes.filter(({ shadow }) => shadow);
+  if (!first) return "";
+  return more.length ? "Shadows are measured and publish nothing. " : `${first.lane} is a shadow: it is measured and publishes nothing. `;
 }
 
 function comparison() {
   const [champion, ...others] = stats.lanes.filter(({ relative }) => relative !== null);
   if (stats.now?.relative === null && stats.now.outcomes) return "Errors relative to seasonal naive's appear once it has a value to repeat.";
-  if (!champion) return stats.lanes.length ? "Errors appear once the first forecast steps have been observed." : "No forecast yet.";
+  if (!champion) return stats.watermark === null ? "No forecast yet." : "Errors appear once the first forecast steps have been observed.";
   if (!others.length) return "";
   const best = others.reduce((a, b) => (a.relative <= b.relative ? a : b));
   const by = Math.abs(1 - best.relative / champion.relative);

@@ -16,7 +16,7 @@ from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, 
 from harness.hand_clock import HandClock
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page import views, words
-from streamcast.page.board import Board, printable
+from streamcast.page.board import Board, ServedLane, printable
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.durations import DAY_MS
 from streamcast.spec.model_spec import Column, SeriesSpec
@@ -262,6 +262,29 @@ def test_the_page_takes_as_many_lanes_as_a_service_has_and_no_more(board: Board)
     board.take_forecasts(batch(FORECASTS, *(forecast("k", START, {"0.5": [1.0]}, lane=f"lane {n}") for n in range(20))))
     assert len(board.models) == MOST_LANES == 16
     assert board.counts["unreadable"] == 4
+
+
+def test_the_lanes_are_those_that_the_service_runs_and_a_shadow_has_its_numbers(board: Board, clock: HandClock) -> None:
+    numbers = {"champion.outcomes": 480.0, "champion.relative_mae": 0.6, "champion.coverage": 0.8}
+    numbers |= {"shade.outcomes": 480.0, "shade.relative_mae": 0.5, "shade.coverage": 0.7}
+    champion, shade = ServedLane("load@3"), ServedLane("load@4", shadow=True)
+
+    def shown(lanes: dict[str, ServedLane] | None) -> list[tuple[object, ...]]:
+        board.report_service(numbers if lanes else None, (), lanes)
+        clock.now += 10
+        fill(board, feeder, 1)
+        rows = views.stats(board)["lanes"]
+        return [(row["lane"], row["model"], row["shadow"], row["relative"], row["coverage"]) for row in rows]
+
+    feeder = Feeder(2)
+    mine = ("champion", "load@3", False, 0.6, 0.8)
+    assert shown({"shade": shade, "champion": champion}) == [mine, ("shade", "load@4", True, 0.5, 0.7)]
+    detail = views.series(board, feeder.keys[0])
+    assert detail is not None
+    assert "shade" not in detail["lanes"]
+    assert shown({"champion": champion}) == [mine], "a lane that was removed is not shown any more"
+    assert [row[0] for row in shown(None)] == ["champion", "challenger"], "those with forecasts"
+    assert len(shown({f"lane {number}": shade for number in range(40)})) == MOST_LANES
 
 
 def test_a_dead_letter_is_shown_as_text_without_control_characters(board: Board) -> None:

@@ -13,6 +13,7 @@ import pytest
 from harness.hand_clock import HandClock
 from streamcast.consumers.transport import Partition
 from streamcast.latency import quantile_ms
+from streamcast.page.board import ServedLane
 from streamcast.page.scrape import Scraper
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
@@ -55,6 +56,24 @@ def test_the_scraper_reads_the_services_metrics(clock: HandClock) -> None:
     assert second["latency_p50_ms"] == pytest.approx(175)
     assert second["latency_ago_seconds"] == pytest.approx(0, abs=60)
     assert scraper() is None
+
+
+def test_the_scraper_reads_the_lanes_and_which_of_them_publishes_nothing(clock: HandClock) -> None:
+    lanes = {"champion": ("people", "1"), "challenger": ("people", "2"), "torn": ("people", "3")}
+    telemetry = Telemetry(lanes, 0.8, clock=clock)
+    with closing(TelemetryServer(telemetry, Fine())) as server:
+        scraper = Scraper(f"http://127.0.0.1:{server.port}/metrics")
+        assert scraper.lanes() == {}
+        scraper()
+        known = {lane: ServedLane(f"{model}@{version}") for lane, (model, version) in lanes.items()}
+        assert scraper.lanes() == known, "before the first forecast nobody knows what is published"
+        telemetry.forecasts("champion", 9)
+        telemetry.not_finite("torn", 9)
+        numbers = scraper()
+        assert scraper.lanes() == known | {"challenger": ServedLane("people@2", shadow=True)}
+    assert numbers is not None
+    assert scraper() is None
+    assert scraper.lanes() == {}
 
 
 def test_the_scraper_reads_why_the_service_is_not_ready(clock: HandClock) -> None:

@@ -47,6 +47,7 @@ def dashboard(settings: Settings) -> int:
             settings.dashboard.port,
             access=access(settings.dashboard),
             problems=numbers.problems,
+            lanes=numbers.lanes,
         )
     stop = stop_on_signals("closing the page")
     log.info("the live page is at %s", page.url)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import orjson
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize
 
 from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, forecast
 from streamcast.consumers.transport import Batch
-from streamcast.page.board import Board
+from streamcast.page.board import Board, ServedLane
 from streamcast.page.guard import OPEN, Access
 from streamcast.page.scrape import watch
 from streamcast.page.server import PageServer, serve_dashboard
@@ -76,10 +76,13 @@ def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
 
 
 def serving(
-    board: Board, numbers: dict[str, float | None], problems: Sequence[str] = ()
+    board: Board,
+    numbers: dict[str, float | None],
+    problems: Sequence[str] = (),
+    lanes: Mapping[str, ServedLane] | None = None,
 ) -> AbstractContextManager[None]:
-    """A service that answers the page with ``numbers``, and says why it is not ready."""
-    return _beside(lambda stop: watch(lambda: numbers, lambda: problems, board, stop))
+    """A service that answers the page with ``numbers``, and says why it is not ready and which lanes it runs."""
+    return _beside(lambda stop: watch(lambda: numbers, lambda: problems, lambda: lanes or {}, board, stop))
 
 
 def reading(board: Board) -> AbstractContextManager[None]:

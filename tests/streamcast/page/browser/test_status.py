@@ -12,9 +12,10 @@ from playwright.sync_api import Browser, expect
 
 from harness.feeder import FORECASTS, FREQ, RECORDS, START, Feeder, forecast
 from streamcast.consumers.transport import Batch, Partition
+from streamcast.page.board import ServedLane
 from streamcast.page.guard import Access
 from streamcast.page.server import serve_dashboard
-from tests.streamcast.page.browser.stage import HOSTILE, Stage, a_series, reading, serving
+from tests.streamcast.page.browser.stage import HOSTILE, Stage, a_series, reading, serving, walk
 
 pytestmark = pytest.mark.browser
 
@@ -122,6 +123,28 @@ def test_a_partition_that_waits_is_in_the_head_of_the_page_while_others_go_on(br
             many.go_on()
             expect(page.locator("#status")).to_have_text("live")
             expect(page.locator("#trouble")).to_be_hidden()
+
+
+def test_a_shadow_lane_is_beside_the_champion_until_it_is_removed(browser: Browser, many: Stage) -> None:
+    lanes = {"champion": ServedLane("load@3"), "challenger": ServedLane("load@4"), "shade": ServedLane("load@5", True)}
+    numbers: dict[str, float | None] = {
+        f"{lane}.{name}": number
+        for lane, error in (("champion", 0.6), ("challenger", 0.9), ("shade", 0.3))
+        for name, number in (("outcomes", 480.0), ("relative_mae", error), ("coverage", 0.7))
+    }
+    with reading(many.board), serving(many.board, numbers, (), lanes), closing(many.open(browser)) as page:
+        shade = page.locator("#lanes tr", has_text="shade")
+        expect(shade).to_have_text(re.compile("^shade load@5, shadow ?0.30 ?70 %$"))
+        expect(page.locator("#lanes tr", has_text="challenger")).not_to_contain_text("shadow")
+        note = page.locator("#lanes-note")
+        expect(note).to_contain_text("The error of shade is 50 % lower than that of champion.")
+        expect(note).to_contain_text("shade is a shadow: it is measured and publishes nothing.")
+        walk(page, "#/series/kiln-00006")
+        expect(page.locator("#lane-choice label")).to_have_count(2)
+        expect(page.locator("#lane-choice")).not_to_contain_text("shade")
+        del lanes["shade"]
+        expect(shade).to_have_count(0)
+        expect(note).not_to_contain_text("shadow")
 
 
 def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
