@@ -117,8 +117,8 @@ def streamed(name: str, raws: Sequence[bytes]) -> Bytes:
         named = dict(zip(list(kinds(spec))[1:], inputs, strict=True))
         own = {known: listed for known, listed in (message.get("ahead") or {}).items() if known in known_names(spec)}
         if live.update(message["key"], message["ts"], y, own, named):
-            cutoff, values = live._newest[message["key"]]
-            found[message["key"], cutoff] = values.tobytes()
+            newest = live._newest[message["key"]]
+            found[message["key"], newest.cutoff] = newest.values_HQ.tobytes()
     return found
 
 

@@ -569,7 +569,12 @@ def test_a_reset_without_the_token_is_refused_and_does_nothing(
     telemetry: Telemetry, health: SwitchedHealth, given: str | None
 ) -> None:
     asked: list[str] = []
-    control = Control("t", lambda key: asked.append(key) is None)
+
+    def reset(key: str) -> bool:
+        asked.append(key)
+        return True
+
+    control = Control("t", reset)
     with (
         closing(TelemetryServer(telemetry, health, control=control)) as running,
         closing(HTTPConnection("127.0.0.1", running.port, timeout=10)) as connection,
