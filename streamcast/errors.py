@@ -29,7 +29,7 @@ class Option(Enum):
 
     Those above the first line are parameters of ``Forecaster`` and ``Forecaster.fit``, those below it are fields of the
     training ``Options``, and the last ones are parameters of the functions ``fit`` and ``backtest``.
-    ``streamcast.app.options.flag`` is the name on the command line.
+    ``streamcast.app.options.flags.flag`` is the name on the command line.
     """
 
     ID_COL = "id_col"

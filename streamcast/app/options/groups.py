@@ -48,12 +48,13 @@ class Columns:
     columns: Annotated[
         tuple[str, ...] | None,
         Read(names),
-        typer.Option(help="Other input columns, separated by commas.", show_default="all others"),
+        typer.Option(help="Other input columns, separated by commas.", show_default="the model's, else all others"),
     ] = None
     freq: Annotated[
         str | None,
         typer.Option(
-            help="Bar length, such as 15min, 1h, or MS for months.", show_default="the median time between rows"
+            help="Bar length, such as 15min, 1h, or MS for months.",
+            show_default="the model's, else the median time between rows",
         ),
     ] = None
     time_format: Annotated[
@@ -80,7 +81,10 @@ class SpecOptions:
     scales: Annotated[
         tuple[str, ...] | None,
         Read(names),
-        typer.Option(help="Coarser bar lengths to read too, such as 1h,1d.", show_default="what the network uses"),
+        typer.Option(
+            help="Coarser bar lengths to read too, such as 1h,1d.",
+            show_default="what the network uses",
+        ),
     ] = None
     quantiles: Annotated[
         tuple[float, ...],
