@@ -83,7 +83,7 @@ class SpecOptions:
         Read(names),
         typer.Option(
             help="Coarser bar lengths to read too, such as 1h,1d.",
-            show_default="what the network uses",
+            show_default="hours and days for lstm-attention, else none",
         ),
     ] = None
     quantiles: Annotated[

@@ -58,6 +58,8 @@ ONLINE_OF_NETWORKS = frozenset({"network_prior", "network_spread", "network_reac
 MOST_PLACES = 48
 RECOMMENDED: Mapping[str, Mapping[str, Any]] = {"gru": {"layers": 1}}
 """Options of a network that is given by its name alone: beside the aligned read-out one layer is enough."""
+WITH_SCALES = "lstm-attention"
+"""The network that reads coarser scales where none are given."""
 HALF_LIFE = 336
 MOST_LAGS = 336
 FEWEST_LAGS = 8
@@ -106,8 +108,8 @@ def default_spec(
     categories).
 
     The first season is the one of hour, day, week and year that forecasts best in hindsight; see ``seasons``.  The lags
-    cover 14 of the shortest, at most 336 bars and a quarter of the longest series.  Only networks that attend to
-    coarser scales get some.
+    cover 14 of the shortest, at most 336 bars and a quarter of the longest series.  Any network can read
+    coarser scales; only ``lstm-attention`` gets some without being asked: hours and days, where they are whole bars.
     Raises SpecError or pydantic's ValidationError for a wrong argument, or for some that do not fit together,
     HistoryError for an unknown column or a season that is no whole number of bars, SettingsError for an unknown time
     zone or holiday calendar.
@@ -204,10 +206,10 @@ def _networks(
 
 
 def _scales(freq: int, network: Mapping[str, Any], given: Sequence[str | int] | None) -> tuple[Scale, ...]:
-    """Return the coarser scales of the inputs: where none are given, hours and days if the network attends to them."""
+    """Return the coarser scales of the inputs: where none are given, hours and days for ``WITH_SCALES``."""
     if given is None:
         coarse = [every for every in (HOUR_MS, DAY_MS) if every > freq and every % freq == 0]
-        given = coarse if network.get("kind") == "lstm-attention" else ()
+        given = coarse if network.get("kind") == WITH_SCALES else ()
     return tuple(Scale.model_validate({"every": every}) for every in given)
 
 

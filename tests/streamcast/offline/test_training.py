@@ -376,7 +376,15 @@ def test_the_default_spec_finds_the_daily_season_and_fits_the_length() -> None:
     assert spec.series.freq == HOUR
     assert "day" in spec.calendar
     assert "hour" not in spec.calendar
+
+
+def test_only_one_network_reads_coarser_scales_unasked_and_others_can() -> None:
+    history = history_of(600)
     assert [scale.every for scale in default_spec(history, 24, "lstm-attention").scales] == [24 * HOUR]
+    for network in ("gru", "rnn-attention", "lstm-transformer"):
+        assert default_spec(history, 24, network).scales == ()
+        asked = default_spec(history, 24, network, scales=["1d"])
+        assert new_network(asked).across is not None
 
 
 ROWS, NEWEST = np.arange(8), np.arange(32, 40)
