@@ -63,7 +63,7 @@ def backtest(
     if options.frame is not None:
         names.require_apart()
     history = read_outcomes(data, columns, model)
-    from_ms, why = test_part(model, history, options.test_from, timezone)
+    from_ms, why = scored_from(model, history, options.test_from, timezone)
     if why:
         Console(stderr=True, soft_wrap=True).print(
             f"[dim]note:[/] scored from {moment(from_ms, timezone)}, {why}; --test-from names another time",
@@ -182,7 +182,7 @@ def _quality(report: BacktestReport, spec: ModelSpec, when: str) -> str:
     return "\n".join([f"Quality from {when}: {first}", *steps])
 
 
-def test_part(model: Model, history: History, test_from: str | None, timezone: str) -> tuple[int, str]:
+def scored_from(model: Model, history: History, test_from: str | None, timezone: str) -> tuple[int, str]:
     """Return the time from which forecasts are scored, and why it is that one; no reason if it was given.
 
     By default it is the time from which training held data out, else the last fifth.

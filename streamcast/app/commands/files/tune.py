@@ -152,7 +152,7 @@ def tune(
     )
     with trials_shown(console) as progress:
         search = _Search(history, read_as.timezone, wanted, options, progress)
-        failed = _ended(study, search)
+        failed = _run_search(study, search)
     if search.best is None:
         console.print("[red]No trial finished:[/] raise --max-seconds")
         return 1
@@ -165,7 +165,7 @@ def tune(
     quality = compared_with_zero(search.best.facts["quality"], search.best.spec, history)
     facts = {
         **search.best.facts, "quality": quality, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
-        "tuned": search.drawn, "trials": len(ended(study)),
+        "tuned": search.drawn, "trials": len(finished_trials(study)),
     }  # fmt: skip
     saved = save_trained(folder, name, search.best, facts)
     report_saved(saved, whole, data, folder, console, time_limit="--trial-seconds")
@@ -174,10 +174,10 @@ def tune(
     return 0
 
 
-def _ended(study: optuna.Study, search: _Search) -> Exception | None:
-    """Search to the end; return what failed after the first model.  Ctrl-C between two trainings ends it, too.
+def _run_search(study: optuna.Study, search: _Search) -> Exception | None:
+    """Run the trials of a search; return the error that ended them after the first model, or None.
 
-    Raises what happens before there is a model.
+    Ctrl-C between two trainings ends them, too.  Raises what happens before there is a model.
     """
     options = search.options
     try:
@@ -203,14 +203,14 @@ def _same_loss(networks: Sequence[str]) -> None:
         )
 
 
-def ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     """Return the trials that came to their end, or were stopped early because others were better."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
 def ranking(study: optuna.Study) -> Table:
     """Return the best trials as a table."""
-    trials = ended(study)
+    trials = finished_trials(study)
     whole = [t for t in trials if t.state is TrialState.COMPLETE]
     early = len(trials) - len(whole)
     table = lean("loss", "options", title=f"{counted(len(trials), 'trial')}, {early} of them stopped early")
