@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from rich.console import Console
 from streamcast.app.commands.files import replay as command
 from streamcast.app.options.groups import Columns, Partitioner, ReplayOptions
 from streamcast.app.settings import Settings, load_settings
-from streamcast.consumers.transport import Outgoing, Positions, TopicMissing, TopicSpec
+from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
+from streamcast.consumers.transport import BrokerUnavailable, Outgoing, Positions, TopicMissing, TopicSpec
 from streamcast.errors import HistoryError
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
@@ -74,7 +76,16 @@ class Recorder:
 def transport(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
     monkeypatch.setattr(command, "new_transport", lambda _settings, _who: recorder)
+    monkeypatch.setattr(command, "new_reader", lambda _settings, who: MemoryReader(MemoryBroker(), who))
     return recorder
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
+    broker = MemoryBroker()
+    monkeypatch.setattr(command, "new_transport", lambda _settings, who: MemoryTransport(broker, who))
+    monkeypatch.setattr(command, "new_reader", lambda _settings, who: MemoryReader(broker, who))
+    return broker
 
 
 def settings_of(folder: Path, facts: Mapping[str, str] | None = None, **lanes: ModelSpec) -> Settings:
@@ -214,6 +225,40 @@ def test_the_times_that_were_written_are_said_in_utc_and_in_the_models_zone(
     ]
     for given, utc, local in cases:
         assert f"Their times: {utc} UTC ({local}" in replayed(settings, frame, **given)
+    assert len(transport.written) == 20
+
+
+def test_a_second_replay_says_up_to_when_the_topic_holds_the_series_already(
+    tmp_path: Path, broker: MemoryBroker
+) -> None:
+    settings = settings_of(tmp_path, TRAINED, champion=model_spec(2))
+    frame = frame_of().rename(columns={"unique_id": "station", "ds": "at"})
+    assert "already holds" not in replayed(settings, frame)
+    assert broker.describe(["observations"])
+    told = replayed(settings, frame)
+    assert told.count("note: observations already holds records up to 2026-01-01 06:00:00 America/Los_Angeles;") == 1
+    assert told.index("already holds") < told.index("Wrote 10 records")
+    assert "already holds" not in replayed(settings, frame.assign(at=frame["at"] + pd.Timedelta("7h")))
+    assert "already holds" not in replayed(settings, frame.assign(station="of another name"))
+
+
+def test_a_look_at_the_topic_that_fails_or_takes_long_does_not_fail_the_replay(
+    tmp_path: Path, transport: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away(MemoryReader):
+        def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+            raise BrokerUnavailable("no answer")
+
+    class Silent(MemoryReader):
+        def describe(self, topics: Sequence[str]) -> dict[str, TopicSpec]:
+            threading.Event().wait()
+            raise AssertionError
+
+    settings = settings_of(tmp_path, champion=model_spec(2))
+    monkeypatch.setattr(command, "LOOK_SECONDS", 0.1)
+    for reader in (Away, Silent):
+        monkeypatch.setattr(command, "new_reader", lambda _settings, who, kind=reader: kind(MemoryBroker(), who))
+        assert "Wrote 10 records of 2 series" in replayed(settings, frame_of())
     assert len(transport.written) == 20
 
 

@@ -9,28 +9,43 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.deployment.connect import connection, load_lanes, new_transport
+from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport
+from streamcast.app.commands.deployment.topics import newest_records
 from streamcast.app.commands.files.reading import mapping, read_history
-from streamcast.app.moments import span
+from streamcast.app.moments import moment, span
 from streamcast.app.options.groups import Columns, Partitioner, ReplayOptions
 from streamcast.app.progress import counting, stages_shown
 from streamcast.app.settings import Settings
+from streamcast.consumers.background import started
 from streamcast.consumers.kafka_python.partitioning import partition_of
-from streamcast.consumers.transport import BrokerUnavailable, Outgoing, TopicMissing, TopicSpec, Transport
+from streamcast.consumers.transport import (
+    BrokerUnavailable,
+    Outgoing,
+    TopicMissing,
+    TopicSpec,
+    Transport,
+    TransportError,
+)
 from streamcast.errors import HistoryError, ModelError
 from streamcast.offline.history.read import History
 from streamcast.offline.history.records import Observation, records
 from streamcast.spec.folders import Model
+from streamcast.topics.ahead import ahead_of
+from streamcast.topics.observations import Decoder
 from streamcast.wording import counted
 
 CHUNK = 2_000
 PACE_SECONDS = 0.05
+LOOK_SECONDS = 10.0
+"""For the look at what the topic holds already, without which the records are written all the same."""
 PARTITION_OF: Mapping[Partitioner, Callable[[bytes, int], int]] = {
     Partitioner.MURMUR2: partition_of,
     Partitioner.CRC32: lambda key, partitions: zlib.crc32(key) % partitions,
@@ -59,6 +74,13 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
         history = _read(data, columns, topic, settings, champion, console)
         readers = lanes if topic == settings.input.topic else {}
         observations = records(history, [model.spec for model in readers.values()])
+        zone = mapping(Columns() if champion else columns, champion).timezone
+        if readers and (newest := _newest_held(settings, readers, history)) is not None:
+            console.print(
+                f"[dim]note:[/] {escape(topic)} already holds records up to {moment(newest, zone)}; a service that has"
+                " read them drops the rows of a series up to its newest record as late",
+                highlight=False,
+            )
         partitions = _partitions(transport, topic, options.partitions)
         written, first_ms, last_ms = 0, 0, 0
         with counting("records written", Console(stderr=True)) as on_written:
@@ -71,7 +93,6 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
         transport.close(10.0)
     console.print(f"Wrote {counted(written, 'record')} of {len(history.keys):,} series to {topic}.")
     if written:
-        zone = mapping(Columns() if champion else columns, champion).timezone
         local = "" if zone == "UTC" else f" ({span(first_ms, last_ms, zone)})"
         console.print(f"Their times: {span(first_ms, last_ms)}{local}.", highlight=False)
     if written < len(history):
@@ -81,6 +102,38 @@ def replay(settings: Settings, data: Path, columns: Columns, options: ReplayOpti
             highlight=False,
         )
     return 0
+
+
+def _newest_held(settings: Settings, lanes: Mapping[str, Model], history: History) -> int | None:
+    """Return the newest time that the input topic holds of the file's series, if rows are not later (epoch ms).
+
+    Only the last records of each partition are read.  None also where no answer comes within ``LOOK_SECONDS``.
+    """
+    try:
+        newest = started(partial(_newest_times, settings, lanes)).result(LOOK_SECONDS)
+    except (TransportError, TimeoutError):
+        return None
+    series_K, row_K = np.unique(history.series_N, return_index=True)
+    first_K = zip(series_K.tolist(), history.ts_N[row_K].tolist(), strict=True)
+    held = ((newest.get(history.keys[series]), first) for series, first in first_K)
+    return max((last for last, first in held if last is not None and first <= last), default=None)
+
+
+def _newest_times(settings: Settings, lanes: Mapping[str, Model]) -> Mapping[str, int]:
+    """Return the newest event time of each series (epoch ms) among the last records of the input topic's partitions."""
+    champion, topic = lanes[settings.models.champion_lane], settings.input.topic
+    reader = new_reader(settings, replace(connection(settings), group="", instance="replay-look"))
+    try:
+        found = reader.describe([topic])
+        batches = list(newest_records(reader, found[topic]).values()) if topic in found else []
+    finally:
+        reader.close(1.0)
+    decoder = Decoder(champion.spec.series, ahead_of(model.spec for model in lanes.values()))
+    seen, _ = decoder.decode(batches)
+    newest = dict[str, int]()
+    for key, time_ms in zip(seen.keys, seen.times.tolist(), strict=True):
+        newest[key] = max(time_ms, newest.get(key, time_ms))
+    return newest
 
 
 def _require_topic(transport: Transport, topic: str, settings: Settings, partitions: int) -> None:
