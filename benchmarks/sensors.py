@@ -2,10 +2,10 @@
 
     python -m benchmarks.sensors --data FOLDER [--sets NAME ...] [--json FILE]
 
-FOLDER is that of ``benchmarks.streams``.  Of each series, copies are made of its newest 70 days: one for each fault and
-hour of the day, at which the fault begins on the 60th day or up to a week later, for a day.  Each copy is streamed
-through the engine with the model without training.  A fault is found if a bar of that day has an anomaly of 0.997 or
-more.  ``alarms`` counts such bars among a thousand of the 20 days before.
+FOLDER is that of ``benchmarks.streams``.  Of each series, copies are made of 61 days, drawn at random: one for each
+fault and hour of the day, at which the fault begins after 60 days, for a day.  Each copy is streamed through the engine
+with the model without training.  A fault is found if a bar of that day has an anomaly of 0.997 or more.  ``alarms``
+counts such bars among a thousand of the 20 days before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from streamcast.service.telemetry.reporting import ANOMALOUS
 from streamcast.spec.durations import DAY_MS, HOUR_MS
 from streamcast.spec.folders import new_network
 
-DAYS, HEALTHY, COUNTED = 70, 60, 20
+HEALTHY, COUNTED = 60, 20
+"""Days before a fault, and those of them whose alarms are counted."""
 FAULTS: Mapping[str, Callable[[Floats, float], Floats]] = {
     "dead": lambda day_T, _before: 0.0 * day_T,
     "stuck": lambda day_T, before: before + 0.0 * day_T,
@@ -47,12 +48,14 @@ def copies(it: StreamSet, chance: np.random.Generator) -> Iterator[tuple[pd.Data
     """
     day = DAY_MS // it.freq_ms
     for series in it.series:
-        first = max(len(series.y_T) - DAYS * day, 0)
+        midnight = -series.start_ms // it.freq_ms % day
         for hour in range(24):
-            begin = first + (HEALTHY + int(chance.integers(7))) * day + hour * HOUR_MS // it.freq_ms
+            drawn = int(chance.integers(max(len(series.y_T) // day - HEALTHY - 2, 1)))
+            first = midnight + drawn * day + hour * HOUR_MS // it.freq_ms
+            begin = first + HEALTHY * day
             y_T = series.y_T[first : begin + day]
             faulty_T = np.arange(first, begin + day) >= begin
-            if len(y_T) < len(faulty_T) or np.isnan(y_T[faulty_T]).mean() > 0.5 or not np.isfinite(y_T).any():
+            if len(y_T) < len(faulty_T) or np.isnan(y_T).mean() > 0.5 or np.isnan(y_T[faulty_T]).mean() > 0.5:
                 continue
             for fault, change in FAULTS.items():
                 yield (
