@@ -9,9 +9,12 @@ Legend: K series, T bars of the panel, N cutoffs of the test part, A forecasts, 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta, timezone
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +44,7 @@ from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
 from streamcast.quality import SumsByStep, outcomes_of
 from streamcast.spec.folders import Model
+from streamcast.spec.local_time import UTC_TIME, LocalTime
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.stages import stage
 from streamcast.wording import counted
@@ -96,9 +100,11 @@ class Scoreboard:
         if n < 1 or self._first < 1:
             begin, end = grid.start_ms, int(history.ts_N[-1])
             earliest, latest = (spec.series.grid.start(self._start + bar) for bar in (2, self._last + 1))
+            local = spec.targets.local if spec.targets else UTC_TIME
+            asked, begun, ended, low, high = (_time(ms, local) for ms in (from_ms, begin, end, earliest, latest))
             raise HistoryError(
-                f"nothing to score from {_time(from_ms)} on: the history goes from {_time(begin)} to {_time(end)};"
-                f" choose a time from {_time(earliest)} to {_time(latest)} with ", Option.TEST_FROM,
+                f"nothing to score from {asked} on: the history goes from {begun} to {ended} ({local.zone}); choose a"
+                f" time from {low} to {high} with ", Option.TEST_FROM,
             )  # fmt: skip
         beyond_KH = np.full((len(self._keys), spec.horizon), np.nan)
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
@@ -254,8 +260,11 @@ def _rounding(y_KT: Floats) -> float:
     return float(digits.tiny + digits.eps * np.abs(np.nan_to_num(y_KT)).max(axis=1).mean())
 
 
-def _time(ms: int) -> str:
-    return str(pd.Timestamp(ms, unit="ms"))
+def _time(ms: int, local: LocalTime) -> str:
+    """Return a time (epoch ms) on a wall clock, with the offset from UTC, so that it may be given back as it is."""
+    place = bisect_right(local.offsets, ms, key=itemgetter(0))
+    offset = timedelta(milliseconds=local.offsets[max(place - 1, 0)][1])
+    return str(pd.Timestamp(ms, unit="ms", tz=timezone(offset)))
 
 
 def _without_regressions(bars: int, horizon: int) -> str:

@@ -283,7 +283,7 @@ def test_the_other_commands_on_files_name_flags(tmp_path: Path, capsys: pytest.C
     broken = tmp_path / "broken.csv"
     pd.concat([HOURS, HOURS.assign(ds=HOURS.ds + pd.Timedelta(days=90))]).to_csv(broken, index=False)
     test[1] = broken
-    choose = "choose a time from 2026-01-01 02:00:00 to 2026-04-02 23:00:00 with --test-from\n"
+    choose = "choose a time from 2026-01-01 02:00:00+00:00 to 2026-04-02 23:00:00+00:00 with --test-from\n"
     assert choose in printed(capsys, *test, "--test-from", "2030-01-01")
     assert "choose a later time with --test-from\n" in printed(capsys, *test, "--test-from", "2026-04-01T02:00")
     save_model(tmp_path, "small", SPECS["gru"], network("gru"), {})

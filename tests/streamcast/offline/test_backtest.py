@@ -27,7 +27,7 @@ from streamcast.offline.evaluation.html_report.facts import Facts
 from streamcast.offline.evaluation.html_report.page import write
 from streamcast.offline.evaluation.report import BacktestReport, Row, Tally
 from streamcast.offline.history.polls import SOURCE, polls
-from streamcast.offline.history.read import History, read
+from streamcast.offline.history.read import History, instant_ms, read
 from streamcast.offline.history.records import records
 from streamcast.spec.folders import Model, new_network
 from streamcast.stages import heard
@@ -414,11 +414,30 @@ def test_a_time_without_anything_to_score_is_told_the_times_that_have(history: H
     with pytest.raises(HistoryError) as error:
         backtest(model_of(history), history, START + hour * HOUR)
     said = str(error.value)
-    assert said.startswith(f"nothing to score from {pd.Timestamp(START + hour * HOUR, unit='ms')} on: the history goes")
+    asked = pd.Timestamp(START + hour * HOUR, unit="ms", tz="UTC")
+    assert said.startswith(f"nothing to score from {asked} on: the history goes")
     times = re.search("choose a time from (.*) to (.*) with", said)
     assert times
     for time in times.groups():
         Scoreboard(history, model_of(history).spec, pd.Timestamp(time).value // 1_000_000)
+
+
+@pytest.mark.parametrize("freq", ["h", "MS"])
+def test_the_times_that_have_something_to_score_are_those_of_the_models_zone_and_can_be_given_back(freq: str) -> None:
+    times = pd.date_range("2040-05-01", periods=100, freq=freq, tz="Europe/Paris")
+    frame = pd.DataFrame({"unique_id": "a", "ds": times, "y": np.sin(np.arange(100.0))})
+    history = read(frame, timezone="Europe/Paris")
+    spec = default_spec(history, 3, lags=16, season=12, timezone="Europe/Paris")
+    with pytest.raises(HistoryError) as error:
+        Scoreboard(history, spec, instant_ms("2050-01-01", "Europe/Paris"))
+    said = str(error.value)
+    assert said.startswith(f"nothing to score from 2050-01-01 00:00:00+01:00 on: the history goes from {times[0]} to")
+    assert f"to {times[-1]} (Europe/Paris); choose" in said
+    found = re.search("choose a time from (.*) to (.*) with", said)
+    assert found
+    assert [pd.Timestamp(time) for time in found.groups()] == [times[2], times[-1]]
+    for time in found.groups():
+        Scoreboard(history, spec, instant_ms(time))
 
 
 @pytest.mark.parametrize("bars", [1, 2, 8])
