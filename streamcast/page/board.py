@@ -38,6 +38,8 @@ TREND_SAMPLES: Final = 150
 _CLOCK_MS: Final = (WEEK_MS, DAY_MS)
 DEAD_LETTERS: Final = 50
 MOST_PROBLEMS: Final = 20
+_STUCK_SECONDS: Final = 30.0
+"""After so long without progress the page no longer waits for what was in the topics when it started."""
 MOST_CUTOFFS: Final = 96
 """Forecasts kept of a series and lane."""
 _MOST_BARS: Final = 16_000_000
@@ -147,6 +149,8 @@ class Board:
         self.counts = Counter[str]()
         self.trouble: str | None = None
         self.stopped: list[str] = []
+        self.reading: float | None = None
+        self._read, self._asked, self._progress = 1.0, True, clock()
         self._service: Numbers | None = None
         self._served_lanes: Mapping[str, ServedLane] = {}
         self.problems: Sequence[str] = ()
@@ -209,6 +213,21 @@ class Board:
                 self.dead.append(letter)
             self.dead = sorted(self.dead, key=lambda letter: letter.time)[-DEAD_LETTERS:]
 
+    def start_reading(self) -> None:
+        """From now on the board holds a part of what the topics hold already; see ``report_reading``.
+
+        ``reading`` is the share of it that was read; None when all was and the service has been asked for its numbers.
+        Until then the newest on the board is not the newest that there is.
+        """
+        with self.lock:
+            self.reading, self._read, self._asked, self._progress = 0.0, 0.0, False, self.clock()
+
+    def report_reading(self, share: float) -> None:
+        """Set the share of the records from before the start that was read."""
+        with self.lock:
+            if share > self._read:
+                self._read, self._progress = share, self.clock()
+
     def count_skipped(self, records: int) -> None:
         """Count ``records`` that the feed skipped to keep up with the topics."""
         with self.lock:
@@ -232,7 +251,7 @@ class Board:
         ``problems`` are why it is not ready, in its words, and ``lanes`` those that it runs, where it says so.
         """
         with self.lock:
-            self._service = numbers
+            self._service, self._asked = numbers, True
             self._served_lanes = {
                 printable(lane.encode()): served._replace(model=printable(served.model.encode()))
                 for lane, served in list((lanes or {}).items())[:MOST_LANES]
@@ -254,6 +273,7 @@ class Board:
                 track.note_closed(self.periods())
                 track.version += 1
             now = self.clock()
+            self._note_reading(now)
             if not self.samples or now - self.samples[-1].at >= SAMPLE_SECONDS:
                 lanes = {lane: self.quality(lane) for lane in self.lanes()}
                 rates = self.pulse.records.rate(now), self.pulse.forecasts.rate(now)
@@ -317,6 +337,16 @@ class Board:
     def ended(self) -> bool:
         """Whether the data is a replay that is complete: all of it is answered, and no more comes."""
         return self.pulse.has_ended() and not (self._service or {}).get("lag_records")
+
+    def _note_reading(self, now: float) -> None:
+        """Note how far the readers are; when they are done, forget the rates and samples of their way."""
+        if self.reading is None:
+            return
+        done = self._read >= 1.0 and self._asked
+        self.reading = None if done or now - self._progress > _STUCK_SECONDS else self._read
+        if self.reading is None:
+            self.pulse.forget_rates()
+            self.samples.clear()
 
     def _track(self, key: str, partition: int) -> Track:
         """The track of ``key`` in a partition, moved to the end of the order; a new one replaces the longest silent.

@@ -20,7 +20,7 @@ class Feed:
 
     It skips older records, at the start and whenever the topics grow faster than it reads.  The board counts the
     records that are skipped after the start.  Of the dead letters from before the start it reads a few of each
-    partition: all that the board lists may lie in one.
+    partition: all that the board lists may lie in one.  It reports the share that it has read of what it found first.
     """
 
     def __init__(
@@ -41,18 +41,19 @@ class Feed:
             dead_letters: board.take_dead_letters,
         }
         self._positions: Positions = {}
+        self._found: Mapping[Partition, tuple[int, int]] | None = None
 
     def read_some(self) -> bool:
         """Read up to a chunk of every partition; True if records remain. Raises ``TransportError``."""
         described = self._reader.describe(tuple(self._take))
-        more = False
+        more, seen = False, {}
         for topic, spec in described.items():
             partitions = [Partition(topic, index) for index in range(spec.partitions)]
             ranges = {}
             for partition, (first, end) in self._reader.bounds(partitions).items():
                 start = self._start(partition, first, end, max(self._backlog // spec.partitions, 1))
                 stop = min(end, start + _CHUNK)
-                ranges[partition] = start, stop
+                ranges[partition], seen[partition] = (start, stop), (start, end)
                 self._positions[partition] = start
                 more |= stop < end
             for batches in self._reader.read_ranges(ranges):
@@ -60,9 +61,16 @@ class Feed:
                     self._take[topic](batch)
                     self._positions[batch.partition] = batch.next_offset
             self._positions |= {partition: stop for partition, (_, stop) in ranges.items()}
+        self._found = seen if self._found is None else self._found
+        self._board.report_reading(self._share(self._found))
         missing = [topic for topic in self._take if topic not in described]
         self._board.report_trouble(f"there is no topic {', '.join(missing)}" if missing else None)
         return more
+
+    def _share(self, found: Mapping[Partition, tuple[int, int]]) -> float:
+        """Which share of these ranges is read."""
+        left = sum(max(end - self._positions[partition], 0) for partition, (_, end) in found.items())
+        return 1.0 - left / max(sum(end - start for start, end in found.values()), 1)
 
     def _start(self, partition: Partition, first: int, end: int, most: int) -> int:
         """The next offset to read: the last position, unless it is too far back or the topic has been recreated."""

@@ -85,6 +85,11 @@ class Pulse:
             self.watermark = _newest(self.watermark, cutoffs)
         self._note_answers()
 
+    def forget_rates(self) -> None:
+        """Count what came so far in no rate: it was in the topics before."""
+        self.records.lately.clear()
+        self.forecasts.lately.clear()
+
     def silence(self) -> float:
         """Seconds since the last record came; since the beginning while there was none."""
         return self._clock() - (self.records.heard or self._started)

@@ -154,6 +154,7 @@ class LivePage:
         lanes: Callable[[], Mapping[str, ServedLane]] = dict,
     ) -> None:
         self._stop = threading.Event()
+        board.start_reading()
         self._server = serve_dashboard(board, host, port, access)
         self.url = self._server.url
         self._threads = [

@@ -72,6 +72,7 @@ def stats(board: Board) -> View:
             "zone": board.zone,
             "champion": board.champion,
             "watermark": None if pulse.watermark is None else board.label(pulse.watermark),
+            "reading": board.reading,
             "trouble": board.trouble,
             "problems": board.problems,
             "split": words.split(board),

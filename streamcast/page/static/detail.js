@@ -1,7 +1,7 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { exact, incomparable, instant, lateness, make, percent, plural, ratio, short, wallClock, zone } from "./format.js";
+import { exact, incomparable, instant, lateness, make, percent, plural, ratio, short, unread, wallClock, zone } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
@@ -58,11 +58,11 @@ export class Detail {
       this.partition = series?.partition;
     }
     if (series === null) {
-      this.part("outcome").textContent = "No series has this key yet.";
+      this.part("outcome").textContent = stats.reading === null ? "No series has this key yet." : `The topics are ${unread}.`;
       return;
     }
     this.stats = stats;
-    const version = [series.version, series.behind, series.in_closed_hours, stats.ended].join();
+    const version = [series.version, series.behind, series.in_closed_hours, stats.ended, stats.reading === null].join();
     if (!fresh && version === this.version) return;
     this.version = version;
     this.series = series;
@@ -142,7 +142,7 @@ export class Detail {
       ["error", relative === null ? incomparable({ compared, outcomes }) : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
       ...(this.stats.nominal === 0 ? [] : [["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"]]),
       ["over", `${this.stats.series_scope}, ${this.stats.steps}`, false, "series_relative"],
-      ["forecast", lateness(this.series, this.stats), this.series.behind > 1 && !this.stats.ended, "behind"],
+      ["forecast", lateness(this.series, this.stats), this.series.behind > 1 && !this.stats.ended && this.stats.reading === null, "behind"],
     ];
     this.part("facts").replaceChildren(
       ...facts.map(([name, value, bad, field]) => make("div", { "data-window": field }, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
@@ -163,7 +163,7 @@ export class Detail {
   renderOutcome(forecast) {
     const box = this.part("outcome");
     if (!forecast) {
-      box.textContent = "No forecast of this series yet.";
+      box.textContent = this.stats.reading === null ? "No forecast of this series yet." : `The topics are ${unread}.`;
       return;
     }
     const middle = forecast.values[middleOf(forecast.levels)];

@@ -32,6 +32,7 @@ export function wallClock(milliseconds) {
 }
 
 export const unknown = "–";
+export const unread = "not read to the end yet";
 const given = (value) => value !== null && value !== undefined;
 
 export const compact = (value) => (given(value) ? figures.format(value) : unknown);
@@ -67,7 +68,8 @@ export function incomparable({ compared, outcomes }) {
 export const short = (coverage, nominal) => given(coverage) && given(nominal) && coverage < nominal - 0.15;
 
 // How far a series is behind the newest forecast of all, closed hours left out.
-export function lateness({ behind, in_closed_hours: closed }, { freq, ended }) {
+export function lateness({ behind, in_closed_hours: closed }, { freq, ended, reading }) {
+  if (given(reading)) return unread;
   if (behind === null) return "no forecast yet";
   if (!behind) return closed ? "up to date, in closed hours" : "up to date";
   if (behind === 1 && !ended) return "up to date"; // its bar may still come

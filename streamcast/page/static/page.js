@@ -1,7 +1,7 @@
 // The page: a stream of events comes in; the last message and the address bar decide what is shown.
 // Addresses: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, counted, draw, duration, here, incomparable, instant, line, make, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, zone } from "./format.js";
+import { compact, count, counted, draw, duration, here, incomparable, instant, line, make, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, unread, zone } from "./format.js";
 import { Detail } from "./detail.js";
 import { explainEmpty, Wall } from "./wall.js";
 
@@ -109,22 +109,24 @@ function show(message) {
   arrived = Date.now();
   if (message.stats.now?.at !== stats?.now?.at) scored = arrived - message.stats.scored_ago * 1000;
   const fresh = "trend" in message;
+  const turned = (message.stats.reading === null) !== (stats?.reading === null);
   stats = message.stats;
   if (fresh) ({ sizes, trend } = message);
-  else if (stats.now && stats.now.at !== trend.at(-1)?.at) trend = [...trend, stats.now].slice(-sizes.trend);
+  if (stats.reading !== null) trend = [];
+  else if (!fresh && stats.now && stats.now.at !== trend.at(-1)?.at) trend = [...trend, stats.now].slice(-sizes.trend);
   offerZones();
   showState();
   showStrip();
   showLanes();
   if (message.dead_letters) letters = message.dead_letters;
-  if (message.dead_letters) showDeadLetters();
+  if (message.dead_letters || turned) showDeadLetters();
   wall.update(message.wall, sizes, stats);
   showPager(message.wall);
   neighbours();
   if ("series" in message) detail.update(message.series, fresh, stats, sizes);
   if (message.windows) windows = message.windows;
   if (message.windows) document.querySelectorAll("[data-window]").forEach(explain);
-  if (stats.series === 1 && look.key === null && !look.query && !show.alone) {
+  if (stats.reading === null && stats.series === 1 && look.key === null && !look.query && !show.alone) {
     show.alone = true;
     location.replace(`#/series/${encodeURIComponent(wall.order[0])}`);
   }
@@ -140,7 +142,7 @@ function showState() {
   const words = trouble(silent);
   part("trouble").hidden = !words;
   if (part("trouble").textContent !== words) part("trouble").textContent = words;
-  part("upto").textContent = stats?.watermark ? `${stats.ended ? "the data ends at" : "forecasts up to"} ${instant(stats.watermark)} ${zone}` : "";
+  part("upto").textContent = stats?.watermark && stats.reading === null ? `${stats.ended ? "the data ends at" : "forecasts up to"} ${instant(stats.watermark)} ${zone}` : "";
 }
 
 function disconnected(silent) {
@@ -164,6 +166,7 @@ function describe(silent) {
   if (!stats) return ["waiting", "connecting"];
   if (stats.trouble) return ["lost", "topics cannot be read"];
   if (stats.scored_ago > UNREAD_SECONDS) return ["lost", `topics not read for ${duration(stats.scored_ago + silent)}`];
+  if (stats.reading !== null) return ["waiting", `reading the topics${stats.reading > 0 && stats.reading < 1 ? `, ${Math.floor(100 * stats.reading)} % so far` : ""}`];
   const quiet = stats.silence + silent;
   if (stats.unanswered && stats.unanswered + silent > QUIET_SECONDS) return ["lost", `no forecasts for ${duration(stats.unanswered + silent)}`];
   if (stats.problems.length) return ["quiet", "not ready"];
@@ -179,18 +182,18 @@ function describe(silent) {
 const inside = (coverage) => percent(stats.nominal === 0 ? null : coverage);
 
 function showStrip() {
-  const now = stats.now ?? {};
+  const now = (stats.reading === null && stats.now) || {};
   const better = now.relative === null || now.relative === undefined ? incomparable(now) : now.relative <= 1
     ? `${percent(1 - now.relative)} better than naive` : `${percent(now.relative - 1)} worse than naive`;
-  const served = now.service ? null : "no answer from /metrics";
+  const served = stats.reading !== null ? "not known yet" : now.service ? null : "no answer from /metrics";
   const few = (now.outcomes ?? 0) < ALARMING; // chance then has too large a part in them
-  const of = `${stats.headline}\n${stats.steps}`;
+  const of = stats.reading !== null ? "" : `${stats.headline}\n${stats.steps}`;
   const figures = [
     ["Error", ratio(now.relative), "× naive", better, "relative", !few && now.relative > 1, of],
     ["Inside the interval", inside(now.coverage), "", stats.nominal ? `nominal ${percent(stats.nominal)}` : stats.nominal === 0 ? "one quantile has none" : "not known yet", "coverage", !few && short(now.coverage, stats.nominal), of],
-    ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms", false, stats.latency_scope],
+    ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms", false, stats.reading === null ? stats.latency_scope : ""],
     ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
-    ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
+    ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : stats.reading !== null ? "not known yet" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
     ["Series", count(stats.series), "", `${counted(stats.records, "record", compact)} read`, "series", false, leftOut()],
   ];
   const strip = part("strip");
@@ -230,6 +233,11 @@ function spark(values) {
 }
 
 function showLanes() {
+  if (stats.reading !== null) {
+    part("lanes").replaceChildren();
+    part("lanes-note").textContent = `The topics are ${unread}.`;
+    return;
+  }
   const rows = stats.lanes.map(({ lane, model, shadow, relative, coverage, outcomes }) => make("tr", { class: shadow ? "shadow" : lane === stats.champion ? "champion" : null },
     make("th", { scope: "row" }, make("span", { class: "swatch", "aria-hidden": "true" }), lane, make("small", {}, ` ${model}${shadow ? ", shadow" : ""}`)),
     make("td", { class: relative > 1 && outcomes >= ALARMING ? "bad" : null, "data-window": "relative" }, ratio(relative)),
@@ -256,8 +264,10 @@ function comparison() {
 }
 
 function showDeadLetters() {
+  const reading = stats.reading !== null;
   part("dead-note").hidden = letters.length > 0;
-  part("dead-tally").textContent = stats.dead_letters ? count(stats.dead_letters) : "";
+  part("dead-note").textContent = reading ? `The topics are ${unread}.` : "None.";
+  part("dead-tally").textContent = stats.dead_letters && !reading ? count(stats.dead_letters) : "";
   const open = new Set(Array.from(document.querySelectorAll("#dead details[open]"), (item) => item.dataset.id));
   part("dead").replaceChildren(...letters.map((letter) => {
     const head = make("summary", {}, make("b", {}, letter.reason || "no reason given"), make("time", { title: instant(letter.time) }, time(letter.time)),

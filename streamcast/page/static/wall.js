@@ -1,6 +1,6 @@
 // The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
-import { count, draw, duration, incomparable, lateness, line, make, percent, ratio } from "./format.js";
+import { count, draw, duration, incomparable, lateness, line, make, percent, ratio, unread } from "./format.js";
 
 const WIDTH = 180;
 const HEIGHT = 54;
@@ -23,9 +23,9 @@ export class Wall {
   // Show the server's message: the tiles that changed and, sometimes, the order.
   update(wall, sizes, stats) {
     this.sizes = sizes;
-    const ended = stats.ended !== this.stats?.ended;
+    const turned = stats.ended !== this.stats?.ended || isRead(stats) !== isRead(this.stats ?? stats);
     this.stats = stats;
-    if (ended) for (const { tile } of this.tiles.values()) this.paint(tile);
+    if (turned) for (const { tile } of this.tiles.values()) this.paint(tile);
     if (wall.order) this.order = wall.order;
     for (const tile of wall.tiles) this.paint(tile);
     if (!this.held()) this.arrange();
@@ -48,7 +48,7 @@ export class Wall {
     if (!tile.outcomes) error.textContent = "not scored yet";
     else if (tile.relative !== null) error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     else error.textContent = tile.compared ? "naive's error is 0" : "no naive yet"; // a tile is narrow
-    late.className = tile.behind > 1 && !this.stats.ended ? "late" : "";
+    late.className = tile.behind > 1 && isLate(tile, this.stats) ? "late" : "";
     late.dataset.window = isLate(tile, this.stats) || tile.in_closed_hours ? "behind" : "series_coverage";
     late.textContent = remark(tile, this.stats);
     item.classList.toggle("silent", isLate(tile, this.stats));
@@ -84,14 +84,18 @@ function sketch(tile, sizes, fan, middle, seen) {
   fan.setAttribute("d", steps ? `${line([...along(high, ahead), ...along(low, ahead).reverse()])}Z` : "");
 }
 
+// Whether all is read that was in the topics when the page started: until then nobody knows what is missing.
+const isRead = ({ reading }) => reading === null;
+
 // Whether forecasts of the series are missing: one bar may still come, and a replay's series may end at different times.
-const isLate = ({ behind }, { ended }) => behind === null || (behind > 1 && !ended);
+const isLate = ({ behind }, stats) => isRead(stats) && (behind === null || (behind > 1 && !stats.ended));
 
 // Whether the series has too few bars for its model: its forecasts do not count yet.
 const isWarming = ({ warm }) => warm === false;
 
 function remark(tile, stats) {
   if (isLate(tile, stats)) return lateness(tile, stats);
+  if (!isRead(stats)) return "";
   if (tile.in_closed_hours) return "closed";
   if (isWarming(tile)) return "warming up";
   return stats.nominal === 0 ? "" : `${percent(tile.coverage)} inside`;
@@ -106,7 +110,7 @@ function describe(tile, stats) {
 // Explain an empty wall: no match, or no record yet.
 export function explainEmpty(box, stats, query) {
   const [title, text] = query
-    ? ["No series found", `None of ${count(stats.series)} series has “${query}” in its key.`]
-    : ["Waiting for the first record", `No record for ${duration(stats.silence)}. Series appear as soon as a producer writes to the input topic.`];
+    ? ["No series found", `None of ${count(stats.series)} series has “${query}” in its key${isRead(stats) ? "" : `: the topics are ${unread}`}.`]
+    : !isRead(stats) ? ["Reading the topics", "Series appear as their records are read."] : ["Waiting for the first record", `No record for ${duration(stats.silence)}. Series appear as soon as a producer writes to the input topic.`];
   box.replaceChildren(make("h2", {}, title), make("p", {}, text));
 }

@@ -433,6 +433,32 @@ def test_rates_are_those_of_the_last_seconds(board: Board, clock: HandClock) -> 
     assert len(views.trend(board)) == 5
 
 
+def test_what_was_read_at_the_start_is_in_no_rate_and_no_trend(board: Board, clock: HandClock) -> None:
+    board.start_reading()
+    fill(board, Feeder(10), 50)
+    clock.now += 3
+    board.report_reading(1.0)
+    board.score()
+    assert views.stats(board)["reading"] == 1.0, "nobody has asked the service yet"
+    board.report_service({})
+    board.score()
+    assert views.stats(board)["reading"] is None
+    (sample,) = views.trend(board)
+    assert (sample["records_rate"], sample["service"]) == (0, True)
+
+
+def test_a_reader_that_does_not_go_on_keeps_no_fact_back_for_long(board: Board, clock: HandClock) -> None:
+    board.start_reading()
+    for share in (0.1, 0.2):
+        board.report_reading(share)
+        clock.now += 29
+        board.score()
+        assert views.stats(board)["reading"] == share
+    clock.now += 2
+    board.score()
+    assert views.stats(board)["reading"] is None
+
+
 def test_ticks_are_read_by_the_rules_of_the_spec(clock: HandClock) -> None:
     spec = SeriesSpec(
         columns=(Column(name="price", aggregate="last"), Column(name="size")), freq=FREQ, mode="ticks", grace=FREQ

@@ -400,6 +400,22 @@ def test_a_live_page_feeds_itself() -> None:
         assert stats["trouble"] == "there is no topic observations, forecasts, dead-letters"
 
 
+def test_a_live_page_is_reading_until_its_readers_have_looked() -> None:
+    asked = threading.Event()
+
+    def numbers() -> Numbers:
+        asked.wait(SECONDS)
+        return {}
+
+    board = Board(SPEC, season=24)
+    reader = MemoryReader(MemoryBroker(), Connection("memory", "page"))
+    feed = Feed(reader, board, observations="observations", forecasts="forecasts", dead_letters="dead-letters")
+    with closing(LivePage(board, feed, numbers)) as page, closing(Events(page._server)) as events:
+        assert events.next()["stats"]["reading"] is not None
+        asked.set()
+        events.until(lambda each: each["stats"]["reading"] is None and each["stats"]["now"]["service"])
+
+
 class Torn(MemoryReader):
     """A reader whose client fails in a way that nobody expected."""
 

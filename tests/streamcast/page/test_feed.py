@@ -60,6 +60,31 @@ def test_the_feed_reads_every_record_once(broker: MemoryBroker, feed: Feed, boar
     assert len(board.tracks) == 4
 
 
+def test_the_page_reads_until_it_has_what_was_there_at_its_start(
+    broker: MemoryBroker, feed: Feed, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the newest that it has is not the newest that there is: "43 days late", and the model of then."""
+    monkeypatch.setattr("streamcast.page.feed._CHUNK", 10)
+    producer, feeder = Producer(broker), Feeder(4)
+    producer.create()
+    for _ in range(20):
+        producer.write(feeder.records())
+        producer.write(feeder.forecasts())
+    board.start_reading()
+    shares = [views.stats(board)["reading"]]
+    board.report_service({})
+    while shares[-1] is not None:
+        assert feed.read_some()
+        producer.write(feeder.records())
+        producer.write(feeder.forecasts())
+        board.score()
+        shares.append(views.stats(board)["reading"])
+    known = shares[:-1]
+    assert known == sorted(set(known))
+    assert len(known) == 10, "ten offsets a time, of 80 forecasts and 20 marks of transactions in a partition"
+    assert feed.read_some(), "what came since is no part of it"
+
+
 def test_a_page_that_is_too_slow_skips_records_and_reports_it(broker: MemoryBroker, board: Board) -> None:
     producer, feeder = Producer(broker), Feeder(10)
     producer.create()

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from playwright.sync_api import Browser, expect
 
-from harness.feeder import FORECASTS, FREQ, RECORDS, START, Feeder, forecast
+from harness.feeder import FORECASTS, FREQ, RECORDS, START, Feeder, fill, forecast
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page.board import ServedLane
 from streamcast.page.guard import Access
@@ -145,6 +145,50 @@ def test_a_shadow_lane_is_beside_the_champion_until_it_is_removed(browser: Brows
         del lanes["shade"]
         expect(shade).to_have_count(0)
         expect(note).not_to_contain_text("shadow")
+
+
+def test_a_page_that_still_reads_states_neither_lateness_nor_lanes_nor_dead_letters(
+    browser: Browser, nothing: Stage
+) -> None:
+    board, unread = nothing.board, "not read to the end yet"
+    board.start_reading()
+    with reading(board), closing(nothing.open(browser)) as page:
+        expect(page.locator("#status")).to_have_text("reading the topics")
+        expect(page.locator("#empty")).to_contain_text("Reading the topics")
+        fill(board, Feeder(1), 3)
+        board.report_reading(0.436)
+        expect(page.locator("#status")).to_have_text("reading the topics, 43 % so far")
+        expect(page.locator(".tile")).to_have_count(1)  # the only one so far does not open by itself
+        for key, cutoff in (("old", 0), ("new", 3 * 1440)):
+            message = forecast(key, START + cutoff * FREQ, {"0.5": [1.0]})
+            board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
+        expect(page.locator(".tile")).to_have_count(3)
+        expect(page.get_by_role("link", name=f"old, error: not known yet, {unread}")).to_be_visible()
+        expect(page.locator(".late, .silent, #lanes tr, #strip .bad")).to_have_count(0)
+        expect(page.locator("#upto")).to_have_text("")
+        expect(page.locator("#lanes-note")).to_have_text(f"The topics are {unread}.")
+        expect(page.locator("#dead-note")).to_have_text(f"The topics are {unread}.")
+        expect(page.locator("#strip")).not_to_contain_text("/metrics")
+        walk(page, "#/series/old")
+        expect(page.locator("#facts")).to_contain_text(unread)
+        expect(page.locator("#facts .bad")).to_have_count(0)
+        board.report_reading(1.0)
+        board.report_service(None)
+        expect(page.locator("#facts .bad")).to_have_text("3 days late")
+        expect(page.locator("#upto")).to_contain_text("forecasts up to 4 Nov 2026")
+        expect(page.locator("#lanes tr")).to_have_count(2)
+        expect(page.locator("#dead-note")).to_have_text("None.")
+        expect(page.locator("#strip")).to_contain_text("no answer from /metrics")
+        walk(page, "#/")
+        expect(page.locator(".tile .late")).to_have_count(2)
+
+
+def test_a_broker_that_is_away_is_named_although_nothing_is_read(browser: Browser, nothing: Stage) -> None:
+    nothing.board.start_reading()
+    nothing.board.report_trouble("the broker at kafka:9092 does not answer")
+    with reading(nothing.board), closing(nothing.open(browser)) as page:
+        expect(page.locator("#status")).to_have_text("topics cannot be read")
+        expect(page.locator("#trouble")).to_contain_text("kafka:9092 does not answer")
 
 
 def test_trouble_with_the_topics_is_shown_in_words(browser: Browser, many: Stage) -> None:
