@@ -1,7 +1,7 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { exact, incomparable, instant, lateness, make, percent, plural, ratio, short, unread, wallClock, zone } from "./format.js";
+import { exact, incomparable, instant, lateness, make, named, percent, plural, ratio, short, unread, wallClock, zone } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
@@ -41,7 +41,7 @@ export class Detail {
     this.lanes = new Map();
     this.lane = null;
     this.cutoff = null;
-    this.part("detail-key").textContent = key ?? "";
+    this.part("detail-key").textContent = named(key ?? "");
     this.part("facts").replaceChildren();
     this.part("lane-choice").replaceChildren();
     this.part("outcome").textContent = "";

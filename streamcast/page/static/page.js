@@ -1,7 +1,7 @@
 // The page: a stream of events comes in; the last message and the address bar decide what is shown.
 // Addresses: #/?query=…&sort=…&page=… for the wall, #/series/<key> for one series.
 
-import { compact, count, counted, draw, duration, here, incomparable, instant, line, make, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, unread, zone } from "./format.js";
+import { compact, count, counted, draw, duration, here, incomparable, instant, line, make, named, percent, plural, ratio, rounded, short, showTimesIn, time, unknown, unread, zone } from "./format.js";
 import { Detail } from "./detail.js";
 import { explainEmpty, Wall } from "./wall.js";
 
@@ -71,7 +71,7 @@ function go() {
   if (document.activeElement !== part("query")) part("query").value = look.query;
   const sort = document.querySelector(`#sort input[value="${CSS.escape(look.sort)}"]`);
   if (sort) sort.checked = true;
-  document.title = look.key === null ? "streamcast" : `${look.key} – streamcast`;
+  document.title = look.key === null ? "streamcast" : `${named(look.key)} – streamcast`;
   if (before.key !== look.key) scrollTo(0, 0);
   connect();
 }

@@ -1,6 +1,6 @@
 // The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
-import { count, draw, duration, incomparable, lateness, line, make, percent, ratio, unread } from "./format.js";
+import { count, draw, duration, incomparable, lateness, line, make, named, percent, ratio, unread } from "./format.js";
 
 const WIDTH = 180;
 const HEIGHT = 54;
@@ -62,7 +62,8 @@ function build(key) {
   const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, fan, middle, seen);
   const error = make("span", { "data-window": "series_relative" });
   const late = make("span");
-  const name = make("span", { class: "key", title: key }, key);
+  const [, text, end] = named(key).match(/^(.*?)(␠*)$/su);
+  const name = make("span", { class: "key", title: named(key) }, make("span", {}, text), end);
   const link = make("a", { href: `#/series/${encodeURIComponent(key)}` }, name, picture, make("span", { class: "under" }, error, late));
   return { item: make("li", { class: "tile", "data-key": key }, link), link, fan, middle, seen, error, late };
 }
@@ -102,9 +103,9 @@ function remark(tile, stats) {
 }
 
 function describe(tile, stats) {
-  if (isWarming(tile)) return `${tile.key}, warming up: its forecasts do not count yet, ${lateness(tile, stats)}`;
+  if (isWarming(tile)) return `${named(tile.key)}, warming up: its forecasts do not count yet, ${lateness(tile, stats)}`;
   const error = tile.relative === null ? `error: ${incomparable(tile)}` : `error ${ratio(tile.relative)} times that of ${stats.naive} (${stats.series_scope}, ${stats.steps})`;
-  return `${tile.key}, ${error}, ${lateness(tile, stats)}`;
+  return `${named(tile.key)}, ${error}, ${lateness(tile, stats)}`;
 }
 
 // Explain an empty wall: no match, or no record yet.

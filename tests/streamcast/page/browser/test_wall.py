@@ -130,6 +130,24 @@ def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -
         expect(page.locator("#facts .bad")).to_have_text("3 days late")
 
 
+def test_keys_that_differ_in_their_outer_blanks_look_different(browser: Browser, nothing: Stage) -> None:
+    station = "Southern Cross Station and its many platforms"
+    for key in (station, f"{station} ", f"  {station}", "a  b"):
+        a_series(nothing.board, key, [1.0, 2.0], error=1.0)
+    with closing(nothing.open(browser, "#/?sort=name")) as page:
+        keys = page.locator(".tile .key")
+        expect(keys).to_have_count(4)
+        assert keys.all_text_contents() == [f"␠␠{station}", station, f"{station}␠", "a  b"]
+        marked = "range = document.createRange(); range.selectNode(key.lastChild)"
+        ends = "range.getBoundingClientRect().right <= key.getBoundingClientRect().right"
+        assert keys.nth(2).evaluate(f"(key) => {{ const {marked}; return {ends}; }}"), "the mark is not cut off"
+        expect(keys.nth(2)).to_have_attribute("title", f"{station}␠")
+        keys.nth(2).click()
+        expect(page.locator("#detail-key")).to_have_text(f"{station}␠")
+        expect(page).to_have_title(f"{station}␠ – streamcast")
+        expect(page.locator("#outcome")).to_have_text("No forecast of this series yet.")
+
+
 def test_a_single_series_opens_by_itself(browser: Browser) -> None:
     stage = Stage(series=1, bars=40)
     with closing(stage.server), closing(stage.open(browser)) as page:
