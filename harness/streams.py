@@ -87,7 +87,7 @@ SPECS: Mapping[str, ModelSpec] = {
         schema_version=2,
     ),
     "small limits": model_spec({"max_gap": 2, "ttl": "10min"}, scales=SCALES[:1], schema_version=1),
-    "ticks": model_spec({"columns": REDUCED, "mode": "ticks", "grace": "90s"}, scales=SCALES),
+    "ticks": model_spec({"columns": REDUCED, "mode": "ticks", "grace": "90s"}, scales=SCALES, schema_version=3),
     "ticks without grace": model_spec({"mode": "ticks", "max_gap": 20, "ttl": "10min"}, LSTM_ATTENTION, season=1),
     "target bars": model_spec(
         {"columns": (Y, LOAD, WIND)},

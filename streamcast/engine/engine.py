@@ -242,6 +242,13 @@ def known_ahead(spec: ModelSpec, observations: Observations) -> Floats:
     return observations.ahead
 
 
+def _residual(spec: ModelSpec) -> int:
+    """Return how many numbers the anomaly keeps of a series."""
+    if spec.counts_runs:
+        return scoring.WITH_RUNS
+    return scoring.RESIDUAL if spec.learns_tails else scoring.NORMAL
+
+
 def layout(spec: ModelSpec, network: Network) -> StateLayout:
     """Return the layout of one series' state: windows, pending forecasts, hidden states, past outputs.
 
@@ -252,7 +259,7 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
         **window_layout(spec).fields,
         # Pending forecasts as they were answered; the layer learns from "online.pending".  Snapshots hold both names.
         "awaiting": Field((sum(scored), quantiles), np.float64, 0, tuple((step, 0) for step in scored)),
-        "residual": Field((scoring.RESIDUAL if spec.learns_tails else scoring.NORMAL,), np.float64, scale=0),
+        "residual": Field((_residual(spec),), np.float64, scale=0),
     }
     if spec.online is not None:
         fields |= layer_fields(spec, spec.online)

@@ -7,12 +7,16 @@ share of bars that are less unusual: .9 is for one bar in ten.  Three numbers ar
 sizes of two slow means of signed errors, which find a level that has shifted (memories 12 and 48 bars; errors in units
 of their mean size, clipped at 8).
 
+From version 4 of a spec on, a fourth is how often the newest value has come in a row.  It finds a sensor that is dead
+or stuck, whose errors vanish because the forecast follows.
+
 Each has a tail of its own, because errors of one series are normal and those of another are spikes.  The tail begins
 at u, the quantile that 2.5 % exceed (Robbins & Monro 1951; at least the mean), and is a power law: P(a > x) =
 .025 · (u / x)^(1 / m), where m is the mean of ln(a / u) in the tail (Hill 1975).  Below u, P(a > x) is .025^(x / u).
 A value counts in m as at most .5 more than m, so that one anomaly does not become the measure.  Memories are 1,000
-bars.  The rarity of a bar is -log10 P, the largest of the three, and the anomaly is (1 - 10^-rarity)^3: the share of
-bars of which none of three independent numbers is so rare (Sidak 1967).
+bars.  The tail of runs learns from a run when it has ended, begins at 2 at least, and its P is of runs, not of bars.
+The rarity of a bar is -log10 P, the largest of all, and the anomaly is (1 - 10^-rarity)^3: the share of bars of which
+none of three independent numbers is so rare (Sidak 1967).  Runs, of which most series have none, are not counted there.
 
 An event is reported once.  It begins when a number is one in a thousand (an anomaly of .997) and lasts 96 bars, two
 memories of the slower mean.  Meanwhile, a bar that is ten times as rare as the event's beginning begins another; all
@@ -49,6 +53,12 @@ TAIL = 4
 RESIDUAL = TAILS + 3 * TAIL
 """Numbers of a residual's state."""
 
+# Further columns where runs are counted: the newest value, how often it has come again in a row, how many runs have
+# ended, and their tail (from RUNS on).
+VALUE, RUN, ENDED, RUNS = RESIDUAL, RESIDUAL + 1, RESIDUAL + 2, RESIDUAL + 3
+WITH_RUNS = RUNS + TAIL
+"""Numbers of such a residual's state."""
+
 NORMAL = 2
 """Numbers of a residual's state under the normal law: mean square, count."""
 RESIDUAL_ALPHA = 0.01
@@ -79,6 +89,8 @@ PRIOR_EXCESS, PRIOR_EXCEEDED = 0.35, 2.0
 MOST_EXCESS = 0.5
 """How much more than m a value counts in m."""
 MOST_RARITY = 12.0
+LEAST_RUN = 2.0
+"""Where the tail of runs begins at least."""
 
 EVENT_BARS = 96.0
 """How long an event lasts."""
@@ -171,10 +183,11 @@ def _anomaly(residual: Floats, y: float, surprise: float, answered: bool) -> flo
     if residual.shape[0] == NORMAL:
         return math.nan if math.isnan(surprise) else _normal_law(residual, surprise)
     residual[SINCE] += 1.0
+    run = _rarity_of_run(residual, y) if residual.shape[0] == WITH_RUNS and not math.isnan(y) else 0.0
     if math.isnan(surprise):
         return math.nan
     rarity = _rarity_of_error(residual, 0.0 if abs(surprise) < ROUNDING * abs(y) else surprise)
-    return _report(residual, rarity) if answered and not math.isnan(rarity) else math.nan
+    return _report(residual, max(rarity, run)) if answered and not math.isnan(rarity) else math.nan
 
 
 @inlined
@@ -191,16 +204,43 @@ def _rarity_of_error(residual: Floats, error: float) -> float:
     return rarity if count > FIRST_ERRORS else math.nan
 
 
+@inlined
+def _mean_excess(tail: Floats) -> float:
+    """Return m, of which few values say little."""
+    counted = tail[EXCEEDED]
+    return (tail[EXCESS] * counted + PRIOR_EXCESS * PRIOR_EXCEEDED) / (counted + PRIOR_EXCEEDED)
+
+
+@inlined
+def _rarity_beyond(excess: float, mean: float) -> float:
+    """Return the rarity of a value of which ln(value / u) is ``excess``, where ``mean`` is m."""
+    return min(TAIL_RARITY + excess / (mean * NATURAL), MOST_RARITY)
+
+
+@loop
+def _rarity_of_run(residual: Floats, y: float) -> float:
+    """Take one value; return how rare it is, in powers of ten, that one comes so often in a row."""
+    tail = residual[RUNS : RUNS + TAIL]
+    if residual[ENDED] == 0.0 or y != residual[VALUE]:
+        residual[ENDED] += 1.0
+        _rarity(tail, residual[ENDED], residual[RUN])
+        tail[START] = max(tail[START], LEAST_RUN)
+        residual[VALUE], residual[RUN] = y, 0.0
+        return 0.0
+    residual[RUN] += 1.0
+    if residual[ENDED] <= FIRST_ERRORS or residual[RUN] <= tail[START]:
+        return 0.0
+    return _rarity_beyond(math.log(residual[RUN] / tail[START]), _mean_excess(tail))
+
+
 @loop
 def _rarity(tail: Floats, count: float, value: float) -> float:
     """Take the ``count``-th value (not negative) into a tail; return how rare it was before, in powers of ten."""
     rate = max(1.0 / count, FORGET)
     start, rarity, exceeded = tail[START], 0.0, value > tail[START]
     if exceeded and start > 0.0:
-        excess = math.log(value / start)
-        counted = tail[EXCEEDED]
-        expected = (tail[EXCESS] * counted + PRIOR_EXCESS * PRIOR_EXCEEDED) / (counted + PRIOR_EXCEEDED)
-        rarity = min(TAIL_RARITY + excess / (expected * NATURAL), MOST_RARITY)
+        excess, expected = math.log(value / start), _mean_excess(tail)
+        rarity = _rarity_beyond(excess, expected)
         if count > FIRST_ERRORS:
             tail[EXCEEDED] += 1.0
             share = max(1.0 / tail[EXCEEDED], FORGET / IN_TAIL)

@@ -362,10 +362,11 @@ class Transform(Frozen):
 class ModelSpec(Frozen):
     """A model without its weights; its hash, with theirs, names the model."""
 
-    schema_version: Literal[1, 2, 3] = Field(
-        default=3,
-        description="before 3: the anomaly takes errors for normal; before 2: digits and the normaliser's least unit"
-        " follow the level of values, not their spread, and a series is answered before its first value",
+    schema_version: Literal[1, 2, 3, 4] = Field(
+        default=4,
+        description="before 4: the anomaly does not count how often a value comes in a row; before 3: it takes errors"
+        " for normal; before 2: digits and the normaliser's least unit follow the level of values, not their spread,"
+        " and a series is answered before its first value",
     )
     series: SeriesSpec
     horizon: int = Field(ge=1, le=2_000, description="bars ahead")
@@ -468,6 +469,11 @@ class ModelSpec(Frozen):
     def learns_tails(self) -> bool:
         """Whether the anomaly learns how errors of a series are distributed; before version 3, they are normal."""
         return self.schema_version > 2
+
+    @property
+    def counts_runs(self) -> bool:
+        """Whether a value that comes unusually often in a row is an anomaly, too; before version 4, it is not."""
+        return self.schema_version > 3
 
     @property
     def naive_season(self) -> int:

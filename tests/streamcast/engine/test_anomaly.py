@@ -62,6 +62,37 @@ def test_a_daily_pattern_that_is_lost_is_reported_within_half_a_day() -> None:
     assert (streamed(values)[912:924] >= REPORTED).any()
 
 
+def test_a_sensor_that_is_dead_or_stuck_is_reported_within_ten_bars_and_by_night_too() -> None:
+    for begin in (900, 912):
+        for value in (0.0, None):
+            values = daily()
+            values[begin : begin + 24] = values[begin - 1] if value is None else value
+            assert (streamed(values)[begin : begin + 10] >= REPORTED).any(), (begin, value)
+
+
+def test_what_stands_still_every_night_is_no_event() -> None:
+    values = daily()
+    values[np.arange(BARS) % DAY < 7] = 0.0
+    before = np.nan_to_num(streamed(values, SPEC.model_copy(update={"schema_version": 3})))
+    np.testing.assert_array_equal(np.nan_to_num(streamed(values))[200:] >= REPORTED, before[200:] >= REPORTED)
+    values[1_000 : 1_000 + 24] = 0.0
+    assert (streamed(values)[1_000:1_024] >= REPORTED).any()
+
+
+def test_runs_of_a_series_that_often_repeats_its_value_are_events_as_rarely_as_promised() -> None:
+    random = np.random.default_rng(2)
+    values = np.repeat(100.0 + random.normal(size=8_000), random.geometric(0.4, 8_000))
+    assert (streamed(values)[2_000:] >= REPORTED).mean() < 0.003
+    values[-20:] = values[-21]
+    assert (streamed(values)[-20:] >= REPORTED).any()
+
+
+def test_without_a_value_that_comes_twice_the_number_is_that_of_version_3() -> None:
+    values = daily()
+    values[[300, 900]] += 40.0
+    np.testing.assert_array_equal(streamed(values), streamed(values, SPEC.model_copy(update={"schema_version": 3})))
+
+
 def test_a_missing_bar_has_no_anomaly_and_ends_nothing() -> None:
     values = daily()
     values[900] += 25.0
@@ -71,10 +102,11 @@ def test_a_missing_bar_has_no_anomaly_and_ends_nothing() -> None:
     assert (found[908:997] <= 0.9).all()
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, 4])
 def test_any_cut_into_polls_gives_the_same_anomalies(version: int) -> None:
     values, spec = daily(), SPEC.model_copy(update={"schema_version": version})
     values[[300, 600, 601, 900]] += [40.0, 20.0, 60.0, -30.0]
+    values[700:720] = values[699]
     whole = streamed(values, spec)
     assert (whole >= REPORTED).sum() >= 2
     np.testing.assert_array_equal(streamed(values, spec, (1, 40, 41, 300, 601, 602, 1_000)), whole)

@@ -56,7 +56,7 @@ def test_a_spec_whose_series_would_fill_the_memory_is_refused_with_the_arithmeti
     y, load, wind = (Column(name=name) for name in ("y", "load", "wind"))
     assert layout(model_spec({"columns": (y, load)}, window=900_000), network("gru")).row_bytes < 1 << 24
     said = (
-        "needs 22,500,472 bytes a series .ring 3 × 900,000 × 8 B = 21,600,000 B, .*"
+        "needs 22,500,528 bytes a series .ring 3 × 900,000 × 8 B = 21,600,000 B, .*"
         " the first 64 series alone would take 1.3 GiB, of at most 1: choose fewer columns, fewer lags"
     )
     with pytest.raises(SpecError, match=said):

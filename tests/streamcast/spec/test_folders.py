@@ -264,7 +264,7 @@ def _changed(**changes: Any) -> bytes:
         _changed(network={"kind": "gru", "hidden": "8"}),
         _changed(network=[]),
         _changed(surprise=1),
-        _changed(schema_version=4),
+        _changed(schema_version=5),
         _changed(horizon=10**9),
         b"",
         b"null",
@@ -285,7 +285,7 @@ def test_a_spec_that_does_not_fit_its_weights_or_is_none_is_refused(root: Path, 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schema_version": 4}, "schema_version is 4: input should be 1, 2 or 3"),
+        ({"schema_version": 5}, "schema_version is 5: input should be 1, 2, 3 or 4"),
         ({"surprise": 1}, "it has surprise, which this version of streamcast does not know"),
         ({"online": {"wonder": True}}, "it has online.wonder, which this version of streamcast does not know"),
         ({"network": {"kind": "later"}}, "model.kind is 'later'"),

@@ -122,7 +122,7 @@ def test_every_column_name_that_a_spec_takes_can_be_decoded(names: list[str]) ->
         ({"scored": (4,)}, "between 1 and the horizon 3"),
         ({"scored": (0,)}, "between 1 and the horizon 3"),
         ({"calendar": ("fortnight",)}, "'hour', 'half-day', 'day', 'week' or 'year'"),
-        ({"schema_version": 4}, "Input should be 1, 2 or 3"),
+        ({"schema_version": 5}, "Input should be 1, 2, 3 or 4"),
         ({"season": (7,), "further": (7,)}, r"season \(7,\) and further \(7,\) name 7 twice: leave one out"),
         ({"season": (24, 168, 24)}, "name 24 twice"),
         ({"season": (4, 9), "targets": TargetBars(back=(1,))}, "needs one number for each season"),
