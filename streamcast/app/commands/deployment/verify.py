@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields
 from functools import cache
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,7 +35,7 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     with compiling_said(), counting("records compared", Console(stderr=True)) as on_records:
         report = check(settings, lambda done: on_records(done, None))
     if as_json:
-        console.print_json(_facts(report))
+        console.print_json(json_text(_facts(report)))
     else:
         models = _models(settings)
         _print_findings(report, console)
@@ -44,12 +45,12 @@ def verify_service(settings: Settings, as_json: bool, console: Console) -> int:
     return 0 if report.proven else 1
 
 
-def _facts(report: Report) -> str:
-    """Return the report as JSON."""
+def _facts(report: Report) -> dict[str, Any]:
+    """Return the report's fields, qualities as facts."""
     found = {field.name: getattr(report, field.name) for field in fields(report)}
     for name in ("quality", "unseen"):
         found[name] = {lane: facts_of(sums) for lane, sums in found[name].items()}
-    return json_text(found)
+    return found
 
 
 def _print_findings(report: Report, console: Console) -> None:
