@@ -53,7 +53,7 @@ function date(milliseconds) {
 }
 
 // A key with its outer blanks as marks: two keys may differ in nothing else.
-export const named = (key) => key.replace(/^\s+|\s+$/g, (blanks) => "␠".repeat([...blanks].length));
+export const named = (key) => key.replace(/^\s+|\s+$/g, (blanks) => "␣".repeat([...blanks].length));
 
 export function duration(seconds) {
   if (seconds < 100) return `${Math.round(seconds)} s`;

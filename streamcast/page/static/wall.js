@@ -62,7 +62,7 @@ function build(key) {
   const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, fan, middle, seen);
   const error = make("span", { "data-window": "series_relative" });
   const late = make("span");
-  const [, text, end] = named(key).match(/^(.*?)(␠*)$/su);
+  const [, text, end] = named(key).match(/^(.*?)(␣*)$/su);
   const name = make("span", { class: "key", title: named(key) }, make("span", {}, text), end);
   const link = make("a", { href: `#/series/${encodeURIComponent(key)}` }, name, picture, make("span", { class: "under" }, error, late));
   return { item: make("li", { class: "tile", "data-key": key }, link), link, fan, middle, seen, error, late };

@@ -137,14 +137,14 @@ def test_keys_that_differ_in_their_outer_blanks_look_different(browser: Browser,
     with closing(nothing.open(browser, "#/?sort=name")) as page:
         keys = page.locator(".tile .key")
         expect(keys).to_have_count(4)
-        assert keys.all_text_contents() == [f"␠␠{station}", station, f"{station}␠", "a  b"]
+        assert keys.all_text_contents() == [f"␣␣{station}", station, f"{station}␣", "a  b"]
         marked = "range = document.createRange(); range.selectNode(key.lastChild)"
         ends = "range.getBoundingClientRect().right <= key.getBoundingClientRect().right"
         assert keys.nth(2).evaluate(f"(key) => {{ const {marked}; return {ends}; }}"), "the mark is not cut off"
-        expect(keys.nth(2)).to_have_attribute("title", f"{station}␠")
+        expect(keys.nth(2)).to_have_attribute("title", f"{station}␣")
         keys.nth(2).click()
-        expect(page.locator("#detail-key")).to_have_text(f"{station}␠")
-        expect(page).to_have_title(f"{station}␠ – streamcast")
+        expect(page.locator("#detail-key")).to_have_text(f"{station}␣")
+        expect(page).to_have_title(f"{station}␣ – streamcast")
         expect(page.locator("#outcome")).to_have_text("No forecast of this series yet.")
 
 
