@@ -53,3 +53,15 @@ def test_a_model_that_is_gone_is_named_by_its_digest(tmp_path: Path, caplog: pyt
     first, second = saved(tmp_path / "elsewhere", "load"), saved(tmp_path / "models", "load")
     gone = f"so far a model of digest {first.digest[:16]}, of which no version is in {tmp_path / 'models'} did"
     assert told(tmp_path, caplog, first, second) == [f"lane champion: load@1 answers from here on; {gone}"]
+
+
+def test_a_folder_that_can_no_longer_be_read_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_root: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    first, second = (saved(tmp_path / "models", "load") for _ in range(2))
+    monkeypatch.setattr("streamcast.spec.folders.list_models", away)
+    (said,) = told(tmp_path, caplog, first, second)
+    assert said.startswith(f"lane champion: load@2 answers from here on; so far a model of digest {first.digest[:16]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,18 +28,18 @@ class Swaps:
         if (lane, former) in self._told:
             return
         self._told.add((lane, former))
-        owners: Collection[str] = ()
-        with suppress(ModelError):
+        owners: Sequence[str] = ()
+        with suppress(ModelError, OSError):  # a folder that cannot be read now must not end the stream
             owners = versions_by_digest(self._folder).get(former, ())
         model = self._models[lane]
         log.warning(
             "lane %s: %s@%s answers from here on; so far %s did%s",
             lane, model.name, model.version, known_as(owners, former, self._folder),
-            f". {changed}" if (changed := other_form(self._folder, list(owners), model.spec)) else "",
+            f". {changed}" if (changed := other_form(self._folder, owners, model.spec)) else "",
         )  # fmt: skip
 
 
-def known_as(owners: Collection[str], digest: str, folder: Path) -> str:
+def known_as(owners: Sequence[str], digest: str, folder: Path) -> str:
     """Return the versions of a digest in words."""
     return " and ".join(owners) or f"a model of digest {shortened(digest)}, of which no version is in {folder}"
 
@@ -50,7 +50,7 @@ def other_form(folder: Path, owners: Sequence[str], spec: ModelSpec) -> str:
         return ""
     try:
         former = load_model(folder, owners[0]).spec
-    except ModelError:
+    except (ModelError, OSError):
         return ""
     changed = []
     if former.horizon != spec.horizon:
