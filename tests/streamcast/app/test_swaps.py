@@ -36,7 +36,7 @@ def told(tmp_path: Path, caplog: pytest.LogCaptureFixture, former: Model, *later
 def test_the_log_says_once_which_model_answers_and_which_did(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first, second = (saved(tmp_path / "models", "load") for _ in range(2))
     assert told(tmp_path, caplog, first, second, second) == [
-        "lane champion: load@2 answers from here on; so far load@1 did"
+        f"lane champion: load@2 answers from here on; so far load@1 (digest {first.digest[:16]}) did"
     ]
 
 
@@ -45,13 +45,14 @@ def test_it_says_so_where_forecasts_have_another_form(tmp_path: Path, caplog: py
     first = saved(folder, "load", horizon=3)
     other = saved(folder, "load", horizon=2, quantiles=(0.05, 0.5, 0.95))
     (said,) = told(tmp_path, caplog, first, other)
+    former = f"load@1 (digest {first.digest[:16]})"
     changed = "2 steps instead of 3 and the quantiles 0.05, 0.5, 0.95 instead of 0.1, 0.5, 0.9"
-    assert said == f"lane champion: load@2 answers from here on; so far load@1 did. Its forecasts have {changed}"
+    assert said == f"lane champion: load@2 answers from here on; so far {former} did. Its forecasts have {changed}"
 
 
 def test_a_model_that_is_gone_is_named_by_its_digest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     first, second = saved(tmp_path / "elsewhere", "load"), saved(tmp_path / "models", "load")
-    gone = f"so far a model of digest {first.digest[:16]}, of which no version is in {tmp_path / 'models'} did"
+    gone = f"so far a model of which no version is in {tmp_path / 'models'} (digest {first.digest[:16]}) did"
     assert told(tmp_path, caplog, first, second) == [f"lane champion: load@1 answers from here on; {gone}"]
 
 
@@ -64,4 +65,4 @@ def test_a_folder_that_can_no_longer_be_read_ends_nothing(
     first, second = (saved(tmp_path / "models", "load") for _ in range(2))
     monkeypatch.setattr("streamcast.spec.folders.list_models", away)
     (said,) = told(tmp_path, caplog, first, second)
-    assert said.startswith(f"lane champion: load@2 answers from here on; so far a model of digest {first.digest[:16]}")
+    assert said.startswith("lane champion: load@2 answers from here on; so far a model of which no version is in ")

@@ -33,15 +33,15 @@ class Swaps:
             owners = versions_by_digest(self._folder).get(former, ())
         model = self._models[lane]
         log.warning(
-            "lane %s: %s@%s answers from here on; so far %s did%s",
-            lane, model.name, model.version, known_as(owners, former, self._folder),
+            "lane %s: %s@%s answers from here on; so far %s (digest %s) did%s",
+            lane, model.name, model.version, known_as(owners, self._folder), shortened(former),
             f". {changed}" if (changed := other_form(self._folder, owners, model.spec)) else "",
         )  # fmt: skip
 
 
-def known_as(owners: Sequence[str], digest: str, folder: Path) -> str:
-    """Return the versions of a digest in words."""
-    return " and ".join(owners) or f"a model of digest {shortened(digest)}, of which no version is in {folder}"
+def known_as(owners: Sequence[str], folder: Path) -> str:
+    """Return the versions that are one model in words."""
+    return " and ".join(owners) or f"a model of which no version is in {folder}"
 
 
 def other_form(folder: Path, owners: Sequence[str], spec: ModelSpec) -> str:

@@ -11,7 +11,7 @@ from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup
 from streamcast.app.commands.deployment.connect import topics_of
-from streamcast.app.commands.deployment.swaps import other_form
+from streamcast.app.commands.deployment.swaps import known_as, other_form
 from streamcast.consumers.transport import NotAllowed, Partition, Positions, Reader, TopicSpec, TransportError
 from streamcast.errors import ModelError, StoreError
 from streamcast.service.identity import Deployment, identity
@@ -131,8 +131,7 @@ def _swap(lane: str, model: Model, former: str, owners: Sequence[str], folder: P
     Where its forecasts have another form, it is a warning.
     """
     one = " are one model, which" if len(owners) > 1 else ""
-    known = " and ".join(owners) or f"a model of which no version is in {folder}"
-    old = f"lane {lane}: {known}{one} answered so far (digest {shortened(former)})"
+    old = f"lane {lane}: {known_as(owners, folder)}{one} answered so far (digest {shortened(former)})"
     new = f"{model.name}@{model.version} (digest {shortened(model.digest)}) goes on where it stopped"
     if former == model.digest:
         say.note(old)
