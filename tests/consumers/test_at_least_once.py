@@ -153,7 +153,6 @@ def test_at_least_once_answers_that_a_broker_never_took_are_given_again_with_not
     source, sink = world.topic(), world.topic()
     world.admin.commit([numbered(source, 0, 10)], {})
     transport = world.connect(at_least_once=True, options=IMPATIENT.get(world.client))
-    monkeypatch.setattr(committing, "COMMIT_SECONDS", 5.0)
     join(transport, source)
     first = positions(take(transport, 10))
     transport.commit([numbered(sink, 0, 10)], first)
@@ -166,8 +165,10 @@ def test_at_least_once_answers_that_a_broker_never_took_are_given_again_with_not
         for _ in range(POLLS):
             transport.poll(0.1, 10)
 
-    with world.unreachable(), pytest.raises(InDoubt):
-        answer_and_wait()
+    with monkeypatch.context() as impatient:
+        impatient.setattr(committing, "COMMIT_SECONDS", 5.0)
+        with world.unreachable(), pytest.raises(InDoubt):
+            answer_and_wait()
     assert settled(transport) == first
     transport.commit([numbered(sink, 10, 10 * MANY)], positions(take(transport, 10)))
     until(lambda: world.reader().committed(list(second)) == second, transport)
@@ -249,13 +250,13 @@ def test_at_least_once_no_answer_passes_one_that_waits_for_a_broker_for_too_long
     transport.commit([numbered(sink, 0, 10)], {})
 
     def pieces() -> Iterator[Outgoing]:
-        for first in range(10, 410, 10):  # each for 3 s, as IMPATIENT has it
+        for first in range(10, 610, 10):  # each for 5 s, as IMPATIENT has it
             yield numbered(sink, first, 10)
             time.sleep(0.1)
 
     with ExitStack() as outage, suppress(InDoubt):
         outage.enter_context(world.unreachable())
-        back = threading.Timer(3.5, outage.close)
+        back = threading.Timer(5.5, outage.close)
         back.start()
         transport.commit(pieces(), after)
     back.join()

@@ -241,12 +241,13 @@ def test_a_commit_while_the_broker_is_away_leaves_nothing_and_is_done_again(
     source, sink = world.topic(), world.topic()
     world.admin.commit([numbered(source, 0, 10)], {})
     transport = world.connect(options=IMPATIENT.get(world.client))
-    monkeypatch.setattr(committing, "COMMIT_SECONDS", 5.0)
     join(transport, source)
     transport.commit([numbered(sink, 0, 10)], {})
     batches = take(transport, 10)
-    with world.unreachable(), pytest.raises(InDoubt):
-        transport.commit([numbered(sink, 10, 10)], positions(batches))
+    with monkeypatch.context() as impatient:
+        impatient.setattr(committing, "COMMIT_SECONDS", 5.0)
+        with world.unreachable(), pytest.raises(InDoubt):
+            transport.commit([numbered(sink, 10, 10)], positions(batches))
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
     numbers = [*range(10), *range(100, 110)]
@@ -364,11 +365,11 @@ def test_a_call_that_does_not_keep_its_deadline_leaves_the_commit_in_doubt(
 
     sink = world.topic()
     transport, source, after = joined_with(world, **{call: never})
-    monkeypatch.setattr(committing, "COMMIT_SECONDS", 2.0)
-    with pytest.raises(InDoubt, match="TimeoutError"):
-        transport.commit([numbered(sink, 0, 10)], after)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(committing, "COMMIT_SECONDS", 2.0)
+        with pytest.raises(InDoubt, match="TimeoutError"):
+            transport.commit([numbered(sink, 0, 10)], after)
     assert not outlasted
-    monkeypatch.undo()
     assert settled(transport) == {Partition(source, 0): 0}
     transport.commit([numbered(sink, 100, 10)], positions(take(transport, 10)))
     assert values(everything(world.reader(), sink, 10)) == [b"%d" % number for number in range(100, 110)]

@@ -47,10 +47,10 @@ STALLING: dict[str, dict[str, object]] = {
 }
 """A member that stops polling, and those that wait for it in a rebalance."""
 IMPATIENT: dict[str, dict[str, object]] = {
-    "kafka-python": {"request_timeout_ms": 2000, "delivery_timeout_ms": 3000},
-    "librdkafka": {"delivery.timeout.ms": 3000, "socket.timeout.ms": 2000},
+    "kafka-python": {"request_timeout_ms": 4000, "delivery_timeout_ms": 5000},
+    "librdkafka": {"delivery.timeout.ms": 5000, "socket.timeout.ms": 4000},
 }
-"""Deadlines of a client that are shorter than the broker's outages."""
+"""Deadlines of a client that are shorter than the broker's outages, and longer than a slow machine's pauses."""
 
 OLDEST = f"message.timestamp.{'before' if is_since(3, 6) else 'difference'}.max.ms"
 """The setting of a topic that refuses old records."""
