@@ -91,6 +91,8 @@ MOST_EXCESS = 0.5
 MOST_RARITY = 12.0
 LEAST_RUN = 2.0
 """Where the tail of runs begins at least."""
+LAST_DIGITS = 1e-12
+"""Values that differ by less than this share are the same in a run: means of equal readings differ by rounding."""
 
 EVENT_BARS = 96.0
 """How long an event lasts."""
@@ -221,7 +223,7 @@ def _rarity_beyond(excess: float, mean: float) -> float:
 def _rarity_of_run(residual: Floats, y: float) -> float:
     """Take one value; return how rare it is, in powers of ten, that one comes so often in a row."""
     tail = residual[RUNS : RUNS + TAIL]
-    if residual[ENDED] == 0.0 or y != residual[VALUE]:
+    if residual[ENDED] == 0.0 or abs(y - residual[VALUE]) > LAST_DIGITS * abs(y):
         residual[ENDED] += 1.0
         _rarity(tail, residual[ENDED], residual[RUN])
         tail[START] = max(tail[START], LEAST_RUN)

@@ -70,6 +70,17 @@ def test_a_sensor_that_is_dead_or_stuck_is_reported_within_ten_bars_and_by_night
             assert (streamed(values)[begin : begin + 10] >= REPORTED).any(), (begin, value)
 
 
+def test_means_of_equal_readings_are_one_value_although_their_last_digits_differ() -> None:
+    random, value = np.random.default_rng(3), 100.1
+    values = value + random.normal(size=BARS)
+    values[900:924] = [np.full(count, value).cumsum()[-1] / count for count in random.integers(2, 60, 24)]
+    assert len(np.unique(values[900:910])) > 3
+    found = streamed(values)
+    assert (found[900:910] >= REPORTED).any()
+    values[900:924] = value
+    np.testing.assert_allclose(found, streamed(values), rtol=1e-6)
+
+
 def test_what_stands_still_every_night_is_no_event() -> None:
     values = daily()
     values[np.arange(BARS) % DAY < 7] = 0.0
