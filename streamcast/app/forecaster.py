@@ -34,8 +34,9 @@ from streamcast.models.spec import SpecError, nearest
 from streamcast.offline.defaults.notes import low_notes
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import backtest
-from streamcast.offline.evaluation.cutoffs import cutoffs_of
+from streamcast.offline.evaluation.cutoffs import cutoffs_of, room
 from streamcast.offline.evaluation.frames import quantile_columns
+from streamcast.offline.history.bars import panel
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import KnownInputs, columns
 from streamcast.offline.history.read import History, read, read_as
@@ -261,9 +262,8 @@ class Forecaster:
         self._warn_of_unknown_ahead(history, steps)
         live = Stream(self._unnamed)
         live.extend(history)
-        if not (keys := live.series()):
-            return self._named(as_written(live.empty(), self._timezone, history.written), names, frame)
-        found = pd.concat([live.forecast(key).head(steps) for key in keys], ignore_index=True)
+        found = live.forecasts()
+        found = found[np.arange(len(found)) % self.model.spec.horizon < steps].reset_index(drop=True)
         found = as_written(found, self._timezone, history.written)
         return self._named(found[["unique_id", "ds", "cutoff", *kept]], names, frame)
 
@@ -303,10 +303,9 @@ class Forecaster:
             if refit and place % int(refit) == 0:
                 with _shown(None, progress=progress) as follow:
                     model = self._refitted(history.between(int(history.ts_N[0]), first), follow)
+            keep = {str(key): part.tolist() for key, part in some.groupby("unique_id").cutoff}
             with compiling_logged():
-                found = backtest(model, history, first, baselines={}, keep=some.cutoff.unique().tolist()).frame()
-            some = some.assign(cutoff=some.cutoff.to_numpy().astype("datetime64[ms]"))
-            parts.append(found.merge(some, on=["unique_id", "cutoff"]))
+                parts.append(backtest(model, history, first, baselines={}, keep=keep).frame())
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
@@ -385,15 +384,22 @@ class Forecaster:
         live = Stream(self._unnamed, self._timezone, zoned=history.written.zoned)
         live.extend(history)
         chosen = _series_named(series, live.series()) if series else live.series()[:MOST_PLOTTED]
-        steps, columns, back = self._steps(h), self._columns(level), shown * spec.series.freq
+        steps, columns = self._steps(h), self._columns(level)
         parts = {}
         for key in chosen:
-            mine = history.series_N == history.keys.index(key)
-            times, values = history.ts_N[mine], history.values_NC[mine, 0]
-            recent = (times > times.max() - back) & ~np.isnan(values)
-            seen = pd.DataFrame({"ds": times[recent].astype("datetime64[ms]"), "y": values[recent]})
-            parts[key] = (in_zone(seen, self._timezone, named=history.written.zoned), live.forecast(key).head(steps))
+            seen = in_zone(self._newest_bars(history, key, shown), self._timezone, named=history.written.zoned)
+            parts[key] = (seen, live.forecast(key).head(steps))
         return forecast_figure(parts, columns, spec.series.target)
+
+    def _newest_bars(self, history: History, key: str, number: int) -> pd.DataFrame:
+        """Return the observed among the last ``number`` bars of a series (ds, y), up to the last that is observed."""
+        series = self.model.spec.series
+        bars = panel(history.of_series(np.array([history.keys.index(key)])), series)
+        (y_T,), first = bars.y_KT, series.grid.bar(bars.start_ms)
+        end = np.flatnonzero(~np.isnan(y_T)).max(initial=-1) + 1
+        places = np.arange(max(end - number, 0), end)
+        places = places[~np.isnan(y_T[places])]
+        return pd.DataFrame({"ds": series.grid.start(first + places).astype("datetime64[ms]"), "y": y_T[places]})
 
     @checked
     def save(self, path: str | Path) -> Path:
@@ -567,8 +573,7 @@ def _warn_of_few(frame: pd.DataFrame, history: History, spec: ModelSpec, n_windo
         _warn(
             f"{len(short):,} of {len(found):,} series {'has' if len(short) == 1 else 'have'} fewer than the"
             f" {counted(n_windows, 'window')} asked for, such as {short.index[0]!r} with {short.iloc[0]}: a window"
-            f" needs {spec.warm_up} bars before its cutoff and"
-            f" {spec.horizon} after it. Ask for fewer windows or a smaller step_size, or give more history",
+            f" needs {room(spec)}. Ask for fewer windows or a smaller step_size, or give more history",
             HistoryWarning,
         )
 

@@ -64,9 +64,4 @@ def _ended(history: History, timezone: str, series: SeriesSpec | None) -> list[s
 
 def _longest_gap_in(history: History, series: SeriesSpec | None) -> int:
     """Return the longest gap of a model's series, or of those of a new model of a history."""
-    return longest_gap(series or samples(history))
-
-
-def longest_gap(series: SeriesSpec) -> int:
-    """Return the most missing bars after which a series goes on; after more it restarts as a new one."""
-    return min(series.max_gap, series.ttl // series.freq - 1)
+    return (series or samples(history)).longest_gap

@@ -146,19 +146,17 @@ class Stream:
             self._take(replace(poll, offsets=poll.offsets + self._offset))
         self._offset += len(history)
 
-    def empty(self) -> pd.DataFrame:
-        """Return a forecast without rows."""
-        nothing = np.empty((0, self._model.spec.horizon, len(self._model.spec.quantiles)))
-        return self._named(forecast_frame(self._model.spec, UNNAMED, [], np.empty(0, np.int64), nothing))
-
     def forecast(self, key: str | int) -> pd.DataFrame:
         """Return the newest forecast of a series, its times as datetimes; raises KeyError when there is none.
 
         Its columns are those of ``Forecaster.predict``, under the names of the frame that the model was trained on.
         """
         name, newest = self._of(key)
-        found = forecast_frame(self._model.spec, UNNAMED, [name], np.array([newest.cutoff]), newest.values_HQ[None])
-        return self._named(found)
+        return self._frame({name: newest})
+
+    def forecasts(self) -> pd.DataFrame:
+        """Return the newest forecast of every series, one below the other, as ``forecast`` does of one."""
+        return self._frame(self._newest)
 
     def anomaly(self, key: str | int) -> float | None:
         """Return how unusual the newest bar of a series is, as a share of bars that are less so; None while unknown.
@@ -176,7 +174,13 @@ class Stream:
             raise KeyError(f"{name!r} has no forecast yet (of {len(self._newest)} series): update it first{hint}")
         return name, self._newest[name]
 
-    def _named(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def _frame(self, newest: Mapping[str, _Newest]) -> pd.DataFrame:
+        spec = self._model.spec
+        values_SHQ = np.empty((len(newest), spec.horizon, len(spec.quantiles)))
+        for place, one in enumerate(newest.values()):
+            values_SHQ[place] = one.values_HQ
+        cutoffs_S = np.array([one.cutoff for one in newest.values()], np.int64)
+        frame = forecast_frame(spec, UNNAMED, list(newest), cutoffs_S, values_SHQ)
         local = in_zone(frame, self._timezone, named=self._zoned)
         return self._names.back(local, self._model.name, self._model.spec.quantiles)
 
@@ -193,14 +197,12 @@ class Stream:
             self._last_ms = last if self._last_ms is None else max(last, self._last_ms)
         given = ~np.isnan(observations.values[:, 0])
         self._observed.update(key for key, known in zip(observations.keys, given.tolist(), strict=True) if known)
-        answered = False
-        for record, *newest in zip(
-            found.record.tolist(), found.cutoffs.tolist(), found.values, found.anomaly.tolist(), strict=True
-        ):
-            if (key := observations.keys[record]) in self._observed:
-                self._newest[key] = _Newest(*newest)
-                answered = True
-        return answered
+        keys = [observations.keys[record] for record in found.record.tolist()]
+        newest = {key: place for place, key in enumerate(keys) if key in self._observed}
+        for key, place in newest.items():
+            values_HQ = found.values[place].copy()  # a view would keep the values of the whole poll
+            self._newest[key] = _Newest(int(found.cutoffs[place]), values_HQ, float(found.anomaly[place]))
+        return bool(newest)
 
 
 def _inputs(

@@ -196,6 +196,11 @@ class SeriesSpec(Frozen):
         return self.model_dump(exclude={"missing", "max_gap", "ttl"})
 
     @property
+    def longest_gap(self) -> int:
+        """The most missing bars after which a series goes on; after more it restarts as a new one."""
+        return min(self.max_gap, self.ttl // self.freq - 1)
+
+    @property
     def open_bars(self) -> int:
         """How many base bars of ticks may be open at once (none in sample mode)."""
         return -(-self.grace // self.freq) + 1 if self.mode == "ticks" else 0

@@ -60,6 +60,8 @@ OnRows = Callable[[int, int], None]
 """Receives how many rows are done, and how many there are."""
 
 Bools = npt.NDArray[np.bool_]
+KeptOf = Callable[[Integers, Integers], Bools]
+"""Says of forecasts, by their series and cutoffs [A], which of them a frame has."""
 
 
 class Refit(NamedTuple):
@@ -283,17 +285,17 @@ def backtest(
     to_ms: int | None = None,
     baselines: Mapping[str, Baseline] | None = None,
     beside: Mapping[str, Baseline] | None = None,
-    keep: Collection[int] | None = (),
+    keep: Collection[int] | Mapping[str, Collection[int]] | None = (),
     refit: Refit | None = None,
     on_progress: OnRows = lambda _done, _rows: None,
 ) -> BacktestReport:
     """Return the errors of a model and of baselines on forecasts whose first step lies in [``from_ms``, ``to_ms``).
 
     ``baselines`` (default ``baselines.standard``) and those ``beside`` them are fitted on the bars before ``from_ms``.
-    The forecasts of the cutoffs in ``keep`` (None for all) are kept for ``BacktestReport.frame``; of the others only
-    sums are.  With ``refit`` the model answers the first part of the test, and each later part is answered by a model
-    that was trained on all rows before it; a sentence of the verdict says how often.  In the frame, a model that is
-    called like another column, such as ``y``, is ``y-forecast``.
+    The forecasts of the cutoffs in ``keep`` (None for all; a mapping has those of each series) are kept for
+    ``BacktestReport.frame``; of the others only sums are.  With ``refit`` the model answers the first part of the test,
+    and each later part is answered by a model that was trained on all rows before it; a sentence of the verdict says
+    how often.  In the frame, a model that is called like another column, such as ``y``, is ``y-forecast``.
     Raises HistoryError when the history's columns are not the model's, or there is nothing to score, and SettingsError
     when one of ``beside`` is called like the model.
     """
@@ -301,20 +303,35 @@ def backtest(
         raise SettingsError(Option.BASELINES, f" adds {model.name}, and the model has this name, too: give it another")
     board = Scoreboard(history, model.spec, from_ms, to_ms)
     column = name_beside(OTHERS, model.name, model.spec.quantiles)
-    wanted = None if keep is None else np.array(sorted(keep), np.int64)
+    kept_of = _kept_of(keep, history.keys)
     end = int(history.ts_N[-1]) + 1 if to_ms is None else to_ms
     starts = [from_ms] if refit is None else list(range(from_ms, end, refit.every_ms))
     kept: list[pd.DataFrame] = []
     outcomes: Mapping[str, int] = {}
     for part in _parts(model, history, [*starts, end], refit):
         frames, outcomes = _stream(
-            part, board, wanted, column, on_progress
+            part, board, kept_of, column, on_progress
         )  # each from the first row: the last has all
         kept += frames
     report = board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None, beside)
     if refit is None:
         return report
     return replace(report, notes=(*report.notes, _trained_again(model.name, len(starts) - 1)))
+
+
+def _kept_of(keep: Collection[int] | Mapping[str, Collection[int]] | None, keys: Sequence[str]) -> KeptOf | None:
+    """Return what says of series and cutoffs [A] which forecasts a frame has; None where it has none."""
+    if keep is None:
+        return lambda series_A, _cutoffs_A: np.ones(len(series_A), np.bool_)
+    if not keep:
+        return None
+    if isinstance(keep, Mapping):
+        own = [frozenset(keep.get(key, ())) for key in keys]
+        return lambda series_A, cutoffs_A: np.array(
+            [cutoff in own[k] for k, cutoff in zip(series_A.tolist(), cutoffs_A.tolist(), strict=True)], np.bool_
+        )
+    wanted = np.array(sorted(keep), np.int64)
+    return lambda _series_A, cutoffs_A: np.isin(cutoffs_A, wanted)
 
 
 class _Part(NamedTuple):
@@ -350,7 +367,7 @@ def _parts(model: Model, history: History, bounds_ms: Sequence[int], refit: Refi
 
 
 def _stream(
-    part: _Part, board: Scoreboard, keep: Integers | None, column: str, on_progress: OnRows
+    part: _Part, board: Scoreboard, kept_of: KeptOf | None, column: str, on_progress: OnRows
 ) -> tuple[list[pd.DataFrame], dict[str, int]]:
     """Stream a part's rows and score its forecasts; return those to keep, and what became of the records by outcome."""
     spec, rows, done = part.model.spec, part.rows, 0
@@ -364,8 +381,8 @@ def _stream(
         found = result.forecasts
         series_A = rows.series_N[poll.offsets[found.record]].astype(np.int64)
         chosen_A = board.add(series_A, found.cutoffs, found.values, found.warm & part.holds(found.cutoffs))
-        if keep is None or len(keep):
-            chosen_A = chosen_A if keep is None else chosen_A & np.isin(found.cutoffs, keep)
+        if kept_of is not None:
+            chosen_A &= kept_of(series_A, found.cutoffs)
             names = [rows.keys[k] for k in series_A[chosen_A]]
             frame = forecast_frame(spec, column, names, found.cutoffs[chosen_A], found.values[chosen_A])
             frame.insert(3, "y", board.actual(series_A[chosen_A], found.cutoffs[chosen_A]).ravel())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,30 @@ def test_a_stream_goes_on_from_a_frame(fitted: Forecaster) -> None:
     for key, ts, y, load in rows(df[df.ds >= "2026-01-05 03:00"]):
         live.update(key, ts, y, load=load)
     assert live.forecast("k2").equals(fitted.stream(df).forecast("k2"))
+
+
+def test_a_stream_has_the_forecasts_of_all_series_in_one_frame(fitted: Forecaster) -> None:
+    live = fitted.stream()
+    assert list(live.forecasts().columns) == list(fitted.predict(frame_of()).columns)
+    assert live.forecasts().empty
+    live = fitted.stream(frame_of())
+    assert live.forecasts().equals(pd.concat([live.forecast("k1"), live.forecast("k2")], ignore_index=True))
+    assert live.forecasts().equals(fitted.predict(frame_of()))
+
+
+def test_a_stream_holds_a_forecast_a_series_however_its_rows_lie() -> None:
+    """Of series one after another in time, the newest forecast of each kept all forecasts of its poll in memory."""
+    minutes = pd.date_range("2026-01-01", periods=20_000, freq="5min")
+    frame = pd.DataFrame({"unique_id": np.arange(20_000) // 1_000, "ds": minutes, "y": np.arange(20_000) % 288})
+    forecaster = Forecaster("zero", horizon=288).fit(frame)
+    forecaster.stream(frame.head(10))
+    tracemalloc.start()
+    live = forecaster.stream(frame)
+    gc.collect()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(live.series()) == 20
+    assert held < 20e6, "a poll of 5,000 rows alone has forecasts of 35 MB"
 
 
 def test_a_bar_that_came_before_is_not_answered_again(fitted: Forecaster) -> None:
@@ -479,7 +505,7 @@ def test_opening_hours_have_all_windows_and_a_short_series_is_warned_of() -> Non
     late = pd.concat([frame, frame.tail(8).assign(unique_id="new")])
     with pytest.warns(HistoryWarning, match=r"1 of 2 series has fewer than the 6 windows .* such as 'new' with 0"):
         forecaster.cross_validation(late, n_windows=6)
-    with pytest.raises(HistoryError, match="which needs 48 bars up to its cutoff and 6 after it: give"):
+    with pytest.raises(HistoryError, match=r"which needs 48 bars up to its cutoff, .*, and 6 after it: give"):
         forecaster.cross_validation(frame.head(3))
     with pytest.raises(HistoryError, match=r"n_windows is 0 .* expected at least 1"):
         forecaster.cross_validation(frame, n_windows=0)
@@ -496,6 +522,24 @@ def test_more_windows_than_there_are_begin_after_the_warm_up(season: int, *, tic
     assert found.groupby("unique_id").cutoff.min().eq(warm).all()
     with pytest.raises(HistoryError, match="no series is long enough for a window"):
         forecaster.cross_validation(frame[frame.ds <= warm])
+
+
+@pytest.mark.parametrize("ticks", [False, True])
+def test_after_a_gap_that_restarts_a_series_windows_begin_after_the_warm_up(*, ticks: bool) -> None:
+    whole = frame_of(500)[["unique_id", "ds", "y"]]
+    forecaster = Forecaster("zero", 3, freq="1h", season=24, ticks=ticks).fit(whole)
+    warm_up, later = forecaster.model.spec.warm_up, whole.ds > whole.ds.unique()[399]
+    frame = whole.assign(ds=whole.ds + pd.to_timedelta(np.where(later, 200, 0), "D"))
+    before, after = frame.ds.unique()[[warm_up - 1, 399 + warm_up]]
+    with pytest.warns(HistoryWarning, match=r"needs 48 bars up to its cutoff, without a gap of more than [\d,]+ bars"):
+        windows = forecaster.cross_validation(frame, n_windows=1_000, step_size=1)
+    cutoffs = windows.cutoff[windows.unique_id == "k1"].unique()
+    assert cutoffs.min() == before
+    assert cutoffs[cutoffs > frame.ds.unique()[399]].min() == after
+    assert windows.y.notna().all(), "no window lies in the gap"
+    short = frame[frame.ds < after]
+    (newest,) = forecaster.cross_validation(short, n_windows=1).cutoff.unique()
+    assert newest <= frame.ds.unique()[399]
 
 
 def test_a_window_that_leaves_too_few_rows_to_train_on_is_named() -> None:

@@ -248,6 +248,22 @@ def test_a_plot_has_what_came_and_what_is_forecast(fitted: Forecaster) -> None:
     assert [note.text for note in figure.layout.annotations] == ["k0", "k1"]
 
 
+def test_a_plot_ends_with_the_last_value_where_later_rows_only_say_what_is_known() -> None:
+    frame = frame_of(1).assign(known=1.0)
+    later = pd.DataFrame({"unique_id": "k0", "ds": frame.ds.max() + pd.to_timedelta(range(1, 7), "h"), "known": 2.0})
+    forecaster = Forecaster("zero", 6, season=24, name="m").fit(frame.drop(columns="known"))
+    _, seen, _ = forecaster.plot(pd.concat([frame, later]), bars=10).data
+    assert list(seen.y) == frame.y.tail(10).tolist()
+
+
+def test_a_plot_of_readings_has_the_bars_that_are_forecast() -> None:
+    days = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2015-01-01", "2020-02-10"), "y": 2.0})
+    forecaster = Forecaster("zero", 3, freq="MS", ticks=True, aggregates={"y": "sum"}, name="m").fit(days)
+    _, seen, _ = forecaster.plot(days, bars=3).data
+    assert list(seen.y) == [60.0, 62.0, 62.0]
+    assert [str(at)[:10] for at in seen.x] == ["2019-11-01", "2019-12-01", "2020-01-01"]
+
+
 OPTIONS = Options(epochs=1, updates=6, rows=2, chunk=8, positions=16, refit=0)
 SMALL = {"kind": "gru", "hidden": 8, "layers": 1}
 

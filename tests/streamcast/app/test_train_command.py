@@ -18,7 +18,7 @@ from harness.histories import history_of
 from streamcast.app.cli import app
 from streamcast.app.commands.deployment.serve import new_telemetry
 from streamcast.app.commands.files.train import training_settings
-from streamcast.app.gaps import longest_gap, missing_bars
+from streamcast.app.gaps import missing_bars
 from streamcast.app.options.flags import typed
 from streamcast.app.options.groups import TrainingOptions
 from streamcast.app.options.values import assignments, repeated, seasons
@@ -503,7 +503,7 @@ def test_a_note_says_where_a_gap_restarts_its_series_as_the_engine_does(bar: str
             engine.promote()
         (note,) = missing_bars(history, "UTC")
         assert restarts == (left_out > gap)
-        assert note.endswith(f"; a gap of more than {longest_gap(series):,} bars restarts its series") == bool(restarts)
+        assert note.endswith(f"; a gap of more than {series.longest_gap:,} bars restarts its series") == bool(restarts)
     (told,) = missing_bars(history, "UTC", series.model_copy(update={"max_gap": 3}))
     assert told.endswith("; a gap of more than 3 bars restarts its series")
 

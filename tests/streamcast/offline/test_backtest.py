@@ -63,6 +63,17 @@ def report(history: History) -> BacktestReport:
     return backtest(model_of(history), history, START + 300 * HOUR, baselines=BASELINES, keep=None)
 
 
+def test_a_frame_has_the_cutoffs_that_each_series_is_to_keep(history: History, report: BacktestReport) -> None:
+    whole = report.frame()
+    early, late = (START + at * HOUR for at in (320, 330))
+    first, second, _ = history.keys
+    keep = {first: [early, late], second: [late]}
+    found = backtest(model_of(history), history, START + 300 * HOUR, baselines={}, keep=keep).frame()
+    at = whole.cutoff.to_numpy().astype("datetime64[ms]").astype(np.int64)
+    wanted = ((whole.unique_id == first) & np.isin(at, keep[first])) | ((whole.unique_id == second) & (at == late))
+    pd.testing.assert_frame_equal(found, whole[wanted].reset_index(drop=True))
+
+
 def test_errors_are_those_of_utilsforecast(history: History, report: BacktestReport) -> None:
     frame = report.frame().dropna().drop(columns="cutoff")
     frame["q10"] = frame["gru-lo-80"]

@@ -251,9 +251,25 @@ def test_bars_of_months_are_counted_by_bar_and_their_coverage_by_year() -> None:
     assert "keep its promise" not in few
 
 
-def reported(frame: pd.DataFrame, network: str, horizon: int, begins: pd.Timestamp) -> tuple[str, BacktestReport]:
+def test_outcomes_of_weekdays_are_one_line_over_weekends() -> None:
+    days = pd.bdate_range("2024-01-01", periods=200)
+    y = np.arange(200) % 5 + np.random.default_rng(0).normal(size=200)
+    frame = pd.DataFrame({"ds": days, "y": y})
+    for missing in (slice(0, 0), slice(190, 191)):
+        rest = frame.drop(frame.index[missing])
+        _, report = reported(rest, "zero", 3, days[150], freq="B")
+        history = read(rest, id_col=None, freq="B")
+        drawn = Facts("m@1", "a.csv", default_spec(history, 3, "zero"), int(history.ts_N[150]), int(history.ts_N[-1]))
+        came = examples(report, drawn).data[-1]
+        assert came.name == "what came"
+        assert np.isnan(came.y).any() == (missing.stop > 0)
+
+
+def reported(
+    frame: pd.DataFrame, network: str, horizon: int, begins: pd.Timestamp, freq: str | None = None
+) -> tuple[str, BacktestReport]:
     """Return the text of the page of a backtest of a frame from a time on, and the report."""
-    history = read(frame, id_col=None)
+    history = read(frame, id_col=None, freq=freq)
     spec = default_spec(history, horizon, network)
     from_ms, last_ms = int(begins.timestamp() * 1_000), int(history.ts_N[-1])
     kept = cutoffs_to_draw(spec, from_ms, last_ms, 1)

@@ -23,6 +23,7 @@ from streamcast.offline.evaluation.html_report.chosen import (
 from streamcast.offline.evaluation.html_report.facts import Facts, named, text
 from streamcast.offline.evaluation.report import BacktestReport
 from streamcast.offline.history.timestamps import in_zone
+from streamcast.spec.calendar_bars import Grid
 
 MODEL_COLOUR, NAIVE_COLOUR, OTHER_COLOUR, OUTCOME_COLOUR = "#1f6feb", "#d97706", "#9aa4b2", "#111827"
 NEAR = 0.05
@@ -75,7 +76,7 @@ def examples(report: BacktestReport, facts: Facts) -> go.Figure:
             x=apart["ds"], y=apart[report.column], mode="lines", visible=first, name="forecast", connectgaps=False,
             line={"width": 2, "color": MODEL_COLOUR},
         )  # fmt: skip
-        seen = in_zone(_broken(mine.drop_duplicates("ds").sort_values("ds"), facts.spec.series.freq), facts.zone)
+        seen = in_zone(_broken(mine.drop_duplicates("ds").sort_values("ds"), facts.spec.series.grid), facts.zone)
         figure.add_scatter(
             x=seen["ds"], y=seen["y"], mode="lines+markers", name="what came", visible=first,
             line={"width": 1.2, "color": OUTCOME_COLOUR}, marker={"size": 3},
@@ -163,9 +164,10 @@ def _around(frame: pd.DataFrame, low: str, high: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _broken(frame: pd.DataFrame, freq_ms: int) -> pd.DataFrame:
-    """Return the outcomes of rows in order of time, with an empty one wherever more than a bar lies between two."""
-    before = frame["ds"][frame["ds"].diff() > pd.Timedelta(1.5 * freq_ms, "ms")] - pd.Timedelta(1, "ms")
+def _broken(frame: pd.DataFrame, grid: Grid) -> pd.DataFrame:
+    """Return the outcomes of rows in order of time, with an empty one wherever a bar between two has none."""
+    bars = grid.bar(frame["ds"].to_numpy().astype("datetime64[ms]").astype(np.int64))
+    before = frame["ds"][np.diff(bars, prepend=bars[:1]) > 1] - pd.Timedelta(1, "ms")
     return pd.concat([frame[["ds", "y"]], pd.DataFrame({"ds": before, "y": np.nan})]).sort_values("ds")
 
 
