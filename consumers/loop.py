@@ -142,6 +142,8 @@ class Loop:
         self._observer.on_poll(sum(map(len, batches)), self._transport.lag())
         if batches:
             self._answer(batches)
+        elif not self._busy:
+            self._handler.on_idle()
         if unavailable is not None:
             raise unavailable
 

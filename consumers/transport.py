@@ -413,6 +413,9 @@ class Handler(Protocol):
     def on_committed(self) -> None:
         """The answers and positions of the last ``on_batch`` are committed: promote its stage."""
 
+    def on_idle(self) -> None:
+        """A poll brought no records, and no partition is being recovered: there is time for what can wait."""
+
     def on_in_doubt(self, stable: Positions) -> None:
         """The last commit was in doubt; ``stable`` has the committed positions: promote or discard by partition."""
 

@@ -1,14 +1,15 @@
 """When snapshots are written: at an interval, one partition at a time, while the stream goes on.
 
-A partition's rows are copied between two batches; hashing, writing and syncing happen in a thread of their own, which
-a process that ends does not wait for: a store that hangs keeps nobody.
+A partition's rows are copied between two batches, or when a poll brought none; hashing, writing and syncing happen in a
+thread of their own, which a process that ends does not wait for: a store that hangs keeps nobody.  A partition without
+records since its last snapshot has nothing to save.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from typing import Protocol
@@ -27,7 +28,7 @@ class Saved(Protocol):
     """Is notified of every snapshot that was written."""
 
     def snapshot(self, partition: Partition) -> None:
-        """The snapshot of a partition was written just now."""
+        """All of a partition's state is in the store, or its time begins: it was taken over just now."""
 
     def store_failed(self, action: str) -> None:
         """The store could not do this: "write"."""
@@ -42,36 +43,61 @@ class Saver:
     ) -> None:  # fmt: skip
         self._store, self._interval_seconds, self._observer, self._clock = store, interval_seconds, observer, clock
         self._background = background or Background("snapshots")
-        self._last: dict[Partition, float] = {}
+        self._since: dict[Partition, float] = {}
+        """When a partition was last saved, found unchanged or seen first."""
+        self._written: dict[Partition, int] = {}
+        """The offset of a partition's newest snapshot of ours."""
         self._writing: Future[None] | None = None
+        self._began = 0.0
         self._present: Partition | None = None
         """The partition of that write, until it is logged as slow."""
 
-    def due(self, partitions: Iterable[Partition]) -> Partition | None:
-        """Return the partition that has waited longest beyond the interval, if the last write has ended."""
+    def due(self, positions: Mapping[Partition, int]) -> Partition | None:
+        """Return the partition that has waited longest beyond the interval, if the last write has ended.
+
+        ``positions`` are the offsets up to which their state has taken the records.
+        """
         now = self._clock()
         if self._writing is not None and not self._writing.done():
             self._mention_slow(now)
             return None
-        waiting = [(self._last.setdefault(partition, now), partition) for partition in partitions]
-        since, partition = min(waiting, default=(now, None))
-        return partition if now - since >= self._interval_seconds else None
+        waiting = list[tuple[float, Partition]]()
+        for partition, position in positions.items():
+            if partition not in self._since:
+                self._begin(partition, now)
+            elif now - self._since[partition] >= self._interval_seconds:
+                if self._written.get(partition) == position:
+                    self._begin(partition, now)
+                else:
+                    waiting.append((self._since[partition], partition))
+        return min(waiting)[1] if waiting else None
 
     def save(self, header: Header, arrays: Arrays) -> None:
         """Write a snapshot, after the one that is being written."""
         partition = Partition(header.topic, header.partition)
-        self._last[partition], self._present = self._clock(), partition
+        self._since[partition] = self._began = self._clock()
+        self._present = partition
         self._writing = self._background.started(partial(self._write, partition, header, arrays))
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """These partitions went to another process, which may write newer snapshots."""
+        for partition in partitions:
+            self._since.pop(partition, None)
+            self._written.pop(partition, None)
+
+    def _begin(self, partition: Partition, now: float) -> None:
+        self._since[partition] = now
+        self._observer.snapshot(partition)
 
     def _mention_slow(self, now: float) -> None:
         """Log a write that takes long, once."""
         partition = self._present
-        if partition is not None and now - self._last[partition] >= SLOW_SECONDS:
+        if partition is not None and now - self._began >= SLOW_SECONDS:
             self._present = None
             self._observer.store_failed("write")
             log.warning(
                 "the snapshot of %s is not written after %.0f s: the store is away or slow, and recovery will take"
-                " longer until one is; check state.store", partition, now - self._last[partition],
+                " longer until one is; check state.store", partition, now - self._began,
             )  # fmt: skip
 
     def finish(self, timeout_seconds: float) -> None:
@@ -93,7 +119,9 @@ class Saver:
                 " check state.store", partition, header.offset, type(error).__name__, error,
             )  # fmt: skip
             return
-        self._observer.snapshot(partition)
+        if partition in self._since:  # else it went to another process meanwhile
+            self._written[partition] = header.offset
+            self._observer.snapshot(partition)
         if size:
             took = time.perf_counter() - began
             log.info("snapshot of %s at offset %d: %d bytes in %.2f s", partition, header.offset, size, took)

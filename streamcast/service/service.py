@@ -119,6 +119,8 @@ class Service:
         """See ``Handler``."""
         for lane in self._lanes:
             lane.engine.discard()
+        if self._saver is not None:
+            self._saver.forget(partitions)
         self._recovery.drop(partitions)
         self._assignment.drop(partitions)
         self._new -= set(partitions)
@@ -187,8 +189,11 @@ class Service:
         for lane in self._lanes:
             lane.engine.promote()
         self._finish()
-        if self._saver is not None and (partition := self._saver.due(self._assignment.spans)) is not None:
-            self._save(partition)
+        self._save_due()
+
+    def on_idle(self) -> None:
+        """See ``Handler``."""
+        self._save_due()
 
     def on_in_doubt(self, stable: Positions) -> None:
         """See ``Handler``."""
@@ -223,6 +228,12 @@ class Service:
         for lane, former in self._assignment.written(after):
             self._telemetry.model_swap(lane)
             self._on_swap(lane, former)
+
+    def _save_due(self) -> None:
+        if self._saver is not None:
+            positions = {partition: span.next for partition, span in self._assignment.spans.items() if span.started}
+            if (partition := self._saver.due(positions)) is not None:
+                self._save(partition)
 
     def _save(self, partition: Partition) -> None:
         span = self._assignment.spans[partition]

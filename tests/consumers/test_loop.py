@@ -78,6 +78,10 @@ class Ledger:
             self._promote(partition)
         self._stage = {}
 
+    def on_idle(self) -> None:
+        assert not self._stage, "idle with work in hand"
+        assert not self._to_recover, "idle while state is rebuilt"
+
     def on_in_doubt(self, stable: Positions) -> None:
         self.calls.append("in doubt")
         for partition, (following, _) in self._stage.items():

@@ -59,6 +59,8 @@ class Echo:
     def on_committed(self) -> None:
         self._next |= self._after
 
+    def on_idle(self) -> None: ...
+
     def on_in_doubt(self, stable: Positions) -> None:
         self._next |= stable
 

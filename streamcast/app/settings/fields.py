@@ -253,7 +253,7 @@ class StateSettings(Section):
     store: str = Field(default="state", min_length=1)
     """Where to write snapshots: a folder or any fsspec URL, such as s3://bucket/prefix (extra `s3`)."""
     interval: Duration = 300_000
-    """Time between two snapshots of a partition."""
+    """Time between two snapshots of a partition; without records since the last, none is written."""
     retention: int = Field(default=3, ge=1, le=1_000)
     """Snapshots to keep per partition."""
     max_series: int | None = Field(default=None, ge=1)

@@ -85,7 +85,10 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         ("topic", "partition"),
     ),
     "watermark_timestamp_seconds": ("Newest event time consumed.", ("topic", "partition")),
-    "snapshot_age_seconds": ("Time since the partition's state was last saved or restored.", ("topic", "partition")),
+    "snapshot_age_seconds": (
+        "Time since the partition's state was last saved, restored, taken over or found unchanged.",
+        ("topic", "partition"),
+    ),
     "series": ("Series that have state.", ()),
     "state_bytes": ("Memory of the state of all series.", ()),
     "state_norm": ("Mean Euclidean norm of the hidden states.", ()),

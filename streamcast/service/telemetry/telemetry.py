@@ -276,7 +276,7 @@ class Telemetry(Collector):
             self._gauges |= {"series": series, "state_bytes": state_bytes, "state_norm": state_norm}
 
     def snapshot(self, partition: Partition) -> None:
-        """The state of ``partition`` was saved or restored just now."""
+        """The state of ``partition`` was saved, restored, taken over or found unchanged just now."""
         with self._lock:
             self._saved[partition] = self._clock()
 

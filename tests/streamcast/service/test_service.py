@@ -619,6 +619,60 @@ def test_what_is_given_back_in_good_order_leaves_a_snapshot_of_the_committed_off
     assert [int(path.name.partition("-")[0]) for path in stand.folder.rglob("*.snapshot")] == [10]
 
 
+def saved(stand: Stand) -> dict[int, set[int]]:
+    """The offsets of the snapshots in the store, by partition."""
+    found: dict[int, set[int]] = {}
+    for path in stand.folder.rglob("*.snapshot"):
+        found.setdefault(int(path.parent.name), set()).add(int(path.name.partition("-")[0]))
+    return found
+
+
+def wait(stand: Stand, seconds: float) -> None:
+    """Poll for so long."""
+    until = stand.seconds + seconds
+    while stand.seconds < until:
+        stand.loop.iterate()
+
+
+def test_after_the_interval_a_quiet_service_has_a_snapshot_of_every_partition_with_records(tmp_path: Path) -> None:
+    """A service that was loaded and then heard nothing had none, and retention then took what its state came from."""
+    stand = Stand(tmp_path, partitions=3)  # the first of which stays empty
+    stand.observe("a", *TEN, partition=1)
+    stand.observe("b", *TEN, partition=2)
+    stand.serve(interval_seconds=5)
+    assert saved(stand) == {}
+    wait(stand, 6)
+    assert saved(stand) == {1: {10}, 2: {10}}
+    for index in (1, 2):
+        stand.broker.delete_records(stand.partitions[index], 10)
+        stand.observe("ab"[index - 1], 1.0, 2.0, partition=index)
+    stand.serve()
+    assert stand.committed(1) == stand.committed(2) == 12
+
+
+def test_bursts_that_are_rarer_than_the_interval_are_saved_one_by_one(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, partitions=4)
+    stand.serve(interval_seconds=5, max_records=100)
+    for burst in (1, 2):
+        for partition in range(4):
+            stand.observe(str(partition), 1.0, partition=partition)
+        wait(stand, 6)
+        assert [max(saved(stand)[partition]) for partition in range(4)] == [burst] * 4
+
+
+def test_a_partition_without_records_since_its_snapshot_is_not_written_again(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve(interval_seconds=5)
+    shown = 'streamcast_snapshot_age_seconds{partition="0",topic="observations"}'
+    assert shown in stand.telemetry.exposition().decode(), "its time begins when it is taken over"
+    wait(stand, 6)
+    assert saved(stand) == {0: {10}}
+    for path in stand.folder.rglob("*.snapshot"):
+        path.unlink()
+    wait(stand, 12)
+    assert saved(stand) == {}
+
+
 def test_two_processes_that_snapshot_the_same_offset_write_the_same_bytes(tmp_path: Path) -> None:
     written = []
     for number, max_records in enumerate((1, 7)):
