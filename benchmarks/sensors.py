@@ -26,9 +26,9 @@ from streamcast.engine.engine import Engine
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
-from streamcast.service.telemetry.reporting import ANOMALOUS
 from streamcast.spec.durations import DAY_MS, HOUR_MS
 from streamcast.spec.folders import new_network
+from streamcast.spec.model_spec import ANOMALOUS
 
 HEALTHY, COUNTED = 60, 20
 """Days before a fault, and those of them whose alarms are counted."""

@@ -37,8 +37,8 @@ from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import read
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
-from streamcast.service.telemetry.reporting import ANOMALOUS
 from streamcast.spec.folders import Model, new_network
+from streamcast.spec.model_spec import ANOMALOUS
 from streamcast.spec.zero import NAME as ZERO
 from streamcast.topics.forecasts import Encoder
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.pulse import Pulse
-from streamcast.page.track import OLDEST_SEASON, Bars, Forecast, Track
+from streamcast.page.track import OLDEST_SEASON, Anomaly, Bars, Forecast, Track
 from streamcast.quality import Quality, Sums
 from streamcast.spec.durations import DAY_MS, WEEK_MS
-from streamcast.spec.model_spec import SeriesSpec
+from streamcast.spec.model_spec import ANOMALOUS, SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
 from streamcast.topics.dead_letters import REPLAYED
 from streamcast.topics.names import MOST_LANES
@@ -40,6 +40,8 @@ DEAD_LETTERS: Final = 50
 MOST_PROBLEMS: Final = 20
 _STUCK_SECONDS: Final = 30.0
 """After so long without progress the page no longer waits for what was in the topics when it started."""
+RECENT_BARS: Final = 48
+"""Bars of a series on the wall; an anomaly in so many of the newest bars of all series is a recent one."""
 MOST_CUTOFFS: Final = 96
 """Forecasts kept of a series and lane."""
 _MOST_BARS: Final = 16_000_000
@@ -68,6 +70,7 @@ class _ForecastMessage(msgspec.Struct, gc=False):
     model: str = ""
     model_version: str = ""
     warm: bool = True
+    anomaly: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class Sample:
     """Rates (per second), accuracy and the service's numbers at one moment (seconds of the board's clock).
 
     ``reported`` says whether the accuracy is the service's own; of the champion's outcomes in it, ``trained_outcomes``
-    are of forecasts that reach into the data that its model was trained on.
+    are of forecasts that reach into the data that its model was trained on.  ``anomalous`` is the number of series with
+    a recent anomaly.
     """
 
     at: float
@@ -97,6 +101,7 @@ class Sample:
     lanes: Mapping[str, Quality]
     reported: bool
     trained_outcomes: int
+    anomalous: int
     service: Numbers | None
 
 
@@ -106,10 +111,11 @@ class Board:
     ``spec`` and ``ahead`` describe the records, ``season`` is the season of seasonal naive in bars, which looks back at
     most ``reach`` bars (0: any number), ``scored`` are the steps ahead that count (all, if there are none),
     ``champion`` names the lane that the wall shows, ``trained`` says how good its training found it, on data up to
-    ``trained_until`` (epoch ms), ``zone`` is the series' time zone.  The page shows ``bars`` bars of a series; the
-    board keeps as many as seasonal naive needs too, at most ``max_series`` series (fewer where seasons are long; a
-    new one replaces the one silent for longest), and about ``max_forecasts`` forecasts in all; ``clock`` returns
-    seconds that only grow.
+    ``trained_until`` (epoch ms), ``zone`` is the series' time zone.  ``anomalous`` is the anomaly from which on a bar
+    of a lane is marked (``ModelSpec.anomalous``; 0.997 for lanes that it does not name).  The page shows ``bars`` bars
+    of a series; the board keeps as many as seasonal naive needs too, at most ``max_series`` series (fewer where seasons
+    are long; a new one replaces the one silent for longest), and about ``max_forecasts`` forecasts in all; ``clock``
+    returns seconds that only grow.
 
     The service keeps a state of a series in each partition that has records of its key, and so does the board.
     ``tracks`` has one for each key, that of the partition with the most records; ``split`` names the partitions of the
@@ -128,6 +134,7 @@ class Board:
         trained: str = "",
         trained_until: int | None = None,
         zone: str = "UTC",
+        anomalous: Mapping[str, float] | None = None,
         max_series: int = 20_000,
         bars: int = 512,
         max_forecasts: int = 200_000,
@@ -136,6 +143,7 @@ class Board:
         self.spec, self.season, self.champion, self.zone = spec, season, champion, zone
         self.scored, self.reach = tuple(scored), reach
         self.trained, self.trained_until = trained, trained_until
+        self._anomalous = anomalous or {}
         self.bars, self.clock, self.started = bars, clock, clock()
         self.lock = threading.RLock()
         self.tracks: dict[str, Track] = {}
@@ -278,7 +286,8 @@ class Board:
                 lanes = {lane: self.quality(lane) for lane in self.lanes()}
                 rates = self.pulse.records.rate(now), self.pulse.forecasts.rate(now)
                 reported, trained = self.is_reported(), self._counted_trained_outcomes()
-                self.samples.append(Sample(now, *rates, lanes, reported, trained, self._service))
+                anomalous = sum(map(self._has_recent_anomaly, self.tracks.values()))
+                self.samples.append(Sample(now, *rates, lanes, reported, trained, anomalous, self._service))
 
     def kept_forecasts(self) -> int:
         """How many forecasts of a series and lane are kept."""
@@ -329,6 +338,26 @@ class Board:
         if not forecasts:
             return False
         return self.behind(track) == 0 and forecasts[-1].cutoff != self.pulse.watermark
+
+    def anomalous(self, lane: str) -> float:
+        """The anomaly from which on a bar of a lane is marked."""
+        return self._anomalous.get(lane, ANOMALOUS)
+
+    def anomalies(self, track: Track, lane: str) -> list[Anomaly]:
+        """The marked bars of a lane among those of the series that the page shows, oldest first."""
+        return [anomaly for anomaly in track.anomalies.get(lane, ()) if self._shows(track, anomaly)]
+
+    def newest_anomaly(self, track: Track) -> Anomaly | None:
+        """The champion's newest marked bar of a series; None without one."""
+        noted = track.anomalies.get(self.champion)
+        return noted[-1] if noted and self._shows(track, noted[-1]) else None
+
+    def _shows(self, track: Track, anomaly: Anomaly) -> bool:
+        return track.newest is not None and anomaly.bar > track.newest - self.bars
+
+    def _has_recent_anomaly(self, track: Track) -> bool:
+        found, watermark = self.newest_anomaly(track), self.pulse.watermark
+        return found is not None and watermark is not None and found.bar > watermark - RECENT_BARS
 
     def unserved(self) -> float:
         """Seconds since the service last reported its numbers."""
@@ -399,11 +428,13 @@ class Board:
             or list(levels) != sorted(set(levels))
             or not 0 < len(message.unique_id) <= LONGEST_KEY
             or len(lanes) > MOST_LANES
+            or not 0.0 <= (message.anomaly or 0.0) <= 1.0
         ):
             raise ValueError(f"not a forecast of bars of {self.spec.bar}: {message.unique_id[:64]!r}")
         self.models[message.lane] = f"{message.model}@{message.model_version}"
         track = self._track(message.unique_id, partition)
-        track.add_forecast(message.lane, Forecast(cutoff, levels, values, message.warm), self.kept_forecasts())
+        forecast = Forecast(cutoff, levels, values, message.warm, message.anomaly)
+        track.add_forecast(message.lane, forecast, self.kept_forecasts(), self.anomalous(message.lane))
         self._unscored[message.unique_id] = None
         return cutoff
 

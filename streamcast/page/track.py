@@ -26,15 +26,28 @@ _NO_BAR = -(2**62)
 _REGULAR = 0.8
 OLDEST_SEASON = 4
 """Seasonal naive repeats the newest value of the same place in this many seasons."""
+MOST_ANOMALIES = 16
+"""Anomalies kept of a series and lane."""
+
+
+class Anomaly(NamedTuple):
+    """A bar that is unusual enough to be marked, and the share of bars that are less so."""
+
+    bar: int
+    share: float
 
 
 class Forecast(NamedTuple):
-    """One forecast: ``values[q, h - 1]`` is the quantile ``levels[q]`` of bar ``cutoff + h``; [Q, H]."""
+    """One forecast: ``values[q, h - 1]`` is the quantile ``levels[q]`` of bar ``cutoff + h``; [Q, H].
+
+    ``anomaly`` is that of the bar ``cutoff``; None where it is not known.
+    """
 
     cutoff: int
     levels: tuple[float, ...]
     values: NDArray[np.float32]
     warm: bool
+    anomaly: float | None = None
 
     @property
     def middle(self) -> int:
@@ -95,8 +108,8 @@ class Track:
     """
 
     __slots__ = (
-        "_bars_T", "_counts_T", "_open_P", "_open_bars", "_reducer", "_values_T", "forecasts", "newest", "partition",
-        "records", "version",
+        "_bars_T", "_counts_T", "_open_P", "_open_bars", "_reducer", "_values_T", "anomalies", "forecasts", "newest",
+        "partition", "records", "version",
     )  # fmt: skip
 
     def __init__(self, bars: int, reducer: Aggregate | None, open_bars: int, partition: int = 0) -> None:
@@ -109,6 +122,7 @@ class Track:
         self._open_P: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self.newest: int | None = None
         self.forecasts: dict[str, deque[Forecast]] = {}
+        self.anomalies: dict[str, list[Anomaly]] = {}
         self.version = 0
 
     def observe(self, bar: int, value: float) -> bool:
@@ -147,8 +161,11 @@ class Track:
                 str(self._reducer), before + value
             )
 
-    def add_forecast(self, lane: str, forecast: Forecast, most: int) -> None:
-        """Keep ``forecast``, and at most ``most`` of its lane. Cutoffs only rise, so an older one is a repeat."""
+    def add_forecast(self, lane: str, forecast: Forecast, most: int, anomalous: float) -> None:
+        """Keep ``forecast``, and at most ``most`` of its lane. Cutoffs only rise, so an older one is a repeat.
+
+        Its anomaly is kept for longer if it is ``anomalous`` or more: while it is one of the newest of its lane.
+        """
         kept = self.forecasts.setdefault(lane, deque())
         if kept and forecast.cutoff < kept[-1].cutoff:
             return
@@ -157,7 +174,15 @@ class Track:
         kept.append(forecast)
         while len(kept) > most:
             kept.popleft()
+        self._note_anomaly(lane, forecast, anomalous)
         self.version += 1
+
+    def _note_anomaly(self, lane: str, forecast: Forecast, anomalous: float) -> None:
+        if forecast.anomaly is not None and forecast.anomaly >= anomalous:
+            noted = self.anomalies.setdefault(lane, [])
+            if not noted or noted[-1].bar < forecast.cutoff:
+                noted.append(Anomaly(forecast.cutoff, forecast.anomaly))
+            del noted[:-MOST_ANOMALIES]
 
     def values(self, bars: Bars) -> Floats:
         """The values of ``bars`` in their shape; NaN where there is none."""

@@ -13,16 +13,15 @@ import msgspec
 import numpy as np
 
 from streamcast.page import words
-from streamcast.page.board import Board, Sample
+from streamcast.page.board import RECENT_BARS, Board, Sample
 from streamcast.page.track import Track
 from streamcast.wording import naive_name
 
 PAGE: Final = 60
 """Tiles on one page of the wall."""
 
-SORTS: Final = ("wrong", "late", "name")
+SORTS: Final = ("wrong", "anomaly", "late", "name")
 
-_TILE_BARS: Final = 48
 _TILE_STEPS: Final = 24
 
 View = dict[str, Any]
@@ -44,7 +43,7 @@ def _plain(value: object) -> object:
 
 def sizes(board: Board) -> View:
     """The limits that the page shares with the server: bars and samples kept, bars and steps on a tile."""
-    return {"bars": board.bars, "trend": board.samples.maxlen, "tile_bars": _TILE_BARS, "tile_steps": _TILE_STEPS}
+    return {"bars": board.bars, "trend": board.samples.maxlen, "tile_bars": RECENT_BARS, "tile_steps": _TILE_STEPS}
 
 
 def stats(board: Board) -> View:
@@ -60,6 +59,7 @@ def stats(board: Board) -> View:
             "dead_letters": board.counts["dead_letters"],
             "unreadable": board.counts["unreadable"],
             "skipped": board.counts["skipped"],
+            "anomalous": newest.anomalous if newest else 0,
             "late": (board.service() or {}).get("late_records") or 0,
             "target": board.spec.target,
             "freq": board.spec.freq,
@@ -110,8 +110,8 @@ def dead_letters(board: Board) -> list[Any]:
 def ranking(board: Board, query: str, sort: str) -> list[str]:
     """The keys that contain ``query``, in the order of ``sort``; raises ValueError for a sort not in ``SORTS``.
 
-    "wrong" puts the largest error relative to seasonal naive first, "late" the series furthest behind the newest
-    forecast; series without a known error come last.
+    "wrong" puts the largest error relative to seasonal naive first, "anomaly" the newest anomaly, "late" the series
+    furthest behind the newest forecast; series without a known error, or without an anomaly, come last.
     """
     if sort not in SORTS:
         raise ValueError(f"sort is {sort!r}: use one of {', '.join(SORTS)}")
@@ -125,6 +125,9 @@ def ranking(board: Board, query: str, sort: str) -> list[str]:
                 if board.champion in lanes
             }
             keys.sort(key=lambda key: _nan_last(known.get(key, math.nan)), reverse=True)
+        elif sort == "anomaly":
+            newest = {key: board.newest_anomaly(board.tracks[key]) for key in keys}
+            keys.sort(key=lambda key: anomaly.bar if (anomaly := newest[key]) else -math.inf, reverse=True)
         elif sort == "late":
             keys.sort(key=lambda key: board.behind(board.tracks[key]), reverse=True)
     return keys
@@ -192,18 +195,20 @@ def _lane(board: Board, track: Track, lane: str, since_bar: int | None, since_cu
     """
     kept = track.forecasts[lane]
     labels = board.label(np.array([forecast.cutoff for forecast in kept])).tolist()
+    shown = ("levels", "values", "warm", "anomaly")
     fresh = [
-        {"cutoff": label, "levels": forecast.levels, "values": forecast.values, "warm": forecast.warm}
+        {"cutoff": label, **{name: getattr(forecast, name) for name in shown}}
         for label, forecast in zip(labels, kept, strict=True)
         if since_cutoff is None or label > since_cutoff
     ]
     errors = track.errors(lane, board.season, board.scored, board.reach)
     naive = [
         (label, track.naive(np.array([cutoff]), values.shape[1], board.season, board.reach)[0])
-        for label, (cutoff, _, values, _) in zip(labels, kept, strict=True)
+        for label, (cutoff, _, values, *_) in zip(labels, kept, strict=True)
         if since_cutoff is None or since_bar is None or label > since_cutoff or label >= since_bar
     ]
     view: View = {"oldest": labels[0], "forecasts": fresh, "naive": naive, "model": board.models[lane]}
+    view["anomalies"] = [(board.label(bar), share) for bar, share in board.anomalies(track, lane)]
     if errors is not None:
         view["errors"] = errors.by_cutoff() | {"cutoff": board.label(errors.cutoffs)}
         found = errors.sums().quality()
@@ -213,7 +218,7 @@ def _lane(board: Board, track: Track, lane: str, since_bar: int | None, since_cu
 
 
 def _tile(board: Board, key: str, track: Track, version: Version) -> View:
-    first, values = track.last(_TILE_BARS)
+    first, values = track.last(RECENT_BARS)
     sums = board.sums.get(key, {}).get(board.champion)
     found = sums and sums.quality()
     forecasts = track.forecasts.get(board.champion)
@@ -227,7 +232,10 @@ def _tile(board: Board, key: str, track: Track, version: Version) -> View:
         "coverage": found and found.coverage,
         "behind": version[1],
         "in_closed_hours": version[2],
+        "marked": [bar - first for bar, _ in board.anomalies(track, board.champion) if bar >= first],
     }
+    if newest_anomaly := board.newest_anomaly(track):
+        view["anomaly"] = {"at": board.label(newest_anomaly.bar), "share": newest_anomaly.share}
     if forecasts:
         newest = forecasts[-1]
         steps = np.ascontiguousarray(newest.values[:, :_TILE_STEPS])

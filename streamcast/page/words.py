@@ -7,6 +7,7 @@ from typing import Final
 
 from streamcast.page.board import DEAD_LETTERS, SAMPLE_SECONDS, TREND_SAMPLES, Board
 from streamcast.page.pulse import RATE_SECONDS
+from streamcast.page.track import MOST_ANOMALIES
 from streamcast.topics.split_keys import split_sentence
 from streamcast.wording import counted, duration_name, naive_name
 
@@ -36,6 +37,7 @@ def windows(board: Board) -> Mapping[str, str]:
         " in which this series never has a value do not count; one bar is not late yet.",
         "warming": "The series has fewer bars in its partition than its model reads: its forecasts are made from less"
         " than the model was trained with, and count in no number until it is warm.",
+        "anomaly": _anomaly(board),
         "outcome": "Only the forecast that is shown, over its steps that were observed so far.",
         "latency_p99_ms": f"From a record's poll to its committed forecast, {_latency_window(board)}. Records that"
         f" waited when the service took their partition over do not count.{line}",
@@ -45,6 +47,18 @@ def windows(board: Board) -> Mapping[str, str]:
         "dead_letters": f"All since the page started, and the newest of each partition from before; the newest"
         f" {DEAD_LETTERS} of all are listed.",
     }
+
+
+def _anomaly(board: Board) -> str:
+    """What an anomaly is, and from which one on a bar is marked: lanes with models of several versions may differ."""
+    least = board.anomalous(board.champion)
+    others = sorted((lane, board.anomalous(lane)) for lane in board.lanes() if board.anomalous(lane) != least)
+    apart = "".join(f", of {lane} those of {other:g} or more" for lane, other in others)
+    return (
+        "How unusual a bar is: the share of its series' bars that are less so, by the error of the forecast made one"
+        f" bar before. Bars of {least:g} or more are marked{apart}, the newest {MOST_ANOMALIES} of those shown. Time"
+        " passes with the newest forecast of all series."
+    )
 
 
 def headline(board: Board) -> str:

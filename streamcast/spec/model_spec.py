@@ -27,6 +27,11 @@ _TTL_MS, _TTL_BARS = 30 * DAY_MS, 30
 USUAL_GAP, MOST_GAP = WEEK_MS // (5 * MINUTE_MS), WEEK_MS // MINUTE_MS
 """Missing bars after which a series restarts, unless a spec says otherwise, and at most."""
 _AHEAD_MS = DAY_MS
+ANOMALOUS, ANOMALOUS_IF_NORMAL = 0.997, 0.9999
+"""A bar with at least this anomaly counts as one: the beginning of an event (``kernels.scoring``).
+
+The second is for models whose anomaly takes errors for normal.
+"""
 
 
 def parse_duration(value: object) -> int:
@@ -474,6 +479,11 @@ class ModelSpec(Frozen):
     def learns_tails(self) -> bool:
         """Whether the anomaly learns how errors of a series are distributed; before version 3, they are normal."""
         return self.schema_version > 2
+
+    @property
+    def anomalous(self) -> float:
+        """The anomaly from which on metrics and page count a bar as one."""
+        return ANOMALOUS if self.learns_tails else ANOMALOUS_IF_NORMAL
 
     @property
     def counts_runs(self) -> bool:

@@ -1,7 +1,7 @@
 // One series in detail: observations, the fan of one forecast, and the errors of the last forecasts.
 // Plotly gets numbers and constant words only; keys and lane names from the topics go into text elements.
 
-import { exact, incomparable, instant, lateness, make, named, percent, plural, ratio, short, unread, wallClock, zone } from "./format.js";
+import { anomaly, exact, incomparable, instant, lateness, make, named, percent, plural, rarity, ratio, short, unread, wallClock, zone } from "./format.js";
 
 const SHOWN = 110;
 const SHOWN_NARROW = 60;
@@ -62,6 +62,7 @@ export class Detail {
       return;
     }
     this.stats = stats;
+    this.recent = sizes.tile_bars * series.freq;
     const version = [series.version, series.behind, series.in_closed_hours, stats.ended, stats.reading === null].join();
     if (!fresh && version === this.version) return;
     this.version = version;
@@ -108,6 +109,7 @@ export class Detail {
     this.renderLanes();
     this.part("naive").textContent = `naive: ${this.stats.naive}`;
     this.part("closed").hidden = !this.series.closed.length;
+    this.part("anomalies").hidden = !this.marked().length;
     this.renderFacts();
     const { place, forecasts } = this.chosen(this.lane);
     const forecast = forecasts[place];
@@ -142,11 +144,29 @@ export class Detail {
       ["error", relative === null ? incomparable({ compared, outcomes }) : `${ratio(relative)}× naive`, relative > 1, "series_relative"],
       ...(this.stats.nominal === 0 ? [] : [["inside the interval", `${percent(coverage)}${this.stats.nominal ? ` (nominal ${percent(this.stats.nominal)})` : ""}`, short(coverage, this.stats.nominal), "series_coverage"]]),
       ["over", `${this.stats.series_scope}, ${this.stats.steps}`, false, "series_relative"],
+      ...this.anomalyFacts(),
       ["forecast", lateness(this.series, this.stats), this.series.behind > 1 && !this.stats.ended && this.stats.reading === null, "behind"],
     ];
     this.part("facts").replaceChildren(
       ...facts.map(([name, value, bad, field]) => make("div", { "data-window": field }, make("dt", {}, name), make("dd", { class: bad ? "bad" : null }, value))),
     );
+  }
+
+  // The anomaly of the newest bar, and the newest that is marked; nothing where neither is known.
+  anomalyFacts() {
+    const { anomalies = [], forecasts = [] } = this.lanes.get(this.lane) ?? {};
+    const [newest, last] = [forecasts.at(-1), anomalies.at(-1)];
+    if (!newest || this.stats.reading !== null) return [];
+    const now = last !== undefined && last[0] === newest.cutoff;
+    return [
+      ...(newest.anomaly === null ? [] : [["anomaly of the newest bar", anomaly(newest.anomaly), now, "anomaly"]]),
+      ...(!last || now ? [] : [["last anomaly", `${anomaly(last[1])} at ${instant(last[0])}`, newest.cutoff - last[0] < this.recent, "anomaly"]]),
+    ];
+  }
+
+  // The marked bars of the lane that have a value here.
+  marked() {
+    return (this.lanes.get(this.lane)?.anomalies ?? []).filter(([at]) => (this.values.get(at) ?? null) !== null);
   }
 
   renderSlider(place, forecasts) {
@@ -193,7 +213,7 @@ export class Detail {
 
   plot(forecast) {
     if (!window.Plotly || !this.values.size) return;
-    const traces = [...(forecast ? this.fan(forecast) : []), ...this.observed(), ...this.errors()];
+    const traces = [...(forecast ? this.fan(forecast) : []), ...this.observed(), ...this.marks(), ...this.errors()];
     const config = { displayModeBar: false, responsive: false, doubleClick: false, scrollZoom: false };
     window.Plotly.react(this.chart, traces, this.layout(forecast, traces), config);
     if (!this.drawn) {
@@ -205,7 +225,9 @@ export class Detail {
       this.chart.on("plotly_click", ({ points }) => this.chooseAt(points.find(({ customdata }) => customdata !== undefined)?.customdata));
       this.drawn = true;
     }
-    this.chart.setAttribute("aria-label", `Observations of this series, and its forecast made at ${forecast ? instant(forecast.cutoff) : "no time yet"}`);
+    const marked = this.marked().length;
+    const marks = marked ? `; ${marked} ${marked === 1 ? "bar is marked as an anomaly" : "bars are marked as anomalies"}` : "";
+    this.chart.setAttribute("aria-label", `Observations of this series, and its forecast made at ${forecast ? instant(forecast.cutoff) : "no time yet"}${marks}`);
   }
 
   // Keep the ranges that a person has chosen; the other axes follow what can be seen.
@@ -225,6 +247,12 @@ export class Detail {
     const y = labels.map((label) => this.values.get(label));
     const alone = y.map((value, i) => value !== null && (y[i - 1] ?? null) === null && (y[i + 1] ?? null) === null);
     return [{ x: labels.map(wallClock), y, customdata: labels, name: "observed", mode: "lines+markers", marker: { color: ink("--ink"), size: alone.map((one) => (one ? 5 : 0)) }, line: { color: ink("--ink"), width: 1.6 }, hovertemplate: "%{y:.4~g}" }];
+  }
+
+  marks() {
+    const marked = this.marked();
+    if (!marked.length) return [];
+    return [{ x: marked.map(([at]) => wallClock(at)), y: marked.map(([at]) => this.values.get(at)), customdata: marked.map(([at]) => at), text: marked.map(([, share]) => `${anomaly(share)}, ${rarity(share)}`), name: "anomaly", mode: "markers", marker: { symbol: "circle-open", size: 13, color: ink("--bad"), line: { width: 2 } }, hovertemplate: "%{text}" }];
   }
 
   fan(forecast) {

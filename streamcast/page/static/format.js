@@ -80,6 +80,21 @@ export function lateness({ behind, in_closed_hours: closed }, { freq, ended, rea
   return ended ? `ended ${span} earlier` : `${span} late`;
 }
 
+// An anomaly with two digits of its distance from 1, such as 0.41 or 0.9991.
+export function anomaly(share) {
+  const apart = 1 - share;
+  return apart > 0 ? String(Number(share.toFixed(Math.max(2, 1 - Math.floor(Math.log10(apart)))))) : "1";
+}
+
+// How rare so unusual a bar is, in words; the tail of a series says little beyond one bar in 10,000.
+export function rarity(share) {
+  const apart = 1 - share;
+  return apart < 1e-4 ? "rarer than one bar in 10,000" : `one bar in ${count(Number((1 / apart).toPrecision(2)))}`;
+}
+
+// How long before the newest forecast of all series a bar was.
+export const ago = (at, { watermark }) => (watermark > at ? `${duration((watermark - at) / 1000)} ago` : "now");
+
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) if (given(value)) element.setAttribute(name, value);

@@ -120,7 +120,7 @@ function show(message) {
   showLanes();
   if (message.dead_letters) letters = message.dead_letters;
   if (message.dead_letters || turned) showDeadLetters();
-  wall.update(message.wall, sizes, stats);
+  wall.update(message.wall, sizes, stats, look.sort);
   showPager(message.wall);
   neighbours();
   if ("series" in message) detail.update(message.series, fresh, stats, sizes);
@@ -194,7 +194,7 @@ function showStrip() {
     ["Latency, p99", rounded(now.latency_p99_ms), "ms", served ?? (now.latency_p50_ms === null ? "no new record yet" : `median ${rounded(now.latency_p50_ms)} ms`), "latency_p99_ms", false, stats.reading === null ? stats.latency_scope : ""],
     ["Lag", compact(now.lag_records), plural(now.lag_records, "record"), served ?? (now.lag_records ? "waiting in the input topic" : stats.ended ? "all answered" : "keeping up"), "lag_records"],
     ["Throughput", compact(now.records_rate), "records/s", stats.ended ? "the data has ended" : stats.reading !== null ? "not known yet" : `${compact(now.forecasts_rate)} forecasts/s`, "records_rate"],
-    ["Series", count(stats.series), "", `${counted(stats.records, "record", compact)} read`, "series", false, leftOut()],
+    ["Series", count(stats.series), "", `${counted(stats.records, "record", compact)} read`, "series", false, [unusual(), leftOut()].filter(Boolean).join("\n")],
   ];
   const strip = part("strip");
   if (!strip.childElementCount) strip.append(...figures.map(([name, , , , field]) => figure(name, field)));
@@ -211,6 +211,11 @@ function showStrip() {
 function figure(name, field) {
   return make("div", { class: "figure", "data-window": field }, make("h3", {}, name), make("p", { class: "value" }), make("p", { class: "aside" }), make("p", { class: "of" }),
     draw("svg", { viewBox: "0 0 74 26", "aria-hidden": "true" }, draw("path")));
+}
+
+// How many series have a recent anomaly; nothing while none has, or the newest bars are not known.
+function unusual() {
+  return stats.reading === null && stats.anomalous ? `${count(stats.anomalous)} with an anomaly in the newest ${sizes.tile_bars} bars` : "";
 }
 
 // Which records are on no chart, a line each.

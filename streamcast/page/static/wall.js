@@ -1,6 +1,6 @@
 // The wall: one small chart per series, all with the same number of bars, each with its own scale.
 
-import { count, draw, duration, incomparable, lateness, line, make, named, percent, ratio, unread } from "./format.js";
+import { ago, anomaly, count, draw, duration, incomparable, lateness, line, make, named, percent, ratio, unread } from "./format.js";
 
 const WIDTH = 180;
 const HEIGHT = 54;
@@ -20,12 +20,14 @@ export class Wall {
     return this.list.childElementCount > 0 && (busy || this.list.contains(document.activeElement));
   }
 
-  // Show the server's message: the tiles that changed and, sometimes, the order.
-  update(wall, sizes, stats) {
+  // Show the server's message: the tiles that changed and, sometimes, the order, which is that of the choice ``sort``.
+  update(wall, sizes, stats, sort) {
     this.sizes = sizes;
+    this.sort = sort;
     const turned = stats.ended !== this.stats?.ended || isRead(stats) !== isRead(this.stats ?? stats);
+    const later = stats.watermark !== this.stats?.watermark;
     this.stats = stats;
-    if (turned) for (const { tile } of this.tiles.values()) this.paint(tile);
+    for (const { tile } of this.tiles.values()) if (turned || (later && tile.anomaly)) this.paint(tile);
     if (wall.order) this.order = wall.order;
     for (const tile of wall.tiles) this.paint(tile);
     if (!this.held()) this.arrange();
@@ -43,32 +45,42 @@ export class Wall {
     let parts = this.tiles.get(tile.key);
     if (!parts) this.tiles.set(tile.key, (parts = build(tile.key)));
     parts.tile = tile;
-    const { item, link, fan, middle, seen, error, late } = parts;
-    sketch(tile, this.sizes, fan, middle, seen);
+    const { item, link, fan, middle, seen, marks, error, late } = parts;
+    sketch(tile, this.sizes, fan, middle, seen, marks);
     if (!tile.outcomes) error.textContent = "not scored yet";
     else if (tile.relative !== null) error.replaceChildren(make("b", { class: tile.relative > 1 ? "bad" : null }, `${ratio(tile.relative)}×`), make("span", { class: "roomy" }, " naive"));
     else error.textContent = tile.compared ? "naive's error is 0" : "no naive yet"; // a tile is narrow
-    late.className = tile.behind > 1 && isLate(tile, this.stats) ? "late" : "";
-    late.dataset.window = isLate(tile, this.stats) || tile.in_closed_hours ? "behind" : "series_coverage";
-    late.textContent = remark(tile, this.stats);
+    const unusual = this.tellsAnomaly(tile);
+    late.className = unusual ? "unusual" : tile.behind > 1 && isLate(tile, this.stats) ? "late" : "";
+    late.dataset.window = unusual ? "anomaly" : isLate(tile, this.stats) || tile.in_closed_hours ? "behind" : "series_coverage";
+    late.textContent = unusual ? `anomaly ${ago(tile.anomaly.at, this.stats)}` : remark(tile, this.stats);
+    item.classList.toggle("anomalous", unusual);
     item.classList.toggle("silent", isLate(tile, this.stats));
     item.classList.toggle("warming", isWarming(tile));
-    link.setAttribute("aria-label", describe(tile, this.stats));
+    const told = unusual ? `, anomaly ${anomaly(tile.anomaly.share)} ${ago(tile.anomaly.at, this.stats)}` : "";
+    link.setAttribute("aria-label", describe(tile, this.stats) + told);
+  }
+
+  // Whether the tile says when its newest anomaly was: a recent one, unless its forecasts are late, and any in that order.
+  tellsAnomaly(tile) {
+    if (!tile.anomaly || !isRead(this.stats)) return false;
+    if (this.sort === "anomaly") return true;
+    return !isLate(tile, this.stats) && this.stats.watermark - tile.anomaly.at < this.sizes.tile_bars * this.stats.freq;
   }
 }
 
 function build(key) {
-  const [fan, middle, seen] = ["fan", "middle", "seen"].map((name) => draw("path", { class: name }));
-  const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, fan, middle, seen);
+  const [fan, middle, seen, marks] = ["fan", "middle", "seen", "marks"].map((name) => draw("path", { class: name }));
+  const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, fan, middle, seen, marks);
   const error = make("span", { "data-window": "series_relative" });
   const late = make("span");
   const [, text, end] = named(key).match(/^(.*?)(␣*)$/su);
   const name = make("span", { class: "key", title: named(key) }, make("span", {}, text), end);
   const link = make("a", { href: `#/series/${encodeURIComponent(key)}` }, name, picture, make("span", { class: "under" }, error, late));
-  return { item: make("li", { class: "tile", "data-key": key }, link), link, fan, middle, seen, error, late };
+  return { item: make("li", { class: "tile", "data-key": key }, link), link, fan, middle, seen, marks, error, late };
 }
 
-function sketch(tile, sizes, fan, middle, seen) {
+function sketch(tile, sizes, fan, middle, seen, marks) {
   const { low = [], high = [] } = tile;
   const numbers = [...tile.values, ...low, ...high].filter((value) => value !== null);
   const least = Math.min(...numbers);
@@ -81,6 +93,8 @@ function sketch(tile, sizes, fan, middle, seen) {
   const along = (values, start) => values.map((value, i) => [x(start + i), y(value)]);
   const ahead = first + (tile.start ?? 0);
   seen.setAttribute("d", line(along(tile.values, first)));
+  const marked = tile.marked.flatMap((i) => along(tile.values.slice(i, i + 1), first + i));
+  marks.setAttribute("d", marked.map((point) => line([point])).join(""));
   middle.setAttribute("d", steps ? line(along(tile.middle, ahead)) : "");
   fan.setAttribute("d", steps ? `${line([...along(high, ahead), ...along(low, ahead).reverse()])}Z` : "");
 }

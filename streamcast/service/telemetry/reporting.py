@@ -18,11 +18,6 @@ from streamcast.topics.observations import Observations
 
 NORM_SECONDS = 1.0
 """How often the norm of the hidden states is computed."""
-ANOMALOUS, ANOMALOUS_IF_NORMAL = 0.997, 0.9999
-"""An answer with at least this anomaly counts as one in telemetry: the beginning of an event (``kernels.scoring``).
-
-The second is for models whose anomaly takes errors for normal.
-"""
 
 
 class Reporter:
@@ -105,8 +100,7 @@ class Reporter:
         new = unseen(lane.model.spec.series.grid.bar(scores.cutoffs), lane.model.last_trained_bar)
         telemetry.trained_outcomes(lane.name, int((warm & ~new).sum()))
         telemetry.drift(lane.name, self._drifts[lane.name].observe(error[nearest]))
-        least = ANOMALOUS if lane.model.spec.learns_tails else ANOMALOUS_IF_NORMAL
-        telemetry.anomalies(lane.name, int((result.forecasts.anomaly >= least).sum()))
+        telemetry.anomalies(lane.name, int((result.forecasts.anomaly >= lane.model.spec.anomalous).sum()))
         telemetry.not_finite(lane.name, int((result.outcomes == NOT_FINITE).sum()))
         if not lane.shadow:
             telemetry.forecasts(lane.name, len(result.forecasts))

@@ -20,6 +20,7 @@ from streamcast.page.board import Board, ServedLane, printable
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.durations import DAY_MS
 from streamcast.spec.model_spec import Column, SeriesSpec
+from streamcast.spec.zero import zero_spec
 from streamcast.topics.names import MOST_LANES
 from streamcast.wording import naive_name
 
@@ -70,11 +71,72 @@ def test_a_series_without_a_forecast_comes_before_all_that_are_behind(board: Boa
     assert orjson.loads(views.encode({"tiles": views.tiles(board, ["orphan"], {})}))["tiles"][0]["behind"] is None
 
 
+def answered(board: Board, key: str, anomalies: dict[int, float | None], *, until: int, **fields: object) -> None:
+    """Give the board the bars of a series up to ``until``, and their forecasts; ``anomalies`` has the unusual ones."""
+    board.take_records(batch(RECORDS, *(record(key, bar, float(bar)) for bar in range(until))))
+    for bar in range(until):
+        message = forecast(key, START + bar * FREQ, {"0.5": [1.0]}, anomaly=anomalies.get(bar, 0.2), **fields)
+        board.take_forecasts(batch(FORECASTS, message))
+
+
+def test_bars_that_begin_an_event_are_marked_and_the_newest_of_a_series_is_told(board: Board, clock: HandClock) -> None:
+    answered(board, "usual", {9: 0.9969}, until=60)
+    answered(board, "once", {9: 0.997}, until=60)
+    answered(board, "twice", {20: 0.99912, 55: 0.9999987}, until=60)
+    answered(board, "old", {3: None, 4: 1.0}, until=20)
+    clock.now += 10
+    board.score()
+    tiles = {tile["key"]: tile for tile in views.tiles(board, list(board.tracks), {})}
+    assert {key: tile["marked"] for key, tile in tiles.items()} == {
+        "usual": [], "once": [], "twice": [20 - 12, 55 - 12], "old": [4],
+    }  # fmt: skip
+    assert "anomaly" not in tiles["usual"]
+    assert tiles["once"]["anomaly"] == {"at": START + 9 * FREQ, "share": 0.997}, "beyond the bars of its tile"
+    assert tiles["twice"]["anomaly"] == {"at": START + 55 * FREQ, "share": 0.9999987}
+    assert views.ranking(board, "", "anomaly") == ["twice", "once", "old", "usual"]
+    assert views.stats(board)["anomalous"] == 1, "of the newest 48 bars of all series"
+    view = views.series(board, "twice", START + 59 * FREQ, {"champion": START + 59 * FREQ})
+    assert view is not None
+    assert view["lanes"]["champion"]["anomalies"] == [(START + 20 * FREQ, 0.99912), (START + 55 * FREQ, 0.9999987)]
+    assert view["lanes"]["champion"]["forecasts"] == []
+    assert orjson.loads(views.encode(view))["lanes"]["champion"]["anomalies"][1] == [START + 55 * FREQ, 0.9999987]
+
+
+def test_an_anomaly_is_told_while_its_bar_is_shown(clock: HandClock) -> None:
+    board = Board(SPEC, season=24, bars=50, clock=clock)
+    for until, told in ((59, True), (60, False)):
+        answered(board, "a", {9: 0.998}, until=until)
+        (tile,) = views.tiles(board, ["a"], {})
+        view = views.series(board, "a")
+        assert view is not None
+        assert ("anomaly" in tile, len(view["lanes"]["champion"]["anomalies"])) == (told, int(told))
+
+
+def test_a_lane_has_the_threshold_of_its_model_and_a_record_without_an_anomaly_is_usual(clock: HandClock) -> None:
+    older = zero_spec(SPEC, 4, (24,)).model_copy(update={"schema_version": 2})
+    board = Board(SPEC, season=24, anomalous={"champion": older.anomalous}, clock=clock)
+    answered(board, "a", {5: 0.9998, 6: 0.99991}, until=9)
+    answered(board, "a", {5: 0.9998, 6: 0.99991}, until=9, lane="challenger")
+    view = views.series(board, "a")
+    assert view is not None
+    marked = {lane: [(at - START) // FREQ for at, _ in shown["anomalies"]] for lane, shown in view["lanes"].items()}
+    assert marked == {"champion": [6], "challenger": [5, 6]}
+    assert "Bars of 0.9999 or more are marked, of challenger those of 0.997 or more" in words.windows(board)["anomaly"]
+    without = orjson.loads(forecast("b", START, {"0.5": [1.0]}))
+    del without["anomaly"]
+    board.take_forecasts(batch(FORECASTS, orjson.dumps(without)))
+    view = views.series(board, "b")
+    assert view is not None
+    assert view["lanes"]["champion"]["anomalies"] == []
+    assert view["lanes"]["champion"]["forecasts"][0]["anomaly"] is None
+    assert board.counts["unreadable"] == 0
+
+
 def test_search_finds_any_part_of_a_key_in_any_case(board: Board) -> None:
     fill(board, Feeder(12), 1)
     assert views.ranking(board, "PUMP", "name") == ["line-a/pump-00003", "line-a/pump-00009"]
     assert views.ranking(board, "nothing like it", "name") == []
-    with pytest.raises(ValueError, match="wrong, late, name"):
+    with pytest.raises(ValueError, match="wrong, anomaly, late, name"):
         views.ranking(board, "", "random")
 
 
@@ -235,6 +297,9 @@ NOT_FORECASTS = {
     "a level that is no number": forecast("k", START, {"high": [1.0]}),
     "a cutoff beyond all numbers": forecast("k", START, {"0.5": [1.0]}).replace(str(START).encode(), b"1" + b"0" * 400),
     "too many numbers": forecast("k", START, {"0.5": [1.0] * 20_001}),
+    "an anomaly that is no share": forecast("k", START, {"0.5": [1.0]}, anomaly=1.5),
+    "an anomaly below all shares": forecast("k", START, {"0.5": [1.0]}, anomaly=-0.1),
+    "an anomaly in words": forecast("k", START, {"0.5": [1.0]}, anomaly="high"),
     "an empty horizon": forecast("k", START, {"0.5": []}),
     "an endless key": forecast("k" * 600, START, {"0.5": [1.0]}),
     "deep nesting": b'{"quantiles":' + b"[" * 100_000,

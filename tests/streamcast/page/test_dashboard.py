@@ -148,7 +148,7 @@ def test_an_invalid_query_is_rejected_with_the_valid_choices(still: PageServer, 
     for path in ("/api/series", "/events"):
         response, body = ask(still, f"{path}?{query}")
         assert response.status == 400
-        assert "sort must be one of wrong, late, name" in json.loads(body)["error"]
+        assert "sort must be one of wrong, anomaly, late, name" in json.loads(body)["error"]
 
 
 def test_one_series_is_shown_in_detail(still: PageServer) -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcast.page.track import Forecast, Track
+from streamcast.page.track import MOST_ANOMALIES, Forecast, Track
 from streamcast.quality import Sums
-from streamcast.spec.model_spec import Aggregate
+from streamcast.spec.model_spec import ANOMALOUS, Aggregate
 
 REDUCERS: dict[Aggregate, object] = {
     "mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max, "count": len,
@@ -62,7 +62,7 @@ def test_errors_equal_those_of_a_plain_loop(data: st.DataObject) -> None:
         cutoff: np.sort(random.normal(size=(3, horizon)).astype(np.float32), axis=0) for cutoff in range(20, 40, 3)
     }
     for cutoff, values in forecasts.items():
-        track.add_forecast("champion", Forecast(cutoff, (0.1, 0.5, 0.9), values, warm=True), 50)
+        track.add_forecast("champion", Forecast(cutoff, (0.1, 0.5, 0.9), values, warm=True), 50, ANOMALOUS)
     errors = track.errors("champion", season)
     assert errors is not None
     for row, (cutoff, values) in enumerate(forecasts.items()):
@@ -106,7 +106,7 @@ def test_irregular_values_do_not_close_hours() -> None:
 def test_an_open_bar_does_not_count_as_an_outcome() -> None:
     track = Track(16, "mean", 1)
     track.observe(1, 5.0)
-    track.add_forecast("champion", Forecast(0, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5)
+    track.add_forecast("champion", Forecast(0, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5, ANOMALOUS)
     before = track.errors("champion", 1)
     track.observe(2, 5.0)
     after = track.errors("champion", 1)
@@ -119,7 +119,7 @@ def test_an_open_bar_does_not_count_as_an_outcome() -> None:
 def test_a_forecast_seen_twice_is_kept_once() -> None:
     track = Track(16, None, 0)
     for cutoff in (1, 2, 1, 2, 3):
-        track.add_forecast("champion", Forecast(cutoff, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5)
+        track.add_forecast("champion", Forecast(cutoff, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5, ANOMALOUS)
     assert [kept.cutoff for kept in track.forecasts["champion"]] == [1, 2, 3]
 
 
@@ -140,7 +140,7 @@ def test_only_scored_steps_of_warm_forecasts_count() -> None:
     track = a_track([0.0, 0.0, 0.0, 3.0, 5.0])
     for cutoff, warm in ((0, False), (1, True), (2, True)):
         forecast = Forecast(cutoff, (0.5,), np.ones((1, 2), np.float32), warm=warm)
-        track.add_forecast("champion", forecast, 9)
+        track.add_forecast("champion", forecast, 9, ANOMALOUS)
     found = {steps: track.errors("champion", 1, steps) for steps in ((), (1,), (2,))}
     sums = {steps: errors.sums() for steps, errors in found.items() if errors is not None}
     assert {steps: (each.outcomes, each.compared_error, each.naive) for steps, each in sums.items()} == {
@@ -153,3 +153,22 @@ def test_only_scored_steps_of_warm_forecasts_count() -> None:
     assert shown["cutoff"] == [0, 1, 2]
     assert math.isnan(shown["error"][0])
     assert shown["error"][1:] == [1.5, 3.0]
+
+
+def test_a_track_keeps_its_newest_anomalies_for_longer_than_the_forecasts() -> None:
+    track = Track(40, None, 0)
+
+    def add(cutoff: int, anomaly: float | None) -> None:
+        forecast = Forecast(cutoff, (0.5,), np.zeros((1, 1), np.float32), warm=True, anomaly=anomaly)
+        track.add_forecast("champion", forecast, 2, ANOMALOUS)
+
+    for bar, anomaly in enumerate([None, 0.996, 0.997, 1.0, 0.9]):
+        add(bar, anomaly)
+    assert track.anomalies["champion"] == [(2, 0.997), (3, 1.0)]
+    assert [forecast.cutoff for forecast in track.forecasts["champion"]] == [3, 4]
+    for repeated in (3, 5, 5):
+        add(repeated, 0.998)
+    assert track.anomalies["champion"] == [(2, 0.997), (3, 1.0), (5, 0.998)]
+    for bar in range(6, 84):
+        add(bar, 1.0)
+    assert [anomaly.bar for anomaly in track.anomalies["champion"]] == list(range(84 - MOST_ANOMALIES, 84))

@@ -30,7 +30,7 @@ def dashboard(settings: Settings) -> int:
     board = Board(
         spec.series, spec.naive_season, ahead=ahead, scored=spec.scored_steps, reach=spec.ring, champion=champion,
         trained=f"Training: {measured(models[champion])}.", trained_until=models[champion].trained_until,
-        zone=spec.zone,
+        zone=spec.zone, anomalous={lane: model.spec.anomalous for lane, model in models.items()},
     )  # fmt: skip
     reader = new_reader(settings, replace(connection(settings), guarantee="at_least_once"))
     feed = Feed(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 
 import orjson
 import pytest
@@ -103,9 +104,13 @@ def a_series(
     error: float,
     cutoffs: Iterable[int] = (),
     warm: bool = True,
+    anomalies: Mapping[int, float | None] = MappingProxyType({}),
     levels: tuple[float, ...] = (0.1, 0.5, 0.9),
 ) -> None:
-    """Give the board the bars of one series, and forecasts of 12 steps that are wrong by ``error``."""
+    """Give the board the bars of one series, and forecasts of 12 steps that are wrong by ``error``.
+
+    ``anomalies`` are those of some cutoffs; the others are usual.
+    """
     bars = [(bar, value) for bar, value in enumerate(values) if value is not None]
     rows = [orjson.dumps({"key": key, "ts": START + bar * FREQ, "values": [value]}) for bar, value in bars]
     count = len(rows)
@@ -113,7 +118,7 @@ def a_series(
     for cutoff in cutoffs:
         steps = [values[(cutoff + step) % len(values)] or 0.0 for step in range(1, 13)]
         quantiles = {str(q): [step + error + 5 * (q - 0.5) for step in steps] for q in levels}
-        message = forecast(key, START + cutoff * FREQ, quantiles, warm=warm)
+        message = forecast(key, START + cutoff * FREQ, quantiles, warm=warm, anomaly=anomalies.get(cutoff, 0.03))
         board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
     board.score(10**6)
 

@@ -9,7 +9,8 @@ import orjson
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from harness.feeder import SPEC
+from harness.feeder import FORECASTS, FREQ, SPEC, START, forecast
+from streamcast.consumers.transport import Batch
 from streamcast.page.board import Board
 from streamcast.page.server import serve_dashboard
 from streamcast.spec.model_spec import Column
@@ -95,6 +96,48 @@ def test_a_lone_observation_is_seen(browser: Browser, nothing: Stage) -> None:
         until(page, "document.getElementById('chart').data?.some(({name}) => name === 'observed')")
         sizes = "document.getElementById('chart').data.find(({name}) => name === 'observed').marker.size"
         assert page.evaluate(sizes).count(5) == 1
+
+
+def test_an_anomaly_is_marked_on_the_chart_and_explained(browser: Browser, nothing: Stage) -> None:
+    waves = [float(bar % 24) for bar in range(80)]
+    waves[70] = 99.0
+    a_series(nothing.board, "pump", waves, error=1.0, cutoffs=range(50, 80), anomalies={60: 0.997, 70: 0.99912})
+    a_series(nothing.board, "calm", waves, error=1.0, cutoffs=range(50, 80), anomalies=dict.fromkeys(range(80)))
+    sample(nothing.board)
+    marks = "document.getElementById('chart').data?.find(({name}) => name === 'anomaly')"
+    with closing(nothing.open(browser, "#/series/pump")) as page:
+        until(page, f"{marks} !== undefined")
+        assert page.evaluate(f"{marks}.y") == [60.0 % 24, 99.0]
+        assert page.evaluate(f"{marks}.x")[1] == "2026-11-01T13:10:00.000"
+        assert page.evaluate(f"{marks}.text") == ["0.997, one bar in 330", "0.99912, one bar in 1,100"]
+        expect(page.locator("#facts")).to_contain_text("anomaly of the newest bar0.03")
+        expect(page.locator("#facts .bad").last).to_have_text("0.99912 at 1 Nov 2026, 13:10:00")
+        expect(page.locator("#anomalies")).to_have_text("anomaly")
+        page.locator("#anomalies").hover()
+        words = re.compile("share of its series' bars that are less so.* Bars of 0.997 or more are marked")
+        expect(page.locator("#anomalies")).to_have_attribute("title", words)
+        expect(page.locator("#chart")).to_have_attribute("aria-label", re.compile("2 bars are marked as anomalies"))
+        walk(page, "#/series/calm")
+        expect(page.locator("#chart")).to_have_attribute("aria-label", re.compile("13:19:00$"))
+        expect(page.locator("#anomalies")).to_be_hidden()
+        expect(page.locator("#facts")).not_to_contain_text("anomaly")
+        assert page.evaluate(f"{marks} === undefined")
+
+
+def test_marks_are_those_of_the_lane_that_is_shown(browser: Browser, nothing: Stage) -> None:
+    waves = [float(bar % 24) for bar in range(80)]
+    a_series(nothing.board, "pump", waves, error=1.0, cutoffs=range(50, 80))
+    rival = forecast("pump", START + 79 * FREQ, {"0.5": [1.0]}, lane="challenger", anomaly=0.9999987)
+    nothing.board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [rival], 1))
+    nothing.board.score()
+    with closing(nothing.open(browser, "#/series/pump")) as page:
+        expect(page.locator("#chart .scatterlayer").first).to_be_attached()
+        expect(page.locator("#anomalies")).to_be_hidden()
+        page.get_by_role("radio", name=re.compile("challenger")).check()
+        expect(page.locator("#anomalies")).to_be_visible()
+        expect(page.locator("#facts .bad")).to_have_text("0.9999987")
+        text = "document.getElementById('chart').data.find(({name}) => name === 'anomaly').text"
+        assert page.evaluate(text) == ["0.9999987, rarer than one bar in 10,000"]
 
 
 def test_times_are_shown_in_the_chosen_zone_which_is_named_and_remembered(browser: Browser, many: Stage) -> None:

@@ -8,6 +8,8 @@ from contextlib import closing
 import pytest
 from playwright.sync_api import Browser, expect
 
+from harness.feeder import FORECASTS, FREQ, START, forecast
+from streamcast.consumers.transport import Batch
 from tests.streamcast.page.browser.stage import Stage
 
 pytestmark = pytest.mark.browser
@@ -44,9 +46,13 @@ CONTRASTS = """() => {
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_is_wider_than_a_phone_and_text_can_be_read(browser: Browser, many: Stage, *, dark: bool) -> None:
     many.board.take_dead_letters(many.feeder.dead_letters([(b"x" * 300, "json", "y" * 300)]))
-    for path in ("", "#/series/line-a%2Fpump-00003"):
+    unusual = forecast("line-a/pump-00003", START + 59 * FREQ, {"0.1": [1.0], "0.5": [2.0]}, anomaly=0.99912)
+    many.board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [unusual], 1))
+    many.board.score()
+    for path in ("#/?sort=anomaly", "#/series/line-a%2Fpump-00003"):
         with closing(many.open(browser, path, phone=True, dark=dark)) as page:
             expect(page.locator("#dead li")).to_have_count(1)
+            expect(page.locator(".unusual:visible, #anomalies:visible").first).to_contain_text("anomaly")
             page.locator("#dead summary").click()
             assert page.evaluate("document.documentElement.scrollWidth") == 390
             assert page.evaluate(CONTRASTS) == []

@@ -130,6 +130,52 @@ def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -
         expect(page.locator("#facts .bad")).to_have_text("3 days late")
 
 
+def test_the_wall_says_when_a_series_had_its_newest_anomaly(browser: Browser, nothing: Stage) -> None:
+    board, waves = nothing.board, [float(bar % 24) for bar in range(120)]
+    for key, anomalies in (("now", {119: 0.998}), ("ago", {100: 0.99912}), ("old", {30: 0.998}), ("calm", {})):
+        a_series(board, key, waves, error=1.0, cutoffs=range(120), anomalies=anomalies)
+    sample(board)
+    with closing(nothing.open(browser, "#/?sort=name")) as page:
+        expect(page.locator(".tile")).to_have_count(4)
+        assert texts(page, ".tile .unusual") == ["anomaly 19 min ago", "anomaly now"]
+        ago = page.locator(".tile", has_text="ago")
+        whole = "(text) => text.getBoundingClientRect().right <= text.parentElement.getBoundingClientRect().right"
+        assert ago.locator(".unusual").evaluate(whole), "nothing is cut off"
+        expect(ago.locator("a")).to_have_attribute("aria-label", re.compile(", anomaly 0.99912 19 min ago$"))
+        expect(ago.locator(".marks")).to_have_attribute("d", re.compile(r"^M[\d. ]+h0$"))
+        expect(page.locator(".tile", has_text="calm").locator(".marks")).to_have_attribute("d", "")
+        expect(page.locator("#strip .of").last).to_have_text("2 with an anomaly in the newest 48 bars")
+        page.get_by_role("radio", name="Newest anomaly").check()
+        expect(page.locator(".tile .key").first).to_have_text("now")
+        assert texts(page, ".tile .key") == ["now", "ago", "old", "calm"]
+        assert texts(page, ".tile .unusual") == ["anomaly now", "anomaly 19 min ago", "anomaly 89 min ago"]
+        a_series(board, "calm", [*waves, 1.0], error=1.0, cutoffs=(120,))
+        expect(page.locator(".tile .unusual").first).to_have_text("anomaly 60 s ago")
+
+
+def test_without_an_anomaly_the_wall_says_nothing_of_them(page: Page) -> None:
+    expect(page.locator(".tile .unusual")).to_have_count(0)
+    expect(page.locator("#strip")).not_to_contain_text("anomaly")
+
+
+def test_no_anomaly_is_the_newest_before_the_topics_are_read(browser: Browser, nothing: Stage) -> None:
+    board, waves = nothing.board, [float(bar % 24) for bar in range(80)]
+    board.start_reading()
+    a_series(board, "pump", waves, error=1.0, cutoffs=range(50, 80), anomalies={79: 0.998})
+    a_series(board, "calm", waves, error=1.0, cutoffs=range(50, 80))
+    board.report_reading(0.5)
+    sample(board)
+    with closing(nothing.open(browser, "#/?sort=anomaly")) as page:
+        expect(page.locator("#status")).to_contain_text("reading the topics")
+        expect(page.locator(".tile .marks").first).to_have_attribute("d", re.compile("h0$"))
+        expect(page.locator(".unusual")).to_have_count(0)
+        expect(page.locator("#strip")).not_to_contain_text("anomaly")
+        board.report_reading(1.0)
+        board.report_service({})
+        sample(board)
+        expect(page.locator(".unusual")).to_have_text("anomaly now")
+
+
 def test_keys_that_differ_in_their_outer_blanks_look_different(browser: Browser, nothing: Stage) -> None:
     station = "Southern Cross Station and its many platforms"
     for key in (station, f"{station} ", f"  {station}", "a  b"):
