@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from streamcast.app.arguments import checked
-from streamcast.app.frames import UNNAMED, Names, as_pandas
+from streamcast.app.frames import ANOMALY, UNNAMED, Names, as_pandas
 from streamcast.app.gaps import missing_bars
 from streamcast.app.moments import moment
 from streamcast.app.notes import spec_notes
@@ -33,6 +33,7 @@ from streamcast.errors import HistoryError, HistoryWarning, ModelError, Training
 from streamcast.models.spec import SpecError, nearest
 from streamcast.offline.defaults.notes import low_notes
 from streamcast.offline.defaults.spec import default_spec
+from streamcast.offline.evaluation.anomalies import anomalies
 from streamcast.offline.evaluation.backtest import backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of, room
 from streamcast.offline.evaluation.frames import quantile_columns
@@ -309,6 +310,24 @@ class Forecaster:
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
+
+    @checked
+    def anomalies(
+        self, df: Any, *, id_col: str | None = None, time_col: str | None = None, target_col: str | None = None
+    ) -> pd.DataFrame:
+        """Return how unusual each bar of a frame was: its value, and the column ``anomaly``.
+
+        It is the field ``anomaly`` of the service's answers, as a share of bars that are less unusual: 0.997 or more is
+        the beginning of an event.  It is NaN for bars without a value or a forecast, and for the first 40 errors of a
+        series.  All rows are streamed in their order.  On bars that the model was trained on, errors are smaller than
+        on new ones.  Names and times come back as in ``predict``.
+        """
+        frame, names = as_pandas(df, self._names.given(id_col, time_col, target_col))
+        names.require_apart(ANOMALY)
+        history = self._history(frame, names)
+        with compiling_logged():
+            found = anomalies(self.model, history)
+        return self._named(as_written(found, self._timezone, history.written), names, frame)
 
     def _warn_of_unknown_ahead(self, history: History, steps: int) -> None:
         """Warn of inputs known ahead that some of the bars to forecast do not have."""

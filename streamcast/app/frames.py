@@ -20,6 +20,10 @@ ID, TIME, TARGET = "unique_id", "ds", "y"
 """Nixtla's names, which are used where nobody gives others."""
 CUTOFF = "cutoff"
 """The column that forecasts have besides those of the data."""
+ANOMALY = "anomaly"
+"""The column that a frame of anomalies has besides those of the data."""
+HOLDS = {CUTOFF: "in which forecasts say when they were made", ANOMALY: "which says how unusual a bar is"}
+"""What these columns hold."""
 UNNAMED = "model"
 """The name of any model in a frame with Nixtla's columns: its own might be that of a column."""
 
@@ -59,14 +63,12 @@ class Names:
         named.require_apart()
         return named
 
-    def require_apart(self) -> None:
-        """Raise HistoryError for a column that is called as one that only forecasts have."""
+    def require_apart(self, own: str = CUTOFF) -> None:
+        """Raise HistoryError for a column that is called as one of ours."""
         options = {Option.ID_COL: self.id_col, Option.TIME_COL: self.time_col, Option.TARGET_COL: self.target_col}
         for option, name in options.items():
-            if name == CUTOFF:
-                raise HistoryError(
-                    option, f" is {CUTOFF!r}, the column in which forecasts say when they were made: rename yours"
-                )
+            if name == own:
+                raise HistoryError(option, f" is {own!r}, the column {HOLDS[own]}: rename yours")
 
     def back(
         self, frame: pd.DataFrame, model: str, quantiles: Sequence[float], given: pd.DataFrame | None = None, *,

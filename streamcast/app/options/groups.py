@@ -280,6 +280,9 @@ class BacktestOptions:
         ),
     ] = None
     frame: Annotated[Path | None, typer.Option(help="Write every forecast to this CSV or Parquet file.")] = None
+    anomalies: Annotated[
+        Path | None, typer.Option(help="Write the anomaly of every bar of the test to this CSV or Parquet file.")
+    ] = None
     refit: Annotated[
         int | None,
         Read(duration),

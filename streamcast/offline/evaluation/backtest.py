@@ -37,7 +37,7 @@ from streamcast.offline.evaluation.baselines import (
     seasonal_scale,
     standard,
 )
-from streamcast.offline.evaluation.frames import OTHERS, forecast_frame, name_beside
+from streamcast.offline.evaluation.frames import OTHERS, anomaly_frame, forecast_frame, name_beside
 from streamcast.offline.evaluation.report import BacktestReport, Periods, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
@@ -133,6 +133,11 @@ class Scoreboard:
         bar_M = self._bars(scores.cutoffs)
         mine = chosen_M & scores.warm & (bar_M >= self._first) & (bar_M <= self._last)
         self._quality.add(scores.ahead[mine], outcomes_of(scores.outcomes()[mine], self._spec.nominal))
+
+    def bars(self, series_A: Integers, cutoffs_A: Integers) -> tuple[Bools, Floats]:
+        """Return which forecasts were made at a bar of the test part, and the values of their bars [A]."""
+        bar_A = self._bars(cutoffs_A)
+        return (bar_A > self._first) & (bar_A <= self._last + 1), self._y_KT[series_A, bar_A]
 
     def actual(self, series_A: Integers, cutoffs_A: Integers) -> Floats:
         """Return the outcomes of forecasts [A, H]; NaN where none was observed."""
@@ -286,6 +291,7 @@ def backtest(
     baselines: Mapping[str, Baseline] | None = None,
     beside: Mapping[str, Baseline] | None = None,
     keep: Collection[int] | Mapping[str, Collection[int]] | None = (),
+    anomalies: bool = False,
     refit: Refit | None = None,
     on_progress: OnRows = lambda _done, _rows: None,
 ) -> BacktestReport:
@@ -293,9 +299,10 @@ def backtest(
 
     ``baselines`` (default ``baselines.standard``) and those ``beside`` them are fitted on the bars before ``from_ms``.
     The forecasts of the cutoffs in ``keep`` (None for all; a mapping has those of each series) are kept for
-    ``BacktestReport.frame``; of the others only sums are.  With ``refit`` the model answers the first part of the test,
-    and each later part is answered by a model that was trained on all rows before it; a sentence of the verdict says
-    how often.  In the frame, a model that is called like another column, such as ``y``, is ``y-forecast``.
+    ``BacktestReport.frame``; of the others only sums are.  With ``anomalies``, those of the bars of the test part are
+    kept, too.  With ``refit`` the model answers the first part of the test, and each later part is answered by a model
+    that was trained on all rows before it; a sentence of the verdict says how often.  In the frame, a model that is
+    called like another column, such as ``y``, is ``y-forecast``.
     Raises HistoryError when the history's columns are not the model's, or there is nothing to score, and SettingsError
     when one of ``beside`` is called like the model.
     """
@@ -307,13 +314,16 @@ def backtest(
     end = int(history.ts_N[-1]) + 1 if to_ms is None else to_ms
     starts = [from_ms] if refit is None else list(range(from_ms, end, refit.every_ms))
     kept: list[pd.DataFrame] = []
+    bars: list[pd.DataFrame] | None = [] if anomalies else None
     outcomes: Mapping[str, int] = {}
     for part in _parts(model, history, [*starts, end], refit):
         frames, outcomes = _stream(
-            part, board, kept_of, column, on_progress
+            part, board, kept_of, column, bars, on_progress
         )  # each from the first row: the last has all
         kept += frames
     report = board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None, beside)
+    if bars is not None:
+        report = replace(report, anomalies=pd.concat(bars, ignore_index=True))
     if refit is None:
         return report
     return replace(report, notes=(*report.notes, _trained_again(model.name, len(starts) - 1)))
@@ -367,9 +377,13 @@ def _parts(model: Model, history: History, bounds_ms: Sequence[int], refit: Refi
 
 
 def _stream(
-    part: _Part, board: Scoreboard, kept_of: KeptOf | None, column: str, on_progress: OnRows
-) -> tuple[list[pd.DataFrame], dict[str, int]]:
-    """Stream a part's rows and score its forecasts; return those to keep, and what became of the records by outcome."""
+    part: _Part, board: Scoreboard, kept_of: KeptOf | None, column: str, bars: list[pd.DataFrame] | None,
+    on_progress: OnRows,
+) -> tuple[list[pd.DataFrame], dict[str, int]]:  # fmt: skip
+    """Stream a part's rows and score its forecasts; return those to keep, and what became of the records by outcome.
+
+    The anomalies of its bars are added to ``bars``.
+    """
     spec, rows, done = part.model.spec, part.rows, 0
     engine = Engine(spec, part.model.network, max(len(rows.keys), 1))
     kept, counts = [], np.zeros(len(NAMES), np.int64)
@@ -387,6 +401,11 @@ def _stream(
             frame = forecast_frame(spec, column, names, found.cutoffs[chosen_A], found.values[chosen_A])
             frame.insert(3, "y", board.actual(series_A[chosen_A], found.cutoffs[chosen_A]).ravel())
             kept.append(frame)
+        if bars is not None:
+            tested_A, y_A = board.bars(series_A, found.cutoffs)
+            tested_A &= part.holds(found.cutoffs)
+            names = [rows.keys[k] for k in series_A[tested_A]]
+            bars.append(anomaly_frame(names, found.cutoffs[tested_A], y_A[tested_A], found.anomaly[tested_A]))
         done += len(poll)
         on_progress(done, len(rows))
     return kept, {name: count for name, count in zip(NAMES, counts.tolist(), strict=True) if count}

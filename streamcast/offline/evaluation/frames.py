@@ -1,5 +1,8 @@
 """Forecasts as data frames in Nixtla's columns: unique_id, ds, cutoff, and the model's median and intervals.
 
+The anomaly is no column there but has a frame of its own, a row a bar: packages that score such frames take any column
+that they do not know for a model, and ``dropna`` would drop the steps of bars without one.
+
 Legend: A forecasts, H horizon, Q quantiles.
 """
 
@@ -28,6 +31,18 @@ def forecast_frame(
     for column, level in quantile_columns(name, spec.quantiles).items():
         columns[column] = values_AHQ[:, :, spec.quantiles.index(level)].ravel()
     return pd.DataFrame(columns)
+
+
+def anomaly_frame(
+    keys: Sequence[str], cutoffs_A: NDArray[np.int64], y_A: NDArray[np.float64], anomaly_A: NDArray[np.float64]
+) -> pd.DataFrame:
+    """Return a row for each forecast's own bar: its value, and how unusual that was; NaN while unknown; UTC."""
+    return pd.DataFrame(
+        {
+            "unique_id": np.array(keys, object), "ds": cutoffs_A.astype("datetime64[ms]"), "y": y_A,
+            "anomaly": anomaly_A,
+        }
+    )  # fmt: skip
 
 
 OTHERS = ("unique_id", "ds", "cutoff", "y")

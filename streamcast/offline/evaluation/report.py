@@ -122,7 +122,8 @@ class BacktestReport:
     ``reference`` names the baseline that errors are relative to.  ``scale_K`` is the in-sample error of repeating each
     series' first season, ``outcomes`` counts the records by outcome, ``forecasts`` is how many were scored, ``quality``
     what the engine counted of them as the service does (their scored steps), ``kept`` the forecasts that the caller
-    asked to keep, ``notes`` sentences on the baselines.
+    asked to keep, ``notes`` sentences on the baselines, ``anomalies`` a row for each bar of the test (unique_id, ds, y,
+    anomaly) if the caller asked for it.
     Mean errors that differ by no more than ``rounding`` are equal: forecasts have fewer digits than outcomes.
     """
 
@@ -138,6 +139,7 @@ class BacktestReport:
     kept: pd.DataFrame | None
     notes: tuple[str, ...] = ()
     rounding: float = 0.0
+    anomalies: pd.DataFrame | None = None
 
     def rows(self) -> list[Row]:
         """Return a row for each forecaster, over all series and steps.

@@ -92,8 +92,8 @@ export function rarity(share) {
   return apart < 1e-4 ? "rarer than one bar in 10,000" : `one bar in ${count(Number((1 / apart).toPrecision(2)))}`;
 }
 
-// How long before the newest forecast of all series a bar was.
-export const ago = (at, { watermark }) => (watermark > at ? `${duration((watermark - at) / 1000)} ago` : "now");
+// How long before the newest forecast of all series a bar was; a tile is narrow, so days are a letter.
+export const ago = (at, { watermark }) => (watermark > at ? `${duration((watermark - at) / 1000).replace("days", "d")} ago` : "now");
 
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

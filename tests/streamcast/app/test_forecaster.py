@@ -200,6 +200,26 @@ def test_a_stream_says_how_unusual_a_bar_is_as_the_service_does() -> None:
     assert 0 <= usual < 0.997 <= wild <= 1
 
 
+def test_the_anomalies_of_a_frame_are_those_of_a_stream_of_its_rows() -> None:
+    given = frame_of(200)[["unique_id", "ds", "y"]]
+    given.loc[150, "y"] = 500.0
+    frame = given.rename(columns={"unique_id": "pump", "ds": "hour", "y": "flow"})
+    forecaster = Forecaster("zero", horizon=2, id_col="pump", time_col="hour", target_col="flow").fit(frame)
+    found, stream = forecaster.anomalies(frame), forecaster.stream()
+    assert list(found.columns) == ["pump", "hour", "flow", "anomaly"]
+    assert len(found) == 400
+    for key, hour, flow, anomaly in found.itertuples(index=False):
+        stream.update(key, hour, flow)
+        told = stream.anomaly(key)
+        assert (np.isnan(anomaly) and told is None) or anomaly == told
+    assert found[found.anomaly >= 0.997].merge(frame).loc[0, "flow"] == 500.0
+    truth = frame.set_index(["pump", "hour"]).flow
+    assert np.array_equal(found.flow, truth.loc[list(zip(found.pump, found.hour, strict=True))])
+    with pytest.raises(HistoryError, match="target_col is 'anomaly', the column which says how unusual a bar is: ren"):
+        forecaster.anomalies(frame.rename(columns={"flow": "anomaly"}), target_col="anomaly")
+    assert len(forecaster.predict(frame.rename(columns={"flow": "anomaly"}), target_col="anomaly")) == 4
+
+
 def test_a_stream_names_what_it_does_not_know(fitted: Forecaster) -> None:
     live = fitted.stream()
     with pytest.raises(TypeError, match="it has load"):

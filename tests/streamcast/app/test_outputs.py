@@ -40,11 +40,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "trained"
 
 
-@pytest.mark.parametrize("option", ["--frame"])
+@pytest.mark.parametrize("option", ["--frame", "--anomalies"])
 def test_a_backtest_names_a_place_that_does_not_exist_before_it_reads_the_file(
     option: str, data: Path, folder: Path
 ) -> None:
-    ending = {"--frame": "csv", "--report": "html"}[option]
+    ending = {"--frame": "csv", "--anomalies": "parquet", "--report": "html"}[option]
     missing = folder / "missing" / f"x.{ending}"
     told = CliRunner().invoke(
         app, ["backtest", str(data), "--model", "nobody", option, str(missing), "--models", str(folder)]

@@ -252,7 +252,14 @@ def test_a_model_keeps_how_its_file_was_read_and_later_commands_use_it(data: Pat
         "--model", '{"kind": "gru", "hidden": 8}',
     )  # fmt: skip
     facts = load_model(models, "model").facts
-    said = ran("backtest", data, "--model", "model@1", "--models", models, "--frame", scored)
+    bars = tmp_path / "bars.csv"
+    said = ran(
+        "backtest", data, "--model", "model@1", "--models", models, "--frame", scored, "--anomalies", bars
+    )  # fmt: skip
+    assert list(pd.read_csv(bars)) == ["sensor", "when", "load", "anomaly"]
+    tested = pd.read_csv(bars, dtype=str).merge(pd.read_csv(data, dtype=str), on=["sensor", "when"])
+    assert len(tested) == len(pd.read_csv(bars)), "names and times are those of the file"
+    assert f"Wrote {len(tested)} bars to" in said
     assert "trained on bars up to" not in said
     times = pd.to_datetime(pd.read_csv(scored)["cutoff"], format="%d.%m.%Y %H:%M")  # as the file has them
     assert set(times) <= set(local)

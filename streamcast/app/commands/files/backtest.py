@@ -15,7 +15,7 @@ from rich.text import Text
 from streamcast.app.commands.files.outputs import require_page, require_table
 from streamcast.app.commands.files.reading import mapping, read_outcomes
 from streamcast.app.commands.tables import lean
-from streamcast.app.frames import ID, Names
+from streamcast.app.frames import ANOMALY, ID, Names
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment, span
 from streamcast.app.options.groups import BacktestOptions, Columns
@@ -54,6 +54,7 @@ def backtest(
 ) -> int:
     """Score every forecast of the file's test part and print the tables; raises HistoryError or ModelError."""
     require_table("--frame", options.frame)
+    require_table("--anomalies", options.anomalies)
     require_page("--report", options.report)
     model = load_model(folder, options.model)
     refit = _refit(model, options)
@@ -62,6 +63,8 @@ def backtest(
     names, timezone = Names(read_as.id_col or None, read_as.time_col, read_as.target_col), read_as.timezone
     if options.frame is not None:
         names.require_apart()
+    if options.anomalies is not None:
+        names.require_apart(ANOMALY)
     history = read_outcomes(data, columns, model)
     from_ms, why = scored_from(model, history, options.test_from, timezone)
     if why:
@@ -73,11 +76,15 @@ def backtest(
     with counting("records streamed", Console(stderr=True)) as on_rows:
         report = run(
             model, history, from_ms, beside=beside, keep=_kept(model.spec, history, from_ms, options), refit=refit,
-            on_progress=on_rows,
+            anomalies=options.anomalies is not None, on_progress=on_rows,
         )  # fmt: skip
     if options.frame is not None:
         found = as_written(report.frame(), timezone, history.written)
-        _write_frame(names.back(found, report.model, model.spec.quantiles, called=report.column), options.frame)
+        forecasts = names.back(found, report.model, model.spec.quantiles, called=report.column)
+        _write_frame(forecasts, options.frame, "forecast step")
+    if report.anomalies is not None and options.anomalies is not None:
+        found = as_written(report.anomalies, timezone, history.written)
+        _write_frame(names.back(found, report.model, model.spec.quantiles), options.anomalies, "bar")
     if options.report is not None:
         _write_page(report, model, data, (from_ms, history.last_observed_ms), timezone, options.report)
     if as_json:
@@ -106,10 +113,10 @@ def _warn_of_trained_bars(model: Model, from_ms: int, timezone: str, refit: Refi
         )
 
 
-def _write_frame(forecasts: pd.DataFrame, path: Path) -> None:
-    """Write the forecasts and say how many there are."""
-    forecasts.to_parquet(path) if path.suffix == ".parquet" else forecasts.to_csv(path, index=False)
-    Console(stderr=True).print(f"Wrote {len(forecasts):,} forecast steps to {escape(str(path))}.")
+def _write_frame(frame: pd.DataFrame, path: Path, row: str) -> None:
+    """Write a frame and say how many rows there are, and of what."""
+    frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_csv(path, index=False)
+    Console(stderr=True).print(f"Wrote {counted(len(frame), row)} to {escape(str(path))}.")
 
 
 def _print(report: BacktestReport, spec: ModelSpec, series: int, id_col: str, when: str, console: Console) -> None:

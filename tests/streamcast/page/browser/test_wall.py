@@ -131,7 +131,7 @@ def test_a_late_series_says_how_late_in_time(browser: Browser, nothing: Stage) -
 
 
 def test_the_wall_says_when_a_series_had_its_newest_anomaly(browser: Browser, nothing: Stage) -> None:
-    board, waves = nothing.board, [float(bar % 24) for bar in range(120)]
+    board, waves = nothing.board, [float(bar % 24) + bar / 9 for bar in range(120)]
     for key, anomalies in (("now", {119: 0.998}), ("ago", {100: 0.99912}), ("old", {30: 0.998}), ("calm", {})):
         a_series(board, key, waves, error=1.0, cutoffs=range(120), anomalies=anomalies)
     sample(board)
@@ -149,6 +149,9 @@ def test_the_wall_says_when_a_series_had_its_newest_anomaly(browser: Browser, no
         expect(page.locator(".tile .key").first).to_have_text("now")
         assert texts(page, ".tile .key") == ["now", "ago", "old", "calm"]
         assert texts(page, ".tile .unusual") == ["anomaly now", "anomaly 19 min ago", "anomaly 89 min ago"]
+        whole = "(text) => text.scrollWidth <= text.clientWidth"
+        for error in page.locator(".tile .under > :first-child").all():
+            assert error.evaluate(whole)
         a_series(board, "calm", [*waves, 1.0], error=1.0, cutoffs=(120,))
         expect(page.locator(".tile .unusual").first).to_have_text("anomaly 60 s ago")
 
