@@ -22,7 +22,7 @@ from streamcast.spec.model_spec import ANOMALOUS, Column, SeriesSpec
 from streamcast.spec.zero import zero_spec
 from streamcast.topics.forecasts import Encoder
 
-UNUSUAL = START + 450 * HOUR
+UNUSUAL, FIRST = START + 450 * HOUR, START + 400 * HOUR
 
 
 def model_of(version: int = 4, mode: Literal["sample", "ticks"] = "sample") -> Model:
@@ -75,28 +75,28 @@ def test_bars_of_readings_have_the_anomalies_of_the_bars_they_make() -> None:
     assert mine.sort_values(by).to_csv(index=False) == its.sort_values(by).to_csv(index=False)
 
 
+def bars_of(model: Model, history: History, to_ms: int | None = None, refit: Refit | None = None) -> pd.DataFrame:
+    """The anomalies of the bars of a test that begins at ``FIRST``."""
+    report = backtest(model, history, FIRST, to_ms=to_ms, baselines={}, anomalies=True, refit=refit)
+    assert report.anomalies is not None
+    return report.anomalies
+
+
 def test_a_backtest_has_the_anomalies_of_the_bars_of_its_test(history: History) -> None:
-    model, first = model_of(), START + 400 * HOUR
+    model, until = model_of(), FIRST + 40 * HOUR
     every = anomalies(model, history)
-    report = backtest(model, history, first, baselines={}, anomalies=True)
-    expected = every[every.ds >= pd.Timestamp(first, unit="ms")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(report.anomalies, expected)
-    until = START + 440 * HOUR
-    report = backtest(model, history, first, to_ms=until, baselines={}, anomalies=True)
+    expected = every[every.ds >= pd.Timestamp(FIRST, unit="ms")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(bars_of(model, history), expected)
     part = expected[expected.ds < pd.Timestamp(until, unit="ms")]
-    pd.testing.assert_frame_equal(report.anomalies, part)
-    assert backtest(model, history, first, baselines={}).anomalies is None
+    pd.testing.assert_frame_equal(bars_of(model, history, until), part)
+    assert backtest(model, history, FIRST, baselines={}).anomalies is None
 
 
 def test_the_bars_of_a_part_have_the_anomalies_of_the_model_that_answers_it(history: History) -> None:
-    model, first, again = model_of(), START + 400 * HOUR, model_of(3)
-    refit = Refit(lambda _past: again, 50 * HOUR)
-    rolling = backtest(model, history, first, baselines={}, anomalies=True, refit=refit).anomalies
-    assert rolling is not None
+    model, again = model_of(), model_of(3)
+    rolling = bars_of(model, history, refit=Refit(lambda _past: again, 50 * HOUR))
     assert not rolling.duplicated(["unique_id", "ds"]).any()
-    old, new = (backtest(each, history, first, baselines={}, anomalies=True).anomalies for each in (model, again))
-    assert old is not None
-    assert new is not None
-    later = rolling.ds >= pd.Timestamp(first + 49 * HOUR, unit="ms")
-    pd.testing.assert_frame_equal(rolling[~later].reset_index(drop=True), old[: (~later).sum()])
-    pd.testing.assert_frame_equal(rolling[later].reset_index(drop=True), new[-later.sum() :].reset_index(drop=True))
+    later = rolling.ds >= pd.Timestamp(FIRST + 49 * HOUR, unit="ms")  # the cutoff of the first forecast of its part
+    assert later.any()
+    for mine, answers in ((~later, model), (later, again)):
+        pd.testing.assert_frame_equal(rolling[mine], bars_of(answers, history)[mine])
