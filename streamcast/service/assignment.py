@@ -28,6 +28,7 @@ from streamcast.service.strangers import (
     moved_positions,
     sentence,
 )
+from streamcast.service.unpublished import unpublished
 from streamcast.topics.journal import Entry, Journal, Kind, read_journals
 from streamcast.topics.names import Topics
 
@@ -90,6 +91,7 @@ class Assignment:
         self._plans: dict[Partition, _Plan] = {}
         self._found: Mapping[str, TopicSpec] = {}
         self._refused: frozenset[Partition] = frozenset()
+        self._mentioned: set[str] = set()
 
     def take(
         self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
@@ -117,6 +119,7 @@ class Assignment:
             end = self.spans[partition].end if partition in self.spans else bounds[partition][1]
             self.spans[partition] = Span(header, position, end, journal.skips(), unwritten, self._swapped(journal))
             self._plans[partition] = _Plan(journal, held)
+            self._mention_unpublished(journal)
         return unserved
 
     def recover_some(self, budget_seconds: float) -> Positions | None:
@@ -288,6 +291,14 @@ class Assignment:
                 raise ServiceError(f"{each.impossible}: {each.remedy}")
         if moved:
             log.warning("%s; %s", sentence(moved), moved[0].remedy)
+
+    def _mention_unpublished(self, journal: Journal) -> None:
+        """Warn once in a process of each lane that consumers get nothing more of."""
+        now = self._deployment
+        for said, _ in unpublished(journal, now.models, now.shadows):
+            if said not in self._mentioned:
+                self._mentioned.add(said)
+                log.warning("%s", said)
 
     def _continued_at(self, partition: Partition, journal: Journal, committed: int | None) -> int | None:
         """Return the committed position, or that of the newest decision if it is later.

@@ -226,6 +226,11 @@ class ModelSettings(Section):
         """The name of the champion's lane."""
         return champion_of(self.lanes, self.champion or "")
 
+    @property
+    def shadows(self) -> list[str]:
+        """The names of the lanes whose forecasts are not published."""
+        return [name for name, lane in self.lanes.items() if lane.shadow]
+
 
 class OutputSettings(Section):
     """Where the output goes; each topic needs as many partitions as the input topic."""

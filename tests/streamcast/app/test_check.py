@@ -443,6 +443,25 @@ def test_a_model_that_goes_on_where_another_one_answered_is_named(
     assert "else name the former version in models.lanes.champion.model" in told
 
 
+def test_a_lane_that_consumers_get_nothing_more_of_is_a_warning(broker: MemoryBroker, spec: ModelSpec) -> None:
+    del spec
+    writer = MemoryTransport(broker, Connection("memory", "streamcast"))
+    commit(broker, 5)
+
+    def told_after(*lanes: str, shadows: tuple[str, ...] | None = ()) -> str:
+        begun = Entry("cold", "observations", 2, 0, models=dict.fromkeys(lanes, "x"), shadows=shadows)
+        writer.commit([outgoing("forecast-journal", [begun], timestamp=0)], {})
+        return checked(create=False)
+
+    gone = "answered so far and is not in these settings: consumers that choose it get nothing more"
+    told = told_after("main")
+    assert f"warn lane main {gone}; lane champion is new\n" in told
+    assert "remedy: nothing, if no consumer chooses it; else name a lane main in models.lanes\n" in told
+    assert f"warn lane champoin {gone}; lane champion is new, did you mean champoin?\n" in told_after("champoin")
+    assert f"warn lane challenger {gone}\n" in told_after("champion", "challenger")
+    assert gone not in told_after("champion", "challenger", shadows=("challenger",))
+
+
 def commit(broker: MemoryBroker, position: int) -> None:
     """The service has come to this position."""
     mark = mark_of(broker.describe(["forecast-journal"])["forecast-journal"])

@@ -237,6 +237,29 @@ def test_a_shadow_that_ends_or_is_published_leaves_what_was_answered_proven(stan
     assert report.forecasts == 50
 
 
+def test_the_log_says_once_which_lanes_publish_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stand = Stand(tmp_path, partitions=2)
+    first, second = TWO_LANES.values()
+
+    def told(shadows: Sequence[str] = (), **lanes: Model) -> list[str]:
+        caplog.clear()
+        for key in "abcdef":
+            stand.observe(key, *TEN)
+        stand.serve(lanes, shadows=shadows, champion=next(iter(lanes)))
+        return [record.getMessage() for record in caplog.records if "answered so far" in record.getMessage()]
+
+    lost = "consumers that choose it get nothing more"
+    gone = f"answered so far and is not in these settings: {lost}"
+    assert told(champion=first, challenger=second) == []
+    assert told(main=first, challenger=second, shadows=["challenger"]) == [
+        f"lane champion {gone}; lane main is new",
+        f"lane challenger answered so far and is a shadow now: {lost}",
+    ]
+    assert told(main=first, challenger=second, shadows=["challenger"]) == []
+    assert told(main=first) == [], "nobody could choose a shadow"
+    assert told(mains=first) == [f"lane main {gone}; lane mains is new, did you mean main?"]
+
+
 def test_where_an_older_journal_does_not_say_who_is_a_shadow_the_settings_do(
     stand: Stand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

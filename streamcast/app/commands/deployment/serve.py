@@ -67,7 +67,7 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     service = Service(
         models, reader, telemetry, topics, _start(settings),
         champion=settings.models.champion_lane, max_series=room(settings, models),
-        shadows=[lane for lane, chosen in settings.models.lanes.items() if chosen.shadow],
+        shadows=settings.models.shadows,
         store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
         beat=health.beat, watch=watch, on_swap=Swaps(models, settings.models.folder),
     )  # fmt: skip

@@ -110,9 +110,8 @@ def _models(settings: Settings) -> dict[str, Model]:
 
 def check(settings: Settings, on_records: OnRecords = lambda _done: None) -> Report:
     """Verify the topics that the settings name; raises TransportError, TopicMissing and ModelError."""
-    shadows = [lane for lane, chosen in settings.models.lanes.items() if chosen.shadow]
     versions = versions_by_digest(settings.models.folder)
-    expect = Expectations(settings.kafka.guarantee == "exactly_once", shadows, versions)
+    expect = Expectations(settings.kafka.guarantee == "exactly_once", settings.models.shadows, versions)
 
     @cache
     def load(digest: str) -> Model | None:

@@ -26,6 +26,7 @@ from streamcast.service.refusals import (
 )
 from streamcast.service.snapshots import Header
 from streamcast.service.strangers import Moved, lost_journals, moved_positions, sentence
+from streamcast.service.unpublished import unpublished
 from streamcast.spec.folders import Model, versions_by_digest
 from streamcast.topics.forecasts import shortened
 from streamcast.topics.journal import Journal, read_journals
@@ -71,6 +72,10 @@ def check_journal(setup: Setup, reader: Reader, source: TopicSpec, journal_topic
     if moved:
         say.warn(sentence(moved), moved[0].remedy)
     _swaps(setup, [journals[partition].models for partition in begun], say)
+    chosen = settings.models
+    told = [each for partition in begun for each in unpublished(journals[partition], chosen.lanes, chosen.shadows)]
+    for what, remedy in dict.fromkeys(told):
+        say.warn(what, remedy)
     return True
 
 
