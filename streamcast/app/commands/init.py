@@ -13,6 +13,8 @@ from rich.markup import escape
 from streamcast.app.commands.files.outputs import require_writable
 from streamcast.app.options.flags import MODELS
 from streamcast.app.settings import Settings, SettingsError, require_valid, settings_in, write_template
+from streamcast.errors import ModelError
+from streamcast.spec.folders import resolve
 
 WRONG_INPUT = 2
 FILE = "streamcast.yaml"
@@ -55,7 +57,19 @@ def init(
     require_valid({MODEL: "load@latest", **given}, {MODEL: "--model", FOLDER: "--models", INPUT: "--input"})
     path.write_text(write_template(given), encoding="utf-8")
     console.print(escape(_report(path, given)), highlight=False)
+    if trouble := _missing(folder, given.get(MODEL)):
+        console.print(f"[yellow]note:[/] {escape(trouble)}", highlight=False)
     return 0
+
+
+def _missing(folder: Path, model: object) -> str:
+    """Say of a model that is not in the folder what there is; nothing fails: the file may be for another machine."""
+    try:
+        if model is not None:
+            resolve(folder, str(model))
+    except (ModelError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def of_its_own(name: str, path: Path) -> dict[str, object]:

@@ -58,9 +58,24 @@ def _sendable(token: SecretStr) -> SecretStr:
 SHORTEST_TOKEN = 8
 Token = Annotated[SecretStr, AfterValidator(_sendable)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
-TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-Reference = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}@[a-z0-9][a-z0-9_-]{0,63}$")]
-LaneName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+
+TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+REFERENCE = r"^[a-z0-9][a-z0-9_-]{0,63}@[a-z0-9][a-z0-9_-]{0,63}$"
+LANE = r"^[a-z][a-z0-9_-]{0,63}$"
+SERVERS = r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$"
+URL = r"^https?://"
+PATTERNS = {
+    TOPIC: "1 to 249 letters, digits, dots, underscores and hyphens",
+    REFERENCE: "a name, @ and a version, of small letters, digits, - and _",
+    LANE: "a small letter, then at most 63 small letters, digits, - and _",
+    SERVERS: "host:port, and a comma without spaces between several",
+    URL: "a URL that begins with http:// or https://",
+}
+"""What each pattern of a setting expects, in words."""
+
+TopicName = Annotated[str, Field(pattern=TOPIC)]
+Reference = Annotated[str, Field(pattern=REFERENCE)]
+LaneName = Annotated[str, Field(pattern=LANE)]
 
 _LIBRDKAFKA_NAMES = {
     "security_protocol": "security.protocol",
@@ -144,7 +159,7 @@ class Security(Section):
 class KafkaSettings(Section):
     """The broker, and the identity of this process in the consumer group."""
 
-    bootstrap_servers: str = Field(default="127.0.0.1:9092", pattern=r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$")
+    bootstrap_servers: str = Field(default="127.0.0.1:9092", pattern=SERVERS)
     """Brokers to connect to first: host:port, separated by commas."""
     group: str = Field(default="streamcast", min_length=1)
     """Consumer group; all processes of a service use the same one."""
@@ -297,7 +312,7 @@ class DashboardSettings(Section):
     """Address to listen on; 0.0.0.0 is every interface."""
     port: Port = 8080
     """Port to listen on; 0 picks a free one."""
-    telemetry_url: str | None = Field(default=None, pattern=r"^https?://")
+    telemetry_url: str | None = Field(default=None, pattern=URL)
     """URL from which the page reads latency and accuracy of the service. If unset, that of ``telemetry.port`` on this
     machine."""
     name: str | None = Field(default=None, min_length=1, max_length=253)

@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UndecodableVariable
 
-from streamcast.app.settings.fields import Settings
+from streamcast.app.settings.fields import PATTERNS, Settings
 from streamcast.errors import SettingsError
 
 PREFIX = "STREAMCAST__"
@@ -242,8 +242,9 @@ def _expected(fault: ErrorDetails) -> str:
         return str(fault["ctx"]["expected"])
     if fault["type"] in _EXPECTED:
         return _EXPECTED[fault["type"]]
-    message = fault["msg"].removeprefix("Input should ").removeprefix("be ").split(", ")[0]
-    return message.replace("String should match pattern", "text that matches")
+    if fault["type"] == "string_pattern_mismatch":
+        return PATTERNS[fault["ctx"]["pattern"]]
+    return fault["msg"].removeprefix("Input should ").removeprefix("be ").split(", ")[0]
 
 
 def _shown(names: Names, document: Document) -> str:

@@ -12,14 +12,16 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from harness import ROOT
+from harness.streams import model_spec
 from streamcast.app import settings
 from streamcast.app.cli import app
 from streamcast.app.commands.deployment.dashboard import scraper
 from streamcast.app.commands.deployment.listening import metrics_url
 from streamcast.app.commands.init import USUAL_BROKER
 from streamcast.app.settings import load_settings
-from streamcast.app.settings.fields import Settings
+from streamcast.app.settings.fields import PATTERNS, Settings
 from streamcast.errors import SettingsError
+from streamcast.spec.folders import new_network, save_model
 
 MINIMAL = "models:\n  lanes:\n    champion: {model: load@latest}\n"
 
@@ -113,9 +115,9 @@ def test_a_page_that_cannot_know_the_port_of_the_metrics_says_so(
     [
         (["--name", "My Load"], "--name is 'My Load': expected 1 to 64 small letters"),
         (["--name", "../load"], "--name is '../load': expected 1 to 64 small letters"),
-        (["--name", "load", "--input", "a b"], "--input: input.topic is 'a b'; expected text"),
+        (["--name", "load", "--input", "a b"], "--input: input.topic is 'a b'; expected 1 to 249 letters, digits"),
         (["--name", "load", "--input", "load-journal"], "input.topic and the topics of output must differ"),
-        (["--model", "load"], "--model: models.lanes.champion.model is 'load'; expected text"),
+        (["--model", "load"], "--model: models.lanes.champion.model is 'load'; expected a name, @ and a version"),
     ],
 )
 def test_a_name_that_no_topic_or_folder_may_have_is_refused(tmp_path: Path, arguments: list[str], named: str) -> None:
@@ -123,6 +125,26 @@ def test_a_name_that_no_topic_or_folder_may_have_is_refused(tmp_path: Path, argu
     assert isinstance(told.exception, SettingsError), told.output
     assert named in str(told.exception)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_init_says_which_versions_there_are_where_the_model_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(*arguments: str) -> str:
+        told = CliRunner().invoke(app, ["init", "--force", *arguments], env={"COLUMNS": "400"})
+        assert told.exit_code == 0, told.output
+        return told.output
+
+    monkeypatch.chdir(tmp_path)
+    assert "\nnote: model 'ids@2': no such model under trained; there are none yet" in said("--model", "ids@2")
+    spec = model_spec({})
+    save_model(Path("trained"), "ids", spec, new_network(spec), {})
+    assert "\nnote: model ids@2: there is no such version or alias; there are versions 1 and" in said(
+        "--model", "ids@2"
+    )
+    assert "there are: ids" in said("--name", "idz")
+    for fine in (["--model", "ids@1"], ["--name", "ids"], []):
+        assert "note" not in said(*fine)
 
 
 def test_the_template_names_every_setting() -> None:
@@ -217,8 +239,20 @@ def test_durations_become_milliseconds_and_times_need_a_zone(tmp_path: Path) -> 
         ("kafka: {client: java}\n", ["kafka.client is 'java'; expected 'kafka-python' or 'librdkafka'"]),
         ("state: 7\n", ["state is 7; expected a section"]),
         ("input: {start: soon}\n", ["input.start is 'soon'; expected 'earliest' or 'latest' or a time with a zone"]),
-        ("models: {lanes: {A b: {model: load@1}}}\n", ["'A b' is not a valid name"]),
-        ("models: {lanes: {champion: {model: load}}}\n", ["models.lanes.champion.model is 'load'", "load@latest"]),
+        (
+            "models: {lanes: {A b: {model: load@1}}}\n",
+            ["'A b' is not a valid name; expected a small letter, then at most 63 small letters, digits, - and _"],
+        ),
+        ("models: {lanes: {champion: {model: load}}}\n", ["model is 'load'; expected a name, @ and a", "load@latest"]),
+        (
+            "output: {journal: my journal}\n",
+            ["output.journal is 'my journal'; expected 1 to 249 letters, digits, dots"],
+        ),
+        ("kafka: {bootstrap_servers: kafka}\n", ["is 'kafka'; expected host:port, and a comma without spaces between"]),
+        (
+            "dashboard: {telemetry_url: there:1}\n",
+            ["is 'there:1'; expected a URL that begins with http:// or https://"],
+        ),
         ("models: {}\n", ["models.lanes is missing", "The models to run"]),
         ("output: {forecasts: observations}\n", ["input.topic and the topics of output must differ"]),
         ("kafka: {security: {protocol: SASL_SSL}}\n", ["kafka.security: protocol SASL_SSL and mechanism None"]),
@@ -233,6 +267,20 @@ def test_a_fault_names_its_place_the_setting_the_value_and_the_remedy(
 ) -> None:
     complaint = _complaint(tmp_path, text if "models" in text else text + MINIMAL)
     assert [part for part in said if part not in complaint] == []
+
+
+def test_every_pattern_of_a_setting_has_words() -> None:
+    def patterns(schema: object) -> set[str]:
+        if isinstance(schema, list):
+            return set().union(*map(patterns, schema))
+        if not isinstance(schema, dict):
+            return set()
+        here = {schema["pattern"]} if isinstance(schema.get("pattern"), str) else set()
+        return here.union(schema.get("patternProperties", ()), *map(patterns, schema.values()))
+
+    schema = Settings.model_json_schema()
+    a_duration_has_a_parser = schema["$defs"]["BatchSettings"]["properties"]["max_wait"]["pattern"]
+    assert patterns(schema) - {a_duration_has_a_parser} == set(PATTERNS)
 
 
 def test_a_file_that_is_no_settings_file_says_so(tmp_path: Path) -> None:
