@@ -36,6 +36,14 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
+def share_an_address(one: str, other: str) -> bool:
+    """Whether servers at these hosts of one machine need two ports; ``0.0.0.0`` and ``::`` are all of its addresses."""
+    first, second = ("127.0.0.1" if host == "localhost" else host for host in (one, other))
+    return first == second or any(
+        is_address(host) and ipaddress.ip_address(host).is_unspecified for host in (one, other)
+    )
+
+
 def direct() -> OpenerDirector:
     """Return an opener that asks a service itself: ``http_proxy`` of the environment is for other hosts."""
     return build_opener(ProxyHandler({}))

@@ -8,8 +8,10 @@ The text under each field is its documentation: in the template, in docs/setting
 
 from __future__ import annotations
 
+from os.path import normpath
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -24,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from streamcast.hosts import is_loopback, share_an_address
 from streamcast.spec import model_spec as spec
 from streamcast.spec.durations import DAY_MS
 from streamcast.topics.names import MOST_LANES, champion_of
@@ -328,6 +331,17 @@ class DashboardSettings(Section):
     def _secrets(cls, data: object) -> object:
         return _read_secret(data, "token")
 
+    @model_validator(mode="after")
+    def _check(self) -> DashboardSettings:
+        url = urlsplit(self.telemetry_url or "")
+        here = url.hostname or ""
+        if url.port == self.port and is_loopback(here) and share_an_address(here, self.host):
+            raise ValueError(
+                f"telemetry_url is {self.telemetry_url!r}, and port {self.port} is the page's own: expected the port of"
+                " the service's /metrics"
+            )
+        return self
+
 
 class Settings(BaseSettings):
     """All settings; ``load_settings`` reads them from a file and the environment."""
@@ -361,6 +375,18 @@ class Settings(BaseSettings):
         topics = [self.input.topic, self.output.forecasts, self.output.dead_letters, self.output.journal]
         if len(set(topics)) < len(topics):
             raise ValueError(f"input.topic and the topics of output must differ: {', '.join(topics)}")
+        service, page = self.telemetry, self.dashboard
+        same_port = 0 != service.port == page.port and share_an_address(service.host, page.host)
+        if same_port and page.telemetry_url is None:
+            raise ValueError(
+                f"telemetry.port and dashboard.port must differ: both are {page.port}; where the page runs on another"
+                " machine than the service, it needs dashboard.telemetry_url"
+            )
+        if normpath(self.state.store) == normpath(self.models.folder):
+            raise ValueError(
+                f"state.store and models.folder must differ: both are {self.state.store!r}, where the snapshots of"
+                " partitions 1, 2 and so on would be taken for versions of a model"
+            )
         return self
 
     @classmethod

@@ -543,14 +543,14 @@ def test_a_port_that_is_taken_is_a_warning_and_the_way_to_start_is_said_all_the_
 ) -> None:
     assert broker.describe(["observations"])
     lanes = {"models.folder": str(folder), "models.lanes": {"champion": {"model": "small@1"}}}
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1] if taken else 0
-        ports = {"telemetry.port": port, "dashboard.port": port}
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        found = [each.getsockname()[1] if taken else 0 for each in (one, other)]
+        ports = dict(zip(("telemetry.port", "dashboard.port"), found, strict=True))
         settings = load_settings(None, {**lanes, **ports, "input.topic": "observations"})
         printed = io.StringIO()
         assert check(settings, True, Console(file=printed, width=400)) == 0
     told = printed.getvalue()
-    for setting, which in (("telemetry.port", "service"), ("dashboard.port", "page")):
+    for (setting, port), which in zip(ports.items(), ("service", "page"), strict=True):
         assert (f"warn {setting} is {port}: cannot listen on 127.0.0.1, port {port}" in told) is taken
         assert (f"remedy: nothing, if the {which} of these settings runs already" in told) is taken
     assert "checks passed, with 2 warnings. Start with streamcast serve" in told or not taken

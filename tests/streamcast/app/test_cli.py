@@ -56,7 +56,8 @@ def test_a_port_in_use_is_one_message_that_names_it_and_its_setting(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        text = SETTINGS + f"telemetry: {{port: {port}}}\ndashboard: {{port: {port}}}\n"
+        section, _, name = setting.partition(".")
+        text = SETTINGS + (f"{section}: {{{name}: {port}}}\n" if name else "")
         (tmp_path / "streamcast.yaml").write_text(text, encoding="utf-8")
         said = streamcast(*(word.format(port=port) for word in command), code=2, folder=tmp_path)
     assert f"{setting} is {port}: cannot listen on 127.0.0.1, port {port} (address already in use)" in said

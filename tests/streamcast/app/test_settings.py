@@ -254,6 +254,20 @@ def test_durations_become_milliseconds_and_times_need_a_zone(tmp_path: Path) -> 
             ["is 'there:1'; expected a URL that begins with http:// or https://"],
         ),
         ("models: {}\n", ["models.lanes is missing", "The models to run"]),
+        ("telemetry: {port: 8080}\n", ["telemetry.port and dashboard.port must differ: both are 8080"]),
+        (
+            "telemetry: {host: 0.0.0.0}\ndashboard: {host: 127.0.0.2, port: 9464}\n",
+            ["telemetry.port and dashboard.port must differ: both are 9464"],
+        ),
+        (
+            "telemetry: {host: localhost}\ndashboard: {port: 9464}\n",
+            ["telemetry.port and dashboard.port must differ: both are 9464"],
+        ),
+        (
+            "dashboard: {telemetry_url: 'http://localhost:8080/metrics'}\n",
+            ["telemetry_url is 'http://localhost:8080/metrics', and port 8080 is the page's own"],
+        ),
+        ("state: {store: ./trained/}\n", ["state.store and models.folder must differ: both are './trained/'"]),
         ("output: {forecasts: observations}\n", ["input.topic and the topics of output must differ"]),
         ("kafka: {security: {protocol: SASL_SSL}}\n", ["kafka.security: protocol SASL_SSL and mechanism None"]),
         (
@@ -267,6 +281,20 @@ def test_a_fault_names_its_place_the_setting_the_value_and_the_remedy(
 ) -> None:
     complaint = _complaint(tmp_path, text if "models" in text else text + MINIMAL)
     assert [part for part in said if part not in complaint] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "telemetry: {port: 0}\ndashboard: {port: 0}\n",
+        "telemetry: {host: 127.0.0.2}\ndashboard: {port: 9464}\n",
+        "dashboard: {port: 9464, telemetry_url: 'http://service:9464/metrics'}\n",
+        "dashboard: {telemetry_url: 'http://service:8080/metrics'}\n",
+        "models: {folder: models, lanes: {champion: {model: load@1}}}\nstate: {store: trained}\n",
+    ],
+)
+def test_what_does_not_collide_is_accepted(tmp_path: Path, text: str) -> None:
+    load_settings(_write(tmp_path, text if "models" in text else text + MINIMAL))
 
 
 def test_every_pattern_of_a_setting_has_words() -> None:
