@@ -208,8 +208,9 @@ class Forecaster:
         """Train on a frame, with its last part as validation; after ``load``, with that model's spec and options.
 
         The names of columns that are given here hold for all later frames, once it is trained.  ``progress`` shows
-        epochs and losses.  A TrainingWarning says that training ended before its first epoch did.  Raises HistoryError,
-        ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
+        epochs and losses.  A TrainingWarning says that training ended before its first epoch did.  Ctrl-C keeps the
+        best weights so far; before anything was learned it is a KeyboardInterrupt, and a model from before stays.
+        Raises HistoryError, ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
         """
         given = self._names.given(id_col, time_col, target_col)
         frame, names = as_pandas(df, given)

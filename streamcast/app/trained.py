@@ -18,6 +18,7 @@ ENDED = {
     "interrupted": "ended by Ctrl-C",
 }  # fmt: skip
 """Why a training ended, in words."""
+UNLEARNED_AT_CTRL_C = f"{ENDED['interrupted']} before anything was learned"
 
 
 def describe(model: Model, time_limit: str) -> str:
@@ -117,6 +118,16 @@ def unfinished(facts: Mapping[str, Any], time_limit: str) -> str | None:
     if facts["stopped"] == "epochs":
         ended, remedy = "without an epoch (epochs=0)", "ask for at least one"
     return f"training ended {ended}. The forecasts may be poor and the intervals wrong: {remedy}."
+
+
+def unlearned(facts: Mapping[str, Any], time_limit: str) -> str | None:
+    """Return why a training has no more than its first weights, with the remedy, if its time was too short; else None.
+
+    One that finished an epoch and found no better weights had its time: the first ones are its result.
+    """
+    if facts.get("learned", True) or facts["whole_epochs"] or facts["stopped"] != "max_seconds":
+        return None
+    return f"the time was up before anything was learned: give the training more time ({time_limit})"
 
 
 def training_line(model: Model) -> str:

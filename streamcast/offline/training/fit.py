@@ -50,6 +50,7 @@ SHORTEST_SECONDS = 1e-3
 """What a network is left with when those before it have taken all the time: 0 would be no limit."""
 ENDINGS = ("interrupted", "max_seconds", "patience", "epochs")
 """What can end a training, the most notable first."""
+NOTHING_LEARNED = "training ended before anything was learned"
 
 
 def fit(
@@ -68,7 +69,9 @@ def fit(
     ``teacher`` is a model that the network imitates while it learns from the outcomes.  With ``beside_zero`` a model
     without a network is measured on the same outcomes (see ``compared_with_zero``).  The same history, spec,
     options and networks give the same weights on one kind of processor, unless ``max_seconds`` is set.
-    KeyboardInterrupt ends the run and keeps the best weights so far; ``facts["stopped"]`` names what ended it.
+    Ctrl-C ends the run and keeps the best weights so far; ``facts["stopped"]`` names what ended it, and
+    ``facts["learned"]`` says whether any were better than the first ones.  If none were by then, KeyboardInterrupt is
+    raised: the first ones are no model to go on with.
 
     Several members are trained one after the other, the first with the seed of the options.  If Ctrl-C ends a later
     one, or the time is up within the first epoch of some, the model has the other members, and its spec says so.
@@ -220,6 +223,9 @@ def _model(
     """
     asked = one_of(seen.spec.network)[1]
     kept, stopped = _kept(trained, asked)
+    learned = any(one.run.learned for one in kept)
+    if stopped == "interrupted" and not learned:
+        raise KeyboardInterrupt(NOTHING_LEARNED)
     spec, runs = _with_members(seen.spec, len(kept)), [one.run for one in kept]
     best = Model(spec, together([one.best for one in kept]), facts={})
     losses, quality, unscored = [run.best for run in runs], None, {}
@@ -235,7 +241,7 @@ def _model(
             began = _loss_together(runs, initial, [run.first for run in runs])
     facts = {
         "epochs": max(run.epoch for run in runs), "whole_epochs": min(run.whole_epochs for run in runs),
-        "best_epoch": max(run.best_epoch for run in runs),
+        "best_epoch": max(run.best_epoch for run in runs), "learned": learned,
         "validation_loss": loss, **({"members_asked": asked, "member_losses": losses} if asked > 1 else {}),
         ("highway_loss" if initial is None else "initial_loss"): began,
         "seconds": round(sum(one.seconds for one in kept), 1), "stopped": stopped,

@@ -75,6 +75,8 @@ class Run:
     whole_epochs: int = 0
     updates: int = 0
     best_epoch: int = 0
+    learned: bool = False
+    """Whether weights better than the first ones were found, of the whole network or of its layers below."""
     first: float = np.inf
     """The loss on the validation part before the first update."""
     best: float = np.inf
@@ -111,7 +113,7 @@ class Run:
                 self.whole_epochs += finished
                 loss = self.loss(mean)
                 if loss < self.best:
-                    self.best, self.best_epoch = loss, self.epoch
+                    self.best, self.best_epoch, self.learned = loss, self.epoch, True
                     best = copy.deepcopy(mean.state_dict())
                 if not finished:
                     stopped = "max_seconds"
@@ -258,7 +260,9 @@ def layer_by_layer(run: Run) -> str:
         with frozen(small, layers - 1):
             later = run.later + run.most_updates * (len(network.composition.stack) - layers)
             below = replace(options, epochs=options.layer_epochs)
-            stopped = replace(run, network=small, options=below, later=later).train()
+            lower = replace(run, network=small, options=below, later=later)
+            stopped = lower.train()
+            run.learned = lower.learned
         hand_over(small, network)
         if stopped == "interrupted":
             run.first = run.best = run.loss(network)

@@ -15,6 +15,7 @@ from streamcast.app.forecaster import Forecaster, quantiles_of
 from streamcast.errors import HistoryError, TrainingWarning
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.options import Options
+from streamcast.offline.training.run import Progress
 
 BARS = 120
 NIXTLA = ["unique_id", "ds", "cutoff", "m", "m-lo-80", "m-hi-80", "m-lo-95", "m-hi-95"]
@@ -297,6 +298,17 @@ def test_a_training_that_ends_before_its_first_epoch_warns() -> None:
     forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=options)
     with pytest.warns(TrainingWarning, match=r"before its first epoch was finished \(the time was up\).*max_seconds="):
         forecaster.fit(frame_of(1))
+
+
+def test_ctrl_c_before_anything_was_learned_leaves_a_forecaster_its_model() -> None:
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=OPTIONS).fit(frame_of(1))
+    model = forecaster.model
+    with pytest.raises(KeyboardInterrupt, match="before anything was learned"):
+        forecaster.fit(frame_of(1), interrupt)
+    assert forecaster.model is model
 
 
 def test_a_training_of_no_epochs_is_not_told_to_take_more_time() -> None:

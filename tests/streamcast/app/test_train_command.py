@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from typer.testing import CliRunner
 
 from harness.histories import history_of
 from streamcast.app.cli import app
+from streamcast.app.cli.root import main
 from streamcast.app.commands.deployment.serve import new_telemetry
 from streamcast.app.commands.files.train import training_settings
 from streamcast.app.gaps import missing_bars
@@ -29,9 +32,10 @@ from streamcast.models.spec import SpecError
 from streamcast.offline.defaults.series import samples
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History, read
-from streamcast.offline.training.fit import fit_again, held_out_loss
+from streamcast.offline.training.fit import fit, fit_again, held_out_loss
 from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.options import Options
+from streamcast.offline.training.run import Progress
 from streamcast.offline.training.sequences import Ints
 from streamcast.spec.folders import Model, load_model, new_network
 from streamcast.spec.model_spec import ModelSpec, parse_duration
@@ -52,6 +56,14 @@ def ran(*arguments: object) -> str:
     result = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def exit_code(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
+    """Run a command as a shell does, and return the exit code of its process."""
+    monkeypatch.setattr("sys.argv", ["streamcast", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
 
 
 def test_options_are_texts_of_the_fields_of_options() -> None:
@@ -124,6 +136,47 @@ def test_ctrl_c_while_the_service_is_rehearsed_does_not_cost_the_model(
     )
     assert "Saved wave@1" in said
     assert load_model(tmp_path, "wave").facts["quality"] is not None
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_ctrl_c_before_anything_was_learned_saves_nothing_and_says_so(
+    command: str, epoch: int, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def interrupt(at: Progress) -> None:
+        if at.epoch == epoch:
+            raise KeyboardInterrupt
+
+    def fit_for_a_moment(history: History, spec: ModelSpec, options: Options, *_: object, **more: Any) -> Model:
+        return fit(history, spec, replace(options, learning_rate=0.0), interrupt, **more)
+
+    monkeypatch.setattr(f"streamcast.app.commands.files.{command}.fit", fit_for_a_moment)
+    wanted = ["--name", "wave", "--models", tmp_path / "models", "--horizon", 4, "--epochs", 3]
+    assert exit_code(monkeypatch, command, data, *wanted) == 130
+    assert "Nothing is saved: ended by Ctrl-C before anything was learned" in capsys.readouterr().out
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize(("command", "limit"), [("train", "--max-seconds"), ("tune", "--trial-seconds")])
+def test_a_time_limit_before_anything_was_learned_saves_nothing_and_names_its_option(
+    command: str, limit: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    wanted = ["--models", tmp_path / "models", "--name", "wave", "--horizon", 4, "--epochs", 1]
+    wanted += [] if command == "train" else ["--networks", "gru", "--trials", 1]
+    assert exit_code(monkeypatch, command, data, *wanted, limit, 1e-6) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Nothing is saved: the time was up before anything was learned" in said
+    assert f"give the training more time ({limit})" in said
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_training_that_came_to_its_end_is_saved_also_where_no_epoch_was_better(data: Path, tmp_path: Path) -> None:
+    nothing = ("--option", "learning_rate=0", "--option", "updates=2", "--epochs", 1)
+    said = ran("train", data, "--name", "wave", "--models", tmp_path, "--horizon", 4, *nothing)
+    assert "no epoch was better, so the weights are those before it" in said
+    assert load_model(tmp_path, "wave").facts["learned"] is False
 
 
 def test_a_backtest_trains_again_as_the_model_was_trained(
@@ -285,7 +338,7 @@ def test_a_target_without_a_value_is_refused(data: Path, tmp_path: Path, command
     frame["y"] = frame["y"].where(frame["ds"].rank(pct=True) > 0.9)
     frame.to_csv(data, index=False)
     result = CliRunner().invoke(app, [*command, str(data), "--models", str(tmp_path / "models")])
-    assert result.exit_code == 1
+    assert result.exit_code == 1, result.output
     assert isinstance(result.exception, HistoryError)
     rows = int(0.8 * len(frame))
     assert f"column 'y' has no value in the {rows:,} rows to train on" in str(result.exception)

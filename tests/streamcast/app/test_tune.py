@@ -214,9 +214,3 @@ def test_what_ends_the_first_trial_leaves_no_model(data: Path, tmp_path: Path, m
     with pytest.raises(KeyboardInterrupt):
         searched(data, SEARCH, tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_trial_that_was_too_short_names_the_option_that_limits_a_trial(data: Path, tmp_path: Path) -> None:
-    said = searched(data, replace(SEARCH, networks=("gru",), trials=1, trial_seconds=0.001), tmp_path)
-    assert "before its first epoch was finished (the time was up)" in said
-    assert "give it more time (--trial-seconds)." in said

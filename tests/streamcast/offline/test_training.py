@@ -130,6 +130,24 @@ def test_interrupting_keeps_the_best_so_far_as_a_usable_model() -> None:
     assert all(bool(tensor.isfinite().all()) for tensor in model.network.state_dict().values())
 
 
+def test_what_lower_layers_learned_alone_is_kept_at_ctrl_c() -> None:
+    history = history_of(400)
+    seen: list[Progress] = []
+
+    def interrupt(progress: Progress) -> None:
+        seen.append(progress)
+        if len(seen) > QUICK.updates and progress.epoch == 1:  # the layers are together
+            raise KeyboardInterrupt
+
+    deep = default_spec(history, 6, {"kind": "gru", "hidden": 8, "layers": 2})
+    model = fit(history, deep, replace(QUICK, layer_epochs=1), interrupt)
+    assert (model.facts["stopped"], model.facts["whole_epochs"]) == ("interrupted", 0)
+    assert model.facts["learned"]
+    seen.clear()
+    with pytest.raises(KeyboardInterrupt, match="ended before anything was learned"):
+        fit(history, deep, replace(QUICK, layer_epochs=1, learning_rate=0.0), interrupt)
+
+
 def test_a_time_limit_ends_training_and_says_so() -> None:
     history = history_of(400)
     options = Options(epochs=10_000, patience=10_000, max_seconds=0.5, rows=8)

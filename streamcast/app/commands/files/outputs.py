@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from streamcast.app.trained import UNLEARNED_AT_CTRL_C, unlearned
 from streamcast.errors import HistoryError, ModelError, SettingsError
 from streamcast.spec.folders import Model, save_model
 
@@ -63,6 +67,27 @@ def require_folder(option: str, folder: Path) -> None:
         raise SettingsError(f"{option} is {folder}: {place} is a file; expected a folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise SettingsError(f"{option} is {folder}: this user may not write into {place}")
+
+
+@contextmanager
+def ctrl_c_saves_nothing(console: Console) -> Iterator[None]:
+    """Say, where Ctrl-C ends a training before there is a model, that nothing is saved; KeyboardInterrupt goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(f"[red]Nothing is saved:[/] {UNLEARNED_AT_CTRL_C}", highlight=False)
+        raise
+
+
+def worth_saving(facts: Mapping[str, Any], time_limit: str, console: Console) -> bool:
+    """Return whether a training left more than its first weights; print why nothing is saved if it did not.
+
+    ``time_limit`` is the option that limited its time, as a person types it.
+    """
+    why = unlearned(facts, time_limit)
+    if why is not None:
+        console.print(f"[red]Nothing is saved:[/] {why}", highlight=False)
+    return why is None
 
 
 def save_trained(folder: Path, name: str, model: Model, facts: Mapping[str, Any]) -> Model:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.files.outputs import require_folder, save_trained
+from streamcast.app.commands.files.outputs import ctrl_c_saves_nothing, require_folder, save_trained, worth_saving
 from streamcast.app.commands.files.reading import mapping, read_history, read_outcomes, say
 from streamcast.app.gaps import missing_bars
 from streamcast.app.notes import spec_notes
@@ -44,6 +44,7 @@ def train(
 ) -> int:  # fmt: skip
     """Train on a file but for its held-out end, save the model and print how good it is.
 
+    Where Ctrl-C or the time limit ends the training before anything was learned, nothing is saved.
     Raises HistoryError, ModelError, or SpecError for an option that does not fit.
     """
     require_folder("--models", folder)
@@ -65,7 +66,7 @@ def train(
     else:
         spec = start.spec
     before = before_compression(start, history, settings, folder)
-    with progress_bar(console) as on_progress:
+    with ctrl_c_saves_nothing(console), progress_bar(console) as on_progress:
         model = fit(
             history,
             spec,
@@ -74,6 +75,8 @@ def train(
             teacher=teacher,
             initial=with_network(start.network, f"continue training --from {options.start}") if start else None,
         )
+    if not worth_saving(model.facts, "--max-seconds", console):
+        return 1
     facts = {**model.facts, **asdict(read_as), "data": str(data), "held_out_from": held_out_from}
     for part, other in (("from", start), ("teacher", teacher)):
         if other is not None:

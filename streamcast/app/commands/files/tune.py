@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from streamcast.app.commands.files.outputs import require_folder, save_trained
+from streamcast.app.commands.files.outputs import ctrl_c_saves_nothing, require_folder, save_trained, worth_saving
 from streamcast.app.commands.files.reading import mapping, read_history, say
 from streamcast.app.commands.files.train import chosen_spec, held_out, report_saved, say_choices
 from streamcast.app.commands.tables import lean
@@ -150,7 +150,7 @@ def tune(
     study = optuna.create_study(
         sampler=optuna.samplers.TPESampler(seed=options.seed), pruner=optuna.pruners.MedianPruner(3, 2)
     )
-    with trials_shown(console) as progress:
+    with ctrl_c_saves_nothing(console), trials_shown(console) as progress:
         search = _Search(history, read_as.timezone, wanted, options, progress)
         failed = _run_search(study, search)
     if search.best is None:
@@ -162,6 +162,10 @@ def tune(
         console.print(f"Ctrl-C ended the search in trial {begun}: the best model so far is kept.", highlight=False)
     elif failed is None and len(study.trials) < options.trials:
         console.print(f"The time was up after {begun} trials: raise --max-seconds for more.", highlight=False)
+    if not worth_saving(search.best.facts, "--trial-seconds", console):
+        if failed is not None:
+            raise failed
+        return 1
     quality = compared_with_zero(search.best.facts["quality"], search.best.spec, history)
     facts = {
         **search.best.facts, "quality": quality, **asdict(read_as), "data": str(data), "held_out_from": held_out_from,
