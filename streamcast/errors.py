@@ -108,7 +108,7 @@ class Message(str):
 
 
 class HistoryWarning(UserWarning):
-    """Rows of a data frame were dropped, merged or read as something else, or a window is missing."""
+    """Rows of a frame were dropped, merged or read as something else, or lie below a bound; or a window is missing."""
 
 
 class TrainingWarning(UserWarning):

@@ -31,7 +31,7 @@ from streamcast.app.stream import Stream, compiling_logged
 from streamcast.app.trained import measured, unfinished
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, TrainingWarning
 from streamcast.models.spec import SpecError, nearest
-from streamcast.offline.defaults.notes import low_notes
+from streamcast.offline.defaults.notes import low_notes, low_warnings
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.anomalies import anomalies
 from streamcast.offline.evaluation.backtest import backtest
@@ -223,6 +223,8 @@ class Forecaster:
             self._keep_notes(history, None)
             with faults_in_words():
                 spec = default_spec(history, **self._choices)
+            for low in low_warnings(history, spec):
+                _warn(low, HistoryWarning)
         else:
             history, spec = self._outcomes(frame, names), self._spec
         require_target(history)
@@ -483,11 +485,11 @@ class Forecaster:
         return history
 
     def _keep_notes(self, history: History, spec: ModelSpec | None) -> None:
-        """Keep the notes on a history, as the series of a model or of a new one, and warn of what reading changed."""
+        """Keep the notes on a history, as the series of a model or of a new one, and warn of what does not suit it."""
         gaps = missing_bars(history, self._timezone, spec.series if spec else None)
         self._found = (*history.notes, *gaps, *(low_notes(history, spec) if spec else ()))
-        for change in history.changes:
-            _warn(change, HistoryWarning)
+        for warning in (*history.changes, *(low_warnings(history, spec) if spec else ())):
+            _warn(warning, HistoryWarning)
 
     @property
     def _unnamed(self) -> Model:

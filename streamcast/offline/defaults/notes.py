@@ -20,6 +20,10 @@ MANY_ZEROS = 0.05
 """Share of values that are 0, with none below, from which on a person is asked whether 0 is the bound."""
 
 
+MANY_BELOW = 0.01
+"""Share of values below a model's bound above which the bound is wrong for them, and no longer for a few odd ones."""
+
+
 def season_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
     """Return sentences about the seasons that were chosen for a spec, and about periods that could not be one."""
     freq, bar = spec.series.freq, spec.series.bar
@@ -106,23 +110,46 @@ def bound_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
 
 
 def low_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
-    """Return a sentence about values of a history that lie too low for a model, new or not.
+    """Return a sentence about a few values of a history that lie too low for a model, new or not.
 
-    No forecast reaches those below its bound; those below 0 do not suit a scale that was chosen without them.
+    No forecast reaches those below its bound (``low_warnings`` speaks of many); those below 0 do not suit a scale that
+    was chosen without them.
     """
-    known_N = _known_targets(history)
-    limit = 0.0 if spec.lower is None and spec.transform is not None else spec.lower
-    below = 0 if limit is None else int((known_N < limit).sum())
-    if not below:
-        return ()
-    found, least = f"{below:,} of {len(known_N):,} values lie below", f"down to {known_N.min():g}"
     if spec.lower is not None:
-        return (f"{found} the bound of {spec.lower:g}, {least}: no forecast reaches them, and no interval holds them",)
-    scale = "square-root" if spec.transform is not None and spec.transform.kind == "sqrt" else "logarithmic"
+        said, many = _below_bound(history, spec.lower)
+        return () if many else said
+    known_N = _known_targets(history)
+    below = int((known_N < 0).sum())
+    if spec.transform is None or not below:
+        return ()
+    scale = "square-root" if spec.transform.kind == "sqrt" else "logarithmic"
     return (Message(
-        f"{found} 0, {least}: the model reads them by size and sign on a {scale} scale, which suits values of one sign;"
-        " if such values are usual, train on data that has them, with ", Option.TRANSFORM, " none",
+        f"{below:,} of {len(known_N):,} values lie below 0, down to {known_N.min():g}: the model reads them by size and"
+        f" sign on a {scale} scale, which suits values of one sign; if such values are usual, train on data that has"
+        " them, with ", Option.TRANSFORM, " none",
     ),)  # fmt: skip
+
+
+def low_warnings(history: History, spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a warning, with the remedy, where many values of a history lie below the bound of a model, new or not."""
+    if spec.lower is None:
+        return ()
+    said, many = _below_bound(history, spec.lower)
+    return said if many else ()
+
+
+def _below_bound(history: History, lower: float) -> tuple[tuple[Message, ...], bool]:
+    """Return a sentence about values below a bound, and whether they are more than ``MANY_BELOW`` of all."""
+    known_N = _known_targets(history)
+    below = int((known_N < lower).sum())
+    if not below:
+        return (), False
+    said = Message(
+        f"{below:,} of {len(known_N):,} values lie below the bound of {lower:g}, down to {known_N.min():g}: no forecast"
+        " reaches them, and no interval holds them; if they are right, train without ", Option.LOWER,
+        ", or with a lower one",
+    )  # fmt: skip
+    return (said,), below > MANY_BELOW * len(known_N)
 
 
 def _known_targets(history: History) -> npt.NDArray[np.float64]:

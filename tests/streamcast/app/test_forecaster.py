@@ -696,12 +696,20 @@ def test_options_are_those_of_the_package() -> None:
         Forecaster("zero", options={"max_seconds": 60})  # type: ignore[arg-type]
 
 
-def test_values_below_the_bound_are_noted() -> None:
-    frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=40, freq="h"), "y": np.arange(40.0) - 2.5})
-    notes = Forecaster("zero", horizon=2, lower=0).fit(frame).notes
-    said = "3 of 40 values lie below the bound of 0, down to -2.5: no forecast reaches them, and no interval holds them"
-    assert said in notes
+def test_a_few_values_below_the_bound_are_noted_and_many_are_warned_of(tmp_path: Path) -> None:
+    """They were a note, however many."""
+    frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=300, freq="h"), "y": np.arange(300.0) - 2.5})
+    said = "no forecast reaches them, and no interval holds them; if they are right, train without lower"
+    fitted = Forecaster("zero", horizon=2, lower=0).fit(frame)
+    assert [note for note in fitted.notes if "3 of 300 values lie below the bound of 0, down to -2.5: " + said in note]
     assert not [note for note in Forecaster("zero", horizon=2, lower=-2.5).fit(frame).notes if "bound" in note]
+    lower = frame.assign(y=frame.y - 1.0)
+    with pytest.warns(HistoryWarning, match=f"4 of 300 values lie below the bound of 0, down to -3.5: {said}") as found:
+        fitted = Forecaster("zero", horizon=2, lower=0).fit(lower)
+    assert len(found) == 1
+    assert not [note for note in fitted.notes if "bound" in note]
+    with pytest.warns(HistoryWarning, match="4 of 300 values lie below the bound of 0"):
+        Forecaster.load(fitted.save(tmp_path / "m")).predict(lower)
 
 
 def test_values_below_zero_are_noted_where_the_scale_does_not_suit_them(tmp_path: Path) -> None:

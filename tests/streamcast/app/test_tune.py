@@ -104,10 +104,11 @@ def test_a_search_says_what_a_training_says_of_the_file_and_the_spec(
         partial(train, gap, Columns(), wanted, training, "trained", tmp_path, console),
     ):
         assert run() == 0
-        said.append([line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")])
+        said.append([line for line in capsys.readouterr().err.splitlines() if line.startswith(("note: ", "warning: "))])
     assert said[0] == said[1]
     assert any("count as missing: 'a' 2" in note for note in said[0])
-    assert any("lie below the bound of 5" in note for note in said[0])
+    low = [line for line in said[0] if "lie below the bound of 5" in line]
+    assert [line.startswith("warning: ") and "train without --lower, or" in line for line in low] == [True]
 
 
 def test_the_model_beside_all_candidates_is_scored_once(

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from streamcast.app.options.flags import typed
 from streamcast.app.options.groups import Columns
-from streamcast.offline.defaults.notes import low_notes
+from streamcast.offline.defaults.notes import low_notes, low_warnings
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.read import History, read, read_as
 from streamcast.spec.folders import Model
@@ -53,7 +53,8 @@ def read_history(
         "columns": columns.columns, "freq": columns.freq, "timezone": found.timezone, "time_format": found.time_format,
     }  # fmt: skip
     history = read(data, **shared, ticks=ticks, known=known) if model is None else read_as(model.spec, data, **shared)
-    say([*history.notes, *(low_notes(history, model.spec) if model else ())], history.changes)
+    notes, warnings = (low(history, model.spec) if model else () for low in (low_notes, low_warnings))
+    say([*history.notes, *notes], [*history.changes, *warnings])
     return history
 
 
@@ -68,10 +69,10 @@ def read_outcomes(data: Path, columns: Columns, model: Model) -> History:
     return history
 
 
-def say(notes: Sequence[str], changes: Sequence[str] = ()) -> None:
-    """Print notes, and what was changed as warnings, on stderr."""
+def say(notes: Sequence[str], warnings: Sequence[str] = ()) -> None:
+    """Print notes, and after them warnings, on stderr."""
     console = Console(stderr=True, soft_wrap=True)
     for note in notes:
         console.print(f"[dim]note:[/] {escape(typed(note))}", highlight=False)
-    for change in changes:
-        console.print(f"[bold yellow]warning:[/] {escape(typed(change))}", highlight=False)
+    for warning in warnings:
+        console.print(f"[bold yellow]warning:[/] {escape(typed(warning))}", highlight=False)

@@ -24,6 +24,7 @@ from streamcast.app.trained import describe
 from streamcast.errors import ModelError
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, listed
+from streamcast.offline.defaults.notes import low_warnings
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import least_bars
 from streamcast.offline.history import read as histories
@@ -120,11 +121,12 @@ def held_out(history: History, share: float) -> tuple[History, int | None]:
 
 
 def say_choices(history: History, spec: ModelSpec, wanted: SpecOptions) -> None:
-    """Print notes on a new spec on stderr: what was chosen for it, and which options have no effect."""
-    say(spec_notes(
+    """Print on stderr what was chosen for a new spec, which options have no effect, and which do not suit the data."""
+    notes = spec_notes(
         history, spec, seasons_chosen=wanted.season is None, members_chosen=wanted.members is None, known=wanted.known,
         holidays=wanted.holidays, transform_chosen=wanted.transform is None,
-    ))  # fmt: skip
+    )  # fmt: skip
+    say(notes, low_warnings(history, spec))
 
 
 def training_settings(options: TrainingOptions) -> Options:
