@@ -18,6 +18,7 @@ _OPENINGS: tuple[tuple[bytes, str, str], ...] = (  # UTF-32 first: its little-en
     (b"{\0", "text in UTF-16 or UTF-32", _PLAIN),
     (b"\0{", "text in UTF-16", _PLAIN),
     (b"\0", "a zero byte, as the serializers of a schema registry write it", "let the producer write plain JSON"),
+    (b"{'", "a name in single quotes, as Python prints a dict", "let the producer write JSON (Python: json.dumps)"),
     (b"\x1f\x8b", "the mark of gzip", "let the producer set Kafka's compression.type, and write plain JSON"),
 )
 

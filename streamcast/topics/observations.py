@@ -27,7 +27,7 @@ from streamcast.consumers.transport import Batch, Partition
 from streamcast.spec.model_spec import ModelSpec, SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead, AheadField
 from streamcast.topics.epochs import FINER, MILLISECONDS, SECONDS
-from streamcast.topics.foreign_bytes import foreign
+from streamcast.topics.faults import no_json, wrong_shape
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -35,8 +35,6 @@ Floats = npt.NDArray[np.float64]
 LARGEST_VALUE = 1e100
 LARGEST_RECORD = 1 << 20
 LONGEST_KEY = 512
-MOST_NAMED = 12
-"""Columns that the details of a dead letter name."""
 EARLIEST_MS = -62_135_596_800_000  # year 1
 LATEST_MS = 253_402_300_799_999  # year 9999
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -244,16 +242,16 @@ class Decoder:
 
     def _second_look(self, raw: bytes | None, kafka_key: bytes | None) -> Any:
         """Read one record with every rule, into the plain form; raises _Refused(reason, detail)."""
-        if raw is None:
-            raise _Refused("empty", "the record has no value")
+        if not raw:
+            raise _Refused("empty", "the record has no value" if raw is None else "the record's value has no bytes")
         if len(raw) > LARGEST_RECORD:
             raise _Refused("size", f"the record has {len(raw)} bytes, more than {LARGEST_RECORD}")
         try:
             message = self._decode_any(raw)
         except msgspec.ValidationError as error:
-            raise _Refused("shape", f"{error}{self._expected(str(error))}") from None
+            raise _Refused("shape", wrong_shape(raw, str(error), self._spec, self._known)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _Refused("json", foreign(raw) or str(error)) from None
+            raise _Refused("json", no_json(raw, str(error))) from None
         values, names = message.values, 2 + (message.key is not None)
         if isinstance(values, self._named):
             values = msgspec.structs.astuple(values)
@@ -274,16 +272,6 @@ class Decoder:
             values,
             *(() if brought is None else (brought,)),
         )
-
-    def _expected(self, fault: str) -> str:
-        """Return what the model reads there, if a record's values or known inputs are at fault; else nothing."""
-        if not any(place in fault for place in ("$.values", "`values`", "$.ahead")):
-            return ""
-        ahead = self._ahead is not None and "$.ahead" in fault
-        places = self._known.columns if ahead else range(len(self._spec.columns))
-        names = [self._spec.columns[place].name for place in places[:MOST_NAMED]]
-        more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
-        return f"; the model {'knows ahead' if ahead else 'reads the values'} {', '.join(names)}{more}"
 
     def _values(self, rows: list[Any]) -> Floats:
         columns = len(self._codes)

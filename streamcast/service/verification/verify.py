@@ -290,11 +290,12 @@ class _PartitionCheck:
                     )
                 continue
             self._report.dead_letters += 1
-            if letter.headers.get("reason") != reason.encode():
+            row = places[offset]
+            older = "json" if batch.values[row] == b"" else reason  # what a value without bytes was called at first
+            if letter.headers.get("reason") not in (reason.encode(), older.encode()):
                 self._violation(
                     f"the dead letter of offset {offset} says {letter.headers.get('reason')!r}, not {reason!r}"
                 )
-            row = places[offset]
             key = batch.keys[row]
             if letter.key != (key and key[:LARGEST_KEY]) or not letter.holds(batch.values[row]):
                 self._violation(f"the dead letter of offset {offset} does not hold the bytes of its record")

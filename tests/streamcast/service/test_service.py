@@ -42,7 +42,7 @@ from streamcast.service.verification.verify import verify
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import SeriesSpec
 from streamcast.topics.dead_letters import REPLAY_OF
-from streamcast.topics.observations import encode_observation
+from streamcast.topics.observations import Decoder, Observations, Poison, encode_observation
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 TWO_LANES = {"champion": model("sample", 0), "challenger": model("sample", 1)}
@@ -286,6 +286,23 @@ def test_a_poll_of_nothing_but_poison_becomes_dead_letters_with_the_original_byt
     assert [dict(headers)["reason"] for headers in batch.headers or ()] == [b"json", b"empty", b"key"]
     assert stand.committed() == 3
     assert stand.verify().proven
+
+
+@pytest.mark.parametrize(("value", "proven"), [(b"", True), (None, False)])
+def test_verify_knows_what_older_versions_called_a_value_without_bytes(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch, value: bytes | None, *, proven: bool
+) -> None:
+    decode = Decoder.decode
+
+    def decode_as_before(*given: Any) -> tuple[Observations, list[Poison]]:
+        observations, poison = decode(*given)
+        return observations, [replace(each, reason="json") for each in poison]
+
+    stand.append([(START, b"k", value)])
+    with monkeypatch.context() as older:
+        older.setattr(Decoder, "decode", decode_as_before)
+        stand.serve()
+    assert stand.verify().proven is proven
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ GOOD: dict[str, tuple[bytes, tuple[str, int, list[float | None]]]] = {
 
 POISON: dict[str, tuple[bytes | None, str]] = {
     "null value": (None, "empty"),
-    "nothing": (b"", "json"),
+    "nothing": (b"", "empty"),
     "bad UTF-8 in the key": (raw().replace(b'"a"', b'"a\xff"'), "json"),
     "bad UTF-8 in a field of no interest": (raw(more=',"x":"\xff"').replace("\xff".encode(), b"\xff"), "json"),
     "half a surrogate pair": (raw(key='"\\ud800"'), "json"),
@@ -295,17 +295,70 @@ AHEAD: dict[str, tuple[bytes, list[list[float | None]] | None]] = {
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        (record(values={"Y": 1.0}), "the model reads the values y, load:kW, wind"),
-        (record(ahead={"y": [1]}), "the model knows ahead wind, load:kW"),
-        (record(ahead={"wind": 7}), "the model knows ahead wind, load:kW"),
-        (record(key=7), "got `int` - at `$.key`"),
-        (b'{"ts":%d,"vales":[1]}' % NOW, "the model reads the values y, load:kW, wind"),
+        (record(values={"Y": 1.0}), "the model reads the values 'y', 'load:kW', 'wind'"),
+        (record(ahead={"y": [1]}), "the model knows ahead 'wind', 'load:kW'"),
+        (record(ahead={"wind": 7}), "the model knows ahead 'wind', 'load:kW'"),
+        (record(key=["a"]), "got `array` - at `$.key`"),
+        (b'{"ts":%d,"vales":[1]}' % NOW, "the model reads the values 'y', 'load:kW', 'wind'"),
     ],
 )
 def test_a_wrong_shape_says_what_the_model_reads_there(raw: bytes, said: str) -> None:
     _, (poison,) = KNOWING.decode([batch([raw])])
     assert poison.reason == "shape"
     assert poison.detail.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason", "said"),
+    [
+        *(
+            (raw(values=f'[1,{no},"N"]'), "json", f"{no} is not JSON: write null for a missing value")
+            for no in ("NaN", "nan", "Infinity", "-Infinity", "-inf", "None", "NULL", "undefined")
+        ),
+        (raw(more=',"ahead":{"load:kW":[1,NaN]}'), "json", "NaN is not JSON: write null for a missing value"),
+        (raw(key='"NaN, NaN"', values="[1,2,}"), "json", "JSON is malformed"),
+        (
+            str({"key": "a", "ts": NOW, "values": [1.0]}).encode(),
+            "json",
+            "the record begins with a name in single quotes",
+        ),
+        (b"", "empty", "the record's value has no bytes"),
+        (record(values=["61,5", 2, "N"]), "shape", "the value of 'y' is a number as text, '61,5': write 61.5 without"),
+        (
+            record(values={"load:kW": " 1e3 "}),
+            "shape",
+            "the value of 'load:kW' is a number as text, ' 1e3 ': write 1e3",
+        ),
+        (record(values=["1,234", 2, "N"]), "shape", "the value of 'y' is a number as text, '1,234': write it without"),
+        (
+            record(values=["n/a", 2, "N"]),
+            "shape",
+            "the value of 'y' is text, 'n/a': write a number without quotes, or null",
+        ),
+        (record(values=["x" * 100, 2, "N"]), "shape", f"the value of 'y' is text, '{'x' * 64}':"),
+        (
+            record(values=[1, 2, 7]),
+            "shape",
+            "the value of 'wind' is a number, 7, and its values are texts: write \"7\"",
+        ),
+        (
+            record(ahead={"load:kW": [1, "2"]}),
+            "shape",
+            "the value of 'load:kW' is a number as text, '2': write 2 without",
+        ),
+        (record(key=7), "shape", 'the key is a number, 7: write the key as text: "7"'),
+        (record(ts=1.5), "shape", "Expected `int | str`, got `float` - at `$.ts`: write whole epoch milliseconds"),
+    ],
+)
+def test_the_commonest_faults_of_producers_say_what_to_write_instead(raw: bytes, reason: str, said: str) -> None:
+    _, (poison,) = KNOWING.decode([batch([raw])])
+    assert (poison.reason, poison.detail[: len(said)]) == (reason, said)
+
+
+def test_a_blank_at_the_end_of_a_columns_name_is_seen() -> None:
+    decoder = Decoder(SeriesSpec(columns=(Column(name="value "),), freq=60_000))
+    _, (poison,) = decoder.decode([batch([record(values={"value": 1.0})])])
+    assert poison.detail.endswith("the model reads the values 'value '")
 
 
 @pytest.mark.parametrize(
@@ -333,7 +386,7 @@ def test_a_record_in_another_encoding_says_which_and_what_the_producer_should_do
 def test_a_wrong_shape_names_some_of_many_columns() -> None:
     many = SeriesSpec(columns=tuple(Column(name=f"c{i}") for i in range(40)), freq=60_000)
     _, (poison,) = Decoder(many).decode([batch([record(values={"d": 1.0})])])
-    assert poison.detail.endswith("c10, c11 and 28 more")
+    assert poison.detail.endswith("'c10', 'c11' and 28 more")
 
 
 AHEAD_POISON: dict[str, tuple[bytes, str]] = {
