@@ -1,7 +1,8 @@
 """Which architecture for which task: three profiles, what each of them says, and which one decides.
 
 The profiles are rules of thumb and disagree with each other, so the answer shows all of them, and what our own
-benchmarks found where they tried the rule (docs/claims.md).  A backtest on your data decides.
+benchmarks found where they tried the rule (docs/claims.md).  By them, a length alone is no reason to leave the
+default.  A backtest on your data decides.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from streamcast.models.spec import Spec, within
 
 Resources = Literal["any", "free", "memory", "compute", "mobile"]
 Task = Literal["forecast", "generation", "classification", "sources"]
+
+DEFAULT: Spec = {"kind": "gru"}
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,16 @@ class Advice:
 def advise(steps: int, resources: Resources = "any", task: Task = "forecast") -> Advice:
     """Return a network for forecasts that must look ``steps`` bars back.
 
-    A special task decides first, because it defines the answer; then the resources, because they
-    are limits; then the length.  Only the resources ask for compression.  Raises
-    SpecError when ``steps`` is not from 1 to a million.
+    A special task decides first, because it defines the answer; then the resources, because they are limits; then,
+    where they say something but name no network, the length.  Without any of them it is the default.  Only the
+    resources ask for compression.  Raises SpecError when ``steps`` is not from 1 to a million.
     """
     within("steps", steps, 1, 1_000_000)
     opinions = [_of_task(task), _of_resources(resources), _of_length(steps)]
+    if (resources, task) == ("any", "forecast"):
+        return Advice(
+            DEFAULT, [], opinions, "The default: by what was measured, a length alone is no reason to leave it."
+        )
     spec, profile = next((opinion.spec, opinion.profile) for opinion in opinions if opinion.spec is not None)
     compression = [part for opinion in opinions for part in opinion.compression]
     others = [o.profile for o in opinions if o.spec is not None and o.profile != profile]
@@ -119,9 +126,7 @@ _BY_TASK: dict[Task, tuple[Spec | None, str]] = {
         "Several sources: one stream each, attending to each other's past.",
     ),
 }
-_LENGTH_MEASURED = (
-    "On the adding problem a GRU learned within 500 updates at 10, 50 and 150 steps, an LSTM only at 10: try a GRU too."
-)
+_LENGTH_MEASURED = "On the adding problem a GRU learned within 500 updates at 10, 50 and 150 steps, an LSTM only at 10."
 _RESOURCES_MEASURED: dict[Resources, str] = {
     "memory": "A GRU has exactly 25 % fewer weights than an LSTM; int8 kept the F1 score of the heart-rate detector.",
     "mobile": (

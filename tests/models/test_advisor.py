@@ -28,8 +28,11 @@ def test_68_steps_on_a_mobile_target_are_a_three_layer_lstm_with_channel_pruning
 @pytest.mark.parametrize(
     ("steps", "kind"), [(1, "gru"), (49, "gru"), (50, "deep-lstm"), (200, "deep-lstm"), (201, "lstm-residual")]
 )
-def test_without_more_to_say_the_length_decides(steps: int, kind: str) -> None:
-    assert advise(steps).spec == {"kind": kind}
+def test_a_length_has_an_opinion_and_alone_the_default_is_advised(steps: int, kind: str) -> None:
+    advice = advise(steps)
+    assert advice.spec == {"kind": "gru"}
+    assert advice.opinions[-1].spec == {"kind": kind}
+    assert advise(steps, "mobile").spec == {"kind": kind}
 
 
 def test_limits_come_before_the_length_and_a_special_task_before_both() -> None:
@@ -61,6 +64,7 @@ def test_what_decides_is_said_in_english_whatever_was_asked() -> None:
         "The task decides, before the length.",
         "The resources decide, before the length.",
         "The length decides.",
+        "The default: by what was measured, a length alone is no reason to leave it.",
     }
 
 

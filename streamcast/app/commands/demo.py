@@ -25,7 +25,7 @@ from rich.table import Table
 
 from streamcast.app.commands.deployment.listening import listening, require_free
 from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage, stop_on_signals
-from streamcast.app.commands.files.outputs import require_writable
+from streamcast.app.commands.files.outputs import ctrl_c_saves_nothing, require_writable
 from streamcast.app.commands.files.replay import outgoing, paced
 from streamcast.app.demo_data import read_series
 from streamcast.app.json_text import json_text
@@ -122,7 +122,7 @@ def load() -> Parts:
 def train(history: History, kind: str, train_seconds: float, console: Console) -> Model:
     """Train the demo's model."""
     spec = default_spec(history, HORIZON, kind, season=("1w", "1d"))
-    with progress_bar(console) as on_progress:
+    with ctrl_c_saves_nothing(console), progress_bar(console) as on_progress:
         model = fit(history, spec, Options(max_seconds=train_seconds), on_progress)
     return Model(model.spec, model.network, "demo", "1", model.spec.digest(), model.facts)
 
