@@ -158,6 +158,18 @@ def test_ctrl_c_before_anything_was_learned_saves_nothing_and_says_so(
     assert not (tmp_path / "models").exists()
 
 
+def test_a_ctrl_c_that_gives_up_what_was_learned_is_not_said_to_have_come_before(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def given_up(*_: object, **__: object) -> Model:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("streamcast.app.commands.files.train.fit", given_up)
+    wanted = ["--name", "wave", "--models", tmp_path / "models", "--horizon", 4]
+    assert exit_code(monkeypatch, "train", data, *wanted) == 130
+    assert "Nothing is saved: ended by Ctrl-C\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("command", "limit"), [("train", "--max-seconds"), ("tune", "--trial-seconds")])
 def test_a_time_limit_before_anything_was_learned_saves_nothing_and_names_its_option(
     command: str, limit: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,

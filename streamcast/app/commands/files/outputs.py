@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from streamcast.app.trained import UNLEARNED_AT_CTRL_C, unlearned
+from streamcast.app.trained import ENDED, UNLEARNED_AT_CTRL_C, unlearned
 from streamcast.errors import HistoryError, ModelError, SettingsError
 from streamcast.spec.folders import Model, save_model
 
@@ -74,8 +74,9 @@ def ctrl_c_saves_nothing(console: Console) -> Iterator[None]:
     """Say, where Ctrl-C ends a training before there is a model, that nothing is saved; KeyboardInterrupt goes on."""
     try:
         yield
-    except KeyboardInterrupt:
-        console.print(f"[red]Nothing is saved:[/] {UNLEARNED_AT_CTRL_C}", highlight=False)
+    except KeyboardInterrupt as ended:
+        why = UNLEARNED_AT_CTRL_C if ended.args else ENDED["interrupted"]  # only that of ``fit`` has a reason
+        console.print(f"[red]Nothing is saved:[/] {why}", highlight=False)
         raise
 
 
