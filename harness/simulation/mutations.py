@@ -77,14 +77,16 @@ def snapshot_ahead_of_the_commit(patch: Patch) -> None:
         answers = answer(self, batches)
         if self._saver is not None and self._poll is not None:
             for partition, position in self._poll.after.items():
-                span = self._assignment.spans[partition]
-                span.next, before = position, span.next
-                self._save(partition)
+                self._save(partition, position)
                 self._saver.finish(1.0)
-                span.next = before
         return answers
 
     patch.setattr(Service, "on_batch", saved)
+
+
+def snapshot_of_a_recovery_that_is_not_at_its_end(patch: Patch) -> None:
+    """A snapshot is taken of state that is still rebuilt, as if it were at the committed offset."""
+    patch.setattr(Recovery, "reached", dict[Partition, int]())
 
 
 def load_a_snapshot_above_the_committed_offset(patch: Patch) -> None:
@@ -221,6 +223,7 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         a_refused_record_is_passed_over,
         promote_before_the_commit,
         snapshot_ahead_of_the_commit,
+        snapshot_of_a_recovery_that_is_not_at_its_end,
         load_a_snapshot_above_the_committed_offset,
         discard_forgets_the_rings,
         discard_forgets_when_a_series_was_seen,

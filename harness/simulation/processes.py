@@ -127,7 +127,7 @@ class Processes:
         who = Connection("memory", GROUP, instance, self.plan.guarantee, mark=self._mark(), passed=passed)
         transport, health = MemoryTransport(self.broker, who), LoopHealth(clock=self._now)
         member = Member(instance, models, self.max_series, writes, transport, service, health)
-        limits = BatchLimits(self.plan.max_records, 0.05, 0.25)
+        limits = BatchLimits(self.plan.max_records, 0.05, 0.0)  # what can happen, happens between pieces of recovery
         try:
             member.loop = Loop(
                 member.transport, service, [TOPICS.observations], limits=limits, health=member.health,

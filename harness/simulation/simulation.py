@@ -32,7 +32,7 @@ EVENTS = {
     "start": 5,
     "crash_at": 4,
     "fault": 4,
-    "write": 3,
+    "write": 12,
     "away": 2,
     "freeze_at": 4,
     "crash": 2,

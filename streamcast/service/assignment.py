@@ -138,6 +138,16 @@ class Assignment:
             return None
         return {partition: span.next for partition, span in self.spans.items()}
 
+    def states(self) -> Positions:
+        """Return up to where the state of each partition has come, also during recovery.
+
+        Partitions whose start is not committed are left out, and all of them until each has its first state.
+        """
+        if self._plans:
+            return {}
+        reached = self._recovery.reached
+        return {each: reached.get(each, span.next) for each, span in self.spans.items() if span.started}
+
     def drop(self, partitions: Iterable[Partition]) -> None:
         """Forget partitions that another process gets."""
         for partition in partitions:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
+from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TransportError
 from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError, StoreError
 from streamcast.service.snapshots import Header, Store, fingerprint, of_lane
@@ -121,6 +121,11 @@ class Recovery:
             self._restored = True
             return offset
         return wanted.begin
+
+    @property
+    def reached(self) -> Positions:
+        """Return up to where the state of each partition has come, of those whose records are still replayed."""
+        return {partition: replay.at for partition, replay in self._replays.items()}
 
     def saved(self, wanted: Header) -> int | None:
         """Return the offset of the newest snapshot of this kind, also beyond ``wanted``'s; None when there is none."""

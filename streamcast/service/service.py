@@ -101,6 +101,7 @@ class Service:
             positions = self._assignment.recover_some(budget_seconds)
         except RecordsGone as error:
             raise ServiceError(f"recovery: {error}") from error
+        self._save_due()  # a recovery of hours that is interrupted goes on from here
         if positions is not None and self._new:
             ends = {partition: self._assignment.spans[partition].end for partition in sorted(self._new)}
             self._telemetry.took_over(self._timer() - self._assigned, {each: positions[each] for each in ends}, ends)
@@ -110,8 +111,10 @@ class Service:
     def on_revoked(self, partitions: Sequence[Partition]) -> None:
         """See ``Handler``: write a last snapshot, so that the next process need not replay much."""
         if self._saver is not None:
+            states = self._assignment.states()
             for partition in partitions:
-                self._save(partition)
+                if partition in states:
+                    self._save(partition, states[partition])
             self._saver.finish(LAST_SNAPSHOT_SECONDS)
         self.on_lost(partitions)
 
@@ -231,15 +234,15 @@ class Service:
 
     def _save_due(self) -> None:
         if self._saver is not None:
-            positions = {partition: span.next for partition, span in self._assignment.spans.items() if span.started}
-            if (partition := self._saver.due(positions)) is not None:
-                self._save(partition)
+            states = self._assignment.states()
+            if (partition := self._saver.due(states)) is not None:
+                self._save(partition, states[partition])
 
-    def _save(self, partition: Partition) -> None:
-        span = self._assignment.spans[partition]
-        if self._saver is not None and span.started:
+    def _save(self, partition: Partition, offset: int) -> None:
+        if self._saver is not None:
             states = {lane.name: lane.engine.slab.export(partition) for lane in self._lanes}
-            self._saver.save(replace(span.header, offset=span.next), by_lane(states))
+            header = replace(self._assignment.spans[partition].header, offset=offset)
+            self._saver.save(header, by_lane(states))
 
 
 class _Lap:

@@ -321,6 +321,19 @@ def test_recovery_goes_in_slices_and_tells_how_much_is_left(stand: Stand) -> Non
     assert state(stand) == by_law(stand)
 
 
+def test_a_recovery_that_is_cut_short_goes_on_from_the_state_that_it_saved(stand: Stand) -> None:
+    stand.observe("a", *TEN)
+    stand.serve()
+    stand.serve(reader=(first := Troubled(stand)), interval_seconds=1.5, working=False)
+    while len(first.read) < 4:
+        stand.loop.iterate()
+    assert first.read == [0, 2, 4, 6]
+    assert stand.loop._busy
+    stand.serve(reader=(second := Troubled(stand)))
+    assert second.read == [6, 8]
+    assert state(stand) == by_law(stand)
+
+
 def test_what_is_dropped_is_not_replayed_any_more(stand: Stand) -> None:
     stand.observe("a", *TEN)
     service = stand.serve()
