@@ -73,8 +73,8 @@ def snapshot() -> tuple[list[bytes], Callable[[bytes], None]]:
     from streamcast.errors import SnapshotError
     from streamcast.service import snapshots
 
-    header = snapshots.Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
-    good = snapshots.encode(header, {"champion/h": np.zeros((2, 8), np.float32)})
+    header = snapshots.Header("observations", "journal", 0, 2, 5, 40, "a" * 64, 100, "torch, here")
+    good = snapshots.encode(header, {"h": np.zeros((2, 8), np.float32)})
     start = len(good) - len(good.partition(b"\n")[2]) + hashlib.sha256().digest_size
 
     def check(data: bytes) -> None:

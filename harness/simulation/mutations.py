@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from msgspec.structs import replace
 
 from streamcast.consumers.loop import Loop
 from streamcast.consumers.memory.broker import MemoryBroker, Producer, RequestTimedOut, TooLarge
@@ -17,6 +18,7 @@ from streamcast.consumers.positions import PendingPositions
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
 from streamcast.engine.online import Layer
 from streamcast.engine.slab import Slab
+from streamcast.service.assignment import Assignment, Span
 from streamcast.service.recovery import Recovery
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Header, Store
@@ -77,7 +79,7 @@ def snapshot_ahead_of_the_commit(patch: Patch) -> None:
         answers = answer(self, batches)
         if self._saver is not None and self._poll is not None:
             for partition, position in self._poll.after.items():
-                self._save(partition, position)
+                self._save(partition, dict.fromkeys(self._assignment.spans[partition].headers, position))
                 self._saver.finish(1.0)
         return answers
 
@@ -86,7 +88,18 @@ def snapshot_ahead_of_the_commit(patch: Patch) -> None:
 
 def snapshot_of_a_recovery_that_is_not_at_its_end(patch: Patch) -> None:
     """A snapshot is taken of state that is still rebuilt, as if it were at the committed offset."""
-    patch.setattr(Recovery, "reached", dict[Partition, int]())
+    patch.setattr(Recovery, "reached", dict[Partition, Mapping[str, int]]())
+
+
+def a_new_model_begins_later_and_nobody_knows(patch: Patch) -> None:
+    """The state of a new model begins with the records that are left, and the journal does not say so."""
+    later = Assignment._begin_later
+
+    def silently(self: Assignment, span: Span, lanes: Sequence[str], held: int) -> None:
+        later(self, span, lanes, held)
+        span.unwritten = [replace(entry, since={}) for entry in span.unwritten]
+
+    patch.setattr(Assignment, "_begin_later", silently)
 
 
 def load_a_snapshot_above_the_committed_offset(patch: Patch) -> None:
@@ -136,8 +149,8 @@ def the_replay_ignores_resets(patch: Patch) -> None:
     """A key that was reset comes back with its old state."""
     plan = Recovery.plan
 
-    def without(self: Recovery, partition: Partition, start: int, end: int, journal: Journal) -> None:
-        plan(self, partition, start, end, Journal([entry for entry in journal.entries if entry.kind != "reset"]))
+    def without(self: Recovery, partition: Partition, starts: Mapping[str, int], end: int, journal: Journal) -> None:
+        plan(self, partition, starts, end, Journal([entry for entry in journal.entries if entry.kind != "reset"]))
 
     patch.setattr(Recovery, "plan", without)
 
@@ -224,6 +237,7 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         promote_before_the_commit,
         snapshot_ahead_of_the_commit,
         snapshot_of_a_recovery_that_is_not_at_its_end,
+        a_new_model_begins_later_and_nobody_knows,
         load_a_snapshot_above_the_committed_offset,
         discard_forgets_the_rings,
         discard_forgets_when_a_series_was_seen,

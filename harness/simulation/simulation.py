@@ -19,8 +19,8 @@ from harness.simulation.processes import GROUP, TOPICS
 from harness.simulation.world import World, exported
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SnapshotError
-from streamcast.service.snapshots import Arrays, by_lane, decode
-from streamcast.service.verification.fold import Fold
+from streamcast.service.snapshots import Arrays, decode
+from streamcast.service.verification.fold import Fold, begins_of
 from streamcast.service.verification.report import Expectations
 from streamcast.service.verification.verify import verify
 from streamcast.topics.journal import Journal, read_journal
@@ -44,7 +44,7 @@ EVENTS = {
     "replay_input": 1,
     "expire": 2,
     "rule": 3,
-    "delete": 1,
+    "delete": 3,
     "damage": 1,
     "plant": 1,
 }
@@ -154,12 +154,15 @@ def _wrong_states(world: World, archive: Archive, partition: Partition, journal:
         if journal.begin is None:
             yield f"{partition} is held and its journal is empty"
             continue
-        fold = Fold(archive, partition, journal.begin, member.models, journal, member.max_series)
+        begins = begins_of(journal, {lane: each.digest for lane, each in member.models.items()})
+        fold = Fold(archive, partition, begins, member.models, journal, member.max_series)
         for _ in fold.advance(committed):
             pass
-        held = by_lane({lane.name: lane.engine.slab.export(partition) for lane in member.service._lanes})
-        if difference := _difference(held, exported(fold, partition)):
-            yield f"{partition}: the state of member {member.instance} is not the fold of the records: {difference}"
+        wanted = exported(fold, partition)
+        for lane in member.service._lanes:
+            if difference := _difference(lane.engine.slab.export(partition), wanted[lane.name]):
+                who = f"lane {lane.name} of member {member.instance}"
+                yield f"{partition}: the state of {who} is not the fold of the records: {difference}"
 
 
 def _wrong_snapshots(world: World, archive: Archive, partition: Partition, journal: Journal) -> Iterator[str]:
@@ -174,11 +177,10 @@ def _wrong_snapshots(world: World, archive: Archive, partition: Partition, journ
             continue
         if header.offset > committed:
             yield f"{path.name} is ahead of the committed offset {committed}"
-        models = {lane: load(digest) for lane, digest in header.models.items()}
-        fold = Fold(archive, partition, header.begin, models, journal, header.max_series)
+        fold = Fold(archive, partition, {"": header.begin}, {"": load(header.model)}, journal, header.max_series)
         for _ in fold.advance(header.offset):
             pass
-        if difference := _difference(arrays, exported(fold, partition)):
+        if difference := _difference(arrays, exported(fold, partition)[""]):
             yield f"{path.name} is not the fold of the records: {difference}"
 
 

@@ -20,7 +20,7 @@ from harness.simulation.processes import GROUP, MEMBER_SECONDS, TOPICS, TRANSACT
 from streamcast.consumers.memory.broker import Producer, ProducerFenced, Rows
 from streamcast.consumers.refusals import RETRY_SECONDS
 from streamcast.consumers.transport import BrokerUnavailable, Partition
-from streamcast.service.snapshots import Arrays, Header, Store, by_lane, fingerprint
+from streamcast.service.snapshots import Arrays, Header, Store, fingerprint
 from streamcast.service.verification.fold import Fold
 from streamcast.spec.folders import Model
 from streamcast.topics.journal import Journal, read_journal
@@ -122,27 +122,27 @@ class World(Processes):
         end = self.broker.log(partition).stable_end
         if self._open or journal.begin is None or committed >= end:
             return
-        models = self.models()
         offset = chance.randint(committed + 1, end)
-        fold = Fold(archive, partition, journal.begin, models, Journal(), self.max_series)
-        for _ in fold.advance(offset):
-            pass
         decisions = "somebody-elses-journal" if self.plan.resets else TOPICS.journal
-        header = replace(self.header(partition, journal.begin, offset, models), journal=decisions)
-        path = self.folder / partition.topic / str(partition.index) / header.name
-        if Store(str(self.folder), 3).write(header, exported(fold, partition)) and path.exists():
-            self.planted.add(str(path))
+        for each in self.models().values():
+            begin = journal.begin_of(each.digest) or 0
+            fold = Fold(archive, partition, {"": begin}, {"": each}, Journal(), self.max_series)
+            for _ in fold.advance(offset):
+                pass
+            header = replace(self.header(partition, begin, offset, each), journal=decisions)
+            path = self.folder / partition.topic / str(partition.index) / header.name
+            if Store(str(self.folder), 3).write(header, exported(fold, partition)[""]):
+                self.planted.add(str(path))
 
     def archive(self) -> Archive:
         """Return a reader of every record, deleted ones included."""
         return Archive(self.broker, GROUP, self.deleted)
 
-    def header(self, partition: Partition, begin: int, offset: int, models: Mapping[str, Model]) -> Header:
+    def header(self, partition: Partition, begin: int, offset: int, model: Model) -> Header:
         """The header of a snapshot."""
-        digests = {lane: each.digest for lane, each in models.items()}
         ids = {name: spec.id for name, spec in self.broker.describe([partition.topic, TOPICS.journal]).items()}
         return Header(
-            partition.topic, TOPICS.journal, partition.index, 0, begin, offset, digests, self.max_series,
+            partition.topic, TOPICS.journal, partition.index, 0, begin, offset, model.digest, self.max_series,
             fingerprint(), topic_id=ids[partition.topic], journal_id=ids[TOPICS.journal],
         )  # fmt: skip
 
@@ -215,6 +215,6 @@ class World(Processes):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def exported(fold: Fold, partition: Partition) -> Arrays:
-    """A fold's state as the arrays of a snapshot."""
-    return by_lane({lane: engine.slab.export(partition) for lane, engine in fold.engines.items()})
+def exported(fold: Fold, partition: Partition) -> Mapping[str, Arrays]:
+    """A fold's state as the arrays of a snapshot, by lane."""
+    return {lane: engine.slab.export(partition) for lane, engine in fold.engines.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
+
+from msgspec.structs import replace
 
 from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
@@ -18,6 +21,7 @@ from streamcast.service.refusals import (
     NEW_OUTPUTS,
     another_topic,
     answered_already,
+    begins_later,
     own_journal,
     records_gone,
     too_few,
@@ -46,14 +50,14 @@ class Start:
 
 @dataclass(slots=True)
 class Span:
-    """One assigned partition: the identity of its state, its next offset, and what its next commit must write.
+    """One assigned partition: the identity of each lane's state, its next offset, and what its next commit must write.
 
     ``end`` is the end of the partition when it was taken over: what lies before it is backlog.  ``skips`` are the
     offsets that are rejected unread, ``swapped`` the lanes that change their model with this commit, with the digest of
     the one that answered so far.
     """
 
-    header: Header
+    headers: dict[str, Header]
     next: int
     end: int
     skips: frozenset[int]
@@ -115,9 +119,9 @@ class Assignment:
             position = first.get(partition, self._continued_at(partition, journal, committed[partition]))
             kind: Kind = "cold" if partition in lost else "start"
             position, begin, unwritten, journal = self._decide(partition, journal, position, held, kind)
-            header = self.header(partition, begin, position, journal)
+            headers = self.headers(partition, begin, position, journal)
             end = self.spans[partition].end if partition in self.spans else bounds[partition][1]
-            self.spans[partition] = Span(header, position, end, journal.skips(), unwritten, self._swapped(journal))
+            self.spans[partition] = Span(headers, position, end, journal.skips(), unwritten, self._swapped(journal))
             self._plans[partition] = _Plan(journal, held)
             self._mention_unpublished(journal)
         return unserved
@@ -138,15 +142,19 @@ class Assignment:
             return None
         return {partition: span.next for partition, span in self.spans.items()}
 
-    def states(self) -> Positions:
-        """Return up to where the state of each partition has come, also during recovery.
+    def states(self) -> Mapping[Partition, Mapping[str, int]]:
+        """Return up to where each lane's state of a partition has come, also during recovery.
 
         Partitions whose start is not committed are left out, and all of them until each has its first state.
         """
         if self._plans:
             return {}
         reached = self._recovery.reached
-        return {each: reached.get(each, span.next) for each, span in self.spans.items() if span.started}
+        return {
+            partition: reached.get(partition) or dict.fromkeys(span.headers, span.next)
+            for partition, span in self.spans.items()
+            if span.started
+        }
 
     def drop(self, partitions: Iterable[Partition]) -> None:
         """Forget partitions that another process gets."""
@@ -182,10 +190,15 @@ class Assignment:
             self._found[partition.topic].id, now.shadows,
         )  # fmt: skip
 
-    def header(self, partition: Partition, begin: int, offset: int, journal: Journal) -> Header:
-        """Return the identity of a partition's state at an offset, which began as the journal says, or begins now."""
+    def headers(self, partition: Partition, begin: int, offset: int, journal: Journal) -> dict[str, Header]:
+        """Return the identity of each lane's state at an offset, which began as the journal says, or begins now."""
         here, kept = self._found[partition.topic], self._found[self._topics.journal]
-        return identity(partition, begin, offset, journal, self._deployment, here, kept)
+        found = {}
+        for lane, digest in self._deployment.models.items():
+            known = journal.begin_of(digest)
+            own = begin if known is None else known
+            found[lane] = identity(partition, digest, own, offset, journal, self._deployment, here, kept)
+        return found
 
     def _described(self) -> Mapping[str, TopicSpec]:
         """Describe the topics; raises TopicMissing."""
@@ -244,16 +257,39 @@ class Assignment:
         return self._reader.offsets_at(partitions, at) if partitions else {}
 
     def _restore(self, partition: Partition, plan: _Plan) -> None:
-        """Load a partition's newest snapshot, and plan the replay of what came after; or begin with empty state."""
+        """Load a partition's newest snapshots, and plan the replay of what came after; or begin with empty state."""
         span = self.spans[partition]
-        start = self._recovery.restore(span.header)
-        if start < plan.held:
-            begin = self._cold_start(partition, start, plan.held)
+        starts = self._restored(partition, span.headers)
+        gone = [lane for lane, start in starts.items() if start < plan.held]
+        if gone and plan.held <= span.next and not any(self._has_state(lane, plan.journal) for lane in gone):
+            self._begin_later(span, gone, plan.held)
+            starts = self._restored(partition, span.headers)
+        elif gone:
+            begin = self._cold_start(partition, min(starts.values()), plan.held)
             span.next = max(span.next, begin)
             span.unwritten.append(self.entry("cold", partition, span.next, span.next - begin))
-            span.header = self.header(partition, begin, span.next, Journal())
-            start = self._recovery.restore(span.header)
-        self._recovery.plan(partition, start, span.next, plan.journal)
+            span.headers = self.headers(partition, begin, span.next, Journal())
+            starts = self._restored(partition, span.headers)
+        self._recovery.plan(partition, starts, span.next, plan.journal)
+
+    def _restored(self, partition: Partition, headers: Mapping[str, Header]) -> dict[str, int]:
+        """Replace the state of all lanes by what the store has; return where the replay of each starts."""
+        self._recovery.drop([partition])
+        return {lane: self._recovery.restore(lane, header) for lane, header in headers.items()}
+
+    def _has_state(self, lane: str, journal: Journal) -> bool:
+        """Whether this lane's model answered last, so that its state must not be lost."""
+        return journal.answered_last(self._deployment.models[lane])
+
+    def _begin_later(self, span: Span, lanes: Iterable[str], held: int) -> None:
+        """Let the state of new models begin with the first record that the topic still holds."""
+        since = {self._deployment.models[lane]: held for lane in lanes}
+        span.unwritten = [replace(entry, since=since) for entry in span.unwritten]
+        for lane in lanes:
+            header = span.headers[lane]
+            span.headers[lane] = dataclasses.replace(header, begin=held)
+            partition = Partition(header.topic, header.partition)
+            log.warning("%s", begins_later(partition, lane, held, span.next))
 
     def _allow_another_topic(self, partition: Partition, known: str, found: str) -> None:
         """Raise ServiceError unless a topic that was made again may begin with empty state."""
@@ -295,7 +331,9 @@ class Assignment:
         }
         ends = {each: end for each, (_, end) in bounds.items()}
         here, kept = self._found[self._topics.observations], self._found[self._topics.journal]
-        moved = moved_positions(self._reader, self._topics, here, kept, positions, journals, ends, self._saved)
+        moved = moved_positions(
+            self._reader, self._topics, here, kept, positions, journals, ends, self._deployment.known, self._saved
+        )
         for each in moved:
             if each.impossible:
                 raise ServiceError(f"{each.impossible}: {each.remedy}")

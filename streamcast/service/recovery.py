@@ -1,4 +1,4 @@
-"""Recovery: load the newest snapshot that can be trusted, then replay the records since, through the same engines.
+"""Recovery: load the newest snapshots that can be trusted, then replay the records since, through the same engines.
 
 State is the fold of a partition's records; a snapshot only saves reading the first of them again.  Replayed records are
 not answered: their answers were committed with the offset that the replay ends at.
@@ -11,16 +11,17 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol
 
-from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TransportError
+from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
 from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError, StoreError
-from streamcast.service.snapshots import Header, Store, fingerprint, of_lane
+from streamcast.service.snapshots import Header, Store, fingerprint
 from streamcast.topics.journal import Entry, Journal
-from streamcast.topics.observations import Decoder
+from streamcast.topics.observations import Decoder, Observations
 
 log = logging.getLogger("streamcast")
 
@@ -47,17 +48,22 @@ class Watcher(Protocol):
 
 @dataclass(slots=True)
 class _Replay:
-    """The replay of a partition's records: from ``at`` to ``end``, with the resets that are left and the skips."""
+    """The replay of a partition's records: from ``at`` to ``end``, with the resets that are left and the skips.
+
+    A lane takes the records from its own start on.
+    """
 
     at: int
     end: int
+    starts: Mapping[str, int]
     resets: deque[Entry]
     skips: frozenset[int]
 
     @property
     def stop(self) -> int:
-        """Where the next reset or the end is."""
-        return min(self.resets[0].offset, self.end) if self.resets else self.end
+        """Where the next reset, the next start of a lane or the end is."""
+        ahead = [start for start in self.starts.values() if start > self.at]
+        return min([self.end, *ahead, *(entry.offset for entry in islice(self.resets, 1))])
 
     @property
     def done(self) -> bool:
@@ -84,10 +90,9 @@ class Recovery:
         self._total, self._restored = 0, False
         self._asked_again = -math.inf
 
-    def restore(self, wanted: Header) -> int:
-        """Replace a partition's state by the newest snapshot that can be trusted; return where the replay starts."""
-        partition = Partition(wanted.topic, wanted.partition)
-        self.drop([partition])
+    def restore(self, lane: str, wanted: Header) -> int:
+        """Give a lane without state the newest snapshot that can be trusted; return where its replay starts."""
+        partition, slab = Partition(wanted.topic, wanted.partition), self._engines[lane].slab
         self._busy()
         if self._store is None:
             return wanted.begin
@@ -95,8 +100,7 @@ class Recovery:
             began = time.perf_counter()
             try:
                 header, arrays = self._store.read(path, wanted)
-                for lane, engine in self._engines.items():
-                    engine.slab.restore(partition, of_lane(lane, arrays))
+                slab.restore(partition, arrays)
             except (SnapshotError, ValueError) as error:
                 if isinstance(error, SnapshotError):
                     log.error("snapshot %s is ignored: %s", path, error)
@@ -105,8 +109,7 @@ class Recovery:
                         "snapshot %s is passed over: another version of streamcast, with another layout of the state,"
                         " wrote it (%s); the records are replayed instead, as long as the input has them", path, error,
                     )  # fmt: skip
-                for engine in self._engines.values():
-                    engine.slab.forget(partition)
+                slab.forget(partition)
                 if isinstance(error, StoreError):
                     self._failed("read")
                     break
@@ -116,16 +119,20 @@ class Recovery:
                     "snapshot %s was computed by %s, this process is %s: forecasts may differ from earlier ones in"
                     " their last digits", path, header.fingerprint, fingerprint(),
                 )  # fmt: skip
-            log.info("%s: state restored at offset %d in %.2f s", partition, offset, time.perf_counter() - began)
+            took = time.perf_counter() - began
+            log.info("%s: state of lane %s restored at offset %d in %.2f s", partition, lane, offset, took)
             self._watcher.snapshot(partition)
             self._restored = True
             return offset
         return wanted.begin
 
     @property
-    def reached(self) -> Positions:
-        """Return up to where the state of each partition has come, of those whose records are still replayed."""
-        return {partition: replay.at for partition, replay in self._replays.items()}
+    def reached(self) -> Mapping[Partition, Mapping[str, int]]:
+        """Return up to where each lane's state of a partition has come, of those whose records are still replayed."""
+        return {
+            partition: {lane: max(replay.at, start) for lane, start in replay.starts.items()}
+            for partition, replay in self._replays.items()
+        }
 
     def saved(self, wanted: Header) -> int | None:
         """Return the offset of the newest snapshot of this kind, also beyond ``wanted``'s; None when there is none."""
@@ -153,14 +160,15 @@ class Recovery:
         self._watcher.store_failed(action)
         self._asked_again = self._timer() + REST_SECONDS
 
-    def plan(self, partition: Partition, start: int, end: int, journal: Journal) -> None:
-        """Prepare to bring a partition's state from ``start``, where ``restore`` left it, to ``end``.
+    def plan(self, partition: Partition, starts: Mapping[str, int], end: int, journal: Journal) -> None:
+        """Prepare to bring each lane's state of a partition from where ``restore`` left it to ``end``.
 
         A reset at either end is done as well: the snapshot may have been taken before it.
         """
         self._busy()
+        start = min(starts.values())
         due = sorted((e for e in journal.resets() if start <= e.offset <= end), key=lambda entry: entry.offset)
-        self._replays[partition] = _Replay(start, end, deque(due), journal.skips())
+        self._replays[partition] = _Replay(start, end, starts, deque(due), journal.skips())
         self._total += end - start
         self._steps = None
 
@@ -186,20 +194,36 @@ class Recovery:
                 self._replays.clear()
                 self._steps = None
             elif isinstance(step, Entry):
-                for engine in self._engines.values():
-                    engine.slab.forget_key(Partition(step.topic, step.partition), step.key)
+                self._reset(step)
             else:
-                skips = {batch.partition: self._replays[batch.partition].skips for batch in step}
-                observations, _ = self._decoder.decode(step, skips)
-                for engine in self._engines.values():
-                    engine.stage(self._decoder.seen_by(engine.spec, observations), lambda _stage: self._beat())
-                    engine.promote()
-                for batch in step:
-                    self._replays[batch.partition].at = batch.next_offset
+                self._take(step)
             if self._timer() >= until:
                 break
         self._report()
         return not self._replays
+
+    def _reset(self, entry: Entry) -> None:
+        """Reset a series of the lanes whose state has come there; a later snapshot has it done."""
+        partition = Partition(entry.topic, entry.partition)
+        for lane, start in self._replays[partition].starts.items():
+            if start <= entry.offset:
+                self._engines[lane].slab.forget_key(partition, entry.key)
+
+    def _take(self, batches: Sequence[Batch]) -> None:
+        """Step each lane through the batches that its state does not have yet."""
+        skips = {batch.partition: self._replays[batch.partition].skips for batch in batches}
+        decoded: dict[tuple[int, ...], Observations] = {}
+        for lane, engine in self._engines.items():
+            replays = [self._replays[batch.partition] for batch in batches]
+            wanted = tuple(place for place, replay in enumerate(replays) if replay.at >= replay.starts[lane])
+            if not wanted:
+                continue
+            if wanted not in decoded:
+                decoded[wanted], _ = self._decoder.decode([batches[place] for place in wanted], skips)
+            engine.stage(self._decoder.seen_by(engine.spec, decoded[wanted]), lambda _stage: self._beat())
+            engine.promote()
+        for batch in batches:
+            self._replays[batch.partition].at = batch.next_offset
 
     def _busy(self) -> None:
         """Note that there is something to recover."""

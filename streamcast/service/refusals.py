@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from streamcast.consumers.transport import Partition, TopicSpec
 from streamcast.topics.names import Topics
+from streamcast.wording import counted
 
 CREATION = "`streamcast check --create` creates missing output topics, and you the input"
 """What to do about a topic that is missing."""
@@ -27,6 +28,11 @@ COLD_START = (
     " (state.allow_cold_start: true)"
 )
 """What to do about ``records_gone``."""
+SHADOW_FIRST = (
+    "nothing, if these records have what its forecasts look back on; else let it run as a shadow first, and make it the"
+    " champion when it has seen enough: it keeps its state (docs/swap-a-model.md)"
+)
+"""What to do about ``begins_later``."""
 JOURNAL_MADE_AGAIN = (
     "set output.journal to the topic that the service had, if there is one; else start with empty state"
     " (state.allow_cold_start: true)"
@@ -74,6 +80,14 @@ def records_gone(partition: Partition, wanted: int, held: int) -> str:
     return (
         f"{partition}: state needs the records from offset {wanted} on, but the topic holds"
         f" them only from {held} on, and no snapshot replaces them"
+    )
+
+
+def begins_later(partition: Partition, lane: str, held: int, position: int) -> str:
+    """Say that the state of a new model is made from fewer records than that of the model before it."""
+    return (
+        f"{partition}: lane {lane} has another model than so far, and the topic holds records only from offset {held}"
+        f" on: its state begins there, {counted(position - held, 'record')} before its first answer"
     )
 
 

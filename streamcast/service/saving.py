@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Protocol
@@ -72,12 +72,11 @@ class Saver:
                     waiting.append((self._since[partition], partition))
         return min(waiting)[1] if waiting else None
 
-    def save(self, header: Header, arrays: Arrays) -> None:
-        """Write a snapshot, after the one that is being written."""
-        partition = Partition(header.topic, header.partition)
+    def save(self, partition: Partition, position: int, files: Sequence[tuple[Header, Arrays]]) -> None:
+        """Write the snapshots of a partition's lanes, at this position, after those that are being written."""
         self._since[partition] = self._began = self._clock()
         self._present = partition
-        self._writing = self._background.started(partial(self._write, partition, header, arrays))
+        self._writing = self._background.started(partial(self._write, partition, position, files))
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These partitions went to another process, which may write newer snapshots."""
@@ -108,20 +107,22 @@ class Saver:
             except TimeoutError:
                 log.warning("the last snapshot was not written within %.0f s; the one before is kept", timeout_seconds)
 
-    def _write(self, partition: Partition, header: Header, arrays: Arrays) -> None:
+    def _write(self, partition: Partition, position: int, files: Sequence[tuple[Header, Arrays]]) -> None:
         began = time.perf_counter()
         try:
-            size = self._store.write(header, arrays)
+            size = sum(self._store.write(header, arrays) for header, arrays in files)
+            if size:
+                self._store.forget_old(partition, {header.family for header, _ in files})
         except Exception as error:  # noqa: BLE001 an object store raises its client's own errors
             self._observer.store_failed("write")
             log.warning(
                 "snapshot of %s at offset %d was not written (%s: %s): recovery will take longer until one is;"
-                " check state.store", partition, header.offset, type(error).__name__, error,
+                " check state.store", partition, position, type(error).__name__, error,
             )  # fmt: skip
             return
         if partition in self._since:  # else it went to another process meanwhile
-            self._written[partition] = header.offset
+            self._written[partition] = position
             self._observer.snapshot(partition)
         if size:
             took = time.perf_counter() - began
-            log.info("snapshot of %s at offset %d: %d bytes in %.2f s", partition, header.offset, size, took)
+            log.info("snapshot of %s at offset %d: %d bytes in %.2f s", partition, position, size, took)

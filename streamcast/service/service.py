@@ -14,12 +14,12 @@ from dataclasses import replace
 from streamcast.consumers.transport import Batch, InDoubt, Outgoing, Partition, Positions, Reader, RecordsGone
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import Assignment, Start
-from streamcast.service.identity import Deployment
+from streamcast.service.identity import Deployment, known_inputs
 from streamcast.service.lanes import Poll, answers, new_lanes, not_finite
 from streamcast.service.recovery import Recovery
 from streamcast.service.resets import Resets
 from streamcast.service.saving import Saver
-from streamcast.service.snapshots import Store, by_lane
+from streamcast.service.snapshots import Store
 from streamcast.service.telemetry.reporting import Reporter
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.watch import TopicWatch
@@ -64,7 +64,7 @@ class Service:
         self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, timer, beat)
         digests = {lane.name: lane.model.digest for lane in self._lanes}
         hidden = tuple(sorted(lane.name for lane in self._lanes if lane.shadow))
-        deployment = Deployment(digests, champion, max_series, hidden)
+        deployment = Deployment(digests, champion, max_series, hidden, known_inputs(specs))
         self._assignment = Assignment(reader, topics, start, deployment, self._recovery, timer=timer, beat=beat)
         self._resets = Resets(self._champion.engine.slab.series)
         self._reporter = Reporter(telemetry, self._lanes, self._champion, clock, timer)
@@ -235,14 +235,19 @@ class Service:
     def _save_due(self) -> None:
         if self._saver is not None:
             states = self._assignment.states()
-            if (partition := self._saver.due(states)) is not None:
+            reached = {partition: min(offsets.values()) for partition, offsets in states.items()}
+            if (partition := self._saver.due(reached)) is not None:
                 self._save(partition, states[partition])
 
-    def _save(self, partition: Partition, offset: int) -> None:
+    def _save(self, partition: Partition, offsets: Mapping[str, int]) -> None:
+        """Write each lane's state, which has taken the records up to its offset."""
         if self._saver is not None:
-            states = {lane.name: lane.engine.slab.export(partition) for lane in self._lanes}
-            header = replace(self._assignment.spans[partition].header, offset=offset)
-            self._saver.save(header, by_lane(states))
+            headers = self._assignment.spans[partition].headers
+            files = [
+                (replace(headers[lane.name], offset=offsets[lane.name]), lane.engine.slab.export(partition))
+                for lane in self._lanes
+            ]
+            self._saver.save(partition, min(offsets.values()), files)
 
 
 class _Lap:

@@ -1,4 +1,4 @@
-"""A partition's series as one checksummed file, and the store that keeps such files.
+"""A model's state of a partition as one checksummed file, and the store that keeps such files.
 
 A file is never changed: it is written aside, synced and renamed (object stores do the same), and named after its
 partition, offset and family.  Two processes that snapshot the same offset write the same content, so a zombie does no
@@ -13,7 +13,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -32,9 +33,10 @@ from streamcast.consumers.background import started
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SettingsError, SnapshotError, StoreError
 
-VERSION = 1
+VERSION = 2
 IDENTITY = (
-    "topic", "topic_id", "journal", "journal_id", "partition", "partitions", "begin", "models", "max_series", "version",
+    "topic", "topic_id", "journal", "journal_id", "partition", "partitions", "begin", "model", "max_series", "known",
+    "version",
 )  # fmt: skip
 """What a snapshot must agree in before it may be loaded."""
 _MAGIC = b"streamcast snapshot 1\n"
@@ -54,10 +56,11 @@ class Header:
     """The snapshot's identity: everything that must agree before it may be loaded.
 
     State is the fold of the partition's records, and of the decisions in the topic ``journal``, from ``begin`` up to
-    ``offset`` under ``models`` (lane to digest) with room for ``max_series``.  ``fingerprint`` names the machine and
-    the version of torch that computed it.  ``topic_id`` and ``journal_id`` are the identities of the two topics; they
-    are empty where state began under a version that did not know them, and only there ``partitions`` counts those of
-    the topic (a topic that is made again had better not have as many): else it is 0.
+    ``offset`` under the model of the digest ``model`` with room for ``max_series``.  ``known`` names the known inputs
+    that records were read with, of all lanes: which record is poison depends on them.  ``fingerprint`` names the
+    machine and the version of torch that computed it.  ``topic_id`` and ``journal_id`` are the identities of the two
+    topics; they are empty where state began under a version that did not know them, and only there ``partitions``
+    counts those of the topic (a topic that is made again had better not have as many): else it is 0.
     """
 
     topic: str
@@ -66,9 +69,10 @@ class Header:
     partitions: int
     begin: int
     offset: int
-    models: dict[str, str]
+    model: str
     max_series: int
     fingerprint: str
+    known: str = ""
     version: int = VERSION
     topic_id: str = ""
     journal_id: str = ""
@@ -76,8 +80,7 @@ class Header:
     @property
     def family(self) -> str:
         """A hash that snapshots of one partition share when they differ in nothing but the offset."""
-        models = sorted(self.models.items())
-        kind = [self.version, self.journal, self.begin, self.partitions, models, self.max_series]
+        kind = [self.version, self.journal, self.begin, self.partitions, self.model, self.max_series, self.known]
         kind += [self.topic_id, self.journal_id] if self.topic_id or self.journal_id else []
         return hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:16]
 
@@ -116,16 +119,6 @@ def decode(data: bytes) -> tuple[Header, Arrays]:
     return header, arrays
 
 
-def by_lane(states: Mapping[str, Arrays]) -> Arrays:
-    """Return the arrays of all lanes under the names "lane/array"."""
-    return {f"{lane}/{name}": array for lane, arrays in states.items() for name, array in arrays.items()}
-
-
-def of_lane(lane: str, arrays: Arrays) -> Arrays:
-    """Return the arrays of one lane under their own names."""
-    return {name.removeprefix(f"{lane}/"): array for name, array in arrays.items() if name.startswith(f"{lane}/")}
-
-
 class Store:
     """Snapshots under one fsspec URL, a folder for each partition; raises SettingsError if nothing handles the URL.
 
@@ -158,7 +151,7 @@ class Store:
         return ""
 
     def write(self, header: Header, arrays: Arrays) -> int:
-        """Keep a snapshot unless it is there already, and drop those beyond the retention; return its bytes.
+        """Keep a snapshot unless it is there already; return its bytes.
 
         Raises whatever the store raises when it cannot write: an OSError, or an object store's own error.
         """
@@ -172,8 +165,23 @@ class Store:
             _write_aside(Path(path), data)
         else:
             self._files.pipe_file(path, data)
-        self._forget_old(folder, header)
         return len(data)
+
+    def forget_old(self, partition: Partition, families: Collection[str]) -> None:
+        """Keep the newest few of each of these families and as many of all others (for going back to an older model).
+
+        Raises what the store raises, see ``write``.
+        """
+        folder = self._folder(partition)
+        listed = self._listed(folder)
+        kept = Counter[str]()
+        for path, _, family in listed:
+            kind = family if family in families else "others"
+            kept[kind] += 1
+            if kept[kind] > self._retention:
+                self._files.rm_file(path)
+        if self._local:
+            _forget_abandoned(Path(folder))
 
     def newest(self, wanted: Header, at_most: int) -> Iterator[tuple[str, int]]:
         """Yield (path, offset) of the snapshots of ``wanted``'s family at or below an offset, newest first.
@@ -229,16 +237,6 @@ class Store:
             if offset.isdigit() and rest.endswith(".snapshot"):
                 found.append((path, int(offset), rest.removesuffix(".snapshot")))
         return sorted(found, key=lambda entry: -entry[1])
-
-    def _forget_old(self, folder: str, header: Header) -> None:
-        """Keep the newest few of this family and as many of all others (for going back to an older model)."""
-        listed = self._listed(folder)
-        own = [path for path, _, family in listed if family == header.family]
-        others = [path for path, _, family in listed if family != header.family]
-        for path in own[self._retention :] + others[self._retention :]:
-            self._files.rm_file(path)
-        if self._local:
-            _forget_abandoned(Path(folder))
 
 
 def _forget_abandoned(folder: Path) -> None:

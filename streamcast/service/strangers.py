@@ -127,12 +127,12 @@ class Moved:
 
 def moved_positions(
     reader: Reader, topics: Topics, source: TopicSpec, journal_topic: TopicSpec, committed: Positions,
-    journals: Mapping[Partition, Journal], ends: Positions, saved: Callable[[Header], int | None],
+    journals: Mapping[Partition, Journal], ends: Positions, known: str, saved: Callable[[Header], int | None],
 ) -> list[Moved]:  # fmt: skip
     """Return the positions that another program has set, of partitions whose journals have a beginning.
 
     ``source`` and ``journal_topic`` are the topics of the records and of the decisions, as the broker describes them;
-    ``saved`` returns the offset of the newest snapshot of a state.
+    ``known`` names the known inputs of the models, and ``saved`` returns the offset of the newest snapshot of a state.
     """
     strange = sorted(strangers(reader, journal_topic, committed))
     answered = answered_up_to(reader, topics.forecasts, strange)
@@ -141,10 +141,13 @@ def moved_positions(
         journal, position = journals[partition], committed[partition]
         if answered.get(partition) == position:
             continue
-        former = Deployment(journal.models, journal.champion, journal.max_series)
-        begin = journal.begin or 0
-        snapshot = saved(identity(partition, begin, position, journal, former, source, journal_topic))
-        reached = max((each for each in (answered.get(partition), snapshot) if each is not None), default=None)
+        former = Deployment(journal.models, journal.champion, journal.max_series, known=known)
+        states = [
+            identity(partition, digest, journal.begin_of(digest) or 0, position, journal, former, source, journal_topic)
+            for digest in sorted(set(journal.models.values()))
+        ]
+        seen = [answered.get(partition), *map(saved, states)]
+        reached = max((each for each in seen if each is not None), default=None)
         found.append(Moved(partition, position, reached, journal.decided, ends[partition]))
     return [each for each in found if not each.silent]
 

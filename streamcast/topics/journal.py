@@ -27,7 +27,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     start: answers begin here, and state ``warm_from`` records earlier.  cold: the state is reset here.
     models: these models (lane to digest) answer, with room for ``max_series`` and this champion; so they do from a
-    start on.  The answers of ``shadows`` among them are not published.  (Entries of older versions name no champion: it
+    start on.  ``since`` (digest to offset) says where the state of a new model begins, if not where that of the others
+    does.  The answers of ``shadows`` among them are not published.  (Entries of older versions name no champion: it
     was the first lane.  They have None as shadows, which only the settings of then said.)
     reset: the state of ``key`` is reset.  skip: the one record at ``offset`` is rejected unread.
     ``topic_id`` is the identity of the topic, empty in entries of older versions.
@@ -44,6 +45,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     champion: str = ""
     topic_id: str = ""
     shadows: tuple[str, ...] | None = None
+    since: dict[str, int] = {}
     v: int = 1
 
     @property
@@ -101,6 +103,19 @@ class Journal:
         """Where state begins: at the newest cold start, or where the first start's warm-up begins."""
         newest = self._newest_begin
         return None if newest is None else newest.offset - newest.warm_from
+
+    def begin_of(self, digest: str) -> int | None:
+        """Where the state of a model begins: ``begin``, unless an entry since then says otherwise."""
+        for entry in reversed(self.entries):
+            if digest in entry.since:
+                return entry.since[digest]
+            if entry.begins:
+                break
+        return self.begin
+
+    def answered_last(self, digest: str) -> bool:
+        """Whether this model answered last, in any lane; another has no state that could be lost."""
+        return digest in self.models.values()
 
     @property
     def begun_in(self) -> str:

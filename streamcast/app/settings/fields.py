@@ -278,7 +278,7 @@ class StateSettings(Section):
     interval: Duration = 300_000
     """Time between two snapshots of a partition; without records since the last, none is written."""
     retention: int = Field(default=3, ge=1, le=1_000)
-    """Snapshots to keep per partition."""
+    """Snapshots to keep per partition and model."""
     max_series: int | None = Field(default=None, ge=1)
     """Maximum series per partition; above it, the state of the least recently seen series is dropped.  Unset: what
     max_bytes holds, at most 100,000."""

@@ -24,12 +24,12 @@ from streamcast.topics.observations import Decoder, Observations, Poison
 class Era:
     """Between two decisions: ``models`` answer [first, until) with room for ``max_series``.
 
-    Their state is folded from ``begin`` on.  ``champion`` is empty where the journal names none: older versions took
-    the first lane, and wrote no dead letters for the other lanes.  The answers of ``shadows`` are not published; None
-    where the journal does not say which these are.
+    The state of each lane is folded from its offset in ``begins`` on.  ``champion`` is empty where the journal names
+    none: older versions took the first lane, and wrote no dead letters for the other lanes.  The answers of ``shadows``
+    are not published; None where the journal does not say which these are.
     """
 
-    begin: int
+    begins: Mapping[str, int]
     first: int
     until: int
     models: Mapping[str, str]
@@ -44,26 +44,32 @@ def eras(journal: Journal, until: int) -> list[Era]:
     Before the first beginning there is none: a journal that was cut may still have later decisions of that time.
     """
     found: list[Era] = []
-    begin: int | None = None
-    for entry in journal.entries:
-        if entry.begins:
-            begin = entry.offset - entry.warm_from
-        if begin is None or not (entry.begins or entry.kind == "models"):
+    for place, entry in enumerate(journal.entries, 1):
+        if not (entry.begins or entry.kind == "models"):
+            continue
+        begins = begins_of(Journal(journal.entries[:place]), entry.models)
+        if not begins:
             continue
         if found:
             found.append(replace(found.pop(), until=min(entry.offset, until)))
-        found.append(Era(begin, entry.offset, until, entry.models, entry.max_series, entry.champion, entry.shadows))
+        found.append(Era(begins, entry.offset, until, entry.models, entry.max_series, entry.champion, entry.shadows))
     return [era for era in found if era.first < era.until]
 
 
+def begins_of(journal: Journal, models: Mapping[str, str]) -> dict[str, int]:
+    """Return where the state of each lane begins, of models (lane to digest); nothing before the first beginning."""
+    found = {lane: journal.begin_of(digest) for lane, digest in models.items()}
+    return {lane: begin for lane, begin in found.items() if begin is not None}
+
+
 class Fold:
-    """A partition's state by law: its records in offset order from ``begin`` on, through fresh engines."""
+    """A partition's state by law: its records in offset order, for each lane from ``begins`` on, in fresh engines."""
 
     def __init__(
-        self, reader: Reader, partition: Partition, begin: int, models: Mapping[str, Model],
+        self, reader: Reader, partition: Partition, begins: Mapping[str, int], models: Mapping[str, Model],
         journal: Journal, max_series: int,
     ) -> None:  # fmt: skip
-        self.at = begin
+        self.at, self._begins = min(begins.values()), begins
         self.engines = {lane: Engine(model.spec, model.network, max_series) for lane, model in models.items()}
         self._reader, self._partition = reader, partition
         specs = [model.spec for model in models.values()]
@@ -74,8 +80,12 @@ class Fold:
             self._resets.setdefault(entry.offset, []).append(entry.key)
 
     def advance(self, until: int) -> Iterator[tuple[Batch, Observations, Sequence[Poison], Mapping[str, Result]]]:
-        """Apply the records up to ``until``; yield each batch with its observations, poison and results by lane."""
-        marks = sorted({self.at, until} | {offset for offset in self._resets if self.at < offset < until})
+        """Apply the records up to ``until``; yield each batch with its observations, poison and results by lane.
+
+        A lane that has not begun has no result.
+        """
+        turns = {*self._resets, *self._begins.values()}
+        marks = sorted({self.at, until} | {offset for offset in turns if self.at < offset < until})
         for start, stop in pairwise(marks):
             for key in self._resets.get(start, ()):
                 for engine in self.engines.values():
@@ -88,6 +98,8 @@ class Fold:
         observations, poison = self._decoder.decode([batch], self._skips)
         results = {}
         for lane, engine in self.engines.items():
+            if batch.offsets and batch.offsets[0] < self._begins[lane]:
+                continue
             results[lane] = engine.stage(self._decoder.seen_by(engine.spec, observations))
             engine.promote()
         return observations, poison, results

@@ -223,12 +223,12 @@ class _PartitionCheck:
 
     def _compare_era(self, era: Era, journal: Journal, sure: int) -> None:
         held, _ = self._reader.bounds([self._partition])[self._partition]
-        if era.begin < held:
-            self._set_aside(era, f"state begins at offset {era.begin}, and the topic holds records only from {held} on")
+        if (begin := min(era.begins.values())) < held:
+            self._set_aside(era, f"state begins at offset {begin}, and the topic holds records only from {held} on")
             return
         if (models := self._models(era)) is None:
             return
-        fold = Fold(self._reader, self._partition, era.begin, models, journal, era.max_series)
+        fold = Fold(self._reader, self._partition, era.begins, models, journal, era.max_series)
         for _ in fold.advance(era.first):
             pass
         self._computed |= {model.digest: model for model in models.values()}

@@ -468,10 +468,11 @@ def commit(broker: MemoryBroker, position: int) -> None:
     broker._group("streamcast").commit({Partition("observations", 2): position}, mark)
 
 
-def answered(broker: MemoryBroker, topic_id: str) -> None:
+def answered(broker: MemoryBroker, topic_id: str, digest: str = "x", max_series: int = 0) -> None:
     """The service has answered ten records of a partition, without a snapshot, when its topic had this identity."""
     record = json.dumps({"key": "a", "ts": NOW, "values": [1.0]}).encode()
-    begun = Entry("start", "observations", 2, 0, models={"champion": "x"}, topic_id=topic_id)
+    models = {"champion": digest}
+    begun = Entry("start", "observations", 2, 0, 0, models, max_series, topic_id=topic_id)
     writer = MemoryTransport(broker, Connection("memory", "streamcast"))
     writer.commit([Outgoing("observations", [2] * 10, [NOW] * 10, [b"a"] * 10, [record] * 10)], {})
     writer.commit([outgoing("forecast-journal", [begun], timestamp=0)], {})
@@ -482,7 +483,10 @@ def test_a_start_that_would_be_refused_because_records_are_gone_fails_the_check(
     broker: MemoryBroker, spec: ModelSpec
 ) -> None:
     here, place = broker.describe(["observations"])["observations"], Partition("observations", 2)
-    answered(broker, here.id)
+    model = load_model(MODELS, "small@1")
+    settings = load_settings(None, {"models.lanes": {"champion": {"model": "small@1"}}})
+    now = Deployment({"champion": model.digest}, "champion", room(settings, {"champion": model}))
+    answered(broker, here.id, model.digest, now.max_series)
     assert "FAIL" not in checked(create=False)
     broker.delete_records(place, 4)
     told = checked(create=False, good=False)
@@ -491,13 +495,21 @@ def test_a_start_that_would_be_refused_because_records_are_gone_fails_the_check(
     )
     assert "remedy: raise the topic's retention, bring the snapshots back (state.store), or start there" in told
     assert "FAIL" not in checked(create=False, cold=True)
-    digest = load_model(MODELS, "small@1").digest
-    settings = load_settings(None, {"models.lanes": {"champion": {"model": "small@1"}}})
-    now = Deployment({"champion": digest}, "champion", room(settings, {"champion": load_model(MODELS, "small@1")}))
     kept = broker.describe(["forecast-journal"])["forecast-journal"]
     journal = read_journals(MemoryReader(broker, Connection("memory", "look")), kept.name, [place])[place]
-    Store("state", 3).write(identity(place, 0, 6, journal, now, here, kept), {})
+    Store("state", 3).write(identity(place, model.digest, 0, 6, journal, now, here, kept), {})
     assert "FAIL" not in checked(create=False)  # the snapshot replaces the records
+
+
+def test_a_new_model_may_begin_with_the_records_that_are_left_which_the_check_says(
+    broker: MemoryBroker, spec: ModelSpec
+) -> None:
+    answered(broker, broker.describe(["observations"])["observations"].id)
+    broker.delete_records(Partition("observations", 2), 4)
+    told = checked(create=False)
+    assert "warn observations[2]: lane champion has another model than so far, and the topic holds records only" in told
+    assert "from offset 4 on: its state begins there, 6 records before its first answer" in told
+    assert "remedy: nothing, if these records have what its forecasts look back on; else let it run as a shadow" in told
 
 
 def test_a_start_that_would_be_refused_because_the_input_was_made_again_fails_the_check(

@@ -23,7 +23,7 @@ from streamcast.errors import ServiceError, SettingsError
 from streamcast.service import snapshots
 from streamcast.service.recovery import REST_SECONDS, Recovery
 from streamcast.service.snapshots import Store
-from streamcast.service.verification.fold import Fold
+from streamcast.service.verification.fold import Fold, begins_of
 from streamcast.topics.journal import Journal
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
@@ -136,7 +136,8 @@ def by_law(stand: Stand) -> dict[str, bytes]:
     """The state of everything that is committed, made from the first record on."""
     partition = stand.partitions[0]
     models = {lane.name: lane.model for lane in stand.service._lanes}
-    fold = Fold(stand.reader, partition, stand.journal().begin or 0, models, stand.journal(), 100)
+    begins = begins_of(stand.journal(), {lane: each.digest for lane, each in models.items()})
+    fold = Fold(stand.reader, partition, begins, models, stand.journal(), 100)
     for _ in fold.advance(stand.committed() or 0):
         pass
     return exported(fold.engines["champion"], partition)
@@ -255,10 +256,10 @@ def test_a_store_that_is_away_is_asked_once_for_many_partitions_and_again_after_
     assert Bucket.asked["ls"] == 1
     assert 'streamcast_store_failures_total{action="list"} 1.0' in service._telemetry.exposition().decode()
     bucket.clear()
-    header = service._assignment.spans[stand.partitions[0]].header
-    assert service._recovery.restore(header) == 0
+    header = service._assignment.spans[stand.partitions[0]].headers["champion"]
+    assert service._recovery.restore("champion", header) == 0
     stand.seconds += REST_SECONDS
-    assert service._recovery.restore(header) == header.offset > 0
+    assert service._recovery.restore("champion", header) == header.offset > 0
 
 
 def test_a_store_that_cannot_be_written_to_costs_no_revoke(
@@ -309,8 +310,8 @@ def test_recovery_goes_in_slices_and_tells_how_much_is_left(stand: Stand) -> Non
         lambda: beats.append(stand.seconds),
     )  # fmt: skip
     partition = stand.partitions[0]
-    assert recovery.restore(service._assignment.header(partition, 0, 10, stand.journal())) == 0
-    recovery.plan(partition, 0, 10, Journal())
+    assert recovery.restore("champion", service._assignment.headers(partition, 0, 10, stand.journal())["champion"]) == 0
+    recovery.plan(partition, {"champion": 0}, 10, Journal())
     slices = 1
     while not recovery.some(1.5):
         slices += 1
@@ -341,7 +342,7 @@ def test_what_is_dropped_is_not_replayed_any_more(stand: Stand) -> None:
         {"champion": service._lanes[0].engine}, service._decoder, Troubled(stand), None, Watching(), stand._now,
         lambda: None,
     )  # fmt: skip
-    recovery.plan(stand.partitions[0], 0, 10, Journal())
+    recovery.plan(stand.partitions[0], {"champion": 0}, 10, Journal())
     recovery.drop(stand.partitions)
     assert recovery.some(100.0)
     assert len(service._lanes[0].engine.slab) == 0

@@ -530,7 +530,7 @@ def test_a_snapshot_with_the_layout_of_another_version_is_replaced_by_a_replay(
     stand.stop()
     (path,) = stand.folder.rglob("*.snapshot")
     header, arrays = snapshots.decode(path.read_bytes())
-    path.write_bytes(snapshots.encode(header, {**arrays, "champion/later": arrays["champion/seen"]}))
+    path.write_bytes(snapshots.encode(header, {**arrays, "later": arrays["seen"]}))
     stand.observe("a", *TEN)
     with caplog.at_level(logging.WARNING, "streamcast"):
         stand.serve()
@@ -733,7 +733,7 @@ def test_where_no_topic_has_an_identity_another_number_of_partitions_does_not_lo
     stand.observe("a", *TEN)
     stand.serve()
     stand.stop()
-    header = stand.service._assignment.header(stand.partitions[0], 0, 10, stand.journal())
+    header = stand.service._assignment.headers(stand.partitions[0], 0, 10, stand.journal())["champion"]
     assert [offset for _, offset in stand.store.newest(header, 10)] == [10]
     assert list(stand.store.newest(replace(header, partitions=7), 10)) == []
 

@@ -31,12 +31,12 @@ from streamcast.service.telemetry.telemetry import Telemetry
 
 T = TypeVar("T")
 
-HEADER = Header("observations", "journal", 0, 2, 5, 40, {"champion": "a" * 64}, 100, "torch, here")
-SMALL = encode(HEADER, {"champion/level": np.arange(12.0).reshape(3, 4), "champion/seen": np.arange(3)})
+HEADER = Header("observations", "journal", 0, 2, 5, 40, "a" * 64, 100, "torch, here")
+SMALL = encode(HEADER, {"level": np.arange(12.0).reshape(3, 4), "seen": np.arange(3)})
 
 
 def arrays(values: int = 3) -> Arrays:
-    return {"champion/level": np.arange(float(values))}
+    return {"level": np.arange(float(values))}
 
 
 def same(found: Arrays, wanted: Arrays) -> bool:
@@ -49,7 +49,7 @@ def same(found: Arrays, wanted: Arrays) -> bool:
 def test_what_is_decoded_is_what_was_encoded() -> None:
     header, found = decode(SMALL)
     assert header == HEADER
-    assert same(found, {"champion/level": np.arange(12.0).reshape(3, 4), "champion/seen": np.arange(3)})
+    assert same(found, {"level": np.arange(12.0).reshape(3, 4), "seen": np.arange(3)})
 
 
 def test_equal_states_give_equal_bytes_in_whatever_order_the_arrays_come() -> None:
@@ -124,10 +124,10 @@ def offsets(store: Store, wanted: Header, at_most: int = 1 << 60) -> list[int]:
 def test_the_store_offers_the_newest_at_or_below_an_offset_first(store: Store) -> None:
     for offset in (40, 9, 100):
         store.write(replace(HEADER, offset=offset), arrays())
-    assert offsets(store, HEADER) == [100, 40]
-    assert offsets(store, HEADER, 99) == [40]
-    assert offsets(store, HEADER, 40) == [40]
-    assert offsets(store, HEADER, 39) == []
+    assert offsets(store, HEADER) == [100, 40, 9]
+    assert offsets(store, HEADER, 99) == [40, 9]
+    assert offsets(store, HEADER, 40) == [40, 9]
+    assert offsets(store, HEADER, 8) == []
 
 
 def test_a_file_that_is_there_is_never_written_again(store: Store, tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ def test_a_file_that_is_there_is_never_written_again(store: Store, tmp_path: Pat
         replace(HEADER, max_series=99),
         replace(HEADER, begin=6),
         replace(HEADER, partitions=3),
-        replace(HEADER, models={"champion": "b" * 64}),
-        replace(HEADER, models={"challenger": "a" * 64}),
+        replace(HEADER, model="b" * 64),
+        replace(HEADER, known="1"),
     ],
 )
 def test_snapshots_of_another_kind_are_not_offered(store: Store, other: Header) -> None:
@@ -170,18 +170,18 @@ def test_a_file_under_another_ones_name_is_refused(store: Store, tmp_path: Path)
 def test_a_file_of_another_model_under_the_right_name_is_refused(store: Store, tmp_path: Path) -> None:
     store.write(HEADER, arrays())
     (path,) = tmp_path.rglob("*.snapshot")
-    path.write_bytes(encode(replace(HEADER, models={"champion": "b" * 64}), arrays()))
-    with pytest.raises(SnapshotError, match="models"):
+    path.write_bytes(encode(replace(HEADER, model="b" * 64), arrays()))
+    with pytest.raises(SnapshotError, match="model"):
         store.read(str(path), HEADER)
 
 
-def test_retention_keeps_the_newest_of_each_kind(store: Store) -> None:
-    older = replace(HEADER, models={"champion": "b" * 64})
+def test_retention_keeps_the_newest_of_each_lane_and_of_all_models_before(store: Store) -> None:
+    beside, former, oldest = (replace(HEADER, model=name * 64) for name in "bcd")
     for offset in (10, 20, 30):
-        store.write(replace(older, offset=offset), arrays())
-        store.write(replace(HEADER, offset=offset + 5), arrays())
-    assert offsets(store, HEADER) == [35, 25]
-    assert offsets(store, older) == [30, 20]
+        for step, header in enumerate((oldest, former, beside, HEADER)):
+            store.write(replace(header, offset=offset + step), arrays())
+        store.forget_old(Partition("observations", 0), {HEADER.family, beside.family})
+    assert [offsets(store, each) for each in (HEADER, beside, former, oldest)] == [[33, 23], [32, 22], [31], [30]]
 
 
 def test_a_store_that_is_full_says_so_and_leaves_nothing_half_written(
@@ -211,6 +211,7 @@ def test_a_store_in_memory_keeps_snapshots_too() -> None:
     assert offset == 40
     assert same(store.read(path, HEADER)[1], arrays())
     store.write(replace(HEADER, offset=50), arrays())
+    store.forget_old(Partition("observations", 0), {HEADER.family})
     assert offsets(store, HEADER) == [50]
 
 
@@ -227,7 +228,7 @@ def test_what_a_process_that_died_had_begun_to_write_is_removed_an_hour_later(st
     for aside in (old, young):
         aside.write_bytes(b"half")
     os.utime(old, (0, time.time() - ABANDONED_SECONDS - 1))
-    store.write(replace(HEADER, offset=2), arrays())
+    store.forget_old(Partition("observations", 0), {HEADER.family})
     assert (old.exists(), young.exists()) == (False, True)
 
 
@@ -241,7 +242,7 @@ class Hangs:
     def write(self, header, arrays):
         threading.Event().wait()
 saver = Saver(Hangs(), 1.0, None)
-saver.save(Header("in", "journal", 0, 1, 0, 5, {}, 1, ""), {})
+saver.save(Partition("in", 0), 5, [(Header("in", "journal", 0, 1, 0, 5, "", 1, ""), {})])
 saver.finish(0.05)
 """
     ended = subprocess.run([sys.executable, "-c", hangs], timeout=60, check=False, capture_output=True)
@@ -263,7 +264,7 @@ def test_a_write_that_does_not_end_is_logged_and_counted_once(store: Store, capl
     telemetry, times = Telemetry({"champion": ("m", "1")}, 0.8), [0.0]
     saver = Saver(store, 1.0, telemetry, clock=lambda: times[-1], background=Stuck())
     partition = Partition("in", 0)
-    saver.save(Header("in", "journal", 0, 1, 0, 5, {}, 1, ""), {})
+    saver.save(partition, 5, [(Header("in", "journal", 0, 1, 0, 5, "", 1, ""), {})])
     for seconds in (SLOW_SECONDS - 1, SLOW_SECONDS, 2 * SLOW_SECONDS):
         times.append(seconds)
         assert saver.due({partition: 6}) is None

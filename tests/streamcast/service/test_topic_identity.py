@@ -150,12 +150,12 @@ def test_only_the_first_start_counts() -> None:
 
 def test_a_journal_that_is_made_again_loads_no_snapshot_of_the_former(stand: Stand) -> None:
     restored_from_a_snapshot(stand)
-    held = stand.store.newest(stand.service._assignment.header(stand.partitions[0], 0, 10, stand.journal()), 10)
-    assert [offset for _, offset in held] == [10]
+    header = stand.service._assignment.headers(stand.partitions[0], 0, 10, stand.journal())["champion"]
+    assert [offset for _, offset in stand.store.newest(header, 10)] == [10]
     stand.make_again(TOPICS.journal)
     stand.serve(start=COLD, working=False)
     stand.service.on_assigned({stand.partitions[0]: 10}, {stand.partitions[0]: (0, 10)})
-    header = stand.service._assignment.header(stand.partitions[0], 0, 10, Journal())
+    header = stand.service._assignment.headers(stand.partitions[0], 0, 10, Journal())["champion"]
     assert list(stand.store.newest(header, 10)) == []
 
 

@@ -381,17 +381,34 @@ def test_another_limit_of_series_counts_from_its_restart_on(stand: Stand) -> Non
     ("entries", "expected"),
     [
         ([], []),
-        ([Entry("start", "t", 0, 5, 3, MODELS, 9)], [Era(2, 5, 20, MODELS, 9)]),
+        ([Entry("start", "t", 0, 5, 3, MODELS, 9)], [Era({"champion": 2}, 5, 20, MODELS, 9)]),
         (
             [Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("models", "t", 0, 9, 0, {"champion": "b"}, 7)],
-            [Era(5, 5, 9, MODELS, 9), Era(5, 9, 20, {"champion": "b"}, 7)],
+            [Era({"champion": 5}, 5, 9, MODELS, 9), Era({"champion": 5}, 9, 20, {"champion": "b"}, 7)],
         ),
         (
             [Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("cold", "t", 0, 9, 2, MODELS, 9)],
-            [Era(5, 5, 9, MODELS, 9), Era(7, 9, 20, MODELS, 9)],
+            [Era({"champion": 5}, 5, 9, MODELS, 9), Era({"champion": 7}, 9, 20, MODELS, 9)],
         ),
-        ([Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("reset", "t", 0, 9, key="a")], [Era(5, 5, 20, MODELS, 9)]),
+        (
+            [Entry("start", "t", 0, 5, 0, MODELS, 9), Entry("reset", "t", 0, 9, key="a")],
+            [Era({"champion": 5}, 5, 20, MODELS, 9)],
+        ),
         ([Entry("start", "t", 0, 25, 0, MODELS)], []),
+        (
+            [
+                Entry("start", "t", 0, 5, 2, MODELS, 9),
+                Entry("models", "t", 0, 9, 0, {**MODELS, "new": "b"}, 9, since={"b": 7}),
+                Entry("models", "t", 0, 11, 0, {"champion": "b"}, 9),
+                Entry("cold", "t", 0, 15, 1, {"champion": "b"}, 9),
+            ],
+            [
+                Era({"champion": 3}, 5, 9, MODELS, 9),
+                Era({"champion": 3, "new": 7}, 9, 11, {**MODELS, "new": "b"}, 9),
+                Era({"champion": 7}, 11, 15, {"champion": "b"}, 9),
+                Era({"champion": 14}, 15, 20, {"champion": "b"}, 9),
+            ],
+        ),
     ],
 )
 def test_decisions_cut_the_answers_into_eras(entries: list[Entry], expected: list[Era]) -> None:

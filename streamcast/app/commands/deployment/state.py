@@ -22,8 +22,8 @@ from streamcast.engine.transform import TargetScale
 from streamcast.errors import SnapshotError
 from streamcast.hosts import direct
 from streamcast.kernels.advance import EVENT, LAST, MEAN, OFFSET, STEPS, VARIANCE
-from streamcast.service.identity import Deployment, identity
-from streamcast.service.snapshots import Header, Store, of_lane
+from streamcast.service.identity import Deployment, identity, known_inputs
+from streamcast.service.snapshots import Header, Store
 from streamcast.topics.journal import read_journals
 
 
@@ -35,8 +35,8 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
     engine = Engine(model.spec, model.network)
     store = Store(settings.state.store, settings.state.retention)
     reader, unread = new_reader(settings, connection(settings)), list[str]()
-    digests = {lane: m.digest for lane, m in models.items()}
-    deployment = Deployment(digests, champion, room(settings, models))
+    digests, specs = {lane: m.digest for lane, m in models.items()}, [m.spec for m in models.values()]
+    deployment = Deployment(digests, champion, room(settings, models), known=known_inputs(specs))
     try:
         require_topics(reader, settings)
         partitions = partitions_of(reader, settings.input.topic)
@@ -48,8 +48,9 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
                 on_searched(done, len(partitions))
                 if journal.begin is None:
                     continue
-                wanted = identity(partition, journal.begin, 0, journal, deployment, source, kept)
-                offset = _restored(engine, store, wanted, partition, champion, unread)
+                begin = journal.begin_of(model.digest) or 0
+                wanted = identity(partition, model.digest, begin, 0, journal, deployment, source, kept)
+                offset = _restored(engine, store, wanted, partition, unread)
                 if offset is not None and key in engine.slab.series(partition):
                     return _print(engine, partition.index, offset, key, as_json, console)
     finally:
@@ -63,14 +64,12 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
     return 1
 
 
-def _restored(
-    engine: Engine, store: Store, wanted: Header, partition: Partition, lane: str, unread: list[str]
-) -> int | None:
+def _restored(engine: Engine, store: Store, wanted: Header, partition: Partition, unread: list[str]) -> int | None:
     """Restore the newest snapshot that fits; return its offset, None if none does, and note those that do not."""
     for path, offset in store.newest(wanted, 2**62):
         try:
             _, arrays = store.read(path, wanted)
-            engine.slab.restore(partition, of_lane(lane, arrays))
+            engine.slab.restore(partition, arrays)
         except (SnapshotError, ValueError) as error:  # ValueError: of a version with another layout
             unread.append(f"{path}: {error}")
             continue

@@ -14,13 +14,15 @@ from streamcast.app.commands.deployment.connect import topics_of
 from streamcast.app.commands.deployment.swaps import known_as, other_form
 from streamcast.consumers.transport import NotAllowed, Partition, Positions, Reader, TopicSpec, TransportError
 from streamcast.errors import ModelError, StoreError
-from streamcast.service.identity import Deployment, identity
+from streamcast.service.identity import Deployment, identity, known_inputs
 from streamcast.service.refusals import (
     COLD_START,
     NEW_OUTPUTS,
     SECOND_SERVICE,
+    SHADOW_FIRST,
     another_topic,
     answered_already,
+    begins_later,
     own_journal,
     records_gone,
 )
@@ -64,7 +66,7 @@ def check_journal(setup: Setup, reader: Reader, source: TopicSpec, journal_topic
             known = journals[min(of_former)].topic_id
             return say(False, another_topic(source.name, known, source.id), NEW_OUTPUTS)
         working = {each: journals[each] for each in begun}
-        if gone := _records_gone(setup, reader, source, journal_topic, working, committed):
+        if gone := _records_gone(setup, reader, source, journal_topic, working, committed, say):
             return say(False, gone, COLD_START)
     moved = _moved(setup, reader, source, journal_topic, journals, {each: committed[each] for each in begun})
     if wrong := [each for each in moved if each.impossible]:
@@ -94,29 +96,43 @@ def _moved(
             return None
 
     ends = {each: end for each, (_, end) in reader.bounds(list(committed)).items()} if committed else {}
-    return moved_positions(reader, topics_of(setup.settings), source, journal_topic, committed, journals, ends, saved)
+    known = known_inputs(model.spec for model in setup.lanes.values())
+    topics = topics_of(setup.settings)
+    return moved_positions(reader, topics, source, journal_topic, committed, journals, ends, known, saved)
 
 
 def _records_gone(
     setup: Setup, reader: Reader, source: TopicSpec, journal_topic: TopicSpec, journals: Mapping[Partition, Journal],
-    committed: Positions,
+    committed: Positions, say: Say,
 ) -> str:  # fmt: skip
-    """Say of the first partition whose state can be made neither from a snapshot nor from the records, else nothing."""
+    """Say of the first partition whose state can be made neither from a snapshot nor from the records, else nothing.
+
+    A model that has no state yet may begin with the records that are there; that is a warning.
+    """
     settings, lanes, store = setup.settings, setup.lanes, setup.store
     if not lanes or store is None:
         return ""
     digests = {lane: model.digest for lane, model in lanes.items()}
-    now = Deployment(digests, settings.models.champion_lane, room(settings, lanes))
+    known = known_inputs(model.spec for model in lanes.values())
+    now = Deployment(digests, settings.models.champion_lane, room(settings, lanes), known=known)
+    later: dict[str, str] = {}
     try:
         for partition, (held, _) in reader.bounds(list(journals)).items():
             journal, position = journals[partition], committed[partition]
-            if journal.begin is not None and journal.begin < held:
-                wanted = identity(partition, journal.begin, position, journal, now, source, journal_topic)
-                start = next((offset for _, offset in store.newest(wanted, position)), journal.begin)
-                if start < held:
+            for lane, digest in digests.items():
+                begin = journal.begin_of(digest)
+                if begin is None or begin >= held:
+                    continue
+                wanted = identity(partition, digest, begin, position, journal, now, source, journal_topic)
+                start = next((offset for _, offset in store.newest(wanted, position)), begin)
+                if start < held and (journal.answered_last(digest) or held > position):
                     return records_gone(partition, start, held)
+                if start < held:
+                    later.setdefault(lane, begins_later(partition, lane, held, position))
     except StoreError:  # it has its line already
         pass
+    for what in later.values():
+        say.warn(what, SHADOW_FIRST)
     return ""
 
 
