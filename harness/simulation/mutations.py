@@ -93,13 +93,14 @@ def snapshot_of_a_recovery_that_is_not_at_its_end(patch: Patch) -> None:
 
 def a_new_model_begins_later_and_nobody_knows(patch: Patch) -> None:
     """The state of a new model begins with the records that are left, and the journal does not say so."""
-    later = Assignment._begin_later
+    later = Assignment._begun_later
 
-    def silently(self: Assignment, span: Span, lanes: Sequence[str], held: int) -> None:
-        later(self, span, lanes, held)
+    def silently(self: Assignment, span: Span, lanes: Sequence[str], held: int) -> Mapping[str, Header]:
+        headers = later(self, span, lanes, held)
         span.unwritten = [replace(entry, since={}) for entry in span.unwritten]
+        return headers
 
-    patch.setattr(Assignment, "_begin_later", silently)
+    patch.setattr(Assignment, "_begun_later", silently)
 
 
 def load_a_snapshot_above_the_committed_offset(patch: Patch) -> None:

@@ -259,37 +259,36 @@ class Assignment:
     def _restore(self, partition: Partition, plan: _Plan) -> None:
         """Load a partition's newest snapshots, and plan the replay of what came after; or begin with empty state."""
         span = self.spans[partition]
-        starts = self._restored(partition, span.headers)
+        self._recovery.drop([partition])
+        starts = self._restored(span.headers)
         gone = [lane for lane, start in starts.items() if start < plan.held]
         if gone and plan.held <= span.next and not any(self._has_state(lane, plan.journal) for lane in gone):
-            self._begin_later(span, gone, plan.held)
-            starts = self._restored(partition, span.headers)
+            starts |= self._restored(self._begun_later(span, gone, plan.held))
         elif gone:
             begin = self._cold_start(partition, min(starts.values()), plan.held)
             span.next = max(span.next, begin)
             span.unwritten.append(self.entry("cold", partition, span.next, span.next - begin))
             span.headers = self.headers(partition, begin, span.next, Journal())
-            starts = self._restored(partition, span.headers)
+            starts = self._restored(span.headers)
         self._recovery.plan(partition, starts, span.next, plan.journal)
 
-    def _restored(self, partition: Partition, headers: Mapping[str, Header]) -> dict[str, int]:
-        """Replace the state of all lanes by what the store has; return where the replay of each starts."""
-        self._recovery.drop([partition])
+    def _restored(self, headers: Mapping[str, Header]) -> dict[str, int]:
+        """Replace the state of these lanes by what the store has; return where the replay of each starts."""
         return {lane: self._recovery.restore(lane, header) for lane, header in headers.items()}
 
     def _has_state(self, lane: str, journal: Journal) -> bool:
         """Whether this lane's model answered last, so that its state must not be lost."""
         return journal.answered_last(self._deployment.models[lane])
 
-    def _begin_later(self, span: Span, lanes: Iterable[str], held: int) -> None:
-        """Let the state of new models begin with the first record that the topic still holds."""
+    def _begun_later(self, span: Span, lanes: Sequence[str], held: int) -> dict[str, Header]:
+        """Let the state of new models begin with the first record that the topic still holds; return its identities."""
         since = {self._deployment.models[lane]: held for lane in lanes}
         span.unwritten = [replace(entry, since=since) for entry in span.unwritten]
-        for lane in lanes:
-            header = span.headers[lane]
-            span.headers[lane] = dataclasses.replace(header, begin=held)
-            partition = Partition(header.topic, header.partition)
-            log.warning("%s", begins_later(partition, lane, held, span.next))
+        later = {lane: dataclasses.replace(span.headers[lane], begin=held) for lane in lanes}
+        span.headers |= later
+        for lane, header in later.items():
+            log.warning("%s", begins_later(Partition(header.topic, header.partition), lane, held, span.next))
+        return later
 
     def _allow_another_topic(self, partition: Partition, known: str, found: str) -> None:
         """Raise ServiceError unless a topic that was made again may begin with empty state."""

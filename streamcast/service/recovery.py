@@ -91,8 +91,9 @@ class Recovery:
         self._asked_again = -math.inf
 
     def restore(self, lane: str, wanted: Header) -> int:
-        """Give a lane without state the newest snapshot that can be trusted; return where its replay starts."""
+        """Replace a lane's state by the newest snapshot that can be trusted; return where its replay starts."""
         partition, slab = Partition(wanted.topic, wanted.partition), self._engines[lane].slab
+        slab.forget(partition)
         self._busy()
         if self._store is None:
             return wanted.begin

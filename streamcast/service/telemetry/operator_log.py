@@ -34,6 +34,15 @@ WHY_DROPPED: Final = (
 """The usual causes, where most records of a minute come late or repeated."""
 
 
+def _most(reasons: Counter[str]) -> str:
+    """Return the only reason, or the most frequent ones with their counts."""
+    if len(reasons) == 1:
+        return next(iter(reasons))
+    named = reasons.most_common(MOST_REASONS)
+    rest = reasons.total() - sum(count for _, count in named)
+    return ", ".join([f"{count:,} {reason}" for reason, count in named] + ([f"{rest:,} others"] if rest else []))
+
+
 @dataclass(slots=True)
 class _Backlog:
     """The records that a partition held when it was taken over, up to the offset ``end``: how many are answered."""
@@ -60,7 +69,7 @@ class OperatorLog:
         self._since: float | None = None
         self._records = self._dead_letters = self._replayed = self._late = self._repeated = self._forgotten = 0
         self._below = self._negative = 0
-        self._reasons: list[str] = []
+        self._reasons: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
         self._without: Counter[str] = Counter()
         self._unsaid: Counter[str] = Counter()
@@ -94,8 +103,7 @@ class OperatorLog:
         """So many records became dead letters, for a reason."""
         self._dead_letters += count
         self._fits |= reason == NAMES[NOT_FINITE]
-        if reason not in self._reasons and len(self._reasons) < MOST_REASONS:
-            self._reasons.append(reason)
+        self._reasons[reason] += count
 
     def replayed(self, count: int) -> None:
         """So many of the dead letters are of records that were dead letters before, and were sent again."""
@@ -139,7 +147,7 @@ class OperatorLog:
             self._warned = True
             log.warning(
                 "%s of %s became dead letters (%s): `streamcast dlq inspect` says why%s",
-                f"{self._dead_letters:,}", counted(self._records, "record"), ", ".join(self._reasons),
+                f"{self._dead_letters:,}", counted(self._records, "record"), _most(self._reasons),
                 ". No record could be read: check that this is the topic of this model, and the form of its records"
                 if not self._fits and self._records - self._replayed >= MANY else "",
             )  # fmt: skip

@@ -275,6 +275,17 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     ]
 
 
+def test_the_log_names_the_most_frequent_reasons_of_dead_letters(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry.on_poll(2_000, {PARTITION: 0})
+    for reason, count in {"json": 1, "value": 2, "shape": 1_008, "ahead": 1, "time": 4}.items():
+        telemetry.dead_letter(reason, count)
+    telemetry.on_commit(0.01, 2_000)
+    (said,) = caplog.messages
+    assert said.startswith("1,016 of 2,000 records became dead letters (1,008 shape, 4 time, 2 value, 2 others): ")
+
+
 def test_the_log_warns_once_a_minute_of_dead_letters_and_asks_whether_the_topic_is_the_right_one(
     telemetry: Telemetry, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
