@@ -168,17 +168,16 @@ class Store:
         return len(data)
 
     def forget_old(self, partition: Partition, families: Collection[str]) -> None:
-        """Keep the newest few of each of these families and as many of all others (for going back to an older model).
+        """Keep the newest few of each of these families, and as many files of others, for going back to older models.
 
         Raises what the store raises, see ``write``.
         """
         folder = self._folder(partition)
-        listed = self._listed(folder)
-        kept = Counter[str]()
-        for path, _, family in listed:
+        others, kept = self._retention * len(families), Counter[str]()
+        for path, _, family in self._listed(folder):
             kind = family if family in families else "others"
             kept[kind] += 1
-            if kept[kind] > self._retention:
+            if kept[kind] > (others if kind == "others" else self._retention):
                 self._files.rm_file(path)
         if self._local:
             _forget_abandoned(Path(folder))
