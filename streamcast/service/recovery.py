@@ -121,7 +121,7 @@ class Recovery:
                     " their last digits", path, header.fingerprint, fingerprint(),
                 )  # fmt: skip
             took = time.perf_counter() - began
-            log.info("%s: state of lane %s restored at offset %d in %.2f s", partition, lane, offset, took)
+            log.info("%s: state restored at offset %d in %.2f s (lane %s)", partition, offset, took, lane)
             self._watcher.snapshot(partition)
             self._restored = True
             return offset

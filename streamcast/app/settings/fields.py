@@ -286,7 +286,7 @@ class StateSettings(Section):
     """Maximum memory for the state of a partition; `streamcast check` rejects a max_series that could need more."""
     allow_cold_start: bool = False
     """If the records needed to rebuild the state are gone, or the topic was deleted and made again: true starts with
-    empty state, false refuses to start."""
+    what the records that are left give, false refuses to start."""
 
 
 class TelemetrySettings(Section):
