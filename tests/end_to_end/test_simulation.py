@@ -24,23 +24,22 @@ SEEDS, CHUNK = 250, 50
 ENOUGH = 1000
 """Seeds within which a broken protocol must be found."""
 TRIED_FIRST = {
-    "a_commit_though_a_send_failed": 39,
-    "a_refused_answer_is_left_out": 59,
-    "a_refused_record_is_passed_over": 207,
-    "promote_before_the_commit": 3,
-    "snapshot_ahead_of_the_commit": 49,
-    "snapshot_of_a_recovery_that_is_not_at_its_end": 149,
-    "load_a_snapshot_above_the_committed_offset": 24,
-    "discard_forgets_the_rings": 61,
-    "discard_forgets_when_a_series_was_seen": 61,
-    "a_commit_in_doubt_counts_as_failed": 71,
-    "the_replay_ignores_resets": 632,
-    "replay_ends_when_the_broker_is_away": 154,
-    "positions_go_ahead_of_their_answers": 70,
-    "positions_do_not_wait_for_their_answers": 104,
-    "answers_before_the_first_position_is_committed": 6,
+    "a_commit_though_a_send_failed": 11,
+    "a_refused_answer_is_left_out": 22,
+    "a_refused_record_is_passed_over": 139,
+    "promote_before_the_commit": 11,
+    "snapshot_ahead_of_the_commit": 154,
+    "snapshot_of_a_recovery_that_is_not_at_its_end": 154,
+    "a_new_model_begins_later_and_nobody_knows": 97,
+    "load_a_snapshot_above_the_committed_offset": 31,
+    "discard_forgets_the_rings": 11,
+    "discard_forgets_when_a_series_was_seen": 22,
+    "a_commit_in_doubt_counts_as_failed": 4,
+    "the_replay_ignores_resets": 40,
+    "replay_ends_when_the_broker_is_away": 61,
+    "positions_do_not_wait_for_their_answers": 171,
     "zombies_are_not_fenced": 7,
-    "the_online_layer_learns_before_the_commit": 61,
+    "the_online_layer_learns_before_the_commit": 11,
 }
 """The seed that found it; all seeds are tried where that one finds nothing."""
 
