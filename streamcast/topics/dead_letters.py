@@ -11,10 +11,10 @@ from streamcast.consumers.transport import Batch, Headers, Outgoing, answered_at
 REASONS = ("empty", "json", "shape", "key", "time", "ahead", "value", "size", "version", "not finite", "skipped")
 """Why a record got no forecast: all that there is."""
 
-LARGEST_VALUE = 900_000
+LARGEST_LETTER = 900_000
 """Bytes of a record that are kept; a larger one is cut, with its length and SHA-256 in the headers."""
 
-LARGEST_KEY = 32_768
+LARGEST_LETTER_KEY = 32_768
 """Bytes of a key that are kept, so that no dead letter is too large for its topic."""
 
 REPLAY_OF = "replay_of"
@@ -67,19 +67,19 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
             listed.append(("lane", letter.lane.encode()))
         if first := _replay_of(batch, letter.row):
             listed.append((REPLAY_OF, first[:_LONGEST_PLACE]))
-        if value is not None and len(value) > LARGEST_VALUE:
+        if value is not None and len(value) > LARGEST_LETTER:
             listed += [
                 ("length", str(len(value)).encode()),
                 ("sha256", hashlib.sha256(value).hexdigest().encode()),
             ]
-            value = value[:LARGEST_VALUE]
+            value = value[:LARGEST_LETTER]
         values.append(value)
         headers.append(listed)
     return Outgoing(
         topic=topic,
         partitions=[batches[r.batch].partition.index for r in rejected],
         timestamps=[answered_at(batches[r.batch].timestamps[r.row]) for r in rejected],
-        keys=[key and key[:LARGEST_KEY] for key in (batches[r.batch].keys[r.row] for r in rejected)],
+        keys=[key and key[:LARGEST_LETTER_KEY] for key in (batches[r.batch].keys[r.row] for r in rejected)],
         values=values,
         headers=headers,
     )

@@ -24,7 +24,7 @@ from streamcast.service.verification.fold import Era, Fold, eras
 from streamcast.service.verification.report import Expectations, Report
 from streamcast.service.verification.written import Written, in_lane
 from streamcast.spec.folders import Model
-from streamcast.topics.dead_letters import LARGEST_KEY
+from streamcast.topics.dead_letters import LARGEST_LETTER_KEY
 from streamcast.topics.forecasts import Encoder, shortened, unnamed
 from streamcast.topics.journal import Journal, read_journals
 from streamcast.topics.names import Topics
@@ -297,7 +297,7 @@ class _PartitionCheck:
                     f"the dead letter of offset {offset} says {letter.headers.get('reason')!r}, not {reason!r}"
                 )
             key = batch.keys[row]
-            if letter.key != (key and key[:LARGEST_KEY]) or not letter.holds(batch.values[row]):
+            if letter.key != (key and key[:LARGEST_LETTER_KEY]) or not letter.holds(batch.values[row]):
                 self._violation(f"the dead letter of offset {offset} does not hold the bytes of its record")
 
 

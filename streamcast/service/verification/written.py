@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streamcast.consumers.transport import Batch, Partition, answered_at
-from streamcast.topics.dead_letters import LARGEST_VALUE
+from streamcast.topics.dead_letters import LARGEST_LETTER
 from streamcast.topics.forecasts import Published, unnamed
 
 _decode = msgspec.json.Decoder(Published).decode
@@ -35,11 +35,11 @@ class Letter:
 
     def holds(self, original: bytes | None) -> bool:
         """Whether it keeps a record's bytes: all of them, or a very large record's beginning and SHA-256."""
-        if original is None or len(original) <= LARGEST_VALUE:
+        if original is None or len(original) <= LARGEST_LETTER:
             nothing = self.key is None and not original and self.value in (None, _digest(b""))
             return nothing or self.value == _digest(original)
         whole = hashlib.sha256(original).hexdigest().encode()
-        return self.value == _digest(original[:LARGEST_VALUE]) and self.headers.get("sha256") == whole
+        return self.value == _digest(original[:LARGEST_LETTER]) and self.headers.get("sha256") == whole
 
 
 class Written:

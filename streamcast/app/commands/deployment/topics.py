@@ -17,7 +17,7 @@ from streamcast.consumers.transport import (
     TopicSpec,
     TransportError,
 )
-from streamcast.topics.dead_letters import LARGEST_KEY, LARGEST_VALUE
+from streamcast.topics.dead_letters import LARGEST_LETTER, LARGEST_LETTER_KEY
 from streamcast.topics.names import Topics
 from streamcast.wording import counted
 
@@ -36,7 +36,7 @@ DIFFERENCE = "message.timestamp.difference.max.ms"
 ANY_TIME = {BEFORE: FOREVER, AFTER: FOREVER}
 """An answer has the Kafka timestamp of its record, whatever that is."""
 LARGEST_BYTES = "max.message.bytes"
-LETTER_BYTES = LARGEST_VALUE + LARGEST_KEY + 4_096
+LETTER_BYTES = LARGEST_LETTER + LARGEST_LETTER_KEY + 4_096
 """The largest dead letter, with its headers."""
 
 
