@@ -45,17 +45,13 @@ MOSTLY_GAPS = 8
 class Scores:
     """Forecasts of bars that are now observed: made at ``cutoffs`` [M] by series that were ``warm`` [M] or not.
 
-    ``ahead`` [M] is in steps; ``values`` [M, 4] are as in ``kernels.scoring``.
+    ``ahead`` [M] is in steps; ``outcomes`` [M, 4] have the columns that a quality is made of (``streamcast.quality``).
     """
 
     ahead: Ints
     cutoffs: Ints
     warm: npt.NDArray[np.bool_]
-    values: Floats
-
-    def outcomes(self) -> Floats:
-        """Return the columns that a quality is made of [M, 4]; see ``streamcast.quality``."""
-        return self.values[:, [scoring.ERROR, scoring.NAIVE, scoring.PINBALL, scoring.COVERED]]
+    outcomes: Floats
 
 
 @dataclass(frozen=True, slots=True)

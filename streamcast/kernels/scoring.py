@@ -38,9 +38,9 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-# Columns of a score: absolute error of the median, mean pinball loss, whether the outer quantiles held the outcome, and
-# the absolute error of the naive forecast.
-ERROR, PINBALL, COVERED, NAIVE = 0, 1, 2, 3
+# Columns of a score, which are those of ``streamcast.quality``: absolute error of the median, that of the naive
+# forecast, mean pinball loss, and whether the outer quantiles held the outcome.
+ERROR, NAIVE, PINBALL, COVERED = 0, 1, 2, 3
 
 # Columns of a residual's state: how many errors, the rarity at which the newest event began, bars since then, the two
 # slow means of signed errors (from MEANS on), and three tails (from TAILS on): of errors, then of the means.
@@ -171,9 +171,9 @@ def _compare(issued: Floats, y: float, naive: float, levels: Floats, median: int
         e = y - issued[q]
         loss += levels[q] * e if e >= 0.0 else (levels[q] - 1.0) * e
     score[ERROR] = abs(y - issued[median])
+    score[NAIVE] = abs(y - naive)
     score[PINBALL] = loss / (last + 1)
     score[COVERED] = 1.0 if issued[0] <= y <= issued[last] else 0.0
-    score[NAIVE] = abs(y - naive)
 
 
 @inlined

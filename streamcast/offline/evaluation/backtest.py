@@ -132,7 +132,7 @@ class Scoreboard:
         """Count what the engine found of the same forecasts, as a service counts it, where ``chosen_M``."""
         bar_M = self._bars(scores.cutoffs)
         mine = chosen_M & scores.warm & (bar_M >= self._first) & (bar_M <= self._last)
-        self._quality.add(scores.ahead[mine], outcomes_of(scores.outcomes()[mine], self._spec.nominal))
+        self._quality.add(scores.ahead[mine], outcomes_of(scores.outcomes[mine], self._spec.nominal))
 
     def bars(self, series_A: Integers, cutoffs_A: Integers) -> tuple[Bools, Floats]:
         """Return which forecasts were made at a bar of the test part, and the values of their bars [A]."""

@@ -94,7 +94,7 @@ class Reporter:
     def _lane(self, lane: Lane, poll: Poll) -> None:
         result, telemetry = poll.results[lane.name], self._telemetry
         scores = result.scores
-        error, naive, pinball, covered = outcomes_of(scores.outcomes(), lane.model.spec.nominal).T
+        error, naive, pinball, covered = outcomes_of(scores.outcomes, lane.model.spec.nominal).T
         warm, nearest = scores.warm, scores.ahead == lane.model.spec.scored_steps[0]
         telemetry.scores(lane.name, scores.ahead[warm], error[warm], naive[warm], pinball[warm], covered[warm])
         new = unseen(lane.model.spec.series.grid.bar(scores.cutoffs), lane.model.last_trained_bar)

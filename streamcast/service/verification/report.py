@@ -47,7 +47,7 @@ class Report:
 
     def count_quality(self, lane: str, model: Model, scores: Scores) -> None:
         """Count the outcomes of a lane's computed forecasts, those of unseen data once more by themselves."""
-        outcomes_MC = outcomes_of(scores.outcomes(), model.spec.nominal)
+        outcomes_MC = outcomes_of(scores.outcomes, model.spec.nominal)
         new_M = scores.warm & unseen(model.spec.series.grid.bar(scores.cutoffs), model.last_trained_bar)
         for sums, chosen_M in ((self.quality, scores.warm), (self.unseen, new_M)):
             sums.setdefault(lane, SumsByStep()).add(scores.ahead[chosen_M], outcomes_MC[chosen_M])

@@ -84,7 +84,7 @@ def test_scores_and_the_baseline_are_in_the_unit_of_the_series(transform: Transf
     engine = Engine(spec, new_network(spec))
     result = engine.stage(observations(list(enumerate(lines)), 1))
     values = np.array([line.values[0] for line in lines])
-    error, naive = result.scores.outcomes()[:, :2].T
+    error, naive = result.scores.outcomes[:, :2].T
     np.testing.assert_allclose(naive, np.abs(np.diff(values)), atol=1e-9)
     np.testing.assert_allclose(error, np.abs(values[1:] - result.forecasts.values[:-1, 0, spec.median]), atol=1e-9)
 
@@ -97,7 +97,7 @@ def test_a_constant_is_forecast_as_it_is_and_its_intervals_hold_it(transform: Tr
     lines = [Line("a", START + number * MINUTE, (value,)) for number in range(60)]
     result = Engine(spec, new_network(spec)).stage(observations(list(enumerate(lines)), 1))
     assert (result.forecasts.values == value).all()
-    error, naive, _, covered = result.scores.outcomes().T
+    error, naive, _, covered = result.scores.outcomes.T
     assert (error.max(), np.nanmax(naive), covered.min()) == (0.0, 0.0, 1.0)
 
 

@@ -78,7 +78,7 @@ def test_nights_and_weekends_without_records_restart_no_series() -> None:
         late = result.scores.cutoffs > poll.times[0] + 5 * WEEK_MS
         monday = pd.to_datetime(result.scores.cutoffs, unit="ms").day_of_week == 0
         for of_monday, found in errors.items():
-            found.extend(np.abs(result.scores.outcomes()[late & (monday == of_monday), 0]))
+            found.extend(np.abs(result.scores.outcomes[late & (monday == of_monday), 0]))
     assert restarts == 0
     assert np.mean(errors[True]) < 1.5 * np.mean(errors[False])
 
