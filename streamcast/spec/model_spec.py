@@ -145,13 +145,13 @@ class SeriesSpec(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _fit_the_bars(cls, given: Any) -> Any:
-        """Set the defaults that depend on the length of a bar."""
+        """Set the defaults that depend on the length of a bar, and on the ttl."""
         if isinstance(given, dict):
             with suppress(ValueError):
                 freq = parse_duration(given.get("freq"))
-                longest = max(_TTL_MS, _TTL_BARS * freq)
-                gap = min(longest // max(freq, 1) - 1, USUAL_GAP)
-                return {"ttl": longest, "max_ahead": max(_AHEAD_MS, freq), "max_gap": gap} | given
+                ttl = parse_duration(given.get("ttl", max(_TTL_MS, _TTL_BARS * freq)))
+                gap = min(max(ttl // max(freq, 1) - 1, 0), USUAL_GAP)
+                return {"ttl": ttl, "max_ahead": max(_AHEAD_MS, freq), "max_gap": gap} | given
         return given
 
     @model_validator(mode="after")

@@ -201,6 +201,21 @@ def test_a_gap_may_be_as_long_as_a_silence_up_to_a_week_of_five_minutes(freq: st
     assert SeriesSpec(columns=(Column(name="y"),), freq=freq, max_gap=3).max_gap == 3
 
 
+@pytest.mark.parametrize(
+    ("freq", "ttl", "gap"), [("1h", "10d", 239), ("1h", "60d", 1_439), ("1h", "365d", 2_016), ("1d", "365d", 364)]
+)
+def test_a_gap_may_be_as_long_as_the_silence_that_is_given(freq: str, ttl: str, gap: int) -> None:
+    found = series(freq=freq, ttl=ttl)
+    assert (found.max_gap, found.longest_gap) == (gap, gap)
+
+
+def test_a_saved_spec_keeps_the_gap_that_was_not_as_long_as_its_ttl_allows() -> None:
+    saved = spec(series=series(freq="1h", ttl="60d", max_gap=719))  # as versions that did not read the ttl saved it
+    again = ModelSpec.model_validate_json(saved.to_json())
+    assert again.series.max_gap == 719
+    assert again.digest() == saved.digest()
+
+
 def test_a_ttl_that_restarts_a_series_at_every_record_is_refused() -> None:
     with pytest.raises(ValidationError, match="ttl 6d is shorter than a bar of 1w"):
         SeriesSpec(columns=(Column(name="y"),), freq="1w", ttl="6d")
