@@ -82,8 +82,9 @@ def _target_plan(spec: ModelSpec) -> dict[str, Any]:
     targets = spec.targets
     local = targets.local if targets else UTC_TIME
     begins, offsets = np.array((UTC_TIME if spec.series.calendar else local).offsets, np.int64).T
-    days = np.array(local.days_off, np.int64)
-    day_off = np.zeros(int(days[-1] - days[0]) + 1 if len(days) else 0, np.bool_)
+    days = spec.series.grid.days(np.array(local.days_off, np.int64))
+    reach = int(days[-1] - days[0]) + 1 if len(days) else int(bool(local.days_off))  # of weekends alone: none is off
+    day_off = np.zeros(reach, np.bool_)
     if len(days):
         day_off[days - days[0]] = True
     known = targets.known if targets else ()

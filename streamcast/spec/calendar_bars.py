@@ -133,6 +133,19 @@ class Grid:
         bars, into = np.divmod(times - self.offset, self.freq)
         return self.start(bars) + into
 
+    @property
+    def has_weekdays(self) -> bool:
+        """Whether bars are days from Monday to Friday."""
+        return self.calendar is not None and self.freq == WEEK_MS // WEEKDAYS
+
+    def days(self, local: Ints) -> Ints:
+        """Return the days in grid time of local days (both since 1970-01-01): of weekdays, those of their bars."""
+        if not self.has_weekdays:
+            return local
+        week, weekday = np.divmod(local - _MONDAY, 7)
+        bars = (WEEKDAYS * week + weekday)[weekday < WEEKDAYS]
+        return (self.offset + bars * self.freq) // DAY_MS
+
 
 @dataclass(frozen=True)
 class Step:
@@ -258,7 +271,7 @@ def _days(step: Step, first: int, stop: int) -> Iterator[Any]:
 
 
 def _instant(day: date, step: Step, clock: ZoneInfo) -> int:
-    """Return a bar's start in epoch ms; a local time that a clock skips is the end of the skipped time."""
+    """Return a bar's start in epoch ms; a local time that a clock skips is read by the clock before the change."""
     naive = datetime(day.year, day.month, day.day) + timedelta(milliseconds=step.time_ms or 0)  # noqa: DTZ001
     return (naive.replace(tzinfo=clock) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 

@@ -19,7 +19,11 @@ CALENDAR_MS = {
 """Calendar periods in milliseconds (a year is the mean Gregorian one)."""
 
 KINDS_OF_DAY = 3
-"""Working day, weekend, day off."""
+"""Working day, weekend, day off.
+
+They are of the day in grid time.  A weekday is 1.4 days long there, so that where bars are weekdays, Fridays have the
+second.
+"""
 DAYS = 8
 """Monday to Sunday, and a day off."""
 

@@ -265,7 +265,8 @@ def _refuse_what_networks_have(
 
 
 def _local(history: History, timezone: str | None, holidays: str | None) -> LocalTime:
-    if holidays is not None and history.calendar is not None and history.freq_ms > DAY_MS:
+    longer = history.freq_ms > DAY_MS and not history.grid.has_weekdays  # a weekday counts 1.4 days in grid time
+    if holidays is not None and history.calendar is not None and longer:
         raise HistoryError(Option.HOLIDAYS, f" are days, and bars of {history.bar} are longer: leave them out")
     if timezone in (None, "UTC") and holidays is None:
         return UTC_TIME

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import holidays
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ from streamcast.offline.history.polls import columns
 from streamcast.offline.history.read import read, read_as
 from streamcast.offline.training.fit import fit
 from streamcast.offline.training.options import Options
+from streamcast.offline.training.sequences import sequences
+from streamcast.spec import features
 from streamcast.spec.calendar_bars import Grid
 from streamcast.spec.folders import Model, new_network
 from tests.streamcast.offline.files.cases import DAY, HOUR, START, case, changed, forecasts_of, frame_of
@@ -182,6 +185,39 @@ def test_weekdays_are_bars_and_forecasts_leave_weekends_out() -> None:
     assert (forecasts.ds.dt.day_of_week < 5).all()
     ended = forecasts[forecasts.cutoff == forecasts.cutoff.max()]
     assert len(ended) >= 5
+
+
+@pytest.mark.parametrize("clock", ["00:00", "09:30", "23:00"])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_a_model_of_weekdays_knows_which_of_its_bars_are_holidays(zone: str, clock: str) -> None:
+    days = pd.bdate_range(f"2022-01-03 {clock}", "2024-06-28 23:59", tz=zone, normalize=False)
+    calendar = holidays.country_holidays("US", years=range(2022, 2025))
+    off = np.array([day in calendar for day in days.date])
+    assert 20 < off.sum() < 40
+    history = read(frame_of(days), freq="B", timezone=zone)
+    spec = default_spec(history, 5, season=5, timezone=zone, holidays="US")
+    assert spec.targets is not None
+    assert spec.online is not None
+    assert spec.online.network_on_days_off
+    seen = sequences(history, spec)
+    feature = features.names(spec).index("day off")
+    np.testing.assert_array_equal(seen.scales[0].x_JF[:, feature], off)
+    at = np.arange(200, 500)
+    target_bars = seen.target_bars(at)
+    assert target_bars is not None
+    kinds, weekdays = features.target_tables(spec, spec.targets)[:2]
+    ahead = at[:, None] + np.arange(1, 6)
+    np.testing.assert_array_equal(target_bars[1][..., 1] == kinds + weekdays - 1, off[ahead])
+
+
+def test_holidays_that_all_lie_on_weekends_leave_a_model_of_weekdays_as_wide_as_it_is() -> None:
+    history = read(frame_of(pd.bdate_range("2022-01-03", periods=300)), freq="B")
+    spec = default_spec(history, 5, season=5, holidays="US")
+    assert spec.targets is not None
+    saturday = spec.targets.local.model_copy(update={"days_off": (19_000,)})
+    spec = spec.model_copy(update={"targets": spec.targets.model_copy(update={"local": saturday})})
+    seen = sequences(history, spec).scales[0].x_JF[:, features.names(spec).index("day off")]
+    assert (seen == 0.0).all()
 
 
 def test_holidays_of_longer_bars_are_refused_and_a_season_may_be_a_year() -> None:
