@@ -15,31 +15,41 @@ import torch
 from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
 from streamcast.engine.online import Layer
+from streamcast.offline.defaults.spec import default_spec
+from streamcast.offline.history.read import History
+from streamcast.offline.training.sequences import sequences
 from streamcast.service.lanes import rehearse
-from streamcast.spec.durations import DAY_MS, HOUR_MS
+from streamcast.spec.durations import HOUR_MS
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.local_time import UTC_TIME
-from streamcast.spec.model_spec import Column, ModelSpec, Online, Scale, SeriesSpec, TargetBars
+from streamcast.spec.model_spec import ModelSpec, Online, TransformName
 from streamcast.topics.forecasts import Encoder, Forecasts
 from streamcast.topics.observations import Observations
 
 WITH_A_DAY_OFF = UTC_TIME.model_copy(update={"days_off": (20_000,)})
-NETWORKS = ("gru", "lstm-attention")
-"""Together they use every kernel: the default model, and one that attends to past states and scales."""
+BARS = 28 * 24
+NETWORKS: dict[str, TransformName] = {"gru": "sqrt", "lstm-attention": "none"}
+"""Together they use every kernel: the default model, on a scale of its own, and one that attends to past states."""
+
+
+def history() -> History:
+    """Return four weeks of hours."""
+    hours = np.arange(BARS)
+    values = np.sin(hours * 2 * np.pi / 24)[:, None]
+    return History(("",), np.zeros(BARS, np.int32), hours * HOUR_MS, values, ("y",), HOUR_MS)
 
 
 def model_spec(network: str) -> ModelSpec:
-    """Return a spec of the kind that training makes."""
-    return ModelSpec(
-        series=SeriesSpec(columns=(Column(name="y"),), freq=HOUR_MS), horizon=24, season=(24, 168),
-        scales=(Scale(every=DAY_MS),), targets=TargetBars(back=(7, 4), local=WITH_A_DAY_OFF),
-        online=Online(network_on_days_off=True), network={"kind": network},
-    )  # fmt: skip
+    """Return the spec that training makes, with a day off."""
+    online = {"network_on_days_off": True}
+    spec = default_spec(history(), 24, network, transform=NETWORKS[network], online=online)
+    targets = spec.targets.model_copy(update={"local": WITH_A_DAY_OFF}) if spec.targets else None
+    return spec.model_copy(update={"targets": targets})
 
 
 def compile_layer_and_text() -> None:
     """Run the online layer and the encoder: half of the work, which needs nothing of the window's kernels."""
-    spec, online = model_spec(NETWORKS[0]), Online()
+    spec, online = model_spec("gru"), Online()
     slab = Engine(spec, new_network(spec), max_series=1).slab
     one = np.zeros(1, np.int64)
     slab.locate(Observations([(Partition("", 0), 0, 1)], [""], one, one, one, np.zeros((1, 1))))
@@ -52,11 +62,12 @@ def compile_layer_and_text() -> None:
 
 
 def compile_all() -> None:
-    """Run every kernel once."""
+    """Run every kernel once: those of a service, and that of training."""
     torch.set_num_threads(1)
     for network in NETWORKS:
         spec = model_spec(network)
         rehearse(Model(spec, new_network(spec).eval()))
+    sequences(history(), model_spec("gru")).target_bars(np.array([BARS - 1]))
 
 
 def main() -> None:

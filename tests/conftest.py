@@ -51,6 +51,7 @@ LONG_PROGRAMMES = (
     "tests/streamcast/service/test_snapshots.py::test_a_process_ends_although_its_store_hangs",
     "tests/streamcast/spec/test_folders.py::test_loading_takes_the_memory_of_the_weights",
     "tests/streamcast/topics/test_observations.py::test_what",
+    "tests/test_compile_kernels.py",
     "tests/test_docs.py",
     "tests/test_docs_notebooks.py",
 )
