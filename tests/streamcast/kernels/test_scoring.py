@@ -71,7 +71,7 @@ def test_a_forecast_is_scored_when_its_bar_arrives_and_not_before() -> None:
     due = [(step, ahead) for step in range(4) for ahead in range(2) if not math.isnan(scores[step, ahead, ERROR])]
     assert due == [(1, 0), (3, 1)]
     assert scores[1, 0].tolist() == [10.0, 9.5, pytest.approx(pinball(10.0, [-1, 0, 1])), 0.0]
-    assert scores[3, 1].tolist() == [1.0, pytest.approx(pinball(3.0, [1, 2, 3])), 1.0, 2.5]
+    assert scores[3, 1].tolist() == [1.0, 2.5, pytest.approx(pinball(3.0, [1, 2, 3])), 1.0]
 
 
 def test_a_missing_bar_is_never_scored() -> None:
