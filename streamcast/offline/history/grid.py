@@ -5,6 +5,7 @@ Shapes: N rows, in order of time.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,9 @@ UNITS = {"t": "min", "minute": "min", "hour": "h", "day": "d", "week": "w"}
 """Bar lengths as pandas and people write them: ``D``, ``5T``, ``2 weeks``."""
 MOST_BARS, MOST_BARS_A_ROW = 20_000_000, 1_000
 """A history with more bars than both, the second for each row, holds a time that a clock got wrong."""
+
+MOST_FINER = 4
+"""How many times shorter bars may be advised, so that rows at several places all lie at starts."""
 
 FEW, FAR = 0.01, 10
 """So small a share of the rows, so many times farther from the others than these span, may be of such a clock, too."""
@@ -91,6 +95,8 @@ def grid_of(
     _mention_shared_bars(series_N, ts_N, found)
     if found.grid.calendar:
         _mention_places(ts_N, found)
+    else:
+        _mention_other_places(keys, series_N, ts_N, found)
     return found
 
 
@@ -392,6 +398,33 @@ def _mention_places(ts_N: NDArray[np.int64], found: Found) -> None:
         f"{beside:,} of {len(ts_N):,} rows do not lie at the start of their bar of {found.bar}: forecasts carry the"
         " starts of bars"
     )
+
+
+def _mention_other_places(
+    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], found: Found
+) -> None:
+    """Say so where series have rows at one place after the starts of bars; readings that scatter have no one place."""
+    later_N = ts_N - found.grid.start(found.grid.bar(ts_N))
+    rows = pd.Series(later_N).groupby(series_N)
+    place_K = rows.median()
+    share_K = pd.Series(later_N == place_K.reindex(series_N).to_numpy()).groupby(series_N).mean()
+    beside = place_K[(place_K > 0) & (share_K >= MOST) & (rows.size() > 2)].astype(np.int64)
+    if beside.empty:
+        return
+    finer, freq = math.gcd(found.grid.freq, *beside), found.grid.freq
+    which = f"{len(beside):,} of {len(keys):,} series {'has' if len(beside) == 1 else 'have'}"
+    said = (
+        f"{which} rows after the starts of bars of {found.bar}, such as {keys[int(beside.index[0])]!r} with"
+        f" {format_duration(int(beside.iloc[0]))}: forecasts carry the starts of bars, so their times are not those of"
+        " these rows. Give these series a file and a model of their own"
+    )
+    if finer * MOST_FINER < freq:
+        found.notes.append(said)
+        return
+    found.notes.append(Message(
+        f"{said}; or give ", Option.FREQ, f" {format_duration(finer)}: the bars between then count as missing, as a"
+        " warning will say",
+    ))  # fmt: skip
 
 
 def _example(ts_N: NDArray[np.int64], grid: Grid, timezone: str) -> str:

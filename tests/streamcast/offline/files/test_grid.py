@@ -437,6 +437,37 @@ def test_rows_beside_the_bars_of_a_model_are_said() -> None:
     assert found.changes == ()
 
 
+def places_said(*minutes_of_series: float) -> list[str]:
+    """Return the notes on rows after the starts of bars, of series so many minutes after the hour."""
+    series = [
+        frame_of(START + minutes * 60_000 + HOUR * np.arange(40)).assign(unique_id=f"s{number}")
+        for number, minutes in enumerate(minutes_of_series)
+    ]
+    return [note for note in read(pd.concat(series)).notes if "rows after the starts of bars" in note]
+
+
+def test_series_whose_rows_lie_beside_the_bars_of_others_are_said_before_a_model_has_these_bars() -> None:
+    (said,) = places_said(0, 0, 30)
+    assert said.startswith("1 of 3 series has rows after the starts of bars of 1h, such as 's2' with 30min: forecasts")
+    assert said.endswith("a model of their own; or give freq 30min: the bars between then count as missing, as a"
+                         " warning will say")  # fmt: skip
+    (said,) = places_said(0, 0, 15, 30)
+    assert said.startswith("2 of 4 series have rows")
+    assert "or give freq 15min" in said
+    (said,) = places_said(0, 0, 7)
+    assert said.endswith("Give these series a file and a model of their own")
+    assert places_said(30, 30) == []
+
+
+def test_readings_that_scatter_are_not_said_to_lie_beside_their_bars() -> None:
+    """They have no place of their own, so that no other bars would be theirs."""
+    random = np.random.default_rng(1)
+    late = frame_of(START + HOUR * np.arange(400) + random.integers(0, 40_000, 400))
+    minutes = frame_of(START + HOUR * np.arange(400) + random.integers(0, 3, 400) * 60_000).assign(unique_id="b")
+    for frame in (late, minutes, jittered(), pd.concat([late, minutes])):
+        assert not any("rows after the starts of bars" in note for note in read(frame).notes)
+
+
 def jittered() -> pd.DataFrame:
     """Readings of a sensor about ten seconds apart, of which some fall into the bar of the one before."""
     steps = np.random.default_rng(0).normal(10_000, 400, 5_000)
