@@ -11,6 +11,7 @@ from streamcast.offline.defaults.notes import (
     low_notes,
     members_notes,
     naive_notes,
+    rare_notes,
     season_notes,
     transform_notes,
     unread_notes,
@@ -32,5 +33,6 @@ def spec_notes(
         *(season_notes(history, spec) if seasons_chosen else ()), *long_notes(history, spec), *naive_notes(spec),
         *further_notes(spec),
         *(members_notes(spec) if members_chosen else ()), *(transform_notes(spec) if transform_chosen else ()),
-        *low_notes(history, spec), *bound_notes(history, spec), *unread_notes(spec, known, holidays),
+        *low_notes(history, spec), *bound_notes(history, spec), *rare_notes(history, spec),
+        *unread_notes(spec, known, holidays),
     )  # fmt: skip

@@ -10,6 +10,9 @@ import numpy.typing as npt
 from streamcast.errors import Message, Option
 from streamcast.models.spec import one_of
 from streamcast.offline.defaults.seasons import MOST_DRIFT, YEAR_MS, untried
+from streamcast.offline.evaluation.accuracy import absolute_error, mean, usual
+from streamcast.offline.evaluation.baselines import seasonal_error, seasons_back
+from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
 from streamcast.spec import zero
 from streamcast.spec.durations import DAY_MS, WEEK_MS
@@ -97,6 +100,24 @@ def transform_notes(spec: ModelSpec) -> tuple[Message, ...]:
     return (Message(
         f"the model learns on a square-root scale, because errors of {spec.series.target} grow with its level; ",
         Option.TRANSFORM, " none keeps the data's own",
+    ),)  # fmt: skip
+
+
+def rare_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a sentence where the target is mostly one value, and always that one is better than seasonal naive."""
+    y_KT = panel(history, spec.series).y_KT
+    value = usual(y_KT)
+    if value is None:
+        return ()
+    backs = seasons_back(np.array(spec.scored_steps), spec.naive_season).tolist()
+    if not mean(absolute_error(y_KT, value)) < mean([mean(seasonal_error(y_KT, back)) for back in backs]):
+        return ()
+    repeated = naive_name(spec.naive_season, spec.series.freq)
+    return (Message(
+        f"more than half of the values are {value:g}, and always {value:g} has a smaller mean absolute error than"
+        f" repeating {repeated}: MAE rewards a forecast that never changes. Look at the backtest's mse and crps and at"
+        " upper quantiles (", Option.QUANTILES, "), or forecast longer bars (", Option.TICKS, " with ", Option.FREQ,
+        " and ", Option.AGGREGATES, ")",
     ),)  # fmt: skip
 
 

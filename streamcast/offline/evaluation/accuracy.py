@@ -58,6 +58,16 @@ def mean(error: ArrayLike) -> float:
     return float(scored.mean()) if scored.size else np.nan
 
 
+def usual(values: ArrayLike) -> float | None:
+    """Return the value that more than half of the values are, which is their median; None where there is none."""
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    if not known.size:
+        return None
+    middle = float(np.quantile(known, 0.5, method="lower"))
+    return middle if 2 * np.count_nonzero(known == middle) > known.size else None
+
+
 def skill(error: float, reference: float) -> float:
     """Return the part of the reference's error that is avoided: 1 is perfect, 0 as good, negative is worse."""
     return 1.0 - error / reference if reference else np.nan

@@ -24,13 +24,12 @@ import pandas as pd
 from streamcast.engine.engine import Engine, Scores
 from streamcast.errors import HistoryError, Option, SettingsError
 from streamcast.kernels.outcomes import NAMES
-from streamcast.offline.evaluation.accuracy import covered
+from streamcast.offline.evaluation.accuracy import Floats, absolute_error, covered, usual
 from streamcast.offline.evaluation.baselines import (
     FEWEST_LAGS,
     RIDGE,
     RIDGE_REFITTED,
     Baseline,
-    Floats,
     Integers,
     lags_to_learn,
     reference,
@@ -38,7 +37,7 @@ from streamcast.offline.evaluation.baselines import (
     standard,
 )
 from streamcast.offline.evaluation.frames import OTHERS, anomaly_frame, forecast_frame, name_beside
-from streamcast.offline.evaluation.report import BacktestReport, Periods, Tally
+from streamcast.offline.evaluation.report import Always, BacktestReport, Periods, Tally
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.polls import polls
 from streamcast.offline.history.read import History
@@ -110,6 +109,8 @@ class Scoreboard:
             )  # fmt: skip
         beyond_KH = np.full((len(self._keys), spec.horizon), np.nan)
         self._later_KT = np.concatenate([grid.y_KT, beyond_KH], axis=1)
+        self._usual = usual(self._y_KT[:, : self._first + 1])
+        self._outcomes_as_usual, self._error_of_usual = 0, 0.0
         self._scored_KN = np.zeros((len(self._keys), n), np.bool_)
         self._forecasts = 0
         self._tally = Tally.empty(len(self._keys), spec.horizon, spec.quantiles)
@@ -124,6 +125,10 @@ class Scoreboard:
         inside_AH = covered(actual_AH, found_AHQ[:, :, 0], found_AHQ[:, :, -1])
         self._tally.add(series_A[mine], actual_AH, found_AHQ)
         self._periods.add(cutoffs_A[mine], actual_AH, found_AHQ[:, :, self._spec.median], inside_AH)
+        if self._usual is not None:
+            error_AH = absolute_error(actual_AH, self._usual)
+            self._outcomes_as_usual += int(np.count_nonzero(error_AH == 0.0))
+            self._error_of_usual += float(np.nansum(error_AH))
         self._scored_KN[series_A[mine], bar_A[mine] - self._first] = True
         self._forecasts += int((~np.isnan(actual_AH)).any(axis=1).sum())
         return mine
@@ -185,7 +190,15 @@ class Scoreboard:
             kept=kept,
             notes=(*notes, *self._left_out()),
             rounding=_rounding(self._y_KT),
+            always=self._always(),
         )
+
+    def _always(self) -> Always | None:
+        """Return the forecast that is always one value, where that is most outcomes, before the test and in it."""
+        outcomes = float(self._tally.count_KH.sum())
+        if self._usual is None or 2 * self._outcomes_as_usual <= outcomes:
+            return None
+        return Always(self._usual, self._error_of_usual / outcomes)
 
     def _standard(self, training_KT: Floats) -> tuple[dict[str, Baseline], tuple[str, ...]]:
         """Return the standard baselines that differ from each other, and a sentence on those that would not."""

@@ -116,6 +116,17 @@ class Periods:
 
 
 @dataclass(frozen=True, slots=True)
+class Always:
+    """The forecast that is always one value, which most outcomes are, before the test too, and its mean absolute error.
+
+    No other constant has a smaller one: the value is the median of the outcomes.
+    """
+
+    value: float
+    mae: float
+
+
+@dataclass(frozen=True, slots=True)
 class BacktestReport:
     """The result of a backtest; ``tallies`` holds the model first, then the baselines, ``periods`` the same by time.
 
@@ -123,7 +134,7 @@ class BacktestReport:
     series' first season, ``outcomes`` counts the records by outcome, ``forecasts`` is how many were scored, ``quality``
     what the engine counted of them as the service does (their scored steps), ``kept`` the forecasts that the caller
     asked to keep, ``notes`` sentences on the baselines, ``anomalies`` a row for each bar of the test (unique_id, ds, y,
-    anomaly) if the caller asked for it.
+    anomaly) if the caller asked for it, ``always`` the best constant where most outcomes are one value.
     Mean errors that differ by no more than ``rounding`` are equal: forecasts have fewer digits than outcomes.
     """
 
@@ -140,6 +151,7 @@ class BacktestReport:
     notes: tuple[str, ...] = ()
     rounding: float = 0.0
     anomalies: pd.DataFrame | None = None
+    always: Always | None = None
 
     def rows(self) -> list[Row]:
         """Return a row for each forecaster, over all series and steps.
@@ -199,7 +211,7 @@ class BacktestReport:
 
         One sentence names those that the model beats if none does.  Errors that print alike are level, which one
         sentence says, too.  Steps and measures that were not scored are neither won nor lost; a sentence says so of a
-        baseline without a score.
+        baseline without a score, and one speaks of outcomes that are mostly one value.
         """
         mine, *others = self.rows()
         if not mine["points"]:
@@ -207,7 +219,7 @@ class BacktestReport:
         rivals = [row for row in others if row["points"] == mine["points"]]
         unscored = ", ".join(row["forecaster"] for row in others if not row["points"])
         notes = [f"{unscored} cannot be compared: no forecast where {self.model} has one"] if unscored else []
-        notes += self.notes
+        notes = self._against_always(mine, others) + notes + list(self.notes)
         if not rivals:
             return notes
         losses = [
@@ -223,6 +235,27 @@ class BacktestReport:
         ties = self._ties(mine, rivals)
         beaten = [] if losses else [row["forecaster"] for row in rivals if row["forecaster"] not in ties]
         return (losses or self._beats(beaten, mine, rivals)) + self._level_sentences(ties) + notes
+
+    def better_than_always(self) -> bool:
+        """Return whether the model's mae is smaller than that of ``always``; true where there is no such forecast."""
+        mae = self.rows()[0]["mae"]
+        return self.always is None or (mae < self.always.mae and not self._level("mae", mae, self.always.mae))
+
+    def _against_always(self, mine: Row, others: Sequence[Row]) -> list[str]:
+        """Return a sentence where a forecast that never changes is better than the reference, or than the model."""
+        if self.always is None or self._level("mae", mine["mae"], 0.0):
+            return []
+        mae, value = self.always.mae, f"{self.always.value:g}"
+        reference = [row["mae"] for row in others if row["forecaster"] == self.reference]
+        better = self.better_than_always()
+        if better and any(naive < mae for naive in reference):
+            return []
+        judged = f"{self.model} is {'better' if better else 'NOT better'} than always {value} on mae"
+        said = (
+            f"{judged}: {mine['mae']:.4g} against {mae:.4g}. More than half of the outcomes are {value}, and mae"
+            " rewards a forecast that never changes: look at mse, crps and upper quantiles, or forecast longer bars"
+        )
+        return [said]
 
     def _beats(self, names: Sequence[str], mine: Row, rivals: Sequence[Row]) -> list[str]:
         """Return the sentence that the model beats these baselines in everything that was scored; none for no names."""

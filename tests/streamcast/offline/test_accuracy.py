@@ -119,6 +119,20 @@ def test_skill_is_the_part_of_the_error_that_is_avoided() -> None:
     assert accuracy.skill(5.0, 4.0) == -0.25
 
 
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ([0.0, 1.0, 0.0], 0.0),
+        ([0.0, 1.0], None),
+        ([2.0, np.nan, np.nan], 2.0),
+        ([np.nan], None),
+        ([1.0, 2.0, 3.0], None),
+    ],
+)
+def test_the_usual_value_is_more_than_half_of_those_known(values: list[float], found: float | None) -> None:
+    assert accuracy.usual(values) == found
+
+
 def test_a_hit_is_a_move_to_the_same_side() -> None:
     hits = accuracy.hit([2.0, 0.0, 2.0, 1.0, 2.0], [3.0, 3.0, 0.5, 3.0, 1.0], 1.0)
     np.testing.assert_array_equal(hits, [1, 0, 0, math.nan, math.nan])

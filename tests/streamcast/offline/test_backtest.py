@@ -172,6 +172,39 @@ def test_a_model_that_loses_is_said_to_lose(history: History) -> None:
     assert float(bad.rows()[0]["skill"]) < 0
 
 
+def events(share: float) -> History:
+    """Hours of which few have an event, by chance."""
+    return hours_of(1_000, (np.random.default_rng(0).random(1_000) < share).astype(float))
+
+
+def test_a_model_of_rare_events_is_compared_with_the_one_value_that_most_outcomes_are() -> None:
+    history = events(0.1)
+    found = backtest(model_of(history), history, START + 500 * HOUR, baselines=BASELINES, keep=None)
+    frame = found.frame().dropna()
+    assert found.always is not None
+    assert found.always.value == 0.0
+    assert found.always.mae == pytest.approx(frame.y.abs().mean())
+    (said,) = [line for line in found.verdict() if "always" in line]
+    assert said.startswith(f"gru is NOT better than always 0 on mae: {found.rows()[0]['mae']:.4g} against")
+    assert "More than half of the outcomes are 0, and mae rewards a forecast that never changes" in said
+    tally = found.tallies["gru"]
+    half = replace(tally, absolute_KH=tally.count_KH * found.always.mae / 2)
+    better = replace(found, tallies={**found.tallies, "gru": half}).verdict()
+    assert [line for line in better if line.startswith("gru is better than always 0 on mae: ")]
+
+
+def test_outcomes_that_are_mostly_one_value_are_not_spoken_of_where_simple_forecasts_tell_the_others() -> None:
+    """As at night, when the sun gives nothing."""
+    day = hours_of(1_000, np.maximum(np.sin(np.arange(1_000) * np.pi / 12) - 0.3, 0.0))
+    found = backtest(model_of(day), day, START + 500 * HOUR, baselines={"seasonal naive": SeasonalNaive(24)})
+    assert found.always is not None
+    tally = found.tallies["gru"]
+    good = replace(found, tallies={**found.tallies, "gru": replace(tally, absolute_KH=tally.absolute_KH * 0.01)})
+    assert not any("always" in line for line in good.verdict())
+    noise = hours_of(1_000, np.random.default_rng(0).normal(size=1_000))
+    assert backtest(model_of(noise), noise, START + 500 * HOUR, baselines=BASELINES).always is None
+
+
 def slow_wave() -> History:
     """Hours that the last value forecasts better than the same hour yesterday."""
     wave = pd.DataFrame({"unique_id": "wave", "ds": START + HOUR * np.arange(400), "y": np.sin(np.arange(400) / 30.0)})

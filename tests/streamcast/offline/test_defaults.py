@@ -14,7 +14,14 @@ from harness.readings import bars_and_readings, ragged_readings
 from streamcast.engine.engine import Engine
 from streamcast.errors import HistoryError, SettingsError
 from streamcast.models.spec import SpecError
-from streamcast.offline.defaults.notes import bound_notes, further_notes, members_notes, naive_notes, unread_notes
+from streamcast.offline.defaults.notes import (
+    bound_notes,
+    further_notes,
+    members_notes,
+    naive_notes,
+    rare_notes,
+    unread_notes,
+)
 from streamcast.offline.defaults.seasons import in_bars, seasons
 from streamcast.offline.defaults.spec import ONLINE_OF_NETWORKS, default_spec
 from streamcast.offline.history.grid import without_rows
@@ -250,6 +257,17 @@ def test_many_zeros_and_nothing_below_ask_for_the_bound(y: list[float], lower: f
     history = read(frame, id_col=None)
     spec = default_spec(history, 6, "zero", season="1d", lower=lower)
     assert bound_notes(history, spec) == (() if said is None else (said,))
+
+
+def test_rare_events_are_said_to_be_no_matter_of_the_mae_and_nights_without_sun_are_not() -> None:
+    hour = np.arange(2_000)
+    sun = np.maximum(np.sin(hour * np.pi / 12) - 0.3, 0.0)
+    rare = (np.random.default_rng(0).random(2_000) < 0.1) * 5.0
+    for y, said in ((rare, "more than half of the values are 0, and always 0 has a smaller"), (sun, None)):
+        history = read(pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=2_000, freq="h"), "y": y}), id_col=None)
+        notes = rare_notes(history, default_spec(history, 6, "zero"))
+        assert len(notes) == (said is not None)
+        assert said is None or str(notes[0]).startswith(said)
 
 
 def test_no_season_at_all_is_refused() -> None:

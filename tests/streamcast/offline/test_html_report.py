@@ -19,7 +19,7 @@ from streamcast.offline.evaluation.html_report.chosen import cutoffs_to_draw
 from streamcast.offline.evaluation.html_report.facts import Facts
 from streamcast.offline.evaluation.html_report.page import write
 from streamcast.offline.evaluation.intervals import relative_error
-from streamcast.offline.evaluation.report import BacktestReport
+from streamcast.offline.evaluation.report import Always, BacktestReport
 from streamcast.offline.history.read import read
 from streamcast.quality import SumsByStep
 from streamcast.spec.folders import Model, new_network
@@ -35,6 +35,14 @@ NAMES = ("<b>bold</b>", "plain")
 def report() -> BacktestReport:
     """A model that is less wrong than seasonal naive, on two series of hours."""
     return a_report(SPEC)
+
+
+def test_a_model_that_is_no_better_than_one_value_is_not_praised(report: BacktestReport) -> None:
+    found = report.rows()[0]["mae"]
+    for mae, said in ((0.9 * found, "but not smaller than that of always 50"), (1.1 * found, "")):
+        page = html.unescape(write(replace(report, always=Always(50.0, mae)), facts()))
+        assert (said or "than repeating") in page
+        assert ("<p class='verdict good'>" in page) == (not said)
 
 
 def a_report(spec: ModelSpec, noise: float = 0.0) -> BacktestReport:

@@ -110,6 +110,8 @@ def _verdict(mine: Row, naive: Row, report: BacktestReport, facts: Facts) -> tup
     if (evenly := report.relative_mae()[0]) > 1 > mine["relative"] or evenly < 1 < mine["relative"]:
         opposite = "larger" if better > 0 else "smaller"
         return f"{said}, but {abs(1 - evenly):.0%} {opposite} where every series counts the same.", "neutral"
+    if report.always is not None and not report.better_than_always():
+        return f"{said}, but not smaller than that of always {report.always.value:g}.", "neutral"
     return f"{said}.", kind
 
 
