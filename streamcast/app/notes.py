@@ -13,6 +13,7 @@ from streamcast.offline.defaults.notes import (
     naive_notes,
     rare_notes,
     season_notes,
+    top_notes,
     transform_notes,
     unread_notes,
 )
@@ -33,6 +34,6 @@ def spec_notes(
         *(season_notes(history, spec) if seasons_chosen else ()), *long_notes(history, spec), *naive_notes(spec),
         *further_notes(spec),
         *(members_notes(spec) if members_chosen else ()), *(transform_notes(spec) if transform_chosen else ()),
-        *low_notes(history, spec), *bound_notes(history, spec), *rare_notes(history, spec),
+        *low_notes(history, spec), *bound_notes(history, spec), *top_notes(history), *rare_notes(history, spec),
         *unread_notes(spec, known, holidays),
     )  # fmt: skip

@@ -23,6 +23,10 @@ MANY_ZEROS = 0.05
 """Share of values that are 0, with none below, from which on a person is asked whether 0 is the bound."""
 
 
+MANY_AT_TOP = 0.01
+"""Share of values that are 100 (or 1), with none above, from which on a person is told how to keep to that bound."""
+
+
 MANY_BELOW = 0.01
 """Share of values below a model's bound above which the bound is wrong for them, and no longer for a few odd ones."""
 
@@ -128,6 +132,19 @@ def bound_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
     if spec.lower is not None or known_N.min(initial=np.inf) < 0 or share < MANY_ZEROS:
         return ()
     return (Message(f"{share:.0%} of the values are 0 and none is less: if none can be, give ", Option.LOWER, " 0"),)
+
+
+def top_notes(history: History) -> tuple[Message, ...]:
+    """Return a sentence about shares and percentages, of which many are at their bound above: no option keeps to it."""
+    known_N = _known_targets(history)
+    top = known_N.max(initial=-np.inf)
+    share = float((known_N == top).mean()) if len(known_N) else 0.0
+    if top not in (1.0, 100.0) or known_N.min() < 0 or share < MANY_AT_TOP or (known_N % 1.0 == 0.0).all():
+        return ()
+    return (Message(
+        f"{share:.0%} of the values are {top:g} and none is more: if none can be, clip forecasts at {top:g}, since only"
+        " a bound below has an option (", Option.LOWER, ")",
+    ),)  # fmt: skip
 
 
 def low_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
