@@ -29,6 +29,9 @@ Integers = NDArray[np.int64]
 COLUMNS: Final = ("absolute error", "seasonal naive's absolute error", "mean pinball loss", "inside the interval")
 """Of each outcome; seasonal naive's is NaN where it has no forecast, the last where one quantile makes no interval."""
 
+OLDER_SEASONS: Final = 3
+"""Where seasonal naive's bar was not observed, so many earlier seasons are searched for an observed one."""
+
 OVER_ALL: Final = "all"
 """The name of all scored steps together, beside the numbers of the steps."""
 

@@ -63,7 +63,7 @@ SATURDAY = 5
 KINDS_OF_DAY, DAYS = 3, 8
 """Those of ``spec/features.py``, where tables get their sizes."""
 OLDER_SEASONS = 3
-"""Where an aligned bar was not observed, so many earlier seasons are searched for an observed one."""
+"""Where a bar was not observed, so many earlier seasons are searched for an observed one: ``quality.OLDER_SEASONS``."""
 
 
 class Calendar(NamedTuple):

@@ -20,8 +20,8 @@ import numpy as np
 
 from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.pulse import Pulse
-from streamcast.page.track import OLDEST_SEASON, Anomaly, Bars, Forecast, Track
-from streamcast.quality import Quality, Sums
+from streamcast.page.track import Anomaly, Bars, Forecast, Track
+from streamcast.quality import OLDER_SEASONS, Quality, Sums
 from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import ANOMALOUS, SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead
@@ -163,7 +163,8 @@ class Board:
         self._served_lanes: Mapping[str, ServedLane] = {}
         self.problems: Sequence[str] = ()
         self._served: float | None = None
-        past = min(reach or OLDEST_SEASON * season, OLDEST_SEASON * season)
+        seasons = (OLDER_SEASONS + 1) * season
+        past = min(reach or seasons, seasons)
         self._kept_bars = max(bars, past + MOST_CUTOFFS + max(scored, default=0) + spec.open_bars)
         self.max_series = max(1, min(max_series, _MOST_BARS // self._kept_bars))
         self._max_forecasts = max_forecasts

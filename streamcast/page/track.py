@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcast.quality import Sums, unseen
+from streamcast.quality import OLDER_SEASONS, Sums, unseen
 from streamcast.spec.model_spec import Aggregate
 
 Floats = NDArray[np.float64]
@@ -24,8 +24,6 @@ Flags = NDArray[np.bool_]
 
 _NO_BAR = -(2**62)
 _REGULAR = 0.8
-OLDEST_SEASON = 4
-"""Seasonal naive repeats the newest value of the same place in this many seasons."""
 MOST_ANOMALIES = 16
 """Anomalies kept of a series and lane."""
 
@@ -257,14 +255,14 @@ class Track:
         """The seasonal naive forecasts made at ``cutoffs_F``; [F, H], NaN where no season has a value.
 
         Bar c + h is forecast as the bar a whole number of seasons before it, the last at or before c (Hyndman &
-        Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2); where that has no value, older
-        seasons are tried, within the last ``reach`` bars (0: any).
+        Athanasopoulos, Forecasting: principles and practice, 3rd ed., section 5.2); where that has no value,
+        ``OLDER_SEASONS`` earlier ones are tried, within the last ``reach`` bars (0: any).
         """
         steps_H = np.arange(1, horizon + 1)
         bars_FH = cutoffs_F[:, None] + steps_H
         back_H = season * -(-steps_H // season)
         found_FH = np.full(bars_FH.shape, np.nan)
-        for older in range(OLDEST_SEASON):
+        for older in range(OLDER_SEASONS + 1):
             further_H = back_H + older * season
             allowed_H = further_H < reach if reach else np.ones(horizon, dtype=bool)
             found_FH = np.where(np.isnan(found_FH) & allowed_H, self.values(bars_FH - further_H), found_FH)

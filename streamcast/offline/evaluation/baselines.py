@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from streamcast.offline.evaluation.accuracy import absolute_error, mean
 from streamcast.offline.evaluation.ridge import NormalEquations
+from streamcast.quality import OLDER_SEASONS
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -35,9 +36,6 @@ LAST_VALUE, SEASONAL_NAIVE = "last value", "seasonal naive"
 RIDGE, RIDGE_REFITTED = "ridge on lags", "ridge refitted"
 FEWEST_LAGS = 2
 """Least lags of a regression: it reads the bars less the newest one, so that one lag is always 0."""
-
-OLDER_SEASONS = 3
-"""How many seasons further back an observed value is looked for."""
 
 _ROWS = 8_192  # windows at once, which bounds memory
 
