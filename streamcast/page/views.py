@@ -14,7 +14,7 @@ import numpy as np
 
 from streamcast.page import words
 from streamcast.page.board import RECENT_BARS, Board, Sample
-from streamcast.page.track import Track
+from streamcast.page.track import Bars, Forecast, Track
 from streamcast.wording import naive_name
 
 PAGE: Final = 60
@@ -191,13 +191,14 @@ def _closed(board: Board, track: Track, first: int) -> list[list[int]]:
 def _lane(board: Board, track: Track, lane: str, since_bar: int | None, since_cutoff: int | None) -> View:
     """A lane's forecasts that the page does not have, and seasonal naive of those and of all after ``since_bar``.
 
-    Naive may look back at any bar up to the cutoff, and records can come after the forecast.
+    Each forecast has the labels of its bars, because those of a calendar have no one length.  Naive may look back at
+    any bar up to the cutoff, and records can come after the forecast.
     """
     kept = track.forecasts[lane]
     labels = board.label(np.array([forecast.cutoff for forecast in kept])).tolist()
     shown = ("levels", "values", "warm", "anomaly")
     fresh = [
-        {"cutoff": label, **{name: getattr(forecast, name) for name in shown}}
+        {"cutoff": label, "labels": _labels_ahead(board, forecast), **{name: getattr(forecast, name) for name in shown}}
         for label, forecast in zip(labels, kept, strict=True)
         if since_cutoff is None or label > since_cutoff
     ]
@@ -215,6 +216,11 @@ def _lane(board: Board, track: Track, lane: str, since_bar: int | None, since_cu
         view |= {"relative": found.relative, "outcomes": found.outcomes, "compared": found.compared}
         view["coverage"] = found.coverage
     return view
+
+
+def _labels_ahead(board: Board, forecast: Forecast) -> Bars:
+    """The labels of the bars that are forecast."""
+    return board.label(forecast.cutoff + np.arange(1, forecast.values.shape[1] + 1))
 
 
 def _tile(board: Board, key: str, track: Track, version: Version) -> View:

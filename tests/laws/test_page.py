@@ -78,8 +78,7 @@ def test_page_service_and_backtest_repeat_the_same_bar_of_a_season(values: list[
         first = min(service)
         np.testing.assert_array_equal(track.naive(first + cutoffs, 6, 4), offline)
         page = track.naive(first + cutoffs, 6, 4, spec.ring)
-        for outcome in cutoffs:
+        for outcome in range(len(values)):
             steps = np.arange(1, min(outcome, 6) + 1)
-            np.testing.assert_array_equal(
-                page[outcome - steps, steps - 1], service[first + outcome].naive[: len(steps)]
-            )
+            repeated = service[first + outcome].naive[: len(steps)]
+            np.testing.assert_array_equal(page[outcome - steps, steps - 1], repeated)

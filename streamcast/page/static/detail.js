@@ -187,7 +187,7 @@ export class Detail {
       return;
     }
     const middle = forecast.values[middleOf(forecast.levels)];
-    const labels = middle.map((_, i) => forecast.cutoff + (i + 1) * this.series.freq);
+    const { labels } = forecast;
     const observed = labels.map((label) => this.values.get(label) ?? null);
     const newest = Math.max(...this.values.keys());
     const empty = labels.filter((_, i) => observed[i] === null);
@@ -256,10 +256,8 @@ export class Detail {
   }
 
   fan(forecast) {
-    const { freq } = this.series;
-    const steps = forecast.values[0].map((_, i) => i + 1);
-    const x = steps.map((step) => wallClock(forecast.cutoff + step * freq));
-    const { levels, values } = forecast;
+    const { labels, levels, values } = forecast;
+    const x = labels.map(wallClock);
     const bands = [];
     for (let low = 0, high = levels.length - 1; low < high; low++, high--) {
       bands.push({
@@ -267,11 +265,11 @@ export class Detail {
         fill: "toself", fillcolor: ink("--fan"), mode: "none", hoverinfo: "skip", name: "interval",
       });
     }
-    const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4, symbol: steps.map((step) => (this.closed(forecast.cutoff + step * freq) ? "circle-open" : "circle")) }, hovertemplate: "%{y:.4~g}" };
+    const middle = { x, y: values[middleOf(levels)], name: "median", mode: "lines+markers", line: { color: ink("--forecast"), width: 2 }, marker: { size: 4, symbol: labels.map((label) => (this.closed(label) ? "circle-open" : "circle")) }, hovertemplate: "%{y:.4~g}" };
     const naive = { x, y: forecast.naive, name: "naive", mode: "lines", line: { color: ink("--naive"), width: 1.5, dash: "dot" }, hovertemplate: "%{y:.4~g}" };
     const others = [...this.lanes].filter(([lane]) => lane !== this.lane).flatMap(([, { forecasts }]) => {
       const other = forecasts.find(({ cutoff }) => cutoff === forecast.cutoff);
-      return other ? [{ x: other.values[0].map((_, i) => wallClock(other.cutoff + (i + 1) * freq)), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
+      return other ? [{ x: other.labels.map(wallClock), y: other.values[middleOf(other.levels)], name: "other lane", mode: "lines", line: { color: ink("--rival"), width: 1.6, dash: "dash" }, hovertemplate: "%{y:.4~g}" }] : [];
     });
     return [...bands, naive, ...others, middle];
   }

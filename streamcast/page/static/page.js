@@ -126,7 +126,7 @@ function show(message) {
   if ("series" in message) detail.update(message.series, fresh, stats, sizes);
   if (message.windows) windows = message.windows;
   if (message.windows) document.querySelectorAll("[data-window]").forEach(explain);
-  if (stats.reading === null && stats.series === 1 && look.key === null && !look.query && !show.alone) {
+  if (stats.reading === null && stats.series === 1 && wall.order.length === 1 && look.key === null && !look.query && !show.alone) {
     show.alone = true;
     location.replace(`#/series/${encodeURIComponent(wall.order[0])}`);
   }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
+from datetime import UTC, datetime
 
 import orjson
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from harness.feeder import FORECASTS, FREQ, SPEC, START, forecast
+from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, forecast
 from streamcast.consumers.transport import Batch
 from streamcast.page.board import Board
 from streamcast.page.server import serve_dashboard
+from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.model_spec import Column
 from tests.streamcast.page.browser.stage import PHONE, Stage, a_series, sample, texts, until, walk
 
@@ -257,6 +259,29 @@ def test_naive_of_a_season_longer_than_the_chart_is_drawn_and_counted(browser: B
         until(page, f"{naive}?.[0] === {(1_281 - 1_008) % 11}")
         expect(page.locator("#naive")).to_be_visible()
         expect(page.locator("#outcome")).to_contain_text(re.compile(r"12 of 12 steps observed; mean error 1, naive \d"))
+
+
+def test_forecasts_of_months_are_drawn_and_compared_at_the_months(browser: Browser, nothing: Stage) -> None:
+    months = [int(datetime(2020 + n // 12, n % 12 + 1, 1, tzinfo=UTC).timestamp() * 1_000) for n in range(60)]
+    calendar = calendar_of(Step("month", 1), "UTC", months[0], months[-1])
+    series = SPEC.model_copy(update={"freq": MONTH_MS, "offset": 0, "calendar": calendar})
+    board = nothing.board = Board(series, season=12)
+    rows = [orjson.dumps({"key": "a", "ts": start, "values": [n % 12]}) for n, start in enumerate(months)]
+    board.take_records(Batch(RECORDS, range(60), [START] * 60, [None] * 60, rows, 60))
+    for lane, cutoff in (("champion", 46), ("challenger", 47), ("champion", 47)):
+        moved = {"0.1": -1.0, "0.5": 0.5, "0.9": 1.0}
+        by_level = {level: [(cutoff + step) % 12 + by for step in range(1, 13)] for level, by in moved.items()}
+        message = forecast("a", months[cutoff], by_level, lane=lane, freq_ms=None)
+        board.take_forecasts(Batch(FORECASTS, [0], [START], [None], [message], 1))
+    board.score()
+    drawn = "(document.getElementById('chart').data ?? []).filter(({name}) => name === '%s').map(({x}) => x)[0]"
+    with closing(serve_dashboard(board)) as nothing.server, closing(nothing.open(browser, "#/series/a")) as page:
+        expect(page.locator("#outcome")).to_contain_text(
+            re.compile("^12 of 12 steps observed; mean error 0.5, naive 0 .*; 12 of 12 inside the interval$")
+        )
+        until(page, f"{drawn % 'median'} !== undefined")
+        for name in ("median", "naive", "other lane"):
+            assert page.evaluate(drawn % name) == [f"2024-{month:02}-01T00:00:00.000" for month in range(1, 13)]
 
 
 def test_a_series_without_closed_hours_shades_nothing(page: Page) -> None:

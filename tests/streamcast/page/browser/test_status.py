@@ -238,3 +238,12 @@ def test_a_feed_that_has_stopped_is_named_with_the_time_of_the_picture(browser: 
         expect(page.locator("#trouble")).to_have_text(words)
         many.go_on()
         expect(page.locator("#status")).to_have_text("live")
+
+
+def test_the_page_that_was_open_before_the_first_record_shows_the_only_series(browser: Browser, nothing: Stage) -> None:
+    with closing(nothing.open(browser)) as page:
+        expect(page.locator("#empty")).to_contain_text("Waiting for the first record")
+        a_series(nothing.board, "pump-7", [1.0], error=1.0)
+        expect(page.locator("#strip .figure .value").last).to_have_text("1")
+        expect(page.locator("#detail-key")).to_have_text("pump-7")
+        expect(page.locator("#outcome")).to_have_text("No forecast of this series yet.")
