@@ -417,7 +417,7 @@ class Board:
     def _add_forecast(self, message: _ForecastMessage, partition: int) -> int:
         """Keep a forecast and return its cutoff; raises ValueError where it is none of this series spec."""
         levels = _levels(tuple(message.quantiles))
-        values = np.array(list(message.quantiles.values()), dtype=np.float32)
+        values = np.array(list(message.quantiles.values()), dtype=np.float64)
         lanes = self.models.keys() | {message.lane}
         cutoff = self.spec.grid.bar(message.cutoff)
         if (

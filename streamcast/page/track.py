@@ -43,7 +43,7 @@ class Forecast(NamedTuple):
 
     cutoff: int
     levels: tuple[float, ...]
-    values: NDArray[np.float32]
+    values: Floats
     warm: bool
     anomaly: float | None = None
 

@@ -231,7 +231,7 @@ def _tile(board: Board, key: str, track: Track, version: Version) -> View:
     view: View = {
         "key": key,
         "version": version,
-        "values": values.astype(np.float32),
+        "values": values,
         "relative": found and found.relative,
         "outcomes": found and found.outcomes,
         "compared": found and found.compared,

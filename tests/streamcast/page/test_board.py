@@ -132,6 +132,23 @@ def test_a_lane_has_the_threshold_of_its_model_and_a_record_without_an_anomaly_i
     assert board.counts["unreadable"] == 0
 
 
+@pytest.mark.parametrize("level", [0.0, 1e9, 1e40])
+def test_a_series_is_scored_alike_at_every_level(board: Board, level: float) -> None:
+    unit = max(level / 2**40, 1.0)  # float64 has all values below, and none is near in float32
+    values = [level + unit * (bar % 5) for bar in range(60)]
+    board.take_records(batch(RECORDS, *(record("a", bar, value) for bar, value in enumerate(values))))
+    for bar, came in enumerate(values[1:]):
+        by_level = {"0.1": [came - unit / 2], "0.5": [came + unit / 8], "0.9": [came + unit / 2]}
+        board.take_forecasts(batch(FORECASTS, forecast("a", START + bar * FREQ, by_level)))
+    board.score()
+    assert board.counts["unreadable"] == 0
+    found = board.quality("champion")
+    assert (found.mae, found.coverage) == (pytest.approx(unit / 8, rel=1e-3), 1.0)
+    (tile,) = views.tiles(board, ["a"], {})
+    assert list(tile["values"]) == values[12:]
+    assert list(tile["middle"]) == [values[59] + unit / 8]
+
+
 def test_search_finds_any_part_of_a_key_in_any_case(board: Board) -> None:
     fill(board, Feeder(12), 1)
     assert views.ranking(board, "PUMP", "name") == ["line-a/pump-00003", "line-a/pump-00009"]

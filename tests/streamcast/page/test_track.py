@@ -58,9 +58,7 @@ def test_errors_equal_those_of_a_plain_loop(data: st.DataObject) -> None:
     track = Track(64, None, 0)
     for bar, value in seen.items():
         track.observe(bar, value)
-    forecasts = {
-        cutoff: np.sort(random.normal(size=(3, horizon)).astype(np.float32), axis=0) for cutoff in range(20, 40, 3)
-    }
+    forecasts = {cutoff: np.sort(random.normal(size=(3, horizon)), axis=0) for cutoff in range(20, 40, 3)}
     for cutoff, values in forecasts.items():
         track.add_forecast("champion", Forecast(cutoff, (0.1, 0.5, 0.9), values, warm=True), 50, ANOMALOUS)
     errors = track.errors("champion", season)
@@ -106,7 +104,7 @@ def test_irregular_values_do_not_close_hours() -> None:
 def test_an_open_bar_does_not_count_as_an_outcome() -> None:
     track = Track(16, "mean", 1)
     track.observe(1, 5.0)
-    track.add_forecast("champion", Forecast(0, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5, ANOMALOUS)
+    track.add_forecast("champion", Forecast(0, (0.5,), np.zeros((1, 1)), warm=True), 5, ANOMALOUS)
     before = track.errors("champion", 1)
     track.observe(2, 5.0)
     after = track.errors("champion", 1)
@@ -119,7 +117,7 @@ def test_an_open_bar_does_not_count_as_an_outcome() -> None:
 def test_a_forecast_seen_twice_is_kept_once() -> None:
     track = Track(16, None, 0)
     for cutoff in (1, 2, 1, 2, 3):
-        track.add_forecast("champion", Forecast(cutoff, (0.5,), np.zeros((1, 1), np.float32), warm=True), 5, ANOMALOUS)
+        track.add_forecast("champion", Forecast(cutoff, (0.5,), np.zeros((1, 1)), warm=True), 5, ANOMALOUS)
     assert [kept.cutoff for kept in track.forecasts["champion"]] == [1, 2, 3]
 
 
@@ -139,7 +137,7 @@ def test_accuracy_over_series_is_that_of_all_their_outcomes_together() -> None:
 def test_only_scored_steps_of_warm_forecasts_count() -> None:
     track = a_track([0.0, 0.0, 0.0, 3.0, 5.0])
     for cutoff, warm in ((0, False), (1, True), (2, True)):
-        forecast = Forecast(cutoff, (0.5,), np.ones((1, 2), np.float32), warm=warm)
+        forecast = Forecast(cutoff, (0.5,), np.ones((1, 2)), warm=warm)
         track.add_forecast("champion", forecast, 9, ANOMALOUS)
     found = {steps: track.errors("champion", 1, steps) for steps in ((), (1,), (2,))}
     sums = {steps: errors.sums() for steps, errors in found.items() if errors is not None}
@@ -159,7 +157,7 @@ def test_a_track_keeps_its_newest_anomalies_for_longer_than_the_forecasts() -> N
     track = Track(40, None, 0)
 
     def add(cutoff: int, anomaly: float | None) -> None:
-        forecast = Forecast(cutoff, (0.5,), np.zeros((1, 1), np.float32), warm=True, anomaly=anomaly)
+        forecast = Forecast(cutoff, (0.5,), np.zeros((1, 1)), warm=True, anomaly=anomaly)
         track.add_forecast("champion", forecast, 2, ANOMALOUS)
 
     for bar, anomaly in enumerate([None, 0.996, 0.997, 1.0, 0.9]):
