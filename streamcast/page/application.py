@@ -182,8 +182,7 @@ class _Look:
         if view is None:
             return None
         self._partition = view["partition"]
-        if len(view["labels"]):
-            self._since_bar = int(view["labels"][-1])
+        self._since_bar = view["open_from"]
         for lane, shown in view["lanes"].items():
             if shown["forecasts"]:
                 self._since_cutoff[lane] = shown["forecasts"][-1]["cutoff"]

@@ -20,6 +20,7 @@ import numpy as np
 
 from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.pulse import Pulse
+from streamcast.page.ticks import Ticks
 from streamcast.page.track import Anomaly, Bars, Forecast, Track
 from streamcast.quality import OLDER_SEASONS, Quality, Sums
 from streamcast.spec.durations import DAY_MS, WEEK_MS
@@ -178,11 +179,16 @@ class Board:
         """Add records of the input topic; count those that the service would reject as unreadable."""
         observations, poison = self._decoder.decode([batch])
         bars = self.spec.grid.bar(observations.times).tolist()
+        times = self.spec.grid.to_grid(observations.times).tolist()
+        seen = [not all(map(math.isnan, row)) for row in observations.values.tolist()]
+        ticks = self.spec.mode == "ticks"
         with self.lock:
             self.pulse.take_records(batch.timestamps, bars)
             self.counts["unreadable"] += len(poison)
-            for key, bar, value in zip(observations.keys, bars, observations.values[:, 0].tolist(), strict=True):
-                if self._track(key, batch.partition.index).observe(bar, value):
+            targets = observations.values[:, 0].tolist()
+            for key, bar, time_ms, value, any_seen in zip(observations.keys, bars, times, targets, seen, strict=True):
+                track = self._track(key, batch.partition.index)
+                if track.add_tick(time_ms, value, seen=any_seen) if ticks else track.observe(bar, value):
                     self._unscored[key] = None
 
     def take_forecasts(self, batch: Batch) -> None:
@@ -387,9 +393,7 @@ class Board:
         if track is None:
             if len(self._tracks) >= self.max_series:
                 self._forget(*next(iter(self._tracks)))
-            ticks = self.spec.mode == "ticks"
-            reducer = self.spec.columns[0].reducer if ticks else None
-            track = Track(self._kept_bars, reducer, self.spec.open_bars, partition)
+            track = Track(self._kept_bars, Ticks(self.spec) if self.spec.mode == "ticks" else None, partition)
         self._tracks[key, partition] = track
         shown = self.tracks.setdefault(key, track)
         if shown is not track:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcast.page.ticks import Ticks
 from streamcast.quality import OLDER_SEASONS, Sums, unseen
-from streamcast.spec.model_spec import Aggregate
 
 Floats = NDArray[np.float64]
 Bars = NDArray[np.int64]
@@ -100,23 +100,20 @@ def _mean(values_FH: Floats) -> Floats:
 class Track:
     """The last T bars of one series, and its last forecasts by lane.
 
-    ``reducer`` combines the ticks of a bar into one value; None means that a record is a whole bar (the first counts).
-    ``open_bars`` is the number of newest bars that may still change; forecasts of them are not scored yet.
+    ``ticks`` makes bars of ticks; without it a record is a whole bar (the first counts).
     ``partition`` is the one of its records; ``records`` counts those that were added.
     """
 
     __slots__ = (
-        "_bars_T", "_counts_T", "_open_P", "_open_bars", "_reducer", "_values_T", "anomalies", "forecasts", "newest",
-        "partition", "records", "version",
+        "_bars_T", "_open_P", "_ticks", "_values_T", "anomalies", "forecasts", "newest", "partition", "records",
+        "version",
     )  # fmt: skip
 
-    def __init__(self, bars: int, reducer: Aggregate | None, open_bars: int, partition: int = 0) -> None:
+    def __init__(self, bars: int, ticks: Ticks | None = None, partition: int = 0) -> None:
         self.partition, self.records = partition, 0
         self._bars_T: Bars = np.full(bars, _NO_BAR, dtype=np.int64)
         self._values_T: Floats = np.full(bars, np.nan)
-        self._counts_T: Bars = np.zeros(bars if reducer else 0, dtype=np.int64)
-        self._reducer = reducer
-        self._open_bars = open_bars
+        self._ticks = ticks
         self._open_P: NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self.newest: int | None = None
         self.forecasts: dict[str, deque[Forecast]] = {}
@@ -124,40 +121,34 @@ class Track:
         self.version = 0
 
     def observe(self, bar: int, value: float) -> bool:
-        """Add one value (NaN when missing) of ``bar``; False if the bar is too old or already filled."""
-        newest = bar if self.newest is None else self.newest
-        place = bar % len(self._bars_T)
-        filled = int(self._bars_T[place]) == bar
-        if bar <= newest - len(self._bars_T) or (self._reducer is None and (filled or bar < newest)):
+        """Add a whole bar, whose value is NaN when missing; False if it is not newer than all before."""
+        if self.newest is not None and bar <= self.newest:
             return False
-        if self._reducer is None or not filled:
-            self._bars_T[place], self._values_T[place] = bar, np.nan
-        if self._reducer is None:
-            self._values_T[place] = value
-        else:
-            self._reduce(place, value, first=not filled)
-        self.newest = max(newest, bar)
-        self.records += 1
-        self.version += 1
+        self._take({bar: value})
         return True
 
-    def _reduce(self, place: int, value: float, *, first: bool) -> None:
-        if first:
-            self._counts_T[place] = 0
-        if value != value:  # noqa: PLR0124 - NaN: a heartbeat closes bars and adds no value
-            return
-        self._counts_T[place] += 1
-        count, before = int(self._counts_T[place]), float(self._values_T[place])
-        if self._reducer == "count":
-            self._values_T[place] = count
-        elif count == 1 or self._reducer == "last":
-            self._values_T[place] = value
-        elif self._reducer == "mean":
-            self._values_T[place] = before + (value - before) / count
-        elif self._reducer != "first":
-            self._values_T[place] = {"min": min(before, value), "max": max(before, value)}.get(
-                str(self._reducer), before + value
-            )
+    def add_tick(self, time: int, value: float, *, seen: bool) -> bool:
+        """Add a tick; see ``Ticks.add``. False if it is late."""
+        if self._ticks is None:
+            raise ValueError("this track has whole bars, not ticks: make it with Ticks")
+        changed = self._ticks.add(time, value, seen=seen)
+        if changed:
+            self._take(changed)
+        return bool(changed)
+
+    def _take(self, changed: dict[int, float]) -> None:
+        """Keep the values of one record's bars, oldest first, as far as they are among the last T."""
+        for bar, value in changed.items():
+            self.newest = bar if self.newest is None else max(self.newest, bar)
+            if bar > self.newest - len(self._bars_T):
+                place = bar % len(self._bars_T)
+                self._bars_T[place], self._values_T[place] = bar, value
+        self.records += 1
+        self.version += 1
+
+    def newest_closed(self) -> int | None:
+        """The newest bar that no record changes any more: forecasts of later ones are not scored yet."""
+        return self._ticks.closed if self._ticks else self.newest
 
     def add_forecast(self, lane: str, forecast: Forecast, most: int, anomalous: float) -> None:
         """Keep ``forecast``, and at most ``most`` of its lane. Cutoffs only rise, so an older one is a repeat.
@@ -232,15 +223,15 @@ class Track:
 
         ``scored`` are the steps that count; all, if there are none.
         """
-        kept = self.forecasts.get(lane)
-        if not kept or self.newest is None:
+        kept, closed = self.forecasts.get(lane), self.newest_closed()
+        if not kept or closed is None:
             return None
         alike = [forecast for forecast in kept if _alike(forecast, kept[-1])]
         values_FQH = np.stack([forecast.values for forecast in alike])
         steps_H = np.arange(1, values_FQH.shape[2] + 1)
         cutoffs_F = np.array([forecast.cutoff for forecast in alike])
         bars_FH = cutoffs_F[:, None] + steps_H
-        observed_FH = np.where(bars_FH <= self.newest - self._open_bars, self.values(bars_FH), np.nan)
+        observed_FH = np.where(bars_FH <= closed, self.values(bars_FH), np.nan)
         naive_FH = self.naive(cutoffs_F, len(steps_H), season, reach)
         low_FH, high_FH = values_FQH[:, 0], values_FQH[:, -1]
         known_FH = np.isfinite(observed_FH) & (values_FQH.shape[1] > 1)

@@ -148,8 +148,8 @@ def series(
 ) -> View | None:
     """One series in detail, or its changes; None for an unknown key.
 
-    ``since_bar`` is the label of the newest bar that the page has (sent again, as it may have changed),
-    ``since_cutoff`` the newest cutoff that it has, by lane; epoch ms.
+    ``since_bar`` is the ``open_from`` that the page was sent last: earlier bars have not changed since.
+    ``since_cutoff`` is the newest cutoff that it has, by lane; epoch ms.
     """
     with board.lock:
         track = board.tracks.get(key)
@@ -165,6 +165,7 @@ def series(
             "freq": board.spec.freq,
             "behind": board.behind(track),
             "in_closed_hours": board.in_closed_hours(track),
+            "open_from": None if (closed := track.newest_closed()) is None else board.label(closed + 1),
             "labels": labels[fresh],
             "values": values[fresh],
             "closed": _closed(board, track, first),

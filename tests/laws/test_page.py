@@ -9,17 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 import orjson
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harness.streams import MINUTE, START, Line, model_spec, observations
+from harness.streams import MINUTE, START, Line, model_spec, observations, streams
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.engine.engine import Engine, known_ahead
 from streamcast.kernels.advance import Counts, advance
 from streamcast.offline.evaluation.baselines import season_repeated
 from streamcast.page.board import Board
 from streamcast.spec.folders import new_network
-from streamcast.spec.model_spec import ModelSpec, SeriesSpec
+from streamcast.spec.model_spec import Aggregate, Column, ModelSpec, SeriesSpec
 
 law = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -82,3 +83,32 @@ def test_page_service_and_backtest_repeat_the_same_bar_of_a_season(values: list[
             steps = np.arange(1, min(outcome, 6) + 1)
             repeated = service[first + outcome].naive[: len(steps)]
             np.testing.assert_array_equal(page[outcome - steps, steps - 1], repeated)
+
+
+REDUCERS: tuple[Aggregate, ...] = ("mean", "sum", "min", "max", "first", "last", "count")
+
+
+@pytest.mark.parametrize(
+    ("reducer", "grace"), [(None, 0), *((reducer, grace) for reducer in REDUCERS for grace in (0, 90_000))]
+)
+def test_the_page_has_the_bars_that_the_service_scores(reducer: Aggregate | None, grace: int) -> None:
+    column, ticks = Column(name="y", aggregate=reducer), {"mode": "ticks", "grace": grace} if reducer else {}
+    spec = model_spec({"columns": (column, Column(name="load")), **ticks}, scored=(1,))
+
+    @given(streams(spec, most=25))
+    @law
+    def same(lines: list[Line]) -> None:
+        service, board = of_service(spec, lines), of_page(spec.series, lines)
+        for key, track in board.tracks.items():
+            first, values = track.last(20_000)
+            closed = track.newest_closed()
+            assert closed is not None
+            shown = {
+                bar: value
+                for bar, value in enumerate(values.tolist(), first)
+                if bar <= closed and not math.isnan(value)
+            }
+            scored = {bar: value for bar, (value, _) in service.get(key, {}).items() if not math.isnan(value)}
+            assert shown == scored
+
+    same()

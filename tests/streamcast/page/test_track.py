@@ -9,19 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamcast.page.ticks import Ticks
 from streamcast.page.track import MOST_ANOMALIES, Forecast, Track
 from streamcast.quality import Sums
-from streamcast.spec.model_spec import ANOMALOUS, Aggregate
-
-REDUCERS: dict[Aggregate, object] = {
-    "mean": np.mean, "sum": np.sum, "min": np.min, "max": np.max, "count": len,
-    "first": lambda ticks: ticks[0], "last": lambda ticks: ticks[-1],
-}  # fmt: skip
+from streamcast.spec.model_spec import ANOMALOUS, Column, SeriesSpec
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.floats(-9, 9)), max_size=60))
 def test_a_track_keeps_the_last_bars_and_the_first_sample_of_each(samples: list[tuple[int, float]]) -> None:
-    track, kept = Track(16, None, 0), dict[int, float]()
+    track, kept = Track(16), dict[int, float]()
     for bar, value in samples:
         fresh = not kept or bar > max(kept)
         assert track.observe(bar, value) == fresh
@@ -35,27 +31,12 @@ def test_a_track_keeps_the_last_bars_and_the_first_sample_of_each(samples: list[
     np.testing.assert_array_equal(track.values(np.arange(80)), expected)
 
 
-@given(
-    st.sampled_from(sorted(REDUCERS)),
-    st.lists(st.tuples(st.integers(0, 8), st.floats(-9, 9) | st.just(math.nan)), min_size=1, max_size=40),
-)
-def test_ticks_become_the_bar_that_the_spec_asks_for(reducer: Aggregate, ticks: list[tuple[int, float]]) -> None:
-    track = Track(16, reducer, 1)
-    by_bar = dict[int, list[float]]()
-    for bar, value in ticks:
-        track.observe(bar, value)
-        if not math.isnan(value):
-            by_bar.setdefault(bar, []).append(value)
-    expected = [REDUCERS[reducer](by_bar[bar]) if bar in by_bar else math.nan for bar in range(9)]  # type: ignore[operator]
-    np.testing.assert_allclose(track.values(np.arange(9)), expected, rtol=1e-12, atol=1e-12)
-
-
 @given(st.data())
 def test_errors_equal_those_of_a_plain_loop(data: st.DataObject) -> None:
     season, horizon = data.draw(st.integers(1, 7)), data.draw(st.integers(1, 9))
     random = np.random.default_rng(data.draw(st.integers(0, 99)))
     seen = {bar: random.normal() for bar in range(40) if random.random() < 0.8}
-    track = Track(64, None, 0)
+    track = Track(64)
     for bar, value in seen.items():
         track.observe(bar, value)
     forecasts = {cutoff: np.sort(random.normal(size=(3, horizon)), axis=0) for cutoff in range(20, 40, 3)}
@@ -79,7 +60,7 @@ def test_errors_equal_those_of_a_plain_loop(data: st.DataObject) -> None:
 
 
 def a_track(values: list[float | None]) -> Track:
-    track = Track(64, None, 0)
+    track = Track(64)
     for bar, value in enumerate(values):
         if value is not None:
             track.observe(bar, value)
@@ -92,7 +73,7 @@ def test_bars_that_never_have_a_value_are_closed() -> None:
     assert len(a_track(shop * 3).closed([6, 9])) == 6, "nine bars were not seen twice (the first bar is empty)"
     assert not a_track(shop).closed([6]).any(), "one season is not enough"
     assert not a_track([1.0, 2.0] * 9).closed([6]).any()
-    assert not Track(64, None, 0).closed([6]).any()
+    assert not Track(64).closed([6]).any()
 
 
 def test_irregular_values_do_not_close_hours() -> None:
@@ -102,20 +83,24 @@ def test_irregular_values_do_not_close_hours() -> None:
 
 
 def test_an_open_bar_does_not_count_as_an_outcome() -> None:
-    track = Track(16, "mean", 1)
-    track.observe(1, 5.0)
+    spec = SeriesSpec(columns=(Column(name="y"),), freq=60_000, mode="ticks", grace=30_000)
+    track = Track(16, Ticks(spec))
+    track.add_tick(60_000, 5.0, seen=True)
     track.add_forecast("champion", Forecast(0, (0.5,), np.zeros((1, 1)), warm=True), 5, ANOMALOUS)
-    before = track.errors("champion", 1)
-    track.observe(2, 5.0)
-    after = track.errors("champion", 1)
-    assert before is not None
-    assert math.isnan(before.error[0, 0])
-    assert after is not None
-    assert after.error[0, 0] == 5.0
+
+    def error() -> float:
+        errors = track.errors("champion", 1)
+        assert errors is not None
+        return float(errors.error[0, 0])
+
+    track.add_tick(149_999, 5.0, seen=True)
+    assert math.isnan(error()), "the grace of its bar has not passed"
+    track.add_tick(150_000, 5.0, seen=True)
+    assert error() == 5.0
 
 
 def test_a_forecast_seen_twice_is_kept_once() -> None:
-    track = Track(16, None, 0)
+    track = Track(16)
     for cutoff in (1, 2, 1, 2, 3):
         track.add_forecast("champion", Forecast(cutoff, (0.5,), np.zeros((1, 1)), warm=True), 5, ANOMALOUS)
     assert [kept.cutoff for kept in track.forecasts["champion"]] == [1, 2, 3]
@@ -154,7 +139,7 @@ def test_only_scored_steps_of_warm_forecasts_count() -> None:
 
 
 def test_a_track_keeps_its_newest_anomalies_for_longer_than_the_forecasts() -> None:
-    track = Track(40, None, 0)
+    track = Track(40)
 
     def add(cutoff: int, anomaly: float | None) -> None:
         forecast = Forecast(cutoff, (0.5,), np.zeros((1, 1)), warm=True, anomaly=anomaly)
