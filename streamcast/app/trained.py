@@ -9,7 +9,7 @@ from typing import Any
 from streamcast.app.moments import span
 from streamcast.models.network import NoNetwork
 from streamcast.quality import SumsByStep, lines, sentence
-from streamcast.spec.folders import Model
+from streamcast.spec.folders import Model, Version
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.wording import counted, naive_name, short_name, span_name
 
@@ -36,7 +36,7 @@ def quality(model: Model) -> list[str]:
     sums = SumsByStep.of_facts(found)
     if not sums.over_all().outcomes:
         return [_why_unmeasured(model)]
-    unseen = _unseen(model.facts, found)
+    unseen = _unseen(model.facts)
     naive = baseline(model.spec)
     first, *steps = lines(sums, found["nominal"], naive)
     zone = zone_of(model)
@@ -67,11 +67,17 @@ def _which(found: Mapping[str, Any]) -> str:
     return f"the last {found['forecasts']:,} forecasts"
 
 
-def _unseen(facts: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+def _unseen(facts: Mapping[str, Any]) -> str:
     """Return which training has seen the outcomes that a quality is of: also that of the model that it went on from."""
-    if facts.get("from_last", -1) >= found.get("from", math.inf):
+    if flattered(facts):
         return f"of which {facts['from']} was trained on some or all, so that it looks better than it is"
     return "held out until the final training" if facts.get("refit_updates") else "which were not trained on"
+
+
+def flattered(facts: Mapping[str, Any]) -> bool:
+    """Return whether the model that a training went on from has seen some of the outcomes that its quality is of."""
+    began = (facts.get("quality") or {}).get("from", math.inf)
+    return bool(facts.get("from_last", -1) >= began)
 
 
 def _why_unmeasured(model: Model) -> str:
@@ -79,6 +85,8 @@ def _why_unmeasured(model: Model) -> str:
     facts, spec, remedy = model.facts, model.spec, "run a backtest on a file"
     if "compressed" in facts:
         return f"Nothing was measured since this model was made smaller: {remedy}."
+    if facts.get("unscored") == "max_seconds":
+        return f"Nothing was measured: the time was up before anything was learned; {remedy}."
     if "unscored" in facts:
         return f"Nothing was measured: Ctrl-C ended the scoring; {remedy}."
     if "rows" not in facts:
@@ -98,7 +106,7 @@ def measured(model: Model) -> str:
     return sentence(SumsByStep.of_facts(found).over_all(), found.get("nominal", 0.0), baseline(model.spec))
 
 
-def zone_of(model: Model) -> str:
+def zone_of(model: Model | Version) -> str:
     """Return the zone in which the times of a model's training were read."""
     return str(model.facts.get("timezone", "UTC"))
 
@@ -127,7 +135,11 @@ def unlearned(facts: Mapping[str, Any], time_limit: str) -> str | None:
     """
     if facts.get("learned", True) or facts["whole_epochs"] or facts["stopped"] != "max_seconds":
         return None
-    return f"the time was up before anything was learned: give the training more time ({time_limit})"
+    needed, before = (math.ceil(facts[name]) for name in ("first_epoch_seconds", "preparation_seconds"))
+    return (
+        f"the time was up before anything was learned: give the training more time ({time_limit}): a first epoch needs"
+        f" about {needed:,} s of it, after a preparation of {before:,} s, which does not count"
+    )
 
 
 def training_line(model: Model) -> str:

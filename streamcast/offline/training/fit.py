@@ -71,7 +71,8 @@ def fit(
     options and networks give the same weights on one kind of processor, unless ``max_seconds`` is set.
     Ctrl-C ends the run and keeps the best weights so far; ``facts["stopped"]`` names what ended it, and
     ``facts["learned"]`` says whether any were better than the first ones.  If none were by then, KeyboardInterrupt is
-    raised: the first ones are no model to go on with.
+    raised: the first ones are no model to go on with.  Where the time was up by then, they are not scored, and the
+    facts say what a first epoch needs.
 
     Several members are trained one after the other, the first with the seed of the options.  If Ctrl-C ends a later
     one, or the time is up within the first epoch of some, the model has the other members, and its spec says so.
@@ -80,7 +81,7 @@ def fit(
     spec differs, SpecError when ``initial`` is another network, an option does not suit this one, or the state of a
     series takes too much memory.
     """
-    options = options or Options()
+    options, began = options or Options(), time.monotonic()
     if has_no_network(spec):
         for option, given in ((Option.INITIAL, initial), (Option.TEACHER, teacher)):
             if given is not None:
@@ -106,6 +107,9 @@ def fit(
         if trained[-1].interrupted:
             break
     model = _model(history, seen, parts[1], trained, options, on_progress, None if initial is None else whole)
+    if model.facts.get("unscored") == "max_seconds":
+        prepared = round(trained[0].run.started - began, 3)
+        model = replace(model, facts={**model.facts, "preparation_seconds": prepared})
     if not beside_zero:
         return model
     return replace(model, facts={**model.facts, "quality": compared_with_zero(model.facts["quality"], spec, history)})
@@ -119,7 +123,7 @@ def fit_again(
     Raises as ``fit`` does, and KeyboardInterrupt at Ctrl-C: a test must not score what was trained by then.
     """
     model = fit(past, spec, options, on_progress, beside_zero=False)
-    if model.facts["stopped"] == "interrupted" or "unscored" in model.facts:
+    if "interrupted" in (model.facts["stopped"], model.facts.get("unscored")):
         raise KeyboardInterrupt
     return model
 
@@ -228,11 +232,16 @@ def _model(
         raise KeyboardInterrupt(NOTHING_LEARNED)
     spec, runs = _with_members(seen.spec, len(kept)), [one.run for one in kept]
     best = Model(spec, together([one.best for one in kept]), facts={})
-    losses, quality, unscored = [run.best for run in runs], None, {}
+    losses, quality, unscored = [run.best for run in runs], None, dict[str, str | float]()
+    too_short = stopped == "max_seconds" and not learned and not any(run.whole_epochs for run in runs)
+    if too_short:
+        each = max(run.needed for run in runs) * (1 + options.refit)
+        unscored = {"unscored": stopped, "first_epoch_seconds": round(each * asked, 3)}
     with one_thread(options.seed):
         try:
-            on_progress(runs[-1].scoring())
-            quality = quality_from(best, history, _first_forecast(seen, validation_P))
+            if not too_short:
+                on_progress(runs[-1].scoring())
+                quality = quality_from(best, history, _first_forecast(seen, validation_P))
         except KeyboardInterrupt:
             unscored = {"unscored": "interrupted"}
         loss = _loss_together(runs, best.network, losses)

@@ -90,6 +90,8 @@ class Run:
     started: float = field(default_factory=time.monotonic)
     began: float = math.nan
     """When the first epoch began."""
+    needed: float = math.nan
+    """About how long the run would take to the end of the epoch that its time limit cut short (s)."""
 
     @property
     def seconds(self) -> float:
@@ -227,7 +229,9 @@ class Run:
                 waiting = 0
             if loss is not None:
                 self.on_progress(self._progress(done, wanted, total / done))
-            if options.max_seconds and self.seconds > options.max_seconds:
+            if options.max_seconds and (spent := self.seconds) > options.max_seconds:
+                pace = (self.started + spent - self.began) / max(self.epoch * wanted + done, 1)
+                self.needed = spent + pace * (wanted - done)
                 return False
         return True
 

@@ -154,6 +154,18 @@ def test_a_time_limit_ends_training_and_says_so() -> None:
     assert fit(history, default_spec(history, 6, SMALL), options).facts["stopped"] == "max_seconds"
 
 
+def test_what_learned_nothing_within_its_time_is_not_scored_and_says_what_an_epoch_needs() -> None:
+    history, seen = history_of(400), list[Progress]()
+    spec = default_spec(history, 6, {**SMALL, "members": 2})
+    options = replace(QUICK, updates=1_000, learning_rate=0.0, max_seconds=1e-6)
+    model = fit(history, spec, options, seen.append)
+    assert "scoring" not in {at.stage for at in seen}
+    assert (model.facts["learned"], model.facts["quality"], model.facts["unscored"]) == (False, None, "max_seconds")
+    assert model.facts["preparation_seconds"] > 0
+    assert model.facts["first_epoch_seconds"] > 0
+    assert fit_again(history, spec, options).facts["stopped"] == "max_seconds"
+
+
 def test_progress_rises_once_to_its_end_and_the_refit_keeps_the_best_loss() -> None:
     history = history_of(400)
     seen: list[Progress] = []
