@@ -67,10 +67,7 @@ class Model:
 
         A training that went on from another model has weights that saw that model's rows, too.
         """
-        if isinstance(self.network, NoNetwork):
-            return None
-        known = [self.facts[name] for name in ("last", "from_last") if self.facts.get(name) is not None]
-        return max(known, default=None)
+        return None if isinstance(self.network, NoNetwork) else newest_row(self.facts)
 
     @property
     def last_trained_bar(self) -> int | None:
@@ -89,6 +86,14 @@ class Version:
     digest: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     trouble: str = ""
+
+
+def newest_row(facts: Mapping[str, Any]) -> int | None:
+    """Return the time (epoch ms) of the newest row that a training read, or that of the model it went on from.
+
+    None where the facts name none.
+    """
+    return max((facts[name] for name in ("last", "from_last") if facts.get(name) is not None), default=None)
 
 
 class _TooLarge(Exception):
@@ -266,13 +271,19 @@ def resolve(root: Path, reference: str) -> tuple[str, str]:
         return name, str(max(versions))
     if VERSION.fullmatch(wanted) and int(wanted) in versions:
         return name, wanted
-    known, named = aliases(root, name), _named_versions(root, name)
+    known, gone = aliases(root, name), lost_aliases(root, name)
     if wanted in known:
         return name, known[wanted]
-    gone = f"the alias is for version {named[wanted]}, which is not there" if wanted in named else ""
+    there = f"there are versions {', '.join(map(str, sorted(versions)))}"
+    if wanted in gone:
+        raise ModelError(
+            f"model {name}@{wanted}: the alias is for version {gone[wanted]}, which is not there; {there}:"
+            f" promote one of them, or copy version {gone[wanted]} to {root / name}"
+        )
+    lost = [f"{alias} (of version {version}, which is not there)" for alias, version in gone.items()]
     raise ModelError(
-        f"model {name}@{wanted}: {gone or 'there is no such version or alias'}; there are versions "
-        f"{', '.join(map(str, sorted(versions))) or 'none'} and aliases {', '.join(sorted(known)) or 'none'}"
+        f"model {name}@{wanted}: there is no such version or alias; {there} and aliases"
+        f" {', '.join(sorted([*known, *lost])) or 'none'}"
     )
 
 
@@ -307,6 +318,12 @@ def aliases(root: Path, name: str) -> dict[str, str]:
     """The aliases of a model, of versions that are there."""
     versions = {str(v) for v in _versions(root / name)}
     return {alias: version for alias, version in _named_versions(root, name).items() if version in versions}
+
+
+def lost_aliases(root: Path, name: str) -> dict[str, str]:
+    """The aliases of a model, of versions that are not there, such as one that was removed; raises ModelError."""
+    there = aliases(root, name)
+    return {alias: version for alias, version in _named_versions(root, name).items() if alias not in there}
 
 
 def _named_versions(root: Path, name: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from streamcast.app.cli.terminal import AsJson, Folder, Reference, console
 from streamcast.app.options.flags import MODELS
 from streamcast.app.options.groups import Columns, CompressOptions, NewOptions
 
-app = Commands(help="Make, list, compare, compress and promote models.", no_args_is_help=True)
+app = Commands(help="Make, list, show, compress and promote models.", no_args_is_help=True)
 
 
 @app.command("new")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -24,8 +25,9 @@ from streamcast.app.moments import moment
 from streamcast.app.options.flags import elsewhere
 from streamcast.app.options.groups import Columns, CompressOptions
 from streamcast.app.progress import stages_shown
-from streamcast.app.trained import baseline, quality, zone_of
+from streamcast.app.trained import baseline, flattered, quality, zone_of
 from streamcast.engine.engine import layout
+from streamcast.errors import ModelError
 from streamcast.models.guide import advisor, catalogue
 from streamcast.models.guide.advisor import Resources, Task
 from streamcast.models.network import Network, with_network
@@ -33,13 +35,24 @@ from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
 from streamcast.offline.training.fit import held_out_loss
 from streamcast.quality import SumsByStep, with_known_coverage
-from streamcast.spec.folders import Model, list_models, load_model, promote, save_model
+from streamcast.spec.folders import (
+    Model,
+    Version,
+    list_models,
+    load_model,
+    lost_aliases,
+    newest_row,
+    promote,
+    save_model,
+)
 from streamcast.spec.model_spec import ModelSpec, format_duration
 from streamcast.topics import schemas
 from streamcast.wording import counted, duration_name, span_name
 
 DIGITS = 8
 """Digits of a digest in a table."""
+SEEN = "*"
+"""The mark of figures of outcomes that a model has seen."""
 
 
 def ls(folder: Path, as_json: bool, console: Console) -> int:
@@ -65,20 +78,47 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
         )
         return 0
     numbers = ["MAE", "of naive's", "interval held"]
-    table = lean("model", "aliases", "digest", "trained on", *numbers, numbers=numbers)
+    table = lean("model", "aliases", "digest", "trained on", "until", *numbers, numbers=numbers)
     for m in found:
-        measured = SumsByStep.of_facts(m.facts.get("quality") or {}).over_all()
+        measured, seen = SumsByStep.of_facts(m.facts.get("quality") or {}).over_all(), flattered(m.facts)
+        figures = ((measured.mae, ".4g"), (measured.relative, ".3f"), (measured.coverage, ".1%"))
         cells = (
-            f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:DIGITS],
-            str(m.facts.get("data", "")), _number(measured.mae, ".4g"), _number(measured.relative, ".3f"),
-            _number(measured.coverage, ".1%"),
+            f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:DIGITS], str(m.facts.get("data", "")),
+            _until(m), *(_number(value, form) + SEEN * (seen and math.isfinite(value)) for value, form in figures),
         )  # fmt: skip
         table.add_row(*map(Text, cells))
     console.print(table)
+    for line in _remarks(folder, found):
+        console.print(escape(line), highlight=False)
+    return 0
+
+
+def _until(version: Version) -> str:
+    """Return the newest time that a training read, in the zone of its file; a dash where nothing says it."""
+    newest = newest_row(version.facts)
+    return "-" if newest is None else moment(newest, zone_of(version))
+
+
+def _remarks(folder: Path, found: Sequence[Version]) -> Iterator[str]:
+    """Yield what the cells of a list do not say: whose figures flatter or differ in time, what is broken."""
+    if any(flattered(m.facts) for m in found):
+        yield f"{SEEN} of outcomes that the version it was trained from had seen: better than it is"
+    measured = {(m.name, q.get("from"), q.get("until")) for m in found if (q := m.facts.get("quality"))}
+    if len(measured) > len({name for name, *_ in measured}):
+        yield (
+            "Versions were measured on different times: compare them by streamcast backtest, with a --test-from after"
+            " the latest time of “until”."
+        )
     for m in found:
         if m.trouble:
-            console.print(escape(f"{m.name}@{m.version} is broken: {m.trouble}"))
-    return 0
+            yield f"{m.name}@{m.version} is broken: {m.trouble}"
+    for name in dict.fromkeys(m.name for m in found):
+        with suppress(ModelError):  # it has its line already
+            for alias, version in lost_aliases(folder, name).items():
+                yield (
+                    f"{name}@{alias} is an alias for version {version}, which is not there: promote another, or copy"
+                    f" version {version} to {folder / name}"
+                )
 
 
 def _facts(facts: Mapping[str, Any]) -> Mapping[str, Any]:

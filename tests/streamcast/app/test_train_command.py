@@ -402,6 +402,63 @@ def test_the_next_command_works_and_a_file_that_is_too_short_is_not_recommended(
         assert "forecasts scored" in ran(*arguments) or "1 forecast scored" in ran(*arguments)
 
 
+def test_a_training_says_what_it_did_not_read_and_how_to_train_on_all(data: Path, tmp_path: Path) -> None:
+    few = ("--option", "rows=8", "--option", "positions=64", "--option", "updates=4", "--epochs", 1)
+    small = ("--model", '{"kind": "gru", "hidden": 8, "layers": 1}', "--horizon", 4, "--models", tmp_path)
+    said = " ".join(ran("train", data, *small, *few).split())
+    facts, times = load_model(tmp_path, "model@1").facts, pd.to_datetime(pd.read_csv(data).ds)
+    first, last = (
+        f"{time:%Y-%m-%d %H:%M:%S}" for time in (pd.Timestamp(facts["held_out_from"], unit="ms"), times.max())
+    )
+    assert (
+        f"Not trained on: {first} to {last} UTC, held out for the backtest: before it serves, train on all with"
+        " --hold-out 0" in said
+    )
+    assert f"Next: streamcast backtest {data} --model model@1" in said
+    said = " ".join(ran("train", data, *small, *few, "--hold-out", 0).split())
+    assert "Not trained on" not in said
+    assert "held out until the final training: MAE" in said, "a part that chooses the epoch says how good it is"
+    assert f"Next: a file with rows after {last} UTC, up to which it was trained: streamcast backtest DATA" in said
+    said = ran("train", data, "--model", "zero", "--horizon", 4, "--models", tmp_path)
+    assert "Not trained on" not in said, "it has no weights, and learns from every record"
+
+
+def test_a_list_says_until_when_versions_were_trained_and_which_figures_flatter(data: Path, tmp_path: Path) -> None:
+    few = ("--option", "rows=8", "--option", "positions=64", "--option", "updates=4", "--epochs", 1)
+    models, small = ("--models", tmp_path), ("--model", '{"kind": "gru", "hidden": 8, "layers": 1}', "--horizon", 4)
+
+    def listed() -> tuple[dict[str, str], str]:
+        said = CliRunner().invoke(app, ["model", "ls", *map(str, models)], env={"COLUMNS": "200"}).output
+        lines = said.splitlines()
+        return {line.split()[0]: line for line in lines if "@" in line.partition("  ")[0]}, " ".join(said.split())
+
+    ran("train", data, "--name", "wave", *small, "--hold-out", 0.1, *few, *models)
+    rows, said = listed()
+    until = f"{pd.Timestamp(load_model(tmp_path, 'wave').facts['last'], unit='ms'):%Y-%m-%d %H:%M:%S} UTC"
+    assert until in rows["wave@1"]
+    assert "*" not in said
+    assert "--test-from" not in said, "there is nothing to compare"
+    ran("train", data, "--from", "wave@1", "--hold-out", 0.3, *few, *models)
+    ran("model", "new", "wave", "--like", "wave@1", *models)
+    rows, said = listed()
+    assert until in rows["wave@2"], "its weights have seen what those of the first have"
+    assert [rows[f"wave@{version}"].count("*") for version in (1, 2, 3)] == [0, 3, 0]
+    assert " - " in rows["wave@3"]
+    assert "* of outcomes that the version it was trained from had seen: better than it is" in said
+    assert "streamcast backtest, with a --test-from after the latest" in said
+
+
+def test_an_alias_of_a_version_that_was_removed_is_named_by_the_list(data: Path, tmp_path: Path) -> None:
+    models = ("--models", tmp_path)
+    for _ in range(2):
+        ran("train", data, "--name", "wave", "--model", "zero", "--season", "24", *models)
+    ran("model", "promote", "wave@1", "champion", *models)
+    assert "is an alias" not in ran("model", "ls", *models)
+    shutil.rmtree(tmp_path / "wave" / "1")
+    said = " ".join(ran("model", "ls", *models).split())
+    assert "wave@champion is an alias for version 1, which is not there: promote another, or copy version 1 to" in said
+
+
 def test_a_version_that_no_service_could_read_is_not_promoted(data: Path, tmp_path: Path) -> None:
     models = ("--models", tmp_path)
     for _ in range(2):

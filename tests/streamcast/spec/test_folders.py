@@ -21,7 +21,15 @@ from safetensors.torch import load, save
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec
 from streamcast.errors import ModelError
 from streamcast.spec import folders as registry
-from streamcast.spec.folders import list_models, load_model, new_network, own_version, promote, save_model
+from streamcast.spec.folders import (
+    list_models,
+    load_model,
+    lost_aliases,
+    new_network,
+    own_version,
+    promote,
+    save_model,
+)
 from streamcast.spec.model_spec import ModelSpec
 
 SPEC = SPECS["gru"]
@@ -107,8 +115,12 @@ def test_a_half_copied_version_is_listed_as_broken(root: Path, part: str) -> Non
 
 def test_an_alias_of_a_version_that_is_not_there_yet_is_named_and_kept(root: Path) -> None:
     (root / "load" / "aliases.json").write_text('{"champion": "7"}')
-    with pytest.raises(ModelError, match="load@champion: the alias is for version 7, which is not there; there are"):
+    with pytest.raises(ModelError, match="load@champion: the alias is for version 7, which is not there") as refused:
         load_model(root, "load@champion")
+    assert f"there are versions 1: promote one of them, or copy version 7 to {root / 'load'}" in str(refused.value)
+    with pytest.raises(ModelError, match=r"and aliases champion \(of version 7, which is not there\)$"):
+        load_model(root, "load@challenger")
+    assert lost_aliases(root, "load") == {"champion": "7"}
     promote(root, "load@1", "challenger")
     save_model(root, "load", SPEC, new_network(SPEC), {})
     (root / "load" / "2").rename(root / "load" / "7")

@@ -9,18 +9,20 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
 from streamcast.app.commands.files.outputs import ctrl_c_saves_nothing, require_folder, save_trained, worth_saving
 from streamcast.app.commands.files.reading import mapping, read_history, read_outcomes, say
 from streamcast.app.gaps import missing_bars
+from streamcast.app.moments import moment, span
 from streamcast.app.notes import spec_notes
 from streamcast.app.options.flags import elsewhere
 from streamcast.app.options.groups import Columns, SpecOptions, TrainingOptions
 from streamcast.app.progress import progress_bar, stages_shown
 from streamcast.app.specs import faults_in_words, knows_ahead, require_networks, require_target
-from streamcast.app.trained import describe
+from streamcast.app.trained import describe, zone_of
 from streamcast.errors import ModelError
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, listed
@@ -167,12 +169,25 @@ def report_saved(
     if saved.facts.get("quality") and saved.facts.get("held_out_from") is not None:
         console.print("Another stretch of time can be better or worse: the backtest scores a later one.")
     console.print(f"Saved [bold]{saved.name}@{saved.version}[/] in {where}")
+    if unread := _not_trained_on(saved, history):
+        console.print(f"{escape(unread)}: before it serves, train on all with --hold-out 0", highlight=False)
     grid, least = saved.spec.series.grid, least_bars(saved.spec)
     bars = grid.bar(int(history.ts_N[-1])) - grid.bar(int(history.ts_N[0])) + 1
     tested, why = str(data), ""
     if bars < least:
         tested, why = "DATA", f"a file of at least {counted(least, 'bar')}, since {data} has {bars}: "
+    elif (until := saved.trained_until) is not None and until >= history.last_observed_ms:
+        tested, why = "DATA", f"a file with rows after {moment(until, zone_of(saved))}, up to which it was trained: "
     following = shlex.join(
         ["streamcast", "backtest", tested, "--model", f"{saved.name}@{saved.version}", *elsewhere(folder)]
     )
     console.print(f"Next: {escape(why)}[bold]{escape(following)}[/]", highlight=False)
+
+
+def _not_trained_on(model: Model, history: History) -> str:
+    """Return which rows up to the last target were held out and no weights have seen; empty where there are none."""
+    until, held = model.trained_until, model.facts.get("held_out_from")
+    if until is None or held is None or until >= history.last_observed_ms:
+        return ""
+    first = int(history.ts_N[np.searchsorted(history.ts_N, max(until + 1, held))])
+    return f"Not trained on: {span(first, history.last_observed_ms, zone_of(model))}, held out for the backtest"
