@@ -94,8 +94,11 @@ REDUCERS: tuple[Aggregate, ...] = ("mean", "sum", "min", "max", "first", "last",
 def test_the_page_has_the_bars_that_the_service_scores(reducer: Aggregate | None, grace: int) -> None:
     column, ticks = Column(name="y", aggregate=reducer), {"mode": "ticks", "grace": grace} if reducer else {}
     spec = model_spec({"columns": (column, Column(name="load")), **ticks}, scored=(1,))
+    seconds = [(20, 1.0), (5, 9.0), (100, 2.0), (95, 3.0), (10, 4.0), (400, 5.0), (20, 6.0), (700, 7.0)]
+    out_of_order = [Line("a", START + 1_000 * second, (value, value)) for second, value in seconds]
 
     @given(streams(spec, most=25))
+    @example(out_of_order)
     @law
     def same(lines: list[Line]) -> None:
         service, board = of_service(spec, lines), of_page(spec.series, lines)
