@@ -165,7 +165,7 @@ def progress_bar(console: Console) -> Iterator[training.OnProgress]:
             if at.stage == "scoring":
                 described, left = SCORING, ""
             else:
-                part = "on the newest bars too" if at.stage == "final training" else f"epoch {at.epoch}/{at.epochs}"
+                part = "on the validation part too" if at.stage == "final training" else f"epoch {at.epoch}/{at.epochs}"
                 described = f"{_member(at)}{part}  loss {at.loss:.4f}  validation {at.validation:.4f}"
                 left = f"{at.seconds_left:.0f} s left"
             progress.update(task, completed=at.done, description=described, left=left)
@@ -182,7 +182,7 @@ def _training(at: training.Progress) -> tuple[str, str]:
     if at.stage == "scoring":
         return SCORING, ""
     final = at.stage == "final training"
-    part = "final training, on the newest bars too" if final else f"epoch {at.epoch}/{at.epochs}"
+    part = "final training, on the validation part too" if final else f"epoch {at.epoch}/{at.epochs}"
     far = f"validation loss so far {at.validation:.4f}, about {at.seconds_left:.0f} s left"
     return f"{_member(at)}{part}", far
 

@@ -138,7 +138,7 @@ def unlearned(facts: Mapping[str, Any], time_limit: str) -> str | None:
     needed, before = (math.ceil(facts[name]) for name in ("first_epoch_seconds", "preparation_seconds"))
     return (
         f"the time was up before anything was learned: give the training more time ({time_limit}): a first epoch needs"
-        f" about {needed:,} s of it, after a preparation of {before:,} s, which does not count"
+        f" at least {needed:,} s of it, after a preparation of {before:,} s, which does not count"
     )
 
 

@@ -79,7 +79,7 @@ def test_training_says_epoch_loss_and_time_left() -> None:
     assert printed == [
         "progress: epoch 1/2: 2 s, validation loss so far 0.4000, about 30 s left",
         "progress: epoch 2/2: 2 s, validation loss so far 0.4000, about 30 s left",
-        "progress: final training, on the newest bars too: 2 s, validation loss so far 0.4000, about 30 s left",
+        "progress: final training, on the validation part too: 2 s, validation loss so far 0.4000, about 30 s left",
         "progress: scoring it on the bars that were held out: 2 s",
         "progress: network 2/3, epoch 1/2: 2 s, validation loss so far 0.4000, about 30 s left",
     ]
