@@ -113,7 +113,7 @@ def test_the_state_on_a_scale_of_its_own_shows_the_last_value_in_the_unit_of_the
 def test_a_snapshot_of_another_layout_is_named_with_the_reason(stand: Stand, tmp_path: Path) -> None:
     file = next((tmp_path / "state").rglob("*.snapshot"))
     header, arrays = decode(file.read_bytes())
-    file.write_bytes(encode(header, {name: array for name, array in arrays.items() if name != "champion/clock"}))
+    file.write_bytes(encode(header, {name: array for name, array in arrays.items() if name != "clock"}))
     told = shown(settings_of(tmp_path), "a", code=1)
     assert f"not readable: {file}: arrays " in told
     assert "No readable snapshot in" in told
