@@ -1,8 +1,8 @@
 """When snapshots are written: at an interval, one partition at a time, while the stream goes on.
 
-A partition's rows are copied between two batches, or when a poll brought none; hashing, writing and syncing happen in a
-thread of their own, which a process that ends does not wait for: a store that hangs keeps nobody.  A partition without
-records since its last snapshot has nothing to save.
+A partition's rows are copied between two batches, when a poll brought none, or between two pieces of a recovery.
+Hashing, writing and syncing happen in a thread of their own, which a process that ends does not wait for: a store that
+hangs keeps nobody.  A partition without records since its last snapshot has nothing to save.
 """
 
 from __future__ import annotations

@@ -22,10 +22,8 @@ from streamcast.wording import counted, naive_name, span_name
 MANY_ZEROS = 0.05
 """Share of values that are 0, with none below, from which on a person is asked whether 0 is the bound."""
 
-
 MANY_AT_TOP = 0.01
-"""Share of values that are 100 (or 1), with none above, from which on a person is told how to keep to that bound."""
-
+"""Share of values that are 100 (or 1), with none above, from which on a note says how to keep to that bound."""
 
 MANY_BELOW = 0.01
 """Share of values below a model's bound above which the bound is wrong for them, and no longer for a few odd ones."""

@@ -448,11 +448,17 @@ def test_a_list_says_until_when_versions_were_trained_and_which_figures_flatter(
     assert "streamcast backtest, with a --test-from after the latest" in said
 
 
-def test_an_alias_of_a_version_that_was_removed_is_named_by_the_list(data: Path, tmp_path: Path) -> None:
-    models = ("--models", tmp_path)
+def two_versions(data: Path, folder: Path) -> tuple[str, Path]:
+    """Train two versions, the first of them the champion; return the option that names their folder."""
+    models = ("--models", folder)
     for _ in range(2):
         ran("train", data, "--name", "wave", "--model", "zero", "--season", "24", *models)
     ran("model", "promote", "wave@1", "champion", *models)
+    return models
+
+
+def test_an_alias_of_a_version_that_was_removed_is_named_by_the_list(data: Path, tmp_path: Path) -> None:
+    models = two_versions(data, tmp_path)
     assert "is an alias" not in ran("model", "ls", *models)
     shutil.rmtree(tmp_path / "wave" / "1")
     said = " ".join(ran("model", "ls", *models).split())
@@ -460,10 +466,7 @@ def test_an_alias_of_a_version_that_was_removed_is_named_by_the_list(data: Path,
 
 
 def test_a_version_that_no_service_could_read_is_not_promoted(data: Path, tmp_path: Path) -> None:
-    models = ("--models", tmp_path)
-    for _ in range(2):
-        ran("train", data, "--name", "wave", "--model", "zero", "--season", "24", *models)
-    ran("model", "promote", "wave@1", "champion", *models)
+    models = two_versions(data, tmp_path)
     (tmp_path / "wave" / "2" / "weights.safetensors").unlink()
     result = CliRunner().invoke(app, ["model", "promote", "wave@2", "champion", *map(str, models)])
     assert isinstance(result.exception, ModelError)

@@ -75,8 +75,8 @@ def test_beside_a_new_lane_the_others_keep_their_state_though_its_records_are_go
     with caplog.at_level(logging.WARNING, "streamcast"):
         assert served(stand, BOTH) == [(6, 10)]
     (said,) = caplog.messages
-    assert "lane challenger has another model than so far, and the topic holds records only from offset 6 on" in said
-    assert said.endswith("its state begins there, 4 records before its first answer")
+    assert "lane challenger has a model that has not answered so far, and the topic holds records only from" in said
+    assert said.endswith(" offset 6 on: its state begins there, 4 records before its first answer")
     assert [stand.journal().begin_of(each.digest) for each in (OLD, NEW)] == [0, 6]
     assert levels(stand, "champion") == levels(alone, "champion")
 
