@@ -42,11 +42,15 @@ OFFER_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """Limits of one iteration: records of a poll, the wait of an idle poll, and a slice of recovery."""
+    """Limits of one iteration: records of a poll, the wait of an idle poll, a slice of recovery, one of catching up.
+
+    Records that have arrived wait for a slice of catching up; those of a partition that is recovered wait anyway.
+    """
 
     max_records: int = 10_000
     max_wait_seconds: float = 0.5
     recovery_slice_seconds: float = 0.25
+    catch_up_slice_seconds: float = 0.1
 
 
 class Observer(Protocol):
@@ -108,6 +112,8 @@ class Loop:
         self._unsought: dict[Partition, int | None] = {}
         """The committed positions of partitions that are recovered, until reading continues there."""
         self._recovering = False
+        self._behind = False
+        """Whether the handler has more to do at once that no answer waits for."""
         self._doubt: Positions | None = None
         self._failed: set[Partition] = set()
         """Partitions whose last commit failed, until their records are committed."""
@@ -144,6 +150,8 @@ class Loop:
             self._answer(batches)
         elif not self._busy:
             self._handler.on_idle()
+        if not self._busy and self._doubt is None:
+            self._behind = self._handler.catch_up_some(self._limits.catch_up_slice_seconds)
         if unavailable is not None:
             raise unavailable
 
@@ -252,7 +260,8 @@ class Loop:
 
     def _poll(self) -> list[Batch]:
         try:
-            return self._transport.poll(0 if self._busy else self._limits.max_wait_seconds, self._most)
+            at_once = self._busy or self._behind
+            return self._transport.poll(0 if at_once else self._limits.max_wait_seconds, self._most)
         except InDoubt:  # of an earlier commit, at least once
             self._note_doubt({})
             raise

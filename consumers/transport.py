@@ -416,6 +416,9 @@ class Handler(Protocol):
     def on_idle(self) -> None:
         """A poll brought no records, and no partition is being recovered: there is time for what can wait."""
 
+    def catch_up_some(self, budget_seconds: float) -> bool:
+        """After a poll: do for a while what no answer waits for; return whether there is more to do at once."""
+
     def on_in_doubt(self, stable: Positions) -> None:
         """The last commit was in doubt; ``stable`` has the committed positions: promote or discard by partition."""
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from msgspec.structs import replace
 
 from streamcast.consumers.loop import Loop
 from streamcast.consumers.memory.broker import MemoryBroker, Producer, RequestTimedOut, TooLarge
@@ -19,10 +18,11 @@ from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
 from streamcast.engine.online import Layer
 from streamcast.engine.slab import Slab
 from streamcast.service.assignment import Assignment, Span
+from streamcast.service.catching_up import CatchingUp
 from streamcast.service.recovery import Recovery
+from streamcast.service.replays import Replays
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Header, Store
-from streamcast.topics.journal import Journal
 
 Patch = pytest.MonkeyPatch
 
@@ -91,14 +91,29 @@ def snapshot_of_a_recovery_that_is_not_at_its_end(patch: Patch) -> None:
     patch.setattr(Recovery, "reached", dict[Partition, Mapping[str, int]]())
 
 
+def snapshot_of_a_lane_that_is_behind(patch: Patch) -> None:
+    """A snapshot is taken of a lane that catches up, as if it were at the committed offset."""
+    patch.setattr(CatchingUp, "reached", dict[Partition, Mapping[str, int]]())
+
+
+def a_lane_joins_before_it_has_caught_up(patch: Patch) -> None:
+    """A lane is brought to where the others were when it began, and joins them where they are now."""
+    patch.setattr(Replays, "extend", lambda *_ends: None)
+
+
+def a_lane_that_is_behind_hears_of_no_reset(patch: Patch) -> None:
+    """A reset that is committed while a lane catches up is not done in it."""
+    patch.setattr(CatchingUp, "reset", lambda *_entry: None)
+
+
 def a_new_model_begins_later_and_nobody_knows(patch: Patch) -> None:
     """The state of a new model begins with the records that are left, and the journal does not say so."""
     later = Assignment._begun_later
 
-    def silently(self: Assignment, span: Span, lanes: Sequence[str], held: int) -> Mapping[str, Header]:
-        headers = later(self, span, lanes, held)
-        span.unwritten = [replace(entry, since={}) for entry in span.unwritten]
-        return headers
+    def silently(self: Assignment, span: Span, lanes: Sequence[str], held: int) -> Mapping[str, int]:
+        starts = later(self, span, lanes, held)
+        span.since.clear()
+        return starts
 
     patch.setattr(Assignment, "_begun_later", silently)
 
@@ -148,26 +163,27 @@ def a_commit_in_doubt_counts_as_failed(patch: Patch) -> None:
 
 def the_replay_ignores_resets(patch: Patch) -> None:
     """A key that was reset comes back with its old state."""
-    plan = Recovery.plan
+    plan = Replays.plan
 
-    def without(self: Recovery, partition: Partition, starts: Mapping[str, int], end: int, journal: Journal) -> None:
-        plan(self, partition, starts, end, Journal([entry for entry in journal.entries if entry.kind != "reset"]))
+    def without(self: Replays, partition: Partition, starts: Mapping[str, int], end: int, *decisions: Any) -> int:
+        _resets, skips = decisions
+        return plan(self, partition, starts, end, (), skips)
 
-    patch.setattr(Recovery, "plan", without)
+    patch.setattr(Replays, "plan", without)
 
 
 def replay_ends_when_the_broker_is_away(patch: Patch) -> None:
     """A replay that was interrupted counts as done."""
-    some = Recovery.some
+    some = Replays.some
 
-    def interrupted(self: Recovery, budget_seconds: float) -> bool:
+    def interrupted(self: Replays, budget_seconds: float) -> bool:
         try:
             return some(self, budget_seconds)
         except Exception:
             self._replays.popitem()
             raise
 
-    patch.setattr(Recovery, "some", interrupted)
+    patch.setattr(Replays, "some", interrupted)
 
 
 def positions_go_ahead_of_their_answers(patch: Patch) -> None:
@@ -238,6 +254,9 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         promote_before_the_commit,
         snapshot_ahead_of_the_commit,
         snapshot_of_a_recovery_that_is_not_at_its_end,
+        snapshot_of_a_lane_that_is_behind,
+        a_lane_joins_before_it_has_caught_up,
+        a_lane_that_is_behind_hears_of_no_reset,
         a_new_model_begins_later_and_nobody_knows,
         load_a_snapshot_above_the_committed_offset,
         discard_forgets_the_rings,

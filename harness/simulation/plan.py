@@ -32,7 +32,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a world is laid out; drawn once from the seed."""
+    """How a world is laid out; drawn once from the seed.
+
+    There are at most ``lanes``, and one less at first if the champion is ``alone``.
+    """
 
     partitions: int
     keys: int
@@ -43,12 +46,15 @@ class Plan:
     guarantee: Literal["exactly_once", "at_least_once"]
     mode: Literal["sample", "ticks"]
     lanes: int
+    alone: bool
+    shadow: bool
     resets: bool
 
     @classmethod
     def drawn(cls, chance: random.Random) -> Plan:
         """Return a layout."""
         exactly_once = chance.random() < 2 / 3
+        lanes = chance.choice([1, 1, 2, 2])
         return cls(
             partitions=chance.choice([1, 2, 2, 3]),
             keys=chance.randint(2, 7),
@@ -58,7 +64,9 @@ class Plan:
             start=Start(chance.choice(["earliest", "latest"]), chance.choice([0, 0, 5, 1000]), chance.random() < 0.3),
             guarantee="exactly_once" if exactly_once else "at_least_once",
             mode=chance.choice(["sample", "sample", "sample", "ticks"]),
-            lanes=chance.choice([1, 1, 1, 1, 2]),
+            lanes=lanes,
+            alone=lanes > 1 and chance.random() < 0.5,
+            shadow=chance.random() < 0.7,
             resets=exactly_once and chance.random() < 0.7,
         )
 

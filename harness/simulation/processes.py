@@ -85,7 +85,7 @@ class Processes:
         self.counts: dict[str, int] = {}
         self.allow_cold = plan.start.allow_cold_start
         self._reader = Worldly(self.broker, GROUP, self.may_be_away)
-        self._deployed, self.max_series = 0, plan.max_series
+        self._deployed, self._lanes, self.max_series = 0, plan.lanes - plan.alone, plan.max_series
         self._faults: dict[str, list[Fault]] = {}
         self._away: dict[str, int] = {}
 
@@ -118,7 +118,7 @@ class Processes:
         saver = Saver(store, self.plan.interval_seconds, telemetry, clock=self._now, background=writes)
         service = Service(
             models, self._reader, telemetry, TOPICS, start, max_series=self.max_series, store=store,
-            saver=saver, clock=self._now, timer=self._now,
+            shadows=("challenger",) if self.plan.shadow else (), saver=saver, clock=self._now, timer=self._now,
         )  # fmt: skip
 
         def passed(point: str) -> None:
@@ -127,7 +127,7 @@ class Processes:
         who = Connection("memory", GROUP, instance, self.plan.guarantee, mark=self._mark(), passed=passed)
         transport, health = MemoryTransport(self.broker, who), LoopHealth(clock=self._now)
         member = Member(instance, models, self.max_series, writes, transport, service, health)
-        limits = BatchLimits(self.plan.max_records, 0.05, 0.0)  # what can happen, happens between pieces of recovery
+        limits = BatchLimits(self.plan.max_records, 0.05, 0.0, 0.0)  # what can happen, happens between pieces of replay
         try:
             member.loop = Loop(
                 member.transport, service, [TOPICS.observations], limits=limits, health=member.health,
@@ -141,7 +141,7 @@ class Processes:
 
     def models(self) -> Mapping[str, Model]:
         """The models that are deployed now, by lane."""
-        lanes = ("champion", "challenger")[: self.plan.lanes]
+        lanes = ("champion", "challenger")[: self._lanes]
         numbers = ((self._deployed + place) % MODELS for place in range(len(lanes)))
         return {lane: model(self.plan.mode, number) for lane, number in zip(lanes, numbers, strict=True)}
 
@@ -168,6 +168,7 @@ class Processes:
             self.end(member, abandon=True)
         else:
             self._count("refused answers", bool(member.health.refused()))
+            self._count("catching up", member.loop._behind)
 
     def end(self, member: Member, *, abandon: bool) -> None:
         """A process ends in good order, or gives up."""
@@ -221,11 +222,27 @@ class Processes:
                 self._bury(member)
 
     def deploy(self, chance: random.Random, _event: Event) -> None:
-        """Processes that start from now on have another model, and perhaps room for more series or fewer."""
+        """Processes that start from now on have other models, or a lane more or less, and perhaps other room.
+
+        Often those that run are restarted for it.
+        """
         if self.plan.guarantee == "exactly_once":  # else another model may answer a record again
-            self._deployed = chance.randrange(MODELS)
+            if self.plan.lanes > 1 and chance.random() < 0.6:
+                self._lanes = 3 - self._lanes
+            else:
+                self._deployed = chance.randrange(MODELS)
             if chance.random() < 0.3:
                 self.max_series = chance.choice(ROOMS)
+            if chance.random() < 0.7:
+                self._restart(chance)
+
+    def _restart(self, chance: random.Random) -> None:
+        """Stop the processes that are awake in good order, and start as many."""
+        stopped = self._awake()
+        for member in stopped:
+            self.end(member, abandon=False)
+        for _ in stopped:
+            self.start(chance)
 
     def reset(self, chance: random.Random, _event: Event) -> None:
         """Somebody asks a process to reset a series, or stops all processes and skips a record."""

@@ -38,7 +38,7 @@ EVENTS = {
     "crash": 2,
     "freeze": 1,
     "stop": 1,
-    "deploy": 2,
+    "deploy": 3,
     "reset": 5,
     "produce_open": 1,
     "replay_input": 1,
@@ -54,6 +54,9 @@ FIRST_STARTS = 0.4
 """How often a run begins with a process that freezes in its first step."""
 MEANWHILE = ("produce", "expire", "expire", "start", "iterate", "iterate", "iterate", "produce", "iterate", "iterate")
 """What happens then, before anything else: another process takes its place."""
+
+BEFORE_A_DEPLOY = ("produce", "produce", *["iterate"] * 8, "write", "deploy", "produce", "iterate", "iterate")
+"""How a run begins in which a lane may be added: the others have answered, and their state is saved."""
 
 MEMORY = "/dev/shm"
 
@@ -75,6 +78,8 @@ def drawn(seed: int) -> tuple[Plan, list[Event]]:
     first = [Event("start", chance.getrandbits(32)) for _ in range(2)]
     if chance.random() < FIRST_STARTS:
         first += _first_start(chance)
+    elif plan.alone:
+        first += [Event(what, chance.getrandbits(32)) for what in BEFORE_A_DEPLOY]
     return plan, first + list(_events(chance, chance.randint(15, 75), nested=False))
 
 

@@ -112,7 +112,8 @@ class Stand:
             before = self.committed()
             with suppress(BrokerUnavailable, InDoubt):
                 self.loop.iterate()
-                idle = idle + 1 if self.committed() == before and not self.loop._busy else 0
+                busy = self.loop._busy or self.loop._behind
+                idle = idle + 1 if self.committed() == before and not busy else 0
 
     def stop(self) -> None:
         """End the process in good order."""

@@ -208,7 +208,8 @@ class World(Processes):
 
     def _drained(self) -> bool:
         committed = self.broker._group(GROUP).committed
-        return all(committed.get(p, 0) > self.broker.log(p).offsets[-1] for p in self.partitions)
+        answered = all(committed.get(p, 0) > self.broker.log(p).offsets[-1] for p in self.partitions)
+        return answered and not any(member.loop._behind for member in self.members)
 
     def remove(self) -> None:
         """Remove the snapshots."""

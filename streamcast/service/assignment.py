@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from msgspec.structs import replace
-
-from streamcast.consumers.transport import Batch, Partition, Positions, Reader, TopicMissing, TopicSpec
+from streamcast.consumers.transport import Batch, Partition, Positions, Reader, RecordsGone, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
+from streamcast.service.catching_up import CatchingUp
 from streamcast.service.identity import Deployment, identity
 from streamcast.service.recovery import Recovery
 from streamcast.service.refusals import (
@@ -54,7 +53,8 @@ class Span:
 
     ``end`` is the end of the partition when it was taken over: what lies before it is backlog.  ``skips`` are the
     offsets that are rejected unread, ``swapped`` the lanes that change their model with this commit, with the digest of
-    the one that answered so far.
+    the one that answered so far.  ``since`` says where the state of models begins that begin later than the others, for
+    the next entry (digest to offset); ``later`` are the lanes that no entry names before they have caught up.
     """
 
     headers: dict[str, Header]
@@ -63,6 +63,8 @@ class Span:
     skips: frozenset[int]
     unwritten: list[Entry]
     swapped: Mapping[str, str] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
+    later: frozenset[str] = frozenset()
 
     @property
     def started(self) -> bool:
@@ -70,12 +72,16 @@ class Span:
         return not any(entry.begins for entry in self.unwritten)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Plan:
-    """A partition whose state is still to be restored: its decisions, and the first offset that the topic holds."""
+    """A partition whose state is still to be restored: its decisions, and the first offset that the topic holds.
+
+    ``starts`` says where the replay of each lane starts, once its snapshot is loaded.
+    """
 
     journal: Journal
     held: int
+    starts: dict[str, int] = field(default_factory=dict)
 
 
 class Assignment:
@@ -85,12 +91,12 @@ class Assignment:
     """
 
     def __init__(
-        self, reader: Reader, topics: Topics, start: Start, deployment: Deployment, recovery: Recovery, *,
-        timer: Callable[[], float], beat: Callable[[], None],
+        self, reader: Reader, topics: Topics, start: Start, deployment: Deployment, recovery: Recovery,
+        catching_up: CatchingUp, *, timer: Callable[[], float], beat: Callable[[], None],
     ) -> None:  # fmt: skip
         self.spans: dict[Partition, Span] = {}
         self._reader, self._topics, self._start = reader, topics, start
-        self._deployment, self._recovery = deployment, recovery
+        self._deployment, self._recovery, self._catching_up = deployment, recovery, catching_up
         self._timer, self._beat = timer, beat
         self._plans: dict[Partition, _Plan] = {}
         self._found: Mapping[str, TopicSpec] = {}
@@ -118,9 +124,10 @@ class Assignment:
             journal, held = journals[partition], bounds[partition][0]
             position = first.get(partition, self._continued_at(partition, journal, committed[partition]))
             kind: Kind = "cold" if partition in lost else "start"
+            former = self.spans.pop(partition, None)
             position, begin, unwritten, journal = self._decide(partition, journal, position, held, kind)
             headers = self.headers(partition, begin, position, journal)
-            end = self.spans[partition].end if partition in self.spans else bounds[partition][1]
+            end = former.end if former else bounds[partition][1]
             self.spans[partition] = Span(headers, position, end, journal.skips(), unwritten, self._swapped(journal))
             self._plans[partition] = _Plan(journal, held)
             self._mention_unpublished(journal)
@@ -132,15 +139,35 @@ class Assignment:
         Raises ServiceError when records that the state is built from are gone, and RecordsGone.
         """
         until = self._timer() + budget_seconds
-        while self._plans:
-            partition, plan = next(iter(self._plans.items()))
-            self._restore(partition, plan)
-            del self._plans[partition]
-            if self._timer() >= until:
-                return None
+        for partition, plan in self._plans.items():
+            if not plan.starts:
+                self._restore(partition, plan)
+                if self._timer() >= until:
+                    return None
+        if self._plans:
+            self._divide()
         if not self._recovery.some(until - self._timer()):
             return None
         return {partition: span.next for partition, span in self.spans.items()}
+
+    def catch_up_some(self, budget_seconds: float) -> bool:
+        """Replay lanes that are behind for about ``budget_seconds``; return whether there is more to do at once.
+
+        A lane that has come to where the others are joins them: the next commit of each partition says so.
+        """
+        if self._catching_up.rests:
+            return False
+        try:
+            joined = self._catching_up.some(budget_seconds, {each: span.next for each, span in self.spans.items()})
+        except RecordsGone:
+            self._begin_again()
+            return True
+        if joined:
+            for partition, span in self.spans.items():
+                if span.later:
+                    span.later = frozenset()
+                    span.unwritten = self._renamed(partition, span) or [self.entry("models", partition, span.next)]
+        return not self._catching_up.rests
 
     def states(self) -> Mapping[Partition, Mapping[str, int]]:
         """Return up to where each lane's state of a partition has come, also during recovery.
@@ -149,9 +176,13 @@ class Assignment:
         """
         if self._plans:
             return {}
-        reached = self._recovery.reached
+        recovered, behind = self._recovery.reached, self._catching_up.reached
         return {
-            partition: reached.get(partition) or dict.fromkeys(span.headers, span.next)
+            partition: {
+                **dict.fromkeys(span.headers, span.next),
+                **recovered.get(partition, {}),
+                **behind.get(partition, {}),
+            }
             for partition, span in self.spans.items()
             if span.started
         }
@@ -161,17 +192,22 @@ class Assignment:
         for partition in partitions:
             self.spans.pop(partition, None)
             self._plans.pop(partition, None)
+        self._catching_up.cancel(list(partitions))
 
-    def written(self, after: Positions) -> list[tuple[str, str]]:
-        """Note that these positions are committed, and the entries with them.
+    def written(self, after: Positions, resets: Sequence[Entry]) -> list[tuple[str, str]]:
+        """Note that these positions are committed, and the entries with them, and those of ``resets`` that are theirs.
 
         Return the lanes that changed models, with the digest of the one before, once for each partition.
         """
         swapped: list[tuple[str, str]] = []
         for partition, position in after.items():
             span = self.spans[partition]
-            swapped += span.swapped.items()
-            span.next, span.unwritten, span.swapped = position, [], {}
+            swapped += [(lane, former) for lane, former in span.swapped.items() if lane not in span.later]
+            span.swapped = {lane: former for lane, former in span.swapped.items() if lane in span.later}
+            span.next, span.unwritten, span.since = position, [], {}
+        for entry in resets:
+            if Partition(entry.topic, entry.partition) in after:
+                self._catching_up.reset(entry)
         return swapped
 
     def unwritten(self, batches: Sequence[Batch]) -> list[Entry]:
@@ -183,11 +219,14 @@ class Assignment:
         return {batch.partition: self.spans[batch.partition].skips for batch in batches}
 
     def entry(self, kind: Kind, partition: Partition, offset: int, warm: int = 0, key: str = "") -> Entry:
-        """Return a journal entry of this deployment."""
-        now = self._deployment
+        """Return a journal entry of this deployment, without the lanes of the partition that answer later."""
+        now, span = self._deployment, self.spans.get(partition)
+        later, since = (span.later, span.since) if span else (frozenset[str](), dict[str, int]())
+        models = {lane: digest for lane, digest in now.models.items() if lane not in later}
+        shadows = tuple(lane for lane in now.shadows if lane not in later)
         return Entry(
-            kind, partition.topic, partition.index, offset, warm, dict(now.models), now.max_series, key, now.champion,
-            self._found[partition.topic].id, now.shadows,
+            kind, partition.topic, partition.index, offset, warm, models, now.max_series, key, now.champion,
+            self._found[partition.topic].id, shadows, dict(since),
         )  # fmt: skip
 
     def headers(self, partition: Partition, begin: int, offset: int, journal: Journal) -> dict[str, Header]:
@@ -225,11 +264,11 @@ class Assignment:
     def _decide(
         self, partition: Partition, journal: Journal, position: int | None, held: int, kind: Kind
     ) -> tuple[int, int, list[Entry], Journal]:
-        """Return the position, where state begins, the entry that this start or its models need, and what counts.
+        """Return the position, where state begins, the entry of this beginning if it is one, and what counts.
 
         ``kind`` is that of the first entry of a journal without any: "cold" where an earlier one was lost.
         """
-        now, topic_id = self._deployment, self._found[partition.topic].id
+        topic_id = self._found[partition.topic].id
         if journal.topic_id and topic_id and journal.topic_id != topic_id:
             journal = Journal(former=[*journal.former, journal.topic_id])
         if journal.former and journal.begin is None:
@@ -241,10 +280,15 @@ class Assignment:
             position = position if position >= held else self._cold_start(partition, position, held)
             begin = max(position - self._start.warm_from, held)
             return position, begin, [self.entry(kind, partition, position, position - begin)], journal
-        known = (journal.models, journal.champion, journal.max_series, journal.shadows)
-        if known != (now.models, now.champion, now.max_series, now.shadows) or (topic_id and not journal.topic_id):
-            return position, journal.begin, [self.entry("models", partition, position)], journal
         return position, journal.begin, [], journal
+
+    def _changed(self, partition: Partition, journal: Journal) -> bool:
+        """Whether other models answer from now on than the journal says, or in another way."""
+        now = self.entry("models", partition, 0)
+        known = (journal.models, journal.champion, journal.max_series, journal.shadows)
+        return known != (now.models, now.champion, now.max_series, now.shadows) or bool(
+            now.topic_id and not journal.topic_id
+        )
 
     def _first_positions(
         self, partitions: Sequence[Partition], bounds: Mapping[Partition, tuple[int, int]]
@@ -257,38 +301,82 @@ class Assignment:
         return self._reader.offsets_at(partitions, at) if partitions else {}
 
     def _restore(self, partition: Partition, plan: _Plan) -> None:
-        """Load a partition's newest snapshots, and plan the replay of what came after; or begin with empty state."""
+        """Load a partition's newest snapshots, and note where the replay of each lane starts; or begin empty."""
         span = self.spans[partition]
+        self._catching_up.cancel([partition])
         self._recovery.drop([partition])
-        starts = self._restored(span.headers)
-        gone = [lane for lane, start in starts.items() if start < plan.held]
-        if gone and plan.held <= span.next and not any(self._has_state(lane, plan.journal) for lane in gone):
-            starts |= self._restored(self._begun_later(span, gone, plan.held))
+        plan.starts = self._restored(span.headers)
+        gone = [lane for lane, start in plan.starts.items() if start < plan.held]
+        needed = [lane for lane in gone if self._deployment.must_keep(lane, plan.journal)]
+        if gone and plan.held <= span.next and not needed:
+            plan.starts |= self._begun_later(span, gone, plan.held)
         elif gone:
-            begin = self._cold_start(partition, min(starts.values()), plan.held)
+            begin = self._cold_start(partition, min(plan.starts.values()), plan.held)
             span.next = max(span.next, begin)
             span.unwritten.append(self.entry("cold", partition, span.next, span.next - begin))
             span.headers = self.headers(partition, begin, span.next, Journal())
-            starts = self._restored(span.headers)
-        self._recovery.plan(partition, starts, span.next, plan.journal)
+            plan.starts = self._restored(span.headers)
+
+    def _divide(self) -> None:
+        """Plan the replays of the partitions that were taken over: those that the answers wait for, and the others.
+
+        A lane that nobody waits for is behind in all partitions if it needs more records than the others in one.
+        """
+        behind = self._behind() - self._catching_up.lanes
+        self._catching_up.begin(behind)
+        for partition, span in self.spans.items():
+            if partition not in self._plans:
+                self._catching_up.hold(partition, dict.fromkeys(behind, span.next), span.skips)
+        lanes = self._catching_up.lanes
+        for partition, plan in self._plans.items():
+            span, journal = self.spans[partition], plan.journal
+            span.later = frozenset(lane for lane in lanes if not self._deployment.answered_last(lane, journal))
+            span.unwritten = self._renamed(partition, span)
+            if not span.unwritten and (span.since or self._changed(partition, journal)):
+                span.unwritten = [self.entry("models", partition, span.next)]
+            awaited = {lane: start for lane, start in plan.starts.items() if lane not in lanes}
+            self._recovery.plan(partition, awaited, span.next, journal.resets(), span.skips)
+            if lanes:
+                starts = {lane: plan.starts[lane] for lane in lanes}
+                self._catching_up.plan(partition, starts, span.next, journal.resets(), span.skips)
+        self._plans.clear()
+
+    def _behind(self) -> frozenset[str]:
+        """Return the lanes that nobody waits for and that need more records than those that are waited for."""
+        found = set[str]()
+        for plan in self._plans.values():
+            first = min(start for lane, start in plan.starts.items() if not self._deployment.may_wait(lane))
+            found |= {lane for lane, start in plan.starts.items() if start < first}
+        return frozenset(lane for lane in found if self._deployment.may_wait(lane))
+
+    def _renamed(self, partition: Partition, span: Span) -> list[Entry]:
+        """Return the unwritten entries with the lanes that they name as things are now."""
+        return [self.entry(each.kind, partition, each.offset, each.warm_from) for each in span.unwritten]
+
+    def _begin_again(self) -> None:
+        """Let lanes that retention has overtaken while they caught up begin with the records that are left."""
+        reached = self._catching_up.reached
+        bounds = self._reader.bounds(list(reached))
+        journals = read_journals(self._reader, self._topics.journal, reached, self._beat)
+        for partition, offsets in reached.items():
+            span, held = self.spans[partition], bounds[partition][0]
+            if gone := [lane for lane, at in offsets.items() if at < held]:
+                starts = {**offsets, **self._begun_later(span, gone, held)}
+                span.unwritten = self._renamed(partition, span) or [self.entry("models", partition, span.next)]
+                self._catching_up.plan(partition, starts, span.next, journals[partition].resets(), span.skips)
 
     def _restored(self, headers: Mapping[str, Header]) -> dict[str, int]:
         """Replace the state of these lanes by what the store has; return where the replay of each starts."""
         return {lane: self._recovery.restore(lane, header) for lane, header in headers.items()}
 
-    def _has_state(self, lane: str, journal: Journal) -> bool:
-        """Whether this lane's model answered last, so that its state must not be lost."""
-        return journal.answered_last(self._deployment.models[lane])
-
-    def _begun_later(self, span: Span, lanes: Sequence[str], held: int) -> dict[str, Header]:
-        """Let the state of new models begin with the first record that the topic still holds; return its identities."""
-        since = {self._deployment.models[lane]: held for lane in lanes}
-        span.unwritten = [replace(entry, since=since) for entry in span.unwritten]
+    def _begun_later(self, span: Span, lanes: Sequence[str], held: int) -> dict[str, int]:
+        """Let the state of lanes begin with the first record that the topic still holds; return where they start."""
         later = {lane: dataclasses.replace(span.headers[lane], begin=held) for lane in lanes}
         span.headers |= later
+        span.since |= {header.model: held for header in later.values()}
         for lane, header in later.items():
             log.warning("%s", begins_later(Partition(header.topic, header.partition), lane, held, span.next))
-        return later
+        return self._restored(later)
 
     def _allow_another_topic(self, partition: Partition, known: str, found: str) -> None:
         """Raise ServiceError unless a topic that was made again may begin with empty state."""

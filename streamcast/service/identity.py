@@ -26,6 +26,18 @@ class Deployment:
     shadows: tuple[str, ...] = ()
     known: str = ""
 
+    def may_wait(self, lane: str) -> bool:
+        """Whether nobody waits for this lane: its answers are measured only, and no record's outcome is its own."""
+        return lane in self.shadows and lane != self.champion
+
+    def answered_last(self, lane: str, journal: Journal) -> bool:
+        """Whether the model of this lane answered last, in any lane; another has no state that could be lost."""
+        return self.models[lane] in journal.models.values()
+
+    def must_keep(self, lane: str, journal: Journal) -> bool:
+        """Whether this lane may not begin anew with fewer records: it answers, and its model answered last."""
+        return self.answered_last(lane, journal) and not self.may_wait(lane)
+
 
 def known_inputs(specs: Iterable[ModelSpec]) -> str:
     """Return the places of the known inputs of any of these models among the columns of a record."""

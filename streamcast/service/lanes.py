@@ -37,7 +37,8 @@ class Poll:
     """The outcome of a poll: ``results`` by lane; ``after`` has the positions that its commit writes.
 
     ``began`` is when the poll came, by a timer that never steps; ``ends`` are where its partitions ended when they were
-    taken over; ``replayed`` counts the unreadable records that were sent by `dlq replay`.
+    taken over; ``replayed`` counts the unreadable records that were sent by `dlq replay`.  Lanes that catch up have no
+    result.
     """
 
     began: float

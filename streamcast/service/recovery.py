@@ -1,7 +1,6 @@
 """Recovery: load the newest snapshots that can be trusted, then replay the records since, through the same engines.
 
-State is the fold of a partition's records; a snapshot only saves reading the first of them again.  Replayed records are
-not answered: their answers were committed with the offset that the replay ends at.
+State is the fold of a partition's records; a snapshot only saves reading the first of them again.
 """
 
 from __future__ import annotations
@@ -10,18 +9,16 @@ import logging
 import math
 import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from streamcast.consumers.transport import Batch, Partition, Reader, TransportError
+from streamcast.consumers.transport import Partition
 from streamcast.engine.engine import Engine
 from streamcast.errors import SnapshotError, StoreError
+from streamcast.service.replays import Replays
 from streamcast.service.snapshots import Header, Store, fingerprint
-from streamcast.topics.journal import Entry, Journal
-from streamcast.topics.observations import Decoder, Observations
+from streamcast.topics.journal import Entry
 
 log = logging.getLogger("streamcast")
 
@@ -46,45 +43,15 @@ class Watcher(Protocol):
         """The store could not do this: "list" or "read"."""
 
 
-@dataclass(slots=True)
-class _Replay:
-    """The replay of a partition's records: from ``at`` to ``end``, with the resets that are left and the skips.
-
-    A lane takes the records from its own start on.
-    """
-
-    at: int
-    end: int
-    starts: Mapping[str, int]
-    resets: deque[Entry]
-    skips: frozenset[int]
-
-    @property
-    def stop(self) -> int:
-        """Where the next reset, the next start of a lane or the end is."""
-        ahead = [start for start in self.starts.values() if start > self.at]
-        return min([self.end, *ahead, *(entry.offset for entry in islice(self.resets, 1))])
-
-    @property
-    def done(self) -> bool:
-        """Whether the state is at the end."""
-        return self.at >= self.end and not self.resets
-
-
 class Recovery:
-    """Rebuilds the state of partitions, a slice at a time.
-
-    ``timer`` gives seconds that never step; ``beat`` is called as the work of a slice goes on.
-    """
+    """Rebuilds the state of partitions, a slice at a time; ``timer`` gives seconds that never step."""
 
     def __init__(
-        self, engines: dict[str, Engine], decoder: Decoder, reader: Reader, store: Store | None, watcher: Watcher,
-        timer: Callable[[], float], beat: Callable[[], None],
+        self, engines: Mapping[str, Engine], replays: Replays, store: Store | None, watcher: Watcher,
+        timer: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._engines, self._decoder, self._reader = engines, decoder, reader
-        self._store, self._watcher, self._timer, self._beat = store, watcher, timer, beat
-        self._replays: dict[Partition, _Replay] = {}
-        self._steps: Iterator[list[Batch] | Entry] | None = None
+        self._engines, self._replays = engines, replays
+        self._store, self._watcher, self._timer = store, watcher, timer
         self._began: float | None = None
         self._reported = 0.0
         self._total, self._restored = 0, False
@@ -130,10 +97,7 @@ class Recovery:
     @property
     def reached(self) -> Mapping[Partition, Mapping[str, int]]:
         """Return up to where each lane's state of a partition has come, of those whose records are still replayed."""
-        return {
-            partition: {lane: max(replay.at, start) for lane, start in replay.starts.items()}
-            for partition, replay in self._replays.items()
-        }
+        return self._replays.reached
 
     def saved(self, wanted: Header) -> int | None:
         """Return the offset of the newest snapshot of this kind, also beyond ``wanted``'s; None when there is none."""
@@ -161,70 +125,25 @@ class Recovery:
         self._watcher.store_failed(action)
         self._asked_again = self._timer() + REST_SECONDS
 
-    def plan(self, partition: Partition, starts: Mapping[str, int], end: int, journal: Journal) -> None:
-        """Prepare to bring each lane's state of a partition from where ``restore`` left it to ``end``.
-
-        A reset at either end is done as well: the snapshot may have been taken before it.
-        """
+    def plan(
+        self, partition: Partition, starts: Mapping[str, int], end: int, resets: Sequence[Entry], skips: Collection[int]
+    ) -> None:
+        """Prepare to bring each lane's state of a partition from where ``restore`` left it to ``end``."""
         self._busy()
-        start = min(starts.values())
-        due = sorted((e for e in journal.resets() if start <= e.offset <= end), key=lambda entry: entry.offset)
-        self._replays[partition] = _Replay(start, end, starts, deque(due), journal.skips())
-        self._total += end - start
-        self._steps = None
+        self._total += self._replays.plan(partition, starts, end, resets, skips)
 
-    def drop(self, partitions: Sequence[Partition]) -> None:
-        """Forget the state of partitions, and their replays."""
+    def drop(self, partitions: Collection[Partition]) -> None:
+        """Forget the state of partitions, in all lanes, and their replays."""
+        self._replays.cancel(partitions)
         for partition in partitions:
-            self._replays.pop(partition, None)
             for engine in self._engines.values():
                 engine.slab.forget(partition)
-        self._steps = None
 
     def some(self, budget_seconds: float) -> bool:
         """Replay for about ``budget_seconds``; return True when nothing is left.  Raises RecordsGone."""
-        until = self._timer() + budget_seconds
-        while self._replays:
-            self._steps = self._steps or self._read()
-            try:
-                step = next(self._steps, None)
-            except TransportError:  # a generator that raised is at its end: the next slice needs another
-                self._steps = None
-                raise
-            if step is None:
-                self._replays.clear()
-                self._steps = None
-            elif isinstance(step, Entry):
-                self._reset(step)
-            else:
-                self._take(step)
-            if self._timer() >= until:
-                break
-        self._report()
-        return not self._replays
-
-    def _reset(self, entry: Entry) -> None:
-        """Reset a series of the lanes whose state has come there; a later snapshot has it done."""
-        partition = Partition(entry.topic, entry.partition)
-        for lane, start in self._replays[partition].starts.items():
-            if start <= entry.offset:
-                self._engines[lane].slab.forget_key(partition, entry.key)
-
-    def _take(self, batches: Sequence[Batch]) -> None:
-        """Step each lane through the batches that its state does not have yet."""
-        skips = {batch.partition: self._replays[batch.partition].skips for batch in batches}
-        decoded: dict[tuple[int, ...], Observations] = {}
-        for lane, engine in self._engines.items():
-            replays = [self._replays[batch.partition] for batch in batches]
-            wanted = tuple(place for place, replay in enumerate(replays) if replay.at >= replay.starts[lane])
-            if not wanted:
-                continue
-            if wanted not in decoded:
-                decoded[wanted], _ = self._decoder.decode([batches[place] for place in wanted], skips)
-            engine.stage(self._decoder.seen_by(engine.spec, decoded[wanted]), lambda _stage: self._beat())
-            engine.promote()
-        for batch in batches:
-            self._replays[batch.partition].at = batch.next_offset
+        done = self._replays.some(budget_seconds)
+        self._report(done=done)
+        return done
 
     def _busy(self) -> None:
         """Note that there is something to recover."""
@@ -232,13 +151,13 @@ class Recovery:
             self._began = self._reported = self._timer()
             self._total = 0
 
-    def _report(self) -> None:
-        left = sum(replay.end - replay.at for replay in self._replays.values())
+    def _report(self, *, done: bool) -> None:
+        left = self._replays.left
         self._watcher.recovering(left)
         if self._began is None:
             return
         now = self._timer()
-        if not self._replays:
+        if done:
             if self._total or self._restored:
                 self._watcher.recovered(now - self._began)
             if self._total:
@@ -246,17 +165,6 @@ class Recovery:
             self._began, self._restored = None, False
         elif now - self._reported > REPORT_SECONDS:
             self._reported = now
-            done = self._total - left
-            eta = (now - self._began) * left / done if done else float("nan")
-            log.info("recovering: %d of %d records replayed, about %.0f s left", done, self._total, eta)
-
-    def _read(self) -> Iterator[list[Batch] | Entry]:
-        """Yield the records and resets that are left, of all partitions at once, each partition's in order."""
-        while any(not replay.done for replay in self._replays.values()):
-            for replay in self._replays.values():
-                while replay.resets and replay.resets[0].offset <= replay.at:
-                    yield replay.resets.popleft()
-            stops = {partition: replay.stop for partition, replay in self._replays.items()}
-            yield from self._reader.read_ranges({p: (self._replays[p].at, stop) for p, stop in stops.items()})
-            for partition, stop in stops.items():
-                self._replays[partition].at = max(stop, self._replays[partition].at)
+            replayed = self._total - left
+            eta = (now - self._began) * left / replayed if replayed else float("nan")
+            log.info("recovering: %d of %d records replayed, about %.0f s left", replayed, self._total, eta)

@@ -45,38 +45,38 @@ class Saver:
         self._background = background or Background("snapshots")
         self._since: dict[Partition, float] = {}
         """When a partition was last saved, found unchanged or seen first."""
-        self._written: dict[Partition, int] = {}
-        """The offset of a partition's newest snapshot of ours."""
+        self._written: dict[Partition, Mapping[str, int]] = {}
+        """The offset of each lane in a partition's newest snapshots of ours."""
         self._writing: Future[None] | None = None
         self._began = 0.0
         self._present: Partition | None = None
         """The partition of that write, until it is logged as slow."""
 
-    def due(self, positions: Mapping[Partition, int]) -> Partition | None:
+    def due(self, states: Mapping[Partition, Mapping[str, int]]) -> Partition | None:
         """Return the partition that has waited longest beyond the interval, if the last write has ended.
 
-        ``positions`` are the offsets up to which their state has taken the records.
+        ``states`` has the offset up to which each lane has taken the records.
         """
         now = self._clock()
         if self._writing is not None and not self._writing.done():
             self._mention_slow(now)
             return None
         waiting = list[tuple[float, Partition]]()
-        for partition, position in positions.items():
+        for partition, offsets in states.items():
             if partition not in self._since:
                 self._begin(partition, now)
             elif now - self._since[partition] >= self._interval_seconds:
-                if self._written.get(partition) == position:
+                if self._written.get(partition) == offsets:
                     self._begin(partition, now)
                 else:
                     waiting.append((self._since[partition], partition))
         return min(waiting)[1] if waiting else None
 
-    def save(self, partition: Partition, position: int, files: Sequence[tuple[Header, Arrays]]) -> None:
-        """Write the snapshots of a partition's lanes, at this position, after those that are being written."""
+    def save(self, partition: Partition, offsets: Mapping[str, int], files: Sequence[tuple[Header, Arrays]]) -> None:
+        """Write the snapshots of a partition's lanes, at these offsets, after those that are being written."""
         self._since[partition] = self._began = self._clock()
         self._present = partition
-        self._writing = self._background.started(partial(self._write, partition, position, files))
+        self._writing = self._background.started(partial(self._write, partition, offsets, files))
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These partitions went to another process, which may write newer snapshots."""
@@ -107,7 +107,7 @@ class Saver:
             except TimeoutError:
                 log.warning("the last snapshot was not written within %.0f s; the one before is kept", timeout_seconds)
 
-    def _write(self, partition: Partition, position: int, files: Sequence[tuple[Header, Arrays]]) -> None:
+    def _write(self, partition: Partition, offsets: Mapping[str, int], files: Sequence[tuple[Header, Arrays]]) -> None:
         began = time.perf_counter()
         try:
             size = sum(self._store.write(header, arrays) for header, arrays in files)
@@ -116,13 +116,20 @@ class Saver:
         except Exception as error:  # noqa: BLE001 an object store raises its client's own errors
             self._observer.store_failed("write")
             log.warning(
-                "snapshot of %s at offset %d was not written (%s: %s): recovery will take longer until one is;"
-                " check state.store", partition, position, type(error).__name__, error,
+                "snapshot of %s at %s was not written (%s: %s): recovery will take longer until one is;"
+                " check state.store", partition, _where(offsets), type(error).__name__, error,
             )  # fmt: skip
             return
         if partition in self._since:  # else it went to another process meanwhile
-            self._written[partition] = position
+            self._written[partition] = offsets
             self._observer.snapshot(partition)
         if size:
             took = time.perf_counter() - began
-            log.info("snapshot of %s at offset %d: %d bytes in %.2f s", partition, position, size, took)
+            log.info("snapshot of %s at %s: %d bytes in %.2f s", partition, _where(offsets), size, took)
+
+
+def _where(offsets: Mapping[str, int]) -> str:
+    """Return the offset of all lanes in words, or that of each where they differ."""
+    if len(found := set(offsets.values())) == 1:
+        return f"offset {found.pop()}"
+    return "offsets " + ", ".join(f"{offset} (lane {lane})" for lane, offset in offsets.items())

@@ -14,9 +14,11 @@ from dataclasses import replace
 from streamcast.consumers.transport import Batch, InDoubt, Outgoing, Partition, Positions, Reader, RecordsGone
 from streamcast.errors import ServiceError
 from streamcast.service.assignment import Assignment, Start
+from streamcast.service.catching_up import CatchingUp
 from streamcast.service.identity import Deployment, known_inputs
 from streamcast.service.lanes import Poll, answers, new_lanes, not_finite
 from streamcast.service.recovery import Recovery
+from streamcast.service.replays import Replays
 from streamcast.service.resets import Resets
 from streamcast.service.saving import Saver
 from streamcast.service.snapshots import Store
@@ -61,11 +63,15 @@ class Service:
         self._reader, self._telemetry, self._topics, self._saver = reader, telemetry, topics, saver
         self._timer, self._beat, self._on_swap = timer, beat, on_swap
         engines = {lane.name: lane.engine for lane in self._lanes}
-        self._recovery = Recovery(engines, self._decoder, reader, store, telemetry, timer, beat)
+        awaited, behind = (Replays(engines, self._decoder, reader, timer, beat) for _ in range(2))
+        self._recovery = Recovery(engines, awaited, store, telemetry, timer)
+        self._catching_up = CatchingUp(behind, telemetry, timer)
         digests = {lane.name: lane.model.digest for lane in self._lanes}
         hidden = tuple(sorted(lane.name for lane in self._lanes if lane.shadow))
         deployment = Deployment(digests, champion, max_series, hidden, known_inputs(specs))
-        self._assignment = Assignment(reader, topics, start, deployment, self._recovery, timer=timer, beat=beat)
+        self._assignment = Assignment(
+            reader, topics, start, deployment, self._recovery, self._catching_up, timer=timer, beat=beat
+        )
         self._resets = Resets(self._champion.engine.slab.series)
         self._reporter = Reporter(telemetry, self._lanes, self._champion, clock, timer)
         self._watch = watch
@@ -155,6 +161,7 @@ class Service:
         results = {
             lane.name: lane.engine.stage(self._decoder.seen_by(lane.model.spec, observations), lap, keys)
             for lane in self._lanes
+            if lane.name not in self._catching_up.lanes
         }
         rejected = [Rejected(p.batch, p.row, p.reason, p.detail) for p in poison]
         replayed = dead_letters.replayed(batches, rejected)
@@ -198,6 +205,13 @@ class Service:
         """See ``Handler``."""
         self._save_due()
 
+    def catch_up_some(self, budget_seconds: float) -> bool:
+        """See ``Handler``: shadows that need more records than the other lanes are replayed."""
+        more = self._assignment.catch_up_some(budget_seconds)
+        if more:
+            self._save_due()
+        return more
+
     def on_in_doubt(self, stable: Positions) -> None:
         """See ``Handler``."""
         poll, self._poll = self._poll, None
@@ -209,7 +223,7 @@ class Service:
         for partition, span in list(spans.items()):
             position = stable.get(partition, span.next)
             if partition in after and partition not in undone:
-                self._written({partition: after[partition]})
+                self._written({partition: after[partition]}, poll.resets if poll else ())
             elif position != span.next:
                 moved[partition] = position
         if poll:
@@ -224,19 +238,18 @@ class Service:
         """Note and report that the present poll is committed."""
         poll, self._poll = self._poll, None
         if poll is not None:
-            self._written(poll.after)
+            self._written(poll.after, poll.resets)
             self._reporter.committed(poll)
 
-    def _written(self, after: Positions) -> None:
-        for lane, former in self._assignment.written(after):
+    def _written(self, after: Positions, resets: Sequence[Entry]) -> None:
+        for lane, former in self._assignment.written(after, resets):
             self._telemetry.model_swap(lane)
             self._on_swap(lane, former)
 
     def _save_due(self) -> None:
         if self._saver is not None:
             states = self._assignment.states()
-            reached = {partition: min(offsets.values()) for partition, offsets in states.items()}
-            if (partition := self._saver.due(reached)) is not None:
+            if (partition := self._saver.due(states)) is not None:
                 self._save(partition, states[partition])
 
     def _save(self, partition: Partition, offsets: Mapping[str, int]) -> None:
@@ -247,7 +260,7 @@ class Service:
                 (replace(headers[lane.name], offset=offsets[lane.name]), lane.engine.slab.export(partition))
                 for lane in self._lanes
             ]
-            self._saver.save(partition, min(offsets.values()), files)
+            self._saver.save(partition, offsets, files)
 
 
 class _Lap:

@@ -113,10 +113,6 @@ class Journal:
                 break
         return self.begin
 
-    def answered_last(self, digest: str) -> bool:
-        """Whether this model answered last, in any lane; another has no state that could be lost."""
-        return digest in self.models.values()
-
     @property
     def begun_in(self) -> str:
         """The identity of the topic that state begins in; empty where an older version wrote that entry."""

@@ -82,6 +82,9 @@ class Ledger:
         assert not self._stage, "idle with work in hand"
         assert not self._to_recover, "idle while state is rebuilt"
 
+    def catch_up_some(self, budget_seconds: float) -> bool:
+        return False
+
     def on_in_doubt(self, stable: Positions) -> None:
         self.calls.append("in doubt")
         for partition, (following, _) in self._stage.items():

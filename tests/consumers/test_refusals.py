@@ -61,6 +61,9 @@ class Echo:
 
     def on_idle(self) -> None: ...
 
+    def catch_up_some(self, budget_seconds: float) -> bool:
+        return False
+
     def on_in_doubt(self, stable: Positions) -> None:
         self._next |= stable
 

@@ -93,6 +93,7 @@ GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "state_bytes": ("Memory of the state of all series.", ()),
     "state_norm": ("Mean Euclidean norm of the hidden states.", ()),
     "recovery_records_left": ("Records still to be replayed before serving goes on.", ()),
+    "catch_up_records_left": ("Records that shadows still replay while the other lanes answer.", ()),
     "last_poll_timestamp_seconds": ("When the loop last polled.", ()),
     "ready": ("1 while /readyz says ok, 0 while it says why records are not answered.", ()),
     "service_info": ("1, with the group that this process works for.", ("group",)),

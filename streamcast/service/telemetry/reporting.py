@@ -43,7 +43,8 @@ class Reporter:
         self._records(poll)
         self._progress(poll)
         for lane in self._lanes:
-            self._lane(lane, poll)
+            if lane.name in poll.results:
+                self._lane(lane, poll)
         self._state(poll)
 
     def _records(self, poll: Poll) -> None:

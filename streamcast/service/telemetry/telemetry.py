@@ -85,7 +85,8 @@ class Telemetry(Collector):
             for key in [(name, stage) for stage in STAGES] if labels else [(name,)]:
                 self._histograms[key] = Histogram(edges)
         self._counts = dict.fromkeys(self._known_counts(), 0.0)
-        self._gauges: dict[str, float] = {"forecast_coverage_target": coverage_target, "recovery_records_left": 0.0}
+        self._gauges: dict[str, float] = {"forecast_coverage_target": coverage_target}
+        self._gauges |= {"recovery_records_left": 0.0, "catch_up_records_left": 0.0}
         self._lag_records: dict[Partition, int] = {}
         self._record_timestamps: dict[Partition, float] = {}
         self._watermarks: dict[Partition, float] = {}
@@ -289,6 +290,11 @@ class Telemetry(Collector):
         """A recovery still has ``records_left`` to replay."""
         with self._lock:
             self._gauges["recovery_records_left"] = records_left
+
+    def catching_up(self, records_left: int) -> None:
+        """Shadows that are behind still have ``records_left`` to replay."""
+        with self._lock:
+            self._gauges["catch_up_records_left"] = records_left
 
     def recovered(self, seconds: float) -> None:
         """A recovery ended after ``seconds``."""

@@ -22,9 +22,9 @@ from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection,
 from streamcast.errors import ServiceError, SettingsError
 from streamcast.service import snapshots
 from streamcast.service.recovery import REST_SECONDS, Recovery
+from streamcast.service.replays import Replays
 from streamcast.service.snapshots import Store
 from streamcast.service.verification.fold import Fold, begins_of
-from streamcast.topics.journal import Journal
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 
@@ -305,13 +305,12 @@ def test_recovery_goes_in_slices_and_tells_how_much_is_left(stand: Stand) -> Non
     stand.observe("a", *TEN)
     service = stand.serve()
     watching, lane, beats = Watching(), service._lanes[0], list[float]()
-    recovery = Recovery(
-        {"champion": lane.engine}, service._decoder, Troubled(stand), None, watching, stand._now,
-        lambda: beats.append(stand.seconds),
-    )  # fmt: skip
+    engines = {"champion": lane.engine}
+    replays = Replays(engines, service._decoder, Troubled(stand), stand._now, lambda: beats.append(stand.seconds))
+    recovery = Recovery(engines, replays, None, watching, stand._now)
     partition = stand.partitions[0]
     assert recovery.restore("champion", service._assignment.headers(partition, 0, 10, stand.journal())["champion"]) == 0
-    recovery.plan(partition, {"champion": 0}, 10, Journal())
+    recovery.plan(partition, {"champion": 0}, 10, (), ())
     slices = 1
     while not recovery.some(1.5):
         slices += 1
@@ -338,11 +337,10 @@ def test_a_recovery_that_is_cut_short_goes_on_from_the_state_that_it_saved(stand
 def test_what_is_dropped_is_not_replayed_any_more(stand: Stand) -> None:
     stand.observe("a", *TEN)
     service = stand.serve()
-    recovery = Recovery(
-        {"champion": service._lanes[0].engine}, service._decoder, Troubled(stand), None, Watching(), stand._now,
-        lambda: None,
-    )  # fmt: skip
-    recovery.plan(stand.partitions[0], {"champion": 0}, 10, Journal())
+    engines = {"champion": service._lanes[0].engine}
+    replays = Replays(engines, service._decoder, Troubled(stand), stand._now, lambda: None)
+    recovery = Recovery(engines, replays, None, Watching(), stand._now)
+    recovery.plan(stand.partitions[0], {"champion": 0}, 10, (), ())
     recovery.drop(stand.partitions)
     assert recovery.some(100.0)
     assert len(service._lanes[0].engine.slab) == 0

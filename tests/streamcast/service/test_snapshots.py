@@ -265,10 +265,10 @@ def test_a_write_that_does_not_end_is_logged_and_counted_once(store: Store, capl
     telemetry, times = Telemetry({"champion": ("m", "1")}, 0.8), [0.0]
     saver = Saver(store, 1.0, telemetry, clock=lambda: times[-1], background=Stuck())
     partition = Partition("in", 0)
-    saver.save(partition, 5, [(Header("in", "journal", 0, 1, 0, 5, "", 1, ""), {})])
+    saver.save(partition, {"champion": 5}, [(Header("in", "journal", 0, 1, 0, 5, "", 1, ""), {})])
     for seconds in (SLOW_SECONDS - 1, SLOW_SECONDS, 2 * SLOW_SECONDS):
         times.append(seconds)
-        assert saver.due({partition: 6}) is None
+        assert saver.due({partition: {"champion": 6}}) is None
     assert len(caplog.messages) == 1
     assert "the snapshot of in[0] is not written after 60 s: the store is away or slow" in caplog.text
     assert 'streamcast_store_failures_total{action="write"} 1.0' in telemetry.exposition().decode()

@@ -114,7 +114,8 @@ def _records_gone(
         return ""
     digests = {lane: model.digest for lane, model in lanes.items()}
     known = known_inputs(model.spec for model in lanes.values())
-    now = Deployment(digests, settings.models.champion_lane, room(settings, lanes), known=known)
+    shadows = tuple(settings.models.shadows)
+    now = Deployment(digests, settings.models.champion_lane, room(settings, lanes), shadows, known)
     later: dict[str, str] = {}
     try:
         for partition, (held, _) in reader.bounds(list(journals)).items():
@@ -125,7 +126,7 @@ def _records_gone(
                     continue
                 wanted = identity(partition, digest, begin, position, journal, now, source, journal_topic)
                 start = next((offset for _, offset in store.newest(wanted, position)), begin)
-                if start < held and (journal.answered_last(digest) or held > position):
+                if start < held and (now.must_keep(lane, journal) or held > position):
                     return records_gone(partition, start, held)
                 if start < held:
                     later.setdefault(lane, begins_later(partition, lane, held, position))
