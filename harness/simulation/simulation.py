@@ -55,7 +55,7 @@ FIRST_STARTS = 0.4
 MEANWHILE = ("produce", "expire", "expire", "start", "iterate", "iterate", "iterate", "produce", "iterate", "iterate")
 """What happens then, before anything else: another process takes its place."""
 
-BEFORE_A_DEPLOY = ("produce", "produce", *["iterate"] * 8, "write", "deploy", "produce", "iterate", "iterate")
+A_LANE_MORE = ("produce", "produce", *["iterate"] * 8, "write", "deploy", "iterate", "reset", "produce", "iterate")
 """How a run begins in which a lane may be added: the others have answered, and their state is saved."""
 
 MEMORY = "/dev/shm"
@@ -79,7 +79,7 @@ def drawn(seed: int) -> tuple[Plan, list[Event]]:
     if chance.random() < FIRST_STARTS:
         first += _first_start(chance)
     elif plan.alone:
-        first += [Event(what, chance.getrandbits(32)) for what in BEFORE_A_DEPLOY]
+        first += [Event(what, chance.getrandbits(32)) for what in A_LANE_MORE]
     return plan, first + list(_events(chance, chance.randint(15, 75), nested=False))
 
 

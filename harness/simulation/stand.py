@@ -179,3 +179,27 @@ class Stand:
 
     def _sleep(self, seconds: float) -> None:
         self.seconds += seconds
+
+
+class Troubled(MemoryReader):
+    """Reads two records at a time, each taking a second, and fails at the given offsets."""
+
+    def __init__(self, stand: Stand, fails_at: tuple[int, ...] = ()) -> None:
+        super().__init__(stand.broker, Connection("memory", GROUP, "reader"))
+        self._stand, self._fails_at = stand, list(fails_at)
+        self.read: list[int] = []
+
+    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
+        for partition, (start, end) in ranges.items():
+            for batch in self.read_range(partition, start, end):
+                yield [batch]
+
+    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
+        for first in range(start, end, 2):
+            if partition.topic == "observations":
+                if self._fails_at and self._fails_at[0] <= first:
+                    self._fails_at.pop(0)
+                    raise BrokerUnavailable("away")
+                self.read.append(first)
+                self._stand.seconds += 1.0
+            yield from super().read_range(partition, first, min(first + 2, end))

@@ -84,10 +84,10 @@ def records_gone(partition: Partition, wanted: int, held: int) -> str:
 
 
 def begins_later(partition: Partition, lane: str, held: int, position: int) -> str:
-    """Say that the state of a new model is made from fewer records than that of the model before it."""
+    """Say that the state of a model is made from fewer records than that of the others, or of the model before it."""
     return (
-        f"{partition}: lane {lane} has a model that has not answered so far, and the topic holds records only from"
-        f" offset {held} on: its state begins there, {counted(position - held, 'record')} before its first answer"
+        f"{partition}: lane {lane} has a model without a state so far, and the topic holds records only from offset"
+        f" {held} on: its state begins there, with the last {counted(position - held, 'record')}"
     )
 
 

@@ -507,8 +507,11 @@ def test_a_new_model_may_begin_with_the_records_that_are_left_which_the_check_sa
     answered(broker, broker.describe(["observations"])["observations"].id)
     broker.delete_records(Partition("observations", 2), 4)
     told = checked(create=False)
-    assert "warn observations[2]: lane champion has a model that has not answered so far, and the topic holds" in told
-    assert "from offset 4 on: its state begins there, 6 records before its first answer" in told
+    assert (
+        "warn observations[2]: lane champion has a model without a state so far, and the topic holds records only"
+        in told
+    )
+    assert "from offset 4 on: its state begins there, with the last 6 records" in told
     assert "remedy: nothing, if these records have what its forecasts look back on; else let it run as a shadow" in told
 
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.simulation.plan import model
-from harness.simulation.stand import GROUP, Stand
+from harness.simulation.stand import GROUP, Stand, Troubled
 from streamcast.consumers.memory.transport import Fault, MemoryReader
 from streamcast.consumers.transport import Batch, BrokerUnavailable, Connection, Partition, TopicSpec
 from streamcast.errors import ServiceError, SettingsError
@@ -93,30 +93,6 @@ def bucket(stand: Stand) -> Iterator[set[str]]:
     stand.store = Store("bucket://snapshots", 3)
     yield Bucket.broken
     Bucket.broken.clear()
-
-
-class Troubled(MemoryReader):
-    """Reads two records at a time, each taking a second, and fails at the given offsets."""
-
-    def __init__(self, stand: Stand, fails_at: tuple[int, ...] = ()) -> None:
-        super().__init__(stand.broker, Connection("memory", GROUP, "reader"))
-        self._stand, self._fails_at = stand, list(fails_at)
-        self.read: list[int] = []
-
-    def read_ranges(self, ranges: Mapping[Partition, tuple[int, int]]) -> Iterator[list[Batch]]:
-        for partition, (start, end) in ranges.items():
-            for batch in self.read_range(partition, start, end):
-                yield [batch]
-
-    def read_range(self, partition: Partition, start: int, end: int) -> Iterator[Batch]:
-        for first in range(start, end, 2):
-            if partition.topic == "observations":
-                if self._fails_at and self._fails_at[0] <= first:
-                    self._fails_at.pop(0)
-                    raise BrokerUnavailable("away")
-                self.read.append(first)
-                self._stand.seconds += 1.0
-            yield from super().read_range(partition, first, min(first + 2, end))
 
 
 @pytest.fixture

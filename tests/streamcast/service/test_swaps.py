@@ -59,7 +59,7 @@ def levels(stand: Stand, lane: str) -> list[bytes]:
 
 
 def test_a_shadow_that_becomes_the_champion_keeps_its_state(stand: Stand) -> None:
-    assert served(stand, BOTH, ("challenger",)) == [(0, 10)]
+    assert served(stand, BOTH, ("challenger",)) == [(0, 15)], "the champion answers five of the ten meanwhile"
     assert served(stand, {"champion": NEW}) == []
     assert served(stand, {"champion": OLD}) == [(20, 30)], "going back, only what it has missed is read"
     assert stand.verify().proven
@@ -75,8 +75,8 @@ def test_beside_a_new_lane_the_others_keep_their_state_though_its_records_are_go
     with caplog.at_level(logging.WARNING, "streamcast"):
         assert served(stand, BOTH) == [(6, 10)]
     (said,) = caplog.messages
-    assert "lane challenger has a model that has not answered so far, and the topic holds records only from" in said
-    assert said.endswith(" offset 6 on: its state begins there, 4 records before its first answer")
+    assert "lane challenger has a model without a state so far, and the topic holds records only from" in said
+    assert said.endswith(" offset 6 on: its state begins there, with the last 4 records")
     assert [stand.journal().begin_of(each.digest) for each in (OLD, NEW)] == [0, 6]
     assert levels(stand, "champion") == levels(alone, "champion")
 
