@@ -101,11 +101,6 @@ def a_lane_joins_before_it_has_caught_up(patch: Patch) -> None:
     patch.setattr(Replays, "extend", lambda *_ends: None)
 
 
-def a_lane_that_is_behind_hears_of_no_reset(patch: Patch) -> None:
-    """A reset that is committed while a lane catches up is not done in it."""
-    patch.setattr(CatchingUp, "reset", lambda *_entry: None)
-
-
 def a_new_model_begins_later_and_nobody_knows(patch: Patch) -> None:
     """The state of a new model begins with the records that are left, and the journal does not say so."""
     later = Assignment._begun_later
@@ -256,7 +251,6 @@ MUTATIONS: Mapping[str, Callable[[Patch], None]] = {
         snapshot_of_a_recovery_that_is_not_at_its_end,
         snapshot_of_a_lane_that_is_behind,
         a_lane_joins_before_it_has_caught_up,
-        a_lane_that_is_behind_hears_of_no_reset,
         a_new_model_begins_later_and_nobody_knows,
         load_a_snapshot_above_the_committed_offset,
         discard_forgets_the_rings,
