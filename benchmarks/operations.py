@@ -33,7 +33,7 @@ from streamcast.app.json_text import json_text
 from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.kafka_python.transport import KafkaTransport
 from streamcast.consumers.transport import Connection, Outgoing, Partition, TopicSpec
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service

@@ -30,7 +30,7 @@ from streamcast.consumers.health import LoopHealth
 from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, Positions, TopicSpec, Transport
 from streamcast.offline.defaults.spec import FEW_BARS, default_spec
 from streamcast.offline.history.read import read
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 
 from harness.streams import model_spec
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ONLINE_BESIDE_NETWORK, Scale
 from streamcast.spec.zero import challenger_of

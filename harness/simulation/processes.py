@@ -24,7 +24,7 @@ from streamcast.consumers.transport import (
     TopicSpec,
 )
 from streamcast.errors import ServiceError
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.skipping import skip

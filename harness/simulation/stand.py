@@ -25,7 +25,7 @@ from streamcast.consumers.transport import (
     Reader,
     TopicSpec,
 )
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Store

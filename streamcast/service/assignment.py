@@ -1,4 +1,4 @@
-"""The partitions that a process holds: where their state begins, and which decisions the journal still lacks."""
+"""The partitions that a process holds: how far the state of each lane is, and what the journal still lacks."""
 
 from __future__ import annotations
 
@@ -6,45 +6,18 @@ import dataclasses
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Literal
 
-from streamcast.consumers.transport import Batch, Partition, Positions, Reader, RecordsGone, TopicMissing, TopicSpec
-from streamcast.errors import ServiceError
+from streamcast.consumers.transport import Batch, Partition, Positions, Reader, RecordsGone
+from streamcast.service.beginnings import Beginnings
 from streamcast.service.catching_up import CatchingUp
 from streamcast.service.identity import Deployment, identity
 from streamcast.service.recovery import Recovery
-from streamcast.service.refusals import (
-    COLD_START,
-    CREATION,
-    NEW_OUTPUTS,
-    another_topic,
-    answered_already,
-    begins_later,
-    own_journal,
-    records_gone,
-    too_few,
-)
+from streamcast.service.refusals import begins_later
 from streamcast.service.snapshots import Header
-from streamcast.service.strangers import (
-    lost_journals,
-    moved_positions,
-    sentence,
-)
-from streamcast.service.unpublished import unpublished
 from streamcast.topics.journal import Entry, Journal, Kind, read_journals
 from streamcast.topics.names import Topics
 
 log = logging.getLogger("streamcast")
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Where answers begin at the very first start, and how many records before it build state."""
-
-    at: Literal["earliest", "latest"] | datetime = "earliest"
-    warm_from: int = 0
-    allow_cold_start: bool = False
 
 
 @dataclass(slots=True)
@@ -91,17 +64,14 @@ class Assignment:
     """
 
     def __init__(
-        self, reader: Reader, topics: Topics, start: Start, deployment: Deployment, recovery: Recovery,
+        self, reader: Reader, topics: Topics, deployment: Deployment, beginnings: Beginnings, recovery: Recovery,
         catching_up: CatchingUp, *, timer: Callable[[], float], beat: Callable[[], None],
     ) -> None:  # fmt: skip
         self.spans: dict[Partition, Span] = {}
-        self._reader, self._topics, self._start = reader, topics, start
-        self._deployment, self._recovery, self._catching_up = deployment, recovery, catching_up
+        self._reader, self._topics, self._deployment = reader, topics, deployment
+        self._beginnings, self._recovery, self._catching_up = beginnings, recovery, catching_up
         self._timer, self._beat = timer, beat
         self._plans: dict[Partition, _Plan] = {}
-        self._found: Mapping[str, TopicSpec] = {}
-        self._refused: frozenset[Partition] = frozenset()
-        self._mentioned: set[str] = set()
 
     def take(
         self, committed: Mapping[Partition, int | None], bounds: Mapping[Partition, tuple[int, int]]
@@ -111,26 +81,15 @@ class Assignment:
         ``bounds`` are the first offset held and the end.  Raises ServiceError when a topic is not the one that the
         state was made from, or when records that the state is built from are gone.
         """
-        self._found = self._described()
-        served, unserved = self._sorted(committed)
-        self._beat()
-        journals = read_journals(self._reader, self._topics.journal, served, self._beat)
-        new = [each for each in served if committed[each] is None and journals[each].start is None]
-        first = self._first_positions(new, bounds)
-        lost = self._allow_lost_journals(served, committed, journals)
-        self._beat()
-        self._mention_moved(committed, journals, bounds)
-        for partition in served:
-            journal, held = journals[partition], bounds[partition][0]
-            position = first.get(partition, self._continued_at(partition, journal, committed[partition]))
-            kind: Kind = "cold" if partition in lost else "start"
-            former = self.spans.pop(partition, None)
-            position, begin, unwritten, journal = self._decide(partition, journal, position, held, kind)
-            headers = self.headers(partition, begin, position, journal)
-            end = former.end if former else bounds[partition][1]
-            self.spans[partition] = Span(headers, position, end, journal.skips(), unwritten, self._swapped(journal))
+        beginnings, unserved = self._beginnings.of(committed, bounds)
+        for partition, found in beginnings.items():
+            held, end = bounds[partition]
+            end = self.spans.pop(partition).end if partition in self.spans else end
+            position, journal = found.position, found.journal
+            headers = self.headers(partition, found.begin, position, journal)
+            begins = [self.entry(found.kind, partition, position, position - found.begin)] if found.kind else []
+            self.spans[partition] = Span(headers, position, end, journal.skips(), begins, self._swapped(journal))
             self._plans[partition] = _Plan(journal, held)
-            self._mention_unpublished(journal)
         return unserved
 
     def recover_some(self, budget_seconds: float) -> Positions | None:
@@ -226,61 +185,18 @@ class Assignment:
         shadows = tuple(lane for lane in now.shadows if lane not in later)
         return Entry(
             kind, partition.topic, partition.index, offset, warm, models, now.max_series, key, now.champion,
-            self._found[partition.topic].id, shadows, dict(since),
+            self._beginnings.found[partition.topic].id, shadows, dict(since),
         )  # fmt: skip
 
     def headers(self, partition: Partition, begin: int, offset: int, journal: Journal) -> dict[str, Header]:
         """Return the identity of each lane's state at an offset, which began as the journal says, or begins now."""
-        here, kept = self._found[partition.topic], self._found[self._topics.journal]
+        here, kept = self._beginnings.found[partition.topic], self._beginnings.found[self._topics.journal]
         found = {}
         for lane, digest in self._deployment.models.items():
             known = journal.begin_of(digest)
             own = begin if known is None else known
             found[lane] = identity(partition, digest, own, offset, journal, self._deployment, here, kept)
         return found
-
-    def _described(self) -> Mapping[str, TopicSpec]:
-        """Describe the topics; raises TopicMissing."""
-        wanted = [self._topics.observations, *self._outputs()]
-        found = self._reader.describe(wanted)
-        if missing := [name for name in wanted if name not in found]:
-            raise TopicMissing(f"topic {missing[0]!r} does not exist: {CREATION}")
-        return found
-
-    def _outputs(self) -> list[str]:
-        return [self._topics.forecasts, self._topics.dead_letters, self._topics.journal]
-
-    def _sorted(self, partitions: Iterable[Partition]) -> tuple[list[Partition], list[Partition]]:
-        """Return the partitions whose outputs exist, and the others, which are logged when they change."""
-        short = {name: self._found[name].partitions for name in self._outputs()}
-        room = min(short.values())
-        served = [partition for partition in partitions if partition.index < room]
-        unserved = [partition for partition in partitions if partition.index >= room]
-        if unserved and self._refused != frozenset(unserved):
-            log.error("%s", too_few(self._topics, self._found))
-        self._refused = frozenset(unserved)
-        return served, unserved
-
-    def _decide(
-        self, partition: Partition, journal: Journal, position: int | None, held: int, kind: Kind
-    ) -> tuple[int, int, list[Entry], Journal]:
-        """Return the position, where state begins, the entry of this beginning if it is one, and what counts.
-
-        ``kind`` is that of the first entry of a journal without any: "cold" where an earlier one was lost.
-        """
-        topic_id = self._found[partition.topic].id
-        if journal.topic_id and topic_id and journal.topic_id != topic_id:
-            journal = Journal(former=[*journal.former, journal.topic_id])
-        if journal.former and journal.begin is None:
-            self._allow_another_topic(partition, journal.former[-1], topic_id)
-            return held, held, [self.entry("cold", partition, held)], journal
-        if position is None:
-            raise ServiceError(f"{answered_already([partition], self._topics.journal)}: {own_journal(partition)}")
-        if journal.begin is None:
-            position = position if position >= held else self._cold_start(partition, position, held)
-            begin = max(position - self._start.warm_from, held)
-            return position, begin, [self.entry(kind, partition, position, position - begin)], journal
-        return position, journal.begin, [], journal
 
     def _changed(self, partition: Partition, journal: Journal) -> bool:
         """Whether other models answer from now on than the journal says, or in another way."""
@@ -289,16 +205,6 @@ class Assignment:
         return known != (now.models, now.champion, now.max_series, now.shadows) or bool(
             now.topic_id and not journal.topic_id
         )
-
-    def _first_positions(
-        self, partitions: Sequence[Partition], bounds: Mapping[Partition, tuple[int, int]]
-    ) -> Positions:
-        if self._start.at == "earliest":
-            return {partition: bounds[partition][0] for partition in partitions}
-        if self._start.at == "latest":
-            return {partition: bounds[partition][1] for partition in partitions}
-        at = round(self._start.at.timestamp() * 1000)
-        return self._reader.offsets_at(partitions, at) if partitions else {}
 
     def _restore(self, partition: Partition, plan: _Plan) -> None:
         """Load a partition's newest snapshots, and note where the replay of each lane starts; or begin empty."""
@@ -311,7 +217,7 @@ class Assignment:
         if gone and plan.held <= span.next and not needed:
             plan.starts |= self._begun_later(span, gone, plan.held)
         elif gone:
-            begin = self._cold_start(partition, min(plan.starts.values()), plan.held)
+            begin = self._beginnings.cold_start(partition, min(plan.starts.values()), plan.held)
             span.next = max(span.next, begin)
             span.unwritten.append(self.entry("cold", partition, span.next, span.next - begin))
             span.headers = self.headers(partition, begin, span.next, Journal())
@@ -377,91 +283,6 @@ class Assignment:
         for lane, header in later.items():
             log.warning("%s", begins_later(Partition(header.topic, header.partition), lane, held, span.next))
         return self._restored(later)
-
-    def _allow_another_topic(self, partition: Partition, known: str, found: str) -> None:
-        """Raise ServiceError unless a topic that was made again may begin with empty state."""
-        if not self._start.allow_cold_start:
-            raise ServiceError(f"{another_topic(partition.topic, known, found)}. {NEW_OUTPUTS}")
-        log.warning(
-            "%s was deleted and made again (its id is %s, it was %s): its state begins empty, at its start",
-            partition, found, known,
-        )  # fmt: skip
-
-    def _allow_lost_journals(
-        self,
-        served: Iterable[Partition],
-        committed: Mapping[Partition, int | None],
-        journals: Mapping[Partition, Journal],
-    ) -> list[Partition]:
-        """Return the partitions whose journal was cut or made again.
-
-        Raises ServiceError unless they may begin with empty state.
-        """
-        unknown = [each for each in served if journals[each].begin is None and not journals[each].former]
-        begun = [each for each in unknown if committed[each] is not None]
-        lost = list(lost_journals(self._reader, self._topics, self._found[self._topics.journal], unknown, begun))
-        for each in lost:
-            if not self._start.allow_cold_start:
-                raise ServiceError(f"{each.what}: {each.remedy}")
-            log.warning("%s: it begins empty (state.allow_cold_start)", each.what)
-        return [each.partition for each in lost]
-
-    def _mention_moved(
-        self, committed: Mapping[Partition, int | None], journals: Mapping[Partition, Journal],
-        bounds: Mapping[Partition, tuple[int, int]],
-    ) -> None:  # fmt: skip
-        """Warn of positions that this service did not commit; raises ServiceError where no state belongs to one."""
-        positions = {
-            each: position
-            for each, position in committed.items()
-            if position is not None and each in journals and self._continues(journals[each], each.topic)
-        }
-        ends = {each: end for each, (_, end) in bounds.items()}
-        here, kept = self._found[self._topics.observations], self._found[self._topics.journal]
-        moved = moved_positions(
-            self._reader, self._topics, here, kept, positions, journals, ends, self._deployment.known, self._saved
-        )
-        for each in moved:
-            if each.impossible:
-                raise ServiceError(f"{each.impossible}: {each.remedy}")
-        if moved:
-            log.warning("%s; %s", sentence(moved), moved[0].remedy)
-
-    def _mention_unpublished(self, journal: Journal) -> None:
-        """Warn once in a process of each lane that consumers get nothing more of."""
-        now = self._deployment
-        for said, _ in unpublished(journal, now.models, now.shadows):
-            if said not in self._mentioned:
-                self._mentioned.add(said)
-                log.warning("%s", said)
-
-    def _continued_at(self, partition: Partition, journal: Journal, committed: int | None) -> int | None:
-        """Return the committed position, or that of the newest decision if it is later.
-
-        At least once, a decision is written before its position, and after all answers before it are acknowledged.
-        Records before it must not be answered again: a series that it reset would not be reset another time.
-        """
-        if committed is None or not self._continues(journal, partition.topic):
-            return committed
-        return max(committed, journal.decided)
-
-    def _continues(self, journal: Journal, topic: str) -> bool:
-        """Whether state goes on, in the topic that it began in."""
-        found = self._found[topic].id
-        return journal.begin is not None and (not found or journal.topic_id in ("", found))
-
-    def _saved(self, wanted: Header) -> int | None:
-        """Return the offset of the newest snapshot; of many partitions this takes a while."""
-        self._beat()
-        return self._recovery.saved(wanted)
-
-    def _cold_start(self, partition: Partition, wanted: int, held: int) -> int:
-        if not self._start.allow_cold_start:
-            raise ServiceError(f"{records_gone(partition, wanted, held)}: {COLD_START}")
-        log.warning(
-            "%s: it begins there with empty state (state.allow_cold_start)", records_gone(partition, wanted, held)
-        )
-        return held
 
     def _swapped(self, journal: Journal) -> dict[str, str]:
         now = self._deployment.models

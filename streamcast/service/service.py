@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from streamcast.consumers.transport import Batch, InDoubt, Outgoing, Partition, Positions, Reader, RecordsGone
 from streamcast.errors import ServiceError
-from streamcast.service.assignment import Assignment, Start
+from streamcast.service.assignment import Assignment
+from streamcast.service.beginnings import Beginnings, Start
 from streamcast.service.catching_up import CatchingUp
 from streamcast.service.identity import Deployment, known_inputs
 from streamcast.service.lanes import Poll, answers, new_lanes, not_finite
@@ -69,8 +70,9 @@ class Service:
         digests = {lane.name: lane.model.digest for lane in self._lanes}
         hidden = tuple(sorted(lane.name for lane in self._lanes if lane.shadow))
         deployment = Deployment(digests, champion, max_series, hidden, known_inputs(specs))
+        beginnings = Beginnings(reader, topics, start, deployment, self._recovery.saved, beat)
         self._assignment = Assignment(
-            reader, topics, start, deployment, self._recovery, self._catching_up, timer=timer, beat=beat
+            reader, topics, deployment, beginnings, self._recovery, self._catching_up, timer=timer, beat=beat
         )
         self._resets = Resets(self._champion.engine.slab.series)
         self._reporter = Reporter(telemetry, self._lanes, self._champion, clock, timer)

@@ -47,7 +47,7 @@ from streamcast.offline.training.options import Options
 from streamcast.page.board import Board
 from streamcast.page.feed import Feed
 from streamcast.page.server import LivePage
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.service import Service
 from streamcast.service.telemetry.telemetry import Telemetry

@@ -17,7 +17,7 @@ from streamcast.app.settings import load_settings
 from streamcast.consumers.transport import Partition
 from streamcast.errors import ServiceError, SettingsError
 from streamcast.kernels.advance import STEPS
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.service import Service
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.verification.report import Expectations, Report

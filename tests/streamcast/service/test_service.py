@@ -34,7 +34,8 @@ from streamcast.consumers.transport import (
 from streamcast.errors import ServiceError
 from streamcast.kernels.advance import STEPS
 from streamcast.service import snapshots
-from streamcast.service.assignment import Assignment, Start
+from streamcast.service.assignment import Assignment
+from streamcast.service.beginnings import Start
 from streamcast.service.service import Service
 from streamcast.service.skipping import skip
 from streamcast.service.verification.report import Expectations

@@ -13,7 +13,7 @@ from streamcast.consumers.memory.transport import MemoryTransport
 from streamcast.consumers.transport import Connection, Partition
 from streamcast.engine.engine import Engine
 from streamcast.errors import ServiceError
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.skipping import skip
 from streamcast.topics.observations import Observations
 

@@ -25,7 +25,7 @@ from streamcast.consumers.loop import BatchLimits, Loop, Unobserved
 from streamcast.consumers.memory.transport import MemoryReader
 from streamcast.consumers.transport import Batch, Connection, NotAllowed, Outgoing, Partition, TopicSpec, Transport
 from streamcast.errors import ServiceError
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Store

@@ -24,7 +24,7 @@ from streamcast.consumers.loop import OFFER_SECONDS, BatchLimits, Loop, Unobserv
 from streamcast.consumers.memory.transport import MemoryReader, MemoryTransport
 from streamcast.consumers.transport import BrokerUnavailable, Connection, Outgoing, Partition, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.skipping import skip

@@ -16,7 +16,7 @@ from harness.streams import MINUTE, START
 from streamcast.consumers.memory.broker import Log, Rows
 from streamcast.consumers.memory.transport import MemoryReader
 from streamcast.consumers.transport import Batch, Connection, Partition, TopicSpec
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.verification import evidence
 from streamcast.service.verification.fold import Era, eras
 from streamcast.service.verification.report import Expectations, Report

@@ -28,7 +28,7 @@ from streamcast.consumers.health import Deadlines, LoopHealth, guard_interpreter
 from streamcast.consumers.transport import Reader, TopicSpec
 from streamcast.kernels.compiling import compiling
 from streamcast.quality import with_known_coverage
-from streamcast.service.assignment import Start
+from streamcast.service.beginnings import Start
 from streamcast.service.lanes import rehearse
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
