@@ -55,7 +55,7 @@ FIRST_STARTS = 0.4
 MEANWHILE = ("produce", "expire", "expire", "start", "iterate", "iterate", "iterate", "produce", "iterate", "iterate")
 """What happens then, before anything else: another process takes its place."""
 
-A_LANE_MORE = ("produce", "produce", *["iterate"] * 8, "write", "deploy", "iterate", "iterate", "produce", "iterate")
+A_LANE_MORE = ("produce", "produce", *["iterate"] * 8, "write", "deploy", "produce", "iterate", "iterate")
 """How a run begins in which a lane may be added: the others have answered, and their state is saved."""
 
 MEMORY = "/dev/shm"
