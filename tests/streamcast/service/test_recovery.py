@@ -404,7 +404,7 @@ def test_a_take_over_gives_signs_of_life_while_it_reads_journals_and_returns_bet
     stand.serve()
     stand.stop()
     service, beats = stand.serve(working=False), list[float]()
-    service._assignment._beat = lambda: beats.append(0.0)
+    service._assignment._beginnings._beat = lambda: beats.append(0.0)
     service.on_assigned(dict.fromkeys(stand.partitions, 10), dict.fromkeys(stand.partitions, (0, 10)))
     assert len(beats) >= 4
     slices = 1
