@@ -45,15 +45,16 @@ class _Replay:
 class Replays:
     """The replays of some partitions, in the lanes that each names; other lanes are left alone.
 
-    ``timer`` gives seconds that never step; ``beat`` is called as the work of a slice goes on.
+    ``timer`` gives seconds that never step; ``beat`` is called as the work of a slice goes on.  A slice ends after a
+    step, which takes the records that have arrived together, of a partition at most ``most`` if that is given.
     """
 
     def __init__(
         self, engines: Mapping[str, Engine], decoder: Decoder, reader: Reader, timer: Callable[[], float],
-        beat: Callable[[], None],
+        beat: Callable[[], None], most: int | None = None,
     ) -> None:  # fmt: skip
         self._engines, self._decoder, self._reader = engines, decoder, reader
-        self._timer, self._beat = timer, beat
+        self._timer, self._beat, self._most = timer, beat, most
         self._replays: dict[Partition, _Replay] = {}
         self._steps: Iterator[list[Batch] | Entry] | None = None
 
@@ -160,6 +161,15 @@ class Replays:
                 while replay.resets and replay.resets[0].offset <= replay.at:
                     yield replay.resets.popleft()
             stops = {partition: replay.stop for partition, replay in self._replays.items()}
-            yield from self._reader.read_ranges({p: (self._replays[p].at, stop) for p, stop in stops.items()})
+            ranges = {partition: (self._replays[partition].at, stop) for partition, stop in stops.items()}
+            for batches in self._reader.read_ranges(ranges):
+                yield from [batches] if self._most is None else _pieces(batches, self._most)
             for partition, stop in stops.items():
                 self._replays[partition].at = max(stop, self._replays[partition].at)
+
+
+def _pieces(batches: Sequence[Batch], most: int) -> Iterator[list[Batch]]:
+    """Yield parts of batches, each of at most so many records."""
+    for batch in batches:
+        for first in range(0, len(batch), most):
+            yield [batch.part(first, min(first + most, len(batch)))]

@@ -35,6 +35,8 @@ from streamcast.topics.names import Topics, champion_of
 from streamcast.topics.observations import Decoder
 
 LAST_SNAPSHOT_SECONDS = 3.0
+REPLAYED_AT_ONCE = 500
+"""Records that a shadow takes at once while it catches up: those that arrive meanwhile wait for it."""
 
 
 class Service:
@@ -64,7 +66,8 @@ class Service:
         self._reader, self._telemetry, self._topics, self._saver = reader, telemetry, topics, saver
         self._timer, self._beat, self._on_swap = timer, beat, on_swap
         engines = {lane.name: lane.engine for lane in self._lanes}
-        awaited, behind = (Replays(engines, self._decoder, reader, timer, beat) for _ in range(2))
+        awaited = Replays(engines, self._decoder, reader, timer, beat)
+        behind = Replays(engines, self._decoder, reader, timer, beat, REPLAYED_AT_ONCE)
         self._recovery = Recovery(engines, awaited, store, telemetry, timer)
         self._catching_up = CatchingUp(behind, telemetry, timer)
         digests = {lane.name: lane.model.digest for lane in self._lanes}

@@ -10,6 +10,7 @@ import pytest
 
 from harness.simulation.plan import model
 from harness.simulation.stand import Stand, Troubled
+from streamcast.consumers.loop import BatchLimits
 from streamcast.consumers.memory.transport import Fault
 from streamcast.consumers.transport import Partition
 from streamcast.service.verification.fold import Fold, begins_of
@@ -85,6 +86,20 @@ def test_nobody_waits_for_a_shadow_that_needs_the_records_from_the_beginning(
     assert stand.journal().models == {lane: each.digest for lane, each in BOTH.items()}
     assert states(stand) == by_law(stand)
     assert stand.verify().proven
+
+
+def test_records_that_arrive_wait_for_a_few_of_the_shadow_at_a_time(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamcast.service.service.REPLAYED_AT_ONCE", 3)
+    stand.serve(BOTH, shadows=("shadow",), working=False)
+    stand.loop._limits = BatchLimits(catch_up_slice_seconds=0.0)
+    reached = list[int]()
+    while not stand.loop._held or stand.service._catching_up.lanes or stand.loop._busy:
+        stand.loop.iterate()
+        reached += [lanes["shadow"] for lanes in stand.service._catching_up.reached.values()]
+    assert reached == [3, 6, 9, 10]
+    assert states(stand) == by_law(stand)
 
 
 def test_a_lane_that_publishes_is_waited_for(stand: Stand) -> None:
