@@ -34,7 +34,7 @@ from streamcast.models.spec import SpecError, nearest
 from streamcast.offline.defaults.notes import low_notes, low_warnings
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.anomalies import anomalies
-from streamcast.offline.evaluation.backtest import backtest
+from streamcast.offline.evaluation.backtest import at_their_limit, backtest
 from streamcast.offline.evaluation.cutoffs import cutoffs_of, room
 from streamcast.offline.evaluation.frames import quantile_columns
 from streamcast.offline.history.bars import panel
@@ -42,7 +42,7 @@ from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import KnownInputs, columns
 from streamcast.offline.history.read import History, read, read_as
 from streamcast.offline.history.timestamps import as_written, in_zone
-from streamcast.offline.training.fit import fit, fit_again
+from streamcast.offline.training.fit import fit, fit_again, unlearned
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.run import OnProgress, Progress
 from streamcast.offline.training.untrained import refuse_for_no_network
@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 
+TIME_LIMIT = "Options(max_seconds=...)"
+"""What limits the time of a training, as it is written in Python."""
 MOST_PLOTTED = 8
 """Series that a plot shows unless they are named."""
 
@@ -209,7 +211,8 @@ class Forecaster:
 
         The names of columns that are given here hold for all later frames, once it is trained.  ``progress`` shows
         epochs and losses.  A TrainingWarning says that training ended before its first epoch did.  Ctrl-C keeps the
-        best weights so far; before anything was learned it is a KeyboardInterrupt, and a model from before stays.
+        best weights so far.  Where it comes before anything was learned it is a KeyboardInterrupt, a time limit there
+        is a ModelError, and a model from before stays.
         Raises HistoryError, ModelError, SpecError, or SettingsError for an unknown time zone or holiday calendar.
         """
         given = self._names.given(id_col, time_col, target_col)
@@ -230,6 +233,8 @@ class Forecaster:
         require_target(history)
         with _shown(on_progress, progress=progress) as follow:
             trained = fit(history, spec, self._options, follow)
+        if why := unlearned(trained.facts, TIME_LIMIT):
+            raise ModelError(why)
         self._names, self._zoned = given, history.written.zoned
         times = {"timezone": self._timezone, "time_format": self._time_format, "zoned": self._zoned}
         facts = {**trained.facts, **times, **names.facts()}
@@ -241,7 +246,7 @@ class Forecaster:
         )  # fmt: skip
         self._fitted = (*self._found, *notes)
         self._model = replace(trained, name=self.name, facts=facts)
-        if warning := unfinished(facts, "Options(max_seconds=...)"):
+        if warning := unfinished(facts, TIME_LIMIT):
             _warn(warning, TrainingWarning)
         return self
 
@@ -281,8 +286,10 @@ class Forecaster:
         A series' last window ends with its last row, and a cutoff is a bar that has a row: the newest one at or before
         the wanted place.  A HistoryWarning names series with fewer windows.  Times come back as in ``predict``.  With
         ``refit`` the model is trained again for each window (or for every ``refit``-th one) on the rows up to its first
-        cutoff, with the spec of this forecaster and the options of its training.  Without it the model is used as it
-        is: on bars that it was trained on, it looks better than it is, and a TrainingWarning says so.
+        cutoff, with the spec of this forecaster and the options of its training.  A TrainingWarning says how many of
+        these trainings ended at their time limit; one that was up before anything was learned is a ModelError.
+        Without ``refit`` the model is used as it is: on bars that it was trained on, it looks better than it is, and a
+        TrainingWarning says so.
         """
         if refit < 0:
             raise SpecError(
@@ -300,18 +307,21 @@ class Forecaster:
         if not refit:
             self._warn_of_trained_bars(grid.start(grid.bar(int(wanted.cutoff.min())) + 1))
         windows = wanted.sort_values("cutoff").groupby("unique_id").cumcount(ascending=False).sort_index()
-        parts, model = [], self._unnamed
+        parts, model, trained = [], self._unnamed, list[Model]()
         for place, window in enumerate(range(int(windows.max()), -1, -1) if refit else [-1]):
             some = wanted if window < 0 else wanted[windows == window]
             first = grid.start(grid.bar(int(some.cutoff.min())) + 1)
             if refit and place % int(refit) == 0:
                 with _shown(None, progress=progress) as follow:
                     model = self._refitted(history.between(int(history.ts_N[0]), first), follow)
+                trained.append(model)
             keep = {str(key): part.tolist() for key, part in some.groupby("unique_id").cutoff}
             with compiling_logged():
                 parts.append(backtest(model, history, first, baselines={}, keep=keep).frame())
         joined = pd.concat(parts, ignore_index=True)
         _warn_of_few(joined, history, spec, n_windows)
+        if limited := at_their_limit(trained):
+            _warn(f"refit: {limited}: with more time ({TIME_LIMIT}) they may be better", TrainingWarning)
         return self._named(as_written(joined, self._timezone, history.written), names, frame)
 
     @checked
@@ -377,7 +387,7 @@ class Forecaster:
         """Return the model trained again on the rows before a window."""
         options = self._options or Options.of_facts(self.model.facts)
         try:
-            return replace(fit_again(past, self.model.spec, options, follow), name=UNNAMED)
+            return replace(fit_again(past, self.model.spec, options, TIME_LIMIT, follow), name=UNNAMED)
         except HistoryError as error:
             last = moment(int(past.ts_N[-1]), self._timezone)
             raise HistoryError(

@@ -128,20 +128,6 @@ def unfinished(facts: Mapping[str, Any], time_limit: str) -> str | None:
     return f"training ended {ended}. The forecasts may be poor and the intervals wrong: {remedy}."
 
 
-def unlearned(facts: Mapping[str, Any], time_limit: str) -> str | None:
-    """Return why a training has no more than its first weights, with the remedy, if its time was too short; else None.
-
-    One that finished an epoch and found no better weights had its time: the first ones are its result.
-    """
-    if facts.get("learned", True) or facts["whole_epochs"] or facts["stopped"] != "max_seconds":
-        return None
-    needed, before = (math.ceil(facts[name]) for name in ("first_epoch_seconds", "preparation_seconds"))
-    return (
-        f"the time was up before anything was learned: give the training more time ({time_limit}): a first epoch needs"
-        f" at least {needed:,} s of it, after a preparation of {before:,} s, which does not count"
-    )
-
-
 def training_line(model: Model) -> str:
     """Return one sentence: size, loss before and after, and why training stopped."""
     facts = model.facts

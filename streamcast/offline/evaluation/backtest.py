@@ -329,17 +329,19 @@ def backtest(
     kept: list[pd.DataFrame] = []
     bars: list[pd.DataFrame] | None = [] if anomalies else None
     outcomes: Mapping[str, int] = {}
+    trained = list[Model]()
     for part in _parts(model, history, [*starts, end], refit):
         frames, outcomes = _stream(
             part, board, kept_of, column, bars, on_progress
         )  # each from the first row: the last has all
         kept += frames
+        trained.append(part.model)
     report = board.report(model.name, baselines, outcomes, pd.concat(kept, ignore_index=True) if kept else None, beside)
     if bars is not None:
         report = replace(report, anomalies=pd.concat(bars, ignore_index=True))
     if refit is None:
         return report
-    return replace(report, notes=(*report.notes, _trained_again(model.name, len(starts) - 1)))
+    return replace(report, notes=(*report.notes, _trained_again(model.name, trained[1:])))
 
 
 def _kept_of(keep: Collection[int] | Mapping[str, Collection[int]] | None, keys: Sequence[str]) -> KeptOf | None:
@@ -424,8 +426,20 @@ def _stream(
     return kept, {name: count for name, count in zip(NAMES, counts.tolist(), strict=True) if count}
 
 
-def _trained_again(name: str, times: int) -> str:
-    """Return a sentence that says how often the model of a test was trained again within it."""
-    if not times:
+def _trained_again(name: str, models: Sequence[Model]) -> str:
+    """Return a sentence about the models that were trained within a test: how many, and how many were cut short."""
+    if not models:
         return f"{name} was not trained again: the test is no longer than the time after which it would be"
-    return f"{name} was trained again {counted(times, 'time')} within the test, each time on all rows before"
+    limited = at_their_limit(models)
+    times = f"{counted(len(models), 'time')} within the test, each time on all rows before"
+    return f"{name} was trained again {times}{f'; {limited}' if limited else ''}"
+
+
+def at_their_limit(models: Sequence[Model]) -> str:
+    """Return how many of several trainings their time limit ended, and how many within the first epoch; '' for none."""
+    ended = [model.facts for model in models if model.facts.get("stopped") == "max_seconds"]
+    if not ended:
+        return ""
+    within = sum(not facts.get("whole_epochs", 1) for facts in ended)
+    early = f", {within:,} of them before the end of the first epoch" if within else ""
+    return f"{len(ended):,} of {counted(len(models), 'training')} ended at the time limit{early}"

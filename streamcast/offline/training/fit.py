@@ -21,14 +21,14 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from streamcast.engine.engine import layout
-from streamcast.errors import Option
+from streamcast.errors import ModelError, Option
 from streamcast.models.ensemble import members_of, together
 from streamcast.models.network import Network
 from streamcast.models.spec import SpecError, one_of, with_members
@@ -45,6 +45,7 @@ from streamcast.offline.training.untrained import untrained
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.spec.zero import has_no_network
+from streamcast.wording import counted
 
 SHORTEST_SECONDS = 1e-3
 """What a network is left with when those before it have taken all the time: 0 would be no limit."""
@@ -116,16 +117,35 @@ def fit(
 
 
 def fit_again(
-    past: History, spec: ModelSpec, options: Options | None, on_progress: OnProgress = lambda _progress: None
-) -> Model:
+    past: History, spec: ModelSpec, options: Options | None, time_limit: str,
+    on_progress: OnProgress = lambda _progress: None,
+) -> Model:  # fmt: skip
     """Return a model trained on the rows before a part of a test; it is not compared with one without a network.
 
-    Raises as ``fit`` does, and KeyboardInterrupt at Ctrl-C: a test must not score what was trained by then.
+    Raises as ``fit`` does, KeyboardInterrupt at Ctrl-C, because a test must not score what was trained by then, and
+    ModelError, which names the option ``time_limit``, where the time was up before anything was learned.
     """
     model = fit(past, spec, options, on_progress, beside_zero=False)
     if "interrupted" in (model.facts["stopped"], model.facts.get("unscored")):
         raise KeyboardInterrupt
+    if why := unlearned(model.facts, time_limit):
+        raise ModelError(f"the model was to be trained again on {counted(len(past), 'row')}, but {why}")
     return model
+
+
+def unlearned(facts: Mapping[str, Any], time_limit: str) -> str | None:
+    """Return why a training has no more than its first weights, with the remedy, if its time was too short; else None.
+
+    ``time_limit`` is the option that limited it, as a person types it.  A training that finished an epoch and found no
+    better weights had its time: the first ones are its result.
+    """
+    if facts.get("learned", True) or facts["whole_epochs"] or facts["stopped"] != "max_seconds":
+        return None
+    needed, before = (math.ceil(facts[name]) for name in ("first_epoch_seconds", "preparation_seconds"))
+    return (
+        f"the time was up before anything was learned: give the training more time ({time_limit}): a first epoch needs"
+        f" at least {needed:,} s of it, after a preparation of {before:,} s, which does not count"
+    )
 
 
 def held_out_loss(network: Network, history: History, spec: ModelSpec, options: Options | None = None) -> float:

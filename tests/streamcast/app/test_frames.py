@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from streamcast.app.forecaster import Forecaster, quantiles_of
-from streamcast.errors import HistoryError, TrainingWarning
+from streamcast.errors import HistoryError, ModelError, TrainingWarning
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.run import Progress
@@ -294,10 +295,48 @@ def test_a_forecaster_that_was_loaded_is_trained_again_as_the_saved_one_was(tmp_
 
 
 def test_a_training_that_ends_before_its_first_epoch_warns() -> None:
-    options = Options(epochs=5, updates=10_000, rows=2, chunk=8, positions=16, max_seconds=0.05)
+    options = Options(epochs=5, updates=10_000, rows=2, chunk=8, positions=16, max_seconds=2.0)
     forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=options)
+    seen: list[Progress] = []
+
+    def slow(at: Progress) -> None:
+        seen.append(at)
+        time.sleep(2.0 if len(seen) == 5 else 0.0)
+
     with pytest.warns(TrainingWarning, match=r"before its first epoch was finished \(the time was up\).*max_seconds="):
-        forecaster.fit(frame_of(1))
+        forecaster.fit(frame_of(1), slow)
+    assert forecaster.model.facts["learned"]
+
+
+LIMITED = Options(epochs=1, learning_rate=0.0, max_seconds=1e-6)
+"""Within this time nothing is learned."""
+
+
+def test_a_time_limit_before_anything_was_learned_leaves_a_forecaster_its_model(tmp_path: Path) -> None:
+    said = (
+        r"the time was up before anything was learned: give the training more time \(Options\(max_seconds=\.\.\.\)\): a"
+        r" first epoch needs at least [1-9]\d* s of it"
+    )
+    forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=LIMITED)
+    with pytest.raises(ModelError, match=f"^{said}"):
+        forecaster.fit(frame_of(1), time_col="ds")
+    with pytest.raises(ModelError, match="no model yet"):
+        forecaster.save(tmp_path / "m")
+    forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=OPTIONS, name="m").fit(frame_of(1))
+    loaded = Forecaster.load(forecaster.save(tmp_path / "m"))
+    model, loaded._options = loaded.model, LIMITED
+    with pytest.raises(ModelError, match=f"^{said}"):
+        loaded.fit(frame_of(1))
+    assert loaded.model is model
+    with pytest.raises(ModelError, match=f"the model was to be trained again on 1[01]. rows, but {said}"):
+        loaded.cross_validation(frame_of(1), refit=True)
+
+
+def test_a_cross_validation_says_how_many_of_its_trainings_ended_at_their_limit() -> None:
+    limited = Options(epochs=1_000_000, updates=1, patience=1_000_000, rows=2, chunk=8, positions=16, max_seconds=1.0)
+    forecaster = Forecaster(SMALL, 6, season=24, lags=24, plain=True, options=limited, name="m").fit(frame_of(1))
+    with pytest.warns(TrainingWarning, match=r"^refit: 1 of 1 training ended at the time limit: .*max_seconds="):
+        forecaster.cross_validation(frame_of(1), refit=True)
 
 
 def test_ctrl_c_before_anything_was_learned_leaves_a_forecaster_its_model() -> None:

@@ -37,7 +37,7 @@ from streamcast.offline.training.objective import Objective
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.run import Progress
 from streamcast.offline.training.sequences import Ints
-from streamcast.spec.folders import Model, load_model, new_network
+from streamcast.spec.folders import Model, load_model, new_network, save_model
 from streamcast.spec.model_spec import ModelSpec, parse_duration
 from streamcast.spec.zero import zero_spec
 
@@ -200,9 +200,9 @@ def test_a_backtest_trains_again_as_the_model_was_trained(
     ran("train", data, "--from", "wave@1", "--epochs", 2, "--option", "updates=2", *common)
     used: list[Options] = []
 
-    def noted(past: History, spec: ModelSpec, options: Options) -> Model:
+    def noted(past: History, spec: ModelSpec, options: Options, time_limit: str) -> Model:
         used.append(options)
-        return fit_again(past, spec, options)
+        return fit_again(past, spec, options, time_limit)
 
     monkeypatch.setattr("streamcast.app.commands.files.backtest.fit_again", noted)
     refit = ("--refit", "3d", *common)
@@ -215,6 +215,23 @@ def test_a_backtest_trains_again_as_the_model_was_trained(
     assert used[-1] == Options(seed=0)
     said = ran("backtest", data, "--model", "wave@1", "--refit", "90d", "--models", tmp_path)
     assert "wave was not trained again: the test is no longer than the time after which it would be" in said
+
+
+@pytest.mark.parametrize(("facts", "limit"), [({}, "--max-seconds"), ({"tuned": {}}, "--trial-seconds")])
+def test_a_backtest_does_not_score_a_training_that_learned_nothing_within_its_time(
+    facts: dict[str, Any], limit: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    ran("train", data, "--name", "wave", "--horizon", 4, "--epochs", 1, "--option", "updates=3", "--models", tmp_path)
+    model = load_model(tmp_path, "wave")
+    limited = {"options": {"epochs": 1, "max_seconds": 1e-6}, **facts}
+    save_model(tmp_path, "wave", model.spec, model.network, {**model.facts, **limited})
+    assert exit_code(monkeypatch, "backtest", data, "--model", "wave", "--refit", "3d", "--models", tmp_path) == 2
+    found = capsys.readouterr()
+    said = " ".join(found.err.split())
+    assert re.search(r"ModelError: the model was to be trained again on [\d,]+ rows, but the time was up before", said)
+    assert f"more time ({limit} when the model is trained): a first epoch needs at least" in said
+    assert not found.out
 
 
 def test_a_backtest_that_trains_again_warns_of_trained_bars_until_then(data: Path, tmp_path: Path) -> None:

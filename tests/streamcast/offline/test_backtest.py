@@ -541,6 +541,30 @@ def test_a_refitted_model_answers_only_what_came_after_its_training(history: His
     assert rolling.quality.over_all().outcomes == report.quality.over_all().outcomes
 
 
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        (("epochs", "patience"), ""),
+        (("max_seconds", "epochs"), "; 1 of 2 trainings ended at the time limit"),
+        (
+            ("max_seconds", "within"),
+            "; 2 of 2 trainings ended at the time limit, 1 of them before the end of the first epoch",
+        ),
+    ],
+)
+def test_trainings_within_a_test_that_a_time_limit_cut_short_are_counted(
+    ends: tuple[str, ...], said: str, history: History
+) -> None:
+    whole = {end: {"stopped": end, "whole_epochs": 3} for end in ends}
+    facts = iter([{"stopped": "max_seconds", "whole_epochs": 0} if end == "within" else whole[end] for end in ends])
+    refit = Refit(lambda _past: replace(model_of(history), facts=next(facts)), 40 * HOUR)
+    rolling = backtest(model_of(history), history, START + 300 * HOUR, baselines={}, refit=refit)
+    assert (
+        rolling.verdict()[-1].removeprefix("gru was trained again 2 times within the test, each time on all rows ")
+        == f"before{said}"
+    )
+
+
 def test_what_the_engine_counts_is_what_the_tables_say(history: History, report: BacktestReport) -> None:
     rows = {row["step"]: row for row in report.by_horizon() if row["forecaster"] == "gru"}
     for step, found in report.quality.by_step().items():

@@ -163,7 +163,9 @@ def test_what_learned_nothing_within_its_time_is_not_scored_and_says_what_an_epo
     assert (model.facts["learned"], model.facts["quality"], model.facts["unscored"]) == (False, None, "max_seconds")
     assert model.facts["preparation_seconds"] > 0
     assert model.facts["first_epoch_seconds"] > 0
-    assert fit_again(history, spec, options).facts["stopped"] == "max_seconds"
+    said = r"again on 781 rows, but the time was up before anything was learned: .* \(--max-seconds\): a first epoch"
+    with pytest.raises(ModelError, match=said):
+        fit_again(history, spec, options, "--max-seconds")
 
 
 def test_progress_rises_once_to_its_end_and_the_refit_keeps_the_best_loss() -> None:
@@ -223,8 +225,8 @@ def test_a_training_within_a_test_ends_at_ctrl_c_so_that_no_half_trained_model_i
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit_again(history, spec, options, interrupt)
-    assert same(fit_again(history, spec, options).network, fit(history, spec, options).network)
+        fit_again(history, spec, options, "--max-seconds", interrupt)
+    assert same(fit_again(history, spec, options, "--max-seconds").network, fit(history, spec, options).network)
 
 
 def test_a_model_knows_the_options_of_its_training_wherever_it_was_trained() -> None:

@@ -141,7 +141,8 @@ def _refit(model: Model, options: BacktestOptions) -> Refit | None:
     if options.refit < model.spec.series.freq:
         raise SpecError(f"--refit is {format_duration(options.refit)}: expected at least a bar of the model")
     how = _as_trained(model)
-    return Refit(lambda past: fit_again(past, model.spec, how), options.refit)
+    limit = f"{'--trial-seconds' if 'tuned' in model.facts else '--max-seconds'} when the model is trained"
+    return Refit(lambda past: fit_again(past, model.spec, how, limit), options.refit)
 
 
 def _as_trained(model: Model) -> Options:

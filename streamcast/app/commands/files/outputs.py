@@ -11,8 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from streamcast.app.trained import ENDED, UNLEARNED_AT_CTRL_C, unlearned
+from streamcast.app.trained import ENDED, UNLEARNED_AT_CTRL_C
 from streamcast.errors import HistoryError, ModelError, SettingsError
+from streamcast.offline.training.fit import unlearned
 from streamcast.spec.folders import Model, save_model
 
 
