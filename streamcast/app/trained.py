@@ -35,7 +35,8 @@ def quality(model: Model) -> list[str]:
     found = model.facts.get("quality") or {}
     sums = SumsByStep.of_facts(found)
     if not sums.over_all().outcomes:
-        return [_why_unmeasured(model)]
+        why = _why_unmeasured(model)
+        return [f"{why[:1].upper()}{why[1:]}."]
     unseen = _unseen(model.facts)
     naive = baseline(model.spec)
     first, *steps = lines(sums, found["nominal"], naive)
@@ -81,29 +82,32 @@ def flattered(facts: Mapping[str, Any]) -> bool:
 
 
 def _why_unmeasured(model: Model) -> str:
-    """Return why nothing says how good a model is, and what to do."""
+    """Return why nothing says how good a model is, and what to do; a small letter first, no full stop."""
     facts, spec, remedy = model.facts, model.spec, "run a backtest on a file"
     if "compressed" in facts:
-        return f"Nothing was measured since this model was made smaller: {remedy}."
+        return f"nothing was measured since this model was made smaller: {remedy}"
     if facts.get("unscored") == "max_seconds":
-        return f"Nothing was measured: the time was up before anything was learned; {remedy}."
+        return f"nothing was measured: the time was up before anything was learned; {remedy}"
     if "unscored" in facts:
-        return f"Nothing was measured: Ctrl-C ended the scoring; {remedy}."
+        return f"nothing was measured: Ctrl-C ended the scoring; {remedy}"
     if "rows" not in facts:
-        return f"Nothing was measured: this model was made without a history; {remedy}."
+        return f"nothing was measured: this model was made without a history; {remedy}"
     if "quality" not in facts or facts["quality"]:
-        return f"An earlier version of streamcast trained this model; its measures cannot be read: {remedy}."
+        return f"an earlier version of streamcast trained this model; its measures cannot be read: {remedy}"
     bars, season = spec.series.grid.bar(facts["last"]) - spec.series.grid.bar(facts["first"]) + 1, min(spec.seasons)
     if season > bars:
         longer = f"the season of {span_name(season, spec.series.freq)} ({counted(season, 'bar')}) is longer than"
-        return f"Nothing was measured: {longer} the history ({counted(bars, 'bar')}); {remedy} that is longer."
-    return "The history is too short to say how good the model is: run a backtest on later data."
+        return f"nothing was measured: {longer} the history ({counted(bars, 'bar')}); {remedy} that is longer"
+    return "the history is too short to say how good the model is: run a backtest on later data"
 
 
 def measured(model: Model) -> str:
-    """Return what training measured, over all scored steps, in a few words."""
+    """Return what training measured, over all scored steps, in a few words, or why it measured nothing."""
     found = model.facts.get("quality") or {}
-    return sentence(SumsByStep.of_facts(found).over_all(), found.get("nominal", 0.0), baseline(model.spec))
+    over_all = SumsByStep.of_facts(found).over_all()
+    if not over_all.outcomes:
+        return _why_unmeasured(model)
+    return sentence(over_all, found.get("nominal", 0.0), baseline(model.spec))
 
 
 def zone_of(model: Model | Version) -> str:

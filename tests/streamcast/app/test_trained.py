@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from harness.streams import GRU, SPECS, model_spec, network
 from streamcast import Forecaster
-from streamcast.app.trained import describe, quality, training_line
-from streamcast.spec.folders import Model, new_network
+from streamcast.app.trained import describe, measured, quality, training_line
+from streamcast.spec.folders import Model, new_network, save_model
 from streamcast.spec.model_spec import Column, SeriesSpec
 from streamcast.spec.zero import zero_spec
 
@@ -142,6 +144,10 @@ HISTORY = {"rows": 100, "first": 0, "last": 99 * 3_600_000, "quality": None}
             {**HISTORY, "unscored": "interrupted"}, 24,
             "Nothing was measured: Ctrl-C ended the scoring; run a backtest on a file.",
         ),
+        (
+            {**HISTORY, "unscored": "max_seconds"}, 24,
+            "Nothing was measured: the time was up before anything was learned; run a backtest on a file.",
+        ),
         ({"rows": 100, "first": 0, "last": 99 * 3_600_000}, 24, "An earlier version of streamcast trained this model"),
         (HISTORY, 168, "the season of 1 week (168 bars) is longer than the history (100 bars); run a backtest"),
         (HISTORY, 100, "The history is too short to say how good the model is: run a backtest on later data."),
@@ -149,5 +155,15 @@ HISTORY = {"rows": 100, "first": 0, "last": 99 * 3_600_000, "quality": None}
 )  # fmt: skip
 def test_a_model_that_was_not_measured_says_why(facts: dict[str, object], season: int, said: str) -> None:
     spec = zero_spec(HOURS, 3, (season,))
-    (found,) = quality(Model(spec, new_network(spec), facts=facts))
+    model = Model(spec, new_network(spec), facts=facts)
+    (found,) = quality(model)
     assert said in found
+    told = measured(model)
+    assert found == f"{told[:1].upper()}{told[1:]}."
+
+
+def test_a_forecaster_that_was_not_measured_says_why(tmp_path: Path) -> None:
+    spec = zero_spec(HOURS, 3, (168,))
+    save_model(tmp_path, "load", spec, new_network(spec), {**HISTORY, "stopped": "nothing to train"})
+    said = "nothing was measured: the season of 1 week (168 bars) is longer than the history (100 bars)"
+    assert said in repr(Forecaster.load(tmp_path / "load" / "1"))
