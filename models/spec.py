@@ -110,6 +110,24 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return by_folded[near[0]] if near else None
 
 
+def bound(
+    function: str, signature: inspect.Signature, args: Sequence[object], kwargs: Mapping[str, object]
+) -> inspect.BoundArguments:
+    """Return the arguments of a call by their names.
+
+    Raises TypeError, which names the function and the argument that is meant, for one that is unknown or missing.
+    """
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        known = [name for name in signature.parameters if name not in {"self", "cls"}]
+        unknown = next((name for name in kwargs if name not in known), None)
+        near = None if unknown is None else nearest(unknown, known)
+        hint = f". Did you mean {near!r}?" if near else "" if unknown is None else f"; expected {', '.join(known)}"
+        message = f"{function}() {error}{hint}"
+        raise TypeError(message) from None
+
+
 def fits(value: object, hint: object) -> bool:
     """Return whether a value of JSON has the type of an annotation."""
     origin = get_origin(hint) or hint

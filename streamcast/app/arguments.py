@@ -14,7 +14,7 @@ from typing import Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 import numpy as np
 import pandas as pd
 
-from streamcast.models.spec import SpecError, fits, nearest
+from streamcast.models.spec import SpecError, bound, fits, nearest
 from streamcast.spec.model_spec import format_duration
 
 P = ParamSpec("P")
@@ -47,26 +47,13 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError as error:
-            raise TypeError(f"{called}() {error}{_meant(kwargs, signature)}") from None
-        for name, value in bound.arguments.items():
+        given = bound(called, signature, args, kwargs)
+        for name, value in given.arguments.items():
             if name in wanted:
-                bound.arguments[name] = _argument(name, value, *wanted[name])
-        return function(*bound.args, **bound.kwargs)
+                given.arguments[name] = _argument(name, value, *wanted[name])
+        return function(*given.args, **given.kwargs)
 
     return call
-
-
-def _meant(given: Iterable[str], signature: inspect.Signature) -> str:
-    """Return which argument an unknown one is most like, or else what arguments there are; '' if all are known."""
-    known = [name for name in signature.parameters if name not in {"self", "cls"}]
-    for name in given:
-        if name not in known:
-            near = nearest(name, known)
-            return f". Did you mean {near!r}?" if near else f"; expected {', '.join(known)}"
-    return ""
 
 
 def _evaluated(annotation: str, function: Callable[..., object]) -> object:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import wraps
 from typing import Any, Literal, get_type_hints
 
 import numpy as np
 
 from streamcast.errors import Option
-from streamcast.models.spec import SpecError, fits, in_words
+from streamcast.models.spec import SpecError, bound, fits, in_words
 
 LIMITS: Mapping[Option, tuple[float, float]] = {
     Option.EPOCHS: (0, 1_000_000), Option.UPDATES: (0, 1_000_000), Option.PATIENCE: (1, 1_000_000),
@@ -23,6 +25,21 @@ LIMITS: Mapping[Option, tuple[float, float]] = {
 """The least and the largest value of each number among the options."""
 
 
+def _named(options: type[Options]) -> type[Options]:
+    """Return the class with an ``__init__`` that says which option an unknown one is most like."""
+    init = options.__init__
+    signature = inspect.signature(init)
+
+    @wraps(init)
+    def named(self: Options, *args: Any, **kwargs: Any) -> None:
+        bound(options.__name__, signature, (self, *args), kwargs)
+        init(self, *args, **kwargs)
+
+    options.__init__ = named  # type: ignore[method-assign]
+    return options
+
+
+@_named
 @dataclass(frozen=True, slots=True)
 class Options:
     """The settings of a training run; none is part of the model."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import pickle
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -88,8 +92,27 @@ def test_an_unknown_argument_is_refused_with_the_nearest_or_all_of_them(fitted: 
     said = r"Forecaster.predict\(\) got an unexpected .* 'horizon'; expected df, h, level, id_col, time_col, target_col"
     with pytest.raises(TypeError, match=said):
         fitted.predict(INPUTS, horizon=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Options\(\) got an unexpected .* 'epoch'\. Did you mean 'epochs'\?$"):
+        Options(epoch=1)  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match=r"Options\(\) got an unexpected .* 'max_second'\. Did you mean 'max_seconds'\?$"
+    ):
+        replace(Options(), max_second=3)  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match=r"Options\(\) got an unexpected .* 'gpu'; expected epochs, updates, patience, "
+    ):
+        Options(gpu=True)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"Options\(\) too many positional arguments$"):
+        Options(*range(99))
     with pytest.raises(TypeError, match=r"Forecaster.predict\(\) missing a required argument: 'df'$"):
         fitted.predict(h=3)  # type: ignore[call-arg]
+
+
+def test_options_are_the_same_after_a_pickle_and_a_replacement() -> None:
+    options = Options(3, max_seconds=60, seed=7)
+    assert pickle.loads(pickle.dumps(options)) == copy.deepcopy(options) == options
+    assert replace(options, seed=8) == Options(3, max_seconds=60, seed=8)
+    assert list(inspect.signature(Options).parameters) == [option.name for option in fields(Options)]
 
 
 @pytest.mark.parametrize("path", [3, None, ["models/load/1"], b"models/load/1"])
