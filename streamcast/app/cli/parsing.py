@@ -1,19 +1,45 @@
 """Commands that say in words what is wrong with an option.
 
 An option that is given twice is refused: of two values the first would be lost in silence.  A value of another kind is
-named, with what the option means: one who types ``--horizon 1d`` learns that it counts bars.
+named, with what the option means: one who types ``--horizon 1d`` learns that it counts bars.  A name that only
+``Forecaster`` has, such as ``predict``, is answered with what does the same.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 Parse = Callable[[Any, list[str]], list[str]]
+
+_BACKTEST = "streamcast backtest FILE --model NAME@latest"
+_FORECAST = (
+    f"In Python, Forecaster.load('trained/NAME/1').predict(df) forecasts a frame; {_BACKTEST} --frame forecasts.csv"
+    " writes forecasts of the past, and streamcast serve answers the records of a topic."
+)
+COMMANDS: Mapping[str, str] = {
+    "predict": _FORECAST, "forecast": _FORECAST,
+    "fit": "streamcast train FILE trains a model.",
+    "cross-validation": f"{_BACKTEST} tests a model, with --refit 30d one that is trained again every 30 days; in"
+    " Python, Forecaster.cross_validation(df) tests it on the last windows.",
+    "anomalies": f"{_BACKTEST} --anomalies anomalies.csv writes them; in Python, Forecaster.anomalies(df) does.",
+    "plot": f"{_BACKTEST} --report report.html draws forecasts; in Python, Forecaster.plot(df) does.",
+    "save": "streamcast train saves the model that it trains.",
+    "load": "A command loads the model that it is given, such as --model NAME@latest; in Python, Forecaster.load does.",
+    "stream": "streamcast serve answers the records of a topic; in Python, Forecaster.stream(df) those of a program.",
+}  # fmt: skip
+"""What does the work of each command that exists only in Python, under whatever of its names."""
+_WINDOWS = f"{_BACKTEST} --test-from TIME scores all bars from a time on; in Python, cross_validation has windows."
+OPTIONS: Mapping[str, str] = {
+    "--level": "A level is two quantiles, chosen when a model is trained: --quantiles 0.1,0.5,0.9 is level 80.",
+    "--h": "How many bars to forecast is chosen when a model is trained: --horizon.",
+    "--n-windows": _WINDOWS, "--step-size": _WINDOWS,
+}  # fmt: skip
+"""The same of each option that exists only in Python."""
 
 
 class Command(TyperCommand):
@@ -30,6 +56,13 @@ class Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Raise BadParameter for an option that is wrong."""
         return _parsed(self, ctx, args, super().parse_args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Raise UsageError for a command that does not exist, with what does its work in the words of Python."""
+        told = COMMANDS.get(args[0].replace("_", "-")) if args and args[0] not in self.commands else None
+        if told is not None:
+            ctx.fail(f"No such command {args[0]!r}. {told}")
+        return super().resolve_command(ctx, args)
 
 
 class Commands(typer.Typer):
@@ -52,8 +85,18 @@ def _parsed(command: Command | Group, ctx: Any, args: list[str], parse: Parse) -
         error.message = error.message.removeprefix("Value error, ")  # typer shows where a choice was checked
         _name_value(command, ctx, given, error)
         raise
+    except Exception as error:
+        _say_what_does_it(error)
+        raise
     _require_once(command, ctx, given)
     return rest
+
+
+def _say_what_does_it(error: Any) -> None:
+    """Add to the error of an option that only Python has what does the same here."""
+    name = getattr(error, "option_name", "")
+    if told := OPTIONS.get(name.replace("_", "-")):
+        error.message, error.possibilities = f"No such option {name!r}. {told}", None
 
 
 def _name_value(command: Command | Group, ctx: Any, args: list[str], error: typer.BadParameter) -> None:

@@ -4,6 +4,7 @@ import socket
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from typer.testing import CliRunner
 
 from harness import ROOT
 from harness.commands import streamcast
-from streamcast.app.cli import app
+from streamcast import Forecaster
+from streamcast.app.cli import app, parsing
 from streamcast.app.cli.faults import EXTRAS, explain
 from streamcast.app.cli.parsing import Command, Group
 from streamcast.consumers.transport import TransportError
@@ -160,6 +162,53 @@ def test_a_list_and_a_flag_may_be_given_twice(arguments: str) -> None:
 def test_a_value_of_another_kind_is_named_with_what_the_option_means(arguments: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("unique_id,ds,y\na,2024-01-01,1\na,2024-01-02,2\n", encoding="utf-8")
     assert said in streamcast("train", "x.csv", *arguments.split(), code=2, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            "predict x.csv",
+            "No such command 'predict'. In Python, Forecaster.load('trained/NAME/1').predict(df) forecasts",
+        ),
+        ("forecast x.csv", "backtest FILE --model NAME@latest --frame forecasts.csv writes forecasts of the past"),
+        ("fit x.csv", "No such command 'fit'. streamcast train FILE trains a model."),
+        (
+            "cross_validation x.csv",
+            "No such command 'cross_validation'. streamcast backtest FILE --model NAME@latest tests",
+        ),
+        ("train x.csv --level 80", "No such option '--level'. A level is two quantiles"),
+        ("train x.csv --level=80", "--quantiles 0.1,0.5,0.9 is level 80."),
+        ("train x.csv --h 3", "chosen when a model is trained: --horizon."),
+        (
+            "backtest x.csv --n_windows 3",
+            "No such option '--n_windows'. streamcast backtest FILE --model NAME@latest --tes",
+        ),
+        ("trian x.csv", "No such command 'trian'. Did you mean 'train'?"),
+        ("train x.csv --horizn 3", "No such option: --horizn"),
+    ],
+)
+def test_a_name_that_only_python_has_is_answered_with_what_does_the_same(arguments: str, said: str) -> None:
+    found = CliRunner().invoke(app, arguments.split(), env={"COLUMNS": "500"})
+    assert found.exit_code == 2
+    assert said in " ".join(found.output.split())
+    assert "Possible options" not in found.output or "--horizn" in arguments
+
+
+def test_every_name_of_python_leads_to_the_command_line() -> None:
+    methods = {
+        name.replace("_", "-") for name, method in vars(Forecaster).items() if name[0] != "_" and callable(method)
+    }
+    assert {*methods, "load"} <= {*parsing.COMMANDS, *get_command(app).commands}  # type: ignore[attr-defined]
+    assert set(parsing.COMMANDS).isdisjoint(get_command(app).commands)  # type: ignore[attr-defined]
+    known = {flag for _, command in commands(get_command(app)) for option in command.params for flag in option.opts}
+    named = {
+        "--" + name.replace("_", "-")
+        for method in (Forecaster.__init__, Forecaster.predict, Forecaster.cross_validation)
+        for name in signature(method).parameters
+    }
+    assert named - known - set(parsing.OPTIONS) == {"--self", "--df", "--progress", "--options"}
+    assert known.isdisjoint(parsing.OPTIONS)
 
 
 def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
