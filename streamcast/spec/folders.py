@@ -211,10 +211,10 @@ def read_folder(folder: Path, name: str, version: str) -> Model:
     document = _read(folder / SPEC, LARGEST_SPEC)
     weights = _read(folder / WEIGHTS, LARGEST_WEIGHTS)
     record = _record(folder)
-    for part, data in (("spec", document), ("weights", weights)):
+    for part, name_of_part, data in (("spec", SPEC, document), ("weights", WEIGHTS, weights)):
         if record.get(f"{part}_sha256") != hashlib.sha256(data).hexdigest():
             raise ModelError(
-                f"{folder}: the {part} do not match model.json: the folder was altered; copy it again or retrain"
+                f"{folder}: {name_of_part} does not match model.json: the folder was altered; copy it again or retrain"
             )
     try:
         spec = ModelSpec.model_validate_json(document)
