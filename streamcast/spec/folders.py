@@ -16,6 +16,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,7 +152,10 @@ def require_name(name: str) -> None:
 
 
 def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: Mapping[str, Any]) -> Model:
-    """Write the next version of a model; the folder appears whole or not at all."""
+    """Write the next version of a model; the folder appears whole or not at all.
+
+    Raises ModelError where it cannot be written; a folder of the name without versions does not stay.
+    """
     require_name(name)
     folder = root / name
     document = spec.to_json().encode()
@@ -176,6 +180,8 @@ def save_model(root: Path, name: str, spec: ModelSpec, network: Network, facts: 
         raise ModelError(f"model {name} cannot be saved in {folder}: {error.strerror}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # it has this version or others, or cannot be removed
+            folder.rmdir()
     return Model(spec, network, name, version, digest, facts, own_version())
 
 
@@ -296,21 +302,29 @@ def _named_by(path: Path) -> str:
 
 
 def _there_are(root: Path) -> str:
-    known = ", ".join(sorted(p.name for p in root.iterdir() if p.is_dir())) if root.is_dir() else ""
+    """Return the names of the models in a folder; folders without versions are none."""
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    known = [folder.name for folder in folders if os.access(folder, os.R_OK) and _versions(folder)]
     if known:
-        return f"there are: {known}"
+        return f"there are: {', '.join(known)}"
     return "there are none yet: make one with `streamcast train` or `streamcast model new`"
 
 
 def promote(root: Path, reference: str, alias: str) -> str:
-    """Point an alias to a version; return the version."""
+    """Point an alias to a version; return the version; raises ModelError where it cannot be written."""
     name, version = resolve(root, reference)
     if not NAME.fullmatch(alias) or alias.isdigit() or alias == "latest":
         raise ModelError(f"alias {alias!r}: use small letters, digits, - and _; not a number, not latest")
     path = root / name / "aliases.json"
     aside = path.with_suffix(f".{os.getpid()}")
-    aside.write_text(json.dumps({**_named_versions(root, name), alias: version}, sort_keys=True) + "\n")
-    aside.rename(path)
+    named = {**_named_versions(root, name), alias: version}
+    try:
+        aside.write_text(json.dumps(named, sort_keys=True) + "\n")
+        aside.rename(path)
+    except OSError as error:
+        raise ModelError(f"alias {alias} cannot be written to {path}: {error.strerror}") from error
+    finally:
+        aside.unlink(missing_ok=True)
     return version
 
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from harness.disks import largest_file
 from harness.streams import LSTM_ATTENTION, SPECS, model_spec
 from streamcast.errors import ModelError
 from streamcast.spec import folders as registry
@@ -93,6 +94,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "load").write_text("a file")
     with pytest.raises(ModelError, match="cannot be saved in"):
         save_model(tmp_path, "load", SPEC, new_network(SPEC), {})
+
+
+def test_a_model_that_could_not_be_saved_is_none_that_there_is(root: Path) -> None:
+    network = new_network(SPEC)
+    with largest_file(1_000), pytest.raises(ModelError, match=r"model full cannot be saved in .*: File too large"):
+        save_model(root, "full", SPEC, network, {})
+    with largest_file(1_000), pytest.raises(ModelError, match="model load cannot be saved"):
+        save_model(root, "load", SPEC, network, {})
+    assert [folder.name for folder in root.iterdir()] == ["load"]
+    (root / "notes").mkdir()
+    with pytest.raises(ModelError, match=r"model 'full@latest': no such model under .*; there are: load$"):
+        load_model(root, "full@latest")
 
 
 def test_a_broken_model_is_listed_as_broken_beside_the_others(root: Path) -> None:
@@ -383,6 +396,16 @@ def test_broken_aliases_are_refused(root: Path, data: bytes) -> None:
     (root / "load" / "aliases.json").write_bytes(data)
     with pytest.raises(ModelError, match=r"aliases\.json"):
         load_model(root, "load@champion")
+
+
+def test_an_alias_that_cannot_be_written_is_the_one_from_before(root: Path) -> None:
+    promote(root, "load@1", "champion")
+    save_model(root, "load", SPEC, new_network(SPEC), {})
+    before = sorted(path.name for path in (root / "load").iterdir())
+    with largest_file(10), pytest.raises(ModelError, match=r"alias champion cannot be written to .*: File too large"):
+        promote(root, "load@2", "champion")
+    assert load_model(root, "load@champion").version == "1"
+    assert sorted(path.name for path in (root / "load").iterdir()) == before
 
 
 def test_an_alias_leads_to_versions_only(root: Path) -> None:
