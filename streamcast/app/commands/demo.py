@@ -25,7 +25,7 @@ from rich.table import Table
 
 from streamcast.app.commands.deployment.listening import listening, require_free
 from streamcast.app.commands.deployment.serve import new_telemetry, settle_garbage, stop_on_signals
-from streamcast.app.commands.files.outputs import ctrl_c_saves_nothing, require_writable
+from streamcast.app.commands.files.outputs import ctrl_c_saves_nothing, require_writable, written
 from streamcast.app.commands.files.replay import outgoing, paced
 from streamcast.app.demo_data import read_series
 from streamcast.app.json_text import json_text
@@ -101,7 +101,8 @@ def demo(seconds: float, json_file: Path | None, train_seconds: float, kind: str
     console.print(escape(describe(model, "--train-seconds")), highlight=False)
     figures = stream(model, parts, seconds, port, console)
     if json_file is not None:
-        json_file.write_text(json_text(figures, indent=2) + "\n")
+        with written(json_file) as file:
+            file.write_text(json_text(figures, indent=2) + "\n")
     return 0
 
 

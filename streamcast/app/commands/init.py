@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from streamcast.app.commands.files.outputs import require_writable
+from streamcast.app.commands.files.outputs import require_writable, written
 from streamcast.app.options.flags import MODELS
 from streamcast.app.settings import Settings, SettingsError, require_valid, settings_in, write_template
 from streamcast.errors import ModelError
@@ -55,7 +55,8 @@ def init(
     if name is not None:
         given |= of_its_own(name, path)
     require_valid({MODEL: "load@latest", **given}, {MODEL: "--model", FOLDER: "--models", INPUT: "--input"})
-    path.write_text(write_template(given), encoding="utf-8")
+    with written(path) as file:
+        file.write_text(write_template(given), encoding="utf-8")
     console.print(escape(_report(path, given)), highlight=False)
     if trouble := _missing(folder, given.get(MODEL)):
         console.print(f"[yellow]note:[/] {escape(trouble)}", highlight=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import stat
 from pathlib import Path
 
 import pandas as pd
@@ -11,10 +14,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from harness.disks import largest_file
 from harness.histories import history_of
 from harness.streams import SPECS, network
 from streamcast.app.cli import app
 from streamcast.app.cli.faults import explain
+from streamcast.app.cli.root import main
 from streamcast.app.commands import models
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.files import outputs
@@ -100,10 +105,88 @@ def test_an_error_of_a_file_is_a_message_with_its_name(tmp_path: Path, capsys: p
         (tmp_path / "missing").read_bytes()
     assert explain(caught.value) == 2
     assert capsys.readouterr().err == f"File: {tmp_path / 'missing'}: no such file or directory\n"
-    assert explain(OSError(28, "No space left on device")) == 1  # writing names no file
-    assert capsys.readouterr().err.startswith("Disk: no space left on device: what was being written is incomplete")
+    for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        assert explain(OSError(number, "[Errno 28] Error writing bytes to file")) == 1  # as Arrow words it
+        why = os.strerror(number).lower()
+        assert capsys.readouterr().err.startswith(f"Disk: {why}: what was being written is incomplete")
     with pytest.raises(OSError, match="reset"):
         explain(OSError(104, "Connection reset by peer"))  # of no file: nobody expected it
+
+
+OUTPUTS = (("--frame", "f.csv"), ("--frame", "f.parquet"), ("--anomalies", "a.csv"), ("--report", "r.html"))
+
+
+@pytest.mark.parametrize(("option", "name"), OUTPUTS)
+def test_a_disk_that_is_full_leaves_what_was_there_and_names_the_file(
+    option: str, name: str, data: Path, folder: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    place, minutes = folder.parent / "out", pd.date_range("2026-01-01", periods=60, freq="min")
+    place.mkdir()
+    pd.DataFrame({"unique_id": "a", "ds": minutes, "y": range(60)}).to_csv(data, index=False)
+    command = ["streamcast", "backtest", str(data), "--model", "small", "--models", str(folder)]
+    monkeypatch.setattr("sys.argv", [*command, option, str(place / name)])
+    for size, code in ((-1, 0), (500, 1)):
+        with largest_file(size), pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+        if code == 0:
+            whole = (place / name).read_bytes()
+            capsys.readouterr()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"Disk: {place / name}: file too large: make space or choose another place, and run again"
+    assert [path.name for path in place.iterdir()] == [name]
+    assert (place / name).read_bytes() == whole
+    (place / name).unlink()
+    with largest_file(500), pytest.raises(SystemExit):
+        main()
+    assert not list(place.iterdir())
+
+
+def test_settings_are_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["streamcast", "init", str(tmp_path / "s.yaml")])
+    with largest_file(100), pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_output_that_is_ended_half_way_leaves_what_was_there(tmp_path: Path) -> None:
+    place = tmp_path / "x.csv"
+    place.write_text("before")
+
+    def interrupted() -> None:
+        with outputs.written(place) as file:
+            file.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_an_output_takes_the_place_of_the_file_that_a_link_leads_to_with_its_mode(tmp_path: Path) -> None:
+    place, link = tmp_path / "x.csv", tmp_path / "link.csv"
+    place.write_text("before")
+    place.chmod(0o640)
+    link.symlink_to(place)
+    with outputs.written(link) as file:
+        file.write_text("after")
+        assert place.read_text() == "before"
+    assert link.is_symlink()
+    assert place.read_text() == "after"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o640
+
+
+def test_what_is_no_file_of_its_own_is_written_in_place(tmp_path: Path) -> None:
+    pipe, full = tmp_path / "pipe.csv", Path("/dev/full")
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/null"), Path("/dev/stdout"), Path("/dev/stderr"), full):
+        with outputs.written(path) as file:
+            assert file == path
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"), outputs.written(full) as file:
+        file.write_text("x")
 
 
 def test_what_users_name_is_printed_as_it_is(folder: Path) -> None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from streamcast.app.commands.files.outputs import require_page, require_table
+from streamcast.app.commands.files.outputs import require_page, require_table, written
 from streamcast.app.commands.files.reading import mapping, read_outcomes
 from streamcast.app.commands.tables import lean
 from streamcast.app.frames import ANOMALY, ID, Names
@@ -115,7 +115,8 @@ def _warn_of_trained_bars(model: Model, from_ms: int, timezone: str, refit: Refi
 
 def _write_frame(frame: pd.DataFrame, path: Path, row: str) -> None:
     """Write a frame and say how many rows there are, and of what."""
-    frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_csv(path, index=False)
+    with written(path) as file:
+        frame.to_parquet(file) if path.suffix == ".parquet" else frame.to_csv(file, index=False)
     Console(stderr=True).print(f"Wrote {counted(len(frame), row)} to {escape(str(path))}.")
 
 
@@ -179,7 +180,8 @@ def _write_page(
     from streamcast.offline.evaluation.html_report.page import write
 
     facts = Facts(f"{model.name}@{model.version}", data.name, model.spec, *scored, zone)
-    path.write_text(write(report, facts), encoding="utf-8")
+    with written(path) as file:
+        file.write_text(write(report, facts), encoding="utf-8")
     Console(stderr=True).print(f"Wrote the report to {escape(str(path))}.", highlight=False)
 
 

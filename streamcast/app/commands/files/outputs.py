@@ -1,11 +1,16 @@
-"""Files that a command writes at its end: checked before its work, so that an hour's result has a place to go."""
+"""Files that a command writes at its end: checked before its work, so that an hour's result has a place to go.
+
+Each is written beside its place and renamed when it is whole: its name never holds half a file.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +36,42 @@ def require_writable(option: str, path: Path | None) -> None:
     else:
         return
     raise SettingsError(f"{option} is {path}: it cannot be written: {fault}")
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Yield where to write a file: beside its place, which it takes at the end, or in its place if nothing else may.
+
+    Raises OSError with the name of the file; what was there before is there still.
+    """
+    place = Path(os.path.realpath(path))  # of a link, the file that it leads to
+    aside = place.with_name(f".{uuid.uuid4().hex}{place.suffix}") if _is_replaced(path, place) else None
+    try:
+        yield aside or path
+        if aside is not None:
+            if place.exists():
+                shutil.copymode(place, aside)
+            aside.replace(place)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+    finally:
+        if aside is not None:
+            aside.unlink(missing_ok=True)
+
+
+def _is_replaced(path: Path, place: Path) -> bool:
+    """Return whether a new file may take a place: not that of a device, a pipe or a stream of this process."""
+    if not os.access(place.parent, os.W_OK):
+        return False  # a file that may be written, in a folder that takes no other
+    if not path.exists():
+        return True
+    streams = list[os.stat_result]()
+    for number in (1, 2):
+        with suppress(OSError):  # it is closed
+            streams.append(os.fstat(number))
+    return path.is_file() and not any(os.path.samestat(path.stat(), each) for each in streams)
 
 
 def require_table(option: str, path: Path | None) -> None:
