@@ -168,9 +168,7 @@ def read(
     order = np.lexsort((series_N, ts_N))
     if not ticks:
         local = timezone in UTC_NAMES and not written.zoned and written.unit is None
-        order = corrected(
-            order, frame, series_N, ts_N, id_col, time_col, inputs, changes, local=local, zoned=written.zoned
-        )
+        order = corrected(order, frame, series_N, ts_N, named, changes, local=local, zoned=written.zoned)
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
     own = None if offset_ms is None else Grid(bar_length(freq), offset_ms, calendar)
     found_grid = _grid(keys, series_N, ts_N, freq, timezone, own, ticks=ticks)
@@ -277,14 +275,14 @@ def _inputs(
     kinds: Mapping[str, tuple[str, ...] | None], notes: list[str], changes: list[str],
 ) -> list[str]:  # fmt: skip
     """Return the columns besides those that are ``named``: the chosen ones, those of the model, or all others."""
-    counters = row_counters(frame, [*named, *(columns or ())])
+    if columns is not None:
+        return list(columns)
+    counters = row_counters(frame, [*named])
     empty = [name for name in counters if frame[name].isna().all()]
     if written := [name for name in counters if name not in empty]:
         changes.append(f"{', '.join(map(repr, written))} is left out: it is a written index, not an input")
     if empty:
         notes.append(f"{counted(len(empty), 'column')} without a name or a value: left out")
-    if columns is not None:
-        return list(columns)
     inputs = list(frame.columns.drop([*dict.fromkeys(named), *counters]))
     if kinds:
         if others := [name for name in inputs if name not in kinds]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_float_dtype
 
 from streamcast.errors import Message, Option
+from streamcast.offline.history.levels import FEWEST_ROWS
 from streamcast.offline.history.timestamps import zone_that_repeats
 from streamcast.stages import stage
 
@@ -23,11 +24,12 @@ SEVERAL_SERIES = 0.1
 @stage("putting the rows in order")
 def corrected(
     order_N: NDArray[np.intp], frame: pd.DataFrame, series_N: NDArray[np.int32], ts_N: NDArray[np.int64],
-    id_col: str | None, time_col: str, inputs: Sequence[str], changes: list[str], *, local: bool, zoned: bool,
+    named: Sequence[str], changes: list[str], *, local: bool, zoned: bool,
 ) -> NDArray[np.intp]:  # fmt: skip
     """Return rows in order without those that a later row of the same series and time corrects.
 
-    The times may be ``local`` ones of a zone that nobody named, or ``zoned``: then each names its own.
+    The columns that are ``named`` hold series (if there is one), times and target.  The times may be ``local`` ones of
+    a zone that nobody named, or ``zoned``: then each names its own.
     """
     again = (np.diff(series_N[order_N]) == 0) & (np.diff(ts_N[order_N]) == 0)
     kept: NDArray[np.intp] = order_N[np.append(~again, [True])]
@@ -36,8 +38,8 @@ def corrected(
         changes.append(Message(
             f"{int(again.sum()):,} of {len(order_N):,} rows have the series and time of a later row and are left out:"
             " the last counts. ",
-            *((zoned and _two_offsets(frame[time_col], earlier_M, later_M))
-              or _meaning(frame, series_N, ts_N, earlier_M, id_col, inputs, local=local)),
+            *((zoned and _two_offsets(frame[named[-2]], earlier_M, later_M))
+              or _meaning(frame, series_N, ts_N, earlier_M, named, local=local)),
         ))  # fmt: skip
     return kept
 
@@ -58,26 +60,26 @@ def _two_offsets(
 
 def _meaning(
     frame: pd.DataFrame, series_N: NDArray[np.int32], ts_N: NDArray[np.int64], again_M: NDArray[np.intp],
-    id_col: str | None, inputs: Sequence[str], *, local: bool,
+    named: Sequence[str], *, local: bool,
 ) -> tuple[str | Option, ...]:  # fmt: skip
     """Return what rows that repeat (their places [M]) may be, and the option for it."""
     if local and (zone := zone_that_repeats(ts_N[again_M])) is not None:
         return f"They are from the hour that clocks repeat in {zone}: if times are local, give ", Option.TIMEZONE
-    if len(again_M) < SEVERAL_SERIES * len(ts_N) or (name := _telling(frame, series_N, ts_N, inputs)) is None:
+    others = frame.loc[:, ~frame.columns.isin(named) & ~frame.columns.duplicated(keep=False)]
+    if len(again_M) < SEVERAL_SERIES * len(ts_N) or (name := _telling(others, series_N, ts_N)) is None:
         return "If they are readings of one bar: a model trained with ", Option.TICKS, " uses them all"
     differ = f"They differ in {name!r}: if these are series of their own, "
-    if id_col is None:
+    if len(named) < 3:
         return differ + "name that column with ", Option.ID_COL
-    return f"{differ}make one column of {id_col!r} and {name!r}, and name it with ", Option.ID_COL
+    return f"{differ}make one column of {named[0]!r} and {name!r}, and name it with ", Option.ID_COL
 
 
-def _telling(
-    frame: pd.DataFrame, series_N: NDArray[np.int32], ts_N: NDArray[np.int64], inputs: Sequence[str]
-) -> str | None:
-    """Return the input of fewest values with which no row has the series and time of another one, None without one."""
-    counts = {name: frame[name].nunique() for name in inputs if not is_float_dtype(frame[name])}
+def _telling(others: pd.DataFrame, series_N: NDArray[np.int32], ts_N: NDArray[np.int64]) -> str | None:
+    """Return the column of fewest values with which no row has the series and time of another one, None without one."""
+    texts = {str(name): column.astype(str) for name, column in others.items() if not is_float_dtype(column)}
+    counts = {name: column.nunique() for name, column in texts.items()}
     for name in sorted(counts, key=counts.__getitem__):
-        rows = pd.DataFrame({"series": series_N, "ts": ts_N, "name": frame[name].astype(str).to_numpy()})
-        if counts[name] <= len(frame) // 3 and not rows.duplicated().any():
+        rows = pd.DataFrame({"series": series_N, "ts": ts_N, "name": texts[name].to_numpy()})
+        if counts[name] <= len(others) // FEWEST_ROWS and not rows.duplicated().any():
             return name
     return None

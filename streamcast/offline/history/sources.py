@@ -16,6 +16,7 @@ import pandas as pd
 
 from streamcast.errors import HistoryError, Option
 from streamcast.offline.history.csv_files import NAMES, header_hint, read_csv, reading_line
+from streamcast.offline.history.levels import with_levels
 from streamcast.offline.history.shapes import Wanted, other_shape
 from streamcast.stages import stage
 
@@ -31,11 +32,11 @@ def load(
 ) -> tuple[pd.DataFrame, bool]:  # fmt: skip
     """Return the source as a frame, and whether commas in it may be decimal commas.
 
-    The ``texts`` columns are texts; where ``inputs`` are given, there are no other columns.  ``named`` are the columns
-    that hold series (if there is one), times and target, each with an option of its own; a model reads those
-    ``of_model``.  Times may be the index of a frame.  What was guessed goes into ``notes``, what was read as something
-    else into ``changes``.  Raises HistoryError when it cannot be read or a wanted column is absent.  The index of the
-    frame counts the rows of the source.
+    The ``texts`` columns are texts.  ``named`` are the columns that hold series (if there is one), times and target,
+    each with an option of its own; the ``inputs`` that are given are wanted, too, and a model reads those ``of_model``.
+    Levels of a frame's index that carry data become columns.  What was guessed goes into ``notes``, what was read as
+    something else into ``changes``.  Raises HistoryError when it cannot be read or a wanted column is absent.  The
+    index of the frame counts the rows of the source.
     """
     wanted = list(dict.fromkeys([*named, *(inputs or ())]))
     if isinstance(source, pd.DataFrame):
@@ -44,12 +45,16 @@ def load(
         with stage(f"reading {Path(source).name}"):
             frame, commas = _file(source, texts, notes, changes)
         where = str(source)
-    whole, frame = frame, _with_index(frame, wanted, named[-2])
+    *ids, time_col, target_col = named
+    own = Wanted(ids[0] if ids else None, time_col, target_col)
+    whole = frame
+    if not _is_csv(source):
+        frame = with_levels(frame, own, wanted, notes if inputs is None else None, where, *_converted(source))
     levels = [str(name) for name in frame.index.names if name is not None]
-    _require([*frame.columns, *levels], wanted, named, where, source, whole, of_model=of_model)
+    _require([*frame.columns, *levels], wanted, own, where, source, whole, of_model=of_model)
     if not _is_csv(source):
         frame = frame.set_axis(pd.RangeIndex(len(frame)), axis=0)
-    return (frame if inputs is None else frame[wanted]), commas
+    return frame, commas
 
 
 def row_counters(frame: pd.DataFrame, wanted: list[str]) -> list[str]:
@@ -123,14 +128,6 @@ def _partitioned(path: Path) -> dict[str, Any]:
     return {"partitioning": dataset.partitioning(schema, flavor="hive")} if names else {}
 
 
-def _with_index(frame: pd.DataFrame, wanted: list[str], time_col: str) -> pd.DataFrame:
-    """Return a frame with the levels of its index that are wanted as columns; an index of times is that of times."""
-    if time_col not in frame.columns and isinstance(frame.index, pd.DatetimeIndex | pd.PeriodIndex):
-        frame = frame.set_axis(frame.index.rename(time_col))
-    levels = [name for name in frame.index.names if name in wanted and name not in frame.columns]
-    return frame.reset_index(levels) if levels else frame
-
-
 def _apart(header: str, wanted: list[str]) -> str:
     """Return what separates the wanted names in a header that was read as one column; '' if they are not in it."""
     if not all(name in header for name in wanted):
@@ -141,10 +138,10 @@ def _apart(header: str, wanted: list[str]) -> str:
 
 
 def _require(
-    present: list[str], wanted: list[str], named: Sequence[str], where: str, source: str | Path | pd.DataFrame,
+    present: list[str], wanted: list[str], own: Wanted, where: str, source: str | Path | pd.DataFrame,
     whole: pd.DataFrame, *, of_model: Collection[str],
 ) -> None:  # fmt: skip
-    """Raise HistoryError for a wanted column that is not present; one that is ``named`` has an option that names it.
+    """Raise HistoryError for a wanted column that is not present; those of ``own`` have options that name them.
 
     ``whole`` is the source as it came, whose shape may be another one.
     """
@@ -162,11 +159,9 @@ def _require(
                 raise HistoryError(f"{has}: separated by {apart!r}? Expected commas, semicolons, tabs or |")
             if isinstance(source, str | Path) and _is_csv(source) and (above := header_hint(Path(source))):
                 raise HistoryError(f"{has}{above}")
-            if name not in named:
+            if name not in own:
                 reads = ". The model reads it as an input: add it, empty where it is not known"
                 raise HistoryError(has + (reads if name in of_model else ""))
-            *ids, time_col, target_col = named
-            own = Wanted(ids[0] if ids else None, time_col, target_col)
             shape = other_shape(whole, own, *_converted(source))
             raise HistoryError(
                 has,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from streamcast.app.forecaster import Forecaster, quantiles_of
-from streamcast.errors import HistoryError, ModelError, TrainingWarning
+from streamcast.errors import HistoryError, HistoryWarning, ModelError, TrainingWarning
 from streamcast.models.spec import SpecError
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.run import Progress
@@ -75,6 +75,19 @@ def test_one_series_needs_no_name_and_its_times_may_be_the_index(fitted: Forecas
     assert "unique_id" not in alone.cross_validation(indexed)
     live = alone.stream(indexed)
     assert list(live.forecast(*live.series()).columns) == NIXTLA[1:]
+
+
+def test_series_and_times_may_be_levels_of_the_index_and_none_is_lost(fitted: Forecaster) -> None:
+    expected = fitted.predict(frame_of())
+    indexed = frame_of().set_index(["unique_id", "ds"])
+    for frame in (indexed, indexed.swaplevel(), indexed["y"], indexed.reset_index("ds")):
+        pd.testing.assert_frame_equal(fitted.predict(frame), expected)
+    own = indexed.rename_axis(["meter", "ds"])
+    pd.testing.assert_frame_equal(fitted.predict(own, id_col="meter"), expected.rename(columns={"unique_id": "meter"}))
+    with pytest.warns(HistoryWarning, match="They differ in 'meter': .* name that column with id_col"):
+        fitted.predict(own)
+    with pytest.raises(HistoryError, match=r"if it names the series, df.rename_axis\(\['unique_id', 'ds'\]\) says so"):
+        fitted.predict(indexed.rename_axis([None, "ds"]))
 
 
 def test_an_arrow_table_is_a_frame(fitted: Forecaster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,93 @@ def test_series_whose_column_nobody_named_are_not_mistaken_for_readings() -> Non
     )
     told = changed(read(shops.assign(reading=np.linspace(0, 1, 120))[["ds", "y", "reading"]], id_col=None))
     assert "a model trained with ticks uses them all" in told
+
+
+HOURS = pd.date_range("2026-01-01", periods=40, freq="h")
+SHOPS = pd.concat(
+    [pd.DataFrame({"shop": shop, "ds": HOURS, "y": np.arange(40.0), "temp": np.arange(40) % 7}) for shop in "ab"]
+)
+APART = {str(shop): rows.set_index("ds")[["y"]] for shop, rows in SHOPS.groupby("shop")}
+
+
+@pytest.mark.parametrize("levels", [["shop", "ds"], ["ds", "shop"], "shop"])
+def test_a_level_that_is_called_like_no_wanted_column_is_one_and_may_name_the_series(
+    levels: str | list[str], tmp_path: Path
+) -> None:
+    """All shops became one series, whose rows repeated, and the warning asked for ticks."""
+    frame = SHOPS.drop(columns="temp").set_index(levels)
+    frame.to_parquet(tmp_path / "shops.parquet")
+    for source in (frame, tmp_path / "shops.parquet"):
+        history = read(source, id_col=None)
+        assert "They differ in 'shop': if these are series of their own, name that column with id_col" in changed(
+            history
+        )
+        assert "'shop' is an input of the model: keep in df only what shall be one" in history.notes
+        assert read(source, id_col="shop").keys == ("a", "b")
+        with pytest.raises(HistoryError, match=r"no column 'unique_id'\. Its columns are .*shop.* say which is which"):
+            read(source)
+
+
+def test_rows_that_repeat_name_the_column_of_series_also_where_a_model_has_no_such_input() -> None:
+    for frame in (SHOPS, SHOPS.set_index(["shop", "ds"])):
+        assert "They differ in 'shop'" in changed(read(frame, id_col=None, columns=["temp"]))
+
+
+def test_an_input_may_be_a_level() -> None:
+    frame = SHOPS.set_index(["shop", "ds", "temp"])
+    history = read(frame, id_col="shop")
+    plain = read(SHOPS, id_col="shop")
+    assert history.columns == plain.columns == ("y", "temp")
+    np.testing.assert_array_equal(history.values_NC, plain.values_NC)
+    assert read(frame, id_col="shop", columns=[]).columns == ("y",)
+
+
+def test_levels_that_hold_nothing_of_a_row_are_no_inputs_and_those_with_a_name_are_noted() -> None:
+    plain, numbers = read(SHOPS, id_col="shop"), np.random.default_rng(0).permutation(80)
+    named = {
+        "'row' of the index: left out, each row has one of its own": SHOPS.set_index(pd.Index(numbers, name="row")),
+        "'made' of the index: left out, the times are in 'ds'": SHOPS.set_index(pd.Index(SHOPS.ds, name="made")),
+    }
+    parts = pd.concat({"old": SHOPS[SHOPS.ds < HOURS[20]], "new": SHOPS[SHOPS.ds >= HOURS[20]]})
+    by_shop = SHOPS.groupby("shop")[["ds", "y", "temp"]].apply(lambda rows: rows)
+    unnamed = [("", frame) for frame in (SHOPS, parts, by_shop, SHOPS.set_index("ds", drop=False))]
+    for note, frame in [*named.items(), *unnamed]:
+        history = read(frame, id_col="shop")
+        assert (history.columns, history.keys) == (plain.columns, plain.keys)
+        np.testing.assert_array_equal(np.sort(history.values_NC, axis=0), np.sort(plain.values_NC, axis=0))
+        assert [found for found in history.notes if "index" in found] == ([note] if note else [])
+
+
+@pytest.mark.parametrize(
+    ("frame", "line"),
+    [
+        (pd.concat(APART), "rename_axis(['unique_id', 'ds'])"),
+        (pd.concat({shop: rows.rename_axis(None) for shop, rows in APART.items()}), "rename_axis(['unique_id', 'ds'])"),
+        (pd.concat(APART).swaplevel(), "rename_axis(['ds', 'unique_id'])"),
+        (pd.concat(APART.values(), keys=[1, 2]), "rename_axis(['unique_id', 'ds'])"),
+        (pd.concat({shop: rows.reset_index() for shop, rows in APART.items()}), "rename_axis(['unique_id', None])"),
+        (SHOPS.drop(columns="temp").set_index("shop").rename_axis(None), "rename_axis('unique_id')"),
+    ],
+)
+@pytest.mark.parametrize("id_col", [None, "unique_id"])
+def test_a_level_without_a_name_that_may_be_the_series_is_refused_and_the_line_in_the_message_names_it(
+    frame: pd.DataFrame, line: str, id_col: str | None, tmp_path: Path
+) -> None:
+    frame.to_parquet(path := tmp_path / "shops.parquet")
+    with pytest.raises(HistoryError, match=re.escape(f": if it names the series, df.{line} says so; if it is of no")):
+        read(frame, id_col=id_col)
+    assert len(read(eval(f"frame.{line}")).keys) == 2
+    with pytest.raises(HistoryError, match=re.escape(f"pd.read_parquet({str(path)!r}).{line}.to_parquet(")):
+        read(path, id_col=id_col)
+
+
+def test_a_level_without_a_name_beside_names_of_series_is_asked_for_where_it_tells_rows_of_one_time_apart() -> None:
+    twice = pd.concat({"north": SHOPS, "south": SHOPS})
+    said = "df.rename_axis(['part', None]), and make one column of it and 'shop'; if it is of no use, df.droplevel(0)"
+    with pytest.raises(HistoryError, match=re.escape(said)):
+        read(twice, id_col="shop")
+    assert "make one column of 'shop' and 'part'" in changed(read(twice.rename_axis(["part", None]), id_col="shop"))
+    assert read(twice.droplevel(0), id_col="shop").keys == ("a", "b")
 
 
 def test_of_corrections_the_last_counts_and_they_are_counted() -> None:
