@@ -222,6 +222,7 @@ class Forecaster:
                 frame, id_col=names.id_col, time_col=names.time_col, target_col=names.target_col, freq=self._freq,
                 ticks=self._choices["mode"] == "ticks", timezone=self._timezone, time_format=self._time_format,
                 known=knows_ahead(self._choices["known"], self._choices["network"], plain=self._choices["plain"]),
+                chosen=[*self._choices["known"], *(self._choices["aggregates"] or ())],
             )  # fmt: skip
             self._keep_notes(history, None)
             with faults_in_words():

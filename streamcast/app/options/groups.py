@@ -157,6 +157,11 @@ class SpecOptions:
         ),
     ] = None
 
+    @property
+    def chosen_inputs(self) -> list[str]:
+        """The inputs that an option names."""
+        return [*self.known, *(self.aggregates or ())]
+
 
 @dataclass(frozen=True)
 class NewOptions:

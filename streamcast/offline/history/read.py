@@ -8,7 +8,7 @@ was dropped, merged or read as something else.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -124,6 +124,7 @@ def read(
     calendar: Calendar | None = None,
     kinds: Mapping[str, tuple[str, ...] | None] | None = None,
     known: bool = False,
+    chosen: Collection[str] = (),
 ) -> History:
     """Read observations; ``id_col`` None means one series, named after the target.
 
@@ -133,7 +134,8 @@ def read(
     not ISO 8601.  ``ticks`` means raw readings, any number a bar; they need a ``freq``.  ``offset_ms`` and ``calendar``
     are where a model's bars start (default: where the rows show), and ``kinds`` has the categories of its columns, None
     for numbers: columns that a model has not are left out, with a note, unless ``columns`` names them.  ``known`` says
-    that some inputs are known ahead, so that forecasts begin after the last target.  Of rows with one series and time
+    that some inputs are known ahead, so that forecasts begin after the last target.  Inputs that an option names are
+    ``chosen``: no note asks whether they shall be some.  Of rows with one series and time
     the last counts, unless they are ticks.
     Raises HistoryError when the source cannot be read as observations, SettingsError for an unknown time zone.
     """
@@ -149,7 +151,7 @@ def read(
     if frame.empty:
         where = "the data frame" if isinstance(source, pd.DataFrame) else str(source)
         raise HistoryError(f"{where} has columns and no rows; expected at least one observation")
-    inputs = _inputs(frame, named, columns, kinds, notes, changes)
+    inputs = _inputs(frame, named, columns, kinds, chosen, notes, changes)
     _refuse_names(frame, [*named, *inputs])
     names = (target_col, *inputs)
     if len(set(names)) < len(names):
@@ -272,7 +274,7 @@ def _listed(name: str | None) -> list[str]:
 
 def _inputs(
     frame: pd.DataFrame, named: Sequence[str], columns: Sequence[str] | None,
-    kinds: Mapping[str, tuple[str, ...] | None], notes: list[str], changes: list[str],
+    kinds: Mapping[str, tuple[str, ...] | None], chosen: Collection[str], notes: list[str], changes: list[str],
 ) -> list[str]:  # fmt: skip
     """Return the columns besides those that are ``named``: the chosen ones, those of the model, or all others."""
     if columns is not None:
@@ -288,9 +290,9 @@ def _inputs(
         if others := [name for name in inputs if name not in kinds]:
             notes.append(f"{', '.join(map(repr, others))}: left out, the model was trained without")
         return [name for name in inputs if name in kinds]
-    if inputs:
-        listed = ", ".join(map(repr, inputs))
-        which = f"{listed} is an input" if len(inputs) == 1 else f"{listed} are inputs"
+    if others := [name for name in inputs if name not in chosen]:
+        listed = ", ".join(map(repr, others))
+        which = f"{listed} is an input" if len(others) == 1 else f"{listed} are inputs"
         notes.append(Message(f"{which} of the model: keep in ", Option.COLUMNS, " only what shall be one"))
     return inputs
 

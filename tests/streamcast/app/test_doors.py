@@ -62,6 +62,27 @@ def test_a_note_says_how_to_choose_what_the_model_reads(tmp_path: Path) -> None:
     assert said.format("df") in Forecaster("zero", 2, id_col=None).fit(frame).notes
 
 
+def test_no_note_asks_about_an_input_that_an_option_names(tmp_path: Path) -> None:
+    frame = HOURS.assign(temp=1.0, wind=2.0)
+    frame.to_csv(tmp_path / "load.csv", index=False)
+    command = ["train", str(tmp_path / "load.csv"), "--id-col", "", "--models", str(tmp_path), "--model", "zero"]
+    asks = "'wind' is an input of the model: keep in {} only what shall be one"
+    for flags, choice, rest in (
+        (["--known", "temp"], {"known": ["temp"]}, asks),
+        (["--known", "temp,wind"], {"known": ["temp", "wind"]}, ""),
+        (
+            ["--ticks", "--freq", "1h", "--aggregates", "wind=max,temp=max"],
+            {"ticks": True, "freq": "1h", "aggregates": {"wind": "max", "temp": "max"}}, "",
+        ),
+    ):  # fmt: skip
+        done = CliRunner().invoke(app, [*command, *flags])
+        notes = Forecaster("zero", 2, id_col=None, **choice).fit(frame).notes
+        assert done.exit_code == 0, done.output
+        for said, option in ((done.stderr.split("note: "), "--columns"), (list(notes), "df")):
+            asked = [note.strip() for note in said if "of the model: keep" in note]
+            assert asked == ([rest.format(option)] if rest else [])
+
+
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """Return what a command that fails prints of its error."""
     done = CliRunner().invoke(app, list(map(str, arguments)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,18 +41,24 @@ def mapping(columns: Columns, model: Model | None = None) -> ColumnMap:
 
 
 def read_history(
-    data: Path, columns: Columns, model: Model | None = None, *, ticks: bool = False, known: bool = False
-) -> History:
+    data: Path, columns: Columns, model: Model | None = None, *, ticks: bool = False, known: bool = False,
+    chosen: Collection[str] = (),
+) -> History:  # fmt: skip
     """Read a file, as the series of a model if there is one, and print the reader's notes and warnings on stderr.
 
-    For a new model, ``ticks`` and ``known`` say what it reads.  Raises HistoryError.
+    For a new model, ``ticks`` and ``known`` say what it reads, and no note asks about inputs that are ``chosen``.
+    Raises HistoryError.
     """
     found = mapping(columns, model)
     shared: dict[str, Any] = {
         "id_col": found.id_col or None, "time_col": found.time_col, "target_col": found.target_col,
         "columns": columns.columns, "freq": columns.freq, "timezone": found.timezone, "time_format": found.time_format,
     }  # fmt: skip
-    history = read(data, **shared, ticks=ticks, known=known) if model is None else read_as(model.spec, data, **shared)
+    history = (
+        read(data, **shared, ticks=ticks, known=known, chosen=chosen)
+        if model is None
+        else read_as(model.spec, data, **shared)
+    )
     notes, warnings = (low(history, model.spec) if model else () for low in (low_notes, low_warnings))
     say([*history.notes, *notes], [*history.changes, *warnings])
     return history

@@ -58,7 +58,9 @@ def train(
     settings, read_as = training_settings(options), mapping(columns, start)
     known = knows_ahead(wanted.known, options.network, plain=wanted.plain)
     whole = (
-        read_outcomes(data, columns, start) if start else read_history(data, columns, ticks=wanted.ticks, known=known)
+        read_outcomes(data, columns, start)
+        if start
+        else read_history(data, columns, ticks=wanted.ticks, known=known, chosen=wanted.chosen_inputs)
     )
     say(missing_bars(whole, read_as.timezone, start.spec.series if start else None))
     history, held_out_from = held_out(whole, options.hold_out)
