@@ -7,6 +7,7 @@ the model spec and its hash.  They end at ``until``; after it the last offset go
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -101,11 +102,24 @@ def _days_off(calendar: str, begin: date, end: date) -> tuple[int, ...]:
         raise SettingsError(
             Option.HOLIDAYS, " needs a package: pip install 'streamcast-forecasting[holidays]'"
         ) from error
-    country, _, part = calendar.partition("-")
+    if not calendar.strip():
+        raise SettingsError(Option.HOLIDAYS, " is empty: expected a code such as US or AU-VIC; leave it out for none")
+    years = range(begin.year, end.year + 1)
+
+    def days_of(code: str) -> Iterable[date]:
+        country, _, part = code.partition("-")
+        return holidays.country_holidays(country, subdiv=part or None, years=years)
+
     try:
-        days = holidays.country_holidays(country, subdiv=part or None, years=range(begin.year, end.year + 1))
+        days = days_of(calendar)
     except NotImplementedError as error:
-        raise SettingsError(Option.HOLIDAYS, f" is {calendar!r}: {error}; use a code such as US or AU-VIC") from error
+        meant = calendar.strip().upper().replace("_", "-")
+        try:
+            days_of(meant)
+        except NotImplementedError:
+            said = f" is {calendar!r}: {error}; use a code such as US or AU-VIC"
+            raise SettingsError(Option.HOLIDAYS, said) from error
+        raise SettingsError(Option.HOLIDAYS, f" is {calendar!r}; did you mean {meant!r}?") from None
     epoch = date(1970, 1, 1)
     return tuple(sorted((day - epoch).days for day in days if begin <= day <= end))
 

@@ -218,6 +218,7 @@ def test_no_text_of_the_library_spells_an_option(room: str) -> None:
         (HOURS, {"known": ["y"]}, ["--known", "y"], "known names y, the target, whose", "--known names y, the target,"),
         (HOURS, {"known": ["w"]}, ["--known", "w"], "known names w; the input", "--known names w; the input"),
         (HOURS, {"holidays": "ZZ"}, ["--holidays", "ZZ"], "holidays is 'ZZ': ", "--holidays is 'ZZ': "),
+        (HOURS, {"holidays": ""}, ["--holidays", ""], "holidays is empty: expected", "--holidays is empty: expected"),
         (HOURS, {"lower": float("inf")}, ["--lower", "inf"], "lower is inf: it should", "--lower is inf: it should"),
         (
             HOURS, {"model": "zero", "lags": 8}, ["--model", "zero", "--lags", "8"],

@@ -48,6 +48,21 @@ def test_an_unknown_zone_or_calendar_is_an_error_that_names_it(zone: str, holida
 
 
 @pytest.mark.parametrize(
+    ("given", "meant"), [("de", "DE"), ("au-vic", "AU-VIC"), ("AU-Vic", "AU-VIC"), ("us_ca", "US-CA")]
+)
+def test_a_calendar_in_another_spelling_is_refused_with_the_one_that_is_known(given: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"^holidays is '{given}'; did you mean '{meant}'\\?$"):
+        local_time("UTC", given, FIRST, LAST)
+    assert local_time("UTC", meant, FIRST, LAST).holidays == meant
+
+
+@pytest.mark.parametrize("given", ["", " "])
+def test_an_empty_calendar_is_refused(given: str) -> None:
+    with pytest.raises(SettingsError, match=r"^holidays is empty: expected a code such as US or AU-VIC; leave it out"):
+        local_time("UTC", given, FIRST, LAST)
+
+
+@pytest.mark.parametrize(
     "wrong", [{"offsets": ((5, 0), (5, 0))}, {"offsets": ()}, {"days_off": (3, 3)}, {"offsets": ((0, 10**9),)}], ids=str
 )
 def test_tables_that_make_no_sense_are_refused(wrong: dict[str, object]) -> None:
