@@ -41,7 +41,7 @@ from streamcast.offline.history.bars import panel
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.polls import KnownInputs, columns
 from streamcast.offline.history.read import History, read, read_as
-from streamcast.offline.history.timestamps import as_written, in_zone
+from streamcast.offline.history.timestamps import as_written, in_zone, twice_as_written
 from streamcast.offline.training.fit import fit, fit_again, unlearned
 from streamcast.offline.training.options import Options
 from streamcast.offline.training.run import OnProgress, Progress
@@ -274,8 +274,7 @@ class Forecaster:
         live.extend(history)
         found = live.forecasts()
         found = found[np.arange(len(found)) % self.model.spec.horizon < steps].reset_index(drop=True)
-        found = as_written(found, self._timezone, history.written)
-        return self._named(found[["unique_id", "ds", "cutoff", *kept]], names, frame)
+        return self._named(self._written(found[["unique_id", "ds", "cutoff", *kept]], history), names, frame)
 
     @checked
     def cross_validation(
@@ -323,7 +322,7 @@ class Forecaster:
         _warn_of_few(joined, history, spec, n_windows)
         if limited := at_their_limit(trained):
             _warn(f"refit: {limited}: with more time ({TIME_LIMIT}) they may be better", TrainingWarning)
-        return self._named(as_written(joined, self._timezone, history.written), names, frame)
+        return self._named(self._written(joined, history), names, frame)
 
     @checked
     def anomalies(
@@ -341,7 +340,7 @@ class Forecaster:
         history = self._history(frame, names)
         with compiling_logged():
             found = anomalies(self.model, history)
-        return self._named(as_written(found, self._timezone, history.written), names, frame)
+        return self._named(self._written(found, history), names, frame)
 
     def _warn_of_unknown_ahead(self, history: History, steps: int) -> None:
         """Warn of inputs known ahead that some of the bars to forecast do not have."""
@@ -506,6 +505,11 @@ class Forecaster:
     def _unnamed(self) -> Model:
         """The trained model under a name that is no column of a frame."""
         return replace(self.model, name=UNNAMED)
+
+    def _written(self, found: pd.DataFrame, history: History) -> pd.DataFrame:
+        """Return rows with times as those of a history, with a note where clocks that go back repeat some."""
+        self._found += tuple(twice_as_written(found, self._timezone, history.written))
+        return as_written(found, self._timezone, history.written)
 
     def _named(self, found: pd.DataFrame, names: Names, frame: pd.DataFrame) -> pd.DataFrame:
         """Return forecasts of the unnamed model under its own name and the columns of a frame."""

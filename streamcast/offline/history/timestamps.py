@@ -484,6 +484,24 @@ def as_written(frame: pd.DataFrame, timezone: str, written: Written) -> pd.DataF
     return frame.assign(**{name: times.astype(written.dtype) for name, times in held.items()})
 
 
+def twice_as_written(frame: pd.DataFrame, timezone: str, written: Written) -> list[str]:
+    """Return a note if rows of a frame, whose times are UTC, have one local time where clocks go back.
+
+    They have it as a source writes times that name no zone.
+    """
+    if written.zoned or written.unit is not None or timezone in UTC_NAMES:
+        return []
+    utc = pd.DatetimeIndex(frame["ds"].unique()).sort_values()
+    local = utc.tz_localize("UTC").tz_convert(zone_named(timezone)).tz_localize(None)
+    twice = local[local.duplicated()]
+    if twice.empty:
+        return []
+    first = f"{twice[0]:%Y-%m-%d %H:%M}"
+    which = f"{first} comes" if len(twice) == 1 else f"{len(twice):,} local times, such as {first}, come"
+    back = f"twice in what is returned, summer time first, because clocks go back in {timezone}"
+    return [f"{which} {back}: a join by time doubles such rows. Give times with their zone to tell them apart"]
+
+
 def _in_unit(utc: pd.Series, unit: Unit, *, whole: bool) -> pd.Series | None:
     """Return times as numbers of a unit; None if they must be whole and are not."""
     ts_N = _milliseconds(utc)

@@ -51,3 +51,32 @@ def test_an_unknown_name_and_a_missing_package_end_before_the_file_is_read(test:
     said = streamcast(*test, "--baselines", "theta", code=2, without="statsforecast")
     assert "--baselines needs package statsforecast: pip install 'streamcast-forecasting[classical]'" in said
     assert "Traceback" not in said
+
+
+def test_a_local_time_that_a_file_of_rows_has_twice_is_noted(tmp_path: Path) -> None:
+    times = pd.date_range("2024-10-18", "2024-10-28", freq="h", tz="Europe/Berlin")
+    frame = pd.DataFrame({"ds": times.tz_localize(None), "y": np.sin(np.arange(len(times)))})
+    frame.to_csv(tmp_path / "load.csv", index=False)
+    data, models = str(tmp_path / "load.csv"), ["--models", str(tmp_path)]
+    trained = [
+        data,
+        "--model",
+        "zero",
+        "--name",
+        "load",
+        "--horizon",
+        "3",
+        "--id-col",
+        "",
+        "--timezone",
+        "Europe/Berlin",
+    ]
+    done = CliRunner().invoke(app, ["train", *trained, *models])
+    assert done.exit_code == 0, done.output
+    assert "comes twice" not in done.stderr
+    command = ["backtest", data, "--model", "load@latest", *models]
+    assert "comes twice" not in CliRunner().invoke(app, command).stderr
+    for rows in ("--frame", "--anomalies"):
+        done = CliRunner().invoke(app, [*command, rows, str(tmp_path / "rows.csv")])
+        assert pd.read_csv(tmp_path / "rows.csv").ds.eq("2024-10-27 02:00:00").any(), done.output
+        assert "note: 2024-10-27 02:00 comes twice in what is returned, summer time first" in done.stderr

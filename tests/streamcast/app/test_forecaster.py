@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -750,6 +751,41 @@ def test_local_days_that_are_read_as_days_of_utc_are_warned_of_and_a_zone_makes_
         Forecaster("zero", horizon=2).fit(frame)
     found = Forecaster("zero", horizon=2, timezone="Europe/Berlin").fit(frame).cross_validation(frame, n_windows=40)
     assert found.ds.isin(days).all()
+
+
+@SEEN
+@pytest.mark.parametrize("form", ["datetimes", "texts", "%d.%m.%Y %H:%M"])
+@pytest.mark.parametrize(
+    ("bar", "said"), [("1h", "2024-10-27 02:00 comes"), ("30min", "2 local times, such as 2024-10-27 02:00, come")]
+)
+def test_a_local_time_that_forecasts_have_twice_is_noted(form: str, bar: str, said: str) -> None:
+    """A join by time doubled such rows without a word."""
+    zone = "Europe/Berlin"
+    times = pd.date_range("2024-10-20", "2024-10-28", freq=bar, tz=zone)
+    known = times < pd.Timestamp("2024-10-27", tz=zone)
+    zoned = pd.DataFrame({"ds": times, "y": np.sin(np.arange(len(times)))})
+    written = {"datetimes": times.tz_localize(None), "texts": times.tz_localize(None).astype(str)}
+    local = zoned.assign(ds=written.get(form, times.strftime(form)))
+    time_format = form if form.startswith("%") else None
+    forecaster = Forecaster("zero", horizon=8, timezone=zone, season=24, time_format=time_format).fit(local[known])
+    whole = f"{said} twice in what is returned, summer time first, because clocks go back in {zone}: a join by time"
+    assert not any("twice" in note for note in forecaster.notes)
+    assert forecaster.predict(local[known]).ds.duplicated().any()
+    (note,) = [note for note in forecaster.notes if "twice" in note]
+    assert note == f"{whole} doubles such rows. Give times with their zone to tell them apart"
+    forecaster.predict(local[known], h=2)
+    assert not any("twice" in note for note in forecaster.notes)
+    past = local[times < pd.Timestamp("2024-10-27 05:00", tz=zone)]
+    for method in (partial(forecaster.cross_validation, n_windows=3), forecaster.anomalies):
+        found = method(past)
+        assert found.ds.nunique() < len(found)
+        assert any(note.startswith(whole) for note in forecaster.notes)
+        forecaster.predict(local[known], h=2)
+    numbers = zoned.assign(ds=times.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[s]").astype(int))
+    for frame in (zoned, numbers):
+        told = Forecaster("zero", horizon=8, timezone=zone, season=24).fit(frame[known])
+        assert not told.predict(frame[known]).ds.duplicated().any()
+        assert not any("twice" in note for note in told.notes)
 
 
 def test_a_season_longer_than_the_history_is_noted() -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamcast.app.commands.files.outputs import require_page, require_table, written
-from streamcast.app.commands.files.reading import mapping, read_outcomes
+from streamcast.app.commands.files.reading import mapping, read_outcomes, say
 from streamcast.app.commands.tables import lean
 from streamcast.app.frames import ANOMALY, ID, Names
 from streamcast.app.json_text import json_text
@@ -29,7 +29,7 @@ from streamcast.offline.evaluation.classical import named
 from streamcast.offline.evaluation.report import BacktestReport, Row
 from streamcast.offline.history import read as histories
 from streamcast.offline.history.read import History
-from streamcast.offline.history.timestamps import as_written
+from streamcast.offline.history.timestamps import as_written, twice_as_written
 from streamcast.offline.training.fit import fit_again
 from streamcast.offline.training.options import Options, others_of
 from streamcast.quality import facts_of, lines
@@ -79,11 +79,11 @@ def backtest(
             anomalies=options.anomalies is not None, on_progress=on_rows,
         )  # fmt: skip
     if options.frame is not None:
-        found = as_written(report.frame(), timezone, history.written)
+        found = _written(report.frame(), timezone, history)
         forecasts = names.back(found, report.model, model.spec.quantiles, called=report.column)
         _write_frame(forecasts, options.frame, "forecast step")
     if report.anomalies is not None and options.anomalies is not None:
-        found = as_written(report.anomalies, timezone, history.written)
+        found = _written(report.anomalies, timezone, history)
         _write_frame(names.back(found, report.model, model.spec.quantiles), options.anomalies, "bar")
     if options.report is not None:
         _write_page(report, model, data, (from_ms, history.last_observed_ms), timezone, options.report)
@@ -95,6 +95,12 @@ def backtest(
     when = span(from_ms, history.last_observed_ms, timezone)
     _print(report, model.spec, len(history.keys), names.id_col or ID, when, console)
     return 0
+
+
+def _written(found: pd.DataFrame, timezone: str, history: History) -> pd.DataFrame:
+    """Return rows with times as those of a file, and print a note where clocks that go back repeat some."""
+    say(twice_as_written(found, timezone, history.written))
+    return as_written(found, timezone, history.written)
 
 
 def _warn_of_trained_bars(model: Model, from_ms: int, timezone: str, refit: Refit | None) -> None:
