@@ -61,19 +61,28 @@ class Found:
 
 
 def grid_of(
-    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None, timezone: str
-) -> Found:
+    keys: Sequence[str], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None, timezone: str,
+    uncut_ms: float | None = None,
+) -> Found:  # fmt: skip
     """Return the grid of samples; ``freq`` is guessed where it is None, and ``timezone`` is that of days and months.
 
-    Raises HistoryError when the bar length cannot be guessed, and for one that stands for months.
+    ``uncut_ms`` is the median step before times were cut to milliseconds, if they were.  Raises HistoryError when the
+    bar length cannot be guessed, and for one that stands for months.
     """
     steps = _steps(series_N, ts_N)
     median = _median(steps) if len(steps) else None
     apart = _months_apart(series_N, ts_N)
     step = _given_step(freq) if freq is not None else apart
+    cut = f"the median step is {uncut_ms or 0:g} ms, and times are cut to milliseconds"
+    if freq is None and median is None and uncut_ms is not None:
+        raise HistoryError(
+            Option.FREQ, f" cannot be guessed: {cut}. Give it, such as 1s, with ", Option.TICKS, " to use all rows"
+        )
     found = Found(Grid(step.freq if step else _guessed(steps) if freq is None else bar_length(freq)))
     if freq is None and step is not None:
         found.notes.append(f"bars of {step.name} were guessed from the steps between rows")
+    elif freq is None and uncut_ms is not None and abs(found.grid.freq - uncut_ms) > SCATTER * found.grid.freq:
+        found.notes.append(Message(Option.FREQ, f" {format_duration(found.grid.freq)} was guessed: {cut}"))
     elif freq is None and found.grid.freq == median:
         found.notes.append(Message(Option.FREQ, f" {format_duration(median)} was guessed: it is the median step"))
     elif freq is None:
@@ -190,6 +199,13 @@ def refuse_longer_steps(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], gr
             f" another one, so most forecasts would have no outcome. Give rows of every {bar}, or train a new model on"
             " these"
         )
+
+
+def uncut_step(series_N: NDArray[np.int32], ts_N: NDArray[np.int64], below_N: NDArray[np.int64]) -> float | None:
+    """Return the median step in milliseconds of times with nanoseconds below them; None where no series has two."""
+    order = np.lexsort((below_N, ts_N, series_N))
+    steps = (np.diff(ts_N[order]) + np.diff(below_N[order]) / 1e6)[np.diff(series_N[order]) == 0]
+    return float(np.quantile(steps[steps > 0], 0.5, method="lower")) if (steps > 0).any() else None
 
 
 def _given_step(freq: str | int) -> Step | None:

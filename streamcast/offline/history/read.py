@@ -26,6 +26,7 @@ from streamcast.offline.history.grid import (
     grid_of_ticks,
     refuse_a_row_far_away,
     require_bars_of,
+    uncut_step,
 )
 from streamcast.offline.history.repeats import corrected
 from streamcast.offline.history.sources import ids_of, load, row_counters
@@ -160,7 +161,7 @@ def read(
         )
     keys, series_N = _keys(frame, id_col, target_col, notes)
     try:
-        ts_N, found, written = read_timestamps(frame[time_col], series_N, timezone, time_format)
+        ts_N, found, written, below_N = read_timestamps(frame[time_col], series_N, timezone, time_format)
     except TimestampError as error:
         raise HistoryError(f"column {time_col!r}: ", *error.args) from None
     notes += found
@@ -168,12 +169,13 @@ def read(
         _refuse_split_times(frame, time_col, inputs)
     values_NC, categories = values_of(frame, names, kinds, notes, changes, commas=commas)
     order = np.lexsort((series_N, ts_N))
+    uncut_ms = None if below_N is None else uncut_step(series_N, ts_N, below_N)
     if not ticks:
         local = timezone in UTC_NAMES and not written.zoned and written.unit is None
-        order = corrected(order, frame, series_N, ts_N, named, changes, local=local, zoned=written.zoned)
+        order = corrected(order, frame, series_N, ts_N, below_N, named, changes, local=local, zoned=written.zoned)
     series_N, ts_N, values_NC = series_N[order], ts_N[order], values_NC[order]
     own = None if offset_ms is None else Grid(bar_length(freq), offset_ms, calendar)
-    found_grid = _grid(keys, series_N, ts_N, freq, timezone, own, ticks=ticks)
+    found_grid = _grid(keys, series_N, ts_N, freq, timezone, own, uncut_ms, ticks=ticks)
     refuse_a_row_far_away(keys, series_N, ts_N, found_grid)
     _mention_targets(keys, series_N, values_NC[:, 0], notes, changes, known=known)
     grid = found_grid.grid
@@ -300,14 +302,17 @@ def _inputs(
 @stage("finding the bars")
 def _grid(
     keys: tuple[str, ...], series_N: NDArray[np.int32], ts_N: NDArray[np.int64], freq: str | int | None, timezone: str,
-    own: Grid | None, *, ticks: bool,
+    own: Grid | None, uncut_ms: float | None, *, ticks: bool,
 ) -> Found:  # fmt: skip
-    """Return the grid of rows in order of time: a model's ``own`` one, else the one that the rows show."""
+    """Return the grid of rows in order of time: a model's ``own`` one, else the one that the rows show.
+
+    ``uncut_ms`` is their median step before times were cut to milliseconds, if they were.
+    """
     if own is not None:
         return Found(own) if ticks else grid_of_model(own, keys, series_N, ts_N)
     if ticks:
         return Found(grid_of_ticks(ts_N, freq, timezone))
-    return grid_of(keys, series_N, ts_N, freq, timezone)
+    return grid_of(keys, series_N, ts_N, freq, timezone, uncut_ms)
 
 
 def _refuse_names(frame: pd.DataFrame, names: Sequence[object]) -> None:

@@ -14,22 +14,25 @@ from pandas.api.types import is_float_dtype
 
 from streamcast.errors import Message, Option
 from streamcast.offline.history.levels import FEWEST_ROWS
-from streamcast.offline.history.timestamps import zone_that_repeats
+from streamcast.offline.history.timestamps import offset_minutes, zone_that_repeats
 from streamcast.stages import stage
 
 SEVERAL_SERIES = 0.1
 """From this share on, a column that tells such rows apart may name their series."""
+MOST = 0.5
+"""From this share on, such rows are taken for those that have one time only because times are cut."""
 
 
 @stage("putting the rows in order")
 def corrected(
     order_N: NDArray[np.intp], frame: pd.DataFrame, series_N: NDArray[np.int32], ts_N: NDArray[np.int64],
-    named: Sequence[str], changes: list[str], *, local: bool, zoned: bool,
+    below_N: NDArray[np.int64] | None, named: Sequence[str], changes: list[str], *, local: bool, zoned: bool,
 ) -> NDArray[np.intp]:  # fmt: skip
     """Return rows in order without those that a later row of the same series and time corrects.
 
-    The columns that are ``named`` hold series (if there is one), times and target.  The times may be ``local`` ones of
-    a zone that nobody named, or ``zoned``: then each names its own.
+    ``below_N`` has what was cut off the times to make milliseconds of them.  The columns that are ``named`` hold series
+    (if there is one), times and target.  The times may be ``local`` ones of a zone that nobody named, or ``zoned``:
+    then each names its own.
     """
     again = (np.diff(series_N[order_N]) == 0) & (np.diff(ts_N[order_N]) == 0)
     kept: NDArray[np.intp] = order_N[np.append(~again, [True])]
@@ -38,10 +41,21 @@ def corrected(
         changes.append(Message(
             f"{int(again.sum()):,} of {len(order_N):,} rows have the series and time of a later row and are left out:"
             " the last counts. ",
-            *((zoned and _two_offsets(frame[named[-2]], earlier_M, later_M))
+            *(_cut(below_N, earlier_M, later_M)
+              or (zoned and _two_offsets(frame[named[-2]], earlier_M, later_M))
               or _meaning(frame, series_N, ts_N, earlier_M, named, local=local)),
         ))  # fmt: skip
     return kept
+
+
+def _cut(
+    below_N: NDArray[np.int64] | None, earlier_M: NDArray[np.intp], later_M: NDArray[np.intp]
+) -> tuple[str | Option, ...] | None:
+    """Return what rows that repeat are where most differ in what was cut off their times; None where few do."""
+    if below_N is None or np.mean(cut := below_N[earlier_M] != below_N[later_M]) < MOST:
+        return None
+    which = "Their times differ" if cut.all() else f"The times of {int(cut.sum()):,} of them differ"
+    return f"{which} below a millisecond, to which times are cut: a model trained with ", Option.TICKS, " uses them all"
 
 
 def _two_offsets(
@@ -51,11 +65,16 @@ def _two_offsets(
 
     Where an offset is wrong, or changes at another hour than the clocks do, two local times become one.
     """
-    for earlier, later in zip(times.iloc[earlier_M].astype(str), times.iloc[later_M].astype(str), strict=True):
-        if earlier != later:
-            one = f"One time is written with two offsets there, such as {earlier} and {later}: if these are two local"
-            return f"{one} times, and an offset is wrong, leave the offsets out and give ", Option.TIMEZONE
-    return None
+    earlier, later = (times.iloc[places_M].astype(str) for places_M in (earlier_M, later_M))
+    differ = offset_minutes(earlier) != offset_minutes(later)
+    if not differ.any():
+        return None
+    first = int(differ.argmax())
+    one = f"One time is written with two offsets there, such as {earlier.iloc[first]} and {later.iloc[first]}"
+    return (
+        f"{one}: if these are two local times, and an offset is wrong, leave the offsets out and give ",
+        Option.TIMEZONE,
+    )
 
 
 def _meaning(

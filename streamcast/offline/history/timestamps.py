@@ -68,6 +68,8 @@ class Times(NamedTuple):
     ts_N: NDArray[np.int64]
     notes: list[str]
     written: Written = Written()
+    below_N: NDArray[np.int64] | None = None
+    """The nanoseconds of each time below its millisecond, to which times are cut; None where there are none."""
 
 
 class TimestampError(HistoryError):
@@ -94,9 +96,10 @@ def read_timestamps(
         column = column.dt.to_timestamp()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         notes = _other_zone(str(column.dtype.tz), timezone)
-        return Times(_milliseconds(column.dt.tz_convert("UTC").dt.tz_localize(None)), notes, Written(zoned=True))
+        utc = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        return Times(_milliseconds(utc), notes, Written(zoned=True), _below(utc))
     if pd.api.types.is_datetime64_dtype(column):
-        return Times(*_from_naive(column, series_N, timezone))
+        return Times(*_from_naive(column, series_N, timezone), below_N=_below(column))
     _refuse_objects(column)
     texts = column.astype(str)
     if time_format is None and (kind := calendar_texts.span_of(texts.iloc[0])) is not None:
@@ -107,8 +110,8 @@ def read_timestamps(
     if zoned.all():
         offsets = texts.str.extract(_OFFSETS, expand=False).dropna().unique()
         notes = _other_zone(" and ".join(offsets[:MOST_OFFSETS]), timezone) if len(offsets) else []
-        ts_N = _milliseconds(_parse(texts, time_format, utc=True).dt.tz_localize(None))
-        return Times(ts_N, notes, Written(zoned=True))
+        utc = _parse(texts, time_format, utc=True).dt.tz_localize(None)
+        return Times(_milliseconds(utc), notes, Written(zoned=True), _below(utc))
     if zoned.any():
         with_zone, without = texts[zoned].iloc[0], texts[~zoned].iloc[0]
         raise TimestampError(f"{with_zone!r} has a zone and {without!r} has none; expected all or none")
@@ -116,7 +119,7 @@ def read_timestamps(
     form = time_format if time_format is not None and _writes(time_format, local, texts) else None
     plain = pd.api.types.is_string_dtype(column) or pd.api.types.is_numeric_dtype(column)
     written = Written(form=form, dtype=column.dtype) if form is not None and plain else Written()
-    return Times(*_from_naive(local, series_N, timezone), written)
+    return Times(*_from_naive(local, series_N, timezone), written, _below(local))
 
 
 def _refuse_objects(column: pd.Series) -> None:
@@ -212,7 +215,8 @@ def _from_numbers(column: pd.Series) -> Times:
             ts_N = _scaled(column, unit.milliseconds)
             span = " to ".join(f"{pd.Timestamp(int(at), unit='ms'):%Y-%m-%d %H:%M}" for at in (ts_N.min(), ts_N.max()))
             note = f"numeric times were read as epoch {unit.name}: {span} UTC"
-            return Times(ts_N, [note], Written(unit=unit, dtype=column.dtype))
+            below_N = _below_of_numbers(column, ts_N, unit.milliseconds)
+            return Times(ts_N, [note], Written(unit=unit, dtype=column.dtype), below_N)
     if least >= DAY_NUMBERS[0] and most < DAY_NUMBERS[1]:
         first = pd.to_datetime(column.iloc[0], unit="D", origin=DAY_ZERO).round("s")
         raise TimestampError(
@@ -233,6 +237,18 @@ def _scaled(column: pd.Series, milliseconds: float) -> NDArray[np.int64]:
         whole_N = column.to_numpy(np.int64)
         return whole_N * int(milliseconds) if milliseconds >= 1 else whole_N // round(1 / milliseconds)
     return np.rint(column.to_numpy(np.float64) * milliseconds).astype(np.int64)
+
+
+def _below_of_numbers(column: pd.Series, ts_N: NDArray[np.int64], milliseconds: float) -> NDArray[np.int64] | None:
+    """Return the nanoseconds of numbers of a unit below the milliseconds [N] that they were read as; None for none."""
+    if is_integer_dtype(column):
+        if milliseconds >= 1:
+            return None
+        units = round(1 / milliseconds)
+        below_N = column.to_numpy(np.int64) % units * (10**6 // units)
+    else:  # a float of seconds tells microseconds apart, and no nanoseconds
+        below_N = 1_000 * np.rint((column.to_numpy(np.float64) * milliseconds - ts_N) * 1e3).astype(np.int64)
+    return below_N if below_N.any() else None
 
 
 def _parse(texts: pd.Series, time_format: str | None, *, utc: bool) -> pd.Series:
@@ -457,6 +473,22 @@ def _earlier(series_N: NDArray[np.int32], local: pd.Series) -> NDArray[np.bool_]
 
 def _milliseconds(utc: pd.Series) -> NDArray[np.int64]:
     return utc.to_numpy().astype("datetime64[ms]").astype(np.int64)
+
+
+def _below(times: pd.Series) -> NDArray[np.int64] | None:
+    """Return the nanoseconds of each time below its millisecond [N]; None where there are none."""
+    given = times.to_numpy()
+    below_N = (given - given.astype("datetime64[ms]")).astype("timedelta64[ns]").astype(np.int64)
+    return below_N if below_N.any() else None
+
+
+def offset_minutes(texts: pd.Series) -> NDArray[np.int64]:
+    """Return the offsets from UTC that times end with, in minutes [N]; 0 where they name none, as with Z."""
+    parts = texts.str.extract(r"(?P<sign>[+-])(?P<hours>\d{2}):?(?P<minutes>\d{2})?$")
+    hours_N, minutes_N = (parts[name].fillna("0").to_numpy().astype(np.int64) for name in ("hours", "minutes"))
+    sign_N = np.where(parts["sign"] == "-", -1, 1).astype(np.int64)
+    offset_N: NDArray[np.int64] = sign_N * (60 * hours_N + minutes_N)
+    return offset_N
 
 
 def _writes(form: str, local: pd.Series, texts: pd.Series) -> bool:

@@ -193,6 +193,58 @@ def test_rows_of_one_time_whose_offsets_differ_are_said_to_be_so() -> None:
     assert "readings of one bar" in changed(read(twice[twice.ds != other]))
 
 
+def test_one_offset_in_two_spellings_is_one_offset() -> None:
+    hours = pd.date_range("2026-01-01", periods=8, freq="h").strftime("%Y-%m-%dT%H:%M:%S")
+    for one, other in (("Z", "+00:00"), ("+0100", "+01:00"), (".000+01:00", "+01"), ("-05:30", "-0530")):
+        assert "readings of one bar" in changed(read(frame_of([*(hours + one), *(hours + other)])))
+    assert "is written with two offsets" in changed(read(frame_of([*(hours + "Z"), "2026-01-01T01:00:00+01:00"])))
+
+
+FINE = pd.date_range("2026-01-01", periods=500, freq="100us")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        FINE, FINE.tz_localize("UTC"), FINE.tz_localize("Europe/Berlin"), FINE.astype(str), FINE.astype(str) + "Z",
+        FINE.as_unit("ns").astype("int64"), FINE.as_unit("us").astype("int64"),
+        FINE.as_unit("us").astype("int64") / 1e3, FINE.as_unit("us").astype("int64") / 1e6,
+    ],
+)  # fmt: skip
+def test_times_that_differ_below_a_millisecond_are_said_to_be_cut(times: object) -> None:
+    """The bars were said to be the median step, and times to have two offsets."""
+    frame = pd.DataFrame({"ds": times, "y": 1.0, "phase": np.arange(500) % 10})
+    history = read(frame, id_col=None)
+    said = changed(history)
+    assert "rows have the series and time of a later row and are left out: the last counts. Their times differ" in said
+    assert said.endswith("below a millisecond, to which times are cut: a model trained with ticks uses them all")
+    guess = "freq 1ms was guessed: the median step is 0.1 ms, and times are cut to milliseconds"
+    assert [note for note in history.notes if "freq" in note] == [guess]
+    assert len(read(frame, id_col=None, ticks=True, freq="1ms")) == 500
+    with pytest.raises(
+        HistoryError, match=r"freq cannot be guessed: the median step is 0.1 ms, .* 1s, with ticks to u"
+    ):
+        read(frame[1:4], id_col=None)
+
+
+def test_a_step_that_is_no_whole_number_of_milliseconds_is_said_to_be_cut_and_jitter_is_not() -> None:
+    uneven = read(frame_of(pd.date_range("2026-01-01", periods=500, freq="1500us")))
+    assert "freq 1ms was guessed: the median step is 1.5 ms, and times are cut to milliseconds" in uneven.notes
+    seconds = pd.date_range("2026-01-01", periods=500, freq="s")
+    late = pd.to_timedelta(np.random.default_rng(0).integers(0, 900, 500), "us")
+    assert "freq 1s was guessed: it is the median step" in read(frame_of(seconds + late)).notes
+
+
+def test_of_rows_that_repeat_few_by_the_cut_of_their_times_the_others_count() -> None:
+    seconds = pd.date_range("2026-01-01", periods=100, freq="s").as_unit("us")
+    near = seconds[:4] + pd.Timedelta("7us")
+    shops = pd.DataFrame({"ds": [*seconds, *seconds, *near], "y": 1.0, "shop": ["a"] * 100 + ["b"] * 100 + ["c"] * 4})
+    assert "They differ in 'shop'" in changed(read(shops, id_col=None))
+    assert "The times of 4 of them differ below a millisecond" in changed(
+        read(shops[(shops.index < 102) | (shops.index >= 200)], id_col=None)
+    )
+
+
 def test_bars_of_several_hours_that_clocks_leave_are_warned_of() -> None:
     days = pd.date_range("2026-01-01", periods=200)
     shifts = pd.DatetimeIndex([day + pd.Timedelta(hours=hour) for day in days for hour in (6, 14, 22)])
