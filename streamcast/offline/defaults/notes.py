@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from streamcast.errors import Message, Option
 from streamcast.models.spec import one_of
-from streamcast.offline.defaults.seasons import MOST_DRIFT, YEAR_MS, untried
+from streamcast.offline.defaults.seasons import MOST_DRIFT, YEAR_MS, fitting, gain, of_calendar, untried
 from streamcast.offline.evaluation.accuracy import absolute_error, mean, usual
 from streamcast.offline.evaluation.baselines import seasonal_error, seasons_back
 from streamcast.offline.history.bars import panel
@@ -45,6 +45,8 @@ def season_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
             "no season was found, or the history holds none three times: seasonal naive repeats the last value;"
             " name one with ", Option.SEASON, ", in bars",
         ))  # fmt: skip
+    else:
+        notes.extend(_gain_notes(history, spec))
     for name, period in (("a day", DAY_MS), ("a week", WEEK_MS)):
         if freq < period and abs(round(period / freq) * freq - period) > MOST_DRIFT * freq:
             notes.append(Message(
@@ -54,6 +56,32 @@ def season_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
     if freq > DAY_MS and 1 < round(YEAR_MS / freq) in spec.season:
         notes.append(f"a season of {round(YEAR_MS / freq)} bars stands for a year")
     return tuple(notes)
+
+
+def _gain_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a sentence about a first season that no calendar has, or that is no better to repeat than the last value.
+
+    ``spec`` has seasons that were chosen.
+    """
+    first, freq = spec.season[0], spec.series.freq
+    found = gain(history, spec.series, spec.horizon, first)
+    if found is None:
+        return ()
+    if not of_calendar(first, freq):
+        return (Message(
+            f"a season of {span_name(first, freq)} ({counted(first, 'bar')}) was found in the values: repeating it is"
+            f" {found.share:.0%} better than repeating {naive_name(found.other, freq)}; ", Option.SEASON,
+            " names other ones",
+        ),)  # fmt: skip
+    if found.share > 0.0:
+        return ()
+    tried = ", ".join(span_name(one, freq) for one in fitting(history))
+    short = [f"{span_name(one, freq)} ({counted(one, 'bar')})" for one in untried(history)]
+    why = f". The history does not hold {' or '.join(short)} three times, so that was not tried" if short else ""
+    return (Message(
+        f"no season that was tried ({tried}, and other cycles of the values) is better to repeat than the last value"
+        f"{why}. If values repeat, name their season with ", Option.SEASON, ", in bars",
+    ),)  # fmt: skip
 
 
 def long_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:

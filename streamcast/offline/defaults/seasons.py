@@ -5,14 +5,15 @@ Legend: K series, T bars.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from streamcast.errors import HistoryError, Option
+from streamcast.offline.defaults.cycles import cycle, judged_over
+from streamcast.offline.defaults.repeating import LAST_VALUE, LONGEST_SEASON, errors_of_repeating
 from streamcast.offline.defaults.series import samples
-from streamcast.offline.evaluation.accuracy import Floats, absolute_error, mean
-from streamcast.offline.evaluation.baselines import seasonal_error
 from streamcast.offline.history.bars import panel
 from streamcast.offline.history.read import History
 from streamcast.spec.calendar_bars import Grid, parse_step
@@ -21,9 +22,6 @@ from streamcast.spec.model_spec import MOST_SEASON, SEASON_IN_WORDS, SeriesSpec,
 from streamcast.stages import stage
 
 YEAR_MS = 365 * DAY_MS
-LONGEST_SEASON = 2_016
-MOST_REPEATS = 24
-"""Multiples of a season that its error over a horizon is measured at; beyond, they are spread."""
 MOST_DRIFT = 0.15
 """A season may end so many bars beside the period that it stands for: a year is 52 weeks and a day."""
 NEARLY_AS_GOOD = 1.03
@@ -39,20 +37,68 @@ def seasons(history: History, series: SeriesSpec | None = None, horizon: int = 1
     Hour, day, week and year are tried, but no year where days or weeks are whole bars: it would replace them, and
     models of days read it beside their seasons (``ModelSpec.further``).  Beside a week comes the day; beside a day
     comes the week if its repetition is about as good.  The last whole season is repeated over the horizon, and over a
-    day at least: the last hour is the best to repeat for a while, also where every day is alike.  ``series`` says how
-    records make bars (default: a record is a bar).
+    day at least: the last hour is the best to repeat for a while, also where every day is alike.
+
+    A cycle of the values that is clearly better to repeat comes first, see ``cycles``; those of the calendar come
+    beside it if they are better to repeat than the last value.  ``series`` says how records make bars (default: a
+    record is a bar).
     """
-    periods = _whole_periods(history.freq_ms)
-    tried = [n for n, period in periods.items() if period < YEAR_MS] or list(periods)
-    errors = _errors_of_repeating(tried, history, series, max(horizon, DAY_MS // history.freq_ms))
+    y_KT = panel(history, series or samples(history)).y_KT
+    tried, span = _tried(history.freq_ms), _span(history.freq_ms, horizon)
+    errors = errors_of_repeating((*tried, LAST_VALUE), y_KT, span)
+    last = errors.pop(LAST_VALUE, np.inf)
+    calendar = _of_calendar(errors, history.freq_ms)
+    found = cycle(y_KT, tried, _cycle_span(history.freq_ms, horizon), _longest_cycle(history.freq_ms))
+    if found is None:
+        return calendar or (LAST_VALUE,)
+    return (found, *calendar) if calendar and errors[calendar[0]] < last else (found,)
+
+
+def _of_calendar(errors: Mapping[int, float], freq: int) -> tuple[int, ...]:
+    """Return the season with the smallest error, and the day or week beside it; none if none was tried."""
     if not errors:
-        return (1,)
-    best, day, week = min(errors, key=errors.__getitem__), DAY_MS // history.freq_ms, WEEK_MS // history.freq_ms
+        return ()
+    best, day, week = min(errors, key=errors.__getitem__), DAY_MS // freq, WEEK_MS // freq
     if best == week and day in errors:
         return (week, day)
     if best == day and errors.get(week, np.inf) <= NEARLY_AS_GOOD * errors[day]:
         return (day, week)
     return (best,)
+
+
+class Gain(NamedTuple):
+    """How much smaller the error of repeating a season is, as a share, and than that of repeating which other."""
+
+    share: float
+    other: int
+
+
+def gain(history: History, series: SeriesSpec, horizon: int, season: int) -> Gain | None:
+    """Return how a season that was chosen compares with the last value; one of no calendar also with the calendar's.
+
+    None where there are no errors to compare.
+    """
+    y_KT, tried = panel(history, series).y_KT, _tried(history.freq_ms)
+    if season in tried:
+        errors = errors_of_repeating((season, LAST_VALUE), y_KT, _span(history.freq_ms, horizon))
+    else:
+        span = judged_over(season, _cycle_span(history.freq_ms, horizon))
+        errors = errors_of_repeating((season, *tried, LAST_VALUE), y_KT, span)
+    error = errors.pop(season, np.inf)
+    other = min(errors, key=errors.__getitem__, default=LAST_VALUE)
+    if not (np.isfinite(error) and 0.0 < errors.get(other, 0.0) < np.inf):
+        return None
+    return Gain(1.0 - error / errors[other], other)
+
+
+def of_calendar(season: int, freq: int) -> bool:
+    """Return whether a season in bars of ``freq`` ms is an hour, a day, a week or a year, as those are tried."""
+    return season in _tried(freq)
+
+
+def fitting(history: History) -> list[int]:
+    """Return the seasons of the calendar, in bars, that the history holds three times, so that they are tried."""
+    return [n for n in _tried(history.freq_ms) if n <= LONGEST_SEASON and 3 * n <= history.bars]
 
 
 def untried(history: History) -> list[int]:
@@ -71,7 +117,7 @@ def naive(history: History, series: SeriesSpec, horizon: int, chosen: tuple[int,
     that is harder to beat.  Where the seasons were ``given``, no others are tried.
     """
     tried = chosen if given else (*chosen, *_whole_periods(history.freq_ms))
-    errors = _errors_of_repeating((*tried, 1), history, series, horizon)
+    errors = errors_of_repeating((*tried, LAST_VALUE), panel(history, series).y_KT, horizon)
     if chosen[0] not in errors:  # a season that was given, and does not fit three times
         return None
     best = min(errors, key=lambda season: (errors[season], season != chosen[0]))
@@ -141,26 +187,21 @@ def _whole_periods(freq: int) -> dict[int, int]:
     return {n: period for n, period in lengths.items() if n > 1 and abs(n * freq - period) <= MOST_DRIFT * freq}
 
 
-def _errors_of_repeating(
-    seasons: Iterable[int], history: History, series: SeriesSpec | None, horizon: int
-) -> dict[int, float]:
-    """Return the error of repeating each season over a horizon, of those that fit three times."""
-    grid = panel(history, series or samples(history))
-    level_K = np.array([mean(absolute_error(y_T, mean(y_T))) or np.nan for y_T in grid.y_KT])
-    longest = min(LONGEST_SEASON, grid.y_KT.shape[1] // 3)
-    errors = {
-        season: _error_of_repeating(season, horizon, grid.y_KT, level_K) for season in seasons if season <= longest
-    }
-    return {season: error if np.isfinite(error) else np.inf for season, error in errors.items()}
+def _tried(freq: int) -> list[int]:
+    """Return the seasons of the calendar that may be chosen: no year where days or weeks are whole bars."""
+    periods = _whole_periods(freq)
+    return [n for n, period in periods.items() if period < YEAR_MS] or list(periods)
 
 
-def _error_of_repeating(season: int, horizon: int, y_KT: Floats, level_K: Floats) -> float:
-    """Return the mean error of seasonal naive over a horizon, in units of each series' mean absolute deviation.
+def _span(freq: int, horizon: int) -> int:
+    return max(horizon, DAY_MS // freq)
 
-    Step h is forecast by the bar h before it, rounded up to whole seasons.
-    """
-    most = max(min(-(-horizon // season), y_KT.shape[1] // (2 * season)), 1)
-    tried = np.unique(np.linspace(1, most, min(most, MOST_REPEATS)).round().astype(int)).tolist()
-    steps = [min(season, horizon - (back - 1) * season) for back in tried]
-    errors = [mean(seasonal_error(y_KT, back * season) / level_K[:, None]) for back in tried]
-    return float(np.average(errors, weights=steps))
+
+def _cycle_span(freq: int, horizon: int) -> int:
+    """Return the bars over which a cycle is judged: a day counts only where it could be a season."""
+    return _span(freq, horizon) if DAY_MS // freq <= LONGEST_SEASON else horizon
+
+
+def _longest_cycle(freq: int) -> int:
+    """Return a third of a year where shorter seasons of the calendar were tried: longer cycles are the year's."""
+    return YEAR_MS // 3 // freq if any(period < YEAR_MS for period in _whole_periods(freq).values()) else LONGEST_SEASON
