@@ -97,7 +97,7 @@ def test_a_longer_bar_than_the_steps_starts_at_midnight() -> None:
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
 @pytest.mark.parametrize(
     ("name", "bar", "season"),
-    [("month_start", "1 month", 12), ("month_end", "1 month", 12), ("quarter", "1 quarter", 4), ("year", "1 year", 1)],
+    [("month_start", "1 month", 12), ("month_end", "1 month", 12), ("quarter", "1 quarter", 12), ("year", "1 year", 1)],
 )
 def test_months_quarters_and_years_are_bars_and_their_forecasts_join_the_rows(
     name: str, bar: str, season: int, zone: str
