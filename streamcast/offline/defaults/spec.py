@@ -108,9 +108,9 @@ def default_spec(
     categories).
 
     The first season is the one of hour, day, week and year that forecasts best in hindsight, or another cycle of the
-    values that is clearly better; see ``seasons``.  The lags cover 14 of the shortest, at most 336 bars and a quarter of
-    the longest series.  Any network can read
-    coarser scales; only ``lstm-attention`` gets some without being asked: hours and days, where they are whole bars.
+    values that is clearly better; see ``seasons``.  The lags cover 14 of the shortest, at most 336 bars and a quarter
+    of the longest series.  Any network can read coarser scales; only ``lstm-attention`` gets some without being asked:
+    hours and days, where they are whole bars.
     Raises SpecError or pydantic's ValidationError for a wrong argument, or for some that do not fit together,
     HistoryError for an unknown column or a season that is no whole number of bars, SettingsError for an unknown time
     zone or holiday calendar.
