@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.consumers.transport import Partition
+from streamcast.engine.effect import Effect, effect_fields
 from streamcast.engine.inference import Inference
 from streamcast.engine.layout import Field, StateLayout
 from streamcast.engine.online import Layer, layer_fields
@@ -82,6 +83,7 @@ class Engine:
         self._grid = spec.series.grid
         self._inference = None if isinstance(network, NoNetwork) else Inference(spec, network, self.slab)
         self._layer = Layer(spec, spec.online, self.slab) if spec.online else None
+        self._effect = Effect(spec, self.slab) if spec.effects else None
         self._levels = np.array(spec.quantiles)
         self._scale = TargetScale(spec)
 
@@ -160,9 +162,7 @@ class Engine:
         lap("inference")
         answer = steps.answer[:k]
         if self._layer is not None:
-            off_step, off = self._days_off(steps, k, answers)
-            observed = self._scale.there(steps.observed[:k])
-            finite = self._layer.apply(steps.slot[:k], steps.order[:k], observed, answer, forecast, off_step, off)
+            finite = self._learn_and_answer(self._layer, steps, k, forecast)
         at = steps.answer_step[:answers]
         forecast = self._scale.forecasts(forecast, steps.observed[at])
         records = steps.record[at]
@@ -176,6 +176,22 @@ class Engine:
         if not finite.all():
             forecasts = Forecasts(*(getattr(forecasts, name)[finite] for name in Forecasts.__slots__))
         return forecasts, scores
+
+    def _learn_and_answer(self, layer: Layer, steps: Steps, k: int, forecast: Floats) -> Flags:
+        """Replace the network's forecasts [A, h, Q] by those of the online layer, with the effect of known inputs."""
+        answers, slots, orders, answer = len(forecast), steps.slot[:k], steps.order[:k], steps.answer[:k]
+        off_step, off = self._days_off(steps, k, answers)
+        observed = self._scale.there(steps.observed[:k])
+        if self._effect is None:
+            return layer.apply(slots, orders, observed, answer, forecast, off_step, off)
+        observed = observed.copy()
+        ahead = steps.inputs_ahead[:answers]
+        effect = self._effect.apply(slots, orders, steps.inputs[:k], observed, answer, ahead)[:, :, None]
+        forecast -= effect
+        finite = layer.apply(slots, orders, observed, answer, forecast, off_step, off)
+        forecast += effect
+        np.maximum(forecast, self._scale.lower, out=forecast)
+        return finite
 
     def _days_off(self, steps: Steps, k: int, answers: int) -> tuple[Flags, Flags]:
         """Return which of K steps are bars of days off, and which bars from each of A answers on [A, H + 1].
@@ -259,6 +275,7 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
     }
     if spec.online is not None:
         fields |= layer_fields(spec, spec.online)
+    fields |= effect_fields(spec)
     for scale in () if isinstance(network, NoNetwork) else range(1 + len(spec.scales)):
         for name, tensor in network.initial_state(scale, 1).items():
             fields[f"hidden.{scale}.{name}"] = Field(tuple(tensor.shape[1:]), tensor.numpy().dtype.type, scale=scale)

@@ -126,7 +126,7 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         levels=np.array(spec.quantiles),
         normal=normal,
         median=spec.median,
-        lower=TargetScale(spec).lower,
+        lower=-np.inf if spec.effects else TargetScale(spec).lower,  # else the bound is not one of what inputs leave
         coverage_step=np.array([online.coverage_step * h**decay * per_day for h in steps.tolist()]),
         shared_step=_shared_steps(online, steps, per_day, day, horizon),
         stands_for=_stands_for(step, step_next, step_share) if online.shared_widths else np.ones(len(steps)),

@@ -90,8 +90,8 @@ def _target_plan(spec: ModelSpec) -> dict[str, Any]:
     known = targets.known if targets else ()
     return {
         "horizon": spec.horizon,
-        "seasons": np.array(spec.seasons if targets else (), np.int64),
-        "back": np.array(targets.back if targets else (), np.int64),
+        "seasons": np.array(spec.seasons if spec.aligns else (), np.int64),
+        "back": np.array(targets.back if targets and spec.aligns else (), np.int64),
         "alike": targets.alike if targets else 0,
         "missing_share": targets.missing == "share" if targets else False,
         "day": DAY_MS // spec.series.freq,
@@ -107,6 +107,7 @@ def _target_plan(spec: ModelSpec) -> dict[str, Any]:
         "known": np.array(spec.known_columns, np.int64),
         "center": np.array([column.center for column in known]),
         "spread": np.array([column.spread for column in known]),
+        "explaining": np.array([known.index(column) for column in spec.effects], np.int64),
     }
 
 
@@ -137,10 +138,10 @@ def step_buffers(spec: ModelSpec) -> Steps:
     """Return buffers for one chunk of steps: bounded, and always large enough for one record."""
     columns, scales, width = len(spec.series.columns), len(spec.scales), features.width(spec)
     room = whole_tiles(max(STEPS_AT_ONCE, spec.series.max_gap + spec.series.open_bars + 2))
-    targets = spec.targets
+    targets, inputs = spec.targets if spec.aligns else None, len(spec.effects)
     target_width = features.target_width(spec, targets) if targets else 0
     tables = len(features.target_tables(spec, targets)) if targets else 0
-    answer_bytes = 4 * (spec.lags + spec.horizon * (target_width + 2 * tables + 3 * len(spec.quantiles)))
+    answer_bytes = 4 * (spec.lags + spec.horizon * (target_width + 2 * tables + 3 * len(spec.quantiles) + 2 * inputs))
     answers = whole_tiles(max(min(ANSWERS_AT_ONCE, ANSWER_BYTES // answer_bytes), 1))
 
     def ints(*shape: int) -> Ints:
@@ -163,7 +164,8 @@ def step_buffers(spec: ModelSpec) -> Steps:
         answer_order=ints(1 + scales, answers), lags=singles(answers, spec.lags), last=floats(answers),
         scale=floats(answers), mean=floats(answers), level=singles(answers),
         target_x=singles(answers if targets else 0, spec.horizon, target_width),
-        target_codes=ints(answers if targets else 0, spec.horizon, tables), warm=np.zeros(answers, np.bool_),
+        target_codes=ints(answers if targets else 0, spec.horizon, tables), inputs=floats(room, inputs),
+        inputs_ahead=floats(answers, inputs, spec.horizon), warm=np.zeros(answers, np.bool_),
         outcome=np.zeros(0, np.uint8),
         bar=Bar(
             filled=floats(columns), missing=np.zeros(columns, np.bool_), coarse=floats(columns),

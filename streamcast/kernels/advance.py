@@ -122,6 +122,7 @@ class Plan(NamedTuple):
     known: Ints  # I: columns whose future is known
     center: Floats  # I
     spread: Floats  # I
+    explaining: Ints  # the known inputs whose effect is learned while serving (``kernels/effect.py``): places in known
 
 
 class WindowState(NamedTuple):
@@ -193,6 +194,8 @@ class Steps(NamedTuple):
     level: Singles  # A: the last value, normalised
     target_x: Singles  # A, H, G: features of the target bars
     target_codes: Ints  # A, H, tables
+    inputs: Floats  # K, explaining: these inputs of the bar, NaN where missing
+    inputs_ahead: Floats  # A, explaining, H: the same of the bars ahead
     warm: npt.NDArray[np.bool_]  # A
     outcome: npt.NDArray[np.uint8]  # N
     bar: Bar
@@ -450,9 +453,11 @@ def _step(
     if plan.seasons.shape[0] > 0:
         unit = _unit(level[0], plan.least, plan.tiny)
         _write_changes(ring, plan.seasons, n, filled[0], unit, out.x[k, plan.since :])
-        if plan.known.shape[0] > 0 and rows.ahead_of[slot, 0] == 1:
-            _shift_known(rows.ahead[slot], bar - rows.ahead_of[slot, 1])
-            rows.ahead_of[slot, 1] = max(bar, rows.ahead_of[slot, 1])
+    if plan.known.shape[0] > 0 and rows.ahead_of[slot, 0] == 1:
+        _shift_known(rows.ahead[slot], bar - rows.ahead_of[slot, 1])
+        rows.ahead_of[slot, 1] = max(bar, rows.ahead_of[slot, 1])
+    for i in range(plan.explaining.shape[0]):
+        out.inputs[k, i] = values[plan.known[plan.explaining[i]]]
     clock[BAR] = bar
     clock[STEPS] = n + 1
     clock[STEPPED] = time
@@ -677,6 +682,9 @@ def _answer(plan: Plan, rows: WindowState, out: Steps, counts: Counts, slot: int
         _align_targets(
             plan, past, rows.ahead[slot], n, out.label[k], out.bar.target_x, out.target_x[a], out.target_codes[a]
         )
+    for i in range(plan.explaining.shape[0]):
+        for h in range(plan.horizon):
+            out.inputs_ahead[a, i, h] = rows.ahead[slot, plan.explaining[i], h]
     if lags == 0:
         return
     row = out.lags[a]  # oldest first; before the first bar of the series, its value

@@ -125,7 +125,7 @@ class _Building(TorchFunctionMode):
 
 def new_network(spec: ModelSpec) -> Network:
     """Return the network of a spec with fresh weights; raises ModelError when the spec names no such network."""
-    width, targets = features.width(spec), spec.targets
+    width, targets = features.width(spec), spec.targets if spec.aligns else None
     seen = None
     if targets is not None:
         tables = features.target_tables(spec, targets)

@@ -326,6 +326,11 @@ class Online(Frozen):
         default=False,
         description="whether the network alone forecasts days off, as long as it is better there than the mixture",
     )
+    known_effect: bool = Field(
+        default=False,
+        description="whether the effect of known inputs that are numbers is learned while serving, and what they leave"
+        " is forecast",
+    )
 
 
 NEW_ONLINE = Online(
@@ -357,6 +362,10 @@ def spread(horizon: int) -> tuple[int, ...]:
 
 TransformName = Literal["none", "sqrt", "log"]
 """What is asked for where a ``Transform`` is chosen; "none" is the data's own scale."""
+
+
+NO_NETWORK = "none"
+"""The kind of network of a model that has none."""
 
 
 class Transform(Frozen):
@@ -512,6 +521,19 @@ class ModelSpec(Frozen):
         return tuple(names.index(known.name) for known in self.targets.known) if self.targets else ()
 
     @property
+    def effects(self) -> tuple[Known, ...]:
+        """The known inputs whose effect is learned while serving: those that are numbers, where the spec asks for it."""
+        if self.targets is None or self.online is None or not self.online.known_effect:
+            return ()
+        kinds = self.series.kinds
+        return tuple(known for known in self.targets.known if kinds[known.name] is None)
+
+    @property
+    def aligns(self) -> bool:
+        """Whether target bars are described for a network; a model without one has them for known inputs alone."""
+        return self.targets is not None and not (self.effects and self.network.get("kind") == NO_NETWORK)
+
+    @property
     def nominal(self) -> float:
         """The share of outcomes that the interval between the outer quantiles promises to hold."""
         return round(self.quantiles[-1] - self.quantiles[0], 9)
@@ -530,7 +552,7 @@ class ModelSpec(Frozen):
     def ring(self) -> int:
         """Base bars in the ring: the window, or more if lags and the seasonal-naive baseline need more."""
         seasons = -(-max(self.scored_steps) // self.naive_season) * self.naive_season
-        back = self.targets.back if self.targets else ()
+        back = self.targets.back if self.targets and self.aligns else ()
         aligned = [(-(-self.horizon // s) + k) * s for s, k in zip(self.seasons, back, strict=False)]
         filled = self.season[0] if self.series.missing == "season" else 0
         return max(self.window, self.lags, seasons + 1, filled, 2, *aligned)

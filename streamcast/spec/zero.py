@@ -8,11 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamcast.errors import ModelError
-from streamcast.spec.model_spec import NEW_ONLINE, ModelSpec, Online, SeriesSpec, Transform
+from streamcast.spec.model_spec import (
+    NEW_ONLINE,
+    NO_NETWORK,
+    Known,
+    ModelSpec,
+    Online,
+    SeriesSpec,
+    TargetBars,
+    Transform,
+)
 
 NAME = "zero"
 """What users write for such a model, where they would write ``gru`` for another."""
-KIND = "none"
+KIND = NO_NETWORK
 """The kind of its network in the spec."""
 AS_NETWORK = (NAME, {"kind": KIND})
 """The two ways to ask for such a model where a network is asked for."""
@@ -34,14 +43,16 @@ def zero_spec(
     lower: float | None = None,
     transform: Transform | None = None,
     online: Online = NEW_ONLINE,
+    known: Sequence[Known] = (),
 ) -> ModelSpec:
     """Return the spec of a model without a network.
 
     ``season`` are lengths in bars; (1,) is a series without a season.  ``further`` are more of them, which baselines do
     not repeat; ``naive`` is the baseline's (None: the first one).  It reads no lags, no scales and no calendar, because
-    only a network would.  Raises pydantic's ValidationError for a wrong value.
+    only a network would.  Of ``known`` inputs, the effect of numbers is learned, and the others are not read.  Raises pydantic's ValidationError for a wrong value.
     """
     shortest = min((*season, *further), default=1)
+    numbers = tuple(each for each in known if series.kinds.get(each.name) is None)
     return ModelSpec(
         series=series,
         horizon=horizon,
@@ -56,7 +67,8 @@ def zero_spec(
         lower=lower,
         transform=transform,
         network={"kind": KIND},
-        online=online,
+        targets=TargetBars(back=(1,) * len((*season, *further)), week=False, known=numbers) if numbers else None,
+        online=online.model_copy(update={"known_effect": True}) if numbers else online,
     )
 
 
@@ -64,7 +76,7 @@ def challenger_of(spec: ModelSpec) -> ModelSpec:
     """Return the spec of a model without a network for the same records and the same forecasts as another's."""
     return zero_spec(
         spec.series, spec.horizon, spec.season, further=spec.further, naive=spec.naive, quantiles=spec.quantiles,
-        scored=spec.scored, lower=spec.lower, transform=spec.transform,
+        scored=spec.scored, lower=spec.lower, transform=spec.transform, known=spec.targets.known if spec.targets else (),
     )  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def default_spec(
         _refuse_what_networks_have(lags, scales, online or {}, plain=plain, members=members)
         return zero.zero_spec(
             series, horizon, chosen, further=years, naive=compared, quantiles=quantiles, scored=spread(horizon),
-            lower=lower, transform=scale, online=_layer(NEW_ONLINE, online or {}),
+            lower=lower, transform=scale, online=_layer(NEW_ONLINE, online or {}), known=inputs,
         )  # fmt: skip
     if plain and online:
         raise SpecError(
