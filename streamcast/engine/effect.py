@@ -18,7 +18,7 @@ from streamcast.spec.model_spec import ModelSpec
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-MOST_FEATURES, MOST_PLACES = 30, 5
+MOST_FEATURES, MOST_PLACES = 30, 7
 """Features of all inputs, and places at which the effect of one may bend."""
 FARTHEST_PLACE = 1.5
 """In standard deviations."""

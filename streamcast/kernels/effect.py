@@ -51,7 +51,7 @@ RIDGE = 10.0
 LEAST_ERROR = 0.3  # in mean errors: no weight is above 1 / .3
 LEAST_EVERY = 8
 MOST_DIFFERENCES = 20.0
-FULL_GAIN = 0.05
+FULL_GAIN = 0.01
 LARGEST = 1e100  # outcomes are clipped here
 TINY = 1e-100
 
