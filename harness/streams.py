@@ -135,6 +135,23 @@ SPECS: Mapping[str, ModelSpec] = {
         (4, 9),
         lower=-20.0,
     ),
+    "an effect of known inputs": model_spec(
+        {"columns": (Y, LOAD, WIND)},
+        horizon=6,
+        season=(4, 9),
+        lower=-20.0,
+        targets=TargetBars(back=(2, 1), known=(Known(name="wind"), Known(name="load", center=1, spread=4))),
+        online=NEW_ONLINE.model_copy(update={"known_effect": True}),
+    ),
+    "zero with known inputs": zero_spec(
+        SeriesSpec.model_validate(
+            {"columns": (Y, WIND, LOAD), "freq": MINUTE, "mode": "ticks", "grace": "60s", "max_gap": 30, "ttl": "2h"}
+        ),
+        5,
+        (3,),
+        transform=Transform(kind="sqrt"),
+        known=(Known(name="wind"), Known(name="load", center=1, spread=4)),
+    ),
     "online with ticks and short seasons": model_spec(
         {"columns": (Y, LOAD), "mode": "ticks", "grace": "60s", "ttl": "10min"},
         horizon=7,

@@ -48,6 +48,7 @@ TWELVE = tuple("abcdefghijkl")
 MAY_BE_MISSING = {
     "awaiting",
     "ahead",
+    "effect.outcome",
     *(f"online.{name}" for name in ("observed", "deviation", "cutoff", "places", "pending")),
 }
 """Arrays of the state that hold NaN."""
