@@ -141,7 +141,7 @@ SPECS: Mapping[str, ModelSpec] = {
         season=(4, 9),
         lower=-20.0,
         targets=TargetBars(back=(2, 1), known=(Known(name="wind"), Known(name="load", center=1, spread=4))),
-        online=NEW_ONLINE.model_copy(update={"known_effect": True}),
+        online=NEW_ONLINE,
     ),
     "zero with known inputs": zero_spec(
         SeriesSpec.model_validate(

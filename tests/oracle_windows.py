@@ -313,7 +313,7 @@ class Series:
         if self.spec.targets is not None:
             features |= self._known_features(values)
             coarse = values is not self.bars[-1].filled
-            for season in self.spec.seasons:
+            for season in self.spec.seasons if self.spec.aligns else ():
                 change = 0.0
                 if not coarse and len(self.bars) > season:
                     change = (values[0] - self.bars[-1 - season].filled[0]) / self.moments(0)[1]
@@ -348,7 +348,7 @@ class Series:
 
     def _targets(self) -> tuple[float, list[dict[str, float]], list[list[int]]]:
         """The normalised last value, and for each step of the horizon its features and table entries."""
-        if self.spec.targets is None:
+        if not self.spec.aligns:
             return 0.0, [], []
         steps = range(1, self.spec.horizon + 1)
         return (

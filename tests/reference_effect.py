@@ -1,4 +1,4 @@
-"""The effect of known inputs from its equations in ``kernels/effect.py``: all bars are kept, and each sum is made anew."""
+"""The effect of known inputs from its equations in ``kernels/effect.py``: all bars are kept, each sum is made anew."""
 
 from __future__ import annotations
 
@@ -77,5 +77,5 @@ class KnownEffect:
             share = float(np.clip((1 - self.error / self.size) / 0.01, 0, 1))
         newest = self.x[-self.season :]
         before = np.mean([self.effect(x) for x in newest])
-        self.used = share * self.solved
+        self.used = share * np.asarray(self.solved)
         self.level += float(before - np.mean([self.effect(x) for x in newest]))

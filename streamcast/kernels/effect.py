@@ -245,9 +245,7 @@ def _explain_ahead(
     """Write the effect of each bar ahead of t: ``ahead`` [I, H], NaN where it is not known."""
     for h in range(effect.shape[0]):
         place = t + 1 + h
-        cell = place % plan.season
-        if cell > t:  # before the first season is over
-            cell = t
+        cell = min(place % plan.season, t)  # before the first season is over, the newest
         for i in range(ahead.shape[0]):
             scratch.now[i] = ring[cell, i]
             if math.isfinite(ahead[i, h]):

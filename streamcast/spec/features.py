@@ -44,7 +44,7 @@ def names(spec: ModelSpec) -> list[str]:
         "age",
         *(f"{column.name}={category}" for column in columns for category in column.categories or ()),
         *(f"{wave} of {period}" for period in spec.calendar for wave in ("sin", "cos")),
-        *(f"since {season} bars ago" for season in (spec.seasons if targets else ())),
+        *(f"since {season} bars ago" for season in (spec.seasons if spec.aligns else ())),
         *(["day off"] if targets and targets.local.days_off else []),
         *(f"{name} as known" for name in (known_numbers(spec, targets) if targets else ())),
     ]

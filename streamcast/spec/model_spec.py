@@ -347,6 +347,7 @@ NEW_ONLINE = Online(
     largest_error=200.0,
     winsorized=True,
     most_behind=5.0,
+    known_effect=True,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""
 ONLINE_BESIDE_NETWORK = NEW_ONLINE.model_copy(update={"one_regression": True})
@@ -522,7 +523,7 @@ class ModelSpec(Frozen):
 
     @property
     def effects(self) -> tuple[Known, ...]:
-        """The known inputs whose effect is learned while serving: those that are numbers, where the spec asks for it."""
+        """The known inputs whose effect is learned while serving: numbers, where the spec asks for it."""
         if self.targets is None or self.online is None or not self.online.known_effect:
             return ()
         kinds = self.series.kinds

@@ -49,10 +49,11 @@ def zero_spec(
 
     ``season`` are lengths in bars; (1,) is a series without a season.  ``further`` are more of them, which baselines do
     not repeat; ``naive`` is the baseline's (None: the first one).  It reads no lags, no scales and no calendar, because
-    only a network would.  Of ``known`` inputs, the effect of numbers is learned, and the others are not read.  Raises pydantic's ValidationError for a wrong value.
+    only a network would.  Of ``known`` inputs, the effect of numbers is learned, and the others are not read.
+    Raises pydantic's ValidationError for a wrong value.
     """
     shortest = min((*season, *further), default=1)
-    numbers = tuple(each for each in known if series.kinds.get(each.name) is None)
+    numbers = tuple(each for each in known if online.known_effect and series.kinds.get(each.name) is None)
     return ModelSpec(
         series=series,
         horizon=horizon,
@@ -68,15 +69,16 @@ def zero_spec(
         transform=transform,
         network={"kind": KIND},
         targets=TargetBars(back=(1,) * len((*season, *further)), week=False, known=numbers) if numbers else None,
-        online=online.model_copy(update={"known_effect": True}) if numbers else online,
+        online=online,
     )
 
 
 def challenger_of(spec: ModelSpec) -> ModelSpec:
     """Return the spec of a model without a network for the same records and the same forecasts as another's."""
+    known = spec.targets.known if spec.targets else ()
     return zero_spec(
         spec.series, spec.horizon, spec.season, further=spec.further, naive=spec.naive, quantiles=spec.quantiles,
-        scored=spec.scored, lower=spec.lower, transform=spec.transform, known=spec.targets.known if spec.targets else (),
+        scored=spec.scored, lower=spec.lower, transform=spec.transform, known=known,
     )  # fmt: skip
 
 

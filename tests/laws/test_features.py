@@ -78,7 +78,7 @@ def _read(spec: ModelSpec, out: Steps, counts: Counts, effects: Sequence[Effect]
 
 def _target_bars(spec: ModelSpec, out: Steps, a: int) -> tuple[float, list[dict[str, float]], list[list[int]]]:
     """Return the level of an answer, and the features and codes of each step of its horizon."""
-    if spec.targets is None:
+    if spec.targets is None or not spec.aligns:
         return 0.0, [], []
     names = features.target_names(spec, spec.targets)
     assert not out.target_x[a, :, len(names) :].any()

@@ -67,7 +67,7 @@ def test_what_inputs_explain_is_forecast_after_a_few_days(effect: object, lower:
     short = y[: 16 * DAY]
     spec = SPEC.model_copy(update={"lower": lower})
     assert error(spec, short, lines(short)) < 0.4 * error(WITHOUT, short, lines(short))
-    assert error(spec, y, lines(y)) < 0.1 * error(WITHOUT, y, lines(y))
+    assert error(spec, y, lines(y)) < 0.15 * error(WITHOUT, y, lines(y))
 
 
 def test_inputs_that_explain_nothing_do_no_harm() -> None:
