@@ -33,16 +33,16 @@ NETWORKS: dict[str, TransformName] = {"gru": "sqrt", "lstm-attention": "none"}
 
 
 def history() -> History:
-    """Return four weeks of hours."""
+    """Return four weeks of hours, with an input."""
     hours = np.arange(BARS)
-    values = np.sin(hours * 2 * np.pi / 24)[:, None]
-    return History(("",), np.zeros(BARS, np.int32), hours * HOUR_MS, values, ("y",), HOUR_MS)
+    values = np.sin(hours[:, None] * 2 * np.pi / np.array([24, 7]))
+    return History(("",), np.zeros(BARS, np.int32), hours * HOUR_MS, values, ("y", "x"), HOUR_MS)
 
 
 def model_spec(network: str) -> ModelSpec:
-    """Return the spec that training makes, with a day off."""
+    """Return the spec that training makes, with a day off and a known input."""
     online = {"network_on_days_off": True}
-    spec = default_spec(history(), 24, network, transform=NETWORKS[network], online=online)
+    spec = default_spec(history(), 24, network, transform=NETWORKS[network], online=online, known=("x",))
     targets = spec.targets.model_copy(update={"local": WITH_A_DAY_OFF}) if spec.targets else None
     return spec.model_copy(update={"targets": targets})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,8 @@ class KnownEffect:
         self.y = list[float]()
         self.rows = list[tuple[Floats, float, float]]()  # of the equations: the change, the difference, the weight
         self.size = self.error = self.level = 0.0
-        self.solved: Floats | float = 0.0
-        self.used: Floats | float = 0.0
+        self.solved: NDArray[np.floating[Any]] | float = 0.0
+        self.used: NDArray[np.floating[Any]] | float = 0.0
 
     def features(self, x: Floats) -> Floats:
         return np.concatenate([[one, *np.maximum(one - self.places, 0)] for one in x])
@@ -77,5 +78,5 @@ class KnownEffect:
             share = float(np.clip((1 - self.error / self.size) / 0.01, 0, 1))
         newest = self.x[-self.season :]
         before = np.mean([self.effect(x) for x in newest])
-        self.used = share * np.asarray(self.solved)
+        self.used = share * self.solved
         self.level += float(before - np.mean([self.effect(x) for x in newest]))

@@ -46,6 +46,7 @@ KERNELS_OF_NEW_MODELS = dedent("""
         (hours, "gru", {"known": ("sky", "warmth"), "timezone": "Europe/Berlin"}),
         (hours, "lstm-attention", {}),
         (hours, "zero", {}),
+        (hours, "zero", {"known": ("sky", "warmth")}),
         (days, "gru", {"holidays": "US", "season": 7}),
         (months, "gru", {}),
     ):

@@ -224,12 +224,13 @@ def _known_targets(history: History) -> npt.NDArray[np.float64]:
 def unread_notes(spec: ModelSpec, known: Sequence[str], holidays: str | None) -> tuple[str, ...]:
     """Return sentences about inputs of a model that reads none, and what it was given to know ahead."""
     without = spec.network.get("kind") == zero.KIND
-    inputs = ", ".join(repr(column.name) for column in spec.series.columns[1:]) if without else ""
-    alone = "a model without a network reads the target alone"
+    read = {each.name for each in spec.effects}
+    inputs = ", ".join(repr(column.name) for column in spec.series.columns[1:] if without and column.name not in read)
+    alone = "a model without a network reads the target and known inputs that are numbers"
     unread = (f"not read: {inputs}, because {alone}",) if inputs else ()
-    given = [(Option.KNOWN, known), (Option.HOLIDAYS, holidays)]
+    given = [(Option.KNOWN, known if not read else ()), (Option.HOLIDAYS, holidays)]
     options = [option for option, value in given if value]
-    if spec.targets is not None or not options:
+    if (spec.targets is not None and not without) or not options:
         return unread
     named = [part for option in options for part in (option, " and ")][:-1]
     have = "has" if len(options) == 1 else "have"

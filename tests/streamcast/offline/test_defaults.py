@@ -443,10 +443,16 @@ def test_what_a_model_does_not_read_is_said() -> None:
         for network, plain in (("gru", False), ("zero", False), ("gru", True))
     )
     assert unread_notes(default, ("temp",), "DE-BE") == ()
-    unread = "not read: 'temp', 'sky', because a model without a network reads the target alone"
-    assert unread_notes(zero, (), None) == (unread,)
+    alone = "a model without a network reads the target and known inputs that are numbers"
     assert unread_notes(zero, ("temp",), "DE-BE") == (
-        unread,
-        "known and holidays have no effect: a model without a network reads the target alone",
+        f"not read: 'sky', because {alone}",
+        f"holidays has no effect: {alone}",
     )
+    words_alone = default_spec(history, 24, "zero", known=("sky",))
+    assert unread_notes(words_alone, ("sky",), "DE-BE") == (
+        f"not read: 'temp', 'sky', because {alone}",
+        f"known and holidays have no effect: {alone}",
+    )
+    without = default_spec(history, 24, "zero", known=("temp",), online={"known_effect": False})
+    assert unread_notes(without, ("temp",), None)[0] == f"not read: 'temp', 'sky', because {alone}"
     assert unread_notes(plain, (), "DE-BE") == ("holidays has no effect: a plain model reads nothing ahead",)
