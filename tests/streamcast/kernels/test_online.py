@@ -70,9 +70,8 @@ def test_a_step_without_an_outcome_has_the_width_of_the_longest_step_with_one() 
 def oracle_of(spec: ModelSpec) -> OnlineLayer:
     """The layer of a spec from its equations; the options that equal numbers do not show are left out."""
     assert spec.online is not None
-    options = spec.online.model_dump(
-        exclude={"exact", "bounded", "forget", "network_prior", "network_on_days_off", "known_effect"}
-    )
+    unseen = {"exact", "bounded", "forget", "network_prior", "network_on_days_off", "known_effect"}
+    options = spec.online.model_dump(exclude=unseen)
     lower = -np.inf if spec.lower is None else spec.lower
     return OnlineLayer(spec.seasons, spec.horizon, spec.quantiles, lower, **options)
 
