@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamcast.engine.layout import Field
+from streamcast.engine.online import scored_ladder
 from streamcast.engine.slab import Slab
 from streamcast.engine.transform import TargetScale
 from streamcast.kernels import effect as effect_kernel
@@ -35,28 +36,36 @@ class Effect:
         self._scratch = effect_kernel.new_scratch(self._plan)
         self._slab = slab
 
-    def apply(self, slots: Ints, orders: Ints, inputs: Floats, observed: Floats, answer: Ints, ahead: Floats) -> Floats:
+    def apply(
+        self, slots: Ints, orders: Ints, inputs: Floats, observed: Floats, answer: Ints, ahead: Floats
+    ) -> tuple[Floats, Floats]:
         """Learn from K steps and take the effect of ``inputs`` [K, I] from ``observed`` [K] in place.
 
-        Return the effects of the bars ahead of A answers [A, H], whose known inputs are ``ahead`` [A, I, H].
+        Return the effects of the bars ahead of A answers [A, H], whose known inputs are ``ahead`` [A, I, H]; and
+        [K, L], how much larger the effect of each bar is than that which its forecasts of scored steps were made with.
         """
         slab, k = self._slab, len(slots)
         state = EffectState(*(slab.arrays[f"effect.{name}"] for name in EffectState._fields))
-        before = EffectOverwritten(inputs=np.empty(inputs.shape), outcome=np.empty(k))
+        ladder = self._plan.ladder
+        moved = np.empty((k, len(ladder)))
+        before = EffectOverwritten(inputs=np.empty(inputs.shape), outcome=np.empty(k), promised=np.empty(moved.shape))
         effect = np.empty((len(ahead), ahead.shape[2]))
         effect_kernel.learn_and_explain(
             self._plan, state, self._scratch, np.argsort(slots, kind="stable"), slots, orders, inputs, observed, answer,
-            ahead, before, effect,
+            ahead, before, effect, moved,
         )  # fmt: skip
-        for name in EffectOverwritten._fields:
+        for name in ("inputs", "outcome"):
             slab.overwrote(f"effect.{name}", slots, orders % self._plan.season, getattr(before, name))
-        return effect
+        rings = self._plan.promised_start[:-1] + orders[:, None] % ladder
+        slab.overwrote("effect.promised", np.repeat(slots, len(ladder)), rings.ravel(), before.promised.ravel())
+        return effect, moved
 
 
 def effect_plan(spec: ModelSpec) -> EffectPlan:
     """Return the constants of a spec for the kernel; the docstring of ``kernels.effect`` has the equations."""
     season = min(spec.seasons)
     inputs = spec.effects
+    ladder = scored_ladder(spec.horizon)
     bends = min(MOST_FEATURES // len(inputs) - 1, MOST_PLACES)
     return EffectPlan(
         season=season,
@@ -66,6 +75,8 @@ def effect_plan(spec: ModelSpec) -> EffectPlan:
         keep=1.0 - 1.0 / max(MEMORY_SEASONS * season, LEAST_MEMORY),
         rate=1.0 / max(RECORD_SEASONS * season, LEAST_RECORD),
         known_after=max(KNOWN_SEASONS * season, LEAST_KNOWN),
+        ladder=np.array(ladder, np.int64),
+        promised_start=np.concatenate([[0], np.cumsum(ladder)]),
         lower=TargetScale(spec).lower,
     )
 
@@ -75,11 +86,12 @@ def effect_fields(spec: ModelSpec) -> dict[str, Field]:
     if not spec.effects:
         return {}
     plan = effect_plan(spec)
-    season, inputs = plan.season, len(plan.center)
+    season, inputs, ladder = plan.season, len(plan.center), plan.ladder.tolist()
     features = inputs * (1 + len(plan.places))
     fields = {
         "inputs": Field((season, inputs), np.float64, 0, ((season, 0),)),
         "outcome": Field((season,), np.float64, 0, ((season, 0),)),
+        "promised": Field((sum(ladder),), np.float64, 0, tuple((step, 0) for step in ladder)),
         "moments": Field((effect_kernel.MOMENTS,), np.float64, scale=0),
         "system": Field((features * (features + 1) // 2 + 3 * features,), np.float64, scale=0),
     }

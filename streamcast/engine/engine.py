@@ -183,13 +183,14 @@ class Engine:
         off_step, off = self._days_off(steps, k, answers)
         observed = self._scale.there(steps.observed[:k])
         if self._effect is None:
-            return layer.apply(slots, orders, observed, answer, forecast, off_step, off)
+            nothing = np.empty((0, 0))
+            return layer.apply(slots, orders, observed, answer, forecast, off_step, off, nothing)
         observed = observed.copy()
         ahead = steps.inputs_ahead[:answers]
-        effect = self._effect.apply(slots, orders, steps.inputs[:k], observed, answer, ahead)[:, :, None]
-        forecast -= effect
-        finite = layer.apply(slots, orders, observed, answer, forecast, off_step, off)
-        forecast += effect
+        effect, moved = self._effect.apply(slots, orders, steps.inputs[:k], observed, answer, ahead)
+        forecast -= effect[:, :, None]
+        finite = layer.apply(slots, orders, observed, answer, forecast, off_step, off, moved)
+        forecast += effect[:, :, None]
         np.maximum(forecast, self._scale.lower, out=forecast)
         return finite
 

@@ -42,11 +42,13 @@ class Layer:
         self._slab = slab
 
     def apply(
-        self, slots: Ints, orders: Ints, observed: Floats, answer: Ints, forecast: Floats, off_step: Flags, off: Flags
-    ) -> Flags:
+        self, slots: Ints, orders: Ints, observed: Floats, answer: Ints, forecast: Floats, off_step: Flags, off: Flags,
+        moved: Floats,
+    ) -> Flags:  # fmt: skip
         """Learn from the outcomes of K steps and replace the forecasts [A, H, Q] in place; say which are finite.
 
-        ``off_step`` [K] and ``off`` [A, H + 1] say which bars are days off, or are empty.
+        ``off_step`` [K] and ``off`` [A, H + 1] say which bars are days off, or are empty; ``moved`` [K, L] is added to
+        outcomes where forecasts of scored steps are settled, or is empty.
         """
         plan, slab = self._plan, self._slab
         state = LayerState(*(slab.arrays[f"online.{name}"] for name in LayerState._fields))
@@ -61,7 +63,7 @@ class Layer:
         finite = np.ones(len(forecast), np.bool_)
         online_kernel.learn_and_answer(
             plan, state, self._scratch, np.argsort(slots, kind="stable"), slots, orders, observed, answer, forecast,
-            before, finite, off_step, off,
+            before, finite, off_step, off, moved,
         )  # fmt: skip
         for name in ("observed", "deviation", "cutoff"):
             size = getattr(state, name).shape[1]

@@ -66,14 +66,17 @@ class EffectPlan(NamedTuple):
     keep: float  # the share of the equations that a bar keeps
     rate: float  # what the mean errors take of a new one, at least
     known_after: float  # differences after which their means are known
+    ladder: Ints  # L: the layer's scored steps
+    promised_start: Ints  # L + 1: where a scored step's ring begins
     lower: float  # outcomes below the bound count as the bound
 
 
 class EffectState(NamedTuple):
-    """The arrays of the slab that the effect changes, one row a series; the first two are rings."""
+    """The arrays of the slab that the effect changes, one row a series; the first three are rings."""
 
     inputs: Floats  # slots, S, I: x, where nothing is missing any more
     outcome: Floats  # slots, S: y, NaN where it or an input was missing
+    promised: Floats  # slots, sum of ladder: the effect that a forecast of the bar was made with, NaN without one
     moments: Floats  # slots, MOMENTS
     system: Floats  # slots, P·(P+1)/2 + 3·P: lower triangle, right side, coefficients, those in use
 
@@ -108,12 +111,14 @@ class EffectOverwritten(NamedTuple):
 
     inputs: Floats  # K, I
     outcome: Floats  # K
+    promised: Floats  # K, L
 
 
 @loop
 def learn_and_explain(
     plan: EffectPlan, state: EffectState, scratch: EffectScratch, sequence: Ints, slots: Ints, orders: Ints,
     inputs: Floats, outcomes: Floats, answer: Ints, ahead: Floats, before: EffectOverwritten, effect: Floats,
+    moved: Floats,
 ) -> None:  # fmt: skip
     """Take K steps in order: take the effect from each outcome, learn from it, and write the effects of each answer.
 
@@ -121,6 +126,7 @@ def learn_and_explain(
     steps of the series before this one; 0 resets its state.  ``inputs`` [K, I] and ``outcomes`` [K] are NaN where
     missing, and the latter are replaced in place.  ``answer`` [K] is the step's answer or -1, ``ahead`` [A, I, H] holds
     the known inputs of the bars after it, and ``effect`` [A, H] is written.
+    ``moved`` [K, L] becomes the effect of the bar less that which each scored step was forecast with.
     """
     count, season, places = inputs.shape[1], plan.season, plan.places
     for k in sequence:
@@ -139,7 +145,8 @@ def learn_and_explain(
         if math.isfinite(outcomes[k]):
             y = max(min(max(outcomes[k], -LARGEST), LARGEST), plan.lower)
         _describe(scratch.now, places, scratch.x)
-        outcomes[k] = y - _effect(moments, system, scratch.x)
+        now = _effect(moments, system, scratch.x)
+        outcomes[k] = y - now
         if known and t >= season and not math.isnan(past[cell]) and not math.isnan(y):
             _describe(ring[cell], places, scratch.change)
             for p in range(scratch.x.shape[0]):
@@ -155,6 +162,13 @@ def learn_and_explain(
             _use(plan, moments, system, ring, scratch.x, scratch.solved)
         if answer[k] >= 0:
             _explain_ahead(plan, moments, system, ring, t, ahead[answer[k]], scratch, effect[answer[k]])
+        promised = state.promised[slot]
+        for step in range(plan.ladder.shape[0]):
+            h = plan.ladder[step]
+            cell = plan.promised_start[step] + t % h
+            before.promised[k, step] = promised[cell]
+            moved[k, step] = 0.0 if math.isnan(promised[cell]) else now - promised[cell]
+            promised[cell] = effect[answer[k], h - 1] if answer[k] >= 0 else math.nan
 
 
 @inlined

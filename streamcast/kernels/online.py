@@ -286,6 +286,7 @@ class Overwritten(NamedTuple):
 def learn_and_answer(
     plan: LayerPlan, state: LayerState, scratch: Scratch, sequence: Ints, slots: Ints, orders: Ints,
     outcomes: Floats, answer: Ints, forecast: Floats, before: Overwritten, finite: Flags, off_step: Flags, off: Flags,
+    moved: Floats,
 ) -> None:  # fmt: skip
     """Take K steps in order: learn from each outcome, then write the final forecast of each answer.
 
@@ -295,7 +296,7 @@ def learn_and_answer(
     where missing; ``answer`` [K] is the step's answer or -1.  ``forecast`` [A, H, Q] holds the network's levels in the
     unit of the series, or NaN, and is replaced in place; ``finite`` [A] says whether the final one is.  ``off_step``
     [K] and ``off`` [A, H + 1], from the answer's bar on, say which bars are days off; both are empty where that does
-    not matter.
+    not matter.  ``moved`` [K, L] is added to the outcome where the forecasts of a scored step are settled, or is empty.
     """
     seasons = plan.seasons.shape[0]
     for k in sequence:
@@ -314,7 +315,7 @@ def learn_and_answer(
         row.observed[cell], deviation = math.nan, math.nan
         if not math.isnan(outcome):
             row.observed[cell] = max(outcome, plan.lower)
-            deviation = _learn(plan, row, scratch, t, outcome, off_step.shape[0] > 0 and off_step[k])
+            deviation = _learn(plan, row, scratch, t, outcome, off_step.shape[0] > 0 and off_step[k], moved, k)
         cell = t % row.deviation.shape[0]
         before.deviation[k] = row.deviation[cell]
         row.deviation[cell] = deviation
@@ -368,14 +369,16 @@ def _reset(
 
 
 @loop
-def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, off: bool) -> float:
+def _learn(
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, off: bool, moved: Floats, k: int
+) -> float:  # fmt: skip
     """Take one outcome, of a day off or not; return its deviation from the base that was known one bar ago."""
     y, below = max(outcome, plan.lower), outcome < plan.lower
     experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
     parts = (moments.shape[0] - MOMENTS) // 2
     day = plan.seasons[0]
     here = plan.parts[t % day]
-    relative, settled = _settle(plan, row, scratch, t, y, below, off)
+    relative, settled = _settle(plan, row, scratch, t, y, below, off, moved, k)
     _borrow_errors(plan.ladder, row.mixture, 3 * experts)
     steps = 0
     while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
@@ -399,9 +402,10 @@ def _learn(plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: fl
 
 @inlined
 def _settle(
-    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, y: float, below: bool, off: bool,
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, below: bool, off: bool,
+    moved: Floats, k: int,
 ) -> tuple[float, int]:  # fmt: skip
-    """Learn from outcome y at every scored step; return the sum of errors over sigma, and their number.
+    """Learn from an outcome at every scored step; return the sum of errors over sigma, and their number.
 
     On a day off, ``off``, compare the network with the mixture, too.
     """
@@ -418,6 +422,7 @@ def _settle(
         h = plan.ladder[step]
         if h > t:
             break
+        y = outcome + moved[k, step] if moved.shape[0] > 0 else outcome
         cutoff = _back(t % cutoffs.shape[0], h, cutoffs.shape[0])
         if math.isnan(cutoffs[cutoff, LAST]):
             continue

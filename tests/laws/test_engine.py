@@ -49,6 +49,7 @@ MAY_BE_MISSING = {
     "awaiting",
     "ahead",
     "effect.outcome",
+    "effect.promised",
     *(f"online.{name}" for name in ("observed", "deviation", "cutoff", "places", "pending")),
 }
 """Arrays of the state that hold NaN."""

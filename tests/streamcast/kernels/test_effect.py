@@ -35,11 +35,12 @@ def test_it_is_that_of_the_equations(season: int, horizon: int, inputs: int) -> 
 
     plan, fields = effect_plan(spec), effect_fields(spec)
     state = EffectState(*(np.full((1, *fields[f"effect.{name}"].shape), 7.25) for name in EffectState._fields))
-    before = EffectOverwritten(np.empty((BARS, inputs)), np.empty(BARS))
+    before = EffectOverwritten(np.empty((BARS, inputs)), np.empty(BARS), np.empty((BARS, len(plan.ladder))))
+    moved = np.empty((BARS, len(plan.ladder)))
     left_T, effect_AH = y_T.copy(), np.empty((BARS, horizon))
     learn_and_explain(
         plan, state, new_scratch(plan), np.arange(BARS), np.zeros(BARS, np.int64), np.arange(BARS),
-        inputs_TI[:BARS].copy(), left_T, np.arange(BARS), ahead_AIH, before, effect_AH,
+        inputs_TI[:BARS].copy(), left_T, np.arange(BARS), ahead_AIH, before, effect_AH, moved,
     )  # fmt: skip
 
     oracle = KnownEffect(season, plan.places, plan.keep, plan.rate, plan.known_after, -2.0)
@@ -51,4 +52,9 @@ def test_it_is_that_of_the_equations(season: int, horizon: int, inputs: int) -> 
     ]
     np.testing.assert_allclose(left_T, [left for left, _ in steps], rtol=1e-7, atol=1e-7)
     np.testing.assert_allclose(effect_AH, [effects for _, effects in steps], rtol=1e-7, atol=1e-7)
+    for step, h in enumerate(plan.ladder.tolist()):
+        now_T = np.maximum(y_T, -2.0) - left_T
+        promised_T = effect_AH[np.arange(h, BARS) - h, h - 1]
+        seen_T = np.isfinite(now_T[h:])
+        np.testing.assert_allclose(moved[h:, step][seen_T], (now_T[h:] - promised_T)[seen_T], atol=1e-6)
     assert inputs > 7 or np.ptp(effect_AH[-50:]) > 0.1, "an effect is in use"

@@ -55,7 +55,7 @@ def run(
         off_step, off_ahead = off[:k].copy(), sliding_window_view(off, spec.horizon + 1).copy()
     learn_and_answer(
         constants, state, new_scratch(constants), np.arange(k), np.zeros(k, np.int64),
-        first + np.arange(k), y, np.arange(k), forecast, before, finite, off_step, off_ahead,
+        first + np.arange(k), y, np.arange(k), forecast, before, finite, off_step, off_ahead, np.empty((0, 0)),
     )  # fmt: skip
     assert finite.all()
     return forecast
