@@ -228,14 +228,14 @@ def the_online_layer_peeks_at_the_next_outcome(patch: Patch) -> None:
 
     def peeking(
         self: Layer, slots: npt.NDArray[np.int64], orders: npt.NDArray[np.int64], observed: npt.NDArray[np.float64],
-        answer: npt.NDArray[np.int64], forecast: npt.NDArray[np.float64], *off: npt.NDArray[np.bool_],
+        answer: npt.NDArray[np.int64], forecast: npt.NDArray[np.float64], *rest: Any,
     ) -> npt.NDArray[np.bool_]:  # fmt: skip
         later, newest = observed.copy(), dict[int, int]()
         for k, slot in enumerate(slots.tolist()):
             if slot in newest:
                 later[newest[slot]] = observed[k]
             newest[slot] = k
-        return apply(self, slots, orders, later, answer, forecast, *off)
+        return apply(self, slots, orders, later, answer, forecast, *rest)
 
     patch.setattr(Layer, "apply", peeking)
 
