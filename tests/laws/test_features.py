@@ -195,7 +195,7 @@ def test_a_column_whose_name_begins_like_a_feature_does_not_take_its_place() -> 
     names = features.names(spec)
     assert names[features.first_since(spec)] == f"since {spec.season[0]} bars ago"
     for other in SPECS.values():
-        if other.targets is not None:
+        if other.aligns:
             assert features.names(other)[features.first_since(other)].startswith("since ")
 
 
