@@ -28,10 +28,11 @@ from harness.documentation.blocks import commands
 TRAIN_UPDATES = 40
 SHORT_TRAINING = f"""
 from streamcast.offline.training.options import Options
-_names, _defaults = list(Options.__dataclass_fields__), list(Options.__init__.__defaults__)
+_init = Options.__init__.__wrapped__  # the dataclass's own, below the one that names unknown options
+_names, _defaults = list(Options.__dataclass_fields__), list(_init.__defaults__)
 _defaults[_names.index("epochs")] = 1
 _defaults[_names.index("updates")] = {TRAIN_UPDATES}
-Options.__init__.__defaults__ = tuple(_defaults)
+_init.__defaults__ = tuple(_defaults)
 """
 """Code that makes all trainings of a process short: one epoch of so many updates."""
 
