@@ -54,16 +54,8 @@ def compile_layer_and_text() -> None:
     one = np.zeros(1, np.int64)
     slab.locate(Observations([(Partition("", 0), 0, 1)], [""], one, one, one, np.zeros((1, 1))))
     forecast = np.zeros((1, spec.horizon, len(spec.quantiles)))
-    Layer(spec, online, slab).apply(
-        one,
-        one,
-        np.zeros(1),
-        one,
-        forecast,
-        np.zeros(1, np.bool_),
-        np.zeros((1, 1 + spec.horizon), np.bool_),
-        np.empty((0, 0)),
-    )
+    off_step, off, moved = np.zeros(1, np.bool_), np.zeros((1, 1 + spec.horizon), np.bool_), np.empty((0, 0))
+    Layer(spec, online, slab).apply(one, one, np.zeros(1), one, forecast, off_step, off, moved)
     answered = Forecasts(one, one, forecast, np.ones(1, np.bool_), np.zeros(1))
     Encoder(spec, "", "", "", "", "").encode([b'""'], answered, one, one)
 

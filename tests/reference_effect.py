@@ -1,4 +1,4 @@
-"""The effect of known inputs from its equations in ``kernels/effect.py``: all bars are kept, each sum is made anew."""
+"""The effect of known inputs from its equations in ``kernels/effect.py``: each sum is over all bars that are kept."""
 
 from __future__ import annotations
 

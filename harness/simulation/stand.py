@@ -181,6 +181,15 @@ class Stand:
         self.seconds += seconds
 
 
+def stopped(folder: Path, champion: Model, values: Sequence[float]) -> Stand:
+    """Return a service that has answered these values of series a with one model, left a snapshot, and stopped."""
+    stand = Stand(folder)
+    stand.observe("a", *values)
+    stand.serve({"champion": champion})
+    stand.stop()
+    return stand
+
+
 class Troubled(MemoryReader):
     """Reads two records at a time, each taking a second, and fails at the given offsets."""
 

@@ -271,7 +271,7 @@ def _explain_ahead(
 
 @loop
 def _solve(system: Floats, lower: Floats, column: Floats, z: Floats) -> None:
-    """Solve the normal equations plus RIDGE on the diagonal by Cholesky's factors; write the coefficients."""
+    """Solve the equations plus RIDGE on the diagonal, as ``kernels/online.py`` does; write the coefficients."""
     features = z.shape[0]
     cell = 0
     for p in range(features):

@@ -35,7 +35,7 @@ class Deployment:
         return self.models[lane] in journal.models.values()
 
     def must_keep(self, lane: str, journal: Journal) -> bool:
-        """Whether this lane may not begin anew with fewer records: it answers, and its model answered last."""
+        """Whether this lane may not begin again with fewer records: it answers, and its model answered last."""
         return self.answered_last(lane, journal) and not self.may_wait(lane)
 
 

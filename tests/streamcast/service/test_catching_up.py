@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.simulation.plan import model
-from harness.simulation.stand import Stand, Troubled
+from harness.simulation.stand import Stand, Troubled, stopped
 from streamcast.consumers.loop import BatchLimits
 from streamcast.consumers.memory.transport import Fault
 from streamcast.consumers.transport import Partition
@@ -24,11 +24,7 @@ BOTH = {"champion": OLD, "shadow": NEW}
 @pytest.fixture
 def stand(tmp_path: Path) -> Stand:
     """A service that has answered ten records, and left a snapshot."""
-    stand = Stand(tmp_path)
-    stand.observe("a", *TEN)
-    stand.serve({"champion": OLD})
-    stand.stop()
-    return stand
+    return stopped(tmp_path, OLD, TEN)
 
 
 def begun(stand: Stand, models: Mapping[str, Model] = BOTH, *, interval_seconds: float = 1e9) -> Troubled:

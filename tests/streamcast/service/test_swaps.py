@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.simulation.plan import model
-from harness.simulation.stand import Stand
+from harness.simulation.stand import Stand, stopped
 from streamcast.consumers.memory.transport import MemoryReader
 from streamcast.consumers.transport import Batch, Connection, Partition
 from streamcast.errors import ServiceError
@@ -36,11 +36,7 @@ class Reads(MemoryReader):
 @pytest.fixture
 def stand(tmp_path: Path) -> Stand:
     """A service that has answered ten records, and left a snapshot."""
-    stand = Stand(tmp_path)
-    stand.observe("a", *TEN)
-    stand.serve({"champion": OLD})
-    stand.stop()
-    return stand
+    return stopped(tmp_path, OLD, TEN)
 
 
 def served(stand: Stand, models: dict[str, Model], shadows: tuple[str, ...] = ()) -> list[tuple[int, int]]:
