@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from statistics import NormalDist, median
 from typing import Any
 
@@ -26,13 +27,15 @@ class OnlineLayer:
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
         one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0, medians: bool = False,
         network_reach: float = 0.0, levels_stop: bool = False, largest_error: float = 0.0, most_behind: float = 0.0,
-        winsorized: bool = False,
+        winsorized: bool = False, close_steps: bool = False,
     ) -> None:  # fmt: skip
         self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
         self.parts = min(self.day, 24)
         powers = [2**i for i in range(12)]
         self.ladder = [*sorted(h for h in {*powers, *(3 * p for p in powers)} if h < horizon), horizon]
+        while close_steps and (wide := self.widest_gap()):
+            self.ladder = sorted({*self.ladder, *wide})
         self.rungs = [*(p for p in powers if p < horizon and (p == 1 or p <= 0.75 * horizon)), horizon]
         self.y: list[float] = []
         self.d: list[float] = []
@@ -67,6 +70,15 @@ class OnlineLayer:
         self.known, self.last, self.edge = 0, math.nan, 0.0
         self.now = [0.0] * 4  # deviation, naive deviation, slope, scaled deviation
         self.normal = [NormalDist().inv_cdf(level) * 1.2533 for level in self.levels]
+
+    def widest_gap(self) -> list[int]:
+        """Steps that lie evenly in the first gap of the ladder above a sixth of the horizon; none without one."""
+        most = max(self.horizon // 6, 2)
+        for low, high in pairwise(self.ladder):
+            if high - low > most:
+                parts = math.ceil((high - low) / most)
+                return [low + (high - low) * part // parts for part in range(1, parts)]
+        return []
 
     def part(self, bar: int) -> int:
         return bar % self.day * self.parts // self.day

@@ -14,7 +14,7 @@ from streamcast.engine.slab import Slab
 from streamcast.engine.transform import TargetScale
 from streamcast.kernels import effect as effect_kernel
 from streamcast.kernels.effect import EffectOverwritten, EffectPlan, EffectState
-from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.model_spec import ModelSpec, Online
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -31,8 +31,8 @@ KNOWN_SEASONS, LEAST_KNOWN = 3.0, 48.0
 class Effect:
     """Learns the effect of known inputs of every series, and takes it from outcomes."""
 
-    def __init__(self, spec: ModelSpec, slab: Slab) -> None:
-        self._plan = effect_plan(spec)
+    def __init__(self, spec: ModelSpec, online: Online, slab: Slab) -> None:
+        self._plan = effect_plan(spec, online)
         self._scratch = effect_kernel.new_scratch(self._plan)
         self._slab = slab
 
@@ -61,11 +61,11 @@ class Effect:
         return effect, moved
 
 
-def effect_plan(spec: ModelSpec) -> EffectPlan:
+def effect_plan(spec: ModelSpec, online: Online) -> EffectPlan:
     """Return the constants of a spec for the kernel; the docstring of ``kernels.effect`` has the equations."""
     season = min(spec.seasons)
     inputs = spec.effects
-    ladder = scored_ladder(spec.horizon)
+    ladder = scored_ladder(spec.horizon, online)
     bends = min(MOST_FEATURES // len(inputs) - 1, MOST_PLACES)
     return EffectPlan(
         season=season,
@@ -81,11 +81,11 @@ def effect_plan(spec: ModelSpec) -> EffectPlan:
     )
 
 
-def effect_fields(spec: ModelSpec) -> dict[str, Field]:
+def effect_fields(spec: ModelSpec, online: Online) -> dict[str, Field]:
     """Return the effect's part of the layout of one series' state; nothing where a spec has no such effect."""
     if not spec.effects:
         return {}
-    plan = effect_plan(spec)
+    plan = effect_plan(spec, online)
     season, inputs, ladder = plan.season, len(plan.center), plan.ladder.tolist()
     features = inputs * (1 + len(plan.places))
     fields = {

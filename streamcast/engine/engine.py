@@ -83,7 +83,7 @@ class Engine:
         self._grid = spec.series.grid
         self._inference = None if isinstance(network, NoNetwork) else Inference(spec, network, self.slab)
         self._layer = Layer(spec, spec.online, self.slab) if spec.online else None
-        self._effect = Effect(spec, self.slab) if spec.effects else None
+        self._effect = Effect(spec, spec.online, self.slab) if spec.online and spec.effects else None
         self._levels = np.array(spec.quantiles)
         self._scale = TargetScale(spec)
 
@@ -275,8 +275,7 @@ def layout(spec: ModelSpec, network: Network) -> StateLayout:
         "residual": Field((_residual(spec),), np.float64, scale=0),
     }
     if spec.online is not None:
-        fields |= layer_fields(spec, spec.online)
-    fields |= effect_fields(spec)
+        fields |= layer_fields(spec, spec.online) | effect_fields(spec, spec.online)
     for scale in () if isinstance(network, NoNetwork) else range(1 + len(spec.scales)):
         for name, tensor in network.initial_state(scale, 1).items():
             fields[f"hidden.{scale}.{name}"] = Field(tuple(tensor.shape[1:]), tensor.numpy().dtype.type, scale=scale)

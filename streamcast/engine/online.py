@@ -5,6 +5,7 @@ Legend: K steps, A answers, H horizon, Q quantiles, S seasons, L scored steps, G
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -25,6 +26,8 @@ DEPTHS = (10, 5)
 """How many earlier seasons a trimmed mean takes: of the first season, and of each longer one."""
 
 PARTS_OF_DAY = 24
+CLOSE_SHARE = 6
+"""The share of the horizon that two scored steps may be apart, one in so many."""
 ONE_REGRESSION_DAYS, TWO_REGRESSIONS_DAYS = (14.0,), (120.0, 7.0)
 NORMAL_MEAN_ABSOLUTE = 1.2533
 """Standard deviation of a normal variable over its mean absolute value."""
@@ -90,7 +93,7 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
     back[0] = 1
     lead = np.minimum(horizon, seasons)
     rings = (back[-1] - 1) * seasons + lead + 1
-    steps = np.array(scored_ladder(horizon), np.int64)
+    steps = np.array(scored_ladder(horizon, online), np.int64)
     rungs = np.array(regression_ladder(horizon), np.int64)
     step, step_next, step_share = _between(steps, horizon)
     rung, rung_next, rung_share = _between(rungs, horizon)
@@ -182,11 +185,24 @@ def layer_fields(spec: ModelSpec, online: Online) -> dict[str, Field]:
     return {f"online.{name}": field for name, field in fields.items()}
 
 
-def scored_ladder(horizon: int) -> list[int]:
-    """Return the scored steps: 1, 2, 3, 4, 6, 8, 12, 16, 24, … below the horizon, and the horizon."""
+def scored_ladder(horizon: int, online: Online) -> list[int]:
+    """Return the scored steps: 1, 2, 3, 4, 6, 8, 12, 16, 24, … below the horizon, and the horizon.
+
+    With ``close_steps``, more lie evenly between two of them that are more than a sixth of the horizon apart.
+    """
     doubled = [1 << i for i in range(horizon.bit_length())]
     between = [step * 3 // 2 for step in doubled[1:]]
-    return [*sorted(step for step in doubled + between if step < horizon), horizon]
+    ladder = [*sorted(step for step in doubled + between if step < horizon), horizon]
+    return _closer(ladder, max(horizon // CLOSE_SHARE, 2)) if online.close_steps else ladder
+
+
+def _closer(ladder: list[int], most: int) -> list[int]:
+    """Return a ladder with more steps, so that no two are more than ``most`` apart."""
+    closer = ladder[:1]
+    for low, high in pairwise(ladder):
+        parts = -(-(high - low) // most)
+        closer += [low + (high - low) * part // parts for part in range(1, parts + 1)]
+    return closer
 
 
 def regression_ladder(horizon: int) -> list[int]:

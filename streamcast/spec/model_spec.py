@@ -326,6 +326,11 @@ class Online(Frozen):
         default=False,
         description="whether the network alone forecasts days off, as long as it is better there than the mixture",
     )
+    close_steps: bool = Field(
+        default=False,
+        description="whether scored steps are at most a sixth of the horizon apart, so that what is learned at them"
+        " holds between them",
+    )
     known_effect: bool = Field(
         default=False,
         description="whether the effect of known inputs that are numbers is learned while serving, and what they leave"
@@ -347,6 +352,7 @@ NEW_ONLINE = Online(
     largest_error=200.0,
     winsorized=True,
     most_behind=5.0,
+    close_steps=True,
     known_effect=True,
 )
 """The online layer of new models.  What a spec leaves out has the value of the models that were made before it."""

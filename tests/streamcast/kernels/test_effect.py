@@ -8,7 +8,7 @@ import pytest
 
 from streamcast.engine.effect import effect_fields, effect_plan
 from streamcast.kernels.effect import EffectOverwritten, EffectState, learn_and_explain, new_scratch
-from streamcast.spec.model_spec import Column, Known, SeriesSpec
+from streamcast.spec.model_spec import NEW_ONLINE, Column, Known, SeriesSpec
 from streamcast.spec.zero import zero_spec
 from tests.reference_effect import KnownEffect
 
@@ -33,7 +33,7 @@ def test_it_is_that_of_the_equations(season: int, horizon: int, inputs: int) -> 
     ahead_AIH[random.random(ahead_AIH.shape) < 0.2] = np.nan
     inputs_TI[random.random(inputs_TI.shape) < 0.1 / inputs] = np.nan
 
-    plan, fields = effect_plan(spec), effect_fields(spec)
+    plan, fields = effect_plan(spec, NEW_ONLINE), effect_fields(spec, NEW_ONLINE)
     state = EffectState(*(np.full((1, *fields[f"effect.{name}"].shape), 7.25) for name in EffectState._fields))
     before = EffectOverwritten(np.empty((BARS, inputs)), np.empty(BARS), np.empty((BARS, len(plan.ladder))))
     moved = np.empty((BARS, len(plan.ladder)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -459,8 +460,33 @@ def test_intervals_keep_their_coverage_while_the_scale_changes() -> None:
 
 
 def test_the_ladders_end_at_the_horizon() -> None:
-    assert scored_ladder(24) == [1, 2, 3, 4, 6, 8, 12, 16, 24]
+    doubled = Online()
+    assert scored_ladder(24, doubled) == [1, 2, 3, 4, 6, 8, 12, 16, 24]
     assert regression_ladder(24) == [1, 2, 4, 8, 16, 24]
-    assert scored_ladder(1) == regression_ladder(1) == [1]
-    assert scored_ladder(2) == regression_ladder(2) == [1, 2]
-    assert scored_ladder(30) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 30]
+    assert scored_ladder(1, doubled) == regression_ladder(1) == [1]
+    assert scored_ladder(2, doubled) == regression_ladder(2) == [1, 2]
+    assert scored_ladder(30, doubled) == [1, 2, 3, 4, 6, 8, 12, 16, 24, 30]
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 5, 13, 24, 30, 36, 48, 72, 168, 2_000])
+def test_close_steps_are_at_most_a_sixth_of_the_horizon_apart(horizon: int) -> None:
+    doubled, close = (scored_ladder(horizon, Online(close_steps=closer)) for closer in (False, True))
+    assert set(doubled) <= set(close)
+    assert close == sorted(set(close))
+    assert all(high - low <= max(horizon / 6, 2) for low, high in pairwise(close))
+    assert len(close) <= len(doubled) + 6
+
+
+def test_intervals_hold_between_scored_steps_where_no_season_is_known() -> None:
+    """The moon's half day is no whole number of bars: what is learned at steps 16 and 24 is wrong at 20."""
+    bars, horizon = 24 * 120, 24
+    hours = np.arange(float(bars))
+    y = 2 * np.sin(hours * 2 * np.pi / 12.42) + 0.1 * np.random.default_rng(3).normal(size=bars)
+    cutoffs = np.arange(24 * 60, bars - horizon)
+    target = y[cutoffs[:, None] + 1 + np.arange(horizon)]
+    covered = {}
+    for close in (False, True):
+        spec = spec_of((24,), horizon, online=NEW_ONLINE.model_copy(update={"close_steps": close}))
+        low, _, high = run(spec, y)[cutoffs].transpose(2, 0, 1)
+        covered[close] = ((low <= target) & (target <= high)).mean(axis=0).min()
+    assert covered[True] > covered[False] + 0.1
