@@ -50,6 +50,7 @@ class Option(Enum):
     KNOWN = "known"
     HOLIDAYS = "holidays"
     LOWER = "lower"
+    UPPER = "upper"
     TRANSFORM = "transform"
     ONLINE = "online"
     PLAIN = "plain"

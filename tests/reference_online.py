@@ -27,9 +27,10 @@ class OnlineLayer:
         shared_coverage_step: float = 0.0, hourly_coverage_step: float = 0.0, regressions_wait: bool = False,
         one_regression: bool = False, shared_widths: bool = False, network_spread: float = 0.0, medians: bool = False,
         network_reach: float = 0.0, levels_stop: bool = False, largest_error: float = 0.0, most_behind: float = 0.0,
-        winsorized: bool = False, close_steps: bool = False,
+        winsorized: bool = False, close_steps: bool = False, upper: float = math.inf,
     ) -> None:  # fmt: skip
-        self.seasons, self.horizon, self.levels, self.lower = sorted(set(seasons)), horizon, list(levels), lower
+        self.seasons, self.horizon, self.levels = sorted(set(seasons)), horizon, list(levels)
+        self.lower, self.upper = lower, upper
         self.day, self.median = self.seasons[0], self.levels.index(0.5)
         self.parts = min(self.day, 24)
         powers = [2**i for i in range(12)]
@@ -131,8 +132,8 @@ class OnlineLayer:
         ``off`` says whether this bar and the next H are on days off.
         """
         t = len(self.y)
-        self.below = y < self.lower
-        y = max(min(max(y, -1e100), 1e100), self.lower) if math.isfinite(y) else math.nan
+        self.below, self.above = y < self.lower, y > self.upper
+        y = float(np.clip(max(min(y, 1e100), -1e100), self.lower, self.upper)) if math.isfinite(y) else math.nan
         self.y.append(y)
         self.d.append(math.nan)
         if not math.isnan(y):
@@ -169,7 +170,7 @@ class OnlineLayer:
                 experts, x, base = self.candidates(t, h)
                 experts[0] = issued[1][h - 1]
                 experts += [base + self.regress(r, h, x) for r in range(len(self.memories))]
-                clipped = np.maximum(experts, self.lower)
+                clipped = np.clip(experts, self.lower, self.upper)
                 error = abs(y - self.mix(self.weight[h], clipped))
                 sigma = max(self.sigma[h] if self.count[h] else error, 1e-100)
                 gains.append(min(max((error - abs(y - clipped[0])) / sigma, -10.0), 10.0))
@@ -177,7 +178,8 @@ class OnlineLayer:
 
     def shortfall(self, issued: Floats, y: float) -> Floats:
         """Level less whether it held the outcome, of each level but the median; [Q]."""
-        held = [self.below or y < level or (y == level and j > self.median) for j, level in enumerate(issued)]
+        held = [y < level or (y == level and j > self.median) for j, level in enumerate(issued)]
+        held = [(each or self.below) and not self.above for each in held]
         return np.array([0.0 if j == self.median else level - held[j] for j, level in enumerate(self.levels)])
 
     def settle(self, t: int, y: float, *, off: bool) -> None:
@@ -201,7 +203,7 @@ class OnlineLayer:
                     keep = 1.0 - 1.0 / (days * self.day)
                     self.left[r, h] = keep * self.left[r, h] + weight * np.outer(row, row)
                     self.right[r, h] = keep * self.right[r, h] + weight * row * goal
-            clipped = np.maximum(experts, self.lower)
+            clipped = np.clip(experts, self.lower, self.upper)
             mixed = self.mix(self.weight[h], clipped)
             error = abs(y - mixed)
             self.count[h] += 1
@@ -281,6 +283,8 @@ class OnlineLayer:
                 eta = self.shared_coverage_step * math.sqrt(24 / max(24, self.day, self.horizon))
                 above = np.arange(len(widths)) > self.median
                 stays = above & (np.array(widths) > 0) & (self.theta[h] > 1) & self.below
+                below = np.arange(len(widths)) < self.median
+                stays |= below & (np.array(widths) < 0) & (self.theta[h] < -1) & self.above
                 self.theta[h] = self.within(self.theta[h] + eta * np.where(stays, 0, widths))
             elif h <= t:
                 eta = self.shared_coverage_step * h**-0.15 * math.sqrt(per_day)
@@ -360,9 +364,9 @@ class OnlineLayer:
             experts[0] = np.clip(experts[0], np.nanmin(experts[1:]) - reach, np.nanmax(experts[1:]) + reach)
         self.held.append(experts[0])
         weights = self.between(self.weight, h)
-        clipped = np.maximum(experts, self.lower)
+        clipped = np.clip(experts, self.lower, self.upper)
         mixed = clipped[0] if alone else self.mix(weights, clipped)
-        mixed = max(0.0, self.lower) if math.isnan(mixed) else mixed
+        mixed = min(max(0.0, self.lower), self.upper) if math.isnan(mixed) else mixed
         share = weights[0] + self.network_spread * (1 - weights[0])
         trust = 0.0 if network is None else 1.0 if alone else share
         theta = self.between(self.theta, h) + self.phi[self.part(t + h)]
@@ -372,7 +376,8 @@ class OnlineLayer:
             if network is not None:
                 offset += trust * (network[h - 1, j] - network[h - 1, self.median])
             unit = max(abs(offset) / max(abs(z), 0.25), 0.05 * local)
-            found.append(mixed if j == self.median else max(mixed + offset + theta[j] * unit, self.lower))
+            level = min(max(mixed + offset + theta[j] * unit, self.lower), self.upper)
+            found.append(mixed if j == self.median else level)
         above = np.maximum.accumulate(found[self.median :]).tolist()
         below = np.minimum.accumulate(found[self.median :: -1]).tolist()
         return [*below[:0:-1], *above]

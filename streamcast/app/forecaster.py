@@ -31,7 +31,7 @@ from streamcast.app.stream import Stream, compiling_logged
 from streamcast.app.trained import measured, unfinished
 from streamcast.errors import HistoryError, HistoryWarning, ModelError, TrainingWarning
 from streamcast.models.spec import SpecError, nearest
-from streamcast.offline.defaults.notes import low_notes, low_warnings
+from streamcast.offline.defaults.notes import beyond_notes, beyond_warnings
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.anomalies import anomalies
 from streamcast.offline.evaluation.backtest import at_their_limit, backtest
@@ -75,11 +75,11 @@ class Forecaster:
     ``["6h", "1d"]``.  A bare number as ``freq``, ``grace`` or in ``scales`` is milliseconds.  ``timezone`` is that of
     times that name none, also in the frames that come back, and of the model's calendar; ``time_format`` is the form of
     times that are no ISO 8601.  ``holidays`` is a country or region such as ``"AU-VIC"``.  ``known`` names the inputs
-    whose future is published in advance, and no forecast lies below ``lower``.  ``transform`` is the scale of the
-    target on which the model learns: ``"sqrt"``, ``"log"`` or ``"none"`` (default: found from the data).  ``online``
-    has fields of the online layer, such as ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target bars and
-    online layer: several times faster, worse forecasts.  ``members`` networks are trained one after the other, and
-    their mean forecasts: better, at so many times the network's cost (default: 3 where bars are a day or longer and
+    whose future is published in advance, and no forecast lies below ``lower`` or above ``upper``.  ``transform`` is the
+    scale of the target on which the model learns: ``"sqrt"``, ``"log"`` or ``"none"`` (default: found from the data).
+    ``online`` has fields of the online layer, such as ``{"shared_coverage_step": 0.4}``.  ``plain`` leaves out target
+    bars and online layer: several times faster, worse forecasts.  ``members`` networks are trained one after the other,
+    and their mean forecasts: better, at so many times the network's cost (default: 3 where bars are a day or longer and
     fewer than 30,000, else 1).  ``options`` are those of training, such as ``Options(max_seconds=60)``.  ``id_col``,
     ``time_col`` and ``target_col`` name the columns of every frame, unless a method is given others; None or "" as
     ``id_col`` is one series.  All other parts of the model spec are chosen from the data.
@@ -117,6 +117,7 @@ class Forecaster:
         holidays: str | None = None,
         known: Sequence[str] = (),
         lower: float | None = None,
+        upper: float | None = None,
         transform: TransformName | None = None,
         online: Mapping[str, Any] | None = None,
         plain: bool = False,
@@ -142,7 +143,7 @@ class Forecaster:
             "horizon": horizon, "network": model, "quantiles": quantiles,
             "lags": lags, "season": season, "scales": scales,
             "mode": "ticks" if ticks else "sample", "grace": grace, "aggregates": aggregates,
-            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower,
+            "timezone": timezone, "holidays": holidays, "known": known, "lower": lower, "upper": upper,
             "transform": transform, "online": online, "plain": plain, "members": members,
         }  # fmt: skip
         self._freq, self._options, self._timezone, self._time_format = freq, options, timezone, time_format
@@ -227,7 +228,7 @@ class Forecaster:
             self._keep_notes(history, None)
             with faults_in_words():
                 spec = default_spec(history, **self._choices)
-            for low in low_warnings(history, spec):
+            for low in beyond_warnings(history, spec):
                 _warn(low, HistoryWarning)
         else:
             history, spec = self._outcomes(frame, names), self._spec
@@ -497,8 +498,8 @@ class Forecaster:
     def _keep_notes(self, history: History, spec: ModelSpec | None) -> None:
         """Keep the notes on a history, as the series of a model or of a new one, and warn of what does not suit it."""
         gaps = missing_bars(history, self._timezone, spec.series if spec else None)
-        self._found = (*history.notes, *gaps, *(low_notes(history, spec) if spec else ()))
-        for warning in (*history.changes, *(low_warnings(history, spec) if spec else ())):
+        self._found = (*history.notes, *gaps, *(beyond_notes(history, spec) if spec else ()))
+        for warning in (*history.changes, *(beyond_warnings(history, spec) if spec else ())):
             _warn(warning, HistoryWarning)
 
     @property

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamcast.offline.defaults.notes import (
+    beyond_notes,
     bound_notes,
     further_notes,
     long_notes,
-    low_notes,
     members_notes,
     naive_notes,
     rare_notes,
     season_notes,
-    top_notes,
     transform_notes,
     unread_notes,
 )
@@ -34,6 +33,6 @@ def spec_notes(
         *(season_notes(history, spec) if seasons_chosen else ()), *long_notes(history, spec), *naive_notes(spec),
         *further_notes(spec),
         *(members_notes(spec) if members_chosen else ()), *(transform_notes(spec) if transform_chosen else ()),
-        *low_notes(history, spec), *bound_notes(history, spec), *top_notes(history), *rare_notes(history, spec),
+        *beyond_notes(history, spec), *bound_notes(history, spec), *rare_notes(history, spec),
         *unread_notes(spec, known, holidays),
     )  # fmt: skip

@@ -20,7 +20,7 @@ from streamcast.wording import counted
 CHOSEN_BY = {
     "freq": Option.FREQ, "horizon": Option.HORIZON, "quantiles": Option.QUANTILES, "season": Option.SEASON,
     "lags": Option.LAGS, "every": Option.SCALES, "grace": Option.GRACE, "aggregate": Option.AGGREGATES,
-    "lower": Option.LOWER, "transform": Option.TRANSFORM,
+    "lower": Option.LOWER, "upper": Option.UPPER, "transform": Option.TRANSFORM,
 }  # fmt: skip
 """The option that chooses each field of a spec and of its parts."""
 

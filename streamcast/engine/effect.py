@@ -64,7 +64,7 @@ class Effect:
 def effect_plan(spec: ModelSpec, online: Online) -> EffectPlan:
     """Return the constants of a spec for the kernel; the docstring of ``kernels.effect`` has the equations."""
     season = min(spec.seasons)
-    inputs = spec.effects
+    inputs, scale = spec.effects, TargetScale(spec)
     ladder = scored_ladder(spec.horizon, online)
     bends = min(MOST_FEATURES // len(inputs) - 1, MOST_PLACES)
     return EffectPlan(
@@ -77,7 +77,8 @@ def effect_plan(spec: ModelSpec, online: Online) -> EffectPlan:
         known_after=max(KNOWN_SEASONS * season, LEAST_KNOWN),
         ladder=np.array(ladder, np.int64),
         promised_start=np.concatenate([[0], np.cumsum(ladder)]),
-        lower=TargetScale(spec).lower,
+        lower=scale.lower,
+        upper=scale.upper,
     )
 
 

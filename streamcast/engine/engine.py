@@ -192,6 +192,7 @@ class Engine:
         finite = layer.apply(slots, orders, observed, answer, forecast, off_step, off, moved)
         forecast += effect[:, :, None]
         np.maximum(forecast, self._scale.lower, out=forecast)
+        np.minimum(forecast, self._scale.upper, out=forecast)
         return finite
 
     def _days_off(self, steps: Steps, k: int, answers: int) -> tuple[Flags, Flags]:
@@ -215,7 +216,8 @@ class Engine:
         normalised = self._inference.read(self._inference.step(steps, counts), steps, answers)
         forecast, finite = np.empty(normalised.shape), np.empty(answers, np.bool_)
         last, unit = steps.last[:answers], steps.scale[:answers]
-        scoring.scale_back(normalised, last, unit, self._scale.lower, forecast, finite)
+        lower, upper = self._scale.lower, self._scale.upper
+        scoring.scale_back(normalised, last, unit, lower, upper, forecast, finite)
         return forecast, finite
 
     def _score(self, steps: Steps, k: int, answer: Ints, forecast: Floats) -> tuple[Floats, Scores]:

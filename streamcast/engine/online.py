@@ -85,7 +85,8 @@ class Layer:
 
 def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
     """Return the constants of a spec for the layer's kernel; the docstring of ``kernels.online`` has the equations."""
-    horizon = spec.horizon
+    horizon, scale = spec.horizon, TargetScale(spec)
+    lower, upper = (-np.inf, np.inf) if spec.effects else (scale.lower, scale.upper)  # of what inputs leave, no bounds
     seasons = np.array(sorted(set(spec.seasons)), np.int64)
     day = int(seasons[0])
     ahead = np.arange(horizon + 1)
@@ -131,7 +132,8 @@ def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
         levels=np.array(spec.quantiles),
         normal=normal,
         median=spec.median,
-        lower=-np.inf if spec.effects else TargetScale(spec).lower,  # else the bound is not one of what inputs leave
+        lower=lower,
+        upper=upper,
         coverage_step=np.array([online.coverage_step * h**decay * per_day for h in steps.tolist()]),
         shared_step=_shared_steps(online, steps, per_day, day, horizon),
         stands_for=_stands_for(step, step_next, step_share) if online.shared_widths else np.ones(len(steps)),

@@ -22,9 +22,9 @@ class TargetScale:
         self.kind, self.unit = advance.LINEAR, 1.0
         if spec.transform is not None:
             self.kind, self.unit = KINDS[spec.transform.kind], spec.transform.unit
-        self._bound = -np.inf if spec.lower is None else spec.lower
-        self.lower = -np.inf if spec.lower is None else float(self.there(np.array([spec.lower]))[0])
-        """The lower bound of forecasts on this scale."""
+        self._bounds = (-np.inf if spec.lower is None else spec.lower, np.inf if spec.upper is None else spec.upper)
+        self.lower, self.upper = self.there(np.array(self._bounds)).tolist()
+        """The bounds of forecasts on this scale, infinite where there is none."""
 
     def there(self, values: Floats) -> Floats:
         """Return values of the series on this scale: the same array where there is no transform."""
@@ -42,12 +42,13 @@ class TargetScale:
         return found
 
     def forecasts(self, values: Floats, newest: Floats) -> Floats:
-        """Return forecasts of this scale [A, H, Q] as those of the series, none below the bound.
+        """Return forecasts of this scale [A, H, Q] as those of the series, within the bounds.
 
         ``newest`` [A] are the values of their cutoffs: a constant is forecast as it is.
         """
         found = self.back(values, newest)
-        return found if found is values else np.maximum(found, self._bound)
+        lower, upper = self._bounds
+        return found if found is values else np.minimum(np.maximum(found, lower), upper)
 
     def _moved(self, move: Callable[[Floats, int, float], None], values: Floats) -> Floats:
         if self.kind == advance.LINEAR:

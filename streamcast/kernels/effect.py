@@ -68,7 +68,8 @@ class EffectPlan(NamedTuple):
     known_after: float  # differences after which their means are known
     ladder: Ints  # L: the layer's scored steps
     promised_start: Ints  # L + 1: where a scored step's ring begins
-    lower: float  # outcomes below the bound count as the bound
+    lower: float  # outcomes beyond a bound count as the bound
+    upper: float
 
 
 class EffectState(NamedTuple):
@@ -143,7 +144,7 @@ def learn_and_explain(
             scratch.now[i] = _placed(plan, inputs[k, i], i, ring, t)
         y = math.nan
         if math.isfinite(outcomes[k]):
-            y = max(min(max(outcomes[k], -LARGEST), LARGEST), plan.lower)
+            y = min(max(min(max(outcomes[k], -LARGEST), LARGEST), plan.lower), plan.upper)
         _describe(scratch.now, places, scratch.x)
         now = _effect(moments, system, scratch.x)
         outcomes[k] = y - now

@@ -6,8 +6,9 @@ outcomes up to the cutoff only.  All numbers are float64.
 
 An outcome that is not finite counts as missing, and outcomes are clipped at 1e100.  An outcome below the spec's lower
 bound counts as the bound, because no forecast lies below it.  Only the levels count it as a miss.  Such misses move an
-upper level out until it adds ``MOST_FOR_BELOW``: without that limit, intervals would widen without end where many
-outcomes are below.  The network's forecast counts only if all of it is finite.
+upper level out until it adds ``MOST_FOR_BEYOND``: without that limit, intervals would widen without end where many
+outcomes are below.  With the upper bound it is the other way round.  The network's forecast counts only if all of it is
+finite.
 
 Legend: K steps, A answers, H horizon, Q levels, S seasons in bars (ascending; the first, S0, is the "day"), L scored
 steps (the ladder), G regression steps (a coarser ladder), R regressions a step, E experts, P features, B parts of the
@@ -69,7 +70,7 @@ network's weight, a = w + ``network_spread``·(1 − w):
     s_j = a·(network_j − network's median) + (1 − a)·z_j·local
     q_j = m + s_j + theta_j·max(|s_j| / max(|z_j|, .25), .05·local)
 
-q_j is at least ``lower``, and levels are ordered outwards from the median.
+q_j lies within ``lower`` and ``upper``, and levels are ordered outwards from the median.
 
 *Places.*  short_j = level_j − [y < issued q_j].  This is adaptive conformal inference (Gibbs & Candès 2021, arXiv
 2106.00170): theta_j ← theta_j + eta·short_j within ±20, with eta = max(coverage step · h^-.3 · √min(1, 24/S0),
@@ -138,7 +139,7 @@ SHARE_DAYS = 14.0  # memory of the share of sigma by part of the day
 LEAST_SHARE = 0.05  # of sigma
 MOST_TRACKED = 20.0  # |theta| and |phi|
 LEAST_NORMAL = 0.25  # in the unit of theta, so that levels near the median can move
-MOST_FOR_BELOW = 1.0  # theta up to which outcomes below the bound move upper levels
+MOST_FOR_BEYOND = 1.0  # theta up to which outcomes beyond a bound move levels of the other side
 EDGE_DAYS = 4.0  # memory of edge
 KNOWN_DAYS = 7.0  # outcomes of so many days make a mean error known
 RECENT_BARS = 14.0  # the shortest memory of recent errors
@@ -157,7 +158,7 @@ class LayerPlan(NamedTuple):
     depths: Ints  # S: earlier seasons of a trimmed mean and of a median
     center: int  # the column of places that is an expert: TRIMMED or MEDIAN
     exact: bool  # whether means are such that those of equal numbers are these
-    bounded: bool  # whether a mixture is held at the lower bound, from which rounding may take it
+    bounded: bool  # whether a mixture is held within the bounds, from which rounding may take it
     lead: Ints  # S: how many bars ahead places are written
     places_start: Ints  # S + 1: where a season's ring begins
     places_ago: Ints  # H + 1, S: steps since the places of bar t + h were written
@@ -183,6 +184,7 @@ class LayerPlan(NamedTuple):
     normal: Floats  # Q: normal quantiles in mean absolute errors
     median: int
     lower: float
+    upper: float
     coverage_step: Floats  # L: eta without its 1/(n + 10)
     shared_step: Floats  # L: how far theta follows the mean over the ladder
     stands_for: Floats  # L: the weight of a scored step's shortfalls
@@ -314,7 +316,7 @@ def learn_and_answer(
         before.observed[k] = row.observed[cell]
         row.observed[cell], deviation = math.nan, math.nan
         if not math.isnan(outcome):
-            row.observed[cell] = max(outcome, plan.lower)
+            row.observed[cell] = min(max(outcome, plan.lower), plan.upper)
             deviation = _learn(plan, row, scratch, t, outcome, off_step.shape[0] > 0 and off_step[k], moved, k)
         cell = t % row.deviation.shape[0]
         before.deviation[k] = row.deviation[cell]
@@ -373,12 +375,13 @@ def _learn(
     plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, off: bool, moved: Floats, k: int
 ) -> float:  # fmt: skip
     """Take one outcome, of a day off or not; return its deviation from the base that was known one bar ago."""
-    y, below = max(outcome, plan.lower), outcome < plan.lower
+    y = min(max(outcome, plan.lower), plan.upper)
+    beyond = 1 if outcome > y else -1 if outcome < y else 0
     experts, moments, cells = scratch.expert.shape[0], row.moments, scratch.cells
     parts = (moments.shape[0] - MOMENTS) // 2
     day = plan.seasons[0]
     here = plan.parts[t % day]
-    relative, settled = _settle(plan, row, scratch, t, y, below, off, moved, k)
+    relative, settled = _settle(plan, row, scratch, t, y, beyond, off, moved, k)
     _borrow_errors(plan.ladder, row.mixture, 3 * experts)
     steps = 0
     while steps < plan.ladder.shape[0] and plan.ladder[steps] <= t:
@@ -402,12 +405,13 @@ def _learn(
 
 @inlined
 def _settle(
-    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, below: bool, off: bool,
+    plan: LayerPlan, row: LayerRow, scratch: Scratch, t: int, outcome: float, beyond: int, off: bool,
     moved: Floats, k: int,
 ) -> tuple[float, int]:  # fmt: skip
     """Learn from an outcome at every scored step; return the sum of errors over sigma, and their number.
 
-    On a day off, ``off``, compare the network with the mixture, too.
+    ``beyond`` is -1 if it was below the lower bound, 1 if it was above the upper one.  On a day off, ``off``, compare
+    the network with the mixture, too.
     """
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     mixture, moments, pending, cutoffs, shortfall = row.mixture, row.moments, row.pending, row.cutoff, scratch.shortfall
@@ -437,7 +441,7 @@ def _settle(
             if plan.own_rung[step] >= 0 and (moments[SCALE] > TINY or not plan.waits):
                 spread = max(mixture[step, error], TINY) if mixture[step, count] > 5.0 else math.inf
                 _fit(plan.keep_rows, row.regression, plan.own_rung[step], x, y - base, scale, y, spread, expert)
-        _raise_to(plan.lower, expert)
+        _hold_within(plan.lower, plan.upper, expert)
         for e in range(experts):
             weights[e] = mixture[step, 2 * experts + e]
         mixed = _mix(weights, expert, plan.exact)
@@ -447,7 +451,7 @@ def _settle(
         if n == 1.0:
             mixture[step, error] = missed
         rate = max(plan.coverage_step[step], 1.0 / (n + 10.0))
-        issued += _track_levels(plan, row, step, cell, y, below, rate, shortfall)
+        issued += _track_levels(plan, row, step, cell, y, beyond, rate, shortfall)
         if off and not math.isnan(expert[0]):
             gain = (missed - abs(y - expert[0])) / max(mixture[step, error], TINY)
             edge += _clipped(gain, REGRET_CLIP) / plan.ladder.shape[0]
@@ -462,7 +466,7 @@ def _settle(
         counted = _limited(plan, missed, mixture[step, error], n)
         mixture[step, error] += max(1.0 / n, plan.error_rate[step]) * (counted - mixture[step, error])
     if issued > 0.0:
-        _share_levels(plan, row.mixture, t, shortfall, issued, below)
+        _share_levels(plan, row.mixture, t, shortfall, issued, beyond)
         if row.hourly.shape[0] > 0:
             _track_part(plan, plan.hourly_step / issued, row.hourly, plan.parts[t % day], shortfall)
     if off:
@@ -557,15 +561,15 @@ def _answer(
         if network and plan.network_reach > 0.0 and local > 0.0:
             _hold_network(expert, plan.network_reach * local)
         issued = expert[0]
-        _raise_to(plan.lower, expert)
+        _hold_within(plan.lower, plan.upper, expert)
         for e in range(experts):
             weights[e] = (1.0 - share) * mixture[low, 2 * experts + e] + share * mixture[high, 2 * experts + e]
         alone = better and off[a, h]
         mixed = expert[0] if alone else _mix(weights, expert, plan.exact)
         if math.isnan(mixed):
-            mixed = max(0.0, plan.lower)
+            mixed = min(max(0.0, plan.lower), plan.upper)
         elif plan.bounded:
-            mixed = max(mixed, plan.lower)
+            mixed = min(max(mixed, plan.lower), plan.upper)
         cell = plan.pending_start[low] + t % plan.ladder[low] if share == 0.0 else -1  # only scored steps are pending
         if cell >= 0:
             pending[cell, median] = issued
@@ -720,10 +724,10 @@ def _describe(
 
 
 @inlined
-def _raise_to(lower: float, expert: Floats) -> None:
-    """Raise every expert to the lower bound; NaN stays."""
+def _hold_within(lower: float, upper: float, expert: Floats) -> None:
+    """Hold every expert within the bounds; NaN stays."""
     for e in range(expert.shape[0]):
-        expert[e] = lower if expert[e] < lower else expert[e]
+        expert[e] = lower if expert[e] < lower else upper if expert[e] > upper else expert[e]
 
 
 # -- regressions ---------------------------------------------------------------------------------------
@@ -966,7 +970,7 @@ def _write_levels(
             unit = max(abs(offset) / max(abs(normal[j]), LEAST_NORMAL), LEAST_SHARE * local)
             level = mixed + offset + tracked * unit
             finite = finite and math.isfinite(level)
-            forecast[a, h - 1, j] = max(level, plan.lower)
+            forecast[a, h - 1, j] = min(max(level, plan.lower), plan.upper)
     forecast[a, h - 1, median] = mixed
     for j in range(median + 1, quantiles):
         forecast[a, h - 1, j] = max(forecast[a, h - 1, j], forecast[a, h - 1, j - 1])
@@ -977,7 +981,7 @@ def _write_levels(
 
 @inlined
 def _track_levels(
-    plan: LayerPlan, row: LayerRow, step: int, cell: int, y: float, below: bool, rate: float, shortfall: Floats
+    plan: LayerPlan, row: LayerRow, step: int, cell: int, y: float, beyond: int, rate: float, shortfall: Floats
 ) -> float:  # fmt: skip
     """Move theta of one scored step after an outcome, by whether the issued levels held it, and add its shortfalls.
 
@@ -988,7 +992,8 @@ def _track_levels(
     for j in range(levels.shape[0]):
         level = row.pending[cell, j]
         if j != plan.median and not math.isnan(level):
-            inside = 1.0 if below or y < level or (y == level and j > plan.median) else 0.0
+            held = y < level or (y == level and j > plan.median)
+            inside = 1.0 if beyond < 0 or (beyond == 0 and held) else 0.0
             mixture[step, first + j] = _tracked(plan, j, mixture[step, first + j] + rate * (levels[j] - inside))
             shortfall[j] += weight * (levels[j] - inside)
             issued = weight
@@ -997,11 +1002,11 @@ def _track_levels(
 
 @inlined
 def _share_levels(
-    plan: LayerPlan, mixture: Floats, t: int, shortfall: Floats, issued: float, below: bool
+    plan: LayerPlan, mixture: Floats, t: int, shortfall: Floats, issued: float, beyond: int
 ) -> None:  # fmt: skip
     """Move theta of every scored step, by the weighted mean of their shortfalls, or of their widths'.
 
-    An outcome ``below`` the bound moves upper levels out to ``MOST_FOR_BELOW`` only.
+    An outcome ``beyond`` a bound moves the levels of the other side out to ``MOST_FOR_BEYOND`` only.
     """
     levels, opposed = shortfall.shape[0], plan.opposed
     first = mixture.shape[1] - levels
@@ -1011,7 +1016,9 @@ def _share_levels(
         rate = plan.shared_step[step] / issued
         for j in range(levels):
             short = (1.0 - opposed[j]) * shortfall[j] - opposed[j] * shortfall[plan.mirror[j]]
-            if below and j > plan.median and short > 0.0 and mixture[step, first + j] > MOST_FOR_BELOW:
+            if beyond < 0 and j > plan.median and short > 0.0 and mixture[step, first + j] > MOST_FOR_BEYOND:
+                continue
+            if beyond > 0 and j < plan.median and short < 0.0 and mixture[step, first + j] < -MOST_FOR_BEYOND:
                 continue
             mixture[step, first + j] = _tracked(plan, j, mixture[step, first + j] + rate * short)
 

@@ -106,9 +106,10 @@ WITHIN_EVENT = 0.9
 
 @loop
 def scale_back(
-    q: Singles, last: Floats, unit: Floats, lower: float, forecast: Floats, finite: npt.NDArray[np.bool_]
-) -> None:
-    """Write normalised quantiles [A, H, Q] as forecasts in the units of the series, rising, none below ``lower``.
+    q: Singles, last: Floats, unit: Floats, lower: float, upper: float, forecast: Floats,
+    finite: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """Write normalised quantiles [A, H, Q] as forecasts in the units of the series, rising, within the bounds.
 
     ``finite`` [A] is False where one is not finite.
     """
@@ -119,7 +120,7 @@ def scale_back(
                 value = last[a] + unit[a] * q[a, h, j]
                 if not math.isfinite(value):
                     finite[a] = False
-                value, at = lower if value < lower else value, j
+                value, at = lower if value < lower else upper if value > upper else value, j
                 while at > 0 and forecast[a, h, at - 1] > value:
                     forecast[a, h, at] = forecast[a, h, at - 1]
                     at -= 1

@@ -263,7 +263,7 @@ class Online(Frozen):
         description="whether the mean of equal numbers is exactly these, so that a constant is forecast as it is",
     )
     bounded: bool = Field(
-        default=False, description="whether forecasts are held at the lower bound to the last digit of the mean"
+        default=False, description="whether forecasts are held within the bounds to the last digit of the mean"
     )
     network_prior: float = Field(
         default=5.0,
@@ -432,6 +432,7 @@ class ModelSpec(Frozen):
         description="steps ahead whose forecasts are scored; default 1 and horizon; specs that are chosen have five",
     )
     lower: float | None = Field(default=None, allow_inf_nan=False, description="no forecast lies below this")
+    upper: float | None = Field(default=None, allow_inf_nan=False, description="no forecast lies above this")
     transform: Transform | None = Field(
         default=None, description="the scale of the target on which the model learns; null for the data's own"
     )
@@ -464,6 +465,8 @@ class ModelSpec(Frozen):
                     Option.SCALES, f" {format_duration(scale.every)} must be a multiple of the base"
                     f" {format_duration(base)} and coarser than {format_duration(finer)}",
                 )  # fmt: skip
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise OptionError(Option.UPPER, f" {self.upper:g} must be more than ", Option.LOWER, f" {self.lower:g}")
         if any(not 1 <= step <= self.horizon for step in self.scored):
             raise ValueError(f"scored steps {self.scored} must lie between 1 and the horizon {self.horizon}")
         return self

@@ -41,6 +41,7 @@ def zero_spec(
     quantiles: Sequence[float] = (0.1, 0.5, 0.9),
     scored: Sequence[int] = (),
     lower: float | None = None,
+    upper: float | None = None,
     transform: Transform | None = None,
     online: Online = NEW_ONLINE,
     known: Sequence[Known] = (),
@@ -66,6 +67,7 @@ def zero_spec(
         warm_up=WARM_SEASONS * shortest if shortest > 1 else WARM_BARS,
         scored=tuple(scored),
         lower=lower,
+        upper=upper,
         transform=transform,
         network={"kind": KIND},
         targets=TargetBars(back=(1,) * len((*season, *further)), week=False, known=numbers) if numbers else None,
@@ -78,7 +80,7 @@ def challenger_of(spec: ModelSpec) -> ModelSpec:
     known = spec.targets.known if spec.targets else ()
     return zero_spec(
         spec.series, spec.horizon, spec.season, further=spec.further, naive=spec.naive, quantiles=spec.quantiles,
-        scored=spec.scored, lower=spec.lower, transform=spec.transform, known=known,
+        scored=spec.scored, lower=spec.lower, upper=spec.upper, transform=spec.transform, known=known,
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
     telemetry.unknown_categories({"weather": 2})
     telemetry.missing_inputs({"weather": 3})
     telemetry.missing_ahead({"weather": 4})
-    telemetry.below_lower(3)
+    telemetry.beyond_bounds(3, 2)
     telemetry.gaps_filled(5)
     telemetry.restarted(1)
     telemetry.evicted(1)

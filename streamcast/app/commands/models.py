@@ -143,6 +143,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
         "known ahead": [known.name for known in spec.targets.known] if spec.targets else [],
         "categories": {c.name: list(c.categories) for c in spec.series.columns if c.categories is not None},
         "lower": spec.lower,
+        "upper": spec.upper,
         "transform": spec.transform.model_dump() if spec.transform else None,
         "zone": spec.zone,
         "holidays": spec.targets.local.holidays if spec.targets else None,
@@ -197,6 +198,7 @@ def _readable(model: Model) -> dict[str, object]:
             if column.categories is not None
         ),
         "lower": "" if spec.lower is None else f"{spec.lower:g}",
+        "upper": "" if spec.upper is None else f"{spec.upper:g}",
         "transform": spec.transform.kind if spec.transform else "none",
         "holidays": (spec.targets.local.holidays or "") if spec.targets else "",
         "quantiles": ", ".join(f"{level:g}" for level in spec.quantiles),

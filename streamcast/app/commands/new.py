@@ -76,7 +76,8 @@ def chosen(wanted: NewOptions) -> ModelSpec:
         season = usual_seasons(grid) if wanted.season is None else in_bars(wanted.season, grid)
         return zero_spec(
             series, wanted.horizon, season or (1,), quantiles=wanted.quantiles, scored=spread(wanted.horizon),
-            lower=wanted.lower, transform=None if wanted.transform == "none" else Transform(kind=wanted.transform),
+            lower=wanted.lower, upper=wanted.upper,
+            transform=None if wanted.transform == "none" else Transform(kind=wanted.transform),
         )  # fmt: skip
 
 

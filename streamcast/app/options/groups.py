@@ -129,6 +129,7 @@ class SpecOptions:
         typer.Option(help="Time zone of the model's calendar.", show_default="that of --timezone"),
     ] = None
     lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0.")] = None
+    upper: Annotated[float | None, typer.Option(help="No forecast lies above this, such as 100.")] = None
     transform: Annotated[
         TransformName | None,
         typer.Option(
@@ -180,6 +181,9 @@ class NewOptions:
         ),
     ] = None
     lower: Annotated[float | None, typer.Option(help="No forecast lies below this, such as 0 for counts.")] = None
+    upper: Annotated[float | None, typer.Option(help="No forecast lies above this, such as 100 for percentages.")] = (
+        None
+    )
     transform: Annotated[
         Literal["none", "sqrt"],
         typer.Option(help="Scale of the target on which the model learns: sqrt where errors grow with the level."),

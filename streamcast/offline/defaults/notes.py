@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,16 @@ from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.wording import counted, naive_name, span_name
 
+Floats = npt.NDArray[np.float64]
+
 MANY_ZEROS = 0.05
 """Share of values that are 0, with none below, from which on a person is asked whether 0 is the bound."""
 
 MANY_AT_TOP = 0.01
-"""Share of values that are 100 (or 1), with none above, from which on a note says how to keep to that bound."""
+"""Share of values that are 100 (or 1), with none above, from which on a person is asked whether it is the bound."""
 
-MANY_BELOW = 0.01
-"""Share of values below a model's bound above which the bound is wrong for them, and no longer for a few odd ones."""
+MANY_BEYOND = 0.01
+"""Share of values beyond a model's bound above which the bound is wrong for them, and no longer for a few odd ones."""
 
 
 def season_notes(history: History, spec: ModelSpec) -> tuple[str, ...]:
@@ -152,71 +154,77 @@ def rare_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
 
 
 def bound_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
-    """Return a sentence about a bound that a spec lacks: many values are 0, and none is less."""
+    """Return sentences about bounds that a spec lacks: many values are 0, or at 1 or 100, and none is beyond."""
     known_N = _known_targets(history)
+    if known_N.min(initial=np.inf) < 0:
+        return ()
+    return (*_bound_below(known_N, spec), *_bound_above(known_N, spec))
+
+
+def _bound_below(known_N: Floats, spec: ModelSpec) -> tuple[Message, ...]:
     share = float((known_N == 0).mean()) if len(known_N) else 0.0
-    if spec.lower is not None or known_N.min(initial=np.inf) < 0 or share < MANY_ZEROS:
+    if spec.lower is not None or share < MANY_ZEROS:
         return ()
     return (Message(f"{share:.0%} of the values are 0 and none is less: if none can be, give ", Option.LOWER, " 0"),)
 
 
-def top_notes(history: History) -> tuple[Message, ...]:
-    """Return a sentence about shares and percentages, of which many are at their bound above: no option keeps to it."""
-    known_N = _known_targets(history)
+def _bound_above(known_N: Floats, spec: ModelSpec) -> tuple[Message, ...]:
+    """Return a sentence about shares and percentages of which many are at their bound; counts reach 100 by chance."""
     top = known_N.max(initial=-np.inf)
     share = float((known_N == top).mean()) if len(known_N) else 0.0
-    if top not in (1.0, 100.0) or known_N.min() < 0 or share < MANY_AT_TOP or (known_N % 1.0 == 0.0).all():
+    if spec.upper is not None or top not in (1.0, 100.0) or share < MANY_AT_TOP or (known_N % 1.0 == 0.0).all():
         return ()
     return (Message(
-        f"{share:.0%} of the values are {top:g} and none is more: if none can be, clip forecasts at {top:g}, since only"
-        " a bound below has an option (", Option.LOWER, ")",
+        f"{share:.0%} of the values are {top:g} and none is more: if none can be, give ", Option.UPPER, f" {top:g}",
     ),)  # fmt: skip
 
 
-def low_notes(history: History, spec: ModelSpec) -> tuple[str | Message, ...]:
-    """Return a sentence about a few values of a history that lie too low for a model, new or not.
+def beyond_notes(history: History, spec: ModelSpec) -> tuple[Message, ...]:
+    """Return sentences about a few values of a history that lie too low or too high for a model, new or not.
 
-    No forecast reaches those below its bound (``low_warnings`` speaks of many); those below 0 do not suit a scale that
-    was chosen without them.
+    No forecast reaches those beyond its bounds (``beyond_warnings`` speaks of many); those below 0 do not suit a scale
+    that was chosen without them.
     """
-    if spec.lower is not None:
-        said, many = _below_bound(history, spec.lower)
-        return () if many else said
+    few = tuple(said for said, many in _beyond_bounds(history, spec) if not many)
     known_N = _known_targets(history)
-    below = int((known_N < 0).sum())
-    if spec.transform is None or not below:
-        return ()
+    negative = int((known_N < 0).sum())
+    if spec.lower is not None or spec.transform is None or not negative:
+        return few
     scale = "square-root" if spec.transform.kind == "sqrt" else "logarithmic"
-    return (Message(
-        f"{below:,} of {len(known_N):,} values lie below 0, down to {known_N.min():g}: the model reads them by size and"
-        f" sign on a {scale} scale, which suits values of one sign; if such values are usual, train on data that has"
-        " them, with ", Option.TRANSFORM, " none",
-    ),)  # fmt: skip
+    return (*few, Message(
+        f"{negative:,} of {len(known_N):,} values lie below 0, down to {known_N.min():g}: the model reads them by size"
+        f" and sign on a {scale} scale, which suits values of one sign; if such values are usual, train on data that"
+        " has them, with ", Option.TRANSFORM, " none",
+    ))  # fmt: skip
 
 
-def low_warnings(history: History, spec: ModelSpec) -> tuple[Message, ...]:
-    """Return a warning, with the remedy, where many values of a history lie below the bound of a model, new or not."""
-    if spec.lower is None:
-        return ()
-    said, many = _below_bound(history, spec.lower)
-    return said if many else ()
+def beyond_warnings(history: History, spec: ModelSpec) -> tuple[Message, ...]:
+    """Return warnings, with the remedy, where many values of a history lie beyond a bound of a model, new or not."""
+    return tuple(said for said, many in _beyond_bounds(history, spec) if many)
 
 
-def _below_bound(history: History, lower: float) -> tuple[tuple[Message, ...], bool]:
-    """Return a sentence about values below a bound, and whether they are more than ``MANY_BELOW`` of all."""
+def _beyond_bounds(history: History, spec: ModelSpec) -> Iterator[tuple[Message, bool]]:
+    """Yield a sentence about values beyond each bound, and whether they are more than ``MANY_BEYOND`` of all."""
     known_N = _known_targets(history)
-    below = int((known_N < lower).sum())
-    if not below:
-        return (), False
-    said = Message(
-        f"{below:,} of {len(known_N):,} values lie below the bound of {lower:g}, down to {known_N.min():g}: no forecast"
-        " reaches them, and no interval holds them; if they are right, train without ", Option.LOWER,
-        ", or with a lower one",
-    )  # fmt: skip
-    return (said,), below > MANY_BELOW * len(known_N)
+    if spec.lower is not None:
+        below_N = known_N[known_N < spec.lower]
+        where = f"below the bound of {spec.lower:g}, down to {below_N.min(initial=np.inf):g}"
+        yield from _beyond(len(below_N), len(known_N), where, Option.LOWER, "a lower one")
+    if spec.upper is not None:
+        above_N = known_N[known_N > spec.upper]
+        where = f"above the bound of {spec.upper:g}, up to {above_N.max(initial=-np.inf):g}"
+        yield from _beyond(len(above_N), len(known_N), where, Option.UPPER, "a higher one")
 
 
-def _known_targets(history: History) -> npt.NDArray[np.float64]:
+def _beyond(beyond: int, known: int, where: str, bound: Option, better: str) -> Iterator[tuple[Message, bool]]:
+    if beyond:
+        yield Message(
+            f"{beyond:,} of {known:,} values lie {where}: no forecast reaches them, and no interval holds them; if they"
+            " are right, train without ", bound, f", or with {better}",
+        ), beyond > MANY_BEYOND * known  # fmt: skip
+
+
+def _known_targets(history: History) -> Floats:
     target_N = history.values_NC[:, 0]
     return target_N[np.isfinite(target_N)]
 

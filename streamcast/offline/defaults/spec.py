@@ -84,6 +84,7 @@ def default_spec(
     holidays: str | None = None,
     known: Sequence[str] = (),
     lower: float | None = None,
+    upper: float | None = None,
     transform: TransformName | None = None,
     online: Mapping[str, Any] | None = None,
     plain: bool = False,
@@ -93,7 +94,8 @@ def default_spec(
 
     ``season`` is one season or several, in bars or as durations such as ``"1d"``.  ``timezone`` is that of the people
     whose days the series follows, ``holidays`` a country or region such as ``AU-VIC``; both become tables in the spec.
-    ``known`` names columns whose future is published in advance; no forecast lies below ``lower``.
+    ``known`` names columns whose future is published in advance; no forecast lies below ``lower`` or above
+    ``upper``.
     ``transform`` is the scale of the target on which the model learns.  Where no value is negative, ``lower`` does not
     say that one may be, and errors grow with the level, a model that is not plain takes a square root; see
     ``transforms``.
@@ -144,7 +146,7 @@ def default_spec(
         _refuse_what_networks_have(lags, scales, online or {}, plain=plain, members=members)
         return zero.zero_spec(
             series, horizon, chosen, further=years, naive=compared, quantiles=quantiles, scored=spread(horizon),
-            lower=lower, transform=scale, online=_layer(NEW_ONLINE, online or {}), known=inputs,
+            lower=lower, upper=upper, transform=scale, online=_layer(NEW_ONLINE, online or {}), known=inputs,
         )  # fmt: skip
     if plain and online:
         raise SpecError(
@@ -165,6 +167,7 @@ def default_spec(
         warm_up=max(min(WARM_UP, int(bars_K.max()) // 8), 2),
         scored=spread(horizon),
         lower=lower,
+        upper=upper,
         transform=scale,
         online=None if plain else _layer_beside(int(bars_K.sum()), local, online or {}),
         targets=None if plain else _target_bars(history.freq_ms, chosen, years, local, inputs),

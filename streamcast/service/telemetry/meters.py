@@ -54,6 +54,7 @@ COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
         "Records that do not say what an input, which the model knows ahead, is in the next bar.",
         ("column",),
     ),
+    "above_upper": ("Records whose target lies above the model's upper bound, above which it forecasts nothing.", ()),
     "below_lower": ("Records whose target lies below the model's lower bound, below which it forecasts nothing.", ()),
     "dead_letters": ("Records sent to the dead-letter topic.", ("reason",)),
     "forecasts_produced": ("Forecasts committed.", ("lane", "model", "model_version")),

@@ -68,7 +68,7 @@ class OperatorLog:
     def _begin(self) -> None:
         self._since: float | None = None
         self._records = self._dead_letters = self._replayed = self._late = self._repeated = self._forgotten = 0
-        self._below = self._negative = 0
+        self._below = self._above = self._negative = 0
         self._reasons: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
         self._without: Counter[str] = Counter()
@@ -126,9 +126,10 @@ class OperatorLog:
         """So many records do not say what is known ahead of the next bar, by column."""
         self._unsaid.update(counts)
 
-    def below_lower(self, count: int) -> None:
-        """So many records have a target below the lower bound of the model."""
-        self._below += count
+    def beyond_bounds(self, below: int, above: int) -> None:
+        """So many records have a target below the lower bound of the model, and so many above its upper one."""
+        self._below += below
+        self._above += above
 
     def below_zero(self, count: int) -> None:
         """So many records have a target below 0, and the model has a scale that was chosen without such values."""
@@ -185,6 +186,8 @@ class OperatorLog:
                     yield f"{count:,} {words} {column}"
         if self._below:
             yield f"{self._below:,} with a value below the model's lower bound"
+        if self._above:
+            yield f"{self._above:,} with a value above the model's upper bound"
         if self._negative:
             yield f"{self._negative:,} with a value below 0, unsuited to the model's scale"
         if self._forgotten:

@@ -59,9 +59,10 @@ class Reporter:
         self._telemetry.unknown_categories(poll.observations.unknown)
         self._missing(poll.observations)
         spec, targets = self._champion.model.spec, poll.observations.values[:, 0]
-        if spec.lower is not None:
-            self._telemetry.below_lower(int((targets < spec.lower).sum()))
-        elif spec.transform is not None:
+        below = 0 if spec.lower is None else int((targets < spec.lower).sum())
+        above = 0 if spec.upper is None else int((targets > spec.upper).sum())
+        self._telemetry.beyond_bounds(below, above)
+        if spec.lower is None and spec.transform is not None:
             self._telemetry.below_zero(int((targets < 0.0).sum()))
         reasons = Counter(letter.reason for letter in poll.rejected if letter.lane in ("", self._champion.name))
         self._telemetry.replayed(poll.replayed)

@@ -205,12 +205,13 @@ class Telemetry(Collector):
                 if count:
                     self._add(name, column, amount=count)
 
-    def below_lower(self, count: int) -> None:
-        """``count`` committed records have a target below the champion's lower bound."""
-        if count:
-            with self._lock:
-                self._add("below_lower", amount=count)
-            self._operator_log.below_lower(count)
+    def beyond_bounds(self, below: int, above: int) -> None:
+        """So many committed records have a target below the champion's lower bound, and so many above its upper one."""
+        with self._lock:
+            for name, count in (("below_lower", below), ("above_upper", above)):
+                if count:
+                    self._add(name, amount=count)
+        self._operator_log.beyond_bounds(below, above)
 
     def below_zero(self, count: int) -> None:
         """``count`` committed records have a target below 0, which does not suit the scale of the champion."""

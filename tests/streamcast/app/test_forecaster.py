@@ -697,6 +697,18 @@ def test_options_are_those_of_the_package() -> None:
         Forecaster("zero", options={"max_seconds": 60})  # type: ignore[arg-type]
 
 
+def test_values_above_the_bound_are_noted_and_no_forecast_is_above() -> None:
+    y = np.minimum(60.0 + 50.0 * np.sin(np.arange(300.0) * np.pi / 12), 100.0)
+    frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=300, freq="h"), "y": y})
+    frame.loc[7, "y"] = 104.0
+    fitted = Forecaster("zero", horizon=24, upper=100).fit(frame)
+    said = "1 of 300 values lie above the bound of 100, up to 104: no forecast reaches them, and no interval holds them"
+    assert [note for note in fitted.notes if said in note]
+    assert fitted.predict(frame)[["zero", "zero-lo-80", "zero-hi-80"]].to_numpy().max() == 100.0
+    with pytest.raises(SpecError, match=r"upper 0 must be more than lower 5"):
+        Forecaster("zero", horizon=2, lower=5, upper=0).fit(frame)
+
+
 def test_a_few_values_below_the_bound_are_noted_and_many_are_warned_of(tmp_path: Path) -> None:
     """They were a note, however many."""
     frame = pd.DataFrame({"ds": pd.date_range("2026-01-01", periods=300, freq="h"), "y": np.arange(300.0) - 2.5})

@@ -73,8 +73,8 @@ def oracle_of(spec: ModelSpec) -> OnlineLayer:
     assert spec.online is not None
     unseen = {"exact", "bounded", "forget", "network_prior", "network_on_days_off", "known_effect"}
     options = spec.online.model_dump(exclude=unseen)
-    lower = -np.inf if spec.lower is None else spec.lower
-    return OnlineLayer(spec.seasons, spec.horizon, spec.quantiles, lower, **options)
+    lower, upper = -np.inf if spec.lower is None else spec.lower, np.inf if spec.upper is None else spec.upper
+    return OnlineLayer(spec.seasons, spec.horizon, spec.quantiles, lower, upper=upper, **options)
 
 
 def daily(bars: int, day: int, random: np.random.Generator, gaps: float = 0.1) -> Floats:
@@ -93,7 +93,7 @@ def test_it_equals_the_oracle(seasons_and_horizon: tuple[tuple[int, ...], int], 
     y = daily(90, max(seasons[0], 2), random)
     y[50:56] = np.nan
     y[[60, 75]] = 500.0, -60.0
-    spec = spec_of(seasons, horizon, lower=-1.5, online=online)
+    spec = spec_of(seasons, horizon, lower=-1.5, upper=1.6, online=online)
     network = None
     if source == "network":
         network = np.sort(random.normal(size=(len(y), horizon, 3)), axis=2)
@@ -114,7 +114,7 @@ def test_with_days_off_it_equals_the_oracle(
     y = daily(120, max(seasons[0], 2), random)
     off = random.random((len(y) + horizon) // 4 + 1).repeat(4)[: len(y) + horizon] < 0.2
     network = np.sort(random.normal(size=(len(y), horizon, 3)), axis=2) if source == "network" else None
-    spec = spec_of(seasons, horizon, lower=-1.5, online=online)
+    spec = spec_of(seasons, horizon, lower=-1.5, upper=1.6, online=online)
     oracle = oracle_of(spec)
     want = np.array(
         [
@@ -162,12 +162,31 @@ def test_a_network_that_is_suddenly_far_out_is_held_near_the_simple_forecasts() 
     assert error[3.0] < 1.0
 
 
-def test_outcomes_below_the_bound_do_not_widen_intervals_above_it() -> None:
+def test_outcomes_beyond_a_bound_do_not_widen_intervals_on_its_other_side() -> None:
     random = np.random.default_rng(3)
     y = 10 * np.sin(np.arange(24 * 50) * 2 * np.pi / 24) + 5 * random.normal(size=24 * 50)
-    bounded, free = (run(spec_of((24,), 24, lower=lower, online=NEW_ONLINE), y)[-1] for lower in (0.0, None))
-    assert (bounded >= 0.0).all()
-    np.testing.assert_allclose(bounded[:, 2], np.maximum(free[:, 2], 0.0), atol=8.0)
+    free = run(spec_of((24,), 24, online=NEW_ONLINE), y)[-1]
+    above = run(spec_of((24,), 24, lower=0.0, online=NEW_ONLINE), y)[-1]
+    assert (above >= 0.0).all()
+    np.testing.assert_allclose(above[:, 2], np.maximum(free[:, 2], 0.0), atol=8.0)
+    below = run(spec_of((24,), 24, upper=0.0, online=NEW_ONLINE), y)[-1]
+    assert (below <= 0.0).all()
+    np.testing.assert_allclose(below[:, 0], np.minimum(free[:, 0], 0.0), atol=8.0)
+
+
+@pytest.mark.parametrize("online", [NEW_ONLINE, Online()])
+def test_what_is_upside_down_is_forecast_upside_down(online: Online) -> None:
+    """The upper bound is the lower one of the series times -1, also where outcomes lie beyond it; but for ties."""
+    random = np.random.default_rng(5)
+    y = daily(24 * 20, 24, random)
+    y[[60, 75]] = 500.0, -60.0
+    network = np.sort(random.normal(size=(len(y), 6, 3)), axis=2)
+    for levels in (None, network):
+        found = run(spec_of((24,), 6, lower=-1.0, upper=0.7, online=online), y, levels)
+        flipped = run(
+            spec_of((24,), 6, lower=-0.7, upper=1.0, online=online), -y, None if levels is None else -levels[:, :, ::-1]
+        )
+        np.testing.assert_allclose(-flipped[:, :, ::-1], found, atol=0.01)
 
 
 @pytest.mark.parametrize("value", [5.0, 0.1, 1e6 / 3, -7e-5])
@@ -401,7 +420,7 @@ def test_the_future_changes_no_earlier_byte(seasons_and_horizon: tuple[tuple[int
 
 
 @pytest.mark.parametrize("seasons_and_horizon", SHAPES)
-@pytest.mark.parametrize("lower", [None, 0.0])
+@pytest.mark.parametrize(("lower", "upper"), [(None, None), (0.0, None), (0.0, 1.0)])
 @pytest.mark.parametrize(
     "y",
     [
@@ -415,17 +434,18 @@ def test_the_future_changes_no_earlier_byte(seasons_and_horizon: tuple[tuple[int
     ],
     ids=["zeros", "huge", "tiny", "infinite", "nothing", "a jump", "steps"],
 )
-def test_hostile_values_leave_levels_finite_in_order_and_above_lower(
-    y: Floats, lower: float | None, seasons_and_horizon: tuple[tuple[int, ...], int]
+def test_hostile_values_leave_levels_finite_in_order_and_within_bounds(
+    y: Floats, lower: float | None, upper: float | None, seasons_and_horizon: tuple[tuple[int, ...], int]
 ) -> None:
     seasons, horizon = seasons_and_horizon
-    spec = spec_of(seasons, horizon, lower=lower, quantiles=(0.05, 0.25, 0.5, 0.75, 0.95))
+    spec = spec_of(seasons, horizon, lower=lower, upper=upper, quantiles=(0.05, 0.25, 0.5, 0.75, 0.95))
     random = np.random.default_rng(4)
     network = random.normal(size=(len(y), horizon, 5)) * 10.0 ** random.integers(-300, 300, size=(len(y), 1, 1))
     for forecast in (run(spec, y), run(spec, y, network)):
         assert np.isfinite(forecast).all()
         assert (np.diff(forecast, axis=2) >= 0).all()
         assert lower is None or (forecast >= lower).all()
+        assert upper is None or (forecast <= upper).all()
 
 
 @pytest.mark.parametrize("seed", range(3))

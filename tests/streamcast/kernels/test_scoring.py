@@ -257,7 +257,7 @@ def test_forecasts_are_scaled_back_and_what_is_not_finite_is_said() -> None:
     q = np.array([[[0.0, 1.0, 2.0]], [[0.0, np.nan, 0.0]], [[0.0, 0.0, np.inf]]], np.float32)
     out = np.empty(q.shape)
     finite = np.empty(3, np.bool_)
-    scale_back(q, np.array([10.0, 0.0, 0.0]), np.array([0.5, 1.0, 1.0]), -np.inf, out, finite)
+    scale_back(q, np.array([10.0, 0.0, 0.0]), np.array([0.5, 1.0, 1.0]), -np.inf, np.inf, out, finite)
     assert finite.tolist() == [True, False, False]
     assert out[0].tolist() == [[10.0, 10.5, 11.0]]
 
@@ -266,5 +266,5 @@ def test_forecasts_are_scaled_back_and_what_is_not_finite_is_said() -> None:
 def test_quantiles_that_cross_are_put_in_order(levels: list[float]) -> None:
     q = np.array([[levels]], np.float32)
     out = np.empty(q.shape)
-    scale_back(q, np.array([2.0]), np.array([3.0]), -10.0, out, np.empty(1, np.bool_))
-    np.testing.assert_array_equal(out[0, 0], np.maximum(np.sort(2.0 + 3.0 * q[0, 0].astype(float)), -10.0))
+    scale_back(q, np.array([2.0]), np.array([3.0]), -10.0, 12.0, out, np.empty(1, np.bool_))
+    np.testing.assert_array_equal(out[0, 0], np.clip(np.sort(2.0 + 3.0 * q[0, 0].astype(float)), -10.0, 12.0))

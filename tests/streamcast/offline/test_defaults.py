@@ -20,7 +20,6 @@ from streamcast.offline.defaults.notes import (
     members_notes,
     naive_notes,
     rare_notes,
-    top_notes,
     unread_notes,
 )
 from streamcast.offline.defaults.seasons import in_bars, seasons
@@ -261,20 +260,21 @@ def test_many_zeros_and_nothing_below_ask_for_the_bound(y: list[float], lower: f
 
 
 @pytest.mark.parametrize(
-    ("y", "said"),
+    ("y", "upper", "said"),
     [
-        ([0.5, 100.0, 98.0, 3.0], "25% of the values are 100 and none is more: if none can be, clip forecasts at 100"),
-        ([0.5, 1.0, 0.25, 0.0], "25% of the values are 1 and none is more: if none can be, clip forecasts at 1"),
-        ([0.5, 101.0, 100.0, 3.0], None),
-        ([0.5, 100.0, 98.0, -3.0], None),
-        ([0.0, 1.0, 0.0, 0.0], None),
+        ([0.5, 100.0, 98.0, 3.0], None, "25% of the values are 100 and none is more: if none can be, give upper 100"),
+        ([0.5, 1.0, 0.25, 0.125], None, "25% of the values are 1 and none is more: if none can be, give upper 1"),
+        ([0.5, 100.0, 98.0, 3.0], 100.0, None),
+        ([0.5, 101.0, 100.0, 3.0], None, None),
+        ([0.5, 100.0, 98.0, -3.0], None, None),
+        ([1.0, 100.0, 100.0, 100.0], None, None),
     ],
 )
-def test_shares_at_their_bound_above_are_said_to_have_none(y: list[float], said: str | None) -> None:
+def test_shares_at_their_bound_above_ask_for_it(y: list[float], upper: float | None, said: str | None) -> None:
     frame = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=400, freq="h"), "y": y * 100})
-    notes = top_notes(read(frame, id_col=None))
-    assert len(notes) == (said is not None)
-    assert said is None or str(notes[0]).startswith(said)
+    history = read(frame, id_col=None)
+    spec = default_spec(history, 6, "zero", season="1d", upper=upper)
+    assert bound_notes(history, spec) == (() if said is None else (said,))
 
 
 def test_rare_events_are_said_to_be_no_matter_of_the_mae_and_nights_without_sun_are_not() -> None:

@@ -299,13 +299,15 @@ def test_records_without_inputs_or_what_is_known_ahead_are_answered_and_counted_
     assert stand.values(TOPICS.dead_letters) == []
 
 
-def test_values_below_the_bound_of_the_model_are_answered_and_counted(tmp_path: Path) -> None:
+def test_values_beyond_the_bounds_of_the_model_are_answered_and_counted(tmp_path: Path) -> None:
     stand = Stand(tmp_path)
-    stand.observe("a", 1.0, -2.0, 0.0, -1e-9, *TEN)
-    bounded = Model(GOOD.spec.model_copy(update={"lower": 0.0}), GOOD.network, "bounded", "1", "1" * 64)
+    stand.observe("a", 1.0, -2.0, 0.0, -1e-9, 100.5, 100.0, *TEN)
+    bounds = {"lower": 0.0, "upper": 100.0}
+    bounded = Model(GOOD.spec.model_copy(update=bounds), GOOD.network, "bounded", "1", "1" * 64)
     stand.serve({"champion": bounded})
     assert b"streamcast_below_lower_total 2.0" in stand.telemetry.exposition()
-    assert len(stand.values(TOPICS.forecasts)) == 4 + len(TEN)
+    assert b"streamcast_above_upper_total 1.0" in stand.telemetry.exposition()
+    assert len(stand.values(TOPICS.forecasts)) == 6 + len(TEN)
 
 
 def test_values_below_zero_that_do_not_suit_the_scale_of_the_model_are_answered_and_logged(

@@ -83,7 +83,7 @@ def feed(telemetry: Telemetry) -> None:
     telemetry.unknown_categories({"sky": 2})
     telemetry.missing_inputs({"sky": 3})
     telemetry.missing_ahead({"sky": 4})
-    telemetry.below_lower(4)
+    telemetry.beyond_bounds(4, 5)
     telemetry.dead_letter("not JSON", 2)
     telemetry.gaps_filled(3)
     telemetry.restarted(2)
@@ -252,7 +252,7 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
     telemetry.unknown_categories({"sky": 3})
     telemetry.missing_inputs({"sky": 4, "load": 0})
     telemetry.missing_ahead({"sky": 5})
-    telemetry.below_lower(2)
+    telemetry.beyond_bounds(2, 9)
     telemetry.below_zero(6)
     telemetry.evicted(7)
     assert not caplog.messages
@@ -269,7 +269,8 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
         (
             "last 60 s: 1,250 records, 1 dead letter, 1 dropped because they came late, 5 dropped because their bar had"
             " been answered, 3 with an unknown sky, 4 without sky, 5 that do not say the next sky, 2 with a value"
-            " below the model's lower bound, 6 with a value below 0, unsuited to the model's scale,"
+            " below the model's lower bound, 9 with a value above the model's upper bound, 6 with a value below 0,"
+            " unsuited to the model's scale,"
             " 7 series forgotten for want of room (state.max_series), lag 50 records, latency p99 25 ms"
         )
     ]

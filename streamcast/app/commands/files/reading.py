@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from streamcast.app.options.flags import typed
 from streamcast.app.options.groups import Columns
-from streamcast.offline.defaults.notes import low_notes, low_warnings
+from streamcast.offline.defaults.notes import beyond_notes, beyond_warnings
 from streamcast.offline.history.grid import refuse_longer_steps
 from streamcast.offline.history.read import History, read, read_as
 from streamcast.spec.folders import Model
@@ -59,7 +59,7 @@ def read_history(
         if model is None
         else read_as(model.spec, data, **shared)
     )
-    notes, warnings = (low(history, model.spec) if model else () for low in (low_notes, low_warnings))
+    notes, warnings = (low(history, model.spec) if model else () for low in (beyond_notes, beyond_warnings))
     say([*history.notes, *notes], [*history.changes, *warnings])
     return history
 

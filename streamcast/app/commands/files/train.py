@@ -26,7 +26,7 @@ from streamcast.app.trained import describe, zone_of
 from streamcast.errors import ModelError
 from streamcast.models.network import with_network
 from streamcast.models.spec import SpecError, listed
-from streamcast.offline.defaults.notes import low_warnings
+from streamcast.offline.defaults.notes import beyond_warnings
 from streamcast.offline.defaults.spec import default_spec
 from streamcast.offline.evaluation.backtest import least_bars
 from streamcast.offline.history import read as histories
@@ -130,7 +130,7 @@ def say_choices(history: History, spec: ModelSpec, wanted: SpecOptions) -> None:
         history, spec, seasons_chosen=wanted.season is None, members_chosen=wanted.members is None, known=wanted.known,
         holidays=wanted.holidays, transform_chosen=wanted.transform is None,
     )  # fmt: skip
-    say(notes, low_warnings(history, spec))
+    say(notes, beyond_warnings(history, spec))
 
 
 def training_settings(options: TrainingOptions) -> Options:
@@ -153,8 +153,8 @@ def chosen_spec(history: History, wanted: SpecOptions, network: str | Mapping[st
             history, wanted.horizon, network, quantiles=wanted.quantiles, lags=wanted.lags, season=wanted.season,
             scales=wanted.scales, mode="ticks" if wanted.ticks else "sample", grace=wanted.grace,
             aggregates=wanted.aggregates, timezone=wanted.calendar_timezone or timezone, holidays=wanted.holidays,
-            known=wanted.known, lower=wanted.lower, transform=wanted.transform, online=wanted.online,
-            plain=wanted.plain, members=wanted.members,
+            known=wanted.known, lower=wanted.lower, upper=wanted.upper, transform=wanted.transform,
+            online=wanted.online, plain=wanted.plain, members=wanted.members,
         )  # fmt: skip
 
 
