@@ -111,7 +111,8 @@ class Encoder:
         raw = [piece.encode() for piece in pieces]
         self._pieces = np.frombuffer(b"".join(raw), np.uint8)
         self._ends = np.cumsum([len(piece) for piece in raw])
-        self._numbers = _longest_numbers(spec)
+        # One number at most stands between two pieces, but for those of a quantile.
+        self._numbers = _longest_numbers(spec) + (len(pieces) - len(quantiles)) * text.LONGEST_NUMBER
         self._grid, self._fine, self._nines = spec.series.grid, spec.follows_spread, spec.learns_tails
         self._ahead = np.arange(1, spec.horizon + 1)
 
@@ -119,7 +120,7 @@ class Encoder:
         """Return A records; ``keys`` [A] are JSON strings, partitions and offsets [A] those of the sources."""
         lengths = np.cumsum([len(key) for key in keys], dtype=np.int64)
         joined = np.frombuffer(b"".join(keys), np.uint8)
-        row = len(self._pieces) + self._numbers + 4 * text.LONGEST_NUMBER
+        row = len(self._pieces) + self._numbers
         buffer = np.empty(len(keys) * row + len(joined), np.uint8)
         starts = np.empty((len(keys), 0), np.int64)
         if self._grid.calendar:

@@ -20,7 +20,7 @@ from streamcast.models.build import build
 from streamcast.models.cells.cell import Cell, Exact, State, fold
 from streamcast.models.cells.elementwise import MinGRU
 from streamcast.models.network import Shape
-from streamcast.models.spec import Spec, make
+from streamcast.models.spec import Spec, SpecError, make
 from streamcast.models.zoo import CELLS, FRONTS, MODELS, Composition
 
 INPUTS = 10
@@ -81,6 +81,15 @@ LISTED: dict[str, Callable[[], Cell]] = {
     **{", ".join(map(str, spec.values())): partial(make, "cell", CELLS, spec, inputs=INPUTS) for spec in SPECS},
     **{f"{kind} model": partial(stack_of, kind) for kind in STACKS.values()},
 }
+
+WIDE = {
+    (kind, name): registry
+    for registry in (CELLS, FRONTS)
+    for kind, made in registry.items()
+    for name in inspect.signature(made).parameters
+    if name in ("hidden", "channels", "width", "top")
+}
+"""The widths of cells and fronts, with where they are listed."""
 
 law = settings(max_examples=15, deadline=None, derandomize=True)
 lengths = st.integers(1, 24)
@@ -332,3 +341,10 @@ def padded(tensor: Tensor, sides: tuple[int, int], value: float) -> Tensor:
 def only_exact_in_tiles(cell: Cell) -> None:
     if cell.exact is not Exact.TILE:
         pytest.skip(f"{type(cell).__name__} is exact in float64 only")
+
+
+@pytest.mark.parametrize(("kind", "name"), WIDE)
+def test_a_width_that_would_let_rows_depend_on_their_neighbours_is_refused(kind: str, name: str) -> None:
+    """Matrix products of other widths sum in another order where a row has other neighbours."""
+    with pytest.raises(SpecError, match=f"{name} is 12: expected a multiple of 8"):
+        make("cell", WIDE[kind, name], {"kind": kind, name: 12}, inputs=INPUTS)
