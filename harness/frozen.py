@@ -1,4 +1,4 @@
-"""Whether a process that was sent SIGSTOP stands still."""
+"""Whether a process that was sent SIGSTOP is stopped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def stands_still(pid: int) -> bool:
+def is_stopped(pid: int) -> bool:
     """Whether all threads of a process are stopped; on a busy machine they go on for a while after the signal."""
     states = []
     for thread in Path(f"/proc/{pid}/task").glob("*/stat"):

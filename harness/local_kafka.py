@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from harness.frozen import stands_still
+from harness.frozen import is_stopped
 
 VERSION = os.environ.get("STREAMCAST_TEST_KAFKA") or "4.1.0"
 """The version that tests and benchmarks start, unless they name another one."""
@@ -174,7 +174,7 @@ class LocalKafka:
         """
         self._signal(signal.SIGSTOP)
         deadline = time.monotonic() + STOP_SECONDS
-        while self._process is not None and self._process.poll() is None and not stands_still(self._process.pid):
+        while self._process is not None and self._process.poll() is None and not is_stopped(self._process.pid):
             if time.monotonic() > deadline:
                 raise BrokerError(f"Process {self._process.pid} goes on {STOP_SECONDS:.0f} s after SIGSTOP")
             time.sleep(0.005)

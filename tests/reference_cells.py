@@ -1,4 +1,4 @@
-"""The equations of the zoo's cells as plain NumPy steps in float64, and the loop that holds a cell against one.
+"""The equations of the zoo's cells as plain NumPy steps in float64, and the loop that compares a cell with one.
 
 Shapes: T steps, B rows, F inputs, H hidden units.  A reference step takes the cell's weights by name.
 """

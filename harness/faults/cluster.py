@@ -38,7 +38,7 @@ from harness.commands import fork_server
 from harness.faults.checker import Client, held
 from harness.faults.clock import Clock
 from harness.faults.serve import Trap, run
-from harness.frozen import stands_still
+from harness.frozen import is_stopped
 from harness.local_cluster import LocalCluster
 from harness.local_kafka import LocalKafka
 from harness.proxy import KafkaProxy
@@ -156,7 +156,7 @@ class Worker:
         """Whether the process is frozen (SIGSTOP) before the timeout; its report comes a moment earlier."""
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline and self.process.is_alive():
-            if self.process.pid is not None and stands_still(self.process.pid):
+            if self.process.pid is not None and is_stopped(self.process.pid):
                 return True
             time.sleep(0.01)
         return False

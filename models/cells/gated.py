@@ -49,7 +49,7 @@ def gru_cell(
     """
     if (reset, norm, candidate, groups, rank) == ("after", "none", "tanh", 1, 0):
         return GRU(inputs, hidden)
-    return OpenGRU(inputs, hidden, reset, norm, candidate, groups, rank)
+    return ConfigurableGRU(inputs, hidden, reset, norm, candidate, groups, rank)
 
 
 def lstm_cell(
@@ -68,10 +68,10 @@ def lstm_cell(
     """
     if (norm, candidate, groups, rank, peephole) == ("none", "tanh", 1, 0, False):
         return LSTM(inputs, hidden)
-    return OpenLSTM(inputs, hidden, norm, candidate, groups, rank, peephole=peephole)
+    return ConfigurableLSTM(inputs, hidden, norm, candidate, groups, rank, peephole=peephole)
 
 
-class Open(Recurrent):
+class Configurable(Recurrent):
     """A gated cell with options: the maps that its gates are made of."""
 
     def __init__(self, inputs: int, hidden: int, norm: Norm, candidate: Candidate, groups: int, rank: int) -> None:
@@ -121,7 +121,7 @@ class Open(Recurrent):
         return nn.Sequential(*product, *norm)
 
 
-class OpenGRU(Open):
+class ConfigurableGRU(Configurable):
     """A GRU with options; with ``reset`` "before", n = tanh(Wx + b + U(r⊙h) + b') as first published (Cho 2014).
 
     Layer norm is over the gates r and z together, and over the candidate apart.
@@ -164,7 +164,7 @@ class OpenGRU(Open):
         return self.finish(h_BH), {"h": h_BH}
 
 
-class DeltaGRU(OpenGRU):
+class DeltaGRU(ConfigurableGRU):
     """A GRU that re-reads a unit only once it has moved by more than a threshold θ (Neil 2016, arXiv 1612.05571).
 
     x̂' = x where |x - x̂| > θ, else x̂, and ĥ' from h alike;  then the GRU's equations with Wx̂' and Uĥ'.
@@ -194,7 +194,7 @@ class DeltaGRU(OpenGRU):
         return torch.where((new - read).abs() > self.threshold, new, read)
 
 
-class OpenLSTM(Open):
+class ConfigurableLSTM(Configurable):
     """An LSTM with options; ``peephole`` lets i and f read p⊙c, and o read p⊙c' (Gers 2002).
 
     Layer norm of the gates is over all of them together, and of c' before its tanh.

@@ -55,7 +55,7 @@ def hand_over(giver: Network, taker: Network) -> None:
 
 @contextmanager
 def frozen(network: Network, layers: int) -> Iterator[None]:
-    """Hold the first layers of every scale still, the front with them, while something else is trained."""
+    """Freeze the first layers of every scale, and the front with them, while something else is trained."""
     names = {"front", *map(str, range(layers))} if layers else set()
     still = [part for stack in network.stacks for name, part in stack.layers.items() if name in names]
     for part in still:

@@ -48,7 +48,7 @@ def missing_bars(history: History, timezone: str, series: SeriesSpec | None = No
 
 
 def _ended(history: History, timezone: str, series: SeriesSpec | None) -> list[str]:
-    """Return a note on the series that end so long before the newest one that a gap of that length would be long."""
+    """Return a note on series that ended early: the time since their last row would count as a long gap."""
     last_K = np.zeros(len(history.keys), np.int64)
     np.maximum.at(last_K, history.series_N, history.ts_N)
     behind_K = history.grid.bar(last_K.max(initial=0)) - history.grid.bar(last_K)

@@ -181,7 +181,7 @@ class Engine:
         """Replace the network's forecasts [A, h, Q] by those of the online layer, with the effect of known inputs."""
         answers, slots, orders, answer = len(forecast), steps.slot[:k], steps.order[:k], steps.answer[:k]
         off_step, off = self._days_off(steps, k, answers)
-        observed = self._scale.there(steps.observed[:k])
+        observed = self._scale.forward(steps.observed[:k])
         if self._effect is None:
             nothing = np.empty((0, 0))
             return layer.apply(slots, orders, observed, answer, forecast, off_step, off, nothing)
@@ -196,7 +196,7 @@ class Engine:
         return finite
 
     def _days_off(self, steps: Steps, k: int, answers: int) -> tuple[Flags, Flags]:
-        """Return which of K steps are bars of days off, and which bars from each of A answers on [A, H + 1].
+        """Return two masks: which of K steps are days off [K, 1], and which of the bars 0 to H of A answers [A, H + 1].
 
         Both are empty where days off do not matter to the layer.
         """
@@ -228,7 +228,7 @@ class Engine:
         before = np.empty((k, len(ahead), len(self._levels)))
         anomaly = np.full(len(forecast), np.nan)
         slots, orders = steps.slot[:k], steps.order[:k]
-        naive = self._scale.back(steps.naive[:k], steps.observed[:k])
+        naive = self._scale.inverse(steps.naive[:k], steps.observed[:k])
         scoring.score(
             arrays["awaiting"], arrays["residual"], slots, orders, steps.observed[:k], naive,
             answer, forecast, ahead, self._levels, self.spec.median, scores, before, anomaly,

@@ -23,14 +23,14 @@ class TargetScale:
         if spec.transform is not None:
             self.kind, self.unit = KINDS[spec.transform.kind], spec.transform.unit
         self._bounds = (-np.inf if spec.lower is None else spec.lower, np.inf if spec.upper is None else spec.upper)
-        self.lower, self.upper = self.there(np.array(self._bounds)).tolist()
+        self.lower, self.upper = self.forward(np.array(self._bounds)).tolist()
         """The bounds of forecasts on this scale, infinite where there is none."""
 
-    def there(self, values: Floats) -> Floats:
+    def forward(self, values: Floats) -> Floats:
         """Return values of the series on this scale: the same array where there is no transform."""
         return self._moved(advance.transform, values)
 
-    def back(self, values: Floats, known: Floats) -> Floats:
+    def inverse(self, values: Floats, known: Floats) -> Floats:
         """Return values of this scale [N, ...] as those of the series: the same array where there is no transform.
 
         A value that equals ``known`` [N] on this scale is exactly that, without the rounding of the way back.
@@ -38,7 +38,7 @@ class TargetScale:
         found = self._moved(advance.transform_back, values)
         if found is not values:
             shape = (-1, *(1 for _ in values.shape[1:]))
-            np.copyto(found, known.reshape(shape), where=values == self.there(known).reshape(shape))
+            np.copyto(found, known.reshape(shape), where=values == self.forward(known).reshape(shape))
         return found
 
     def forecasts(self, values: Floats, newest: Floats) -> Floats:
@@ -46,7 +46,7 @@ class TargetScale:
 
         ``newest`` [A] are the values of their cutoffs: a constant is forecast as it is.
         """
-        found = self.back(values, newest)
+        found = self.inverse(values, newest)
         lower, upper = self._bounds
         return found if found is values else np.minimum(np.maximum(found, lower), upper)
 

@@ -77,8 +77,8 @@ q_j lies within ``lower`` and ``upper``, and levels are ordered outwards from th
 1/(n + 10)).  Steps also learn from one another, because a bar tells one step hardly more than the next: at a bar, every
 theta_j moves by the mean of short_j over the ladder as well, times shared coverage step · h^-.15 · √min(1, 24/S0).
 
-New models share widths alone (``shared_widths``).  In the place of short_j, the mean is of half of it minus half of
-that of its mirror, 1 − level_j, so that both levels move outwards or inwards.  It weighs a scored step by the steps
+New models share widths alone (``shared_widths``).  The mean is then of (short_j − short_m) / 2, where m is its
+mirror, level 1 − level_j, so that both levels move outwards or inwards.  It weighs a scored step by the steps
 ahead that it stands for.  Every step moves by it times shared coverage step · √(24 / max(24, S0, H)): with whole steps,
 levels swing where outcomes come a week late.  A step's own eta then has h^-1 in the place of h^-.3: near steps learn
 from themselves, far ones from all.
@@ -143,8 +143,8 @@ MOST_FOR_BEYOND = 1.0  # theta up to which outcomes beyond a bound move levels o
 EDGE_DAYS = 4.0  # memory of edge
 KNOWN_DAYS = 7.0  # outcomes of so many days make a mean error known
 RECENT_BARS = 14.0  # the shortest memory of recent errors
-MOST_HASTE, MOST_RECENT = 12.0, 0.5  # times as fast where the mixture misses; the most that one outcome counts
-NOBODYS_FAULT = 3.0  # mean errors, beyond which what all experts missed is left out
+MOST_SPEEDUP, MOST_RECENT = 12.0, 0.5  # times as fast where the mixture misses; the most that one outcome counts
+COMMON_ERROR = 3.0  # mean errors, beyond which what all experts missed is left out
 NEWCOMER = 0.05  # of an expert without weight, beside weights that follow recent errors
 TINY = 1e-100  # added to divisors that may be 0
 
@@ -885,9 +885,9 @@ def _track_recent(
     common = math.inf
     for e in range(expert.shape[0]):
         common = min(common, abs(y - expert[e]) if not math.isnan(expert[e]) else math.inf)
-    common = max(common - NOBODYS_FAULT * sigma, 0.0)
+    common = max(common - COMMON_ERROR * sigma, 0.0)
     if missed > sigma:
-        rate = min(rate * min(missed / max(sigma, TINY), MOST_HASTE), MOST_RECENT)
+        rate = min(rate * min(missed / max(sigma, TINY), MOST_SPEEDUP), MOST_RECENT)
     for e in range(expert.shape[0]):
         if not math.isnan(expert[e]):
             new, old = abs(y - expert[e]) - common, recent[step, e]

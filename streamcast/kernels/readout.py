@@ -34,7 +34,7 @@ _EXPONENT = np.int32(23)
 
 @loop
 def look_up(codes_XC: Ints, table_RH: Singles, once_BH: Singles, x_XH: Singles) -> None:
-    """Write the sum of what an answer has once and of the table's rows that a step names, which are three or more."""
+    """Write, for each step, the answer's own term plus the rows of the table that its codes name, three or more."""
     horizon = codes_XC.shape[0] // once_BH.shape[0]
     codes, hidden = codes_XC.shape[1], x_XH.shape[1]
     for b in range(once_BH.shape[0]):

@@ -59,8 +59,8 @@ class Header:
     ``offset`` under the model of the digest ``model`` with room for ``max_series``.  ``known`` names the known inputs
     that records were read with, of all lanes: which record is poison depends on them.  ``fingerprint`` names the
     machine and the version of torch that computed it.  ``topic_id`` and ``journal_id`` are the identities of the two
-    topics; they are empty where state began under a version that did not know them, and only there ``partitions``
-    counts those of the topic (a topic that is made again had better not have as many): else it is 0.
+    topics; they are empty where state began under a version that did not know them.  Only there ``partitions``
+    counts those of the topic, else it is 0: a topic that is made again with as many is taken for the old one.
     """
 
     topic: str

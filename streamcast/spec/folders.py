@@ -335,7 +335,7 @@ def aliases(root: Path, name: str) -> dict[str, str]:
 
 
 def lost_aliases(root: Path, name: str) -> dict[str, str]:
-    """The aliases of a model, of versions that are not there, such as one that was removed; raises ModelError."""
+    """Return the aliases of a model that name a missing version, such as one that was removed; raises ModelError."""
     there = aliases(root, name)
     return {alias: version for alias, version in _named_versions(root, name).items() if alias not in there}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.frozen import stands_still
+from harness.frozen import is_stopped
 
 SECONDS = 60.0
 PROGRAMME = r"""
@@ -42,7 +42,7 @@ def test_when_the_programme_is_killed_its_running_and_its_frozen_children_end() 
             children = [int(programme.stdout.readline()) for _ in range(2)]
             os.kill(children[1], signal.SIGSTOP)
             deadline = time.monotonic() + SECONDS
-            while not stands_still(children[1]) and time.monotonic() < deadline:
+            while not is_stopped(children[1]) and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert all(map(running, children))
         finally:

@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent / "frozen"
 BARS = 240
 EARLY, WILD, STRANGE, SHIFT, GAP = 24, 100, 130, 150, 190
 """Bars at which a reading is broken, early and later, an input is far out, the level rises, and some are missing."""
-KEPT = (EARLY + 2, *range(40, BARS, 40), WILD + 1, WILD + 5, *range(SHIFT, SHIFT + 6), GAP + 6, BARS - 1)
+KEPT = (EARLY, EARLY + 2, *range(40, BARS, 40), WILD, WILD + 1, WILD + 5, *range(SHIFT, SHIFT + 6), GAP + 6, BARS - 1)
 """Bars whose forecasts are kept."""
 
 DAY_OF_HOURS = zero_spec(

@@ -9,7 +9,7 @@ from torch import nn
 
 from streamcast.models.cells.cell import Cell, Exact
 from streamcast.models.cells.fused import GRU, LSTM
-from streamcast.models.cells.gated import DeltaGRU, Open, OpenGRU, OpenLSTM, gru_cell, lstm_cell
+from streamcast.models.cells.gated import Configurable, ConfigurableGRU, ConfigurableLSTM, DeltaGRU, gru_cell, lstm_cell
 from streamcast.models.linear import GroupedLinear
 from streamcast.models.spec import SpecError, make
 from streamcast.models.zoo import CELLS
@@ -31,13 +31,15 @@ OPTIONS: list[dict[str, object]] = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("reset", ["after", "before"])
 def test_a_gru_with_options_is_the_written_equation(reset: str, options: dict[str, object]) -> None:
-    cell = drawn(make("cell", {"gru": OpenGRU}, {"kind": "gru", "reset": reset, **options}, inputs=5, hidden=16))
+    cell = drawn(
+        make("cell", {"gru": ConfigurableGRU}, {"kind": "gru", "reset": reset, **options}, inputs=5, hidden=16)
+    )
     assert largest_error(cell, partial(open_gru, reset=reset)) <= 1e-12
 
 
 @pytest.mark.parametrize("options", [*OPTIONS, {"peephole": True}, {"peephole": True, "norm": "gates"}], ids=str)
 def test_an_lstm_with_options_is_the_written_equation(options: dict[str, object]) -> None:
-    cell = drawn(make("cell", {"lstm": OpenLSTM}, {"kind": "lstm", **options}, inputs=5, hidden=16))
+    cell = drawn(make("cell", {"lstm": ConfigurableLSTM}, {"kind": "lstm", **options}, inputs=5, hidden=16))
     assert largest_error(cell, open_lstm) <= 1e-12
 
 
@@ -49,7 +51,7 @@ def test_a_delta_gru_is_the_written_equation(threshold: float) -> None:
 
 def test_a_delta_gru_with_threshold_zero_is_a_gru() -> None:
     delta = drawn(DeltaGRU(5, 16, threshold=0.0))
-    gru = OpenGRU(5, 16).double()
+    gru = ConfigurableGRU(5, 16).double()
     gru.load_state_dict(delta.state_dict())
     x_TBF = torch.randn(40, 3, 5, dtype=torch.float64)
     theirs, _ = gru.scan(x_TBF, gru.initial_state(3))
@@ -73,7 +75,7 @@ def test_without_options_the_fused_kernel_runs(build: Callable[..., Cell], fused
 @pytest.mark.parametrize("fused", [GRU, LSTM])
 def test_without_options_the_spelled_out_cell_is_the_fused_one(fused: type[GRU | LSTM]) -> None:
     theirs = drawn(fused(5, 16))
-    mine = (OpenGRU if fused is GRU else OpenLSTM)(5, 16).double()
+    mine = (ConfigurableGRU if fused is GRU else ConfigurableLSTM)(5, 16).double()
     order = [0, 1, 2] if fused is GRU else [0, 1, 3, 2]  # torch's LSTM has its output gate last
     w, u, b, b_h = (
         torch.cat([tensor.view(-1, 16, *tensor.shape[1:])[gate] for gate in order]) for tensor in theirs.weights
@@ -118,18 +120,18 @@ def test_peepholes_cost_three_weights_a_unit_and_start_as_if_they_were_not_there
     torch.manual_seed(0)
     with_peepholes = lstm_cell(10, 64, peephole=True)
     assert count(with_peepholes) - count(lstm_cell(10, 64)) == 3 * 64
-    assert isinstance(with_peepholes, OpenLSTM)
+    assert isinstance(with_peepholes, ConfigurableLSTM)
     assert with_peepholes.peephole is not None
     assert not with_peepholes.peephole.any()
 
 
 def test_before_and_after_differ_only_where_the_reset_gate_acts() -> None:
-    before, after = gru_cell(5, 16, reset="before"), OpenGRU(5, 16)
+    before, after = gru_cell(5, 16, reset="before"), ConfigurableGRU(5, 16)
     assert count(before) == count(after) == count(gru_cell(5, 16))
 
 
-@pytest.mark.parametrize("cell", [OpenGRU(5, 16), OpenLSTM(5, 16, peephole=True)], ids=["gru", "lstm"])
-def test_every_gate_starts_xavier_on_its_input_and_orthogonal_on_its_state(cell: Open) -> None:
+@pytest.mark.parametrize("cell", [ConfigurableGRU(5, 16), ConfigurableLSTM(5, 16, peephole=True)], ids=["gru", "lstm"])
+def test_every_gate_starts_xavier_on_its_input_and_orthogonal_on_its_state(cell: Configurable) -> None:
     weights = {name: weight for name, weight in cell.named_parameters() if name.endswith("weight")}
     for name, weight in weights.items():
         for block in torch.split(weight, 16):
@@ -147,7 +149,7 @@ def test_each_block_of_a_grouped_map_starts_orthogonal() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"norm": "gates"}, {"rank": 8}, {"groups": 4}], ids=str)
 def test_the_forget_gate_alone_starts_with_a_bias(options: dict[str, object]) -> None:
-    cell = make("cell", {"lstm": OpenLSTM}, {"kind": "lstm", **options}, inputs=5, hidden=16)
+    cell = make("cell", {"lstm": ConfigurableLSTM}, {"kind": "lstm", **options}, inputs=5, hidden=16)
     biases = [bias.detach() for name, bias in cell.named_parameters() if name.endswith("bias") and len(bias) == 64]
     assert torch.equal(sum(biases, torch.zeros(64)), torch.tensor([0.0, 1, 0, 0]).repeat_interleave(16))
 

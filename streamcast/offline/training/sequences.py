@@ -214,7 +214,7 @@ def _copied(call: KernelCall, before: int, target: TargetScale) -> _Kept:
     mean[at], level[at] = steps.mean[:answers], steps.level[:answers]
     return _Kept(
         call.series_of_slot[steps.slot[:k]], steps.cold[:k].copy(), steps.x[:k].copy(), steps.dt[:k].copy(),
-        target.there(steps.observed[:k].copy()), _filled(steps, k, call.ring), last, scale, steps.label[:k].copy(),
+        target.forward(steps.observed[:k].copy()), _filled(steps, k, call.ring), last, scale, steps.label[:k].copy(),
         warm, mean, level,
         tuple(before + steps.coarse_after[s, :n] for s, n in enumerate(coarse)),
         tuple(steps.coarse_x[s, :n].copy() for s, n in enumerate(coarse)),

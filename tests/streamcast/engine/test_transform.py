@@ -37,7 +37,7 @@ def test_it_is_the_model_of_the_transformed_values_with_forecasts_taken_back(
     spec = SPECS["a logarithm"].model_copy(update={"transform": transform, "lower": -4.0})
     scale = TargetScale(spec)
     plain = spec.model_copy(update={"transform": None, "lower": scale.lower})
-    moved = [line._replace(values=tuple(scale.there(np.array(line.values)).tolist())) for line in lines]
+    moved = [line._replace(values=tuple(scale.forward(np.array(line.values)).tolist())) for line in lines]
     found, beside = answered(spec, lines), answered(plain, moved)
     assert found.outcomes.tolist() == beside.outcomes.tolist()
     newest = np.array([lines[record].values[0] for record in found.forecasts.record.tolist()])
@@ -51,9 +51,9 @@ def test_values_come_back_in_their_order_and_missing_ones_stay_missing(
 ) -> None:
     scale = TargetScale(SPECS["gru"].model_copy(update={"transform": transform}))
     before = np.array(values)
-    there = scale.there(before)
-    back = scale.back(there, np.full(len(there), np.nan))
-    assert scale.back(there, before).tobytes() == before.tobytes()
+    there = scale.forward(before)
+    back = scale.inverse(there, np.full(len(there), np.nan))
+    assert scale.inverse(there, before).tobytes() == before.tobytes()
     assert before.tolist() == pytest.approx(values, nan_ok=True), "the values that were given are as they were"
     np.testing.assert_allclose(back, before, rtol=1e-9, atol=1e-12)
     known = there[~np.isnan(before)]
@@ -63,7 +63,7 @@ def test_values_come_back_in_their_order_and_missing_ones_stay_missing(
 @both
 def test_nothing_that_is_forecast_is_infinite(transform: Transform) -> None:
     scale = TargetScale(SPECS["gru"].model_copy(update={"transform": transform}))
-    assert np.isfinite(scale.back(np.array([1e200, -1e200, 800.0]), np.zeros(3))).all()
+    assert np.isfinite(scale.inverse(np.array([1e200, -1e200, 800.0]), np.zeros(3))).all()
 
 
 @both

@@ -83,7 +83,7 @@ def _print(engine: Engine, partition: int, offset: int, key: str, as_json: bool,
     content = dict(engine.slab.content(slot))
     clock, level = content["clock"], content["level"]
     last, transform = level[:, LAST].copy(), engine.spec.transform
-    last[:1] = TargetScale(engine.spec).back(last[:1], np.full(1, np.nan))
+    last[:1] = TargetScale(engine.spec).inverse(last[:1], np.full(1, np.nan))
     facts = {
         "key": key,
         "partition": partition,
