@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,12 +18,13 @@ from streamcast.consumers.positions import PendingPositions
 from streamcast.consumers.transport import Batch, Outgoing, Partition, Positions
 from streamcast.engine.online import Layer
 from streamcast.engine.slab import Slab
-from streamcast.service.assignment import Assignment, Span
+from streamcast.service.assignment import Assignment
 from streamcast.service.catching_up import CatchingUp
 from streamcast.service.recovery import Recovery
 from streamcast.service.replays import Replays
 from streamcast.service.service import Service
 from streamcast.service.snapshots import Header, Store
+from streamcast.topics.journal import Entry
 
 Patch = pytest.MonkeyPatch
 
@@ -102,15 +104,13 @@ def a_lane_joins_before_it_has_caught_up(patch: Patch) -> None:
 
 
 def a_new_model_begins_later_and_nobody_knows(patch: Patch) -> None:
-    """The state of a new model begins with the records that are left, and the journal does not say so."""
-    later = Assignment._begun_later
+    """The state of a new model begins with some of the records, and the journal does not say so."""
+    entry = Assignment.entry
 
-    def silently(self: Assignment, span: Span, lanes: Sequence[str], held: int) -> Mapping[str, int]:
-        starts = later(self, span, lanes, held)
-        span.since.clear()
-        return starts
+    def silent(self: Assignment, *given: Any, **named: Any) -> Entry:
+        return msgspec.structs.replace(entry(self, *given, **named), since={})
 
-    patch.setattr(Assignment, "_begun_later", silently)
+    patch.setattr(Assignment, "entry", silent)
 
 
 def load_a_snapshot_above_the_committed_offset(patch: Patch) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from harness.streams import model_spec
 from streamcast.service.beginnings import Start
+from streamcast.spec.durations import MINUTE_MS
 from streamcast.spec.folders import Model, new_network
 from streamcast.spec.model_spec import ONLINE_BESIDE_NETWORK, Scale
 from streamcast.spec.zero import challenger_of
@@ -70,6 +71,9 @@ class Plan:
             resets=exactly_once and chance.random() < 0.7,
         )
 
+
+HISTORIES = (None, None, 3 * MINUTE_MS)
+"""How much of the input a new model may read."""
 
 ROOMS = (1, 2, 3, 4, 100)
 """How many series a process may have room for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.records import Source
@@ -24,7 +24,6 @@ from streamcast.consumers.transport import (
     TopicSpec,
 )
 from streamcast.errors import ServiceError
-from streamcast.service.beginnings import Start
 from streamcast.service.saving import Saver
 from streamcast.service.service import Service
 from streamcast.service.skipping import skip
@@ -114,7 +113,7 @@ class Processes:
         models = self.models()
         writes, store = Writes(), Store(str(self.folder), 3)
         telemetry = Telemetry({lane: (each.name, each.version) for lane, each in models.items()}, 0.8)
-        start = Start(self.plan.start.at, self.plan.start.warm_from, self.allow_cold)
+        start = replace(self.plan.start, allow_cold_start=self.allow_cold)
         saver = Saver(store, self.plan.interval_seconds, telemetry, clock=self._now, background=writes)
         service = Service(
             models, self._reader, telemetry, TOPICS, start, max_series=self.max_series, store=store,

@@ -8,13 +8,13 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from harness.simulation.doubles import Archive
-from harness.simulation.plan import Event, Plan, load
+from harness.simulation.plan import HISTORIES, Event, Plan, load
 from harness.simulation.processes import GROUP, TOPICS
 from harness.simulation.world import World, exported
 from streamcast.consumers.transport import Partition
@@ -80,7 +80,9 @@ def drawn(seed: int) -> tuple[Plan, list[Event]]:
         first += _first_start(chance)
     elif plan.alone:
         first += [Event(what, chance.getrandbits(32)) for what in A_LANE_MORE]
-    return plan, first + list(_events(chance, chance.randint(15, 75), nested=False))
+    events = first + list(_events(chance, chance.randint(15, 75), nested=False))
+    start = replace(plan.start, history_ms=chance.choice(HISTORIES))  # last: it changes no other draw of a seed
+    return replace(plan, start=start), events
 
 
 def _first_start(chance: random.Random) -> Iterator[Event]:

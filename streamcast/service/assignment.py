@@ -86,9 +86,10 @@ class Assignment:
             held, end = bounds[partition]
             end = self.spans.pop(partition).end if partition in self.spans else end
             position, journal = found.position, found.journal
-            headers = self.headers(partition, found.begin, position, journal)
+            headers = self.headers(partition, found.begin, position, journal, found.since)
             begins = [self.entry(found.kind, partition, position, position - found.begin)] if found.kind else []
-            self.spans[partition] = Span(headers, position, end, journal.skips(), begins, self._swapped(journal))
+            swapped = self._swapped(journal)
+            self.spans[partition] = Span(headers, position, end, journal.skips(), begins, swapped, dict(found.since))
             self._plans[partition] = _Plan(journal, held)
         return unserved
 
@@ -188,12 +189,17 @@ class Assignment:
             self._beginnings.found[partition.topic].id, shadows, dict(since),
         )  # fmt: skip
 
-    def headers(self, partition: Partition, begin: int, offset: int, journal: Journal) -> dict[str, Header]:
-        """Return the identity of each lane's state at an offset, which began as the journal says, or begins now."""
+    def headers(
+        self, partition: Partition, begin: int, offset: int, journal: Journal, since: Mapping[str, int] | None = None
+    ) -> dict[str, Header]:
+        """Return the identity of each lane's state at an offset, which began as the journal says, or begins now.
+
+        ``since`` says where that of new models begins (digest to offset).
+        """
         here, kept = self._beginnings.found[partition.topic], self._beginnings.found[self._topics.journal]
         found = {}
         for lane, digest in self._deployment.models.items():
-            known = journal.begin_of(digest)
+            known = (since or {}).get(digest, journal.begin_of(digest))
             own = begin if known is None else known
             found[lane] = identity(partition, digest, own, offset, journal, self._deployment, here, kept)
         return found
@@ -220,6 +226,7 @@ class Assignment:
             begin = self._beginnings.cold_start(partition, min(plan.starts.values()), plan.held)
             span.next = max(span.next, begin)
             span.unwritten.append(self.entry("cold", partition, span.next, span.next - begin))
+            span.since = {}
             span.headers = self.headers(partition, begin, span.next, Journal())
             plan.starts = self._restored(span.headers)
 

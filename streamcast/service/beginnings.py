@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
 from streamcast.consumers.transport import Partition, Positions, Reader, TopicMissing, TopicSpec
 from streamcast.errors import ServiceError
 from streamcast.service.identity import Deployment
+from streamcast.service.new_models import begins_of_new, left_out
 from streamcast.service.refusals import (
     COLD_START,
     CREATION,
@@ -35,24 +36,30 @@ log = logging.getLogger("streamcast")
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where answers begin at the very first start, and how many records before it build state."""
+    """Where answers begin at the very first start, and how many records before it build state.
+
+    ``history_ms`` bounds the state of models that come later, see ``begins_of_new``; None is no bound.
+    """
 
     at: Literal["earliest", "latest"] | datetime = "earliest"
     warm_from: int = 0
     allow_cold_start: bool = False
+    history_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """Answers of a partition go on at ``position``; its state is made from ``begin`` on, by the entries of ``journal``.
 
-    ``kind`` is that of the entry which says so, None where the journal does already.
+    ``kind`` is that of the entry which says so, None where the journal does already.  ``since`` says where the state of
+    models begins that the journal does not know (digest to offset), if not at ``begin``.
     """
 
     position: int
     begin: int
     kind: Kind | None
     journal: Journal
+    since: Mapping[str, int] = field(default_factory=dict)
 
 
 class Beginnings:
@@ -93,7 +100,7 @@ class Beginnings:
             kind: Kind = "cold" if partition in lost else "start"
             found[partition] = self._decide(partition, journal, position, bounds[partition][0], kind)
             self._mention_unpublished(found[partition].journal)
-        return found, unserved
+        return self._bounded(found, bounds), unserved
 
     def cold_start(self, partition: Partition, wanted: int, held: int) -> int:
         """Return where state begins empty, since the records from ``wanted`` to ``held`` are gone.
@@ -147,6 +154,19 @@ class Beginnings:
             begin = max(position - self._start.warm_from, held)
             return Beginning(position, begin, kind, journal)
         return Beginning(position, journal.begin, None, journal)
+
+    def _bounded(
+        self, found: Mapping[Partition, Beginning], bounds: Mapping[Partition, tuple[int, int]]
+    ) -> dict[Partition, Beginning]:
+        """Let the state of new models begin no farther back than the setting says, and log it."""
+        begun = {partition: each for partition, each in found.items() if each.kind is None}
+        journals = {partition: each.journal for partition, each in begun.items()}
+        positions = {partition: each.position for partition, each in begun.items()}
+        models, history_ms = self._deployment.models, self._start.history_ms
+        since = begins_of_new(self._reader, history_ms, set(models.values()), journals, positions, bounds, self._beat)
+        for said in left_out(models, history_ms, since, journals, positions, bounds):
+            log.info("%s", said)
+        return {partition: replace(each, since=since.get(partition, {})) for partition, each in found.items()}
 
     def _first_positions(
         self, partitions: Sequence[Partition], bounds: Mapping[Partition, tuple[int, int]]

@@ -113,6 +113,15 @@ class Journal:
                 break
         return self.begin
 
+    def knows(self, digest: str) -> bool:
+        """Whether the state of a model has a beginning: an entry since the newest beginning names it."""
+        for entry in reversed(self.entries):
+            if digest in entry.since or digest in entry.models.values():
+                return True
+            if entry.begins:
+                break
+        return False
+
     @property
     def begun_in(self) -> str:
         """The identity of the topic that state begins in; empty where an older version wrote that entry."""

@@ -39,15 +39,17 @@ def with_unit(value: object) -> int:
     return spec.parse_duration(value)
 
 
-Duration = Annotated[
+Length = Annotated[
     int,
     BeforeValidator(with_unit),
-    Field(gt=0, le=10_000 * 366 * DAY_MS, validate_default=False),
+    Field(gt=0, le=10_000 * 366 * DAY_MS),
     WithJsonSchema(
         {"type": "string", "pattern": r"^\s*\d+\s*(ms|s|min|h|d|w)\s*$", "examples": ["100ms", "5min", "1h"]}
     ),
 ]
-"""Milliseconds, written with a unit; the defaults below are numbers, and are not validated."""
+"""Milliseconds, written with a unit."""
+Duration = Annotated[Length, Field(validate_default=False)]
+"""The same; the defaults below are numbers, and are not validated."""
 
 
 def _sendable(token: SecretStr) -> SecretStr:
@@ -233,6 +235,10 @@ class ModelSettings(Section):
     """The models to run, by lane; every lane forecasts for every record. Usual names are champion and challenger."""
     champion: str | None = None
     """The lane whose outcome is a record's outcome; by default the lane named champion, else the only lane."""
+    history: Length | None = None
+    """How much of the input a new model reads before it answers, such as 90d: the records that are at most this much
+    older than the newest, by their Kafka timestamps. If unset: all since the partition's state began. Without effect at
+    the very first start, and on a model that has begun."""
 
     @model_validator(mode="after")
     def _check(self) -> ModelSettings:

@@ -107,7 +107,8 @@ def _meaning(info: FieldInfo) -> str:
 
 
 def _is_duration(info: FieldInfo) -> bool:
-    return any(getattr(part, "func", None) is with_unit for part in info.metadata)
+    inner = [part for kind in get_args(info.annotation) for part in getattr(kind, "__metadata__", ())]  # of a union
+    return any(getattr(part, "func", None) is with_unit for part in [*info.metadata, *inner])
 
 
 def _default(info: FieldInfo) -> str:

@@ -38,6 +38,7 @@ from streamcast.consumers.transport import (
     TopicSpec,
 )
 from streamcast.errors import SettingsError
+from streamcast.service import new_models
 from streamcast.service.identity import Deployment, identity
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
@@ -89,6 +90,14 @@ def test_more_memory_than_is_allowed_is_refused_with_the_arithmetic(folder: Path
     assert "remedy: lower state.max_series" in told
 
 
+def test_a_history_that_is_shorter_than_what_forecasts_look_back_on_is_a_warning(folder: Path) -> None:
+    needed = max(SPECS["gru"].ring, SPECS["gru"].warm_up)
+    told = said(folder, **{"models.history": "5min"})
+    assert f"warn lane champion: models.history is 5 minutes, and its forecasts look back on {needed} minutes" in told
+    assert f"remedy: set models.history to {needed}min or more" in told
+    assert "models.history" not in said(folder, **{"models.history": f"{needed}min"})
+
+
 @pytest.mark.parametrize(("last_ms", "mark"), [(4_000_000_000_000, "ok  "), (0, "FAIL")])
 def test_the_end_of_the_table_of_bars_is_checked(tmp_path: Path, last_ms: int, mark: str) -> None:
     calendar = calendar_of(Step("month", 1), "UTC", 0, last_ms)
@@ -132,12 +141,15 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     return made
 
 
-def checked(*, create: bool, good: bool = True, cold: bool = False, folder: Path = MODELS) -> str:
+def checked(
+    *, create: bool, good: bool = True, cold: bool = False, folder: Path = MODELS, history: str | None = None
+) -> str:
     """What is printed about the topics; all checks must pass, or not if they are not ``good``."""
     lanes = {"models.folder": str(folder), "models.lanes": {"champion": {"model": "small@1"}}}
     names = dict(zip(("forecasts", "dead_letters", "journal"), OUTPUTS, strict=True))
     outputs = {f"output.{name}": topic for name, topic in names.items()}
-    settings = load_settings(None, {**lanes, **outputs, "state.allow_cold_start": cold})
+    others = {"state.allow_cold_start": cold, "models.history": history}
+    settings = load_settings(None, {**lanes, **outputs, **others})
     silent, printed = Say(Console(file=io.StringIO())), io.StringIO()
     setup = Setup(settings, loaded_lanes(settings, silent), opened_store(settings, silent))
     assert check_broker(setup, create, Say(Console(file=printed, width=800))) is good
@@ -468,13 +480,14 @@ def commit(broker: MemoryBroker, position: int) -> None:
     broker._group("streamcast").commit({Partition("observations", 2): position}, mark)
 
 
-def answered(broker: MemoryBroker, topic_id: str, digest: str = "x", max_series: int = 0) -> None:
+def answered(broker: MemoryBroker, topic_id: str, digest: str = "x", max_series: int = 0, step_ms: int = 0) -> None:
     """The service has answered ten records of a partition, without a snapshot, when its topic had this identity."""
+    times = [NOW + step_ms * row for row in range(10)]
     record = json.dumps({"key": "a", "ts": NOW, "values": [1.0]}).encode()
     models = {"champion": digest}
     begun = Entry("start", "observations", 2, 0, 0, models, max_series, topic_id=topic_id)
     writer = MemoryTransport(broker, Connection("memory", "streamcast"))
-    writer.commit([Outgoing("observations", [2] * 10, [NOW] * 10, [b"a"] * 10, [record] * 10)], {})
+    writer.commit([Outgoing("observations", [2] * 10, times, [b"a"] * 10, [record] * 10)], {})
     writer.commit([outgoing("forecast-journal", [begun], timestamp=0)], {})
     commit(broker, 10)
 
@@ -513,6 +526,24 @@ def test_a_new_model_may_begin_with_the_records_that_are_left_which_the_check_sa
     )
     assert "from offset 4 on: its state begins there, with the last 6 records" in told
     assert "remedy: nothing, if these records have what its forecasts look back on; else let it run as a shadow" in told
+
+
+def test_how_much_of_the_input_a_new_model_reads_is_said_and_replaces_records_that_are_gone(
+    broker: MemoryBroker, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_models, "NEWEST", 1)
+    answered(broker, broker.describe(["observations"])["observations"].id, step_ms=60_000)
+    assert "left out" not in checked(create=False)
+    assert "left out" not in checked(create=False, history="9min")
+    told = checked(create=False, history="3min")
+    assert (
+        "     lane champion has a model without a state so far in 1 partition: it begins with the last 4 records"
+        " (models.history: 3 minutes), and 6 earlier records are left out\n" in told
+    )
+    broker.delete_records(Partition("observations", 2), 4)
+    told = checked(create=False, history="3min")
+    assert "(models.history: 3 minutes), and 2 earlier records are left out\n" in told
+    assert "the topic holds records only" not in told
 
 
 def test_a_start_that_would_be_refused_because_the_input_was_made_again_fails_the_check(

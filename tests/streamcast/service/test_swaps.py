@@ -10,14 +10,18 @@ import pytest
 
 from harness.simulation.plan import model
 from harness.simulation.stand import Stand, stopped
+from harness.streams import MINUTE
 from streamcast.consumers.memory.transport import MemoryReader
 from streamcast.consumers.transport import Batch, Connection, Partition
 from streamcast.errors import ServiceError
+from streamcast.service.beginnings import Start
 from streamcast.spec.folders import Model
 
 TEN = tuple(float(value) for value in (5, 7, 6, 8, 9, 7, 6, 5, 8, 9))
 OLD, NEW = model("sample", 0), model("sample", 1)
 BOTH = {"champion": OLD, "challenger": NEW}
+NEWEST = (0, 20)
+"""Where the newest of twenty records are looked for, to bound what a new model reads."""
 
 
 class Reads(MemoryReader):
@@ -39,11 +43,13 @@ def stand(tmp_path: Path) -> Stand:
     return stopped(tmp_path, OLD, TEN)
 
 
-def served(stand: Stand, models: dict[str, Model], shadows: tuple[str, ...] = ()) -> list[tuple[int, int]]:
+def served(
+    stand: Stand, models: dict[str, Model], shadows: tuple[str, ...] = (), history_ms: int | None = None
+) -> list[tuple[int, int]]:
     """Serve ten more records with other models, and stop; return what was read again before."""
     reader = Reads(stand)
     stand.observe("a", *TEN)
-    stand.serve(models, reader=reader, shadows=shadows)
+    stand.serve(models, Start(history_ms=history_ms), reader=reader, shadows=shadows)
     stand.stop()
     return reader.ranges
 
@@ -98,6 +104,75 @@ def test_a_model_that_answered_last_is_not_given_less_than_it_had(stand: Stand) 
     for models, room in (({"champion": OLD}, 100), ({"champion": OLD}, 99), (BOTH, 100), ({"renamed": OLD}, 100)):
         with pytest.raises(ServiceError, match="allow_cold_start"):
             stand.serve(models, max_series=room, champion=next(iter(models)))
+
+
+def test_a_new_model_reads_no_more_than_the_setting_says(stand: Stand, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "streamcast")
+    served(stand, {"champion": OLD})
+    assert served(stand, {"champion": NEW}, history_ms=2 * MINUTE) == [NEWEST, (8, 20)]
+    assert (
+        "lane champion has a model without a state so far in 1 partition: it begins with the last 12 records"
+        " (models.history: 2 minutes), and 8 earlier records are left out" in caplog.messages
+    )
+    assert stand.journal().begin_of(NEW.digest) == 8
+    caplog.clear()
+    assert served(stand, {"champion": NEW}, history_ms=MINUTE) == [], "it has begun: another bound changes nothing"
+    assert "left out" not in caplog.text
+    assert served(stand, {"champion": OLD}, history_ms=MINUTE) == [(20, 40)], "the old one has a state, too"
+    for path in stand.folder.rglob("*.snapshot"):
+        path.unlink()
+    assert served(stand, {"champion": NEW}, history_ms=MINUTE) == [(8, 50)]
+    assert stand.verify().proven
+
+
+def test_a_bounded_shadow_becomes_the_champion_and_keeps_its_state(stand: Stand) -> None:
+    served(stand, {"champion": OLD})
+    assert served(stand, BOTH, ("challenger",), history_ms=MINUTE) == [NEWEST, (9, 25)]
+    assert stand.journal().begin_of(NEW.digest) == 9
+    assert served(stand, {"champion": NEW, "second": NEW}, history_ms=MINUTE) == []
+    assert stand.verify().proven
+
+
+def test_a_bound_that_the_journal_does_not_have_yet_is_found_again(stand: Stand) -> None:
+    served(stand, {"champion": OLD})
+    bounded = Start(history_ms=MINUTE)
+    stand.serve({"champion": NEW}, bounded, interval_seconds=0.0)  # no record comes, so nothing is committed
+    stand.stop()
+    assert stand.journal().begin_of(NEW.digest) == 0
+    stand.seconds += 90 * 86_400
+    assert served(stand, {"champion": NEW}, history_ms=MINUTE) == [NEWEST], "its snapshot is of the same beginning"
+    assert stand.journal().begin_of(NEW.digest) == 9
+    assert stand.verify().proven
+
+
+def test_each_partition_has_its_own_bound_and_a_quiet_one_keeps_its_newest_records(tmp_path: Path) -> None:
+    stand = Stand(tmp_path, partitions=2)
+    stand.observe("a", *TEN, *TEN, *TEN, *TEN)
+    stand.observe("quiet", *TEN, *TEN, partition=1)
+    stand.serve()
+    stand.stop()
+    stand.serve({"champion": NEW}, Start(history_ms=3 * MINUTE))
+    stand.observe("a", *TEN)
+    stand.observe("quiet", *TEN, partition=1)
+    stand.work()
+    assert [stand.journal(partition).begin_of(NEW.digest) for partition in (0, 1)] == [27, 7]
+    assert stand.verify().proven
+
+
+def test_the_first_start_and_a_cold_one_are_not_bounded(stand: Stand) -> None:
+    first = Stand(stand.folder / "first")
+    first.observe("a", *TEN, *TEN)
+    first.serve(start=Start("latest", warm_from=20, history_ms=MINUTE))
+    first.observe("a", *TEN)
+    first.work()
+    assert (first.journal().begin, first.journal().begin_of(OLD.digest)) == (0, 0)
+    for path in stand.folder.rglob("*.snapshot"):
+        path.unlink()
+    stand.broker.delete_records(stand.partitions[0], 2)
+    stand.observe("a", *TEN)
+    stand.serve(BOTH, Start(allow_cold_start=True, history_ms=MINUTE))
+    assert [stand.journal().begin_of(each.digest) for each in (OLD, NEW)] == [2, 2]
+    assert stand.verify().violations == []
 
 
 def test_a_new_lane_that_fails_before_its_first_commit_begins_where_the_records_then_begin(stand: Stand) -> None:

@@ -159,7 +159,8 @@ def _give_up(reason: str) -> None:
 
 
 def _start(settings: Settings) -> Start:
-    return Start(settings.input.start, settings.input.warm_from, settings.state.allow_cold_start)
+    first, history_ms = settings.input, settings.models.history
+    return Start(first.start, first.warm_from, settings.state.allow_cold_start, history_ms)
 
 
 def _names(models: Mapping[str, Model]) -> str:

@@ -15,6 +15,7 @@ from streamcast.app.commands.deployment.swaps import known_as, other_form
 from streamcast.consumers.transport import NotAllowed, Partition, Positions, Reader, TopicSpec, TransportError
 from streamcast.errors import ModelError, StoreError
 from streamcast.service.identity import Deployment, identity, known_inputs
+from streamcast.service.new_models import Bounds, Since, begins_of_new, left_out
 from streamcast.service.refusals import (
     COLD_START,
     NEW_OUTPUTS,
@@ -56,6 +57,9 @@ def check_journal(setup: Setup, reader: Reader, source: TopicSpec, journal_topic
         return say(False, f"topic {topic}: {error}", "check that brokers and network are well, and run again")
     if unknown := [partition for partition in begun if partition not in committed]:
         return say(False, f"group {group}: {answered_already(unknown[:MOST_NAMED], topic)}", own_journal(unknown[0]))
+    working, positions = {each: journals[each] for each in begun}, {each: committed[each] for each in begun}
+    bounds = reader.bounds(begun) if begun else {}
+    since = _bounded(setup, reader, working, positions, bounds, say)
     if not settings.state.allow_cold_start:
         unknown = [each for each in own if journals[each].begin is None and each not in of_former]
         at_work = [each for each in unknown if each in committed]
@@ -65,10 +69,9 @@ def check_journal(setup: Setup, reader: Reader, source: TopicSpec, journal_topic
         if of_former:
             known = journals[min(of_former)].topic_id
             return say(False, another_topic(source.name, known, source.id), NEW_OUTPUTS)
-        working = {each: journals[each] for each in begun}
-        if gone := _records_gone(setup, reader, source, journal_topic, working, committed, say):
+        if gone := _records_gone(setup, source, journal_topic, working, positions, bounds, since, say):
             return say(False, gone, COLD_START)
-    moved = _moved(setup, reader, source, journal_topic, journals, {each: committed[each] for each in begun})
+    moved = _moved(setup, reader, source, journal_topic, journals, positions, bounds)
     if wrong := [each for each in moved if each.impossible]:
         return say(False, wrong[0].impossible, wrong[0].remedy)
     if moved:
@@ -83,7 +86,7 @@ def check_journal(setup: Setup, reader: Reader, source: TopicSpec, journal_topic
 
 def _moved(
     setup: Setup, reader: Reader, source: TopicSpec, journal_topic: TopicSpec, journals: Mapping[Partition, Journal],
-    committed: Positions,
+    committed: Positions, bounds: Bounds,
 ) -> list[Moved]:  # fmt: skip
     """Return the positions that another program has set."""
 
@@ -95,15 +98,29 @@ def _moved(
         except StoreError:  # it has its line already
             return None
 
-    ends = {each: end for each, (_, end) in reader.bounds(list(committed)).items()} if committed else {}
+    ends = {each: end for each, (_, end) in bounds.items()}
     known = known_inputs(model.spec for model in setup.lanes.values())
     topics = topics_of(setup.settings)
     return moved_positions(reader, topics, source, journal_topic, committed, journals, ends, known, saved)
 
 
+def _bounded(
+    setup: Setup, reader: Reader, journals: Mapping[Partition, Journal], positions: Positions, bounds: Bounds, say: Say
+) -> Since:
+    """Return where the state of new models begins if a setting says how far back, and say what is left out."""
+    models, history_ms = {lane: model.digest for lane, model in setup.lanes.items()}, setup.settings.models.history
+    try:
+        since = begins_of_new(reader, history_ms, set(models.values()), journals, positions, bounds)
+    except NotAllowed:  # it has its line already
+        return {}
+    for told in left_out(models, history_ms, since, journals, positions, bounds):
+        say.note(told)
+    return since
+
+
 def _records_gone(
-    setup: Setup, reader: Reader, source: TopicSpec, journal_topic: TopicSpec, journals: Mapping[Partition, Journal],
-    committed: Positions, say: Say,
+    setup: Setup, source: TopicSpec, journal_topic: TopicSpec, journals: Mapping[Partition, Journal],
+    committed: Positions, bounds: Bounds, since: Since, say: Say,
 ) -> str:  # fmt: skip
     """Say of the first partition whose state can be made neither from a snapshot nor from the records, else nothing.
 
@@ -118,10 +135,10 @@ def _records_gone(
     now = Deployment(digests, settings.models.champion_lane, room(settings, lanes), shadows, known)
     later: dict[str, str] = {}
     try:
-        for partition, (held, _) in reader.bounds(list(journals)).items():
+        for partition, (held, _) in bounds.items():
             journal, position = journals[partition], committed[partition]
             for lane, digest in digests.items():
-                begin = journal.begin_of(digest)
+                begin = since.get(partition, {}).get(digest, journal.begin_of(digest))
                 if begin is None or begin >= held:
                     continue
                 wanted = identity(partition, digest, begin, position, journal, now, source, journal_topic)

@@ -12,7 +12,8 @@ from streamcast.app.trained import quality
 from streamcast.engine.engine import layout
 from streamcast.spec.folders import Model
 from streamcast.spec.local_time import UTC_TIME
-from streamcast.spec.model_spec import ModelSpec
+from streamcast.spec.model_spec import ModelSpec, format_duration
+from streamcast.wording import duration_name, span_name
 
 
 def check_models(settings: Settings, models: Mapping[str, Model], say: Say) -> bool:
@@ -32,6 +33,7 @@ def check_models(settings: Settings, models: Mapping[str, Model], say: Say) -> b
             "train all lanes for the same records (columns, freq, mode, grace)",
         )
         good &= _bars(lane, spec, say)
+        _check_history(lane, spec, settings.models.history, say)
         check_calendar(lane, spec, say)
         say.note(f"lane {lane}: {quality(model)[0]}")
         if size * most > settings.state.max_bytes:
@@ -43,6 +45,18 @@ def check_models(settings: Settings, models: Mapping[str, Model], say: Say) -> b
                 " --season",
             )
     return good
+
+
+def _check_history(lane: str, spec: ModelSpec, history_ms: int | None, say: Say) -> None:
+    """Warn where a new model would begin with fewer bars than its forecasts look back on."""
+    freq, warm = spec.series.freq, max(spec.ring, spec.warm_up)
+    if history_ms is not None and history_ms < warm * freq:
+        say.warn(
+            f"lane {lane}: models.history is {duration_name(history_ms)}, and its forecasts look back on"
+            f" {span_name(warm, freq)}: a model that is new starts with less",
+            f"set models.history to {format_duration(warm * freq)} or more, several times as much if you can: what is"
+            " learned while serving needs many seasons",
+        )
 
 
 def _bars(lane: str, spec: ModelSpec, say: Say) -> bool:
