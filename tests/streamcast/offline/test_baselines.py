@@ -1,6 +1,7 @@
 """Baselines against slow loops, against published figures, and against looking ahead."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from harness import SHARED_DATA
-from streamcast.offline.evaluation import accuracy
+from harness import ROOT, SHARED_DATA
+from streamcast.offline.evaluation import accuracy, classical
 from streamcast.offline.evaluation.baselines import (
     Baseline,
     LastValue,
@@ -28,13 +29,7 @@ from tests import reference
 Floats = NDArray[np.float64]
 ETT = SHARED_DATA / "ETT"
 SEASON, LAGS, HORIZON, TRAINED = 4, 6, 3, 24
-BASELINES: dict[str, Baseline] = {
-    "last value": LastValue(),
-    "seasonal naive": SeasonalNaive(SEASON),
-    "moving average": MovingAverage(SEASON),
-    "ridge": Ridge(LAGS),
-    "ridge refitted": RefittedRidge(SEASON, LAGS),
-}
+BASELINES = standard(SEASON, SEASON, LAGS)
 VALUES = st.integers(-40, 40).map(float)
 PANELS = arrays(np.float64, (2, 40), elements=VALUES | st.just(math.nan))
 CUTOFFS = np.arange(TRAINED - 1, 37)
@@ -52,16 +47,20 @@ def test_naive_forecasts_are_those_of_a_loop(y_KT: Floats) -> None:
             season = reference.window_with_fill(y_T, cutoff, SEASON)
             observed = [reference.newest_of_the_place(y_T, cutoff, h, SEASON, seasons=4) for h in range(1, HORIZON + 1)]
             repeated = [filled if value is None else value for filled, value in zip(season, observed, strict=False)]
-            got = {name: _forecast(BASELINES[name], y_KT)[series, place] for name in list(BASELINES)[:3]}
-            np.testing.assert_array_equal(got["last value"], season[-1:] * HORIZON)
-            np.testing.assert_array_equal(got["seasonal naive"], [*repeated] if not math.isnan(season[0]) else math.nan)
-            np.testing.assert_allclose(got["moving average"], [sum(season) / SEASON] * HORIZON, atol=1e-9)
+            seasonal = [*repeated] if not math.isnan(season[0]) else math.nan
+            last, naive, average = (
+                _forecast(baseline, y_KT)[series, place]
+                for baseline in (LastValue(), SeasonalNaive(SEASON), MovingAverage(SEASON))
+            )
+            np.testing.assert_array_equal(last, season[-1:] * HORIZON)
+            np.testing.assert_array_equal(naive, seasonal)
+            np.testing.assert_allclose(average, [sum(season) / SEASON] * HORIZON, atol=1e-9)
 
 
 @given(PANELS, st.integers(TRAINED - 1, 36))
 @settings(max_examples=40, deadline=None)
 def test_ridge_is_least_squares_on_stacked_windows(y_KT: Floats, cutoff: int) -> None:
-    got = _forecast(BASELINES["ridge"], y_KT)[:, cutoff - TRAINED + 1]
+    got = _forecast(Ridge(LAGS), y_KT)[:, cutoff - TRAINED + 1]
     want = [
         reference.ridge_on_lags(y_KT[:, :TRAINED], y_T, cutoff, HORIZON, LAGS, penalty=0.01) for y_T in y_KT.tolist()
     ]
@@ -128,6 +127,14 @@ def test_the_standard_baselines_are_those_of_the_accuracy_protocol() -> None:
         "ridge on lags",
         "ridge refitted",
     ]
+
+
+def test_the_page_names_the_baselines_that_there_are_and_no_other() -> None:
+    page = " ".join((ROOT / "docs" / "backtest.md").read_text(encoding="utf-8").split())
+    (listed,) = re.findall(r"\*Last value\*[^.]*", page)
+    assert [name.casefold() for name in re.findall(r"\*(.+?)\*", listed)] == [*standard(24, 24)]
+    (asked,) = re.findall(r"`--baselines ([\w,]+)` adds (\w+) and (\w+)", page)
+    assert dict(zip(asked[0].split(","), asked[1:], strict=True)) == classical.NAMES
 
 
 def test_a_regression_has_at_least_as_many_cutoffs_as_lags_and_all_lags_where_bars_are_many() -> None:
