@@ -5,14 +5,14 @@ from __future__ import annotations
 from harness import ROOT
 from harness.documentation import notebooks, reference
 from streamcast.app import settings
-from streamcast.topics import schemas
+from streamcast.topics import asyncapi
 
 DOCS = ROOT / "docs"
 
 
 def main() -> None:
     """Write every page whose source is code, settings or a notebook."""
-    schemas.write_docs(DOCS)
+    asyncapi.write_docs(DOCS)
     settings.write_docs(DOCS)
     for name, page in reference.PAGES.items():
         (DOCS / name).write_text(page(), encoding="utf-8")

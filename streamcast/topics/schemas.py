@@ -1,17 +1,15 @@
-"""The formats of records and forecasts, for everyone who writes or reads them: JSON Schema and AsyncAPI.
+"""The formats of records, forecasts and dead letters as JSON Schemas, for everyone who writes or reads them.
 
-Without a spec the schemas hold for every model (docs/asyncapi.yaml); with one they also name the columns and known
-inputs of a record, and the steps and quantiles of a forecast.
+Without a spec the schemas hold for every model (``asyncapi`` publishes these); with one they also name the columns and
+known inputs of a record, and the steps and quantiles of a forecast.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from streamcast.spec.model_spec import Column, ModelSpec
+from streamcast.topics.dead_letters import REASONS, REPLAYED
 from streamcast.topics.observations import EARLIEST_MS, LARGEST_VALUE, LATEST_MS, LONGEST_KEY
 
 Schema = dict[str, Any]
@@ -22,6 +20,7 @@ RFC_3339 = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})
 NUMBER: Schema = {"type": ["number", "null"], "minimum": -LARGEST_VALUE, "maximum": LARGEST_VALUE}
 CATEGORY: Schema = {"type": ["string", "null"]}
 EITHER: Schema = {"type": ["number", "string", "null"], "minimum": -LARGEST_VALUE, "maximum": LARGEST_VALUE}
+PLACE: Schema = {"type": "string", "pattern": r"^.+\[\d+\]@\d+$", "examples": ["observations[2]@918"]}
 TIME: Schema = {"type": "integer", "minimum": EARLIEST_MS, "maximum": LATEST_MS}
 
 
@@ -110,18 +109,22 @@ def forecast(spec: ModelSpec | None = None) -> Schema:
         freq = {"const": None if spec.series.calendar else spec.series.freq}
         horizon = {"const": spec.horizon}
         starts |= {"minItems": spec.horizon, "maxItems": spec.horizon}
-    ds: Schema = {"description": "Starts of the bars that are forecast; only where bars differ in length."} | starts
+    ds: Schema = {"description": "Starts of the forecast bars, epoch ms; only where bars differ in length."} | starts
     fields: dict[str, Schema] = {
         "unique_id": {"description": "The series.", "type": "string"},
-        "cutoff": {"description": "The newest bar that was seen, epoch ms; step 1 is one bar later."} | TIME,
+        "cutoff": {"description": "Start of the newest bar that is known, epoch ms; step 1 is the next bar."} | TIME,
         **({} if spec is not None and spec.series.calendar is None else {"ds": ds}),
-        "freq_ms": {"description": "Length of a bar; null where bars differ in length."} | freq,
-        "horizon": {"description": "Bars ahead."} | horizon,
-        "quantiles": {"description": "Quantile to its forecast of every step, in the target's unit."} | quantiles,
-        "model": {"type": "string"},
-        "model_version": {"type": "string"},
-        "model_hash": {"description": "Of spec and weights.", "type": "string", "pattern": "^[0-9a-f]{16}$"},
-        "lane": {"type": "string"},
+        "freq_ms": {"description": "Length of a bar, ms; null where bars differ in length."} | freq,
+        "horizon": {"description": "How many bars are forecast: the length of each list."} | horizon,
+        "quantiles": {"description": "Quantile to its forecast of each step, in the target's unit."} | quantiles,
+        "model": {"description": "Name of the model.", "type": "string"},
+        "model_version": {"description": "Its version, a number as text.", "type": "string"},
+        "model_hash": {
+            "description": "Hash of its spec and weights: models with one hash forecast the same.",
+            "type": "string",
+            "pattern": "^[0-9a-f]{16}$",
+        },
+        "lane": {"description": "The lane of the service that answers.", "type": "string"},
         "warm": {"description": "Whether the series has as many bars as the model needs.", "type": "boolean"},
         "anomaly": {
             "description": "The share of bars that are less unusual than the newest: 0.9 is for one bar in ten. An"
@@ -154,7 +157,7 @@ def forecast(spec: ModelSpec | None = None) -> Schema:
 def dead_letter_headers() -> Schema:
     """Return the JSON Schema of a dead letter's headers; its key and value are the record's own bytes."""
     texts = {
-        "reason": "A fixed word: empty, json, shape, key, time, ahead, value, size, version, not finite or skipped.",
+        "reason": f"A fixed word: {', '.join(REASONS[:-1])} or {REASONS[-1]}.",
         "detail": "What was found, at most 1,000 bytes.",
         "source_topic": "Where the record came from.",
         "source_partition": "Its partition, in digits.",
@@ -171,50 +174,11 @@ def dead_letter_headers() -> Schema:
     }
 
 
-def write_asyncapi() -> str:
-    """Return the AsyncAPI document of the topics that others write and read, under their default names."""
-    messages: dict[str, Schema] = {
-        "observation": {"contentType": "application/json", "payload": observation()},
-        "forecast": {"contentType": "application/json", "payload": forecast()},
-        "deadLetter": {
-            "summary": "A record that got no forecast, whole, with the reason.",
-            "headers": dead_letter_headers(),
-            "payload": {"description": "The record's own bytes."},
-        },
+def receipt_headers() -> Schema:
+    """Return the JSON Schema of the headers of a receipt of `dlq replay`, which has neither key nor value."""
+    return {
+        "type": "object",
+        "required": [REPLAYED],
+        "properties": {REPLAYED: PLACE | {"description": "The place of the record that was sent again."}},
+        "additionalProperties": False,
     }
-    channels = {"observations": "observation", "forecasts": "forecast", "dead-letters": "deadLetter"}
-    document = {
-        "asyncapi": "3.0.0",
-        "info": {
-            "title": "streamcast",
-            "version": "1",
-            "description": "Forecasts answer observations: one per record and lane, in the record's partition.",
-            "license": {"name": "Apache-2.0"},
-        },
-        "channels": {
-            topic: {"address": topic, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
-            for topic, name in channels.items()
-        },
-        "operations": {
-            name: {"action": action, "channel": {"$ref": f"#/channels/{topic}"}}
-            for name, action, topic in (
-                ("readObservations", "receive", "observations"),
-                ("writeForecasts", "send", "forecasts"),
-                ("writeDeadLetters", "send", "dead-letters"),
-            )
-        },
-        "components": {"messages": messages},
-    }
-    return yaml.dump(document, sort_keys=False, allow_unicode=True, width=120, Dumper=_Unshared)
-
-
-class _Unshared(yaml.SafeDumper):
-    """Writes repeated parts in full, for readers of AsyncAPI that do not know YAML's anchors."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def write_docs(folder: Path) -> None:
-    """Write asyncapi.yaml into ``folder``."""
-    (folder / "asyncapi.yaml").write_text(write_asyncapi(), encoding="utf-8")
