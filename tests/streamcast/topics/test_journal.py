@@ -52,7 +52,9 @@ def test_records_of_strangers_are_ignored_loudly_and_the_service_works(
     assert stand.verify().proven
 
 
-@pytest.mark.parametrize("change", [(b'"v":1', b'"v":2,"more":1'), (b'"start"', b'"later"')])
+@pytest.mark.parametrize(
+    "change", [(b'"v":1', b'"v":2,"more":1'), (b'"v":1', b'"v":1,"more":null'), (b'"start"', b'"later"')]
+)
 def test_an_entry_of_a_newer_version_is_refused_with_the_remedy(stand: Stand, change: tuple[bytes, bytes]) -> None:
     write(stand, OLD.replace(*change))
     with pytest.raises(ServiceError, match="run the version that wrote it"):
