@@ -1,4 +1,4 @@
-"""The online layer in plain Python, from the equations in the docstring of ``streamcast.kernels.online``.
+"""The online layer in plain Python, from the equations in the docstrings of ``streamcast.kernels.online``.
 
 Slow and obvious: all bars and all issued forecasts are kept, and places are searched for at every step.
 Legend: t the newest bar, u a target bar, h = u − t.

@@ -84,7 +84,7 @@ class Layer:
 
 
 def layer_plan(spec: ModelSpec, online: Online) -> LayerPlan:
-    """Return the constants of a spec for the layer's kernel; the docstring of ``kernels.online`` has the equations."""
+    """Return the constants of a spec for the layer's kernel; ``kernels.online`` has the equations."""
     horizon, scale = spec.horizon, TargetScale(spec)
     lower, upper = (-np.inf, np.inf) if spec.effects else (scale.lower, scale.upper)  # of what inputs leave, no bounds
     seasons = np.array(sorted(set(spec.seasons)), np.int64)

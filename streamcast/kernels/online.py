@@ -15,84 +15,14 @@ steps (the ladder), G regression steps (a coarser ladder), R regressions a step,
 day; t the newest bar, u = t + h a target bar, N missing: NaN.  In the code, ``step`` is the index of a scored step in
 the ladder, ``part`` that of a part of the day, and ``cell`` one into a ring.
 
-**Values at a place.**  v_k(u) is the observed value at u − k·S_i, k from ⌈h / S_i⌉ on.  N_i(u) is the first observed
-one of the first four.  M_i(u) is the mean over D_i of them (10 for the first season, 5 for longer ones), without the
-largest and the smallest if there are more than two, and C_i(u) is the median of the same values.  base(u) is M of the
-longest season that has one, else the last value.  All are written once, when a bar comes within min(H, S_i) bars: what
-they read is observed by then, and at earlier distances the place is a whole season earlier, which has been written too.
+Each equation stands at the function that computes it:
 
-**Experts.**  The network, the last value, N_i and C_i of each season, and the regressions.  Where the spec does not ask
-for ``medians``, M_i has the place of C_i.  Medians forecast well where most values are 0, or a few are very large.
-
-**Deviations.**  d(t) = y(t) − base(t).  Kept: d, its means of memory S0/4 and S0 bars, N_0(t) − base(t), the slope
-y(t) − y(last), the mean of |d| by part of the day, and d over that mean: now, its fast and its slow mean, within ±6.
-
-**Wild values.** Where the spec says so, d and the errors that sigma is the mean of are at most ``largest_error`` times
-their mean size so far, once there are 7·S0 of them.  One reading of a broken sensor would otherwise widen all
-intervals for weeks.  After a change that lasts, a limited mean still grows by a quarter at each bar, or faster.
-Where the spec says so (``winsorized``), the value at a place is base plus such a d, too, unless the bar before was
-about as far out: one wild reading is not repeated a day and a week later, and a change that lasts is.
-
-**Features** of u at the cutoff: the five numbers of the cutoff above; d at the same place of the newest day; the scaled
-deviation of now times the mean |d| of u's part of the day; the mean of the last three days at the place, minus base.
-Two regressions (below) read 2·S + 1 more: N_i − base, M_i − base (all but the longest season), and the other two scaled
-deviations.
-
-**Regressions.**  Weighted recursive least squares for each of the G steps forecast y − base.  Both sides are divided by
-the mean |d| and clipped at ±50; before it is known they learn nothing (older specs: they are divided by 1).  The weight
-is 1 / max(|error| / sigma, .3), so that they aim at the median; the ridge is 10.  There is one of a memory of 14 days,
-or (older specs) two of 120 and 7.  Each system is solved once in 2·G bars (Cholesky).
-
-**Weights.**  ML-Poly on the gradient (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044).  With the mixture m of
-today's weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (1 − forget/S0)·R_e + r_e; V_e ← max(1,
-(1 − forget/S0)·V_e + r_e²).  w_e ∝ max(0, (R_e + R̄_e)/2) / ((V_e + V̄_e)/2), where R̄, V̄ are means over the ladder;
-if all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.
-
-**Recent errors.**  Regrets remember months, so after a lasting change they need weeks.  Where the spec says so, weights
-that fall behind follow the errors of about the last day.  At every outcome that is not of a day off,
-E_e ← E_e + rate·(|y − f_e| − c − E_e), with c = max(0, min_e |y − f_e| − 3·sigma): what all experts missed is nobody's
-fault.  The memory is max(S0, 14) bars, and shorter by |y − m| / sigma, at most 12, where that is above 1: rate is at
-most .5.  Near steps see a change first, so e_e = E_e + sigma·Ē_e, where Ē is the mean of E / sigma over the ladder,
-weighted by 1/h.  The weights are behind by b = Σ w_e·e_e / min_e e_e.  With lambda = (b / ``most_behind`` − 1) within 0
-and 1, w_e ← (1 − lambda)·w_e + lambda·v_e, with v_e ∝ (w_e + .05)·e_e^-4.  An expert without an error so far keeps its
-weight.  Meanwhile regrets learn less: r_e and r_e² count 1 − lambda.  After a pause they are what they were before it.
-
-**A network's reach.**  Where the spec says so, the network is held within ``network_reach`` · local (below) of the
-range of the others: one that has learned from few bars may be far out after an outage, long before its weight falls.
-
-**Levels.**  Their widths follow the errors, and their places follow the outcomes that they held.
-
-*Widths.*  sigma is the running mean of |y − m|, memory 60 + 3·h bars.  A step whose outcomes have not come borrows the
-sigma of the longest step g that has one, times √(h / g).  share is the mean of |y − m| / sigma by part of the day,
-memory 14 days.  local = sigma · max(share, .05).  z_j is the normal quantile in mean absolute errors.  With w the
-network's weight, a = w + ``network_spread``·(1 − w):
-
-    s_j = a·(network_j − network's median) + (1 − a)·z_j·local
-    q_j = m + s_j + theta_j·max(|s_j| / max(|z_j|, .25), .05·local)
-
-q_j lies within ``lower`` and ``upper``, and levels are ordered outwards from the median.
-
-*Places.*  short_j = level_j − [y < issued q_j].  This is adaptive conformal inference (Gibbs & Candès 2021, arXiv
-2106.00170): theta_j ← theta_j + eta·short_j within ±20, with eta = max(coverage step · h^-.3 · √min(1, 24/S0),
-1/(n + 10)).  Steps also learn from one another, because a bar tells one step hardly more than the next: at a bar, every
-theta_j moves by the mean of short_j over the ladder as well, times shared coverage step · h^-.15 · √min(1, 24/S0).
-
-New models share widths alone (``shared_widths``).  The mean is then of (short_j − short_m) / 2, where m is its
-mirror, level 1 − level_j, so that both levels move outwards or inwards.  It weighs a scored step by the steps
-ahead that it stands for.  Every step moves by it times shared coverage step · √(24 / max(24, S0, H)): with whole steps,
-levels swing where outcomes come a week late.  A step's own eta then has h^-1 in the place of h^-.3: near steps learn
-from themselves, far ones from all.
-
-Where the spec says so (``levels_stop``), theta_j and phi_j move inwards by max(|z_j|, .25) at most: there a level lies
-on the median.  Without that limit they go on inwards as long as outcomes are as forecast, and when a series that was
-constant changes, its levels come back from there for weeks.
-
-phi_j(p), p being the bar's part of the day, moves by the mean of short_j itself, times hourly coverage step ·
-min(1, 24/S0), within ±20.  A target bar has theta_j + phi_j(its part) in the place of theta_j.
-
-**Days off.**  There, simple forecasts repeat days of another kind.  Where the spec says so, the network alone forecasts
-the target bars of days off, while edge >= 0.  At bars of days off, edge ← (1 − 1/(4·S0))·edge + the mean over the
-ladder of (|y − m| − |y − network|) / sigma within ±10.
+    v, N, M, C, base   values at a place           _write_place
+    d                  deviations from the base    _observe_deviation, _limited (wild values)
+    f_e                experts and features        _describe, _fit (regressions), _hold_network
+    w_e, m             weights, the mixture        _score_experts, _follow_recent (after a change), _answer (days off)
+    sigma, q_j         widths and levels           _write_levels
+    theta_j, phi_j     coverage                    _track_levels, _share_levels, _tracked, _track_part
 
 Between scored steps, weights, sigma and theta are linear in the step, and so are the coefficients of the regressions.
 
@@ -492,7 +422,11 @@ def _borrow_errors(ladder: Ints, mixture: Floats, error: int) -> None:
 
 @loop
 def _observe_deviation(plan: LayerPlan, moments: Floats, part: int, y: float, base: float, newest: float) -> float:
-    """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base."""
+    """Update the moments of a series with an outcome and its base; return the deviation, NaN without a base.
+
+    d(t) = y(t) − base(t).  Kept: d, its means of memory S0/4 and S0 bars, N_0(t) − base(t), the slope y(t) − y(last),
+    the mean of |d| by part of the day, and d over that mean: now, its fast and its slow mean, within ±6.
+    """
     day, parts = plan.seasons[0], (moments.shape[0] - MOMENTS) // 2
     per_part = day / parts
     moments[SLOPE] = y - moments[LAST] if moments[SEEN] > 0.0 else 0.0
@@ -537,6 +471,10 @@ def _answer(
     """Replace one forecast [H, Q] by the final one and keep its scored steps as pending; whether it is finite.
 
     ``off`` [A, H + 1] says which bars from the newest on are days off; it is empty where that does not matter.
+
+    On days off, simple forecasts repeat days of another kind.  Where the spec says so, the network alone forecasts such
+    bars, while edge >= 0.  At bars of days off, edge ← (1 − 1/(4·S0))·edge + the mean over the ladder of
+    (|y − m| − |y − network|) / sigma within ±10.
     """
     x, expert, weights, cells = scratch.x, scratch.expert, scratch.weights, scratch.cells
     mixture, moments, pending = row.mixture, row.moments, row.pending
@@ -595,7 +533,11 @@ def _is_usable(forecast: Floats, a: int) -> bool:
 
 @inlined
 def _hold_network(expert: Floats, reach: float) -> None:
-    """Hold the network's forecast at most ``reach`` outside those of the other experts."""
+    """Hold the network's forecast at most ``reach`` outside those of the other experts.
+
+    ``reach`` is ``network_reach`` · local (``_write_levels``), where the spec has one: a network that has learned from
+    few bars may be far out after an outage, long before its weight falls.
+    """
     least, most = math.inf, -math.inf
     for e in range(1, expert.shape[0]):
         if not math.isnan(expert[e]):
@@ -611,7 +553,14 @@ def _hold_network(expert: Floats, reach: float) -> None:
 def _write_place(
     observed: Floats, bar: int, season: int, depth: int, exact: bool, ordered: Floats, places: Floats, into: int
 ) -> None:  # fmt: skip
-    """Write the numbers of the place of ``bar``, from the values one season back and more; ``ordered`` is memory."""
+    """Write the numbers of the place of ``bar``, from the values one season back and more; ``ordered`` is memory.
+
+    v_k(u) is the observed value at u − k·S_i, k from ⌈h / S_i⌉ on.  N_i(u) is the first observed one of the first four.
+    M_i(u) is the mean over D_i of them (10 for the first season, 5 for longer ones), without the largest and the
+    smallest if there are more than two, and C_i(u) is the median of the same values.  base(u) is M of the longest
+    season that has one, else the last value.  All are written once, when a bar comes within min(H, S_i) bars: what they
+    read is observed by then, and at earlier distances the place is a whole season earlier, which has been written too.
+    """
     size = observed.shape[0]
     newest, total, recent = math.nan, 0.0, 0.0
     count = recent_count = 0
@@ -697,6 +646,14 @@ def _describe(
     """Write the features of a target bar, and all experts but the network and the regressions.
 
     ``size`` is the mean |d| of the bar's part of the day, ``deviation`` is d at its place of the newest day.
+
+    The network, the last value, N_i and C_i of each season, and the regressions.  Where the spec does not ask for
+    ``medians``, M_i has the place of C_i.  Medians forecast well where most values are 0, or a few are very large.
+
+    The features of u at the cutoff: the five numbers of the cutoff above; d at the same place of the newest day; the
+    scaled deviation of now times the mean |d| of u's part of the day; the mean of the last three days at the place,
+    minus base.  Two regressions read 2·S + 1 more: N_i − base, M_i − base (all but the longest season), and the
+    other two scaled deviations.
     """
     places, known = row.places, row.cutoff[cutoff]
     seasons = cells.shape[0]
@@ -759,6 +716,11 @@ def _fit(
     """Add one outcome to the regressions of a step; ``miss`` is the outcome minus its base; ``x`` is overwritten.
 
     An infinite ``spread`` means that errors are not known yet: the weight is 1.
+
+    Weighted recursive least squares for each of the G steps forecast y − base.  Both sides are divided by the mean |d|
+    and clipped at ±50; before it is known they learn nothing (older specs: they are divided by 1).  The weight is 1 /
+    max(|error| / sigma, .3), so that they aim at the median; the ridge is 10.  There is one of a memory of 14 days, or
+    (older specs) two of 120 and 7.  Each system is solved once in 2·G bars (Cholesky).
     """
     first = expert.shape[0] - keep_rows.shape[0]
     for p in range(x.shape[0]):
@@ -846,7 +808,13 @@ def _mix(weights: Floats, expert: Floats, exact: bool) -> float:
 def _score_experts(
     keep: float, learned: float, mixture: Floats, step: int, expert: Floats, mixed: float, y: float
 ) -> None:  # fmt: skip
-    """Add the share ``learned`` of the regrets of one scored step: losses on the gradient, in mean errors."""
+    """Add the share ``learned`` of the regrets of one scored step: losses on the gradient, in mean errors.
+
+    ML-Poly on the gradient (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044).  With the mixture m of today's
+    weights: r_e = sign(m − y)·(m − f_e) / sigma within ±10; R_e ← (1 − forget/S0)·R_e + r_e; V_e ← max(1, (1 −
+    forget/S0)·V_e + r_e²).  w_e ∝ max(0, (R_e + R̄_e)/2) / ((V_e + V̄_e)/2), where R̄, V̄ are means over the ladder; if
+    all are zero, the old weights stay.  A missing expert has no vote, and the others share its weight.
+    """
     experts = expert.shape[0]
     spread = max(mixture[step, 3 * experts], TINY)
     sign = 1.0 if mixed > y else -1.0 if mixed < y else 0.0
@@ -896,7 +864,18 @@ def _track_recent(
 
 @loop
 def _follow_recent(plan: LayerPlan, mixture: Floats, recent: Floats, steps: int, mean: Floats) -> None:
-    """Move the weights of the first ``steps`` scored steps that fall behind to experts of small recent errors."""
+    """Move the weights of the first ``steps`` scored steps that fall behind to experts of small recent errors.
+
+    Regrets remember months, so after a lasting change they need weeks.  Where the spec says so, weights that fall
+    behind follow the errors of about the last day.  At every outcome that is not of a day off, E_e ← E_e + rate·(|y −
+    f_e| − c − E_e), with c = max(0, min_e |y − f_e| − 3·sigma): what all experts missed does not count.  The memory
+    is max(S0, 14) bars, and shorter by |y − m| / sigma, at most 12, where that is above 1: rate is at most .5.  Near
+    steps see a change first, so e_e = E_e + sigma·Ē_e, where Ē is the mean of E / sigma over the ladder, weighted by
+    1/h.  The weights are behind by b = Σ w_e·e_e / min_e e_e.  With lambda = (b / ``most_behind`` − 1) within 0 and 1,
+    w_e ← (1 − lambda)·w_e + lambda·v_e, with v_e ∝ (w_e + .05)·e_e^-4.  An expert without an error so far keeps its
+    weight.  Meanwhile regrets learn less: r_e and r_e² count 1 − lambda.  After a pause they are what they were before
+    it.
+    """
     experts = recent.shape[1] - 1
     shared, own = mean[:experts], mean[experts:]
     _share_recent(plan.near, mixture, recent, shared, own)
@@ -953,6 +932,16 @@ def _write_levels(
     """Replace the network's levels, h steps ahead, by the final ones; whether they are finite.
 
     ``low``, ``high`` and ``share`` place h between two scored steps; ``trust`` is a in the equation of s.
+
+    sigma is the running mean of |y − m|, memory 60 + 3·h bars.  A step whose outcomes have not come borrows the sigma
+    of the longest step g that has one, times √(h / g).  share is the mean of |y − m| / sigma by part of the day, memory
+    14 days.  local = sigma · max(share, .05).  z_j is the normal quantile in mean absolute errors.  With w the
+    network's weight, a = w + ``network_spread``·(1 − w):
+
+        s_j = a·(network_j − network's median) + (1 − a)·z_j·local
+        q_j = m + s_j + theta_j·max(|s_j| / max(|z_j|, .25), .05·local)
+
+    q_j lies within ``lower`` and ``upper``, and levels are ordered outwards from the median.
     """
     mixture, hourly, normal, median = row.mixture, row.hourly, plan.normal, plan.median
     quantiles = normal.shape[0]
@@ -986,6 +975,11 @@ def _track_levels(
     """Move theta of one scored step after an outcome, by whether the issued levels held it, and add its shortfalls.
 
     Return the weight of the shortfalls, 0 where no level was issued.
+
+    short_j = level_j − [y < issued q_j].  This is adaptive conformal inference (Gibbs & Candès 2021, arXiv 2106.00170):
+    theta_j ← theta_j + eta·short_j within ±20, with eta = max(coverage step · h^-.3 · √min(1, 24/S0), 1/(n + 10)).
+    Steps also learn from one another, because a bar tells one step hardly more than the next: at a bar, every theta_j
+    moves by the mean of short_j over the ladder as well, times shared coverage step · h^-.15 · √min(1, 24/S0).
     """
     mixture, levels = row.mixture, plan.levels
     first, weight, issued = mixture.shape[1] - levels.shape[0], plan.stands_for[step], 0.0
@@ -1007,6 +1001,12 @@ def _share_levels(
     """Move theta of every scored step, by the weighted mean of their shortfalls, or of their widths'.
 
     An outcome ``beyond`` a bound moves the levels of the other side out to ``MOST_FOR_BEYOND`` only.
+
+    New models share widths alone (``shared_widths``).  The mean is then of (short_j − short_m) / 2, where m is its
+    mirror, level 1 − level_j, so that both levels move outwards or inwards.  It weighs a scored step by the steps ahead
+    that it stands for.  Every step moves by it times shared coverage step · √(24 / max(24, S0, H)): with whole steps,
+    levels swing where outcomes come a week late.  A step's own eta then has h^-1 in the place of h^-.3: near steps
+    learn from themselves, far ones from all.
     """
     levels, opposed = shortfall.shape[0], plan.opposed
     first = mixture.shape[1] - levels
@@ -1025,20 +1025,36 @@ def _share_levels(
 
 @inlined
 def _track_part(plan: LayerPlan, rate: float, hourly: Floats, part: int, shortfall: Floats) -> None:
-    """Move phi of a part of the day, by the sum of the shortfalls of its levels."""
+    """Move phi of a part of the day, by the sum of the shortfalls of its levels.
+
+    phi_j(p), p being the bar's part of the day, moves by the mean of short_j itself, times hourly coverage step ·
+    min(1, 24/S0), within ±20.  A target bar has theta_j + phi_j(its part) in the place of theta_j.
+    """
     for j in range(shortfall.shape[0]):
         hourly[part, j] = _tracked(plan, j, hourly[part, j] + rate * shortfall[j])
 
 
 @inlined
 def _tracked(plan: LayerPlan, j: int, value: float) -> float:
-    """Return theta or phi of a level within its range."""
+    """Return theta or phi of a level within its range.
+
+    Where the spec says so (``levels_stop``), theta_j and phi_j move inwards by max(|z_j|, .25) at most: there a level
+    lies on the median.  Without that limit they go on inwards as long as outcomes are as forecast, and when a series
+    that was constant changes, its levels come back from there for weeks.
+    """
     return min(max(value, plan.least_tracked[j]), plan.most_tracked[j])
 
 
 @inlined
 def _limited(plan: LayerPlan, value: float, usual: float, count: float) -> float:
-    """Return what an error or a deviation counts as, beside the mean of its size so far, of ``count``."""
+    """Return what an error or a deviation counts as, beside the mean of its size so far, of ``count``.
+
+    Where the spec says so, d and the errors that sigma is the mean of are at most ``largest_error`` times their mean
+    size so far, once there are 7·S0 of them.  One reading of a broken sensor would otherwise widen all intervals for
+    weeks.  After a change that lasts, a limited mean still grows by a quarter at each bar, or faster.  Where the spec
+    says so (``winsorized``), the value at a place is base plus such a d, too, unless the bar before was about as far
+    out: one wild reading is not repeated a day and a week later, and a change that lasts is.
+    """
     most = plan.largest_error * usual
     return min(max(value, -most), most) if most > TINY and count > plan.known_after else value
 
