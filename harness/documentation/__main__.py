@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness import ROOT
-from harness.documentation import notebooks, reference
+from harness.documentation import notebooks, page_api, reference
 from streamcast.app import settings
 from streamcast.topics import asyncapi
 
@@ -14,6 +14,7 @@ def main() -> None:
     """Write every page whose source is code, settings or a notebook."""
     asyncapi.write_docs(DOCS)
     settings.write_docs(DOCS)
+    page_api.write_docs(DOCS)
     for name, page in reference.PAGES.items():
         (DOCS / name).write_text(page(), encoding="utf-8")
     notebooks.PAGES.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """The live page as an application: static files, views of the board as JSON, and server-sent events.
 
 It is read-only, ignores request bodies, and answers a fixed list of paths. A content security policy lets the page run
-its own scripts only.
+its own scripts only.  Other programs may build on ``/api/`` (docs/page-api.md); ``/events`` is the page's own.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _RANKING_TICKS: Final = 10
 _SEND_SECONDS: Final = 10.0
 _MOST_STREAMS: Final = 64
 _MOST_STREAMS_OF_CLIENT: Final = 16
-_LONGEST_QUERY: Final = 512
+LONGEST_QUERY: Final = 512
 
 
 def create_app(board: Board, access: Access = OPEN) -> Starlette:
@@ -128,7 +128,7 @@ class _Look:
     def __init__(self, board: Board, request: Request) -> None:
         asked = request.query_params
         self._board = board
-        self._query = asked.get("query", "")[:_LONGEST_QUERY]
+        self._query = asked.get("query", "")[:LONGEST_QUERY]
         self._sort = asked.get("sort", "wrong")
         self._key = asked.get("key")
         number = asked.get("page", "1")

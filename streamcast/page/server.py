@@ -25,8 +25,8 @@ from streamcast.page.scrape import watch
 log = logging.getLogger("streamcast")
 
 _RECEIPT_SECONDS: Final = 5.0
-_MOST_CONNECTIONS: Final = 128
-_MOST_OF_CLIENT: Final = 64
+MOST_CONNECTIONS: Final = 128
+MOST_OF_CLIENT: Final = 64
 _LONGEST_HEAD: Final = 16_384
 _CLOSE_SECONDS: Final = 5.0
 
@@ -54,9 +54,9 @@ class _Bounded(H11Protocol):
             each for each in self.connections if isinstance(each, _Bounded) and not each.transport.is_closing()
         ]
         count = Counter(each.address for each in everybody)
-        if count[self.address] > _MOST_OF_CLIENT:
+        if count[self.address] > MOST_OF_CLIENT:
             candidates = [each for each in everybody if each.address == self.address]
-        elif len(everybody) > _MOST_CONNECTIONS:
+        elif len(everybody) > MOST_CONNECTIONS:
             candidates = everybody
         else:
             return None
@@ -103,7 +103,7 @@ class PageServer:
 
     def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.create_server((host, port), family=family, backlog=_MOST_CONNECTIONS)
+        self._socket = socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
         config = uvicorn.Config(
@@ -114,7 +114,7 @@ class PageServer:
             log_config=None,
             log_level=logging.CRITICAL,
             server_header=False,
-            limit_concurrency=2 * _MOST_CONNECTIONS,  # those that are being aborted count, too
+            limit_concurrency=2 * MOST_CONNECTIONS,  # those that are being aborted count, too
             h11_max_incomplete_event_size=_LONGEST_HEAD,
             timeout_graceful_shutdown=1,
         )

@@ -22,7 +22,7 @@ PAGE: Final = 60
 
 SORTS: Final = ("wrong", "anomaly", "late", "name")
 
-_TILE_STEPS: Final = 24
+TILE_STEPS: Final = 24
 
 View = dict[str, Any]
 Version = tuple[int, float, bool]
@@ -43,7 +43,7 @@ def _plain(value: object) -> object:
 
 def sizes(board: Board) -> View:
     """The limits that the page shares with the server: bars and samples kept, bars and steps on a tile."""
-    return {"bars": board.bars, "trend": board.samples.maxlen, "tile_bars": RECENT_BARS, "tile_steps": _TILE_STEPS}
+    return {"bars": board.bars, "trend": board.samples.maxlen, "tile_bars": RECENT_BARS, "tile_steps": TILE_STEPS}
 
 
 def stats(board: Board) -> View:
@@ -245,7 +245,7 @@ def _tile(board: Board, key: str, track: Track, version: Version) -> View:
         view["anomaly"] = {"at": board.label(newest_anomaly.bar), "share": newest_anomaly.share}
     if forecasts:
         newest = forecasts[-1]
-        steps = np.ascontiguousarray(newest.values[:, :_TILE_STEPS])
+        steps = np.ascontiguousarray(newest.values[:, :TILE_STEPS])
         view |= {"low": steps[0], "middle": steps[newest.middle], "high": steps[-1]}
         view |= {"start": newest.cutoff + 1 - first, "warm": newest.warm}
     return view
