@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from streamcast.app.settings import Settings
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="Settings file.")]
-Folder = Annotated[Path, typer.Option("--models", help="Folder of trained models.")]
+Config = Annotated[Path, typer.Option("--config", "-c", envvar="STREAMCAST_CONFIG", help="Settings file.")]
+Folder = Annotated[Path, typer.Option("--models", envvar="STREAMCAST_MODELS", help="Folder of trained models.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Data = Annotated[Path, typer.Argument(help="CSV or Parquet file of observations.")]
 Reference = Annotated[str, typer.Argument(help="Model, such as load@3 or load@latest.")]

@@ -39,6 +39,8 @@ def write_reference() -> str:
 
         Generated from `streamcast/app/settings/fields.py` by `make docs`; do not edit. `streamcast init` writes a file
         with all of them. The environment overrides the file: `STREAMCAST__KAFKA__GROUP` overrides `kafka.group`.
+        `STREAMCAST_CONFIG` names the file where a command has no `-c`, and `STREAMCAST_MODELS` the folder of models
+        where it has no `--models`; the image sets both.
         Durations need a unit: ms, s, min, h, d or w. Choices that can change a forecast (freq, columns, grace, gaps)
         are part of the model, not of the settings.
         """)

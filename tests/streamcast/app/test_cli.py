@@ -68,6 +68,20 @@ def test_a_port_in_use_is_one_message_that_names_it_and_its_setting(
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("given", [[], ["-c", "given.yaml"]])
+def test_the_environment_names_the_settings_file_where_the_command_line_does_not(
+    given: list[str], tmp_path: Path
+) -> None:
+    named = tmp_path / "named.yaml"
+    found = CliRunner().invoke(app, ["check", *given], env={"STREAMCAST_CONFIG": str(named)})
+    assert str(found.exception).startswith(f"{given[1] if given else named}: cannot be read")
+
+
+def test_the_environment_names_the_folder_of_models(tmp_path: Path) -> None:
+    environment = {"STREAMCAST_MODELS": str(tmp_path), "COLUMNS": "300"}
+    assert f"No models in {tmp_path}" in CliRunner().invoke(app, ["model", "ls"], env=environment).output
+
+
 def test_every_package_of_an_extra_that_is_imported_is_listed_with_that_extra() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for package, extra in EXTRAS.items():
@@ -133,10 +147,10 @@ def test_a_wrong_option_is_named_with_what_was_expected(arguments: list[str], na
         ("train x.csv --option max_seconds=3 --max-seconds 3", "--max-seconds and --option max_seconds are the same"),
         ("train x.csv --model zero --option seed=3 --seed 2", "--seed and --option seed are the same option"),
         ("model new x --aggregates y=sum,y=mean", "'--aggregates': y is given twice"),
-        ("verify -c a.yaml --config b.yaml", "'--config' / '-c': it is given twice"),
+        ("verify -c a.yaml --config b.yaml", "'--config' / '-c' (env var: 'STREAMCAST_CONFIG'): it is given twice"),
         ("--log-level info --log-level debug model ls", "'--log-level': it is given twice"),
         ("dlq inspect --reason json --reason key", "'--reason': it is given twice"),
-        ("state show --config a --config b key", "'--config' / '-c': it is given twice"),
+        ("state show --config a --config b key", "'--config' / '-c' (env var: 'STREAMCAST_CONFIG'): it is given twice"),
     ],
 )
 def test_an_option_that_is_given_twice_is_refused(arguments: str, said: str) -> None:
