@@ -70,7 +70,7 @@ bench: $(VENV)/.dev
 # The packages of the image, with the hashes of their files on every platform; and what they are, as CycloneDX.
 release: $(VENV)/.release
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-annotate \
-		--extra librdkafka --extra dashboard --extra parquet --constraint constraints.txt \
+		--extra librdkafka --extra dashboard --extra parquet --extra holidays --extra s3 --constraint constraints.txt \
 		--output-file deploy/requirements.txt pyproject.toml
 	@mkdir -p dist
 	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \

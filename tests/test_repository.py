@@ -11,8 +11,6 @@ import pytest
 import yaml
 
 from harness import ROOT
-from streamcast.app.commands.deployment.topics import ANY_TIME, JOURNAL_CONFIG
-from streamcast.app.settings import load_settings
 
 WINGS = ("models", "consumers", "streamcast")
 SKIPPED = {".git", ".venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".cache"}
@@ -75,8 +73,12 @@ def test_the_image_installs_the_pinned_versions_with_hashes() -> None:
     assert {name for name, version in versions.items() if pinned.get(name, version) != version} == set()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["librdkafka"], *extras["dashboard"], *extras["parquet"]]
-    assert {_distribution(line) for line in wanted} - set(locked) == set()
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    (named,) = re.findall(r"'\.\[([\w,]+)\]'", dockerfile)
+    wanted = [*project["dependencies"], *(line for extra in named.split(",") for line in extras[extra])]
+    assert {_distribution(line) for line in wanted} - set(locked) == set(), "run make release"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.findall(r"--extra (\w+)", makefile) == named.split(","), "make release must lock what the image installs"
 
 
 def test_no_file_names_this_machine_or_a_package_registry() -> None:
@@ -157,46 +159,3 @@ def test_every_make_target_is_explained_by_make_help() -> None:
         ["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True, timeout=30
     ).stdout
     assert [name for name in targets[1].split() if name != "help" and f"make {name} " not in help_text] == []
-
-
-def test_the_containers_settings_load_and_their_topics_are_created() -> None:
-    loaded = load_settings(ROOT / "deploy" / "streamcast.yaml")
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-    script = services["topics"]["command"][-1]
-    printed = script.replace("$$", "$").replace("/opt/kafka/bin/kafka-topics.sh", "echo")
-    done = subprocess.run(["bash", "-euc", printed], capture_output=True, text=True, timeout=30, check=True)
-    made = [line.split(" --topic ") for line in done.stdout.splitlines()]
-    held, kept = (
-        "".join(f" --config {name}={limit}" for name, limit in limits.items()) for limits in (ANY_TIME, JOURNAL_CONFIG)
-    )
-    output = loaded.output
-    assert [named for _, named in made] == [
-        loaded.input.topic, output.forecasts + held, output.dead_letters + held, output.journal + held + kept,
-    ]  # fmt: skip
-    assert len({common for common, _ in made}) == 1
-    assert loaded.kafka.bootstrap_servers in script
-
-
-def test_every_file_that_a_container_mounts_exists() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-    mounts = [mount.split(":")[0] for service in services.values() for mount in service.get("volumes", [])]
-    assert [mount for mount in mounts if mount.startswith("./") and not (ROOT / mount).exists()] == []
-
-
-def test_containers_have_no_needless_rights() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-    for name in ("streamcast", "page"):
-        assert services[name]["read_only"] is True
-        assert services[name]["cap_drop"] == ["ALL"]
-    ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
-    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    assert re.search(r"^USER [1-9]", dockerfile, re.MULTILINE)
-    assert "/livez" in dockerfile
-
-
-def test_the_image_gets_every_folder_that_the_package_links_to() -> None:
-    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
-    links = [path for path in (ROOT / "streamcast").iterdir() if path.is_symlink()]
-    assert [path.resolve() for path in sorted(links)] == [ROOT / "consumers", ROOT / "models"]
-    assert [path.name for path in links if f"\nCOPY {path.name} {path.name}\n" not in dockerfile] == []

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import yaml
 from harness import ROOT
 from harness.local_kafka import free_ports
 from streamcast.consumers.transport import Partition
-from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, STAGES
+from streamcast.service.telemetry.meters import STAGES
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.service.telemetry.telemetry import Telemetry
 
@@ -37,19 +37,8 @@ QUERIES = [
     for panel in DASHBOARD["panels"]
     for target in panel.get("targets", [])
 ]
-ROWS = [
-    "Objective",
-    "Throughput",
-    "Latency",
-    "Stages",
-    "Lag",
-    "State",
-    "Accuracy",
-    "Coverage",
-    "Drift",
-    "Dead",
-    "Process",
-]
+JOBS = ("streamcast", "streamcast-sales")
+"""Two services, as Prometheus tells them apart."""
 
 
 class Serving:
@@ -99,28 +88,37 @@ def busy(telemetry: Telemetry, random: np.random.Generator) -> None:
         telemetry.scores(lane, np.repeat([1, 12], 100), errors, naive, errors / 2, random.random(200) < 0.8)
 
 
-@pytest.fixture(scope="module")
-def telemetry_port() -> Iterator[int]:
-    """The port of telemetry to which something happens all the time."""
-    lanes, measured = {"champion": ("load", "3"), "challenger": ("load", "4")}, {"relative_mae": 0.8, "coverage": 0.8}
+def telemetry_of(name: str) -> Telemetry:
+    """Telemetry of a service whose two lanes run versions of a model."""
+    lanes, measured = {"champion": (name, "3"), "challenger": (name, "4")}, {"relative_mae": 0.8, "coverage": 0.8}
     trained, refused = {"champion": measured}, {Partition("observations", 3): 95.0}
-    telemetry = Telemetry(lanes, coverage_target=0.8, trained=trained, ready=lambda: True, refused=lambda: refused)
+    return Telemetry(lanes, coverage_target=0.8, trained=trained, ready=lambda: True, refused=lambda: refused)
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[dict[str, str]]:
+    """The address of a worker of each job, to which something happens all the time."""
+    services = {job: telemetry_of(job) for job in JOBS}
     stop, random = threading.Event(), np.random.default_rng(3)
 
     def live() -> None:
         while not stop.wait(0.1):
-            busy(telemetry, random)
+            for telemetry in services.values():
+                busy(telemetry, random)
 
-    worker = threading.Thread(target=live)
-    worker.start()
-    with closing(TelemetryServer(telemetry, Serving())) as server:
-        yield server.port
+    thread = threading.Thread(target=live)
+    thread.start()
+    with ExitStack() as servers:
+        opened = {
+            job: servers.enter_context(closing(TelemetryServer(each, Serving()))) for job, each in services.items()
+        }
+        yield {job: f"127.0.0.1:{server.port}" for job, server in opened.items()}
     stop.set()
-    worker.join(timeout=10)
+    thread.join(timeout=10)
 
 
 @pytest.fixture(scope="module")
-def prometheus(telemetry_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prometheus(workers: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prometheus of our own, with our configuration, that has seen some scrapes and evaluations."""
     if (program := shutil.which("prometheus")) is None:
         reason = "no prometheus: on Debian, apt install prometheus"
@@ -131,9 +129,11 @@ def prometheus(telemetry_port: int, tmp_path_factory: pytest.TempPathFactory) ->
     configuration = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
     configuration["global"] = {"scrape_interval": "500ms", "evaluation_interval": "500ms"}
     configuration["rule_files"] = [str(DEPLOY / "alerts.yml")]
-    (job,) = configuration["scrape_configs"]
-    job["scrape_timeout"] = "500ms"
-    job["static_configs"] = [{"targets": [f"127.0.0.1:{telemetry_port}"]}]
+    (scraped,) = configuration["scrape_configs"]
+    configuration["scrape_configs"] = [
+        scraped | {"job_name": job, "scrape_timeout": "500ms", "static_configs": [{"targets": [address]}]}
+        for job, address in workers.items()
+    ]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
@@ -153,7 +153,7 @@ def await_scrapes(address: str, process: subprocess.Popen[bytes], log: Path) -> 
     wanted = "count_over_time(streamcast:slow:ratio_rate6h[1m]) >= 6"
     while time.monotonic() < until and process.poll() is None:
         try:
-            if ask(address, wanted):
+            if len(ask(address, wanted)) == len(JOBS):
                 return
         except OSError:
             pass
@@ -161,9 +161,9 @@ def await_scrapes(address: str, process: subprocess.Popen[bytes], log: Path) -> 
     pytest.fail(f"Prometheus has seen no telemetry within a minute:\n{log.read_text()[-3000:]}")
 
 
-def ask(address: str, query: str) -> list[dict[str, Any]]:
-    """The vector that a query of the dashboard yields now."""
-    plain = query.replace("$__rate_interval", "10s").replace("$instance", ".*")
+def ask(address: str, query: str, job: str = JOBS[0]) -> list[dict[str, Any]]:
+    """The vector that a query of the dashboard yields now, for one service."""
+    plain = query.replace("$__rate_interval", "10s").replace("$instance", ".*").replace("$job", job)
     words = urllib.parse.urlencode({"query": plain})
     try:
         with urllib.request.urlopen(f"{address}/api/v1/query?{words}", timeout=10) as answer:
@@ -175,44 +175,27 @@ def ask(address: str, query: str) -> list[dict[str, Any]]:
         pytest.fail(f"{plain}: {error.read().decode()}")
 
 
+@pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("query", QUERIES)
-def test_each_query_finds_numbers(prometheus: str, query: str) -> None:
-    values = [float(sample["value"][1]) for sample in ask(prometheus, query)]
+def test_each_query_finds_numbers_for_each_service(prometheus: str, query: str, job: str) -> None:
+    values = [float(sample["value"][1]) for sample in ask(prometheus, query, job)]
     assert values
     assert np.isfinite(values).all()
 
 
-def test_each_variable_and_annotation_finds_something(prometheus: str, telemetry_port: int) -> None:
-    (variable,) = DASHBOARD["templating"]["list"]
-    selector, label = variable["definition"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
-    assert {sample["metric"][label] for sample in ask(prometheus, selector)} == {f"127.0.0.1:{telemetry_port}"}
-    assert all(ask(prometheus, annotation["expr"]) for annotation in DASHBOARD["annotations"]["list"])
+@pytest.mark.parametrize("job", JOBS)
+def test_panels_show_the_chosen_service_alone(prometheus: str, workers: dict[str, str], job: str) -> None:
+    (ready,) = ask(prometheus, 'streamcast_ready{job="$job", instance=~"$instance"}', job)
+    assert ready["metric"]["instance"] == workers[job]
+    (models,) = (panel["targets"][0]["expr"] for panel in DASHBOARD["panels"] if panel["title"] == "Models")
+    assert {sample["metric"]["model"] for sample in ask(prometheus, models, job)} == {job}
 
 
-def test_every_metric_is_on_the_dashboard() -> None:
-    text = json.dumps(DASHBOARD)
-    names = [f"streamcast_{name}" for name in (*HISTOGRAMS, *COUNTERS, *GAUGES)]
-    assert [name for name in names if name not in text and name != "streamcast_records_consumed"] == []
-
-
-def test_the_rows_are_there_and_no_panel_covers_another() -> None:
-    rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert [title.split()[0].strip(":") for title in rows] == ROWS
-    taken: set[tuple[int, int]] = set()
-    for panel in DASHBOARD["panels"]:
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        cells = {(place["x"] + i, place["y"] + j) for i in range(place["w"]) for j in range(place["h"])}
-        assert not cells & taken
-        taken |= cells
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
-
-
-def test_grafana_finds_the_data_source_that_the_panels_name() -> None:
-    (source,) = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
-    panels = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-    assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
-    (provider,) = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/streamcast.yml").read_text())["providers"]
-    compose = yaml.safe_load((DEPLOY.parent / "docker-compose.yml").read_text())
-    mounts = [volume.split(":")[1] for volume in compose["services"]["grafana"]["volumes"]]
-    assert provider["options"]["path"] in mounts
+@pytest.mark.parametrize("job", JOBS)
+def test_each_variable_and_annotation_finds_something(prometheus: str, workers: dict[str, str], job: str) -> None:
+    found = {}
+    for variable in DASHBOARD["templating"]["list"]:
+        selector, label = variable["definition"].removeprefix("label_values(").removesuffix(")").rsplit(", ", 1)
+        found[variable["name"]] = {sample["metric"][label] for sample in ask(prometheus, selector, job)}
+    assert found == {"job": set(JOBS), "instance": {workers[job]}}
+    assert all(ask(prometheus, annotation["expr"], job) for annotation in DASHBOARD["annotations"]["list"])
