@@ -48,6 +48,8 @@ class LoopHealth:
     ) -> None:
         self._iteration_seconds, self._clock = iteration_seconds, clock
         self._last_beat = clock()
+        self.preparing = ""
+        """What the process does before its loop begins, in words: until then it is alive, and not ready."""
         self.assigned = self.recovered = False
         self.trouble: str | None = None
         self.refusals = Refusals(clock)
@@ -66,8 +68,8 @@ class LoopHealth:
         return self._clock() - self._last_beat
 
     def alive(self) -> bool:
-        """Whether the loop makes progress."""
-        return self.silence_seconds() < self._iteration_seconds
+        """Whether the loop makes progress, or has not begun."""
+        return bool(self.preparing) or self.silence_seconds() < self._iteration_seconds
 
     def ready(self) -> bool:
         """Whether records are being answered: alive, partitions assigned and recovered, the last commits succeeded."""
@@ -79,6 +81,8 @@ class LoopHealth:
 
     def problems(self) -> list[str]:
         """Why the loop is not ready, in words; empty when it is."""
+        if self.preparing:
+            return [self.preparing]
         found = []
         if not self.alive():
             found.append(f"the loop has been silent for {self.silence_seconds():.0f} s")

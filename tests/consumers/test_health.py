@@ -49,3 +49,14 @@ def test_the_watchdog_names_no_records_when_there_are_none() -> None:
     stop.set()
     watch(LoopHealth(), Deadlines(shutdown_seconds=0.1), stop, reasons.append, threading.Event())
     assert reasons == ["the loop did not end within 0 s"]
+
+
+def test_a_process_that_prepares_its_loop_is_alive_and_not_ready_however_long_that_takes() -> None:
+    now = [0.0]
+    health = LoopHealth(iteration_seconds=10, clock=lambda: now[0])
+    health.preparing = "the service is starting"
+    now[0] = 100.0
+    assert health.alive()
+    assert health.problems() == ["the service is starting"]
+    health.preparing = ""
+    assert not health.alive()

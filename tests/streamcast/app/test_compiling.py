@@ -17,6 +17,7 @@ from streamcast import Forecaster
 from streamcast.app.cli import app
 from streamcast.app.commands.deployment.serve import rehearse_all
 from streamcast.app.stream import Stream
+from streamcast.consumers.health import LoopHealth
 from streamcast.kernels import scoring, text
 from streamcast.kernels.compiling import NOTICE
 from streamcast.spec.folders import Model, load_model, save_model
@@ -72,8 +73,8 @@ def test_a_live_stream_says_that_kernels_are_compiled(
 @pytest.mark.usefixtures("cold")
 def test_the_service_logs_that_kernels_are_compiled(model: Model, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "streamcast"):
-        rehearse_all({"champion": model})
-        rehearse_all({"champion": model})
+        rehearse_all({"champion": model}, LoopHealth())
+        rehearse_all({"champion": model}, LoopHealth())
     assert caplog.messages == [NOTICE]
 
 
@@ -86,7 +87,7 @@ def test_what_the_service_needs_is_compiled_when_a_model_is_trained(
     arguments = ["train", str(data), "--models", str(folder), "--model", "zero", "--horizon", "3", "--season", "7"]
     assert NOTICE in CliRunner().invoke(app, arguments).stderr
     with caplog.at_level(logging.INFO, "streamcast"):
-        rehearse_all({"champion": load_model(folder, "model")})
+        rehearse_all({"champion": load_model(folder, "model")}, LoopHealth())
     assert NOTICE not in caplog.messages
 
 

@@ -43,6 +43,9 @@ from streamcast.topics.names import champion_of
 log = logging.getLogger("streamcast")
 
 CLOSE_SECONDS = 5.0
+LOADING = "the service is starting: it loads its kernels"
+COMPILING = "the service is starting: it compiles kernels, once on this machine, for a minute or two"
+"""What /readyz says before the loop begins."""
 YOUNG_OBJECTS = 200_000
 """Allocations between two garbage collections; the collector is the largest single cost of the loop."""
 
@@ -71,31 +74,30 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
         store=store, saver=Saver(store, settings.state.interval / 1000.0, telemetry),
         beat=health.beat, watch=watch, on_swap=Swaps(models, settings.models.folder),
     )  # fmt: skip
-    rehearse_all(models)
-    settle_garbage()
     token = settings.telemetry.token
     control = Control(token.get_secret_value(), service.reset) if token else None
+    health.preparing = LOADING
     with listening(*port):
         words = partial(whole, settings=settings)
         server = TelemetryServer(telemetry, health, settings.telemetry.host, settings.telemetry.port, control, words)
-    watch.start()
     guarded = threading.Event()
-    guard = (deadlines.stall_seconds, guarded)
-    threading.Thread(target=guard_interpreter, args=guard, daemon=True, name="interpreter-guard").start()
-    stop = stop_on_signals()
-    log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
-    try:
+    with ExitStack() as parts:  # one that fails to close keeps no other open
+        parts.callback(guarded.set)
+        parts.callback(reader.close, deadlines.shutdown_seconds)
+        parts.callback(watch.close, deadlines.shutdown_seconds)
+        parts.callback(server.close)
+        rehearse_all(models, health)
+        settle_garbage()
+        watch.start()
+        guard = (deadlines.stall_seconds, guarded)
+        threading.Thread(target=guard_interpreter, args=guard, daemon=True, name="interpreter-guard").start()
+        stop = stop_on_signals()
+        log.info("serving %s from topic %s; metrics on port %d", _names(models), topics.observations, server.port)
         loop.run(
             new_transport(settings, marked), service, topics=[topics.observations], stop=stop,
             limits=loop.BatchLimits(settings.batch.max_records, settings.batch.max_wait / 1000.0),
             deadlines=deadlines, health=health, observer=telemetry, passed=passed, on_stall=_give_up,
         )  # fmt: skip
-    finally:
-        with ExitStack() as parts:  # one that fails to close keeps no other open
-            parts.callback(guarded.set)
-            parts.callback(reader.close, deadlines.shutdown_seconds)
-            parts.callback(watch.close, deadlines.shutdown_seconds)
-            parts.callback(server.close)
     log.info("stopped")
     return 0
 
@@ -109,11 +111,21 @@ def say_doubts(reader: Reader, known: Mapping[str, TopicSpec], settings: Setting
         reader.close(CLOSE_SECONDS)
 
 
-def rehearse_all(models: Mapping[str, Model]) -> None:
-    """Answer made-up records with every model, and log if that compiles kernels: the first start takes long then."""
-    with compiling(log.info):
+def rehearse_all(models: Mapping[str, Model], health: LoopHealth) -> None:
+    """Answer made-up records with every model; log and let ``health`` say if that compiles kernels, which takes long.
+
+    The telemetry port is open meanwhile: an orchestrator ends a process that answers no probe.
+    """
+
+    def say(notice: str) -> None:
+        health.preparing = COMPILING
+        log.info("%s", notice)
+
+    with compiling(say):
         for model in models.values():
             rehearse(model)
+    health.beat()
+    health.preparing = ""
 
 
 def new_telemetry(models: Mapping[str, Model], health: LoopHealth, champion: str = "", group: str = "") -> Telemetry:
