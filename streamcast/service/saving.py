@@ -17,11 +17,15 @@ from typing import Protocol
 from streamcast.consumers.background import Background
 from streamcast.consumers.transport import Partition
 from streamcast.service.snapshots import Arrays, Header, Store
+from streamcast.wording import counted
 
 log = logging.getLogger("streamcast")
 
 SLOW_SECONDS = 60.0
 """A write that takes longer is logged: the client of an object store tries for minutes before it fails."""
+
+SELDOM_SECONDS = 900.0
+"""Between two warnings of snapshots that were not written: a full disk refuses each partition's at each interval."""
 
 
 class Saved(Protocol):
@@ -35,7 +39,10 @@ class Saved(Protocol):
 
 
 class Saver:
-    """Decides which partition's snapshot is due, and writes it; a failed write is logged and tried again later."""
+    """Decides which partition's snapshot is due, and writes it; a failed write is tried again later.
+
+    Of failed writes one is logged in ``SELDOM_SECONDS``, with the number of those before.
+    """
 
     def __init__(
         self, store: Store, interval_seconds: float, observer: Saved, *,
@@ -51,6 +58,8 @@ class Saver:
         self._began = 0.0
         self._present: Partition | None = None
         """The partition of that write, until it is logged as slow."""
+        self._warned, self._unsaid = -SELDOM_SECONDS, 0
+        """When a failed write was last logged, and how many were not since."""
 
     def due(self, states: Mapping[Partition, Mapping[str, int]]) -> Partition | None:
         """Return the partition that has waited longest beyond the interval, if the last write has ended.
@@ -93,11 +102,21 @@ class Saver:
         partition = self._present
         if partition is not None and now - self._began >= SLOW_SECONDS:
             self._present = None
-            self._observer.store_failed("write")
-            log.warning(
-                "the snapshot of %s is not written after %.0f s: the store is away or slow, and recovery will take"
-                " longer until one is; check state.store", partition, now - self._began,
-            )  # fmt: skip
+            self._failed(
+                f"the snapshot of {partition} is not written after {now - self._began:.0f} s: the store is away or"
+                " slow, and recovery will take longer until one is; check state.store"
+            )
+
+    def _failed(self, said: str) -> None:
+        """Count a write that failed, and log it unless another was logged a moment ago."""
+        self._observer.store_failed("write")
+        now = self._clock()
+        if now - self._warned < SELDOM_SECONDS:
+            self._unsaid += 1
+            return
+        more = f" ({counted(self._unsaid, 'write')} more failed since the last such line)" if self._unsaid else ""
+        self._warned, self._unsaid = now, 0
+        log.warning("%s%s", said, more)
 
     def finish(self, timeout_seconds: float) -> None:
         """Wait for the present write, at most for the timeout."""
@@ -114,11 +133,10 @@ class Saver:
             if size:
                 self._store.forget_old(partition, {header.family for header, _ in files})
         except Exception as error:  # noqa: BLE001 an object store raises its client's own errors
-            self._observer.store_failed("write")
-            log.warning(
-                "snapshot of %s at %s was not written (%s: %s): recovery will take longer until one is;"
-                " check state.store", partition, _where(offsets), type(error).__name__, error,
-            )  # fmt: skip
+            self._failed(
+                f"snapshot of {partition} at {_where(offsets)} was not written ({type(error).__name__}: {error}):"
+                " recovery will take longer until one is; check state.store"
+            )
             return
         if partition in self._since:  # else it went to another process meanwhile
             self._written[partition] = offsets

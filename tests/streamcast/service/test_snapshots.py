@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,7 @@ from harness.streams import SPECS, Line, digests, drive, engine, partition, stre
 from streamcast.consumers.background import Background
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SnapshotError
-from streamcast.service.saving import SLOW_SECONDS, Saver
+from streamcast.service.saving import SELDOM_SECONDS, SLOW_SECONDS, Saver
 from streamcast.service.snapshots import ABANDONED_SECONDS, Arrays, Header, Store, decode, encode
 from streamcast.service.telemetry.telemetry import Telemetry
 
@@ -272,3 +272,33 @@ def test_a_write_that_does_not_end_is_logged_and_counted_once(store: Store, capl
     assert len(caplog.messages) == 1
     assert "the snapshot of in[0] is not written after 60 s: the store is away or slow" in caplog.text
     assert 'streamcast_store_failures_total{action="write"} 1.0' in telemetry.exposition().decode()
+
+
+class AtOnce(Background):
+    """A background in which a call ends before the next begins."""
+
+    def started(self, call: Callable[[], T]) -> Future[T]:
+        ended = super().started(call)
+        wait([ended])
+        return ended
+
+
+class Full(Store):
+    """A store without room."""
+
+    def write(self, header: Header, arrays: Arrays) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_logged_now_and_then_with_the_number_of_writes_that_failed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry, times = Telemetry({"champion": ("m", "1")}, 0.8), [0.0]
+    saver = Saver(Full(str(tmp_path), 1), 1.0, telemetry, clock=lambda: times[-1], background=AtOnce())
+    for seconds in (0.0, 1.0, SELDOM_SECONDS - 1, SELDOM_SECONDS, SELDOM_SECONDS + 1):
+        times.append(seconds)
+        saver.save(Partition("in", 0), {"champion": 5}, [(Header("in", "journal", 0, 1, 0, 5, "", 1, ""), {})])
+    said = "snapshot of in[0] at offset 5 was not written (OSError: [Errno 28] No space left on device)"
+    assert [message.startswith(said) for message in caplog.messages] == [True, True]
+    assert caplog.messages[1].endswith("check state.store (2 writes more failed since the last such line)")
+    assert 'streamcast_store_failures_total{action="write"} 5.0' in telemetry.exposition().decode()
