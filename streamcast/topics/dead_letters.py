@@ -23,7 +23,18 @@ REPLAY_OF = "replay_of"
 REPLAYED = "replayed"
 """Header of a receipt in the dead-letter topic: the place of the record that was sent again."""
 
+OF_RECORD = "record."
+"""Before the name of a header that the record had: so none of them can be mistaken for one of streamcast."""
+
+HEADERS_CUT = "headers_cut"
+"""Header of a letter without room for all headers of its record: how many are missing."""
+
+LARGEST_HEADERS = 16_384
+"""Bytes of the record's own headers that are kept, if key and value leave so many."""
+
 _LONGEST_PLACE = 300
+_HEADER_BYTES = 10
+"""Of the lengths of a header's name and value in Kafka's format, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +60,27 @@ def _replay_of(batch: Batch, row: int) -> bytes | None:
     return dict(batch.headers[row]).get(REPLAY_OF) if batch.headers else None
 
 
+def headers_of_record(headers: Headers) -> Headers:
+    """Return the headers that the record of a dead letter had, from those of the letter."""
+    return [(name.removeprefix(OF_RECORD), text or b"") for name, text in headers if name.startswith(OF_RECORD)]
+
+
+def _kept(headers: Headers, room: int) -> Headers:
+    """Return the record's own headers as its dead letter has them: those that ``room`` bytes hold, in their order."""
+    own = [(f"{OF_RECORD}{name}", text or b"") for name, text in headers if name != REPLAY_OF]
+    kept = list[tuple[str, bytes]]()
+    for name, text in own:
+        size = len(name.encode()) + len(text) + _HEADER_BYTES
+        if size <= room:
+            kept.append((name, text))
+            room -= size
+    return kept if len(kept) == len(own) else [*kept, (HEADERS_CUT, str(len(own) - len(kept)).encode())]
+
+
 def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected]) -> Outgoing:
-    """Return the dead letters of a poll: original key and bytes, the reason and the source in headers."""
+    """Return the dead letters of a poll: original key and bytes, the reason and the source in headers, and its own."""
     values: list[bytes | None] = []
+    keys: list[bytes | None] = []
     headers: list[Headers] = []
     for letter in rejected:
         batch = batches[letter.batch]
@@ -73,13 +102,19 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
                 ("sha256", hashlib.sha256(value).hexdigest().encode()),
             ]
             value = value[:LARGEST_LETTER]
+        key = batch.keys[letter.row]
+        key = key and key[:LARGEST_LETTER_KEY]
+        if batch.headers:
+            left = LARGEST_LETTER + LARGEST_LETTER_KEY - len(value or b"") - len(key or b"")
+            listed += _kept(batch.headers[letter.row], min(LARGEST_HEADERS, left))
+        keys.append(key)
         values.append(value)
         headers.append(listed)
     return Outgoing(
         topic=topic,
         partitions=[batches[r.batch].partition.index for r in rejected],
         timestamps=[answered_at(batches[r.batch].timestamps[r.row]) for r in rejected],
-        keys=[key and key[:LARGEST_LETTER_KEY] for key in (batches[r.batch].keys[r.row] for r in rejected)],
+        keys=keys,
         values=values,
         headers=headers,
     )

@@ -6,10 +6,11 @@ known inputs of a record, and the steps and quantiles of a forecast.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from streamcast.spec.model_spec import Column, ModelSpec
-from streamcast.topics.dead_letters import REASONS, REPLAYED
+from streamcast.topics.dead_letters import HEADERS_CUT, OF_RECORD, REASONS, REPLAYED
 from streamcast.topics.observations import EARLIEST_MS, LARGEST_VALUE, LATEST_MS, LONGEST_KEY
 
 Schema = dict[str, Any]
@@ -166,11 +167,15 @@ def dead_letter_headers() -> Schema:
         "lane": "Only of a forecast that is not finite: its lane; the record's other lanes may have answered it.",
         "length": "Only of a value that was cut: its bytes.",
         "sha256": "Only of a value that was cut: its digest.",
+        HEADERS_CUT: "Only of a record whose headers were too large: how many are missing.",
     }
+    optional = ("replay_of", "lane", "length", "sha256", HEADERS_CUT)
+    own: Schema = {"description": "A header of the record itself, under its name after this prefix."}
     return {
         "type": "object",
-        "required": [name for name in texts if name not in ("replay_of", "lane", "length", "sha256")],
+        "required": [name for name in texts if name not in optional],
         "properties": {name: {"type": "string", "description": meaning} for name, meaning in texts.items()},
+        "patternProperties": {f"^{re.escape(OF_RECORD)}": own},
     }
 
 

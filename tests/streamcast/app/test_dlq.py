@@ -15,7 +15,7 @@ from streamcast.app.commands.deployment import dlq
 from streamcast.app.commands.deployment.dlq import Filter
 from streamcast.app.settings import Settings, load_settings
 from streamcast.consumers.memory.transport import MemoryBroker, MemoryReader, MemoryTransport
-from streamcast.consumers.transport import Batch, Connection, Outgoing, Partition, TopicSpec
+from streamcast.consumers.transport import Batch, Connection, Headers, Outgoing, Partition, TopicSpec
 from streamcast.errors import SettingsError
 from streamcast.page.board import Board
 from streamcast.topics.dead_letters import REASONS, Rejected, outgoing
@@ -36,8 +36,8 @@ class World:
         self.writer.create([TopicSpec(INPUT, 2), TopicSpec(LETTERS, 2)])
         self._read = 0
 
-    def feed(self, timestamp: int, value: bytes) -> None:
-        self.writer.commit([Outgoing(INPUT, [1], [timestamp], [b"a"], [value])], {})
+    def feed(self, timestamp: int, value: bytes, headers: Headers = ()) -> None:
+        self.writer.commit([Outgoing(INPUT, [1], [timestamp], [b"a"], [value], [headers])], {})
 
     def reject(self, reason: str = "json") -> None:
         """Reject what has come since the last call."""
@@ -95,6 +95,23 @@ def test_a_record_that_failed_again_names_the_first_one_and_is_sent_when_that_is
     world.reject()
     newest = dlq.read(world.settings).letters[-3:]
     assert {letter.headers["replay_of"] for letter in newest} == first
+
+
+def test_a_replay_gives_the_headers_of_a_record_back_however_often_it_failed(world: World) -> None:
+    own = [("traceparent", b"00-1"), ("reason", b"\xff"), ("record.x", b""), ("ce_id", b"1"), ("ce_id", b"2")]
+    world.feed(LATE, b"{}", own)
+    world.reject("shape")
+    for _ in range(2):
+        world.replay(Filter("shape"), again=True)
+        (*_, newest) = [headers for batch in world.records() for headers in batch.headers or ()]
+        (letter,) = [x for x in dlq.read(world.settings).letters if x.headers.get("reason") == "shape"][-1:]
+        first = letter.headers.get("replay_of", letter.source)
+        assert list(newest) == [*own, ("replay_of", first.encode())]
+        world.reject("shape")
+    printed = io.StringIO()
+    dlq.inspect(world.settings, Filter("shape"), 1, as_json=True, console=Console(file=printed, width=400))
+    (row,) = json.loads(printed.getvalue())
+    assert (row["reason"], row["record.traceparent"], row["record.record.x"]) == ("shape", "00-1", "")
 
 
 def test_a_dry_run_counts_and_writes_nothing(world: World) -> None:

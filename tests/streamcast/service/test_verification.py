@@ -165,6 +165,18 @@ def test_every_change_is_reported(stand: Stand, tamper: Callable[[Stand], None],
     assert any(re.search(said, sentence) for sentence in report.violations), report.violations
 
 
+def test_letters_with_the_headers_of_their_records_are_as_good_as_those_of_former_versions(tmp_path: Path) -> None:
+    stand = Stand(tmp_path)
+    stand.observe("a", *TEN)
+    stand.append([(START, b"k", b"{")], headers=[("traceparent", b"00-1"), ("reason", b"mine"), ("lane", b"x")])
+    stand.serve()
+    assert stand.verify().proven
+    there = log(stand, TOPICS.dead_letters)
+    assert ("record.lane", b"x") in there.headers[0]
+    there.headers[0] = [each for each in there.headers[0] if not each[0].startswith("record.")]
+    assert stand.verify().proven
+
+
 def test_a_strangers_dead_letter_whose_headers_are_null_or_no_text_is_not_ours(stand: Stand) -> None:
     there = log(stand, TOPICS.dead_letters)
     again(stand, TOPICS.dead_letters, slice(0, 1))

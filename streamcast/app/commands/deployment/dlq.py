@@ -16,9 +16,9 @@ from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
 from streamcast.app.moments import moment
 from streamcast.app.settings import Settings
-from streamcast.consumers.transport import Outgoing, TopicMissing
+from streamcast.consumers.transport import Headers, Outgoing, TopicMissing
 from streamcast.errors import SettingsError
-from streamcast.topics.dead_letters import REASONS, REPLAY_OF, REPLAYED
+from streamcast.topics.dead_letters import REASONS, REPLAY_OF, REPLAYED, headers_of_record
 from streamcast.wording import counted
 
 SHOWN_BYTES = 200
@@ -52,7 +52,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter: its place, its record's key and value, and its headers (reason, detail, source)."""
+    """One dead letter: its place, its record's key, value and headers, and its own headers (reason, detail, source)."""
 
     partition: int
     offset: int
@@ -60,6 +60,7 @@ class Letter:
     key: bytes | None
     value: bytes | None
     headers: dict[str, str]
+    of_record: Headers = ()
 
     @property
     def whole(self) -> bool:
@@ -168,7 +169,10 @@ def _records(topic: str, letters: Sequence[Letter]) -> Outgoing:
         timestamps=[round(time.time() * 1000)] * len(letters),
         keys=[letter.key for letter in letters],
         values=[letter.value for letter in letters],
-        headers=[[(REPLAY_OF, letter.headers.get(REPLAY_OF, letter.source).encode())] for letter in letters],
+        headers=[
+            [*letter.of_record, (REPLAY_OF, letter.headers.get(REPLAY_OF, letter.source).encode())]
+            for letter in letters
+        ],
         first=True,
     )
 
@@ -210,7 +214,8 @@ def _records_of(settings: Settings) -> Iterator[Letter]:
                 rows = zip(batch.offsets, batch.timestamps, batch.keys, batch.values, strict=True)
                 for (offset, timestamp, key, value), listed in zip(rows, headers, strict=True):
                     named = {name: (text or b"").decode(errors="replace") for name, text in listed}
-                    yield Letter(batch.partition.index, offset, timestamp, key, value, named)
+                    own = headers_of_record(listed)
+                    yield Letter(batch.partition.index, offset, timestamp, key, value, named, own)
     finally:
         reader.close(5.0)
 
