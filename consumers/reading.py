@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
+from streamcast.consumers.background import started
 from streamcast.consumers.handshake import Security, require_accepted
 from streamcast.consumers.transport import (
     Batch,
@@ -31,6 +34,8 @@ ARRIVE_MS = 20
 the marker of a transaction, after which nothing arrives."""
 METADATA_MS = 30_000
 """How old what a client knows of the topics may become: after that it sees new partitions and new leaders."""
+RESOLVE_SECONDS = 2.0
+"""How long a name server may take where its answer only explains an error."""
 
 
 class Reading(ABC, Generic[C]):
@@ -81,6 +86,12 @@ class Reading(ABC, Generic[C]):
             where = self._connection.bootstrap_servers
             raise TopicMissing(f"There is no topic {', '.join(missing)} on {where}: create it first")
 
+    def _away(self, doing: str, said: object) -> BrokerUnavailable:
+        """Our error for a broker that did not answer, with the names of brokers that cannot be resolved."""
+        servers = self._connection.bootstrap_servers
+        remedy = unresolved(servers) or "check kafka.bootstrap_servers and that the broker runs"
+        return BrokerUnavailable(f"{servers} did not answer while {doing} ({said}): {remedy}")
+
     def _require_accepted(self) -> None:
         """Before a client is made that is the first, or follows a failure, raise Refused if the broker refuses it."""
         if not self._accepted:
@@ -121,3 +132,16 @@ class Reading(ABC, Generic[C]):
     @abstractmethod
     def _leave(self, client: C) -> None:
         """Close the consumer, or leave it behind."""
+
+
+def unresolved(bootstrap_servers: str) -> str:
+    """Say which names of the brokers cannot be resolved, and what to do; nothing where all can, or that takes long."""
+    for server in bootstrap_servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            started(partial(socket.getaddrinfo, host.strip("[]"), port)).result(RESOLVE_SECONDS)
+        except socket.gaierror as error:
+            return f"the name {host} cannot be resolved ({error.strerror}): correct kafka.bootstrap_servers, or the DNS"
+        except (OSError, ValueError):  # a name server that does not answer, or no name
+            continue
+    return ""

@@ -24,7 +24,6 @@ from streamcast.consumers.reading import ARRIVE_MS, METADATA_MS, RANGE_RECORDS, 
 from streamcast.consumers.transport import (
     EVERYTHING,
     Batch,
-    BrokerUnavailable,
     CodecMissing,
     Connection,
     Fenced,
@@ -310,10 +309,7 @@ class KafkaReader(Reading[KafkaConsumer]):
             raise self._refused(error, doing, operation) from error
         except (errors.RetriableError, errors.ProducerFencedError, TimeoutError) as error:
             self._renew_clients()
-            raise BrokerUnavailable(
-                f"{self._connection.bootstrap_servers} did not answer while {doing} ({error}): "
-                "check kafka.bootstrap_servers and that the broker runs"
-            ) from error
+            raise self._away(doing, error) from error
         except errors.KafkaError as error:
             if isinstance(error, errors.SaslAuthenticationFailedError):
                 self._renew_clients()

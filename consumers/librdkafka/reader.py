@@ -27,7 +27,6 @@ from streamcast.consumers.reading import ARRIVE_MS, METADATA_MS, RANGE_RECORDS, 
 from streamcast.consumers.transport import (
     EVERYTHING,
     Batch,
-    BrokerUnavailable,
     Connection,
     Fenced,
     NotAllowed,
@@ -389,10 +388,7 @@ class LibrdReader(Reading[Consumer]):
                     f"The client failed for good while {doing} ({said}): restart this process"
                 ) from failure
             self._drop_readers()
-            where = self._connection.bootstrap_servers
-            raise BrokerUnavailable(
-                f"{where} did not answer while {doing} ({said}): check kafka.bootstrap_servers and that the broker runs"
-            ) from failure
+            raise self._away(doing, said) from failure
 
     def _refused(self, error: KafkaError) -> NotAllowed | None:
         """Our error for one of access control to the group or the transactional id; None for any other."""

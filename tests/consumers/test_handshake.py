@@ -9,7 +9,10 @@ import pytest
 
 from streamcast.consumers.handshake import Refused, Security, require_accepted
 from streamcast.consumers.kafka_python.reader import SECURITY as KAFKA_PYTHON
+from streamcast.consumers.kafka_python.reader import KafkaReader
 from streamcast.consumers.librdkafka.reader import SECURITY as LIBRDKAFKA
+from streamcast.consumers.librdkafka.reader import LibrdReader
+from streamcast.consumers.transport import Connection
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,18 @@ def test_other_options_say_nothing_about_security() -> None:
 
 def test_a_port_where_nobody_listens_is_left_to_the_client() -> None:
     require_accepted("127.0.0.1:1,[::1]:1,nowhere.invalid:9092", Security())
+
+
+@pytest.mark.parametrize("reader", [KafkaReader, LibrdReader])
+def test_a_name_that_cannot_be_resolved_is_told_from_a_port_where_nobody_listens(
+    reader: type[KafkaReader | LibrdReader],
+) -> None:
+    def said(servers: str) -> str:
+        return str(reader(Connection(servers, "group"))._away("describing topics", "no answer"))
+
+    assert said("127.0.0.1:1,[::1]:1,localhost:1").endswith(": check kafka.bootstrap_servers and that the broker runs")
+    told = said("127.0.0.1:1,nowhere.invalid:9092")
+    assert "did not answer while describing topics (no answer): the name nowhere.invalid cannot be resolved (" in told
 
 
 def test_a_port_that_hangs_up_is_left_to_the_client() -> None:
