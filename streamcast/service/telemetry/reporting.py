@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,22 @@ from streamcast.quality import outcomes_of, unseen
 from streamcast.service.lanes import Lane, Poll
 from streamcast.service.telemetry.drift import Drift
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.model_spec import ModelSpec
 from streamcast.topics.ahead import ahead_of
 from streamcast.topics.observations import Observations
 
 NORM_SECONDS = 1.0
 """How often the norm of the hidden states is computed."""
+
+
+def counted_columns(champion: ModelSpec, lanes: Iterable[ModelSpec]) -> dict[str, list[str]]:
+    """Return by counter of columns, those that it may count: as the champion's spec and the known inputs name them."""
+    columns = champion.series.columns
+    return {
+        "unknown_categories": [column.name for column in columns if column.categories is not None],
+        "missing_inputs": [column.name for column in columns[1:]],
+        "missing_ahead": [columns[place].name for place in ahead_of(lanes).columns],
+    }
 
 
 class Reporter:
@@ -33,9 +44,8 @@ class Reporter:
         self._telemetry, self._lanes, self._champion = telemetry, lanes, champion
         self._clock, self._timer = clock, timer
         self._drifts = {lane.name: Drift() for lane in lanes}
-        columns = champion.model.spec.series.columns
-        self._inputs = [column.name for column in columns[1:]]
-        self._known = [columns[place].name for place in ahead_of(lane.model.spec for lane in lanes).columns]
+        columns = counted_columns(champion.model.spec, [lane.model.spec for lane in lanes])
+        self._inputs, self._known = columns["missing_inputs"], columns["missing_ahead"]
         self._norm, self._normed = 0.0, -np.inf
 
     def committed(self, poll: Poll) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
@@ -53,6 +53,7 @@ class Telemetry(Collector):
     """Counts what the loop and the service report; thread-safe; is the loop's ``Observer``.
 
     ``lanes`` maps each lane to its (model, version), ``trained`` to what its training measured (``facts_of``);
+    ``columns`` maps each counter of columns to those that it may count;
     ``group`` is what the service is known by; ``champion`` names the lane whose accuracy ``summary`` shows (see
     ``champion_of`` for its default); ``coverage_target`` is the share of outcomes that the forecast interval promises
     to hold, NaN where there is no interval; ``ready`` tells whether records are answered, ``refused`` for how many
@@ -68,6 +69,7 @@ class Telemetry(Collector):
         group: str = "",
         champion: str = "",
         trained: Mapping[str, Mapping[str, float | None]] | None = None,
+        columns: Mapping[str, Sequence[str]] | None = None,
         ready: Callable[[], bool] | None = None,
         refused: Callable[[], Mapping[Partition, float]] = dict,
         window: int = 4096,
@@ -84,7 +86,7 @@ class Telemetry(Collector):
         for name, (_, labels, edges) in HISTOGRAMS.items():
             for key in [(name, stage) for stage in STAGES] if labels else [(name,)]:
                 self._histograms[key] = Histogram(edges)
-        self._counts = dict.fromkeys(self._known_counts(), 0.0)
+        self._counts = dict.fromkeys(self._known_counts({**KNOWN_LABELS, **(columns or {})}), 0.0)
         self._gauges: dict[str, float] = {"forecast_coverage_target": coverage_target}
         self._gauges |= {"recovery_records_left": 0.0, "catch_up_records_left": 0.0}
         self._lag_records: dict[Partition, int] = {}
@@ -105,12 +107,12 @@ class Telemetry(Collector):
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
 
-    def _known_counts(self) -> Iterator[tuple[str, ...]]:
+    def _known_counts(self, known: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, ...]]:
         """Yield the counters whose labels are known: they begin at 0, because a rate does not see the first value."""
         for name, (_, labels) in COUNTERS.items():
             if not labels:
                 yield (name,)
-            for value in self._lanes if labels == ("lane",) else KNOWN_LABELS.get(name, ()):
+            for value in self._lanes if labels == ("lane",) else known.get(name, ()):
                 yield name, value
         for lane, (model, version) in self._lanes.items():
             yield "forecasts_produced", lane, model, version

@@ -19,10 +19,13 @@ from prometheus_client import Histogram as OtherHistogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.hand_clock import HandClock
+from harness.streams import SPECS
 from streamcast.consumers.transport import Partition
 from streamcast.service.telemetry.meters import COUNTERS, GAUGES, HISTOGRAMS, SECONDS_EDGES, STAGES, Histogram, Outcomes
 from streamcast.service.telemetry.probes import Control, TelemetryServer
+from streamcast.service.telemetry.reporting import counted_columns
 from streamcast.service.telemetry.telemetry import Telemetry
+from streamcast.spec.model_spec import Column
 from streamcast.topics.dead_letters import REASONS
 
 LABELS = (
@@ -274,6 +277,21 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
             " 7 series forgotten for want of room (state.max_series), lag 50 records, latency p99 25 ms"
         )
     ]
+
+
+def test_counters_of_columns_begin_at_zero_for_the_columns_of_the_models() -> None:
+    """A rate does not see the first value."""
+    columns = (Column(name="y"), Column(name="temp"), Column(name="sky", categories=("sun", "rain")))
+    series = SPECS["gru"].series.model_copy(update={"columns": columns})
+    champion = SPECS["gru"].model_copy(update={"series": series})
+    telemetry = Telemetry({"champion": ("m", "1")}, 0.8, columns=counted_columns(champion, [champion]))
+    found = {name for name, _ in samples(telemetry).items() if name[1] in {("temp",), ("sky",)}}
+    assert found == {
+        ("streamcast_missing_inputs_total", ("temp",)),
+        ("streamcast_missing_inputs_total", ("sky",)),
+        ("streamcast_unknown_categories_total", ("sky",)),
+    }
+    assert value(telemetry, "unknown_categories_total", "sky") == 0.0
 
 
 def test_the_log_names_the_most_frequent_reasons_of_dead_letters(

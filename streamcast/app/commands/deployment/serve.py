@@ -35,6 +35,7 @@ from streamcast.service.service import Service
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.probes import Control, TelemetryServer
+from streamcast.service.telemetry.reporting import counted_columns
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.service.watch import TopicWatch
 from streamcast.spec.folders import Model
@@ -134,8 +135,9 @@ def new_telemetry(models: Mapping[str, Model], health: LoopHealth, champion: str
     lanes = {lane: (model.name, model.version) for lane, model in models.items()}
     trained = {lane: with_known_coverage(model.facts.get("quality") or {}) for lane, model in models.items()}
     coverage = models[champion].spec.nominal or math.nan
+    columns = counted_columns(models[champion].spec, [model.spec for model in models.values()])
     return Telemetry(
-        lanes, coverage, group=group, champion=champion, trained=trained, ready=health.ready,
+        lanes, coverage, group=group, champion=champion, trained=trained, columns=columns, ready=health.ready,
         refused=health.refused,
     )  # fmt: skip
 
