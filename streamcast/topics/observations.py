@@ -28,6 +28,7 @@ from streamcast.spec.model_spec import ModelSpec, SeriesSpec
 from streamcast.topics.ahead import NOTHING_AHEAD, Ahead, AheadField
 from streamcast.topics.epochs import FINER, MILLISECONDS, SECONDS
 from streamcast.topics.faults import no_json, wrong_shape
+from streamcast.topics.foreign_bytes import is_no_text
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -49,6 +50,7 @@ class Observations:
     with NaN for missing and a category's index (−1 unknown); ahead [N, I, H] the known inputs of the H bars after the
     record's own, NaN where not given, or None.  ``runs`` maps each partition to its rows [start, stop).  ``unknown``
     says of how many records a column has a category that the model does not know, where there are any.
+    ``foreign_keys`` has the series of each record that is named by its Kafka key, where that is no text.
     """
 
     runs: Sequence[tuple[Partition, int, int]]
@@ -59,6 +61,7 @@ class Observations:
     values: Floats
     ahead: Floats | None = None
     unknown: Mapping[str, int] = field(default_factory=dict)
+    foreign_keys: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -137,12 +140,14 @@ class Decoder:
         keys: list[str] = []
         parts: list[tuple[Ints, Ints, Ints, Floats]] = []
         ahead: list[Floats | None] = []
+        foreign_keys: list[str] = []
         for number, batch in enumerate(batches):
             decoded = self._columns(number, batch, poison, (skipped or {}).get(batch.partition, ()))
             start = len(keys)
             keys += decoded[0]
             parts.append(decoded[1:5])
             ahead.append(decoded[5])
+            foreign_keys += decoded[6]
             runs.append((batch.partition, start, len(keys)))
         offsets, times, timestamps, values = (
             (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -151,9 +156,11 @@ class Decoder:
         )
         known = self._joined(ahead, runs)
         return (
-            Observations(runs, keys, offsets, times, timestamps, values, known, self._unknown(values, known)),
+            Observations(
+                runs, keys, offsets, times, timestamps, values, known, self._unknown(values, known), foreign_keys
+            ),
             poison,
-        )
+        )  # fmt: skip
 
     def seen_by(self, spec: ModelSpec, observations: Observations) -> Observations:
         """Return decoded observations as one model sees them: with its own known inputs, for its own horizon."""
@@ -190,12 +197,16 @@ class Decoder:
 
     def _columns(
         self, number: int, batch: Batch, poison: list[Poison], skipped: Collection[int]
-    ) -> tuple[list[str], Ints, Ints, Ints, Floats, Floats | None]:
-        """Keys, offsets, times, timestamps, values and known inputs of a batch; refused records go to ``poison``."""
+    ) -> tuple[list[str], Ints, Ints, Ints, Floats, Floats | None, list[str]]:
+        """Keys, offsets, times, timestamps, values, known inputs and foreign keys of a batch.
+
+        Refused records go to ``poison``.
+        """
         refused = dict.fromkeys(_rows_at(batch, skipped), ("skipped", "passed over by `streamcast skip`"))
         raws = [None if row in refused else raw for row, raw in enumerate(batch.values)] if refused else batch.values
         messages = self._read(raws)
-        for row in _doubtful(raws, messages, self._ahead):
+        doubtful = _doubtful(raws, messages, self._ahead)
+        for row in doubtful:
             messages[row] = self._nothing
             if row not in refused:
                 try:
@@ -218,14 +229,19 @@ class Decoder:
         for row in np.flatnonzero(seconds).tolist():
             if row not in refused and _is_a_number(batch.values[row]):
                 refused[row] = ("time", f"{times[row]} looks like seconds: write epoch milliseconds, {times[row]}000")
+        foreign = [
+            messages[row].key
+            for row in doubtful  # a record in the plain form names its series itself
+            if row not in refused and _names_series(batch.keys[row], messages[row].key)
+        ]
         if not refused:
-            return keys, offsets, times, timestamps, values, ahead
+            return keys, offsets, times, timestamps, values, ahead, foreign
         poison += [Poison(number, row, *why) for row, why in sorted(refused.items())]
         good = np.ones(len(messages), np.bool_)
         good[list(refused)] = False
         keys = [key for row, key in enumerate(keys) if row not in refused]
         known = None if ahead is None else ahead[good]
-        return keys, offsets[good], times[good], timestamps[good], values[good], known
+        return keys, offsets[good], times[good], timestamps[good], values[good], known, foreign
 
     def _read(self, raws: Sequence[bytes | None]) -> list[Any]:
         """Return the records that have the plain form without a fault, and None for every other."""
@@ -310,6 +326,11 @@ def _series_key(key: str | None, kafka_key: bytes | None) -> str:
     return key
 
 
+def _names_series(kafka_key: bytes | None, series: str) -> bool:
+    """Whether a Kafka key that is no text is the name of a series."""
+    return kafka_key is not None and is_no_text(kafka_key) and kafka_key == series.encode()
+
+
 class _Time(msgspec.Struct, gc=False):
     ts: int | str
 
@@ -329,7 +350,8 @@ def _event_time(ts: int | str) -> int:
         try:
             instant = datetime.fromisoformat(ts)
         except ValueError:
-            raise _Refused("time", f"{ts[:64]!r} is neither epoch milliseconds nor RFC 3339") from None
+            remedy = ": write a capital Z" if ts.endswith("z") else ""
+            raise _Refused("time", f"{ts[:64]!r} is neither epoch milliseconds nor RFC 3339{remedy}") from None
         if instant.tzinfo is None:
             raise _Refused("time", f"{ts[:64]!r} has no zone: write a Z or an offset")
         ts = (instant - _EPOCH) // _MILLISECOND

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from streamcast.consumers.transport import Partition, Positions
 from streamcast.kernels.outcomes import NAMES, NOT_FINITE
 from streamcast.latency import quantile_ms
 from streamcast.service.telemetry.meters import SECONDS_EDGES, Histogram
+from streamcast.topics.foreign_bytes import TEXT_KEYS, shown_key
 from streamcast.wording import counted
 
 log = logging.getLogger("streamcast")
@@ -73,6 +74,7 @@ class OperatorLog:
         self._unknown: Counter[str] = Counter()
         self._without: Counter[str] = Counter()
         self._unsaid: Counter[str] = Counter()
+        self._foreign_keys, self._foreign_key = 0, ""
         self._warned = False
         self._latency = Histogram(SECONDS_EDGES)
 
@@ -118,6 +120,12 @@ class OperatorLog:
         """So many records have an unknown category, by column."""
         self._unknown.update(counts)
 
+    def foreign_keys(self, keys: Sequence[str]) -> None:
+        """These are the series of records that are named by their Kafka key, which is no text."""
+        if keys:
+            self._foreign_keys += len(keys)
+            self._foreign_key = keys[0]
+
     def missing_inputs(self, counts: Mapping[str, int]) -> None:
         """So many records have no value of an input, by column."""
         self._without.update(counts)
@@ -161,16 +169,26 @@ class OperatorLog:
         self._all_read()
         if self._since is None or (seconds := self._timer() - self._since) < REPORT_SECONDS:
             return
-        most = 2 * (self._late + self._repeated) > self._records
+        causes = list(self._causes())
         facts = [counted(self._records, "record"), counted(self._dead_letters, "dead letter"), *self._lacking()]
         facts.append(f"lag {counted(sum(lag.values()), 'record')}")
         if (p99 := quantile_ms(0.99, {float(edge): count for edge, count in self._latency.buckets()[0]})) is not None:
             facts.append(f"latency p99 {p99:.0f} ms")
         log.log(
-            logging.WARNING if most else logging.INFO,
-            "last %.0f s: %s%s", seconds, ", ".join(facts), f"; {WHY_DROPPED}" if most else "",
+            logging.WARNING if causes else logging.INFO,
+            "last %.0f s: %s", seconds, "; ".join([", ".join(facts), *causes]),
         )  # fmt: skip
         self._begin()
+
+    def _causes(self) -> Iterator[str]:
+        """Yield what is wrong with the records of the minute, with its usual causes and remedies."""
+        if 2 * (self._late + self._repeated) > self._records:
+            yield WHY_DROPPED
+        if self._foreign_keys:
+            yield (
+                f"{counted(self._foreign_keys, 'record')} named by a Kafka key that is no text, such as"
+                f" {shown_key(self._foreign_key)}: {TEXT_KEYS}"
+            )
 
     def _lacking(self) -> Iterator[str]:
         """Yield how many records of the minute were dropped, or lack what the model wants, and for what reason."""

@@ -67,6 +67,7 @@ class Reporter:
             {name: counts[code] for code, name in enumerate(NAMES) if code != NOT_FINITE},
         )
         self._telemetry.unknown_categories(poll.observations.unknown)
+        self._telemetry.foreign_keys(poll.observations.foreign_keys)
         self._missing(poll.observations)
         spec, targets = self._champion.model.spec, poll.observations.values[:, 0]
         below = 0 if spec.lower is None else int((targets < spec.lower).sum())

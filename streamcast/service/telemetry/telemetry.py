@@ -191,6 +191,10 @@ class Telemetry(Collector):
         self._by_column("unknown_categories", counts)
         self._operator_log.unknown_categories(counts)
 
+    def foreign_keys(self, keys: Sequence[str]) -> None:
+        """These are the series of committed records that are named by their Kafka key, which is no text."""
+        self._operator_log.foreign_keys(keys)
+
     def missing_inputs(self, counts: Mapping[str, int]) -> None:
         """So many committed records have no value of an input, by column of the champion's spec."""
         self._by_column("missing_inputs", counts)

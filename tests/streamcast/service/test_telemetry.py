@@ -27,6 +27,7 @@ from streamcast.service.telemetry.reporting import counted_columns
 from streamcast.service.telemetry.telemetry import Telemetry
 from streamcast.spec.model_spec import Column
 from streamcast.topics.dead_letters import REASONS
+from streamcast.topics.foreign_bytes import TEXT_KEYS
 
 LABELS = (
     "topic", "partition", "stage", "lane", "model", "model_version", "reason", "horizon", "action", "group", "column",
@@ -277,6 +278,24 @@ def test_the_log_says_when_a_partition_has_caught_up_and_what_a_minute_brought(
             " 7 series forgotten for want of room (state.max_series), lag 50 records, latency p99 25 ms"
         )
     ]
+
+
+def test_the_log_warns_once_a_minute_of_kafka_keys_that_are_no_text(
+    telemetry: Telemetry, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        telemetry.on_poll(2, {PARTITION: 0})
+        telemetry.foreign_keys(["\0*", '"p"'])
+        telemetry.on_commit(0.01, 2)
+    assert not caplog.messages
+    clock.now += 60
+    telemetry.on_poll(0, {PARTITION: 0})
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == (
+        "last 60 s: 6 records, 0 dead letters, lag 0 records; 6 records named by a Kafka key that is no text, such as"
+        rf" '\x00*': {TEXT_KEYS}"
+    )
 
 
 def test_counters_of_columns_begin_at_zero_for_the_columns_of_the_models() -> None:

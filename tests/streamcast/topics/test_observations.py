@@ -204,6 +204,24 @@ def test_the_kafka_key_stands_in_for_a_missing_key_and_for_no_other() -> None:
     assert [(p.row, p.reason) for p in poison] == [(3, "key"), (4, "shape"), (5, "json"), (6, "key")]
 
 
+def test_series_that_are_named_by_a_kafka_key_that_is_no_text_are_read_and_told() -> None:
+    keyless = b'{"ts":%d,"values":[1,2,"N"]}' % NOW
+    binary, framed, quoted = b"\0\0\0\0\0\0\0*", b"\0\0\0\0\1\2p", b'"p"'
+    keys = [binary, framed, quoted, b"p", "é\t1".encode(), b'"', binary, binary]
+    raws = [keyless] * 6 + [record(), keyless.replace(b"1,", b'"x",')]
+    seen, poison = DECODER.decode([batch(raws, keys)])
+    assert seen.keys == [*(key.decode() for key in keys[:6]), "a"]
+    assert seen.foreign_keys == [binary.decode(), framed.decode(), '"p"']
+    assert [(p.row, p.reason) for p in poison] == [(7, "shape")]
+
+
+def test_a_small_z_is_refused_as_it_always_was_and_the_details_say_so() -> None:
+    """Read, it would change the state that was made without the record."""
+    _, poison = DECODER.decode([batch([record(ts="2026-01-01t00:00:00z")])])
+    assert [each.reason for each in poison] == ["time"]
+    assert poison[0].detail.endswith("RFC 3339: write a capital Z")
+
+
 @pytest.mark.parametrize("timestamp", [-1, 2**63 - 1])
 def test_a_kafka_timestamp_that_says_nothing_refuses_nothing(timestamp: int) -> None:
     seen, poison = DECODER.decode([batch([record(ts=LATEST_MS), record(ts=EARLIEST_MS)], timestamp=timestamp)])
