@@ -116,6 +116,11 @@ def journal_made_again(partition: Partition, journal_topic: str) -> str:
     )
 
 
+def growing(topic: str, partitions: int) -> str:
+    """Return the command that gives a topic more partitions."""
+    return f"`kafka-topics.sh --bootstrap-server HOST:PORT --alter --topic {topic} --partitions {partitions}`"
+
+
 def too_few(topics: Topics, found: Mapping[str, TopicSpec]) -> str:
     """Say which outputs have fewer partitions than the input, and how to add them."""
     wanted = found[topics.observations].partitions
@@ -123,9 +128,7 @@ def too_few(topics: Topics, found: Mapping[str, TopicSpec]) -> str:
         name for name in (topics.forecasts, topics.dead_letters, topics.journal) if found[name].partitions < wanted
     ]
     room = min(found[name].partitions for name in short)
-    grow = " and ".join(
-        f"`kafka-topics.sh --bootstrap-server HOST:PORT --alter --topic {name} --partitions {wanted}`" for name in short
-    )
+    grow = " and ".join(growing(name, wanted) for name in short)
     return (
         f"{topics.observations}[{room}] to [{wanted - 1}] are not answered: {', '.join(short)} must have {wanted}"
         f" partitions, as the input has (now {', '.join(str(found[name].partitions) for name in short)}): run {grow};"

@@ -40,6 +40,7 @@ from streamcast.consumers.transport import (
 from streamcast.errors import SettingsError
 from streamcast.service import new_models
 from streamcast.service.identity import Deployment, identity
+from streamcast.service.refusals import growing, too_few
 from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.probes import TelemetryServer
@@ -137,7 +138,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> MemoryBroker:
     made = MemoryBroker()
     monkeypatch.setattr(connect, "new_reader", lambda _settings, who: MemoryReader(made, who))
     monkeypatch.setattr(connect, "new_transport", lambda _settings, who: MemoryTransport(made, who))
-    made.create(TopicSpec("observations", 4, 3, {**SAFE, "retention.ms": "60000"}))
+    made.create(TopicSpec("observations", 4, 3, {**SAFE, "retention.ms": "604800000"}))
     return made
 
 
@@ -205,8 +206,8 @@ def test_records_that_the_model_cannot_read_are_found_before_they_are_dead_lette
     writer = MemoryTransport(broker, Connection("memory", "producer"))
 
     def told_after(*values: float) -> str:
-        record = json.dumps({"key": "a", "ts": NOW, "values": values}).encode()
-        writer.commit([Outgoing("observations", [1, 2], [NOW, NOW], [b"a", b"a"], [record, record])], {})
+        records = [json.dumps({"key": key, "ts": NOW, "values": values}).encode() for key in "ab"]
+        writer.commit([Outgoing("observations", [1, 2], [NOW, NOW], [b"a", b"b"], records)], {})
         return checked(create=False)
 
     good = [1.0] * len(spec.series.columns)
@@ -221,20 +222,86 @@ def test_records_that_the_model_cannot_read_are_found_before_they_are_dead_lette
 def test_records_without_a_key_are_a_warning_in_topics_of_several_partitions(
     broker: MemoryBroker, spec: ModelSpec
 ) -> None:
-    record = json.dumps({"key": "a", "ts": NOW, "values": [1.0] * len(spec.series.columns)}).encode()
+    values = [1.0] * len(spec.series.columns)
+    records = [json.dumps({"key": key, "ts": NOW, "values": values}).encode() for key in "ab"]
 
     def told_after(*keys: bytes | None) -> str:
-        written = Outgoing("observations", [1, 2], [NOW] * 2, list(keys), [record] * 2)
+        written = Outgoing("observations", [1, 2], [NOW] * 2, list(keys), records)
         MemoryTransport(broker, Connection("memory", "producer")).commit([written], {})
         return checked(create=False)
 
-    assert "warn" not in told_after(b"a", b"a")
+    assert "warn" not in told_after(b"a", b"b")
     told = told_after(b"a", None)
     assert "warn topic observations: the newest record has no Kafka key in 1 of 2 partitions with records" in told
     assert "such as observations[2]: without one, producers spread the records of a series" in told
     assert "remedy: let producers send the name of the series as the Kafka key" in told
     assert "in 2 of 2 partitions" in told_after(None, None)
-    assert "warn" not in told_after(b"a", b"a")
+    assert "warn" not in told_after(b"a", b"b")
+
+
+def produce(broker: MemoryBroker, spec: ModelSpec, *placed: tuple[int, bytes]) -> None:
+    """Write records that are named by their Kafka keys into partitions."""
+    record = json.dumps({"ts": NOW, "values": [1.0] * len(spec.series.columns)}).encode()
+    partitions, keys = zip(*placed, strict=True)
+    written = Outgoing("observations", partitions, [NOW] * len(keys), keys, [record] * len(keys))
+    MemoryTransport(broker, Connection("memory", "producer")).commit([written], {})
+
+
+def test_a_series_in_two_partitions_is_a_warning_that_says_what_was_looked_at(
+    broker: MemoryBroker, spec: ModelSpec
+) -> None:
+    produce(broker, spec, (0, b"a"), (0, b"b"), (1, b"c"))
+    assert "warn" not in checked(create=False)
+    produce(broker, spec, (3, b"a"), *[(3, b"d")] * 50)
+    told = checked(create=False)
+    assert (
+        "warn topic observations, the newest 1,000 records of each partition: 1 series has records in more than one"
+        " partition ('a' in partitions 0 and 3), and the service keeps a state of the series in each" in told
+    )
+    assert "remedy: let all producers choose partitions with one partitioner" in told
+    produce(broker, spec, *[(3, b"d")] * 1_000)
+    assert "warn" not in checked(create=False)
+
+
+def test_kafka_keys_that_are_no_text_are_a_warning_with_an_example(broker: MemoryBroker, spec: ModelSpec) -> None:
+    produce(broker, spec, (0, "é\tb 1".encode()), (1, b"c"))
+    assert "warn" not in checked(create=False)
+    produce(broker, spec, (0, b"\0\0\0\0\0\0\0*"), (1, b'"p"'), (2, b"\0\0\0\0\1\2p"))
+    told = checked(create=False)
+    assert "the newest 1,000 records of each partition: 3 records named by a Kafka key that is no text, such as" in told
+    assert r"'\x00\x00\x00\x00\x00\x00\x00*'" in told
+    assert "remedy: let producers write the key as UTF-8 text" in told
+
+
+@pytest.mark.parametrize(("limit", "warned"), [("60000", True), ("3899999", True), ("3900000", False), ("-1", False)])
+def test_an_input_that_forgets_what_a_restart_needs_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker, limit: str, *, warned: bool
+) -> None:
+    assert broker.describe(["observations"])
+    describe = MemoryReader.describe
+
+    def forgetful(reader: MemoryReader, topics: list[str]) -> dict[str, TopicSpec]:
+        found = describe(reader, topics)
+        config = {**found["observations"].config, "retention.ms": limit}
+        return {name: replace(each, config=config) if name == "observations" else each for name, each in found.items()}
+
+    monkeypatch.setattr(MemoryReader, "describe", forgetful)
+    told = checked(create=True)
+    assert ("warn" in told) is warned
+    assert (f"warn topic observations has retention.ms {limit} (" in told) is warned
+    assert ("snapshot, which is up to 5 minutes old (state.interval)" in told) is warned
+    remedy = f"remedy: {CONFIGS} --alter --topic observations --add-config retention.ms=604800000"
+    assert (remedy in told) is warned
+
+
+def test_a_topic_with_too_few_partitions_is_a_fault_with_the_command_that_the_service_logs(
+    broker: MemoryBroker,
+) -> None:
+    broker.create(TopicSpec("forecasts", 2, 3, SAFE))
+    told = checked(create=True, good=False)
+    assert "FAIL topic forecasts: 2 partitions" in told
+    assert f"run {growing('forecasts', 4)}" in told
+    assert growing("forecasts", 4) in too_few(TOPICS, broker.describe(["observations", *OUTPUTS]))
 
 
 def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(

@@ -17,13 +17,15 @@ from streamcast.consumers.transport import (
     TopicSpec,
     TransportError,
 )
+from streamcast.spec.durations import HOUR_MS, WEEK_MS
 from streamcast.topics.dead_letters import LARGEST_LETTER, LARGEST_LETTER_KEY
 from streamcast.topics.names import Topics
-from streamcast.wording import counted
+from streamcast.wording import counted, duration_name
 
 NEWEST = 10
 """Records at the end of each partition that are looked at: the very last ones may be markers of transactions."""
-
+OUTAGE_MS = HOUR_MS
+"""For which the input should hold the records that a restart needs, beside those of ``state.interval``."""
 
 JOURNAL_CONFIG = {"retention.ms": "-1", "retention.bytes": "-1"}
 """Keep the journal for ever: it is small, and replay needs all of it."""
@@ -86,6 +88,8 @@ def doubts_of(topic: TopicSpec, source: TopicSpec, settings: Settings, largest: 
     """Yield what of one topic is not what a fold needs; a record for it may have ``largest`` bytes (0: not known)."""
     if doubt := compaction(topic, settings):
         yield doubt
+    if topic.name == source.name and (doubt := short_lived(source, settings)):
+        yield doubt
     if topic.name != source.name and (doubt := refusing(topic, source, settings)):
         yield doubt
     if doubt := too_small(topic, largest, settings):
@@ -100,11 +104,17 @@ def alteration(topic: TopicSpec, config: Mapping[str, object], settings: Setting
     return f"kafka-configs.sh {bootstrap(settings)} --alter --topic {topic.name} --add-config {wanted}"
 
 
+def newest_batches(reader: Reader, source: TopicSpec, most: int) -> Iterator[Batch]:
+    """Yield the last records of each partition, by offsets ``most`` of each; raises TransportError."""
+    bounds = reader.bounds([Partition(source.name, index) for index in range(source.partitions)])
+    ends = {each: (max(first, end - most), end) for each, (first, end) in bounds.items() if first < end}
+    for batches in reader.read_ranges(ends):
+        yield from batches
+
+
 def newest_records(reader: Reader, source: TopicSpec) -> Mapping[Partition, Batch]:
     """Return the last batch of each partition that has records; raises TransportError."""
-    bounds = reader.bounds([Partition(source.name, index) for index in range(source.partitions)])
-    ends = {each: (max(first, end - NEWEST), end) for each, (first, end) in bounds.items() if first < end}
-    return {batch.partition: batch for batches in reader.read_ranges(ends) for batch in batches}
+    return {batch.partition: batch for batch in newest_batches(reader, source, NEWEST)}
 
 
 def keyless(source: TopicSpec, newest: Mapping[Partition, Batch]) -> Doubt | None:
@@ -118,6 +128,20 @@ def keyless(source: TopicSpec, newest: Mapping[Partition, Batch]) -> Doubt | Non
         " one, producers spread the records of a series over all partitions, and the service keeps a state of the"
         " series in each",
         "let producers send the name of the series as the Kafka key (docs/messages.md)",
+    )
+
+
+def short_lived(source: TopicSpec, settings: Settings) -> Doubt | None:
+    """Return a doubt when the broker deletes records of the input that a restart may need: those since a snapshot."""
+    interval, needed = settings.state.interval, settings.state.interval + OUTAGE_MS
+    kept = int(source.config.get("retention.ms", -1))
+    if kept < 0 or kept >= needed or "delete" not in source.config.get("cleanup.policy", "delete"):
+        return None
+    return Doubt(
+        f"topic {source.name} has retention.ms {kept} ({duration_name(kept)}), and a restart needs all records since"
+        f" the newest snapshot, which is up to {duration_name(interval)} old (state.interval): it is refused when Kafka"
+        f" has deleted some; expected {duration_name(needed)} at least, for an outage of an hour",
+        alteration(source, {"retention.ms": max(WEEK_MS, 2 * needed)}, settings),
     )
 
 

@@ -17,16 +17,30 @@ from streamcast.app.commands.deployment.topics import (
     alteration,
     doubts_of,
     keyless,
-    newest_records,
+    newest_batches,
 )
 from streamcast.app.settings import Settings, bootstrap
-from streamcast.consumers.transport import CodecMissing, NotAllowed, Reader, TopicSpec, TransportError
+from streamcast.consumers.transport import (
+    Batch,
+    CodecMissing,
+    NotAllowed,
+    Partition,
+    Reader,
+    TopicSpec,
+    TransportError,
+)
+from streamcast.service.refusals import growing
 from streamcast.topics.ahead import ahead_of
 from streamcast.topics.forecasts import largest_answer
-from streamcast.topics.observations import Decoder
+from streamcast.topics.foreign_bytes import TEXT_KEYS, shown_key
+from streamcast.topics.observations import Decoder, Poison
+from streamcast.topics.split_keys import ONE_PARTITIONER, split_words
 from streamcast.wording import counted
 
 IN_SYNC = "min.insync.replicas"
+NEWEST_KEYS = 1_000
+"""Records at the end of each partition whose keys are compared."""
+LOOKED_AT = f"the newest {NEWEST_KEYS:,} records of each partition"
 
 
 def operations_needed(settings: Settings) -> dict[str, tuple[str, ...]]:
@@ -78,7 +92,8 @@ def _topic(setup: Setup, topic: TopicSpec, source: TopicSpec, remark: str, say: 
     good = say(
         topic.partitions == source.partitions,
         f"topic {topic.name}: {topic.partitions} partitions{remark}",
-        f"give it {source.partitions}, like {source.name}: a forecast goes to the partition of its record",
+        f"give it {source.partitions}, like {source.name}: a forecast goes to the partition of its record"
+        + (f"; run {growing(topic.name, source.partitions)}" if topic.partitions < source.partitions else ""),
     )
     _strength(topic, source, setup.settings, say)
     for doubt in doubts_of(topic, source, setup.settings, _largest(setup, topic.name)):
@@ -96,7 +111,7 @@ def _largest(setup: Setup, topic: str) -> int:
 
 
 def _newest_records(setup: Setup, reader: Reader, source: TopicSpec, say: Say) -> bool:
-    """Warn when the newest records of the input are none that the champion can read, or have no Kafka key.
+    """Warn when the newest records of the input are none that the champion can read, or have no good Kafka keys.
 
     Return whether this client can decompress them.
     """
@@ -104,18 +119,35 @@ def _newest_records(setup: Setup, reader: Reader, source: TopicSpec, say: Say) -
         return True
     spec = setup.lanes[setup.settings.models.champion_lane].spec
     decoder = Decoder(spec.series, ahead_of(model.spec for model in setup.lanes.values()))
+    newest, wrong = dict[Partition, Batch](), dict[Partition, tuple[int, Poison]]()
+    found, foreign = dict[str, set[int]](), list[str]()
     try:
-        newest = newest_records(reader, source)
-        if doubt := keyless(source, newest):
-            say.warn(*doubt)
-        wrong = {}
-        for partition, batch in sorted(newest.items()):
-            _, poison = decoder.decode([batch])
-            if poison and poison[-1].row == len(batch.offsets) - 1:
+        for batch in newest_batches(reader, source, NEWEST_KEYS):
+            partition, newest[batch.partition] = batch.partition, batch
+            observations, poison = decoder.decode([batch])
+            for key in observations.keys:
+                found.setdefault(key, set()).add(partition.index)
+            foreign += observations.foreign_keys
+            wrong.pop(partition, None)
+            if poison and poison[-1].row == len(batch) - 1:
                 wrong[partition] = batch.offsets[-1], poison[-1]
-        if not wrong:
-            return True
-        partition, (offset, why) = next(iter(wrong.items()))
+    except CodecMissing as error:  # names its remedy
+        return say(False, f"topic {source.name}: {error}")
+    except TransportError:  # other checks fail by the same, and say so
+        return True
+    split = {key: partitions for key, partitions in found.items() if len(partitions) > 1}
+    if doubt := keyless(source, newest):
+        say.warn(*doubt)
+    elif split:
+        say.warn(f"topic {source.name}, {LOOKED_AT}: {split_words(split)}", ONE_PARTITIONER)
+    if foreign:
+        say.warn(
+            f"topic {source.name}, {LOOKED_AT}: {counted(len(foreign), 'record')} named by a Kafka key that is no text,"
+            f" such as {shown_key(foreign[0])}, which is the name of the series now",
+            TEXT_KEYS,
+        )
+    if wrong:
+        partition, (offset, why) = min(wrong.items())
         say.warn(
             f"topic {source.name}: the newest record would be a dead letter in {len(wrong)} of"
             f" {counted(len(newest), 'partition')} with records, such as {partition} at offset"
@@ -123,10 +155,6 @@ def _newest_records(setup: Setup, reader: Reader, source: TopicSpec, say: Say) -
             f"send records with the model's values, {', '.join(column.name for column in spec.series.columns)}"
             " (docs/messages.md has their form), or name the topic that has them as input.topic",
         )
-    except CodecMissing as error:  # names its remedy
-        return say(False, f"topic {source.name}: {error}")
-    except TransportError:  # other checks fail by the same, and say so
-        pass
     return True
 
 
