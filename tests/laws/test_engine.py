@@ -345,6 +345,7 @@ def test_state_and_forecasts_stay_finite_whatever_is_observed(name: str, data: s
 def test_a_constant_series_is_forecast_near_its_constant(name: str, value: float) -> None:
     spec = SPECS[name]
     value = value if spec.lower is None else max(value, spec.lower)
+    value = value if spec.upper is None else min(value, spec.upper)
     values, ahead = (value,) * len(spec.series.columns), (np.nan,) * (len(spec.known_columns) * spec.horizon)
     lines = [Line("a", START + i * spec.series.freq, values, ahead) for i in range(12)]
     forecasts = drive(engine(name), lines).forecasts.values()
