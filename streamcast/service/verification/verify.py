@@ -28,7 +28,7 @@ from streamcast.topics.dead_letters import LARGEST_LETTER_KEY
 from streamcast.topics.forecasts import Encoder, shortened, unnamed
 from streamcast.topics.journal import Journal, read_journals
 from streamcast.topics.names import Topics
-from streamcast.topics.observations import Observations
+from streamcast.topics.observations import DEEPEST, Observations, nesting
 from streamcast.wording import counted
 
 MOST_SENTENCES = 100
@@ -291,8 +291,7 @@ class _PartitionCheck:
                 continue
             self._report.dead_letters += 1
             row = places[offset]
-            older = "json" if batch.values[row] == b"" else reason  # what a value without bytes was called at first
-            if letter.headers.get("reason") not in (reason.encode(), older.encode()):
+            if letter.headers.get("reason") not in (reason.encode(), _at_first(batch.values[row], reason).encode()):
                 self._violation(
                     f"the dead letter of offset {offset} says {letter.headers.get('reason')!r}, not {reason!r}"
                 )
@@ -312,3 +311,10 @@ def _answers(
     values = encoder.encode(texts, result.forecasts, home, offsets)
     keys = [observations.keys[row].encode() for row in record.tolist()]
     yield from zip(offsets.tolist(), keys, values, timestamps, strict=True)
+
+
+def _at_first(value: bytes | None, reason: str) -> str:
+    """Return the reason for which earlier versions refused a record that is refused for ``reason`` now."""
+    if value == b"":
+        return "json"
+    return "shape" if value and nesting(value) > DEEPEST else reason

@@ -19,6 +19,7 @@ from streamcast.spec.model_spec import Column, Known, ModelSpec, SeriesSpec, Tar
 from streamcast.topics.ahead import Ahead, ahead_of
 from streamcast.topics.epochs import SECONDS
 from streamcast.topics.observations import (
+    DEEPEST,
     EARLIEST_MS,
     LARGEST_RECORD,
     LATEST_MS,
@@ -57,6 +58,11 @@ def raw(key: str = '"a"', ts: str = str(NOW), values: str = '[1,2,"N"]', more: s
     return f'{{"key":{key},"ts":{ts},"values":{values}{more}}}'.encode()
 
 
+def nested(depth: int, more: str = "") -> bytes:
+    """A record whose brackets are nested so deep, in a field of no interest; the values are two deep."""
+    return raw(more=',"x":' + "[" * (depth - 1) + "]" * (depth - 1) + more)
+
+
 # -- what is read ----------------------------------------------------------------------------------------
 
 GOOD: dict[str, tuple[bytes, tuple[str, int, list[float | None]]]] = {
@@ -79,6 +85,9 @@ GOOD: dict[str, tuple[bytes, tuple[str, int, list[float | None]]]] = {
     "before the epoch": (record(ts=-1), ("a", -1, [1.0, 2.0, 0.0])),
     "schema version 1": (record(v=1), ("a", NOW, [1.0, 2.0, 0.0])),
     "other fields are ignored": (record(site={"name": "x", "tags": [1]}, unit="kW"), ("a", NOW, [1.0, 2.0, 0.0])),
+    "as deep as it may be": (nested(DEEPEST), ("a", NOW, [1.0, 2.0, 0.0])),
+    "brackets in texts": (record(key="[" * 100, x='{"\\{[' * 100), ("[" * 100, NOW, [1.0, 2.0, 0.0])),
+    "many brackets that are not deep": (raw(more=',"x":[' + "[{}]," * 100 + "[]]"), ("a", NOW, [1.0, 2.0, 0.0])),
     "space": (b'\n{ "values" : [ 1 , 2 , "N" ] ,\t"ts" : %d , "key" : "a" } ' % NOW, ("a", NOW, [1.0, 2.0, 0.0])),
     "the largest value": (raw(values='[1e100,-1e100,"N"]'), ("a", NOW, [1e100, -1e100, 0.0])),
     "the smallest value": (raw(values='[5e-324,1e-400,"N"]'), ("a", NOW, [5e-324, 0.0, 0.0])),
@@ -93,7 +102,8 @@ POISON: dict[str, tuple[bytes | None, str]] = {
     "half a surrogate pair": (raw(key='"\\ud800"'), "json"),
     "a byte order mark": (b"\xef\xbb\xbf" + raw(), "json"),
     "UTF-16": (raw().decode().encode("utf-16"), "json"),
-    "depth 200k": (b"[" * 200_000, "shape"),
+    "depth 200k": (b"[" * 200_000, "json"),
+    "one deeper than it may be": (nested(DEEPEST + 1), "json"),
     "depth 200k in a field of no interest": (raw(more=',"x":' + "[" * 200_000 + "]" * 200_000), "json"),
     "a number of 5000 digits": (raw(values=f'[{"9" * 5000},2,"N"]'), "shape"),
     "a time of 5000 digits": (raw(ts="9" * 5000), "shape"),
@@ -178,6 +188,21 @@ def test_what_the_rules_forbid_is_refused_with_its_reason(name: str) -> None:
 
 mixtures = st.lists(st.tuples(st.booleans(), st.integers(0, 10**6)), max_size=12)
 SMALL_POISON = {name: case for name, case in POISON.items() if case[0] is None or len(case[0]) < 100_000}
+
+
+@pytest.mark.parametrize("depth", [DEEPEST - 1, DEEPEST, DEEPEST + 1, 500, 900, 990])
+@pytest.mark.parametrize("more", ["", ',"v":"1"', ',"y":1,"y":2'])
+def test_whether_a_record_is_nested_too_deep_does_not_depend_on_the_calls_around(depth: int, more: str) -> None:
+    """Parsers give up at a depth of Python's: a replay would make another state of the same records."""
+    value = nested(depth, more)
+
+    def within(calls: int) -> tuple[int, list[str]]:
+        if calls:
+            return within(calls - 1)
+        seen, poison = DECODER.decode([batch([value])])
+        return len(seen), [each.reason for each in poison]
+
+    assert within(0) == within(400) == within(700)
 
 
 @given(mixtures, st.integers(0, 12))
