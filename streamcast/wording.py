@@ -1,8 +1,9 @@
-"""Counts, durations and what seasonal naive repeats, in the words that all messages share."""
+"""Counts, durations, URLs and what seasonal naive repeats, in the words that all messages share."""
 
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import unquote
 
 from streamcast.spec.calendar_bars import MONTH_MS, WEEKDAYS
 from streamcast.spec.durations import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, WEEK_MS
@@ -75,3 +76,35 @@ def duration_name(milliseconds: int) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun, such as "1 record" or "1,200 records"; ``many`` is the plural (default: s)."""
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def shown_url(url: str) -> str:
+    """Return a URL as messages show it: without the login before its host, and without its query.
+
+    A login ends at the last ``@`` that can end one: a password may have any characters, a slash among them.
+    """
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    if login := login_in(url):
+        rest = f"…{rest.removeprefix(login)}"
+    if mark and "?" in rest:
+        rest = f"{rest.partition('?')[0]}?…"
+    return f"{scheme}{mark}{rest}"
+
+
+def login_in(url: str) -> str:
+    """Return the login before the host of a URL, such as ``user:password``; empty if there is none.
+
+    What is before an ``@`` is one if two of these are so: the URL has a scheme; it has a colon; it has no slash.
+    """
+    _, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    login, at, _ = rest.rpartition("@")
+    return login if at and (bool(mark) + (":" in login) + ("/" not in login)) >= 2 else ""
+
+
+def without_login(text: str, url: str) -> str:
+    """Return a text about a URL, such as an error of its client, without the URL's login and the password in it."""
+    login = login_in(url)
+    password = login.partition(":")[2]
+    for secret in filter(None, (login, password, unquote(password))):
+        text = text.replace(secret, "…")
+    return text

@@ -85,8 +85,8 @@ def run(overrides: Mapping[str, object], report: Path, trap: Trap | None) -> Non
 def _report_snapshots(passed: Callable[[str], None]) -> None:
     write = snapshot._write_aside
 
-    def written(path: Path, data: bytes) -> None:
-        write(path, data)
+    def written(path: Path, data: bytes, mode: int) -> None:
+        write(path, data, mode)
         passed("renamed")
 
     snapshot._write_aside = written

@@ -19,6 +19,7 @@ from streamcast.errors import SnapshotError, StoreError
 from streamcast.service.replays import Replays
 from streamcast.service.snapshots import Header, Store, fingerprint
 from streamcast.topics.journal import Entry
+from streamcast.wording import shown_url
 
 log = logging.getLogger("streamcast")
 
@@ -71,11 +72,12 @@ class Recovery:
                 slab.restore(partition, arrays)
             except (SnapshotError, ValueError) as error:
                 if isinstance(error, SnapshotError):
-                    log.error("snapshot %s is ignored: %s", path, error)
+                    log.error("snapshot %s is ignored: %s", shown_url(path), error)
                 else:
                     log.warning(
                         "snapshot %s is passed over: another version of streamcast, with another layout of the state,"
-                        " wrote it (%s); the records are replayed instead, as long as the input has them", path, error,
+                        " wrote it (%s); the records are replayed instead, as long as the input has them",
+                        shown_url(path), error,
                     )  # fmt: skip
                 slab.forget(partition)
                 if isinstance(error, StoreError):
@@ -85,7 +87,7 @@ class Recovery:
             if header.fingerprint != fingerprint():
                 log.warning(
                     "snapshot %s was computed by %s, this process is %s: forecasts may differ from earlier ones in"
-                    " their last digits", path, header.fingerprint, fingerprint(),
+                    " their last digits", shown_url(path), header.fingerprint, fingerprint(),
                 )  # fmt: skip
             took = time.perf_counter() - began
             log.info("%s: state restored at offset %d in %.2f s (lane %s)", partition, offset, took, lane)

@@ -134,7 +134,7 @@ class Saver:
                 self._store.forget_old(partition, {header.family for header, _ in files})
         except Exception as error:  # noqa: BLE001 an object store raises its client's own errors
             self._failed(
-                f"snapshot of {partition} at {_where(offsets)} was not written ({type(error).__name__}: {error}):"
+                f"snapshot of {partition} at {_where(offsets)} was not written ({self._store.reason(error)}):"
                 " recovery will take longer until one is; check state.store"
             )
             return

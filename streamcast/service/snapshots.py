@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import platform
+import re
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -32,6 +34,7 @@ from safetensors.numpy import load, save
 from streamcast.consumers.background import started
 from streamcast.consumers.transport import Partition
 from streamcast.errors import SettingsError, SnapshotError, StoreError
+from streamcast.wording import login_in, shown_url, without_login
 
 VERSION = 2
 IDENTITY = (
@@ -45,6 +48,9 @@ ABANDONED_SECONDS = 3600.0
 LIST_SECONDS, READ_SECONDS = 10.0, 120.0
 """How long an object store may take to list a folder and to read a snapshot; its client tries for minutes."""
 BEAT_SECONDS = 1.0
+PRIVATE = 0o700
+"""The mode of a store's folder that is made here."""
+_NAME = re.compile(r"([0-9]{20})-([0-9a-f]{16})\.snapshot")
 
 T = TypeVar("T")
 
@@ -122,16 +128,18 @@ def decode(data: bytes) -> tuple[Header, Arrays]:
 class Store:
     """Snapshots under one fsspec URL, a folder for each partition; raises SettingsError if nothing handles the URL.
 
-    ``beat`` is called while an object store is waited for.
+    ``beat`` is called while an object store is waited for.  A folder that is made here is private to this user, and so
+    are the files in it; one that is there already decides by its mode who else may read and write.
     """
 
     def __init__(self, url: str, retention: int, *, beat: Callable[[], None] = lambda: None) -> None:
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 some clients connect at once, and raise their own
             expected = "expected a folder, or an fsspec URL whose package is installed (s3://: the extra s3)"
-            raise SettingsError(f"state.store is {url!r}: {error}; {expected}") from None
-        self._retention, self._beat = retention, beat
+            why = type(error).__name__ if login_in(url) else str(error)  # its words may have a part of the password
+            raise SettingsError(f"state.store is {shown_url(url)!r}: {why}; {expected}") from None
+        self._url, self._retention, self._beat = url, retention, beat
         self._local = "file" in (
             [self._files.protocol] if isinstance(self._files.protocol, str) else self._files.protocol
         )
@@ -150,6 +158,10 @@ class Store:
             return "" if isinstance(error.__cause__, FileNotFoundError) else str(error)
         return ""
 
+    def reason(self, error: BaseException) -> str:
+        """Return an error of the store's client in its own words, without the password of the URL."""
+        return f"{type(error).__name__}: {without_login(str(error), self._url)}"
+
     def write(self, header: Header, arrays: Arrays) -> int:
         """Keep a snapshot unless it is there already; return its bytes.
 
@@ -160,10 +172,11 @@ class Store:
         if self._files.exists(path):
             return 0
         data = encode(header, arrays)
-        self._files.makedirs(folder, exist_ok=True)
         if self._local:
-            _write_aside(Path(path), data)
+            mode = _made(Path(self._root), Path(folder))
+            _write_aside(Path(path), data, mode & 0o666)
         else:
+            self._files.makedirs(folder, exist_ok=True)
             self._files.pipe_file(path, data)
         return len(data)
 
@@ -212,7 +225,7 @@ class Store:
         try:
             return call() if self._local else self._in_time(call, seconds)
         except Exception as error:  # object stores raise their client's own
-            raise StoreError(f"the store could not {action} ({type(error).__name__}: {error})") from error
+            raise StoreError(f"the store could not {action} ({self.reason(error)})") from error
 
     def _in_time(self, call: Callable[[], T], seconds: float) -> T:
         """Make a call in the background; raises TimeoutError and leaves it behind when it takes longer."""
@@ -224,17 +237,18 @@ class Store:
         return answer.result()
 
     def _folder(self, partition: Partition) -> str:
-        return f"{self._root}/{partition.topic}/{partition.index}"
+        """Return a partition's folder; raises StoreError for a topic that is no name of a folder."""
+        topic = partition.topic
+        if topic in ("", ".", "..") or not {"/", "\\", "\0"}.isdisjoint(topic):
+            raise StoreError(f"topic {topic!r} cannot name a folder of the store: expected the name of a Kafka topic")
+        return f"{self._root}/{topic}/{partition.index:d}"
 
     def _listed(self, folder: str) -> list[tuple[str, int, str]]:
         """Return (path, offset, family) of every file that is named like a snapshot, newest first."""
         self._files.invalidate_cache()
-        found = []
-        for path in self._files.ls(folder, detail=False) if self._files.exists(folder) else []:
-            name = path[path.rfind("/") + 1 :]
-            offset, _, rest = name.partition("-")
-            if offset.isdigit() and rest.endswith(".snapshot"):
-                found.append((path, int(offset), rest.removesuffix(".snapshot")))
+        paths = self._files.ls(folder, detail=False) if self._files.exists(folder) else []
+        named = [(path, _NAME.fullmatch(path[path.rfind("/") + 1 :])) for path in paths]
+        found = [(path, int(name[1]), name[2]) for path, name in named if name]
         return sorted(found, key=lambda entry: -entry[1])
 
 
@@ -246,10 +260,24 @@ def _forget_abandoned(folder: Path) -> None:
                 aside.unlink()
 
 
-def _write_aside(path: Path, data: bytes) -> None:
-    aside = path.with_suffix(f".{os.getpid()}.part")
+def _made(root: Path, folder: Path) -> int:
+    """Make a partition's folder, and the root if it is not there; return the root's mode, which all below it get.
+
+    The umask can take rights from what is made, and never adds one.
+    """
+    root.mkdir(PRIVATE, parents=True, exist_ok=True)
+    mode = root.stat().st_mode & 0o777 | PRIVATE
+    for each in (folder.parent, folder):
+        each.mkdir(mode, exist_ok=True)
+    return mode
+
+
+def _write_aside(path: Path, data: bytes, mode: int) -> None:
+    """Write a file beside ``path``, and rename it; nobody knows its name before, and a link there is not followed."""
+    aside = path.with_suffix(f".{secrets.token_hex(8)}.part")
+    made = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
-        with aside.open("wb") as file:
+        with os.fdopen(made, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import re
+import secrets
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
@@ -316,10 +317,11 @@ def promote(root: Path, reference: str, alias: str) -> str:
     if not NAME.fullmatch(alias) or alias.isdigit() or alias == "latest":
         raise ModelError(f"alias {alias!r}: use small letters, digits, - and _; not a number, not latest")
     path = root / name / "aliases.json"
-    aside = path.with_suffix(f".{os.getpid()}")
+    aside = path.with_suffix(f".{secrets.token_hex(8)}")
     named = {**_named_versions(root, name), alias: version}
     try:
-        aside.write_text(json.dumps(named, sort_keys=True) + "\n")
+        with aside.open("x", encoding="utf-8") as file:  # it follows no link
+            file.write(json.dumps(named, sort_keys=True) + "\n")
         aside.rename(path)
     except OSError as error:
         raise ModelError(f"alias {alias} cannot be written to {path}: {error.strerror}") from error

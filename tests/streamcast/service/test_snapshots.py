@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +24,7 @@ import streamcast.service.snapshots
 from harness.streams import SPECS, Line, digests, drive, engine, partition, streams
 from streamcast.consumers.background import Background
 from streamcast.consumers.transport import Partition
-from streamcast.errors import SnapshotError
+from streamcast.errors import SettingsError, SnapshotError, StoreError
 from streamcast.service.saving import SELDOM_SECONDS, SLOW_SECONDS, Saver
 from streamcast.service.snapshots import ABANDONED_SECONDS, Arrays, Header, Store, decode, encode
 from streamcast.service.telemetry.telemetry import Telemetry
@@ -200,9 +200,102 @@ def test_a_store_that_is_full_says_so_and_leaves_nothing_half_written(
 def test_what_others_left_in_the_folder_is_no_snapshot(store: Store, tmp_path: Path) -> None:
     store.write(HEADER, arrays())
     folder = tmp_path / "state" / "observations" / "0"
-    for name in ("README", "x-y.snapshot", "00000000000000000041.snapshot", "7-abc.123.part", f"{HEADER.name}.bak"):
+    others = ["README", "x-y.snapshot", "00000000000000000041.snapshot", "7-abc.123.part", f"{HEADER.name}.bak"]
+    others += ["²-x.snapshot", f"²{HEADER.name}", f" {HEADER.name}", HEADER.name.removeprefix("0")]
+    for name in [*others, HEADER.name.replace("0", "٠")]:
         (folder / name).write_bytes(b"")
     assert offsets(store, HEADER) == [40]
+    store.forget_old(Partition("observations", 0), {HEADER.family})
+    assert (folder / "²-x.snapshot").exists()
+
+
+@pytest.mark.parametrize("topic", ["", ".", "..", "../../elsewhere", "a/b", "a\\b", "a\0"])
+def test_a_topic_that_leads_out_of_the_store_is_refused(store: Store, tmp_path: Path, topic: str) -> None:
+    header = replace(HEADER, topic=topic)
+    for call in (
+        lambda: store.write(header, arrays()),
+        lambda: list(store.newest(header, 100)),
+        lambda: store.forget_old(Partition(topic, 0), {header.family}),
+    ):
+        with pytest.raises(StoreError, match="cannot name a folder of the store"):
+            call()
+    assert list(tmp_path.rglob("*")) == []
+
+
+def modes(root: Path) -> list[str]:
+    """The modes of a store's folders, and of the files in them, from the root down."""
+    return [f"{path.stat().st_mode & 0o7777:o}" for path in (root, *sorted(root.rglob("*")))]
+
+
+@pytest.mark.parametrize(
+    ("given", "umask", "found"),
+    [
+        (None, 0o022, ["700", "700", "700", "600"]),
+        (None, 0o000, ["700", "700", "700", "600"]),
+        (0o700, 0o000, ["700", "700", "700", "600"]),
+        (0o770, 0o002, ["770", "770", "770", "660"]),
+        (0o770, 0o022, ["770", "750", "750", "640"]),
+        (0o755, 0o022, ["755", "755", "755", "644"]),
+    ],
+)
+def test_what_is_written_is_private_unless_the_folder_was_made_for_others(
+    tmp_path: Path, given: int | None, umask: int, found: list[str]
+) -> None:
+    root = tmp_path / "above" / "state"
+    if given is not None:
+        root.mkdir(parents=True)
+        root.chmod(given)
+    before = os.umask(umask)
+    try:
+        Store(str(root), 1).write(HEADER, arrays())
+    finally:
+        os.umask(before)
+    assert modes(root) == found
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(store: Store, tmp_path: Path) -> None:
+    store.write(replace(HEADER, offset=1), arrays())
+    folder, other = tmp_path / "state" / "observations" / "0", tmp_path / "other"
+    path = folder / HEADER.name
+    for name in (HEADER.name, f"{path.stem}.{os.getpid()}.part"):
+        (folder / name).symlink_to(other)
+    assert store.write(HEADER, arrays()) > 0
+    assert not other.exists()
+    assert path.is_file()
+    assert not path.is_symlink()
+
+
+def test_two_processes_that_write_one_snapshot_leave_one_file(store: Store, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: store.write(HEADER, arrays()), range(64)))
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert same(store.read(str(path), HEADER)[1], arrays())
+
+
+PASSWORD = "hunter2"
+
+
+@pytest.mark.parametrize(
+    "url", [f"foo://me:{PASSWORD}@a:1/x", f"ftp://me:{PASSWORD}@a:b/x", f"ftp://me:{PASSWORD}/x@a"]
+)
+def test_a_store_that_nothing_handles_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Store(url, 1)
+    assert "state.store is '" in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+def test_the_words_of_a_client_are_shown_without_the_password(caplog: pytest.LogCaptureFixture) -> None:
+    class Refusing(Store):
+        def write(self, header: Header, arrays: Arrays) -> int:
+            del header, arrays
+            raise OSError(f"530 user me, password {PASSWORD}: login incorrect")
+
+    store = Refusing(f"memory://me:{PASSWORD}@x", 1)
+    saver = Saver(store, 1.0, Telemetry({"champion": ("m", "1")}, 0.8), background=AtOnce())
+    saver.save(Partition("in", 0), {"champion": 5}, [(HEADER, {})])
+    assert "(OSError: 530 user me, password …: login incorrect)" in caplog.text
+    assert PASSWORD not in caplog.text
 
 
 def test_a_store_in_memory_keeps_snapshots_too() -> None:

@@ -24,6 +24,7 @@ from harness.streams import LSTM_ATTENTION, SPECS, model_spec
 from streamcast.errors import ModelError
 from streamcast.spec import folders as registry
 from streamcast.spec.folders import (
+    aliases,
     list_models,
     load_model,
     lost_aliases,
@@ -406,6 +407,13 @@ def test_an_alias_that_cannot_be_written_is_the_one_from_before(root: Path) -> N
         promote(root, "load@2", "champion")
     assert load_model(root, "load@champion").version == "1"
     assert sorted(path.name for path in (root / "load").iterdir()) == before
+
+
+def test_a_link_beside_the_aliases_is_not_followed(root: Path, tmp_path: Path) -> None:
+    (root / "load" / f"aliases.{os.getpid()}").symlink_to(tmp_path / "other")
+    promote(root, "load@1", "champion")
+    assert not (tmp_path / "other").exists()
+    assert aliases(root, "load")["champion"] == "1"
 
 
 def test_an_alias_leads_to_versions_only(root: Path) -> None:
