@@ -20,6 +20,7 @@ from streamcast.hosts import direct
 from streamcast.latency import quantile_ms
 from streamcast.page.board import Board, Numbers, ServedLane
 from streamcast.quality import OVER_ALL
+from streamcast.wording import shown_url
 
 _LATENCY: Final = "streamcast_consume_to_forecast_seconds_bucket"
 _LAG: Final = "streamcast_lag_records"
@@ -123,7 +124,7 @@ class Scraper:
             log.warning(
                 "%s answers for the service of group %s, not %s: the page leaves its numbers out; set"
                 " dashboard.telemetry_url, or leave it unset and set telemetry.port",
-                self._url, group, self._group,
+                shown_url(self._url), group, self._group,
             )  # fmt: skip
         self._foreign |= foreign
         return bool(foreign)

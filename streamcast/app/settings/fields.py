@@ -30,12 +30,15 @@ from streamcast.hosts import is_loopback, share_an_address
 from streamcast.spec import model_spec as spec
 from streamcast.spec.durations import DAY_MS
 from streamcast.topics.names import MOST_LANES, champion_of
+from streamcast.wording import shown_url
 
 
 def with_unit(value: object) -> int:
     """Return the milliseconds of a text such as 5min; a number without a unit is refused."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"{value!r} has no unit: write {value}s for seconds, or {value}min for minutes")
+    if not isinstance(value, bool | str):
+        raise ValueError("expected a number and a unit, such as 15min or 1h")
     return spec.parse_duration(value)
 
 
@@ -64,13 +67,13 @@ SHORTEST_TOKEN = 8
 Token = Annotated[SecretStr, AfterValidator(_sendable)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
-TOPIC = r"^[A-Za-z0-9._-]{1,249}$"
+TOPIC = r"^([A-Za-z0-9_-][A-Za-z0-9._-]?|\.[A-Za-z0-9_-]|[A-Za-z0-9._-]{3,249})$"
 REFERENCE = r"^[a-z0-9][a-z0-9_-]{0,63}@[a-z0-9][a-z0-9_-]{0,63}$"
 LANE = r"^[a-z][a-z0-9_-]{0,63}$"
-SERVERS = r"^[^\s,]+:\d+(,[^\s,]+:\d+)*$"
+SERVERS = r"^[^\s,@]+:\d+(,[^\s,@]+:\d+)*$"
 URL = r"^https?://"
 PATTERNS = {
-    TOPIC: "1 to 249 letters, digits, dots, underscores and hyphens",
+    TOPIC: "1 to 249 letters, digits, dots, underscores and hyphens, and neither . nor ..",
     REFERENCE: "a name, @ and a version, of small letters, digits, - and _",
     LANE: "a small letter, then at most 63 small letters, digits, - and _",
     SERVERS: "host:port, and a comma without spaces between several",
@@ -109,15 +112,16 @@ class Section(BaseModel):
 
 def _read_secret(data: object, name: str) -> object:
     """Read secret ``name`` from the file that ``name_file`` names; raises ValueError when it cannot be read."""
-    if not isinstance(data, dict) or not data.get(f"{name}_file"):
+    file = data.get(f"{name}_file") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not file or not isinstance(file, str | Path):
         return data
     if data.get(name):
         raise ValueError(f"give {name} or {name}_file, not both")
-    path = Path(str(data[f"{name}_file"]))
     try:
-        return data | {name: path.read_text(encoding="utf-8").strip()}
+        return data | {name: Path(file).read_text(encoding="utf-8").strip()}
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{name}_file {str(path)!r} cannot be read: {error}") from None
+        reason = str(error.strerror).lower() if isinstance(error, OSError) else str(error)
+        raise ValueError(f"{name}_file {shown_url(str(file))!r} cannot be read: {reason}") from None
 
 
 class Security(Section):
@@ -339,12 +343,16 @@ class DashboardSettings(Section):
 
     @model_validator(mode="after")
     def _check(self) -> DashboardSettings:
-        url = urlsplit(self.telemetry_url or "")
-        here = url.hostname or ""
-        if url.port == self.port and is_loopback(here) and share_an_address(here, self.host):
+        shown = shown_url(self.telemetry_url or "")
+        try:
+            url = urlsplit(self.telemetry_url or "")
+            here, port = url.hostname or "", url.port
+        except ValueError:  # its words may be a part of a password
+            raise ValueError(f"telemetry_url is {shown!r}: expected a host, and a port of at most 65535") from None
+        if port == self.port and is_loopback(here) and share_an_address(here, self.host):
             raise ValueError(
-                f"telemetry_url is {self.telemetry_url!r}, and port {self.port} is the page's own: expected the port of"
-                " the service's /metrics"
+                f"telemetry_url is {shown!r}, and port {self.port} is the page's own: expected the port of the"
+                " service's /metrics"
             )
         return self
 
@@ -390,8 +398,8 @@ class Settings(BaseSettings):
             )
         if normpath(self.state.store) == normpath(self.models.folder):
             raise ValueError(
-                f"state.store and models.folder must differ: both are {self.state.store!r}, where the snapshots of"
-                " partitions 1, 2 and so on would be taken for versions of a model"
+                f"state.store and models.folder must differ: both are {shown_url(self.state.store)!r}, where the"
+                " snapshots of partitions 1, 2 and so on would be taken for versions of a model"
             )
         return self
 

@@ -1,7 +1,8 @@
 """From file, environment and overrides to ``Settings``: the only module that reads the environment.
 
 The error for a wrong setting names the place where it was written, its name, its value and what was expected; the error
-for an unknown setting suggests the nearest valid name.  ``Names`` is the path to a setting: ``("kafka", "group")``.
+for an unknown setting suggests the nearest valid name.  No error has a secret: of what may hold one it says the form.
+``Names`` is the path to a setting: ``("kafka", "group")``.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from pydantic_settings import SettingsError as UndecodableVariable
 
 from streamcast.app.settings.fields import PATTERNS, Settings
 from streamcast.errors import SettingsError
+from streamcast.wording import shown_url
 
 PREFIX = "STREAMCAST__"
+_TAGS = ("!", "tag:yaml.org,2002:str")
+"""Tags of YAML that make a text."""
 DEEPEST = 20
 MOST_NAMED = 3
 """Other settings files that a message names."""
@@ -37,6 +41,11 @@ _EXPECTED = {
     "datetime_from_date_parsing": "a time with a zone",
 }
 """What was expected, where pydantic's own words name no value."""
+_FORMS = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a section"}
+"""What is said in place of a value that may hold a secret."""
+_NAME = re.compile(r"[\w.-]*", re.ASCII)
+_MARK = re.compile(r"'(\\?[^\w']|\\t|<[a-z ]+>)'")
+"""What YAML expects or cannot read, quoted: a character or the name of a token."""
 
 Places = dict[Names, str]
 """Where each setting was written: file and line, environment variable, or override."""
@@ -87,7 +96,7 @@ def _from_file(path: Path | None) -> tuple[Document, Places]:
         raise SettingsError(f"{path}: cannot be read ({error}); {others}`streamcast init` writes one") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise SettingsError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+        raise SettingsError(f"{path}:{line}: not valid YAML: {_without_text(str(error.problem))}") from None
     except (yaml.YAMLError, ValueError) as error:
         raise SettingsError(f"{path}: not valid YAML: {error}") from None
     if root is None:
@@ -120,13 +129,18 @@ def _is_settings(path: Path) -> bool:
 
 
 def _refuse_sharing(path: Path, text: str) -> None:
-    """Refuse aliases and merge keys, which can make few bytes endless, and nesting beyond what any setting has."""
+    """Refuse aliases and merge keys, which can make few bytes endless, tags, and nesting beyond what any setting has.
+
+    Text that begins with ``*`` or ``!`` is an alias or a tag to YAML: a password may, so the message leaves it out.
+    """
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         found = (
-            f"the alias *{event.anchor}"
+            "an alias, as text that begins with * is without quotes,"
             if isinstance(event, yaml.AliasEvent)
+            else "a tag, as text that begins with ! is without quotes,"
+            if getattr(event, "tag", None) not in (None, *_TAGS)
             else "the merge key <<"
             if isinstance(event, yaml.ScalarEvent) and event.value == "<<"
             else f"more than {DEEPEST} levels of nesting"
@@ -136,6 +150,11 @@ def _refuse_sharing(path: Path, text: str) -> None:
         if found:
             line = event.start_mark.line + 1 if event.start_mark else 1
             raise SettingsError(f"{path}:{line}: {found} is not accepted; expected plain values: write the value out")
+
+
+def _without_text(problem: str) -> str:
+    """Return what YAML complains of without the text that it quotes, which may be a part of a secret."""
+    return re.sub(r"'[^']*'", lambda quoted: quoted[0] if _MARK.fullmatch(quoted[0]) else "this text", problem)
 
 
 def _lines(node: yaml.Node, names: Names) -> Iterator[tuple[Names, int]]:
@@ -224,11 +243,12 @@ def _within(document: Document, names: Names) -> Names:
 def _complaint(names: Names, faults: list[ErrorDetails], document: Document) -> str:
     dotted, first = ".".join(names), faults[0]
     if first["type"] == "extra_forbidden":
-        return f"{dotted} is not a setting{_nearest(names)} (docs/settings.md lists them all)"
+        return f"{_shown_name(dotted)} is not a setting{_nearest(names)} (docs/settings.md lists them all)"
     if first["type"] == "missing":
         return f"{dotted} is missing{_meaning(names)}"
     if first["type"] == "value_error":
-        return ": ".join(filter(None, [dotted, str(first["ctx"]["error"])]))
+        told = _without_logins(str(first["ctx"]["error"]), _value_at(names, document))
+        return f"{dotted}: {told}" if dotted else told
     if first["loc"][-1] == "[key]":
         return f"{dotted}: {names[-1]!r} is not a valid name; expected {_expected(first)}"
     expected = " or ".join(dict.fromkeys(map(_expected, faults)))
@@ -248,18 +268,44 @@ def _expected(fault: ErrorDetails) -> str:
 
 
 def _shown(names: Names, document: Document) -> str:
-    if "options" in names or "SecretStr" in str(_type_at(names)):
+    """Return a value as messages show it: nothing of a secret, and only the form of what may have one in it."""
+    value, kind = _value_at(names, document), _type_at(names)
+    if "options" in names or "SecretStr" in str(kind):
         return "(hidden)"
+    if value is None:
+        return "empty"
+    if kind is None or _is_model(kind) or get_origin(kind) is dict or not isinstance(value, str | int | float | date):
+        return _FORMS.get(type(value), "another kind of value")
+    if isinstance(value, date):
+        return str(value)
+    return repr(shown_url(value) if isinstance(value, str) else value)
+
+
+def _value_at(names: Names, document: Document) -> Any:
     here: Any = document
     for name in names:
         here = here[name]
-    return str(here) if isinstance(here, date) else repr(here)
+    return here
+
+
+def _without_logins(text: str, value: object) -> str:
+    """Return a message about a setting or a section that quotes the texts in it as messages show them."""
+    if isinstance(value, dict):
+        for each in value.values():
+            text = _without_logins(text, each)
+    return text.replace(value, shown_url(value)) if isinstance(value, str) and value else text
+
+
+def _shown_name(name: str) -> str:
+    """Return the name of no setting, cut where a name cannot go on: a password may follow, as in ``password:x``."""
+    start = _NAME.match(name)
+    return name if start is None or start[0] == name else f"{start[0]}…"
 
 
 def _meaning(names: Names) -> str:
     container = _type_at(names[:-1])
     info = container.model_fields.get(names[-1]) if _is_model(container) else None
-    return f" ({info.description})" if info and info.description else ""
+    return f" ({' '.join(info.description.split())})" if info and info.description else ""
 
 
 def _nearest(names: Names) -> str:

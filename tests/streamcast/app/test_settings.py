@@ -1,11 +1,14 @@
 """What a person who writes settings can rely on."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -237,7 +240,15 @@ def test_durations_become_milliseconds_and_times_need_a_zone(tmp_path: Path) -> 
         ("state: {interval: 5}\n", ["state.interval: 5 has no unit: write 5s for seconds"]),
         ("state: {interval: 0s}\n", ["state.interval is '0s'; expected greater than 0"]),
         ("kafka: {client: java}\n", ["kafka.client is 'java'; expected 'kafka-python' or 'librdkafka'"]),
-        ("state: 7\n", ["state is 7; expected a section"]),
+        ("state: 7\n", ["state is a number; expected a section"]),
+        ("kafka: [security]\n", ["kafka is a list; expected a section"]),
+        ("models: {lanes: champion}\n", ["models.lanes is text; expected a valid dictionary (The models to run"]),
+        ("batch: {max_records: {many: 1}}\n", ["batch.max_records is a section; expected a valid integer"]),
+        ("kafka: {security: {password:x}}\n", ["kafka.security.password… is not a setting, did you mean"]),
+        ("kafka: {bootstrap_servers: 'me:x@kafka:9092'}\n", ["kafka.bootstrap_servers is '…@kafka:9092'; expected"]),
+        ("input: {topic: ..}\n", ["input.topic is '..'; expected 1 to 249 letters", "and neither . nor .."]),
+        ("output: {journal: .}\n", ["output.journal is '.'; expected 1 to 249 letters"]),
+        ("dashboard: {telemetry_url: 'http://a:99999'}\n", ["telemetry_url is 'http://a:99999': expected a host, and"]),
         ("input: {start: soon}\n", ["input.start is 'soon'; expected 'earliest' or 'latest' or a time with a zone"]),
         (
             "models: {lanes: {A b: {model: load@1}}}\n",
@@ -325,8 +336,9 @@ NESTED_ALIASES = "kafka:\n  a: &a [x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        (NESTED_ALIASES, "streamcast.yaml:3: the alias *a is not accepted; expected plain values"),
-        ("kafka: &k\n  group: *k\n", "streamcast.yaml:2: the alias *k is not accepted"),
+        (NESTED_ALIASES, "streamcast.yaml:3: an alias, as text that begins with * is"),
+        ("kafka: &k\n  group: *k\n", "* is without quotes, is not accepted; expected plain values"),
+        ("kafka:\n  group: !k x\n", "streamcast.yaml:2: a tag, as text that begins with ! is without quotes, is not"),
         ("kafka:\n  <<: {group: a}\n", "streamcast.yaml:2: the merge key << is not accepted"),
         ("kafka: " + "[" * 5_000 + "]" * 5_000, "streamcast.yaml:1: more than 20 levels of nesting is not accepted"),
     ],
@@ -419,14 +431,71 @@ def test_a_secret_from_a_file_reaches_the_client_and_nothing_else(tmp_path: Path
     "security",
     [
         f"{{passwrd: {SECRET}}}",
-        f"{{password: [{SECRET}]}}",
-        f"{{key_password: {{a: {SECRET}}}}}",
+        f"{{password:{SECRET}}}",
+        f"{{password={SECRET}}}",
         f"{{protocol: SSL, mechanism: PLAIN, username: me, password: {SECRET}}}",
         f"{{password: {SECRET}, password_file: somewhere}}",
+        f"{{password: *{SECRET}}}",
+        f"{{password: &a *{SECRET}}}",
+        f"{{password: !{SECRET}}}",
+        f"{{password: !{SECRET}!}}",
+        f"{{password: !!int {SECRET}}}",
+        f"{{password: &{SECRET} a, key_password: &{SECRET} b}}",
+        f"{{password: %{SECRET}}}",
+        f"{{password: '{SECRET}}}",
+        f"{{password: |{SECRET}}}",
+        f"{{password: {SECRET}: {SECRET}}}",
     ],
 )
 def test_a_fault_never_shows_a_secret(tmp_path: Path, security: str) -> None:
     assert SECRET not in _complaint(tmp_path, MINIMAL + f"kafka: {{security: {security}}}\n")
+
+
+def everywhere(kind: type[BaseModel] = Settings, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every section and setting with its type."""
+    for name, info in kind.model_fields.items():
+        yield (*above, name), info.annotation
+        inner = get_args(info.annotation)[1] if get_origin(info.annotation) is dict else info.annotation
+        more = (info.examples or ["entry"])[:1] if inner is not info.annotation else []
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from everywhere(inner, (*above, name, *more))
+
+
+LOGINS = [
+    f"ttp://me:{SECRET}@a:1/x",
+    f"http://{SECRET}@a:b",
+    f"http://me:{SECRET}/x@a:8080/?y",
+    f"http://a:x?y={SECRET}",
+]
+WRONG: list[Any] = [[SECRET], [{"security": {"password": SECRET}}], {"password": SECRET}, {"a": [SECRET]}, *LOGINS]
+"""Values that hold a secret and are wrong in almost any place."""
+
+
+@pytest.mark.parametrize("names", [names for names, _ in everywhere()], ids=".".join)
+def test_no_place_shows_a_secret_that_is_written_there(
+    tmp_path: Path, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = dict(everywhere())[names]
+    may_hold_one = "SecretStr" in str(kind) or get_origin(kind) is dict or hasattr(kind, "model_fields")
+    for value in [*WRONG, *([SECRET, f"x {SECRET}"] if may_hold_one else [])]:
+        document = value
+        for name in reversed(names):
+            document = {name: document}
+        variable = f"STREAMCAST__{'__'.join(names).upper()}"
+        assert SECRET not in told_of(_write(tmp_path, yaml.safe_dump(document)))
+        if may_hold_one or isinstance(value, str):
+            with monkeypatch.context() as environment:
+                environment.setenv(variable, value if isinstance(value, str) else json.dumps(value))
+                assert SECRET not in told_of(_write(tmp_path, MINIMAL))
+
+
+def told_of(path: Path) -> str:
+    """The error for a settings file; empty where there is none."""
+    try:
+        load_settings(path)
+    except SettingsError as error:
+        return str(error)
+    return ""
 
 
 def test_security_and_options_are_in_the_clients_own_names(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from streamcast.kernels.advance import EVENT, LAST, MEAN, OFFSET, STEPS, VARIANC
 from streamcast.service.identity import Deployment, identity, known_inputs
 from streamcast.service.snapshots import Header, Store
 from streamcast.topics.journal import read_journals
+from streamcast.wording import shown_url
 
 
 def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
@@ -58,7 +59,7 @@ def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
     for reason in unread:
         console.print(f"[yellow]not readable:[/] {escape(reason)}", highlight=False)
     console.print(
-        f"No{' readable' if unread else ''} snapshot in {escape(settings.state.store)} has the series"
+        f"No{' readable' if unread else ''} snapshot in {escape(shown_url(settings.state.store))} has the series"
         f" {escape(repr(key))}; one is written every {settings.state.interval / 1000:g} s (state.interval)."
     )
     return 1
@@ -71,7 +72,7 @@ def _restored(engine: Engine, store: Store, wanted: Header, partition: Partition
             _, arrays = store.read(path, wanted)
             engine.slab.restore(partition, arrays)
         except (SnapshotError, ValueError) as error:  # ValueError: of a version with another layout
-            unread.append(f"{path}: {error}")
+            unread.append(f"{shown_url(path)}: {error}")
             continue
         return offset
     return None

@@ -21,7 +21,7 @@ from streamcast.app.commands.deployment.listening import (
 from streamcast.app.settings import Settings, whole
 from streamcast.errors import SettingsError
 from streamcast.page.scrape import Scraper
-from streamcast.wording import counted
+from streamcast.wording import counted, shown_url
 
 SETTINGS_FAULT, BROKER_FAULT = 2, 3
 
@@ -80,8 +80,8 @@ def _service(settings: Settings, say: Say) -> None:
     service = Scraper(url, settings.kafka.group)
     if service() is None:
         return
-    problems = service.problems()
+    problems, shown = service.problems(), shown_url(url)
     for problem in problems:
-        say.warn(f"the service at {url} runs and is not ready: {problem}", "docs/runbooks.md, Not ready")
+        say.warn(f"the service at {shown} runs and is not ready: {problem}", "docs/runbooks.md, Not ready")
     if not problems:
-        say.note(f"the service at {url} runs and is ready")
+        say.note(f"the service at {shown} runs and is ready")

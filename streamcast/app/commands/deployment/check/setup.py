@@ -11,6 +11,7 @@ from streamcast.app.settings import Settings
 from streamcast.errors import ModelError, SettingsError
 from streamcast.service.snapshots import Store
 from streamcast.spec.folders import Model
+from streamcast.wording import shown_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ def opened_store(settings: Settings, say: Say) -> Store | None:
         return None
     if trouble := store.trouble():
         say.warn(
-            f"state.store is {url!r}, and no snapshot can be kept there: {trouble}; a restart replays all records",
+            f"state.store is {shown_url(url)!r}, and no snapshot can be kept there: {trouble}; a restart replays all"
+            " records",
             "correct state.store, or let this user write there",
         )
     return store
