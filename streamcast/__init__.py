@@ -3,7 +3,8 @@
 Rooms, in reading order; each imports only those before it:
 
 - ``models``: forecasters in torch; ``consumers``: clients of Kafka and the commit loop; ``errors``; ``hosts``: names
-  that a server answers to; ``latency``: quantiles from a histogram; ``stages``: what long work is doing
+  that a server answers to; ``latency``: quantiles from a histogram; ``printable``: text of strangers; ``stages``: what
+  long work is doing
 - ``kernels``: loops compiled by numba; ``spec``: what a model is, as data; ``wording``: words that all messages share;
   ``quality``: how good forecasts are; ``topics``: every byte format
 - ``engine``: the pure function from state and records to state and forecasts

@@ -22,6 +22,7 @@ from streamcast.consumers.transport import Batch, Headers
 from streamcast.page.pulse import Pulse
 from streamcast.page.ticks import Ticks
 from streamcast.page.track import Anomaly, Bars, Forecast, Track
+from streamcast.printable import printable
 from streamcast.quality import OLDER_SEASONS, Quality, Sums
 from streamcast.spec.durations import DAY_MS, WEEK_MS
 from streamcast.spec.model_spec import ANOMALOUS, SeriesSpec
@@ -31,7 +32,6 @@ from streamcast.topics.names import MOST_LANES
 from streamcast.topics.observations import LONGEST_KEY, Decoder
 
 _MOST_NUMBERS: Final = 20_000
-_EXCERPT: Final = 400
 _LONGEST_PROBLEM: Final = 2_000
 
 SAMPLE_SECONDS: Final = 2.0
@@ -465,9 +465,3 @@ class Board:
 def _levels(names: tuple[str, ...]) -> tuple[float, ...]:
     """The quantile levels as numbers: one tuple shared by all forecasts with the same names."""
     return tuple(map(float, names))
-
-
-def printable(raw: bytes, most: int = _EXCERPT) -> str:
-    """The first bytes, 400 by default, as text without control characters; bytes that are not UTF-8 become escapes."""
-    text = raw[:most].decode("utf-8", errors="backslashreplace")
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamcast.consumers.transport import Batch, Headers, Outgoing, answered_at
+from streamcast.printable import escaped
 
 REASONS = ("empty", "json", "shape", "key", "time", "ahead", "value", "size", "version", "not finite", "skipped")
 """Why a record got no forecast: all that there is."""
@@ -16,6 +17,9 @@ LARGEST_LETTER = 900_000
 
 LARGEST_LETTER_KEY = 32_768
 """Bytes of a key that are kept, so that no dead letter is too large for its topic."""
+
+LONGEST_DETAIL = 1_000
+"""Bytes of what was found that are kept; control characters in it are written as escapes."""
 
 REPLAY_OF = "replay_of"
 """Header of a record that `dlq replay` sent, and of its dead letter: the place of the first record."""
@@ -87,7 +91,7 @@ def outgoing(topic: str, batches: Sequence[Batch], rejected: Sequence[Rejected])
         value = batch.values[letter.row]
         listed = [
             ("reason", letter.reason.encode()),
-            ("detail", letter.detail.encode(errors="replace")[:1000]),
+            ("detail", escaped(letter.detail).encode()[:LONGEST_DETAIL]),
             ("source_topic", batch.partition.topic.encode()),
             ("source_partition", str(batch.partition.index).encode()),
             ("source_offset", str(batch.offsets[letter.row]).encode()),

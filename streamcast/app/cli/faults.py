@@ -7,6 +7,7 @@ import os
 
 from streamcast.app.cli.terminal import console
 from streamcast.app.options.flags import typed
+from streamcast.printable import escaped_lines
 
 INTERRUPTED = 130
 FAILURE, WRONG_INPUT = 1, 2
@@ -52,4 +53,4 @@ def _text(name: object) -> str:
 def _print(title: str, message: str) -> None:
     from rich.markup import escape
 
-    console(stderr=True).print(f"[red]{title}:[/] {escape(message)}", highlight=False)
+    console(stderr=True).print(f"[red]{title}:[/] {escape(escaped_lines(message))}", highlight=False)

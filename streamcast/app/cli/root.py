@@ -12,6 +12,7 @@ import typer
 from streamcast.app.cli import dead_letters, files, models, service, state
 from streamcast.app.cli.faults import INTERRUPTED, explain
 from streamcast.app.cli.parsing import Commands
+from streamcast.app.cli.terminal import PrintableFormatter
 
 app = Commands(
     help="Forecasts from Kafka streams, with state that survives restarts.", no_args_is_help=True,
@@ -57,7 +58,9 @@ def options(
 
 def main() -> None:
     """Run a command and exit with its code; an expected error is one message, not a traceback."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO, stream=sys.stderr)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # the client raises what it logs
     try:
         code = app(standalone_mode=False)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamcast.printable import escaped_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -48,6 +50,14 @@ def loaded(path: Path) -> Iterator[Settings]:
     finally:
         for handler, formatter in before:
             handler.setFormatter(formatter)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Writes the lines of a record without control characters: a message may quote a key or a name of a stranger."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record."""
+        return escaped_lines(super().format(record))
 
 
 class _Worded(logging.Formatter):

@@ -1,6 +1,7 @@
 """How tables look on a terminal: no lines between columns; wide cells are wrapped, between words where that fits.
 
 A number is never wrapped: its parts would read as numbers.  Where the terminal has no room for it, it ends with "…".
+Control characters in a cell become escapes: texts of records and of model folders are those of strangers.
 """
 
 from __future__ import annotations
@@ -8,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
+from rich.style import StyleType
 from rich.table import Column, Table
 from rich.text import Text
+
+from streamcast.printable import escaped, escaped_lines
 
 
 class _Lean(Table):
@@ -19,6 +23,12 @@ class _Lean(Table):
 
     With less room names and heads are broken, and numbers are not.
     """
+
+    def add_row(
+        self, *renderables: RenderableType | None, style: StyleType | None = None, end_section: bool = False
+    ) -> None:
+        """Add a row, its texts without control characters."""
+        super().add_row(*map(_harmless, renderables), style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         whole = [_size(column, console, options) for column in self.columns]
@@ -32,6 +42,15 @@ class _Lean(Table):
                     column.width = width
                 break
         yield from super().__rich_console__(console, options)
+
+
+def _harmless(cell: RenderableType | None) -> RenderableType | None:
+    """Return a cell whose text has no control characters but its line breaks."""
+    if isinstance(cell, str):
+        return escaped_lines(cell)
+    if isinstance(cell, Text) and (shown := escaped_lines(cell.plain)) != cell.plain:
+        return Text(shown, style=cell.style)
+    return cell
 
 
 def _widths(sizes: Sequence[Measurement], room: int) -> list[int]:
@@ -78,5 +97,5 @@ def facts(named: Mapping[str, object]) -> Table:
     table.add_column(style="dim", overflow="fold")
     table.add_column(overflow="fold")
     for name, value in named.items():
-        table.add_row(name, Text(str(value)))
+        table.add_row(Text(escaped(name)), Text(escaped_lines(str(value))))
     return table

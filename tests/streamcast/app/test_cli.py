@@ -1,6 +1,8 @@
 """What the command line prints, and the exit codes of what it cannot do."""
 
 import socket
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -101,6 +103,24 @@ def test_an_error_carries_its_exit_code_and_is_printed_as_one_message(
 ) -> None:
     assert explain(error) == code
     assert capsys.readouterr().err == f"{type(error).__name__}: {error}\n"
+
+
+def test_an_error_that_quotes_a_stranger_is_printed_without_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert explain(ModelError("a\x1b[2J\x07\x9b\nb")) == 2
+    assert capsys.readouterr().err == "ModelError: a\\x1b[2J\\x07\\x9b\nb\n"
+
+
+def test_a_line_of_the_log_has_no_control_characters() -> None:
+    code = (
+        "import logging, sys; from streamcast.app.cli.root import main\n"
+        "sys.argv = ['streamcast', '--version']\n"
+        "try: main()\n"
+        "except SystemExit: logging.getLogger('streamcast').warning('key %s', 'a\\x1b[2J')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    assert ran.stderr.endswith(" WARNING key a\\x1b[2J\n")
 
 
 def test_an_unexpected_error_is_raised() -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from streamcast.app.commands.tables import lean
+from streamcast.app.commands.tables import facts, lean
 
 MEASURES = ("mae", "relative", "mse", "mase", "crps", "coverage", "width")
 NUMBERS = ("5.184e-16", "0.7731", "5.247e-31", "1,234", "3.395e-31", "78.6%", "1.170e-15")
@@ -52,3 +52,17 @@ def test_a_number_without_room_is_seen_to_be_cut_and_does_not_read_as_another(wi
     assert "…" in said
     assert all(word in NUMBERS or word == "z" or word.endswith("…") for word in shown)
     assert len(shown) == 1 + len(NUMBERS)
+
+
+def test_no_cell_holds_control_characters() -> None:
+    """A model folder and a record are those of strangers: an escape sequence in them would clear the terminal."""
+    table = lean("a", "b", "c")
+    table.add_row(Text("x\x1b[2J"), "[bold]y[/]\x9b", Text("one\ntwo", style="red"))
+    out = io.StringIO()
+    console = Console(file=out, width=80)
+    console.print(table)
+    console.print(facts({"[/red]\x1bname": "\x1b]0;t\x07[/red]", "lines": "three\nfour"}))
+    said = out.getvalue()
+    assert all(line.isprintable() for line in said.split("\n"))
+    for shown in (r"x\x1b[2J", r"y\x9b", "one", "two", r"[/red]\x1bname", r"\x1b]0;t\x07[/red]", "three", "four"):
+        assert shown in said

@@ -16,7 +16,7 @@ from harness.feeder import FORECASTS, FREQ, RECORDS, SPEC, START, Feeder, fill, 
 from harness.hand_clock import HandClock
 from streamcast.consumers.transport import Batch, Partition
 from streamcast.page import views, words
-from streamcast.page.board import Board, ServedLane, printable
+from streamcast.page.board import Board, ServedLane
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
 from streamcast.spec.durations import DAY_MS
 from streamcast.spec.model_spec import Aggregate, Column, SeriesSpec
@@ -398,11 +398,6 @@ def test_a_dead_letter_is_shown_as_text_without_control_characters(board: Board)
     assert (newest.bytes, newest.reason, newest.detail) == (910, "json", "bad \\x07 bytes")
     assert newest.source == "observations[0]@17"
     assert board.counts["dead_letters"] == 70
-
-
-@given(st.binary(max_size=500))
-def test_printable_text_is_printable(raw: bytes) -> None:
-    assert printable(raw).isprintable()
 
 
 def test_silence_is_measured_from_the_last_record(board: Board, clock: HandClock) -> None:

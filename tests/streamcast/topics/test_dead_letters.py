@@ -8,6 +8,7 @@ import pytest
 
 from streamcast.app.commands.deployment.topics import LETTER_BYTES
 from streamcast.consumers.transport import Batch, Headers, Partition
+from streamcast.spec.model_spec import Column, SeriesSpec
 from streamcast.topics.dead_letters import (
     LARGEST_HEADERS,
     LARGEST_LETTER,
@@ -16,6 +17,10 @@ from streamcast.topics.dead_letters import (
     headers_of_record,
     outgoing,
 )
+from streamcast.topics.observations import Decoder
+
+SERIES = SeriesSpec(columns=(Column(name="y"),), freq=3_600_000)
+NOW = 1_700_000_000_000
 
 LARGE = ("large", b"x" * LARGEST_HEADERS)
 MANY = [(f"n{number}", b"") for number in range(5_000)]
@@ -54,3 +59,13 @@ def test_no_letter_is_larger_than_its_topic_must_hold(headers: Sequence[tuple[st
             size, written = letter(headers, key, value)
             assert size <= LETTER_BYTES
             assert len(headers_of_record(written)) + int(dict(written).get("headers_cut", b"0")) == len(headers)
+
+
+def test_a_name_in_a_record_puts_no_control_characters_into_its_dead_letter() -> None:
+    raw = rb'{"key":"a","ts":0,"values":{"\u001b]0;done\u0007\u001b[2J\u001b[31mALL GOOD\n\u009b":1}}'
+    batch = Batch(Partition("observations", 0), [7], [NOW], [None], [raw], 8)
+    _, (found,) = Decoder(SERIES).decode([batch])
+    sent = outgoing("dead-letters", [batch], [Rejected(0, 0, found.reason, found.detail)])
+    detail = dict((sent.headers or ())[0])["detail"].decode()
+    assert r"\x1b]0;done\x07\x1b[2J\x1b[31mALL GOOD\n\x9b" in detail
+    assert detail.isprintable()
