@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from rich.console import Console
@@ -45,5 +46,8 @@ def test_a_skipped_record_becomes_a_dead_letter_and_everything_else_is_answered(
         cluster.start("0")
         report = cluster.finish()
         assert (tally.violations, report.records) == ([], tally.records)
-        skipped = [letter.source for letter in dlq.read(settings).letters if letter.headers["reason"] == "skipped"]
-        assert skipped == [f"{partition.topic}[1]@{offset}"]
+        letters = io.StringIO()
+        assert dlq.inspect(settings, dlq.Filter("skipped"), 9, as_json=True, console=Console(file=letters)) == 0
+        (skipped,) = json.loads(letters.getvalue())
+        source = tuple(skipped[f"source_{part}"] for part in ("topic", "partition", "offset"))
+        assert source == (partition.topic, "1", str(offset))
