@@ -170,7 +170,10 @@ class Forecaster:
             timezone=str(model.facts.get("timezone", "UTC")), time_format=model.facts.get("time_format"),
         )  # fmt: skip
         forecaster._names = Names.of_facts(model.facts, model.spec.series.target)
-        forecaster._options = Options.of_facts(model.facts)
+        try:
+            forecaster._options = Options.of_facts(model.facts)
+        except SpecError as error:
+            raise ModelError(f"{folder / 'model.json'} cannot be read: facts.options: ", *error.args) from error
         forecaster._zoned = bool(model.facts.get("zoned", False))
         forecaster._model, forecaster._spec = model, model.spec
         return forecaster

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamcast.app.moments import span
+from streamcast.errors import SettingsError
 from streamcast.models.network import NoNetwork
 from streamcast.quality import SumsByStep, lines, sentence
 from streamcast.spec.folders import Model, Version
+from streamcast.spec.local_time import zone_named
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.wording import counted, naive_name, short_name, span_name
 
@@ -39,9 +41,9 @@ def quality(model: Model) -> list[str]:
         return [f"{why[:1].upper()}{why[1:]}."]
     unseen = _unseen(model.facts)
     naive = baseline(model.spec)
-    first, *steps = lines(sums, found["nominal"], naive)
+    first, *steps = lines(sums, found.get("nominal", 0.0), naive)
     zone = zone_of(model)
-    between = f" from {span(found['from'], found['until'], zone)}" if "until" in found else ""
+    between = f" from {span(found['from'], found['until'], zone)}" if {"from", "until"} <= found.keys() else ""
     said = [f"On {_which(found)}{between}, {unseen}: {first}.", *steps]
     relative, without = round(sums.over_all().relative, 3), found.get("without_network")
     if relative >= 1:
@@ -64,21 +66,23 @@ def quality(model: Model) -> list[str]:
 def _which(found: Mapping[str, Any]) -> str:
     """Return which forecasts were scored: of very many rows, those of some series."""
     if found.get("series", 0) < (of := found.get("of_series", 0)):
-        return f"{found['forecasts']:,} forecasts of {found['series']:,} series (drawn at random of {of:,})"
-    return f"the last {found['forecasts']:,} forecasts"
+        return f"{found.get('forecasts', 0):,} forecasts of {found['series']:,} series (drawn at random of {of:,})"
+    return f"the last {found.get('forecasts', 0):,} forecasts"
 
 
 def _unseen(facts: Mapping[str, Any]) -> str:
     """Return which training has seen the outcomes that a quality is of: also that of the model that it went on from."""
     if flattered(facts):
-        return f"of which {facts['from']} was trained on some or all, so that it looks better than it is"
+        other = facts.get("from", "another model")
+        return f"of which {other} was trained on some or all, so that it looks better than it is"
     return "held out until the final training" if facts.get("refit_updates") else "which were not trained on"
 
 
 def flattered(facts: Mapping[str, Any]) -> bool:
     """Return whether the model that a training went on from has seen some of the outcomes that its quality is of."""
     began = (facts.get("quality") or {}).get("from", math.inf)
-    return bool(facts.get("from_last", -1) >= began)
+    until = facts.get("from_last")
+    return until is not None and bool(until >= began)
 
 
 def _why_unmeasured(model: Model) -> str:
@@ -94,6 +98,8 @@ def _why_unmeasured(model: Model) -> str:
         return f"nothing was measured: this model was made without a history; {remedy}"
     if "quality" not in facts or facts["quality"]:
         return f"an earlier version of streamcast trained this model; its measures cannot be read: {remedy}"
+    if facts.get("first") is None or facts.get("last") is None:
+        return f"nothing was measured: the times of the history are not known; {remedy}"
     bars, season = spec.series.grid.bar(facts["last"]) - spec.series.grid.bar(facts["first"]) + 1, min(spec.seasons)
     if season > bars:
         longer = f"the season of {span_name(season, spec.series.freq)} ({counted(season, 'bar')}) is longer than"
@@ -111,8 +117,13 @@ def measured(model: Model) -> str:
 
 
 def zone_of(model: Model | Version) -> str:
-    """Return the zone in which the times of a model's training were read."""
-    return str(model.facts.get("timezone", "UTC"))
+    """Return the zone in which the times of a model's training were read; UTC where this machine does not know it."""
+    zone = str(model.facts.get("timezone", "UTC"))
+    try:
+        zone_named(zone)
+    except SettingsError:
+        return "UTC"
+    return zone
 
 
 def baseline(spec: ModelSpec) -> str:

@@ -35,6 +35,7 @@ from streamcast.models.network import Network, NoNetwork, Shape
 from streamcast.models.readout.aligned import TargetShape
 from streamcast.models.spec import SpecError, make
 from streamcast.spec import features
+from streamcast.spec.facts import check_record, is_nested_too_deeply
 from streamcast.spec.model_spec import ModelSpec
 from streamcast.spec.zero import KIND, has_no_network
 
@@ -126,6 +127,17 @@ class _Building(TorchFunctionMode):
 
 def new_network(spec: ModelSpec) -> Network:
     """Return the network of a spec with fresh weights; raises ModelError when the spec names no such network."""
+    try:
+        shape = _shape(spec)
+        if has_no_network(spec):
+            return make("network", {KIND: NoNetwork}, spec.network, shape=shape)
+        return build(spec.network, shape)
+    except SpecError as error:
+        raise ModelError(f"network {spec.network}: {error}") from error
+
+
+def _shape(spec: ModelSpec) -> Shape:
+    """Return the sizes of a spec's inputs and outputs; raises SpecError for those that no network can have."""
     width, targets = features.width(spec), spec.targets if spec.aligns else None
     seen = None
     if targets is not None:
@@ -137,13 +149,7 @@ def new_network(spec: ModelSpec) -> Network:
             targets.softmax,
             targets.mean,
         )
-    shape = Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles, seen)
-    try:
-        if has_no_network(spec):
-            return make("network", {KIND: NoNetwork}, spec.network, shape=shape)
-        return build(spec.network, shape)
-    except SpecError as error:
-        raise ModelError(f"network {spec.network}: {error}") from error
+    return Shape((width,) * (1 + len(spec.scales)), spec.lags, spec.horizon, spec.quantiles, seen)
 
 
 def require_name(name: str) -> None:
@@ -409,7 +415,8 @@ def _sentence(fault: ErrorDetails) -> str:
         return f"it has {place}, which this version of streamcast does not know"
     if not place:
         return fault["msg"]
-    return f"{place} is {repr(fault['input'])[:MOST_SHOWN]}: {fault['msg'][:1].lower()}{fault['msg'][1:]}"
+    wanted = "input should be an object" if fault["type"] == "model_type" else fault["msg"]
+    return f"{place} is {repr(fault['input'])[:MOST_SHOWN]}: {wanted[:1].lower()}{wanted[1:]}"
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -419,6 +426,16 @@ def _record(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder / 'model.json'} is not JSON: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get("facts", {}), dict):
         raise ModelError(f"{folder / 'model.json'}: not a streamcast model folder: `facts` must be an object")
+    if is_nested_too_deeply(record):
+        raise ModelError(f"{folder / 'model.json'}: not a streamcast model folder: nested too deeply")
+    try:
+        check_record(record)
+    except ValidationError as error:
+        faults = "; ".join(map(_sentence, error.errors(include_url=False)[:MOST_FAULTS]))
+        raise ModelError(
+            f"{folder / 'model.json'} cannot be read: {faults}; correct it (facts only describe the training: they may"
+            " be removed)"
+        ) from error
     return record
 
 

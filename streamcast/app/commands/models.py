@@ -34,6 +34,7 @@ from streamcast.models.network import Network, with_network
 from streamcast.models.spec import SpecError
 from streamcast.models.surgery import compress as compression
 from streamcast.offline.training.fit import held_out_loss
+from streamcast.printable import escaped
 from streamcast.quality import SumsByStep, with_known_coverage
 from streamcast.spec.folders import (
     Model,
@@ -70,7 +71,7 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
             }
             for m in found
         ]
-        console.print_json(json_text(rows))
+        console.print_json(json_text(rows), ensure_ascii=True)  # facts are under no hash: they may be a stranger's
         return 0
     if not found:
         console.print(
@@ -86,10 +87,10 @@ def ls(folder: Path, as_json: bool, console: Console) -> int:
             f"{m.name}@{m.version}", ", ".join(m.aliases), m.digest[:DIGITS], str(m.facts.get("data", "")),
             _until(m), *(_number(value, form) + SEEN * (seen and math.isfinite(value)) for value, form in figures),
         )  # fmt: skip
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(escaped(cell)) for cell in cells))
     console.print(table)
     for line in _remarks(folder, found):
-        console.print(escape(line), highlight=False)
+        console.print(escape(escaped(line)), highlight=False)
     return 0
 
 
@@ -161,7 +162,7 @@ def show(folder: Path, reference: str, as_json: bool, console: Console) -> int:
         **{f"training {key}": value for key, value in _facts(model.facts).items()},
     }
     if as_json:
-        console.print_json(json_text(facts))
+        console.print_json(json_text(facts), ensure_ascii=True)
         return 0
     told = {name: _shown(value) for name, value in {**facts, **_readable(model)}.items() if value is not None}
     console.print(tables.facts(told))

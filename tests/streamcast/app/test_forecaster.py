@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import tracemalloc
 from collections.abc import Iterator
 from functools import partial
@@ -251,6 +252,27 @@ def test_a_folder_that_is_no_version_is_refused_with_those_that_are_there(fitted
         assert str(raised.value) == said
     with pytest.raises(ModelError, match=r"other is no version of a model: .*, such as .*other/1; .*other holds none"):
         Forecaster.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"options": {"epochs": "x"}}, "facts.options: epochs is 'x': expected a whole number"),
+        ({"seed": -1}, "facts.options: seed is -1"),
+        ({"timezone": "../../etc/passwd"}, "facts.timezone is '../../etc/passwd': input should be the name of a time"),
+        ({"last": "x"}, "facts.last is 'x'"),
+    ],
+)
+def test_a_folder_with_a_wrong_fact_is_an_error_with_its_name(
+    fitted: Forecaster, tmp_path: Path, facts: dict[str, object], said: str
+) -> None:
+    path = fitted.save(tmp_path / "load") / "model.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "facts": record["facts"] | facts}))
+    with pytest.raises(ModelError) as raised:
+        Forecaster.load(path.parent)
+    assert str(raised.value).startswith(f"{path} cannot be read: ")
+    assert said in str(raised.value)
 
 
 def test_columns_keep_their_names_when_a_model_is_saved(tmp_path: Path) -> None:

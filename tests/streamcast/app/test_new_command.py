@@ -48,6 +48,37 @@ def test_a_model_without_a_season_is_shown_without_one(tmp_path: Path) -> None:
     assert [line.split() for line in shown if line.startswith(" season ")] == [["season", "none"]]
 
 
+def test_facts_of_a_stranger_are_shown_without_control_characters_and_break_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No hash covers them, so whoever can write the folder writes them."""
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in ("hostile", "odd", "wrong", "zero"):
+        new(tmp_path, name, "--freq", "1h")
+    hostile = {"data": "\x1b]0;t\x07\x1b[2J[/red][bold]x\x9b", "[/red]\x1bname": "\x1b[31m"}
+    step = {"outcomes": 5, "mae": 1.0}
+    odd = {"timezone": "Mars/Olympus", "last": 0, "from_last": 0, "rows": 1, "quality": {"steps": {"1": step}}}
+    for name, facts in (("hostile", hostile), ("odd", odd), ("wrong", {"last": "\x1b[2J"})):
+        path = tmp_path / name / "1" / "model.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "facts": facts}))
+    listed = ran("model", "ls", "--models", tmp_path)
+    assert all(line.isprintable() for line in listed.split("\n"))
+    assert r"\x1b]0;t\x07\x1b[2J[/red][bold]x\x9b" in listed
+    assert "1970-01-01 00:00:00 UTC" in listed
+    assert "wrong@1 is broken: " in listed
+    assert r"facts.last is '\x1b[2J': input should be a valid integer" in listed
+    assert "zero@1" in listed
+    shown = ran("model", "show", "hostile", "--models", tmp_path)
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert r"training [/red]\x1bname" in shown
+    assert "(5 outcomes" in ran("model", "show", "odd", "--models", tmp_path)
+    for arguments in (("ls",), ("show", "hostile")):
+        found = ran("model", *arguments, "--json", "--models", tmp_path)
+        assert found.isascii()
+        assert repr(hostile["data"]) in repr(json.loads(found))
+    assert "facts.last is" in ran("model", "show", "wrong", "--models", tmp_path, code=1)
+
+
 def test_a_model_is_made_at_once_and_says_what_it_will_answer(tmp_path: Path) -> None:
     said = new(tmp_path, "zero", "--freq", "1h", "--horizon", 12, "--season", "1d,168", "--lower", 0)
     spec = load_model(tmp_path, "zero@1").spec

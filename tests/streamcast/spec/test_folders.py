@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import math
 import os
 import pickle
 import re
@@ -389,6 +391,79 @@ def test_loading_takes_the_memory_of_the_weights_and_nothing_of_torchs_compiler(
 def test_a_broken_model_json_is_refused(root: Path, data: bytes) -> None:
     (root / "load" / "1" / "model.json").write_bytes(data)
     with pytest.raises(ModelError):
+        load_model(root, "load")
+
+
+def _with_record(root: Path, **changes: Any) -> Path:
+    """Change ``model.json`` of load@1; no hash covers it."""
+    path = root / "load" / "1" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"facts": {"last": "x"}}, "facts.last is 'x': input should be a valid integer"),
+        ({"facts": {"first": 1.5}}, "facts.first is 1.5: input should be a valid integer"),
+        ({"facts": {"from_last": True}}, "facts.from_last is True: input should be a valid integer"),
+        ({"facts": {"last": 10**30}}, f"facts.last is {10**30}: input should be less than or equal to 2534023007999"),
+        ({"facts": {"quality": 5}}, "facts.quality is 5: input should be an object"),
+        ({"facts": {"quality": {"steps": [1]}}}, "facts.quality.steps is [1]: input should be a valid dictionary"),
+        ({"facts": {"quality": {"steps": {"1": 5}}}}, "facts.quality.steps.1 is 5: input should be an object"),
+        ({"facts": {"quality": {"steps": {"x": {}}}}}, "facts.quality.steps.x.[key] is 'x': "),
+        ({"facts": {"quality": {"steps": {"1": {"mae": "1"}}}}}, "facts.quality.steps.1.mae is '1': "),
+        ({"facts": {"quality": {"steps": {"1": {"outcomes": math.nan}}}}}, "facts.quality.steps.1.outcomes is nan: "),
+        ({"facts": {"quality": {"from": None}}}, "facts.quality.from is None: "),
+        ({"facts": {"timezone": "../../etc/passwd"}}, "'../../etc/passwd': input should be the name of a time zone"),
+        ({"facts": {"timezone": 5}}, "facts.timezone is 5: input should be a valid string"),
+        ({"facts": {"data": ["a"]}}, "facts.data is ['a']: input should be a valid string"),
+        ({"facts": {"options": [1]}}, "facts.options is [1]: input should be a valid dictionary"),
+        ({"digest": 5}, "digest is 5: input should be a valid string"),
+        ({"surprise": functools.reduce(lambda inner, _: [inner], range(100), list[Any]())}, "nested too deeply"),
+    ],
+)
+def test_a_wrong_fact_is_named_and_only_its_version_is_broken(root: Path, changes: dict[str, Any], said: str) -> None:
+    """It ended the list of all models, or with a traceback."""
+    save_model(root, "other", SPEC, new_network(SPEC), {})
+    path = _with_record(root, **changes)
+    with pytest.raises(ModelError) as refused:
+        load_model(root, "load")
+    assert str(refused.value).startswith(str(path))
+    assert said in str(refused.value)
+    broken, whole = list_models(root)
+    assert (broken.trouble, broken.facts, broken.digest) == (str(refused.value), {}, "")
+    assert (whole.name, whole.trouble) == ("other", "")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {},
+        {"stopped": "nothing to train", "quality": None, "last": None, "from_last": None, "held_out_from": None},
+        {
+            "quality": {
+                "from": 1, "forecasts": 3, "mae": math.nan, "naive_mae": 1.0, "coverage": 0.8, "nominal": 0.8,
+                "steps": {"1": {"mae": math.nan, "naive_mae": None, "coverage": 0.5}},
+            }
+        },
+        {"later": {"kinds": [1, {"of": "facts"}]}, "timezone": "Etc/GMT+1", "time_format": None, "options": {"a": 3}},
+    ],
+)  # fmt: skip
+def test_facts_of_other_versions_of_streamcast_are_read(root: Path, facts: dict[str, Any]) -> None:
+    _with_record(root, facts=facts)
+    assert repr(load_model(root, "load").facts) == repr(list_models(root)[0].facts) == repr(facts)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"lags": 4, "horizon": 5_000}, {"categories": 5_000}], ids=["the horizon", "the width of a bar"]
+)
+def test_a_spec_that_no_network_can_have_is_an_error_with_its_folder(root: Path, changes: dict[str, Any]) -> None:
+    document = json.loads(SPEC.to_json())
+    if many := changes.pop("categories", 0):
+        document["series"]["columns"].append({"name": "kind", "categories": [str(n) for n in range(many)]})
+    rewrite(root / "load" / "1", spec=json.dumps({**document, **changes}).encode())
+    with pytest.raises(ModelError, match=f"^{root / 'load' / '1' / 'spec.json'} cannot be read: "):
         load_model(root, "load")
 
 
