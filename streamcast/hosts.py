@@ -7,7 +7,7 @@ this machine: the site points its own name at the port (DNS rebinding).
 from __future__ import annotations
 
 import ipaddress
-from urllib.request import OpenerDirector, ProxyHandler, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, build_opener
 
 
 def answers(bound: str, host: str | None) -> bool:
@@ -44,6 +44,17 @@ def share_an_address(one: str, other: str) -> bool:
     )
 
 
+class _Stay(HTTPRedirectHandler):
+    """Follows no redirect, so that it is raised as an HTTPError with its own status."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Make no request of a redirect."""
+
+
 def direct() -> OpenerDirector:
-    """Return an opener that asks a service itself: ``http_proxy`` of the environment is for other hosts."""
-    return build_opener(ProxyHandler({}))
+    """Return an opener that asks a service itself and no other host: by no proxy of the environment, by no redirect.
+
+    A service of ours never redirects.  Whoever answers in its place would get the token of the request, and its answer
+    would be that of a host of his choice.
+    """
+    return build_opener(ProxyHandler({}), _Stay)

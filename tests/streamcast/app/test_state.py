@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import threading
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
 
@@ -172,3 +174,36 @@ def test_a_reset_asks_the_service_and_not_a_proxy(
         printed = io.StringIO()
         assert state.reset(settings_of(tmp_path, **given), "a", Console(file=printed)) == 0
     assert "is reset with the next batch" in printed.getvalue()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_reset_takes_its_token_to_no_other_server(tmp_path: Path, status: int) -> None:
+    """Whoever has the port of the telemetry, once the service is gone, would send the token to a host of his choice."""
+    seen = list[tuple[str, str | None]]()
+
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers["Authorization"]))
+            self.send_response(status)
+            self.send_header("Location", f"http://localhost:{server.server_port}/\x1b[2Jelsewhere")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            given = {"telemetry.port": server.server_port, "telemetry.token": "open sesame"}
+            printed = io.StringIO()
+            assert state.reset(settings_of(tmp_path, **given), "a", Console(file=printed, width=400)) == 1
+        finally:
+            server.shutdown()
+    assert seen == [("/reset", "Bearer open sesame")]
+    told = printed.getvalue()
+    assert f"no service of ours answers at 127.0.0.1:{server.server_port}: {status}, a redirect to 'http://" in told
+    assert r"\x1b[2Jelsewhere', which is not followed" in told
+    assert told.rstrip("\n").isprintable()

@@ -22,10 +22,16 @@ from streamcast.engine.transform import TargetScale
 from streamcast.errors import SnapshotError
 from streamcast.hosts import direct
 from streamcast.kernels.advance import EVENT, LAST, MEAN, OFFSET, STEPS, VARIANCE
+from streamcast.printable import escaped_lines
 from streamcast.service.identity import Deployment, identity, known_inputs
 from streamcast.service.snapshots import Header, Store
 from streamcast.topics.journal import read_journals
 from streamcast.wording import shown_url
+
+REDIRECTS = range(300, 400)
+"""HTTP's statuses of an answer that is somewhere else."""
+MOST_SHOWN = 200
+"""Characters of another server's answer in a message."""
 
 
 def show(settings: Settings, key: str, as_json: bool, console: Console) -> int:
@@ -121,9 +127,18 @@ def reset(settings: Settings, key: str, console: Console) -> int:
     )
     try:
         with direct().open(request, timeout=5.0) as answer:
-            console.print(escape(answer.read(1_000).decode().strip()))
+            console.print(escape(escaped_lines(answer.read(1_000).decode(errors="replace").strip())))
     except urllib.error.HTTPError as error:
-        why = escape(error.read(1_000).decode(errors="replace").strip())
+        if error.code in REDIRECTS:
+            elsewhere = repr(error.headers.get("Location", ""))[:MOST_SHOWN]
+            console.print(
+                f"[red]no service of ours answers at {host}:{telemetry.port}:[/] {error.code}, a redirect to"
+                f" {escape(elsewhere)}, which is not followed, because the token would go there; is telemetry.port that"
+                " of the service?",
+                highlight=False,
+            )
+            return 1
+        why = escape(escaped_lines(error.read(1_000).decode(errors="replace").strip()))
         console.print(f"[red]the service refused:[/] {error.code} {why}")
         return 1
     except OSError as error:
