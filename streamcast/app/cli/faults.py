@@ -7,7 +7,6 @@ import os
 
 from streamcast.app.cli.terminal import console
 from streamcast.app.options.flags import typed
-from streamcast.printable import escaped_lines
 
 INTERRUPTED = 130
 FAILURE, WRONG_INPUT = 1, 2
@@ -51,6 +50,6 @@ def _text(name: object) -> str:
 
 
 def _print(title: str, message: str) -> None:
-    from rich.markup import escape
+    from streamcast.app.markup import escape
 
-    console(stderr=True).print(f"[red]{title}:[/] {escape(escaped_lines(message))}", highlight=False)
+    console(stderr=True).print(f"[red]{title}:[/] {escape(message)}", highlight=False)

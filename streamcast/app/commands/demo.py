@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 
 from streamcast.app.commands.deployment.listening import listening, require_free
@@ -29,6 +28,7 @@ from streamcast.app.commands.files.outputs import ctrl_c_saves_nothing, require_
 from streamcast.app.commands.files.replay import outgoing, paced
 from streamcast.app.demo_data import read_series
 from streamcast.app.json_text import json_text
+from streamcast.app.markup import escape
 from streamcast.app.progress import progress_bar, stages_shown
 from streamcast.app.specs import require_networks
 from streamcast.app.trained import baseline, describe, measured

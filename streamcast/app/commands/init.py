@@ -8,9 +8,9 @@ from itertools import count
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from streamcast.app.commands.files.outputs import require_writable, written
+from streamcast.app.markup import escape
 from streamcast.app.options.flags import MODELS
 from streamcast.app.settings import Settings, SettingsError, require_valid, settings_in, write_template
 from streamcast.errors import ModelError

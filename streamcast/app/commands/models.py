@@ -13,7 +13,6 @@ from typing import Any, cast, get_args
 
 import torch
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.text import Text
 
@@ -21,6 +20,7 @@ from streamcast.app.commands import tables
 from streamcast.app.commands.files.reading import read_outcomes
 from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
+from streamcast.app.markup import escape
 from streamcast.app.moments import moment
 from streamcast.app.options.flags import elsewhere
 from streamcast.app.options.groups import Columns, CompressOptions

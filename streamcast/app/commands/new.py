@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from streamcast.app.commands.tables import lean
+from streamcast.app.markup import escape
 from streamcast.app.options.flags import MODELS
 from streamcast.app.options.groups import NewOptions
 from streamcast.app.specs import faults_in_words

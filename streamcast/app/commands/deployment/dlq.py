@@ -13,12 +13,12 @@ from functools import lru_cache
 from operator import itemgetter
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport, partitions_of
 from streamcast.app.commands.tables import lean
 from streamcast.app.json_text import json_text
+from streamcast.app.markup import escape
 from streamcast.app.moments import moment
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Headers, Outgoing, Partition, Reader, TopicMissing, Transport

@@ -6,9 +6,9 @@ import re
 from dataclasses import replace
 
 from rich.console import Console
-from rich.markup import escape
 
 from streamcast.app.commands.deployment.connect import connection, new_reader, new_transport, partitions_of, topics_of
+from streamcast.app.markup import escape
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Partition, TopicMissing
 from streamcast.errors import SettingsError

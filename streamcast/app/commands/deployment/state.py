@@ -7,13 +7,13 @@ import urllib.request
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
 from streamcast.app.commands import tables
 from streamcast.app.commands.deployment.capacity import room
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, partitions_of
 from streamcast.app.commands.deployment.topics import require_topics
 from streamcast.app.json_text import json_text
+from streamcast.app.markup import escape
 from streamcast.app.progress import counting
 from streamcast.app.settings import Settings
 from streamcast.consumers.transport import Partition
@@ -22,7 +22,6 @@ from streamcast.engine.transform import TargetScale
 from streamcast.errors import SnapshotError
 from streamcast.hosts import direct
 from streamcast.kernels.advance import EVENT, LAST, MEAN, OFFSET, STEPS, VARIANCE
-from streamcast.printable import escaped_lines
 from streamcast.service.identity import Deployment, identity, known_inputs
 from streamcast.service.snapshots import Header, Store
 from streamcast.topics.journal import read_journals
@@ -127,7 +126,7 @@ def reset(settings: Settings, key: str, console: Console) -> int:
     )
     try:
         with direct().open(request, timeout=5.0) as answer:
-            console.print(escape(escaped_lines(answer.read(1_000).decode(errors="replace").strip())))
+            console.print(escape(answer.read(1_000).decode(errors="replace").strip()))
     except urllib.error.HTTPError as error:
         if error.code in REDIRECTS:
             elsewhere = repr(error.headers.get("Location", ""))[:MOST_SHOWN]
@@ -138,7 +137,7 @@ def reset(settings: Settings, key: str, console: Console) -> int:
                 highlight=False,
             )
             return 1
-        why = escape(escaped_lines(error.read(1_000).decode(errors="replace").strip()))
+        why = escape(error.read(1_000).decode(errors="replace").strip())
         console.print(f"[red]the service refused:[/] {error.code} {why}")
         return 1
     except OSError as error:

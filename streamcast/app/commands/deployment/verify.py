@@ -10,11 +10,11 @@ from functools import cache
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from streamcast.app.commands.deployment.connect import connection, new_reader
 from streamcast.app.commands.deployment.topics import require_topics
 from streamcast.app.json_text import json_text
+from streamcast.app.markup import escape
 from streamcast.app.moments import span
 from streamcast.app.progress import compiling_said, counting
 from streamcast.app.settings import Settings

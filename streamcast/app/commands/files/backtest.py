@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from streamcast.app.commands.files.reading import mapping, read_outcomes, say
 from streamcast.app.commands.tables import lean
 from streamcast.app.frames import ANOMALY, ID, Names
 from streamcast.app.json_text import json_text
+from streamcast.app.markup import escape
 from streamcast.app.moments import moment, span
 from streamcast.app.options.groups import BacktestOptions, Columns
 from streamcast.app.progress import counting, stages_shown

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
+from streamcast.app.markup import escape
 from streamcast.app.options.flags import typed
 from streamcast.app.options.groups import Columns
 from streamcast.offline.defaults.notes import beyond_notes, beyond_warnings

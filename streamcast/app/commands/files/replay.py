@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
 from streamcast.app.commands.deployment.connect import connection, load_lanes, new_reader, new_transport
 from streamcast.app.commands.deployment.topics import newest_records
 from streamcast.app.commands.files.reading import mapping, read_history
+from streamcast.app.markup import escape
 from streamcast.app.moments import moment, span
 from streamcast.app.options.groups import Columns, Partitioner, ReplayOptions
 from streamcast.app.progress import counting, stages_shown

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 
 from streamcast.app.commands.files.outputs import ctrl_c_saves_nothing, require_folder, save_trained, worth_saving
 from streamcast.app.commands.files.reading import mapping, read_history, read_outcomes, say
 from streamcast.app.gaps import missing_bars
+from streamcast.app.markup import escape
 from streamcast.app.moments import moment, span
 from streamcast.app.notes import spec_notes
 from streamcast.app.options.flags import elsewhere

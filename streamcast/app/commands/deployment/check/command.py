@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from rich.console import Console
-from rich.markup import escape
 
 from streamcast.app.commands.deployment.check.broker import check_broker
 from streamcast.app.commands.deployment.check.models import check_models
@@ -18,6 +17,7 @@ from streamcast.app.commands.deployment.listening import (
     of_another_service,
     require_free,
 )
+from streamcast.app.markup import escape
 from streamcast.app.settings import Settings, whole
 from streamcast.errors import SettingsError
 from streamcast.page.scrape import Scraper

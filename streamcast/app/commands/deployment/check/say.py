@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.markup import escape
+
+from streamcast.app.markup import escape
 
 
 class Say:
