@@ -92,7 +92,13 @@ def _file(
         raise HistoryError(
             f"{path} is Parquet, which needs pyarrow; pip install 'streamcast-forecasting[parquet]'"
         ) from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "out of memory" in str(error):  # the second is the CSV parser's
+            raise HistoryError(
+                f"{path} cannot be read: its rows need more memory than this process may have. Look at its beginning:"
+                " one line without an end is no row; else leave out columns or the oldest rows, or use a machine with"
+                " more memory"
+            ) from None
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else error
         hint = header_hint(path) if isinstance(error, pd.errors.ParserError) else ""
         raise HistoryError(f"{path} cannot be read: {str(reason).strip()}{hint}") from None

@@ -4,6 +4,8 @@ import gzip
 import io
 import itertools
 import re
+import subprocess
+import sys
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -345,6 +347,25 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_bytes(b"not what its name says")
     with pytest.raises(HistoryError, match=name):
         read(tmp_path / name)
+
+
+def test_a_small_file_that_is_one_endless_line_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "a.csv.gz", "wb", compresslevel=1) as file:
+        file.write(b"unique_id,ds,y\n")
+        for _ in range(600):
+            file.write(b"a" * 1_000_000)
+    reading = """
+import resource, sys
+from streamcast.offline.history.read import read
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + 900_000_000,) * 2)
+read(sys.argv[1])
+"""
+    command = [sys.executable, "-c", reading, str(tmp_path / "a.csv.gz")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert "a.csv.gz cannot be read: " in ended.stderr.splitlines()[-1]
+    assert "HistoryError" in ended.stderr.splitlines()[-1]
+    assert "memory" in ended.stderr.splitlines()[-1]
 
 
 def test_other_forms_of_time_are_read_by_their_format() -> None:
