@@ -246,7 +246,10 @@ class Store:
     def _listed(self, folder: str) -> list[tuple[str, int, str]]:
         """Return (path, offset, family) of every file that is named like a snapshot, newest first."""
         self._files.invalidate_cache()
-        paths = self._files.ls(folder, detail=False) if self._files.exists(folder) else []
+        try:
+            paths = self._files.ls(folder, detail=False)
+        except FileNotFoundError:
+            return []
         named = [(path, _NAME.fullmatch(path[path.rfind("/") + 1 :])) for path in paths]
         found = [(path, int(name[1]), name[2]) for path, name in named if name]
         return sorted(found, key=lambda entry: -entry[1])

@@ -253,6 +253,22 @@ def test_what_is_written_is_private_unless_the_folder_was_made_for_others(
     assert modes(root) == found
 
 
+def test_a_folder_that_this_user_may_not_read_is_not_mistaken_for_an_empty_one(store: Store, tmp_path: Path) -> None:
+    store.write(HEADER, arrays())
+    root = tmp_path / "state"
+    if os.geteuid() == 0:
+        os.seteuid(65_534)
+    else:
+        root.chmod(0)
+    try:
+        with pytest.raises(StoreError, match=r"could not list its files \(PermissionError"):
+            offsets(store, HEADER)
+    finally:
+        os.seteuid(os.getuid())
+        root.chmod(0o700)
+    assert offsets(store, HEADER) == [40]
+
+
 def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(store: Store, tmp_path: Path) -> None:
     store.write(replace(HEADER, offset=1), arrays())
     folder, other = tmp_path / "state" / "observations" / "0", tmp_path / "other"
