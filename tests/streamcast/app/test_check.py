@@ -23,7 +23,7 @@ from streamcast.app.commands.deployment.check.models import check_calendar, chec
 from streamcast.app.commands.deployment.check.say import Say
 from streamcast.app.commands.deployment.check.setup import Setup, loaded_lanes, opened_store
 from streamcast.app.commands.deployment.serve import new_telemetry, say_doubts, serve
-from streamcast.app.commands.deployment.topics import doubts
+from streamcast.app.commands.deployment.topics import ANY_TIME, doubts
 from streamcast.app.options.flags import MODELS
 from streamcast.app.settings import load_settings
 from streamcast.consumers.health import LoopHealth
@@ -45,6 +45,7 @@ from streamcast.service.snapshots import Store
 from streamcast.service.strangers import mark_of
 from streamcast.service.telemetry.probes import TelemetryServer
 from streamcast.spec.calendar_bars import MONTH_MS, Step, calendar_of
+from streamcast.spec.durations import DAY_MS
 from streamcast.spec.folders import load_model, new_network, save_model
 from streamcast.spec.local_time import local_time
 from streamcast.spec.model_spec import Column, ModelSpec, SeriesSpec, TargetBars
@@ -128,6 +129,9 @@ def test_a_model_of_old_data_is_good_and_a_calendar_that_ends_is_a_warning(zone:
 
 OUTPUTS = ("forecasts", "dead-letters", "forecast-journal")
 TOPICS = Topics("observations", *OUTPUTS)
+FOREVER = "9223372036854775807"
+BEFORE, AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
+BOTH = "message.timestamp.difference.max.ms"
 CONFIGS = "kafka-configs.sh --bootstrap-server 127.0.0.1:9092"
 SAFE = {"min.insync.replicas": "2"}
 
@@ -312,20 +316,79 @@ def test_a_service_that_starts_says_what_is_not_as_a_fold_needs_it(
     writer.commit([Outgoing("observations", [1], [NOW], [None], [b"{}"])], {})
     reader = MemoryReader(broker, Connection("memory", "streamcast"))
     found = reader.describe(["observations", "forecasts", "forecast-journal"])
+    unlimited = replace(found["observations"], config={AFTER: FOREVER})
     compacted = replace(found["forecasts"], config={"cleanup.policy": "compact"})
     settings = load_settings(
         None, {"models.lanes": {"champion": {"model": "small@1"}}, "output.journal": TOPICS.journal}
     )
-    told = list(doubts(reader, found | {"forecasts": compacted}, settings))
+    told = list(doubts(reader, found | {"forecasts": compacted}, settings, DAY_MS))
     assert [doubt.what.split(":")[0] for doubt in told] == [
         "topic forecasts has cleanup.policy compact",
         "topic observations",
     ]
     assert "the newest record has no Kafka key in 1 of 1 partition" in told[1].what
-    assert list(doubts(reader, found | {"observations": replace(found["observations"], partitions=1)}, settings)) == []
-    say_doubts(reader, found | {"forecasts": compacted}, settings)
+    assert (
+        list(doubts(reader, found | {"observations": replace(found["observations"], partitions=1)}, settings, DAY_MS))
+        == []
+    )
+    say_doubts(reader, found | {"forecasts": compacted}, settings, DAY_MS)
     assert [message.split(":")[0] for message in caplog.messages] == [doubt.what.split(":")[0] for doubt in told]
     assert caplog.messages[0].endswith(f"{CONFIGS} --alter --topic forecasts --add-config cleanup.policy=delete")
+    clocks = [doubt.what for doubt in doubts(reader, {"observations": unlimited}, settings, DAY_MS)]
+    assert clocks[0].startswith(f"topic observations has {AFTER} {FOREVER} (no limit), and producers set the Kafka")
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({AFTER: FOREVER}, f"has {AFTER} {FOREVER} (no limit), and producers set the Kafka timestamps"),
+        ({AFTER: "86400001", BOTH: FOREVER}, f"has {AFTER} 86400001, and producers"),
+        ({AFTER: FOREVER, BOTH: "604800000"}, f"has {BOTH} 604800000, and producers"),
+        ({AFTER: "86400000"}, ""),
+        ({AFTER: FOREVER, BOTH: "3600000"}, ""),
+        ({AFTER: FOREVER, "message.timestamp.type": "LogAppendTime"}, ""),
+        ({BOTH: FOREVER}, ""),
+        ({}, ""),
+    ],
+)
+def test_an_input_that_takes_any_timestamp_of_a_producer_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker, folder: Path, config: dict[str, str], told: str
+) -> None:
+    assert broker.describe(["observations"])
+    assert load_model(folder, "small@1").spec.series.max_ahead == DAY_MS
+    describe = MemoryReader.describe
+
+    def trusting(reader: MemoryReader, topics: list[str]) -> dict[str, TopicSpec]:
+        found = describe(reader, topics)
+        return {name: replace(e, config={**e.config, **(config if name == "observations" else ANY_TIME)})
+                for name, e in found.items()}  # fmt: skip
+
+    checked(create=True, folder=folder)
+    monkeypatch.setattr(MemoryReader, "describe", trusting)
+    said = checked(create=False, folder=folder)
+    assert said.count("warn") == bool(told)
+    if told:
+        assert f"warn topic observations {told}" in said
+        assert "ahead of its own Kafka timestamp, by more than 1 day (max_ahead of the model)" in said
+        assert (
+            f"{CONFIGS} --alter --topic observations --add-config {AFTER}=86400000; or let the broker's clock" in said
+        )
+    assert "warn" not in checked(create=False)  # without a model, its limit is not known
+
+
+def test_records_without_a_kafka_timestamp_are_a_warning(broker: MemoryBroker, spec: ModelSpec) -> None:
+    def told_after(timestamp: int) -> str:
+        record = json.dumps({"key": "a", "ts": NOW, "values": [1.0] * len(spec.series.columns)}).encode()
+        written = Outgoing("observations", [1], [timestamp], [b"a"], [record])
+        MemoryTransport(broker, Connection("memory", "producer")).commit([written], {})
+        return checked(create=False)
+
+    assert "warn" not in told_after(NOW)
+    told = told_after(-1)
+    assert "warn topic observations: the newest record has no Kafka timestamp in 1 of 1 partition with records" in told
+    assert "such as observations[1]: without one, a record of any later year is accepted" in told
+    assert f"{CONFIGS} --alter --topic observations --add-config message.timestamp.type=LogAppendTime" in told
+    assert "warn" not in told_after(NOW)
 
 
 @pytest.mark.parametrize("policy", ["compact", "compact,delete"])
@@ -347,11 +410,6 @@ def test_a_topic_that_is_compacted_is_a_warning(
     assert f"warn topic {topic} has cleanup.policy {policy}: Kafka deletes all but the newest record" in told
     assert f"remedy: {CONFIGS} --alter --topic {topic} --add-config cleanup.policy=delete" in told
     assert told.count("warn") == 1
-
-
-FOREVER = "9223372036854775807"
-BEFORE, AFTER = "message.timestamp.before.max.ms", "message.timestamp.after.max.ms"
-BOTH = "message.timestamp.difference.max.ms"
 
 
 def test_created_topics_hold_answers_with_any_timestamp_where_the_broker_knows_such_limits(

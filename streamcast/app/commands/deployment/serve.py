@@ -61,7 +61,8 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     reader = new_reader(settings, who)
     topics = require_topics(reader, settings)
     known = reader.describe([topics.observations, topics.forecasts, topics.dead_letters, topics.journal])
-    started(partial(say_doubts, new_reader(settings, who), known, settings))
+    max_ahead = models[settings.models.champion_lane].spec.series.max_ahead
+    started(partial(say_doubts, new_reader(settings, who), known, settings, max_ahead))
     deadlines = Deadlines()
     health = LoopHealth(deadlines.iteration_seconds)
     telemetry = new_telemetry(models, health, settings.models.champion_lane, settings.kafka.group)
@@ -103,10 +104,10 @@ def serve(settings: Settings, passed: Callable[[str], None] = lambda _point: Non
     return 0
 
 
-def say_doubts(reader: Reader, known: Mapping[str, TopicSpec], settings: Settings) -> None:
+def say_doubts(reader: Reader, known: Mapping[str, TopicSpec], settings: Settings, max_ahead: int) -> None:
     """Warn of what of the topics is not as a fold needs it, in a thread beside the start; close the reader."""
     try:
-        for doubt in doubts(reader, known, settings):
+        for doubt in doubts(reader, known, settings, max_ahead):
             log.warning("%s: %s", *doubt)
     finally:
         reader.close(CLOSE_SECONDS)

@@ -37,6 +37,7 @@ DIFFERENCE = "message.timestamp.difference.max.ms"
 """Both, in brokers before Kafka 4.0."""
 ANY_TIME = {BEFORE: FOREVER, AFTER: FOREVER}
 """An answer has the Kafka timestamp of its record, whatever that is."""
+NO_TIMESTAMP = -1
 LARGEST_BYTES = "max.message.bytes"
 LETTER_BYTES = LARGEST_LETTER + LARGEST_LETTER_KEY + 4_096
 """The largest dead letter, with its headers."""
@@ -73,22 +74,28 @@ def require_topics(reader: Reader, settings: Settings) -> Topics:
     return topics
 
 
-def doubts(reader: Reader, found: Mapping[str, TopicSpec], settings: Settings) -> Iterator[Doubt]:
-    """Yield what of the topics is not what a fold needs, as far as can be read."""
+def doubts(reader: Reader, found: Mapping[str, TopicSpec], settings: Settings, max_ahead: int) -> Iterator[Doubt]:
+    """Yield what of the topics is not what a fold needs, as far as can be read; ``max_ahead`` is the champion's."""
     source = found[settings.input.topic]
     for topic in found.values():
         largest = LETTER_BYTES if topic.name == settings.output.dead_letters else 0
-        yield from doubts_of(topic, source, settings, largest)
+        yield from doubts_of(topic, source, settings, largest, max_ahead)
     with suppress(TransportError):
-        if doubt := keyless(source, newest_records(reader, source)):
-            yield doubt
+        newest = newest_records(reader, source)
+        yield from filter(None, (keyless(source, newest), timeless(source, newest, settings)))
 
 
-def doubts_of(topic: TopicSpec, source: TopicSpec, settings: Settings, largest: int) -> Iterator[Doubt]:
-    """Yield what of one topic is not what a fold needs; a record for it may have ``largest`` bytes (0: not known)."""
+def doubts_of(topic: TopicSpec, source: TopicSpec, settings: Settings, largest: int, max_ahead: int) -> Iterator[Doubt]:
+    """Yield what of one topic is not what a fold needs.
+
+    A record for it may have ``largest`` bytes, and the time of one in it may be ``max_ahead`` ms after its Kafka
+    timestamp; 0 is not known.
+    """
     if doubt := compaction(topic, settings):
         yield doubt
     if topic.name == source.name and (doubt := short_lived(source, settings)):
+        yield doubt
+    if topic.name == source.name and max_ahead and (doubt := trusting(source, max_ahead, settings)):
         yield doubt
     if topic.name != source.name and (doubt := refusing(topic, source, settings)):
         yield doubt
@@ -128,6 +135,41 @@ def keyless(source: TopicSpec, newest: Mapping[Partition, Batch]) -> Doubt | Non
         " one, producers spread the records of a series over all partitions, and the service keeps a state of the"
         " series in each",
         "let producers send the name of the series as the Kafka key (docs/messages.md)",
+    )
+
+
+def timeless(source: TopicSpec, newest: Mapping[Partition, Batch], settings: Settings) -> Doubt | None:
+    """Return a doubt when records have no Kafka timestamp: then nothing says that a record is from the future."""
+    without = sorted(partition for partition, batch in newest.items() if batch.timestamps[-1] == NO_TIMESTAMP)
+    if not without:
+        return None
+    return Doubt(
+        f"topic {source.name}: the newest record has no Kafka timestamp in {len(without)} of"
+        f" {counted(len(newest), 'partition')} with records, such as {without[0]}: without one, a record of any later"
+        " year is accepted (max_ahead of the model), and all later records of its series are late",
+        "let producers send a timestamp, or let the broker set it:"
+        f" {alteration(source, dict([APPEND_TIME]), settings)}",
+    )
+
+
+def trusting(source: TopicSpec, max_ahead: int, settings: Settings) -> Doubt | None:
+    """Return a doubt when a Kafka timestamp may be further ahead of now than a record of it: producers alone decide.
+
+    Brokers before Kafka 3.6 have no such limit of its own, and nothing is said of them.
+    """
+    config = source.config
+    if APPEND_TIME in config.items() or AFTER not in config:
+        return None
+    name = DIFFERENCE if config[AFTER] == FOREVER and config.get(DIFFERENCE, FOREVER) != FOREVER else AFTER
+    if int(config[name]) <= max_ahead:
+        return None
+    return Doubt(
+        f"topic {source.name} has {name} {config[name]}{' (no limit)' * (config[name] == FOREVER)}, and producers set"
+        f" the Kafka timestamps: one whose clock is years ahead makes all later records of a series late, for a"
+        f" record is refused only where it is ahead of its own Kafka timestamp, by more than {duration_name(max_ahead)}"
+        " (max_ahead of the model)",
+        f"{alteration(source, {AFTER: max_ahead}, settings)}; or let the broker's clock decide, with"
+        f" {'='.join(APPEND_TIME)} in its place",
     )
 
 

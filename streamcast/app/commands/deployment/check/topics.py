@@ -18,6 +18,7 @@ from streamcast.app.commands.deployment.topics import (
     doubts_of,
     keyless,
     newest_batches,
+    timeless,
 )
 from streamcast.app.settings import Settings, bootstrap
 from streamcast.consumers.transport import (
@@ -96,7 +97,7 @@ def _topic(setup: Setup, topic: TopicSpec, source: TopicSpec, remark: str, say: 
         + (f"; run {growing(topic.name, source.partitions)}" if topic.partitions < source.partitions else ""),
     )
     _strength(topic, source, setup.settings, say)
-    for doubt in doubts_of(topic, source, setup.settings, _largest(setup, topic.name)):
+    for doubt in doubts_of(topic, source, setup.settings, _largest(setup, topic.name), _max_ahead(setup)):
         say.warn(*doubt)
     return good
 
@@ -108,6 +109,11 @@ def _largest(setup: Setup, topic: str) -> int:
     if topic == setup.settings.output.forecasts:
         return max((largest_answer(model.spec) for model in setup.lanes.values()), default=0)
     return 0
+
+
+def _max_ahead(setup: Setup) -> int:
+    """Return how far a record's time may be after its Kafka timestamp (ms), 0 where that is not known."""
+    return setup.lanes[setup.settings.models.champion_lane].spec.series.max_ahead if setup.lanes else 0
 
 
 def _newest_records(setup: Setup, reader: Reader, source: TopicSpec, say: Say) -> bool:
@@ -140,6 +146,8 @@ def _newest_records(setup: Setup, reader: Reader, source: TopicSpec, say: Say) -
         say.warn(*doubt)
     elif split:
         say.warn(f"topic {source.name}, {LOOKED_AT}: {split_words(split)}", ONE_PARTITIONER)
+    if doubt := timeless(source, newest, setup.settings):
+        say.warn(*doubt)
     if foreign:
         say.warn(
             f"topic {source.name}, {LOOKED_AT}: {counted(len(foreign), 'record')} named by a Kafka key that is no text,"
