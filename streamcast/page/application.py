@@ -50,6 +50,7 @@ _HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-cache",
 }
+EVENTS: Final = "/events"
 _TICK_SECONDS: Final = 0.5
 _RANKING_TICKS: Final = 10
 _SEND_SECONDS: Final = 10.0
@@ -103,7 +104,7 @@ def create_app(board: Board, access: Access = OPEN) -> Starlette:
         routes=[
             *map(static, _FILES),
             Route("/plotly.min.js", plotly_js),
-            Route("/events", events),
+            Route(EVENTS, events),
             Route("/livez", livez),
             Route("/api/series", wall),
             Route("/api/series/{key:path}", series),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 import threading
@@ -16,7 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from streamcast.page.application import create_app
+from streamcast.page.application import EVENTS, create_app
 from streamcast.page.board import Board, Numbers, ServedLane
 from streamcast.page.feed import Feed, follow
 from streamcast.page.guard import OPEN, Access
@@ -25,34 +26,41 @@ from streamcast.page.scrape import watch
 log = logging.getLogger("streamcast")
 
 _RECEIPT_SECONDS: Final = 5.0
+_ANSWER_SECONDS: Final = 60.0
+"""The largest file has 5 MB: the slowest line for it is one of 0.7 Mbit/s."""
 MOST_CONNECTIONS: Final = 128
 MOST_OF_CLIENT: Final = 64
 _LONGEST_HEAD: Final = 16_384
 _CLOSE_SECONDS: Final = 5.0
+_NUMBERS: Final = itertools.count()
 
 
 class _Bounded(H11Protocol):
-    """HTTP/1.1 with limits on connections, in all and by client, and on the time that a request may take to arrive.
+    """HTTP/1.1 with limits on connections, in all and by client, and on the time of a request and of its answer.
 
-    A connection beyond a limit takes the place of the oldest idle one of the client with the most; it is aborted if
-    none is idle.
+    A new connection is always accepted, so that probes are always answered.  Beyond a limit it takes the place of an
+    older one: first of one that waits for a request, of the client with the most, the oldest.  Nobody reads the body of
+    a request: after the answer, a connection on which one is still coming waits for a request like any other.
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    waiting = False
+    """Whether the next thing to come is a request, not an answer."""
+    number = 0
+    cut = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept a connection; beyond a limit, abort an idle one for it, or else itself."""
+        """Accept a connection; beyond a limit, abort an older one for it."""
         super().connection_made(transport)
+        self.number = next(_NUMBERS)
         self._wait()
         crowding = self._crowding()
         if crowding is not None:
-            crowding.transport.abort()
+            crowding.abort()
 
     def _crowding(self) -> _Bounded | None:
         """The connection that is one too many, if any."""
-        everybody = [
-            each for each in self.connections if isinstance(each, _Bounded) and not each.transport.is_closing()
-        ]
+        everybody = [each for each in self.connections if isinstance(each, _Bounded) and not each.cut]
         count = Counter(each.address for each in everybody)
         if count[self.address] > MOST_OF_CLIENT:
             candidates = [each for each in everybody if each.address == self.address]
@@ -60,36 +68,57 @@ class _Bounded(H11Protocol):
             candidates = everybody
         else:
             return None
-        idle = [(-count[each.address], each.idle_until, each) for each in candidates if each is not self]
-        return min((each for each in idle if each[1]), key=lambda each: each[:2], default=(0, 0.0, self))[2]
+        others = (each for each in candidates if each is not self)
+        return min(others, key=lambda each: (not each.waiting, -count[each.address], each.number))
 
     @property
     def address(self) -> str:
         """The client's address without its port."""
         return self.client[0] if self.client else ""
 
-    @property
-    def idle_until(self) -> float:
-        """When the wait for a request ends; 0 when the request has arrived."""
-        return self._deadline.when() if self._deadline else 0.0
+    def abort(self) -> None:
+        """Close the connection at once; what is not sent yet is lost."""
+        self.cut = True
+        self.transport.abort()
 
-    def data_received(self, data: bytes) -> None:
-        """Take bytes; cancel the deadline when the request is complete."""
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._deadline is None:
+    def handle_events(self) -> None:
+        """Answer a request whose head has arrived, within a time of its own unless it is a stream of events."""
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is before:
+            return
+        self.waiting = False
+        bodyless = self.conn.their_state is not h11.SEND_BODY
+        if bodyless and (self.scope["method"], self.scope["path"]) == ("GET", EVENTS):
+            self._stop_deadline()  # it has a limit for each message
+        else:
+            self._set_deadline(_ANSWER_SECONDS)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless it is there already, or a part of the answer waits to be read."""
+        answered = self.cycle
+        super().on_response_complete()
+        if self.cycle is not answered:
+            return
+        if not self.transport.get_write_buffer_size():
             self._wait()
+        elif self._deadline is None:
+            self._set_deadline(_ANSWER_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the deadline."""
-        self._stop_waiting()
+        self._stop_deadline()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
-        self._deadline = self.loop.call_later(_RECEIPT_SECONDS, self.transport.abort)
+        self.waiting = True
+        self._set_deadline(_RECEIPT_SECONDS)
 
-    def _stop_waiting(self) -> None:
+    def _set_deadline(self, seconds: float) -> None:
+        self._stop_deadline()
+        self._deadline = self.loop.call_later(seconds, self.abort)
+
+    def _stop_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

@@ -9,8 +9,8 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
-from http.client import HTTPConnection, HTTPResponse
+from contextlib import ExitStack, closing, suppress
+from http.client import HTTPConnection, HTTPResponse, IncompleteRead
 from typing import Any
 
 import pytest
@@ -372,6 +372,120 @@ def test_many_idle_connections_do_not_take_the_page_away(board: Board, monkeypat
                 pass
             assert time.monotonic() < until
             time.sleep(0.1)
+
+
+PLOTLY = b"GET /plotly.min.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+ENDLESS = b"POST /api/series HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\nx"
+
+
+def hold(server: PageServer, request: bytes, client: str) -> socket.socket:
+    """Send a request and read nothing."""
+    opened = socket.socket()
+    opened.settimeout(SECONDS)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    opened.bind((client, 0))
+    opened.connect(("127.0.0.1", server.port))
+    opened.sendall(request)
+    return opened
+
+
+def is_cut(answer: HTTPResponse) -> bool:
+    """Read a line of a stream; whether there was none."""
+    try:
+        return answer.readline() == b""
+    except (ConnectionError, IncompleteRead):
+        return True
+
+
+def eventually(reached: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + SECONDS
+    while not reached():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("request_sent", [PLOTLY, ENDLESS], ids=["an answer that is not read", "a body without end"])
+def test_connections_that_are_held_open_lock_nobody_out(
+    board: Board, monkeypatch: pytest.MonkeyPatch, request_sent: bytes
+) -> None:
+    for name in ("_RECEIPT_SECONDS", "_ANSWER_SECONDS"):
+        monkeypatch.setattr(f"streamcast.page.server.{name}", 100 * SECONDS)
+    with closing(serve_dashboard(board, access=Access(token="open sesame"))) as server, ExitStack() as stack:
+        sent = request_sent.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer open sesame\r\n\r\n")
+        for last in (1, 2, 3):
+            for _ in range(70):
+                stack.enter_context(closing(hold(server, sent, f"127.0.0.{last}")))
+        connections = server._server.server_state.connections
+        eventually(lambda: len(connections) == 128)
+        for client in ("127.0.0.1", "127.0.0.9"):
+            with closing(hold(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", client)) as probe:
+                assert probe.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_the_oldest_of_the_busiest_client_makes_way(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcast.page.server.MOST_CONNECTIONS", 4)
+    with closing(serve_dashboard(board)) as server, ExitStack() as stack:
+
+        def reader(client: str) -> HTTPConnection:
+            made = HTTPConnection("127.0.0.1", server.port, timeout=SECONDS, source_address=(client, 0))
+            return stack.enter_context(closing(made))
+
+        def stream(client: str) -> HTTPResponse:
+            connection = reader(client)
+            connection.request("GET", "/events")
+            answer = connection.getresponse()
+            assert answer.readline().startswith(b"data: ")
+            return answer
+
+        single, oldest, second, third = (stream(f"127.0.0.{last}") for last in (7, 8, 8, 8))
+        probe = reader("127.0.0.9")
+        probe.request("GET", "/livez")
+        assert probe.getresponse().status == 200
+        eventually(lambda: is_cut(oldest))
+        for answer in (single, second, third):
+            assert [answer.readline() for _ in range(2)][-1].startswith((b"data: ", b"\n"))
+
+
+def test_an_answer_that_is_not_read_in_time_is_cut_and_a_stream_of_events_is_not(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamcast.page.server._ANSWER_SECONDS", 0.2)
+    with closing(serve_dashboard(board)) as server, closing(Events(server)) as events:
+        connections = server._server.server_state.connections
+        with closing(hold(server, PLOTLY, "127.0.0.1")) as held:
+            eventually(lambda: len(connections) == 2)
+            eventually(lambda: len(connections) == 1)
+            got = 0
+            with suppress(ConnectionError):
+                while more := len(held.recv(1 << 16)):
+                    got += more
+        assert got < 4_000_000, "the file has more"
+        assert [sorted(events.next()) for _ in range(4)][-1] == ["stats", "wall"]
+
+
+def test_a_body_that_trickles_in_is_cut(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamcast.page.server._RECEIPT_SECONDS", 0.2)
+    with closing(serve_dashboard(board)) as server, closing(hold(server, ENDLESS, "127.0.0.1")) as held:
+        assert held.recv(12) == b"HTTP/1.1 405"
+
+        def is_cut() -> bool:
+            try:
+                held.sendall(b"x")
+            except ConnectionError:
+                return True
+            return False
+
+        eventually(is_cut)
+        assert ask(server, "/")[0].status == 200
+
+
+def test_a_request_with_a_short_body_is_answered_and_the_next_too(still: PageServer) -> None:
+    with closing(HTTPConnection("127.0.0.1", still.port, timeout=SECONDS)) as connection:
+        for method, body, status in (("POST", b"x" * 100, 405), ("GET", b"y", 200), ("GET", None, 200)):
+            connection.request(method, "/api/series", body)
+            response = connection.getresponse()
+            assert (response.status, len(response.read()) > 0) == (status, True)
 
 
 def test_closing_frees_the_port_even_while_a_page_is_open(board: Board) -> None:
